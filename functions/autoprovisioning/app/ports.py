@@ -1,0 +1,251 @@
+"""What the use cases need from outside, as Protocols of a few verbs each.
+
+Every adapter translates its SDK's errors into `domain.errors`; every outside call has a timeout and bounded retries
+inside the adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, Written
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.guard import GuardState, Hold
+from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.runs import Batch, Counts, Look, Run
+from autoprovisioning.domain.users import DirectoryUser, Group
+
+T = TypeVar("T")
+Clock = Callable[[], datetime]
+NewId = Callable[[], str]
+
+
+class Directory(Protocol):
+    """The Workspace directory, read only.
+
+    Raises Transient (after bounded retries of 403 usageLimits, 429, 5xx and timeouts) and ConfigurationRefused.
+    """
+
+    def user(self, user_id: str) -> DirectoryUser | None:
+        """Read one user by id; None is a 404, which alone proves nothing."""
+
+    def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        """List every user of the customer, a page at a time; `fields` are the profile fields the mappings read.
+
+        Raises Incomplete when a page after the first cannot be read.
+        """
+
+    def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
+        """List the users deleted in the last 20 days (showDeleted), a page at a time."""
+
+    def members(self, group_id: str) -> Iterator[Sequence[str]]:
+        """List the ids of a group's derived user members, a page at a time; raises Incomplete."""
+
+    def is_member(self, group_id: str, user_id: str) -> bool:
+        """Ask about one user and one group, nested membership included; False alone never counts as leaving."""
+
+    def group(self, key: str) -> Group | None:
+        """Find a group by id or e-mail address; None is a 404."""
+
+    def probe(self) -> bool:
+        """Say whether these credentials read some user of this customer."""
+
+    def watch(self, channel: Channel, event: str) -> Channel:
+        """Open a notification channel (`event` empty: every event); returns it as Google granted it."""
+
+    def stop(self, channel: Channel) -> None:
+        """Stop a channel; one that is gone already counts as stopped."""
+
+
+class Accounts(Protocol):
+    """The accounts of one Keeper node, over SCIM 2.0, with one access token.
+
+    Single calls raise AuthorizationRefused, Throttled, Transient or Permanent errors; the many-at-once calls put the
+    error into each result instead.
+    """
+
+    def probe(self) -> None:
+        """Ask for one user (`/Users?count=1`): raises AuthorizationRefused where the token is not accepted."""
+
+    def capabilities(self) -> Capabilities:
+        """Read ServiceProviderConfig once; a server without one offers nothing."""
+
+    def get(self, scim_id: str) -> Account | None:
+        """Read one account; None is a 404."""
+
+    def find(self, lookups: Sequence[Lookup]) -> Iterator[Found]:
+        """Look each user up by externalId, then userNames; results come as they complete, concurrently."""
+
+    def list(self) -> Iterator[Sequence[Account]]:
+        """List every account of the node, a page at a time, each once; raises Incomplete."""
+
+    def write(self, writes: Sequence[Write], deadline: datetime) -> Iterator[Written]:
+        """Carry the writes out, in Bulk where offered, else concurrently; results come as they complete.
+
+        Ambiguous creates are resolved by a listing before anything is sent again. A write whose fate stays unknown
+        comes back as Unresolved, one that the deadline or a refused token left unsent as NotSent or
+        AuthorizationRefused.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What one roster commit writes, all or nothing; None removes an entry."""
+
+    entries: Mapping[str, Entry | None] = field(default_factory=dict)
+    events: Sequence[Event] = ()
+    batch_done: tuple[str, str, Counts] | None = None  # run id, batch number, what became of it
+
+
+class Roster(Protocol):
+    """The rosters of all connections, sharded by a hash of the directory id, written by compare-and-set.
+
+    A failure in an entry is mirrored to failures/{user}, events count into the day's usage, in the same commit.
+    """
+
+    def entry(self, connection: Connection, user_id: str) -> Entry | None:
+        """Read one entry."""
+
+    def load(self, connection: Connection) -> dict[str, Entry]:
+        """Read every entry of a connection."""
+
+    def shard(self, connection: Connection, user_id: str) -> int:
+        """Name the shard of a user, 0 to connection.shards - 1."""
+
+    def commit(
+        self,
+        connection: Connection,
+        user_ids: Iterable[str],
+        edit: Callable[[Mapping[str, Entry]], tuple[Edit, T]],
+    ) -> T:
+        """Read the shards of these users, let `edit` decide from their entries, write its Edit; retried on contention.
+
+        `edit` is pure and may be called again with newer entries; it gets the entries of the users named (those that
+        exist). An Edit without entries, events and batch_done writes nothing. Raises Contention.
+        """
+
+
+class Connections(Protocol):
+    """Configuration and state of the connections."""
+
+    def all(self) -> Sequence[Connection]:
+        """Return every connection, in their order."""
+
+    def get(self, connection_id: str) -> Connection | None:
+        """Read one connection."""
+
+    def create(self, connection: Connection) -> None:
+        """Store a new one; raises Stale where the id was ever used."""
+
+    def change(self, connection_id: str, edit: Callable[[Connection], Connection | None]) -> Connection | None:
+        """Apply `edit` by compare-and-set, growing `revision`; None from `edit` changes nothing and is returned."""
+
+    def purge(self, connection_id: str) -> None:
+        """Forget roster, holds, guard, failures and channels of a connection; its events and its tombstone stay."""
+
+
+class Records(Protocol):
+    """The small documents: runs, guard, holds, leases, events of no single user."""
+
+    def put_run(self, run: Run) -> None:
+        """Store a run's record whole."""
+
+    def run(self, connection_id: str, run_id: str) -> Run | None:
+        """Read a run's record."""
+
+    def open_runs(self, connection_id: str) -> Sequence[Run]:
+        """Return the runs in state PLANNED."""
+
+    def change_run(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
+        """Apply `edit` to a run's own fields (never `done`) by compare-and-set."""
+
+    def change_guard(self, connection_id: str, edit: Callable[[GuardState], GuardState | None]) -> GuardState | None:
+        """Apply `edit` to the guard document by compare-and-set; None from `edit` changes nothing and is returned."""
+
+    def hold(self, connection_id: str, digest: str) -> Hold | None:
+        """Read a held plan with its members."""
+
+    def holds(self, connection_id: str) -> Sequence[Hold]:
+        """Return the held plans that wait, are approved or were rejected, newest first, with their members."""
+
+    def put_hold(self, connection_id: str, hold: Hold) -> None:
+        """Store a held plan."""
+
+    def claim_account(self, connection_id: str, scim_id: str, user_id: str) -> bool:
+        """Claim an account for adoption; False where another directory user claimed it first."""
+
+    def record(self, connection_id: str, events: Sequence[Event]) -> None:
+        """Append events that belong to no roster change."""
+
+    def lease(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
+        """Take a lease and return its fence (grows with each holder), or None while another holds it."""
+
+    def release(self, name: str, holder: str) -> None:
+        """Give a lease back early."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A Directory notification channel. `token` goes to Google only; it is an HMAC, see `app/channels.py`."""
+
+    id: str
+    address: str
+    token: str = ""
+    event: str = ""
+    expires: datetime | None = None
+    resource_id: str = ""
+    proven: bool = False  # its sync message or a notification has arrived, or the API granted it
+    stopped: bool = False
+
+
+class Channels(Protocol):
+    """The channels we opened."""
+
+    def all(self) -> Sequence[Channel]:
+        """Return every channel not yet removed."""
+
+    def put(self, channel: Channel) -> None:
+        """Store one (never its token)."""
+
+    def remove(self, channel_id: str) -> None:
+        """Forget one."""
+
+
+class Tokens(Protocol):
+    """Keeper access tokens in Secret Manager; versions are always addressed by number."""
+
+    def read(self, connection_id: str, version: str) -> str:
+        """Return a token; raises ConfigurationRefused where the version is disabled, destroyed or missing."""
+
+    def add(self, connection_id: str, token: str) -> str:
+        """Store a token (crc32c checked), read it back by number, and return that number."""
+
+    def disable(self, connection_id: str, version: str) -> None:
+        """Disable a version; one that is destroyed already counts as done."""
+
+    def destroy(self, connection_id: str, version: str) -> None:
+        """Destroy a version; one that is destroyed already counts as done."""
+
+
+class Queue(Protocol):
+    """Pub/Sub, to publish on; returns once the service has accepted everything."""
+
+    def look_again(self, looks: Sequence[Look]) -> None:
+        """Publish to directory-changes."""
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        """Publish to planned-changes."""
+
+
+class Meter(Protocol):
+    """Counts of outside requests made by this process for one piece of work, by name."""
+
+    def counts(self) -> Counts:
+        """Return the counts so far: scim_get, scim_post, directory_requests, firestore_reads, firestore_writes ..."""
+
+
+AccountsFor = Callable[[Connection, str], Accounts]  # connection and access token -> its accounts

@@ -1,0 +1,1 @@
+"""The decisions: pure, standard library only, no clock, no logging, no randomness."""

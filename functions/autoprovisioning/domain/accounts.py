@@ -1,0 +1,128 @@
+"""Accounts (SCIM Users in Keeper): actual ones, intended writes, and fingerprints of what was applied.
+
+An account's attributes are a flat mapping from SCIM attribute path ("userName", "name.givenName", "emails.value",
+"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department") to a string, a boolean, or None for "mapped,
+but without a value".
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Value = str | bool | None
+Attributes = Mapping[str, Value]
+
+_WHOLE = 16  # characters: 96 bits over all attributes, so that one comparison settles "nothing changed"
+_PART = 6  # characters: 36 bits per attribute, to tell which of them changed
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A SCIM User as Keeper returned it."""
+
+    scim_id: str
+    user_name: str
+    external_id: str
+    active: bool
+    attributes: Attributes = field(default_factory=dict)
+
+
+class WriteKind(StrEnum):
+    """The three SCIM writes; adoption, rename, suspension and reactivation are all a PATCH."""
+
+    CREATE = "create"
+    PATCH = "patch"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One intended SCIM write; `key` names it in the results.
+
+    CREATE sends `attributes` without the None ones; PATCH replaces each attribute and removes the None ones, sets
+    `external_id` when given (adoption) and `active` when not None.
+    """
+
+    key: str
+    kind: WriteKind
+    scim_id: str = ""
+    external_id: str | None = None
+    attributes: Attributes = field(default_factory=dict)
+    active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a Write: `scim_id` on success, else `error` (one of `domain.errors`)."""
+
+    key: str
+    scim_id: str = ""
+    error: Exception | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Whom to look for: first by externalId, then by each userName (the primary address, then aliases)."""
+
+    key: str
+    external_id: str
+    user_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The accounts that really carry the externalId or a userName asked for; `error` when it could not be told."""
+
+    key: str
+    accounts: tuple[Account, ...] = ()
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What ServiceProviderConfig offers (RFC 7643 section 5); zeros where Bulk is not offered."""
+
+    bulk: bool = False
+    max_operations: int = 0
+    max_payload: int = 0
+
+
+def _digest(text: str, characters: int) -> str:
+    raw = hashlib.blake2b(text.encode(), digest_size=(characters * 6 + 7) // 8).digest()
+    return base64.urlsafe_b64encode(raw).decode()[:characters]
+
+
+def _text(attributes: Attributes) -> list[str]:
+    return [f"{target}\x1f{value!r}" for target, value in sorted(attributes.items())]
+
+
+def whole_fingerprint(attributes: Attributes) -> str:
+    """Digest all attributes at once: the first part of a fingerprint, enough to tell that nothing changed."""
+    return _digest("\x1e".join(_text(attributes)), _WHOLE)
+
+
+def fingerprint(attributes: Attributes) -> str:
+    """Digest the applied attributes: 16 characters over all of them, then 6 for each, in the order of their names."""
+    parts = _text(attributes)
+    return _digest("\x1e".join(parts), _WHOLE) + "".join(_digest(part, _PART) for part in parts)
+
+
+def unchanged(applied: str, attributes: Attributes) -> bool:
+    """Say whether the attributes are the ones that the fingerprint was made of."""
+    return applied[:_WHOLE] == whole_fingerprint(attributes)
+
+
+def changed_attributes(applied: str, attributes: Attributes) -> dict[str, Value]:
+    """Return the attributes that are not among those the fingerprint was made of (all, for an empty fingerprint)."""
+    tail = applied[_WHOLE:]
+    known = {tail[i : i + _PART] for i in range(0, len(tail), _PART)}
+    return {
+        target: value
+        for target, value in sorted(attributes.items())
+        if _digest(f"{target}\x1f{value!r}", _PART) not in known
+    }

@@ -1,0 +1,65 @@
+"""A connection: one Keeper node we provision, with everything an administrator chose for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from .deprovisioning import Deprovisioning, Span
+from .mapping import AttributeMapping
+from .users import Scope
+
+
+class State(StrEnum):
+    """The state of a connection, as the console shows it (held plans are shown on top of it)."""
+
+    DRAFT = "draft"
+    ON = "on"
+    OFF = "off"
+    PAUSED = "paused"  # needs reauthorization
+    DELETING = "deleting"
+
+
+class PatchDialect(StrEnum):
+    """How a PATCH is spelled: one operation per attribute (RFC 7644 3.5.2), or Keeper's documented path-less object."""
+
+    STANDARD = "standard"
+    KEEPER = "keeper"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeLimit:
+    """Suspends, deletes and re-creations allowed in 24 hours: max(minimum, percent of the roster)."""
+
+    minimum: int = 10
+    percent: float = 5.0
+
+    def allowed(self, roster_size: int) -> int:
+        """Return the limit for a roster of that many provisioned users."""
+        return max(self.minimum, int(roster_size * self.percent / 100))
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One Keeper node. `revision` grows with each edit, an administrator's or our own (optimistic concurrency)."""
+
+    id: str
+    order: int = 0
+    name: str = "Keeper"
+    revision: int = 0
+    state: State = State.DRAFT
+    endpoint: str = ""
+    token_version: str = ""  # number of the Secret Manager version in use; never "latest"
+    mapping: AttributeMapping = field(default_factory=AttributeMapping)
+    scope: Scope = field(default_factory=Scope)
+    deprovisioning: Deprovisioning = field(default_factory=Deprovisioning)
+    limit: VolumeLimit = field(default_factory=VolumeLimit)
+    archived_as_suspended: bool = False
+    patch_dialect: PatchDialect = PatchDialect.STANDARD
+    shards: int = 0  # 0 until the first run fixed their number
+    throttled_until: datetime | None = None
+    paused_reason: str = ""
+    changed_at: datetime | None = None  # of the state
+    off_spans: tuple[Span, ...] = ()  # while off, deprovisioning timers stood still
+    retired_tokens: tuple[str, ...] = ()  # disabled versions still to be destroyed

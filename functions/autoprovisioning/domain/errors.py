@@ -1,0 +1,159 @@
+"""Errors named by what the caller does next.
+
+The doors map the four families to HTTP and Pub/Sub answers in one table (`entrypoints/answers.py`); texts name the
+field, the problem and the mend, and never carry a token or a response body that could hold one.
+"""
+
+from __future__ import annotations
+
+
+class ProvisioningError(Exception):
+    """Base of every error this system raises on purpose; `code` is a stable word for logs, events and pages."""
+
+    code = "error"
+
+
+class BadInput(ProvisioningError):
+    """The caller's input is refused, nothing was done: names the field, what is wrong with it and the mend."""
+
+    code = "bad_input"
+
+    def __init__(self, field: str, problem: str, mend: str) -> None:
+        super().__init__(f"{field}: {problem}. {mend}")
+        self.field = field
+        self.problem = problem
+        self.mend = mend
+
+
+class Forbidden(ProvisioningError):
+    """The caller is known but may not do this, or is not known at all."""
+
+    code = "forbidden"
+
+
+class NotFound(ProvisioningError):
+    """What the caller named does not exist."""
+
+    code = "not_found"
+
+
+class Stale(ProvisioningError):
+    """The caller acted on an older revision than the one in force; reread and try again."""
+
+    code = "stale"
+
+
+class Transient(ProvisioningError):
+    """Worth trying again: 429, 5xx, timeout, contention. `retry_after` is in seconds, where the other side said."""
+
+    code = "transient"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Busy(Transient):
+    """Another holder works on the same thing; its lease has not run out."""
+
+    code = "busy"
+
+
+class Contention(Transient):
+    """A compare-and-set lost too many races in a row."""
+
+    code = "contention"
+
+
+class Throttled(Transient):
+    """Keeper asked us to slow down (429, or 403 "throttled"); the whole connection waits `retry_after` seconds."""
+
+    code = "throttled"
+
+
+class Unresolved(Transient):
+    """A write went out and its answer was lost: the account must be fetched before anything is sent again."""
+
+    code = "unresolved"
+
+
+class NotSent(Transient):
+    """The deadline or a refusal of the whole connection came before this write was sent."""
+
+    code = "not_sent"
+
+
+class Incomplete(Transient):
+    """A directory listing could not be read to its end: it proves nothing about who is missing from it."""
+
+    code = "incomplete_listing"
+
+
+class Permanent(ProvisioningError):
+    """Trying the same again cannot help: recorded as that user's failure."""
+
+    code = "permanent"
+
+
+class MappingFailure(Permanent):
+    """A mandatory attribute has no value, or a value does not fit its SCIM attribute."""
+
+    code = "mapping"
+
+
+class Rejected(Permanent):
+    """Keeper refused this account's data (400 and other 4xx without a meaning of their own)."""
+
+    code = "rejected"
+
+
+class AddressTaken(Permanent):
+    """409: another account holds this e-mail address."""
+
+    code = "address_taken"
+
+
+class NotAdoptable(Permanent):
+    """The account found belongs to another directory user, or another roster entry holds it."""
+
+    code = "not_adoptable"
+
+
+class SeatsExhausted(Permanent):
+    """428: the number of licensed Keeper seats was exceeded."""
+
+    code = "seats_exhausted"
+
+
+class AccountGone(Permanent):
+    """404 on a SCIM id we know: deleted, or re-created under a new id, in Keeper's Admin Console."""
+
+    code = "account_gone"
+
+
+class ConfigurationRefused(Permanent):
+    """The directory or Keeper refuses our set-up itself (delegation, scopes, endpoint), not one user."""
+
+    code = "configuration"
+
+
+class AuthorizationRefused(ProvisioningError):
+    """Keeper answered 401 or 403 (not throttled) to one request; whether the token is dead needs a probe."""
+
+    code = "authorization_refused"
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ReauthorizationRequired(ProvisioningError):
+    """The probe was refused too: the connection is paused until a super administrator reauthorizes it."""
+
+    code = "reauthorization_required"
+
+
+class Unsafe(ProvisioningError):
+    """A guard refused: held until an administrator approves."""
+
+    code = "held"

@@ -1,0 +1,54 @@
+"""Events: the audit of a connection, one per change, in the words of Google's admin log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from .accounts import Value
+from .roster import Action
+
+
+class EventName(StrEnum):
+    """What happened. The first five are Google's admin-log names; a failure is any of them that did not succeed."""
+
+    CREATED = "Create User By Auto Provisioning"
+    UPDATED = "Update Auto Provisioned User"
+    SUSPENDED = "Suspend Auto Provisioned User"
+    UNSUSPENDED = "Unsuspend Auto Provisioned User"
+    DELETED = "Delete Auto Provisioned User"
+    ADOPTED = "Adopt User By Auto Provisioning"
+    FAILED = "Failures"
+    HELD = "Hold Auto Provisioning"
+    CONFIGURED = "Configure Auto Provisioning"
+    PAUSED = "Pause Auto Provisioning"
+    REAUTHORIZED = "Reauthorize Auto Provisioning"
+
+
+NAME_OF: Mapping[Action, EventName] = {
+    Action.CREATE: EventName.CREATED,
+    Action.UPDATE: EventName.UPDATED,
+    Action.SUSPEND: EventName.SUSPENDED,
+    Action.UNSUSPEND: EventName.UNSUSPENDED,
+    Action.DELETE: EventName.DELETED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the audit; `id` is the change id, so recording it twice is recording it once."""
+
+    id: str
+    at: datetime
+    name: EventName
+    actor: str  # "run <id>", "notification <id>", or the administrator's address
+    user_id: str = ""
+    email: str = ""
+    attempted: Action | None = None
+    changed: Mapping[str, Value] = field(default_factory=dict)  # attribute -> value after the change
+    reason: str = ""
+    code: str = ""  # of a failure
+    seconds: float = 0.0  # from decision to Keeper's answer
+    recovered: bool = False  # learnt after a crash, from the account itself

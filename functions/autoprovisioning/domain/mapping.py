@@ -1,0 +1,261 @@
+"""Attribute mapping: from fields of the directory user to attributes of the SCIM User.
+
+Source grammar, one line per form:
+
+    primaryEmail                        a field of the Admin SDK user resource
+    name.givenName                      a field of an object
+    organizations[primary].title        the entry marked primary of organizations, phones, addresses, emails ...
+    phones[type=mobile].value           the entry of that type (or customType)
+    externalIds[type=organization].value
+    customSchemas.HR.costCenter         a custom attribute; with several values it needs [primary] or [type=...]
+    "Contractor"  true                  a constant, as a JSON string or boolean
+
+Two fields are defined by the Directory API through others, and are derived where a response omits them: name.fullName
+is the first and last name joined, and emails[primary] is the primaryEmail (Google's own connector sends it as type
+"work").
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from .accounts import Value
+from .errors import BadInput, MappingFailure
+
+Getter = Callable[[Mapping[str, Any]], object]
+
+ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+_PLAIN = (
+    "userName displayName nickName profileUrl title userType preferredLanguage locale timezone "
+    "name.formatted name.familyName name.givenName name.middleName name.honorificPrefix name.honorificSuffix "
+    "emails.value emails.type emails.display"
+)
+_ENTERPRISE = "employeeNumber costCenter organization division department manager.value"
+_ADDRESS = "formatted streetAddress locality region postalCode country"
+_KINDS = "work home other"
+_PHONES = "work home mobile fax pager other"
+
+BOOLEAN_TARGETS = frozenset({"emails.primary"})
+TARGETS: frozenset[str] = frozenset(
+    [*_PLAIN.split(), *BOOLEAN_TARGETS]
+    + [f"{ENTERPRISE}:{name}" for name in _ENTERPRISE.split()]
+    + [f'phoneNumbers[type eq "{kind}"].value' for kind in _PHONES.split()]
+    + [f'addresses[type eq "{kind}"].{part}' for kind in _KINDS.split() for part in _ADDRESS.split()]
+)
+MANDATORY = ("displayName", "emails.primary", "emails.value", "userName")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the Attribute mapping page: directory field to Keeper attribute."""
+
+    target: str
+    source: str
+    mandatory: bool = False
+
+
+DEFAULT_ROWS = (
+    Row("displayName", "name.fullName", mandatory=True),
+    Row("emails.primary", "emails[primary].primary", mandatory=True),
+    Row("emails.type", "emails[primary].type"),
+    Row("emails.value", "emails[primary].address", mandatory=True),
+    Row("name.familyName", "name.familyName"),
+    Row("name.givenName", "name.givenName"),
+    Row("userName", "primaryEmail", mandatory=True),
+)
+
+_SEGMENT = re.compile(r"(?P<name>[A-Za-z0-9_\-]+)(?:\[(?:(?P<primary>primary)|type=(?P<type>[^\]\[]+))\])?\Z")
+# Admin SDK user fields whose values are lists of typed entries (developers.google.com, REST resource: users).
+_LISTS = frozenset("addresses emails externalIds ims keywords languages locations organizations phones posixAccounts "
+                   "relations sshPublicKeys websites".split())  # fmt: skip
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeMapping:
+    """The rows of a connection; checked when an administrator saves them, applied to every user."""
+
+    rows: tuple[Row, ...] = DEFAULT_ROWS
+
+    def check(self) -> None:
+        """Refuse unknown targets, bad sources, doubled rows and missing mandatory ones (BadInput names the row)."""
+        seen: set[str] = set()
+        for position, row in enumerate(self.rows):
+            where = f"mapping[{position}]"
+            if row.target not in TARGETS:
+                mend = "Choose a SCIM core or enterprise user attribute, for instance title."
+                raise BadInput(f"{where}.target", f"{row.target!r} is not a Keeper attribute that can be mapped", mend)
+            if row.target in seen:
+                raise BadInput(f"{where}.target", f"{row.target!r} is mapped twice", "Remove one of the rows.")
+            seen.add(row.target)
+            _compile_source(row.source, f"{where}.source")
+        for target in MANDATORY:
+            if target not in seen:
+                raise BadInput("mapping", f"the mandatory attribute {target!r} is not mapped", "Add a row for it.")
+
+    def apply(self, profile: Mapping[str, Any]) -> dict[str, Value]:
+        """Return every mapped attribute of this user; None where the directory has no value.
+
+        Raises:
+            MappingFailure: a mandatory attribute has no value, or a value does not fit; names attribute and source.
+        """
+        desired: dict[str, Value] = {}
+        for target, source, mandatory, getter in _compiled(self):
+            value = _fit(target, source, getter(profile))
+            if value is None and mandatory:
+                raise MappingFailure(
+                    f"The mandatory attribute {target} has no value: {source} is empty for this user. "
+                    "Fill it in the directory, or map another field."
+                )
+            desired[target] = value
+        return desired
+
+    def source_fields(self) -> frozenset[str]:
+        """Return the top-level fields of the user resource that the rows read, for the `fields` mask."""
+        names = {_parts(row.source)[0][0] for row in self.rows if not _is_constant(row.source)}
+        return frozenset(names)
+
+
+@lru_cache(maxsize=64)
+def _compiled(mapping: AttributeMapping) -> tuple[tuple[str, str, bool, Getter], ...]:
+    return tuple(
+        (
+            row.target,
+            row.source,
+            row.mandatory or row.target in MANDATORY,
+            _compile_source(row.source, row.target),
+        )
+        for row in sorted(mapping.rows, key=lambda row: row.target)
+    )
+
+
+def _is_constant(source: str) -> bool:
+    return source.startswith('"') or source in ("true", "false")
+
+
+def _compile_source(source: str, where: str) -> Getter:
+    if _is_constant(source):
+        try:
+            constant = json.loads(source)
+        except ValueError as error:
+            mend = 'Close the quotes, as in "Contractor".'
+            raise BadInput(where, f"{source!r} is not a constant in JSON ({error})", mend) from None
+        return lambda _profile: constant
+    try:
+        parts = _parts(source)
+    except ValueError as error:
+        mend = 'Use a path such as name.givenName or organizations[primary].title, or a constant such as "Contractor".'
+        raise BadInput(where, str(error), mend) from None
+    if source == "name.fullName":
+        return _full_name
+    if parts[0] == ("emails", "primary", None):
+        return lambda profile: _walk(_primary_email(profile), parts[1:])
+    if len(parts) == 1 and parts[0][1] is None and parts[0][2] is None:
+        name = source
+        return lambda profile: profile.get(name)
+    return lambda profile: _walk(profile, parts)
+
+
+Part = tuple[str, str | None, str | None]
+
+
+@lru_cache(maxsize=1024)
+def _parts(source: str) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    for segment in _split(source):
+        match = _SEGMENT.match(segment)
+        if match is None:
+            raise ValueError(f"{segment!r} in {source!r} is not a field, nor a field with [primary] or [type=...]")
+        parts.append((match["name"], match["primary"], match["type"]))
+    name, primary, kind = parts[0]
+    if name in _LISTS and primary is None and kind is None:
+        raise ValueError(f"{name} has several entries: say which one, as in {name}[primary] or {name}[type=work]")
+    if name in _LISTS and len(parts) == 1:
+        raise ValueError(f"{source!r} names a whole entry: say which field of it, as in {source}.value")
+    if name == "customSchemas" and len(parts) != 3:
+        raise ValueError(f"{source!r} must name a schema and a field, as in customSchemas.HR.costCenter")
+    return tuple(parts)
+
+
+def _split(source: str) -> list[str]:
+    # Dots inside [type=...] belong to the type.
+    return re.split(r"\.(?![^\[]*\])", source)
+
+
+def _walk(value: object, parts: tuple[Part, ...]) -> object:
+    for name, primary, kind in parts:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+        if primary is not None or kind is not None:
+            value = _choose(value, kind)
+    if isinstance(value, list) and all(isinstance(item, Mapping) and "value" in item for item in value):
+        value = [item["value"] for item in value]  # a multi-valued custom attribute
+    elif isinstance(value, Mapping) and "value" in value and "type" in value:
+        value = value["value"]
+    return value
+
+
+def _choose(entries: object, kind: str | None) -> object:
+    if not isinstance(entries, list):
+        return None
+    for entry in entries:
+        if not isinstance(entry, Mapping):
+            continue
+        if kind is None and entry.get("primary") is True:
+            return entry
+        if kind is not None and kind in (entry.get("type"), entry.get("customType")):
+            return entry
+    return None
+
+
+def _full_name(profile: Mapping[str, Any]) -> object:
+    name = profile.get("name")
+    if not isinstance(name, Mapping):
+        return None
+    return name.get("fullName") or " ".join(filter(None, (name.get("givenName"), name.get("familyName")))) or None
+
+
+def _primary_email(profile: Mapping[str, Any]) -> Mapping[str, object] | None:
+    address = profile.get("primaryEmail")
+    if not address:
+        return None
+    listed = _choose(profile.get("emails"), None)
+    entry = listed if isinstance(listed, Mapping) else {}
+    # primaryEmail is the address in force; the list may lag behind it right after a rename.
+    return {"type": "work", **entry, "address": address, "primary": True}
+
+
+def _fit(target: str, source: str, value: object) -> Value:
+    if isinstance(value, list):
+        if len(value) > 1:
+            raise MappingFailure(
+                f"{source} has {len(value)} values, but {target} takes one. "
+                f"Map one entry of it, as in {source}[type=work]."
+            )
+        value = value[0] if value else None
+    if value is None or value == "":
+        return None
+    if target in BOOLEAN_TARGETS:
+        if isinstance(value, bool) or value in ("true", "false"):
+            return value is True or value == "true"
+        raise MappingFailure(f"{target} must be true or false, but {source} is {type(value).__name__}.")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        raise MappingFailure(f"{source} is not a single value, but {target} takes one. Map a field of it.")
+    text = str(value)
+    if target in ("userName", "emails.value") and not _EMAIL.match(text):
+        raise MappingFailure(f"{target} must be an e-mail address, but {source} is not one. Correct the mapping.")
+    return text
+
+
+def addresses(profile_aliases: tuple[str, ...], primary: str, desired: Mapping[str, Value]) -> tuple[str, ...]:
+    """Return the userNames under which this user's account may be found: the desired one, then every alias."""
+    names = [str(desired.get("userName") or primary), primary, *profile_aliases]
+    return tuple(dict.fromkeys(name.casefold() for name in names if name))

@@ -1,0 +1,272 @@
+"""The decision for one directory user on one connection.
+
+    directory user      in scope   account                     decision
+    active              yes        none known                  CREATE (look up, adopt if adoptable, else create)
+    active              yes        active                      UPDATE if a mapped attribute differs; timers cancelled
+    active              yes        suspended or deleted by us  UNSUSPEND, timers cancelled
+    active              yes        locked by someone else      nothing, reported
+    active              unknown    active                      UPDATE if a mapped attribute differs
+    active              no         active                      trigger app off: SUSPEND or DELETE when due, else UPDATE
+    suspended           any        none known                  nothing
+    suspended           any        active                      trigger suspended, and app off when out of scope
+    deleted             -          any of ours                 trigger deleted
+    suspended, deleted  -          suspended by us             the delete timer goes on; UPDATE if an attribute differs
+    archived            -          any                         nothing, timers frozen (or as suspended, if so chosen)
+    could not be read   -          any                         nothing
+
+Whether an account found on CREATE may be adopted is `adoptable`. What is not in scope and has no account is nothing
+to us: no entry is made for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from autoprovisioning.domain.accounts import Account, Attributes, unchanged, whole_fingerprint
+from autoprovisioning.domain.deprovisioning import Deprovisioning, Due, Span, due, observe
+from autoprovisioning.domain.errors import MappingFailure, NotAdoptable, Permanent
+from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
+from autoprovisioning.domain.users import Presence
+
+RETENTION = timedelta(days=30)  # undelete is possible for 20; the rest is for people asking what happened
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One directory user as seen now, for one connection.
+
+    `in_scope` is None where that could not be told. `desired` is None where there is nothing to map (deleted) or the
+    mapping failed; then `mapping_failure` says why.
+    """
+
+    user_id: str
+    presence: Presence
+    in_scope: bool | None
+    email: str = ""
+    aliases: tuple[str, ...] = ()
+    since: datetime | None = None
+    desired: Attributes | None = None
+    mapping_failure: MappingFailure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a connection's configuration contributes to a decision."""
+
+    deprovisioning: Deprovisioning
+    off_spans: tuple[Span, ...] = ()
+    archived_as_suspended: bool = False
+    retry_failures: bool = False  # an administrator asked: do not wait for the next attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and the entry with what was noticed on the way (timers, scope); None: no entry is to be kept.
+
+    `failure` is one that needs no call to Keeper to be known. `backing_off` says that an earlier failure waits for its
+    next attempt.
+    """
+
+    action: Action | None
+    noted: Entry | None
+    attributes: Attributes | None = None
+    reason: str = ""
+    failure: Permanent | None = None
+    backing_off: bool = False
+    trigger: Trigger | None = None
+
+
+def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Decide by the table above; pure, so the same inputs always give the same decision."""
+    if _settled(entry, seen):
+        return Decision(None, entry)
+    presence = seen.presence
+    if presence is Presence.ARCHIVED and rules.archived_as_suspended:
+        presence = Presence.SUSPENDED
+    if presence is Presence.UNKNOWN:
+        return Decision(None, entry, reason="could not be read")
+    if presence is Presence.ARCHIVED:
+        return Decision(None, _frozen(entry, now), reason="archived users are not operated on")
+    known = _thawed(entry, now) if entry is not None else Entry(seen.user_id, email=seen.email)
+    if seen.in_scope is not None:
+        known = replace(known, in_scope=seen.in_scope)
+    if presence is Presence.ACTIVE and seen.in_scope is not False:
+        return _provision(entry, known, seen, rules, now)
+    return _deprovision(entry, known, replace_presence(seen, presence), rules, now)
+
+
+def replace_presence(seen: Observed, presence: Presence) -> Observed:
+    """Return what was seen, with another presence (archived treated as suspended)."""
+    return seen if seen.presence is presence else replace(seen, presence=presence)
+
+
+def _settled(entry: Entry | None, seen: Observed) -> bool:
+    """Say whether nothing can have changed: the fast way for nearly everybody in nearly every run."""
+    return (
+        entry is not None
+        and entry.status is Status.ACTIVE
+        and seen.presence is Presence.ACTIVE
+        and seen.in_scope is True
+        and entry.in_scope
+        and not entry.timers
+        and entry.frozen_at is None
+        and entry.failure is None
+        and entry.held is None
+        and not entry.pending
+        and not entry.gone
+        and seen.desired is not None
+        and unchanged(entry.fingerprint, seen.desired)
+    )
+
+
+def _frozen(entry: Entry | None, now: datetime) -> Entry | None:
+    if entry is None or entry.frozen_at is not None:
+        return entry
+    return replace(entry, frozen_at=now)
+
+
+def _thawed(entry: Entry, now: datetime) -> Entry:
+    if entry.frozen_at is None:
+        return entry
+    stood = now - entry.frozen_at
+    return replace(entry, frozen_at=None, timers={trigger: at + stood for trigger, at in entry.timers.items()})
+
+
+def _provision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Active, and in scope or not known to be out of it."""
+    returned = seen.in_scope is True
+    noted = replace(known, timers={}, gone=False) if returned else replace(known, gone=False)
+    action: Action | None
+    match known.status:
+        case Status.NONE:
+            if not returned:
+                return Decision(None, entry, reason="scope could not be told")
+            action = Action.CREATE
+        case Status.SUSPENDED | Status.DELETED if returned:
+            return _attempt(Action.UNSUSPEND, noted, seen, rules, now)
+        case Status.LOCKED:
+            return Decision(None, _clean(noted), reason="locked in Keeper by someone else")
+        case _:
+            action = Action.UPDATE
+    if seen.mapping_failure is not None:
+        return _fail(noted, seen.mapping_failure, action, rules, now)
+    if action is Action.UPDATE and (seen.desired is None or unchanged(known.fingerprint, seen.desired)):
+        return Decision(None, _clean(noted), reason="in step")
+    return _attempt(action, noted, seen, rules, now)
+
+
+def _deprovision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Out of scope, suspended or deleted."""
+    if known.status is Status.NONE:
+        if entry is not None and entry.mark is not None:
+            return Decision(None, entry, reason="an attempt is under way")
+        return Decision(None, None, reason="no account")
+    timers = observe(known.timers, _triggers(known, seen), now)
+    noted = replace(known, timers=timers, gone=seen.presence is Presence.DELETED)
+    when = due(rules.deprovisioning, timers, rules.off_spans, now)
+    if when.delete is not None and when.delete <= now and known.status is not Status.DELETED:
+        return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
+    if when.suspend is not None and when.suspend <= now and known.status is Status.ACTIVE:
+        return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
+    if _keeps_current(known.status) and seen.desired is not None and not unchanged(known.fingerprint, seen.desired):
+        return _attempt(Action.UPDATE, noted, seen, rules, now)
+    if noted.gone and _forgettable(noted, when, now):
+        return Decision(None, None, reason="deleted long ago")
+    return Decision(None, _clean(noted), reason=_waiting(when))
+
+
+def _keeps_current(status: Status) -> bool:
+    return status in (Status.ACTIVE, Status.SUSPENDED)
+
+
+def _triggers(known: Entry, seen: Observed) -> dict[Trigger, datetime | None]:
+    triggers: dict[Trigger, datetime | None] = {}
+    if seen.in_scope is False or (Trigger.APP_OFF in known.timers and seen.in_scope is not True):
+        triggers[Trigger.APP_OFF] = None
+    if seen.presence is Presence.SUSPENDED:
+        triggers[Trigger.SUSPENDED] = seen.since
+    if seen.presence is Presence.DELETED:
+        # Nobody returned: triggers that were running before the deletion go on, the earliest due wins.
+        triggers.update(dict.fromkeys(known.timers))
+        triggers[Trigger.DELETED] = seen.since
+    return triggers
+
+
+def _forgettable(noted: Entry, when: Due, now: datetime) -> bool:
+    still_to_suspend = when.suspend is not None and noted.status is Status.ACTIVE
+    still_to_delete = when.delete is not None and noted.status is not Status.DELETED
+    if still_to_suspend or still_to_delete or noted.mark is not None:
+        return False
+    last = max(filter(None, (noted.last_action_at, *noted.timers.values())), default=now)
+    return now - last >= RETENTION
+
+
+def _waiting(when: Due) -> str:
+    dates = [at for at in (when.suspend, when.delete) if at is not None]
+    return f"next due {min(dates).date().isoformat()}" if dates else "nothing due"
+
+
+def _clean(noted: Entry) -> Entry:
+    """Drop the flags of an action that is no longer wanted."""
+    if noted.held is None and not noted.pending and noted.failure is None:
+        return noted
+    return replace(noted, held=None, pending=False, failure=None)
+
+
+def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
+    """Name what is attempted, so that a failure is retried at once when that changes."""
+    return f"{action.value}:{whole_fingerprint(attributes or {})}{':' + text[:60] if text else ''}"
+
+
+def _attempt(
+    action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
+) -> Decision:
+    failure = noted.failure
+    attributes = seen.desired if action in (Action.CREATE, Action.UPDATE) else None
+    same = failure is not None and failure.about == about(action, attributes)
+    if failure is not None and same and now < failure.next_attempt and not rules.retry_failures:
+        return Decision(None, noted, reason=failure.text, backing_off=True)
+    if noted.held is not None and noted.held is not action:
+        noted = replace(noted, held=None)
+    return Decision(action, noted, attributes, trigger=trigger)
+
+
+def _fail(noted: Entry, failure: MappingFailure, action: Action, rules: Rules, now: datetime) -> Decision:
+    standing = noted.failure
+    same = standing is not None and standing.about == about(action, None, str(failure))
+    if standing is not None and same and now < standing.next_attempt and not rules.retry_failures:
+        return Decision(None, noted, reason=standing.text, backing_off=True)
+    return Decision(None, noted, failure=failure, reason=str(failure))
+
+
+def adoptable(account: Account, user_id: str, held_by: Mapping[str, str]) -> bool:
+    """Say whether an account may become this user's.
+
+    It may when its externalId is empty or this directory id, and no roster entry of another user, on any connection,
+    holds its SCIM id (`held_by`: SCIM id -> directory id).
+    """
+    if account.external_id not in ("", user_id):
+        return False
+    return held_by.get(account.scim_id, user_id) == user_id
+
+
+def choose(accounts: tuple[Account, ...], user_id: str, user_name: str, held_by: Mapping[str, str]) -> Account | None:
+    """Choose the account to adopt among those found: ours by externalId, else one under the wanted or an old address.
+
+    An account under an alias that may not be adopted is somebody else's business; one under the wanted address is not.
+
+    Raises:
+        NotAdoptable: the wanted address belongs to an account that may not be adopted.
+    """
+    ours = [account for account in accounts if account.external_id == user_id]
+    for account in (*ours, *accounts):
+        if adoptable(account, user_id, held_by):
+            return account
+        if account.user_name.casefold() == user_name.casefold():
+            raise NotAdoptable(
+                f"The address {account.user_name} belongs to another directory user's account in Keeper. Give this user "
+                "another address, or delete or rename the other account in Keeper's Admin Console."
+            )
+    return None

@@ -1,0 +1,98 @@
+"""A run: one reconciliation of one connection, from its plan to its last recorded batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from .accounts import Attributes
+from .roster import Action
+
+Counts = Mapping[str, int]  # created, updated, suspended, unsuspended, deleted, adopted, failed, held, unchanged ...
+
+
+class RunKind(StrEnum):
+    """What a run looks at: everybody, the members of the scope groups, or everybody and Keeper's own listing."""
+
+    FULL = "full"
+    SWEEP = "sweep"
+    DRIFT = "drift"
+
+
+class RunState(StrEnum):
+    """PLANNED: batches are out; DONE: every batch recorded; SUPERSEDED: closed with work left, the next run has it."""
+
+    PLANNED = "planned"
+    DONE = "done"
+    SUPERSEDED = "superseded"
+    REFUSED = "refused"  # the directory or Keeper could not be read; nothing was planned
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The record of one run; `meters` are the outside requests it took, by name."""
+
+    id: str
+    connection_id: str
+    kind: RunKind
+    fence: int
+    started: datetime
+    state: RunState = RunState.PLANNED
+    finished: datetime | None = None
+    batches: int = 0
+    done: Mapping[str, Counts] = field(default_factory=dict)  # batch number -> what became of it, meters included
+    planned: Counts = field(default_factory=dict)
+    meters: Counts = field(default_factory=dict)
+    seats_exhausted: bool = False
+    complete: bool = True  # every listing was read to its end
+    notes: tuple[str, ...] = ()
+    last_progress: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """One write of a batch: create (adopting `scim_id` when given) or update, for the entry's version then."""
+
+    user_id: str
+    email: str
+    version: int
+    action: Action
+    attributes: Attributes
+    scim_id: str = ""
+    aliases: tuple[str, ...] = ()
+    looked_up: bool = False  # the plan listed Keeper: no account was there
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a complete listing proved about one user, carried with "look again"."""
+
+    missing: bool = False  # a complete listing of the customer lacks the id
+    deleted: bool = False  # showDeleted names the id
+    left_scope: bool = False  # no complete derived listing of a scope group has the id
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """ "Look at user X again": all a notification or a plan says of a user whose access may change."""
+
+    user_id: str
+    event: str = ""  # add, update, delete, undelete, makeAdmin; empty from our own runs
+    evidence: Evidence = field(default_factory=Evidence)
+    hold: str = ""  # digest of the approved hold that authorises it
+    asked_at: datetime | None = None
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Part of a run: whole shards, at most 500 writes and 1 MiB; `looks` are converged one by one."""
+
+    connection_id: str
+    run_id: str
+    fence: int
+    number: str
+    changes: tuple[PlannedChange, ...] = ()
+    looks: tuple[Look, ...] = ()

@@ -1,0 +1,1 @@
+"""The doors: parse, build services, call one use case, translate."""
