@@ -16,7 +16,7 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold
 from autoprovisioning.domain.roster import Entry
-from autoprovisioning.domain.runs import Batch, Counts, Look, Run
+from autoprovisioning.domain.runs import Batch, Counts, Look, Run, RunKind
 from autoprovisioning.domain.users import DirectoryUser, Group
 
 T = TypeVar("T")
@@ -93,12 +93,27 @@ class Accounts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """What a commit adds to the record of a run: `counts` are incremented, `done` names a batch that is finished.
+
+    `continued` counts the batches published to carry on with the rest of the finished one.
+    """
+
+    run_id: str
+    at: datetime
+    counts: Counts = field(default_factory=dict)
+    done: str = ""
+    continued: int = 0
+    seats_exhausted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Edit:
     """What one roster commit writes, all or nothing; None removes an entry."""
 
     entries: Mapping[str, Entry | None] = field(default_factory=dict)
     events: Sequence[Event] = ()
-    batch_done: tuple[str, str, Counts] | None = None  # run id, batch number, what became of it
+    progress: Progress | None = None
 
 
 class Roster(Protocol):
@@ -125,7 +140,7 @@ class Roster(Protocol):
         """Read the shards of these users, let `edit` decide from their entries, write its Edit; retried on contention.
 
         `edit` is pure and may be called again with newer entries; it gets the entries of the users named (those that
-        exist). An Edit without entries, events and batch_done writes nothing. Raises Contention.
+        exist). An Edit without entries, events and progress writes nothing. Raises Contention.
         """
 
 
@@ -158,10 +173,10 @@ class Records(Protocol):
         """Read a run's record."""
 
     def open_runs(self, connection_id: str) -> Sequence[Run]:
-        """Return the runs in state PLANNED."""
+        """Return the runs in state OBSERVING or PLANNED."""
 
     def change_run(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
-        """Apply `edit` to a run's own fields (never `done`) by compare-and-set."""
+        """Apply `edit` to a run's own fields (never `done` and `counts`, which commits add to) by compare-and-set."""
 
     def change_guard(self, connection_id: str, edit: Callable[[GuardState], GuardState | None]) -> GuardState | None:
         """Apply `edit` to the guard document by compare-and-set; None from `edit` changes nothing and is returned."""
@@ -198,8 +213,8 @@ class Channel:
     event: str = ""
     expires: datetime | None = None
     resource_id: str = ""
-    proven: bool = False  # its sync message or a notification has arrived, or the API granted it
-    stopped: bool = False
+    opened: datetime | None = None
+    proven: bool = False  # its sync message arrived: Google can reach the webhook and knows the token
 
 
 class Channels(Protocol):
@@ -210,6 +225,9 @@ class Channels(Protocol):
 
     def put(self, channel: Channel) -> None:
         """Store one (never its token)."""
+
+    def prove(self, channel_id: str) -> None:
+        """Note that its sync message arrived; a channel that is not known yet is noted too (sync may come first)."""
 
     def remove(self, channel_id: str) -> None:
         """Forget one."""
@@ -231,21 +249,28 @@ class Tokens(Protocol):
         """Destroy a version; one that is destroyed already counts as done."""
 
 
-class Queue(Protocol):
-    """Pub/Sub, to publish on; returns once the service has accepted everything."""
+class LookQueue(Protocol):
+    """Pub/Sub, as the webhook needs it; returns once the service has accepted everything."""
 
     def look_again(self, looks: Sequence[Look]) -> None:
         """Publish to directory-changes."""
 
+
+class Queue(LookQueue, Protocol):
+    """Pub/Sub, to publish on."""
+
     def apply(self, batches: Sequence[Batch]) -> None:
         """Publish to planned-changes."""
 
+    def request_run(self, kind: RunKind, *, retry_failures: bool = False) -> None:
+        """Publish to run-requests: reconcile now instead of at the next scheduled time."""
+
 
 class Meter(Protocol):
-    """Counts of outside requests made by this process for one piece of work, by name."""
+    """Counts the outside requests of this process: scim_get, scim_post, directory_requests, firestore_reads ..."""
 
-    def counts(self) -> Counts:
-        """Return the counts so far: scim_get, scim_post, directory_requests, firestore_reads, firestore_writes ..."""
+    def take(self) -> Counts:
+        """Return the counts since the last call, and start over."""
 
 
 AccountsFor = Callable[[Connection, str], Accounts]  # connection and access token -> its accounts

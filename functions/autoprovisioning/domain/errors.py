@@ -11,6 +11,7 @@ class ProvisioningError(Exception):
     """Base of every error this system raises on purpose; `code` is a stable word for logs, events and pages."""
 
     code = "error"
+    defers = False  # the work is not lost and not a failure: it waits for a retry, an approval or a new token
 
 
 class BadInput(ProvisioningError):
@@ -47,6 +48,7 @@ class Transient(ProvisioningError):
     """Worth trying again: 429, 5xx, timeout, contention. `retry_after` is in seconds, where the other side said."""
 
     code = "transient"
+    defers = True
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -151,9 +153,11 @@ class ReauthorizationRequired(ProvisioningError):
     """The probe was refused too: the connection is paused until a super administrator reauthorizes it."""
 
     code = "reauthorization_required"
+    defers = True
 
 
 class Unsafe(ProvisioningError):
     """A guard refused: held until an administrator approves."""
 
     code = "held"
+    defers = True

@@ -67,6 +67,10 @@ class Hold:
     decided_by: str = ""
     decided_at: datetime | None = None
 
+    def authorises(self, now: datetime) -> bool:
+        """Say whether it was approved, at most 24 hours ago."""
+        return self.state is HoldState.APPROVED and self.decided_at is not None and now - self.decided_at < WINDOW
+
     def counts(self) -> dict[str, int]:
         """Count the members by action."""
         counts: dict[str, int] = {}

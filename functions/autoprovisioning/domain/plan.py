@@ -59,6 +59,7 @@ class Rules:
     off_spans: tuple[Span, ...] = ()
     archived_as_suspended: bool = False
     retry_failures: bool = False  # an administrator asked: do not wait for the next attempt
+    by_groups: bool = False  # the scope names groups: who is in them is remembered, for the scope sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,10 @@ def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> 
     if presence is Presence.ARCHIVED and rules.archived_as_suspended:
         presence = Presence.SUSPENDED
     if presence is Presence.UNKNOWN:
-        return Decision(None, entry, reason="could not be read")
+        return Decision(None, _remembered(entry, seen, rules), reason="could not be read")
     if presence is Presence.ARCHIVED:
-        return Decision(None, _frozen(entry, now), reason="archived users are not operated on")
+        noted = _frozen(_remembered(entry, seen, rules), now)
+        return Decision(None, noted, reason="archived users are not operated on")
     known = _thawed(entry, now) if entry is not None else Entry(seen.user_id, email=seen.email)
     if seen.in_scope is not None:
         known = replace(known, in_scope=seen.in_scope)
@@ -121,8 +123,15 @@ def _settled(entry: Entry | None, seen: Observed) -> bool:
     )
 
 
+def _remembered(entry: Entry | None, seen: Observed, rules: Rules) -> Entry | None:
+    """Keep a scope group's member without an account in mind, so that the sweep does not find them anew each time."""
+    if entry is None and seen.in_scope and rules.by_groups:
+        return Entry(seen.user_id, email=seen.email, in_scope=True)
+    return entry
+
+
 def _frozen(entry: Entry | None, now: datetime) -> Entry | None:
-    if entry is None or entry.frozen_at is not None:
+    if entry is None or entry.frozen_at is not None or entry.status is Status.NONE:
         return entry
     return replace(entry, frozen_at=now)
 
@@ -162,7 +171,10 @@ def _deprovision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules
     if known.status is Status.NONE:
         if entry is not None and entry.mark is not None:
             return Decision(None, entry, reason="an attempt is under way")
-        return Decision(None, None, reason="no account")
+        noted = _remembered(None, seen, rules)
+        if noted is not None and entry is not None:
+            noted = _clean(known)
+        return Decision(None, noted, reason="no account")
     timers = observe(known.timers, _triggers(known, seen), now)
     noted = replace(known, timers=timers, gone=seen.presence is Presence.DELETED)
     when = due(rules.deprovisioning, timers, rules.off_spans, now)
@@ -266,7 +278,7 @@ def choose(accounts: tuple[Account, ...], user_id: str, user_name: str, held_by:
             return account
         if account.user_name.casefold() == user_name.casefold():
             raise NotAdoptable(
-                f"The address {account.user_name} belongs to another directory user's account in Keeper. Give this user "
-                "another address, or delete or rename the other account in Keeper's Admin Console."
+                f"The address {account.user_name} belongs to another directory user's account in Keeper. "
+                "Give this user another address, or rename or delete the other account in Keeper's Admin Console."
             )
     return None

@@ -24,6 +24,7 @@ class RunKind(StrEnum):
 class RunState(StrEnum):
     """PLANNED: batches are out; DONE: every batch recorded; SUPERSEDED: closed with work left, the next run has it."""
 
+    OBSERVING = "observing"  # listing and planning; from here on what is decided of anybody is recorded
     PLANNED = "planned"
     DONE = "done"
     SUPERSEDED = "superseded"
@@ -32,23 +33,30 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The record of one run; `meters` are the outside requests it took, by name."""
+    """The record of one run.
+
+    `counts` say what became of it: created, updated ..., failed, held, unchanged, and the outside requests by name.
+    """
 
     id: str
     connection_id: str
     kind: RunKind
     fence: int
     started: datetime
-    state: RunState = RunState.PLANNED
+    state: RunState = RunState.OBSERVING
     finished: datetime | None = None
     batches: int = 0
-    done: Mapping[str, Counts] = field(default_factory=dict)  # batch number -> what became of it, meters included
+    done: Mapping[str, int] = field(default_factory=dict)  # finished batch -> batches that carry on with its rest
     planned: Counts = field(default_factory=dict)
-    meters: Counts = field(default_factory=dict)
+    counts: Counts = field(default_factory=dict)
     seats_exhausted: bool = False
     complete: bool = True  # every listing was read to its end
     notes: tuple[str, ...] = ()
     last_progress: datetime | None = None
+
+    def finished_all(self) -> bool:
+        """Say whether every batch, continuations included, is recorded."""
+        return len(self.done) >= self.batches + sum(self.done.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,8 @@ class PlannedChange:
     attributes: Attributes
     scim_id: str = ""
     aliases: tuple[str, ...] = ()
-    looked_up: bool = False  # the plan listed Keeper: no account was there
+    looked_up: bool = False  # the plan listed Keeper: `scim_id` is the account to adopt, or there is none
+    locked: bool = False  # the account to adopt was locked by someone else
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +88,12 @@ class Look:
     """ "Look at user X again": all a notification or a plan says of a user whose access may change."""
 
     user_id: str
-    event: str = ""  # add, update, delete, undelete, makeAdmin; empty from our own runs
+    event: str = ""  # add, update, delete, undelete, makeAdmin, or sync of a new channel; empty from our own runs
     evidence: Evidence = field(default_factory=Evidence)
     hold: str = ""  # digest of the approved hold that authorises it
     asked_at: datetime | None = None
     actor: str = ""
+    channel: str = ""  # the notification channel it came through
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,289 @@
+"""Apply one batch of a run: mark, write, record in chunks; converge the users whose access changes one by one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from autoprovisioning.app.carry_out import carry_out
+from autoprovisioning.app.converge import Asked, converge, settle
+from autoprovisioning.app.finishing import close_if_finished
+from autoprovisioning.app.guarding import may_recreate
+from autoprovisioning.app.keeper import Keeper
+from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.changes import Change, Outcome, count, event_for, exhausts_seats
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import (
+    Busy,
+    NotSent,
+    ReauthorizationRequired,
+    SeatsExhausted,
+    Throttled,
+    Transient,
+    Unresolved,
+)
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.roster import Action, Entry, Mark
+from autoprovisioning.domain.runs import Batch, Look, PlannedChange, Run, RunState
+
+log = logging.getLogger(__name__)
+
+CHUNK = 250  # the connection's and the run's state are read again before each
+FLUSH_AFTER = 100  # outcomes
+FLUSH_EVERY = timedelta(seconds=2)
+LOOKS_AT_ONCE = 8
+SEATS = "The number of licensed Keeper seats was exceeded earlier in this run. Buy seats, or free some."
+
+
+@dataclass(slots=True)
+class _Left:
+    """What a batch leaves for later."""
+
+    rest: list[PlannedChange] = field(default_factory=list)  # the deadline came first: published as another batch
+    looks: list[Look] = field(default_factory=list)  # the plan was overtaken: look at the user again
+    postponed: Transient | None = None  # Keeper or Firestore failed: this message is to be delivered again
+
+
+def apply_batch(services: Services, batch: Batch, message_id: str, published: datetime, deadline: datetime) -> None:
+    """Apply a batch. One whose run is closed or taken over is dropped: the run after it has its work.
+
+    Raises:
+        Transient: deliver the batch again; what was recorded is not repeated.
+    """
+    applied = _Application(services, batch, message_id, published, deadline)
+    applied.run()
+
+
+class _Application:
+    def __init__(
+        self, services: Services, batch: Batch, message_id: str, published: datetime, deadline: datetime
+    ) -> None:
+        self._services = services
+        self._batch = batch
+        self._message_id = message_id
+        self._published = published
+        self._deadline = deadline
+        self._actor = f"run {batch.run_id}"
+        self._left = _Left()
+
+    def run(self) -> None:
+        changes = list(self._batch.changes)
+        for start in range(0, len(changes), CHUNK):
+            if self._services.clock() >= self._deadline:
+                self._left.rest += changes[start:]
+                break
+            opened = self._open()
+            if opened is None:
+                return
+            connection, run = opened
+            self._chunk(connection, run, changes[start : start + CHUNK])
+            self._redeliver()
+        looks = self._looks()
+        self._redeliver()
+        self._finish(looks)
+
+    def _redeliver(self) -> None:
+        """Ask for this message again if something failed; looks that are due do not wait for that."""
+        if self._left.postponed is not None:
+            self._publish_looks()
+            raise self._left.postponed
+
+    def _publish_looks(self) -> None:
+        if self._left.looks:
+            self._services.queue.look_again(self._left.looks)
+            self._left.looks = []
+
+    def _open(self) -> tuple[Connection, Run] | None:
+        """Read the connection's and the run's state; None where this batch has nothing to do any more."""
+        connection = self._services.connections.get(self._batch.connection_id)
+        run = self._services.records.run(self._batch.connection_id, self._batch.run_id)
+        if connection is None or run is None or run.state is not RunState.PLANNED or run.fence != self._batch.fence:
+            return None
+        if self._batch.number in run.done:
+            return None
+        if connection.state is State.PAUSED:
+            self._flag_pending(connection)
+        return (connection, run) if connection.state is State.ON else None
+
+    def _flag_pending(self, connection: Connection) -> None:
+        """The connection waits for a new token: say so at every user of this batch who has an entry."""
+        user_ids = [change.user_id for change in self._batch.changes]
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            waiting = {
+                user_id: replace(entry, pending=True)
+                for user_id, entry in entries.items()
+                if not entry.pending and entry.mark is None
+            }
+            return Edit(waiting), None
+
+        self._services.roster.commit(connection, user_ids, edit)
+
+    def _chunk(self, connection: Connection, run: Run, planned: Sequence[PlannedChange]) -> None:
+        changes = self._mark(connection, planned)
+        if run.seats_exhausted:
+            refused = [change for change in changes if change.action is Action.CREATE]
+            changes = [change for change in changes if change.action is not Action.CREATE]
+            self._flush(connection, [Outcome(change, error=SeatsExhausted(SEATS)) for change in refused])
+        keeper = Keeper(self._services, connection)
+
+        def recreate(vanished: Change) -> bool:
+            return may_recreate(self._services, connection, vanished.user_id)
+
+        waiting: list[Outcome] = []
+        since = self._services.clock()
+        for outcome in carry_out(self._services, keeper, changes, self._deadline, recreate):
+            waiting.append(outcome)
+            now = self._services.clock()
+            if len(waiting) >= FLUSH_AFTER or now - since >= FLUSH_EVERY:
+                self._flush(connection, waiting)
+                waiting, since = [], now
+        self._flush(connection, waiting)
+
+    def _mark(self, connection: Connection, planned: Sequence[PlannedChange]) -> list[Change]:
+        """Mark every change whose entry is as the plan knew it; the others are looked at again."""
+        until = self._services.clock() + self._services.timings.batch_mark
+        ids = {change.user_id: self._services.new_id() for change in planned}
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, tuple[list[Change], list[str], bool]]:
+            marked: dict[str, Entry | None] = {}
+            changes: list[Change] = []
+            overtaken: list[str] = []
+            busy = False
+            for change in planned:
+                entry = entries.get(change.user_id)
+                mark = entry.mark if entry is not None else None
+                if mark is not None and mark.change_id == ids[change.user_id]:
+                    pass  # our own write, whose answer was lost
+                elif mark is not None and mark.message_id == self._message_id and mark.live(self._services.clock()):
+                    busy = True
+                    continue
+                elif mark is not None or (entry.version if entry is not None else 0) != change.version:
+                    overtaken.append(change.user_id)
+                    continue
+                fresh = entry or Entry(change.user_id, email=change.email, in_scope=True)
+                own = Mark(ids[change.user_id], self._message_id, change.action, until)
+                marked[change.user_id] = replace(fresh, mark=own, in_scope=True if entry is None else fresh.in_scope)
+                changes.append(_change(ids[change.user_id], change, replace(fresh, mark=own)))
+            return Edit(marked), (changes, overtaken, busy)
+
+        changes, overtaken, busy = self._services.roster.commit(connection, list(ids), edit)
+        self._left.looks += [self._look(user_id) for user_id in overtaken]
+        if busy:
+            self._left.postponed = Busy("An earlier delivery of this batch is being worked on", retry_after=30)
+        return changes
+
+    def _look(self, user_id: str) -> Look:
+        return Look(user_id, asked_at=self._services.clock(), actor=self._actor)
+
+    def _flush(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
+        """Record outcomes: entries, events and the run's counts in one commit."""
+        if not outcomes:
+            return
+        by_user = {outcome.change.user_id: outcome for outcome in outcomes}
+        meters = self._services.meter.take()
+        now = self._services.clock()
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, list[str]]:
+            changed: dict[str, Entry | None] = {}
+            events: list[Event] = []
+            again: list[str] = []
+            for user_id, outcome in by_user.items():
+                entry = entries.get(user_id)
+                if entry is None or entry.mark is None or entry.mark.change_id != outcome.change.id:
+                    continue
+                if entry.mark.again:
+                    again.append(user_id)
+                event = event_for(outcome, self._actor, now)
+                if event is not None:
+                    events.append(event)
+                changed[user_id] = settle(entry, outcome, now)
+            seats = any(exhausts_seats(outcome) for outcome in outcomes)
+            counts = count(events) | dict(meters)
+            return Edit(changed, events, Progress(self._batch.run_id, now, counts, seats_exhausted=seats)), again
+
+        again = self._services.roster.commit(connection, list(by_user), edit)
+        self._left.looks += [self._look(user_id) for user_id in again]
+        for outcome in outcomes:
+            self._postpone(outcome)
+
+    def _postpone(self, outcome: Outcome) -> None:
+        """Keep what was not done for a continuation (the deadline came) or a redelivery (something failed)."""
+        error = outcome.error
+        if error is None or isinstance(error, ReauthorizationRequired):
+            return
+        if isinstance(error, NotSent) and self._services.clock() >= self._deadline:
+            self._left.rest += [change for change in self._batch.changes if change.user_id == outcome.change.user_id]
+        elif isinstance(error, Unresolved):
+            self._left.looks.append(self._look(outcome.change.user_id))
+        elif isinstance(error, Throttled):
+            self._left.postponed = error
+        elif isinstance(error, Transient):
+            self._left.postponed = self._left.postponed or error
+
+    def _looks(self) -> list[Look]:
+        """Converge the users whose access changes; returns those that the deadline left."""
+        looks = list(self._batch.looks)
+        if not looks or self._open() is None:
+            return []
+        left: list[Look] = []
+        with ThreadPoolExecutor(max_workers=LOOKS_AT_ONCE) as pool:
+            for look, error in pool.map(self._converge, looks):
+                if error is not None and self._services.clock() >= self._deadline:
+                    left.append(look)
+                elif error is not None:
+                    self._left.postponed = error
+        return left
+
+    def _converge(self, look: Look) -> tuple[Look, Transient | None]:
+        if self._services.clock() >= self._deadline:
+            return look, NotSent("The batch's time is over")
+        asked = Asked(look, self._message_id, self._published, self._batch.run_id)
+        try:
+            converge(self._services, asked, self._deadline)
+        except Transient as error:
+            return look, error
+        return look, None
+
+    def _finish(self, looks: Sequence[Look]) -> None:
+        """Publish what is left, record the batch as done, close the run if it was the last."""
+        self._publish_looks()
+        opened = self._open()
+        if opened is None:
+            return
+        connection, run = opened
+        continued = list(self._continuations(looks))
+        if continued:
+            self._services.queue.apply(continued)
+        meters = self._services.meter.take()
+        progress = Progress(run.id, self._services.clock(), meters, self._batch.number, len(continued))
+        self._services.roster.commit(connection, (), lambda _entries: (Edit(progress=progress), None))
+        recorded = self._services.records.run(connection.id, run.id)
+        if recorded is not None:
+            close_if_finished(self._services, recorded)
+
+    def _continuations(self, looks: Sequence[Look]) -> Iterator[Batch]:
+        if self._left.rest or looks:
+            yield replace(
+                self._batch, number=f"{self._batch.number}+", changes=tuple(self._left.rest), looks=tuple(looks)
+            )
+
+
+def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
+    adopts = planned.action is Action.CREATE and bool(planned.scim_id)
+    return Change(
+        change_id,
+        entry,
+        planned.action,
+        planned.email,
+        planned.attributes,
+        planned.aliases,
+        planned.scim_id,
+        looked_up=planned.looked_up,
+        adopts=adopts,
+        locked=adopts and planned.locked,
+    )

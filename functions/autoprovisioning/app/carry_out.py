@@ -1,0 +1,244 @@
+"""Carry marked changes out in Keeper: look up, adopt, write, and settle what Keeper answers.
+
+The same code serves one user and a batch of five hundred. It records nothing: each outcome is yielded as soon as it is
+known, and the caller commits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+
+from autoprovisioning.app.keeper import Keeper
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.accounts import Account, Found, Lookup, Written
+from autoprovisioning.domain.changes import Change, Outcome, sent_attributes, write_for
+from autoprovisioning.domain.errors import (
+    AccountGone,
+    AddressTaken,
+    AuthorizationRefused,
+    NotSent,
+    ProvisioningError,
+    ReauthorizationRequired,
+    Rejected,
+    Throttled,
+    Unsafe,
+)
+from autoprovisioning.domain.plan import choose
+from autoprovisioning.domain.roster import Action, Status
+
+CLAIMS_AT_ONCE = 16
+
+AllowRecreate = Callable[[Change], bool]
+
+
+def carry_out(
+    services: Services, keeper: Keeper, changes: Sequence[Change], deadline: datetime, may_recreate: AllowRecreate
+) -> Iterator[Outcome]:
+    """Carry the changes out and yield what became of each, in no particular order.
+
+    `may_recreate` asks the volume guard whether an account that vanished from Keeper may be created again.
+    """
+    work = _Work(services, keeper, deadline, may_recreate)
+    try:
+        yield from work.run(changes)
+    except (ReauthorizationRequired, Throttled) as error:
+        if isinstance(error, Throttled):
+            keeper.throttle(error)
+        for change in work.unsettled(changes):
+            yield Outcome(change, error=error)
+
+
+class _Work:
+    def __init__(self, services: Services, keeper: Keeper, deadline: datetime, may_recreate: AllowRecreate) -> None:
+        self._services = services
+        self._keeper = keeper
+        self._deadline = deadline
+        self._may_recreate = may_recreate
+        self._settled: set[str] = set()
+        self._held_by: Mapping[str, str] | None = None
+
+    def unsettled(self, changes: Iterable[Change]) -> list[Change]:
+        return [change for change in changes if change.id not in self._settled]
+
+    def run(self, changes: Sequence[Change]) -> Iterator[Outcome]:
+        unknown = [change for change in changes if _needs_lookup(change)]
+        ready = [change for change in changes if not _needs_lookup(change)]
+        for change in self._already_claimed(ready):
+            ready.remove(change)
+            yield self._settle(Outcome(change, error=_taken_elsewhere(change)))
+        for outcome in self._look_up(unknown, ready):
+            yield self._settle(outcome)
+        refused: list[Change] = []
+        taken: list[Change] = []
+        gone: list[Change] = []
+        for outcome in self._write(ready):
+            match outcome.error:
+                case AuthorizationRefused():
+                    refused.append(outcome.change)
+                case AddressTaken() if not outcome.change.scim_id:
+                    taken.append(outcome.change)
+                case AccountGone() if not outcome.change.adopts:
+                    gone.append(outcome.change)
+                case _:
+                    yield self._settle(outcome)
+        for outcome in self._again(refused):
+            yield self._settle(outcome)
+        for outcome in self._second_look(taken, gone):
+            yield self._settle(outcome)
+
+    def _already_claimed(self, changes: Sequence[Change]) -> list[Change]:
+        """Claim the accounts that the plan chose for adoption; returns the changes that came too late."""
+        adopting = [change for change in changes if change.adopts]
+        if not adopting:
+            return []
+        with ThreadPoolExecutor(max_workers=min(CLAIMS_AT_ONCE, len(adopting))) as pool:
+            return [change for change, ours in zip(adopting, pool.map(self._claim, adopting), strict=True) if not ours]
+
+    def _claim(self, change: Change) -> bool:
+        return self._services.records.claim_account(self._keeper.connection.id, change.scim_id, change.user_id)
+
+    def _settle(self, outcome: Outcome) -> Outcome:
+        if isinstance(outcome.error, Throttled):
+            self._keeper.throttle(outcome.error)
+        self._settled.add(outcome.change.id)
+        return outcome
+
+    def _write(self, changes: Sequence[Change]) -> Iterator[Outcome]:
+        if not changes:
+            return
+        by_id = {change.id: change for change in changes}
+        for written in self._keeper.accounts().write([write_for(change) for change in changes], self._deadline):
+            yield _outcome(by_id[written.key], written)
+
+    def _again(self, refused: Sequence[Change]) -> Iterator[Outcome]:
+        """Send once more what was refused, if a newer token is in force; else it is that user's failure."""
+        if not refused:
+            return
+        if self._keeper.after_refusal(AuthorizationRefused("Keeper refused a request", status=401)):
+            for outcome in self._write(refused):
+                if isinstance(outcome.error, AuthorizationRefused):
+                    self._keeper.after_refusal(outcome.error)
+                    yield replace(outcome, error=NotSent("Keeper refused the token that was switched to just now"))
+                else:
+                    yield outcome
+            return
+        if len(refused) == 1:
+            yield Outcome(refused[0], error=_refusal())
+            return
+        for outcome in self._write(refused):  # those behind the refused one were never sent
+            if isinstance(outcome.error, AuthorizationRefused):
+                yield replace(outcome, error=_refusal())
+            else:
+                yield outcome
+
+    def _look_up(self, changes: Sequence[Change], ready: list[Change]) -> Iterator[Outcome]:
+        """Search Keeper; changes with a known answer join `ready`, the rest are outcomes already."""
+        for change, found in self._find(changes):
+            if found.error is not None:
+                if isinstance(found.error, AuthorizationRefused) and not self._keeper.after_refusal(found.error):
+                    yield Outcome(change, error=_refusal())
+                else:
+                    yield Outcome(change, error=_retriable(found.error))
+                continue
+            try:
+                ready.append(self._matched(change, found.accounts))
+            except ProvisioningError as error:
+                yield Outcome(change, error=error)
+
+    def _second_look(self, taken: Sequence[Change], gone: Sequence[Change]) -> Iterator[Outcome]:
+        """Settle a 409 on creation and a 404 on a known id: look again, then adopt, create or give up."""
+        ready: list[Change] = []
+        yield from self._look_up([replace(change, looked_up=False) for change in taken], ready)
+        for change in [change for change in ready if not change.scim_id]:
+            ready.remove(change)
+            yield Outcome(change, error=_taken_elsewhere(change))
+        found: list[Change] = []
+        yield from self._look_up([replace(change, scim_id="", looked_up=False) for change in gone], found)
+        for change in found:
+            outcome = self._vanished(change)
+            if outcome is None:
+                ready.append(change if change.scim_id else replace(change, recreates=True))
+            else:
+                yield outcome
+        for outcome in self._write(ready):
+            if isinstance(outcome.error, AuthorizationRefused):
+                self._keeper.after_refusal(outcome.error)
+                yield replace(outcome, error=_refusal())
+            else:
+                yield outcome
+
+    def _vanished(self, change: Change) -> Outcome | None:
+        """Say what becomes of a change whose account is gone and was not found anew; None: go on and write."""
+        if change.scim_id:
+            return None
+        suspended = change.entry.status is Status.SUSPENDED and change.action is Action.UPDATE
+        if change.action.deprovisions or suspended:
+            return Outcome(change)
+        if not self._may_recreate(change):
+            return Outcome(change, error=Unsafe("Too many accounts vanished from Keeper within 24 hours"))
+        # A reactivation has no attributes at hand: the next look, seeing no account, creates it.
+        return Outcome(change) if change.attributes is None else None
+
+    def _find(self, changes: Sequence[Change]) -> Iterator[tuple[Change, Found]]:
+        if not changes:
+            return
+        by_id = {change.id: change for change in changes}
+        lookups = [Lookup(change.id, change.user_id, change.user_names()) for change in changes]
+        for found in self._keeper.accounts().find(lookups):
+            yield by_id[found.key], found
+
+    def _matched(self, change: Change, accounts: tuple[Account, ...]) -> Change:
+        account = choose(accounts, change.user_id, change.user_names()[0], self._holders() if accounts else {})
+        if account is None:
+            return replace(change, looked_up=True)
+        locked = not account.active and change.action is Action.CREATE
+        matched = replace(change, scim_id=account.scim_id, adopts=True, looked_up=True, locked=locked)
+        if not self._claim(matched):
+            raise _taken_elsewhere(change)
+        return matched
+
+    def _holders(self) -> Mapping[str, str]:
+        """Return SCIM id -> directory id over the rosters of all connections, read once when an adoption is at hand."""
+        if self._held_by is None:
+            self._held_by = {
+                entry.scim_id: entry.user_id
+                for connection in self._services.connections.all()
+                if connection.shards
+                for entry in self._services.roster.load(connection).values()
+                if entry.scim_id
+            }
+        return self._held_by
+
+
+def _needs_lookup(change: Change) -> bool:
+    return change.action is Action.CREATE and not change.scim_id and not change.looked_up
+
+
+def _outcome(change: Change, written: Written) -> Outcome:
+    if written.error is not None:
+        return Outcome(change, error=_retriable(written.error), seconds=written.seconds)
+    sent = sent_attributes(change) if change.attributes is not None else {}
+    return Outcome(change, written.scim_id or change.scim_id, seconds=written.seconds, sent=sent)
+
+
+def _retriable(error: Exception) -> Exception:
+    if isinstance(error, ProvisioningError):
+        return error
+    return NotSent(f"{type(error).__name__} while talking to Keeper")
+
+
+def _refusal() -> Rejected:
+    return Rejected(
+        "Keeper refuses this account (401 or 403) although the access token works. "
+        "Check in Keeper's Admin Console that the account belongs to the connection's node."
+    )
+
+
+def _taken_elsewhere(change: Change) -> AddressTaken:
+    return AddressTaken(
+        f"The address {change.user_names()[0]} is taken in Keeper by an account outside this connection. "
+        "Move that account into the connection's node, or give this user another address."
+    )

@@ -1,0 +1,32 @@
+"""The notification channel's token: an HMAC over channel id and expiry, so that the webhook needs no database.
+
+Token format: `<expiry in epoch seconds>.<hex HMAC-SHA256>`; at most 256 characters (Admin SDK push guide).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
+
+
+def channel_token(key: bytes, channel_id: str, expires: datetime) -> str:
+    """Make the token of a channel that must not be believed after `expires`."""
+    seconds = str(int(expires.timestamp()))
+    return f"{seconds}.{_mac(key, channel_id, seconds)}"
+
+
+def believes(key: bytes, channel_id: str, token: str, now: datetime) -> bool:
+    """Say whether the token is ours, for this channel, and not expired; compares in constant time."""
+    seconds, _, mac = token.partition(".")
+    genuine = hmac.compare_digest(mac.encode(), _mac(key, channel_id, seconds).encode())
+    if not genuine or not seconds.isdigit():
+        return False
+    return now <= datetime.fromtimestamp(int(seconds), UTC)
+
+
+def _mac(key: bytes, channel_id: str, seconds: str) -> str:
+    return hmac.new(key, f"{channel_id}\n{seconds}".encode(), hashlib.sha256).hexdigest()
+
+
+GRACE = timedelta(minutes=5)  # Google's clock and ours

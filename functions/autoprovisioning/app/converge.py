@@ -1,0 +1,355 @@
+"""Converge one user: read the roster entry, then the directory; decide; carry it out; record it; look again if asked.
+
+Every SCIM call is preceded by a mark on the roster entry and followed by the recorded outcome. Another message that
+meets a live mark asks its owner to look again and is done; a redelivery of the same message is refused until the mark
+runs out. A mark that ran out means that the outcome is unknown: the account itself tells, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from autoprovisioning.app.carry_out import carry_out
+from autoprovisioning.app.guarding import may_recreate, reserve_one
+from autoprovisioning.app.keeper import Keeper
+from autoprovisioning.app.observe import observed, read_user, rules_of
+from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.scoping import SERVING, Placement, asked_one_by_one, place
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.accounts import Account, Lookup
+from autoprovisioning.domain.changes import Change, Outcome, count, event_for, recorded, recover
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    Busy,
+    Contention,
+    ProvisioningError,
+    ReauthorizationRequired,
+    Transient,
+    Unresolved,
+)
+from autoprovisioning.domain.events import NAME_OF, Event, EventName
+from autoprovisioning.domain.plan import Decision, Observed, decide
+from autoprovisioning.domain.plan import about as what_is_attempted
+from autoprovisioning.domain.roster import Action, Entry, Mark, Status, failed
+from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.users import DirectoryUser
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 6  # suspend, then rename, then a look that was asked for meanwhile: enough for any honest sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One delivery of "look at this user again"."""
+
+    look: Look
+    message_id: str
+    published: datetime
+    run_id: str = ""  # counts go to this run
+    retry_failures: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One look at both sides."""
+
+    user: DirectoryUser
+    placement: Placement
+    entries: Mapping[str, Entry | None]
+
+
+def converge(services: Services, asked: Asked, deadline: datetime) -> None:
+    """Bring one user's accounts into step on every connection.
+
+    Raises:
+        Transient: try this message again (the directory or Keeper failed, or another worker holds the user).
+    """
+    connections = [connection for connection in services.connections.all() if connection.state in SERVING]
+    postponed: ProvisioningError | None = None
+    for connection in connections:
+        if not connection.shards:
+            continue  # its first full run, which looks at everybody, is still to come
+        try:
+            _Convergence(services, connections, connection, asked, deadline).run()
+        except (ReauthorizationRequired, Transient) as error:
+            postponed = postponed if isinstance(postponed, Transient) else error
+    if isinstance(postponed, Transient):
+        raise postponed
+
+
+class _Convergence:
+    def __init__(
+        self,
+        services: Services,
+        connections: list[Connection],
+        connection: Connection,
+        asked: Asked,
+        deadline: datetime,
+    ) -> None:
+        self._services = services
+        self._connections = connections
+        self._connection = connection
+        self._asked = asked
+        self._deadline = deadline
+        self._keeper = Keeper(services, connection)
+        self._actor = asked.look.actor or f"notification {asked.message_id}"
+
+    def run(self) -> None:
+        for _ in range(ROUNDS):
+            if not self._round():
+                return
+        raise Contention("This user keeps changing while being converged", retry_after=5)
+
+    def _round(self) -> bool:
+        """Look, decide and act once; True: look again."""
+        entry = self._entry(self._connection)
+        now = self._services.clock()
+        if entry is not None and entry.mark is not None and entry.mark.live(now):
+            return self._leave_to_owner(entry.mark, now)
+        seen = self._look(entry)
+        observation = observed(self._connection, seen.user, seen.placement.in_scope.get(self._connection.id))
+        if entry is not None and entry.mark is not None:
+            self._recover(entry, observation)
+            return True
+        retry = self._asked.retry_failures
+        decision = decide(entry, observation, rules_of(self._connection, retry_failures=retry), now)
+        if decision.action is None:
+            return self._note(entry, decision)
+        if self._connection.state is State.PAUSED:
+            self._flag(decision, pending=True)
+            return False
+        if decision.action.deprovisions and not self._reserved(decision.action):
+            return self._hold(decision)
+        return self._act(entry, decision, observation)
+
+    def _entry(self, connection: Connection) -> Entry | None:
+        return self._services.roster.entry(connection, self._asked.look.user_id) if connection.shards else None
+
+    def _look(self, entry: Entry | None) -> _Seen:
+        look, now = self._asked.look, self._services.clock()
+        entries = {
+            other.id: entry if other.id == self._connection.id else self._entry(other) for other in self._connections
+        }
+        fresh_until = self._asked.published + self._services.timings.contradiction
+        user = read_user(self._services.directory, look, fresh_until, now)
+
+        def was_in_scope(connection: Connection) -> bool:
+            known = entries.get(connection.id)
+            return known is not None and known.in_scope
+
+        asking = asked_one_by_one(self._services.directory, was_in_scope, look.evidence.left_scope)
+        placement = place(self._connections, user, asking)
+        if placement.overlaps:
+            log.warning("A user is in the scope of several connections; the first one keeps them")
+        return _Seen(user, placement, entries)
+
+    def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
+        """Another worker is at it: the same message waits, another one asks the owner to look again."""
+        if mark.message_id == self._asked.message_id:
+            raise Busy("This message is being worked on", retry_after=max(1.0, (mark.until - now).total_seconds()))
+        user_id = self._asked.look.user_id
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
+            entry = entries.get(user_id)
+            if entry is None or entry.mark is None or entry.mark.change_id != mark.change_id:
+                return Edit(), True
+            if entry.mark.again:
+                return Edit(), False
+            return Edit({user_id: replace(entry, mark=replace(entry.mark, again=True))}), False
+
+        return self._services.roster.commit(self._connection, [user_id], edit)
+
+    def _recover(self, entry: Entry, observation: Observed) -> None:
+        """Settle a mark that ran out: fetch the account, record what had happened."""
+        account = self._fetch(entry, observation)
+        now, user_id = self._services.clock(), entry.user_id
+        mark = entry.mark
+        assert mark is not None  # noqa: S101 - the caller checked; keeps the types honest
+        settled, change_id, took_effect = recover(entry, account, observation.desired, now)
+        event = Event(
+            change_id, now, NAME_OF[mark.action], self._actor, user_id, settled.email, mark.action, recovered=True
+        )
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            current = entries.get(user_id)
+            if current is None or current.mark is None or current.mark.change_id != mark.change_id:
+                return Edit(), None
+            return Edit({user_id: settled}, [event] if took_effect else (), self._progress([event], took_effect)), None
+
+        self._services.roster.commit(self._connection, [user_id], edit)
+
+    def _fetch(self, entry: Entry, observation: Observed) -> Account | None:
+        """Return the account an expired mark was about: by its id, else the one that carries our externalId."""
+        accounts = self._keeper.accounts()
+        try:
+            if entry.scim_id:
+                return accounts.get(entry.scim_id)
+            names = tuple(dict.fromkeys(filter(None, (observation.email, entry.email, *observation.aliases))))
+            for found in accounts.find([Lookup(entry.user_id, entry.user_id, names)]):
+                if found.error is not None:
+                    raise found.error
+                ours = [account for account in found.accounts if account.external_id == entry.user_id]
+                return ours[0] if ours else None
+        except AuthorizationRefused as error:
+            if self._keeper.after_refusal(error):
+                return self._fetch(entry, observation)
+            raise Transient("Keeper refuses to show the account", retry_after=30) from error
+        return None
+
+    def _note(self, entry: Entry | None, decision: Decision) -> bool:
+        """Nothing to send: keep what was noticed, and let no plan made before this look undo it."""
+        if decision.failure is not None:
+            return self._record_failure(entry, decision)
+        noted = decision.noted
+        if self._plan_in_flight():
+            noted = noted or Entry(self._asked.look.user_id, in_scope=False)
+        elif noted == entry:
+            return False
+        return self._replace(entry, noted)
+
+    def _plan_in_flight(self) -> bool:
+        """Say whether a plan made before this look may still be applied: then even "nothing to do" is recorded."""
+        if self._asked.run_id:
+            return False
+        return bool(self._services.records.open_runs(self._connection.id))
+
+    def _replace(self, entry: Entry | None, noted: Entry | None, events: tuple[Event, ...] = ()) -> bool:
+        """Write an entry unless it changed since it was read; True: it did, look again."""
+        user_id = self._asked.look.user_id
+        version = entry.version if entry is not None else 0
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
+            current = entries.get(user_id)
+            if current != entry:
+                return Edit(), True
+            fresh = replace(noted, version=version + 1) if noted is not None else None
+            return Edit({user_id: fresh}, events, self._progress(list(events), bool(events))), False
+
+        return self._services.roster.commit(self._connection, [user_id], edit)
+
+    def _record_failure(self, entry: Entry | None, decision: Decision) -> bool:
+        """Record a failure that needs no call to Keeper to be known (a mandatory attribute without a value)."""
+        assert decision.failure is not None and decision.noted is not None  # noqa: S101, PT018 - told by the caller
+        now, text = self._services.clock(), str(decision.failure)
+        action = Action.CREATE if decision.noted.status is Status.NONE else Action.UPDATE
+        failure = failed(
+            decision.noted.failure, decision.failure.code, text, what_is_attempted(action, None, text), now
+        )
+        event = Event(
+            self._services.new_id(),
+            now,
+            EventName.FAILED,
+            self._actor,
+            decision.noted.user_id,
+            decision.noted.email,
+            action,
+            reason=failure.text,
+            code=failure.code,
+        )
+        return self._replace(entry, replace(decision.noted, failure=failure), (event,))
+
+    def _flag(self, decision: Decision, *, pending: bool = False, held: Action | None = None) -> None:
+        """Flag the user as waiting for reauthorization or for an approval."""
+        user_id, noted = self._asked.look.user_id, decision.noted
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            current = entries.get(user_id) or noted
+            if current is None or (current.pending == pending and current.held == held):
+                return Edit(), None
+            flagged = replace(current, pending=pending, held=held, version=current.version + 1)
+            return Edit({user_id: flagged}, (), self._counted({"held": 1} if held else {})), None
+
+        self._services.roster.commit(self._connection, [user_id], edit)
+
+    def _reserved(self, action: Action) -> bool:
+        return reserve_one(self._services, self._connection, self._asked.look, action)
+
+    def _hold(self, decision: Decision) -> bool:
+        self._flag(decision, held=decision.action)
+        log.error(
+            "Change held by the volume guard",
+            extra={"json_fields": {"alert": "change_held", "connection": self._connection.id}},
+        )
+        return False
+
+    def _act(self, entry: Entry | None, decision: Decision, observation: Observed) -> bool:
+        """Mark, carry out, record; True: look again."""
+        change = self._mark(entry, decision, observation)
+        if change is None:
+            return True
+
+        def recreate(vanished: Change) -> bool:
+            return may_recreate(self._services, self._connection, vanished.user_id)
+
+        outcomes = list(carry_out(self._services, self._keeper, [change], self._deadline, recreate))
+        return self._record(outcomes[0])
+
+    def _mark(self, entry: Entry | None, decision: Decision, observation: Observed) -> Change | None:
+        """Put our mark on the entry, unless it changed since it was read (then None)."""
+        assert decision.action is not None and decision.noted is not None  # noqa: S101, PT018 - told by the caller
+        until = self._services.clock() + self._services.timings.user_mark
+        mark = Mark(self._services.new_id(), self._asked.message_id, decision.action, until)
+        marked = replace(decision.noted, mark=mark)
+        user_id = marked.user_id
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
+            current = entries.get(user_id)
+            if current == marked:
+                return Edit(), True  # our own write, whose answer was lost
+            if current != entry:
+                return Edit(), False
+            return Edit({user_id: marked}), True
+
+        if not self._services.roster.commit(self._connection, [user_id], edit):
+            return None
+        return Change(
+            mark.change_id,
+            marked,
+            decision.action,
+            observation.email or marked.email,
+            decision.attributes,
+            observation.aliases,
+            marked.scim_id,
+        )
+
+    def _record(self, outcome: Outcome) -> bool:
+        """Record the outcome if the entry still holds our mark; True: look again."""
+        user_id, change_id, now = outcome.change.user_id, outcome.change.id, self._services.clock()
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
+            current = entries.get(user_id)
+            if current is None or current.mark is None or current.mark.change_id != change_id:
+                return Edit(), False
+            asked_again = current.mark.again
+            event = event_for(outcome, self._actor, now)
+            events = [event] if event is not None else []
+            return Edit(
+                {user_id: settle(current, outcome, now)}, events, self._progress(events, bool(events))
+            ), asked_again
+
+        asked_again = self._services.roster.commit(self._connection, [user_id], edit)
+        if outcome.error is None:
+            return True  # whatever is left to do (a rename after a suspension) is seen by another look
+        if isinstance(outcome.error, Transient | ReauthorizationRequired):
+            raise outcome.error
+        return asked_again
+
+    def _progress(self, events: list[Event], happened: bool) -> Progress | None:
+        return self._counted(count(events)) if happened else None
+
+    def _counted(self, counts: Mapping[str, int]) -> Progress | None:
+        if not self._asked.run_id or not counts:
+            return None
+        return Progress(self._asked.run_id, self._services.clock(), counts)
+
+
+def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
+    """Return the entry with the outcome; one that stays unknown keeps its mark, run out, so that it is recovered."""
+    if isinstance(outcome.error, Unresolved) and entry.mark is not None:
+        return replace(entry, mark=replace(entry.mark, until=now, again=False), pending=True)
+    return recorded(entry, outcome, now)

@@ -1,0 +1,137 @@
+"""Send a plan out: notes and refusals to the roster, writes and looks to the queue, in batches by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from autoprovisioning.app.planning import Plan, Refusal
+from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.plan import about
+from autoprovisioning.domain.roster import Action, Entry, failed
+from autoprovisioning.domain.runs import Batch, Look, PlannedChange, Run
+
+CHANGES_A_BATCH = 500
+BYTES_A_BATCH = 900_000  # of 1 MiB: attributes are estimated, the envelope is not counted
+LOOKS_A_BATCH = 100
+NOTES_A_COMMIT = 500
+
+
+Notes = Mapping[str, tuple[Entry | None, Entry | None]]
+
+
+def write_notes(services: Services, connection: Connection, plan: Plan) -> None:
+    """Record what was noticed and needs no call to Keeper; an entry that changed since it was read is left alone."""
+    for chunk in _chunks(_by_shard(services, connection, plan.notes), NOTES_A_COMMIT):
+        wanted = {user_id: plan.notes[user_id] for user_id in chunk}
+
+        def edit(
+            entries: Mapping[str, Entry], wanted: Mapping[str, tuple[Entry | None, Entry | None]] = wanted
+        ) -> tuple[Edit, None]:
+            changed: dict[str, Entry | None] = {}
+            for user_id, (read, noted) in wanted.items():
+                if entries.get(user_id) == read:
+                    version = read.version + 1 if read is not None else 1
+                    changed[user_id] = replace(noted, version=version) if noted is not None else None
+            return Edit(changed), None
+
+        services.roster.commit(connection, chunk, edit)
+
+
+def write_refusals(services: Services, connection: Connection, run: Run, refusals: Sequence[Refusal]) -> None:
+    """Record the failures that planning found."""
+    by_user = {refusal.user_id: refusal for refusal in refusals}
+    now, actor = services.clock(), f"run {run.id}"
+    for chunk in _chunks(_by_shard(services, connection, by_user), NOTES_A_COMMIT):
+        ids = {user_id: services.new_id() for user_id in chunk}
+
+        def edit(entries: Mapping[str, Entry], ids: Mapping[str, str] = ids) -> tuple[Edit, None]:
+            changed: dict[str, Entry | None] = {}
+            events: list[Event] = []
+            for user_id, event_id in ids.items():
+                refusal, current = by_user[user_id], entries.get(user_id)
+                if current is not None and (current.mark is not None or current.version != refusal.noted.version):
+                    continue
+                noted, text = refusal.noted, str(refusal.error)
+                what = about(refusal.action, None, text)
+                failure = failed(noted.failure, refusal.error.code, text, what, now)
+                changed[user_id] = replace(noted, failure=failure, version=noted.version + 1)
+                events.append(_failure_event(event_id, refusal, actor, failure.text, services))
+            return Edit(changed, events, Progress(run.id, now, {"failed": len(events)})), None
+
+        services.roster.commit(connection, chunk, edit)
+
+
+def _failure_event(event_id: str, refusal: Refusal, actor: str, text: str, services: Services) -> Event:
+    return Event(
+        event_id,
+        services.clock(),
+        EventName.FAILED,
+        actor,
+        refusal.user_id,
+        refusal.email,
+        refusal.action,
+        reason=text,
+        code=refusal.error.code,
+    )
+
+
+def flag_held(services: Services, connection: Connection, held: Mapping[str, Action]) -> None:
+    """Flag the roster entries whose action the guard refused."""
+    for chunk in _chunks(_by_shard(services, connection, held), NOTES_A_COMMIT):
+
+        def edit(entries: Mapping[str, Entry], chunk: Sequence[str] = chunk) -> tuple[Edit, None]:
+            changed: dict[str, Entry | None] = {}
+            for user_id in chunk:
+                entry = entries.get(user_id)
+                if entry is not None and entry.held is not held[user_id] and entry.mark is None:
+                    changed[user_id] = replace(entry, held=held[user_id], version=entry.version + 1)
+            return Edit(changed), None
+
+        services.roster.commit(connection, chunk, edit)
+
+
+def batches(
+    services: Services, connection: Connection, run: Run, writes: Sequence[PlannedChange], looks: Sequence[Look]
+) -> list[Batch]:
+    """Cut writes (whole shards together) and looks into batches, numbered from 1."""
+    ordered = sorted(writes, key=lambda change: services.roster.shard(connection, change.user_id))
+    cut: list[Batch] = []
+    for chunk in _cut(ordered):
+        cut.append(Batch(connection.id, run.id, run.fence, str(len(cut) + 1), changes=tuple(chunk)))
+    for start in range(0, len(looks), LOOKS_A_BATCH):
+        part = tuple(looks[start : start + LOOKS_A_BATCH])
+        cut.append(Batch(connection.id, run.id, run.fence, str(len(cut) + 1), looks=part))
+    return cut
+
+
+def _cut(ordered: Iterable[PlannedChange]) -> Iterator[list[PlannedChange]]:
+    chunk: list[PlannedChange] = []
+    size = 0
+    for change in ordered:
+        weight = _weight(change)
+        if chunk and (len(chunk) >= CHANGES_A_BATCH or size + weight > BYTES_A_BATCH):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(change)
+        size += weight
+    if chunk:
+        yield chunk
+
+
+def _weight(change: PlannedChange) -> int:
+    """Estimate the bytes of a change as JSON; characters outside ASCII take up to four."""
+    texts = (*change.attributes, *map(str, change.attributes.values()), *change.aliases, change.email)
+    return 200 + sum(len(text) * (1 if text.isascii() else 4) + 6 for text in texts)
+
+
+def _by_shard(services: Services, connection: Connection, user_ids: Iterable[str]) -> list[str]:
+    return sorted(user_ids, key=lambda user_id: services.roster.shard(connection, user_id))
+
+
+def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,22 @@
+"""Close a run once its last batch is recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.runs import Run, RunState
+
+
+def close_if_finished(services: Services, run: Run) -> Run:
+    """Close the run if every batch, continuations included, is recorded; return it as it stands."""
+    if run.state is not RunState.PLANNED or not run.finished_all():
+        return run
+    now = services.clock()
+
+    def edit(current: Run) -> Run | None:
+        if current.state is not RunState.PLANNED or not current.finished_all():
+            return None
+        return replace(current, state=RunState.DONE, finished=now)
+
+    return services.records.change_run(run.connection_id, run.id, edit) or run

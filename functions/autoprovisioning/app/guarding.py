@@ -1,0 +1,42 @@
+"""The volume guard at work: reservations made before a change, by compare-and-set on one document a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.guard import RECREATE, GuardState, reservation, reserve
+from autoprovisioning.domain.roster import Action
+from autoprovisioning.domain.runs import Look
+
+
+def reserve_all(services: Services, connection: Connection, names: Iterable[str]) -> bool:
+    """Reserve all of the names or none; True when they are within the limit."""
+    wanted = tuple(names)
+    if not wanted:
+        return True
+    now = services.clock()
+
+    def edit(state: GuardState) -> GuardState | None:
+        allowed = connection.limit.allowed(state.roster_size)
+        return reserve(state, wanted, allowed, now)
+
+    return services.records.change_guard(connection.id, edit) is not None
+
+
+def reserve_one(services: Services, connection: Connection, look: Look, action: Action) -> bool:
+    """Reserve one suspension or deletion; what an administrator approved is not counted again."""
+    if look.hold and _approved(services, connection, look, action):
+        return True
+    return reserve_all(services, connection, [reservation(look.user_id, action.value)])
+
+
+def may_recreate(services: Services, connection: Connection, user_id: str) -> bool:
+    """Reserve the creation of an account that vanished from Keeper."""
+    return reserve_all(services, connection, [reservation(user_id, RECREATE)])
+
+
+def _approved(services: Services, connection: Connection, look: Look, action: Action) -> bool:
+    hold = services.records.hold(connection.id, look.hold)
+    return hold is not None and hold.authorises(services.clock()) and (look.user_id, action.value) in hold.members

@@ -1,0 +1,92 @@
+"""Held plans: only a run raises one; an administrator approves or rejects exactly the set it names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from autoprovisioning.app.guarding import reserve_all
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.errors import NotFound, Stale
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import Hold, HoldState, digest_of, reservation
+from autoprovisioning.domain.roster import Action
+
+log = logging.getLogger(__name__)
+
+
+def admit(
+    services: Services, connection: Connection, actions: Mapping[str, Action]
+) -> tuple[dict[str, str], Hold | None]:
+    """Pass a run's suspensions and deletions through the guard.
+
+    Returns the admitted directory ids, each with the digest of the approved hold that covers it (or ""), and the hold
+    that stands for the rest, if any: the whole rest, since part of a plan that trips the guard is no safer.
+    """
+    if not actions:
+        return {}, None
+    known = services.records.holds(connection.id)
+    now = services.clock()
+    approved = {member: hold.digest for hold in known if hold.authorises(now) for member in hold.members}
+    admitted = {
+        user_id: approved[user_id, action.value]
+        for user_id, action in actions.items()
+        if (user_id, action.value) in approved
+    }
+    rest = {user_id: action for user_id, action in actions.items() if user_id not in admitted}
+    if reserve_all(services, connection, [reservation(user_id, action.value) for user_id, action in rest.items()]):
+        return admitted | dict.fromkeys(rest, ""), None
+    return admitted, _raise(services, connection, rest, known, now)
+
+
+def _raise(
+    services: Services, connection: Connection, rest: Mapping[str, Action], known: Sequence[Hold], now: datetime
+) -> Hold:
+    members = tuple(sorted((user_id, action.value) for user_id, action in rest.items()))
+    digest = digest_of(members)
+    for hold in known:
+        if hold.digest == digest and hold.state in (HoldState.WAITING, HoldState.REJECTED):
+            return hold
+        if hold.state is HoldState.REJECTED and set(members) <= set(hold.members):
+            return hold
+    for hold in known:
+        if hold.state is HoldState.WAITING:
+            services.records.put_hold(connection.id, replace(hold, state=HoldState.SUPERSEDED, decided_at=now))
+    counts = ", ".join(f"{count} {action}" for action, count in sorted(Hold(digest, now, members).counts().items()))
+    reason = f"{counts} would exceed the limit of suspends and deletes within 24 hours"
+    hold = Hold(digest, now, members, HoldState.WAITING, reason)
+    services.records.put_hold(connection.id, hold)
+    event = Event(services.new_id(), now, EventName.HELD, "run", reason=f"{reason}. Digest {digest}")
+    services.records.record(connection.id, [event])
+    log.error(
+        "Plan held by the volume guard",
+        extra={
+            "json_fields": {"alert": "plan_held", "connection": connection.id, "digest": digest, "held": len(members)}
+        },
+    )
+    return hold
+
+
+def decide_hold(services: Services, connection_id: str, digest: str, *, approve: bool, actor: str) -> Hold:
+    """Approve or reject a waiting plan by its digest; the next run carries it out, reading each user again.
+
+    Raises:
+        NotFound: no plan has this digest.
+        Stale: the plan changed since, or was decided already.
+    """
+    hold = services.records.hold(connection_id, digest)
+    if hold is None:
+        raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
+    if hold.state is not HoldState.WAITING:
+        raise Stale(f"The held plan {digest} is {hold.state.value} already. Reload the held plans.")
+    now = services.clock()
+    state = HoldState.APPROVED if approve else HoldState.REJECTED
+    decided = replace(hold, state=state, decided_by=actor, decided_at=now)
+    services.records.put_hold(connection_id, decided)
+    word = "Approved" if approve else "Rejected"
+    event = Event(services.new_id(), now, EventName.CONFIGURED, actor, reason=f"{word} held plan {digest}")
+    services.records.record(connection_id, [event])
+    return decided

@@ -1,0 +1,77 @@
+"""Take in one directory notification: authenticate the channel, publish "look again".
+
+Nothing is read and nothing decided here; the answer is a success only once the message is published, so that Google
+retries otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from autoprovisioning.app.channels import believes
+from autoprovisioning.app.ports import LookQueue
+from autoprovisioning.domain.errors import BadInput, Forbidden
+from autoprovisioning.domain.runs import Look
+
+EVENTS = ("add", "update", "delete", "undelete", "makeAdmin")
+LARGEST_BODY = 16 * 1024  # a notification is some 200 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What the Directory API POSTs to a channel (Admin SDK, push notifications guide)."""
+
+    channel_id: str
+    token: str
+    state: str  # "sync" or an event
+    number: str
+    body: bytes
+
+
+def from_headers(headers: Mapping[str, str], body: bytes) -> Notification:
+    """Pick the notification's parts from its headers."""
+    return Notification(
+        headers.get("X-Goog-Channel-ID", ""),
+        headers.get("X-Goog-Channel-Token", ""),
+        headers.get("X-Goog-Resource-State", ""),
+        headers.get("X-Goog-Message-Number", ""),
+        body,
+    )
+
+
+def take_in(queue: LookQueue, key: bytes, notification: Notification, now: datetime) -> None:
+    """Publish what the notification asks for.
+
+    Raises:
+        Forbidden: not one of our channels, or an expired one; nothing is published.
+        BadInput: ours by its token, but malformed; nothing is published.
+        Transient: it could not be published.
+    """
+    if not believes(key, notification.channel_id, notification.token, now):
+        raise Forbidden("This is not a notification of a live channel of ours.")
+    if notification.state == "sync":
+        queue.look_again([Look("", "sync", asked_at=now, channel=notification.channel_id)])
+        return
+    if notification.state not in EVENTS:
+        problem = f"{notification.state[:40]!r} is not an event of users.watch"
+        raise BadInput("X-Goog-Resource-State", problem, f"Expected one of: {', '.join(EVENTS)}.")
+    user_id = _user_id(notification.body)
+    actor = f"notification {notification.channel_id} {notification.number}"
+    look = Look(user_id, notification.state, asked_at=now, actor=actor, channel=notification.channel_id)
+    queue.look_again([look])
+
+
+def _user_id(body: bytes) -> str:
+    try:
+        user = json.loads(body)
+    except ValueError:
+        raise BadInput("body", "it is not JSON", "Send the user resource as the Directory API does.") from None
+    user_id = user.get("id") if isinstance(user, dict) else None
+    if isinstance(user_id, int) and not isinstance(user_id, bool):
+        user_id = str(user_id)
+    if not isinstance(user_id, str) or not user_id or len(user_id) > 64 or not user_id.isalnum():
+        raise BadInput("body.id", "it is missing or not a directory id", "Send the id of the user that changed.")
+    return user_id

@@ -1,0 +1,112 @@
+"""A connection's accounts with the token in force, and what to do when Keeper refuses it.
+
+On 401 or 403 the token pointer is read again: if it moved, the new token is tried once. Otherwise a probe decides: if
+that is refused too the connection is paused, provided the refused version is still the one in force; if it succeeds
+the refusal was about one user.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from autoprovisioning.app.ports import Accounts
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    ConfigurationRefused,
+    ReauthorizationRequired,
+    Throttled,
+)
+from autoprovisioning.domain.events import Event, EventName
+
+log = logging.getLogger(__name__)
+
+SHORTEST_THROTTLE = timedelta(seconds=1)
+
+
+class Keeper:
+    """The Keeper side of one connection for the length of one piece of work."""
+
+    def __init__(self, services: Services, connection: Connection) -> None:
+        self._services = services
+        self.connection = connection
+        self._accounts: Accounts | None = None
+
+    def accounts(self) -> Accounts:
+        """Return the accounts, opened with the pinned token version.
+
+        Raises:
+            Throttled: the connection was asked to wait and the wait is not over.
+            ReauthorizationRequired: the token cannot be read, so nothing can be sent.
+        """
+        if self._accounts is None:
+            self._respect_throttle()
+            try:
+                token = self._services.tokens.read(self.connection.id, self.connection.token_version)
+            except ConfigurationRefused as error:
+                raise self._pause(str(error)) from error
+            self._accounts = self._services.accounts_for(self.connection, token)
+        return self._accounts
+
+    def after_refusal(self, error: AuthorizationRefused) -> bool:
+        """Settle a refusal: True when a newer token is in force and the request should be sent again.
+
+        False says that the token works and the refusal is about that one account.
+
+        Raises:
+            ReauthorizationRequired: the token is dead; the connection is paused now.
+        """
+        current = self._services.connections.get(self.connection.id)
+        if current is not None and current.token_version != self.connection.token_version:
+            self.connection, self._accounts = current, None
+            return True
+        try:
+            self.accounts().probe()
+        except AuthorizationRefused as refused:
+            raise self._pause(str(refused)) from error
+        return False
+
+    def throttle(self, error: Throttled) -> None:
+        """Make the whole connection wait as long as Keeper asked, whichever process was told."""
+        wait = max(SHORTEST_THROTTLE, timedelta(seconds=error.retry_after or 0))
+        until = self._services.clock() + wait
+
+        def edit(connection: Connection) -> Connection | None:
+            if connection.throttled_until is not None and connection.throttled_until >= until:
+                return None
+            return replace(connection, throttled_until=until)
+
+        self._services.connections.change(self.connection.id, edit)
+
+    def _respect_throttle(self) -> None:
+        until, now = self.connection.throttled_until, self._services.clock()
+        if until is not None and now < until:
+            seconds = (until - now).total_seconds()
+            raise Throttled(f"Keeper asked this connection to wait {seconds:.0f} s more", retry_after=seconds)
+
+    def _pause(self, reason: str) -> ReauthorizationRequired:
+        refused, now = self.connection.token_version, self._services.clock()
+        paused = self._services.connections.change(
+            self.connection.id, lambda connection: _paused(connection, refused, reason, now)
+        )
+        if paused is not None:
+            self.connection = paused
+            log.error(
+                "Connection paused: Keeper refuses the access token",
+                extra={"json_fields": {"alert": "connection_paused", "connection": paused.id, "reason": reason}},
+            )
+            event = Event(self._services.new_id(), now, EventName.PAUSED, "keeper", reason=reason)
+            self._services.records.record(paused.id, [event])
+        return ReauthorizationRequired(
+            f"Keeper refuses the access token of connection {self.connection.name}. A super administrator must "
+            "reauthorize it; until then nothing is changed and nothing is lost."
+        )
+
+
+def _paused(connection: Connection, refused_version: str, reason: str, now: datetime) -> Connection | None:
+    if connection.state is not State.ON or connection.token_version != refused_version:
+        return None
+    return replace(connection, state=State.PAUSED, paused_reason=reason, changed_at=now)

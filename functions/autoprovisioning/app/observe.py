@@ -1,0 +1,71 @@
+"""Turn what the directory says of one user into what a decision needs, for one connection."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from autoprovisioning.app.ports import Directory
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.errors import MappingFailure, Transient
+from autoprovisioning.domain.plan import Observed, Rules
+from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.users import DirectoryUser, Presence
+
+
+def rules_of(connection: Connection, *, retry_failures: bool = False) -> Rules:
+    """Return what the connection's configuration contributes to decisions."""
+    return Rules(
+        connection.deprovisioning,
+        connection.off_spans,
+        connection.archived_as_suspended,
+        retry_failures,
+        by_groups=bool(connection.scope.groups),
+    )
+
+
+def observed(connection: Connection, user: DirectoryUser, in_scope: bool | None) -> Observed:
+    """Map the user's attributes and join them with presence and scope."""
+    desired, failure = None, None
+    if user.presence is not Presence.DELETED:
+        try:
+            desired = connection.mapping.apply(user.profile)
+        except MappingFailure as error:
+            failure = error
+    return Observed(
+        user.id,
+        user.presence,
+        in_scope,
+        user.primary_email,
+        user.aliases,
+        user.since,
+        desired,
+        failure,
+    )
+
+
+def read_user(directory: Directory, look: Look, fresh_until: datetime, now: datetime) -> DirectoryUser:
+    """Read one user again, proving a deletion where the directory answers 404.
+
+    Deleted is proven by the id among the deleted users, or, where a complete listing lacked the id, by the 404 while
+    the same credentials read another user of the customer. Anything else that cannot be read is UNKNOWN.
+
+    Raises:
+        Transient: the answer contradicts the event, which is recent (until `fresh_until`): ask again.
+    """
+    user = directory.user(look.user_id)
+    young = now < fresh_until
+    if user is not None:
+        if look.event == "delete" and young:
+            raise Transient("The directory still returns a user it reported as deleted", retry_after=5)
+        return user
+    if look.event in ("add", "undelete") and young:
+        raise Transient("The directory does not return yet a user it reported as added", retry_after=5)
+    for page in directory.deleted_users():
+        for deleted in page:
+            if deleted.id == look.user_id:
+                return deleted
+    if look.evidence.missing and directory.probe():
+        return DirectoryUser(look.user_id, "", Presence.DELETED)
+    if look.event == "delete" and young:
+        raise Transient("The directory does not list yet a user it reported as deleted", retry_after=5)
+    return DirectoryUser(look.user_id, "", Presence.UNKNOWN)

@@ -1,0 +1,269 @@
+"""Plan a run: decide for everybody, then sort the decisions by what may be done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from autoprovisioning.app.observe import observed
+from autoprovisioning.domain.accounts import Account, Attributes, changed_attributes, fingerprint
+from autoprovisioning.domain.changes import aligned
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.errors import MappingFailure, NotAdoptable
+from autoprovisioning.domain.mapping import addresses
+from autoprovisioning.domain.plan import Decision, Observed, Rules, choose, decide
+from autoprovisioning.domain.roster import Action, Entry, Status
+from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
+from autoprovisioning.domain.users import DirectoryUser, Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A failure found while planning: this user's, and nothing is sent."""
+
+    user_id: str
+    email: str
+    action: Action
+    error: MappingFailure | NotAdoptable
+    noted: Entry
+
+
+@dataclass(slots=True)
+class Plan:
+    """One connection's plan.
+
+    `writes` add or update and go out in batches; `looks` take access away or give it back, so each user is read again
+    first; `notes` only change the roster; `refusals` are failures already.
+    """
+
+    writes: list[PlannedChange] = field(default_factory=list)
+    looks: dict[str, tuple[Action | None, Look]] = field(default_factory=dict)
+    notes: dict[str, tuple[Entry | None, Entry | None]] = field(default_factory=dict)  # as read, as it should be
+    refusals: list[Refusal] = field(default_factory=list)
+    unchanged: int = 0
+    backing_off: int = 0
+    provisioned: int = 0  # accounts of ours that are active or suspended, for the volume limit
+
+    def deprovisioning(self) -> dict[str, Action]:
+        """Return the suspensions and deletions planned, by directory id."""
+        return {
+            user_id: action for user_id, (action, _) in self.looks.items() if action is not None and action.deprovisions
+        }
+
+
+class Planner:
+    """Plans one connection: fed with every user listed, then told what the listing lacked."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        roster: Mapping[str, Entry],
+        rules: Rules,
+        now: datetime,
+        actor: str,
+        found: Mapping[str, Account] | None = None,
+    ) -> None:
+        """Plan against `roster` as read; `found` is Keeper's own listing by SCIM id, where drift is to be repaired."""
+        self._connection = connection
+        self._found = found
+        self._told = _told(found.values()) if found is not None else frozenset()
+        self._roster = roster
+        self._rules = rules
+        self._now = now
+        self._actor = actor
+        self._met: set[str] = set()
+        self.plan = Plan()
+
+    def see(self, user: DirectoryUser, in_scope: bool | None) -> None:
+        """Judge one user that the directory listed."""
+        entry = self._roster.get(user.id)
+        if entry is not None:
+            self._met.add(user.id)
+            self._count(entry)
+        elif in_scope is False:
+            return  # not ours, never was: most of a large customer
+        self._judge(entry, observed(self._connection, user, in_scope), Evidence(left_scope=in_scope is False))
+
+    def close(self, deleted: Mapping[str, DirectoryUser], complete: bool) -> None:
+        """Judge the roster's users whom the listing lacked: deleted ones and, if it was complete, missing ones."""
+        for user_id, entry in self._roster.items():
+            if user_id in self._met:
+                continue
+            self._count(entry)
+            user = deleted.get(user_id)
+            if user is not None:
+                self._judge(entry, observed(self._connection, user, None), Evidence(deleted=True))
+            elif complete:
+                self._missing(entry)
+            elif entry.mark is not None:
+                self._look(entry.user_id, None, Evidence())
+
+    def _count(self, entry: Entry) -> None:
+        if entry.status in (Status.ACTIVE, Status.SUSPENDED, Status.LOCKED):
+            self.plan.provisioned += 1
+
+    def _missing(self, entry: Entry) -> None:
+        """A complete listing lacks the user: proof only together with a 404 by id, which the look asks for."""
+        if entry.status is Status.NONE and entry.mark is None:
+            self.plan.notes[entry.user_id] = (entry, None)
+            return
+        supposed = Observed(entry.user_id, Presence.DELETED, None, entry.email, since=None)
+        decision = decide(entry, supposed, self._rules, self._now)
+        if decision.action is None and entry.gone and entry.mark is None:
+            self._note(entry, decision)
+            return
+        action = decision.action if decision.action is not None and decision.action.deprovisions else None
+        self._look(entry.user_id, action, Evidence(missing=True))
+
+    def _judge(self, entry: Entry | None, seen: Observed, evidence: Evidence) -> None:
+        if entry is not None and entry.mark is not None:
+            self._marked(entry)
+            return
+        found = self._as_found(entry, seen)
+        decision = decide(found, seen, self._rules, self._now)
+        if decision.action is None:
+            self._idle(entry, decision)
+        elif decision.action.rereads:
+            if found != entry:
+                self.plan.notes[seen.user_id] = (entry, found)
+            self._look(seen.user_id, decision.action, evidence)
+        else:
+            self._write(entry, decision, seen)
+
+    def _as_found(self, entry: Entry | None, seen: Observed) -> Entry | None:
+        if entry is None or self._found is None or seen.desired is None:
+            return entry
+        return as_found(entry, self._found.get(entry.scim_id), self._told, seen.desired)
+
+    def _marked(self, entry: Entry) -> None:
+        assert entry.mark is not None  # noqa: S101 - told by the caller
+        if entry.mark.live(self._now):
+            self.plan.unchanged += 1
+        else:
+            self._look(entry.user_id, None, Evidence())
+
+    def _idle(self, entry: Entry | None, decision: Decision) -> None:
+        if isinstance(decision.failure, MappingFailure) and decision.noted is not None:
+            action = Action.CREATE if decision.noted.status is Status.NONE else Action.UPDATE
+            noted = decision.noted
+            self.plan.refusals.append(Refusal(noted.user_id, noted.email, action, decision.failure, noted))
+        elif decision.backing_off:
+            self.plan.backing_off += 1
+        else:
+            self._note(entry, decision)
+
+    def _note(self, entry: Entry | None, decision: Decision) -> None:
+        if decision.noted == entry:
+            if entry is not None:
+                self.plan.unchanged += 1
+            return
+        noted = decision.noted or entry
+        if noted is not None:
+            self.plan.notes[noted.user_id] = (entry, decision.noted)
+        if decision.noted is not None and decision.noted.status is not Status.NONE:
+            self.plan.unchanged += 1
+
+    def _look(self, user_id: str, action: Action | None, evidence: Evidence) -> None:
+        self.plan.looks[user_id] = (action, Look(user_id, "", evidence, "", None, self._actor))
+
+    def _write(self, entry: Entry | None, decision: Decision, seen: Observed) -> None:
+        assert decision.action is not None and decision.attributes is not None  # noqa: S101, PT018 - the table says so
+        version = entry.version if entry is not None else 0
+        if entry is not None and decision.noted != entry:
+            self.plan.notes[seen.user_id] = (entry, decision.noted)
+            version += 1  # the note is recorded before the batch goes out
+        self.plan.writes.append(
+            PlannedChange(
+                seen.user_id,
+                seen.email,
+                version,
+                decision.action,
+                decision.attributes,
+                entry.scim_id if entry is not None else "",
+                seen.aliases if decision.action is Action.CREATE else (),
+            )
+        )
+
+
+def _told(accounts: Iterable[Account]) -> frozenset[str]:
+    return frozenset(
+        target for account in accounts for target, value in account.attributes.items() if value is not None
+    )
+
+
+def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], held_by: Mapping[str, str]) -> None:
+    """Match the creations of a plan with a listing of Keeper: adopt, create without another lookup, or refuse."""
+    creations = {change.user_id: change for change in plan.writes if change.action is Action.CREATE}
+    names = {
+        change.user_id: addresses(change.aliases, change.email, change.attributes) for change in creations.values()
+    }
+    wanted: dict[str, list[str]] = {}
+    for user_id, known_as in names.items():
+        for name in known_as:
+            wanted.setdefault(name, []).append(user_id)
+    found: dict[str, list[Account]] = {}
+    for page in pages:
+        for account in page:
+            takers = set(wanted.get(account.user_name.casefold(), ()))
+            if account.external_id in creations:
+                takers.add(account.external_id)
+            for user_id in takers:
+                found.setdefault(user_id, []).append(account)
+    writes: list[PlannedChange] = []
+    taken: set[str] = set()
+    for change in plan.writes:
+        if change.action is not Action.CREATE:
+            writes.append(change)
+            continue
+        candidates = sorted(found.get(change.user_id, ()), key=lambda item: _rank(names[change.user_id], item))
+        try:
+            matched = _matched(change, tuple(candidates), held_by, taken)
+        except NotAdoptable as error:
+            noted = Entry(change.user_id, change.version, change.email, in_scope=True)
+            plan.refusals.append(Refusal(change.user_id, change.email, Action.CREATE, error, noted))
+            continue
+        taken.add(matched.scim_id)
+        writes.append(matched)
+    plan.writes = writes
+
+
+def _names(change: PlannedChange) -> tuple[str, ...]:
+    return addresses(change.aliases, change.email, change.attributes)
+
+
+def _rank(names: tuple[str, ...], account: Account) -> int:
+    name = account.user_name.casefold()
+    return names.index(name) if name in names else len(names)
+
+
+def _matched(
+    change: PlannedChange, candidates: tuple[Account, ...], held_by: Mapping[str, str], taken: set[str]
+) -> PlannedChange:
+    free = tuple(account for account in candidates if account.scim_id not in taken)
+    account = choose(free, change.user_id, str(change.attributes.get("userName") or change.email), held_by)
+    if account is None:
+        return replace(change, looked_up=True)
+    return replace(change, looked_up=True, scim_id=account.scim_id, locked=not account.active)
+
+
+def as_found(entry: Entry, account: Account | None, told: frozenset[str], desired: Attributes) -> Entry:
+    """Return the entry as Keeper's own listing shows the account: drift to be planned away, or a lock to be respected.
+
+    `told` are the attributes that this server returns at all; what it never returns is taken as applied.
+    """
+    if entry.status in (Status.NONE, Status.DELETED) or entry.mark is not None:
+        return entry
+    if account is None:
+        return replace(entry, fingerprint="")  # an update meets the 404, which looks again under guard
+    status = entry.status
+    if account.active and status in (Status.SUSPENDED, Status.LOCKED):
+        status = Status.ACTIVE
+    elif not account.active and status is Status.ACTIVE:
+        status = Status.LOCKED
+    shown = aligned(account, desired)
+    differs = [target for target in desired if target in told and shown[target] != desired[target]]
+    if not differs or changed_attributes(entry.fingerprint, desired):
+        return entry if status is entry.status else replace(entry, status=status)
+    actual = {target: shown[target] if target in told else desired[target] for target in desired}
+    return replace(entry, status=status, fingerprint=fingerprint(actual))

@@ -1,0 +1,312 @@
+"""Reconcile everybody: observe both sides, plan, guard, record, dispatch; the workers finish the run.
+
+One reconciliation reads the directory once for all connections and makes one run for each. Brakes: an incomplete
+listing deprovisions nobody, what trips the volume guard is held as a whole, a dead token pauses the connection before
+anything is planned, and a run whose batches are still being applied is left to finish.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from autoprovisioning.app import dispatch
+from autoprovisioning.app.finishing import close_if_finished
+from autoprovisioning.app.holding import admit
+from autoprovisioning.app.keeper import Keeper
+from autoprovisioning.app.observe import rules_of
+from autoprovisioning.app.planning import Plan, Planner, match_accounts
+from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.scoping import place
+from autoprovisioning.app.services import Services
+from autoprovisioning.app.survey import Survey, begin, everybody
+from autoprovisioning.domain.accounts import Account
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    Permanent,
+    ProvisioningError,
+    ReauthorizationRequired,
+    Throttled,
+    Transient,
+)
+from autoprovisioning.domain.guard import GuardState, Hold
+from autoprovisioning.domain.roster import Action, Entry
+from autoprovisioning.domain.runs import Look, Run, RunKind, RunState
+from autoprovisioning.domain.users import DirectoryUser
+
+log = logging.getLogger(__name__)
+
+LEASE = "reconcile"
+LOOKUPS_ONE_BY_ONE = 20  # more creations than this, and one listing of Keeper replaces a lookup each
+SMALLEST_SHARDS = 64
+USERS_A_SHARD = 300
+
+
+@dataclass(slots=True)
+class _Side:
+    """One connection's part of the reconciliation."""
+
+    connection: Connection
+    run: Run
+    keeper: Keeper
+    roster: dict[str, Entry] = field(default_factory=dict)
+    found: dict[str, Account] | None = None
+    planner: Planner | None = None
+
+
+def reconcile(services: Services, kind: RunKind, deadline: datetime, *, retry_failures: bool = False) -> Sequence[Run]:
+    """Reconcile every connection that is on; returns their runs, those still being applied by an earlier call included.
+
+    Raises:
+        Transient: the directory could not be read; nothing was planned.
+    """
+    now = services.clock()
+    holder = services.new_id()
+    fence = services.records.lease(LEASE, holder, now, services.timings.reconcile_lease)
+    if fence is None:
+        log.info("Another reconciliation is under way")
+        return [run for connection in services.connections.all() for run in services.records.open_runs(connection.id)]
+    try:
+        return _reconcile(services, kind, deadline, fence, retry_failures=retry_failures)
+    finally:
+        services.records.release(LEASE, holder)
+
+
+def _reconcile(services: Services, kind: RunKind, deadline: datetime, fence: int, *, retry_failures: bool) -> list[Run]:
+    runs: list[Run] = []
+    sides: list[_Side] = []
+    connections = services.connections.all()
+    for connection in connections:
+        if connection.state is not State.ON:
+            continue
+        busy = _earlier_run(services, connection)
+        if busy is not None:
+            runs.append(busy)
+            continue
+        side = _open(services, connection, kind, fence)
+        if side.run.state is RunState.OBSERVING:
+            sides.append(side)
+        else:
+            runs.append(side.run)
+    if not sides:
+        return runs
+    try:
+        survey = _observe(services, connections, sides, deadline, retry_failures=retry_failures)
+    except ProvisioningError as error:
+        for side in sides:
+            _refuse(services, side, str(error))
+        raise
+    rosters = {side.connection.id: side.roster for side in sides}
+    return runs + [_plan_and_dispatch(services, side, survey, rosters, deadline) for side in sides]
+
+
+def _earlier_run(services: Services, connection: Connection) -> Run | None:
+    """Settle what an earlier run left: return one that is still being applied, close the others."""
+    for run in services.records.open_runs(connection.id):
+        closed = close_if_finished(services, run)
+        if closed.state is not RunState.PLANNED:
+            if closed.state is RunState.OBSERVING:
+                _supersede(services, closed)  # its planner is gone: we hold the lease now
+            continue
+        progress = closed.last_progress or closed.started
+        if services.clock() - progress < services.timings.batch_mark:
+            log.info("An earlier run is still being applied")
+            return closed
+        _supersede(services, closed)
+    return None
+
+
+def _supersede(services: Services, run: Run) -> None:
+    now = services.clock()
+    services.records.change_run(
+        run.connection_id, run.id, lambda current: replace(current, state=RunState.SUPERSEDED, finished=now)
+    )
+
+
+def _open(services: Services, connection: Connection, kind: RunKind, fence: int) -> _Side:
+    """Start a run's record, before anything is read, and make sure that Keeper accepts the token."""
+    run = Run(services.new_id(), connection.id, kind, fence, services.clock())
+    services.records.put_run(run)
+    side = _Side(connection, run, Keeper(services, connection))
+    try:
+        _probe(side.keeper)
+        if kind is RunKind.DRIFT:
+            side.found = {account.scim_id: account for page in side.keeper.accounts().list() for account in page}
+        if connection.shards:
+            side.roster = services.roster.load(connection)
+    except (Transient, Permanent, ReauthorizationRequired, AuthorizationRefused) as error:
+        if isinstance(error, Throttled):
+            side.keeper.throttle(error)
+        _refuse(services, side, str(error))
+    return side
+
+
+def _probe(keeper: Keeper) -> None:
+    try:
+        keeper.accounts().probe()
+    except AuthorizationRefused as error:
+        if not keeper.after_refusal(error):
+            return  # the second probe was accepted
+        keeper.accounts().probe()
+
+
+def _refuse(services: Services, side: _Side, reason: str) -> None:
+    now = services.clock()
+    log.warning(
+        "A run could not be planned", extra={"json_fields": {"connection": side.connection.id, "reason": reason}}
+    )
+    side.run = replace(side.run, state=RunState.REFUSED, finished=now, notes=(reason[:500],))
+    services.records.put_run(side.run)
+
+
+def _observe(
+    services: Services,
+    connections: Sequence[Connection],
+    sides: Sequence[_Side],
+    deadline: datetime,
+    *,
+    retry_failures: bool,
+) -> Survey:
+    """Read the directory once and let each connection's planner judge everybody."""
+    now = services.clock()
+    for side in sides:
+        rules = rules_of(side.connection, retry_failures=retry_failures)
+        side.planner = Planner(side.connection, side.roster, rules, now, f"run {side.run.id}", side.found)
+    survey = begin(services.directory, connections)
+    fields = frozenset[str]().union(*(side.connection.mapping.source_fields() for side in sides))
+    for user in everybody(services.directory, survey, fields, services.clock, deadline):
+        _judge(connections, sides, survey, user)
+    for side in sides:
+        if side.planner is not None:
+            side.planner.close(survey.deleted, survey.complete)
+    return survey
+
+
+def _judge(connections: Sequence[Connection], sides: Sequence[_Side], survey: Survey, user: DirectoryUser) -> None:
+    placement = place(connections, user, survey.in_scope)
+    for side in sides:
+        if side.planner is not None:
+            side.planner.see(user, placement.in_scope.get(side.connection.id))
+
+
+def _plan_and_dispatch(
+    services: Services, side: _Side, survey: Survey, rosters: Mapping[str, Mapping[str, Entry]], deadline: datetime
+) -> Run:
+    assert side.planner is not None  # noqa: S101 - _observe made it
+    plan = side.planner.plan
+    _fix_shards(services, side, plan)
+    _look_up_creations(services, side, plan, rosters, deadline)
+    dispatch.write_notes(services, side.connection, plan)
+    dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
+    _remember_size(services, side, plan)
+    looks, hold = _guarded(services, side.connection, plan)
+    held = _held(plan, looks)
+    dispatch.flag_held(services, side.connection, held)
+    batches = dispatch.batches(services, side.connection, side.run, plan.writes, looks)
+    side.run = replace(
+        side.run,
+        state=RunState.PLANNED if batches else RunState.DONE,
+        finished=None if batches else services.clock(),
+        batches=len(batches),
+        planned=_planned(plan, held),
+        complete=survey.complete and None not in survey.members.values(),
+        notes=tuple(survey.notes) + ((f"Held for approval: {hold.reason}",) if hold is not None else ()),
+        last_progress=services.clock(),
+    )
+    services.records.put_run(side.run)
+    _count(services, side, {"unchanged": plan.unchanged, "held": len(held), "failed": plan.backing_off})
+    services.queue.apply(batches)
+    return side.run
+
+
+def _count(services: Services, side: _Side, counts: Mapping[str, int]) -> None:
+    """Add what planning itself found to the run's counts, and the outside requests made so far."""
+    told = dict(counts) | dict(services.meter.take())
+    progress = Progress(side.run.id, services.clock(), told)
+    services.roster.commit(side.connection, (), lambda _entries: (Edit(progress=progress), None))
+
+
+def _fix_shards(services: Services, side: _Side, plan: Plan) -> None:
+    """Fix the number of roster shards in the first run: a power of two, at least 64, at most 300 users in any."""
+    if side.connection.shards:
+        return
+    user_ids = [change.user_id for change in plan.writes] + list(plan.notes)
+    shards = SMALLEST_SHARDS
+    while _fullest(services, replace(side.connection, shards=shards), user_ids) > USERS_A_SHARD:
+        shards *= 2
+    fixed = services.connections.change(
+        side.connection.id, lambda current: replace(current, shards=current.shards or shards)
+    )
+    side.connection = fixed or replace(side.connection, shards=shards)
+
+
+def _fullest(services: Services, connection: Connection, user_ids: Sequence[str]) -> int:
+    sizes = [0] * connection.shards
+    for user_id in user_ids:
+        sizes[services.roster.shard(connection, user_id)] += 1
+    return max(sizes)
+
+
+def _look_up_creations(
+    services: Services,
+    side: _Side,
+    plan: Plan,
+    rosters: Mapping[str, Mapping[str, Entry]],
+    deadline: datetime,
+) -> None:
+    """List Keeper once where many users have no known account; when that fails the workers look each of them up."""
+    creations = sum(1 for change in plan.writes if change.action is Action.CREATE)
+    if creations <= LOOKUPS_ONE_BY_ONE or services.clock() >= deadline:
+        return
+    held_by = {
+        entry.scim_id: entry.user_id for roster in rosters.values() for entry in roster.values() if entry.scim_id
+    }
+    for other in services.connections.all():
+        if other.id not in rosters and other.shards:
+            held_by |= {entry.scim_id: entry.user_id for entry in services.roster.load(other).values() if entry.scim_id}
+    pages = [side.found.values()] if side.found is not None else side.keeper.accounts().list()
+    try:
+        match_accounts(plan, pages, held_by)
+    except (Transient, AuthorizationRefused) as error:
+        log.warning("Keeper could not be listed: %s", type(error).__name__)
+
+
+def _remember_size(services: Services, side: _Side, plan: Plan) -> None:
+    """Keep the roster's size for the volume limit; a growing roster only counts once its accounts exist."""
+    size = plan.provisioned
+
+    def edit(state: GuardState) -> GuardState | None:
+        return None if state.roster_size == size else replace(state, roster_size=size)
+
+    services.records.change_guard(side.connection.id, edit)
+
+
+def _guarded(services: Services, connection: Connection, plan: Plan) -> tuple[list[Look], Hold | None]:
+    """Return the looks that may go out, and the hold that keeps the others back."""
+    admitted, hold = admit(services, connection, plan.deprovisioning())
+    looks: list[Look] = []
+    for user_id, (action, look) in plan.looks.items():
+        if action is None or not action.deprovisions:
+            looks.append(look)
+        elif user_id in admitted:
+            looks.append(replace(look, hold=admitted[user_id]))
+    return looks, hold
+
+
+def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, Action]:
+    going = {look.user_id for look in looks}
+    return {user_id: action for user_id, action in plan.deprovisioning().items() if user_id not in going}
+
+
+def _planned(plan: Plan, held: Mapping[str, Action]) -> dict[str, int]:
+    planned: dict[str, int] = {}
+    for change in plan.writes:
+        planned[change.action.value] = planned.get(change.action.value, 0) + 1
+    for user_id, (action, _) in plan.looks.items():
+        if user_id not in held:
+            name = action.value if action is not None else "look"
+            planned[name] = planned.get(name, 0) + 1
+    return planned

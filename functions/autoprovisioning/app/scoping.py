@@ -1,0 +1,82 @@
+"""Whose user it is: scope of each connection, and the first one, in their order, that holds the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from autoprovisioning.app.ports import Directory
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete
+from autoprovisioning.domain.users import DirectoryUser, Presence
+
+SERVING = (State.ON, State.PAUSED)  # a paused connection keeps its users: they wait, nobody else takes them
+
+InScope = Callable[[Connection, DirectoryUser], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a user belongs: `in_scope` by connection id, None where it could not be told; overlaps reported."""
+
+    in_scope: dict[str, bool | None]
+    overlaps: tuple[str, ...] = ()
+
+
+def place(connections: Sequence[Connection], user: DirectoryUser, in_scope: InScope) -> Placement:
+    """Give the user to the first connection whose scope holds them; the others do not.
+
+    Where an earlier connection's scope could not be told, the later ones cannot be told either: the user might be the
+    earlier one's.
+    """
+    answers: dict[str, bool | None] = {}
+    owner: str | None = None
+    unsure = False
+    overlaps: list[str] = []
+    for connection in connections:
+        if connection.state not in SERVING:
+            continue
+        answer = in_scope(connection, user)
+        if answer and owner is None and not unsure:
+            owner = connection.id
+        elif answer and owner is not None:
+            overlaps.append(connection.id)
+            answer = False
+        elif answer and unsure:
+            answer = None
+        unsure = unsure or answer is None
+        answers[connection.id] = answer
+    return Placement(answers, tuple(overlaps))
+
+
+def asked_one_by_one(directory: Directory, was_in_scope: Callable[[Connection], bool], left_scope: bool) -> InScope:
+    """Tell the scope of a single user by asking the directory about each chosen group.
+
+    A positive answer counts. A negative one counts for somebody who was not in scope; for somebody who was, only with
+    a complete derived listing that lacks them (`left_scope`): otherwise the last proven answer stands. A group that is
+    gone or cannot be read to its end tells nothing.
+    """
+
+    def in_scope(connection: Connection, user: DirectoryUser) -> bool | None:
+        scope = connection.scope
+        if user.presence is Presence.DELETED:
+            return None
+        if not scope.holds_unit(user.org_unit_path):
+            return False
+        if not scope.groups:
+            return True
+        answers = [_asked(directory, group.id, user.id) for group in scope.groups]
+        if True in answers:
+            return True
+        if None in answers:
+            return None
+        return was_in_scope(connection) and not left_scope
+
+    return in_scope
+
+
+def _asked(directory: Directory, group_id: str, user_id: str) -> bool | None:
+    try:
+        return directory.is_member(group_id, user_id)
+    except (Incomplete, ConfigurationRefused):
+        return None

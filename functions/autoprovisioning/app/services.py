@@ -1,0 +1,49 @@
+"""What a use case is given: the ports, the clock and the time limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from autoprovisioning.app.ports import (
+    AccountsFor,
+    Clock,
+    Connections,
+    Directory,
+    Meter,
+    NewId,
+    Queue,
+    Records,
+    Roster,
+    Tokens,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Time limits: work deadline < function timeout < mark lease, and push ack deadline > function timeout."""
+
+    user_deadline: timedelta = timedelta(seconds=60)
+    user_mark: timedelta = timedelta(seconds=90)
+    batch_deadline: timedelta = timedelta(seconds=480)
+    batch_mark: timedelta = timedelta(seconds=660)
+    reconcile_deadline: timedelta = timedelta(minutes=25)
+    reconcile_lease: timedelta = timedelta(minutes=30)
+    contradiction: timedelta = timedelta(seconds=60)  # how long an event may run ahead of what the directory answers
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The outside world, as ports."""
+
+    clock: Clock
+    new_id: NewId
+    directory: Directory
+    connections: Connections
+    roster: Roster
+    records: Records
+    tokens: Tokens
+    queue: Queue
+    accounts_for: AccountsFor
+    meter: Meter
+    timings: Timings = field(default_factory=Timings)

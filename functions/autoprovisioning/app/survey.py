@@ -1,0 +1,101 @@
+"""Read the directory once for all connections: groups' members, deleted users, then everybody, a page at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from autoprovisioning.app.ports import Clock, Directory
+from autoprovisioning.app.scoping import InScope
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
+from autoprovisioning.domain.users import DirectoryUser, Presence
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Survey:
+    """What the directory said in this run.
+
+    `members` maps a group id to its derived members, None where they could not be read to the end. `complete` turns
+    False when the listing of users breaks off; `notes` say what was wrong, for the run's record.
+    """
+
+    members: Mapping[str, frozenset[str] | None]
+    deleted: Mapping[str, DirectoryUser]
+    complete: bool = True
+    listed: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def in_scope(self, connection: Connection, user: DirectoryUser) -> bool | None:
+        """Tell the scope of a listed user from the complete listings; None where a needed one is missing."""
+        scope = connection.scope
+        if user.presence is Presence.DELETED:
+            return None
+        if not scope.holds_unit(user.org_unit_path):
+            return False
+        if not scope.groups:
+            return True
+        known = [self.members.get(group.id) for group in scope.groups]
+        if any(members is not None and user.id in members for members in known):
+            return True
+        return None if None in known else False
+
+    def as_scope(self) -> InScope:
+        """Return `in_scope` in the shape that placing a user takes."""
+        return self.in_scope
+
+
+Members = dict[str, frozenset[str] | None]
+
+
+def read_groups(directory: Directory, connections: Sequence[Connection]) -> tuple[Members, list[str]]:
+    """List the derived members of every scope group; None, with a note, for one that could not be read."""
+    members: Members = {}
+    notes: list[str] = []
+    for group in {group.id: group for connection in connections for group in connection.scope.groups}.values():
+        try:
+            members[group.id] = frozenset(user_id for page in directory.members(group.id) for user_id in page)
+        except (Transient, ConfigurationRefused) as error:
+            members[group.id] = None
+            notes.append(f"Scope group {group.email or group.id} could not be read: {error}")
+            log.warning("A scope group could not be read; nobody is deprovisioned for leaving it")
+    return members, notes
+
+
+def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
+    """Read what must be known before the first user is judged.
+
+    Raises:
+        Transient: the list of deleted users could not be read.
+    """
+    members, notes = read_groups(directory, connections)
+    deleted = {user.id: user for page in directory.deleted_users() for user in page}
+    return Survey(members, deleted, notes=notes)
+
+
+def everybody(
+    directory: Directory, survey: Survey, fields: frozenset[str], clock: Clock, deadline: datetime
+) -> Iterator[DirectoryUser]:
+    """Yield every user once; when the listing breaks off, note it in the survey and end.
+
+    Raises:
+        NotSent: the deadline passed; a run must not be cut short by its function's timeout.
+    """
+    seen: set[str] = set()
+    try:
+        for page in directory.users(fields):
+            if clock() >= deadline:
+                raise NotSent("The directory could not be listed within the run's time")
+            for user in page:
+                if user.id not in seen:
+                    seen.add(user.id)
+                    yield user
+    except (Incomplete, ConfigurationRefused) as error:
+        survey.complete = False
+        survey.notes.append(f"The listing of users broke off: {error}")
+        log.warning("The listing of users broke off; nobody missing from it is deprovisioned")
+    survey.listed = len(seen)

@@ -1,0 +1,239 @@
+"""A change on its way to Keeper, what became of it, and what that makes of the roster entry and the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from autoprovisioning.domain.accounts import (
+    Account,
+    Attributes,
+    Value,
+    Write,
+    WriteKind,
+    changed_attributes,
+    fingerprint,
+)
+from autoprovisioning.domain.errors import ProvisioningError, SeatsExhausted, Unsafe
+from autoprovisioning.domain.events import NAME_OF, Event, EventName
+from autoprovisioning.domain.plan import about
+from autoprovisioning.domain.roster import TEXT_LIMIT, Action, Entry, Status, failed
+
+_EMAIL_PARTS = "emails."
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One marked change: `entry` is the entry that holds its mark, `id` the mark's change id.
+
+    `attributes` is everything desired (None where the action does not write any). `scim_id` is set when the account to
+    write to is known: the entry's, or one to adopt. `looked_up` says that Keeper was searched and has none.
+    """
+
+    id: str
+    entry: Entry
+    action: Action
+    email: str
+    attributes: Attributes | None = None
+    aliases: tuple[str, ...] = ()
+    scim_id: str = ""
+    looked_up: bool = False
+    adopts: bool = False
+    locked: bool = False  # the account to adopt was locked by someone else
+    recreates: bool = False  # the known account vanished from Keeper
+
+    @property
+    def user_id(self) -> str:
+        """The directory id."""
+        return self.entry.user_id
+
+    def user_names(self) -> tuple[str, ...]:
+        """The addresses under which an account may be found: the wanted one, the last applied, then aliases."""
+        wanted = str((self.attributes or {}).get("userName") or self.email)
+        return tuple(dict.fromkeys(name for name in (wanted, self.entry.email, *self.aliases) if name))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a change: `error` None is success, then an empty `scim_id` says that there is no account left."""
+
+    change: Change
+    scim_id: str = ""
+    error: Exception | None = None
+    seconds: float = 0.0
+    recovered: bool = False
+    sent: Mapping[str, Value] = field(default_factory=dict)
+
+
+def write_for(change: Change) -> Write:
+    """Render the SCIM write of a change: one POST, PATCH or DELETE."""
+    match change.action:
+        case Action.SUSPEND | Action.UNSUSPEND:
+            external_id = change.user_id if change.adopts else None
+            active = change.action is Action.UNSUSPEND
+            return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, {}, active=active)
+        case Action.DELETE:
+            return Write(change.id, WriteKind.DELETE, change.scim_id)
+        case _ if not change.scim_id:
+            return Write(change.id, WriteKind.CREATE, "", change.user_id, change.attributes or {}, active=True)
+        case _:
+            external_id = change.user_id if change.adopts else None
+            return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, sent_attributes(change))
+
+
+def sent_attributes(change: Change) -> dict[str, Value]:
+    """Return the attributes that this change writes: all on creation and adoption, else those that differ."""
+    desired = change.attributes or {}
+    if not change.scim_id or change.adopts:
+        return {target: value for target, value in desired.items() if value is not None}
+    changed = changed_attributes(change.entry.fingerprint, desired)
+    if any(target.startswith(_EMAIL_PARTS) for target in changed):
+        # One entry of a multi-valued attribute is replaced whole: its parts travel together.
+        changed |= {target: value for target, value in desired.items() if target.startswith(_EMAIL_PARTS)}
+    return changed
+
+
+_STATUS_AFTER = {
+    Action.CREATE: Status.ACTIVE,
+    Action.SUSPEND: Status.SUSPENDED,
+    Action.UNSUSPEND: Status.ACTIVE,
+    Action.DELETE: Status.DELETED,
+}
+
+
+def deferred(error: Exception) -> bool:
+    """Say whether the change waits (retry, approval, new token) instead of having failed."""
+    return not isinstance(error, ProvisioningError) or error.defers
+
+
+def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
+    """Return the entry with the outcome: state on success, a counted failure, or "pending" when it must be retried."""
+    change = outcome.change
+    if outcome.error is not None and deferred(outcome.error) and not isinstance(outcome.error, Unsafe):
+        return replace(entry, mark=None, pending=True)  # nothing was decided anew: the same plan may be sent again
+    entry = replace(entry, mark=None, version=entry.version + 1)
+    if outcome.error is None:
+        return _succeeded(entry, outcome, now)
+    if isinstance(outcome.error, Unsafe):
+        return replace(entry, held=change.action, pending=False)
+    attributes = change.attributes if change.action in (Action.CREATE, Action.UPDATE) else None
+    what = about(change.action, attributes)
+    code = outcome.error.code if isinstance(outcome.error, ProvisioningError) else ""
+    failure = failed(entry.failure, code, str(outcome.error), what, now)
+    return replace(entry, failure=failure, pending=False, email=entry.email or change.email)
+
+
+def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
+    change = outcome.change
+    entry = replace(entry, failure=None, pending=False, held=None, last_action_at=now)
+    if not outcome.scim_id:
+        return replace(entry, scim_id="", fingerprint="", status=Status.NONE)
+    status = _STATUS_AFTER.get(change.action, entry.status)
+    if change.locked:
+        status = Status.LOCKED
+    entry = replace(entry, scim_id=outcome.scim_id, status=status)
+    if change.attributes is None:
+        return entry
+    email = str(change.attributes.get("userName") or change.email)
+    return replace(entry, fingerprint=fingerprint(change.attributes), email=email)
+
+
+def event_for(outcome: Outcome, actor: str, now: datetime) -> Event | None:
+    """Return the audit line of an outcome; None for one that will be tried again and changed nothing."""
+    change, error = outcome.change, outcome.error
+    if error is not None and deferred(error):
+        return None
+    name = NAME_OF[change.action]
+    if error is not None:
+        name = EventName.FAILED
+    elif change.adopts and change.action is Action.CREATE:
+        name = EventName.ADOPTED
+    reason = str(error)[:TEXT_LIMIT] if error is not None else _remark(outcome)
+    return Event(
+        id=change.id,
+        at=now,
+        name=name,
+        actor=actor,
+        user_id=change.user_id,
+        email=str((change.attributes or {}).get("userName") or change.entry.email or change.email),
+        attempted=change.action,
+        changed=outcome.sent,
+        reason=reason,
+        code=error.code if isinstance(error, ProvisioningError) else "",
+        seconds=round(outcome.seconds, 3),
+        recovered=outcome.recovered,
+    )
+
+
+def _remark(outcome: Outcome) -> str:
+    if outcome.change.locked:
+        return "The account was locked in Keeper by someone else and stays so."
+    if not outcome.scim_id:
+        return "The account no longer exists in Keeper."
+    if outcome.change.recreates:
+        return "The account had vanished from Keeper and was created again."
+    return ""
+
+
+COUNT_OF: Mapping[EventName, str] = {
+    EventName.CREATED: "created",
+    EventName.UPDATED: "updated",
+    EventName.SUSPENDED: "suspended",
+    EventName.UNSUSPENDED: "unsuspended",
+    EventName.DELETED: "deleted",
+    EventName.ADOPTED: "adopted",
+    EventName.FAILED: "failed",
+}
+
+
+def count(events: list[Event]) -> dict[str, int]:
+    """Count events in the words of a run's summary."""
+    counts: dict[str, int] = {}
+    for event in events:
+        if event.name in COUNT_OF:
+            name = COUNT_OF[event.name]
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def exhausts_seats(outcome: Outcome) -> bool:
+    """Say whether Keeper refused a creation for want of licensed seats (428): no more creations in that run."""
+    return isinstance(outcome.error, SeatsExhausted)
+
+
+def aligned(account: Account, desired: Attributes | None) -> Attributes:
+    """Return the account's attributes in the terms of the mapping, so that fingerprints can be compared."""
+    if desired is None:
+        return {target: value for target, value in account.attributes.items() if value is not None}
+    return {target: account.attributes.get(target) for target in desired}
+
+
+def recover(
+    entry: Entry, account: Account | None, desired: Attributes | None, now: datetime
+) -> tuple[Entry, str, bool]:
+    """Settle an expired mark from the account itself.
+
+    Returns the entry without its mark, the id of the change (for the audit), and whether that change had taken effect.
+    """
+    mark = entry.mark
+    if mark is None:
+        return entry, "", False
+    cleared = replace(entry, mark=None, version=entry.version + 1)
+    if account is None:
+        if mark.action is Action.DELETE:
+            return replace(cleared, status=Status.DELETED, last_action_at=now), mark.change_id, True
+        return cleared, mark.change_id, False
+    applied = fingerprint(aligned(account, desired))
+    found = replace(cleared, scim_id=account.scim_id, email=account.user_name, fingerprint=applied)
+    match mark.action:
+        case Action.CREATE:
+            status = Status.ACTIVE if account.active else Status.LOCKED
+            return replace(found, status=status, last_action_at=now), mark.change_id, True
+        case Action.SUSPEND | Action.DELETE if not account.active:
+            return replace(found, status=_STATUS_AFTER[mark.action], last_action_at=now), mark.change_id, True
+        case Action.UNSUSPEND if account.active:
+            return replace(found, status=Status.ACTIVE, last_action_at=now), mark.change_id, True
+        case Action.UPDATE:
+            return found, mark.change_id, found.fingerprint != entry.fingerprint
+    return found, mark.change_id, False
