@@ -41,6 +41,14 @@ class VolumeLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class RetiredToken:
+    """A token version that was replaced, and when."""
+
+    version: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """One Keeper node. `revision` grows with each edit, an administrator's or our own (optimistic concurrency)."""
 
@@ -62,4 +70,4 @@ class Connection:
     paused_reason: str = ""
     changed_at: datetime | None = None  # of the state
     off_spans: tuple[Span, ...] = ()  # while off, deprovisioning timers stood still
-    retired_tokens: tuple[str, ...] = ()  # disabled versions still to be destroyed
+    retired_tokens: tuple[RetiredToken, ...] = ()  # disabled versions still to be destroyed

@@ -1,0 +1,211 @@
+"""What an administrator does with a connection as a whole: set up, edit, turn on and off, delete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from autoprovisioning.app.services import Services
+from autoprovisioning.app.tokens import switch, verify
+from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit
+from autoprovisioning.domain.deprovisioning import Deprovisioning
+from autoprovisioning.domain.errors import BadInput, Busy, NotFound, Stale
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.mapping import AttributeMapping
+from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.users import Group, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The editable part of a connection; scope groups are named by e-mail address or id."""
+
+    name: str = "Keeper"
+    endpoint: str = ""
+    mapping: AttributeMapping = field(default_factory=AttributeMapping)
+    scope_groups: tuple[str, ...] = ()
+    org_units: tuple[str, ...] = ()
+    deprovisioning: Deprovisioning = field(default_factory=Deprovisioning)
+    limit: VolumeLimit = field(default_factory=VolumeLimit)
+    archived_as_suspended: bool = False
+    patch_dialect: PatchDialect = PatchDialect.STANDARD
+
+
+def settings_of(connection: Connection) -> Settings:
+    """Return the editable part of a connection as it stands."""
+    return Settings(
+        connection.name,
+        connection.endpoint,
+        connection.mapping,
+        tuple(group.id for group in connection.scope.groups),
+        connection.scope.org_units,
+        connection.deprovisioning,
+        connection.limit,
+        connection.archived_as_suspended,
+        connection.patch_dialect,
+    )
+
+
+def set_up(services: Services, settings: Settings, token: str, actor: str, connection_id: str = "") -> Connection:
+    """Create a connection, off, once endpoint and token have been tried against Keeper.
+
+    Raises:
+        BadInput: naming the field; nothing was stored.
+        Stale: the id was used before.
+    """
+    scope = check(services, settings)
+    order = 1 + max((connection.order for connection in services.connections.all()), default=0)
+    draft = _edited(Connection(connection_id or services.new_id()[:12], order), settings, scope)
+    verify(services, draft, token)
+    services.connections.create(replace(draft, changed_at=services.clock()))
+    connection = switch(services, draft, token, resume=False)
+    _told(services, connection.id, actor, "Set up")
+    return connection
+
+
+def edit(
+    services: Services, connection_id: str, revision: int, settings: Settings, actor: str, token: str = ""
+) -> Connection:
+    """Change a connection's configuration; a new endpoint or token is tried against Keeper first.
+
+    Raises:
+        NotFound, Stale: no such connection, or it changed since `revision`.
+        BadInput: naming the field; nothing was changed.
+    """
+    connection = _existing(services, connection_id, revision)
+    scope = check(services, settings)
+    wanted = _edited(connection, settings, scope)
+    if token or wanted.endpoint != connection.endpoint:
+        used = token or services.tokens.read(connection.id, connection.token_version)
+        verify(services, wanted, used)
+
+    def change(current: Connection) -> Connection:
+        _same(current, revision)
+        return _edited(current, settings, scope)
+
+    edited = services.connections.change(connection_id, change)
+    if edited is not None and token:
+        edited = switch(services, edited, token, resume=True)
+    _told(services, connection_id, actor, "Edited")
+    if edited is not None and edited.state is State.ON:
+        services.queue.request_run(RunKind.FULL)
+    return edited or wanted
+
+
+def check(services: Services, settings: Settings) -> Scope:
+    """Check the settings and resolve the scope groups to their ids (BadInput names the field)."""
+    settings.mapping.check()
+    settings.deprovisioning.check()
+    if not settings.endpoint:
+        raise BadInput("endpoint", "it is empty", "Paste the endpoint URL from Keeper's Admin Console.")
+    if not 0 < settings.limit.percent <= 100 or settings.limit.minimum < 1:
+        raise BadInput("limit", "it is out of range", "Use at least 1 user, and more than 0 up to 100 percent.")
+    for unit in settings.org_units:
+        if not unit.startswith("/"):
+            raise BadInput("scope.org_units", f"{unit!r} is not a path", "Start it with a slash, as in /Sales.")
+    groups: list[Group] = []
+    for key in dict.fromkeys(settings.scope_groups):
+        group = services.directory.group(key)
+        if group is None:
+            mend = "Check its address in the Admin console, or remove it."
+            raise BadInput("scope.groups", f"the directory has no group {key!r}", mend)
+        groups.append(group)
+    return Scope(tuple(groups), settings.org_units)
+
+
+def turn_on(services: Services, connection_id: str, actor: str) -> Connection:
+    """Turn a connection on; timers go on where they stood, and a full run starts at once."""
+    connection = _existing(services, connection_id)
+    if not connection.token_version:
+        raise BadInput("token", "there is none", "Enter Keeper's access token under App authorization first.")
+    now = services.clock()
+
+    def change(current: Connection) -> Connection | None:
+        if current.state not in (State.OFF, State.DRAFT):
+            return None
+        spans = current.off_spans
+        if current.state is State.OFF and current.changed_at is not None:
+            spans = (*spans, (current.changed_at, now))[-100:]
+        return replace(current, state=State.ON, changed_at=now, off_spans=spans, paused_reason="")
+
+    turned = services.connections.change(connection_id, change)
+    if turned is not None:
+        _told(services, connection_id, actor, "Turned on")
+        services.queue.request_run(RunKind.FULL)
+    return turned or connection
+
+
+def turn_off(services: Services, connection_id: str, actor: str) -> Connection:
+    """Turn a connection off: the configuration stays, every change stops, timers stand still."""
+    connection = _existing(services, connection_id)
+    now = services.clock()
+
+    def change(current: Connection) -> Connection | None:
+        if current.state not in (State.ON, State.PAUSED):
+            return None
+        return replace(current, state=State.OFF, changed_at=now, paused_reason="")
+
+    turned = services.connections.change(connection_id, change)
+    if turned is not None:
+        _told(services, connection_id, actor, "Turned off")
+    return turned or connection
+
+
+def delete(services: Services, connection_id: str, actor: str) -> None:
+    """Delete a connection's configuration: wait out the work in flight, destroy its tokens, forget its roster.
+
+    The audit stays, and Keeper's accounts stay as they are. Called again it goes on where it stopped.
+
+    Raises:
+        Busy: work is still in flight; the connection is in state deleting, nothing new is started. Call again.
+    """
+    connection = _existing(services, connection_id)
+    now = services.clock()
+
+    def change(current: Connection) -> Connection | None:
+        return None if current.state is State.DELETING else replace(current, state=State.DELETING, changed_at=now)
+
+    connection = services.connections.change(connection_id, change) or connection
+    roster = services.roster.load(connection) if connection.shards else {}
+    latest = max((entry.mark.until for entry in roster.values() if entry.mark is not None), default=now)
+    if latest > now:
+        raise Busy("Changes are still in flight", retry_after=(latest - now).total_seconds())
+    versions = [connection.token_version, *(retired.version for retired in connection.retired_tokens)]
+    for version in filter(None, versions):
+        services.tokens.destroy(connection_id, version)
+    services.connections.purge(connection_id)
+    _told(services, connection_id, actor, "Deleted configuration")
+
+
+def _existing(services: Services, connection_id: str, revision: int | None = None) -> Connection:
+    connection = services.connections.get(connection_id)
+    if connection is None:
+        raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
+    if revision is not None:
+        _same(connection, revision)
+    return connection
+
+
+def _same(connection: Connection, revision: int) -> None:
+    if connection.revision != revision:
+        raise Stale("Another administrator changed this connection meanwhile. Reload it and make your change again.")
+
+
+def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connection:
+    return replace(
+        connection,
+        name=settings.name,
+        endpoint=settings.endpoint,
+        mapping=settings.mapping,
+        scope=scope,
+        deprovisioning=settings.deprovisioning,
+        limit=settings.limit,
+        archived_as_suspended=settings.archived_as_suspended,
+        patch_dialect=settings.patch_dialect,
+    )
+
+
+def _told(services: Services, connection_id: str, actor: str, what: str) -> None:
+    now: datetime = services.clock()
+    event = Event(services.new_id(), now, EventName.CONFIGURED, actor, reason=what)
+    services.records.record(connection_id, [event])

@@ -1,0 +1,141 @@
+"""Keeper access tokens: verified against Keeper in memory, stored, read back by number, then switched to.
+
+`latest` and aliases are eventually consistent, so a version is only ever named by its number, in the connection. The
+old version is disabled after the switch and destroyed a day later, when no worker can still be using it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+from autoprovisioning.app.ports import Accounts
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection, RetiredToken, State
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    BadInput,
+    NotFound,
+    Permanent,
+    ProvisioningError,
+)
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.roster import Entry, Status
+from autoprovisioning.domain.runs import RunKind
+
+log = logging.getLogger(__name__)
+
+SAMPLE = 5  # known accounts that a new endpoint or token must resolve
+DESTROY_AFTER = timedelta(days=1)
+LONGEST_TOKEN = 4096
+
+
+def reauthorize(services: Services, connection_id: str, token: str, actor: str) -> int:
+    """Switch a connection to a new access token and resume it; returns how many users were waiting.
+
+    Raises:
+        NotFound: no such connection.
+        BadInput: Keeper does not accept the token, or it belongs to another node; nothing was changed.
+        Transient: Keeper could not be asked; nothing was changed.
+    """
+    connection = services.connections.get(connection_id)
+    if connection is None or connection.state is State.DELETING:
+        raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
+    waiting = verify(services, connection, token)
+    switched = switch(services, connection, token, resume=True)
+    now = services.clock()
+    event = Event(services.new_id(), now, EventName.REAUTHORIZED, actor, reason=f"{waiting} users were waiting")
+    services.records.record(connection_id, [event])
+    if switched.state is State.ON:
+        services.queue.request_run(RunKind.FULL)
+    return waiting
+
+
+def verify(services: Services, connection: Connection, token: str) -> int:
+    """Try endpoint and token in memory: authorized, and the same node; returns how many users are waiting.
+
+    Raises:
+        BadInput: naming the field that Keeper does not accept.
+        Transient: Keeper could not be asked.
+    """
+    if not token or len(token) > LONGEST_TOKEN or not token.isascii() or any(char.isspace() for char in token):
+        raise BadInput(
+            "token", "it is empty, too long, or has blanks", "Paste the access token that Keeper shows once."
+        )
+    roster = services.roster.load(connection) if connection.shards else {}
+    accounts = services.accounts_for(connection, token)
+    try:
+        accounts.probe()
+    except AuthorizationRefused as error:
+        mend = "Create a new provisioning token in Keeper's Admin Console, press Save there, and paste it here."
+        raise BadInput("token", f"Keeper does not accept it (HTTP {error.status})", mend) from None
+    except Permanent as error:
+        mend = "Copy the endpoint URL from Keeper's Admin Console, where the token was created."
+        raise BadInput("endpoint", str(error), mend) from None
+    _same_node(accounts, roster.values())
+    return sum(1 for entry in roster.values() if entry.pending)
+
+
+def _same_node(accounts: Accounts, entries: Iterable[Entry]) -> None:
+    """Refuse a token of another node: accounts that we know must resolve with it."""
+    ours = (entry for entry in entries if entry.status is Status.ACTIVE and entry.scim_id)
+    known = list(itertools.islice(ours, SAMPLE))
+    if known and all(accounts.get(entry.scim_id) is None for entry in known):
+        mend = "Create the token for the same Keeper node as before; for another node set up another connection."
+        raise BadInput("token", "none of the accounts this connection provisions exists with it", mend)
+
+
+def switch(services: Services, connection: Connection, token: str, *, resume: bool) -> Connection:
+    """Store the token, switch the pointer, disable the version before; a paused connection goes on if `resume`."""
+    version = services.tokens.add(connection.id, token)
+    now = services.clock()
+
+    def edit(current: Connection) -> Connection:
+        retired = current.retired_tokens
+        if current.token_version and current.token_version != version:
+            retired = (*retired, RetiredToken(current.token_version, now))
+        resumed = resume and current.state is State.PAUSED
+        return replace(
+            current,
+            endpoint=connection.endpoint,
+            token_version=version,
+            retired_tokens=retired,
+            throttled_until=None,
+            state=State.ON if resumed else current.state,
+            paused_reason="" if resumed else current.paused_reason,
+            changed_at=now if resumed else current.changed_at,
+        )
+
+    switched = services.connections.change(connection.id, edit)
+    if switched is None:
+        raise NotFound(f"The connection {connection.id!r} was deleted meanwhile.")
+    for retired in switched.retired_tokens:
+        _disable(services, connection.id, retired.version)
+    return switched
+
+
+def destroy_retired(services: Services) -> None:
+    """Destroy the token versions that were replaced more than a day ago."""
+    now = services.clock()
+    for connection in services.connections.all():
+        due = tuple(retired for retired in connection.retired_tokens if now - retired.at >= DESTROY_AFTER)
+        for retired in due:
+            services.tokens.destroy(connection.id, retired.version)
+        if due:
+            services.connections.change(connection.id, partial(_without, due))
+
+
+def _without(gone: tuple[RetiredToken, ...], connection: Connection) -> Connection:
+    return replace(connection, retired_tokens=tuple(item for item in connection.retired_tokens if item not in gone))
+
+
+def _disable(services: Services, connection_id: str, version: str) -> None:
+    """Disable a replaced version; one that cannot be now is destroyed in a day all the same."""
+    try:
+        services.tokens.disable(connection_id, version)
+    except ProvisioningError as error:
+        log.warning("A replaced token version could not be disabled: %s", type(error).__name__)

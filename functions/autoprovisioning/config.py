@@ -1,0 +1,170 @@
+"""The configuration of a function, from its environment: the only reader of os.environ.
+
+`load` reads everything a function needs and reports every problem at once, each with its mend.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+GOOGLE_DIRECTORY = "https://admin.googleapis.com"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Misconfigured(Exception):
+    """The environment lacks something or holds nonsense; the text lists every problem with its mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings of one deployment; README's configuration table says what each is for."""
+
+    project: str
+    local: bool
+    database: str
+    topic_looks: str
+    topic_batches: str
+    topic_runs: str
+    directory_endpoint: str
+    directory_customer: str
+    directory_admin: str
+    directory_service_account: str
+    webhook_url: str
+    channel_key: bytes
+    extra_scim_hosts: tuple[str, ...]
+    scim_timeout: timedelta
+    scim_concurrency: int
+    user_deadline: timedelta
+    user_mark: timedelta
+    batch_deadline: timedelta
+    batch_mark: timedelta
+    reconcile_deadline: timedelta
+    contradiction: timedelta
+    outside_timeout: timedelta
+    secret_manager_emulator: str
+    firestore_emulator: str
+    pubsub_emulator: str
+    iap_audience: str
+    iap_issuer: str
+    iap_certs_url: str
+    log_level: str
+
+
+class _Reader:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.problems: list[str] = []
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._environment.get(name, "").strip()
+        if value:
+            return value
+        if default is None:
+            self.problems.append(f"{name} is not set. Set it to the value that README's configuration table names.")
+            return ""
+        return default
+
+    def seconds(self, name: str, default: float) -> timedelta:
+        return timedelta(seconds=self._number(name, default, float))
+
+    def whole(self, name: str, default: int) -> int:
+        return int(self._number(name, default, int))
+
+    def flag(self, name: str) -> bool:
+        value = self._environment.get(name, "").strip().lower()
+        if value not in ("", "0", "1", "true", "false"):
+            self.problems.append(f"{name} is {value!r}. Use true or false.")
+        return value in ("1", "true")
+
+    def url(self, name: str, default: str) -> str:
+        value = self.text(name, default).rstrip("/")
+        parts = urlsplit(value)
+        loopback = parts.scheme == "http" and parts.hostname in LOOPBACK
+        if value and not (parts.scheme == "https" and parts.hostname) and not loopback:
+            self.problems.append(f"{name} is {value!r}. Use an https address (http only on loopback).")
+        return value
+
+    def _number(self, name: str, default: float, read: Callable[[str], float]) -> float:
+        raw = self._environment.get(name, "").strip()
+        if not raw:
+            return default
+        try:
+            value = read(raw)
+        except ValueError:
+            value = 0
+        if value <= 0:
+            self.problems.append(f"{name} is {raw!r}. Use a number above 0.")
+            return default
+        return value
+
+
+def load(environment: Mapping[str, str] | None = None) -> Config:
+    """Read the configuration.
+
+    Raises:
+        Misconfigured: listing every problem.
+    """
+    reader = _Reader(os.environ if environment is None else environment)
+    config = _read(reader)
+    _check_order(config, reader.problems)
+    if reader.problems:
+        raise Misconfigured("The configuration is not usable:\n- " + "\n- ".join(reader.problems))
+    return config
+
+
+def _read(reader: _Reader) -> Config:
+    local = reader.flag("LOCAL_MODE")
+    directory = reader.url("DIRECTORY_API_ENDPOINT", GOOGLE_DIRECTORY)
+    anonymous = directory.startswith("http://")
+    return Config(
+        project=reader.text("GOOGLE_CLOUD_PROJECT"),
+        local=local,
+        database=reader.text("FIRESTORE_DATABASE", "(default)"),
+        topic_looks=reader.text("TOPIC_DIRECTORY_CHANGES", "directory-changes"),
+        topic_batches=reader.text("TOPIC_PLANNED_CHANGES", "planned-changes"),
+        topic_runs=reader.text("TOPIC_RUN_REQUESTS", "run-requests"),
+        directory_endpoint=directory,
+        directory_customer=reader.text("DIRECTORY_CUSTOMER", "my_customer"),
+        directory_admin=reader.text("DIRECTORY_ADMIN", "" if anonymous else None),
+        directory_service_account=reader.text("DIRECTORY_SERVICE_ACCOUNT", "" if anonymous else None),
+        webhook_url=reader.url("WEBHOOK_URL", ""),
+        channel_key=reader.text("CHANNEL_KEY", "").encode(),
+        extra_scim_hosts=tuple(reader.text("SCIM_EXTRA_HOSTS", "").replace(",", " ").split()),
+        scim_timeout=reader.seconds("SCIM_TIMEOUT_SECONDS", 30),
+        scim_concurrency=reader.whole("SCIM_CONCURRENCY", 32),
+        user_deadline=reader.seconds("USER_DEADLINE_SECONDS", 60),
+        user_mark=reader.seconds("USER_MARK_SECONDS", 90),
+        batch_deadline=reader.seconds("BATCH_DEADLINE_SECONDS", 480),
+        batch_mark=reader.seconds("BATCH_MARK_SECONDS", 660),
+        reconcile_deadline=reader.seconds("RECONCILE_DEADLINE_SECONDS", 1500),
+        contradiction=reader.seconds("CONTRADICTION_SECONDS", 60),
+        outside_timeout=reader.seconds("OUTSIDE_TIMEOUT_SECONDS", 20),
+        secret_manager_emulator=reader.text("SECRET_MANAGER_EMULATOR_HOST", ""),
+        firestore_emulator=reader.text("FIRESTORE_EMULATOR_HOST", ""),
+        pubsub_emulator=reader.text("PUBSUB_EMULATOR_HOST", ""),
+        iap_audience=reader.text("IAP_AUDIENCE", ""),
+        iap_issuer=reader.text("IAP_ISSUER", "https://cloud.google.com/iap"),
+        iap_certs_url=reader.url("IAP_CERTS_URL", "https://www.gstatic.com/iap/verify/public_key"),
+        log_level=reader.text("LOG_LEVEL", "INFO"),
+    )
+
+
+def _check_order(config: Config, problems: list[str]) -> None:
+    for shorter, longer, names in (
+        (config.user_deadline, config.user_mark, "USER_DEADLINE_SECONDS and USER_MARK_SECONDS"),
+        (config.batch_deadline, config.batch_mark, "BATCH_DEADLINE_SECONDS and BATCH_MARK_SECONDS"),
+    ):
+        if shorter >= longer:
+            problems.append(f"{names} must grow in this order: a mark must outlive the work it covers.")
+    if not config.local:
+        for name, value in (
+            ("SECRET_MANAGER_EMULATOR_HOST", config.secret_manager_emulator),
+            ("FIRESTORE_EMULATOR_HOST", config.firestore_emulator),
+            ("PUBSUB_EMULATOR_HOST", config.pubsub_emulator),
+        ):
+            if value:
+                problems.append(f"{name} is set outside local mode. Unset it, or set LOCAL_MODE=true.")

@@ -1,0 +1,25 @@
+"""The door that the planned-changes subscription pushes to: applies one batch of a run."""
+
+from __future__ import annotations
+
+import flask
+import functions_framework
+from flask import Response
+
+from autoprovisioning.app.apply_batch import apply_batch
+from autoprovisioning.bootstrap import services
+from autoprovisioning.entrypoints.answers import push
+from autoprovisioning.messages import decode_batch, decode_push
+
+
+@functions_framework.http
+def apply_changes(request: flask.Request) -> Response:
+    """Apply the batch a message carries; 503 asks for redelivery."""
+
+    def act() -> None:
+        message = decode_push(request.get_data())
+        desk = services()
+        deadline = desk.clock() + desk.timings.batch_deadline
+        apply_batch(desk, decode_batch(message.data), message.message_id, message.publish_time, deadline)
+
+    return push(act)
