@@ -1,0 +1,38 @@
+"""Small builders, so that each test says only what it is about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from autoprovisioning.domain.accounts import fingerprint
+from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.plan import Observed, Rules
+from autoprovisioning.domain.roster import Entry, Status
+from autoprovisioning.domain.users import Presence
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+ADA = {"userName": "ada@example.com", "displayName": "Ada Lovelace"}
+GRACE = {"userName": "ada@example.com", "displayName": "Grace Hopper"}
+
+AT_ONCE = Deprovisioning()
+IN_A_WEEK = Deprovisioning(Delays(7, 30), Delays(7, 30), Delays(7, 30))
+NEVER = Deprovisioning(Delays(None, None), Delays(None, None), Delays(None, None))
+
+
+def entry(status: Status = Status.ACTIVE, **changes: Any) -> Entry:
+    base = Entry("u1", 3, "ada@example.com", "k1", fingerprint(ADA), status, in_scope=True)
+    if status is Status.NONE:
+        base = replace(base, scim_id="", fingerprint="")
+    return replace(base, **changes)
+
+
+def seen(presence: Presence = Presence.ACTIVE, in_scope: bool | None = True, **changes: Any) -> Observed:
+    desired = None if presence in (Presence.DELETED, Presence.UNKNOWN) else ADA
+    return replace(Observed("u1", presence, in_scope, "ada@example.com", desired=desired), **changes)
+
+
+def rules(policy: Deprovisioning = AT_ONCE, **changes: Any) -> Rules:
+    return replace(Rules(policy), **changes)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import pytest
+
+from autoprovisioning.domain.errors import BadInput, MappingFailure
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, ENTERPRISE, AttributeMapping, Row, addresses
+
+PROFILE = {
+    "primaryEmail": "ada@example.com",
+    "name": {"givenName": "Ada", "familyName": "Lovelace", "fullName": "Ada Lovelace"},
+    "emails": [{"address": "other@example.com", "type": "home"}, {"address": "ada@example.com", "primary": True}],
+    "orgUnitPath": "/Engineering",
+    "organizations": [
+        {"title": "Countess", "type": "school"},
+        {"title": "Programmer", "department": "Engines", "primary": True, "type": "work"},
+    ],
+    "phones": [{"type": "mobile", "value": "+44 1"}, {"type": "custom", "customType": "pager.v2", "value": "+44 2"}],
+    "addresses": [{"type": "work", "locality": "London"}],
+    "externalIds": [{"type": "organization", "value": "E-1"}],
+    "customSchemas": {
+        "HR": {"costCenter": "42", "grade": 7, "tags": [{"value": "a"}, {"value": "b"}], "one": [{"value": "x"}]}
+    },
+}
+
+SOURCES = [
+    ("primaryEmail", "ada@example.com"),
+    ("orgUnitPath", "/Engineering"),
+    ("name.givenName", "Ada"),
+    ("organizations[primary].title", "Programmer"),
+    ("organizations[type=school].title", "Countess"),
+    ("organizations[primary].costCenter", None),
+    ("phones[type=mobile].value", "+44 1"),
+    ("phones[type=pager.v2].value", "+44 2"),
+    ("phones[type=home].value", None),
+    ("addresses[type=work].locality", "London"),
+    ("externalIds[type=organization].value", "E-1"),
+    ("customSchemas.HR.costCenter", "42"),
+    ("customSchemas.HR.grade", "7"),
+    ("customSchemas.HR.one", "x"),
+    ("customSchemas.Other.field", None),
+    ('"Contractor"', "Contractor"),
+    ("nickname", None),
+]
+
+
+def with_row(source: str, target: str = "title", *, mandatory: bool = False) -> AttributeMapping:
+    return AttributeMapping((*DEFAULT_ROWS, Row(target, source, mandatory)))
+
+
+@pytest.mark.parametrize(("source", "expected"), SOURCES)
+def test_source_grammar(source, expected):
+    mapping = with_row(source)
+    mapping.check()
+    assert mapping.apply(PROFILE)["title"] == expected
+
+
+def test_the_seven_default_rows():
+    assert AttributeMapping().apply(PROFILE) == {
+        "displayName": "Ada Lovelace",
+        "emails.primary": True,
+        "emails.type": "work",
+        "emails.value": "ada@example.com",
+        "name.familyName": "Lovelace",
+        "name.givenName": "Ada",
+        "userName": "ada@example.com",
+    }
+
+
+def test_defaults_are_derived_where_the_directory_omits_them():
+    desired = AttributeMapping().apply({"primaryEmail": "a@x.org", "name": {"givenName": "A", "familyName": "B"}})
+    assert desired["displayName"] == "A B"
+    assert desired["emails.value"] == "a@x.org"
+
+
+def test_primary_email_wins_over_a_list_that_lags_behind_a_rename():
+    desired = AttributeMapping().apply({**PROFILE, "primaryEmail": "new@example.com"})
+    assert desired["emails.value"] == "new@example.com"
+
+
+@pytest.mark.parametrize(
+    ("profile", "target"),
+    [({"primaryEmail": "a@x.org"}, "displayName"), ({"name": {"fullName": "A"}}, "emails.primary")],
+)
+def test_mandatory_attribute_without_value_names_attribute_and_source(profile, target):
+    with pytest.raises(MappingFailure, match=target):
+        AttributeMapping().apply(profile)
+
+
+def test_a_row_may_be_made_mandatory():
+    with pytest.raises(MappingFailure, match="title"):
+        with_row("phones[type=home].value", mandatory=True).apply(PROFILE)
+
+
+def test_several_values_are_refused_with_the_mend():
+    with pytest.raises(MappingFailure, match="has 2 values.*Map one entry"):
+        with_row("customSchemas.HR.tags").apply(PROFILE)
+
+
+def test_user_name_must_be_an_address():
+    rows = (*[row for row in DEFAULT_ROWS if row.target != "userName"], Row("userName", "name.givenName"))
+    with pytest.raises(MappingFailure, match="userName must be an e-mail address"):
+        AttributeMapping(rows).apply(PROFILE)
+
+
+BAD_ROWS = [
+    (Row("externalId", "id"), "target"),
+    (Row("active", "suspended"), "target"),
+    (Row("title", "organizations.title"), "several entries"),
+    (Row("title", "organizations[primary]"), "whole entry"),
+    (Row("title", "customSchemas.HR"), "schema and a field"),
+    (Row("title", '"unclosed'), "constant"),
+    (Row("title", "name..given"), "not a field"),
+    (Row("title", ""), "not a field"),
+    (Row("userName", "primaryEmail"), "mapped twice"),
+]
+
+
+@pytest.mark.parametrize(("row", "problem"), BAD_ROWS)
+def test_bad_rows_are_refused_by_name(row, problem):
+    with pytest.raises(BadInput, match=problem) as caught:
+        AttributeMapping((*DEFAULT_ROWS, row)).check()
+    assert caught.value.field.startswith("mapping[7]")
+    assert caught.value.mend
+
+
+def test_mandatory_rows_cannot_be_left_out():
+    with pytest.raises(BadInput, match="userName"):
+        AttributeMapping(tuple(row for row in DEFAULT_ROWS if row.target != "userName")).check()
+
+
+def test_enterprise_attributes_can_be_mapped():
+    mapping = with_row("organizations[primary].department", f"{ENTERPRISE}:department")
+    mapping.check()
+    assert mapping.apply(PROFILE)[f"{ENTERPRISE}:department"] == "Engines"
+
+
+def test_source_fields_for_the_mask():
+    mapping = with_row("customSchemas.HR.costCenter")
+    assert mapping.source_fields() == {"primaryEmail", "name", "emails", "customSchemas"}
+
+
+def test_addresses_are_folded_and_unique():
+    assert addresses(("Old@x.org", "ada@example.com"), "ADA@example.com", {"userName": "Ada@Example.com"}) == (
+        "ada@example.com",
+        "old@x.org",
+    )

@@ -1,0 +1,239 @@
+"""The decision table, every row."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.domain.accounts import Account
+from autoprovisioning.domain.errors import MappingFailure, NotAdoptable
+from autoprovisioning.domain.plan import about, adoptable, choose, decide
+from autoprovisioning.domain.roster import Action, Mark, Status, Trigger, failed
+from autoprovisioning.domain.users import Presence
+from tests.unit.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, rules, seen
+
+ACTIVE, SUSPENDED, ARCHIVED = Presence.ACTIVE, Presence.SUSPENDED, Presence.ARCHIVED
+DELETED, UNKNOWN = Presence.DELETED, Presence.UNKNOWN
+
+TABLE = [
+    # directory user, in scope, account, changed attributes -> decision
+    (ACTIVE, True, None, False, Action.CREATE),
+    (ACTIVE, True, Status.NONE, False, Action.CREATE),
+    (ACTIVE, True, Status.ACTIVE, False, None),
+    (ACTIVE, True, Status.ACTIVE, True, Action.UPDATE),
+    (ACTIVE, True, Status.SUSPENDED, False, Action.UNSUSPEND),
+    (ACTIVE, True, Status.SUSPENDED, True, Action.UNSUSPEND),
+    (ACTIVE, True, Status.DELETED, False, Action.UNSUSPEND),
+    (ACTIVE, True, Status.LOCKED, False, None),
+    (ACTIVE, True, Status.LOCKED, True, None),
+    (ACTIVE, None, None, False, None),
+    (ACTIVE, None, Status.ACTIVE, False, None),
+    (ACTIVE, None, Status.ACTIVE, True, Action.UPDATE),
+    (ACTIVE, False, None, False, None),
+    (ACTIVE, False, Status.NONE, False, None),
+    (ACTIVE, False, Status.ACTIVE, False, Action.SUSPEND),
+    (ACTIVE, False, Status.SUSPENDED, False, None),
+    (ACTIVE, False, Status.LOCKED, False, None),
+    (SUSPENDED, True, None, False, None),
+    (SUSPENDED, True, Status.ACTIVE, False, Action.SUSPEND),
+    (SUSPENDED, False, Status.ACTIVE, False, Action.SUSPEND),
+    (SUSPENDED, None, Status.ACTIVE, False, Action.SUSPEND),
+    (SUSPENDED, True, Status.SUSPENDED, False, None),
+    (SUSPENDED, True, Status.SUSPENDED, True, Action.UPDATE),
+    (SUSPENDED, True, Status.LOCKED, True, None),
+    (DELETED, None, None, False, None),
+    (DELETED, None, Status.NONE, False, None),
+    (DELETED, None, Status.ACTIVE, False, Action.SUSPEND),
+    (DELETED, None, Status.SUSPENDED, False, None),
+    (DELETED, None, Status.DELETED, False, None),
+    (ARCHIVED, True, None, False, None),
+    (ARCHIVED, True, Status.ACTIVE, True, None),
+    (ARCHIVED, False, Status.SUSPENDED, False, None),
+    (UNKNOWN, None, None, False, None),
+    (UNKNOWN, True, Status.ACTIVE, True, None),
+    (UNKNOWN, False, Status.SUSPENDED, False, None),
+]
+
+
+@pytest.mark.parametrize(("presence", "in_scope", "status", "changed", "expected"), TABLE)
+def test_decision_table(presence, in_scope, status, changed, expected):
+    known = None if status is None else entry(status)
+    what = seen(presence, in_scope)
+    if changed and what.desired is not None:
+        what = seen(presence, in_scope, desired=GRACE)
+    assert decide(known, what, rules(), NOW).action is expected
+
+
+def test_out_of_scope_user_without_account_leaves_no_entry():
+    assert decide(None, seen(in_scope=False), rules(), NOW).noted is None
+
+
+def test_trigger_starts_a_timer_and_suspends_only_when_due():
+    first = decide(entry(), seen(in_scope=False), rules(IN_A_WEEK), NOW)
+    assert first.action is None
+    assert first.noted.timers == {Trigger.APP_OFF: NOW}
+    early = decide(first.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 6 * DAY)
+    assert early.action is None
+    late = decide(first.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 7 * DAY)
+    assert (late.action, late.trigger) == (Action.SUSPEND, Trigger.APP_OFF)
+
+
+def test_directory_time_counts_for_the_suspended_trigger():
+    since = NOW - 8 * DAY
+    decision = decide(entry(), seen(SUSPENDED, since=since), rules(IN_A_WEEK), NOW)
+    assert decision.action is Action.SUSPEND
+    assert decision.noted.timers[Trigger.SUSPENDED] == since
+
+
+def test_earliest_of_two_triggers_wins():
+    timers = {Trigger.APP_OFF: NOW - 7 * DAY}
+    decision = decide(entry(timers=timers), seen(SUSPENDED, False, since=NOW), rules(IN_A_WEEK), NOW)
+    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.APP_OFF)
+
+
+def test_return_cancels_timers():
+    decision = decide(entry(timers={Trigger.APP_OFF: NOW - DAY}), seen(), rules(IN_A_WEEK), NOW)
+    assert decision.action is None
+    assert decision.noted.timers == {}
+
+
+def test_delete_timer_goes_on_after_suspension_and_falls_due():
+    known = entry(Status.SUSPENDED, timers={Trigger.SUSPENDED: NOW - 29 * DAY})
+    assert decide(known, seen(SUSPENDED), rules(IN_A_WEEK), NOW).action is None
+    assert decide(known, seen(SUSPENDED), rules(IN_A_WEEK), NOW + DAY).action is Action.DELETE
+
+
+def test_running_timer_goes_on_when_the_user_is_deleted():
+    known = entry(timers={Trigger.APP_OFF: NOW - 7 * DAY})
+    decision = decide(known, seen(DELETED, None, since=NOW), rules(IN_A_WEEK), NOW)
+    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.APP_OFF)
+    assert decision.noted.gone
+
+
+def test_archived_freezes_timers_and_thaws_them_with_the_time_left():
+    known = entry(timers={Trigger.APP_OFF: NOW - 6 * DAY})
+    frozen = decide(known, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW).noted
+    assert frozen.frozen_at == NOW
+    still = decide(frozen, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW + 30 * DAY)
+    assert (still.action, still.noted) == (None, frozen)
+    thawed = decide(frozen, seen(in_scope=False), rules(IN_A_WEEK), NOW + 30 * DAY)
+    assert thawed.action is None
+    assert thawed.noted.timers == {Trigger.APP_OFF: NOW + 24 * DAY}
+    assert decide(thawed.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 31 * DAY).action is Action.SUSPEND
+
+
+def test_archived_may_count_as_suspended():
+    decision = decide(entry(), seen(ARCHIVED), rules(archived_as_suspended=True), NOW)
+    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.SUSPENDED)
+
+
+def test_timers_stand_still_while_the_connection_was_off():
+    known = entry(timers={Trigger.APP_OFF: NOW - 7 * DAY})
+    off = ((NOW - 5 * DAY, NOW - 2 * DAY),)
+    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, off_spans=off), NOW).action is None
+    later = NOW + 3 * DAY
+    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, off_spans=off), later).action is Action.SUSPEND
+
+
+def test_never_means_never():
+    known = entry(timers={Trigger.DELETED: NOW - 3000 * DAY}, last_action_at=NOW)
+    assert decide(known, seen(DELETED, None), rules(NEVER), NOW).action is None
+
+
+def test_deleted_user_is_forgotten_thirty_days_after_the_last_action_only():
+    known = entry(Status.SUSPENDED, gone=True, timers={Trigger.DELETED: NOW - 40 * DAY}, last_action_at=NOW - 29 * DAY)
+    assert decide(known, seen(DELETED, None), rules(), NOW).noted is not None
+    assert decide(known, seen(DELETED, None), rules(), NOW + 2 * DAY).noted is None
+
+
+def test_deleted_user_with_a_running_delete_timer_is_not_forgotten():
+    policy = IN_A_WEEK
+    known = entry(Status.SUSPENDED, gone=True, timers={Trigger.DELETED: NOW}, last_action_at=NOW - 90 * DAY)
+    assert decide(known, seen(DELETED, None), rules(policy), NOW + 20 * DAY).noted is not None
+
+
+def test_undelete_brings_the_account_back():
+    known = entry(Status.SUSPENDED, gone=True, timers={Trigger.DELETED: NOW - DAY})
+    decision = decide(known, seen(), rules(), NOW)
+    assert decision.action is Action.UNSUSPEND
+    assert not decision.noted.gone
+    assert decision.noted.timers == {}
+
+
+def test_missing_mandatory_attribute_is_that_users_failure():
+    failure = MappingFailure("The mandatory attribute displayName has no value")
+    decision = decide(None, seen(desired=None, mapping_failure=failure), rules(), NOW)
+    assert decision.action is None
+    assert decision.failure is failure
+
+
+def test_mapping_failure_never_keeps_access():
+    failure = MappingFailure("The mandatory attribute displayName has no value")
+    what = seen(SUSPENDED, desired=None, mapping_failure=failure)
+    assert decide(entry(), what, rules(), NOW).action is Action.SUSPEND
+
+
+def test_failure_backs_off_and_is_retried_at_once_when_the_user_changes():
+    failure = failed(None, "address_taken", "taken", about(Action.CREATE, ADA), NOW)
+    known = entry(Status.NONE, failure=failure)
+    waiting = decide(known, seen(), rules(), NOW + timedelta(minutes=14))
+    assert (waiting.action, waiting.backing_off) == (None, True)
+    assert decide(known, seen(), rules(), NOW + timedelta(minutes=15)).action is Action.CREATE
+    assert decide(known, seen(desired=GRACE), rules(), NOW).action is Action.CREATE
+    assert decide(known, seen(), rules(retry_failures=True), NOW).action is Action.CREATE
+
+
+def test_a_failed_update_never_delays_a_suspension():
+    failure = failed(None, "address_taken", "taken", about(Action.UPDATE, GRACE), NOW)
+    assert decide(entry(failure=failure), seen(SUSPENDED), rules(), NOW).action is Action.SUSPEND
+
+
+def test_members_without_account_are_remembered_when_groups_decide():
+    decision = decide(None, seen(SUSPENDED), rules(by_groups=True), NOW)
+    assert decision.action is None
+    assert decision.noted.in_scope
+    assert decision.noted.status is Status.NONE
+
+
+def test_pending_and_held_flags_go_when_nothing_is_wanted_any_more():
+    decision = decide(entry(pending=True, held=Action.SUSPEND), seen(), rules(), NOW)
+    assert (decision.action, decision.noted.pending, decision.noted.held) == (None, False, None)
+
+
+def test_an_entry_with_a_mark_is_never_dropped():
+    mark = Mark("c", "m", Action.CREATE, NOW)
+    assert decide(entry(Status.NONE, mark=mark), seen(in_scope=False), rules(), NOW).noted is not None
+
+
+def account(external_id: str = "", user_name: str = "ada@example.com", scim_id: str = "k1") -> Account:
+    return Account(scim_id, user_name, external_id, active=True)
+
+
+@pytest.mark.parametrize(
+    ("external_id", "held_by", "expected"),
+    [
+        ("", {}, True),
+        ("u1", {}, True),
+        ("u1", {"k1": "u1"}, True),
+        ("", {"k1": "u2"}, False),
+        ("u1", {"k1": "u2"}, False),
+        ("u2", {}, False),
+    ],
+)
+def test_adoptable(external_id, held_by, expected):
+    assert adoptable(account(external_id), "u1", held_by) is expected
+
+
+def test_choose_prefers_the_account_that_carries_our_external_id():
+    mine = account("u1", "old@example.com", "k2")
+    assert choose((account(), mine), "u1", "ada@example.com", {}) is mine
+
+
+def test_choose_refuses_a_leavers_account_under_the_wanted_address():
+    with pytest.raises(NotAdoptable, match="another directory user's account"):
+        choose((account("leaver"),), "u1", "ADA@example.com", {})
+
+
+def test_choose_ignores_somebody_elses_account_under_an_alias():
+    assert choose((account("u2", "alias@example.com"),), "u1", "ada@example.com", {}) is None
