@@ -33,6 +33,7 @@ class Config:
     directory_customer: str
     directory_admin: str
     directory_service_account: str
+    directory_first_pause: timedelta
     webhook_url: str
     channel_key: bytes
     extra_scim_hosts: tuple[str, ...]
@@ -131,6 +132,7 @@ def _read(reader: _Reader) -> Config:
         directory_customer=reader.text("DIRECTORY_CUSTOMER", "my_customer"),
         directory_admin=reader.text("DIRECTORY_ADMIN", "" if anonymous else None),
         directory_service_account=reader.text("DIRECTORY_SERVICE_ACCOUNT", "" if anonymous else None),
+        directory_first_pause=reader.seconds("DIRECTORY_FIRST_PAUSE_SECONDS", 0.5),
         webhook_url=reader.url("WEBHOOK_URL", ""),
         channel_key=reader.text("CHANNEL_KEY", "").encode(),
         extra_scim_hosts=tuple(reader.text("SCIM_EXTRA_HOSTS", "").replace(",", " ").split()),

@@ -7,7 +7,7 @@ retries otherwise.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,13 +31,13 @@ class Notification:
     body: bytes
 
 
-def from_headers(headers: Mapping[str, str], body: bytes) -> Notification:
-    """Pick the notification's parts from its headers."""
+def from_headers(header: Callable[[str, str], str], body: bytes) -> Notification:
+    """Pick the notification's parts from its headers; `header` returns one by name, or its second argument."""
     return Notification(
-        headers.get("X-Goog-Channel-ID", ""),
-        headers.get("X-Goog-Channel-Token", ""),
-        headers.get("X-Goog-Resource-State", ""),
-        headers.get("X-Goog-Message-Number", ""),
+        header("X-Goog-Channel-ID", ""),
+        header("X-Goog-Channel-Token", ""),
+        header("X-Goog-Resource-State", ""),
+        header("X-Goog-Message-Number", ""),
         body,
     )
 

@@ -20,7 +20,7 @@ from autoprovisioning.domain.events import NAME_OF, Event, EventName
 from autoprovisioning.domain.plan import about
 from autoprovisioning.domain.roster import TEXT_LIMIT, Action, Entry, Status, failed
 
-_EMAIL_PARTS = "emails."
+MULTI_VALUED = ("emails.", "phoneNumbers[", "addresses[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,10 @@ def sent_attributes(change: Change) -> dict[str, Value]:
     if not change.scim_id or change.adopts:
         return {target: value for target, value in desired.items() if value is not None}
     changed = changed_attributes(change.entry.fingerprint, desired)
-    if any(target.startswith(_EMAIL_PARTS) for target in changed):
-        # One entry of a multi-valued attribute is replaced whole: its parts travel together.
-        changed |= {target: value for target, value in desired.items() if target.startswith(_EMAIL_PARTS)}
+    for family in MULTI_VALUED:
+        # A multi-valued attribute is replaced whole: RFC 7644 3.5.2.3 refuses to replace an entry that is not there.
+        if any(target.startswith(family) for target in changed):
+            changed |= {target: value for target, value in desired.items() if target.startswith(family)}
     return changed
 
 

@@ -20,7 +20,7 @@ def directory_webhook(request: flask.Request) -> Response:
         body = request.stream.read(LARGEST_BODY + 1)
         if request.method != "POST" or len(body) > LARGEST_BODY:
             raise BadInput("request", "it is no notification", f"POST at most {LARGEST_BODY} bytes.")
-        take_in(parts.queue, parts.key, from_headers(request.headers, body), parts.clock())
+        take_in(parts.queue, parts.key, from_headers(request.headers.get, body), parts.clock())
     except ProvisioningError as error:
         return problem(error)
     return Response(status=204)

@@ -1,0 +1,16 @@
+"""Firestore: state and audit, written by compare-and-set, never by read-modify-write transactions."""
+
+from autoprovisioning.adapters.firestore.channels import FirestoreChannels
+from autoprovisioning.adapters.firestore.connections import FirestoreConnections
+from autoprovisioning.adapters.firestore.database import Database, build_client
+from autoprovisioning.adapters.firestore.records import FirestoreRecords
+from autoprovisioning.adapters.firestore.roster import FirestoreRoster
+
+__all__ = [
+    "Database",
+    "FirestoreChannels",
+    "FirestoreConnections",
+    "FirestoreRecords",
+    "FirestoreRoster",
+    "build_client",
+]

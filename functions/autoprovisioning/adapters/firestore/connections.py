@@ -1,0 +1,165 @@
+"""Connections: readable documents, since an operator looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from google.cloud import firestore
+
+from autoprovisioning.adapters.firestore.database import Database, LostRace
+from autoprovisioning.domain.connections import (
+    Connection,
+    PatchDialect,
+    RetiredToken,
+    State,
+    VolumeLimit,
+)
+from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.errors import Stale
+from autoprovisioning.domain.mapping import AttributeMapping, Row
+from autoprovisioning.domain.users import Group, Scope
+
+TOMBSTONE = "deleted"
+FORGOTTEN = ("roster", "holds", "guard", "failures", "claims", "runs")  # events and usage stay
+DELETES_A_COMMIT = 200
+
+
+class FirestoreConnections:
+    """The Connections port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> Sequence[Connection]:
+        """Return every connection, in their order."""
+        found = self._database.stream(self._collection())
+        connections = [from_document(item) for item in found if item.get("state") != TOMBSTONE]
+        return sorted(connections, key=lambda connection: (connection.order, connection.id))
+
+    def get(self, connection_id: str) -> Connection | None:
+        """Read one connection."""
+        snapshot = self._database.get(self._collection().document(connection_id))
+        return from_document(snapshot) if _lives(snapshot) else None
+
+    def create(self, connection: Connection) -> None:
+        """Store a new one; an id is never used twice."""
+        batch = self._database.client.batch()
+        batch.create(self._collection().document(connection.id), to_document(connection))
+        try:
+            self._database.commit(batch, 1)
+        except LostRace:
+            raise Stale(f"The connection id {connection.id!r} was used before. Choose another one.") from None
+
+    def change(self, connection_id: str, edit: Callable[[Connection], Connection | None]) -> Connection | None:
+        """Compare-and-set; the revision grows by one."""
+        changed: list[Connection] = []
+
+        def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            changed.clear()
+            if not _lives(snapshot):
+                return None
+            current = from_document(snapshot)
+            wanted = edit(current)
+            if wanted is None:
+                return None
+            changed.append(replace(wanted, revision=current.revision + 1))
+            return to_document(changed[0])
+
+        self._database.edit(self._collection().document(connection_id), apply)
+        return changed[0] if changed else None
+
+    def purge(self, connection_id: str) -> None:
+        """Forget everything but the audit, and leave a tombstone, so that the id is not used again."""
+        home = self._collection().document(connection_id)
+        for hold in self._database.stream(home.collection("holds")):
+            self._delete_all(hold.reference.collection("members"))
+        for name in FORGOTTEN:
+            self._delete_all(home.collection(name))
+        batch = self._database.client.batch()
+        batch.set(home, {"state": TOMBSTONE, "order": 0})
+        self._database.commit(batch, 1)
+
+    def _delete_all(self, collection: firestore.CollectionReference) -> None:
+        while True:
+            found = self._database.stream(collection.select([]).limit(DELETES_A_COMMIT))
+            if not found:
+                return
+            batch = self._database.client.batch()
+            for snapshot in found:
+                batch.delete(snapshot.reference)
+            self._database.commit(batch, len(found))
+
+    def _collection(self) -> firestore.CollectionReference:
+        return self._database.client.collection("connections")
+
+
+def _lives(snapshot: firestore.DocumentSnapshot) -> bool:
+    return bool(snapshot.exists and snapshot.get("state") != TOMBSTONE)
+
+
+def to_document(connection: Connection) -> dict[str, Any]:
+    """Return a connection as a document."""
+    return {
+        "order": connection.order,
+        "name": connection.name,
+        "revision": connection.revision,
+        "state": connection.state.value,
+        "endpoint": connection.endpoint,
+        "token_version": connection.token_version,
+        "mapping": [
+            {"target": row.target, "source": row.source, "mandatory": row.mandatory} for row in connection.mapping.rows
+        ],
+        "scope": {
+            "groups": [{"id": group.id, "email": group.email, "name": group.name} for group in connection.scope.groups],
+            "org_units": list(connection.scope.org_units),
+        },
+        "deprovisioning": {
+            "app_off": _delays(connection.deprovisioning.app_off),
+            "suspended": _delays(connection.deprovisioning.suspended),
+            "deleted": _delays(connection.deprovisioning.deleted),
+        },
+        "limit": {"minimum": connection.limit.minimum, "percent": connection.limit.percent},
+        "archived_as_suspended": connection.archived_as_suspended,
+        "patch_dialect": connection.patch_dialect.value,
+        "shards": connection.shards,
+        "throttled_until": connection.throttled_until,
+        "paused_reason": connection.paused_reason,
+        "changed_at": connection.changed_at,
+        "off_spans": [{"start": start, "end": end} for start, end in connection.off_spans],
+        "retired_tokens": [{"version": item.version, "at": item.at} for item in connection.retired_tokens],
+    }
+
+
+def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
+    """Return the connection a document holds."""
+    fields: dict[str, Any] = snapshot.to_dict() or {}
+    scope, policy = fields["scope"], fields["deprovisioning"]
+    return Connection(
+        id=snapshot.id,
+        order=fields["order"],
+        name=fields["name"],
+        revision=fields["revision"],
+        state=State(fields["state"]),
+        endpoint=fields["endpoint"],
+        token_version=fields["token_version"],
+        mapping=AttributeMapping(tuple(Row(**row) for row in fields["mapping"])),
+        scope=Scope(tuple(Group(**group) for group in scope["groups"]), tuple(scope["org_units"])),
+        deprovisioning=Deprovisioning(
+            Delays(**policy["app_off"]), Delays(**policy["suspended"]), Delays(**policy["deleted"])
+        ),
+        limit=VolumeLimit(fields["limit"]["minimum"], fields["limit"]["percent"]),
+        archived_as_suspended=fields["archived_as_suspended"],
+        patch_dialect=PatchDialect(fields["patch_dialect"]),
+        shards=fields["shards"],
+        throttled_until=fields["throttled_until"],
+        paused_reason=fields["paused_reason"],
+        changed_at=fields["changed_at"],
+        off_spans=tuple((span["start"], span["end"]) for span in fields["off_spans"]),
+        retired_tokens=tuple(RetiredToken(item["version"], item["at"]) for item in fields["retired_tokens"]),
+    )
+
+
+def _delays(delays: Delays) -> dict[str, int | None]:
+    return {"suspend_after": delays.suspend_after, "delete_after": delays.delete_after}

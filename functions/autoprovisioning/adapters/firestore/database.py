@@ -1,0 +1,140 @@
+"""The connection to Firestore: bounded calls, counted documents, translated errors, compare-and-set."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+
+from google.api_core import exceptions, retry
+from google.cloud import firestore
+
+from autoprovisioning.domain.errors import ConfigurationRefused, Contention, Transient
+
+T = TypeVar("T")
+
+Change = Callable[[firestore.DocumentSnapshot], dict[str, Any] | None]
+
+ATTEMPTS = 40
+LONGEST_PAUSE = 0.4  # seconds between two attempts of a compare-and-set
+
+
+class Count(Protocol):
+    """Counts outside requests by name."""
+
+    def __call__(self, name: str, n: int = 1) -> None:
+        """Add n."""
+
+
+class LostRace(Exception):
+    """The document changed between our read and our write."""
+
+
+def build_client(project: str, database: str) -> firestore.Client:
+    """Build a client; the library itself honours FIRESTORE_EMULATOR_HOST."""
+    return firestore.Client(project=project, database=database)
+
+
+class Database:
+    """What the Firestore adapters share."""
+
+    def __init__(self, client: firestore.Client, count: Count, timeout: timedelta = timedelta(seconds=20)) -> None:
+        self.client = client
+        self._count = count
+        self._seconds = timeout.total_seconds()
+        self._retry = retry.Retry(
+            predicate=retry.if_exception_type(exceptions.ServiceUnavailable, exceptions.InternalServerError),
+            initial=0.1,
+            maximum=2.0,
+            timeout=self._seconds,
+        )
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn the SDK's errors into ours; a lost race is `LostRace`."""
+        try:
+            yield
+        except (exceptions.FailedPrecondition, exceptions.AlreadyExists, exceptions.Aborted) as error:
+            raise LostRace from error
+        except (exceptions.PermissionDenied, exceptions.Unauthenticated) as error:
+            mend = "Grant the function's service account roles/datastore.user."
+            raise ConfigurationRefused(f"Firestore refuses this identity. {mend}") from error
+        except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
+            raise Transient(f"Firestore could not be reached ({type(error).__name__})", retry_after=5) from error
+
+    def get(self, reference: firestore.DocumentReference) -> firestore.DocumentSnapshot:
+        """Read one document."""
+        self._count("firestore_reads")
+        with self.translated():
+            return reference.get(retry=self._retry, timeout=self._seconds)
+
+    def get_all(self, references: Sequence[firestore.DocumentReference]) -> list[firestore.DocumentSnapshot]:
+        """Read documents, in the order asked for; missing ones come as snapshots that do not exist."""
+        if not references:
+            return []
+        self._count("firestore_reads", len(references))
+        with self.translated():
+            found = {
+                snapshot.reference.path: snapshot
+                for snapshot in self.client.get_all(list(references), retry=self._retry, timeout=self._seconds)
+            }
+        return [found[reference.path] for reference in references]
+
+    def stream(self, query: Any) -> list[firestore.DocumentSnapshot]:
+        """Run a query to its end; an empty one counts as one read, as it is billed."""
+        with self.translated():
+            found = list(query.stream(retry=self._retry, timeout=self._seconds))
+        self._count("firestore_reads", max(1, len(found)))
+        return found
+
+    def commit(self, batch: firestore.WriteBatch, documents: int) -> None:
+        """Commit a batch; raises LostRace where a precondition failed."""
+        self._count("firestore_writes", documents)
+        with self.translated():
+            batch.commit(retry=self._retry, timeout=self._seconds)
+
+    def put(self, batch: firestore.WriteBatch, snapshot: firestore.DocumentSnapshot, fields: dict[str, Any]) -> None:
+        """Add to the batch: write these fields whole, provided the document is still as the snapshot shows it."""
+        if snapshot.exists:
+            option = self.client.write_option(last_update_time=snapshot.update_time)
+            batch.update(snapshot.reference, fields, option=option)
+        else:
+            batch.create(snapshot.reference, fields)
+
+    def compare_and_set(self, attempt: Callable[[], T]) -> T:
+        """Call `attempt` until it wins its race.
+
+        A lost race may also be our own write, sent twice by the client after an UNAVAILABLE: `attempt` reads again and
+        so sees it.
+
+        Raises:
+            Contention: too many lost races in a row.
+        """
+        for number in range(ATTEMPTS):
+            try:
+                return attempt()
+            except LostRace:
+                time.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.01 * 2 ** min(number, 6))))
+        raise Contention("Firestore: too many writers on one document", retry_after=2)
+
+    def edit(
+        self,
+        reference: firestore.DocumentReference,
+        change: Callable[[firestore.DocumentSnapshot], dict[str, Any] | None],
+    ) -> bool:
+        """Compare-and-set one document; `change` returns the fields to write, or None to leave it (then False)."""
+
+        def attempt() -> bool:
+            snapshot = self.get(reference)
+            fields = change(snapshot)
+            if fields is None:
+                return False
+            batch = self.client.batch()
+            self.put(batch, snapshot, fields)
+            self.commit(batch, 1)
+            return True
+
+        return self.compare_and_set(attempt)

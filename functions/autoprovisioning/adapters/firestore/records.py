@@ -1,0 +1,236 @@
+"""The small documents: runs, guard, holds, claims, leases, and events of no single user."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from google.cloud import firestore
+
+from autoprovisioning.adapters.firestore.database import Database, LostRace
+from autoprovisioning.adapters.firestore.roster import count_usage, event_fields
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.guard import GuardState, Hold, HoldState
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+
+MEMBERS_A_DOCUMENT = 5_000
+HOLDS_SHOWN = 50
+OPEN = (RunState.OBSERVING.value, RunState.PLANNED.value)
+
+
+class FirestoreRecords:
+    """The Records port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put_run(self, run: Run) -> None:
+        """Store a run's own fields; `done` and `counts` belong to the commits that add to them."""
+        batch = self._database.client.batch()
+        batch.set(self._run(run.connection_id, run.id), _run_fields(run), merge=True)
+        self._database.commit(batch, 1)
+
+    def run(self, connection_id: str, run_id: str) -> Run | None:
+        """Read a run's record."""
+        snapshot = self._database.get(self._run(connection_id, run_id))
+        return _run_of(connection_id, snapshot) if snapshot.exists else None
+
+    def open_runs(self, connection_id: str) -> Sequence[Run]:
+        """Return the runs that are observing or planned."""
+        runs = self._home(connection_id).collection("runs")
+        query = runs.where(filter=firestore.FieldFilter("state", "in", list(OPEN)))
+        return [_run_of(connection_id, snapshot) for snapshot in self._database.stream(query)]
+
+    def change_run(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
+        """Compare-and-set a run's own fields."""
+        changed: list[Run] = []
+
+        def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            changed.clear()
+            wanted = edit(_run_of(connection_id, snapshot)) if snapshot.exists else None
+            if wanted is None:
+                return None
+            changed.append(wanted)
+            return _run_fields(wanted)
+
+        self._database.edit(self._run(connection_id, run_id), apply)
+        return changed[0] if changed else None
+
+    def change_guard(self, connection_id: str, edit: Callable[[GuardState], GuardState | None]) -> GuardState | None:
+        """Compare-and-set the guard document; an edit that changes nothing is not written."""
+        changed: list[GuardState] = []
+
+        def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            changed.clear()
+            fields = (snapshot.to_dict() or {}) if snapshot.exists else {}
+            current = _guard_of(fields)
+            wanted = edit(current)
+            if wanted is None:
+                return None
+            changed.append(wanted)
+            if wanted == current:
+                return None
+            return _guard_fields(wanted)
+
+        self._database.edit(self._home(connection_id).collection("guard").document("state"), apply)
+        return changed[0] if changed else None
+
+    def hold(self, connection_id: str, digest: str) -> Hold | None:
+        """Read a held plan with its members."""
+        snapshot = self._database.get(self._holds(connection_id).document(digest))
+        return self._hold_of(snapshot) if snapshot.exists else None
+
+    def holds(self, connection_id: str) -> Sequence[Hold]:
+        """Return the held plans that wait, are approved or were rejected, newest first, with their members."""
+        query = self._holds(connection_id).order_by("raised_at", direction="DESCENDING").limit(HOLDS_SHOWN)
+        found = self._database.stream(query)
+        current = [snapshot for snapshot in found if snapshot.get("state") != HoldState.SUPERSEDED.value]
+        return [self._hold_of(snapshot) for snapshot in current]
+
+    def put_hold(self, connection_id: str, hold: Hold) -> None:
+        """Store a held plan: its members first, so that a hold that can be seen is whole."""
+        reference = self._holds(connection_id).document(hold.digest)
+        chunks = range(0, len(hold.members), MEMBERS_A_DOCUMENT)
+        for number, start in enumerate(chunks):
+            batch = self._database.client.batch()
+            data = msgspec.msgpack.encode(hold.members[start : start + MEMBERS_A_DOCUMENT])
+            batch.set(reference.collection("members").document(f"{number:04d}"), {"members": data})
+            self._database.commit(batch, 1)
+        batch = self._database.client.batch()
+        fields = {
+            "raised_at": hold.raised_at,
+            "state": hold.state.value,
+            "reason": hold.reason,
+            "decided_by": hold.decided_by,
+            "decided_at": hold.decided_at,
+            "counts": hold.counts(),
+            "chunks": len(chunks),
+        }
+        batch.set(reference, fields)
+        self._database.commit(batch, 1)
+
+    def claim_account(self, connection_id: str, scim_id: str, user_id: str) -> bool:
+        """Claim an account for adoption: the first to create the document has it."""
+        name = hashlib.sha256(scim_id.encode()).hexdigest()[:32]
+        reference = self._home(connection_id).collection("claims").document(name)
+        batch = self._database.client.batch()
+        batch.create(reference, {"user_id": user_id})
+        try:
+            self._database.commit(batch, 1)
+        except LostRace:
+            return bool(self._database.get(reference).get("user_id") == user_id)
+        return True
+
+    def record(self, connection_id: str, events: Sequence[Event]) -> None:
+        """Append events that belong to no roster change."""
+        home = self._home(connection_id)
+        batch = self._database.client.batch()
+        for event in events:
+            batch.set(home.collection("events").document(event.id), event_fields(event))
+        self._database.commit(batch, len(events) + count_usage(batch, home, events))
+
+    def lease(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
+        """Take a lease by compare-and-set: a free or an expired one, with the next fence, or prolong our own."""
+        taken: list[int] = []
+
+        def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            taken.clear()
+            fields = (snapshot.to_dict() or {}) if snapshot.exists else {}
+            ours = fields.get("holder") == holder
+            if fields and not ours and fields["until"] > now:
+                return None
+            fence = fields["fence"] if ours else fields.get("fence", 0) + 1
+            taken.append(fence)
+            return {"holder": holder, "until": now + length, "fence": fence}
+
+        self._database.edit(self._database.client.collection("leases").document(name), apply)
+        return taken[0] if taken else None
+
+    def release(self, name: str, holder: str) -> None:
+        """Give a lease back early: it expires at the time it was taken, the fence stays."""
+
+        def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            if not snapshot.exists or snapshot.get("holder") != holder:
+                return None
+            return {"holder": "", "until": datetime.fromtimestamp(0, UTC)}
+
+        self._database.edit(self._database.client.collection("leases").document(name), apply)
+
+    def _home(self, connection_id: str) -> firestore.DocumentReference:
+        return self._database.client.collection("connections").document(connection_id)
+
+    def _run(self, connection_id: str, run_id: str) -> firestore.DocumentReference:
+        return self._home(connection_id).collection("runs").document(run_id)
+
+    def _holds(self, connection_id: str) -> firestore.CollectionReference:
+        return self._home(connection_id).collection("holds")
+
+    def _hold_of(self, snapshot: firestore.DocumentSnapshot) -> Hold:
+        fields: dict[str, Any] = snapshot.to_dict() or {}
+        references = [
+            snapshot.reference.collection("members").document(f"{number:04d}") for number in range(fields["chunks"])
+        ]
+        members: list[tuple[str, str]] = []
+        for part in self._database.get_all(references):
+            members += msgspec.msgpack.decode(part.get("members"), type=list[tuple[str, str]])
+        return Hold(
+            snapshot.id,
+            fields["raised_at"],
+            tuple(members),
+            HoldState(fields["state"]),
+            fields["reason"],
+            fields["decided_by"],
+            fields["decided_at"],
+        )
+
+
+def _guard_fields(state: GuardState) -> dict[str, Any]:
+    reserved = {name: at.timestamp() for name, at in state.reserved.items()}
+    return {"reserved": msgspec.msgpack.encode(reserved), "count": len(reserved), "roster_size": state.roster_size}
+
+
+def _guard_of(fields: dict[str, Any]) -> GuardState:
+    if not fields:
+        return GuardState()
+    reserved = msgspec.msgpack.decode(fields["reserved"], type=dict[str, float])
+    times = {name: datetime.fromtimestamp(at, UTC) for name, at in reserved.items()}
+    return GuardState(times, fields["roster_size"])
+
+
+def _run_fields(run: Run) -> dict[str, Any]:
+    return {
+        "kind": run.kind.value,
+        "fence": run.fence,
+        "started": run.started,
+        "state": run.state.value,
+        "finished": run.finished,
+        "batches": run.batches,
+        "planned": dict(run.planned),
+        "complete": run.complete,
+        "notes": list(run.notes),
+        "last_progress": run.last_progress,
+    }
+
+
+def _run_of(connection_id: str, snapshot: firestore.DocumentSnapshot) -> Run:
+    fields: dict[str, Any] = snapshot.to_dict() or {}
+    return Run(
+        snapshot.id,
+        connection_id,
+        RunKind(fields["kind"]),
+        fields["fence"],
+        fields["started"],
+        RunState(fields["state"]),
+        fields["finished"],
+        fields["batches"],
+        fields.get("done", {}),
+        fields["planned"],
+        fields.get("counts", {}),
+        fields.get("seats_exhausted", False),
+        fields["complete"],
+        tuple(fields["notes"]),
+        fields["last_progress"],
+    )

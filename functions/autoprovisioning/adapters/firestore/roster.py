@@ -1,0 +1,203 @@
+"""The rosters of all connections, sharded by a hash of the directory id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from google.cloud import firestore
+
+from autoprovisioning.adapters.firestore.codec import decode, encode
+from autoprovisioning.adapters.firestore.database import Database
+from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.errors import Permanent
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.roster import Entry
+
+T = TypeVar("T")
+
+FIELD = "entries"
+SHARDS_A_READ = 64
+LARGEST_COMMIT = 3_500_000  # bytes of shards; the emulator takes 4 MiB a message, the service 10 MiB
+AUDIT_KEPT = timedelta(days=400)
+COUNTERS = 8  # documents a day's usage is spread over
+
+
+class FirestoreRoster:
+    """The Roster port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def entry(self, connection: Connection, user_id: str) -> Entry | None:
+        """Read one entry: one document."""
+        snapshot = self._database.get(self._reference(connection, self.shard(connection, user_id)))
+        return _entries(snapshot).get(user_id)
+
+    def load(self, connection: Connection) -> dict[str, Entry]:
+        """Read every entry of a connection: as many documents as it has shards."""
+        references = [self._reference(connection, shard) for shard in range(connection.shards)]
+        entries: dict[str, Entry] = {}
+        for start in range(0, len(references), SHARDS_A_READ):
+            for snapshot in self._database.get_all(references[start : start + SHARDS_A_READ]):
+                entries |= _entries(snapshot)
+        return entries
+
+    def shard(self, connection: Connection, user_id: str) -> int:
+        """Name the shard of a user."""
+        digest = hashlib.blake2b(user_id.encode(), digest_size=4).digest()
+        return int.from_bytes(digest, "big") % connection.shards
+
+    def commit(
+        self, connection: Connection, user_ids: Iterable[str], edit: Callable[[Mapping[str, Entry]], tuple[Edit, T]]
+    ) -> T:
+        """Read, edit, write in one commit; see the port. `edit` must stand being called again on newer entries."""
+        wanted = set(user_ids)
+        shards = sorted({self.shard(connection, user_id) for user_id in wanted})
+
+        def attempt() -> T:
+            references = [self._reference(connection, shard) for shard in shards]
+            snapshots = dict(zip(shards, self._database.get_all(references), strict=True))
+            contents = {shard: _entries(snapshot) for shard, snapshot in snapshots.items()}
+            named = {
+                user_id: entry
+                for entries in contents.values()
+                for user_id, entry in entries.items()
+                if user_id in wanted
+            }
+            change, result = edit(named)
+            self._write(connection, snapshots, contents, change)
+            return result
+
+        return self._database.compare_and_set(attempt)
+
+    def _write(
+        self,
+        connection: Connection,
+        snapshots: Mapping[int, firestore.DocumentSnapshot],
+        contents: Mapping[int, dict[str, Entry]],
+        change: Edit,
+    ) -> None:
+        batch = self._database.client.batch()
+        documents = self._write_entries(batch, connection, snapshots, contents, change.entries)
+        home = self._database.client.collection("connections").document(connection.id)
+        for event in change.events:
+            batch.set(home.collection("events").document(event.id), event_fields(event))
+        documents += len(change.events) + count_usage(batch, home, change.events)
+        if change.progress is not None:
+            batch.update(home.collection("runs").document(change.progress.run_id), _progress_fields(change.progress))
+            documents += 1
+        if documents:
+            self._database.commit(batch, documents)
+
+    def _write_entries(
+        self,
+        batch: firestore.WriteBatch,
+        connection: Connection,
+        snapshots: Mapping[int, firestore.DocumentSnapshot],
+        contents: Mapping[int, dict[str, Entry]],
+        changed: Mapping[str, Entry | None],
+    ) -> int:
+        touched: dict[int, dict[str, Entry]] = {}
+        documents = 0
+        for user_id, entry in changed.items():
+            shard = self.shard(connection, user_id)
+            entries = touched.setdefault(shard, contents[shard])
+            before = entries.pop(user_id, None)
+            if entry is not None:
+                entries[user_id] = entry
+            documents += self._mirror_failure(batch, connection, user_id, before, entry)
+        size = 0
+        for shard, entries in touched.items():
+            data = encode(entries)
+            size += len(data)
+            self._database.put(batch, snapshots[shard], {FIELD: data})
+        if size > LARGEST_COMMIT:
+            raise Permanent(f"A roster commit of {size} bytes is too large; commit fewer users at once")
+        return documents + len(touched)
+
+    def _mirror_failure(
+        self,
+        batch: firestore.WriteBatch,
+        connection: Connection,
+        user_id: str,
+        before: Entry | None,
+        after: Entry | None,
+    ) -> int:
+        """Keep failures/{user} equal to the entry's failure, so that the console never reads the roster."""
+        was = before.failure if before is not None else None
+        now = after.failure if after is not None else None
+        if was == now:
+            return 0
+        home = self._database.client.collection("connections").document(connection.id)
+        reference = home.collection("failures").document(user_id)
+        if now is None or after is None:
+            batch.delete(reference)
+            return 1
+        fields = {
+            "email": after.email,
+            "code": now.code,
+            "reason": now.text,
+            "attempts": now.attempts,
+            "first": now.first,
+            "next_attempt": now.next_attempt,
+            "attempted": now.about.partition(":")[0],
+        }
+        batch.set(reference, fields)
+        return 1
+
+    def _reference(self, connection: Connection, shard: int) -> firestore.DocumentReference:
+        home = self._database.client.collection("connections").document(connection.id)
+        return home.collection("roster").document(f"{shard:04d}")
+
+
+def _entries(snapshot: firestore.DocumentSnapshot) -> dict[str, Entry]:
+    if not snapshot.exists:
+        return {}
+    return decode(snapshot.get(FIELD))
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """Return an event as a document; `expires` is its TTL field."""
+    return {
+        "at": event.at,
+        "name": event.name.value,
+        "actor": event.actor,
+        "user_id": event.user_id,
+        "email": event.email,
+        "attempted": event.attempted.value if event.attempted is not None else "",
+        "changed": dict(event.changed),
+        "reason": event.reason,
+        "code": event.code,
+        "seconds": event.seconds,
+        "recovered": event.recovered,
+        "expires": event.at + AUDIT_KEPT,
+    }
+
+
+def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, events: Iterable[Event]) -> int:
+    """Add the events to their days' counters; returns how many documents that touches."""
+    days: dict[str, dict[str, int]] = {}
+    spread = 0
+    for event in events:
+        counts = days.setdefault(event.at.date().isoformat(), {})
+        counts[event.name.value] = counts.get(event.name.value, 0) + 1
+        spread = int.from_bytes(hashlib.blake2b(event.id.encode(), digest_size=2).digest(), "big") % COUNTERS
+    for day, counts in days.items():
+        reference = home.collection("usage").document(f"{day}.{spread}")
+        fields = {"day": day, "counts": {name: firestore.Increment(n) for name, n in counts.items()}}
+        batch.set(reference, fields, merge=True)
+    return len(days)
+
+
+def _progress_fields(progress: Progress) -> dict[str, Any]:
+    fields: dict[str, Any] = {f"counts.{name}": firestore.Increment(n) for name, n in progress.counts.items() if n}
+    fields["last_progress"] = progress.at
+    if progress.done:
+        fields[f"done.`{progress.done}`"] = progress.continued
+    if progress.seats_exhausted:
+        fields["seats_exhausted"] = True
+    return fields

@@ -1,0 +1,181 @@
+"""SCIM resources: render what we send, read what Keeper returns. Pure.
+
+Attribute paths are those of `domain.accounts`; emails, phoneNumbers and addresses are written whole, so a PATCH that
+names one of their parts must name all mapped parts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from autoprovisioning.domain.accounts import Account, Attributes, Value, Write
+from autoprovisioning.domain.connections import PatchDialect
+
+CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
+ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+_TYPED = re.compile(r'(?P<family>phoneNumbers|addresses)\[type eq "(?P<type>[^"]+)"\]\.(?P<part>\w+)\Z')
+_FAMILIES = ("phoneNumbers", "addresses")
+
+Json = dict[str, Any]
+
+
+def create_body(write: Write) -> Json:
+    """Render the User resource of a POST (RFC 7644 3.3); attributes without a value are left out."""
+    body: Json = {"schemas": [CORE], "externalId": write.external_id, "active": True}
+    body |= _nested({target: value for target, value in write.attributes.items() if value is not None})
+    if ENTERPRISE in body:
+        body["schemas"] = [CORE, ENTERPRISE]
+    return body
+
+
+def patch_body(write: Write, dialect: PatchDialect) -> Json:
+    """Render a PATCH (RFC 7644 3.5.2): one operation per attribute, or Keeper's documented path-less object."""
+    if dialect is PatchDialect.KEEPER:
+        return {"schemas": [PATCH_OP], "Operations": [{"op": "replace", "value": _dotted(write)}]}
+    operations: list[Json] = []
+    if write.external_id is not None:
+        operations.append({"op": "replace", "path": "externalId", "value": write.external_id})
+    operations += _operations(write.attributes)
+    if write.active is not None:
+        operations.append({"op": "replace", "path": "active", "value": write.active})
+    return {"schemas": [PATCH_OP], "Operations": operations}
+
+
+def _operations(attributes: Attributes) -> list[Json]:
+    operations: list[Json] = []
+    whole: dict[str, dict[str, Value]] = {}
+    for target, value in attributes.items():
+        family = _family(target)
+        if family:
+            whole.setdefault(family, {})[target] = value
+        elif value is None:
+            operations.append({"op": "remove", "path": target})
+        else:
+            operations.append({"op": "replace", "path": target, "value": value})
+    for family, parts in whole.items():
+        entries = _nested({target: value for target, value in parts.items() if value is not None}).get(family)
+        if entries:
+            operations.append({"op": "replace", "path": family, "value": entries})
+        else:
+            operations.append({"op": "remove", "path": family})
+    return operations
+
+
+def _dotted(write: Write) -> Json:
+    """Render Keeper's dialect: dotted keys in one object; what has no value any more becomes an empty string.
+
+    E-mail addresses are left out beside a userName: Keeper mirrors the one into the other.
+    """
+    value: Json = {}
+    if write.external_id is not None:
+        value["externalId"] = write.external_id
+    plain = {target: item for target, item in write.attributes.items() if not _family(target)}
+    value |= {target: "" if item is None else item for target, item in plain.items()}
+    families = {_family(target) for target in write.attributes} - {""}
+    if "userName" in write.attributes:
+        families.discard("emails")
+    nested = _nested({target: item for target, item in write.attributes.items() if item is not None})
+    value |= {family: nested.get(family, []) for family in sorted(families)}
+    if write.active is not None:
+        value["active"] = write.active
+    return value
+
+
+def _family(target: str) -> str:
+    if target.startswith("emails."):
+        return "emails"
+    match = _TYPED.match(target)
+    return match["family"] if match else ""
+
+
+def _nested(attributes: Mapping[str, Value]) -> Json:
+    """Assemble flat attributes into a resource."""
+    body: Json = {}
+    for target, value in attributes.items():
+        typed = _TYPED.match(target)
+        if typed:
+            entry = _entry(body.setdefault(typed["family"], []), typed["type"])
+            entry[typed["part"]] = value
+        elif target.startswith(ENTERPRISE + ":"):
+            _deep(body.setdefault(ENTERPRISE, {}), target[len(ENTERPRISE) + 1 :], value)
+        elif target.startswith("emails."):
+            emails = body.setdefault("emails", [{}])
+            emails[0][target.partition(".")[2]] = value
+        else:
+            _deep(body, target, value)
+    return body
+
+
+def _entry(entries: list[Json], kind: str) -> Json:
+    for entry in entries:
+        if entry["type"] == kind:
+            return entry
+    entries.append({"type": kind})
+    return entries[-1]
+
+
+def _deep(body: Json, path: str, value: Value) -> None:
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        body = body.setdefault(parent, {})
+    body[leaf] = value
+
+
+def read_account(resource: Mapping[str, Any]) -> Account | None:
+    """Read a User resource leniently; None for one without an id."""
+    scim_id = resource.get("id")
+    if scim_id in (None, ""):
+        return None
+    external_id = resource.get("externalId")
+    return Account(
+        str(scim_id),
+        str(resource.get("userName") or ""),
+        "" if external_id is None else str(external_id),
+        _boolean(resource.get("active"), default=True),
+        _flat(resource),
+    )
+
+
+def _flat(resource: Mapping[str, Any]) -> dict[str, Value]:
+    flat: dict[str, Value] = {}
+    for name, value in resource.items():
+        if isinstance(value, str) and name not in ("id", "externalId", "active"):
+            flat[name] = value
+    _flatten(flat, "name.", resource.get("name"))
+    extension = resource.get(ENTERPRISE)
+    _flatten(flat, f"{ENTERPRISE}:", extension)
+    if isinstance(extension, Mapping):
+        _flatten(flat, f"{ENTERPRISE}:manager.", extension.get("manager"))
+    email = _main_email(resource.get("emails"))
+    _flatten(flat, "emails.", email)
+    if email:
+        flat["emails.primary"] = _boolean(email.get("primary"), default=True)
+    for family in _FAMILIES:
+        entries = resource.get(family)
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, Mapping) and entry.get("type"):
+                _flatten(flat, f'{family}[type eq "{entry["type"]}"].', entry)
+    return flat
+
+
+def _flatten(flat: dict[str, Value], prefix: str, value: object) -> None:
+    if isinstance(value, Mapping):
+        flat |= {prefix + str(name): item for name, item in value.items() if isinstance(item, str)}
+
+
+def _main_email(emails: object) -> Mapping[str, Any]:
+    entries = [entry for entry in emails if isinstance(entry, Mapping)] if isinstance(emails, list) else []
+    primary = [entry for entry in entries if _boolean(entry.get("primary"), default=False)]
+    return (primary or entries or [{}])[0]
+
+
+def _boolean(value: object, *, default: bool) -> bool:
+    """Read a JSON boolean, or the string that some servers send instead, in any case."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    return default

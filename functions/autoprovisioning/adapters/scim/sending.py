@@ -1,0 +1,61 @@
+"""Send what may be sent twice: reads, with bounded retries, at the client's pace."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from autoprovisioning.adapters.scim.pace import Pace
+from autoprovisioning.adapters.scim.protocol import Answer, Dropped, throttled, wait_told
+from autoprovisioning.adapters.scim.transport import ScimTransport
+from autoprovisioning.domain.errors import Throttled, Transient
+
+ATTEMPTS = 4
+LONGEST_WAIT = 20.0  # seconds that we wait ourselves; longer ones are the connection's business
+FIRST_PAUSE = 0.2
+CEILING = 2  # times the starting concurrency
+
+
+class Sender:
+    """Reads, and the pace that writes keep to as well."""
+
+    def __init__(self, transport: ScimTransport, clock: Callable[[], datetime], concurrency: int) -> None:
+        self.transport = transport
+        self.clock = clock
+        self.pace = Pace(concurrency, concurrency * CEILING)
+
+    async def ask(self, method: str, path: str, *, params: Mapping[str, str] | None = None) -> Answer:
+        """Send a read; retried while the server is busy, raises Throttled or Transient in the end."""
+        last: Answer | None = None
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self.pace.slot():
+                    last = await self.transport.send(method, path, params=params)
+            except Dropped as error:
+                last = None
+                problem = str(error)
+            else:
+                if not throttled(last) and last.status < 500:
+                    self.pace.succeeded()
+                    return last
+                problem = f"HTTP {last.status}"
+            if not await self.back_off(last, attempt):
+                break
+        if last is not None and throttled(last):
+            raise Throttled(f"Keeper asks to slow down ({problem})", retry_after=wait_told(last, self.clock()))
+        raise Transient(f"Keeper did not answer ({problem})", retry_after=10)
+
+    async def back_off(self, answer: Answer | None, attempt: int, left: float = 3600.0) -> bool:
+        """Wait before another attempt; False when that is not worth it (told to wait long, or no time left)."""
+        told = wait_told(answer, self.clock()) if answer is not None else None
+        grown = FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.5)
+        wait = max(told or 0.0, grown)
+        if wait > LONGEST_WAIT or wait > left:
+            return False
+        if answer is not None and (throttled(answer) or answer.status == 503):
+            self.pace.refused(told or grown)
+        if attempt + 1 < ATTEMPTS:
+            await asyncio.sleep(wait)
+        return True

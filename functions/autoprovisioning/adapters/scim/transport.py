@@ -1,0 +1,112 @@
+"""HTTP for SCIM: one event loop in one thread a process owns every connection, so they outlive a single call.
+
+A function's process is frozen between requests; connections idle for longer than the keep-alive limit are dropped by
+ourselves, and one that turns out to be dead is `Dropped`: what was sent on it may have arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+import aiohttp
+import msgspec
+
+from autoprovisioning.adapters.scim.protocol import ACCEPT, MEDIA_TYPE, Answer, Dropped
+
+T = TypeVar("T")
+KEPT_ALIVE = 10.0  # seconds
+CONNECTIONS = 256
+CONNECT_TIMEOUT = 10.0
+
+
+class Count(Protocol):
+    """Counts outside requests by name."""
+
+    def __call__(self, name: str, n: int = 1) -> None:
+        """Add n."""
+
+
+class _Loop:
+    """The process's event loop; made at first use, after any fork."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._started())
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="scim", daemon=True).start()
+            return self._loop
+
+    def session(self) -> aiohttp.ClientSession:
+        """Return the shared session; called on the loop only."""
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEPT_ALIVE)
+            jar = aiohttp.DummyCookieJar()
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=jar, auto_decompress=True)
+        return self._session
+
+
+LOOP = _Loop()
+
+
+class ScimTransport:
+    """Sends one request and reads its answer; the token is in the Authorization header and nowhere else."""
+
+    def __init__(self, endpoint: str, token: str, count: Count, timeout: float) -> None:
+        self._endpoint = endpoint
+        self._headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
+        self._count = count
+        self._timeout = timeout
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | bytes | None = None,
+        params: Mapping[str, str] | None = None,
+        extra_time: float = 0.0,
+    ) -> Answer:
+        """Send; raises Dropped where no whole answer came."""
+        self._count(f"scim_{method.lower()}")
+        headers = self._headers if body is None else {**self._headers, "Content-Type": MEDIA_TYPE}
+        data = body if isinstance(body, bytes) or body is None else msgspec.json.encode(body)
+        timeout = aiohttp.ClientTimeout(total=self._timeout + extra_time, sock_connect=CONNECT_TIMEOUT)
+        started = time.monotonic()
+        try:
+            async with LOOP.session().request(
+                method,
+                self._endpoint + path,
+                data=data,
+                params=params,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                content = await response.read()
+                return Answer(response.status, _object(content), response.headers, time.monotonic() - started)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # The error's own text may hold the URL, never the headers; its kind is enough.
+            raise Dropped(type(error).__name__) from None
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    if not content:
+        return {}
+    try:
+        decoded = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        return None
+    return decoded if isinstance(decoded, dict) else None

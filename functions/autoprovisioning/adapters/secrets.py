@@ -1,0 +1,120 @@
+"""Secret Manager: Keeper access tokens, one secret a connection, versions addressed by number only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import google_crc32c
+from google.api_core import exceptions, retry
+from google.cloud import secretmanager_v1 as secretmanager
+
+from autoprovisioning.domain.errors import ConfigurationRefused, Transient
+
+
+def build_client(emulator: str) -> secretmanager.SecretManagerServiceClient:
+    """Build a client; the library knows no emulator, so its address is given (host:port, or empty)."""
+    if not emulator:
+        return secretmanager.SecretManagerServiceClient()
+    import grpc
+
+    transport = secretmanager.SecretManagerServiceClient.get_transport_class("grpc")
+    return secretmanager.SecretManagerServiceClient(transport=transport(channel=grpc.insecure_channel(emulator)))
+
+
+class SecretManagerTokens:
+    """The Tokens port. Payloads appear in no log and no error."""
+
+    def __init__(self, client: secretmanager.SecretManagerServiceClient, project: str, timeout: timedelta) -> None:
+        self._client = client
+        self._project = f"projects/{project}"
+        self._seconds = timeout.total_seconds()
+        self._retry = retry.Retry(
+            predicate=retry.if_exception_type(exceptions.ServiceUnavailable, exceptions.ResourceExhausted),
+            initial=0.2,
+            maximum=2.0,
+            timeout=self._seconds,
+        )
+
+    def read(self, connection_id: str, version: str) -> str:
+        """Return a token; its crc32c is checked."""
+        if not version.isdigit():
+            raise ConfigurationRefused("No access token is stored for this connection. Reauthorize it.")
+        with self._translated(f"Version {version} of the access token"):
+            answer = self._client.access_secret_version(
+                name=self._version(connection_id, version), retry=self._retry, timeout=self._seconds
+            )
+        data = answer.payload.data
+        if answer.payload.data_crc32c != _crc32c(data):
+            raise Transient("Secret Manager's answer was damaged on the way")
+        return data.decode()
+
+    def add(self, connection_id: str, token: str) -> str:
+        """Store a token and read it back by number: only that is strongly consistent."""
+        data = token.encode()
+        parent = self._secret(connection_id)
+        request = {"parent": parent, "payload": {"data": data, "data_crc32c": _crc32c(data)}}
+        with self._translated("The access token"):
+            try:
+                added = self._client.add_secret_version(request=request, retry=self._retry, timeout=self._seconds)
+            except exceptions.NotFound:
+                self._create(connection_id)
+                added = self._client.add_secret_version(request=request, retry=self._retry, timeout=self._seconds)
+        version = added.name.rpartition("/")[2]
+        if self.read(connection_id, version) != token:
+            raise Transient("Secret Manager returned another token than was stored")
+        return version
+
+    def disable(self, connection_id: str, version: str) -> None:
+        """Disable a version; one destroyed or never stored counts as done."""
+        with self._translated("The replaced access token"):
+            try:
+                self._client.disable_secret_version(
+                    name=self._version(connection_id, version), retry=self._retry, timeout=self._seconds
+                )
+            except (exceptions.FailedPrecondition, exceptions.NotFound):
+                return
+
+    def destroy(self, connection_id: str, version: str) -> None:
+        """Destroy a version; one destroyed or never stored counts as done."""
+        with self._translated("The replaced access token"):
+            try:
+                self._client.destroy_secret_version(
+                    name=self._version(connection_id, version), retry=self._retry, timeout=self._seconds
+                )
+            except (exceptions.FailedPrecondition, exceptions.NotFound):
+                return
+
+    def _create(self, connection_id: str) -> None:
+        request = {
+            "parent": self._project,
+            "secret_id": f"keeper-token-{connection_id}",
+            "secret": {"replication": {"automatic": {}}},
+        }
+        try:
+            self._client.create_secret(request=request, retry=self._retry, timeout=self._seconds)
+        except exceptions.AlreadyExists:
+            return  # another process was faster
+
+    def _secret(self, connection_id: str) -> str:
+        return f"{self._project}/secrets/keeper-token-{connection_id}"
+
+    def _version(self, connection_id: str, version: str) -> str:
+        return f"{self._secret(connection_id)}/versions/{version}"
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (exceptions.FailedPrecondition, exceptions.NotFound) as error:
+            raise ConfigurationRefused(f"{what} is not available (disabled, destroyed or missing).") from error
+        except (exceptions.PermissionDenied, exceptions.Unauthenticated) as error:
+            mend = "Grant the function's service account access to the connection's secret."
+            raise ConfigurationRefused(f"Secret Manager refuses this identity. {mend}") from error
+        except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
+            raise Transient(f"Secret Manager could not be reached ({type(error).__name__})", retry_after=5) from error
+
+
+def _crc32c(data: bytes) -> int:
+    return int(google_crc32c.value(data))

@@ -1,0 +1,227 @@
+"""The composition root: the only module that knows ports and adapters.
+
+Builders are lazy and cached, and import the adapters inside, so that a function pays only for what it uses. Nothing
+is built when this is imported.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from autoprovisioning import config, telemetry
+from autoprovisioning.app.ports import Accounts, Channels, Clock, Directory, LookQueue, NewId
+from autoprovisioning.domain.errors import ConfigurationRefused
+
+if TYPE_CHECKING:
+    from autoprovisioning.adapters.directory import GoogleDirectory
+    from autoprovisioning.adapters.firestore import Database
+    from autoprovisioning.app.services import Services, Timings
+    from autoprovisioning.domain.connections import Connection
+
+CLIENTS_KEPT = 32  # SCIM clients a process keeps: connections times tokens in force
+
+
+def now() -> datetime:
+    """Return the time: the only clock in the system."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """Return a fresh id."""
+    return uuid.uuid4().hex
+
+
+class RequestMeter:
+    """The Meter port: counts by name, thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def __call__(self, name: str, n: int = 1) -> None:
+        """Add n."""
+        with self._lock:
+            self._counts[name] += n
+
+    def take(self) -> dict[str, int]:
+        """Return the counts since the last call, and start over."""
+        with self._lock:
+            counts, self._counts = dict(self._counts), Counter()
+        return counts
+
+
+@lru_cache(maxsize=1)
+def settings() -> config.Config:
+    """Read the configuration once."""
+    return config.load()
+
+
+@lru_cache(maxsize=1)
+def meter() -> RequestMeter:
+    """Return the process's meter."""
+    return RequestMeter()
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """What the webhook needs: no Firestore, no SCIM, no gRPC."""
+
+    queue: LookQueue
+    key: bytes
+    clock: Clock
+
+
+@lru_cache(maxsize=1)
+def webhook() -> Webhook:
+    """Build the webhook's parts."""
+    chosen = settings()
+    telemetry.set_up(chosen.project, chosen.log_level, light=True)
+    from autoprovisioning.adapters.pubsub_rest import RestLookQueue, metadata_token
+
+    token = None if chosen.pubsub_emulator else metadata_token()
+    seconds = chosen.outside_timeout.total_seconds()
+    queue = RestLookQueue(chosen.project, chosen.topic_looks, chosen.pubsub_emulator, token, seconds)
+    return Webhook(queue, _channel_key(chosen), now)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What keeping a notification channel needs."""
+
+    directory: Directory
+    channels: Channels
+    key: bytes
+    address: str
+    clock: Clock
+    new_id: NewId
+
+
+@lru_cache(maxsize=1)
+def watch() -> Watch:
+    """Build what `renew_watch` needs."""
+    chosen = settings()
+    _logs()
+    if not chosen.webhook_url:
+        raise ConfigurationRefused("WEBHOOK_URL is not set. Set it to the address of directory_webhook.")
+    return Watch(directory(), channels(), _channel_key(chosen), chosen.webhook_url, now, new_id)
+
+
+@lru_cache(maxsize=1)
+def channels() -> Channels:
+    """Build the store of channels."""
+    from autoprovisioning.adapters.firestore import FirestoreChannels
+
+    return FirestoreChannels(_database())
+
+
+@lru_cache(maxsize=1)
+def directory() -> GoogleDirectory:
+    """Build the directory: keyless delegation, or a simulator on loopback."""
+    from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, anonymous, delegated
+
+    chosen = settings()
+    if chosen.directory_endpoint.startswith("http://"):
+        sessions = anonymous(chosen.directory_endpoint)
+    else:
+        sessions = delegated(chosen.directory_admin, chosen.directory_service_account)
+    transport = DirectoryTransport(
+        chosen.directory_endpoint,
+        sessions,
+        meter(),
+        timeout=chosen.outside_timeout,
+        first_pause=chosen.directory_first_pause.total_seconds(),
+    )
+    return GoogleDirectory(transport, chosen.directory_customer)
+
+
+@lru_cache(maxsize=1)
+def services() -> Services:
+    """Build what the workers and `reconcile` need."""
+    _logs()
+    from autoprovisioning.adapters.firestore import FirestoreConnections, FirestoreRecords, FirestoreRoster
+    from autoprovisioning.adapters.pubsub import PubSubQueue
+    from autoprovisioning.adapters.secrets import SecretManagerTokens, build_client
+    from autoprovisioning.app.services import Services
+
+    chosen = settings()
+    database = _database()
+    secrets = build_client(chosen.secret_manager_emulator)
+    return Services(
+        clock=now,
+        new_id=new_id,
+        directory=directory(),
+        connections=FirestoreConnections(database),
+        roster=FirestoreRoster(database),
+        records=FirestoreRecords(database),
+        tokens=SecretManagerTokens(secrets, chosen.project, chosen.outside_timeout),
+        queue=PubSubQueue(
+            chosen.project, chosen.topic_looks, chosen.topic_batches, chosen.topic_runs, chosen.outside_timeout
+        ),
+        accounts_for=accounts_builder(),
+        meter=meter(),
+        timings=_timings(chosen),
+    )
+
+
+def accounts_builder() -> Callable[[Connection, str], Accounts]:
+    """Return how a connection's accounts are reached; clients are kept, with what they learnt of the server."""
+    from autoprovisioning.adapters.scim import ScimAccounts, check_endpoint
+
+    chosen = settings()
+
+    @lru_cache(maxsize=CLIENTS_KEPT)
+    def client(endpoint: str, token: str, dialect: str) -> ScimAccounts:
+        from autoprovisioning.domain.connections import PatchDialect
+
+        checked = check_endpoint(endpoint, chosen.extra_scim_hosts, local=chosen.local)
+        return ScimAccounts(
+            checked,
+            token,
+            PatchDialect(dialect),
+            meter(),
+            now,
+            timeout=chosen.scim_timeout.total_seconds(),
+            concurrency=chosen.scim_concurrency,
+        )
+
+    return lambda connection, token: client(connection.endpoint, token, connection.patch_dialect)
+
+
+@lru_cache(maxsize=1)
+def _database() -> Database:
+    from autoprovisioning.adapters.firestore import Database, build_client
+
+    chosen = settings()
+    return Database(build_client(chosen.project, chosen.database), meter(), chosen.outside_timeout)
+
+
+def _logs() -> None:
+    chosen = settings()
+    telemetry.set_up(chosen.project, chosen.log_level)
+
+
+def _channel_key(chosen: config.Config) -> bytes:
+    if not chosen.channel_key:
+        raise ConfigurationRefused("CHANNEL_KEY is not set. Mount the channel key's secret version under this name.")
+    return chosen.channel_key
+
+
+def _timings(chosen: config.Config) -> Timings:
+    from autoprovisioning.app.services import Timings
+
+    return Timings(
+        user_deadline=chosen.user_deadline,
+        user_mark=chosen.user_mark,
+        batch_deadline=chosen.batch_deadline,
+        batch_mark=chosen.batch_mark,
+        reconcile_deadline=chosen.reconcile_deadline,
+        reconcile_lease=chosen.reconcile_deadline * 1.2,
+        contradiction=chosen.contradiction,
+    )

@@ -1,0 +1,235 @@
+"""The accounts of the simulated node, and Keeper's rules about them.
+
+Sources: docs.keeper.io "API Provisioning with SCIM", "Using SCIM API Provisioning", release notes Backend 17.6.0.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
+ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
+_FILTERED = re.compile(r'(?P<name>[\w:.]+)\[(?P<key>\w+) eq "(?P<value>[^"]*)"\](?:\.(?P<sub>\w+))?\Z', re.IGNORECASE)
+_READ_ONLY = frozenset({"id", "meta", "schemas"})
+
+
+class Refused(Exception):
+    """A SCIM error (RFC 7644 3.12)."""
+
+    def __init__(self, status: int, detail: str, scim_type: str = "") -> None:
+        super().__init__(detail)
+        self.status = status
+        self.scim_type = scim_type
+
+
+@dataclass(slots=True)
+class Node:
+    """Accounts by id, and the node's limits."""
+
+    seats: int | None = None
+    reserved_domains: list[str] = field(default_factory=list)  # empty: every domain
+    taken_addresses: set[str] = field(default_factory=set)  # elsewhere in Keeper
+    accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    admin_locked: set[str] = field(default_factory=set)
+    _by_name: dict[str, str] = field(default_factory=dict)
+    _ids: Any = field(default_factory=lambda: itertools.count(970404910858250))
+
+    def create(self, resource: dict[str, Any]) -> dict[str, Any]:
+        """POST: invite a user; 409, 428 and 400 as documented."""
+        name = _user_name(resource)
+        self._check_free(name, None)
+        if self.seats is not None and len(self.accounts) >= self.seats:
+            raise Refused(428, "Number of licensed seats was exceeded")
+        account = {key: value for key, value in resource.items() if key not in _READ_ONLY}
+        account["active"] = _boolean(resource.get("active", True))
+        account["userName"] = name
+        account.setdefault("displayName", name)
+        return self.store(str(next(self._ids)), account)
+
+    def store(self, scim_id: str, account: dict[str, Any]) -> dict[str, Any]:
+        """Keep an account, mirroring userName into emails."""
+        account["id"] = scim_id
+        account["schemas"] = [CORE, ENTERPRISE] if ENTERPRISE in account else [CORE]
+        account["meta"] = {"resourceType": "User"}
+        _mirror(account, "userName")
+        self.accounts[scim_id] = account
+        self._by_name[str(account["userName"]).casefold()] = scim_id
+        return account
+
+    def get(self, scim_id: str) -> dict[str, Any]:
+        """Return an account; 404 after re-creation under another id."""
+        if scim_id not in self.accounts:
+            raise Refused(404, "Not Found")
+        return self.accounts[scim_id]
+
+    def by_name(self, name: str) -> list[dict[str, Any]]:
+        """Return the account under a userName, compared without case."""
+        scim_id = self._by_name.get(name.casefold())
+        return [self.accounts[scim_id]] if scim_id in self.accounts and scim_id is not None else []
+
+    def replace(self, scim_id: str, resource: dict[str, Any]) -> dict[str, Any]:
+        """PUT: what is left out is cleared."""
+        current = self.get(scim_id)
+        fresh = {key: value for key, value in resource.items() if key not in _READ_ONLY}
+        fresh.setdefault("active", current["active"])
+        fresh["active"] = _boolean(fresh["active"])
+        return self._changed(scim_id, current, fresh, "userName")
+
+    def patch(self, scim_id: str, request: dict[str, Any]) -> dict[str, Any]:
+        """PATCH: path form and path-less objects with dotted keys; all operations or none."""
+        current = self.get(scim_id)
+        operations = request.get("Operations")
+        if not isinstance(operations, list) or not operations:
+            raise Refused(400, "Operations must be a non-empty array", "invalidSyntax")
+        fresh = _copy(current)
+        source = "userName"
+        for operation in operations:
+            if not isinstance(operation, dict):
+                raise Refused(400, "An operation must be an object", "invalidSyntax")
+            path = _apply(fresh, operation)
+            if path.split(".")[0].split("[")[0].casefold() == "emails":
+                source = "emails"
+        return self._changed(scim_id, current, fresh, source)
+
+    def lock(self, scim_id: str) -> None:
+        """DELETE: Keeper locks the account and keeps it."""
+        self.get(scim_id)["active"] = False
+
+    def remove(self, scim_id: str) -> None:
+        """Delete for good, as Keeper's Admin Console does."""
+        account = self.accounts.pop(scim_id, None)
+        if account is not None:
+            self._by_name.pop(str(account["userName"]).casefold(), None)
+
+    def recreate(self, scim_id: str) -> str:
+        """Delete and re-create in the Admin Console: a new id, no externalId."""
+        account = _copy(self.get(scim_id))
+        self.remove(scim_id)
+        account.pop("externalId", None)
+        account["active"] = True
+        fresh = str(next(self._ids))
+        self.store(fresh, account)
+        return fresh
+
+    def _changed(self, scim_id: str, current: dict[str, Any], fresh: dict[str, Any], source: str) -> dict[str, Any]:
+        if source == "emails" and fresh.get("userName") == current.get("userName"):
+            _mirror(fresh, "emails")
+        name = _user_name(fresh)
+        self._check_free(name, scim_id)
+        old = str(current["userName"]).casefold()
+        if self._by_name.get(old) == scim_id:
+            del self._by_name[old]
+        return self.store(scim_id, fresh)
+
+    def _check_free(self, name: str, scim_id: str | None) -> None:
+        domain = name.rpartition("@")[2].casefold()
+        if self.reserved_domains and domain not in (item.casefold() for item in self.reserved_domains):
+            raise Refused(400, f"The domain {domain} is not reserved by this enterprise", "invalidValue")
+        holder = self._by_name.get(name.casefold())
+        if (holder is not None and holder != scim_id) or name.casefold() in self.taken_addresses:
+            raise Refused(409, "Email already taken", "uniqueness")
+
+
+def _user_name(resource: dict[str, Any]) -> str:
+    name = resource.get("userName")
+    if not isinstance(name, str) or not _EMAIL.match(name):
+        raise Refused(400, "userName must be a valid e-mail address", "invalidValue")
+    return name
+
+
+def _mirror(account: dict[str, Any], source: str) -> None:
+    """Keep userName and the primary e-mail equal: updating either modifies the other."""
+    emails = account.get("emails")
+    entries = [entry for entry in emails if isinstance(entry, dict)] if isinstance(emails, list) else []
+    if source == "emails" and entries and entries[0].get("value"):
+        account["userName"] = entries[0]["value"]
+        return
+    if entries:
+        entries[0]["value"] = account["userName"]
+    else:
+        account["emails"] = [{"primary": True, "value": account["userName"], "type": "work"}]
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise Refused(400, "active must be true or false", "invalidValue")
+
+
+def _apply(account: dict[str, Any], operation: dict[str, Any]) -> str:
+    """Apply one operation; returns its path."""
+    op = str(operation.get("op", "")).lower()
+    if op not in ("add", "replace", "remove"):
+        raise Refused(400, f"Unknown op {operation.get('op')!r}", "invalidSyntax")
+    path, value = operation.get("path"), operation.get("value")
+    if path:
+        _set(account, str(path), None if op == "remove" else value, remove=op == "remove")
+        return str(path)
+    if op == "remove":
+        raise Refused(400, "remove needs a path", "noTarget")
+    if not isinstance(value, dict):
+        raise Refused(400, "Without a path the value must be an object", "invalidValue")
+    for key, item in value.items():
+        _set(account, key, item, remove=False)
+    return "emails" if "emails" in value and "userName" not in value else ""
+
+
+def _set(account: dict[str, Any], path: str, value: Any, *, remove: bool) -> None:
+    filtered = _FILTERED.match(path)
+    if filtered:
+        _set_filtered(account, filtered, value, remove=remove)
+        return
+    target: dict[str, Any] = account
+    if path.lower().startswith(ENTERPRISE.lower() + ":"):
+        target, path = account.setdefault(ENTERPRISE, {}), path[len(ENTERPRISE) + 1 :]
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        target = target.setdefault(_spelled(target, parent), {})
+        if not isinstance(target, dict):
+            raise Refused(400, f"{path} is not a path", "invalidPath")
+    leaf = _spelled(target, leaf)
+    if leaf in _READ_ONLY:
+        raise Refused(400, f"{leaf} is read only", "mutability")
+    if remove:
+        target.pop(leaf, None)
+    else:
+        target[leaf] = _boolean(value) if leaf == "active" else value
+
+
+def _set_filtered(account: dict[str, Any], match: re.Match[str], value: Any, *, remove: bool) -> None:
+    entries = account.get(match["name"])
+    found = [
+        entry
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict) and str(entry.get(match["key"])) == match["value"]
+    ]
+    if not found:
+        raise Refused(400, "No entry matches the filter", "noTarget")
+    for entry in found:
+        if match["sub"] and remove:
+            entry.pop(match["sub"], None)
+        elif match["sub"]:
+            entry[match["sub"]] = value
+        elif remove:
+            account[match["name"]].remove(entry)
+        else:
+            entry |= value
+
+
+def _spelled(target: dict[str, Any], name: str) -> str:
+    """Return an attribute's spelling: names are compared without case (RFC 7643 2.1)."""
+    known = ("userName", "displayName", "externalId", "active", "emails", "name", "givenName", "familyName")
+    lowered = name.lower()
+    return next((key for key in (*target, *known) if key.lower() == lowered), name)

@@ -1,0 +1,401 @@
+"""The simulated endpoint: routing, paging, filters, Bulk, throttling, faults and the control API."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from infra.local.asgi import ConnectionLost, Fault, Faults, Receive, Reply, Scope, Send, read_body, respond
+from infra.local.keeper import discovery
+from infra.local.keeper.accounts import Node, Refused
+
+MEDIA_TYPE = "application/scim+json"
+LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
+BULK = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
+LOG_KEPT = 5000
+_FILTER = re.compile(r'\s*(?P<name>[\w.]+)\s+eq\s+(?P<value>"(?:[^"\\]|\\.)*")\s*\Z', re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the control API can set."""
+
+    token: str = ""
+    latency_ms: float = 0.0
+    per_operation_ms: float = 1.0
+    bulk: bool = True
+    max_operations: int = 1000
+    max_payload: int = 1_048_576
+    page_cap: int = 1000
+    ignore_filter: bool = False
+    repeat_first_page: bool = False
+    short_pages: bool = False
+    string_active: bool = False
+    lower_case_resources: bool = False
+    no_items_per_page: bool = False
+    rate: float | None = None  # requests a second
+    burst: int = 20
+    throttle_style: str = "429"  # or "403"
+    retry_after: int = 1
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What came in."""
+
+    by_method: Counter[str] = field(default_factory=Counter)
+    by_path: Counter[str] = field(default_factory=Counter)
+    now: int = 0
+    most_at_once: int = 0
+    log: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=LOG_KEPT))
+
+
+class KeeperServer:
+    """An ASGI app."""
+
+    def __init__(self, prefix: str, settings: Settings) -> None:
+        self.prefix = prefix
+        self.settings = settings
+        self.node = Node()
+        self.faults = Faults()
+        self.traffic = Traffic()
+        self._bucket = (float(settings.burst), time.monotonic())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        body = await read_body(receive)
+        path: str = scope["path"]
+        if path.startswith("/_control/"):
+            await respond(send, self._control(scope["method"], path[len("/_control") :], body), "application/json")
+            return
+        self.traffic.now += 1
+        self.traffic.most_at_once = max(self.traffic.most_at_once, self.traffic.now)
+        try:
+            reply = await self._answer(scope, path, body)
+        finally:
+            self.traffic.now -= 1
+        await respond(send, reply, MEDIA_TYPE)
+
+    async def _answer(self, scope: Scope, path: str, body: bytes) -> Reply:
+        method = scope["method"]
+        headers = dict(scope["headers"])
+        self._note(method, path, body)
+        if self.settings.latency_ms:
+            await asyncio.sleep(self.settings.latency_ms / 1000)
+        fault = self.faults.pick(lambda match: _fits(match, method, path, body, headers))
+        early = await self._before(fault)
+        if early is None:
+            early = self._refuse_early(headers, path)
+        if early is not None:
+            return early
+        reply = await self._act(method, path[len(self.prefix) :], scope, body)
+        if fault is not None:
+            await self._after(fault, reply)
+        return reply
+
+    def _note(self, method: str, path: str, body: bytes) -> None:
+        traffic = self.traffic
+        traffic.by_method[method] += 1
+        resource = "/" + path[len(self.prefix) :].strip("/").split("/")[0]
+        traffic.by_path[f"{method} {resource}"] += 1
+        traffic.log.append({"method": method, "path": path, "body": body[:2000].decode(errors="replace")})
+
+    async def _before(self, fault: Fault | None) -> Reply | None:
+        """Carry out what a fault does instead of the request, or before it."""
+        if fault is None:
+            return None
+        effect = fault.effect
+        if effect.get("delay"):
+            await asyncio.sleep(effect["delay"])
+        if effect.get("hang"):
+            await fault.hold(None)
+        if effect.get("drop_before"):
+            raise ConnectionLost
+        if "status" in effect:
+            headers = {"Retry-After": str(effect["retry_after"])} if "retry_after" in effect else {}
+            headers |= effect.get("headers", {})
+            text = effect.get("body", _error(effect["status"], "Injected fault"))
+            return Reply(effect["status"], text, headers)
+        return None
+
+    async def _after(self, fault: Fault, reply: Reply) -> None:
+        """Carry out what a fault does once the request took effect."""
+        effect = fault.effect
+        if effect.get("drop_after"):
+            raise ConnectionLost
+        if effect.get("hold_after"):
+            seconds = effect["hold_after"]
+            await fault.hold(None if seconds is True else float(seconds))
+        if "lose_results" in effect and isinstance(reply.body, dict):
+            kept = reply.body.get("Operations", [])
+            reply.body["Operations"] = kept[: max(0, len(kept) - int(effect["lose_results"]))]
+        if effect.get("truncate"):
+            reply.body = reply.content()[: int(effect["truncate"])]
+
+    def _refuse_early(self, headers: dict[bytes, bytes], path: str) -> Reply | None:
+        if headers.get(b"authorization", b"").decode() != f"Bearer {self.settings.token}":
+            return Reply(401, _error(401, "Authorization failure"))
+        if not path.startswith(self.prefix):
+            return Reply(404, _error(404, "No such node"))
+        if self.settings.rate is not None and not self._has_room(self.settings.rate):
+            if self.settings.throttle_style == "403":
+                text = f"Too many requests. Try again in {self.settings.retry_after} seconds"
+                return Reply(403, {"error": "throttled", "message": text})
+            return Reply(429, _error(429, "Too many requests"), {"Retry-After": str(self.settings.retry_after)})
+        return None
+
+    def _has_room(self, rate: float) -> bool:
+        tokens, since = self._bucket
+        now = time.monotonic()
+        tokens = min(float(self.settings.burst), tokens + (now - since) * rate)
+        self._bucket = (tokens - 1 if tokens >= 1 else tokens, now)
+        return tokens >= 1
+
+    async def _act(self, method: str, path: str, scope: Scope, body: bytes) -> Reply:
+        try:
+            if path == "/Bulk":
+                return await self._bulk(method, body)
+            return self._route(method, path, scope["query_string"].decode(), body)
+        except Refused as refused:
+            return Reply(refused.status, _error(refused.status, str(refused), refused.scim_type))
+
+    def _route(self, method: str, path: str, query: str, body: bytes) -> Reply:
+        parts = path.strip("/").split("/")
+        match method, parts:
+            case "GET", ["Users"]:
+                return Reply(200, self._list(query))
+            case "POST", ["Users", ".search"]:
+                raise Refused(501, "Not implemented")
+            case "POST", ["Users"]:
+                return self._shown(201, self.node.create(_json(body)))
+            case "GET", ["Users", scim_id]:
+                return self._shown(200, self.node.get(unquote(scim_id)))
+            case "PUT", ["Users", scim_id]:
+                return self._shown(200, self.node.replace(unquote(scim_id), _json(body)))
+            case "PATCH", ["Users", scim_id]:
+                return self._shown(200, self.node.patch(unquote(scim_id), _json(body)))
+            case "DELETE", ["Users", scim_id]:
+                self.node.lock(unquote(scim_id))
+                return Reply(204)
+            case "GET", ["Groups"]:
+                return Reply(200, _listing([], 0, 1))
+            case "GET", ["ServiceProviderConfig"]:
+                return Reply(200, discovery.provider_config(self.settings))
+            case "GET", ["ResourceTypes" | "Schemas" as kind, *rest]:
+                return Reply(200, discovery.describe(kind, rest))
+        raise Refused(404 if len(parts) > 2 or parts[0] not in ("Users", "Bulk") else 405, "Not Found")
+
+    def _shown(self, status: int, account: dict[str, Any]) -> Reply:
+        location = f"{self.prefix}/Users/{account['id']}"
+        return Reply(status, self._show(account), {"Location": location})
+
+    def _show(self, account: dict[str, Any]) -> dict[str, Any]:
+        if self.settings.string_active:
+            return {**account, "active": str(account["active"]).lower()}
+        return account
+
+    def _list(self, query: str) -> dict[str, Any]:
+        asked = parse_qs(query)
+        found = self._filtered(asked.get("filter", [""])[0])
+        start = max(1, _number(asked, "startIndex", 1))
+        if self.settings.repeat_first_page:
+            start = 1
+        count = min(max(0, _number(asked, "count", self.settings.page_cap)), self.settings.page_cap)
+        if self.settings.short_pages and count > 1:
+            count -= count // 3
+        page = [self._show(account) for account in found[start - 1 : start - 1 + count]]
+        listing = _listing(page, len(found), start)
+        if self.settings.lower_case_resources:
+            listing["resources"] = listing.pop("Resources")
+        if self.settings.no_items_per_page:
+            del listing["itemsPerPage"]
+        return listing
+
+    def _filtered(self, text: str) -> list[dict[str, Any]]:
+        if not text or self.settings.ignore_filter:
+            return list(self.node.accounts.values())
+        match = _FILTER.match(text)
+        if match is None:
+            raise Refused(400, "The filter is not supported", "invalidFilter")
+        value = msgspec.json.decode(match["value"])
+        name = match["name"].lower()
+        if name == "username":
+            return self.node.by_name(value)
+        key = {"externalid": "externalId", "id": "id", "displayname": "displayName"}.get(name)
+        if key is None:
+            raise Refused(400, f"Filtering by {match['name']} is not supported", "invalidFilter")
+        if key == "id":
+            return [self.node.accounts[value]] if value in self.node.accounts else []
+        return [account for account in self.node.accounts.values() if account.get(key) == value]
+
+    async def _bulk(self, method: str, body: bytes) -> Reply:
+        if not self.settings.bulk:
+            raise Refused(501, "Bulk is not supported")
+        if method != "POST":
+            raise Refused(405, "Method not allowed")
+        request = _json(body)
+        operations = request.get("Operations")
+        if not isinstance(operations, list):
+            raise Refused(400, "Operations must be an array", "invalidSyntax")
+        if len(operations) > self.settings.max_operations or len(body) > self.settings.max_payload:
+            raise Refused(413, "The size of the bulk operation exceeds maxOperations or maxPayloadSize", "tooLarge")
+        if _refers_in_a_circle(operations):
+            raise Refused(409, "Circular bulk references are not supported")
+        if self.settings.per_operation_ms:
+            await asyncio.sleep(len(operations) * self.settings.per_operation_ms / 1000)
+        results: list[dict[str, Any]] = []
+        errors = 0
+        for operation in operations:
+            result = self._operation(operation)
+            results.append(result)
+            errors += int(result["status"]) >= 400
+            if errors and errors >= int(request.get("failOnErrors") or 10**9):
+                break
+        return Reply(200, {"schemas": [BULK], "Operations": results})
+
+    def _operation(self, operation: dict[str, Any]) -> dict[str, Any]:
+        method = str(operation.get("method", "")).upper()
+        result: dict[str, Any] = {"method": method}
+        if "bulkId" in operation:
+            result["bulkId"] = operation["bulkId"]
+        try:
+            data = msgspec.json.encode(operation.get("data", {}))
+            reply = self._route(method, str(operation.get("path", "")), "", data)
+        except Refused as refused:
+            error = _error(refused.status, str(refused), refused.scim_type)
+            return result | {"status": str(refused.status), "response": error}
+        result["status"] = str(reply.status)
+        if "Location" in reply.headers:
+            result["location"] = reply.headers["Location"]
+        return result
+
+    def _control(self, method: str, path: str, body: bytes) -> Reply:
+        told = msgspec.json.decode(body) if body else {}
+        match method, path.strip("/").split("/"):
+            case "GET", ["accounts"]:
+                return Reply(200, list(self.node.accounts.values()))
+            case "PUT", ["accounts"]:
+                self._seed(told)
+            case "PATCH", ["accounts", scim_id]:
+                account = self.node.get(scim_id) | told
+                self.node.remove(scim_id)
+                self.node.store(scim_id, account)
+            case "POST", ["recreate", scim_id]:
+                return Reply(200, {"id": self.node.recreate(scim_id)})
+            case "DELETE", ["accounts", scim_id]:
+                self.node.remove(scim_id)
+            case "PUT", ["settings"]:
+                self._set(told)
+            case "POST", ["faults"]:
+                return Reply(200, {"id": self.faults.add(told).id})
+            case "GET", ["faults", number]:
+                fault = self.faults.get(number)
+                return Reply(200, {"matched": fault.matched if fault else 0})
+            case "POST", ["faults", number, "release"]:
+                fault = self.faults.get(number)
+                if fault is not None:
+                    fault.released.set()
+            case "DELETE", ["faults", *number]:
+                self.faults.clear(number[0] if number else None)
+            case "GET", ["requests"]:
+                return Reply(200, self._seen())
+            case "DELETE", ["requests"]:
+                self.traffic = Traffic(now=self.traffic.now)
+            case _:
+                return Reply(404, {"error": f"no control {method} {path}"})
+        return Reply(204)
+
+    def _seed(self, accounts: list[dict[str, Any]]) -> None:
+        fresh = Node(self.node.seats, self.node.reserved_domains, self.node.taken_addresses)
+        for account in accounts:
+            scim_id = account.get("id")
+            created = fresh.create({key: value for key, value in account.items() if key != "id"})
+            if scim_id:
+                fresh.remove(created["id"])
+                fresh.store(str(scim_id), created)
+        self.node = fresh
+
+    def _set(self, told: dict[str, Any]) -> None:
+        known = {item.name for item in fields(Settings)}
+        for name, value in told.items():
+            if name == "seats":
+                self.node.seats = value
+            elif name == "reserved_domains":
+                self.node.reserved_domains = value
+            elif name == "taken_addresses":
+                self.node.taken_addresses = {address.casefold() for address in value}
+            elif name in known:
+                setattr(self.settings, name, value)
+        self._bucket = (float(self.settings.burst), time.monotonic())
+
+    def _seen(self) -> dict[str, Any]:
+        return {
+            "methods": dict(self.traffic.by_method),
+            "paths": dict(self.traffic.by_path),
+            "total": sum(self.traffic.by_method.values()),
+            "most_at_once": self.traffic.most_at_once,
+            "log": list(self.traffic.log),
+        }
+
+
+def _fits(match: dict[str, Any], method: str, path: str, body: bytes, headers: dict[bytes, bytes]) -> bool:
+    if "method" in match and match["method"] != method:
+        return False
+    if "path" in match and not re.search(match["path"], path):
+        return False
+    if "body" in match and match["body"].encode() not in body:
+        return False
+    token = match.get("token")
+    return token is None or headers.get(b"authorization", b"") == f"Bearer {token}".encode()
+
+
+def _refers_in_a_circle(operations: list[Any]) -> bool:
+    """Two operations that each refer to the other's bulkId (RFC 7644 3.7.1)."""
+    refers = {
+        str(item.get("bulkId")): set(re.findall(r"bulkId:([\w-]+)", msgspec.json.encode(item.get("data", {})).decode()))
+        for item in operations
+        if isinstance(item, dict) and item.get("bulkId")
+    }
+    return any(key in refers.get(other, ()) for key, others in refers.items() for other in others)
+
+
+def _listing(page: list[dict[str, Any]], found: int, start: int) -> dict[str, Any]:
+    return {
+        "schemas": [LIST],
+        "totalResults": found,
+        "startIndex": start,
+        "itemsPerPage": len(page),
+        "Resources": page,
+    }
+
+
+def _error(status: int, detail: str, scim_type: str = "") -> dict[str, Any]:
+    error: dict[str, Any] = {"schemas": [ERROR], "status": str(status), "detail": detail}
+    return error | ({"scimType": scim_type} if scim_type else {})
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        decoded = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        raise Refused(400, "The body is not JSON", "invalidSyntax") from None
+    if not isinstance(decoded, dict):
+        raise Refused(400, "The body must be an object", "invalidSyntax")
+    return decoded
+
+
+def _number(asked: dict[str, list[str]], name: str, default: int) -> int:
+    try:
+        return int(asked.get(name, [str(default)])[0])
+    except ValueError:
+        raise Refused(400, f"{name} must be a number", "invalidValue") from None

@@ -1,0 +1,212 @@
+"""Child processes: started in a group of their own, awaited until ready, and never left behind.
+
+A child is told by the kernel to die with its parent (PR_SET_PDEATHSIG), so even a killed supervisor leaves nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+TAIL = 30  # lines of a log shown when its process failed
+READY_LINE = re.compile(r"^READY (\S+)$", re.MULTILINE)
+_libc = ctypes.CDLL(None)
+
+
+class ProcessFailed(Exception):
+    """A child did not start, or died; the text holds the end of its log."""
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass
+class Process:
+    """One child: what to run, and how to tell that it is ready ("line": it prints READY and its address)."""
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready: str = "line"  # "line", or an http:// address that must answer
+    cwd: Path | None = None
+    address: str = ""
+    _child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Process:
+        """Start it; returns itself at once."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as output:
+            self._child = subprocess.Popen(
+                list(self.argv),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.env},
+                cwd=self.cwd,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call; nothing else runs in the child
+            )
+        return self
+
+    def wait_ready(self, seconds: float = 60) -> Process:
+        """Wait until it is ready; raises ProcessFailed with the end of its log."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.exit_code() is not None:
+                raise ProcessFailed(
+                    f"{self.name} ended with code {self.exit_code()} before it was ready:\n{self.tail()}"
+                )
+            if self._is_ready():
+                return self
+            time.sleep(0.03)
+        raise ProcessFailed(f"{self.name} was not ready within {seconds:.0f} s:\n{self.tail()}")
+
+    def _is_ready(self) -> bool:
+        if self.ready == "line":
+            match = READY_LINE.search(self.log.read_text(errors="replace"))
+            self.address = match[1] if match else ""
+            return bool(match)
+        self.address = self.ready
+        return answers(self.ready)
+
+    @property
+    def pid(self) -> int:
+        """Return the process id, which is its group's too."""
+        if self._child is None:
+            raise ProcessFailed(f"{self.name} was not started")
+        return self._child.pid
+
+    def exit_code(self) -> int | None:
+        """Return the exit code, None while it runs."""
+        return self._child.poll() if self._child is not None else None
+
+    def tail(self) -> str:
+        """Return the end of its log."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-TAIL:])
+
+    def signal_group(self, number: int) -> None:
+        """Send a signal to the whole group."""
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, number)
+
+    def stop(self, grace: float = 5) -> None:
+        """End it and everything it started: SIGTERM, and SIGKILL after the grace."""
+        if self._child is None:
+            return
+        self.signal_group(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(grace)
+        self.signal_group(signal.SIGKILL)
+        self._child.wait()
+
+
+def answers(url: str) -> bool:
+    """Say whether a server answers there, whatever the status."""
+    try:
+        with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - a loopback address of ours
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def python(*arguments: str) -> list[str]:
+    """Return the command that runs this interpreter with the arguments."""
+    return [sys.executable, *arguments]
+
+
+class Supervisor:
+    """Starts children in order, watches them, and stops them in reverse, whatever happens.
+
+    Use it as a context manager: SIGTERM and SIGHUP end the block like Ctrl-C does.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._children: list[Process] = []
+        self._handlers: dict[int, object] = {}
+
+    def __enter__(self) -> Supervisor:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._handlers[number] = signal.signal(number, _interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self.stop()
+
+    def start(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        ready: str = "line",
+        cwd: Path | None = None,
+    ) -> Process:
+        """Start a child without waiting for it."""
+        child = Process(name, argv, self._logs / f"{name}.log", env or {}, ready, cwd)
+        self._children.append(child)
+        return child.start()
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        """Wait until every child is ready."""
+        for child in self._children:
+            if not child.address:
+                child.wait_ready(seconds)
+
+    def check(self) -> None:
+        """Raise ProcessFailed if a child has died."""
+        for child in self._children:
+            code = child.exit_code()
+            if code is not None:
+                raise ProcessFailed(f"{child.name} ended with code {code}:\n{child.tail()}")
+
+    def watch(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Stay until `until` says so, Ctrl-C, or a child dies (ProcessFailed)."""
+        while not until():
+            self.check()
+            time.sleep(0.3)
+
+    def children(self) -> list[Process]:
+        """Return the children, in the order they were started."""
+        return list(self._children)
+
+    def stop(self) -> None:
+        """Stop everything: all are told at once, then awaited in reverse order."""
+        for child in reversed(self._children):
+            child.signal_group(signal.SIGTERM)
+        for child in reversed(self._children):
+            child.stop()
+        self._children.clear()
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
