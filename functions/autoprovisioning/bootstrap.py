@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from autoprovisioning import config, telemetry
+from autoprovisioning.app.admission import Identity, People
 from autoprovisioning.app.ports import Accounts, Channels, Clock, Directory, LookQueue, NewId
 from autoprovisioning.domain.errors import ConfigurationRefused
 
@@ -111,6 +112,26 @@ def watch() -> Watch:
     if not chosen.webhook_url:
         raise ConfigurationRefused("WEBHOOK_URL is not set. Set it to the address of directory_webhook.")
     return Watch(directory(), channels(), _channel_key(chosen), chosen.webhook_url, now, new_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """What the administrators' doors need."""
+
+    services: Services
+    identity: Identity
+    people: People
+    form_key: bytes
+
+
+@lru_cache(maxsize=1)
+def administration() -> Administration:
+    """Build what `console` and `reauthorize` need."""
+    from autoprovisioning.adapters.identity import IapIdentity
+
+    chosen = settings()
+    identity = IapIdentity(chosen.iap_audience, chosen.iap_issuer, chosen.iap_certs_url)
+    return Administration(services(), identity, directory(), _channel_key(chosen))
 
 
 @lru_cache(maxsize=1)

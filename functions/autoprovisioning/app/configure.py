@@ -64,9 +64,18 @@ def set_up(services: Services, settings: Settings, token: str, actor: str, conne
 
 
 def edit(
-    services: Services, connection_id: str, revision: int, settings: Settings, actor: str, token: str = ""
+    services: Services,
+    connection_id: str,
+    revision: int,
+    settings: Settings,
+    actor: str,
+    token: str = "",
+    *,
+    run: bool = True,
 ) -> Connection:
     """Change a connection's configuration; a new endpoint or token is tried against Keeper first.
+
+    A connection that is on is reconciled at once, unless `run` is False.
 
     Raises:
         NotFound, Stale: no such connection, or it changed since `revision`.
@@ -87,7 +96,7 @@ def edit(
     if edited is not None and token:
         edited = switch(services, edited, token, resume=True)
     _told(services, connection_id, actor, "Edited")
-    if edited is not None and edited.state is State.ON:
+    if run and edited is not None and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited or wanted
 
@@ -113,8 +122,8 @@ def check(services: Services, settings: Settings) -> Scope:
     return Scope(tuple(groups), settings.org_units)
 
 
-def turn_on(services: Services, connection_id: str, actor: str) -> Connection:
-    """Turn a connection on; timers go on where they stood, and a full run starts at once."""
+def turn_on(services: Services, connection_id: str, actor: str, *, run: bool = True) -> Connection:
+    """Turn a connection on; timers go on where they stood, and a full run starts at once (unless `run` is False)."""
     connection = _existing(services, connection_id)
     if not connection.token_version:
         raise BadInput("token", "there is none", "Enter Keeper's access token under App authorization first.")
@@ -131,7 +140,8 @@ def turn_on(services: Services, connection_id: str, actor: str) -> Connection:
     turned = services.connections.change(connection_id, change)
     if turned is not None:
         _told(services, connection_id, actor, "Turned on")
-        services.queue.request_run(RunKind.FULL)
+        if run:
+            services.queue.request_run(RunKind.FULL)
     return turned or connection
 
 

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import flask
 from flask import Response, jsonify
 
 from autoprovisioning.domain.errors import (
@@ -47,6 +48,12 @@ STATUS: tuple[tuple[type[ProvisioningError], int], ...] = (
 def status_of(error: ProvisioningError) -> int:
     """Return the HTTP status of an error."""
     return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
+def only_post(request: flask.Request) -> None:
+    """Refuse what is not a POST: nobody starts work by looking."""
+    if request.method != "POST":
+        raise BadInput("method", f"{request.method} does nothing here", "Use POST.")
 
 
 def http(act: Callable[[], Any]) -> Response:

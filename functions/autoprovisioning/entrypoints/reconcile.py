@@ -13,7 +13,7 @@ from autoprovisioning.app.sweep import sweep
 from autoprovisioning.app.tokens import destroy_retired
 from autoprovisioning.bootstrap import services
 from autoprovisioning.domain.runs import RunKind
-from autoprovisioning.entrypoints.answers import http
+from autoprovisioning.entrypoints.answers import http, only_post
 from autoprovisioning.messages import decode_run_request
 
 
@@ -22,6 +22,7 @@ def reconcile(request: flask.Request) -> Response:
     """Run what the body asks for: `{"kind": "full" | "drift" | "sweep", "retry_failures": false}`."""
 
     def act() -> dict[str, Any]:
+        only_post(request)
         asked = decode_run_request(request.get_data())
         desk = services()
         if asked.kind is RunKind.SWEEP:

@@ -10,14 +10,15 @@ from flask import Response
 
 from autoprovisioning.app.renew_watch import renew_watch as renew
 from autoprovisioning.bootstrap import watch
-from autoprovisioning.entrypoints.answers import http
+from autoprovisioning.entrypoints.answers import http, only_post
 
 
 @functions_framework.http
-def renew_watch(request: flask.Request) -> Response:  # noqa: ARG001 - Scheduler's body says nothing
+def renew_watch(request: flask.Request) -> Response:
     """Open, prove and stop channels as due."""
 
     def act() -> dict[str, Any]:
+        only_post(request)
         parts = watch()
         live = renew(parts.directory, parts.channels, parts.key, parts.address, parts.clock, parts.new_id)
         return {

@@ -225,7 +225,7 @@ def _set_filtered(account: dict[str, Any], match: re.Match[str], value: Any, *, 
         elif remove:
             account[match["name"]].remove(entry)
         else:
-            entry |= value
+            entry.update(value)
 
 
 def _spelled(target: dict[str, Any], name: str) -> str:

@@ -281,38 +281,47 @@ class KeeperServer:
 
     def _control(self, method: str, path: str, body: bytes) -> Reply:
         told = msgspec.json.decode(body) if body else {}
-        match method, path.strip("/").split("/"):
-            case "GET", ["accounts"]:
-                return Reply(200, list(self.node.accounts.values()))
-            case "PUT", ["accounts"]:
-                self._seed(told)
-            case "PATCH", ["accounts", scim_id]:
-                account = self.node.get(scim_id) | told
-                self.node.remove(scim_id)
-                self.node.store(scim_id, account)
-            case "POST", ["recreate", scim_id]:
-                return Reply(200, {"id": self.node.recreate(scim_id)})
-            case "DELETE", ["accounts", scim_id]:
-                self.node.remove(scim_id)
-            case "PUT", ["settings"]:
+        resource, *rest = path.strip("/").split("/")
+        match resource:
+            case "accounts":
+                return self._control_accounts(method, rest, told)
+            case "faults":
+                return self._control_faults(method, rest, told)
+            case "recreate":
+                return Reply(200, {"id": self.node.recreate(rest[0])})
+            case "settings":
                 self._set(told)
-            case "POST", ["faults"]:
-                return Reply(200, {"id": self.faults.add(told).id})
-            case "GET", ["faults", number]:
-                fault = self.faults.get(number)
-                return Reply(200, {"matched": fault.matched if fault else 0})
-            case "POST", ["faults", number, "release"]:
-                fault = self.faults.get(number)
-                if fault is not None:
-                    fault.released.set()
-            case "DELETE", ["faults", *number]:
-                self.faults.clear(number[0] if number else None)
-            case "GET", ["requests"]:
-                return Reply(200, self._seen())
-            case "DELETE", ["requests"]:
+                return Reply(204)
+            case "requests" if method == "DELETE":
                 self.traffic = Traffic(now=self.traffic.now)
-            case _:
-                return Reply(404, {"error": f"no control {method} {path}"})
+                return Reply(204)
+            case "requests":
+                return Reply(200, self._seen())
+        return Reply(404, {"error": f"no control {method} {path}"})
+
+    def _control_accounts(self, method: str, rest: list[str], told: Any) -> Reply:
+        if method == "GET":
+            return Reply(200, list(self.node.accounts.values()))
+        if method == "PUT":
+            self._seed(told)
+        elif method == "PATCH":
+            account = self.node.get(rest[0]) | told
+            self.node.remove(rest[0])
+            self.node.store(rest[0], account)
+        else:
+            self.node.remove(rest[0])
+        return Reply(204)
+
+    def _control_faults(self, method: str, rest: list[str], told: Any) -> Reply:
+        if method == "POST" and not rest:
+            return Reply(200, {"id": self.faults.add(told).id})
+        fault = self.faults.get(rest[0]) if rest else None
+        if method == "GET":
+            return Reply(200, {"matched": fault.matched if fault else 0})
+        if method == "DELETE":
+            self.faults.clear(rest[0] if rest else None)
+        elif fault is not None:
+            fault.released.set()
         return Reply(204)
 
     def _seed(self, accounts: list[dict[str, Any]]) -> None:

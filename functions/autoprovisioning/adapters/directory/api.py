@@ -42,6 +42,15 @@ class GoogleDirectory:
             return None
         return _user(answer)
 
+    def by_address(self, address: str) -> DirectoryUser | None:
+        """Read one user by primary address or alias."""
+        answer = self._transport.get(f"{BASE}/users/{part(address)}", {"projection": "basic"})
+        if isinstance(answer, Refusal):
+            if answer.status in (403, 404):
+                return None
+            raise _refused("users.get", answer)
+        return _user(answer) if answer.get("id") else None
+
     def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         """List every user of the customer."""
         mapped = ",".join(sorted(fields - set(KNOWN_FIELDS.split(","))))

@@ -17,6 +17,7 @@ CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 _TYPED = re.compile(r'(?P<family>phoneNumbers|addresses)\[type eq "(?P<type>[^"]+)"\]\.(?P<part>\w+)\Z')
+_NOT_MAPPED = frozenset({"id", "externalId", "active"})
 _FAMILIES = ("phoneNumbers", "addresses")
 
 Json = dict[str, Any]
@@ -140,10 +141,8 @@ def read_account(resource: Mapping[str, Any]) -> Account | None:
 
 
 def _flat(resource: Mapping[str, Any]) -> dict[str, Value]:
-    flat: dict[str, Value] = {}
-    for name, value in resource.items():
-        if isinstance(value, str) and name not in ("id", "externalId", "active"):
-            flat[name] = value
+    plain = {name: value for name, value in resource.items() if isinstance(value, str)}
+    flat: dict[str, Value] = {name: value for name, value in plain.items() if name not in _NOT_MAPPED}
     _flatten(flat, "name.", resource.get("name"))
     extension = resource.get(ENTERPRISE)
     _flatten(flat, f"{ENTERPRISE}:", extension)

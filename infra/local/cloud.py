@@ -1,0 +1,164 @@
+"""The whole cloud on loopback: emulators, secrets, topics with push subscriptions, and a process for each function.
+
+`start` returns once everything answers; `.local/cloud.json` then holds addresses and environment for other commands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from infra.local.emulators import firestore_command, pubsub_command, sdk_root
+from infra.local.processes import Process, Supervisor, free_port, python
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = ROOT / ".local"
+PROJECT = "demo-keeper"
+FUNCTIONS = (
+    "directory_webhook",
+    "provision_user",
+    "reconcile",
+    "apply_changes",
+    "renew_watch",
+    "reauthorize",
+    "console",
+)
+FIXED_PORTS = {
+    "firestore": 8801,
+    "pubsub": 8802,
+    "secrets": 8803,
+    **{name: 8811 + position for position, name in enumerate(FUNCTIONS)},
+}
+# topic -> function it is pushed to, ack deadline in seconds (longer than the function's timeout)
+SUBSCRIPTIONS = {
+    "directory-changes": ("provision_user", 90),
+    "planned-changes": ("apply_changes", 600),
+    "run-requests": ("reconcile", 600),
+}
+DEAD_LETTERS = "dead-letters"
+DELIVERY_ATTEMPTS = 20
+FIRST_RETRY, LAST_RETRY = timedelta(seconds=1), timedelta(seconds=10)
+
+
+@dataclass
+class LocalCloud:
+    """What is running, and where."""
+
+    supervisor: Supervisor
+    project: str = PROJECT
+    ports: dict[str, int] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    workers: dict[str, Process] = field(default_factory=dict)
+
+    def url(self, function: str) -> str:
+        """Return a function's address."""
+        return f"http://127.0.0.1:{self.ports[function]}"
+
+    def start_backing(self) -> None:
+        """Start the emulators and make the topics."""
+        root = sdk_root(os.environ.get("GOOGLE_CLOUD_SDK_ROOT", ""))
+        firestore, pubsub = self._port("firestore"), self._port("pubsub")
+        start = self.supervisor.start
+        start("firestore", firestore_command(firestore, root), ready=f"http://127.0.0.1:{firestore}/")
+        start("pubsub", pubsub_command(pubsub, root), ready=f"http://127.0.0.1:{pubsub}/")
+        port = self._port("secrets")
+        start("secrets", python("-m", "infra.local.secrets_emulator", "--port", str(port)), cwd=ROOT)
+        self.supervisor.wait_ready()
+
+    def start_functions(self, directory: str, extra: dict[str, str] | None = None) -> None:
+        """Start every function, and subscribe them; `directory` is the Directory API's address."""
+        for name in FUNCTIONS:
+            self._port(name)
+        self.environment = self._environment(directory) | (extra or {})
+        for name in FUNCTIONS:
+            self.start_function(name)
+        self.supervisor.wait_ready()
+        make_topics(self)
+
+    def start_function(self, name: str, extra: dict[str, str] | None = None) -> Process:
+        """Start one function as Cloud Run would: functions-framework, one target a process."""
+        home = STATE / "home" / name
+        home.mkdir(parents=True, exist_ok=True)
+        port = self.ports[name]
+        self.workers[name] = self.supervisor.start(
+            name,
+            python("-m", "functions_framework", "--target", name, "--host", "127.0.0.1", "--port", str(port)),
+            env={**self.environment, "HOME": str(home), "PYTHONUNBUFFERED": "1", **(extra or {})},
+            ready=f"http://127.0.0.1:{port}/robots.txt",
+            cwd=ROOT / "functions",
+        )
+        return self.workers[name]
+
+    def _environment(self, directory: str) -> dict[str, str]:
+        return {
+            "GOOGLE_CLOUD_PROJECT": self.project,
+            "LOCAL_MODE": "true",
+            "FIRESTORE_EMULATOR_HOST": f"127.0.0.1:{self.ports['firestore']}",
+            "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{self.ports['pubsub']}",
+            "SECRET_MANAGER_EMULATOR_HOST": f"127.0.0.1:{self.ports['secrets']}",
+            "DIRECTORY_API_ENDPOINT": directory,
+            "WEBHOOK_URL": self.url("directory_webhook"),
+            "CHANNEL_KEY": secrets.token_hex(32),
+        }
+
+    def _port(self, name: str) -> int:
+        self.ports.setdefault(name, free_port())
+        return self.ports[name]
+
+    def save(self) -> None:
+        """Write addresses and environment where the other commands find them."""
+        STATE.mkdir(exist_ok=True)
+        state = {"project": self.project, "ports": self.ports, "environment": self.environment}
+        target = STATE / "cloud.json"
+        target.touch(mode=0o600)
+        target.write_text(json.dumps(state, indent=1))
+
+
+def make_topics(cloud: LocalCloud) -> None:
+    """Create topics, dead letters and push subscriptions in the Pub/Sub emulator."""
+    import grpc
+    from google.cloud import pubsub_v1  # type: ignore[attr-defined]
+    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+    from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+    channel = grpc.insecure_channel(f"127.0.0.1:{cloud.ports['pubsub']}")
+    publisher = pubsub_v1.PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+    subscriber = pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    home = f"projects/{cloud.project}"
+    for topic in (*SUBSCRIPTIONS, DEAD_LETTERS):
+        publisher.create_topic(request={"name": f"{home}/topics/{topic}"})
+    subscriber.create_subscription(
+        request={"name": f"{home}/subscriptions/{DEAD_LETTERS}", "topic": f"{home}/topics/{DEAD_LETTERS}"}
+    )
+    for topic, (function, deadline) in SUBSCRIPTIONS.items():
+        subscriber.create_subscription(
+            request={
+                "name": f"{home}/subscriptions/{topic}",
+                "topic": f"{home}/topics/{topic}",
+                "push_config": {"push_endpoint": cloud.url(function)},
+                "ack_deadline_seconds": deadline,
+                "retry_policy": {"minimum_backoff": FIRST_RETRY, "maximum_backoff": LAST_RETRY},
+                "dead_letter_policy": {
+                    "dead_letter_topic": f"{home}/topics/{DEAD_LETTERS}",
+                    "max_delivery_attempts": DELIVERY_ATTEMPTS,
+                },
+            }
+        )
+    channel.close()
+
+
+def load_state() -> tuple[dict[str, int], dict[str, str]]:
+    """Return the ports and environment of the cloud that is running.
+
+    Raises:
+        SystemExit: none is.
+    """
+    path = STATE / "cloud.json"
+    if not path.exists():
+        raise SystemExit("No local cloud is running here. Start one with `make local` (or `make run`).")
+    state = json.loads(path.read_text())
+    return state["ports"], state["environment"]
