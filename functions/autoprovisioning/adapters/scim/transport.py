@@ -7,6 +7,7 @@ ourselves, and one that turns out to be dead is `Dropped`: what was sent on it m
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 import time
 from collections.abc import Coroutine, Mapping
@@ -22,6 +23,7 @@ T = TypeVar("T")
 KEPT_ALIVE = 10.0  # seconds
 CONNECTIONS = 256
 CONNECT_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 2.0
 
 
 class Count(Protocol):
@@ -47,7 +49,13 @@ class _Loop:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, name="scim", daemon=True).start()
+                atexit.register(self._close)
             return self._loop
+
+    def _close(self) -> None:
+        """Close what is kept alive when the process ends."""
+        if self._session is not None and self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._session.close(), self._loop).result(timeout=CLOSE_TIMEOUT)
 
     def session(self) -> aiohttp.ClientSession:
         """Return the shared session; called on the loop only."""

@@ -1,0 +1,53 @@
+# Every target works on a fresh clone: the environment is made when it is missing or its lock changed.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PYTHONPATH := functions
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run local connect sync test check bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): requirements-dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: sudo apt-get install python3.11 python3.11-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt >&2
+	@touch $@
+
+setup: $(STAMP) ## make the environment
+
+run: $(STAMP) ## the whole system on this machine, through a working day (ONCE=1: then stop)
+	@$(BIN)/python -m infra.local.run $(if $(ONCE),--once)
+
+local: $(STAMP) ## emulators and functions only, for any DIRECTORY_API_ENDPOINT and any SCIM endpoint
+	@$(BIN)/python -m infra.local.up
+
+connect: $(STAMP) ## ENDPOINT=... TOKEN_FILE=... [SCOPE_GROUPS=a@x,b@x]: set up the connection and turn it on
+	@test -n "$(ENDPOINT)" -a -n "$(TOKEN_FILE)" || { echo "Usage: make connect ENDPOINT=https://... TOKEN_FILE=path [SCOPE_GROUPS=a@x,b@x]" >&2; exit 2; }
+	@$(BIN)/python -m infra.local.connect --endpoint "$(ENDPOINT)" --token-file "$(TOKEN_FILE)" --scope-groups "$(SCOPE_GROUPS)"
+
+sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: with the drift listing)
+	@$(BIN)/python -m infra.local.sync $(if $(FULL),--full)
+
+test: $(STAMP) ## everything, real emulators included
+	@REQUIRE_EMULATORS=1 $(BIN)/python -m pytest -q -m "not slow"
+
+check: $(STAMP) ## lint, types, import contracts, unit tests
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest -q tests/unit
+
+bench: $(STAMP) ## measure, print the figures and write docs/benchmarks.md
+	@$(BIN)/python -m tests.benchmark.bench
+
+lock: $(STAMP) ## resolve pyproject.toml anew into the two requirements files
+	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o functions/requirements.txt
+	@$(BIN)/uv pip compile -q pyproject.toml --extra dev --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -c functions/requirements.txt -o requirements-dev.txt
+
+clean: ## remove the environment and everything local
+	@rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,224 @@
+"""The simulated world around the local cloud: a Workspace customer, a Keeper node, a proxy and a scheduler."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.local.cloud import ROOT, LocalCloud
+from infra.local.processes import Process, Supervisor, python
+
+IAP_AUDIENCE = "/projects/1/locations/local/services/console"
+SWEEP_SECONDS = 10
+
+
+def http(method: str, url: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+    """Send JSON, return JSON; an error status raises urllib.error.HTTPError."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(  # noqa: S310 - loopback
+        url, data, {"Content-Type": "application/json", **(headers or {})}, method=method
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+        content = response.read()
+        return json.loads(content) if content else None
+
+
+@dataclass
+class DirectorySide:
+    """The administrator of the Workspace customer, acting through the Admin SDK, and the weather of the simulator."""
+
+    url: str
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the Admin SDK, as an administrator would."""
+        return http(method, f"{self.url}/admin/directory/v1/{path}", body)
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the simulator's control API."""
+        return http(method, f"{self.url}/_control/{path}", body)
+
+    def user(self, key: str) -> dict[str, Any]:
+        """Read a user."""
+        found: dict[str, Any] = self.call("GET", f"users/{urllib.parse.quote(key, safe='')}?projection=full")
+        return found
+
+    def insert(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Create a user."""
+        created: dict[str, Any] = self.call("POST", "users", body)
+        return created
+
+    def patch(self, key: str, body: dict[str, Any]) -> None:
+        """Change a user."""
+        self.call("PATCH", f"users/{urllib.parse.quote(key, safe='')}", body)
+
+    def delete(self, key: str) -> None:
+        """Delete a user."""
+        self.call("DELETE", f"users/{urllib.parse.quote(key, safe='')}")
+
+    def join(self, group: str, user_id: str) -> None:
+        """Put a user into a group."""
+        self.call("POST", f"groups/{urllib.parse.quote(group, safe='')}/members", {"id": user_id})
+
+    def leave(self, group: str, user_id: str) -> None:
+        """Take a user out of a group."""
+        self.call("DELETE", f"groups/{urllib.parse.quote(group, safe='')}/members/{user_id}")
+
+    def weather(self, **settings: Any) -> None:
+        """Set what happens to notifications."""
+        self.control("POST", "notifications", settings)
+
+    def fault(self, **fault: Any) -> str:
+        """Inject a fault; returns its id."""
+        return str(self.control("POST", "faults", fault)["id"])
+
+
+@dataclass
+class KeeperSide:
+    """The Keeper node: its accounts, its settings, its faults."""
+
+    endpoint: str
+    token: str
+
+    @property
+    def _root(self) -> str:
+        return self.endpoint.partition("/api/")[0]
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the simulator's control API."""
+        return http(method, f"{self._root}/_control/{path}", body)
+
+    def accounts(self) -> list[dict[str, Any]]:
+        """Return every account."""
+        found: list[dict[str, Any]] = self.control("GET", "accounts")
+        return found
+
+    def of(self, user_id: str) -> dict[str, Any] | None:
+        """Return the account that carries a directory id."""
+        return next((account for account in self.accounts() if account.get("externalId") == user_id), None)
+
+    def settings(self, **settings: Any) -> None:
+        """Change the simulator's settings."""
+        self.control("PUT", "settings", settings)
+
+    def fault(self, **fault: Any) -> str:
+        """Inject a fault; returns its id."""
+        return str(self.control("POST", "faults", fault)["id"])
+
+    def matched(self, fault: str) -> int:
+        """Return how often a fault acted."""
+        return int(self.control("GET", f"faults/{fault}")["matched"])
+
+    def requests(self) -> dict[str, Any]:
+        """Return what the node was asked."""
+        seen: dict[str, Any] = self.control("GET", "requests")
+        return seen
+
+    def rotate(self) -> str:
+        """Make a new token, as Keeper's Admin Console does; the old one is dead at once."""
+        self.token = secrets.token_urlsafe(32)
+        self.settings(token=self.token)
+        return self.token
+
+
+@dataclass
+class World:
+    """Everything on loopback, wired together."""
+
+    supervisor: Supervisor
+    folder: Path
+    cloud: LocalCloud = field(init=False)
+    directory: DirectorySide = field(init=False)
+    keeper: KeeperSide = field(init=False)
+    iap: str = ""
+    administrator: str = ""
+
+    def start(
+        self,
+        fixture: dict[str, Any],
+        administrator: str,
+        extra: dict[str, str] | None = None,
+        scheduler: bool = True,
+    ) -> None:
+        """Start simulators, emulators and functions; returns once all of them answer."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.administrator = administrator
+        self.cloud = LocalCloud(self.supervisor)
+        simulators = self._start_simulators(fixture)
+        self.cloud.start_backing()
+        self.directory = DirectorySide(simulators[0].address)
+        self.keeper = KeeperSide(simulators[1].address, (self.folder / "token").read_text())
+        settings = {"IAP_AUDIENCE": IAP_AUDIENCE, **(extra or {})}
+        proxy = self._start_proxy()
+        settings["IAP_CERTS_URL"] = f"{proxy.address}/_iap/public_key"
+        self.iap = proxy.address
+        self.cloud.start_functions(self.directory.url, settings)
+        if scheduler:
+            self._start_scheduler()
+        self.cloud.save()
+
+    def _start_simulators(self, fixture: dict[str, Any]) -> list[Process]:
+        path, token = self.folder / "fixture.json", self.folder / "token"
+        path.write_text(json.dumps(fixture))
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_urlsafe(32))
+        start = self.supervisor.start
+        return [
+            start("directory", python("-m", "infra.local.directory", "--fixture", str(path)), cwd=ROOT),
+            start("keeper", python("-m", "infra.local.keeper", "--token-file", str(token)), cwd=ROOT),
+        ]
+
+    def _start_proxy(self) -> Process:
+        for name in ("console", "reauthorize"):
+            self.cloud._port(name)  # noqa: SLF001 - the proxy must know them before the functions start
+        argv = ["-m", "infra.local.iap", "--audience", IAP_AUDIENCE, "--user", self.administrator]
+        for name in ("console", "reauthorize"):
+            argv += ["--target", name, self.cloud.url(name)]
+        proxy = self.supervisor.start("iap", python(*argv), cwd=ROOT)
+        return proxy.wait_ready()
+
+    def _start_scheduler(self) -> None:
+        reconcile, renew = self.cloud.url("reconcile"), self.cloud.url("renew_watch")
+        jobs: list[tuple[str, str, str]] = [
+            (str(SWEEP_SECONDS), reconcile, '{"kind": "sweep"}'),
+            ("900", reconcile, '{"kind": "full"}'),
+            ("86400", reconcile, '{"kind": "drift"}'),
+            ("300", renew, "{}"),
+        ]
+        argv = ["-m", "infra.local.scheduler"]
+        for job in jobs:
+            argv += ["--job", *job]
+        self.supervisor.start("scheduler", python(*argv), cwd=ROOT)
+        self.supervisor.wait_ready()
+
+    def watch_directory(self) -> None:
+        """Open the notification channel, as the scheduled renew_watch does, and see its sync message through."""
+        http("POST", self.cloud.url("renew_watch"), {})
+        wait_for(lambda: self.directory.control("GET", "channels")["delivered"] >= 1, "the channel's sync message")
+
+    def console(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the console's API through the proxy."""
+        return http(method, f"{self.iap}/console/api/{path}", body)
+
+    def reconcile(self, kind: str = "full") -> list[dict[str, Any]]:
+        """Call `reconcile` as Cloud Scheduler would; returns the runs it started."""
+        runs: list[dict[str, Any]] = http("POST", self.cloud.url("reconcile"), {"kind": kind})["runs"]
+        return runs
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30, every: float = 0.02) -> Any:
+    """Poll until the condition holds and return its value; raises TimeoutError that names it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(every)
+    raise TimeoutError(f"{what} did not happen within {seconds:.0f} s")
