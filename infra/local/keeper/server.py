@@ -108,7 +108,9 @@ class KeeperServer:
         traffic.by_method[method] += 1
         resource = "/" + path[len(self.prefix) :].strip("/").split("/")[0]
         traffic.by_path[f"{method} {resource}"] += 1
-        traffic.log.append({"method": method, "path": path, "body": body[:2000].decode(errors="replace")})
+        traffic.log.append(
+            {"method": method, "path": path, "at": time.time(), "body": body[:2000].decode(errors="replace")}
+        )
 
     async def _before(self, fault: Fault | None) -> Reply | None:
         """Carry out what a fault does instead of the request, or before it."""
