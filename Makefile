@@ -46,8 +46,8 @@ bench: $(STAMP) ## measure, print the figures and write docs/benchmarks.md
 	@$(BIN)/python -m tests.benchmark.bench
 
 lock: $(STAMP) ## resolve pyproject.toml anew into the two requirements files
-	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o functions/requirements.txt
-	@$(BIN)/uv pip compile -q pyproject.toml --extra dev --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -c functions/requirements.txt -o requirements-dev.txt
+	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o functions/requirements.txt
+	@$(BIN)/uv pip compile -q pyproject.toml --extra dev --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -c functions/requirements.txt -o requirements-dev.txt
 
 clean: ## remove the environment and everything local
 	@rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
