@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,14 +20,16 @@ from autoprovisioning.adapters.scim.protocol import (
     USERS,
     Answer,
     Dropped,
+    NotConnected,
     error_of,
     throttled,
     user_path,
 )
 from autoprovisioning.adapters.scim.resources import create_body, patch_body
-from autoprovisioning.domain.accounts import Account, Capabilities, Write, WriteKind, Written
+from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN
+from autoprovisioning.domain.accounts import Capabilities, Write, WriteKind, Written
 from autoprovisioning.domain.connections import PatchDialect
-from autoprovisioning.domain.errors import AuthorizationRefused, Incomplete, ProvisioningError, Transient, Unresolved
+from autoprovisioning.domain.errors import AuthorizationRefused, ProvisioningError, Throttled, Unresolved
 
 if TYPE_CHECKING:
     from autoprovisioning.adapters.scim.writing import Call, Writing
@@ -36,15 +38,9 @@ FIRST_SIZE = 100
 AT_ONCE = 2  # Bulk requests under way
 SECONDS_AN_OPERATION = 0.25  # added to the timeout
 ENVELOPE = 200  # bytes around the operations
+LOSSES = 3  # lost answers in one call before the rest goes one by one
 RETRIED_BY_ONE = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-class BulkRefused(Exception):
-    """The server does not take Bulk after all; `rest` is what has not been sent."""
-
-    def __init__(self, rest: list[Write]) -> None:
-        super().__init__("Bulk is refused")
-        self.rest = rest
+MAYBE_DONE = frozenset({500, 502, 504})  # the operation may have been carried out all the same
 
 
 @dataclass(slots=True)
@@ -52,76 +48,188 @@ class BulkSizes:
     """What this process has learnt about the server's Bulk."""
 
     size: int = FIRST_SIZE
+    most: int = 1_000_000  # half of what was too large
     refused: bool = False
 
     def grow(self, most: int) -> None:
         """Double."""
-        self.size = min(most, self.size * 2)
+        self.size = min(most, self.most, self.size * 2)
 
-    def shrink(self, sent: int) -> None:
+    def shrink(self, sent: int, *, too_large: bool = False) -> None:
         """Halve what was sent."""
         self.size = max(1, sent // 2)
+        if too_large:
+            self.most = min(self.most, self.size)
 
 
-async def send_in_bulk(
-    writing: Writing, writes: Sequence[Write], offered: Capabilities, call: Call, sizes: BulkSizes
-) -> list[Write]:
-    """Send the writes in Bulk; returns those that must be sent one by one (retries, and what was lost on the way)."""
-    pending = deque(writes)
-    by_one: list[Write] = []
-    workers = [_worker(writing, pending, offered, call, sizes, by_one) for _ in range(AT_ONCE)]
-    await asyncio.gather(*workers)
-    if sizes.refused:
-        raise BulkRefused([*pending, *by_one])
-    return by_one
+@dataclass(slots=True)
+class BulkRound:
+    """One round of writes in Bulk; `by_one` collects those that must be sent one by one, sent already or not."""
 
+    writing: Writing
+    offered: Capabilities
+    call: Call
+    sizes: BulkSizes
+    pending: deque[Write]
+    by_one: list[Write] = field(default_factory=list)
+    losses: int = 0
+    throttles: int = 0
 
-async def _worker(
-    writing: Writing,
-    pending: deque[Write],
-    offered: Capabilities,
-    call: Call,
-    sizes: BulkSizes,
-    by_one: list[Write],
-) -> None:
-    while pending and not sizes.refused:
-        if writing.stopped(pending[0], call) is not None:
-            by_one.extend(pending)  # each tells its own reason without being sent
-            pending.clear()
-            return
-        chunk, body = _chunk(pending, offered, sizes.size, writing.dialect)
-        try:
-            async with writing.sender.pace.slot():
-                answer = await writing.sender.transport.send(
-                    "POST", BULK, body=body, extra_time=SECONDS_AN_OPERATION * len(chunk)
-                )
-        except Dropped:
-            sizes.shrink(len(chunk))
-            by_one.extend(await _after_loss(writing, chunk, call))
-            continue
+    async def run(self) -> list[Write]:
+        """Send; returns those that must be sent one by one (retries, what was lost on the way, Bulk refused)."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(self._worker())
+        return [*self.by_one, *self.pending]
+
+    async def _worker(self) -> None:
+        sender = self.writing.sender
+        while True:
+            await self.call.room()
+            self._set_aside()
+            if not self.pending or self.sizes.refused or self.losses >= LOSSES:
+                return
+            chunk, body = self._chunk()
+            try:
+                async with sender.pace.slot(sender.left(self.call.deadline)):
+                    if self.writing.stopped(chunk[0], self.call) is not None:
+                        self.by_one += chunk
+                        continue
+                    at_most = sender.left(self.call.deadline) + OVERRUN
+                    extra = SECONDS_AN_OPERATION * len(chunk)
+                    answer = await sender.transport.send("POST", BULK, body=body, extra_time=extra, at_most=at_most)
+            except NotConnected:
+                self.losses += 1
+                self.pending.extendleft(reversed(chunk))
+                await sender.back_off(None, self.losses, sender.left(self.call.deadline))
+            except Dropped:
+                self.sizes.shrink(len(chunk))
+                await self._lost(chunk)
+            else:
+                await self._read(chunk, answer)
+
+    def _set_aside(self) -> None:
+        """Take out what must not be sent any more: one by one, each tells its own reason without being sent."""
+        stopped = [write for write in self.pending if self.writing.stopped(write, self.call) is not None]
+        if stopped:
+            keys = {write.key for write in stopped}
+            self.by_one += stopped
+            self.pending = deque(write for write in self.pending if write.key not in keys)
+
+    def _chunk(self) -> tuple[list[Write], bytes]:
+        """Take as many writes as the limits allow, rendered."""
+        chunk: list[Write] = []
+        operations: list[bytes] = []
+        weight = ENVELOPE
+        while self.pending and len(chunk) < min(self.sizes.size, self.offered.max_operations):
+            operation = msgspec.json.encode(_operation(self.pending[0], self.writing.dialect))
+            if chunk and weight + len(operation) + 1 > self.offered.max_payload:
+                break
+            weight += len(operation) + 1
+            operations.append(operation)
+            chunk.append(self.pending.popleft())
+        return chunk, b'{"schemas":["%s"],"Operations":[%s]}' % (BULK_REQUEST.encode(), b",".join(operations))
+
+    async def _read(self, chunk: list[Write], answer: Answer) -> None:
         if answer.ok and answer.body is not None:
-            if len(chunk) >= sizes.size:
-                sizes.grow(offered.max_operations)
-            writing.sender.pace.succeeded()
-            by_one.extend(await _read(writing, chunk, answer, call))
+            if len(chunk) >= self.sizes.size:
+                self.sizes.grow(self.offered.max_operations)
+            self.throttles = 0
+            self.writing.sender.pace.succeeded()
+            await self._settle(chunk, answer, answer.body)
+        elif answer.ok:
+            await self._lost(chunk)  # a success that cannot be read
         else:
-            await _refused(writing, chunk, answer, call, pending, sizes, by_one)
+            await self._refused(chunk, answer)
 
+    async def _refused(self, chunk: list[Write], answer: Answer) -> None:
+        """Settle a refusal of the whole request: nothing of it was carried out, except perhaps on a 5xx."""
+        if answer.status == 413 and len(chunk) > 1:
+            self.sizes.shrink(len(chunk), too_large=True)
+            self.pending.extendleft(reversed(chunk))
+        elif answer.status == 413:
+            self.by_one += chunk
+        elif throttled(answer) or answer.status == 503:
+            await self._busy(chunk, answer)
+        elif answer.status == 401:
+            self.call.refused = AuthorizationRefused("Keeper refuses the access token (HTTP 401)", status=401)
+            self.by_one += chunk
+        elif answer.status >= 500 and answer.status != 501:
+            self.sizes.shrink(len(chunk))
+            await self._lost(chunk)
+        else:
+            self.sizes.refused = True
+            self.pending.extendleft(reversed(chunk))
 
-def _chunk(pending: deque[Write], offered: Capabilities, size: int, dialect: PatchDialect) -> tuple[list[Write], bytes]:
-    """Take as many writes as the limits allow, rendered."""
-    chunk: list[Write] = []
-    operations: list[bytes] = []
-    weight = ENVELOPE
-    while pending and len(chunk) < min(size, offered.max_operations):
-        operation = msgspec.json.encode(_operation(pending[0], dialect))
-        if chunk and weight + len(operation) + 1 > offered.max_payload:
-            break
-        weight += len(operation) + 1
-        operations.append(operation)
-        chunk.append(pending.popleft())
-    body = b'{"schemas":["%s"],"Operations":[%s]}' % (BULK_REQUEST.encode(), b",".join(operations))
-    return chunk, body
+    async def _busy(self, chunk: list[Write], answer: Answer) -> None:
+        sender = self.writing.sender
+        self.throttles += 1
+        waited = await sender.back_off(answer, self.throttles - 1, sender.left(self.call.deadline))
+        if waited and self.throttles < ATTEMPTS:
+            self.pending.extendleft(reversed(chunk))
+            return
+        error = error_of(answer, sender.clock(), known_account=False)
+        if isinstance(error, Throttled):
+            self.call.throttled = error
+        self.losses = LOSSES  # a Bulk that keeps failing is given up for this call
+        self.by_one += chunk
+
+    async def _settle(self, chunk: list[Write], answer: Answer, body: Mapping[str, Any]) -> None:
+        """Settle each operation by its own status."""
+        results = match_results(chunk, body.get("Operations"))
+        lost: list[Write] = []
+        for write in chunk:
+            result = results.get(write.key)
+            status = _status(result) if result is not None else 0
+            if result is None or not status:
+                lost.append(write)
+                continue
+            response = result.get("response")
+            operation = Answer(status, response if isinstance(response, dict) else {}, {}, answer.seconds)
+            if operation.ok:
+                self.call.settle(write, await self._done(write, result, operation))
+            elif status in RETRIED_BY_ONE or throttled(operation):
+                if status in MAYBE_DONE:
+                    self.call.doubtful.add(write.key)
+                self.by_one.append(write)
+            else:
+                known = write.kind is not WriteKind.CREATE
+                error = error_of(operation, self.writing.sender.clock(), known_account=known)
+                self.call.settle(write, Written(write.key, error=error, seconds=answer.seconds))
+        if lost:
+            await self._lost(lost)
+
+    async def _done(self, write: Write, result: Mapping[str, Any], operation: Answer) -> Written:
+        """Return a success; a created account's id is in the response or at the end of its location."""
+        if write.kind is WriteKind.CREATE and not (operation.body or {}).get("id"):
+            operation = Answer(operation.status, {"id": _last_part(result)}, {}, operation.seconds)
+        try:
+            return await self.writing.done(write, operation, self.call)
+        except ProvisioningError as error:
+            return Written(write.key, error=error)
+
+    async def _lost(self, chunk: Sequence[Write]) -> None:
+        """Tell by one listing which creates arrived; what did not, and what is idempotent, is sent again one by one."""
+        self.losses += 1
+        creates = {write.external_id or write.key: write for write in chunk if write.kind is WriteKind.CREATE}
+        self.by_one += [write for write in chunk if write.kind is not WriteKind.CREATE]
+        error: ProvisioningError | None = None
+        try:
+            if creates:
+                async for page in self.writing.search.pages(self.call.deadline):
+                    for account in page:
+                        write = creates.pop(account.external_id, None)
+                        if write is not None:
+                            self.call.emit(Written(write.key, account.scim_id))
+        except ProvisioningError as broken:
+            error = Unresolved("Keeper's answer to a Bulk request was lost, and it cannot be asked now")
+            error.__cause__ = broken
+        for write in creates.values():
+            if error is not None:
+                self.call.emit(Written(write.key, error=error))
+            else:
+                self.call.doubtful.add(write.key)  # it may be under way still: a 409 is then our own account
+                self.by_one.append(write)
 
 
 def _operation(write: Write, dialect: PatchDialect) -> dict[str, Any]:
@@ -135,76 +243,7 @@ def _operation(write: Write, dialect: PatchDialect) -> dict[str, Any]:
             return {"method": "DELETE", "path": user_path(write.scim_id), "bulkId": write.key}
 
 
-async def _refused(
-    writing: Writing,
-    chunk: list[Write],
-    answer: Answer,
-    call: Call,
-    pending: deque[Write],
-    sizes: BulkSizes,
-    by_one: list[Write],
-) -> None:
-    """Settle an answer to the whole request: nothing of it was carried out, except perhaps on a 5xx."""
-    if answer.status == 413 and len(chunk) > 1:
-        sizes.shrink(len(chunk))
-        pending.extendleft(reversed(chunk))
-    elif throttled(answer):
-        if await writing.sender.back_off(answer, 0, (call.deadline - writing.sender.clock()).total_seconds()):
-            pending.extendleft(reversed(chunk))
-        else:
-            error = error_of(answer, writing.sender.clock(), known_account=False)
-            for write in [*chunk, *pending]:
-                call.emit(Written(write.key, error=error))
-            pending.clear()
-    elif answer.status == 401:
-        call.refused = AuthorizationRefused("Keeper refuses the access token (HTTP 401)", status=401)
-        by_one.extend(chunk)
-    elif answer.status >= 500 and answer.status != 501:
-        sizes.shrink(len(chunk))
-        by_one.extend(await _after_loss(writing, chunk, call))
-    elif answer.ok:
-        by_one.extend(await _after_loss(writing, chunk, call))  # a success that cannot be read
-    else:
-        sizes.refused = True
-        pending.extendleft(reversed(chunk))
-
-
-async def _read(writing: Writing, chunk: list[Write], answer: Answer, call: Call) -> list[Write]:
-    """Settle each operation by its own status; returns those to send one by one."""
-    results = _results(chunk, (answer.body or {}).get("Operations"))
-    by_one: list[Write] = []
-    lost: list[Write] = []
-    for write in chunk:
-        result = results.get(write.key)
-        status = _status(result) if result is not None else 0
-        if result is None or not status:
-            lost.append(write)
-            continue
-        body = result.get("response")
-        operation = Answer(status, body if isinstance(body, dict) else {}, {}, answer.seconds)
-        if operation.ok:
-            call.settle(write, await _done(writing, write, result, operation))
-        elif status in RETRIED_BY_ONE:
-            by_one.append(write)
-        else:
-            known = write.kind is not WriteKind.CREATE
-            error = error_of(operation, writing.sender.clock(), known_account=known)
-            call.settle(write, Written(write.key, error=error, seconds=answer.seconds))
-    return by_one + (await _after_loss(writing, lost, call) if lost else [])
-
-
-async def _done(writing: Writing, write: Write, result: Mapping[str, Any], operation: Answer) -> Written:
-    """Return a success; a created account's id is in the response or at the end of its location."""
-    if write.kind is WriteKind.CREATE and not (operation.body or {}).get("id"):
-        scim_id = str(result.get("location") or "").rstrip("/").rpartition("/")[2]
-        operation = Answer(operation.status, {"id": scim_id}, {}, operation.seconds)
-    try:
-        return await writing.done(write, operation)
-    except ProvisioningError as error:
-        return Written(write.key, error=error)
-
-
-def _results(chunk: Sequence[Write], operations: object) -> dict[str, dict[str, Any]]:
+def match_results(chunk: Sequence[Write], operations: object) -> dict[str, dict[str, Any]]:
     """Match results with writes: by bulkId, by the id in the location, or, in a full answer, by position."""
     results = [item for item in operations if isinstance(item, dict)] if isinstance(operations, list) else []
     keys = {write.key for write in chunk}
@@ -213,12 +252,16 @@ def _results(chunk: Sequence[Write], operations: object) -> dict[str, dict[str, 
     for position, result in enumerate(results):
         key = str(result.get("bulkId") or "")
         if key not in keys:
-            key = by_id.get(str(result.get("location") or "").rstrip("/").rpartition("/")[2], "")
+            key = by_id.get(_last_part(result), "")
         if not key and len(results) == len(chunk):
             key = chunk[position].key
         if key:
             matched[key] = result
     return matched
+
+
+def _last_part(result: Mapping[str, Any]) -> str:
+    return str(result.get("location") or "").rstrip("/").rpartition("/")[2]
 
 
 def _status(result: Mapping[str, Any]) -> int:
@@ -227,27 +270,4 @@ def _status(result: Mapping[str, Any]) -> int:
     if isinstance(status, dict):
         status = status.get("code")
     text = str(status)
-    return int(text) if text.isdigit() else 0
-
-
-async def _after_loss(writing: Writing, chunk: Sequence[Write], call: Call) -> list[Write]:
-    """Tell by one listing which creates arrived; returns what is to be sent again, one by one."""
-    creates = {write.external_id or "": write for write in chunk if write.kind is WriteKind.CREATE}
-    again = [write for write in chunk if write.kind is not WriteKind.CREATE]
-    if not creates:
-        return again
-    arrived: dict[str, Account] = {}
-    try:
-        async for page in writing.search.pages():
-            arrived |= {account.external_id: account for account in page if account.external_id in creates}
-    except (Transient, Incomplete, ProvisioningError):
-        for write in creates.values():
-            if write.external_id not in arrived:
-                call.emit(Written(write.key, error=Unresolved("Keeper's answer to a Bulk request was lost")))
-        creates = {external_id: write for external_id, write in creates.items() if external_id in arrived}
-    for external_id, write in creates.items():
-        if external_id in arrived:
-            call.emit(Written(write.key, arrived[external_id].scim_id))
-        else:
-            again.append(write)
-    return again
+    return int(text) if text.isdecimal() else 0

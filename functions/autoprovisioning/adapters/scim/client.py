@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import queue
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TypeVar
 
 from autoprovisioning.adapters.scim.lookup import Search
 from autoprovisioning.adapters.scim.protocol import (
@@ -19,14 +16,17 @@ from autoprovisioning.adapters.scim.protocol import (
 )
 from autoprovisioning.adapters.scim.resources import read_account
 from autoprovisioning.adapters.scim.sending import Sender
+from autoprovisioning.adapters.scim.streaming import Stream, fan_out
 from autoprovisioning.adapters.scim.transport import LOOP, Count, ScimTransport
-from autoprovisioning.adapters.scim.writing import Writing
+from autoprovisioning.adapters.scim.writing import Call, Writing
 from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, Written
 from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.errors import NotSent, ProvisioningError, Transient
 
-T = TypeVar("T")
-_END = object()
+AHEAD = 64  # results that may wait for the caller before nothing more is sent
+PAGES_AHEAD = 4
+PAGE_SIZE = 1000  # Keeper's default page; a server's own cap may be lower
+NOT_OFFERED = frozenset({404, 405, 501})  # a server without ServiceProviderConfig
 
 
 class ScimAccounts:
@@ -42,13 +42,13 @@ class ScimAccounts:
         *,
         timeout: float = 30.0,
         concurrency: int = 32,
+        page_size: int = PAGE_SIZE,
     ) -> None:
         self._sender = Sender(ScimTransport(endpoint, token, count, timeout), clock, concurrency)
-        self._search = Search(self._sender)
-        self._dialect = dialect
+        self._search = Search(self._sender, page_size)
         self._clock = clock
         self._capabilities: Capabilities | None = None
-        self._writing = Writing(self._sender, self._search, dialect, clock)
+        self._writing = Writing(self._sender, self._search, dialect)
 
     def probe(self) -> None:
         """Ask for one user; raises AuthorizationRefused, Transient or Permanent errors."""
@@ -66,86 +66,75 @@ class ScimAccounts:
         return LOOP.run(self._offered()).result()
 
     async def _offered(self) -> Capabilities:
-        if self._capabilities is None:
-            answer = await self._sender.ask("GET", PROVIDER_CONFIG)
-            self._capabilities = _capabilities(answer)
-        return self._capabilities
+        if self._capabilities is not None:
+            return self._capabilities
+        answer = await self._sender.ask("GET", PROVIDER_CONFIG)
+        if answer.status == 401:
+            raise error_of(answer, self._clock(), known_account=False)
+        offered = _capabilities(answer)
+        if answer.ok or answer.status in NOT_OFFERED:
+            self._capabilities = offered  # any other answer tells of the moment, not of the server
+        return offered
 
     def get(self, scim_id: str) -> Account | None:
-        """Read one account; None is a 404."""
+        """Read one account; None is a 404, and nothing else is: an answer that cannot be read raises Transient."""
         answer = LOOP.run(self._sender.ask("GET", user_path(scim_id))).result()
         if answer.status == 404:
             return None
         if not answer.ok:
             raise error_of(answer, self._clock(), known_account=False)
-        return read_account(answer.body or {})
+        account = read_account(answer.body or {})
+        if account is None:
+            raise Transient("Keeper's answer is not an account", retry_after=10)
+        return account
 
     def find(self, lookups: Sequence[Lookup]) -> Iterator[Found]:
         """Look users up, concurrently."""
+        yield from Stream[Found](AHEAD).drain(lambda stream: self._find(lookups, stream))
 
-        async def work(emit: Callable[[Found], None]) -> None:
-            async def one(lookup: Lookup) -> None:
-                try:
-                    emit(Found(lookup.key, await self._search.find(lookup)))
-                except ProvisioningError as error:
-                    emit(Found(lookup.key, error=error))
+    async def _find(self, lookups: Sequence[Lookup], stream: Stream[Found]) -> None:
+        since = time.monotonic()
 
-            await asyncio.gather(*(one(lookup) for lookup in lookups))
+        async def one(lookup: Lookup) -> None:
+            await stream.room()
+            try:
+                stream.put(Found(lookup.key, await self._search.find(lookup, since=since)))
+            except ProvisioningError as error:
+                stream.put(Found(lookup.key, error=error))
 
-        yield from _streamed(work)
+        # The first learns whether filters are ignored, before many answers of a whole page each are asked for.
+        await fan_out(lookups[:1], 1, one)
+        await fan_out(lookups[1:], self._sender.pace.ceiling, one)
 
     def list(self) -> Iterator[Sequence[Account]]:
         """List every account, a page at a time, each once."""
-        yield from _streamed(self._list)
+        yield from Stream[Sequence[Account]](PAGES_AHEAD).drain(self._list)
 
-    async def _list(self, emit: Callable[[Sequence[Account]], None]) -> None:
-        pages: AsyncIterator[Sequence[Account]] = self._search.pages()
-        async for page in pages:
-            emit(page)
+    async def _list(self, stream: Stream[Sequence[Account]]) -> None:
+        async for page in self._search.pages():
+            stream.put(page)
+            await stream.room()
 
     def write(self, writes: Sequence[Write], deadline: datetime) -> Iterator[Written]:
         """Carry the writes out; results come as they complete, sending goes on meanwhile."""
         if not writes:
             return
 
-        async def work(emit: Callable[[Written], None]) -> None:
+        async def work(stream: Stream[Written]) -> None:
             offered = await self._offered() if len(writes) > 1 else Capabilities()
-            await self._writing.run(writes, offered, deadline, emit)
+            await self._writing.run(writes, offered, Call(deadline, stream.put, stream.room))
 
         told: set[str] = set()
+        error: ProvisioningError = NotSent("The write was not carried out")
         try:
-            for written in _streamed(work):
+            for written in Stream[Written](AHEAD).drain(work):
                 told.add(written.key)
                 yield written
-        except ProvisioningError as error:
-            # Nothing more was sent: the refusal of the whole connection is every remaining write's result.
-            for write in writes:
-                if write.key not in told:
-                    yield Written(write.key, error=error)
-        else:
-            for write in writes:
-                if write.key not in told:
-                    yield Written(write.key, error=NotSent("The write was not carried out"))
-
-
-def _streamed(work: Callable[[Callable[[T], None]], object]) -> Iterator[T]:
-    """Run `work` on the loop and yield what it emits, in the caller's thread."""
-    results: queue.SimpleQueue[object] = queue.SimpleQueue()
-
-    async def run() -> None:
-        try:
-            await work(results.put)  # type: ignore[misc]
-        finally:
-            results.put(_END)
-
-    future = LOOP.run(run())
-    try:
-        while (item := results.get()) is not _END:
-            yield item  # type: ignore[misc]
-        future.result()
-    finally:
-        with suppress(Exception):
-            future.cancel()
+        except ProvisioningError as refusal:
+            error = refusal  # nothing more was sent: the refusal of the whole call is every remaining write's result
+        for write in writes:
+            if write.key not in told:
+                yield Written(write.key, error=error)
 
 
 def _capabilities(answer: Answer) -> Capabilities:

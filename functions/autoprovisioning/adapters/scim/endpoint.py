@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from autoprovisioning.domain.errors import BadInput
 
@@ -19,36 +20,48 @@ KEEPER_HOSTS = frozenset(
         "govcloud.keepersecurity.us",
     }
 )
-KEEPER_PATH = "/api/rest/scim/v2/"
 COPY_IT = "Copy the URL from Keeper's Admin Console, as https://keepersecurity.com/api/rest/scim/v2/<node id>."
+_KEEPER_PATH = re.compile(r"/api/rest/scim/v2/[A-Za-z0-9]+/?\Z")
+# Parsers disagree about these (and urlsplit silently drops some): a URL that holds one is not looked into any further.
+_AMBIGUOUS = re.compile(r"[\s\\\x00-\x1f\x7f]")
+_FORBIDDEN = re.compile(r"[@?#]")
 
 
 def check_endpoint(url: str, extra_hosts: Collection[str] = (), *, local: bool = False) -> str:
     """Return the endpoint without a trailing slash; http only on loopback, and only in local mode.
 
+    The texts never repeat the URL: a token may have been pasted into its field.
+
     Raises:
         BadInput: naming what is wrong with it.
     """
-    try:
-        parts = urlsplit(url.strip())
-        host, _ = (parts.hostname or "").lower(), parts.port
-    except ValueError:
-        raise BadInput("endpoint", f"{url!r} is not a URL", COPY_IT) from None
-    if parts.username or parts.password or parts.query or parts.fragment:
+    text = url.strip()
+    parts, host = _parsed(text)
+    if _FORBIDDEN.search(text):
         raise BadInput("endpoint", "it has credentials, a query or a fragment", COPY_IT)
-    if local and _is_loopback(host) and parts.scheme in ("http", "https"):
-        return url.strip().rstrip("/")
+    if local and parts.scheme in ("http", "https") and _is_loopback(host):
+        return text.rstrip("/")
     if parts.scheme != "https":
-        raise BadInput("endpoint", f"it must be https, not {parts.scheme or 'a bare name'!r}", COPY_IT)
+        raise BadInput("endpoint", "it must begin with https://", COPY_IT)
     if host in {extra.lower() for extra in extra_hosts}:
-        return url.strip().rstrip("/")
+        return text.rstrip("/")
     if host not in KEEPER_HOSTS:
         problem = f"{host!r} is not one of Keeper's hosts"
         raise BadInput("endpoint", problem, f"{COPY_IT} Other hosts must be listed in SCIM_EXTRA_HOSTS.")
-    node = parts.path.rstrip("/").removeprefix(KEEPER_PATH)
-    if parts.port not in (None, 443) or not parts.path.startswith(KEEPER_PATH) or not node.isalnum():
+    if parts.port not in (None, 443) or not _KEEPER_PATH.match(parts.path):
         raise BadInput("endpoint", "its path is not that of a Keeper node", COPY_IT)
-    return url.strip().rstrip("/")
+    return text.rstrip("/")
+
+
+def _parsed(text: str) -> tuple[SplitResult, str]:
+    try:
+        parts = urlsplit(text)
+        host, _ = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        raise BadInput("endpoint", "it is not a URL", COPY_IT) from None
+    if _AMBIGUOUS.search(text):
+        raise BadInput("endpoint", "it has blanks, backslashes or control characters", COPY_IT)
+    return parts, host
 
 
 def _is_loopback(host: str) -> bool:

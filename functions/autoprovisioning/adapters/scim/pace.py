@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,16 +15,19 @@ SETTLE = 0.5  # seconds in which a burst of refusals counts as one
 
 
 class Pace:
-    """The pace of one client; lives on the event loop."""
+    """The pace of one client; lives on the event loop, so that nothing here needs a lock.
+
+    Who waits is served in order, one wake-up for each place that becomes free.
+    """
 
     def __init__(self, start: int, ceiling: int) -> None:
         self._limit = float(start)
-        self._ceiling = float(ceiling)
+        self.ceiling = max(start, ceiling)
         self._busy = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._paused_until = 0.0
-        self._shrunk_at = 0.0
+        self._shrunk_at = -math.inf
         self._successes = 0
-        self._room = asyncio.Condition()
 
     @property
     def limit(self) -> int:
@@ -30,26 +35,46 @@ class Pace:
         return max(FLOOR, int(self._limit))
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for room, and for a pause to end."""
-        async with self._room:
-            await self._room.wait_for(lambda: self._busy < self.limit)
-            self._busy += 1
+    async def slot(self, patience: float = math.inf) -> AsyncIterator[None]:
+        """Wait for room, then for a pause to end, but not for a pause longer than `patience` seconds."""
+        await self._enter()
         try:
-            while (wait := self._paused_until - time.monotonic()) > 0:
+            impatient = time.monotonic() + patience
+            while (wait := min(self._paused_until, impatient) - time.monotonic()) > 0:
                 await asyncio.sleep(wait)
             yield
         finally:
-            async with self._room:
+            self._busy -= 1
+            self._admit()
+
+    async def _enter(self) -> None:
+        if self._busy < self.limit and not self._waiting:
+            self._busy += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # the place was already ours: hand it on
                 self._busy -= 1
-                self._room.notify_all()
+                self._admit()
+            raise
+
+    def _admit(self) -> None:
+        while self._waiting and self._busy < self.limit:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._busy += 1
+                turn.set_result(None)
 
     def succeeded(self) -> None:
         """Note a success: grow slowly."""
         self._successes += 1
         if self._successes >= GROW_AFTER:
             self._successes = 0
-            self._limit = min(self._ceiling, self._limit + 1)
+            self._limit = min(float(self.ceiling), self._limit + 1)
+            self._admit()
 
     def refused(self, wait: float) -> None:
         """Note a 429, 503 or "throttled": halve, once for a burst, and pause everybody."""

@@ -52,6 +52,10 @@ class Dropped(Exception):
     """The connection was lost or timed out after the request may have been sent: its fate is unknown."""
 
 
+class NotConnected(Dropped):
+    """No connection could be made, so nothing was sent."""
+
+
 def user_path(scim_id: str) -> str:
     """Return the path of one account."""
     return f"{USERS}/{quote(scim_id, safe='')}"
@@ -61,6 +65,13 @@ def equals(attribute: str, value: str) -> str:
     """Render a filter; the value is a JSON string (RFC 7644 3.4.2.2), so quotes and backslashes are escaped."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'{attribute} eq "{escaped}"'
+
+
+def is_listing(body: Mapping[str, Any] | None) -> bool:
+    """Say whether an answer is a ListResponse at all: an answer that is not proves nothing about who exists."""
+    if not body:
+        return False
+    return isinstance(body.get("Resources", body.get("resources")), list) or total(body) is not None
 
 
 def resources(body: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -74,7 +85,7 @@ def total(body: Mapping[str, Any]) -> int | None:
     value = body.get("totalResults")
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    return int(value) if isinstance(value, str) and value.isdigit() else None
+    return int(value) if isinstance(value, str) and value.isdecimal() else None
 
 
 def throttled(answer: Answer) -> bool:
@@ -87,7 +98,7 @@ def throttled(answer: Answer) -> bool:
 def wait_told(answer: Answer, now: datetime) -> float | None:
     """Return the seconds that the server asked to wait: Retry-After (RFC 9110 10.2.3), or Keeper's own words."""
     header = answer.headers.get("Retry-After", "")
-    if header.isdigit():
+    if header.isdecimal():
         return float(header)
     if header:
         try:

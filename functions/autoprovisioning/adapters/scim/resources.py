@@ -1,7 +1,8 @@
 """SCIM resources: render what we send, read what Keeper returns. Pure.
 
 Attribute paths are those of `domain.accounts`; emails, phoneNumbers and addresses are written whole, so a PATCH that
-names one of their parts must name all mapped parts.
+names one of their parts must name all mapped parts. One that would leave an e-mail entry without its address is an
+error of the caller's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from autoprovisioning.domain.accounts import Account, Attributes, Value, Write
 from autoprovisioning.domain.connections import PatchDialect
@@ -17,6 +19,7 @@ CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 _TYPED = re.compile(r'(?P<family>phoneNumbers|addresses)\[type eq "(?P<type>[^"]+)"\]\.(?P<part>\w+)\Z')
+MANAGER = f"{ENTERPRISE}:manager"
 _NOT_MAPPED = frozenset({"id", "externalId", "active"})
 _FAMILIES = ("phoneNumbers", "addresses")
 
@@ -34,6 +37,7 @@ def create_body(write: Write) -> Json:
 
 def patch_body(write: Write, dialect: PatchDialect) -> Json:
     """Render a PATCH (RFC 7644 3.5.2): one operation per attribute, or Keeper's documented path-less object."""
+    _check_emails(write.attributes)
     if dialect is PatchDialect.KEEPER:
         return {"schemas": [PATCH_OP], "Operations": [{"op": "replace", "value": _dotted(write)}]}
     operations: list[Json] = []
@@ -45,6 +49,14 @@ def patch_body(write: Write, dialect: PatchDialect) -> Json:
     return {"schemas": [PATCH_OP], "Operations": operations}
 
 
+def _check_emails(attributes: Attributes) -> None:
+    parts = [target for target, value in attributes.items() if target.startswith("emails.") and value is not None]
+    if parts and attributes.get("emails.value") is None:
+        raise ValueError(
+            f"A PATCH of {', '.join(sorted(parts))} must hold emails.value too: the entry is replaced whole"
+        )
+
+
 def _operations(attributes: Attributes) -> list[Json]:
     operations: list[Json] = []
     whole: dict[str, dict[str, Value]] = {}
@@ -52,17 +64,23 @@ def _operations(attributes: Attributes) -> list[Json]:
         family = _family(target)
         if family:
             whole.setdefault(family, {})[target] = value
-        elif value is None:
-            operations.append({"op": "remove", "path": target})
+        elif target == f"{MANAGER}.value":
+            operations.append(_replaced(MANAGER, None if value is None else _manager(str(value))))
         else:
-            operations.append({"op": "replace", "path": target, "value": value})
+            operations.append(_replaced(target, value))
     for family, parts in whole.items():
         entries = _nested({target: value for target, value in parts.items() if value is not None}).get(family)
-        if entries:
-            operations.append({"op": "replace", "path": family, "value": entries})
-        else:
-            operations.append({"op": "remove", "path": family})
+        operations.append(_replaced(family, entries))
     return operations
+
+
+def _replaced(path: str, value: object) -> Json:
+    return {"op": "remove", "path": path} if value is None else {"op": "replace", "path": path, "value": value}
+
+
+def _manager(scim_id: str) -> Json:
+    """Render a manager; the reference is required by the schema of RFC 7643 8.7.1, in the form of its example."""
+    return {"value": scim_id, "$ref": f"../Users/{quote(scim_id, safe='')}"}
 
 
 def _dotted(write: Write) -> Json:
@@ -100,6 +118,8 @@ def _nested(attributes: Mapping[str, Value]) -> Json:
         if typed:
             entry = _entry(body.setdefault(typed["family"], []), typed["type"])
             entry[typed["part"]] = value
+        elif target == f"{MANAGER}.value":
+            body.setdefault(ENTERPRISE, {})["manager"] = _manager(str(value))
         elif target.startswith(ENTERPRISE + ":"):
             _deep(body.setdefault(ENTERPRISE, {}), target[len(ENTERPRISE) + 1 :], value)
         elif target.startswith("emails."):

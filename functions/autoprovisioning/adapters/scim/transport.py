@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import math
 import threading
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import msgspec
 
-from autoprovisioning.adapters.scim.protocol import ACCEPT, MEDIA_TYPE, Answer, Dropped
+from autoprovisioning.adapters.scim.protocol import ACCEPT, MEDIA_TYPE, Answer, Dropped, NotConnected
 
 T = TypeVar("T")
 KEPT_ALIVE = 10.0  # seconds
 CONNECTIONS = 256
 CONNECT_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 2.0
+SHORTEST_TOKEN = 8  # a shorter one is no secret, and might be part of any word
 
 
 class Count(Protocol):
@@ -42,7 +44,12 @@ class _Loop:
         self._session: aiohttp.ClientSession | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start the work on the loop, from any other thread."""
         return asyncio.run_coroutine_threadsafe(work, self._started())
+
+    def call(self, soon: Callable[[], object]) -> None:
+        """Call something quick on the loop, from any other thread."""
+        self._started().call_soon_threadsafe(soon)
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -70,11 +77,15 @@ LOOP = _Loop()
 
 
 class ScimTransport:
-    """Sends one request and reads its answer; the token is in the Authorization header and nowhere else."""
+    """Sends one request and reads its answer; the token is in the Authorization header and nowhere else.
+
+    Should a server repeat the token in its answer, it is blotted out before anything else sees the answer.
+    """
 
     def __init__(self, endpoint: str, token: str, count: Count, timeout: float) -> None:
         self._endpoint = endpoint
         self._headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
+        self._secret = token.encode() if len(token) >= SHORTEST_TOKEN else b""
         self._count = count
         self._timeout = timeout
 
@@ -86,12 +97,19 @@ class ScimTransport:
         body: Mapping[str, Any] | bytes | None = None,
         params: Mapping[str, str] | None = None,
         extra_time: float = 0.0,
+        at_most: float = math.inf,
     ) -> Answer:
-        """Send; raises Dropped where no whole answer came."""
+        """Send; `at_most` seconds may cut the timeout short.
+
+        Raises:
+            NotConnected: the request never left.
+            Dropped: no whole answer came; the request may have been carried out.
+        """
         self._count(f"scim_{method.lower()}")
         headers = self._headers if body is None else {**self._headers, "Content-Type": MEDIA_TYPE}
         data = body if isinstance(body, bytes) or body is None else msgspec.json.encode(body)
-        timeout = aiohttp.ClientTimeout(total=self._timeout + extra_time, sock_connect=CONNECT_TIMEOUT)
+        seconds = min(self._timeout + extra_time, at_most)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_TIMEOUT)
         started = time.monotonic()
         try:
             async with LOOP.session().request(
@@ -104,10 +122,14 @@ class ScimTransport:
                 allow_redirects=False,
             ) as response:
                 content = await response.read()
-                return Answer(response.status, _object(content), response.headers, time.monotonic() - started)
+        # The errors' own texts may hold the URL, never the headers; their kind is enough.
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise NotConnected(type(error).__name__) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # The error's own text may hold the URL, never the headers; its kind is enough.
             raise Dropped(type(error).__name__) from None
+        if self._secret and self._secret in content:
+            content = content.replace(self._secret, b"[token]")
+        return Answer(response.status, _object(content), response.headers, time.monotonic() - started)
 
 
 def _object(content: bytes) -> dict[str, Any] | None:

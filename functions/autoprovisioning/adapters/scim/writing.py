@@ -5,16 +5,26 @@ A create whose answer was lost is looked for before it is sent again: the extern
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from autoprovisioning.adapters.scim.bulk import BulkRefused, BulkSizes, send_in_bulk
+from autoprovisioning.adapters.scim.bulk import BulkRound, BulkSizes
 from autoprovisioning.adapters.scim.lookup import Search
-from autoprovisioning.adapters.scim.protocol import USERS, Answer, Dropped, error_of, throttled, user_path
+from autoprovisioning.adapters.scim.protocol import (
+    USERS,
+    Answer,
+    Dropped,
+    NotConnected,
+    error_of,
+    throttled,
+    user_path,
+    wait_told,
+)
 from autoprovisioning.adapters.scim.resources import create_body, patch_body
-from autoprovisioning.adapters.scim.sending import ATTEMPTS, Sender
+from autoprovisioning.adapters.scim.sending import ATTEMPTS, LONGEST_WAIT, OVERRUN, Sender
+from autoprovisioning.adapters.scim.streaming import fan_out
 from autoprovisioning.domain.accounts import Capabilities, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.errors import (
@@ -23,12 +33,13 @@ from autoprovisioning.domain.errors import (
     NotSent,
     ProvisioningError,
     SeatsExhausted,
+    Throttled,
     Transient,
     Unresolved,
 )
 
-Emit = Callable[[Written], None]
 ROUNDS = 3  # a 409 on PATCH is tried again after the rest of the batch, twice: chains of e-mail changes
+SENDS = 2  # of a create whose answers are lost: once, and once more when a lookup did not find it
 
 
 @dataclass(slots=True)
@@ -36,9 +47,12 @@ class Call:
     """One call of `write`: its deadline, and what ends it early."""
 
     deadline: datetime
-    emit: Emit
+    emit: Callable[[Written], None]
+    room: Callable[[], Awaitable[None]]  # waits while the caller lags behind with the results
     refused: AuthorizationRefused | None = None  # 401: nothing more is sent
+    throttled: Throttled | None = None  # a longer wait than ours: nothing more is sent
     seats: bool = False  # 428: no more creates
+    doubtful: set[str] = field(default_factory=set)  # creates that may have arrived: a 409 may be our own account
     conflicts: list[Write] = field(default_factory=list)
     last_round: bool = False
 
@@ -57,142 +71,140 @@ class Call:
 class Writing:
     """Writes of one node."""
 
-    def __init__(self, sender: Sender, search: Search, dialect: PatchDialect, clock: Callable[[], datetime]) -> None:
-        self._sender = sender
-        self._search = search
-        self._dialect = dialect
-        self._clock = clock
+    def __init__(self, sender: Sender, search: Search, dialect: PatchDialect) -> None:
+        self.sender = sender
+        self.search = search
+        self.dialect = dialect
         self._sizes = BulkSizes()
 
-    async def run(self, writes: Sequence[Write], offered: Capabilities, deadline: datetime, emit: Emit) -> None:
-        """Carry the writes out, conflicts in further rounds while that helps."""
-        call = Call(deadline, emit)
+    async def run(self, writes: Sequence[Write], offered: Capabilities, call: Call) -> None:
+        """Carry the writes out, conflicts in further rounds."""
         pending = list(writes)
         for number in range(ROUNDS):
             call.last_round = number == ROUNDS - 1
-            before, call.conflicts = len(pending), []
-            await self._round(pending, offered, call)
+            call.conflicts = []
+            if offered.bulk and len(pending) > 1 and not self._sizes.refused:
+                pending = await BulkRound(self, offered, call, self._sizes, deque(pending)).run()
+            await fan_out(pending, self.sender.pace.ceiling, lambda write: self._one(write, call))
             pending = call.conflicts
             if not pending:
                 return
-            if number and len(pending) == before:
-                call.last_round = True
-        for write in pending:
-            emit(Written(write.key, error=AddressTaken("Another account holds this e-mail address")))
-
-    async def _round(self, writes: Sequence[Write], offered: Capabilities, call: Call) -> None:
-        rest = list(writes)
-        if offered.bulk and len(writes) > 1 and not self._sizes.refused:
-            try:
-                rest = await send_in_bulk(self, rest, offered, call, self._sizes)
-            except BulkRefused as refused:
-                rest = refused.rest
-        await asyncio.gather(*(self._one(write, call) for write in rest))
 
     async def _one(self, write: Write, call: Call) -> None:
+        await call.room()
         try:
-            written = await self.single(write, call)
+            written = await self._single(write, call)
         except ProvisioningError as error:
             written = Written(write.key, error=error)
         call.settle(write, written)
 
-    async def single(self, write: Write, call: Call) -> Written:
+    async def _single(self, write: Write, call: Call) -> Written:
         """Send one write, with bounded retries; an ambiguous create is looked for first."""
-        ambiguous = False
-        error: ProvisioningError = NotSent("The deadline came before this write was sent")
+        error: ProvisioningError | None = None
+        lost = 0
         for attempt in range(ATTEMPTS):
             answer: Answer | None = None
             try:
-                async with self._sender.pace.slot():
+                async with self.sender.pace.slot(self.sender.left(call.deadline)):
                     stop = self.stopped(write, call)
                     if stop is not None:
-                        return Written(write.key, error=stop)
-                    answer = await self._send(write)
+                        return Written(write.key, error=stop if error is None else error)
+                    answer = await self._send(write, call)
+            except NotConnected as failed:
+                error = Transient(f"Keeper cannot be reached ({failed})", retry_after=10)
             except Dropped as dropped:
-                ambiguous = True
+                lost += 1
                 error = Unresolved(f"Keeper's answer to a write was lost ({dropped})")
-                if write.kind is WriteKind.CREATE:
-                    known = await self.resolve(write)
-                    if known is not None:
-                        return known
-            if answer is not None:
-                settled = await self._read(write, answer, ambiguous=ambiguous)
+            else:
+                settled = await self._read(write, answer, call)
                 if settled is not None:
                     return settled
-                error = error_of(answer, self._clock(), known_account=True)
-            left = (call.deadline - self._clock()).total_seconds()
-            if not await self._sender.back_off(answer, attempt, left):
+                error = error_of(answer, self.sender.clock(), known_account=True)
+            if write.kind is WriteKind.CREATE and _maybe_done(answer, error):
+                call.doubtful.add(write.key)
+                known = await self._resolve(write, call)
+                if known is not None:
+                    return known
+                if lost >= SENDS:
+                    break
+            if not await self.sender.back_off(answer, attempt, self.sender.left(call.deadline)):
+                self._note_throttle(answer, error, call)
                 break
         return Written(write.key, error=error)
 
-    async def _read(self, write: Write, answer: Answer, *, ambiguous: bool) -> Written | None:
+    def _note_throttle(self, answer: Answer | None, error: ProvisioningError, call: Call) -> None:
+        """End the call where Keeper asked for a longer wait than ours: the rest would be refused just the same."""
+        told = wait_told(answer, self.sender.clock()) if answer is not None else None
+        if isinstance(error, Throttled) and told is not None and told > LONGEST_WAIT:
+            call.throttled = error
+
+    async def _read(self, write: Write, answer: Answer, call: Call) -> Written | None:
         """Return what an answer settles; None where it asks for another attempt."""
         if answer.ok:
-            self._sender.pace.succeeded()
-            return await self.done(write, answer)
+            self.sender.pace.succeeded()
+            return await self.done(write, answer, call)
         if throttled(answer) or answer.status >= 500 or answer.status in (408, 425):
             return None
-        error = error_of(answer, self._clock(), known_account=write.kind is not WriteKind.CREATE)
-        if isinstance(error, AddressTaken) and ambiguous and write.kind is WriteKind.CREATE:
-            known = await self.resolve(write)
+        error = error_of(answer, self.sender.clock(), known_account=write.kind is not WriteKind.CREATE)
+        if isinstance(error, AddressTaken) and write.key in call.doubtful:
+            known = await self._resolve(write, call)
             if known is not None:
                 return known
         return Written(write.key, error=error, seconds=answer.seconds)
 
-    async def done(self, write: Write, answer: Answer) -> Written:
+    async def done(self, write: Write, answer: Answer, call: Call) -> Written:
         """Return a success; a created account whose id the answer lacks is looked up."""
         if write.kind is not WriteKind.CREATE:
             return Written(write.key, write.scim_id, seconds=answer.seconds)
         scim_id = (answer.body or {}).get("id")
         if scim_id not in (None, ""):
             return Written(write.key, str(scim_id), seconds=answer.seconds)
-        known = await self.resolve(write)
+        known = await self._resolve(write, call)
         return known or Written(write.key, error=Unresolved("Keeper did not tell the id of the account it created"))
 
-    async def resolve(self, write: Write) -> Written | None:
+    async def _resolve(self, write: Write, call: Call) -> Written | None:
         """Look for the account of an ambiguous create; None: it does not exist.
+
+        By externalId alone: an account that only carries the userName is somebody else's until it is adopted.
 
         Raises:
             Unresolved: Keeper cannot be asked now.
         """
         lookup = Lookup(write.key, write.external_id or "", ())
         try:
-            found = await self._search.find(lookup, external_id_only=True)
-        except (Transient, AuthorizationRefused) as error:
-            raise Unresolved("Keeper's answer to a creation was lost, and it cannot be asked now") from error
+            found = await self.search.find(lookup, external_id_only=True, deadline=call.deadline)
+        except ProvisioningError as error:
+            again = error.retry_after if isinstance(error, Transient) else None
+            told = "Keeper's answer to a creation was lost, and it cannot be asked now"
+            raise Unresolved(told, retry_after=again) from error
         return Written(write.key, found[0].scim_id) if found else None
 
     def stopped(self, write: Write, call: Call) -> ProvisioningError | None:
         """Say why a write must not be sent any more."""
         if call.refused is not None:
             return call.refused
+        if call.throttled is not None:
+            return call.throttled
         if call.seats and write.kind is WriteKind.CREATE:
             return SeatsExhausted("The number of licensed Keeper seats was exceeded")
-        if self._clock() >= call.deadline:
+        if self.sender.left(call.deadline) <= 0:
             return NotSent("The deadline came before this write was sent")
         return None
 
-    async def _send(self, write: Write) -> Answer:
+    async def _send(self, write: Write, call: Call) -> Answer:
+        send, at_most = self.sender.transport.send, self.sender.left(call.deadline) + OVERRUN
         match write.kind:
             case WriteKind.CREATE:
-                return await self._sender.transport.send("POST", USERS, body=create_body(write))
+                return await send("POST", USERS, body=create_body(write), at_most=at_most)
             case WriteKind.PATCH:
-                body = patch_body(write, self._dialect)
-                return await self._sender.transport.send("PATCH", user_path(write.scim_id), body=body)
+                body = patch_body(write, self.dialect)
+                return await send("PATCH", user_path(write.scim_id), body=body, at_most=at_most)
             case WriteKind.DELETE:
-                return await self._sender.transport.send("DELETE", user_path(write.scim_id))
+                return await send("DELETE", user_path(write.scim_id), at_most=at_most)
 
-    @property
-    def sender(self) -> Sender:
-        """Return what sends."""
-        return self._sender
 
-    @property
-    def search(self) -> Search:
-        """Return what finds."""
-        return self._search
-
-    @property
-    def dialect(self) -> PatchDialect:
-        """Return how PATCHes are spelled."""
-        return self._dialect
+def _maybe_done(answer: Answer | None, error: ProvisioningError) -> bool:
+    """Say whether a request that failed may have been carried out: its answer was lost, on the way or at a gateway."""
+    if answer is None:
+        return isinstance(error, Unresolved)
+    return answer.status in (408, 500, 502, 504)

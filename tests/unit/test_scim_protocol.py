@@ -1,0 +1,227 @@
+"""What answers mean, which endpoints are accepted, and how Bulk results find their writes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from autoprovisioning.adapters.scim import check_endpoint
+from autoprovisioning.adapters.scim.bulk import BulkSizes, match_results
+from autoprovisioning.adapters.scim.protocol import (
+    Answer,
+    equals,
+    error_of,
+    is_listing,
+    throttled,
+    total,
+    user_path,
+    wait_told,
+)
+from autoprovisioning.domain.accounts import Write, WriteKind
+from autoprovisioning.domain.errors import (
+    AccountGone,
+    AddressTaken,
+    AuthorizationRefused,
+    BadInput,
+    ConfigurationRefused,
+    Rejected,
+    SeatsExhausted,
+    Throttled,
+    Transient,
+)
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (301, ConfigurationRefused),
+        (400, Rejected),
+        (401, AuthorizationRefused),
+        (403, AuthorizationRefused),
+        (404, AccountGone),
+        (408, Transient),
+        (409, AddressTaken),
+        (418, Rejected),
+        (428, SeatsExhausted),
+        (429, Throttled),
+        (500, Transient),
+        (503, Transient),
+    ],
+)
+def test_a_status_becomes_the_error_that_says_what_to_do_next(status, kind):
+    assert type(error_of(Answer(status, {}), NOW, known_account=True)) is kind
+
+
+def test_a_404_without_a_known_account_is_no_vanished_account():
+    assert type(error_of(Answer(404, {}), NOW, known_account=False)) is Rejected
+
+
+def test_the_servers_own_words_are_cut():
+    error = error_of(Answer(400, {"detail": "x" * 5000}), NOW, known_account=True)
+    assert len(str(error)) < 300
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        ({"Retry-After": "7"}, {}, 7),
+        ({"Retry-After": "Tue, 24 Nov 2026 09:00:30 GMT"}, {}, 30),
+        ({"Retry-After": "Tue, 24 Nov 2026 08:00:00 GMT"}, {}, 0),
+        ({}, {"error": "throttled", "message": "Too many. Try again in 1 minute"}, 60),
+        ({}, {"message": "try again in 20 seconds."}, 20),
+        ({"Retry-After": "²"}, {"message": "Try again in 3 minutes"}, 180),
+        ({"Retry-After": "soon"}, {}, None),
+        ({}, {}, None),
+    ],
+)
+def test_the_wait_is_read_from_the_header_or_keepers_words(headers, body, seconds):
+    assert wait_told(Answer(429, body, headers), NOW) == seconds
+
+
+def test_only_a_403_that_says_so_is_throttling():
+    assert throttled(Answer(403, {"error": "throttled", "message": "Try again in 1 minute"}))
+    assert throttled(Answer(429, None))
+    assert not throttled(Answer(403, {"detail": "Forbidden"}))
+    assert not throttled(Answer(503, {"error": "throttled"}))
+
+
+def test_filter_values_cannot_end_the_filter():
+    assert equals("userName", 'a" or userName pr or "\\') == r'userName eq "a\" or userName pr or \"\\"'
+
+
+def test_ids_cannot_leave_their_path():
+    assert user_path("../Groups?x=1") == "/Users/..%2FGroups%3Fx%3D1"
+
+
+def test_what_is_a_listing():
+    assert is_listing({"Resources": []})
+    assert is_listing({"resources": [{"id": "1"}]})
+    assert is_listing({"totalResults": 0})
+    assert not is_listing({})
+    assert not is_listing(None)
+    assert not is_listing({"detail": "maintenance"})
+
+
+@pytest.mark.parametrize(("sent", "read"), [(3, 3), ("3", 3), (True, None), ("²", None), (None, None)])
+def test_total_results_are_read_leniently(sent, read):
+    assert total({"totalResults": sent}) == read
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "keepersecurity.com",
+        "keepersecurity.eu",
+        "keepersecurity.com.au",
+        "keepersecurity.jp",
+        "keepersecurity.ca",
+        "govcloud.keepersecurity.us",
+    ],
+)
+def test_keepers_regions_are_accepted(host):
+    assert check_endpoint(f" https://{host}/api/rest/scim/v2/4242/ ") == f"https://{host}/api/rest/scim/v2/4242"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "keepersecurity.com/api/rest/scim/v2/1",
+        "http://keepersecurity.com/api/rest/scim/v2/1",
+        "ftp://keepersecurity.com/api/rest/scim/v2/1",
+        "https://keepersecurity.com",
+        "https://keepersecurity.com/api/rest/scim/v2/",
+        "https://keepersecurity.com/api/rest/scim/v2/1/Users",
+        "https://keepersecurity.com/api/rest/scim/v2/../../1",
+        "https://keepersecurity.com:8443/api/rest/scim/v2/1",
+        "https://keepersecurity.com:x/api/rest/scim/v2/1",
+        "https://keepersecurity.com.evil.example/api/rest/scim/v2/1",
+        "https://evil-keepersecurity.com/api/rest/scim/v2/1",
+        "https://www.keepersecurity.com/api/rest/scim/v2/1",
+        "https://keepersecurity.com@evil.example/api/rest/scim/v2/1",
+        "https://@keepersecurity.com/api/rest/scim/v2/1",
+        "https://user:pw@keepersecurity.com/api/rest/scim/v2/1",
+        "https://keepersecurity.com/api/rest/scim/v2/1?x=1",
+        "https://keepersecurity.com/api/rest/scim/v2/1?",
+        "https://keepersecurity.com/api/rest/scim/v2/1#x",
+        "https://keepersecurity.com/api/rest/scim/v2/1\n2",
+        "https://keepersecurity.com\\.evil.example/api/rest/scim/v2/1",
+        "https://[bad/api/rest/scim/v2/1",
+        "http://127.0.0.1:8080/scim",
+        "https://10.0.0.1/api/rest/scim/v2/1",
+    ],
+)
+def test_other_endpoints_are_refused(url):
+    with pytest.raises(BadInput) as refused:
+        check_endpoint(url)
+    assert refused.value.field == "endpoint"
+
+
+def test_a_refusal_never_repeats_what_was_pasted():
+    for url in ("https://u:s3cr3t@keepersecurity.com/", "https://[s3cr3t/", "s3cr3t", "s3cr3t:x", "https://x/?s3cr3t"):
+        with pytest.raises(BadInput) as refused:
+            check_endpoint(url)
+        assert "s3cr3t" not in str(refused.value)
+
+
+def test_extra_hosts_are_exact_https_and_free_in_their_path():
+    assert check_endpoint("https://scim.example.com/v2", ["SCIM.example.com"]) == "https://scim.example.com/v2"
+    for url in ("http://scim.example.com/v2", "https://a.scim.example.com/v2", "https://scim.example.com/v2?x"):
+        with pytest.raises(BadInput):
+            check_endpoint(url, ["scim.example.com"])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:1", "[::1]:8080"])
+def test_loopback_is_for_local_mode(host):
+    assert check_endpoint(f"http://{host}/scim", local=True) == f"http://{host}/scim"
+    with pytest.raises(BadInput):
+        check_endpoint(f"http://{host}/scim")
+
+
+@pytest.mark.parametrize("host", ["example.com", "10.0.0.1", "0.0.0.0", "127.0.0.1.example.com"])
+def test_local_mode_does_not_open_http_to_others(host):
+    with pytest.raises(BadInput):
+        check_endpoint(f"http://{host}/api/rest/scim/v2/1", local=True)
+
+
+PATCHES = [Write(f"k{n}", WriteKind.PATCH, f"{n}") for n in range(3)]
+
+
+def test_bulk_results_are_matched_by_bulk_id_whatever_their_order():
+    results = [{"bulkId": "k2", "status": "200"}, {"bulkId": "k0", "status": "404"}]
+    assert {key: item["status"] for key, item in match_results(PATCHES, results).items()} == {"k2": "200", "k0": "404"}
+
+
+def test_bulk_results_without_bulk_id_are_matched_by_location():
+    results = [{"location": "https://x/Users/1", "status": "200"}]
+    assert list(match_results(PATCHES, results)) == ["k1"]
+
+
+def test_bulk_results_are_matched_by_position_only_in_a_full_answer():
+    assert list(match_results(PATCHES, [{"status": "200"}] * 3)) == ["k0", "k1", "k2"]
+    assert match_results(PATCHES, [{"status": "200"}] * 2) == {}
+    assert match_results(PATCHES, None) == {}
+
+
+def test_bulk_never_grows_back_to_what_was_too_large():
+    sizes = BulkSizes()
+    sizes.grow(1000)
+    sizes.shrink(200, too_large=True)
+    sizes.grow(1000)
+    assert sizes.size == 100
+    sizes.shrink(100)  # a timeout says nothing about the largest size
+    assert sizes.size == 50
+    sizes.grow(1000)
+    assert sizes.size == 100
+
+
+def test_bulk_doubles_up_to_what_is_offered():
+    sizes = BulkSizes()
+    seen = []
+    for _ in range(5):
+        sizes.grow(1000)
+        seen.append(sizes.size)
+    assert seen == [200, 400, 800, 1000, 1000]
