@@ -209,7 +209,8 @@ class World:
 
     def reconcile(self, kind: str = "full") -> list[dict[str, Any]]:
         """Call `reconcile` as Cloud Scheduler would; returns the runs it started."""
-        runs: list[dict[str, Any]] = http("POST", self.cloud.url("reconcile"), {"kind": kind})["runs"]
+        answer = http("POST", self.cloud.url("reconcile"), {"kind": kind})
+        runs: list[dict[str, Any]] = answer.get("runs", [])
         return runs
 
 

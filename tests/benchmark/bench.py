@@ -259,7 +259,8 @@ def memory() -> list[Row]:
         for name in ("first run", "no-change run"):
             summary = first_run(world)
             peak = _peak_memory(worker.pid)
-            measured = f"{peak:.0f} MiB ({summary['created']} created, {summary['unchanged']} unchanged, {summary['seconds']:.0f} s)"
+            did = f"{summary['created']} created, {summary['unchanged']} unchanged, {summary['seconds']:.0f} s"
+            measured = f"{peak:.0f} MiB ({did})"
             rows.append(
                 Row(f"peak memory of reconcile, {MEMORY_USERS:,} users, {name}", "<= 300 MiB", measured, peak <= 300)
             )
@@ -294,7 +295,8 @@ def machine() -> str:
         platform.machine(),
     )
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores ({model}), {gib:.0f} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores ({model}), {gib:.0f} GiB, {system}"
 
 
 def table(rows: list[Row]) -> str:

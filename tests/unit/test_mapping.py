@@ -92,7 +92,7 @@ def test_a_row_may_be_made_mandatory():
 
 
 def test_several_values_are_refused_with_the_mend():
-    with pytest.raises(MappingFailure, match="has 2 values.*Map one entry"):
+    with pytest.raises(MappingFailure, match=r"has 2 values.*Map one entry"):
         with_row("customSchemas.HR.tags").apply(PROFILE)
 
 

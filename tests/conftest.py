@@ -1,0 +1,60 @@
+"""Shared fixtures: the emulators and the whole local cloud, started once a session, at first use."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.local.cloud import LocalCloud
+from infra.local.emulators import EmulatorMissing, java, sdk_root
+from infra.local.processes import Supervisor
+from tests.town import Town
+
+DEMANDED = bool(os.environ.get("CI") or os.environ.get("REQUIRE_EMULATORS"))
+
+
+def _need_emulators() -> None:
+    try:
+        java()
+        sdk_root(os.environ.get("GOOGLE_CLOUD_SDK_ROOT", ""))
+    except EmulatorMissing as missing:
+        if DEMANDED:
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def backing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    """The Firestore, Pub/Sub and Secret Manager emulators."""
+    _need_emulators()
+    with Supervisor(tmp_path_factory.mktemp("backing")) as supervisor:
+        cloud = LocalCloud(supervisor)
+        cloud.start_backing()
+        yield cloud
+
+
+@pytest.fixture
+def project_id() -> str:
+    """A project of its own for each test: emulators keep projects apart, so nothing needs resetting."""
+    return f"demo-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def whole_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """The whole local cloud with its simulators, with time limits of seconds."""
+    _need_emulators()
+    folder: Path = tmp_path_factory.mktemp("town")
+    with Town.started(folder) as town:
+        yield town
+
+
+@pytest.fixture
+def town(whole_town: Town) -> Iterator[Town]:
+    """The local cloud as new: empty roster, empty Keeper, no faults."""
+    whole_town.reset()
+    yield whole_town
+    whole_town.calm()

@@ -1,0 +1,179 @@
+"""The directory misbehaves: nobody is deprovisioned by it, and nothing is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.town import GROUP, GROUP_ID, Town, customer, person
+
+EVERYBODY = {f"u{number}" for number in range(12)}
+LISTINGS = ("users.list", "members.list")
+
+
+def crowd(town: Town, people: int) -> None:
+    """Have enough users for several pages of users (500) and members (200)."""
+    town.directory.control("PUT", "state", customer(people))
+
+
+@pytest.mark.parametrize("method", LISTINGS)
+def test_a_page_that_fails_once_is_read_again(town, method):
+    crowd(town, 1101)
+    town.connect()
+    fault = town.directory.fault(match={"method": method, "from_page": 200}, status=503, times=1)
+    summary = town.sync()
+    assert town.directory.control("GET", f"faults/{fault}")["matched"] == 1
+    assert (summary["created"], summary["failed"]) == (1101, 0)
+
+
+@pytest.mark.parametrize("method", LISTINGS)
+@pytest.mark.parametrize(("status", "reason"), [(503, "backendError"), (403, "userRateLimitExceeded"), (429, "x")])
+def test_a_page_that_keeps_failing_deprovisions_nobody_and_creations_go_on(town, method, status, reason):
+    crowd(town, 1101)
+    town.provisioned()
+    town.directory.weather(lose=True)
+    town.directory.insert(person(5000))
+    town.directory.join(GROUP, "u5000")
+    town.directory.fault(match={"method": method, "from_page": 200}, status=status, reason=reason, times=None)
+    before = town.active()
+    summary = town.sync()
+    assert summary["suspended"] == summary["deleted"] == summary["held"] == 0
+    assert town.active() >= before
+
+
+def test_an_empty_listing_is_held_and_harms_nobody(town):
+    town.provisioned()
+    town.directory.fault(match={"method": "users.list"}, empty=True, times=2)
+    summary = town.sync()
+    assert summary["held"] == len(EVERYBODY)
+    assert town.active() == EVERYBODY
+
+
+def test_a_renamed_scope_group_changes_nothing(town):
+    town.provisioned()
+    town.directory.call("PATCH", f"groups/{GROUP_ID}", {"email": "renamed@example.com", "name": "Renamed"})
+    summary = town.sync()
+    assert summary["unchanged"] == len(EVERYBODY)
+    assert town.active() == EVERYBODY
+
+
+def test_an_emptied_scope_group_is_held_as_one_plan(town):
+    town.provisioned()
+    for user_id in EVERYBODY:
+        town.directory.leave(GROUP_ID, user_id)
+    assert town.sync()["held"] == len(EVERYBODY)
+    assert town.active() == EVERYBODY
+    town.world.reconcile("sweep")
+    assert town.sync()["held"] == len(EVERYBODY)
+    assert town.active() == EVERYBODY
+
+
+def test_an_approved_plan_is_carried_out_and_not_counted_again(town):
+    town.provisioned()
+    for user_id in EVERYBODY:
+        town.directory.leave(GROUP_ID, user_id)
+    town.sync()
+    hold = town.world.console("GET", "connections/keeper/holds")[0]
+    town.world.console("POST", f"connections/keeper/holds/{hold['digest']}", {"decision": "approve"})
+    town.await_account("u5", lambda account: not account["active"])
+    town.sync()
+    assert town.active() == set()
+
+
+def test_a_rejected_plan_is_not_raised_again_unless_it_grows(town):
+    town.reset(14)
+    town.provisioned()
+    for number in range(2, 14):
+        town.directory.leave(GROUP_ID, f"u{number}")
+    town.sync()
+    hold = town.world.console("GET", "connections/keeper/holds")[0]
+    town.world.console("POST", f"connections/keeper/holds/{hold['digest']}", {"decision": "reject"})
+    town.sync()
+    holds = town.world.console("GET", "connections/keeper/holds")
+    assert [item["state"] for item in holds] == ["rejected"]
+    town.directory.leave(GROUP_ID, "u1")
+    town.sync()
+    holds = town.world.console("GET", "connections/keeper/holds")
+    assert sorted(item["state"] for item in holds) == ["rejected", "waiting"]
+    assert len(town.active()) == 14
+
+
+def test_an_unreadable_scope_group_deprovisions_nobody(town):
+    town.provisioned()
+    town.directory.fault(match={"method": "members.list"}, status=403, reason="forbidden", times=None)
+    town.directory.leave(GROUP_ID, "u3")
+    summary = town.sync()
+    assert (summary["suspended"], summary["held"]) == (0, 0)
+    town.world.reconcile("sweep")
+    assert town.active() == EVERYBODY
+
+
+def test_a_deleted_scope_group_deprovisions_nobody(town):
+    town.provisioned()
+    town.directory.call("DELETE", f"groups/{GROUP_ID}")
+    town.sync()
+    town.world.reconcile("sweep")
+    assert town.active() == EVERYBODY
+
+
+def test_stale_reads_contradicting_an_event_are_asked_again(town):
+    town.provisioned()
+    town.directory.control("POST", "stale", {"on": True})
+    town.directory.delete("u4")
+    assert town.look("u4", event="delete") == 503
+    town.directory.control("POST", "stale", {"on": False})
+    town.await_account("u4", lambda account: not account["active"])
+
+
+def test_undelete_brings_the_same_account_back(town):
+    town.provisioned()
+    before = town.account("u4")
+    town.directory.delete("u4")
+    town.await_account("u4", lambda account: not account["active"])
+    town.directory.call("POST", "users/u4/undelete", {"orgUnitPath": "/"})
+    town.directory.join(GROUP, "u4")
+    town.sync()
+    after = town.await_account("u4", lambda account: account["active"])
+    assert after["id"] == before["id"]
+
+
+def test_notifications_lost_entirely_are_repaired_by_the_run(town):
+    town.provisioned()
+    town.directory.weather(lose=True)
+    town.directory.patch("u1", {"name": {"familyName": "Changed"}})
+    town.directory.patch("u2", {"suspended": True})
+    town.directory.delete("u3")
+    town.directory.insert(person(50))
+    town.directory.join(GROUP, "u50")
+    summary = town.sync()
+    assert (summary["updated"], summary["suspended"], summary["created"]) == (1, 2, 1)
+    assert town.account("u1")["name"]["familyName"] == "Changed"
+    assert town.active() == EVERYBODY - {"u2", "u3"} | {"u50"}
+
+
+@pytest.mark.parametrize("weather", [{"duplicate": 3}, {"reorder": True}, {"delay": 0.3}])
+def test_duplicates_reordering_and_delay_are_harmless(town, weather):
+    town.provisioned()
+    town.directory.weather(**weather)
+    for number in range(1, 7):
+        town.directory.patch(f"u{number}", {"name": {"familyName": f"New{number}"}})
+    town.directory.weather(duplicate=0, reorder=False, delay=0, release=True)
+    for number in range(1, 7):
+        town.await_account(f"u{number}", lambda account, n=number: account["name"]["familyName"] == f"New{n}")
+    assert len(town.keeper.accounts()) == len(EVERYBODY)
+
+
+def test_archived_users_are_not_operated_on(town):
+    town.provisioned()
+    town.directory.patch("u1", {"archived": True, "name": {"familyName": "Archived"}})
+    summary = town.sync()
+    assert (summary["updated"], summary["suspended"]) == (0, 0)
+    assert town.account("u1")["active"]
+    assert town.account("u1")["name"]["familyName"] == "Family1"
+
+
+def test_an_external_member_of_the_scope_group_gets_no_account(town):
+    town.directory.call("POST", f"groups/{GROUP_ID}/members", {"id": "x99", "email": "someone@elsewhere.test"})
+    town.provisioned()
+    town.world.reconcile("sweep")
+    town.sync()
+    assert town.active() == EVERYBODY

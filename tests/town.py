@@ -1,0 +1,244 @@
+"""The whole local cloud under test: a small customer, a Keeper node, real functions, and ways to hurt them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from infra.local.cloud import ROOT
+from infra.local.connect import CONNECTION, connect
+from infra.local.processes import Process, Supervisor, free_port
+from infra.local.sync import synchronize
+from infra.local.world import World, http, wait_for
+
+GROUP = "keeper-users@example.com"
+GROUP_ID = "g-keeper"
+ADMIN = "admin@example.com"
+SHORT = {
+    "USER_DEADLINE_SECONDS": "6",
+    "USER_MARK_SECONDS": "7",
+    "BATCH_DEADLINE_SECONDS": "12",
+    "BATCH_MARK_SECONDS": "14",
+    "CONTRADICTION_SECONDS": "4",
+    "SCIM_TIMEOUT_SECONDS": "2",
+    "OUTSIDE_TIMEOUT_SECONDS": "8",
+    "DIRECTORY_FIRST_PAUSE_SECONDS": "0.02",
+    "LOG_LEVEL": "INFO",
+}
+
+
+def person(number: int, **changes: Any) -> dict[str, Any]:
+    """Return a directory user: id u<number>, person<number>@example.com."""
+    return {
+        "id": f"u{number}",
+        "primaryEmail": f"person{number}@example.com",
+        "name": {"givenName": f"Given{number}", "familyName": f"Family{number}"},
+        "suspended": False,
+        "archived": False,
+        "orgUnitPath": "/",
+        **changes,
+    }
+
+
+def customer(people: int = 12) -> dict[str, Any]:
+    """Return a customer of an administrator and some people, everybody a member of the scope group."""
+    users = [person(0, primaryEmail=ADMIN, isAdmin=True)] + [person(number) for number in range(1, people)]
+    members = [{"id": user["id"], "email": user["primaryEmail"], "type": "USER", "role": "MEMBER"} for user in users]
+    return {
+        "customer": "C0test",
+        "domains": [{"domainName": "example.com", "isPrimary": True}],
+        "users": users,
+        "deletedUsers": [],
+        "groups": [{"id": GROUP_ID, "email": GROUP, "name": "Keeper users"}],
+        "members": {GROUP_ID: members},
+    }
+
+
+class Town:
+    """A World with the verbs that tests need; `reset` makes it as new."""
+
+    def __init__(self, world: World, supervisor: Supervisor) -> None:
+        self.world = world
+        self.supervisor = supervisor
+        self.directory = world.directory
+        self.keeper = world.keeper
+
+    @staticmethod
+    @contextlib.contextmanager
+    def started(folder: Path) -> Iterator[Town]:
+        """Start everything, and stop it in the end."""
+        with Supervisor(folder / "logs") as supervisor:
+            world = World(supervisor, folder)
+            world.start(customer(), ADMIN, SHORT, scheduler=False)
+            os.environ.update(world.cloud.environment)
+            sys.path.insert(0, str(ROOT / "functions"))
+            yield Town(world, supervisor)
+
+    def calm(self) -> None:
+        """Lift every fault and wake every function."""
+        for worker in self.world.cloud.workers.values():
+            worker.signal_group(signal.SIGCONT)
+        self.keeper.control("DELETE", "faults")
+        self.directory.control("DELETE", "faults")
+        self.directory.weather(
+            lose=False, duplicate=0, delay=0.0, reorder=False, hold=False, demand_event=False, retry_base=0.1
+        )
+        self.directory.control("POST", "stale", {"on": False})
+
+    def reset(self, people: int = 12) -> None:
+        """Forget everything: users, accounts, roster, channels."""
+        self.calm()
+        for channel in self.directory.control("GET", "channels")["channels"]:
+            self.directory.control("DELETE", f"channels/{channel['id']}")
+        self.directory.control("PUT", "state", customer(people))
+        self.keeper.settings(
+            bulk=True, latency_ms=0, per_operation_ms=0, rate=None, page_cap=1000, ignore_filter=False, seats=None,
+            repeat_first_page=False, short_pages=False, string_active=False, taken_addresses=[], reserved_domains=[],
+            max_operations=1000, max_payload=1_048_576, throttle_style="429", retry_after=1,
+        )  # fmt: skip
+        self.keeper.control("PUT", "accounts", [])
+        self._empty_database()
+        self.keeper.rotate()
+        self._renew_functions()
+        self.keeper.control("DELETE", "requests")
+        self.directory.control("DELETE", "requests")
+
+    def _empty_database(self) -> None:
+        port, project = self.world.cloud.ports["firestore"], self.world.cloud.project
+        url = f"http://127.0.0.1:{port}/emulator/v1/projects/{project}/databases/(default)/documents"
+        http("DELETE", url)
+
+    def _renew_functions(self) -> None:
+        """Start functions anew that a test has killed."""
+        for name, worker in list(self.world.cloud.workers.items()):
+            if worker.exit_code() is not None:
+                self.restart(name)
+
+    def connect(self, groups: tuple[str, ...] = (GROUP,), **settings: Any) -> None:
+        """Set up the connection and turn it on."""
+        connect(self.keeper.endpoint, self.keeper.token, groups, settings)
+
+    def sync(self, kind: str = "full") -> dict[str, Any]:
+        """Run to the end and return the summary."""
+        return synchronize(self.world.cloud.url("reconcile"), kind)
+
+    def provisioned(self, groups: tuple[str, ...] = (GROUP,), **settings: Any) -> dict[str, Any]:
+        """Connect, run, and open the notification channel."""
+        self.connect(groups, **settings)
+        summary = self.sync()
+        assert summary["failed"] == 0, summary
+        self.world.watch_directory()
+        return summary
+
+    def account(self, user_id: str) -> dict[str, Any] | None:
+        """Return the account that carries a directory id."""
+        return self.keeper.of(user_id)
+
+    def active(self) -> set[str]:
+        """Return the directory ids of the active accounts."""
+        return {account.get("externalId", "") for account in self.keeper.accounts() if account["active"]}
+
+    def await_account(
+        self, user_id: str, test: Callable[[dict[str, Any]], bool], seconds: float = 20
+    ) -> dict[str, Any]:
+        """Wait until a user's account is as wanted."""
+
+        def found() -> dict[str, Any] | None:
+            account = self.account(user_id)
+            return account if account is not None and test(account) else None
+
+        result: dict[str, Any] = wait_for(found, f"the account of {user_id}", seconds)
+        return result
+
+    def desk(self) -> Any:
+        """Return the services, as a function has them, for looking at the state."""
+        from autoprovisioning.bootstrap import services
+
+        return services()
+
+    def entry(self, user_id: str) -> Any:
+        """Return a roster entry."""
+        desk = self.desk()
+        return desk.roster.entry(desk.connections.get(CONNECTION), user_id)
+
+    def state(self) -> str:
+        """Return the connection's state."""
+        connection = self.desk().connections.get(CONNECTION)
+        return str(connection.state.value) if connection is not None else "gone"
+
+    def events(self, user_id: str = "") -> list[dict[str, Any]]:
+        """Return the audit, oldest first."""
+        from google.cloud import firestore
+
+        client = firestore.Client(project=self.world.cloud.project)
+        found = [item.to_dict() or {} for item in client.collection(f"connections/{CONNECTION}/events").stream()]
+        return sorted((event for event in found if user_id in ("", event["user_id"])), key=lambda event: event["at"])
+
+    def push(
+        self, function: str, payload: dict[str, Any], message_id: str = "", *, timeout: float = 30, port: int = 0
+    ) -> int:
+        """Deliver a message as Pub/Sub does; returns the status (599 when the function dies meanwhile)."""
+        data = base64.b64encode(json.dumps(payload).encode()).decode()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        envelope = {"message": {"messageId": message_id or uuid.uuid4().hex, "data": data, "publishTime": stamp}}
+        url = f"http://127.0.0.1:{port}" if port else self.world.cloud.url(function)
+        request = urllib.request.Request(
+            url, json.dumps(envelope).encode(), {"Content-Type": "application/json"}, method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except (OSError, TimeoutError):
+            return 599
+
+    def look(self, user_id: str, message_id: str = "", **more: Any) -> int:
+        """Deliver "look again" to provision_user."""
+        port = more.pop("port", 0)
+        return self.push("provision_user", {"user_id": user_id, **more}, message_id, port=port)
+
+    def kill(self, function: str) -> None:
+        """Kill a function without warning: SIGKILL to its whole process group."""
+        worker = self.world.cloud.workers[function]
+        worker.signal_group(signal.SIGKILL)
+        wait_for(lambda: worker.exit_code() is not None, f"the end of {function}")
+
+    def restart(self, function: str) -> Process:
+        """Start a function again on its port."""
+        worker = self.world.cloud.start_function(function)
+        return worker.wait_ready()
+
+    def second(self, function: str) -> int:
+        """Start another instance of a function; returns its port."""
+        port = free_port()
+        from infra.local.processes import python
+
+        child = self.supervisor.start(
+            f"{function}-{port}",
+            python("-m", "functions_framework", "--target", function, "--host", "127.0.0.1", "--port", str(port)),
+            env={**self.world.cloud.environment, "HOME": str(self.world.folder)},
+            ready=f"http://127.0.0.1:{port}/robots.txt",
+            cwd=ROOT / "functions",
+        )
+        child.wait_ready()
+        return port
+
+    def freeze(self, function: str) -> None:
+        """Stop a function's processes where they are."""
+        self.world.cloud.workers[function].signal_group(signal.SIGSTOP)
+
+    def thaw(self, function: str) -> None:
+        """Let them go on."""
+        self.world.cloud.workers[function].signal_group(signal.SIGCONT)
