@@ -34,7 +34,6 @@ class Node:
     reserved_domains: list[str] = field(default_factory=list)  # empty: every domain
     taken_addresses: set[str] = field(default_factory=set)  # elsewhere in Keeper
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    admin_locked: set[str] = field(default_factory=set)
     _by_name: dict[str, str] = field(default_factory=dict)
     _ids: Any = field(default_factory=lambda: itertools.count(970404910858250))
 
@@ -75,7 +74,7 @@ class Node:
         """PUT: what is left out is cleared."""
         current = self.get(scim_id)
         fresh = {key: value for key, value in resource.items() if key not in _READ_ONLY}
-        fresh.setdefault("active", current["active"])
+        fresh.setdefault("active", current.get("active", True))
         fresh["active"] = _boolean(fresh["active"])
         return self._changed(scim_id, current, fresh, "userName")
 
@@ -192,6 +191,9 @@ def _set(account: dict[str, Any], path: str, value: Any, *, remove: bool) -> Non
         _set_filtered(account, filtered, value, remove=remove)
         return
     target: dict[str, Any] = account
+    if path.lower() == ENTERPRISE.lower():
+        _set_extension(account, value, remove=remove)
+        return
     if path.lower().startswith(ENTERPRISE.lower() + ":"):
         target, path = account.setdefault(ENTERPRISE, {}), path[len(ENTERPRISE) + 1 :]
     *parents, leaf = path.split(".")
@@ -206,6 +208,16 @@ def _set(account: dict[str, Any], path: str, value: Any, *, remove: bool) -> Non
         target.pop(leaf, None)
     else:
         target[leaf] = _boolean(value) if leaf == "active" else value
+
+
+def _set_extension(account: dict[str, Any], value: Any, *, remove: bool) -> None:
+    """Set or remove the enterprise extension as a whole: its URN alone is a path too (RFC 7644 3.10)."""
+    if remove:
+        account.pop(ENTERPRISE, None)
+    elif isinstance(value, dict):
+        account[ENTERPRISE] = {**account.get(ENTERPRISE, {}), **value}
+    else:
+        raise Refused(400, "The extension's value must be an object", "invalidValue")
 
 
 def _set_filtered(account: dict[str, Any], match: re.Match[str], value: Any, *, remove: bool) -> None:

@@ -21,6 +21,8 @@ LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 BULK = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
 LOG_KEPT = 5000
+RESOURCES = frozenset({"Users", "Groups", "Bulk", "ServiceProviderConfig", "ResourceTypes", "Schemas"})
+IN_BULK = frozenset({"POST", "PUT", "PATCH", "DELETE"})  # RFC 7644 section 3.7
 _FILTER = re.compile(r'\s*(?P<name>[\w.]+)\s+eq\s+(?P<value>"(?:[^"\\]|\\.)*")\s*\Z', re.IGNORECASE)
 
 
@@ -174,28 +176,36 @@ class KeeperServer:
     def _route(self, method: str, path: str, query: str, body: bytes) -> Reply:
         parts = path.strip("/").split("/")
         match method, parts:
+            case "POST", [*_, ".search"]:
+                raise Refused(501, "Searching with POST is not supported")
             case "GET", ["Users"]:
                 return Reply(200, self._list(query))
-            case "POST", ["Users", ".search"]:
-                raise Refused(501, "Not implemented")
             case "POST", ["Users"]:
                 return self._shown(201, self.node.create(_json(body)))
-            case "GET", ["Users", scim_id]:
-                return self._shown(200, self.node.get(unquote(scim_id)))
-            case "PUT", ["Users", scim_id]:
-                return self._shown(200, self.node.replace(unquote(scim_id), _json(body)))
-            case "PATCH", ["Users", scim_id]:
-                return self._shown(200, self.node.patch(unquote(scim_id), _json(body)))
-            case "DELETE", ["Users", scim_id]:
-                self.node.lock(unquote(scim_id))
-                return Reply(204)
+            case _, ["Users", scim_id]:
+                return self._one(method, unquote(scim_id), body)
             case "GET", ["Groups"]:
                 return Reply(200, _listing([], 0, 1))
             case "GET", ["ServiceProviderConfig"]:
                 return Reply(200, discovery.provider_config(self.settings))
             case "GET", ["ResourceTypes" | "Schemas" as kind, *rest]:
                 return Reply(200, discovery.describe(kind, rest))
-        raise Refused(404 if len(parts) > 2 or parts[0] not in ("Users", "Bulk") else 405, "Not Found")
+        if parts[0] in RESOURCES and (len(parts) == 1 or (len(parts) == 2 and method != "GET")):
+            raise Refused(405, "Method not allowed")
+        raise Refused(404, "Not Found")
+
+    def _one(self, method: str, scim_id: str, body: bytes) -> Reply:
+        match method:
+            case "GET":
+                return self._shown(200, self.node.get(scim_id))
+            case "PUT":
+                return self._shown(200, self.node.replace(scim_id, _json(body)))
+            case "PATCH":
+                return self._shown(200, self.node.patch(scim_id, _json(body)))
+            case "DELETE":
+                self.node.lock(scim_id)
+                return Reply(204)
+        raise Refused(405, "Method not allowed")
 
     def _shown(self, status: int, account: dict[str, Any]) -> Reply:
         location = f"{self.prefix}/Users/{account['id']}"
@@ -203,7 +213,7 @@ class KeeperServer:
 
     def _show(self, account: dict[str, Any]) -> dict[str, Any]:
         if self.settings.string_active:
-            return {**account, "active": str(account["active"]).lower()}
+            return {**account, "active": str(account.get("active", "")).lower()}
         return account
 
     def _list(self, query: str) -> dict[str, Any]:
@@ -229,7 +239,10 @@ class KeeperServer:
         match = _FILTER.match(text)
         if match is None:
             raise Refused(400, "The filter is not supported", "invalidFilter")
-        value = msgspec.json.decode(match["value"])
+        try:
+            value = msgspec.json.decode(match["value"])
+        except msgspec.DecodeError:
+            raise Refused(400, "The filter's value is not a JSON string", "invalidFilter") from None
         name = match["name"].lower()
         if name == "username":
             return self.node.by_name(value)
@@ -247,10 +260,12 @@ class KeeperServer:
             raise Refused(405, "Method not allowed")
         request = _json(body)
         operations = request.get("Operations")
-        if not isinstance(operations, list):
-            raise Refused(400, "Operations must be an array", "invalidSyntax")
+        if not isinstance(operations, list) or not all(isinstance(item, dict) for item in operations):
+            raise Refused(400, "Operations must be an array of objects", "invalidSyntax")
+        if any(str(item.get("method", "")).upper() not in IN_BULK for item in operations):
+            raise Refused(400, "An operation's method must be POST, PUT, PATCH or DELETE", "invalidSyntax")
         if len(operations) > self.settings.max_operations or len(body) > self.settings.max_payload:
-            raise Refused(413, "The size of the bulk operation exceeds maxOperations or maxPayloadSize", "tooLarge")
+            raise Refused(413, "The size of the bulk operation exceeds maxOperations or maxPayloadSize")
         if _refers_in_a_circle(operations):
             raise Refused(409, "Circular bulk references are not supported")
         if self.settings.per_operation_ms:
@@ -370,12 +385,12 @@ def _fits(match: dict[str, Any], method: str, path: str, body: bytes, headers: d
     return token is None or headers.get(b"authorization", b"") == f"Bearer {token}".encode()
 
 
-def _refers_in_a_circle(operations: list[Any]) -> bool:
+def _refers_in_a_circle(operations: list[dict[str, Any]]) -> bool:
     """Two operations that each refer to the other's bulkId (RFC 7644 3.7.1)."""
     refers = {
         str(item.get("bulkId")): set(re.findall(r"bulkId:([\w-]+)", msgspec.json.encode(item.get("data", {})).decode()))
         for item in operations
-        if isinstance(item, dict) and item.get("bulkId")
+        if item.get("bulkId")
     }
     return any(key in refers.get(other, ()) for key, others in refers.items() for other in others)
 
