@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.converge import Asked, converge, settle
-from autoprovisioning.app.finishing import close_if_finished
+from autoprovisioning.app.finishing import close_if_finished, close_unfinished
 from autoprovisioning.app.guarding import may_recreate
 from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.ports import Edit, Progress
@@ -107,7 +107,10 @@ class _Application:
             return None
         if connection.state is State.PAUSED:
             self._flag_pending(connection)
-        return (connection, run) if connection.state is State.ON else None
+        if connection.state is not State.ON:
+            close_unfinished(self._services, run)
+            return None
+        return connection, run
 
     def _flag_pending(self, connection: Connection) -> None:
         """The connection waits for a new token: say so at every user of this batch who has an entry."""

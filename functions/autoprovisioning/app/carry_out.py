@@ -6,7 +6,7 @@ known, and the caller commits it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -136,17 +136,31 @@ class _Work:
 
     def _look_up(self, changes: Sequence[Change], ready: list[Change]) -> Iterator[Outcome]:
         """Search Keeper; changes with a known answer join `ready`, the rest are outcomes already."""
+        refused = yield from self._search(changes, ready)
+        if not refused:
+            return
+        self._keeper.after_refusal(_refused_search())
+        refused = yield from self._search(refused, ready)
+        if refused:
+            moved = self._keeper.after_refusal(_refused_search())
+            error = NotSent("Keeper refused a token that was replaced meanwhile") if moved else _refusal()
+            for change in refused:
+                yield Outcome(change, error=error)
+
+    def _search(self, changes: Sequence[Change], ready: list[Change]) -> Generator[Outcome, None, list[Change]]:
+        """Search once; returns the changes whose search Keeper refused."""
+        refused: list[Change] = []
         for change, found in self._find(changes):
-            if found.error is not None:
-                if isinstance(found.error, AuthorizationRefused) and not self._keeper.after_refusal(found.error):
-                    yield Outcome(change, error=_refusal())
-                else:
-                    yield Outcome(change, error=_retriable(found.error))
+            if isinstance(found.error, AuthorizationRefused):
+                refused.append(change)
                 continue
             try:
+                if found.error is not None:
+                    raise _retriable(found.error)
                 ready.append(self._matched(change, found.accounts))
             except ProvisioningError as error:
                 yield Outcome(change, error=error)
+        return refused
 
     def _second_look(self, taken: Sequence[Change], gone: Sequence[Change]) -> Iterator[Outcome]:
         """Settle a 409 on creation and a 404 on a known id: look again, then adopt, create or give up."""
@@ -163,12 +177,13 @@ class _Work:
                 ready.append(change if change.scim_id else replace(change, recreates=True))
             else:
                 yield outcome
+        refused: list[Change] = []
         for outcome in self._write(ready):
             if isinstance(outcome.error, AuthorizationRefused):
-                self._keeper.after_refusal(outcome.error)
-                yield replace(outcome, error=_refusal())
+                refused.append(outcome.change)
             else:
                 yield outcome
+        yield from self._again(refused)
 
     def _vanished(self, change: Change) -> Outcome | None:
         """Say what becomes of a change whose account is gone and was not found anew; None: go on and write."""
@@ -224,10 +239,14 @@ def _outcome(change: Change, written: Written) -> Outcome:
     return Outcome(change, written.scim_id or change.scim_id, seconds=written.seconds, sent=sent)
 
 
-def _retriable(error: Exception) -> Exception:
+def _retriable(error: Exception) -> ProvisioningError:
     if isinstance(error, ProvisioningError):
         return error
     return NotSent(f"{type(error).__name__} while talking to Keeper")
+
+
+def _refused_search() -> AuthorizationRefused:
+    return AuthorizationRefused("Keeper refused a search", status=401)
 
 
 def _refusal() -> Rejected:

@@ -1,4 +1,4 @@
-"""Close a run once its last batch is recorded."""
+"""Close a run once its last batch is recorded, or leave what is left of it to the next one."""
 
 from __future__ import annotations
 
@@ -20,3 +20,15 @@ def close_if_finished(services: Services, run: Run) -> Run:
         return replace(current, state=RunState.DONE, finished=now)
 
     return services.records.change_run(run.connection_id, run.id, edit) or run
+
+
+def close_unfinished(services: Services, run: Run) -> None:
+    """Close a run whose work is left to the next one: its batches that are still out will be dropped."""
+    now = services.clock()
+
+    def edit(current: Run) -> Run | None:
+        if current.state not in (RunState.OBSERVING, RunState.PLANNED):
+            return None
+        return replace(current, state=RunState.SUPERSEDED, finished=now)
+
+    services.records.change_run(run.connection_id, run.id, edit)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from autoprovisioning.app import dispatch
-from autoprovisioning.app.finishing import close_if_finished
+from autoprovisioning.app.finishing import close_if_finished, close_unfinished
 from autoprovisioning.app.holding import admit
 from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.observe import rules_of
@@ -109,21 +109,14 @@ def _earlier_run(services: Services, connection: Connection) -> Run | None:
         closed = close_if_finished(services, run)
         if closed.state is not RunState.PLANNED:
             if closed.state is RunState.OBSERVING:
-                _supersede(services, closed)  # its planner is gone: we hold the lease now
+                close_unfinished(services, closed)  # its planner is gone: we hold the lease now
             continue
         progress = closed.last_progress or closed.started
         if services.clock() - progress < services.timings.batch_mark:
             log.info("An earlier run is still being applied")
             return closed
-        _supersede(services, closed)
+        close_unfinished(services, closed)
     return None
-
-
-def _supersede(services: Services, run: Run) -> None:
-    now = services.clock()
-    services.records.change_run(
-        run.connection_id, run.id, lambda current: replace(current, state=RunState.SUPERSEDED, finished=now)
-    )
 
 
 def _open(services: Services, connection: Connection, kind: RunKind, fence: int) -> _Side:
