@@ -85,10 +85,11 @@ class FirestoreRecords:
 
     def holds(self, connection_id: str) -> Sequence[Hold]:
         """Return the held plans that wait, are approved or were rejected, newest first, with their members."""
-        query = self._holds(connection_id).order_by("raised_at", direction="DESCENDING").limit(HOLDS_SHOWN)
-        found = self._database.stream(query)
-        current = [snapshot for snapshot in found if snapshot.get("state") != HoldState.SUPERSEDED.value]
-        return [self._hold_of(snapshot) for snapshot in current]
+        standing = [state.value for state in HoldState if state is not HoldState.SUPERSEDED]
+        query = self._holds(connection_id).where(filter=firestore.FieldFilter("state", "in", standing))
+        # Sorted here: a plan that grows with each run leaves many superseded ones, which must not hide an approved one.
+        found = sorted(self._database.stream(query), key=lambda hold: hold.get("raised_at"), reverse=True)
+        return [self._hold_of(snapshot) for snapshot in found[:HOLDS_SHOWN]]
 
     def put_hold(self, connection_id: str, hold: Hold) -> None:
         """Store a held plan: its members first, so that a hold that can be seen is whole."""

@@ -1,0 +1,181 @@
+"""The two things that keep our state, the fakes and Firestore's emulator, behind one set of eyes; and a bad wire."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+from autoprovisioning.adapters.firestore import (
+    Database,
+    FirestoreChannels,
+    FirestoreConnections,
+    FirestoreRecords,
+    FirestoreRoster,
+    build_client,
+)
+from autoprovisioning.app.ports import Channels, Connections, Records, Roster
+from tests.fakes import FakeChannels, FakeConnections, FakeRecords, FakeRoster, Store
+
+Failures = Mapping[str, tuple[str, str, int]]  # directory id -> address, code, attempts
+
+
+class Reads(Counter[str]):
+    """Counts documents read and written, by name."""
+
+    def __call__(self, name: str, n: int = 1) -> None:
+        self[name] += n
+
+
+@dataclass
+class State:
+    """The state ports."""
+
+    roster: Roster
+    connections: Connections
+    records: Records
+    channels: Channels
+
+    def audit(self, connection_id: str) -> set[str]:
+        """Return the ids of a connection's events."""
+        raise NotImplementedError
+
+    def usage(self, connection_id: str) -> dict[str, dict[str, int]]:
+        """Return the counters by day and event name."""
+        raise NotImplementedError
+
+    def failures(self, connection_id: str) -> Failures:
+        """Return what the console would show as failures."""
+        raise NotImplementedError
+
+
+class Fakes(State):
+    """The fakes."""
+
+    def __init__(self) -> None:
+        self._store = store = Store()
+        super().__init__(FakeRoster(store), FakeConnections(store), FakeRecords(store), FakeChannels(store))
+
+    def audit(self, connection_id: str) -> set[str]:
+        return set(self._store.events[connection_id])
+
+    def usage(self, connection_id: str) -> dict[str, dict[str, int]]:
+        return {day: dict(counts) for day, counts in self._store.usage[connection_id].items()}
+
+    def failures(self, connection_id: str) -> Failures:
+        known = self._store.failures[connection_id].items()
+        return {user_id: (email, failure.code, failure.attempts) for user_id, (email, failure) in known}
+
+
+class Firestore(State):
+    """The adapters on a project of the emulator."""
+
+    def __init__(self, host: str, project: str, timeout: timedelta = timedelta(seconds=20)) -> None:
+        with mock.patch.dict(os.environ, {"FIRESTORE_EMULATOR_HOST": host}):
+            self.client = build_client(project, "(default)")
+        self.reads = Reads()
+        self.database = database = Database(self.client, self.reads, timeout)
+        super().__init__(
+            FirestoreRoster(database),
+            FirestoreConnections(database),
+            FirestoreRecords(database),
+            FirestoreChannels(database),
+        )
+
+    def close(self) -> None:
+        """Close the channel to the emulator."""
+        self.client.close()
+
+    def collection(self, connection_id: str, name: str) -> dict[str, dict[str, Any]]:
+        """Read a collection of a connection, as the console would."""
+        found = self.client.collection(f"connections/{connection_id}/{name}").stream()
+        return {item.id: item.to_dict() or {} for item in found}
+
+    def audit(self, connection_id: str) -> set[str]:
+        return set(self.collection(connection_id, "events"))
+
+    def usage(self, connection_id: str) -> dict[str, dict[str, int]]:
+        days: dict[str, Counter[str]] = {}
+        for fields in self.collection(connection_id, "usage").values():
+            days.setdefault(fields["day"], Counter()).update(fields["counts"])
+        return {day: dict(counts) for day, counts in days.items()}
+
+    def failures(self, connection_id: str) -> Failures:
+        found = self.collection(connection_id, "failures").items()
+        return {user_id: (fields["email"], fields["code"], fields["attempts"]) for user_id, fields in found}
+
+
+class Wire:
+    """A TCP relay to the emulator that can hold back its answers, fall silent, or break."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = []
+        self._deaf = threading.Event()
+        self._mute = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._server.getsockname()[1]}"
+
+    def swallow_answers(self) -> None:
+        """From now on let requests through, but no answer."""
+        self._mute.set()
+
+    def fall_silent(self) -> None:
+        """From now on let nothing through, without closing anything: a hang."""
+        self._deaf.set()
+        self._mute.set()
+
+    def cut(self) -> None:
+        """Break the connections; new ones work again."""
+        self._deaf.clear()
+        broken, self._sockets = self._sockets, []
+        for one in broken:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._mute.clear()
+
+    def close(self) -> None:
+        """Stop listening and break everything."""
+        self._server.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._server.accept()
+                far = socket.create_connection(self._target)
+            except OSError:
+                return
+            self._sockets += [near, far]
+            threading.Thread(target=self._relay, args=(near, far, self._deaf), daemon=True).start()
+            threading.Thread(target=self._relay, args=(far, near, self._mute), daemon=True).start()
+
+    @staticmethod
+    def _relay(source: socket.socket, sink: socket.socket, dropping: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not dropping.is_set():
+                    sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def wire(port: int) -> Iterator[Wire]:
+    """Relay to a loopback port."""
+    relay = Wire(("127.0.0.1", port))
+    try:
+        yield relay
+    finally:
+        relay.close()

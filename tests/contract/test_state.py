@@ -1,0 +1,422 @@
+"""The contract of the state ports: the fakes and Firestore keep the same promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from autoprovisioning.app.ports import Channel, Edit, Progress
+from autoprovisioning.domain.connections import Connection, PatchDialect, RetiredToken, State, VolumeLimit
+from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.errors import Stale, Transient
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import GuardState, Hold, HoldState, digest_of, reserve
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Trigger
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.users import Group, Scope
+from tests.contract.state_stores import Fakes, Firestore
+from tests.contract.state_stores import State as Stores
+from tests.unit.builders import DAY, NOW
+
+HOME = Connection("c1", shards=64)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(params=["fakes", pytest.param("firestore", marks=pytest.mark.emulator)])
+def state(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    if request.param == "fakes":
+        yield Fakes()
+        return
+    port = request.getfixturevalue("backing").ports["firestore"]
+    stores = Firestore(f"127.0.0.1:{port}", request.getfixturevalue("project_id"))
+    yield stores
+    stores.close()
+
+
+def put(state: Stores, *entries: Entry, connection: Connection = HOME) -> None:
+    """Write entries, whatever is there."""
+    edit = Edit({entry.user_id: entry for entry in entries})
+    state.roster.commit(connection, [entry.user_id for entry in entries], lambda _known: (edit, None))
+
+
+def write(state: Stores, **edit: Any) -> None:
+    """Commit an edit."""
+    entries: Mapping[str, Entry | None] = edit.get("entries", {})
+    state.roster.commit(HOME, list(entries), lambda _known: (Edit(**edit), None))
+
+
+def event(event_id: str, name: EventName = EventName.CREATED, **changes: Any) -> Event:
+    return replace(Event(event_id, NOW, name, "run r1", "u1", "ada@example.com"), **changes)
+
+
+FAILURE = Failure("address_taken", "taken", 2, NOW - DAY, NOW + HOUR, "create:abc")
+FULL = Entry(
+    "u1",
+    7,
+    "ada@example.com",
+    "k1",
+    "f" * 58,
+    Status.SUSPENDED,
+    in_scope=True,
+    timers={Trigger.APP_OFF: NOW - DAY, Trigger.DELETED: NOW},
+    frozen_at=NOW,
+    mark=Mark("change", "message", Action.UNSUSPEND, NOW + timedelta(seconds=90, microseconds=250_000), again=True),
+    pending=True,
+    held=Action.DELETE,
+    failure=FAILURE,
+    last_action_at=NOW,
+    gone=True,
+)
+
+
+class TestRoster:
+    @pytest.mark.parametrize("entry", [Entry("u1"), FULL], ids=["empty", "full"])
+    def test_an_entry_comes_back_as_it_was_written(self, state, entry):
+        put(state, entry)
+        assert state.roster.entry(HOME, "u1") == entry
+        assert state.roster.load(HOME) == {"u1": entry}
+
+    def test_an_unknown_user_has_no_entry(self, state):
+        assert state.roster.entry(HOME, "nobody") is None
+        assert state.roster.load(HOME) == {}
+
+    def test_shards_are_stable_and_within_bounds(self, state):
+        shards = {user_id: state.roster.shard(HOME, user_id) for user_id in map(str, range(500))}
+        assert set(shards.values()) <= set(range(64))
+        assert len(set(shards.values())) > 32
+        assert shards == {user_id: state.roster.shard(HOME, user_id) for user_id in shards}
+
+    def test_an_edit_sees_the_users_named_that_exist_and_no_others(self, state):
+        small = replace(HOME, shards=1)
+        put(state, Entry("u1"), Entry("u2"), connection=small)
+        seen = state.roster.commit(small, ["u1", "u3"], lambda known: (Edit(), dict(known)))
+        assert seen == {"u1": Entry("u1")}
+
+    def test_a_commit_keeps_its_neighbours_and_removes_what_it_says(self, state):
+        small = replace(HOME, shards=1)
+        put(state, Entry("u1"), Entry("u2"), Entry("u3"), connection=small)
+        edit = Edit({"u1": Entry("u1", 2), "u2": None})
+        state.roster.commit(small, ["u1", "u2"], lambda _known: (edit, None))
+        assert state.roster.load(small) == {"u1": Entry("u1", 2), "u3": Entry("u3")}
+
+    def test_connections_do_not_see_each_others_entries(self, state):
+        put(state, Entry("u1"))
+        assert state.roster.load(Connection("c2", shards=64)) == {}
+
+    def test_a_shard_may_grow_to_two_thousand_users(self, state):
+        small = replace(HOME, shards=1)
+        everybody = [
+            replace(FULL, user_id=str(10**20 + number), failure=replace(FAILURE, text="x" * 200))
+            for number in range(2000)
+        ]
+        for start in range(0, 2000, 250):
+            put(state, *everybody[start : start + 250], connection=small)
+        assert len(state.roster.load(small)) == 2000
+
+    def test_outcome_events_and_run_progress_are_one_commit(self, state):
+        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED, batches=2))
+        progress = Progress("r1", NOW + HOUR, {"created": 2, "failed": 0}, done="1", continued=1, seats_exhausted=True)
+        write(state, entries={"u1": Entry("u1")}, events=[event("e1"), event("e2")], progress=progress)
+        run = state.records.run("c1", "r1")
+        assert (dict(run.done), run.counts["created"], run.seats_exhausted) == ({"1": 1}, 2, True)
+        assert run.last_progress == NOW + HOUR
+        assert state.roster.entry(HOME, "u1") == Entry("u1")
+        assert state.audit("c1") == {"e1", "e2"}
+
+    def test_a_commit_that_cannot_be_written_whole_writes_nothing(self, state):
+        with pytest.raises(Transient):
+            write(state, entries={"u1": Entry("u1")}, events=[event("e1")], progress=Progress("no such run", NOW))
+        assert state.roster.entry(HOME, "u1") is None
+        assert state.audit("c1") == set()
+        assert state.usage("c1") == {}
+
+    def test_an_edit_that_raises_writes_nothing(self, state):
+        def edit(_known: Mapping[str, Entry]) -> tuple[Edit, None]:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            state.roster.commit(HOME, ["u1"], edit)
+        assert state.roster.load(HOME) == {}
+
+    def test_counts_add_up_over_commits_and_batches_with_plus_signs_are_kept_apart(self, state):
+        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED, batches=1))
+        for done, continued in (("1", 1), ("1+", 1), ("1++", 0)):
+            write(state, progress=Progress("r1", NOW, {"created": 1}, done, continued))
+        run = state.records.run("c1", "r1")
+        assert (run.counts["created"], dict(run.done)) == (3, {"1": 1, "1+": 1, "1++": 0})
+        assert run.finished_all()
+
+    def test_progress_alone_needs_no_user(self, state):
+        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW))
+        write(state, progress=Progress("r1", NOW, {"unchanged": 5}))
+        assert state.records.run("c1", "r1").counts["unchanged"] == 5
+
+    def test_a_failure_is_mirrored_while_it_lasts(self, state):
+        put(state, replace(FULL, failure=None))
+        assert state.failures("c1") == {}
+        put(state, FULL)
+        assert state.failures("c1") == {"u1": ("ada@example.com", "address_taken", 2)}
+        put(state, replace(FULL, failure=replace(FAILURE, attempts=3)))
+        assert state.failures("c1") == {"u1": ("ada@example.com", "address_taken", 3)}
+        put(state, replace(FULL, failure=None))
+        assert state.failures("c1") == {}
+
+    def test_a_mirrored_failure_goes_with_its_entry(self, state):
+        put(state, FULL)
+        write(state, entries={"u1": None})
+        assert state.failures("c1") == {}
+        assert state.roster.entry(HOME, "u1") is None
+
+    def test_usage_counts_events_by_day_and_name(self, state):
+        write(state, events=[event("e1"), event("e2"), event("e3", EventName.FAILED, at=NOW + DAY)])
+        state.records.record("c1", [event("e4", EventName.CONFIGURED)])
+        assert state.usage("c1") == {
+            "2026-11-24": {EventName.CREATED.value: 2, EventName.CONFIGURED.value: 1},
+            "2026-11-25": {EventName.FAILED.value: 1},
+        }
+        assert state.audit("c1") == {"e1", "e2", "e3", "e4"}
+
+
+EVERYTHING = Connection(
+    "c1",
+    3,
+    "Keeper EU",
+    0,
+    State.PAUSED,
+    "https://keepersecurity.eu/api/rest/scim/v2/1",
+    "4",
+    AttributeMapping((*DEFAULT_ROWS, Row("title", "organizations[primary].title", mandatory=True))),
+    Scope((Group("g1", "a@example.com", "A"),), ("/Sales", "/R&D")),
+    Deprovisioning(Delays(7, 30), Delays(None, None), Delays(0, 1)),
+    VolumeLimit(25, 2.5),
+    archived_as_suspended=True,
+    patch_dialect=PatchDialect.KEEPER,
+    shards=128,
+    throttled_until=NOW,
+    paused_reason="the token is refused",
+    changed_at=NOW,
+    off_spans=((NOW - DAY, NOW),),
+    retired_tokens=(RetiredToken("3", NOW),),
+)
+
+
+class TestConnections:
+    def test_a_connection_comes_back_as_it_was_stored(self, state):
+        state.connections.create(EVERYTHING)
+        assert state.connections.get("c1") == EVERYTHING
+        assert list(state.connections.all()) == [EVERYTHING]
+
+    def test_they_come_in_their_order(self, state):
+        for connection_id, order in (("b", 2), ("a", 2), ("z", 1)):
+            state.connections.create(Connection(connection_id, order))
+        assert [connection.id for connection in state.connections.all()] == ["z", "a", "b"]
+
+    def test_a_change_grows_the_revision(self, state):
+        state.connections.create(HOME)
+        changed = state.connections.change("c1", lambda current: replace(current, name="New"))
+        assert (changed.name, changed.revision) == ("New", 1)
+        assert state.connections.get("c1") == changed
+
+    def test_a_change_that_declines_leaves_everything(self, state):
+        state.connections.create(HOME)
+        assert state.connections.change("c1", lambda _current: None) is None
+        assert state.connections.get("c1") == HOME
+
+    def test_a_refused_change_is_raised_and_writes_nothing(self, state):
+        def refuse(_current: Connection) -> Connection:
+            raise Stale("older revision")
+
+        state.connections.create(HOME)
+        with pytest.raises(Stale):
+            state.connections.change("c1", refuse)
+        assert state.connections.get("c1") == HOME
+
+    def test_an_unknown_connection_is_not_changed(self, state):
+        assert state.connections.get("none") is None
+        assert state.connections.change("none", lambda current: current) is None
+
+    def test_purging_forgets_the_state_keeps_the_audit_and_the_id_is_never_used_again(self, state):
+        state.connections.create(HOME)
+        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW))
+        state.records.put_hold("c1", hold([("u1", "suspend")]))
+        state.records.change_guard("c1", lambda _state: GuardState({"x": NOW}, 5))
+        assert state.records.claim_account("c1", "k1", "u1")
+        write(state, entries={"u1": FULL}, events=[event("e1")])
+
+        state.connections.purge("c1")
+
+        assert state.connections.get("c1") is None
+        assert list(state.connections.all()) == []
+        assert state.connections.change("c1", lambda current: current) is None
+        assert state.roster.load(HOME) == {}
+        assert state.failures("c1") == {}
+        assert state.records.run("c1", "r1") is None
+        assert list(state.records.holds("c1")) == []
+        assert state.records.change_guard("c1", lambda known: known if known == GuardState() else None) is not None
+        assert state.records.claim_account("c1", "k1", "u2")
+        assert state.audit("c1") == {"e1"}
+        with pytest.raises(Stale):
+            state.connections.create(HOME)
+
+    def test_an_id_in_use_is_refused(self, state):
+        state.connections.create(HOME)
+        with pytest.raises(Stale):
+            state.connections.create(replace(HOME, name="Another"))
+        assert state.connections.get("c1") == HOME
+
+
+def hold(members: list[tuple[str, str]], **changes: Any) -> Hold:
+    chosen = tuple(sorted(members))
+    return replace(Hold(digest_of(chosen), NOW, chosen, reason="too many"), **changes)
+
+
+class TestRuns:
+    def test_a_run_comes_back_as_it_was_stored(self, state):
+        run = Run(
+            "r1",
+            "c1",
+            RunKind.DRIFT,
+            5,
+            NOW,
+            RunState.REFUSED,
+            NOW + HOUR,
+            3,
+            planned={"create": 2},
+            complete=False,
+            notes=("a", "b"),
+            last_progress=NOW,
+        )
+        state.records.put_run(run)
+        assert state.records.run("c1", "r1") == run
+        assert state.records.run("c1", "none") is None
+
+    @pytest.mark.parametrize("touch", ["put_run", "change_run"])
+    def test_writing_a_run_never_undoes_what_commits_added(self, state, touch):
+        run = Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED, batches=1)
+        state.records.put_run(run)
+        write(state, progress=Progress("r1", NOW, {"created": 1}, "1", 0, seats_exhausted=True))
+        closed = replace(run, state=RunState.DONE, finished=NOW)
+        if touch == "put_run":
+            state.records.put_run(closed)
+        else:
+            state.records.change_run("c1", "r1", lambda current: replace(current, state=RunState.DONE))
+        stored = state.records.run("c1", "r1")
+        assert (stored.state, dict(stored.done), stored.counts["created"]) == (RunState.DONE, {"1": 0}, 1)
+        assert stored.seats_exhausted
+
+    def test_open_runs_are_those_observing_or_planned_on_that_connection(self, state):
+        for number, run_state in enumerate(RunState):
+            state.records.put_run(Run(f"r{number}", "c1", RunKind.FULL, 1, NOW, run_state))
+        state.records.put_run(Run("other", "c2", RunKind.FULL, 1, NOW))
+        assert {run.state for run in state.records.open_runs("c1")} == {RunState.OBSERVING, RunState.PLANNED}
+
+    def test_a_run_is_not_changed_where_the_edit_declines_or_there_is_none(self, state):
+        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW))
+        assert state.records.change_run("c1", "r1", lambda _run: None) is None
+        assert state.records.change_run("c1", "none", lambda run: run) is None
+        assert state.records.run("c1", "r1").state is RunState.OBSERVING
+
+
+class TestGuardAndHolds:
+    def test_reservations_are_kept_with_the_roster_size(self, state):
+        wanted = GuardState({"a": NOW, "b": NOW - HOUR}, 200)
+        assert state.records.change_guard("c1", lambda _state: wanted) == wanted
+        assert state.records.change_guard("c1", lambda known: known) == wanted
+        assert state.records.change_guard("c2", lambda known: known) == GuardState()
+
+    def test_a_declined_reservation_changes_nothing(self, state):
+        state.records.change_guard("c1", lambda _state: GuardState({"a": NOW}))
+        assert state.records.change_guard("c1", lambda known: reserve(known, ["b"], 1, NOW)) is None
+        assert state.records.change_guard("c1", lambda known: known) == GuardState({"a": NOW})
+
+    @pytest.mark.parametrize("size", [1, 5001])
+    def test_a_hold_comes_back_with_all_its_members(self, state, size):
+        wanted = hold([(f"u{number}", "suspend") for number in range(size)], decided_by="a@x.org", decided_at=NOW)
+        state.records.put_hold("c1", wanted)
+        assert state.records.hold("c1", wanted.digest) == wanted
+        assert state.records.hold("c1", "none") is None
+
+    def test_holds_are_listed_newest_first_without_the_superseded(self, state):
+        ages = {HoldState.WAITING: 1, HoldState.APPROVED: 2, HoldState.REJECTED: 3, HoldState.SUPERSEDED: 0}
+        for hold_state, age in ages.items():
+            state.records.put_hold("c1", hold([(hold_state, "suspend")], state=hold_state, raised_at=NOW - age * HOUR))
+        listed = [item.state for item in state.records.holds("c1")]
+        assert listed == [HoldState.WAITING, HoldState.APPROVED, HoldState.REJECTED]
+
+    def test_an_approved_hold_is_found_behind_any_number_of_superseded_ones(self, state):
+        approved = hold([("u1", "suspend")], state=HoldState.APPROVED, raised_at=NOW - 12 * HOUR, decided_at=NOW)
+        state.records.put_hold("c1", approved)
+        for number in range(60):
+            members = [(f"v{number}", "suspend")]
+            state.records.put_hold("c1", hold(members, state=HoldState.SUPERSEDED, raised_at=NOW))
+        assert list(state.records.holds("c1")) == [approved]
+
+    def test_a_decision_replaces_the_hold(self, state):
+        waiting = hold([("u1", "suspend")])
+        state.records.put_hold("c1", waiting)
+        state.records.put_hold("c1", replace(waiting, state=HoldState.REJECTED, decided_by="a@x.org", decided_at=NOW))
+        assert state.records.hold("c1", waiting.digest).state is HoldState.REJECTED
+
+
+class TestClaimsAndLeases:
+    def test_the_first_claim_of_an_account_stands(self, state):
+        assert state.records.claim_account("c1", "k/1 ü", "u1")
+        assert state.records.claim_account("c1", "k/1 ü", "u1")
+        assert not state.records.claim_account("c1", "k/1 ü", "u2")
+        assert state.records.claim_account("c1", "k2", "u2")
+
+    def test_a_lease_is_one_holders_until_it_expires(self, state):
+        assert state.records.lease("l", "a", NOW, HOUR) == 1
+        assert state.records.lease("l", "b", NOW + HOUR - timedelta(seconds=1), HOUR) is None
+        assert state.records.lease("l", "b", NOW + HOUR, HOUR) == 2
+        assert state.records.lease("l", "a", NOW + HOUR, HOUR) is None
+
+    def test_its_holder_prolongs_it_under_the_same_fence(self, state):
+        state.records.lease("l", "a", NOW, HOUR)
+        assert state.records.lease("l", "a", NOW + HOUR / 2, HOUR) == 1
+        assert state.records.lease("l", "b", NOW + HOUR, HOUR) is None
+
+    def test_a_lease_given_back_is_free_at_once_and_the_fence_still_grows(self, state):
+        state.records.lease("l", "a", NOW, HOUR)
+        state.records.release("l", "b")
+        assert state.records.lease("l", "b", NOW, HOUR) is None
+        state.records.release("l", "a")
+        assert state.records.lease("l", "a", NOW, HOUR) == 2
+        assert state.records.lease("other", "b", NOW, HOUR) == 1
+
+    def test_giving_back_what_was_never_taken_is_harmless(self, state):
+        state.records.release("never", "a")
+        assert state.records.lease("never", "a", NOW, HOUR) == 1
+
+
+class TestChannels:
+    def test_a_channel_comes_back_without_its_token(self, state):
+        channel = Channel("ch1", "https://x.org", "secret", "add", NOW + DAY, "r1", NOW)
+        state.channels.put(channel)
+        assert list(state.channels.all()) == [replace(channel, token="")]
+
+    @pytest.mark.parametrize("sync_first", [True, False])
+    def test_its_proof_counts_whether_it_comes_before_or_after(self, state, sync_first):
+        channel = Channel("ch1", "https://x.org", "", "", NOW + DAY, "r1", NOW)
+        steps: list[Callable[[], None]] = [
+            lambda: state.channels.prove("ch1"),
+            lambda: state.channels.put(channel),
+        ]
+        for step in steps if sync_first else reversed(steps):
+            step()
+        assert [(item.id, item.proven) for item in state.channels.all()] == [("ch1", True)]
+
+    def test_a_channel_only_heard_of_is_not_listed(self, state):
+        state.channels.prove("unknown")
+        assert list(state.channels.all()) == []
+
+    def test_a_removed_channel_is_forgotten(self, state):
+        state.channels.put(Channel("ch1", "https://x.org", expires=NOW))
+        state.channels.remove("ch1")
+        state.channels.remove("never there")
+        assert list(state.channels.all()) == []
