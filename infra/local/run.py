@@ -56,7 +56,7 @@ class Day:
         started = time.monotonic()
         try:
             line = Line(name, event, 0.0, act())
-        except (TimeoutError, WentWrong, urllib.error.URLError) as error:
+        except (TimeoutError, WentWrong, LookupError, urllib.error.URLError) as error:
             line = Line(name, event, 0.0, f"{type(error).__name__}: {error}", failed=True)
         line.seconds = time.monotonic() - started
         self.lines.append(line)
@@ -92,9 +92,12 @@ class Day:
 
         return wait_for(found, what, seconds)
 
+    def _synchronize(self) -> dict[str, Any]:
+        return synchronize(self.world.cloud.url("reconcile"), "full", tell=lambda _line: None)
+
     def first_run(self) -> str:
         """Provision everybody in scope."""
-        summary = synchronize(self.world.cloud.url("reconcile"), "full")
+        summary = self._synchronize()
         _check(bool(summary["created"]) and not summary["failed"], str(summary))
         return f"{summary['created']} created, {sum(summary['scim_requests'].values())} SCIM requests"
 
@@ -167,7 +170,7 @@ class Day:
         _check(account is not None and not account["active"], "the leaver's account was touched")
         _check(self.world.keeper.of(user["id"]) is None, "the newcomer got an account")
         self.excused.add(user["id"])
-        return f"refused: {failure['reason']}"
+        return f"refused: {failure['reason'].partition('. ')[0]}"
 
     def lose_notifications(self) -> str:
         """Every notification of a change is lost; the next full run repairs it."""
@@ -182,23 +185,29 @@ class Day:
     def empty_listing(self) -> str:
         """The directory answers 200 with nobody in it: nothing is changed, a plan is held."""
         before = _active(self.world)
-        self.world.directory.fault(match={"method": "users.list"}, empty=True, times=2)
-        self.world.reconcile()
-        holds = wait_for(lambda: _waiting(self.world), "the held plan")
+        self._empty_listings()
+        summary = self._synchronize()
+        holds = _waiting(self.world)
+        _check(summary["held"] > 0 and bool(holds), f"nothing was held: {summary}")
         _check(_active(self.world) == before, "accounts were suspended")
         counts = ", ".join(f"{count} {action}" for action, count in holds[0]["counts"].items())
         return f"held: {counts}; nobody locked out"
+
+    def _empty_listings(self) -> str:
+        """Make the next run see an empty directory: it lists the deleted users, then everybody."""
+        return self.world.directory.fault(match={"method": "users.list"}, empty=True, times=2)
 
     def approve(self) -> str:
         """An administrator approves it while the listing is still empty: each user is read again, and is there."""
         before = _active(self.world)
         hold = _waiting(self.world)[0]
-        self.world.directory.fault(match={"method": "users.list"}, empty=True, times=2)
+        fault = self._empty_listings()
         self.world.console("POST", f"connections/{connect.CONNECTION}/holds/{hold['digest']}", {"decision": "approve"})
-        wait_for(lambda: not _waiting(self.world) and not _run_open(), "the run of the approved plan", 60)
-        self.world.directory.control("DELETE", "faults")
+        directory = self.world.directory
+        wait_for(lambda: directory.matched(fault) == 2 and not _run_open(), "the run of the approved plan", 60)
         _check(_active(self.world) == before, "accounts were suspended")
-        synchronize(self.world.cloud.url("reconcile"), "full")
+        summary = self._synchronize()
+        _check(not summary["held"], f"still held: {summary}")
         return "approved through the console; nobody locked out"
 
     def revoke(self) -> str:

@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from infra.local.cloud import ROOT, load_state
@@ -44,8 +45,13 @@ def call(url: str, body: dict[str, Any], timeout: float = 1800) -> dict[str, Any
     return answer
 
 
-def synchronize(reconcile_url: str, kind: str) -> dict[str, Any]:
-    """Run and wait; returns the summary, `paused` included."""
+def on_stderr(line: str) -> None:
+    """Tell the user; stdout is for the JSON line alone."""
+    print(line, file=sys.stderr)
+
+
+def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_stderr) -> dict[str, Any]:
+    """Run and wait; returns the summary, `paused` included; `tell` is given what a user should know besides."""
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.bootstrap import services
 
@@ -56,13 +62,13 @@ def synchronize(reconcile_url: str, kind: str) -> dict[str, Any]:
         if "runs" not in answer:
             raise SystemExit(f"The run could not be started: {answer.get('detail', answer)}")
         runs = [_finished(desk, item["connection"], item["run"]) for item in answer["runs"]]
-        if all(run.started.timestamp() >= started - 1 for run in runs):
+        if all(run.started.timestamp() >= started for run in runs):
             break
-        print("An earlier run was still being applied; starting over.", file=sys.stderr)
+        tell("An earlier run was still being applied; starting over.")
     seconds = max([run.finished.timestamp() - started for run in runs if run.finished], default=0.0)
     for run in runs:
         for note in run.notes:
-            print(note, file=sys.stderr)
+            tell(note)
     summary = summarize([run.counts for run in runs], seconds)
     summary["_refused"] = any(run.state.value == "refused" for run in runs)
     summary["_paused"] = any(connection.state.value == "paused" for connection in desk.connections.all())

@@ -79,6 +79,10 @@ class DirectorySide:
         """Inject a fault; returns its id."""
         return str(self.control("POST", "faults", fault)["id"])
 
+    def matched(self, fault: str) -> int:
+        """Return how often a fault acted."""
+        return int(self.control("GET", f"faults/{fault}")["matched"])
+
 
 @dataclass
 class KeeperSide:
