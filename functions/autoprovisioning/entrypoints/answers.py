@@ -5,21 +5,29 @@ Transient                 503 + Retry-After                 503: redelivered, th
 Permanent                 422                               204: recorded as a failure of that user
 Unsafe                    409, held for approval            204
 ReauthorizationRequired   409, connection paused            204: the user stays pending
-BadInput                  400                               204: logged, since sending it again cannot help
-Forbidden 403, NotFound 404, Stale 412
+BadInput                  400 (method 405, size 413)        204: logged, since sending it again cannot help
+ConfigurationRefused      500, logged with an alert         500: nothing is lost while an operator mends it
+anything unforeseen       500, logged once with its stack   500
+
+Forbidden 403, NotFound 404, Stale 412. Problems are RFC 9457 problem details.
 """
 
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import flask
 from flask import Response, jsonify
+from werkzeug.exceptions import HTTPException
 
+from autoprovisioning import telemetry
+from autoprovisioning.config import Misconfigured
 from autoprovisioning.domain.errors import (
     BadInput,
+    ConfigurationRefused,
     Forbidden,
     NotFound,
     Permanent,
@@ -33,7 +41,43 @@ from autoprovisioning.domain.errors import (
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"  # RFC 9457
+PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class WrongMethod(BadInput):
+    """The method does nothing here (RFC 9110 15.5.6)."""
+
+    code = "wrong_method"
+
+    def __init__(self, found: str, allowed: str) -> None:
+        super().__init__("method", f"{found} does nothing here", f"Use {allowed}.")
+        self.allowed = allowed
+
+
+class TooLarge(BadInput):
+    """The body is larger than anything honest."""
+
+    code = "too_large"
+
+    def __init__(self, largest: int) -> None:
+        super().__init__("body", "it is too large", f"Send at most {largest} bytes.")
+
+
+class NotConfigured(ConfigurationRefused):
+    """The function's environment is unusable; the text lists every problem."""
+
+    code = "misconfigured"
+
+
+class Unforeseen(ProvisioningError):
+    """An error that nobody thought of: its stack trace is in the log, and nothing of it in the answer."""
+
+    code = "unforeseen"
+
+
 STATUS: tuple[tuple[type[ProvisioningError], int], ...] = (
+    (WrongMethod, 405),
+    (TooLarge, 413),
     (BadInput, 400),
     (Forbidden, 403),
     (NotFound, 404),
@@ -41,6 +85,7 @@ STATUS: tuple[tuple[type[ProvisioningError], int], ...] = (
     (Unsafe, 409),
     (ReauthorizationRequired, 409),
     (Transient, 503),
+    (ConfigurationRefused, 500),
     (Permanent, 422),
 )
 
@@ -50,41 +95,85 @@ def status_of(error: ProvisioningError) -> int:
     return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
 
 
-def only_post(request: flask.Request) -> None:
-    """Refuse what is not a POST: nobody starts work by looking."""
-    if request.method != "POST":
-        raise BadInput("method", f"{request.method} does nothing here", "Use POST.")
+def only(request: flask.Request, *methods: str) -> None:
+    """Refuse every other method: nobody starts work by looking."""
+    if request.method not in methods:
+        raise WrongMethod(request.method, ", ".join(methods))
+
+
+def answered(act: Callable[[], Response], refuse: Callable[[ProvisioningError], Response] | None = None) -> Response:
+    """Return what `act` answers; whatever goes wrong is handed to `refuse` (`problem`), which logs it."""
+    try:
+        return act()
+    except ProvisioningError as raised:
+        error = raised
+    except Misconfigured as raised:
+        telemetry.set_up("", "INFO", light=True)  # without settings nothing else is
+        error = NotConfigured(str(raised))
+    except HTTPException as raised:
+        mend = "Send a complete and well-formed request."
+        error = BadInput("request", f"it cannot be read ({raised.name})", mend)
+    except Exception:  # noqa: BLE001 - the last line: logged with its stack trace, told to nobody
+        telemetry.set_up("", "INFO", light=True)
+        # In the message, which is redacted, and where Error Reporting looks for it.
+        log.error("Unforeseen error\n%s", traceback.format_exc(), extra=_alert("unforeseen"))
+        error = Unforeseen("Something went wrong that nobody foresaw. The log of this function says what.")
+    return (refuse or problem)(error)
 
 
 def http(act: Callable[[], Any]) -> Response:
     """Run a use case for an HTTP caller: its result as JSON, an error as problem details."""
-    try:
-        return jsonify(act())
-    except ProvisioningError as error:
-        return problem(error)
+
+    def shown() -> Response:
+        answer = jsonify(act())
+        answer.headers.update(PRIVATE)
+        return answer
+
+    return answered(shown)
+
+
+def push(request: flask.Request, act: Callable[[], None]) -> Response:
+    """Run a use case for a Pub/Sub push: 204 acknowledges, anything else is delivered again."""
+
+    def acknowledged() -> Response:
+        only(request, "POST")
+        act()
+        return Response(status=204)
+
+    def refuse(error: ProvisioningError) -> Response:
+        if isinstance(error, WrongMethod) or status_of(error) >= 500:
+            return problem(error)
+        log.error("%s: %s", error.code, error, extra=_alert(error.code))
+        return Response(status=204)
+
+    return answered(acknowledged, refuse)
 
 
 def problem(error: ProvisioningError) -> Response:
-    """Render an error as RFC 9457 problem details."""
+    """Log an error and render it as RFC 9457 problem details."""
+    told(error)
     status = status_of(error)
-    log.log(logging.WARNING if status >= 500 else logging.INFO, "%s: %s", error.code, error)
     details: dict[str, Any] = {"type": "about:blank", "title": error.code, "status": status, "detail": str(error)}
     if isinstance(error, BadInput):
         details |= {"field": error.field, "problem": error.problem, "mend": error.mend}
     answer = jsonify(details)
     answer.status_code = status
     answer.content_type = PROBLEM
+    answer.headers.update(PRIVATE)
     if isinstance(error, Transient):
         answer.headers["Retry-After"] = str(max(1, round(error.retry_after or 5)))
+    if isinstance(error, WrongMethod):
+        answer.headers["Allow"] = error.allowed
     return answer
 
 
-def push(act: Callable[[], None]) -> Response:
-    """Run a use case for a Pub/Sub push: 204 acknowledges, anything else is delivered again."""
-    try:
-        act()
-    except Transient as error:
-        return problem(error)
-    except ProvisioningError as error:
-        log.error("%s: %s", error.code, error, extra={"json_fields": {"alert": error.code}})
-    return Response(status=204)
+def told(error: ProvisioningError) -> None:
+    """Log an error, once; an unforeseen one is logged already, with its stack trace."""
+    if isinstance(error, ConfigurationRefused):
+        log.error("%s: %s", error.code, error, extra=_alert(error.code))
+    elif not isinstance(error, Unforeseen):
+        log.log(logging.WARNING if status_of(error) >= 500 else logging.INFO, "%s: %s", error.code, error)
+
+
+def _alert(code: str) -> dict[str, Any]:
+    return {"json_fields": {"alert": code}}

@@ -22,4 +22,4 @@ def apply_changes(request: flask.Request) -> Response:
         deadline = desk.clock() + desk.timings.batch_deadline
         apply_batch(desk, decode_batch(message.data), message.message_id, message.publish_time, deadline)
 
-    return push(act)
+    return push(request, act)

@@ -8,15 +8,14 @@ import flask
 import functions_framework
 from flask import Response
 
-from autoprovisioning.app.admission import require_super, role_of
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.bootstrap import Administration, administration
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.guard import Hold
 from autoprovisioning.domain.runs import RunKind
-from autoprovisioning.entrypoints.answers import http
-from autoprovisioning.entrypoints.reauthorize import ASSERTION
+from autoprovisioning.entrypoints.answers import http, only
+from autoprovisioning.entrypoints.callers import identifier, reader, writer
 
 
 @functions_framework.http
@@ -27,31 +26,40 @@ def console(request: flask.Request) -> Response:
 
 def _act(request: flask.Request) -> Any:
     parts = administration()
-    assertion = request.headers.get(ASSERTION, "")
-    match request.method, request.path.strip("/").split("/"):
-        case "GET", ["api", "connections"]:
-            _may_read(parts, assertion)
+    match request.path.strip("/").split("/"):
+        case ["api", "connections"]:
+            only(request, "GET", "HEAD")
+            reader(parts, request)
             return [_shown(connection) for connection in parts.services.connections.all()]
-        case "GET", ["api", "connections", connection_id, "holds"]:
-            _may_read(parts, assertion)
-            return [_hold(hold) for hold in parts.services.records.holds(connection_id)]
-        case "POST", ["api", "connections", connection_id, "holds", digest]:
-            actor = require_super(parts.identity, parts.people, assertion)
-            hold = decide_hold(parts.services, connection_id, digest, approve=_approval(request), actor=actor)
+        case ["api", "connections", connection_id, "holds"]:
+            only(request, "GET", "HEAD")
+            reader(parts, request)
+            connection = _connection(parts, connection_id)
+            return [_hold(hold) for hold in parts.services.records.holds(connection.id)]
+        case ["api", "connections", connection_id, "holds", digest]:
+            only(request, "POST")
+            actor = writer(parts, request)
+            connection = _connection(parts, connection_id)
+            hold = decide_hold(
+                parts.services, connection.id, identifier(digest), approve=_approval(request), actor=actor
+            )
             parts.services.queue.request_run(RunKind.FULL)
             return _hold(hold)
     raise NotFound(f"There is nothing at {request.path}.")
 
 
-def _may_read(parts: Administration, assertion: str) -> None:
-    role_of(parts.people, parts.identity.address(assertion))
+def _connection(parts: Administration, connection_id: str) -> Connection:
+    connection = parts.services.connections.get(identifier(connection_id))
+    if connection is None:
+        raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
+    return connection
 
 
 def _approval(request: flask.Request) -> bool:
     body = request.get_json(silent=True)
     decision = body.get("decision") if isinstance(body, dict) else None
     if decision not in ("approve", "reject"):
-        raise BadInput("decision", f"{decision!r} is not a decision", 'Send {"decision": "approve"} or "reject".')
+        raise BadInput("decision", "it is missing or unknown", 'Send {"decision": "approve"} or "reject" as JSON.')
     return bool(decision == "approve")
 
 

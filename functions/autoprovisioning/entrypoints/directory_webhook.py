@@ -8,19 +8,29 @@ from flask import Response
 
 from autoprovisioning.app.intake import LARGEST_BODY, from_headers, take_in
 from autoprovisioning.bootstrap import webhook
-from autoprovisioning.domain.errors import BadInput, ProvisioningError
-from autoprovisioning.entrypoints.answers import problem
+from autoprovisioning.domain.errors import ConfigurationRefused, ProvisioningError
+from autoprovisioning.entrypoints.answers import TooLarge, Unforeseen, answered, only, problem, told
 
 
 @functions_framework.http
 def directory_webhook(request: flask.Request) -> Response:
-    """Accept one notification: 204 once "look again" is published."""
-    parts = webhook()
-    try:
+    """Accept one notification: 204 once "look again" is published; Google tries 5xx again, nothing else."""
+
+    def act() -> Response:
+        parts = webhook()
+        only(request, "POST")
         body = request.stream.read(LARGEST_BODY + 1)
-        if request.method != "POST" or len(body) > LARGEST_BODY:
-            raise BadInput("request", "it is no notification", f"POST at most {LARGEST_BODY} bytes.")
+        if len(body) > LARGEST_BODY:
+            raise TooLarge(LARGEST_BODY)
         take_in(parts.queue, parts.key, from_headers(request.headers.get, body), parts.clock())
-    except ProvisioningError as error:
-        return problem(error)
-    return Response(status=204)
+        return Response(status=204)
+
+    return answered(act, _refuse)
+
+
+def _refuse(error: ProvisioningError) -> Response:
+    """Tell strangers nothing about how this is deployed."""
+    if isinstance(error, ConfigurationRefused):
+        told(error)
+        error = Unforeseen("This function is not configured. Its log says what is missing.")
+    return problem(error)

@@ -26,4 +26,4 @@ def provision_user(request: flask.Request) -> Response:
         deadline = desk.clock() + desk.timings.user_deadline
         converge(desk, Asked(look, message.message_id, message.publish_time), deadline)
 
-    return push(act)
+    return push(request, act)

@@ -8,9 +8,10 @@ import flask
 import functions_framework
 from flask import Response
 
+from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.renew_watch import renew_watch as renew
 from autoprovisioning.bootstrap import watch
-from autoprovisioning.entrypoints.answers import http, only_post
+from autoprovisioning.entrypoints.answers import http, only
 
 
 @functions_framework.http
@@ -18,14 +19,14 @@ def renew_watch(request: flask.Request) -> Response:
     """Open, prove and stop channels as due."""
 
     def act() -> dict[str, Any]:
-        only_post(request)
+        only(request, "POST")
         parts = watch()
         live = renew(parts.directory, parts.channels, parts.key, parts.address, parts.clock, parts.new_id)
-        return {
-            "channels": [
-                {"id": channel.id, "expires": channel.expires, "proven": channel.proven, "event": channel.event}
-                for channel in live
-            ]
-        }
+        return {"channels": [_shown(channel) for channel in live]}
 
     return http(act)
+
+
+def _shown(channel: Channel) -> dict[str, Any]:
+    expires = channel.expires.isoformat() if channel.expires is not None else None
+    return {"id": channel.id, "expires": expires, "proven": channel.proven, "event": channel.event}
