@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from autoprovisioning.app.services import Services
-from autoprovisioning.app.tokens import switch, verify
+from autoprovisioning.app.tokens import pointed, switch, verify
 from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit
 from autoprovisioning.domain.deprovisioning import Deprovisioning
 from autoprovisioning.domain.errors import BadInput, Busy, NotFound, Stale
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.mapping import AttributeMapping
-from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.users import Group, Scope
 
 
@@ -57,8 +57,14 @@ def set_up(services: Services, settings: Settings, token: str, actor: str, conne
     order = 1 + max((connection.order for connection in services.connections.all()), default=0)
     draft = _edited(Connection(connection_id or services.new_id()[:12], order), settings, scope)
     verify(services, draft, token)
-    services.connections.create(replace(draft, changed_at=services.clock()))
-    connection = switch(services, draft, token, resume=False)
+    now = services.clock()
+    version = services.tokens.add(draft.id, token)  # first: a connection that is there can be used
+    connection = replace(pointed(draft, version, now), changed_at=now)
+    try:
+        services.connections.create(connection)
+    except Stale:
+        services.tokens.destroy(draft.id, version)
+        raise
     _told(services, connection.id, actor, "Set up")
     return connection
 
@@ -82,6 +88,7 @@ def edit(
         BadInput: naming the field; nothing was changed.
     """
     connection = _existing(services, connection_id, revision)
+    _staying(connection)
     scope = check(services, settings)
     wanted = _edited(connection, settings, scope)
     if token or wanted.endpoint != connection.endpoint:
@@ -90,15 +97,17 @@ def edit(
 
     def change(current: Connection) -> Connection:
         _same(current, revision)
+        _staying(current)
         return _edited(current, settings, scope)
 
-    edited = services.connections.change(connection_id, change)
-    if edited is not None and token:
-        edited = switch(services, edited, token, resume=True)
+    if token:
+        edited = switch(services, connection, token, resume=True, edit=change)
+    else:
+        edited = services.connections.change(connection_id, change) or _gone(connection_id)
     _told(services, connection_id, actor, "Edited")
-    if run and edited is not None and edited.state is State.ON:
+    if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
-    return edited or wanted
+    return edited
 
 
 def check(services: Services, settings: Settings) -> Scope:
@@ -125,6 +134,7 @@ def check(services: Services, settings: Settings) -> Scope:
 def turn_on(services: Services, connection_id: str, actor: str, *, run: bool = True) -> Connection:
     """Turn a connection on; timers go on where they stood, and a full run starts at once (unless `run` is False)."""
     connection = _existing(services, connection_id)
+    _staying(connection)
     if not connection.token_version:
         raise BadInput("token", "there is none", "Enter Keeper's access token under App authorization first.")
     now = services.clock()
@@ -176,8 +186,7 @@ def delete(services: Services, connection_id: str, actor: str) -> None:
         return None if current.state is State.DELETING else replace(current, state=State.DELETING, changed_at=now)
 
     connection = services.connections.change(connection_id, change) or connection
-    roster = services.roster.load(connection) if connection.shards else {}
-    latest = max((entry.mark.until for entry in roster.values() if entry.mark is not None), default=now)
+    latest = _in_flight_until(services, connection, now)
     if latest > now:
         raise Busy("Changes are still in flight", retry_after=(latest - now).total_seconds())
     versions = [connection.token_version, *(retired.version for retired in connection.retired_tokens)]
@@ -187,13 +196,31 @@ def delete(services: Services, connection_id: str, actor: str) -> None:
     _told(services, connection_id, actor, "Deleted configuration")
 
 
+def _in_flight_until(services: Services, connection: Connection, now: datetime) -> datetime:
+    """Return when the last mark and the last planner that may still be at work will have run out."""
+    roster = services.roster.load(connection) if connection.shards else {}
+    ends = [entry.mark.until for entry in roster.values() if entry.mark is not None]
+    planners = (run for run in services.records.open_runs(connection.id) if run.state is RunState.OBSERVING)
+    ends += [run.started + services.timings.reconcile_lease for run in planners]
+    return max(ends, default=now)
+
+
+def _gone(connection_id: str) -> Connection:
+    raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
+
+
 def _existing(services: Services, connection_id: str, revision: int | None = None) -> Connection:
     connection = services.connections.get(connection_id)
     if connection is None:
-        raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
+        return _gone(connection_id)
     if revision is not None:
         _same(connection, revision)
     return connection
+
+
+def _staying(connection: Connection) -> None:
+    if connection.state is State.DELETING:
+        raise NotFound(f"The connection {connection.id!r} is being deleted. Set up another one.")
 
 
 def _same(connection: Connection, revision: int) -> None:

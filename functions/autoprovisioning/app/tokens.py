@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from autoprovisioning.app.ports import Accounts
@@ -22,6 +22,7 @@ from autoprovisioning.domain.errors import (
     NotFound,
     Permanent,
     ProvisioningError,
+    Transient,
 )
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.roster import Entry, Status
@@ -44,7 +45,7 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: str) 
     """
     connection = services.connections.get(connection_id)
     if connection is None or connection.state is State.DELETING:
-        raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
+        raise NotFound("There is no such connection. Choose one of those listed.")
     waiting = verify(services, connection, token)
     switched = switch(services, connection, token, resume=True)
     now = services.clock()
@@ -84,38 +85,60 @@ def _same_node(accounts: Accounts, entries: Iterable[Entry]) -> None:
     """Refuse a token of another node: accounts that we know must resolve with it."""
     ours = (entry for entry in entries if entry.status is Status.ACTIVE and entry.scim_id)
     known = list(itertools.islice(ours, SAMPLE))
-    if known and all(accounts.get(entry.scim_id) is None for entry in known):
+    if known and not any(_resolves(accounts, entry) for entry in known):
         mend = "Create the token for the same Keeper node as before; for another node set up another connection."
         raise BadInput("token", "none of the accounts this connection provisions exists with it", mend)
 
 
-def switch(services: Services, connection: Connection, token: str, *, resume: bool) -> Connection:
-    """Store the token, switch the pointer, disable the version before; a paused connection goes on if `resume`."""
+def _resolves(accounts: Accounts, entry: Entry) -> bool:
+    try:
+        return accounts.get(entry.scim_id) is not None
+    except (AuthorizationRefused, Permanent):
+        return False  # the token is good, but not for this account
+
+
+def switch(
+    services: Services,
+    connection: Connection,
+    token: str,
+    *,
+    resume: bool,
+    edit: Callable[[Connection], Connection] = lambda connection: connection,
+) -> Connection:
+    """Store the token, switch the pointer together with `edit`, disable the version before.
+
+    A paused connection goes on if `resume`. Whatever `edit` raises leaves everything as it was.
+
+    Raises:
+        NotFound: the connection was deleted meanwhile.
+    """
     version = services.tokens.add(connection.id, token)
     now = services.clock()
-
-    def edit(current: Connection) -> Connection:
-        retired = current.retired_tokens
-        if current.token_version and current.token_version != version:
-            retired = (*retired, RetiredToken(current.token_version, now))
-        resumed = resume and current.state is State.PAUSED
-        return replace(
-            current,
-            endpoint=connection.endpoint,
-            token_version=version,
-            retired_tokens=retired,
-            throttled_until=None,
-            state=State.ON if resumed else current.state,
-            paused_reason="" if resumed else current.paused_reason,
-            changed_at=now if resumed else current.changed_at,
+    try:
+        switched = services.connections.change(
+            connection.id, lambda current: pointed(edit(current), version, now, resume=resume)
         )
-
-    switched = services.connections.change(connection.id, edit)
-    if switched is None:
-        raise NotFound(f"The connection {connection.id!r} was deleted meanwhile.")
+        if switched is None:
+            raise NotFound(f"The connection {connection.id!r} was deleted meanwhile.")
+    except Transient:
+        raise  # the pointer may have moved all the same: the version must stay
+    except ProvisioningError:
+        services.tokens.destroy(connection.id, version)
+        raise
     for retired in switched.retired_tokens:
         _disable(services, connection.id, retired.version)
     return switched
+
+
+def pointed(connection: Connection, version: str, now: datetime, *, resume: bool = False) -> Connection:
+    """Return the connection with its pointer on a token version; the version before is retired."""
+    retired = connection.retired_tokens
+    if connection.token_version and connection.token_version != version:
+        retired = (*retired, RetiredToken(connection.token_version, now))
+    pointing = replace(connection, token_version=version, retired_tokens=retired, throttled_until=None)
+    if resume and connection.state is State.PAUSED:
+        return replace(pointing, state=State.ON, paused_reason="", changed_at=now)
+    return pointing
 
 
 def destroy_retired(services: Services) -> None:
