@@ -22,6 +22,7 @@ from infra.local.connect import CONNECTION, connect
 from infra.local.processes import Process, Supervisor, free_port
 from infra.local.sync import synchronize
 from infra.local.world import World, http, wait_for
+from tests.wire import Answer, Tap, ask
 
 GROUP = "keeper-users@example.com"
 GROUP_ID = "g-keeper"
@@ -235,15 +236,15 @@ class Town:
         worker = self.world.cloud.start_function(function)
         return worker.wait_ready()
 
-    def second(self, function: str) -> int:
-        """Start another instance of a function; returns its port."""
+    def second(self, function: str, **environment: str) -> int:
+        """Start another instance of a function, with changes to its environment; returns its port."""
         port = free_port()
         from infra.local.processes import python
 
         child = self.supervisor.start(
             f"{function}-{port}",
             python("-m", "functions_framework", "--target", function, "--host", "127.0.0.1", "--port", str(port)),
-            env={**self.world.cloud.environment, "HOME": str(self.world.folder)},
+            env={**self.world.cloud.environment, "HOME": str(self.world.folder), **environment},
             ready=f"http://127.0.0.1:{port}/robots.txt",
             cwd=ROOT / "functions",
         )
@@ -257,3 +258,36 @@ class Town:
     def thaw(self, function: str) -> None:
         """Let them go on."""
         self.world.cloud.workers[function].signal_group(signal.SIGCONT)
+
+    def ask(
+        self,
+        function: str,
+        method: str = "POST",
+        body: bytes | Iterator[bytes] | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        path: str = "/",
+        port: int = 0,
+    ) -> Answer:
+        """Send a function one request as it is."""
+        base = f"http://127.0.0.1:{port}" if port else self.world.cloud.url(function)
+        return ask(method, base + path, body, headers)
+
+    @contextlib.contextmanager
+    def tapped(self, topic: str) -> Iterator[Tap]:
+        """See what is published to a topic from now on."""
+        tap = Tap(self.world.cloud.ports["pubsub"], self.world.cloud.project, topic)
+        try:
+            yield tap
+        finally:
+            tap.close()
+
+    def log(self, name: str) -> str:
+        """Return all that a process has logged since it was last started."""
+        child = next(child for child in reversed(self.supervisor.children()) if child.name == name)
+        return child.log.read_text(errors="replace")
+
+    def logs(self) -> dict[str, str]:
+        """Return the logs of everything that runs, by file name."""
+        folder = self.supervisor.children()[0].log.parent
+        return {path.name: path.read_text(errors="replace") for path in folder.glob("*.log")}
