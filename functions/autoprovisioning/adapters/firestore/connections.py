@@ -8,7 +8,7 @@ from typing import Any
 
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.database import Database, LostRace
+from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, new_stamp, stamped
 from autoprovisioning.domain.connections import (
     Connection,
     PatchDialect,
@@ -45,11 +45,14 @@ class FirestoreConnections:
 
     def create(self, connection: Connection) -> None:
         """Store a new one; an id is never used twice."""
-        batch = self._database.client.batch()
-        batch.create(self._collection().document(connection.id), to_document(connection))
+        batch, reference = self._database.client.batch(), self._collection().document(connection.id)
+        stamp = new_stamp()
+        batch.create(reference, {**to_document(connection), STAMP: stamp})
         try:
             self._database.commit(batch, 1)
         except LostRace:
+            if stamped(self._database.get(reference), stamp):
+                return  # our own write, sent again because its answer was lost
             raise Stale(f"The connection id {connection.id!r} was used before. Choose another one.") from None
 
     def change(self, connection_id: str, edit: Callable[[Connection], Connection | None]) -> Connection | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ T = TypeVar("T")
 Change = Callable[[firestore.DocumentSnapshot], dict[str, Any] | None]
 
 ATTEMPTS = 40
+STAMP = "stamp"  # field: who wrote last
 LONGEST_PAUSE = 0.4  # seconds between two attempts of a compare-and-set
 
 
@@ -27,6 +29,16 @@ class Count(Protocol):
 
     def __call__(self, name: str, n: int = 1) -> None:
         """Add n."""
+
+
+def new_stamp() -> str:
+    """Return what one compare-and-set writes into its documents to know its own write again."""
+    return secrets.token_urlsafe(9)
+
+
+def stamped(snapshot: firestore.DocumentSnapshot, stamp: str) -> bool:
+    """Say whether the document was last written with this stamp."""
+    return bool(snapshot.exists and (snapshot.to_dict() or {}).get(STAMP) == stamp)
 
 
 class LostRace(Exception):
@@ -96,8 +108,11 @@ class Database:
         with self.translated():
             batch.commit(retry=self._retry, timeout=self._seconds)
 
-    def put(self, batch: firestore.WriteBatch, snapshot: firestore.DocumentSnapshot, fields: dict[str, Any]) -> None:
+    def put(
+        self, batch: firestore.WriteBatch, snapshot: firestore.DocumentSnapshot, fields: dict[str, Any], stamp: str
+    ) -> None:
         """Add to the batch: write these fields whole, provided the document is still as the snapshot shows it."""
+        fields = {**fields, STAMP: stamp}
         if snapshot.exists:
             option = self.client.write_option(last_update_time=snapshot.update_time)
             batch.update(snapshot.reference, fields, option=option)
@@ -108,7 +123,7 @@ class Database:
         """Call `attempt` until it wins its race.
 
         A lost race may also be our own write, sent twice by the client after an UNAVAILABLE: `attempt` reads again and
-        so sees it.
+        must see it.
 
         Raises:
             Contention: too many lost races in a row.
@@ -125,15 +140,21 @@ class Database:
         reference: firestore.DocumentReference,
         change: Callable[[firestore.DocumentSnapshot], dict[str, Any] | None],
     ) -> bool:
-        """Compare-and-set one document; `change` returns the fields to write, or None to leave it (then False)."""
+        """Compare-and-set one document; `change` returns the fields to write, or None to leave it (then False).
+
+        A race that our own write won, sent again by the client because its answer was lost, counts as won.
+        """
+        stamp = new_stamp()
 
         def attempt() -> bool:
             snapshot = self.get(reference)
+            if stamped(snapshot, stamp):
+                return True
             fields = change(snapshot)
             if fields is None:
                 return False
             batch = self.client.batch()
-            self.put(batch, snapshot, fields)
+            self.put(batch, snapshot, fields, stamp)
             self.commit(batch, 1)
             return True
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.codec import decode, encode
-from autoprovisioning.adapters.firestore.database import Database
+from autoprovisioning.adapters.firestore.database import Database, new_stamp, stamped
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import Permanent
@@ -54,13 +54,21 @@ class FirestoreRoster:
     def commit(
         self, connection: Connection, user_ids: Iterable[str], edit: Callable[[Mapping[str, Entry]], tuple[Edit, T]]
     ) -> T:
-        """Read, edit, write in one commit; see the port. `edit` must stand being called again on newer entries."""
+        """Read, edit, write in one commit; see the port. `edit` must stand being called again on newer entries.
+
+        A race that our own write won (its answer was lost and the client sent it again) counts as won: the result of
+        that attempt stands, and its events and counts are not written twice.
+        """
         wanted = set(user_ids)
         shards = sorted({self.shard(connection, user_id) for user_id in wanted})
+        stamp = new_stamp()
+        results: list[T] = []
 
         def attempt() -> T:
             references = [self._reference(connection, shard) for shard in shards]
             snapshots = dict(zip(shards, self._database.get_all(references), strict=True))
+            if results and any(stamped(snapshot, stamp) for snapshot in snapshots.values()):
+                return results[0]
             contents = {shard: _entries(snapshot) for shard, snapshot in snapshots.items()}
             named = {
                 user_id: entry
@@ -69,7 +77,8 @@ class FirestoreRoster:
                 if user_id in wanted
             }
             change, result = edit(named)
-            self._write(connection, snapshots, contents, change)
+            results[:] = [result]
+            self._write(connection, snapshots, contents, change, stamp)
             return result
 
         return self._database.compare_and_set(attempt)
@@ -80,9 +89,10 @@ class FirestoreRoster:
         snapshots: Mapping[int, firestore.DocumentSnapshot],
         contents: Mapping[int, dict[str, Entry]],
         change: Edit,
+        stamp: str,
     ) -> None:
         batch = self._database.client.batch()
-        documents = self._write_entries(batch, connection, snapshots, contents, change.entries)
+        documents = self._write_entries(batch, connection, snapshots, contents, change.entries, stamp)
         home = self._database.client.collection("connections").document(connection.id)
         for event in change.events:
             batch.set(home.collection("events").document(event.id), event_fields(event))
@@ -100,6 +110,7 @@ class FirestoreRoster:
         snapshots: Mapping[int, firestore.DocumentSnapshot],
         contents: Mapping[int, dict[str, Entry]],
         changed: Mapping[str, Entry | None],
+        stamp: str,
     ) -> int:
         touched: dict[int, dict[str, Entry]] = {}
         documents = 0
@@ -114,7 +125,7 @@ class FirestoreRoster:
         for shard, entries in touched.items():
             data = encode(entries)
             size += len(data)
-            self._database.put(batch, snapshots[shard], {FIELD: data})
+            self._database.put(batch, snapshots[shard], {FIELD: data}, stamp)
         if size > LARGEST_COMMIT:
             raise Permanent(f"A roster commit of {size} bytes is too large; commit fewer users at once")
         return documents + len(touched)

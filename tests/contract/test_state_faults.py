@@ -1,0 +1,339 @@
+"""Firestore under contention, with lost answers, silent and gone: nothing lost, nothing twice, bounded in time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import Stale, Transient
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import reserve
+from autoprovisioning.domain.roster import Action, Entry, Mark, Trigger
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+from infra.local.processes import free_port
+from tests.contract.state_stores import Firestore, Wire, wire
+from tests.unit.builders import NOW
+
+pytestmark = pytest.mark.emulator
+
+ONE_SHARD = Connection("c1", shards=1)
+HOUR = timedelta(hours=1)
+SHORT = timedelta(seconds=1)
+PATIENCE = 6.0  # seconds: a bounded call is over by then, an endless one is not
+
+
+@pytest.fixture
+def address(backing: Any) -> int:
+    return int(backing.ports["firestore"])
+
+
+@pytest.fixture
+def state(address: int, project_id: str) -> Iterator[Firestore]:
+    stores = Firestore(f"127.0.0.1:{address}", project_id)
+    yield stores
+    stores.close()
+
+
+@pytest.fixture
+def relay(address: int) -> Iterator[Wire]:
+    with wire(address) as running:
+        yield running
+
+
+@pytest.fixture
+def far(relay: Wire, project_id: str) -> Iterator[Firestore]:
+    """The same project as `state`, over the relay."""
+    stores = Firestore(relay.host, project_id)
+    yield stores
+    stores.close()
+
+
+def at_once(work: Callable[[int], Any], writers: int) -> list[Any]:
+    """Do the work in as many threads at once."""
+    with ThreadPoolExecutor(max_workers=writers) as pool:
+        return list(pool.map(work, range(writers)))
+
+
+def event(event_id: str) -> Event:
+    return Event(event_id, NOW, EventName.CREATED, "run r1", "u1")
+
+
+class TestContention:
+    def test_many_writers_of_one_shard_lose_nothing(self, state):
+        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED))
+
+        def write(writer: int) -> None:
+            for number in range(5):
+                user_id = f"u{writer}-{number}"
+
+                def edit(known: Mapping[str, Entry], user_id: str = user_id) -> tuple[Edit, None]:
+                    common = known.get("common", Entry("common"))
+                    entries = {user_id: Entry(user_id), "common": replace(common, version=common.version + 1)}
+                    return Edit(entries, [event(user_id)], Progress("r1", NOW, {"created": 1})), None
+
+                state.roster.commit(ONE_SHARD, [user_id, "common"], edit)
+
+        at_once(write, 12)
+        roster = state.roster.load(ONE_SHARD)
+        assert roster["common"].version == 60
+        assert len(roster) == 61
+        assert len(state.audit("c1")) == 60
+        assert state.records.run("c1", "r1").counts["created"] == 60
+        assert state.usage("c1") == {"2026-11-24": {EventName.CREATED.value: 60}}
+
+    def test_writers_of_several_shards_at_once_do_not_block_each_other(self, state):
+        wide = Connection("c1", shards=4)
+        users = [f"u{number}" for number in range(12)]
+
+        def write(_writer: int) -> None:
+            def edit(known: Mapping[str, Entry]) -> tuple[Edit, None]:
+                grown = {
+                    user: replace(known.get(user, Entry(user)), version=known[user].version + 1 if user in known else 1)
+                    for user in users
+                }
+                return Edit(grown), None
+
+            state.roster.commit(wide, users, edit)
+
+        at_once(write, 8)
+        assert {entry.version for entry in state.roster.load(wide).values()} == {8}
+
+    def test_reservations_made_at_once_never_exceed_the_limit(self, state):
+        def take(writer: int) -> bool:
+            granted = state.records.change_guard("c1", lambda known: reserve(known, [f"n{writer}"], 5, NOW))
+            return granted is not None
+
+        assert sum(at_once(take, 16)) == 5
+        assert len(state.records.change_guard("c1", lambda known: known).reserved) == 5
+
+    def test_one_of_many_gets_the_lease_and_the_next_fence_is_higher(self, state):
+        fences = at_once(lambda writer: state.records.lease("l", f"w{writer}", NOW, HOUR), 12)
+        assert sorted(filter(None, fences)) == [1]
+        later = at_once(lambda writer: state.records.lease("l", f"x{writer}", NOW + HOUR, HOUR), 12)
+        assert sorted(filter(None, later)) == [2]
+
+    def test_one_of_many_claims_an_account(self, state):
+        assert sum(at_once(lambda writer: state.records.claim_account("c1", "k1", f"u{writer}"), 12)) == 1
+
+    def test_one_of_many_creates_a_connection(self, state):
+        def create(writer: int) -> bool:
+            try:
+                state.connections.create(Connection("c1", name=f"by {writer}"))
+            except Stale:
+                return False
+            return True
+
+        assert sum(at_once(create, 8)) == 1
+
+    def test_edits_of_a_connection_made_at_once_all_count(self, state):
+        state.connections.create(ONE_SHARD)
+
+        def edit(_writer: int) -> None:
+            state.connections.change("c1", lambda current: replace(current, order=current.order + 1))
+
+        at_once(edit, 10)
+        connection = state.connections.get("c1")
+        assert (connection.order, connection.revision) == (10, 10)
+
+
+class LostAnswer:
+    """Calls a change of state whose answer is lost: the write is done, then the connection breaks."""
+
+    def __init__(self, relay: Wire) -> None:
+        self._relay = relay
+        self._armed = False
+
+    def arm(self) -> None:
+        """Lose the answer of the next write; called between its read and its write, the first time only."""
+        if not self._armed:
+            self._armed = True
+            self._relay.swallow_answers()
+
+    def during(self, act: Callable[[], Any], written: Callable[[], bool]) -> Any:
+        """Run `act`; once the write is there, break the connection, so that the client sends it again."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            running = pool.submit(act)
+            until = time.monotonic() + PATIENCE
+            while not written():
+                assert time.monotonic() < until, "the write never arrived"
+                time.sleep(0.02)
+            self._relay.cut()
+            return running.result(timeout=20)
+
+
+class TestOwnWriteWhoseAnswerWasLost:
+    def test_a_roster_commit_is_recorded_once_and_its_result_stands(self, state, far, relay):
+        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED))
+        lost = LostAnswer(relay)
+        started = NOW + timedelta(microseconds=123_456)  # timers are kept to the second
+
+        def edit(known: Mapping[str, Entry]) -> tuple[Edit, str]:
+            lost.arm()
+            entry = known.get("u1", Entry("u1"))
+            mark = Mark("c", "m", Action.CREATE, started)
+            fresh = replace(entry, version=entry.version + 1, timers={Trigger.APP_OFF: started}, mark=mark)
+            progress = Progress("r1", NOW, {"created": 1}, "1")
+            return Edit({"u1": fresh}, [event("e1")], progress), f"version {fresh.version}"
+
+        result = lost.during(
+            lambda: far.roster.commit(ONE_SHARD, ["u1"], edit),
+            lambda: state.roster.entry(ONE_SHARD, "u1") is not None,
+        )
+        assert result == "version 1"
+        assert state.roster.entry(ONE_SHARD, "u1").version == 1
+        assert state.records.run("c1", "r1").counts["created"] == 1
+        assert state.usage("c1") == {"2026-11-24": {EventName.CREATED.value: 1}}
+
+    def test_a_commit_that_another_writer_beat_is_decided_anew(self, state, far):
+        """The same check must not take somebody else's write for our own."""
+
+        def edit(known: Mapping[str, Entry]) -> tuple[Edit, int]:
+            entry = known.get("u1", Entry("u1"))
+            if entry.version == 0:
+                other = Edit({"u1": Entry("u1", 5), "u2": Entry("u2")})
+                state.roster.commit(ONE_SHARD, ["u1", "u2"], lambda _known: (other, None))
+            fresh = replace(entry, version=entry.version + 1)
+            return Edit({"u1": fresh}, [event(f"e{fresh.version}")]), fresh.version
+
+        assert far.roster.commit(ONE_SHARD, ["u1"], edit) == 6
+        assert state.audit("c1") == {"e6"}
+
+    def test_a_connection_is_changed_once_and_the_change_returned(self, state, far, relay):
+        state.connections.create(replace(ONE_SHARD, state=State.ON))
+        lost = LostAnswer(relay)
+
+        def pause(current: Connection) -> Connection | None:
+            lost.arm()
+            return replace(current, state=State.PAUSED) if current.state is State.ON else None
+
+        paused = lost.during(
+            lambda: far.connections.change("c1", pause),
+            lambda: state.connections.get("c1").state is State.PAUSED,
+        )
+        assert (paused.state, paused.revision) == (State.PAUSED, 1)
+        assert state.connections.get("c1").revision == 1
+
+    def test_a_created_connection_is_not_refused_as_used_before(self, state, far, relay):
+        far.connections.get("c1")  # connects
+        lost = LostAnswer(relay)
+        lost.arm()
+        lost.during(lambda: far.connections.create(ONE_SHARD), lambda: state.connections.get("c1") is not None)
+        assert state.connections.get("c1") == ONE_SHARD
+
+    def test_a_lease_taken_is_held(self, state, far, relay):
+        assert far.records.lease("l", "before", NOW - HOUR, HOUR) == 1
+        lost = LostAnswer(relay)
+
+        def take() -> int | None:
+            # The read must be answered: the answer is lost from the write on.
+            original = far.database.put
+
+            def put(*args: Any) -> None:
+                lost.arm()
+                original(*args)
+
+            far.database.put = put  # type: ignore[method-assign]
+            return far.records.lease("l", "a", NOW, HOUR)
+
+        fence = lost.during(take, lambda: state.client.document("leases/l").get().get("holder") == "a")
+        assert fence == 2
+
+    def test_a_claim_won_is_won(self, state, far, relay):
+        far.connections.get("c1")
+        lost = LostAnswer(relay)
+        lost.arm()
+        claimed = lost.during(
+            lambda: far.records.claim_account("c1", "k1", "u1"),
+            lambda: bool(state.collection("c1", "claims")),
+        )
+        assert claimed is True
+
+
+def _calls(stores: Firestore) -> dict[str, Callable[[], Any]]:
+    return {
+        "roster.entry": lambda: stores.roster.entry(ONE_SHARD, "u1"),
+        "roster.load": lambda: stores.roster.load(Connection("c1", shards=64)),
+        "roster.commit": lambda: stores.roster.commit(ONE_SHARD, ["u1"], lambda _known: (Edit({"u1": None}), None)),
+        "events alone": lambda: stores.records.record("c1", [event("e1")]),
+        "connections.all": lambda: stores.connections.all(),
+        "connections.change": lambda: stores.connections.change("c1", lambda current: current),
+        "records.open_runs": lambda: stores.records.open_runs("c1"),
+        "records.lease": lambda: stores.records.lease("l", "a", NOW, HOUR),
+        "records.claim_account": lambda: stores.records.claim_account("c1", "k1", "u1"),
+        "channels.all": lambda: stores.channels.all(),
+    }
+
+
+def _all_transient_in_time(stores: Firestore) -> None:
+    calls = _calls(stores)
+    slow: dict[str, float] = {}
+
+    def call(name: str) -> None:
+        started = time.monotonic()
+        with pytest.raises(Transient):
+            calls[name]()
+        slow[name] = time.monotonic() - started
+
+    with ThreadPoolExecutor(max_workers=len(calls)) as pool:
+        list(pool.map(call, calls))
+    assert {name: seconds for name, seconds in slow.items() if seconds > PATIENCE} == {}
+    assert set(slow) == set(calls)
+
+
+class TestUnavailable:
+    def test_a_database_that_is_gone_is_transient_in_bounded_time(self, project_id):
+        gone = Firestore(f"127.0.0.1:{free_port()}", project_id, SHORT)
+        _all_transient_in_time(gone)
+        gone.close()
+
+    def test_a_database_that_hangs_is_transient_in_bounded_time(self, relay, project_id):
+        hanging = Firestore(relay.host, project_id, SHORT)
+        hanging.connections.all()
+        relay.fall_silent()
+        _all_transient_in_time(hanging)
+        hanging.close()
+
+    def test_a_write_that_hangs_is_transient_and_not_done(self, state, relay, project_id):
+        hanging = Firestore(relay.host, project_id, SHORT)
+
+        def edit(_known: Mapping[str, Entry]) -> tuple[Edit, None]:
+            relay.fall_silent()
+            return Edit({"u1": Entry("u1")}), None
+
+        started = time.monotonic()
+        with pytest.raises(Transient):
+            hanging.roster.commit(ONE_SHARD, ["u1"], edit)
+        assert time.monotonic() - started < PATIENCE
+        assert state.roster.entry(ONE_SHARD, "u1") is None
+        hanging.close()
+
+    def test_it_goes_on_once_the_database_answers_again(self, relay, project_id):
+        stores = Firestore(relay.host, project_id, SHORT)
+        stores.connections.create(ONE_SHARD)
+        relay.fall_silent()
+        with pytest.raises(Transient):
+            stores.connections.get("c1")
+        relay.cut()
+        assert stores.connections.get("c1") == ONE_SHARD
+        stores.close()
+
+
+class TestDocumentsRead:
+    def test_loading_a_roster_reads_one_document_a_shard(self, state):
+        state.reads.clear()
+        state.roster.load(Connection("c1", shards=64))
+        assert state.reads["firestore_reads"] == 64
+
+    def test_an_entry_is_one_document_and_its_commit_one_more(self, state):
+        state.reads.clear()
+        state.roster.entry(ONE_SHARD, "u1")
+        state.roster.commit(ONE_SHARD, ["u1"], lambda _known: (Edit({"u1": Entry("u1")}), None))
+        assert dict(state.reads) == {"firestore_reads": 2, "firestore_writes": 1}
