@@ -48,7 +48,7 @@ class Customer:
         for user in state.get("users", []):
             self._store(user)
         for user in state.get("deletedUsers", []):
-            self.deleted[user["id"]] = user
+            self.deleted[user["id"]] = {"kind": "admin#directory#user", "customerId": self.id, **user}
         for group in state.get("groups", []):
             self.groups[group["id"]] = group
             self.members[group["id"]] = {}

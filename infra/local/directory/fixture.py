@@ -35,6 +35,7 @@ FAMILY = (
     "Lovelace Hopper Wirth Liskov Dijkstra Ritchie Perlman Hamilton Turing Johnson Goldwasser Lamport Allen Knuth "
     "O'Neill Müller-Lüdenscheidt Đặng Nguyễn Åkesson García 山田 佐藤 王 李 الحسن Иванова Παπαδοπούλου van_der_Berg"
 ).split()
+LONGEST_NAME = "Wolfeschlegelsteinhausenbergerdorff-Hubertshausen-von-Altona"  # a name has at most 60 characters
 TITLES = ("Engineer", "Senior Engineer", "Account Executive", "Controller", "Analyst", "Büroleitung", "部長")
 OLDEST = datetime(2019, 1, 7, 8, 0, tzinfo=UTC)
 
@@ -46,7 +47,7 @@ def make(users: int, seed: int = 1) -> dict[str, Any]:
     people[0] |= {"isAdmin": True, "suspended": False, "archived": False}
     if users > 3:
         people[1] |= {"isDelegatedAdmin": True, "suspended": False, "archived": False}
-        people[3]["name"]["familyName"] = "Wolfeschlegelsteinhausenbergerdorff " * 3
+        people[3]["name"]["familyName"] = LONGEST_NAME
     groups, members = _groups(people, rng)
     return {
         "customer": CUSTOMER,

@@ -8,6 +8,30 @@ from typing import Any
 from infra.local.directory.customer import Refused
 
 Mask = dict[str, "Mask"]
+Shape = dict[str, "Shape | None"]  # None: whatever is below may be selected
+
+NAME: Shape = dict.fromkeys("displayName familyName fullName givenName".split())
+USER: Shape = dict.fromkeys(
+    "addresses agreedToTerms aliases archivalTime archived changePasswordAtNextLogin creationTime customSchemas "
+    "customerId deletionTime emails etag externalIds gender guestAccountInfo hashFunction id ims "
+    "includeInGlobalAddressList ipWhitelisted isAdmin isDelegatedAdmin isEnforcedIn2Sv isEnrolledIn2Sv isGuestUser "
+    "isMailboxSetup keywords kind languages lastLoginTime locations nonEditableAliases notes orgUnitPath organizations "
+    "password phones posixAccounts primaryEmail recoveryEmail recoveryPhone relations sshPublicKeys suspended "
+    "suspensionReason suspensionTime thumbnailPhotoEtag thumbnailPhotoUrl websites".split()
+) | {"name": NAME}
+GROUP: Shape = dict.fromkeys(
+    "adminCreated aliases description directMembersCount email etag externalIds id kind name nonEditableAliases".split()
+)
+MEMBER: Shape = dict.fromkeys("delivery_settings email etag id kind role status type".split())
+_ENVELOPE: Shape = dict.fromkeys(("etag", "kind", "nextPageToken"))
+SHAPES: dict[str, Shape] = {
+    "users.get": USER,
+    "users.list": {**_ENVELOPE, "trigger_event": None, "users": USER},
+    "groups.get": GROUP,
+    "groups.list": {**_ENVELOPE, "groups": GROUP},
+    "members.list": {**_ENVELOPE, "members": MEMBER},
+    "members.hasMember": {"isMember": None},
+}
 
 
 @lru_cache(maxsize=256)
@@ -45,6 +69,18 @@ def _item(text: str, at: int, mask: Mask) -> int:
         child.update(inner)
         at += 1
     return at
+
+
+def check(mask: Mask, shape: Shape | None) -> None:
+    """Refuse a mask that names a field which the resource does not have, as the API does."""
+    if shape is None:
+        return
+    for name, child in mask.items():
+        if name == "*":
+            continue
+        if name not in shape:
+            raise Refused(400, "invalidParameter", f"Invalid field selection {name}")
+        check(child, shape[name])
 
 
 def select(value: Any, mask: Mask) -> Any:

@@ -36,7 +36,22 @@ class Channel:
     event: str
     expires: float
     resource_id: str
-    number: int = 1
+    number: int = 0
+
+    def next_number(self) -> int:
+        """Number a message: 1 for sync, then increasing, not sequential."""
+        self.number += random.randint(1, 9) if self.number else 1
+        return self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One notification of one channel."""
+
+    channel: Channel
+    state: str
+    body: bytes
+    number: int
 
 
 @dataclass(slots=True)
@@ -61,7 +76,7 @@ class Notifier:
     channels: dict[str, Channel] = field(default_factory=dict)
     delivered: int = 0
     dropped: int = 0
-    _held: list[tuple[Channel, str, bytes]] = field(default_factory=list)
+    _held: list[Message] = field(default_factory=list)
     _session: aiohttp.ClientSession | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -81,10 +96,7 @@ class Notifier:
         if not address.startswith(("https://", "http://127.0.0.1", "http://localhost")):
             raise Refused(400, "push.webhookUrlNotHttps", "WebHook callback must be HTTPS")
         now = time.time()
-        params = body.get("params") or {}
-        asked = float(params["ttl"]) if "ttl" in params else DEFAULT_TTL
-        if "expiration" in body:
-            asked = int(body["expiration"]) / 1000 - now
+        asked = _lifetime(body, now)
         channel = Channel(
             channel_id,
             address,
@@ -94,7 +106,7 @@ class Notifier:
             uuid.uuid4().hex,
         )
         self.channels[channel_id] = channel
-        self._send(channel, "sync", b"")
+        self._send([Message(channel, "sync", b"", channel.next_number())])
         return {
             "kind": "api#channel",
             "id": channel_id,
@@ -123,43 +135,48 @@ class Notifier:
         )
         for channel in list(self.channels.values()):
             if channel.event in ("", event) and channel.expires > time.time():
-                self._forecast(channel, event, body)
+                self._forecast(Message(channel, event, body, channel.next_number()))
 
     def release(self) -> None:
         """Send what was held, newest first if reordering."""
         held, self._held = self._held, []
-        for channel, state, body in reversed(held) if self.weather.reorder else held:
-            self._send(channel, state, body)
+        self._send(held[::-1] if self.weather.reorder else held)
 
-    def _forecast(self, channel: Channel, state: str, body: bytes) -> None:
+    def _forecast(self, message: Message) -> None:
         if self.weather.lose:
             self.dropped += 1
         elif self.weather.hold or self.weather.reorder:
-            self._held.append((channel, state, body))
+            self._held.append(message)
             if not self.weather.hold and len(self._held) >= 3:
                 self.release()
         else:
             for _ in range(1 + self.weather.duplicate):
-                self._send(channel, state, body)
+                self._send([message])
 
-    def _send(self, channel: Channel, state: str, body: bytes) -> None:
-        number = channel.number
-        channel.number += random.randint(1, 9)  # increasing, not sequential
-        task = asyncio.get_running_loop().create_task(self._deliver(channel, state, body, number))
+    def _send(self, messages: list[Message]) -> None:
+        """Deliver these one after the other; what is sent otherwise goes beside them."""
+        task = asyncio.get_running_loop().create_task(self._deliver_all(messages))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, channel: Channel, state: str, body: bytes, number: int) -> None:
+    async def _deliver_all(self, messages: list[Message]) -> None:
+        for message in messages:
+            await self._deliver(message)
+
+    async def _deliver(self, message: Message) -> None:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
-        if self.weather.delay and state != "sync":
+        channel, sync = message.channel, message.state == "sync"
+        if self.weather.delay and not sync:
             await asyncio.sleep(self.weather.delay)
-        headers = _headers(channel, state, number)
+        headers = _headers(message)
         for attempt in range(ATTEMPTS):
-            if state != "sync" and channel.id not in self.channels:
+            if not sync and channel.id not in self.channels:
                 return
             try:
-                async with self._session.post(channel.address, data=body, headers=headers) as response:
+                async with self._session.post(
+                    channel.address, data=message.body, headers=headers, allow_redirects=False
+                ) as response:
                     if response.status in SUCCESS:
                         self.delivered += 1
                         return
@@ -171,16 +188,28 @@ class Notifier:
         self.dropped += 1
 
 
-def _headers(channel: Channel, state: str, number: int) -> dict[str, str]:
+def _lifetime(body: dict[str, Any], now: float) -> float:
+    """Return the seconds that a request asks for: expiration in Unix milliseconds, or params.ttl."""
+    params = body.get("params") or {}
+    try:
+        if "expiration" in body:
+            return int(body["expiration"]) / 1000 - now
+        return float(params.get("ttl", DEFAULT_TTL))
+    except (TypeError, ValueError):
+        raise Refused(400, "invalid", "Invalid expiration or ttl") from None
+
+
+def _headers(message: Message) -> dict[str, str]:
+    channel = message.channel
     expires = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(channel.expires))
     headers = {
         "User-Agent": "APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)",
         "Content-Type": "application/json; charset=UTF-8",
         "X-Goog-Channel-ID": channel.id,
         "X-Goog-Channel-Expiration": expires,
-        "X-Goog-Message-Number": str(number),
+        "X-Goog-Message-Number": str(message.number),
         "X-Goog-Resource-ID": channel.resource_id,
-        "X-Goog-Resource-State": state,
+        "X-Goog-Resource-State": message.state,
         "X-Goog-Resource-URI": "https://admin.googleapis.com/admin/directory/v1/users",
     }
     return headers | ({"X-Goog-Channel-Token": channel.token} if channel.token else {})

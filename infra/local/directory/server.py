@@ -6,6 +6,7 @@ import asyncio
 import copy
 import gzip
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -14,7 +15,7 @@ import msgspec
 
 from infra.local.asgi import ConnectionLost, Fault, Faults, Receive, Reply, Scope, Send, read_body, respond
 from infra.local.directory.customer import Customer, Refused, not_found
-from infra.local.directory.masks import compiled, select
+from infra.local.directory.masks import SHAPES, check, compiled, select
 from infra.local.directory.notifications import Notifier, Weather
 
 BASE = "/admin/directory/v1/"
@@ -62,16 +63,17 @@ class DirectoryServer:
         method, keys = _method(verb, path)
         self._counts[method] += 1
         self._log.append({"method": method, "path": path})
-        page = int(params.get("pageToken", "p0").removeprefix("p") or 0)
+        page = _start(params)
         fault = self.faults.pick(lambda match: _fits(match, method, keys, page))
         if fault is not None:
             reply = await self._faulty(fault, method)
             if reply is not None:
                 return reply
-        told = msgspec.json.decode(body) if body else {}
-        result = self._act(method, keys, params, told)
-        if "fields" in params and isinstance(result, dict):
-            result = select(result, compiled(params["fields"]))
+        mask = compiled(params["fields"]) if "fields" in params else {}
+        check(mask, SHAPES.get(method))
+        result = self._act(method, keys, params, _object(body))
+        if isinstance(result, dict):
+            result = select(result, mask)
         return Reply(204) if result is None else Reply(200, result)
 
     async def _faulty(self, fault: Fault, method: str) -> Reply | None:
@@ -104,7 +106,7 @@ class DirectoryServer:
             case "list":
                 return self._list_users(params)
             case "get":
-                return _projected(self._reading().user(keys[0]), params.get("projection", "basic"))
+                return _projection(params)(self._reading().user(keys[0]))
             case "insert":
                 return self._tell("add", customer.insert(told))
             case "patch" | "update":
@@ -180,14 +182,12 @@ class DirectoryServer:
         deleted = params.get("showDeleted") == "true"
         reading = self._reading()
         found = list(reading.listed(params.get("query", ""), deleted=deleted, domain=params.get("domain", "")))
-        if params.get("orderBy") == "email":
-            found.sort(
-                key=lambda user: user["primaryEmail"].casefold(), reverse=params.get("sortOrder") == "DESCENDING"
-            )
+        if "orderBy" in params:
+            found.sort(key=_order(params["orderBy"]), reverse=params.get("sortOrder") == "DESCENDING")
         listing = _page(found, params, "users", most=500, default=100)
-        projection = params.get("projection", "basic")
+        projected = _projection(params)
         if "users" in listing:
-            listing["users"] = [_projected(user, projection) for user in listing["users"]]
+            listing["users"] = [projected(user) for user in listing["users"]]
         return listing
 
     def _list_groups(self, params: Params) -> dict[str, Any]:
@@ -309,11 +309,11 @@ def _customer_or_domain(params: Params) -> None:
 
 def _page(found: list[Any], params: Params, key: str, *, most: int, default: int) -> dict[str, Any]:
     """Cut a page; a page token is `p` and the page's number of items before it."""
+    start = _start(params)
     try:
         size = int(params.get("maxResults", default))
-        start = int(params.get("pageToken", "p0").removeprefix("p"))
     except ValueError:
-        raise Refused(400, "invalid", "Invalid Input") from None
+        raise Refused(400, "invalidParameter", "Invalid value for maxResults") from None
     if not 1 <= size <= most:
         raise Refused(400, "invalidParameter", f"Invalid value '{size}'. Values must be within the range: [1, {most}]")
     listing: dict[str, Any] = {"kind": f"admin#directory#{key}", "etag": f'"{key}-{start}"'}
@@ -325,10 +325,47 @@ def _page(found: list[Any], params: Params, key: str, *, most: int, default: int
     return listing
 
 
-def _projected(user: dict[str, Any], projection: str) -> dict[str, Any]:
-    if projection == "basic" and "customSchemas" in user:
-        return {name: value for name, value in user.items() if name != "customSchemas"}
-    return user
+def _start(params: Params) -> int:
+    """Return how many items come before the page that is asked for."""
+    try:
+        return int(params.get("pageToken", "p0").removeprefix("p"))
+    except ValueError:
+        raise Refused(400, "invalid", "Invalid Input: pageToken") from None
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any]) if body else {}
+    except msgspec.MsgspecError:
+        raise Refused(400, "parseError", "Parse Error") from None
+
+
+def _order(field: str) -> Callable[[dict[str, Any]], str]:
+    """Return the sort key of `orderBy`."""
+    if field == "email":
+        return lambda user: str(user["primaryEmail"]).casefold()
+    if field in ("familyName", "givenName"):
+        return lambda user: str(user.get("name", {}).get(field, "")).casefold()
+    raise Refused(400, "invalidParameter", f"Invalid value '{field}' for orderBy")
+
+
+def _projection(params: Params) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return what `projection` leaves of a user: custom schemas none, all, or those of customFieldMask."""
+    projection = params.get("projection", "basic")
+    if projection == "full":
+        return lambda user: user
+    if projection not in ("basic", "custom"):
+        raise Refused(400, "invalidParameter", f"Invalid value '{projection}' for projection")
+    if projection == "custom" and not params.get("customFieldMask"):
+        raise Refused(400, "required", "Required parameter: customFieldMask")
+    wanted = set(params["customFieldMask"].split(",")) if projection == "custom" else set()
+
+    def projected(user: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in user.items() if name != "customSchemas"}
+        schemas = {name: value for name, value in user.get("customSchemas", {}).items() if name in wanted}
+        return kept | ({"customSchemas": schemas} if schemas else {})
+
+    return projected
 
 
 def _as_group(customer: Customer, group: dict[str, Any]) -> dict[str, Any]:
