@@ -86,6 +86,13 @@ def test_the_functions_table_names_every_entry_point_once():
     assert sorted(first_column("Functions")) == sorted(main.__all__)
 
 
+def test_the_diagram_shows_every_function_and_the_configuration_names_no_other():
+    diagram = section("How it works").partition("```mermaid")[2].partition("```")[0]
+    assert set(main.__all__) <= set(re.findall(r"\w+", diagram))
+    users = {name for row in rows("Configuration") for name in CODE.findall(row[3])}
+    assert users <= set(main.__all__)
+
+
 def test_the_configuration_table_names_every_variable_that_is_read():
     assert len(asked()) == len(FIELDS)
     assert sorted(first_column("Configuration")) == sorted(asked())
@@ -137,6 +144,13 @@ def anchors(page: Path) -> set[str]:
     """Return a page's anchors, as forges make them: lower case, punctuation dropped, blanks to hyphens."""
     headings = re.findall(r"^#+ (.+)$", without_blocks(page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pages
+def test_every_module_that_a_command_runs_exists(page):
+    modules = re.findall(r"-m ((?:tests|infra)(?:\.\w+)+)", page.read_text())
+    missing = [name for name in modules if not (ROOT / name.replace(".", "/")).with_suffix(".py").exists()]
+    assert missing == []
 
 
 @pages
