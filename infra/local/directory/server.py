@@ -72,6 +72,8 @@ class DirectoryServer:
         mask = compiled(params["fields"]) if "fields" in params else {}
         check(mask, SHAPES.get(method))
         result = self._act(method, keys, params, _object(body))
+        if fault is not None and fault.effect.get("drop_after"):
+            raise ConnectionLost
         if isinstance(result, dict):
             result = select(result, mask)
         return Reply(204) if result is None else Reply(200, result)

@@ -19,6 +19,7 @@ STOP = "/admin/directory_v1/channels/stop"
 KNOWN_FIELDS = (
     "id,primaryEmail,suspended,archived,orgUnitPath,aliases,suspensionTime,archivalTime,isAdmin,isDelegatedAdmin"
 )
+ENVELOPE = frozenset({"kind", "etag", "nextPageToken", "trigger_event"})
 UNSUPPORTED = frozenset({400, 404, 405, 501})
 
 
@@ -128,6 +129,9 @@ class GoogleDirectory:
         if isinstance(answer, Refusal):
             if answer.status == 400 and not event and "event" in answer.message.lower():
                 raise BadInput("event", "the Directory API asks for one", "Open one channel for each event.")
+            if answer.reason == "channelIdNotUnique":
+                # The answer to our first attempt was lost: the channel is open, but its resource id is not known.
+                raise Transient("users.watch opened the channel, but its answer was lost", retry_after=5)
             raise _refused("users.watch", answer)
         granted = _milliseconds(answer.get("expiration")) or channel.expires
         return replace(channel, token="", event=event, expires=granted, resource_id=str(answer.get("resourceId", "")))
@@ -151,10 +155,7 @@ class GoogleDirectory:
                 if answer.status == 403:
                     raise _refused(method, answer)
                 raise Incomplete(f"{method} broke off: HTTP {answer.status} {answer.reason or answer.message}")
-            items = answer.get(key, [])
-            if not isinstance(items, list) or (key not in answer and not _empty_listing(answer)):
-                raise Incomplete(f"{method} answered something that is no listing")
-            yield items
+            yield _items(method, key, answer, first=not token)
             token = str(answer.get("nextPageToken") or "")
             if not token:
                 return
@@ -163,9 +164,17 @@ class GoogleDirectory:
             seen.add(token)
 
 
-def _empty_listing(answer: Mapping[str, Any]) -> bool:
-    """An empty listing leaves the list out; what is left says that it is one (or nothing at all is left)."""
-    return set(answer) <= {"kind", "etag", "nextPageToken", "trigger_event"}
+def _items(method: str, key: str, answer: Mapping[str, Any], *, first: bool) -> list[dict[str, Any]]:
+    """Return a page's items; raises Incomplete for an answer that is no listing.
+
+    An empty listing leaves the list out. What is left says that it is one; on the first page nothing may be left.
+    """
+    items = answer.get(key, [])
+    is_listing = key in answer or (set(answer) <= ENVELOPE and (first or bool(answer)))
+    whole = isinstance(items, list) and all(isinstance(item, dict) for item in items)
+    if is_listing and whole and (key != "users" or all(item.get("id") for item in items)):
+        return list(items)
+    raise Incomplete(f"{method} answered something that is no listing")
 
 
 def _refused(method: str, refusal: Refusal) -> ConfigurationRefused:

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 import requests
+from google.auth import exceptions as auth
 
 from autoprovisioning.domain.errors import ConfigurationRefused, Transient
 
@@ -26,13 +27,30 @@ SCOPES = (
     "https://www.googleapis.com/auth/admin.directory.group.readonly",
     "https://www.googleapis.com/auth/admin.directory.group.member.readonly",
 )
-USAGE_LIMITS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded", "backendError"})
+USAGE_LIMITS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"})  # as reasons of a 403
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 ATTEMPTS = 5
 LONGEST_PAUSE = 16.0
+LOST = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    auth.TransportError,
+)
+# What IAM's signJwt and the token endpoint say when the set-up is wrong; anything else may pass (google-auth retries
+# the token endpoint itself, and does not say of signJwt or the metadata server whether trying again could help).
+DELEGATION_REFUSED = (
+    "unauthorized_client access_denied invalid_grant invalid_scope PERMISSION_DENIED NOT_FOUND UNAUTHENTICATED".split()
+)
 DELEGATION = (
     "Check in the Admin console, under API controls > Domain-wide delegation, that the service account's client id "
     "is listed with the read-only user, group and group member scopes, and that DIRECTORY_ADMIN is an administrator."
+)
+
+SIGNING = (
+    "The functions' service account needs the role Service Account Token Creator on it, "
+    "and the project the IAM Service Account Credentials API."
 )
 
 SessionFactory = Callable[[], requests.Session]
@@ -133,21 +151,26 @@ class DirectoryTransport:
                     timeout=self._seconds,
                     allow_redirects=False,
                 )
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            except LOST as error:
                 problem = type(error).__name__
                 continue
+            except auth.RefreshError as error:
+                raise _no_token(error) from None  # its text quotes the endpoint's answer
             answer = _read(response)
             if not isinstance(answer, Refusal):
                 return answer
-            if answer.status not in RETRIED and answer.reason not in USAGE_LIMITS:
+            limited = answer.status == 403 and answer.reason in USAGE_LIMITS
+            if answer.status not in RETRIED and not limited:
                 return _final(answer)
             problem, wait = f"HTTP {answer.status} {answer.reason}".strip(), _retry_after(response)
+            if wait is not None and wait > LONGEST_PAUSE:
+                raise Transient(f"The directory could not be read: {problem}, come back later", retry_after=wait)
         raise Transient(f"The directory could not be read: {problem} after {ATTEMPTS} attempts", retry_after=30)
 
     def _pause(self, attempt: int, told: float | None) -> float:
         grown: float = self._first_pause * 2 ** (attempt - 1)
         jittered = grown + random.uniform(0, min(1.0, grown))
-        return min(LONGEST_PAUSE, max(jittered, told or 0))
+        return max(min(LONGEST_PAUSE, jittered), told or 0)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -190,6 +213,15 @@ def _final(refusal: Refusal) -> Refusal:
     if refusal.status == 401:
         raise ConfigurationRefused(f"The directory refuses our credentials (401). {DELEGATION}")
     return refusal
+
+
+def _no_token(error: auth.RefreshError) -> ConfigurationRefused | Transient:
+    """Say what a refused access token means; the text of the refusal itself is left out."""
+    text = " ".join(str(argument) for argument in error.args)
+    refusal = next((word for word in DELEGATION_REFUSED if word in text), "")
+    if refusal:
+        return ConfigurationRefused(f"No access token for the directory: {refusal}. {DELEGATION} {SIGNING}")
+    return Transient("No access token for the directory could be had", retry_after=30)
 
 
 def _retry_after(response: requests.Response) -> float | None:
