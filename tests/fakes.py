@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -118,12 +118,17 @@ class FakeDirectory:
 
 
 class FakeKeeper:
-    """A Keeper node: unique e-mail addresses, DELETE locks, ids of its own; only the tokens in `accepts` get in."""
+    """A Keeper node: unique e-mail addresses, DELETE locks, ids of its own; only the tokens in `accepts` get in.
 
-    def __init__(self, clock: Clock, accepts: Iterable[str] = ("secret",)) -> None:
+    What stands in `meanwhile` happens while a write is under way, one at each write; `locks` False makes DELETE delete.
+    """
+
+    def __init__(self, clock: Clock, accepts: Iterable[str] = ("secret",), *, locks: bool = True) -> None:
         self.accounts: dict[str, Account] = {}
         self.accepts = set(accepts)
         self.clock = clock
+        self.locks = locks
+        self.meanwhile: deque[Callable[[], None]] = deque()
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
 
@@ -156,9 +161,19 @@ class FakeKeeper:
                 raise AccountGone("404")
             account = self.accounts[write.scim_id]
             if write.kind is WriteKind.DELETE:
-                self.accounts[write.scim_id] = replace(account, active=False)
+                if self.locks:
+                    self.accounts[write.scim_id] = replace(account, active=False)
+                else:
+                    del self.accounts[write.scim_id]
                 return write.scim_id
             return self._put(account, write)
+
+    def interrupt(self) -> None:
+        """Let something else happen before a write arrives."""
+        with self.lock:
+            happening = self.meanwhile.popleft() if self.meanwhile else None
+        if happening is not None:
+            happening()
 
     def _put(self, account: Account, write: Write) -> str:
         attributes = {**account.attributes, **write.attributes}
@@ -226,6 +241,7 @@ class FakeAccounts:
             self.probe()
             if self._node.clock() >= deadline:
                 raise NotSent("the deadline passed")
+            self._node.interrupt()
             return Written(write.key, self._node.write(write))
         except (AuthorizationRefused, NotSent, AccountGone, AddressTaken) as error:
             return Written(write.key, error=error)
