@@ -48,7 +48,10 @@ class SecretManagerTokens:
         data = answer.payload.data
         if answer.payload.data_crc32c != _crc32c(data):
             raise Transient("Secret Manager's answer was damaged on the way")
-        return data.decode()
+        try:
+            return data.decode()
+        except UnicodeDecodeError:  # its text would quote the payload
+            raise ConfigurationRefused("The stored access token is not text. Reauthorize the connection.") from None
 
     def add(self, connection_id: str, token: str) -> str:
         """Store a token and read it back by number: only that is strongly consistent."""
