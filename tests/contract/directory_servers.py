@@ -19,7 +19,7 @@ from infra.local.processes import Supervisor, python
 from infra.local.world import DirectorySide
 
 ROOT = Path(__file__).parents[2]
-PEOPLE = 600  # more than one page of 500
+PEOPLE = 520  # more than one page of 500
 DISCOVERY: dict[str, Any] = json.loads(
     (Path(googleapiclient.__file__).parent / "discovery_cache/documents/admin.directory_v1.json").read_text()
 )

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+DROPPED = 0  # as a status: close the connection without an answer
+
 
 @dataclass(frozen=True)
 class Request:
@@ -65,6 +67,9 @@ def listening() -> Iterator[Listener]:
             request = Request(self.command, self.path, headers, body)
             listener.requests.append(request)
             response = listener.answer(request)
+            if response.status == DROPPED:
+                self.close_connection = True
+                return
             self.send_response(response.status)
             for name, value in {"Content-Length": str(len(response.body)), **response.headers}.items():
                 self.send_header(name, value)
