@@ -32,6 +32,7 @@ SHORT = {
     "USER_MARK_SECONDS": "7",
     "BATCH_DEADLINE_SECONDS": "12",
     "BATCH_MARK_SECONDS": "14",
+    "RECONCILE_LEASE_SECONDS": "3",
     "CONTRADICTION_SECONDS": "4",
     "SCIM_TIMEOUT_SECONDS": "2",
     "OUTSIDE_TIMEOUT_SECONDS": "8",
@@ -75,6 +76,7 @@ class Town:
         self.supervisor = supervisor
         self.directory = world.directory
         self.keeper = world.keeper
+        self.settled: tuple[Any, ...] | None = None  # the snapshot that tests which change nothing share
 
     @staticmethod
     @contextlib.contextmanager
@@ -100,6 +102,7 @@ class Town:
 
     def reset(self, people: int = 12) -> None:
         """Forget everything: users, accounts, roster, channels."""
+        self.settled = None
         self.calm()
         self._drop_messages()
         for channel in self.directory.control("GET", "channels")["channels"]:
@@ -156,6 +159,19 @@ class Town:
         assert summary["failed"] == 0, summary
         self.world.watch_directory()
         return summary
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """Return all that a refused request must leave as it is."""
+        desk = self.desk()
+        connection = desk.connections.get(CONNECTION)
+        return (
+            connection,
+            desk.roster.load(connection),
+            self.events(),
+            desk.records.open_runs(CONNECTION),
+            self.keeper.accounts(),
+            self.directory.control("GET", "channels")["channels"],
+        )
 
     def account(self, user_id: str) -> dict[str, Any] | None:
         """Return the account that carries a directory id."""
@@ -236,7 +252,7 @@ class Town:
         worker = self.world.cloud.start_function(function)
         return worker.wait_ready()
 
-    def second(self, function: str, **environment: str) -> int:
+    def second(self, function: str, *, wait: bool = True, **environment: str) -> int:
         """Start another instance of a function, with changes to its environment; returns its port."""
         port = free_port()
         from infra.local.processes import python
@@ -248,7 +264,8 @@ class Town:
             ready=f"http://127.0.0.1:{port}/robots.txt",
             cwd=ROOT / "functions",
         )
-        child.wait_ready()
+        if wait:
+            child.wait_ready()
         return port
 
     def freeze(self, function: str) -> None:
@@ -291,3 +308,14 @@ class Town:
         """Return the logs of everything that runs, by file name."""
         folder = self.supervisor.children()[0].log.parent
         return {path.name: path.read_text(errors="replace") for path in folder.glob("*.log")}
+
+    def through_proxy(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, who: str = ""
+    ) -> Answer:
+        """Send a request through Identity-Aware Proxy's stand-in, signed in as somebody (the administrator)."""
+        signed_in = {"Cookie": f"local_iap_user={who}"} if who else {}
+        return ask(method, self.world.iap + path, body, {**signed_in, **(headers or {})})
+
+    def end(self, name: str) -> None:
+        """Stop a process that a test has started."""
+        next(child for child in reversed(self.supervisor.children()) if child.name == name).stop()

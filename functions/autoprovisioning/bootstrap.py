@@ -243,6 +243,7 @@ def _timings(chosen: config.Config) -> Timings:
         batch_deadline=chosen.batch_deadline,
         batch_mark=chosen.batch_mark,
         reconcile_deadline=chosen.reconcile_deadline,
-        reconcile_lease=chosen.reconcile_deadline * 1.2,
+        reconcile_limit=chosen.reconcile_deadline * 1.2,
+        reconcile_lease=chosen.reconcile_lease,
         contradiction=chosen.contradiction,
     )

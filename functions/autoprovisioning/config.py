@@ -44,6 +44,7 @@ class Config:
     batch_deadline: timedelta
     batch_mark: timedelta
     reconcile_deadline: timedelta
+    reconcile_lease: timedelta
     contradiction: timedelta
     outside_timeout: timedelta
     secret_manager_emulator: str
@@ -143,6 +144,7 @@ def _read(reader: _Reader) -> Config:
         batch_deadline=reader.seconds("BATCH_DEADLINE_SECONDS", 480),
         batch_mark=reader.seconds("BATCH_MARK_SECONDS", 660),
         reconcile_deadline=reader.seconds("RECONCILE_DEADLINE_SECONDS", 1500),
+        reconcile_lease=reader.seconds("RECONCILE_LEASE_SECONDS", 120),
         contradiction=reader.seconds("CONTRADICTION_SECONDS", 60),
         outside_timeout=reader.seconds("OUTSIDE_TIMEOUT_SECONDS", 20),
         secret_manager_emulator=reader.text("SECRET_MANAGER_EMULATOR_HOST", ""),

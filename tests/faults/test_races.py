@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +13,12 @@ from infra.local.world import wait_for
 from tests.town import GROUP_ID, Town, person
 
 EVERYBODY = {f"u{number}" for number in range(12)}
+
+
+def suppressed(act: Callable[[], object]) -> None:
+    """Call a function that may be killed meanwhile."""
+    with contextlib.suppress(OSError):
+        act()
 
 
 def hire_unnoticed(town: Town, number: int) -> str:
@@ -137,6 +145,48 @@ def test_a_stale_update_never_undoes_a_newer_one(town):
     desk = town.desk()
     wait_for(lambda: desk.records.run(CONNECTION, run["run"]).state.value == "done", "the batch", 30)
     assert town.account("u1")["name"]["familyName"] == "Family1"
+
+
+def test_reconcile_killed_while_it_observes_keeps_nobody_out_for_long(town):
+    town.connect()
+    hold = town.directory.fault(match={"method": "users.list"}, hang=True)
+    killed = threading.Thread(target=lambda: suppressed(town.world.reconcile))
+    killed.start()
+    wait_for(lambda: town.directory.matched(hold), "the listing")
+    town.kill("reconcile")
+    killed.join()
+    town.restart("reconcile")
+    left = town.desk().records.open_runs(CONNECTION)[0].id
+    wait_for(lambda: [run["run"] for run in town.world.reconcile()] != [left], "the lease to run out", 20, 0.3)
+    wait_for(lambda: town.active() == EVERYBODY, "everybody")
+    wait_for(lambda: not town.desk().records.open_runs(CONNECTION), "the end of both runs")
+
+
+def test_a_long_reconciliation_keeps_its_lease(town):
+    town.connect()
+    slow = town.directory.fault(match={"method": "users.list"}, delay=5)
+    first = threading.Thread(target=lambda: suppressed(town.world.reconcile))
+    first.start()
+    wait_for(lambda: town.directory.matched(slow), "the listing")
+    observing = town.desk().records.open_runs(CONNECTION)[0]
+    seen = []
+    while first.is_alive():
+        seen += [run["run"] for run in town.world.reconcile()]
+    first.join()
+    assert set(seen) <= {observing.id}, "a second planner came in while the first one was at work"
+
+
+def test_a_run_asked_for_while_another_is_under_way_comes_after_it(town):
+    town.provisioned()
+    town.freeze("apply_changes")
+    town.directory.weather(lose=True)
+    town.directory.patch("u1", {"name": {"familyName": "First"}})
+    town.world.reconcile()
+    town.directory.patch("u2", {"name": {"familyName": "Second"}})
+    assert town.push("reconcile", {"kind": "full"}) == 503
+    town.thaw("apply_changes")
+    wait_for(lambda: town.push("reconcile", {"kind": "full"}) == 204, "the run asked for", 20, every=0.3)
+    town.await_account("u2", lambda account: account["name"]["familyName"] == "Second")
 
 
 def test_turned_off_with_batches_in_flight(town):

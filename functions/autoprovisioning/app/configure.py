@@ -201,7 +201,7 @@ def _in_flight_until(services: Services, connection: Connection, now: datetime) 
     roster = services.roster.load(connection) if connection.shards else {}
     ends = [entry.mark.until for entry in roster.values() if entry.mark is not None]
     planners = (run for run in services.records.open_runs(connection.id) if run.state is RunState.OBSERVING)
-    ends += [run.started + services.timings.reconcile_lease for run in planners]
+    ends += [run.started + services.timings.reconcile_limit for run in planners]
     return max(ends, default=now)
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.runs import Run, RunState
 
+NOTE_LIMIT = 500  # characters
+
 
 def close_if_finished(services: Services, run: Run) -> Run:
     """Close the run if every batch, continuations included, is recorded; return it as it stands."""
@@ -22,13 +24,14 @@ def close_if_finished(services: Services, run: Run) -> Run:
     return services.records.change_run(run.connection_id, run.id, edit) or run
 
 
-def close_unfinished(services: Services, run: Run) -> None:
+def close_unfinished(services: Services, run: Run, note: str = "") -> None:
     """Close a run whose work is left to the next one: its batches that are still out will be dropped."""
     now = services.clock()
 
     def edit(current: Run) -> Run | None:
         if current.state not in (RunState.OBSERVING, RunState.PLANNED):
             return None
-        return replace(current, state=RunState.SUPERSEDED, finished=now)
+        notes = (*current.notes, note[:NOTE_LIMIT]) if note else current.notes
+        return replace(current, state=RunState.SUPERSEDED, finished=now, notes=notes)
 
     services.records.change_run(run.connection_id, run.id, edit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -85,8 +85,11 @@ class Planner:
             return  # not ours, never was: most of a large customer
         self._judge(entry, observed(self._connection, user, in_scope), Evidence(left_scope=in_scope is False))
 
-    def close(self, deleted: Mapping[str, DirectoryUser], complete: bool) -> None:
-        """Judge the roster's users whom the listing lacked: deleted ones and, if it was complete, missing ones."""
+    def close(self, deleted: Mapping[str, DirectoryUser], complete: bool, members: Container[str] = ()) -> None:
+        """Judge the roster's users whom the listing lacked: deleted ones and, if it was complete, missing ones.
+
+        `members` are those of the scope groups: one whom a complete listing lacks is from outside the organization.
+        """
         for user_id, entry in self._roster.items():
             if user_id in self._met:
                 continue
@@ -95,7 +98,7 @@ class Planner:
             if user is not None:
                 self._judge(entry, observed(self._connection, user, None), Evidence(deleted=True))
             elif complete:
-                self._missing(entry)
+                self._missing(entry, outsider=user_id in members)
             elif entry.mark is not None:
                 self._look(entry.user_id, None, Evidence())
 
@@ -103,10 +106,11 @@ class Planner:
         if entry.status in (Status.ACTIVE, Status.SUSPENDED, Status.LOCKED):
             self.plan.provisioned += 1
 
-    def _missing(self, entry: Entry) -> None:
+    def _missing(self, entry: Entry, *, outsider: bool) -> None:
         """A complete listing lacks the user: proof only together with a 404 by id, which the look asks for."""
         if entry.status is Status.NONE and entry.mark is None:
-            self.plan.notes[entry.user_id] = (entry, None)
+            if not outsider:  # one who is remembered is not looked at again by every sweep
+                self.plan.notes[entry.user_id] = (entry, None)
             return
         supposed = Observed(entry.user_id, Presence.DELETED, None, entry.email, since=None)
         decision = decide(entry, supposed, self._rules, self._now)
@@ -226,10 +230,6 @@ def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], held_by: Mapp
         taken.add(matched.scim_id)
         writes.append(matched)
     plan.writes = writes
-
-
-def _names(change: PlannedChange) -> tuple[str, ...]:
-    return addresses(change.aliases, change.email, change.attributes)
 
 
 def _rank(names: tuple[str, ...], account: Account) -> int:

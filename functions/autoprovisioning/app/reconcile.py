@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from autoprovisioning.app import dispatch
-from autoprovisioning.app.finishing import close_if_finished, close_unfinished
+from autoprovisioning.app.finishing import NOTE_LIMIT, close_if_finished, close_unfinished
 from autoprovisioning.app.holding import admit
 from autoprovisioning.app.keeper import Keeper
+from autoprovisioning.app.leasing import leased
 from autoprovisioning.app.observe import rules_of
 from autoprovisioning.app.planning import Plan, Planner, match_accounts
 from autoprovisioning.app.ports import Edit, Progress
@@ -26,6 +27,7 @@ from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
+    Busy,
     Permanent,
     ProvisioningError,
     ReauthorizationRequired,
@@ -57,22 +59,25 @@ class _Side:
     planner: Planner | None = None
 
 
-def reconcile(services: Services, kind: RunKind, deadline: datetime, *, retry_failures: bool = False) -> Sequence[Run]:
+def reconcile(
+    services: Services, kind: RunKind, deadline: datetime, *, retry_failures: bool = False, insist: bool = False
+) -> Sequence[Run]:
     """Reconcile every connection that is on; returns their runs, those still being applied by an earlier call included.
 
     Raises:
-        Transient: the directory could not be read; nothing was planned.
+        Transient: the directory could not be read, or a plan not be sent out; what was sent out goes on.
+        Busy: with `insist`, where an earlier run is still under way: what asked for this one came after it.
     """
-    now = services.clock()
-    holder = services.new_id()
-    fence = services.records.lease(LEASE, holder, now, services.timings.reconcile_lease)
-    if fence is None:
-        log.info("Another reconciliation is under way")
-        return [run for connection in services.connections.all() for run in services.records.open_runs(connection.id)]
-    try:
-        return _reconcile(services, kind, deadline, fence, retry_failures=retry_failures)
-    finally:
-        services.records.release(LEASE, holder)
+    limit = services.clock() + services.timings.reconcile_limit
+    with leased(services, LEASE, services.timings.reconcile_lease, limit) as fence:
+        if fence is None:
+            log.info("Another reconciliation is under way")
+            runs = [run for each in services.connections.all() for run in services.records.open_runs(each.id)]
+        else:
+            runs = _reconcile(services, kind, deadline, fence, retry_failures=retry_failures)
+    if insist and (fence is None or any(run.fence != fence for run in runs)):
+        raise Busy("An earlier run is still under way", retry_after=5)
+    return runs
 
 
 def _reconcile(services: Services, kind: RunKind, deadline: datetime, fence: int, *, retry_failures: bool) -> list[Run]:
@@ -99,8 +104,23 @@ def _reconcile(services: Services, kind: RunKind, deadline: datetime, fence: int
         for side in sides:
             _refuse(services, side, str(error))
         raise
+    return runs + _send_out(services, sides, survey, deadline)
+
+
+def _send_out(services: Services, sides: Sequence[_Side], survey: Survey, deadline: datetime) -> list[Run]:
+    """Plan and dispatch each connection's run; one that fails does not keep the others back."""
     rosters = {side.connection.id: side.roster for side in sides}
-    return runs + [_plan_and_dispatch(services, side, survey, rosters, deadline) for side in sides]
+    runs: list[Run] = []
+    failed: ProvisioningError | None = None
+    for side in sides:
+        try:
+            runs.append(_plan_and_dispatch(services, side, survey, rosters, deadline))
+        except ProvisioningError as error:
+            close_unfinished(services, side.run, str(error))
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    return runs
 
 
 def _earlier_run(services: Services, connection: Connection) -> Run | None:
@@ -151,7 +171,7 @@ def _refuse(services: Services, side: _Side, reason: str) -> None:
     log.warning(
         "A run could not be planned", extra={"json_fields": {"connection": side.connection.id, "reason": reason}}
     )
-    side.run = replace(side.run, state=RunState.REFUSED, finished=now, notes=(reason[:500],))
+    side.run = replace(side.run, state=RunState.REFUSED, finished=now, notes=(reason[:NOTE_LIMIT],))
     services.records.put_run(side.run)
 
 
@@ -174,7 +194,7 @@ def _observe(
         _judge(connections, sides, survey, user)
     for side in sides:
         if side.planner is not None:
-            side.planner.close(survey.deleted, survey.complete)
+            side.planner.close(survey.deleted, survey.complete, survey.members_of(side.connection))
     return survey
 
 
@@ -199,7 +219,7 @@ def _plan_and_dispatch(
     held = _held(plan, looks)
     dispatch.flag_held(services, side.connection, held)
     batches = dispatch.batches(services, side.connection, side.run, plan.writes, looks)
-    side.run = replace(
+    planned = replace(
         side.run,
         state=RunState.PLANNED if batches else RunState.DONE,
         finished=None if batches else services.clock(),
@@ -209,10 +229,22 @@ def _plan_and_dispatch(
         notes=tuple(survey.notes) + ((f"Held for approval: {hold.reason}",) if hold is not None else ()),
         last_progress=services.clock(),
     )
-    services.records.put_run(side.run)
+    if not _still_ours(services, planned):
+        log.error("A run was taken over while it was being planned; its plan is dropped")
+        return replace(planned, state=RunState.SUPERSEDED)
+    side.run = planned
     _count(services, side, {"unchanged": plan.unchanged, "held": len(held), "failed": plan.backing_off})
     services.queue.apply(batches)
     return side.run
+
+
+def _still_ours(services: Services, planned: Run) -> bool:
+    """Record the plan, unless another planner closed this run because it held the lease for too long."""
+
+    def edit(current: Run) -> Run | None:
+        return planned if current.state is RunState.OBSERVING else None
+
+    return services.records.change_run(planned.connection_id, planned.id, edit) is not None
 
 
 def _count(services: Services, side: _Side, counts: Mapping[str, int]) -> None:
@@ -263,7 +295,7 @@ def _look_up_creations(
     pages = [side.found.values()] if side.found is not None else side.keeper.accounts().list()
     try:
         match_accounts(plan, pages, held_by)
-    except (Transient, AuthorizationRefused) as error:
+    except (Transient, Permanent, AuthorizationRefused) as error:
         log.warning("Keeper could not be listed: %s", type(error).__name__)
 
 

@@ -28,7 +28,8 @@ class Timings:
     batch_deadline: timedelta = timedelta(seconds=480)
     batch_mark: timedelta = timedelta(seconds=660)
     reconcile_deadline: timedelta = timedelta(minutes=25)
-    reconcile_lease: timedelta = timedelta(minutes=30)
+    reconcile_limit: timedelta = timedelta(minutes=30)  # no planner lives longer: Cloud Scheduler's longest attempt
+    reconcile_lease: timedelta = timedelta(minutes=2)  # prolonged while the planner lives
     contradiction: timedelta = timedelta(seconds=60)  # how long an event may run ahead of what the directory answers
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from autoprovisioning.app.ports import Clock, Directory
-from autoprovisioning.app.scoping import InScope
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
 from autoprovisioning.domain.users import DirectoryUser, Presence
@@ -44,9 +43,10 @@ class Survey:
             return True
         return None if None in known else False
 
-    def as_scope(self) -> InScope:
-        """Return `in_scope` in the shape that placing a user takes."""
-        return self.in_scope
+    def members_of(self, connection: Connection) -> frozenset[str]:
+        """Return the members of the connection's scope groups, as far as they could be read."""
+        known = (self.members.get(group.id) for group in connection.scope.groups)
+        return frozenset[str]().union(*(members for members in known if members is not None))
 
 
 Members = dict[str, frozenset[str] | None]

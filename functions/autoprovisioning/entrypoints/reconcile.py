@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import flask
@@ -9,12 +11,15 @@ import functions_framework
 from flask import Response
 
 from autoprovisioning.app.reconcile import reconcile as reconcile_everybody
+from autoprovisioning.app.services import Services
 from autoprovisioning.app.sweep import sweep
 from autoprovisioning.app.tokens import destroy_retired
 from autoprovisioning.bootstrap import services
-from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.runs import Run, RunKind
 from autoprovisioning.entrypoints.answers import http, only, push
-from autoprovisioning.messages import RunRequest, decode_run_request
+from autoprovisioning.messages import Push, RunRequest, decode_push, decode_run_request
+
+PATIENCE = timedelta(minutes=30)
 
 
 @functions_framework.http
@@ -22,24 +27,32 @@ def reconcile(request: flask.Request) -> Response:
     """Run what the body asks for: `{"kind": "full" | "drift" | "sweep", "retry_failures": false}`."""
     body = request.get_data()
     if b'"message"' in body:  # Pub/Sub's envelope: what cannot be done is acknowledged, or it would come for ever
-        return push(request, lambda: _ignored(_run(decode_run_request(body))))
+        return push(request, lambda: _requested(services(), decode_push(body)))
 
     def act() -> dict[str, Any]:
         only(request, "POST")
-        return _run(decode_run_request(body))
+        desk = services()
+        asked = decode_run_request(body)
+        if asked.kind is RunKind.SWEEP:
+            return {"looked_at": sweep(desk)}
+        runs = _run(desk, asked)
+        return {"runs": [{"connection": run.connection_id, "run": run.id, "state": run.state.value} for run in runs]}
 
     return http(act)
 
 
-def _run(asked: RunRequest) -> dict[str, Any]:
-    desk = services()
-    if asked.kind is RunKind.SWEEP:
-        return {"looked_at": sweep(desk)}
+def _run(desk: Services, asked: RunRequest, *, insist: bool = False) -> Sequence[Run]:
     deadline = desk.clock() + desk.timings.reconcile_deadline
-    runs = reconcile_everybody(desk, asked.kind, deadline, retry_failures=asked.retry_failures)
+    runs = reconcile_everybody(desk, asked.kind, deadline, retry_failures=asked.retry_failures, insist=insist)
     destroy_retired(desk)
-    return {"runs": [{"connection": run.connection_id, "run": run.id, "state": run.state.value} for run in runs]}
+    return runs
 
 
-def _ignored(_result: object) -> None:
-    """Pub/Sub has no use for a result."""
+def _requested(desk: Services, message: Push) -> None:
+    """Run because somebody changed something: a run that had begun before may not have seen it.
+
+    Raises:
+        Busy: such a run is under way; deliver the request again. A request too old for that is left to the schedule.
+    """
+    young = desk.clock() - message.publish_time < PATIENCE
+    _run(desk, decode_run_request(message.data), insist=young)
