@@ -1,12 +1,11 @@
 """Child processes: started in a group of their own, awaited until ready, and never left behind.
 
-A child is told by the kernel to die with its parent (PR_SET_PDEATHSIG), so even a killed supervisor leaves nothing.
+A child is killed by the kernel when its parent dies (`tether.py`), so even a killed supervisor leaves nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import signal
@@ -20,10 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
+TETHER = Path(__file__).with_name("tether.py")
 TAIL = 30  # lines of a log shown when its process failed
 READY_LINE = re.compile(r"^READY (\S+)$", re.MULTILINE)
-_libc = ctypes.CDLL(None)
 
 
 class ProcessFailed(Exception):
@@ -49,10 +47,6 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def _die_with_parent() -> None:
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 @dataclass
 class Process:
     """One child: what to run, and how to tell that it is ready ("line": it prints READY and its address)."""
@@ -71,14 +65,13 @@ class Process:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as output:
             self._child = subprocess.Popen(
-                list(self.argv),
+                [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), *self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.env},
                 cwd=self.cwd,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call; nothing else runs in the child
             )
         return self
 
@@ -169,9 +162,13 @@ class Supervisor:
         return self
 
     def __exit__(self, *_: object) -> None:
+        impatient = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them running
+        for number in self._handlers:
+            signal.signal(number, signal.SIG_IGN)
+        self.stop()
+        signal.signal(signal.SIGINT, impatient)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-        self.stop()
 
     def start(
         self,
