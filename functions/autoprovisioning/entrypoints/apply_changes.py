@@ -17,8 +17,8 @@ def apply_changes(request: flask.Request) -> Response:
     """Apply the batch a message carries; 503 asks for redelivery."""
 
     def act() -> None:
-        message = decode_push(request.get_data())
         desk = services()
+        message = decode_push(request.get_data())
         deadline = desk.clock() + desk.timings.batch_deadline
         apply_batch(desk, decode_batch(message.data), message.message_id, message.publish_time, deadline)
 

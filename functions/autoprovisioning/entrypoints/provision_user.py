@@ -17,12 +17,12 @@ def provision_user(request: flask.Request) -> Response:
     """Converge the user a message names; 503 asks for redelivery."""
 
     def act() -> None:
+        desk = services()
         message = decode_push(request.get_data())
         look = decode_look(message.data)
         if look.event == "sync":
             channels().prove(look.channel)
             return
-        desk = services()
         deadline = desk.clock() + desk.timings.user_deadline
         converge(desk, Asked(look, message.message_id, message.publish_time), deadline)
 

@@ -22,7 +22,6 @@ LARGEST_BODY = 16 * 1024
 @functions_framework.http
 def reauthorize(request: flask.Request) -> Response:
     """Show the form (GET), take the form or `{"connection", "token"}` (POST)."""
-    request.max_content_length = LARGEST_BODY
     if request.mimetype == "application/json":
         return http(lambda: _from_json(request))
     if request.method == "POST":
@@ -71,8 +70,8 @@ def _form(request: flask.Request) -> Response:
 
 
 def _check_size(request: flask.Request) -> None:
-    """Refuse a body that says it is too large; one that does not say is cut off by max_content_length."""
-    if (request.content_length or 0) > LARGEST_BODY:
+    """Refuse a body that is too large, whether or not it says so beforehand."""
+    if (request.content_length or 0) > LARGEST_BODY or len(request.get_data()) > LARGEST_BODY:
         raise TooLarge(LARGEST_BODY)
 
 
