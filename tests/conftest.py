@@ -12,6 +12,7 @@ import pytest
 from infra.local.cloud import LocalCloud
 from infra.local.emulators import EmulatorMissing, java, sdk_root
 from infra.local.processes import Supervisor
+from infra.local.world import wait_for
 from tests.town import Town
 
 DEMANDED = bool(os.environ.get("CI") or os.environ.get("REQUIRE_EMULATORS"))
@@ -58,3 +59,19 @@ def town(whole_town: Town) -> Iterator[Town]:
     whole_town.reset()
     yield whole_town
     whole_town.calm()
+
+
+@pytest.fixture
+def settled(whole_town: Town) -> Iterator[Town]:
+    """A provisioned cloud, shared by tests that change nothing; each one is held to that."""
+    if whole_town.settled is None:
+        whole_town.reset()
+        whole_town.provisioned()
+        wait_for(lambda: whole_town.look("u1") == 204, "quiet")
+        whole_town.settled = whole_town.snapshot()
+    before = whole_town.settled
+    yield whole_town
+    whole_town.calm()
+    whole_town.settled = None
+    assert whole_town.snapshot() == before
+    whole_town.settled = before
