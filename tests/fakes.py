@@ -62,7 +62,11 @@ class Ids:
 
 
 class FakeDirectory:
-    """A Workspace customer; `broken_after` pages its listing of users breaks off, `unreadable` groups do at once."""
+    """A Workspace customer.
+
+    After `broken_after` pages its listing of users breaks off; those of `unreadable` groups lack their last page;
+    `hidden` users are answered with a 404.
+    """
 
     def __init__(self, page: int = 2) -> None:
         self.live: dict[str, DirectoryUser] = {}
@@ -72,10 +76,11 @@ class FakeDirectory:
         self.channels: dict[str, Channel] = {}
         self.broken_after: int | None = None
         self.unreadable: set[str] = set()
+        self.hidden: set[str] = set()
         self._page = page
 
     def user(self, user_id: str) -> DirectoryUser | None:
-        return self.live.get(user_id)
+        return self.live.get(user_id) if user_id not in self.hidden else None
 
     def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         for number, page in enumerate(self._paged(list(self.live.values()))):
