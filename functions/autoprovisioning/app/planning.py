@@ -43,6 +43,7 @@ class Plan:
     refusals: list[Refusal] = field(default_factory=list)
     unchanged: int = 0
     backing_off: int = 0
+    locked: int = 0  # entitled users whose account somebody else locked
     provisioned: int = 0  # accounts of ours that are active or suspended, for the volume limit
 
     def deprovisioning(self) -> dict[str, Action]:
@@ -126,6 +127,8 @@ class Planner:
             return
         found = self._as_found(entry, seen)
         decision = decide(found, seen, self._rules, self._now)
+        if found is not None and found.status is Status.LOCKED and seen.presence is Presence.ACTIVE and seen.in_scope:
+            self.plan.locked += 1
         if decision.action is None:
             self._idle(entry, decision)
         elif decision.action.rereads:

@@ -200,6 +200,7 @@ def _observe(
 
 def _judge(connections: Sequence[Connection], sides: Sequence[_Side], survey: Survey, user: DirectoryUser) -> None:
     placement = place(connections, user, survey.in_scope)
+    survey.overlaps += bool(placement.overlaps)
     for side in sides:
         if side.planner is not None:
             side.planner.see(user, placement.in_scope.get(side.connection.id))
@@ -226,7 +227,7 @@ def _plan_and_dispatch(
         batches=len(batches),
         planned=_planned(plan, held),
         complete=survey.complete and None not in survey.members.values(),
-        notes=tuple(survey.notes) + ((f"Held for approval: {hold.reason}",) if hold is not None else ()),
+        notes=_notes(survey, plan, hold),
         last_progress=services.clock(),
     )
     if not _still_ours(services, planned):
@@ -324,6 +325,18 @@ def _guarded(services: Services, connection: Connection, plan: Plan) -> tuple[li
 def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, Action]:
     going = {look.user_id for look in looks}
     return {user_id: action for user_id, action in plan.deprovisioning().items() if user_id not in going}
+
+
+def _notes(survey: Survey, plan: Plan, hold: Hold | None) -> tuple[str, ...]:
+    """Say in the run's record what an administrator should know of it."""
+    notes = list(survey.notes)
+    if survey.overlaps:
+        notes.append(f"Users in the scope of several connections, kept by the first: {survey.overlaps}")
+    if plan.locked:
+        notes.append(f"Accounts locked in Keeper by someone else, left as they are: {plan.locked}")
+    if hold is not None:
+        notes.append(f"Held for approval: {hold.reason}")
+    return tuple(notes)
 
 
 def _planned(plan: Plan, held: Mapping[str, Action]) -> dict[str, int]:

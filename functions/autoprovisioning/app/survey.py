@@ -27,6 +27,7 @@ class Survey:
     deleted: Mapping[str, DirectoryUser]
     complete: bool = True
     listed: int = 0
+    overlaps: int = 0  # users in the scope of several connections: the first one keeps them
     notes: list[str] = field(default_factory=list)
 
     def in_scope(self, connection: Connection, user: DirectoryUser) -> bool | None:
