@@ -16,6 +16,7 @@ import aiohttp
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from google.auth import crypt, jwt
+from yarl import URL
 
 from infra.local.asgi import Receive, Reply, Scope, Send, read_body, respond, serve
 
@@ -70,16 +71,19 @@ class Proxy:
         headers = {key: value for key, value in sent.items() if key not in HOP_BY_HOP and not key.startswith("x-goog-")}
         headers[HEADER] = self._assertion(self._who(sent.get("cookie", "")))
         headers["host"] = sent.get("host", "")
-        path = "/" + "/".join(scope["path"].strip("/").split("/")[1:])
+        _, _, path = scope["raw_path"].decode().lstrip("/").partition("/")
         query = scope["query_string"].decode()
-        url = self._targets[name] + path + (f"?{query}" if query else "")
-        async with self._session.request(
-            scope["method"], url, data=body, headers=headers, allow_redirects=False
-        ) as response:
-            content = await response.read()
-            kept = {key: value for key, value in response.headers.items() if key.lower() not in HOP_BY_HOP}
-            kept["content-type"] = kept.pop("Content-Type", "application/octet-stream")
-            return Reply(response.status, content, kept)
+        url = f"{self._targets[name]}/{path}" + (f"?{query}" if query else "")
+        try:
+            async with self._session.request(
+                scope["method"], URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+            ) as response:
+                content = await response.read()
+                kept = {key: value for key, value in response.headers.items() if key.lower() not in HOP_BY_HOP}
+        except aiohttp.ClientError:
+            return Reply(502, {"error": f"{name} does not answer"})
+        kept["content-type"] = kept.pop("Content-Type", "application/octet-stream")
+        return Reply(response.status, content, kept)
 
     def _who(self, cookies: str) -> str:
         jar = SimpleCookie(cookies)

@@ -6,6 +6,7 @@ headers are never looked at.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Mapping
@@ -20,16 +21,17 @@ from autoprovisioning.domain.errors import ConfigurationRefused, Forbidden, Tran
 
 HEADER = "x-goog-iap-jwt-assertion"
 CERTS_KEPT = 600.0  # seconds
+FETCH_SECONDS = 5.0
 
 
 class IapIdentity:
     """The Identity port."""
 
-    def __init__(self, audience: str, issuer: str, certs_url: str) -> None:
+    def __init__(self, audience: str, issuer: str, certs_url: str, seconds: float = FETCH_SECONDS) -> None:
         self._audience = audience
         self._issuer = issuer
         self._certs_url = certs_url
-        self._request = _CachedRequest(transport.Request())
+        self._request = _CachedRequest(transport.Request(), seconds)
 
     def address(self, assertion: str) -> str:
         """Return the caller's verified e-mail address; raises Forbidden."""
@@ -54,8 +56,9 @@ class IapIdentity:
 class _CachedRequest(Request):
     """A google-auth transport that keeps the key set for ten minutes: the library fetches it for each verification."""
 
-    def __init__(self, request: transport.Request) -> None:
+    def __init__(self, request: transport.Request, seconds: float) -> None:
         self._request = request
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, Any]] = {}
 
@@ -67,7 +70,19 @@ class _CachedRequest(Request):
             kept = self._kept.get(url)
             if kept is not None and time.monotonic() - kept[0] < CERTS_KEPT:
                 return kept[1]
-            response = self._request(url, method=method, body=body, headers=headers, timeout=timeout, **more)
+            seconds = timeout or self._seconds
+            response = self._request(url, method=method, body=body, headers=headers, timeout=seconds, **more)
             if response.status == 200:
+                _check_key_set(response.data)
                 self._kept[url] = (time.monotonic(), response)
             return response
+
+
+def _check_key_set(content: bytes) -> None:
+    """Refuse what is no key set, as if it had not come: it must neither be kept nor blamed on the caller."""
+    try:
+        keys = json.loads(content)
+    except ValueError:
+        keys = None
+    if not isinstance(keys, dict) or not keys:
+        raise exceptions.TransportError("The answer is no key set")  # type: ignore[no-untyped-call]
