@@ -1,6 +1,6 @@
 """The whole cloud on loopback: emulators, secrets, topics with push subscriptions, and a process for each function.
 
-`start` returns once everything answers; `.local/cloud.json` then holds addresses and environment for other commands.
+Once everything answers, cloud.json in `.local` (or LOCAL_STATE) holds addresses and environment for other commands.
 """
 
 from __future__ import annotations
@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from infra.local.emulators import firestore_command, pubsub_command, sdk_root
-from infra.local.processes import Process, Supervisor, free_port, python
+from infra.local.processes import Process, ProcessFailed, Supervisor, free_port, python
 
 ROOT = Path(__file__).resolve().parents[2]
-STATE = ROOT / ".local"
+STATE = Path(os.environ.get("LOCAL_STATE") or ROOT / ".local")
+ADDRESSES = STATE / "cloud.json"
 PROJECT = "demo-keeper"
 FUNCTIONS = (
     "directory_webhook",
@@ -40,6 +43,8 @@ SUBSCRIPTIONS = {
     "run-requests": ("reconcile", 600),
 }
 DEAD_LETTERS = "dead-letters"
+# Each function has a HOME of its own, for gunicorn's control socket; gcloud's credentials stay where they are.
+GCLOUD = {"CLOUDSDK_CONFIG": os.environ.get("CLOUDSDK_CONFIG", str(Path.home() / ".config" / "gcloud"))}
 DELIVERY_ATTEMPTS = 20
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=1), timedelta(seconds=10)
 
@@ -61,23 +66,38 @@ class LocalCloud:
     def start_backing(self) -> None:
         """Start the emulators and make the topics."""
         root = sdk_root(os.environ.get("GOOGLE_CLOUD_SDK_ROOT", ""))
-        firestore, pubsub = self._port("firestore"), self._port("pubsub")
+        firestore, pubsub, port = self._port("firestore"), self._port("pubsub"), self._port("secrets")
+        commands = firestore_command(firestore, root), pubsub_command(pubsub, root)  # what is missing shows first
         start = self.supervisor.start
-        start("firestore", firestore_command(firestore, root), ready=f"http://127.0.0.1:{firestore}/")
-        start("pubsub", pubsub_command(pubsub, root), ready=f"http://127.0.0.1:{pubsub}/")
-        port = self._port("secrets")
+        start("firestore", commands[0], ready=f"http://127.0.0.1:{firestore}/")
+        start("pubsub", commands[1], ready=f"http://127.0.0.1:{pubsub}/")
         start("secrets", python("-m", "infra.local.secrets_emulator", "--port", str(port)), cwd=ROOT)
         self.supervisor.wait_ready()
 
     def start_functions(self, directory: str, extra: dict[str, str] | None = None) -> None:
         """Start every function, and subscribe them; `directory` is the Directory API's address."""
-        for name in FUNCTIONS:
-            self._port(name)
-        self.environment = self._environment(directory) | (extra or {})
+        self.configure(directory, extra)
         for name in FUNCTIONS:
             self.start_function(name)
         self.supervisor.wait_ready()
         make_topics(self)
+
+    def configure(self, directory: str, extra: dict[str, str] | None = None) -> None:
+        """Make the functions' environment and check it as they do.
+
+        Raises:
+            ProcessFailed: naming every problem; nothing was started.
+        """
+        sys.path.insert(0, str(ROOT / "functions"))
+        from autoprovisioning.config import Misconfigured, load
+
+        for name in ("firestore", "pubsub", "secrets", *FUNCTIONS):
+            self._port(name)
+        self.environment = self._environment(directory) | (extra or {})
+        try:
+            load({**os.environ, **self.environment})
+        except Misconfigured as error:
+            raise ProcessFailed(str(error)) from None
 
     def start_function(self, name: str, extra: dict[str, str] | None = None) -> Process:
         """Start one function as Cloud Run would: functions-framework, one target a process."""
@@ -87,7 +107,7 @@ class LocalCloud:
         self.workers[name] = self.supervisor.start(
             name,
             python("-m", "functions_framework", "--target", name, "--host", "127.0.0.1", "--port", str(port)),
-            env={**self.environment, "HOME": str(home), "PYTHONUNBUFFERED": "1", **(extra or {})},
+            env={**self.environment, "HOME": str(home), **GCLOUD, "PYTHONUNBUFFERED": "1", **(extra or {})},
             ready=f"http://127.0.0.1:{port}/robots.txt",
             cwd=ROOT / "functions",
         )
@@ -111,11 +131,17 @@ class LocalCloud:
 
     def save(self) -> None:
         """Write addresses and environment where the other commands find them."""
-        STATE.mkdir(exist_ok=True)
-        state = {"project": self.project, "ports": self.ports, "environment": self.environment}
-        target = STATE / "cloud.json"
-        target.touch(mode=0o600)
-        target.write_text(json.dumps(state, indent=1))
+        STATE.mkdir(parents=True, exist_ok=True)
+        state = {"pid": os.getpid(), "project": self.project, "ports": self.ports, "environment": self.environment}
+        fresh = ADDRESSES.with_suffix(f".{os.getpid()}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(state, indent=1))
+        fresh.replace(ADDRESSES)
+
+    def forget(self) -> None:
+        """Remove what `save` wrote, unless another cloud has saved its own since."""
+        if _saved().get("pid") == os.getpid():
+            ADDRESSES.unlink(missing_ok=True)
 
 
 def make_topics(cloud: LocalCloud) -> None:
@@ -157,8 +183,15 @@ def load_state() -> tuple[dict[str, int], dict[str, str]]:
     Raises:
         SystemExit: none is.
     """
-    path = STATE / "cloud.json"
-    if not path.exists():
+    state = _saved()
+    if not state or not Path(f"/proc/{state['pid']}").exists():
         raise SystemExit("No local cloud is running here. Start one with `make local` (or `make run`).")
-    state = json.loads(path.read_text())
     return state["ports"], state["environment"]
+
+
+def _saved() -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads(ADDRESSES.read_text())
+    except (OSError, ValueError):
+        return {}
+    return state

@@ -13,9 +13,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
-from infra.local.cloud import ROOT, load_state
+from infra.local.cloud import ROOT, STATE, load_state
 
 OUTCOMES = (
     "created",
@@ -30,6 +31,8 @@ OUTCOMES = (
 )
 POLL = 0.05
 FINISHED = ("done", "superseded", "refused")
+STUCK_AFTER = timedelta(minutes=35)  # longer than a planner lives, or a batch without a recorded outcome
+SEE_LOGS = f"The functions' logs are in {STATE / 'logs'}; start the local cloud anew, or run `make sync` again."
 
 
 def call(url: str, body: dict[str, Any], timeout: float = 1800) -> dict[str, Any]:
@@ -41,44 +44,55 @@ def call(url: str, body: dict[str, Any], timeout: float = 1800) -> dict[str, Any
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             answer: dict[str, Any] = json.load(response)
     except urllib.error.HTTPError as error:
-        answer = json.load(error)
+        text = error.read().decode(errors="replace")
+        answer = json.loads(text) if text.startswith("{") else {"status": error.code, "detail": text}
+    except OSError as error:
+        raise SystemExit(f"{url} does not answer ({error}). Is the local cloud still running?") from None
     return answer
 
 
-def on_stderr(line: str) -> None:
-    """Tell the user; stdout is for the JSON line alone."""
-    print(line, file=sys.stderr)
-
-
-def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_stderr) -> dict[str, Any]:
-    """Run and wait; returns the summary, `paused` included; `tell` is given what a user should know besides."""
+def synchronize(reconcile_url: str, kind: str) -> dict[str, Any]:
+    """Run and wait; returns the summary, `_paused` and `_refused` included."""
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.bootstrap import services
 
     desk = services()
+    started, runs = _fresh_runs(desk, reconcile_url, kind)
+    seconds = max([run.finished.timestamp() - started for run in runs if run.finished], default=0.0)
+    for run in runs:
+        for note in run.notes:
+            print(note, file=sys.stderr)
+    connections = desk.connections.all()
+    if not runs:
+        states = ", ".join(f"{connection.id} is {connection.state.value}" for connection in connections)
+        print(f"No connection is on ({states or 'there is none'}): use `make connect`.", file=sys.stderr)
+    summary = summarize([run.counts for run in runs], seconds)
+    summary["_refused"] = any(run.state.value == "refused" for run in runs)
+    summary["_paused"] = any(connection.state.value == "paused" for connection in connections)
+    return summary
+
+
+def _fresh_runs(desk: Any, reconcile_url: str, kind: str) -> tuple[float, list[Any]]:
+    """Start runs until all of them began after being asked for; returns when that was, and them, finished."""
     while True:
         started = time.time()
         answer = call(reconcile_url, {"kind": kind, "retry_failures": True})
         if "runs" not in answer:
             raise SystemExit(f"The run could not be started: {answer.get('detail', answer)}")
-        runs = [_finished(desk, item["connection"], item["run"]) for item in answer["runs"]]
-        if all(run.started.timestamp() >= started for run in runs):
-            break
-        tell("An earlier run was still being applied; starting over.")
-    seconds = max([run.finished.timestamp() - started for run in runs if run.finished], default=0.0)
-    for run in runs:
-        for note in run.notes:
-            tell(note)
-    summary = summarize([run.counts for run in runs], seconds)
-    summary["_refused"] = any(run.state.value == "refused" for run in runs)
-    summary["_paused"] = any(connection.state.value == "paused" for connection in desk.connections.all())
-    return summary
+        found = [_finished(desk, item["connection"], item["run"]) for item in answer["runs"]]
+        runs = [run for run in found if run is not None]
+        on = any(connection.state.value == "on" for connection in desk.connections.all())
+        if all(run.started.timestamp() >= started for run in runs) and (runs or not on):
+            return started, runs
+        print("An earlier run was still under way; starting over.", file=sys.stderr)
+        time.sleep(POLL)
 
 
 def _finished(desk: Any, connection_id: str, run_id: str) -> Any:
+    """Wait for a run's end; None where it went away with its connection."""
     while True:
         run = desk.records.run(connection_id, run_id)
-        if run is not None and run.state.value in FINISHED:
+        if run is None or run.state.value in FINISHED:
             return run
         time.sleep(POLL)
 
@@ -105,7 +119,13 @@ def main() -> None:
     asked = parser.parse_args()
     ports, environment = load_state()
     os.environ.update(environment)
-    summary = synchronize(f"http://127.0.0.1:{ports['reconcile']}", "drift" if asked.full else "full")
+    sys.path.insert(0, str(ROOT / "functions"))
+    from autoprovisioning.domain.errors import ProvisioningError
+
+    try:
+        summary = synchronize(f"http://127.0.0.1:{ports['reconcile']}", "drift" if asked.full else "full")
+    except ProvisioningError as error:
+        sys.exit(str(error))
     refused, paused = summary.pop("_refused"), summary.pop("_paused")
     print(json.dumps(summary), flush=True)
     if paused:

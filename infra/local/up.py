@@ -11,8 +11,12 @@ from infra.local.emulators import EmulatorMissing
 from infra.local.processes import ProcessFailed, Supervisor, port_is_free
 
 PASSED_ON = (
+    "DIRECTORY_ADMIN",
     "DIRECTORY_CUSTOMER",
     "DIRECTORY_FIRST_PAUSE_SECONDS",
+    "DIRECTORY_SERVICE_ACCOUNT",
+    "IAP_AUDIENCE",
+    "IAP_CERTS_URL",
     "LOG_LEVEL",
     "SCIM_EXTRA_HOSTS",
     "SCIM_TIMEOUT_SECONDS",
@@ -24,6 +28,7 @@ PASSED_ON = (
     "CONTRADICTION_SECONDS",
     "OUTSIDE_TIMEOUT_SECONDS",
     "RECONCILE_DEADLINE_SECONDS",
+    "RECONCILE_LEASE_SECONDS",
 )
 
 
@@ -35,25 +40,32 @@ def _check_free(ports: dict[str, int]) -> None:
 
 
 def main() -> None:
-    """Start, print READY, stay up until Ctrl-C."""
-    directory = os.environ.get("DIRECTORY_API_ENDPOINT", "http://127.0.0.1:8900")
+    """Start, print READY, stay up until Ctrl-C; exits 1 with the reason where that is not possible."""
+    directory = os.environ.get("DIRECTORY_API_ENDPOINT") or "http://127.0.0.1:8900"
+    chosen = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     try:
         with contextlib.suppress(KeyboardInterrupt), Supervisor(STATE / "logs") as supervisor:
-            cloud = LocalCloud(supervisor, ports=dict(FIXED_PORTS))
-            _check_free(cloud.ports)
-            cloud.start_backing()
-            cloud.start_functions(directory, {name: os.environ[name] for name in PASSED_ON if name in os.environ})
-            cloud.save()
-            for name in FUNCTIONS:
-                print(f"{name:18} {cloud.url(name)}")
-            print(f"{'directory':18} {directory} (DIRECTORY_API_ENDPOINT)")
-            print(f"{'logs':18} {STATE / 'logs'}")
-            print("READY", flush=True)
-            supervisor.watch()
+            stay_up(LocalCloud(supervisor, ports=dict(FIXED_PORTS)), directory, chosen)
     except (ProcessFailed, EmulatorMissing) as error:
         sys.exit(str(error))
+
+
+def stay_up(cloud: LocalCloud, directory: str, chosen: dict[str, str]) -> None:
+    """Start the cloud and watch it."""
+    _check_free(cloud.ports)
+    cloud.configure(directory, chosen)
+    try:
+        cloud.start_backing()
+        cloud.start_functions(directory, chosen)
+        cloud.save()
+        for name in FUNCTIONS:
+            print(f"{name:18} {cloud.url(name)}")
+        print(f"{'directory':18} {directory} (DIRECTORY_API_ENDPOINT)")
+        print(f"{'logs':18} {STATE / 'logs'}")
+        print("READY", flush=True)
+        cloud.supervisor.watch()
     finally:
-        (STATE / "cloud.json").unlink(missing_ok=True)
+        cloud.forget()
 
 
 if __name__ == "__main__":
