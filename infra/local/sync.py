@@ -51,28 +51,33 @@ def call(url: str, body: dict[str, Any], timeout: float = 1800) -> dict[str, Any
     return answer
 
 
-def synchronize(reconcile_url: str, kind: str) -> dict[str, Any]:
-    """Run and wait; returns the summary, `_paused` and `_refused` included."""
+def on_stderr(line: str) -> None:
+    """Tell the user; stdout is for the JSON line alone."""
+    print(line, file=sys.stderr)
+
+
+def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_stderr) -> dict[str, Any]:
+    """Run and wait; returns the summary, `_paused` and `_refused` included; `tell` gets what else is worth saying."""
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.bootstrap import services
 
     desk = services()
-    started, runs = _fresh_runs(desk, reconcile_url, kind)
+    started, runs = _fresh_runs(desk, reconcile_url, kind, tell)
     seconds = max([run.finished.timestamp() - started for run in runs if run.finished], default=0.0)
     for run in runs:
         for note in run.notes:
-            print(note, file=sys.stderr)
+            tell(note)
     connections = desk.connections.all()
     if not runs:
         states = ", ".join(f"{connection.id} is {connection.state.value}" for connection in connections)
-        print(f"No connection is on ({states or 'there is none'}): use `make connect`.", file=sys.stderr)
+        tell(f"No connection is on ({states or 'there is none'}): use `make connect`.")
     summary = summarize([run.counts for run in runs], seconds)
     summary["_refused"] = any(run.state.value == "refused" for run in runs)
     summary["_paused"] = any(connection.state.value == "paused" for connection in connections)
     return summary
 
 
-def _fresh_runs(desk: Any, reconcile_url: str, kind: str) -> tuple[float, list[Any]]:
+def _fresh_runs(desk: Any, reconcile_url: str, kind: str, tell: Callable[[str], None]) -> tuple[float, list[Any]]:
     """Start runs until all of them began after being asked for; returns when that was, and them, finished."""
     while True:
         started = time.time()
@@ -84,16 +89,22 @@ def _fresh_runs(desk: Any, reconcile_url: str, kind: str) -> tuple[float, list[A
         on = any(connection.state.value == "on" for connection in desk.connections.all())
         if all(run.started.timestamp() >= started for run in runs) and (runs or not on):
             return started, runs
-        print("An earlier run was still under way; starting over.", file=sys.stderr)
+        tell("An earlier run was still under way; starting over.")
         time.sleep(POLL)
 
 
 def _finished(desk: Any, connection_id: str, run_id: str) -> Any:
-    """Wait for a run's end; None where it went away with its connection."""
+    """Wait for a run's end; None where it went away with its connection.
+
+    Raises:
+        SystemExit: nothing of it was recorded for a long time.
+    """
     while True:
         run = desk.records.run(connection_id, run_id)
         if run is None or run.state.value in FINISHED:
             return run
+        if desk.clock() - (run.last_progress or run.started) > STUCK_AFTER:
+            raise SystemExit(f"The run {run_id} stands still: its messages may be among the dead letters. {SEE_LOGS}")
         time.sleep(POLL)
 
 
