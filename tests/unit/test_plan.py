@@ -30,28 +30,45 @@ TABLE = [
     (ACTIVE, None, None, False, None),
     (ACTIVE, None, Status.ACTIVE, False, None),
     (ACTIVE, None, Status.ACTIVE, True, Action.UPDATE),
+    (ACTIVE, None, Status.NONE, False, None),
+    (ACTIVE, None, Status.SUSPENDED, False, None),
+    (ACTIVE, None, Status.SUSPENDED, True, Action.UPDATE),
+    (ACTIVE, None, Status.DELETED, True, None),  # an update would meet its 404 and create it again
+    (ACTIVE, None, Status.LOCKED, True, None),
     (ACTIVE, False, None, False, None),
     (ACTIVE, False, Status.NONE, False, None),
     (ACTIVE, False, Status.ACTIVE, False, Action.SUSPEND),
+    (ACTIVE, False, Status.ACTIVE, True, Action.SUSPEND),
     (ACTIVE, False, Status.SUSPENDED, False, None),
+    (ACTIVE, False, Status.SUSPENDED, True, Action.UPDATE),
+    (ACTIVE, False, Status.DELETED, True, None),
     (ACTIVE, False, Status.LOCKED, False, None),
     (SUSPENDED, True, None, False, None),
+    (SUSPENDED, True, Status.NONE, False, None),
+    (SUSPENDED, False, None, False, None),
     (SUSPENDED, True, Status.ACTIVE, False, Action.SUSPEND),
     (SUSPENDED, False, Status.ACTIVE, False, Action.SUSPEND),
     (SUSPENDED, None, Status.ACTIVE, False, Action.SUSPEND),
     (SUSPENDED, True, Status.SUSPENDED, False, None),
     (SUSPENDED, True, Status.SUSPENDED, True, Action.UPDATE),
+    (SUSPENDED, False, Status.SUSPENDED, True, Action.UPDATE),
+    (SUSPENDED, True, Status.DELETED, True, None),
     (SUSPENDED, True, Status.LOCKED, True, None),
     (DELETED, None, None, False, None),
     (DELETED, None, Status.NONE, False, None),
     (DELETED, None, Status.ACTIVE, False, Action.SUSPEND),
     (DELETED, None, Status.SUSPENDED, False, None),
     (DELETED, None, Status.DELETED, False, None),
+    (DELETED, None, Status.LOCKED, False, None),
     (ARCHIVED, True, None, False, None),
     (ARCHIVED, True, Status.ACTIVE, True, None),
+    (ARCHIVED, False, Status.ACTIVE, False, None),
+    (ARCHIVED, None, Status.ACTIVE, True, None),
     (ARCHIVED, False, Status.SUSPENDED, False, None),
+    (ARCHIVED, True, Status.DELETED, False, None),
     (UNKNOWN, None, None, False, None),
     (UNKNOWN, True, Status.ACTIVE, True, None),
+    (UNKNOWN, None, Status.ACTIVE, True, None),
     (UNKNOWN, False, Status.SUSPENDED, False, None),
 ]
 
@@ -199,6 +216,44 @@ def test_members_without_account_are_remembered_when_groups_decide():
 def test_pending_and_held_flags_go_when_nothing_is_wanted_any_more():
     decision = decide(entry(pending=True, held=Action.SUSPEND), seen(), rules(), NOW)
     assert (decision.action, decision.noted.pending, decision.noted.held) == (None, False, None)
+
+
+@pytest.mark.parametrize("presence", [SUSPENDED, ARCHIVED])
+def test_an_archived_user_treated_as_suspended_follows_the_same_rows(presence):
+    chosen = rules(IN_A_WEEK, archived_as_suspended=True)
+    since = NOW - 8 * DAY
+    assert decide(entry(), seen(presence, since=since), chosen, NOW).action is Action.SUSPEND
+    assert decide(None, seen(presence), chosen, NOW).action is None
+    gone_on = entry(Status.SUSPENDED, timers={Trigger.SUSPENDED: NOW - 30 * DAY})
+    assert decide(gone_on, seen(presence, since=NOW - 30 * DAY), chosen, NOW).action is Action.DELETE
+
+
+def test_deciding_again_after_the_noted_entry_is_recorded_notes_nothing_new():
+    for presence, in_scope, *_ in TABLE:
+        first = decide(entry(), seen(presence, in_scope), rules(IN_A_WEEK), NOW)
+        if first.action is None and first.noted is not None:
+            assert decide(first.noted, seen(presence, in_scope), rules(IN_A_WEEK), NOW + DAY).noted == first.noted
+
+
+def test_a_held_action_stays_held_and_another_one_lifts_the_flag():
+    known = entry(held=Action.SUSPEND)
+    assert decide(known, seen(SUSPENDED), rules(), NOW).noted.held is Action.SUSPEND
+    assert decide(known, seen(desired=GRACE), rules(), NOW).noted.held is None
+
+
+def test_failures_back_off_from_fifteen_minutes_to_a_day_and_start_over_when_the_user_changes():
+    waits = []
+    failure = None
+    for _ in range(10):
+        failure = failed(failure, "rejected", "no" * 200, "update:abc", NOW)
+        waits.append((failure.next_attempt - NOW) / timedelta(minutes=1))
+    assert waits == [15, 30, 60, 120, 240, 480, 960, 1440, 1440, 1440]
+    assert (failure.attempts, failure.first, len(failure.text)) == (10, NOW, 200)
+    for _ in range(2000):
+        failure = failed(failure, "rejected", "no", "update:abc", NOW)
+    assert failure.next_attempt == NOW + DAY
+    anew = failed(failure, "rejected", "no", "update:other", NOW + DAY)
+    assert (anew.attempts, anew.first, anew.next_attempt) == (1, NOW + DAY, NOW + DAY + timedelta(minutes=15))
 
 
 def test_an_entry_with_a_mark_is_never_dropped():

@@ -78,13 +78,15 @@ def observe(
 ) -> dict[Trigger, datetime]:
     """Carry on the timers of triggers still seen, start those of new ones, drop the rest.
 
-    `triggers` maps each trigger seen now to the directory's own time for it, where the directory says.
+    `triggers` maps each trigger seen now to the directory's own time for it, where the directory says. A running timer
+    that is later than that has stood still meanwhile; one that is earlier belongs to another time: the user returned
+    in between, unseen, and the trigger began anew.
     """
     seen: dict[Trigger, datetime] = {}
     for trigger, told in triggers.items():
         running = timers.get(trigger)
         started = told if told is not None and told <= now else now
-        seen[trigger] = min(running, started) if running is not None and told is not None else running or started
+        seen[trigger] = max(running, started) if running is not None and told is not None else running or started
     return seen
 
 

@@ -5,11 +5,13 @@
     active              yes        active                      UPDATE if a mapped attribute differs; timers cancelled
     active              yes        suspended or deleted by us  UNSUSPEND, timers cancelled
     active              yes        locked by someone else      nothing, reported
+    active              unknown    suspended by us             UPDATE if a mapped attribute differs
     active              unknown    active                      UPDATE if a mapped attribute differs
     active              no         active                      trigger app off: SUSPEND or DELETE when due, else UPDATE
     suspended           any        none known                  nothing
     suspended           any        active                      trigger suspended, and app off when out of scope
     deleted             -          any of ours                 trigger deleted
+    any                 any        locked by someone else      never written to: neither deleted nor let in again
     suspended, deleted  -          suspended by us             the delete timer goes on; UPDATE if an attribute differs
     archived            -          any                         nothing, timers frozen (or as suspended, if so chosen)
     could not be read   -          any                         nothing
@@ -157,6 +159,8 @@ def _provision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules, 
             return _attempt(Action.UNSUSPEND, noted, seen, rules, now)
         case Status.LOCKED:
             return Decision(None, _clean(noted), reason="locked in Keeper by someone else")
+        case Status.DELETED:
+            return Decision(None, _clean(noted), reason="deleted, and scope could not be told")
         case _:
             action = Action.UPDATE
     if seen.mapping_failure is not None:
@@ -178,7 +182,7 @@ def _deprovision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules
     timers = observe(known.timers, _triggers(known, seen), now)
     noted = replace(known, timers=timers, gone=seen.presence is Presence.DELETED)
     when = due(rules.deprovisioning, timers, rules.off_spans, now)
-    if when.delete is not None and when.delete <= now and known.status is not Status.DELETED:
+    if when.delete is not None and when.delete <= now and _keeps_current(known.status):
         return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
     if when.suspend is not None and when.suspend <= now and known.status is Status.ACTIVE:
         return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
@@ -208,7 +212,7 @@ def _triggers(known: Entry, seen: Observed) -> dict[Trigger, datetime | None]:
 
 def _forgettable(noted: Entry, when: Due, now: datetime) -> bool:
     still_to_suspend = when.suspend is not None and noted.status is Status.ACTIVE
-    still_to_delete = when.delete is not None and noted.status is not Status.DELETED
+    still_to_delete = when.delete is not None and _keeps_current(noted.status)
     if still_to_suspend or still_to_delete or noted.mark is not None:
         return False
     last = max(filter(None, (noted.last_action_at, *noted.timers.values())), default=now)

@@ -1,0 +1,173 @@
+"""Deprovisioning: delays, timers, and what falls due first."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning, Due, due, observe, standing_still
+from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.plan import decide
+from autoprovisioning.domain.roster import Action, Status, Trigger
+from autoprovisioning.domain.users import Presence
+from tests.unit.builders import DAY, GRACE, IN_A_WEEK, NOW, entry, rules, seen
+
+APP_OFF, SUSPENDED, DELETED = Trigger.APP_OFF, Trigger.SUSPENDED, Trigger.DELETED
+EARLIER, LATER = NOW - DAY, NOW + DAY
+
+
+def test_the_default_suspends_within_24_hours_on_every_trigger_and_never_deletes():
+    assert Deprovisioning() == Deprovisioning(Delays(0, None), Delays(0, None), Delays(0, None))
+    Deprovisioning().check()
+
+
+@pytest.mark.parametrize("days", [0, 1, 7, 21, 30, 45, 3650])
+def test_every_number_of_days_is_a_delay(days):
+    Deprovisioning(Delays(days, None), Delays(None, days), Delays(None, None)).check()
+
+
+BAD_DELAYS = [
+    (Delays(-1, None), "suspend_after"),
+    (Delays(3651, None), "suspend_after"),
+    (Delays(None, -1), "delete_after"),
+    (Delays(None, 3651), "delete_after"),
+    (Delays(7, 7), "delete_after"),
+    (Delays(7, 6), "delete_after"),
+    (Delays(0, 0), "delete_after"),
+]
+
+
+@pytest.mark.parametrize("trigger", list(Trigger))
+@pytest.mark.parametrize(("delays", "field"), BAD_DELAYS)
+def test_delays_out_of_range_or_order_are_refused_by_name(trigger, delays, field):
+    policy = Deprovisioning(**{trigger.value: delays})
+    with pytest.raises(BadInput) as caught:
+        policy.check()
+    assert caught.value.field == f"deprovisioning.{trigger.value}.{field}"
+    assert caught.value.problem
+    assert caught.value.mend
+
+
+TIMERS = [
+    # running, triggers seen with the directory's time -> timers
+    ({}, {}, {}),
+    ({}, {APP_OFF: None}, {APP_OFF: NOW}),
+    ({}, {SUSPENDED: EARLIER}, {SUSPENDED: EARLIER}),
+    ({}, {SUSPENDED: LATER}, {SUSPENDED: NOW}),  # a clock ahead of ours
+    ({APP_OFF: EARLIER}, {APP_OFF: None}, {APP_OFF: EARLIER}),
+    ({APP_OFF: EARLIER}, {}, {}),  # returned
+    ({APP_OFF: EARLIER}, {SUSPENDED: None}, {SUSPENDED: NOW}),
+    ({SUSPENDED: EARLIER}, {SUSPENDED: EARLIER - DAY}, {SUSPENDED: EARLIER}),  # it stood still meanwhile
+    ({SUSPENDED: EARLIER - DAY}, {SUSPENDED: EARLIER}, {SUSPENDED: EARLIER}),  # returned unseen, suspended again
+    ({APP_OFF: EARLIER}, {APP_OFF: None, DELETED: None}, {APP_OFF: EARLIER, DELETED: NOW}),
+]
+
+
+@pytest.mark.parametrize(("running", "triggers", "expected"), TIMERS)
+def test_timers_start_go_on_and_stop_with_their_triggers(running, triggers, expected):
+    assert observe(running, triggers, NOW) == expected
+
+
+SPANS = [
+    ([], 0),
+    ([(NOW - 5 * DAY, NOW - 3 * DAY)], 2),
+    ([(NOW - 20 * DAY, NOW - 9 * DAY)], 1),  # began before the timer
+    ([(NOW - 20 * DAY, NOW - 15 * DAY)], 0),  # over before the timer
+    ([(NOW - DAY, NOW + DAY)], 1),  # not over yet
+    ([(NOW - 9 * DAY, NOW - 8 * DAY), (NOW - 2 * DAY, NOW - DAY)], 2),
+]
+
+
+@pytest.mark.parametrize(("spans", "days"), SPANS)
+def test_time_off_is_not_counted(spans, days):
+    assert standing_still(NOW - 10 * DAY, spans, NOW) == timedelta(days=days)
+
+
+MIXED = Deprovisioning(Delays(7, 30), Delays(1, None), Delays(None, 3))
+DUE = [
+    ({}, Due()),
+    ({APP_OFF: NOW}, Due(NOW + 7 * DAY, APP_OFF, NOW + 30 * DAY, APP_OFF)),
+    ({SUSPENDED: NOW}, Due(NOW + DAY, SUSPENDED)),
+    ({DELETED: NOW}, Due(delete=NOW + 3 * DAY, delete_by=DELETED)),
+    ({APP_OFF: NOW, SUSPENDED: NOW}, Due(NOW + DAY, SUSPENDED, NOW + 30 * DAY, APP_OFF)),
+    ({APP_OFF: NOW - 7 * DAY, SUSPENDED: NOW}, Due(NOW, APP_OFF, NOW + 23 * DAY, APP_OFF)),
+    (dict.fromkeys(Trigger, NOW), Due(NOW + DAY, SUSPENDED, NOW + 3 * DAY, DELETED)),
+]
+
+
+@pytest.mark.parametrize(("timers", "expected"), DUE)
+def test_the_earliest_due_of_all_triggers_wins(timers, expected):
+    assert due(MIXED, timers, (), NOW) == expected
+
+
+def decided(known, what, now: datetime = NOW, **changes):
+    decision = decide(known, what, rules(IN_A_WEEK, **changes), now)
+    return decision.action, decision.trigger
+
+
+def test_an_out_of_scope_user_is_kept_current_until_suspension_is_due():
+    known = entry(timers={APP_OFF: NOW - DAY})
+    assert decided(known, seen(in_scope=False, desired=GRACE)) == (Action.UPDATE, None)
+    assert decided(known, seen(in_scope=False, desired=GRACE), NOW + 6 * DAY) == (Action.SUSPEND, APP_OFF)
+
+
+def test_deletion_may_come_without_a_suspension_before_it():
+    known = entry(timers={APP_OFF: NOW - 3 * DAY})
+    decision = decide(known, seen(in_scope=False), rules(Deprovisioning(Delays(None, 3))), NOW)
+    assert (decision.action, decision.trigger) == (Action.DELETE, APP_OFF)
+
+
+def test_a_deletion_that_is_due_replaces_the_suspension_that_was_missed():
+    known = entry(timers={APP_OFF: NOW - 40 * DAY})
+    assert decided(known, seen(in_scope=False)) == (Action.DELETE, APP_OFF)
+
+
+def test_freezing_holds_against_the_directorys_own_time():
+    since = NOW - 6 * DAY
+    archived = decide(entry(timers={SUSPENDED: since}), seen(Presence.ARCHIVED), rules(IN_A_WEEK), NOW).noted
+    back = decide(archived, seen(Presence.SUSPENDED, since=since), rules(IN_A_WEEK), NOW + 30 * DAY)
+    assert (back.action, back.noted.timers) == (None, {SUSPENDED: NOW + 24 * DAY})
+    due_now = decide(back.noted, seen(Presence.SUSPENDED, since=since), rules(IN_A_WEEK), NOW + 31 * DAY)
+    assert due_now.action is Action.SUSPEND
+
+
+def test_a_timer_that_is_frozen_thaws_into_a_return():
+    archived = decide(entry(timers={APP_OFF: NOW - DAY}), seen(Presence.ARCHIVED, False), rules(IN_A_WEEK), NOW).noted
+    back = decide(archived, seen(), rules(IN_A_WEEK), NOW + DAY)
+    assert (back.action, back.noted.timers, back.noted.frozen_at) == (None, {}, None)
+
+
+def test_an_app_off_timer_waits_while_scope_cannot_be_told_and_goes_on_after():
+    known = entry(timers={APP_OFF: NOW - 8 * DAY})
+    unsure = decide(known, seen(in_scope=None), rules(IN_A_WEEK), NOW)
+    assert (unsure.action, unsure.noted.timers) == (None, {APP_OFF: NOW - 8 * DAY})
+    assert decided(unsure.noted, seen(in_scope=False)) == (Action.SUSPEND, APP_OFF)
+
+
+def test_a_suspended_user_whose_scope_cannot_be_told_keeps_the_app_off_timer():
+    known = entry(timers={APP_OFF: NOW - 8 * DAY})
+    assert decided(known, seen(Presence.SUSPENDED, None, since=NOW)) == (Action.SUSPEND, APP_OFF)
+
+
+def test_a_user_suspended_and_back_in_scope_has_no_app_off_timer_left():
+    known = entry(timers={APP_OFF: NOW - 8 * DAY})
+    decision = decide(known, seen(Presence.SUSPENDED, True, since=NOW), rules(IN_A_WEEK), NOW)
+    assert (decision.action, decision.noted.timers) == (None, {SUSPENDED: NOW})
+
+
+@pytest.mark.parametrize("presence", [Presence.SUSPENDED, Presence.DELETED])
+@pytest.mark.parametrize("in_scope", [True, False, None])
+def test_an_account_locked_by_someone_else_is_not_deleted_by_any_timer(presence, in_scope):
+    """Deleted by us, it would be unlocked when the user returns."""
+    known = entry(Status.LOCKED, timers=dict.fromkeys(Trigger, NOW - 400 * DAY))
+    assert decide(known, seen(presence, in_scope, since=NOW - 400 * DAY), rules(IN_A_WEEK), NOW).action is None
+
+
+def test_a_locked_account_of_a_deleted_user_is_forgotten_in_the_end():
+    known = entry(Status.LOCKED, gone=True, timers={DELETED: NOW - 31 * DAY}, last_action_at=NOW - 90 * DAY)
+    assert decide(known, seen(Presence.DELETED, None), rules(IN_A_WEEK), NOW).noted is None
+
+
+def test_an_undeleted_user_takes_a_forgotten_account_up_again():
+    assert decide(None, seen(), rules(), NOW).action is Action.CREATE
