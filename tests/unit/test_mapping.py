@@ -17,8 +17,16 @@ PROFILE = {
     "phones": [{"type": "mobile", "value": "+44 1"}, {"type": "custom", "customType": "pager.v2", "value": "+44 2"}],
     "addresses": [{"type": "work", "locality": "London"}],
     "externalIds": [{"type": "organization", "value": "E-1"}],
+    "suspended": False,
     "customSchemas": {
-        "HR": {"costCenter": "42", "grade": 7, "tags": [{"value": "a"}, {"value": "b"}], "one": [{"value": "x"}]}
+        "HR": {
+            "costCenter": "42",
+            "grade": 7,
+            "tags": [{"value": "a"}, {"value": "b"}],
+            "one": [{"value": "x"}],
+            "none": [],
+            "skills": [{"type": "work", "value": "Analysis"}, {"type": "home", "value": "Chess"}],
+        }
     },
 }
 
@@ -38,7 +46,19 @@ SOURCES = [
     ("customSchemas.HR.grade", "7"),
     ("customSchemas.HR.one", "x"),
     ("customSchemas.Other.field", None),
+    ("customSchemas.HR.skills[type=work].value", "Analysis"),
+    ("customSchemas.HR.skills[type=work]", "Analysis"),
+    ("customSchemas.HR.skills[type=sports].value", None),
+    ("customSchemas.HR.none", None),
+    ("emails[type=home].address", "other@example.com"),
+    ("organizations[type=work].department", "Engines"),
+    ("suspended", "false"),
     ('"Contractor"', "Contractor"),
+    ('"Zoë \\u0141"', "Zoë Ł"),
+    ('""', None),
+    ("true", "true"),
+    ("name.fullName", "Ada Lovelace"),
+    ("orgUnitPath.nothing", None),
     ("nickname", None),
 ]
 
@@ -86,6 +106,31 @@ def test_mandatory_attribute_without_value_names_attribute_and_source(profile, t
         AttributeMapping().apply(profile)
 
 
+FITS = [
+    ("emails.primary", '"yes"', "emails.primary must be true or false"),
+    ("emails.value", "name.givenName", "emails.value must be an e-mail address"),
+    ("title", "name", "name is not a single value"),
+    ("title", "customSchemas.HR.tags", r"has 2 values.*customSchemas.HR.tags\[type=work\]"),
+]
+
+
+@pytest.mark.parametrize(("target", "source", "problem"), FITS)
+def test_a_value_that_does_not_fit_names_attribute_and_source(target, source, problem):
+    rows = (*[row for row in DEFAULT_ROWS if row.target != target], Row(target, source))
+    with pytest.raises(MappingFailure, match=problem):
+        AttributeMapping(rows).apply(PROFILE)
+
+
+@pytest.mark.parametrize("profile", [{}, {"name": None}, {"name": "Ada"}, {"emails": {}}, {"emails": ["x"]}])
+def test_a_partial_or_odd_profile_fails_by_name_and_never_otherwise(profile):
+    with pytest.raises(MappingFailure, match="The mandatory attribute"):
+        AttributeMapping().apply(profile)
+
+
+def test_the_rows_order_does_not_matter():
+    assert AttributeMapping(DEFAULT_ROWS[::-1]).apply(PROFILE) == AttributeMapping().apply(PROFILE)
+
+
 def test_a_row_may_be_made_mandatory():
     with pytest.raises(MappingFailure, match="title"):
         with_row("phones[type=home].value", mandatory=True).apply(PROFILE)
@@ -111,6 +156,17 @@ BAD_ROWS = [
     (Row("title", '"unclosed'), "constant"),
     (Row("title", "name..given"), "not a field"),
     (Row("title", ""), "not a field"),
+    (Row("title", "phones[type=].value"), "not a field"),
+    (Row("title", "phones[secondary].value"), "not a field"),
+    (Row("title", "phones[type=work.value"), "not a field"),
+    (Row("title", " name.givenName"), "not a field"),
+    (Row("title", "customSchemas.HR.a.b"), "schema and a field"),
+    (Row("title", "phones[type=work]"), "whole entry"),
+    (Row("title", '"\\ud800"'), "constant"),
+    (Row("title", '"a" "b"'), "constant"),
+    (Row("", "name.givenName"), "target"),
+    (Row("roles", "name.givenName"), "target"),
+    (Row("password", '"x"'), "target"),
     (Row("userName", "primaryEmail"), "mapped twice"),
 ]
 
@@ -119,8 +175,8 @@ BAD_ROWS = [
 def test_bad_rows_are_refused_by_name(row, problem):
     with pytest.raises(BadInput, match=problem) as caught:
         AttributeMapping((*DEFAULT_ROWS, row)).check()
-    assert caught.value.field.startswith("mapping[7]")
-    assert caught.value.mend
+    assert caught.value.field in ("mapping[7].target", "mapping[7].source")
+    assert caught.value.mend.endswith(".")
 
 
 def test_mandatory_rows_cannot_be_left_out():

@@ -7,7 +7,8 @@ Source grammar, one line per form:
     organizations[primary].title        the entry marked primary of organizations, phones, addresses, emails ...
     phones[type=mobile].value           the entry of that type (or customType)
     externalIds[type=organization].value
-    customSchemas.HR.costCenter         a custom attribute; with several values it needs [primary] or [type=...]
+    customSchemas.HR.costCenter         a custom attribute; with several values it needs [primary] or [type=...],
+                                        after which .value may be left out
     "Contractor"  true                  a constant, as a JSON string or boolean
 
 Two fields are defined by the Directory API through others, and are derived where a response omits them: name.fullName
@@ -142,8 +143,9 @@ def _compile_source(source: str, where: str) -> Getter:
     if _is_constant(source):
         try:
             constant = json.loads(source)
+            str(constant).encode()  # half of a surrogate pair is no text that could be sent
         except ValueError as error:
-            mend = 'Close the quotes, as in "Contractor".'
+            mend = 'Write text in quotes, as in "Contractor".'
             raise BadInput(where, f"{source!r} is not a constant in JSON ({error})", mend) from None
         return lambda _profile: constant
     try:
@@ -177,7 +179,8 @@ def _parts(source: str) -> tuple[Part, ...]:
         raise ValueError(f"{name} has several entries: say which one, as in {name}[primary] or {name}[type=work]")
     if name in _LISTS and len(parts) == 1:
         raise ValueError(f"{source!r} names a whole entry: say which field of it, as in {source}.value")
-    if name == "customSchemas" and len(parts) != 3:
+    entry_value = len(parts) == 4 and parts[2][1:] != (None, None) and parts[3] == ("value", None, None)
+    if name == "customSchemas" and len(parts) != 3 and not entry_value:
         raise ValueError(f"{source!r} must name a schema and a field, as in customSchemas.HR.costCenter")
     return tuple(parts)
 
