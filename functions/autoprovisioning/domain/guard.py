@@ -21,7 +21,7 @@ Member = tuple[str, str]  # directory id, action
 
 
 def reservation(user_id: str, action: str) -> str:
-    """Name the reservation of one action on one user (11 characters, so that thousands fit one document)."""
+    """Name the reservation of one action on one user (16 characters, so that thousands fit one document)."""
     return hashlib.blake2b(f"{user_id}\x1f{action}".encode(), digest_size=8).hexdigest()
 
 

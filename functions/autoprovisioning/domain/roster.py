@@ -110,9 +110,3 @@ class Entry:
     failure: Failure | None = None
     last_action_at: datetime | None = None
     gone: bool = False  # the directory user is deleted
-
-    def retained(self, now: datetime) -> bool:
-        """Say whether the entry must stay: a deleted user's stays 30 days after the last action, for undelete."""
-        if not self.gone:
-            return True
-        return self.last_action_at is None or now - self.last_action_at < timedelta(days=30)
