@@ -26,7 +26,7 @@ from autoprovisioning.domain.users import Presence
 from infra.local.processes import free_port
 from infra.local.world import DirectorySide, wait_for
 from tests.contract.directory_servers import PEOPLE, ROOT, as_new, simulator, validate
-from tests.contract.listener import Listener, Request, Response, listening
+from tests.contract.listener import DROPPED, Listener, Request, Response, listening
 from tests.contract.scim_servers import Counts
 
 SCOPE = "keeper-users@example.com"
@@ -631,7 +631,7 @@ def test_delegation_is_keyless_read_only_and_as_the_administrator(
 ) -> None:
     user = side.insert({"primaryEmail": "reader@example.com", "name": {"givenName": "R", "familyName": "E"}})
     side.control("PUT", "tokens", {"tokens": ["delegated-token"]})
-    google = Google(other, {})
+    google = Google(other, {"sign": [Response(DROPPED)]})  # a lost connection is tried again
     assert delegated_reads(other, side.url, tmp_path, 2) == [f"read {user['id']}"] * 2
     (claims,) = google.claims
     assert claims["iss"] == "provisioner@p.iam.gserviceaccount.com"

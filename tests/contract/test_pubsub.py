@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from infra.local import cloud as local_cloud
 from infra.local.cloud import DEAD_LETTERS, SUBSCRIPTIONS, LocalCloud, make_topics
 from infra.local.processes import free_port
 from infra.local.world import wait_for
-from tests.contract.listener import DROPPED, Listener, Response, listening
+from tests.contract.listener import DROPPED, Listener, Request, Response, listening
 
 LOOKS, BATCHES, RUNS = "directory-changes", "planned-changes", "run-requests"
 LOOK = Look(
@@ -212,6 +213,20 @@ def test_a_kept_connection_that_went_stale_is_replaced(service: Listener) -> Non
     for _ in range(2):
         publisher.look_again([LOOK])
     assert len(service.requests) == 3
+
+
+def test_a_connection_whose_answer_did_not_come_in_time_is_replaced(service: Listener) -> None:
+    released = threading.Event()
+
+    def answer(_: Request) -> Response:
+        if len(service.requests) == 1:
+            released.wait(10)
+        return Response(200, b"{}")
+
+    service.answer = answer
+    rest_queue("p", service.url.removeprefix("http://"), seconds=0.3).look_again([LOOK])
+    assert len(service.requests) == 2
+    released.set()
 
 
 def test_the_service_accounts_token_is_sent(service: Listener) -> None:
