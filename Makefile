@@ -29,6 +29,7 @@ connect: $(STAMP) ## ENDPOINT=... TOKEN_FILE=... [SCOPE_GROUPS=a@x,b@x]: set up 
 	@test -n "$(ENDPOINT)" -a -n "$(TOKEN_FILE)" || { echo "Usage: make connect ENDPOINT=https://... TOKEN_FILE=path [SCOPE_GROUPS=a@x,b@x]" >&2; exit 2; }
 	@$(BIN)/python -m infra.local.connect --endpoint "$(ENDPOINT)" --token-file "$(TOKEN_FILE)" --scope-groups "$(SCOPE_GROUPS)"
 
+# Make itself exits 2 whatever status a command had: where 1, 2 and 3 must be told apart, call the module.
 sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: with the drift listing)
 	@$(BIN)/python -m infra.local.sync $(if $(FULL),--full)
 

@@ -47,10 +47,14 @@ def main() -> None:
 
     groups = tuple(part for part in asked.scope_groups.replace(",", " ").split() if part)
     try:
-        token = asked.token_file.read_text().strip()
+        token = asked.token_file.expanduser().read_text().strip()
+        if not token:
+            sys.exit(f"TOKEN_FILE: {asked.token_file} is empty. Write Keeper's access token into it.")
         print(connect(asked.endpoint, token, groups))
     except OSError as error:
-        sys.exit(f"TOKEN_FILE: {error.strerror}: {asked.token_file}")
+        sys.exit(f"TOKEN_FILE: {error.strerror}: {asked.token_file}. Write Keeper's access token into a file of yours.")
+    except UnicodeDecodeError:
+        sys.exit(f"TOKEN_FILE: {asked.token_file} is not a text file. Write Keeper's access token into it.")
     except ProvisioningError as error:
         sys.exit(str(error))
 

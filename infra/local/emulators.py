@@ -21,15 +21,17 @@ class EmulatorMissing(Exception):
 
 
 def sdk_root(override: str = "") -> Path:
-    """Find the SDK: where it was said to be, in the usual places, or beside gcloud."""
+    """Find the SDK: where it was said to be, else in the usual places, or beside gcloud."""
     gcloud = shutil.which("gcloud")
     beside = [str(Path(gcloud).resolve().parents[1])] if gcloud else []
-    for candidate in (override, *ROOTS, str(Path.home() / "google-cloud-sdk"), *beside):
-        if candidate and (Path(candidate) / "platform").is_dir():
+    candidates = [override] if override else [*ROOTS, str(Path.home() / "google-cloud-sdk"), *beside]
+    for candidate in candidates:
+        if (Path(candidate) / "platform").is_dir():
             return Path(candidate)
+    where = f" in {override} (GOOGLE_CLOUD_SDK_ROOT)" if override else ""
     raise EmulatorMissing(
-        "The Google Cloud SDK was not found. "
-        "Install it (Debian package google-cloud-cli), or set GOOGLE_CLOUD_SDK_ROOT to where it is."
+        f"The Google Cloud SDK was not found{where}. Run: sudo apt-get install google-cloud-cli {DEBIAN} "
+        "(from Google's package repository), or set GOOGLE_CLOUD_SDK_ROOT to where it is."
     )
 
 

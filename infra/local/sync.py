@@ -77,11 +77,11 @@ def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_
     return summary
 
 
-def _fresh_runs(desk: Any, reconcile_url: str, kind: str, tell: Callable[[str], None]) -> tuple[float, list[Any]]:
+def _fresh_runs(desk: Any, url: str, kind: str, tell: Callable[[str], None]) -> tuple[float, list[Any]]:
     """Start runs until all of them began after being asked for; returns when that was, and them, finished."""
     while True:
         started = time.time()
-        answer = call(reconcile_url, {"kind": kind, "retry_failures": True})
+        answer = call(url, {"kind": kind, "retry_failures": True})
         if "runs" not in answer:
             raise SystemExit(f"The run could not be started: {answer.get('detail', answer)}")
         found = [_finished(desk, item["connection"], item["run"]) for item in answer["runs"]]
