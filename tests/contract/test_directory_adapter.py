@@ -5,9 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
-import subprocess
-import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -25,7 +22,8 @@ from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incom
 from autoprovisioning.domain.users import Presence
 from infra.local.processes import free_port
 from infra.local.world import DirectorySide, wait_for
-from tests.contract.directory_servers import PEOPLE, ROOT, as_new, simulator, validate
+from tests.contract.directory_servers import PEOPLE, as_new, simulator, validate
+from tests.contract.google_stand_in import Google, run_as_function
 from tests.contract.listener import DROPPED, Listener, Request, Response, listening
 from tests.contract.scim_servers import Counts
 
@@ -557,73 +555,9 @@ def test_compression_is_asked_for_as_google_wants_it(other: Listener) -> None:
     assert "authorization" not in headers
 
 
-class Google:
-    """The metadata server, signJwt and the token endpoint on one address; `plan` says what to refuse next."""
-
-    def __init__(self, listener: Listener, plan: dict[str, list[Response]]) -> None:
-        self.plan = plan
-        self.claims: list[dict[str, Any]] = []
-        self.assertions: list[str] = []
-        listener.answer = self.answer
-
-    def answer(self, request: Request) -> Response:
-        if request.path == "/token":
-            return self._planned("token") or self._token(request)
-        if request.path.endswith(":signJwt"):
-            return self._planned("sign") or self._sign(request)
-        return self._metadata(urllib.parse.urlsplit(request.path).path)
-
-    def _planned(self, name: str) -> Response | None:
-        return self.plan[name].pop(0) if self.plan.get(name) else None
-
-    def _metadata(self, path: str) -> Response:
-        account = "/computeMetadata/v1/instance/service-accounts/"
-        answers: dict[str, Any] = {
-            "/": "computeMetadata/",
-            "/computeMetadata/v1/project/project-id": "p",
-            f"{account}default/": {"email": "function@p.iam.gserviceaccount.com", "scopes": [], "aliases": []},
-            f"{account}default/token": _grant("function-token"),
-            f"{account}function@p.iam.gserviceaccount.com/token": _grant("function-token"),
-        }
-        if path not in answers:
-            return Response(404, headers={"Metadata-Flavor": "Google"})
-        found = answers[path]
-        text, kind = (found, "text/plain") if isinstance(found, str) else (json.dumps(found), "application/json")
-        return Response(200, text.encode(), {"Metadata-Flavor": "Google", "Content-Type": kind})
-
-    def _sign(self, request: Request) -> Response:
-        assert request.headers["authorization"] == "Bearer function-token"
-        assert "/serviceAccounts/provisioner@p.iam.gserviceaccount.com:" in request.path
-        self.claims.append(json.loads(json.loads(request.body)["payload"]))
-        return Response(200, json.dumps({"keyId": "k", "signedJwt": "signed.by.google"}).encode())
-
-    def _token(self, request: Request) -> Response:
-        form = urllib.parse.parse_qs(request.body.decode())
-        assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
-        self.assertions += form["assertion"]
-        return Response(200, json.dumps(_grant("delegated-token")).encode(), {"Content-Type": "application/json"})
-
-
-def _grant(token: str) -> dict[str, Any]:
-    return {"access_token": token, "expires_in": 3600, "token_type": "Bearer"}
-
-
 def delegated_reads(other: Listener, url: str, folder: Path, times: int) -> list[str]:
     """Read in a process whose environment is a function's: credentials come from its metadata server."""
-    host = other.url.removeprefix("http://")
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    environment = kept | {
-        "GCE_METADATA_HOST": host,
-        "GCE_METADATA_IP": host,
-        "HOME": str(folder),
-        "CLOUDSDK_CONFIG": str(folder),
-        "NO_PROXY": "127.0.0.1",
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'functions'}",
-    }
-    argv = [sys.executable, "-m", "tests.contract.delegated_read", other.url, url, str(times)]
-    done = subprocess.run(argv, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return run_as_function(other, folder, "-m", "tests.contract.delegated_read", other.url, url, str(times))
 
 
 def test_delegation_is_keyless_read_only_and_as_the_administrator(

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -26,6 +27,7 @@ from infra.local import cloud as local_cloud
 from infra.local.cloud import DEAD_LETTERS, SUBSCRIPTIONS, LocalCloud, make_topics
 from infra.local.processes import free_port
 from infra.local.world import wait_for
+from tests.contract.google_stand_in import Google, run_as_function
 from tests.contract.listener import DROPPED, Listener, Request, Response, listening
 
 LOOKS, BATCHES, RUNS = "directory-changes", "planned-changes", "run-requests"
@@ -235,6 +237,27 @@ def test_the_service_accounts_token_is_sent(service: Listener) -> None:
     (request,) = service.requests
     assert request.path == f"/v1/projects/p/topics/{LOOKS}:publish"
     assert request.headers["authorization"] == "Bearer t0ken"
+
+
+def test_a_function_gets_its_token_from_the_metadata_server(service: Listener, tmp_path: Path) -> None:
+    Google(service, {})
+    script = "from autoprovisioning.adapters.pubsub_rest import metadata_token; print(metadata_token()())"
+    assert run_as_function(service, tmp_path, "-c", script) == ["function-token"]
+
+
+def test_where_no_token_can_be_had_the_publication_is_transient(service: Listener, tmp_path: Path) -> None:
+    google = Google(service, {})
+    metadata = google.answer
+    service.answer = lambda request: Response(403) if "/token" in request.path else metadata(request)
+    script = (
+        "from autoprovisioning.adapters.pubsub_rest import RestLookQueue, metadata_token\n"
+        "from autoprovisioning.domain.errors import Transient\n"
+        "try:\n"
+        "    RestLookQueue('p', 't', '127.0.0.1:9', metadata_token(), 1).look_again([])\n"
+        "except Transient as error:\n"
+        "    print(error)\n"
+    )
+    assert run_as_function(service, tmp_path, "-c", script) == ["No access token for Pub/Sub could be had"]
 
 
 # ---- our subscriptions

@@ -24,8 +24,12 @@ AccessToken = Callable[[], str]
 
 
 def metadata_token() -> AccessToken:
-    """Return a source of access tokens for the function's own service account, from the metadata server."""
+    """Return a source of access tokens for the function's own service account, from the metadata server.
+
+    The source raises Transient where none can be had.
+    """
     import google.auth
+    from google.auth import exceptions
     from google.auth.transport.requests import Request
 
     credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/pubsub"])
@@ -33,8 +37,11 @@ def metadata_token() -> AccessToken:
 
     def token() -> str:
         with lock:
-            if not credentials.valid:
-                credentials.refresh(Request())  # type: ignore[no-untyped-call]
+            try:
+                if not credentials.valid:
+                    credentials.refresh(Request())  # type: ignore[no-untyped-call]
+            except exceptions.GoogleAuthError as error:
+                raise Transient("No access token for Pub/Sub could be had", retry_after=5) from error
             return str(credentials.token)
 
     return token
