@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as OutOfTime
 from datetime import timedelta
 
@@ -14,6 +16,7 @@ from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.messages import RunRequest, encode_batch, encode_look, encode_run_request
 
 AT_ONCE = 20  # fewer messages than this go out without waiting for company
+BYTES_UNDER_WAY = 4 * 1024 * 1024  # a run of 100,000 creations is 80 MB of messages: they are encoded as they go out
 
 
 class PubSubQueue:
@@ -40,9 +43,20 @@ class PubSubQueue:
         self._publish(self._runs, [encode_run_request(RunRequest(kind, retry_failures))])
 
     def _publish(self, topic: str, messages: Iterable[bytes]) -> None:
-        pending = [self._publisher.publish(topic, data, timeout=self._seconds) for data in messages]
+        under_way: deque[tuple[Future[str], int]] = deque()  # a future keeps its message alive
+        size = 0
+        for data in messages:
+            while under_way and size + len(data) > BYTES_UNDER_WAY:
+                size -= self._await(*under_way.popleft())
+            under_way.append((self._publisher.publish(topic, data, timeout=self._seconds), len(data)))
+            size += len(data)
+        while under_way:
+            self._await(*under_way.popleft())
+
+    def _await(self, future: Future[str], size: int) -> int:
+        """Wait until the service has accepted a message; returns its size."""
         try:
-            for future in pending:
-                future.result(timeout=self._seconds)
+            future.result(timeout=self._seconds)
         except (exceptions.GoogleAPICallError, exceptions.RetryError, OutOfTime) as error:
             raise Transient(f"Pub/Sub did not take a message ({type(error).__name__})", retry_after=5) from error
+        return size

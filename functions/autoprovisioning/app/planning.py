@@ -200,39 +200,61 @@ def _told(accounts: Iterable[Account]) -> frozenset[str]:
 
 
 def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], held_by: Mapping[str, str]) -> None:
-    """Match the creations of a plan with a listing of Keeper: adopt, create without another lookup, or refuse."""
-    creations = {change.user_id: change for change in plan.writes if change.action is Action.CREATE}
-    names = {
-        change.user_id: addresses(change.aliases, change.email, change.attributes) for change in creations.values()
-    }
-    wanted: dict[str, list[str]] = {}
-    for user_id, known_as in names.items():
-        for name in known_as:
-            wanted.setdefault(name, []).append(user_id)
+    """Match the creations of a plan with a listing of Keeper: adopt, create without another lookup, or refuse.
+
+    Nothing is indexed before Keeper shows an account, and of those only what decides is kept: a first run into an empty
+    node plans as many creations as the directory has users.
+    """
     found: dict[str, list[Account]] = {}
+    wanted: _Wanted | None = None
     for page in pages:
         for account in page:
-            takers = set(wanted.get(account.user_name.casefold(), ()))
-            if account.external_id in creations:
-                takers.add(account.external_id)
-            for user_id in takers:
-                found.setdefault(user_id, []).append(account)
-    writes: list[PlannedChange] = []
+            wanted = wanted or _Wanted(plan.writes)
+            for user_id in wanted.takers(account):
+                found.setdefault(user_id, []).append(replace(account, attributes={}))
+    kept: list[PlannedChange] = []
     taken: set[str] = set()
-    for change in plan.writes:
-        if change.action is not Action.CREATE:
-            writes.append(change)
-            continue
-        candidates = sorted(found.get(change.user_id, ()), key=lambda item: _rank(names[change.user_id], item))
-        try:
-            matched = _matched(change, tuple(candidates), held_by, taken)
-        except NotAdoptable as error:
-            noted = Entry(change.user_id, change.version, change.email, in_scope=True)
-            plan.refusals.append(Refusal(change.user_id, change.email, Action.CREATE, error, noted))
-            continue
-        taken.add(matched.scim_id)
-        writes.append(matched)
-    plan.writes = writes
+    while plan.writes:
+        change = plan.writes.pop()
+        if change.action is Action.CREATE:
+            try:
+                change = _matched(change, found.get(change.user_id, ()), held_by, taken)
+            except NotAdoptable as error:
+                noted = Entry(change.user_id, change.version, change.email, in_scope=True)
+                plan.refusals.append(Refusal(change.user_id, change.email, Action.CREATE, error, noted))
+                continue
+        kept.append(change)
+    plan.writes = kept
+
+
+class _Wanted:
+    """Which account could become whose: by externalId, or by one of the addresses that a user has or had."""
+
+    def __init__(self, writes: Iterable[PlannedChange]) -> None:
+        self._users: set[str] = set()
+        self._names: dict[str, str] = {}
+        self._shared: dict[str, set[str]] = {}  # addresses that several users claim
+        for change in writes:
+            if change.action is Action.CREATE:
+                self._users.add(change.user_id)
+                for name in _names(change):
+                    first = self._names.setdefault(name, change.user_id)
+                    if first != change.user_id:
+                        self._shared.setdefault(name, {first}).add(change.user_id)
+
+    def takers(self, account: Account) -> set[str]:
+        """Return the ids of the users who could take an account."""
+        name = account.user_name.casefold()
+        takers = set(self._shared.get(name, ()))
+        if name in self._names:
+            takers.add(self._names[name])
+        if account.external_id in self._users:
+            takers.add(account.external_id)
+        return takers
+
+
+def _names(change: PlannedChange) -> tuple[str, ...]:
+    return addresses(change.aliases, change.email, change.attributes)
 
 
 def _rank(names: tuple[str, ...], account: Account) -> int:
@@ -241,12 +263,17 @@ def _rank(names: tuple[str, ...], account: Account) -> int:
 
 
 def _matched(
-    change: PlannedChange, candidates: tuple[Account, ...], held_by: Mapping[str, str], taken: set[str]
+    change: PlannedChange, candidates: Iterable[Account], held_by: Mapping[str, str], taken: set[str]
 ) -> PlannedChange:
-    free = tuple(account for account in candidates if account.scim_id not in taken)
-    account = choose(free, change.user_id, str(change.attributes.get("userName") or change.email), held_by)
+    free = [account for account in candidates if account.scim_id not in taken]
+    if not free:
+        return replace(change, looked_up=True)
+    names = _names(change)
+    ranked = tuple(sorted(free, key=lambda account: _rank(names, account)))
+    account = choose(ranked, change.user_id, str(change.attributes.get("userName") or change.email), held_by)
     if account is None:
         return replace(change, looked_up=True)
+    taken.add(account.scim_id)
     return replace(change, looked_up=True, scim_id=account.scim_id, locked=not account.active)
 
 
