@@ -73,20 +73,22 @@ def compare(directory: str, endpoint: str, token: str, group: str, excused: set[
     users = {user["id"]: user for user in directory_users(directory)}
     members = member_ids(directory, group)
     accounts = keeper_accounts(endpoint, token)
-    by_external = {account.get("externalId", ""): account for account in accounts}
-    differences = [
-        Difference(account.get("userName", ""), "account without a directory user's id")
-        for account in accounts
-        if not account.get("externalId")
-    ]
-    if len(by_external) != len(accounts):
-        differences.append(Difference("", "two accounts carry the same externalId"))
+    by_external: dict[str, dict[str, Any]] = {}
+    differences: list[Difference] = []
+    for account in accounts:
+        external_id, name = account.get("externalId", ""), account.get("userName", "")
+        if not external_id:
+            differences.append(Difference(name, "account without a directory user's id"))
+        elif external_id in by_external:
+            differences.append(Difference(name, f"a second account carries the externalId {external_id}"))
+        else:
+            by_external[external_id] = account
     for user_id, user in users.items():
         if user_id not in excused:
             differences += _of_user(user, user_id in members, by_external.get(user_id))
     for external_id, account in by_external.items():
-        if external_id and external_id not in users and account.get("active") and external_id not in excused:
-            differences.append(Difference(account["userName"], "active although the directory user is deleted"))
+        if external_id not in users and _active(account) and external_id not in excused:
+            differences.append(Difference(account["userName"], "active although the directory has no such user"))
     return differences
 
 
@@ -97,11 +99,16 @@ def _of_user(user: dict[str, Any], member: bool, account: dict[str, Any] | None)
     entitled = member and not user.get("suspended")
     if account is None:
         return [Difference(who, "has no account")] if entitled else []
-    if entitled and not account.get("active"):
+    if entitled and not _active(account):
         return [Difference(who, "is locked although in scope and active")]
-    if not entitled and account.get("active"):
+    if not entitled and _active(account):
         return [Difference(who, "is active although suspended or out of scope")]
     return _attributes(user, account)
+
+
+def _active(account: dict[str, Any]) -> bool:
+    """Read `active`, which Keeper has been seen to answer as a string."""
+    return str(account.get("active")).lower() == "true"
 
 
 def _attributes(user: dict[str, Any], account: dict[str, Any]) -> list[Difference]:
@@ -114,6 +121,8 @@ def _attributes(user: dict[str, Any], account: dict[str, Any]) -> list[Differenc
         ("name.givenName", account.get("name", {}).get("givenName"), name.get("givenName")),
         ("name.familyName", account.get("name", {}).get("familyName"), name.get("familyName")),
         ("emails.value", email.get("value"), user["primaryEmail"]),
+        ("emails.type", email.get("type"), "work"),
+        ("emails.primary", email.get("primary"), True),
     )
     return [
         Difference(user["primaryEmail"], f"{attribute} is {found!r}, not {wanted!r}")
