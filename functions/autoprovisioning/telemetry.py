@@ -12,9 +12,15 @@ import re
 import sys
 from typing import Any
 
+_NAMES = "authorization|token|secret|password|assertion|api[-_]?key|cookie"
 _SECRET = re.compile(
-    r"(?i)(bearer\s+|authorization['\"]?\s*[:=]\s*['\"]?|token['\"]?\s*[:=]\s*['\"]?)[A-Za-z0-9._~+/=-]{8,}"
+    rf"""(?ix)
+    ( \b(?:bearer|basic)\s+                                    # a scheme, whatever stands before it
+    | (?:{_NAMES}) [\\'"]* \s* [:=] \s* [\\'"]* (?:bearer\s+|basic\s+)?
+    | (?=eyJ[\w-]+\.[\w-]+\.) )                                # a JSON web token, whatever it is called
+    [A-Za-z0-9._~+/=-]{{8,}}"""
 )
+_SECRET_NAME = re.compile(rf"(?i)(?:{_NAMES})$")
 REDACTED = r"\1[redacted]"
 QUIET = ("google", "urllib3")
 
@@ -24,12 +30,26 @@ class Redaction(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact the record in place and let it pass."""
-        record.msg = redact(record.getMessage())
+        record.msg = redact(_message(record))
         record.args = ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = redact(record.exc_text)
+        if record.stack_info:
+            record.stack_info = redact(record.stack_info)
         fields = getattr(record, "json_fields", None)
         if isinstance(fields, dict):
-            record.json_fields = {name: _redacted(value) for name, value in fields.items()}
+            record.json_fields = _redacted(fields)
         return True
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message; one whose arguments do not fit must not fail the work that logs it."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):
+        return f"{record.msg} (its arguments do not fit)"
 
 
 def redact(text: str) -> str:
@@ -38,7 +58,20 @@ def redact(text: str) -> str:
 
 
 def _redacted(value: object) -> object:
-    return redact(value) if isinstance(value, str) else value
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {
+                name: "[redacted]" if item and _SECRET_NAME.search(str(name)) else _redacted(item)
+                for name, item in value.items()
+            }
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(item) for item in value]
+        case bool() | int() | float() | None:
+            return value
+        case _:
+            return redact(str(value))
 
 
 class LightFormatter(logging.Formatter):
@@ -47,8 +80,10 @@ class LightFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return one line of JSON."""
         line: dict[str, Any] = {"severity": record.levelname, "message": record.getMessage(), "logger": record.name}
-        if record.exc_info:
-            line["message"] += "\n" + redact(self.formatException(record.exc_info))
+        if record.exc_info and not record.exc_text:
+            record.exc_text = redact(self.formatException(record.exc_info))
+        if record.exc_text:
+            line["message"] += "\n" + record.exc_text
         line |= getattr(record, "json_fields", None) or {}
         return json.dumps(line, ensure_ascii=False, default=str)
 
