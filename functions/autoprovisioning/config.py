@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 GOOGLE_DIRECTORY = "https://admin.googleapis.com"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LARGEST_NUMBER = 86_400  # seconds in a day; also more connections than anybody opens at once
 
 
 class Misconfigured(Exception):
@@ -84,9 +86,7 @@ class _Reader:
 
     def url(self, name: str, default: str) -> str:
         value = self.text(name, default).rstrip("/")
-        parts = urlsplit(value)
-        loopback = parts.scheme == "http" and parts.hostname in LOOPBACK
-        if value and not (parts.scheme == "https" and parts.hostname) and not loopback:
+        if value and not _is_address(value):
             self.problems.append(f"{name} is {value!r}. Use an https address (http only on loopback).")
         return value
 
@@ -98,10 +98,28 @@ class _Reader:
             value = read(raw)
         except ValueError:
             value = 0
-        if value <= 0:
-            self.problems.append(f"{name} is {raw!r}. Use a number above 0.")
+        if not 0 < value <= LARGEST_NUMBER:
+            self.problems.append(f"{name} is {raw!r}. Use a number above 0 and up to {LARGEST_NUMBER}.")
             return default
         return value
+
+    def level(self, name: str) -> str:
+        value = self.text(name, "INFO").upper()
+        if value not in LOG_LEVELS:
+            self.problems.append(f"{name} is {value!r}. Use one of: {', '.join(LOG_LEVELS)}.")
+        return value
+
+
+def _is_address(value: str) -> bool:
+    """Say whether this is an https address, or an http one on loopback."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # checked when it is asked for
+    except ValueError:
+        return False
+    if parts.scheme == "http":
+        return parts.hostname in LOOPBACK
+    return parts.scheme == "https" and bool(parts.hostname)
 
 
 def load(environment: Mapping[str, str] | None = None) -> Config:
@@ -153,7 +171,7 @@ def _read(reader: _Reader) -> Config:
         iap_audience=reader.text("IAP_AUDIENCE", ""),
         iap_issuer=reader.text("IAP_ISSUER", "https://cloud.google.com/iap"),
         iap_certs_url=reader.url("IAP_CERTS_URL", "https://www.gstatic.com/iap/verify/public_key"),
-        log_level=reader.text("LOG_LEVEL", "INFO"),
+        log_level=reader.level("LOG_LEVEL"),
     )
 
 
