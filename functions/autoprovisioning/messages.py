@@ -100,6 +100,7 @@ def decode_push(body: bytes) -> Push:
 def _decode(data: bytes, kind: type[T], what: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
-        # msgspec names the path and the types, never the values.
-        raise BadInput(what, str(error), "Send the JSON that this system publishes itself.") from None
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        # msgspec names the path and the types, never the values; a UnicodeError would quote them.
+        problem = str(error) if isinstance(error, msgspec.MsgspecError) else "it is not JSON"
+        raise BadInput(what, problem, "Send the JSON that this system publishes itself.") from None

@@ -1,0 +1,143 @@
+"""Messages on our topics, and the envelope they come in."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.roster import Action
+from autoprovisioning.domain.runs import Batch, Evidence, Look, PlannedChange, RunKind
+from autoprovisioning.messages import (
+    EPOCH,
+    RunRequest,
+    decode_batch,
+    decode_look,
+    decode_push,
+    decode_run_request,
+    encode_batch,
+    encode_look,
+    encode_run_request,
+)
+from tests.unit.builders import NOW
+
+LOOKS = [
+    Look("u1"),
+    Look("", "sync", asked_at=NOW, channel="ch1"),
+    Look("u1", "delete", Evidence(True, True, True), "digest", NOW, "run r1", "ch1"),
+]
+BATCHES = [
+    Batch("c1", "r1", 3, "1"),
+    Batch(
+        "c1",
+        "r1",
+        3,
+        "1+",
+        (
+            PlannedChange(
+                "u1", "łucja@example.com", 4, Action.UPDATE, {"title": None, "emails.primary": True, "x": "é"}
+            ),
+            PlannedChange("u2", "b@x.org", 0, Action.CREATE, {}, "k1", ("a@x.org",), looked_up=True, locked=True),
+        ),
+        (Look("u3", evidence=Evidence(left_scope=True)),),
+    ),
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_comes_back_as_it_went(look):
+    assert decode_look(encode_look(look)) == look
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_batch_comes_back_as_it_went(batch):
+    assert decode_batch(encode_batch(batch)) == batch
+
+
+@pytest.mark.parametrize("request_", [RunRequest(), RunRequest(RunKind.SWEEP), RunRequest(RunKind.DRIFT, True)])
+def test_a_run_request_comes_back_as_it_went(request_):
+    assert decode_run_request(encode_run_request(request_)) == request_
+
+
+def envelope(data: bytes, **more: object) -> bytes:
+    """Wrap a message as a push subscription does."""
+    message = {"messageId": "7", "data": base64.b64encode(data).decode(), **more}
+    return json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
+
+
+def test_the_envelope_of_the_service_is_opened():
+    body = envelope(
+        b"{}",
+        publishTime="2026-11-24T09:00:00.123Z",
+        attributes={"a": "b"},
+        orderingKey="u1",
+        message_id="7",
+        publish_time="2026-11-24T09:00:00.123Z",
+    )
+    push = decode_push(json.dumps({**json.loads(body), "deliveryAttempt": 3}).encode())
+    assert (push.message_id, push.data, push.attributes) == ("7", b"{}", {"a": "b"})
+    assert push.publish_time == datetime(2026, 11, 24, 9, 0, 0, 123_000, tzinfo=UTC)
+
+
+def test_the_envelope_of_the_emulator_needs_neither_ordering_key_nor_attempt_nor_anything_else():
+    push = decode_push(b'{"message": {"messageId": "7"}}')
+    assert (push.message_id, push.data, push.attributes, push.publish_time) == ("7", b"", {}, EPOCH)
+
+
+def test_what_a_later_version_adds_is_ignored():
+    assert decode_look(b'{"user_id": "u1", "priority": 5}') == Look("u1")
+
+
+@pytest.mark.parametrize("body", [b"", b"  ", b"{}"])
+def test_an_empty_request_asks_for_a_full_run(body):
+    assert decode_run_request(body) == RunRequest(RunKind.FULL)
+
+
+def test_a_run_request_may_come_through_pubsub():
+    assert decode_run_request(envelope(b'{"kind": "sweep"}')) == RunRequest(RunKind.SWEEP)
+    assert decode_run_request(envelope(b'{"retry_failures": true}')).retry_failures
+
+
+BAD = [
+    (decode_look, b"", "look", "malformed|truncated"),
+    (decode_look, b"[]", "look", "object"),
+    (decode_look, b"{}", "look", "user_id"),
+    (decode_look, b'{"user_id": 7}', "look", r"\$.user_id"),
+    (decode_look, b'{"user_id": ""}', "look.user_id", "empty"),
+    (decode_look, b'{"user_id": "u1", "evidence": {"missing": "yes"}}', "look", r"\$.evidence.missing"),
+    (decode_look, b'{"user_id": "u1", "asked_at": "today"}', "look", r"\$.asked_at"),
+    (decode_look, b'{"user_id": "\xff\xfe"}', "look", "."),
+    (decode_look, b'{"x": ' + b"[" * 50_000, "look", "."),
+    (decode_batch, b'{"connection_id": "c1"}', "batch", "run_id"),
+    (decode_batch, b'{"connection_id":"c","run_id":"r","fence":"3","number":"1"}', "batch", r"\$.fence"),
+    (
+        decode_batch,
+        b'{"connection_id":"c","run_id":"r","fence":3,"number":"1","changes":[{"user_id":"u"}]}',
+        "batch",
+        r"\$.changes\[0\]|email",
+    ),
+    (decode_run_request, b'{"kind": "everything"}', "run request", r"\$.kind"),
+    (decode_run_request, b"full", "run request", "JSON|invalid"),
+    (decode_push, b"{}", "push envelope", "message"),
+    (decode_push, b'{"message": {"data": "e30="}}', "push envelope", "messageId"),
+    (decode_push, b'{"message": {"messageId": "1", "data": "!"}}', "message.data", "base64"),
+    (decode_push, '{"message": {"messageId": "1", "data": "é"}}'.encode(), "message.data", "base64"),
+    (decode_push, b'{"message": {"messageId": "1", "publishTime": "now"}}', "push envelope", r"\$.message.publishTime"),
+]
+
+
+@pytest.mark.parametrize(("decode", "data", "field", "problem"), BAD)
+def test_bad_input_names_the_field_and_the_mend(decode, data, field, problem):
+    with pytest.raises(BadInput, match=problem) as caught:
+        decode(data)
+    assert caught.value.field == field
+    assert caught.value.mend
+
+
+def test_a_refused_message_is_not_quoted():
+    with pytest.raises(BadInput) as caught:
+        decode_look(b'{"user_id": "u1", "actor": "ada@example.com", "evidence": "\xff ada@example.com"}')
+    assert "ada@" not in str(caught.value)
