@@ -7,6 +7,7 @@ retries otherwise.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from autoprovisioning.domain.runs import Look
 
 EVENTS = ("add", "update", "delete", "undelete", "makeAdmin")
 LARGEST_BODY = 16 * 1024  # a notification is some 200 bytes
+_USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def take_in(queue: LookQueue, key: bytes, notification: Notification, now: datet
         problem = f"{notification.state[:40]!r} is not an event of users.watch"
         raise BadInput("X-Goog-Resource-State", problem, f"Expected one of: {', '.join(EVENTS)}.")
     user_id = _user_id(notification.body)
-    actor = f"notification {notification.channel_id} {notification.number}"
+    actor = f"notification {notification.channel_id} {notification.number[:20]}"
     look = Look(user_id, notification.state, asked_at=now, actor=actor, channel=notification.channel_id)
     queue.look_again([look])
 
@@ -67,11 +69,11 @@ def take_in(queue: LookQueue, key: bytes, notification: Notification, now: datet
 def _user_id(body: bytes) -> str:
     try:
         user = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadInput("body", "it is not JSON", "Send the user resource as the Directory API does.") from None
     user_id = user.get("id") if isinstance(user, dict) else None
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         user_id = str(user_id)
-    if not isinstance(user_id, str) or not user_id or len(user_id) > 64 or not user_id.isalnum():
+    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
         raise BadInput("body.id", "it is missing or not a directory id", "Send the id of the user that changed.")
     return user_id

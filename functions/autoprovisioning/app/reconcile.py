@@ -9,29 +9,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
 from autoprovisioning.app import dispatch
-from autoprovisioning.app.finishing import NOTE_LIMIT, close_if_finished, close_unfinished
+from autoprovisioning.app.finishing import close_unfinished
 from autoprovisioning.app.holding import admit
-from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.leasing import leased
 from autoprovisioning.app.observe import rules_of
+from autoprovisioning.app.opening import Side, earlier_run, open_side, refuse
 from autoprovisioning.app.planning import Plan, Planner, match_accounts
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.scoping import place
 from autoprovisioning.app.services import Services
+from autoprovisioning.app.sharding import fix_shards
 from autoprovisioning.app.survey import Survey, begin, everybody
-from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     Busy,
     Permanent,
     ProvisioningError,
-    ReauthorizationRequired,
-    Throttled,
     Transient,
 )
 from autoprovisioning.domain.guard import GuardState, Hold
@@ -43,20 +41,6 @@ log = logging.getLogger(__name__)
 
 LEASE = "reconcile"
 LOOKUPS_ONE_BY_ONE = 20  # more creations than this, and one listing of Keeper replaces a lookup each
-SMALLEST_SHARDS = 64
-USERS_A_SHARD = 300
-
-
-@dataclass(slots=True)
-class _Side:
-    """One connection's part of the reconciliation."""
-
-    connection: Connection
-    run: Run
-    keeper: Keeper
-    roster: dict[str, Entry] = field(default_factory=dict)
-    found: dict[str, Account] | None = None
-    planner: Planner | None = None
 
 
 def reconcile(
@@ -82,16 +66,16 @@ def reconcile(
 
 def _reconcile(services: Services, kind: RunKind, deadline: datetime, fence: int, *, retry_failures: bool) -> list[Run]:
     runs: list[Run] = []
-    sides: list[_Side] = []
+    sides: list[Side] = []
     connections = services.connections.all()
     for connection in connections:
         if connection.state is not State.ON:
             continue
-        busy = _earlier_run(services, connection)
+        busy = earlier_run(services, connection)
         if busy is not None:
             runs.append(busy)
             continue
-        side = _open(services, connection, kind, fence)
+        side = open_side(services, connection, kind, fence)
         if side.run.state is RunState.OBSERVING:
             sides.append(side)
         else:
@@ -102,12 +86,12 @@ def _reconcile(services: Services, kind: RunKind, deadline: datetime, fence: int
         survey = _observe(services, connections, sides, deadline, retry_failures=retry_failures)
     except ProvisioningError as error:
         for side in sides:
-            _refuse(services, side, str(error))
+            refuse(services, side, str(error))
         raise
     return runs + _send_out(services, sides, survey, deadline)
 
 
-def _send_out(services: Services, sides: Sequence[_Side], survey: Survey, deadline: datetime) -> list[Run]:
+def _send_out(services: Services, sides: Sequence[Side], survey: Survey, deadline: datetime) -> list[Run]:
     """Plan and dispatch each connection's run; one that fails does not keep the others back."""
     rosters = {side.connection.id: side.roster for side in sides}
     runs: list[Run] = []
@@ -123,62 +107,10 @@ def _send_out(services: Services, sides: Sequence[_Side], survey: Survey, deadli
     return runs
 
 
-def _earlier_run(services: Services, connection: Connection) -> Run | None:
-    """Settle what an earlier run left: return one that is still being applied, close the others."""
-    for run in services.records.open_runs(connection.id):
-        closed = close_if_finished(services, run)
-        if closed.state is not RunState.PLANNED:
-            if closed.state is RunState.OBSERVING:
-                close_unfinished(services, closed)  # its planner is gone: we hold the lease now
-            continue
-        progress = closed.last_progress or closed.started
-        if services.clock() - progress < services.timings.batch_mark:
-            log.info("An earlier run is still being applied")
-            return closed
-        close_unfinished(services, closed)
-    return None
-
-
-def _open(services: Services, connection: Connection, kind: RunKind, fence: int) -> _Side:
-    """Start a run's record, before anything is read, and make sure that Keeper accepts the token."""
-    run = Run(services.new_id(), connection.id, kind, fence, services.clock())
-    services.records.put_run(run)
-    side = _Side(connection, run, Keeper(services, connection))
-    try:
-        _probe(side.keeper)
-        if kind is RunKind.DRIFT:
-            side.found = {account.scim_id: account for page in side.keeper.accounts().list() for account in page}
-        if connection.shards:
-            side.roster = services.roster.load(connection)
-    except (Transient, Permanent, ReauthorizationRequired, AuthorizationRefused) as error:
-        if isinstance(error, Throttled):
-            side.keeper.throttle(error)
-        _refuse(services, side, str(error))
-    return side
-
-
-def _probe(keeper: Keeper) -> None:
-    try:
-        keeper.accounts().probe()
-    except AuthorizationRefused as error:
-        if not keeper.after_refusal(error):
-            return  # the second probe was accepted
-        keeper.accounts().probe()
-
-
-def _refuse(services: Services, side: _Side, reason: str) -> None:
-    now = services.clock()
-    log.warning(
-        "A run could not be planned", extra={"json_fields": {"connection": side.connection.id, "reason": reason}}
-    )
-    side.run = replace(side.run, state=RunState.REFUSED, finished=now, notes=(reason[:NOTE_LIMIT],))
-    services.records.put_run(side.run)
-
-
 def _observe(
     services: Services,
     connections: Sequence[Connection],
-    sides: Sequence[_Side],
+    sides: Sequence[Side],
     deadline: datetime,
     *,
     retry_failures: bool,
@@ -198,7 +130,7 @@ def _observe(
     return survey
 
 
-def _judge(connections: Sequence[Connection], sides: Sequence[_Side], survey: Survey, user: DirectoryUser) -> None:
+def _judge(connections: Sequence[Connection], sides: Sequence[Side], survey: Survey, user: DirectoryUser) -> None:
     placement = place(connections, user, survey.in_scope)
     survey.overlaps += bool(placement.overlaps)
     for side in sides:
@@ -207,11 +139,11 @@ def _judge(connections: Sequence[Connection], sides: Sequence[_Side], survey: Su
 
 
 def _plan_and_dispatch(
-    services: Services, side: _Side, survey: Survey, rosters: Mapping[str, Mapping[str, Entry]], deadline: datetime
+    services: Services, side: Side, survey: Survey, rosters: Mapping[str, Mapping[str, Entry]], deadline: datetime
 ) -> Run:
     assert side.planner is not None  # noqa: S101 - _observe made it
     plan = side.planner.plan
-    _fix_shards(services, side, plan)
+    fix_shards(services, side, plan)
     _look_up_creations(services, side, plan, rosters, deadline)
     dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
@@ -248,37 +180,16 @@ def _still_ours(services: Services, planned: Run) -> bool:
     return services.records.change_run(planned.connection_id, planned.id, edit) is not None
 
 
-def _count(services: Services, side: _Side, counts: Mapping[str, int]) -> None:
+def _count(services: Services, side: Side, counts: Mapping[str, int]) -> None:
     """Add what planning itself found to the run's counts, and the outside requests made so far."""
     told = dict(counts) | dict(services.meter.take())
     progress = Progress(side.run.id, services.clock(), told)
     services.roster.commit(side.connection, (), lambda _entries: (Edit(progress=progress), None))
 
 
-def _fix_shards(services: Services, side: _Side, plan: Plan) -> None:
-    """Fix the number of roster shards in the first run: a power of two, at least 64, at most 300 users in any."""
-    if side.connection.shards:
-        return
-    user_ids = [change.user_id for change in plan.writes] + list(plan.notes)
-    shards = SMALLEST_SHARDS
-    while _fullest(services, replace(side.connection, shards=shards), user_ids) > USERS_A_SHARD:
-        shards *= 2
-    fixed = services.connections.change(
-        side.connection.id, lambda current: replace(current, shards=current.shards or shards)
-    )
-    side.connection = fixed or replace(side.connection, shards=shards)
-
-
-def _fullest(services: Services, connection: Connection, user_ids: Sequence[str]) -> int:
-    sizes = [0] * connection.shards
-    for user_id in user_ids:
-        sizes[services.roster.shard(connection, user_id)] += 1
-    return max(sizes)
-
-
 def _look_up_creations(
     services: Services,
-    side: _Side,
+    side: Side,
     plan: Plan,
     rosters: Mapping[str, Mapping[str, Entry]],
     deadline: datetime,
@@ -300,7 +211,7 @@ def _look_up_creations(
         log.warning("Keeper could not be listed: %s", type(error).__name__)
 
 
-def _remember_size(services: Services, side: _Side, plan: Plan) -> None:
+def _remember_size(services: Services, side: Side, plan: Plan) -> None:
     """Keep the roster's size for the volume limit; a growing roster only counts once its accounts exist."""
     size = plan.provisioned
 

@@ -1,0 +1,89 @@
+"""Open a connection's part of a reconciliation: settle what an earlier run left, start the record, try the token."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+
+from autoprovisioning.app.finishing import NOTE_LIMIT, close_if_finished, close_unfinished
+from autoprovisioning.app.keeper import Keeper
+from autoprovisioning.app.planning import Planner
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.accounts import Account
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    Permanent,
+    ReauthorizationRequired,
+    Throttled,
+    Transient,
+)
+from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Side:
+    """One connection's part of the reconciliation."""
+
+    connection: Connection
+    run: Run
+    keeper: Keeper
+    roster: dict[str, Entry] = field(default_factory=dict)
+    found: dict[str, Account] | None = None
+    planner: Planner | None = None
+
+
+def earlier_run(services: Services, connection: Connection) -> Run | None:
+    """Settle what an earlier run left: return one that is still being applied, close the others."""
+    for run in services.records.open_runs(connection.id):
+        closed = close_if_finished(services, run)
+        if closed.state is not RunState.PLANNED:
+            if closed.state is RunState.OBSERVING:
+                close_unfinished(services, closed)  # its planner is gone: we hold the lease now
+            continue
+        progress = closed.last_progress or closed.started
+        if services.clock() - progress < services.timings.batch_mark:
+            log.info("An earlier run is still being applied")
+            return closed
+        close_unfinished(services, closed)
+    return None
+
+
+def open_side(services: Services, connection: Connection, kind: RunKind, fence: int) -> Side:
+    """Start a run's record, before anything is read, and make sure that Keeper accepts the token."""
+    run = Run(services.new_id(), connection.id, kind, fence, services.clock())
+    services.records.put_run(run)
+    side = Side(connection, run, Keeper(services, connection))
+    try:
+        _probe(side.keeper)
+        if kind is RunKind.DRIFT:
+            side.found = {account.scim_id: account for page in side.keeper.accounts().list() for account in page}
+        if connection.shards:
+            side.roster = services.roster.load(connection)
+    except (Transient, Permanent, ReauthorizationRequired, AuthorizationRefused) as error:
+        if isinstance(error, Throttled):
+            side.keeper.throttle(error)
+        refuse(services, side, str(error))
+    return side
+
+
+def _probe(keeper: Keeper) -> None:
+    try:
+        keeper.accounts().probe()
+    except AuthorizationRefused as error:
+        if not keeper.after_refusal(error):
+            return  # the second probe was accepted
+        keeper.accounts().probe()
+
+
+def refuse(services: Services, side: Side, reason: str) -> None:
+    """Close a run that could not be planned, with the reason in its record."""
+    now = services.clock()
+    log.warning(
+        "A run could not be planned", extra={"json_fields": {"connection": side.connection.id, "reason": reason}}
+    )
+    side.run = replace(side.run, state=RunState.REFUSED, finished=now, notes=(reason[:NOTE_LIMIT],))
+    services.records.put_run(side.run)
