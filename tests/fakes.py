@@ -23,8 +23,10 @@ from autoprovisioning.domain.errors import (
     Contention,
     Incomplete,
     NotSent,
+    ProvisioningError,
     Stale,
     Transient,
+    Unresolved,
 )
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
@@ -125,7 +127,9 @@ class FakeDirectory:
 class FakeKeeper:
     """A Keeper node: unique e-mail addresses, DELETE locks, ids of its own; only the tokens in `accepts` get in.
 
-    What stands in `meanwhile` happens while a write is under way, one at each write; `locks` False makes DELETE delete.
+    What stands in `meanwhile` happens while a write is under way, one at each write, and `faults` are what becomes of
+    the next writes: "lost" (done, but the answer is lost), or the error to answer with; None goes well. `locks` False
+    makes DELETE delete.
     """
 
     def __init__(self, clock: Clock, accepts: Iterable[str] = ("secret",), *, locks: bool = True) -> None:
@@ -134,6 +138,7 @@ class FakeKeeper:
         self.clock = clock
         self.locks = locks
         self.meanwhile: deque[Callable[[], None]] = deque()
+        self.faults: deque[Exception | str | None] = deque()
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
 
@@ -179,6 +184,11 @@ class FakeKeeper:
             happening = self.meanwhile.popleft() if self.meanwhile else None
         if happening is not None:
             happening()
+
+    def next_fault(self) -> Exception | str | None:
+        """Take the next fault."""
+        with self.lock:
+            return self.faults.popleft() if self.faults else None
 
     def _put(self, account: Account, write: Write) -> str:
         attributes = {**account.attributes, **write.attributes}
@@ -247,8 +257,14 @@ class FakeAccounts:
             if self._node.clock() >= deadline:
                 raise NotSent("the deadline passed")
             self._node.interrupt()
-            return Written(write.key, self._node.write(write))
-        except (AuthorizationRefused, NotSent, AccountGone, AddressTaken) as error:
+            fault = self._node.next_fault()
+            if isinstance(fault, Exception):
+                raise fault
+            scim_id = self._node.write(write)
+            if fault == "lost":
+                raise Unresolved("the answer was lost")
+            return Written(write.key, scim_id)
+        except ProvisioningError as error:
             return Written(write.key, error=error)
 
 

@@ -14,6 +14,15 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    Rejected,
+    SeatsExhausted,
+    Throttled,
+    Transient,
+    Unresolved,
+)
 from autoprovisioning.domain.runs import Evidence, Look, RunKind, RunState
 from autoprovisioning.domain.users import Presence
 from tests.office import ADDRESSES, GROUP, LATER, USERS, Office
@@ -111,6 +120,37 @@ def test_whatever_becomes_of_notifications_a_reconciliation_ends_in_the_same_sta
     office.reconcile_to_the_end()
     office.check_access()
     office.check_ownership()
+
+
+FAULTS = (
+    None,
+    "lost",
+    Unresolved("the connection broke"),
+    Transient("503"),
+    Throttled("429", retry_after=3),
+    Rejected("400"),
+    SeatsExhausted("428"),
+    AuthorizationRefused("403", status=403),
+)
+
+
+@BOUNDED
+@given(st.data())
+def test_whatever_keeper_answered_meanwhile_a_reconciliation_ends_in_the_same_state(data):
+    office = Office(**data.draw(OFFICE, label="policy"))
+    for step in data.draw(HISTORY, label="history"):
+        office.keeper.faults.append(data.draw(st.sampled_from(FAULTS), label="fault"))
+        step.do(office)
+        for look in office.sent[-1:]:
+            office.deliver(look)
+        if data.draw(st.integers(0, 3), label="run") == 0:
+            office.run()
+        office.check_ownership()
+    office.keeper.faults.clear()
+    office.reconcile_to_the_end()
+    office.check_access()
+    office.check_ownership()
+    assert office.connection.state is State.ON
 
 
 @BOUNDED
