@@ -13,10 +13,10 @@ import pytest
 
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.errors import Stale, Transient
+from autoprovisioning.domain.errors import Permanent, Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import reserve
-from autoprovisioning.domain.roster import Action, Entry, Mark, Trigger
+from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from infra.local.processes import free_port
 from tests.contract.state_stores import Firestore, Wire, wire
@@ -337,3 +337,30 @@ class TestDocumentsRead:
         state.roster.entry(ONE_SHARD, "u1")
         state.roster.commit(ONE_SHARD, ["u1"], lambda _known: (Edit({"u1": Entry("u1")}), None))
         assert dict(state.reads) == {"firestore_reads": 2, "firestore_writes": 1}
+
+
+class TestSizes:
+    def test_a_shard_that_no_document_holds_is_refused_by_name_and_nothing_is_written(self, state):
+        failure = Failure("rejected", "\N{GRINNING FACE}" * 200, 1, NOW, NOW, "create:x")
+        crowd = {f"u{number}": Entry(f"u{number}", failure=failure) for number in range(1300)}
+        with pytest.raises(Permanent, match="outgrown its 1 shards"):
+            state.roster.commit(ONE_SHARD, list(crowd), lambda _known: (Edit(crowd), None))
+        assert state.roster.load(ONE_SHARD) == {}
+
+    def test_a_chunk_of_changes_spread_over_all_shards_is_one_commit(self, state):
+        """20,000 users, 250 of them changed: some 110 shards of 160 users are read and written at once."""
+        wide = Connection("c1", shards=110)
+        everybody = [f"{10**20 + number}" for number in range(110 * 160)]
+        by_shard = sorted(everybody, key=lambda user_id: state.roster.shard(wide, user_id))
+
+        def entry(user_id: str, version: int) -> Entry:
+            return Entry(user_id, version, f"{user_id}@example.com", "s" * 32, "f" * 58, Status.ACTIVE, in_scope=True)
+
+        for start in range(0, len(by_shard), 4000):
+            chunk = {user_id: entry(user_id, 1) for user_id in by_shard[start : start + 4000]}
+            state.roster.commit(wide, list(chunk), lambda _known, chunk=chunk: (Edit(chunk), None))
+        changed = {user_id: entry(user_id, 2) for user_id in everybody[:250]}
+        state.roster.commit(wide, list(changed), lambda _known: (Edit(changed), None))
+        roster = state.roster.load(wide)
+        assert len(roster) == len(everybody)
+        assert {user_id for user_id, item in roster.items() if item.version == 2} == set(changed)

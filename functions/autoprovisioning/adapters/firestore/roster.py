@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 FIELD = "entries"
 SHARDS_A_READ = 64
-LARGEST_COMMIT = 3_500_000  # bytes of shards; the emulator takes 4 MiB a message, the service 10 MiB
+LARGEST_SHARD = 1_000_000  # bytes; a document may have 1 MiB
+LARGEST_COMMIT = 9_000_000  # bytes of shards; the service takes 10 MiB a request (the emulator 4 MiB a message)
 AUDIT_KEPT = timedelta(days=400)
 COUNTERS = 8  # documents a day's usage is spread over
 
@@ -125,6 +126,8 @@ class FirestoreRoster:
         for shard, entries in touched.items():
             data = encode(entries)
             size += len(data)
+            if len(data) > LARGEST_SHARD:
+                raise Permanent(f"The roster has outgrown its {connection.shards} shards: one has {len(data)} bytes")
             self._database.put(batch, snapshots[shard], {FIELD: data}, stamp)
         if size > LARGEST_COMMIT:
             raise Permanent(f"A roster commit of {size} bytes is too large; commit fewer users at once")
