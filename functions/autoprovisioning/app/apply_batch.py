@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -46,6 +46,34 @@ class _Left:
     rest: list[PlannedChange] = field(default_factory=list)  # the deadline came first: published as another batch
     looks: list[Look] = field(default_factory=list)  # the plan was overtaken: look at the user again
     postponed: Transient | None = None  # Keeper or Firestore failed: this message is to be delivered again
+
+
+class _Recorder:
+    """Records outcomes in a thread of its own, one commit at a time, so that sending goes on meanwhile."""
+
+    def __init__(self, flush: Callable[[Sequence[Outcome]], None]) -> None:
+        self._flush = flush
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._under_way: Future[None] | None = None
+
+    def __enter__(self) -> _Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._wait()
+        finally:
+            self._pool.shutdown()
+
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        """Record these once the ones before are; raises what recording those raised."""
+        self._wait()
+        self._under_way = self._pool.submit(self._flush, outcomes)
+
+    def _wait(self) -> None:
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.result()
 
 
 def apply_batch(services: Services, batch: Batch, message_id: str, published: datetime, deadline: datetime) -> None:
@@ -139,13 +167,14 @@ class _Application:
 
         waiting: list[Outcome] = []
         since = self._services.clock()
-        for outcome in carry_out(self._services, keeper, changes, self._deadline, recreate):
-            waiting.append(outcome)
-            now = self._services.clock()
-            if len(waiting) >= FLUSH_AFTER or now - since >= FLUSH_EVERY:
-                self._flush(connection, waiting)
-                waiting, since = [], now
-        self._flush(connection, waiting)
+        with _Recorder(lambda outcomes: self._flush(connection, outcomes)) as recorder:
+            for outcome in carry_out(self._services, keeper, changes, self._deadline, recreate):
+                waiting.append(outcome)
+                now = self._services.clock()
+                if len(waiting) >= FLUSH_AFTER or now - since >= FLUSH_EVERY:
+                    recorder.put(waiting)
+                    waiting, since = [], now
+            recorder.put(waiting)
 
     def _mark(self, connection: Connection, planned: Sequence[PlannedChange]) -> list[Change]:
         """Mark every change whose entry is as the plan knew it; the others are looked at again."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.codec import decode, encode
@@ -175,7 +176,10 @@ def _entries(snapshot: firestore.DocumentSnapshot) -> dict[str, Entry]:
 
 
 def event_fields(event: Event) -> dict[str, Any]:
-    """Return an event as a document; `expires` is its TTL field."""
+    """Return an event as a document; `expires` is its TTL field.
+
+    `changed` is one JSON text: of a map Firestore would index every attribute.
+    """
     return {
         "at": event.at,
         "name": event.name.value,
@@ -183,7 +187,7 @@ def event_fields(event: Event) -> dict[str, Any]:
         "user_id": event.user_id,
         "email": event.email,
         "attempted": event.attempted.value if event.attempted is not None else "",
-        "changed": dict(event.changed),
+        "changed": msgspec.json.encode(event.changed).decode(),
         "reason": event.reason,
         "code": event.code,
         "seconds": event.seconds,
