@@ -58,10 +58,10 @@ class RequestMeter:
         return counts
 
 
-@lru_cache(maxsize=1)
-def settings() -> config.Config:
+@lru_cache(maxsize=2)
+def settings(*, reads_directory: bool = True) -> config.Config:
     """Read the configuration once."""
-    return config.load()
+    return config.load(reads_directory=reads_directory)
 
 
 @lru_cache(maxsize=1)
@@ -82,7 +82,7 @@ class Webhook:
 @lru_cache(maxsize=1)
 def webhook() -> Webhook:
     """Build the webhook's parts."""
-    chosen = settings()
+    chosen = settings(reads_directory=False)
     telemetry.set_up(chosen.project, chosen.log_level, light=True)
     from autoprovisioning.adapters.pubsub_rest import RestLookQueue, metadata_token
 

@@ -122,24 +122,24 @@ def _is_address(value: str) -> bool:
     return parts.scheme == "https" and bool(parts.hostname)
 
 
-def load(environment: Mapping[str, str] | None = None) -> Config:
-    """Read the configuration.
+def load(environment: Mapping[str, str] | None = None, *, reads_directory: bool = True) -> Config:
+    """Read the configuration; a function that never reads the directory need not be told in whose name.
 
     Raises:
         Misconfigured: listing every problem.
     """
     reader = _Reader(os.environ if environment is None else environment)
-    config = _read(reader)
+    config = _read(reader, reads_directory=reads_directory)
     _check_order(config, reader.problems)
     if reader.problems:
         raise Misconfigured("The configuration is not usable:\n- " + "\n- ".join(reader.problems))
     return config
 
 
-def _read(reader: _Reader) -> Config:
+def _read(reader: _Reader, *, reads_directory: bool) -> Config:
     local = reader.flag("LOCAL_MODE")
     directory = reader.url("DIRECTORY_API_ENDPOINT", GOOGLE_DIRECTORY)
-    anonymous = directory.startswith("http://")
+    admin = None if reads_directory and not directory.startswith("http://") else ""
     return Config(
         project=reader.text("GOOGLE_CLOUD_PROJECT"),
         local=local,
@@ -149,8 +149,8 @@ def _read(reader: _Reader) -> Config:
         topic_runs=reader.text("TOPIC_RUN_REQUESTS", "run-requests"),
         directory_endpoint=directory,
         directory_customer=reader.text("DIRECTORY_CUSTOMER", "my_customer"),
-        directory_admin=reader.text("DIRECTORY_ADMIN", "" if anonymous else None),
-        directory_service_account=reader.text("DIRECTORY_SERVICE_ACCOUNT", "" if anonymous else None),
+        directory_admin=reader.text("DIRECTORY_ADMIN", admin),
+        directory_service_account=reader.text("DIRECTORY_SERVICE_ACCOUNT", admin),
         directory_first_pause=reader.seconds("DIRECTORY_FIRST_PAUSE_SECONDS", 0.5),
         webhook_url=reader.url("WEBHOOK_URL", ""),
         channel_key=reader.text("CHANNEL_KEY", "").encode(),

@@ -107,3 +107,8 @@ def test_the_channel_key_is_never_told():
     with pytest.raises(Misconfigured) as caught:
         load({"CHANNEL_KEY": "very-secret", "LOCAL_MODE": "maybe"})
     assert "very-secret" not in str(caught.value)
+
+
+def test_a_function_that_never_reads_the_directory_need_not_know_in_whose_name():
+    chosen = load({"GOOGLE_CLOUD_PROJECT": "demo"}, reads_directory=False)
+    assert (chosen.directory_admin, chosen.directory_service_account) == ("", "")
