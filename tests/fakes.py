@@ -270,7 +270,11 @@ class FakeAccounts:
 
 @dataclass
 class Store:
-    """What Firestore would hold; the fakes of the state ports share one."""
+    """What Firestore would hold; the fakes of the state ports share one.
+
+    What stands in `meanwhile` happens between the read and the write of a roster commit, one at each commit; with
+    `stutters` each commit loses its first race.
+    """
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     connections: dict[str, Connection] = field(default_factory=dict)
@@ -285,6 +289,15 @@ class Store:
     claims: dict[tuple[str, str], str] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
+    meanwhile: deque[Callable[[], None]] = field(default_factory=deque)
+    stutters: bool = False
+
+    def interrupt(self) -> None:
+        """Let something else happen between a read and its write."""
+        with self.lock:
+            happening = self.meanwhile.popleft() if self.meanwhile else None
+        if happening is not None:
+            happening()
 
     def append(self, connection_id: str, events: Iterable[Event]) -> None:
         """Append to the audit and count the day's usage."""
@@ -316,7 +329,7 @@ class FakeRoster:
     ) -> T:
         wanted = set(user_ids)
         numbers = sorted({self.shard(connection, user_id) for user_id in wanted})
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             with self._store.lock:
                 read = {number: self._read(connection, number) for number in numbers}
             named = {
@@ -326,6 +339,9 @@ class FakeRoster:
                 if user_id in wanted
             }
             change, result = edit(named)
+            self._store.interrupt()
+            if self._store.stutters and attempt == 0:
+                continue
             if self._write(connection, read, change):
                 return result
         raise Contention("too many writers on one shard")

@@ -156,7 +156,7 @@ def test_whatever_keeper_answered_meanwhile_a_reconciliation_ends_in_the_same_st
 @BOUNDED
 @given(st.data())
 def test_a_change_made_while_another_is_being_written_is_not_lost(data):
-    """Every notification is delivered, some while a change is on its way to Keeper."""
+    """Every notification is delivered, some while a change is on its way to Keeper or into the roster."""
     office = Office(**data.draw(OFFICE, label="policy"))
     office.run()
 
@@ -167,13 +167,16 @@ def test_a_change_made_while_another_is_being_written_is_not_lost(data):
             office.deliver(look)
 
     steps = st.one_of(STEP, STEP, STEP, st.just(Step("run")))
-    for step, interrupts in data.draw(st.lists(st.tuples(steps, st.booleans()), max_size=16), label="history"):
-        if interrupts:
-            office.keeper.meanwhile.append(partial(happen, step))
-        else:
+    moments = st.sampled_from(["now", "at Keeper", "at the roster"])
+    waiting = {"at Keeper": office.keeper.meanwhile, "at the roster": office.desk.store.meanwhile}
+    for step, moment in data.draw(st.lists(st.tuples(steps, moments), max_size=16), label="history"):
+        if moment == "now":
             happen(step)
-    while office.keeper.meanwhile:
-        office.keeper.meanwhile.popleft()()
+        else:
+            waiting[moment].append(partial(happen, step))
+    for steps_left in waiting.values():
+        while steps_left:
+            steps_left.popleft()()
     office.deliver_the_rest()
     office.sweep()
     office.deliver_the_rest()
