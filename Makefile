@@ -43,8 +43,8 @@ check: $(STAMP) ## lint, types, import contracts, unit tests
 	@$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/unit
 
-bench: $(STAMP) ## measure, print the figures and write docs/benchmarks.md
-	@$(BIN)/python -m tests.benchmark.bench
+bench: $(STAMP) ## measure, print the figures and write docs/benchmarks.md (MEMORY=1: 100,000 users too)
+	@$(BIN)/python -m tests.benchmark.bench $(if $(MEMORY),--memory)
 
 lock: $(STAMP) ## resolve pyproject.toml anew into the two requirements files
 	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o functions/requirements.txt

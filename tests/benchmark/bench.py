@@ -136,15 +136,20 @@ def new_users(bulk: bool) -> Row:
     with world_of(FIRST_RUN_USERS, bulk=bulk) as world:
         per_user = baseline(world)
         world.keeper.control("PUT", "accounts", [])
+        world.keeper.settings(latency_ms=0)
+        own = baseline(world)  # what the server itself and the loop's own work take
+        world.keeper.settings(latency_ms=LATENCY_MS)
+        world.keeper.control("PUT", "accounts", [])
         world.keeper.control("DELETE", "requests")
         summary = first_run(world)
     times = per_user * FIRST_RUN_USERS / summary["seconds"]
     requests = sum(summary["scim_requests"].values())
-    honest = per_user <= 1.2 * LATENCY_MS / 1000 + 0.01
+    honest = per_user <= 1.2 * (LATENCY_MS / 1000 + own)
     reached = times >= 25 and summary["created"] == FIRST_RUN_USERS and honest and (not bulk or requests <= 60)
     measured = (
         f"{times:.1f} times ({summary['seconds']:.1f} s against {per_user * FIRST_RUN_USERS:.0f} s; "
-        f"baseline {per_user * 1000:.1f} ms a user), {requests} SCIM requests, {summary['created']} created"
+        f"baseline {per_user * 1000:.1f} ms a user, {own * 1000:.1f} ms without latency), "
+        f"{requests} SCIM requests, {summary['created']} created"
     )
     work = f"{FIRST_RUN_USERS:,} new users, {'Bulk offered' if bulk else 'no Bulk offered'}"
     return Row(work, "25 times" + (", at most 60 SCIM requests" if bulk else ""), measured, reached)
@@ -331,8 +336,10 @@ def main() -> None:
     chosen = asked.parts or [name for name in parts if name != "memory" or asked.memory]
     rows: list[Row] = []
     for name in chosen:
-        rows += parts[name]()
-        print(table(rows[-2:]), flush=True)
+        measured = parts[name]()
+        rows += measured
+        for row in measured:
+            print(f"{row.work}: {row.measured}", file=sys.stderr, flush=True)
     print(f"\n{machine()}\n\n{table(rows)}")
     if not asked.parts:
         write_report(rows)
