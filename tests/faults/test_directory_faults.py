@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from infra.local.world import wait_for
 from tests.town import GROUP, GROUP_ID, Town, customer, person
 
 EVERYBODY = {f"u{number}" for number in range(12)}
@@ -33,11 +34,18 @@ def test_a_page_that_keeps_failing_deprovisions_nobody_and_creations_go_on(town,
     town.directory.weather(lose=True)
     town.directory.insert(person(5000))
     town.directory.join(GROUP, "u5000")
+    town.directory.patch("u1", {"suspended": True})
     town.directory.fault(match={"method": method, "from_page": 200}, status=status, reason=reason, times=None)
     before = town.active()
-    summary = town.sync()
-    assert summary["suspended"] == summary["deleted"] == summary["held"] == 0
+    run = town.world.reconcile()[0]["run"]
+    desk = town.desk()
+    wait_for(lambda: desk.records.run("keeper", run).state.value == "done", "the run")
+    summary = desk.records.run("keeper", run).counts
+    assert {summary.get(name, 0) for name in ("suspended", "deleted", "held")} == {0}
     assert town.active() >= before
+    assert desk.records.run("keeper", run).notes[-1].endswith("wait for a run with complete listings: 1")
+    assert town.look("u1") == 204
+    assert not town.account("u1")["active"], "a notification needs no listing"
 
 
 def test_an_empty_listing_is_held_and_harms_nobody(town):

@@ -53,7 +53,7 @@ def set_up(services: Services, settings: Settings, token: str, actor: str, conne
         BadInput: naming the field; nothing was stored.
         Stale: the id was used before.
     """
-    scope = check(services, settings)
+    scope = check(services, settings, connection_id)
     order = 1 + max((connection.order for connection in services.connections.all()), default=0)
     draft = _edited(Connection(connection_id or services.new_id()[:12], order), settings, scope)
     verify(services, draft, token)
@@ -89,7 +89,7 @@ def edit(
     """
     connection = _existing(services, connection_id, revision)
     _staying(connection)
-    scope = check(services, settings)
+    scope = check(services, settings, connection_id)
     wanted = _edited(connection, settings, scope)
     if token or wanted.endpoint != connection.endpoint:
         used = token or services.tokens.read(connection.id, connection.token_version)
@@ -110,12 +110,13 @@ def edit(
     return edited
 
 
-def check(services: Services, settings: Settings) -> Scope:
-    """Check the settings and resolve the scope groups to their ids (BadInput names the field)."""
+def check(services: Services, settings: Settings, connection_id: str = "") -> Scope:
+    """Check the settings of a connection and resolve the scope groups to their ids (BadInput names the field)."""
     settings.mapping.check()
     settings.deprovisioning.check()
     if not settings.endpoint:
         raise BadInput("endpoint", "it is empty", "Paste the endpoint URL from Keeper's Admin Console.")
+    _check_node(services, settings.endpoint, connection_id)
     if not 0 < settings.limit.percent <= 100 or settings.limit.minimum < 1:
         raise BadInput("limit", "it is out of range", "Use at least 1 user, and more than 0 up to 100 percent.")
     for unit in settings.org_units:
@@ -129,6 +130,18 @@ def check(services: Services, settings: Settings) -> Scope:
             raise BadInput("scope.groups", f"the directory has no group {key!r}", mend)
         groups.append(group)
     return Scope(tuple(groups), settings.org_units)
+
+
+def _check_node(services: Services, endpoint: str, connection_id: str) -> None:
+    """Refuse a second connection to a node: each would undo what the other does to the accounts they share."""
+    for connection in services.connections.all():
+        if connection.id != connection_id and _node(connection.endpoint) == _node(endpoint):
+            mend = f"Widen the scope of connection {connection.id!r} instead, or use another node of Keeper."
+            raise BadInput("endpoint", f"connection {connection.id!r} provisions this node already", mend)
+
+
+def _node(endpoint: str) -> str:
+    return endpoint.strip().rstrip("/").casefold()
 
 
 def turn_on(services: Services, connection_id: str, actor: str, *, run: bool = True) -> Connection:

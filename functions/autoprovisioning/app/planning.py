@@ -53,6 +53,14 @@ class Plan:
         }
 
 
+    def drop_deprovisioning(self) -> int:
+        """Take the suspensions and deletions out of the plan; returns how many there were."""
+        dropped = self.deprovisioning()
+        for user_id in dropped:
+            del self.looks[user_id]
+        return len(dropped)
+
+
 class Planner:
     """Plans one connection: fed with every user listed, then told what the listing lacked."""
 

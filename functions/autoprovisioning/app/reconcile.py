@@ -148,6 +148,8 @@ def _plan_and_dispatch(
     dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
     _remember_size(services, side, plan)
+    whole = survey.whole(side.connection)
+    waiting = 0 if whole else plan.drop_deprovisioning()
     looks, hold = _guarded(services, side.connection, plan)
     held = _held(plan, looks)
     dispatch.flag_held(services, side.connection, held)
@@ -158,8 +160,8 @@ def _plan_and_dispatch(
         finished=None if batches else services.clock(),
         batches=len(batches),
         planned=_planned(plan, held),
-        complete=survey.complete and None not in survey.members.values(),
-        notes=_notes(survey, plan, hold),
+        complete=whole,
+        notes=_notes(survey, plan, hold, waiting),
         last_progress=services.clock(),
     )
     if not _still_ours(services, planned):
@@ -238,9 +240,11 @@ def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, Action]:
     return {user_id: action for user_id, action in plan.deprovisioning().items() if user_id not in going}
 
 
-def _notes(survey: Survey, plan: Plan, hold: Hold | None) -> tuple[str, ...]:
+def _notes(survey: Survey, plan: Plan, hold: Hold | None, waiting: int) -> tuple[str, ...]:
     """Say in the run's record what an administrator should know of it."""
     notes = list(survey.notes)
+    if waiting:
+        notes.append(f"Suspensions and deletions that wait for a run with complete listings: {waiting}")
     if survey.overlaps:
         notes.append(f"Users in the scope of several connections, kept by the first: {survey.overlaps}")
     if plan.locked:

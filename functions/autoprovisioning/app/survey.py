@@ -14,6 +14,8 @@ from autoprovisioning.domain.users import DirectoryUser, Presence
 
 log = logging.getLogger(__name__)
 
+ALERT = {"alert": "listing_incomplete"}
+
 
 @dataclass(slots=True)
 class Survey:
@@ -44,6 +46,10 @@ class Survey:
             return True
         return None if None in known else False
 
+    def whole(self, connection: Connection) -> bool:
+        """Say whether everything that decides this connection's scope was read to its end."""
+        return self.complete and all(self.members.get(group.id) is not None for group in connection.scope.groups)
+
     def members_of(self, connection: Connection) -> frozenset[str]:
         """Return the members of the connection's scope groups, as far as they could be read."""
         known = (self.members.get(group.id) for group in connection.scope.groups)
@@ -63,7 +69,7 @@ def read_groups(directory: Directory, connections: Sequence[Connection]) -> tupl
         except (Transient, ConfigurationRefused) as error:
             members[group.id] = None
             notes.append(f"Scope group {group.email or group.id} could not be read: {error}")
-            log.warning("A scope group could not be read; nobody is deprovisioned for leaving it")
+            log.error("A scope group could not be read: this run deprovisions nobody", extra={"json_fields": ALERT})
     return members, notes
 
 
@@ -98,5 +104,5 @@ def everybody(
     except (Incomplete, ConfigurationRefused) as error:
         survey.complete = False
         survey.notes.append(f"The listing of users broke off: {error}")
-        log.warning("The listing of users broke off; nobody missing from it is deprovisioned")
+        log.error("The listing of users broke off: this run deprovisions nobody", extra={"json_fields": ALERT})
     survey.listed = len(seen)
