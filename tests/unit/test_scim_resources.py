@@ -82,13 +82,15 @@ def test_every_standard_patch_validates(attributes, active, external_id):
 
 @given(attribute_sets(removals=True), st.sampled_from([None, True, False]))
 @settings(max_examples=100, deadline=None)
-def test_every_patch_in_keepers_dialect_is_one_object_without_a_path(attributes, active):
+def test_every_patch_in_keepers_dialect_is_one_object_without_a_path_and_active_as_a_text(attributes, active):
     body = json.loads(json.dumps(patch_body(change(attributes, active=active), PatchDialect.KEEPER)))
-    assert body["schemas"] == ["urn:ietf:params:scim:api:messages:2.0:PatchOp"]
-    (operation,) = body["Operations"]
+    assert PatchOp[FullUser].model_validate(body).operations
+    operation, *locks = body["Operations"]
     assert operation["op"] == "replace"
     assert "path" not in operation
     assert None not in operation["value"].values()
+    text = {True: "true", False: "false"}
+    assert locks == ([] if active is None else [{"op": "Replace", "path": "active", "value": text[active]}])
 
 
 @given(st.lists(attribute_sets(), min_size=2, max_size=5))
@@ -197,7 +199,7 @@ def test_keepers_dialect_has_dotted_keys_an_empty_string_for_nothing_and_no_emai
     }  # fmt: skip
     body = patch_body(change(attributes, active=True, external_id="d1"), PatchDialect.KEEPER)
     assert body["Operations"][0]["value"] == {
-        "externalId": "d1", "name.givenName": "Ada", "title": "", "userName": "b@example.com", "active": True,
+        "externalId": "d1", "name.givenName": "Ada", "title": "", "userName": "b@example.com",
     }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ class State(StrEnum):
 
 
 class PatchDialect(StrEnum):
-    """How a PATCH is spelled: one operation per attribute (RFC 7644 3.5.2), or Keeper's documented path-less object."""
+    """How a PATCH is spelled: one operation per attribute (RFC 7644 3.5.2), or as Keeper documents it."""
 
     STANDARD = "standard"
     KEEPER = "keeper"

@@ -36,10 +36,10 @@ def create_body(write: Write) -> Json:
 
 
 def patch_body(write: Write, dialect: PatchDialect) -> Json:
-    """Render a PATCH (RFC 7644 3.5.2): one operation per attribute, or Keeper's documented path-less object."""
+    """Render a PATCH (RFC 7644 3.5.2): one operation per attribute, or in the dialect that Keeper documents."""
     _check_emails(write.attributes)
     if dialect is PatchDialect.KEEPER:
-        return {"schemas": [PATCH_OP], "Operations": [{"op": "replace", "value": _dotted(write)}]}
+        return {"schemas": [PATCH_OP], "Operations": _in_keepers_dialect(write)}
     operations: list[Json] = []
     if write.external_id is not None:
         operations.append({"op": "replace", "path": "externalId", "value": write.external_id})
@@ -83,8 +83,20 @@ def _manager(scim_id: str) -> Json:
     return {"value": scim_id, "$ref": f"../Users/{quote(scim_id, safe='')}"}
 
 
+def _in_keepers_dialect(write: Write) -> list[Json]:
+    """Render what Keeper's pages and tools send: attributes in one object, `active` as a text under its path.
+
+    Source: docs.keeper.io, "Using SCIM API Provisioning" (locking), and Commander's `scim push` (attributes).
+    """
+    attributes = _dotted(write)
+    operations: list[Json] = [{"op": "replace", "value": attributes}] if attributes else []
+    if write.active is not None:
+        operations.append({"op": "Replace", "path": "active", "value": "true" if write.active else "false"})
+    return operations
+
+
 def _dotted(write: Write) -> Json:
-    """Render Keeper's dialect: dotted keys in one object; what has no value any more becomes an empty string.
+    """Render attributes with dotted keys in one object; what has no value any more becomes an empty string.
 
     E-mail addresses are left out beside a userName: Keeper mirrors the one into the other.
     """
@@ -97,10 +109,7 @@ def _dotted(write: Write) -> Json:
     if "userName" in write.attributes:
         families.discard("emails")
     nested = _nested({target: item for target, item in write.attributes.items() if item is not None})
-    value |= {family: nested.get(family, []) for family in sorted(families)}
-    if write.active is not None:
-        value["active"] = write.active
-    return value
+    return value | {family: nested.get(family, []) for family in sorted(families)}
 
 
 def _family(target: str) -> str:
