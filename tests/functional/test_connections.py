@@ -1,0 +1,362 @@
+"""Several connections: whose user it is, moves, independence, and what an administrator does with one as a whole."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from infra.local.connect import CONNECTION
+from infra.local.world import KeeperSide, wait_for
+from tests.contract.scim_servers import as_new, keeper
+from tests.town import GROUP, GROUP_ID, Town, person
+
+ACTOR = "admin@example.com"
+SECOND = "second"
+OTHER_GROUP = "other-users@example.com"
+OTHER_ID = "g-other"
+
+
+@pytest.fixture(scope="module")
+def other_node(tmp_path_factory):
+    """Another Keeper node, a process of its own."""
+    with keeper(tmp_path_factory.mktemp("other-node")) as node:
+        yield node
+
+
+@pytest.fixture
+def other(town, other_node):
+    """The other node as new, and a scope group for it, which has a member of the first one's too."""
+    as_new(other_node)
+    state = town.directory.control("GET", "state")
+    state["groups"].append({"id": OTHER_ID, "email": OTHER_GROUP, "name": "Other users"})
+    state["users"] += [person(20), person(21)]
+    state["members"][OTHER_ID] = [
+        {"id": f"u{number}", "email": f"person{number}@example.com", "type": "USER", "role": "MEMBER"}
+        for number in (1, 20, 21)
+    ]
+    town.directory.control("PUT", "state", state)
+    yield other_node
+    other_node.rotate()  # whoever is still at it must not get into the next test
+
+
+def set_up(town: Town, node: KeeperSide, connection_id: str, *groups: str, token: str = ""):
+    from autoprovisioning.app.configure import Settings, set_up, turn_on
+
+    settings = Settings(name=connection_id, endpoint=node.endpoint, scope_groups=groups)
+    set_up(town.desk(), settings, token or node.token, ACTOR, connection_id)
+    return turn_on(town.desk(), connection_id, ACTOR, run=False)
+
+
+@pytest.fixture
+def both(town, other):
+    """Two connections that have provisioned everybody, and a live notification channel."""
+    town.connect()
+    set_up(town, other, SECOND, OTHER_GROUP)
+    summary = town.sync()
+    assert (summary["created"], summary["failed"]) == (14, 0)
+    town.world.watch_directory()
+    return town, other
+
+
+def active(node: KeeperSide) -> set[str]:
+    return {account.get("externalId", "") for account in node.accounts() if account["active"]}
+
+
+def entry(town: Town, connection_id: str, user_id: str):
+    desk = town.desk()
+    return desk.roster.entry(desk.connections.get(connection_id), user_id)
+
+
+def version_state(town: Town, connection_id: str, version: str) -> str:
+    from autoprovisioning.adapters.secrets import build_client
+
+    client = build_client(town.world.cloud.environment["SECRET_MANAGER_EMULATOR_HOST"])
+    name = f"projects/{town.world.cloud.project}/secrets/keeper-token-{connection_id}/versions/{version}"
+    return client.get_secret_version(name=name).state.name
+
+
+def documents(town: Town, path: str) -> list[dict]:
+    from google.cloud import firestore
+
+    client = firestore.Client(project=town.world.cloud.project)
+    return [item.to_dict() or {} for item in client.collection(path).stream()]
+
+
+def test_a_user_belongs_to_the_first_connection_whose_scope_holds_them(both):
+    town, other = both
+    assert active(town.keeper) == {f"u{number}" for number in range(12)}
+    assert active(other) == {"u20", "u21"}
+    assert town.sync()["unchanged"] == 14
+    town.directory.patch("u1", {"name": {"familyName": "Mine"}})
+    town.await_account("u1", lambda account: account["name"]["familyName"] == "Mine")
+    assert active(other) == {"u20", "u21"}
+
+
+def test_overlaps_are_reported_and_not_looked_at_by_every_sweep(both):
+    town, _ = both
+    town.sync()
+    notes = [note for run in documents(town, f"connections/{SECOND}/runs") for note in run["notes"]]
+    assert any("several connections" in note for note in notes)
+    answer = town.ask("reconcile", body=b'{"kind": "sweep"}')
+    assert answer.json() == {"looked_at": 0}
+
+
+def test_a_user_moves_from_one_connection_to_the_next_and_back(both):
+    town, other = both
+    before = town.account("u1")
+    town.directory.leave(GROUP_ID, "u1")
+    town.directory.patch("u1", {"name": {"familyName": "Mover"}})
+    town.await_account("u1", lambda account: account["name"]["familyName"] == "Mover")
+    assert "u1" in active(town.keeper), "hasMember alone never proves that somebody left"
+    assert town.ask("reconcile", body=b'{"kind": "sweep"}').json() == {"looked_at": 1}
+    wait_for(lambda: "u1" in active(other), "the account on the next node")
+    town.await_account("u1", lambda account: not account["active"])
+
+    town.directory.join(GROUP_ID, "u1")
+    town.ask("reconcile", body=b'{"kind": "sweep"}')
+    after = town.await_account("u1", lambda account: account["active"])
+    assert after["id"] == before["id"]
+    wait_for(lambda: "u1" not in active(other), "the end of the account on the next node")
+
+
+def test_a_paused_connection_does_not_stop_the_other_and_keeps_its_users(both):
+    town, other = both
+    town.keeper.rotate()
+    town.directory.patch("u1", {"name": {"familyName": "Waits"}})
+    wait_for(lambda: town.state() == "paused", "the pause")
+    town.directory.patch("u20", {"name": {"familyName": "Goes on"}})
+    wait_for(lambda: other.of("u20")["name"]["familyName"] == "Goes on", "the other connection's change")
+    town.directory.patch("u21", {"suspended": True})
+    summary = town.sync()
+    assert summary["failed"] == 0
+    wait_for(lambda: active(other) == {"u20"}, "the other connection's suspension")
+    assert "u1" not in {account.get("externalId") for account in other.accounts()}
+
+
+def test_an_unreadable_scope_group_of_one_connection_is_no_proof_for_another(both):
+    town, other = both
+    town.directory.leave(OTHER_ID, "u20")
+    town.directory.leave(GROUP_ID, "u5")
+    town.directory.fault(match={"method": "members.list", "key": OTHER_ID}, status=503, times=None)
+    assert town.ask("reconcile", body=b'{"kind": "sweep"}').json() == {"looked_at": 1}
+    town.await_account("u5", lambda account: not account["active"])
+    assert active(other) == {"u20", "u21"}
+
+
+@pytest.mark.parametrize("spelling", [str, lambda endpoint: f" {endpoint}/", str.upper])
+def test_a_second_connection_to_the_same_node_is_refused(settled, spelling):
+    """Its accounts are the first one's: each would undo what the other does to them."""
+    from autoprovisioning.domain.errors import BadInput
+
+    node = KeeperSide(spelling(settled.keeper.endpoint), settled.keeper.token)
+    with pytest.raises(BadInput, match="provisions this node already"):
+        set_up(settled, node, SECOND)
+
+
+@pytest.mark.parametrize("through", ["run", "notification"])
+def test_an_account_that_carries_another_users_id_is_never_adopted(town, other, through):
+    theirs = {"userName": "person20@example.com", "externalId": "u99", "displayName": "Theirs", "active": True}
+    town.connect()
+    if through == "run":
+        other.control("PUT", "accounts", [theirs])
+        set_up(town, other, SECOND, OTHER_GROUP)
+        assert town.sync()["failed"] == 1
+    else:
+        town.directory.leave(OTHER_ID, "u20")
+        set_up(town, other, SECOND, OTHER_GROUP)
+        town.sync()
+        other.control("PUT", "accounts", [*other.accounts(), theirs])
+        town.directory.join(OTHER_ID, "u20")
+        assert town.look("u20") == 204
+    assert "another directory user's account" in entry(town, SECOND, "u20").failure.text
+    [left] = [account for account in other.accounts() if account["userName"] == "person20@example.com"]
+    assert (left["externalId"], left["displayName"], left["active"]) == ("u99", "Theirs", True)
+
+
+def test_an_account_that_nobody_holds_is_adopted_by_the_connection_it_is_on(town, other):
+    other.control("PUT", "accounts", [{"id": "77", "userName": "person20@example.com", "active": True}])
+    town.connect()
+    set_up(town, other, SECOND, OTHER_GROUP)
+    summary = town.sync()
+    assert (summary["created"], summary["adopted"]) == (13, 1)
+    assert other.of("u20")["id"] == "77"
+
+
+def test_a_connection_set_up_with_a_wrong_token_is_not_there(town, other):
+    from autoprovisioning.domain.errors import BadInput
+
+    with pytest.raises(BadInput, match="token"):
+        set_up(town, other, SECOND, OTHER_GROUP, token="wrong-token")
+    assert documents(town, "connections") == []
+
+
+def without_secrets(town: Town):
+    """Return the services with a Secret Manager that nobody answers for."""
+    from dataclasses import replace
+
+    from autoprovisioning.adapters.secrets import SecretManagerTokens, build_client
+
+    unreachable = SecretManagerTokens(build_client("127.0.0.1:1"), town.world.cloud.project, timedelta(seconds=0.5))
+    return replace(town.desk(), tokens=unreachable)
+
+
+def test_secret_manager_out_of_reach_leaves_no_half_connection(town, other):
+    from autoprovisioning.app.configure import Settings, edit, set_up, settings_of
+    from autoprovisioning.domain.errors import Transient
+
+    settings = Settings(endpoint=other.endpoint, scope_groups=(OTHER_GROUP,))
+    with pytest.raises(Transient):
+        set_up(without_secrets(town), settings, other.token, ACTOR, SECOND)
+    assert documents(town, "connections") == []
+
+    town.connect()
+    before = town.desk().connections.get(CONNECTION)
+    moved = Settings(name="Moved", endpoint=other.endpoint, scope_groups=(OTHER_GROUP,))
+    with pytest.raises(Transient):
+        edit(without_secrets(town), CONNECTION, before.revision, moved, ACTOR, other.token)
+    assert town.desk().connections.get(CONNECTION) == before
+    assert settings_of(before).endpoint == town.keeper.endpoint
+
+
+def test_an_edit_with_a_stale_revision_is_refused_and_changes_nothing(settled):
+    from dataclasses import replace
+
+    from autoprovisioning.app.configure import edit, settings_of
+    from autoprovisioning.domain.errors import NotFound, Stale
+
+    current = settled.desk().connections.get(CONNECTION)
+    wanted = replace(settings_of(current), name="Mine")
+    for token in ("", settled.keeper.token):
+        with pytest.raises(Stale, match="Reload"):
+            edit(settled.desk(), CONNECTION, current.revision - 1, wanted, ACTOR, token)
+    with pytest.raises(NotFound):
+        edit(settled.desk(), "nowhere", 1, wanted, ACTOR)
+
+
+def test_of_two_edits_at_once_one_is_refused_and_its_token_destroyed(town):
+    from dataclasses import replace
+
+    from autoprovisioning.app.configure import edit, settings_of
+    from autoprovisioning.domain.errors import Stale
+
+    town.connect()
+    current = town.desk().connections.get(CONNECTION)
+    results: list[str] = []
+
+    def change(name: str) -> None:
+        try:
+            edited = edit(
+                town.desk(), CONNECTION, current.revision, replace(settings_of(current), name=name), ACTOR,
+                town.keeper.token, run=False,
+            )  # fmt: skip
+            results.append(edited.name)
+        except Stale:
+            results.append("")
+
+    writers = [threading.Thread(target=change, args=(name,)) for name in ("Left", "Right")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    after = town.desk().connections.get(CONNECTION)
+    assert sorted(results) == ["", after.name]
+    versions = {version: version_state(town, CONNECTION, version) for version in versions_since(current, after)}
+    assert versions.pop(after.token_version) == "ENABLED"
+    assert list(versions.values()) == ["DESTROYED"]
+
+
+def versions_since(before, after) -> list[str]:
+    first = int(before.token_version) + 1
+    return [str(number) for number in range(first, first + 2)] if after else []
+
+
+def test_an_edit_turns_the_new_endpoint_and_token_on_together(town, other):
+    from dataclasses import replace
+
+    from autoprovisioning.app.configure import edit, settings_of
+
+    town.provisioned()
+    current = town.desk().connections.get(CONNECTION)
+    other.control("PUT", "accounts", town.keeper.accounts())
+    moved = replace(settings_of(current), endpoint=other.endpoint)
+    edited = edit(town.desk(), CONNECTION, current.revision, moved, ACTOR, other.token)
+    assert (edited.endpoint, edited.revision) == (other.endpoint, current.revision + 1)
+    town.directory.patch("u1", {"name": {"familyName": "Over there"}})
+    wait_for(lambda: other.of("u1")["name"]["familyName"] == "Over there", "the change on the new node")
+    assert town.state() == "on"
+
+
+def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(town):
+    from autoprovisioning.app.configure import delete, edit, settings_of, turn_on
+    from autoprovisioning.domain.errors import Busy, NotFound, Stale
+
+    town.provisioned()
+    town.ask("reconcile", body=b'{"kind": "drift"}')
+    known = town.desk().connections.get(CONNECTION)
+    hold = town.keeper.fault(match={"method": "PATCH"}, hold_after=True)
+    town.directory.patch("u1", {"name": {"familyName": "In flight"}})
+    wait_for(lambda: town.keeper.matched(hold), "the change in flight")
+    with pytest.raises(Busy) as busy:
+        delete(town.desk(), CONNECTION, ACTOR)
+    assert 0 < busy.value.retry_after <= 7
+    assert town.state() == "deleting"
+    deleting = town.desk().connections.get(CONNECTION)
+    for act in (
+        lambda: turn_on(town.desk(), CONNECTION, ACTOR),
+        lambda: edit(town.desk(), CONNECTION, deleting.revision, settings_of(deleting), ACTOR),
+    ):
+        with pytest.raises(NotFound):
+            act()
+    assert version_state(town, CONNECTION, known.token_version) == "ENABLED", "the change in flight still needs it"
+    town.keeper.control("DELETE", "faults")
+
+    def gone() -> bool:
+        try:
+            delete(town.desk(), CONNECTION, ACTOR)
+        except Busy:
+            return False
+        return True
+
+    wait_for(gone, "the end of the change in flight", 20, every=0.2)
+    assert town.state() == "gone"
+    assert version_state(town, CONNECTION, known.token_version) == "DESTROYED"
+    for name in ("roster", "runs", "holds", "guard", "failures", "claims"):
+        assert documents(town, f"connections/{CONNECTION}/{name}") == [], name
+    names = [event["name"] for event in town.events()]
+    assert "Create User By Auto Provisioning" in names
+    assert [event["reason"] for event in town.events()][-1] == "Deleted configuration"
+    assert len(town.active()) == 12, "the accounts stay as they are"
+
+    versions = int(known.token_version)
+    with pytest.raises(Stale, match="used before"):
+        set_up(town, town.keeper, CONNECTION, GROUP)
+    assert version_state(town, CONNECTION, str(versions + 1)) == "DESTROYED"
+    assert town.look("u1") == 204
+    assert town.sync()["created"] == 0
+
+
+def test_deleting_waits_for_a_planner(town):
+    from autoprovisioning.app.configure import delete
+    from autoprovisioning.domain.errors import Busy
+
+    town.connect()
+    town.directory.fault(match={"method": "users.list"}, delay=1.0)
+    planner = threading.Thread(target=town.world.reconcile)
+    planner.start()
+    wait_for(lambda: town.desk().records.open_runs(CONNECTION), "the planner")
+    with pytest.raises(Busy):
+        delete(town.desk(), CONNECTION, ACTOR)
+    planner.join()
+
+    def gone() -> bool:
+        try:
+            delete(town.desk(), CONNECTION, ACTOR)
+        except Busy:
+            return False
+        return True
+
+    wait_for(gone, "the end of its work", 30, every=0.2)
+    wait_for(lambda: town.look("u1") == 204, "quiet")
+    assert documents(town, f"connections/{CONNECTION}/roster") == []
