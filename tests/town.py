@@ -101,13 +101,18 @@ class Town:
         self.directory.control("POST", "stale", {"on": False})
 
     def reset(self, people: int = 12) -> None:
-        """Forget everything: users, accounts, roster, channels."""
+        """Forget everything: users, accounts, roster, channels.
+
+        A worker that is still at an earlier test's message finds nobody in the directory and no token that Keeper
+        takes, so nothing of it gets into the next test.
+        """
         self.settled = None
         self.calm()
         self._drop_messages()
+        self.keeper.rotate()
+        self.directory.control("PUT", "state", customer(0))
         for channel in self.directory.control("GET", "channels")["channels"]:
             self.directory.control("DELETE", f"channels/{channel['id']}")
-        self.directory.control("PUT", "state", customer(people))
         self.keeper.settings(
             bulk=True, latency_ms=0, per_operation_ms=0, rate=None, page_cap=1000, ignore_filter=False, seats=None,
             repeat_first_page=False, short_pages=False, string_active=False, taken_addresses=[], reserved_domains=[],
@@ -115,7 +120,7 @@ class Town:
         )  # fmt: skip
         self.keeper.control("PUT", "accounts", [])
         self._empty_database()
-        self.keeper.rotate()
+        self.directory.control("PUT", "state", customer(people))
         self._renew_functions()
         self.keeper.control("DELETE", "requests")
         self.directory.control("DELETE", "requests")
