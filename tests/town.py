@@ -324,3 +324,15 @@ class Town:
     def end(self, name: str) -> None:
         """Stop a process that a test has started."""
         next(child for child in reversed(self.supervisor.children()) if child.name == name).stop()
+
+    def redirect(self, topic: str, address: str) -> None:
+        """Let Pub/Sub push a topic's messages somewhere else."""
+        import grpc
+        from google.pubsub_v1 import SubscriberClient
+        from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+        channel = grpc.insecure_channel(f"127.0.0.1:{self.world.cloud.ports['pubsub']}")
+        subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+        path = f"projects/{self.world.cloud.project}/subscriptions/{topic}"
+        subscriber.modify_push_config(request={"subscription": path, "push_config": {"push_endpoint": address}})
+        channel.close()

@@ -97,6 +97,7 @@ class Forwarder:
     def __init__(self, target_port: int, port: int = 0) -> None:
         self.withhold = False
         self.withheld = threading.Event()  # an answer was kept back
+        self.requests = 0  # HTTP requests that came through, by what they begin with
         self._target = target_port
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
@@ -138,6 +139,8 @@ class Forwarder:
             if source is server and self.withhold:
                 self.withheld.set()
                 continue
+            if source is client:
+                self.requests += data.startswith(b"POST ")
             (server if source is client else client).sendall(data)
         return True
 
