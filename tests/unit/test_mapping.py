@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from autoprovisioning.domain.errors import BadInput, MappingFailure
-from autoprovisioning.domain.mapping import DEFAULT_ROWS, ENTERPRISE, AttributeMapping, Row, addresses
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, ENTERPRISE, MANDATORY, AttributeMapping, Row, addresses
 
 PROFILE = {
     "primaryEmail": "ada@example.com",
@@ -129,6 +129,14 @@ def test_a_partial_or_odd_profile_fails_by_name_and_never_otherwise(profile):
 
 def test_the_rows_order_does_not_matter():
     assert AttributeMapping(DEFAULT_ROWS[::-1]).apply(PROFILE) == AttributeMapping().apply(PROFILE)
+
+
+@pytest.mark.parametrize("target", MANDATORY)
+def test_the_mandatory_four_stay_mandatory_whatever_the_row_says(target):
+    rows = tuple(Row(row.target, "nickname") if row.target == target else row for row in DEFAULT_ROWS)
+    AttributeMapping(rows).check()
+    with pytest.raises(MappingFailure, match=f"The mandatory attribute {target} has no value"):
+        AttributeMapping(rows).apply(PROFILE)
 
 
 def test_a_row_may_be_made_mandatory():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -233,6 +234,37 @@ def test_deciding_again_after_the_noted_entry_is_recorded_notes_nothing_new():
         first = decide(entry(), seen(presence, in_scope), rules(IN_A_WEEK), NOW)
         if first.action is None and first.noted is not None:
             assert decide(first.noted, seen(presence, in_scope), rules(IN_A_WEEK), NOW + DAY).noted == first.noted
+
+
+STANDING = [
+    {"timers": {Trigger.APP_OFF: NOW - DAY}},
+    {"frozen_at": NOW - DAY},
+    {"held": Action.SUSPEND},
+    {"gone": True},
+    {"pending": True},
+    {"in_scope": False},
+    {"failure": failed(None, "rejected", "no", "update:abc", NOW)},
+]
+
+
+@pytest.mark.parametrize("left_over", STANDING)
+def test_an_active_user_in_step_is_left_with_nothing_standing_against_them(left_over):
+    decision = decide(entry(**left_over), seen(), rules(IN_A_WEEK), NOW)
+    assert (decision.action, decision.noted) == (None, entry())
+
+
+def test_a_suspension_timer_goes_on_when_the_suspended_user_is_deleted():
+    known = entry(timers={Trigger.SUSPENDED: NOW - 7 * DAY})
+    decision = decide(known, seen(DELETED, None, since=NOW), rules(IN_A_WEEK), NOW)
+    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.SUSPENDED)
+
+
+def test_a_deleted_users_entry_is_kept_while_an_attempt_is_under_way():
+    long_ago = NOW - 90 * DAY
+    mark = Mark("c", "m", Action.SUSPEND, NOW)
+    known = entry(Status.SUSPENDED, gone=True, timers={Trigger.DELETED: long_ago}, last_action_at=long_ago)
+    assert decide(known, seen(DELETED, None), rules(), NOW).noted is None
+    assert decide(replace(known, mark=mark), seen(DELETED, None), rules(), NOW).noted is not None
 
 
 def test_a_held_action_stays_held_and_another_one_lifts_the_flag():
