@@ -1,17 +1,16 @@
-"""The ports in memory, for tests of the use cases; tests/contract/test_state*.py holds them to Firestore's contract."""
+"""The outside world in memory, for tests of the use cases: a directory, a Keeper node, tokens, a queue, a clock."""
 
 from __future__ import annotations
 
 import itertools
 import threading
-import zlib
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from autoprovisioning.app.ports import Channel, Edit, Progress
+from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.connections import Connection
@@ -20,24 +19,18 @@ from autoprovisioning.domain.errors import (
     AddressTaken,
     AuthorizationRefused,
     ConfigurationRefused,
-    Contention,
     Incomplete,
     NotSent,
     ProvisioningError,
-    Stale,
-    Transient,
     Unresolved,
 )
-from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.guard import GuardState, Hold, HoldState
-from autoprovisioning.domain.roster import Entry, Failure
-from autoprovisioning.domain.runs import Batch, Look, Run, RunKind, RunState
+from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.domain.users import DirectoryUser, Group
+from tests.fake_state import FakeConnections, FakeRecords, FakeRoster, Store
 
 T = TypeVar("T")
 
 START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-ATTEMPTS = 100
 
 
 class Clock:
@@ -266,272 +259,6 @@ class FakeAccounts:
             return Written(write.key, scim_id)
         except ProvisioningError as error:
             return Written(write.key, error=error)
-
-
-@dataclass
-class Store:
-    """What Firestore would hold; the fakes of the state ports share one.
-
-    What stands in `meanwhile` happens between the read and the write of a roster commit, one at each commit; with
-    `stutters` each commit loses its first race.
-    """
-
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    connections: dict[str, Connection] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)  # connection ids, tombstones included
-    shards: dict[tuple[str, int], tuple[int, dict[str, Entry]]] = field(default_factory=dict)
-    events: dict[str, dict[str, Event]] = field(default_factory=lambda: defaultdict(dict))
-    usage: dict[str, dict[str, Counter[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Counter)))
-    failures: dict[str, dict[str, tuple[str, Failure]]] = field(default_factory=lambda: defaultdict(dict))
-    runs: dict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict))
-    guards: dict[str, GuardState] = field(default_factory=dict)
-    holds: dict[str, dict[str, Hold]] = field(default_factory=lambda: defaultdict(dict))
-    claims: dict[tuple[str, str], str] = field(default_factory=dict)
-    leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
-    channels: dict[str, Channel] = field(default_factory=dict)
-    meanwhile: deque[Callable[[], None]] = field(default_factory=deque)
-    stutters: bool = False
-
-    def interrupt(self) -> None:
-        """Let something else happen between a read and its write."""
-        with self.lock:
-            happening = self.meanwhile.popleft() if self.meanwhile else None
-        if happening is not None:
-            happening()
-
-    def append(self, connection_id: str, events: Iterable[Event]) -> None:
-        """Append to the audit and count the day's usage."""
-        for event in events:
-            self.events[connection_id][event.id] = event
-            self.usage[connection_id][event.at.date().isoformat()][event.name.value] += 1
-
-
-class FakeRoster:
-    """The Roster port: optimistic, like the real one, so that `edit` may be called again."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def entry(self, connection: Connection, user_id: str) -> Entry | None:
-        return self._read(connection, self.shard(connection, user_id))[1].get(user_id)
-
-    def load(self, connection: Connection) -> dict[str, Entry]:
-        entries: dict[str, Entry] = {}
-        for shard in range(connection.shards):
-            entries |= self._read(connection, shard)[1]
-        return entries
-
-    def shard(self, connection: Connection, user_id: str) -> int:
-        return zlib.crc32(user_id.encode()) % connection.shards
-
-    def commit(
-        self, connection: Connection, user_ids: Iterable[str], edit: Callable[[Mapping[str, Entry]], tuple[Edit, T]]
-    ) -> T:
-        wanted = set(user_ids)
-        numbers = sorted({self.shard(connection, user_id) for user_id in wanted})
-        for attempt in range(ATTEMPTS):
-            with self._store.lock:
-                read = {number: self._read(connection, number) for number in numbers}
-            named = {
-                user_id: entry
-                for _version, entries in read.values()
-                for user_id, entry in entries.items()
-                if user_id in wanted
-            }
-            change, result = edit(named)
-            self._store.interrupt()
-            if self._store.stutters and attempt == 0:
-                continue
-            if self._write(connection, read, change):
-                return result
-        raise Contention("too many writers on one shard")
-
-    def _read(self, connection: Connection, number: int) -> tuple[int, dict[str, Entry]]:
-        return self._store.shards.get((connection.id, number), (0, {}))
-
-    def _write(self, connection: Connection, read: Mapping[int, tuple[int, dict[str, Entry]]], change: Edit) -> bool:
-        store = self._store
-        touched = {self.shard(connection, user_id) for user_id in change.entries}
-        with store.lock:
-            if any(self._read(connection, number)[0] != read[number][0] for number in touched):
-                return False
-            if change.progress is not None:
-                self._advance(connection.id, change.progress)
-            for number in touched:
-                version, entries = read[number]
-                mine = {
-                    user_id: entry
-                    for user_id, entry in change.entries.items()
-                    if self.shard(connection, user_id) == number
-                }
-                merged = {**entries, **mine}
-                kept = {user_id: entry for user_id, entry in merged.items() if entry is not None}
-                store.shards[connection.id, number] = (version + 1, kept)
-                for user_id, entry in mine.items():
-                    self._mirror(connection.id, user_id, entry)
-            store.append(connection.id, change.events)
-            return True
-
-    def _mirror(self, connection_id: str, user_id: str, entry: Entry | None) -> None:
-        failures = self._store.failures[connection_id]
-        failures.pop(user_id, None)
-        if entry is not None and entry.failure is not None:
-            failures[user_id] = (entry.email, entry.failure)
-
-    def _advance(self, connection_id: str, progress: Progress) -> None:
-        run = self._store.runs[connection_id].get(progress.run_id)
-        if run is None:
-            raise Transient(f"There is no run {progress.run_id}")
-        counts = Counter(run.counts)
-        counts.update({name: n for name, n in progress.counts.items() if n})
-        done = {**run.done, progress.done: progress.continued} if progress.done else run.done
-        self._store.runs[connection_id][progress.run_id] = replace(
-            run,
-            counts=dict(counts),
-            done=done,
-            last_progress=progress.at,
-            seats_exhausted=run.seats_exhausted or progress.seats_exhausted,
-        )
-
-
-class FakeConnections:
-    """The Connections port."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def all(self) -> Sequence[Connection]:
-        return sorted(self._store.connections.values(), key=lambda connection: (connection.order, connection.id))
-
-    def get(self, connection_id: str) -> Connection | None:
-        return self._store.connections.get(connection_id)
-
-    def create(self, connection: Connection) -> None:
-        with self._store.lock:
-            if connection.id in self._store.used:
-                raise Stale(f"The connection id {connection.id!r} was used before.")
-            self._store.used.add(connection.id)
-            self._store.connections[connection.id] = connection
-
-    def change(self, connection_id: str, edit: Callable[[Connection], Connection | None]) -> Connection | None:
-        with self._store.lock:
-            current = self._store.connections.get(connection_id)
-            wanted = edit(current) if current is not None else None
-            if current is None or wanted is None:
-                return None
-            changed = replace(wanted, revision=current.revision + 1)
-            self._store.connections[connection_id] = changed
-            return changed
-
-    def purge(self, connection_id: str) -> None:
-        store = self._store
-        with store.lock:
-            store.connections.pop(connection_id, None)
-            store.shards = {key: value for key, value in store.shards.items() if key[0] != connection_id}
-            store.claims = {key: value for key, value in store.claims.items() if key[0] != connection_id}
-            for kept in (store.failures, store.runs, store.guards, store.holds):
-                kept.pop(connection_id, None)
-
-
-class FakeRecords:
-    """The Records port."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def put_run(self, run: Run) -> None:
-        with self._store.lock:
-            known = self._store.runs[run.connection_id].get(run.id)
-            self._store.runs[run.connection_id][run.id] = _own_fields(known, run)
-
-    def run(self, connection_id: str, run_id: str) -> Run | None:
-        return self._store.runs[connection_id].get(run_id)
-
-    def open_runs(self, connection_id: str) -> Sequence[Run]:
-        with self._store.lock:
-            return [
-                run
-                for run in self._store.runs[connection_id].values()
-                if run.state in (RunState.OBSERVING, RunState.PLANNED)
-            ]
-
-    def change_run(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
-        with self._store.lock:
-            current = self._store.runs[connection_id].get(run_id)
-            wanted = edit(current) if current is not None else None
-            if current is None or wanted is None:
-                return None
-            self._store.runs[connection_id][run_id] = _own_fields(current, wanted)
-            return wanted
-
-    def change_guard(self, connection_id: str, edit: Callable[[GuardState], GuardState | None]) -> GuardState | None:
-        with self._store.lock:
-            wanted = edit(self._store.guards.get(connection_id, GuardState()))
-            if wanted is not None:
-                self._store.guards[connection_id] = wanted
-            return wanted
-
-    def hold(self, connection_id: str, digest: str) -> Hold | None:
-        return self._store.holds[connection_id].get(digest)
-
-    def holds(self, connection_id: str) -> Sequence[Hold]:
-        current = [hold for hold in self._store.holds[connection_id].values() if hold.state is not HoldState.SUPERSEDED]
-        return sorted(current, key=lambda hold: hold.raised_at, reverse=True)
-
-    def put_hold(self, connection_id: str, hold: Hold) -> None:
-        self._store.holds[connection_id][hold.digest] = hold
-
-    def claim_account(self, connection_id: str, scim_id: str, user_id: str) -> bool:
-        with self._store.lock:
-            return self._store.claims.setdefault((connection_id, scim_id), user_id) == user_id
-
-    def record(self, connection_id: str, events: Sequence[Event]) -> None:
-        with self._store.lock:
-            self._store.append(connection_id, events)
-
-    def lease(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
-        with self._store.lock:
-            known, until, fence = self._store.leases.get(name, ("", datetime.min.replace(tzinfo=UTC), 0))
-            if known != holder and until > now:
-                return None
-            fence = fence if known == holder else fence + 1
-            self._store.leases[name] = (holder, now + length, fence)
-            return fence
-
-    def release(self, name: str, holder: str) -> None:
-        with self._store.lock:
-            known, _until, fence = self._store.leases.get(name, ("", START, 0))
-            if known == holder:
-                self._store.leases[name] = ("", datetime.min.replace(tzinfo=UTC), fence)
-
-
-def _own_fields(known: Run | None, run: Run) -> Run:
-    """Keep what only commits add to: `done`, `counts`, seats."""
-    if known is None:
-        return replace(run, done={}, counts={}, seats_exhausted=False)
-    return replace(run, done=known.done, counts=known.counts, seats_exhausted=known.seats_exhausted)
-
-
-class FakeChannels:
-    """The Channels port."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def all(self) -> Sequence[Channel]:
-        return [channel for channel in self._store.channels.values() if channel.address]
-
-    def put(self, channel: Channel) -> None:
-        known = self._store.channels.get(channel.id)
-        proven = known is not None and known.proven
-        self._store.channels[channel.id] = replace(channel, token="", proven=proven)
-
-    def prove(self, channel_id: str) -> None:
-        known = self._store.channels.get(channel_id, Channel(channel_id, ""))
-        self._store.channels[channel_id] = replace(known, proven=True)
-
-    def remove(self, channel_id: str) -> None:
-        self._store.channels.pop(channel_id, None)
 
 
 class FakeTokens:

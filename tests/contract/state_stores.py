@@ -22,7 +22,7 @@ from autoprovisioning.adapters.firestore import (
     build_client,
 )
 from autoprovisioning.app.ports import Channels, Connections, Records, Roster
-from tests.fakes import FakeChannels, FakeConnections, FakeRecords, FakeRoster, Store
+from tests.fake_state import FakeChannels, FakeConnections, FakeRecords, FakeRoster, Store
 
 Failures = Mapping[str, tuple[str, str, int]]  # directory id -> address, code, attempts
 
