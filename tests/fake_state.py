@@ -21,6 +21,7 @@ from autoprovisioning.domain.runs import Run, RunState
 T = TypeVar("T")
 
 ATTEMPTS = 100
+CLAIMS_STAND = timedelta(hours=1)
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -42,9 +43,10 @@ class Store:
     runs: dict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict))
     guards: dict[str, GuardState] = field(default_factory=dict)
     holds: dict[str, dict[str, Hold]] = field(default_factory=lambda: defaultdict(dict))
-    claims: dict[tuple[str, str], str] = field(default_factory=dict)
+    claims: dict[tuple[str, str], tuple[str, datetime]] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
+    clock: Callable[[], datetime] = lambda: NEVER
     meanwhile: deque[Callable[[], None]] = field(default_factory=deque)
     stutters: bool = False
 
@@ -239,7 +241,12 @@ class FakeRecords:
 
     def claim_account(self, connection_id: str, scim_id: str, user_id: str) -> bool:
         with self._store.lock:
-            return self._store.claims.setdefault((connection_id, scim_id), user_id) == user_id
+            now = self._store.clock()
+            claimant, at = self._store.claims.get((connection_id, scim_id), (user_id, now))
+            if claimant != user_id and now - at < CLAIMS_STAND:
+                return False
+            self._store.claims[connection_id, scim_id] = (user_id, now)
+            return True
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         with self._store.lock:

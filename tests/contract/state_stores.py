@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -88,6 +88,16 @@ class Firestore(State):
             FirestoreRecords(database),
             FirestoreChannels(database),
         )
+
+    def before_writing(self, act: Callable[[], None]) -> None:
+        """Do something between the read and the write of a compare-and-set."""
+        put = self.database.put
+
+        def put_later(*args: Any) -> None:
+            act()
+            put(*args)
+
+        self.database.put = put_later  # type: ignore[method-assign]
 
     def close(self) -> None:
         """Close the channel to the emulator."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from autoprovisioning.adapters.firestore import FirestoreRecords
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Permanent, Stale, Transient
@@ -123,6 +124,13 @@ class TestContention:
     def test_one_of_many_claims_an_account(self, state):
         assert sum(at_once(lambda writer: state.records.claim_account("c1", "k1", f"u{writer}"), 12)) == 1
 
+    def test_an_old_claim_is_taken_over_by_one_of_many_and_only_once(self, state):
+        records = FirestoreRecords(state.database, claims_stand=timedelta(seconds=1))
+        assert records.claim_account("c1", "k1", "gone")
+        time.sleep(1.1)  # until it is old
+        assert sum(at_once(lambda writer: records.claim_account("c1", "k1", f"u{writer}"), 8)) == 1
+        assert not records.claim_account("c1", "k1", "gone")
+
     def test_one_of_many_creates_a_connection(self, state):
         def create(writer: int) -> bool:
             try:
@@ -157,8 +165,13 @@ class LostAnswer:
             self._armed = True
             self._relay.swallow_answers()
 
-    def during(self, act: Callable[[], Any], written: Callable[[], bool]) -> Any:
-        """Run `act`; once the write is there, break the connection, so that the client sends it again."""
+    def during(self, act: Callable[[], Any], written: Callable[[], bool], writing_with: Firestore | None = None) -> Any:
+        """Run `act`; once the write is there, break the connection, so that the client sends it again.
+
+        With `writing_with` the answer is lost from the first write through these stores on.
+        """
+        if writing_with is not None:
+            writing_with.before_writing(self.arm)
         with ThreadPoolExecutor(max_workers=1) as pool:
             running = pool.submit(act)
             until = time.monotonic() + PATIENCE
@@ -230,29 +243,18 @@ class TestOwnWriteWhoseAnswerWasLost:
 
     def test_a_lease_taken_is_held(self, state, far, relay):
         assert far.records.lease("l", "before", NOW - HOUR, HOUR) == 1
-        lost = LostAnswer(relay)
-
-        def take() -> int | None:
-            # The read must be answered: the answer is lost from the write on.
-            original = far.database.put
-
-            def put(*args: Any) -> None:
-                lost.arm()
-                original(*args)
-
-            far.database.put = put  # type: ignore[method-assign]
-            return far.records.lease("l", "a", NOW, HOUR)
-
-        fence = lost.during(take, lambda: state.client.document("leases/l").get().get("holder") == "a")
+        fence = LostAnswer(relay).during(
+            lambda: far.records.lease("l", "a", NOW, HOUR),
+            lambda: state.client.document("leases/l").get().get("holder") == "a",
+            writing_with=far,
+        )
         assert fence == 2
 
     def test_a_claim_won_is_won(self, state, far, relay):
-        far.connections.get("c1")
-        lost = LostAnswer(relay)
-        lost.arm()
-        claimed = lost.during(
+        claimed = LostAnswer(relay).during(
             lambda: far.records.claim_account("c1", "k1", "u1"),
             lambda: bool(state.collection("c1", "claims")),
+            writing_with=far,
         )
         assert claimed is True
 

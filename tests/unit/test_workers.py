@@ -9,10 +9,10 @@ import pytest
 
 from autoprovisioning.app.apply_batch import apply_batch
 from autoprovisioning.app.converge import Asked, converge
-from autoprovisioning.domain.errors import Busy, Transient
+from autoprovisioning.domain.errors import Busy, Rejected, Transient
 from autoprovisioning.domain.roster import Action, Status
 from autoprovisioning.domain.runs import Look, RunState
-from tests.office import LATER, Office
+from tests.office import GROUP, LATER, Office, person
 
 
 class Killed(BaseException):
@@ -168,3 +168,18 @@ def test_a_batch_of_a_run_that_was_taken_over_is_dropped(office):
     office.apply(stale)
     assert office.keeper.accounts == before
     assert office.desk.queue.looks == []
+
+
+def test_an_account_claimed_by_somebody_who_never_got_it_is_free_again_later(office):
+    office.keeper.seed("dan@example.com")
+    office.hire("u4", "dan@example.com")
+    office.keeper.faults.append(Rejected("400"))
+    office.deliver(office.sent[-1])
+    office.delete("u4")
+    office.desk.clock.advance(timedelta(hours=1))
+    office.deliver(office.sent[-1])
+    office.directory.live["u5"] = person("u5", "dan@example.com", "Dan")
+    office.directory.memberships[GROUP.id].add("u5")
+    say(office, "u5")
+    office.check_access(("u4", "u5"))
+    assert len([account for account in office.keeper.accounts.values() if account.user_name == "dan@example.com"]) == 1

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.database import Database, LostRace
+from autoprovisioning.adapters.firestore.database import Database
 from autoprovisioning.adapters.firestore.roster import count_usage, event_fields
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
@@ -18,14 +18,16 @@ from autoprovisioning.domain.runs import Run, RunKind, RunState
 
 MEMBERS_A_DOCUMENT = 5_000
 HOLDS_SHOWN = 50
+CLAIMS_STAND = timedelta(hours=1)  # by the database's own clock; a mark's lease is minutes
 OPEN = (RunState.OBSERVING.value, RunState.PLANNED.value)
 
 
 class FirestoreRecords:
     """The Records port."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, claims_stand: timedelta = CLAIMS_STAND) -> None:
         self._database = database
+        self._claims_stand = claims_stand
 
     def put_run(self, run: Run) -> None:
         """Store a run's own fields; `done` and `counts` belong to the commits that add to them."""
@@ -114,16 +116,23 @@ class FirestoreRecords:
         self._database.commit(batch, 1)
 
     def claim_account(self, connection_id: str, scim_id: str, user_id: str) -> bool:
-        """Claim an account for adoption: the first to create the document has it."""
+        """Claim an account for adoption: the first to create the document has it.
+
+        A claim keeps two users from adopting one account at once. Once adopted the account is in the roster, so a claim
+        that is much older than any attempt says nothing any more: its user was refused, or is gone.
+        """
         name = hashlib.sha256(scim_id.encode()).hexdigest()[:32]
-        reference = self._home(connection_id).collection("claims").document(name)
-        batch = self._database.client.batch()
-        batch.create(reference, {"user_id": user_id})
-        try:
-            self._database.commit(batch, 1)
-        except LostRace:
-            return bool(self._database.get(reference).get("user_id") == user_id)
-        return True
+        claimed: list[bool] = []
+
+        def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            claimed.clear()
+            ours = not snapshot.exists or snapshot.get("user_id") == user_id
+            stale = snapshot.exists and snapshot.read_time - snapshot.update_time >= self._claims_stand
+            claimed.append(ours or stale)
+            return {"user_id": user_id} if claimed[0] else None
+
+        self._database.edit(self._home(connection_id).collection("claims").document(name), apply)
+        return claimed[0]
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         """Append events that belong to no roster change."""
