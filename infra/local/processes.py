@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 TETHER = Path(__file__).with_name("tether.py")
 TAIL = 30  # lines of a log shown when its process failed
@@ -154,21 +155,25 @@ class Supervisor:
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._children: list[Process] = []
-        self._handlers: dict[int, object] = {}
+        self._handlers: dict[int, Any] = {}
+        self._ending = False
 
     def __enter__(self) -> Supervisor:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            self._handlers[number] = signal.signal(number, _interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._handlers[number] = signal.signal(number, self._interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
-        impatient = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them running
-        for number in self._handlers:
-            signal.signal(number, signal.SIG_IGN)
+        self._ending = True
         self.stop()
-        signal.signal(signal.SIGINT, impatient)
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, _frame: object) -> None:
+        """End the block, once: a second signal must not end the stopping and leave half of them running."""
+        if not self._ending:
+            self._ending = True
+            raise KeyboardInterrupt(signal.Signals(number).name)
 
     def start(
         self,
@@ -214,7 +219,3 @@ class Supervisor:
         for child in reversed(self._children):
             child.stop()
         self._children.clear()
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    raise KeyboardInterrupt(signal.Signals(number).name)
