@@ -21,8 +21,9 @@ def renew(town: Town, port: int = 0) -> list[dict]:
 
 
 def stored(town: Town) -> dict[str, dict]:
-    """Return the channels' documents."""
-    return {item.id: item.to_dict() for item in database(town).collection("channels").stream()}
+    """Return the documents of opened channels; a late sync message of another test leaves a lone proof."""
+    found = {item.id: item.to_dict() for item in database(town).collection("channels").stream()}
+    return {channel_id: fields for channel_id, fields in found.items() if "address" in fields}
 
 
 def database(town: Town):
@@ -103,7 +104,8 @@ def test_the_old_channel_goes_only_once_the_new_one_is_proven(town):
     assert open_at_google(town) == {new}
     assert set(stored(town)) == {new}
     works(town, "Renewed")
-    assert len([event for event in town.events("u1") if event["name"].startswith("Update")]) == 2
+    wait_for(lambda: town.look("u1") == 204 and town.entry("u1").mark is None, "quiet")
+    assert [event["name"] for event in town.events("u1")][1:] == ["Update Auto Provisioned User"] * 2
 
 
 def test_a_channel_that_never_proves_itself_is_replaced_and_alerted(town):
