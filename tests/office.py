@@ -31,7 +31,6 @@ CONNECTION = Connection(
     state=State.ON,
     endpoint="https://keepersecurity.eu/api/rest/scim/v2/1",
     scope=Scope((GROUP,)),
-    limit=VolumeLimit(1000),  # the guard has its own tests
 )
 LATER = timedelta(minutes=20)  # longer than a mark's lease, a contradiction, and a first failure's back-off
 ADDRESSES = tuple(f"{name}@example.com" for name in ("ada", "bob", "cyd", "dan", "eve"))
@@ -40,7 +39,7 @@ ADDRESSES = tuple(f"{name}@example.com" for name in ("ada", "bob", "cyd", "dan",
 class Office:
     """A directory, a Keeper node and everything between, with an administrator's verbs."""
 
-    def __init__(self, delete_after: int | None = None, *, locks: bool = True) -> None:
+    def __init__(self, delete_after: int | None = None, *, locks: bool = True, limit: int = 1000) -> None:
         self.desk = Desk()
         self.desk.store.stutters = True  # edits must stand being called again
         self.directory = self.desk.directory
@@ -52,7 +51,10 @@ class Office:
         version = self.desk.tokens.add("c1", "secret")
         delays = Delays(0, delete_after)
         policy = Deprovisioning(delays, delays, delays)
-        self.services.connections.create(replace(CONNECTION, token_version=version, deprovisioning=policy))
+        volume = VolumeLimit(limit)
+        self.services.connections.create(
+            replace(CONNECTION, token_version=version, deprovisioning=policy, limit=volume)
+        )
         self.keeper.locks = locks
         self.directory.groups[GROUP.id] = GROUP
         self.directory.live["admin"] = person("admin", "admin@example.com", "Admin")

@@ -23,11 +23,13 @@ from autoprovisioning.domain.errors import (
     Transient,
     Unresolved,
 )
+from autoprovisioning.domain.roster import Action
 from autoprovisioning.domain.runs import Evidence, Look, RunKind, RunState
 from autoprovisioning.domain.users import Presence
 from tests.office import ADDRESSES, GROUP, LATER, USERS, Office
 
 MOMENT = timedelta(seconds=5)
+A_DAY = timedelta(hours=23)  # a reservation is a little older than its event
 BOUNDED = settings(
     max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -264,6 +266,25 @@ def _check_no_stale_access(office: Office) -> None:
         if entry is not None and entry.failure is not None:
             office.deliver(_told(office, user_id))
     office.check_access()
+
+
+@BOUNDED
+@given(st.data())
+def test_no_more_than_the_limit_lose_access_in_a_day_by_whatever_way(data):
+    office = Office(**data.draw(OFFICE, label="policy"), limit=2)
+    office.run()
+    for step in data.draw(HISTORY, label="history"):
+        step.do(office)
+        for look in office.sent[-1:]:
+            office.deliver(look)
+        if data.draw(st.booleans(), label="run"):
+            office.run()
+    events = [
+        event for event in office.desk.store.events["c1"].values() if event.attempted in (Action.SUSPEND, Action.DELETE)
+    ]
+    for last in events:
+        day = {(event.user_id, event.attempted) for event in events if last.at - A_DAY < event.at <= last.at}
+        assert len(day) <= 2
 
 
 @BOUNDED
