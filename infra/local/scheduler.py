@@ -20,11 +20,6 @@ def run_job(seconds: float, url: str, body: str) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "Google-Cloud-Scheduler", "X-CloudScheduler": "true"}
     while True:
         time.sleep(seconds)
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "Google-Cloud-Scheduler",
-            "X-CloudScheduler": "true",
-        }
         request = urllib.request.Request(url, body.encode(), headers, method="POST")  # noqa: S310 - loopback
         try:
             with urllib.request.urlopen(request, timeout=DEADLINE) as response:  # noqa: S310
