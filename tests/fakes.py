@@ -120,9 +120,9 @@ class FakeDirectory:
 class FakeKeeper:
     """A Keeper node: unique e-mail addresses, DELETE locks, ids of its own; only the tokens in `accepts` get in.
 
-    What stands in `meanwhile` happens while a write is under way, one at each write, and `faults` are what becomes of
-    the next writes: "lost" (done, but the answer is lost), or the error to answer with; None goes well. `locks` False
-    makes DELETE delete.
+    What stands in `meanwhile` happens while a write is under way, what stands in `afterwards` between a write and its
+    answer, one at each write. `faults` are what becomes of the next writes: "lost" (done, but the answer is lost), or
+    the error to answer with; None goes well. `locks` False makes DELETE delete.
     """
 
     def __init__(self, clock: Clock, accepts: Iterable[str] = ("secret",), *, locks: bool = True) -> None:
@@ -131,6 +131,7 @@ class FakeKeeper:
         self.clock = clock
         self.locks = locks
         self.meanwhile: deque[Callable[[], None]] = deque()
+        self.afterwards: deque[Callable[[], None]] = deque()
         self.faults: deque[Exception | str | None] = deque()
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
@@ -171,10 +172,10 @@ class FakeKeeper:
                 return write.scim_id
             return self._put(account, write)
 
-    def interrupt(self) -> None:
-        """Let something else happen before a write arrives."""
+    def interrupt(self, waiting: deque[Callable[[], None]]) -> None:
+        """Let something else happen first."""
         with self.lock:
-            happening = self.meanwhile.popleft() if self.meanwhile else None
+            happening = waiting.popleft() if waiting else None
         if happening is not None:
             happening()
 
@@ -249,11 +250,12 @@ class FakeAccounts:
             self.probe()
             if self._node.clock() >= deadline:
                 raise NotSent("the deadline passed")
-            self._node.interrupt()
+            self._node.interrupt(self._node.meanwhile)
             fault = self._node.next_fault()
             if isinstance(fault, Exception):
                 raise fault
             scim_id = self._node.write(write)
+            self._node.interrupt(self._node.afterwards)
             if fault == "lost":
                 raise Unresolved("the answer was lost")
             return Written(write.key, scim_id)

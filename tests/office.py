@@ -236,7 +236,8 @@ class Office:
                 continue
             assert user is not None
             holder = self.keeper.named(user.primary_email)
-            if holder is not None and holder.external_id not in ("", user_id):
+            # Nobody's account is adopted by who has none; who has one is refused its address.
+            if holder is not None and holder.external_id != user_id and (holder.external_id or accounts):
                 entry = self.entry(user_id)
                 assert entry is not None, user_id
                 assert entry.failure is not None, user_id

@@ -160,6 +160,8 @@ def test_whatever_keeper_answered_meanwhile_a_reconciliation_ends_in_the_same_st
 def test_a_change_made_while_another_is_being_written_is_not_lost(data):
     """Every notification is delivered, some while a change is on its way to Keeper or into the roster."""
     office = Office(**data.draw(OFFICE, label="policy"))
+    for address in data.draw(st.sets(ADDRESS, max_size=3), label="accounts of nobody"):
+        office.keeper.seed(address)
     office.run()
 
     def happen(step: Step) -> None:
@@ -169,14 +171,25 @@ def test_a_change_made_while_another_is_being_written_is_not_lost(data):
             office.deliver(look)
 
     steps = st.one_of(STEP, STEP, STEP, st.just(Step("run")))
-    moments = st.sampled_from(["now", "at Keeper", "at the roster"])
-    waiting = {"at Keeper": office.keeper.meanwhile, "at the roster": office.desk.store.meanwhile}
+
+    def happen_late(step: Step) -> None:
+        office.desk.clock.advance(timedelta(minutes=12))  # every mark has run out
+        happen(step)
+
+    waiting = {
+        "on its way to Keeper": (office.keeper.meanwhile, happen),
+        "before Keeper's answer": (office.keeper.afterwards, happen),
+        "long before Keeper's answer": (office.keeper.afterwards, happen_late),
+        "on its way into the roster": (office.desk.store.meanwhile, happen),
+    }
+    moments = st.sampled_from(["now", *waiting])
     for step, moment in data.draw(st.lists(st.tuples(steps, moments), max_size=16), label="history"):
         if moment == "now":
             happen(step)
         else:
-            waiting[moment].append(partial(happen, step))
-    for steps_left in waiting.values():
+            queue, act = waiting[moment]
+            queue.append(partial(act, step))
+    for steps_left, _ in waiting.values():
         while steps_left:
             steps_left.popleft()()
     office.deliver_the_rest()
