@@ -492,6 +492,21 @@ def test_the_connection_is_dropped_before_or_after_the_work(node: Endpoint) -> N
         assert len(node.side.accounts()) == left
 
 
+def test_the_work_is_done_behind_a_failure(node: Endpoint) -> None:
+    node.side.fault(match={"method": "POST|PATCH"}, status_after=504)
+    answer = node.ask("POST", "/Users", person(1))
+    assert (answer.status, answer.body["status"]) == (504, "504")
+    assert len(node.side.accounts()) == 1
+
+
+def test_bulk_operations_are_done_behind_a_failure(node: Endpoint) -> None:
+    node.side.settings(bulk=True)
+    node.side.fault(match={"path": "/Bulk"}, results_after=504)
+    answer = node.bulk(post(1), post(2))
+    assert [item["status"] for item in answer.body["Operations"]] == ["504", "504"]
+    assert len(node.side.accounts()) == 2
+
+
 def test_bulk_results_are_lost_on_demand(node: Endpoint) -> None:
     node.side.settings(bulk=True)
     node.side.fault(match={"path": "/Bulk"}, lose_results=2)

@@ -140,11 +140,16 @@ class KeeperServer:
         if effect.get("hold_after"):
             seconds = effect["hold_after"]
             await fault.hold(None if seconds is True else float(seconds))
+        if "results_after" in effect and isinstance(reply.body, dict):
+            for result in reply.body.get("Operations", []):
+                result["status"] = str(effect["results_after"])
         if "lose_results" in effect and isinstance(reply.body, dict):
             kept = reply.body.get("Operations", [])
             reply.body["Operations"] = kept[: max(0, len(kept) - int(effect["lose_results"]))]
         if effect.get("truncate"):
             reply.body = reply.content()[: int(effect["truncate"])]
+        if "status_after" in effect:
+            reply.status, reply.body = effect["status_after"], _error(effect["status_after"], "Injected fault")
 
     def _refuse_early(self, headers: dict[bytes, bytes], path: str) -> Reply | None:
         if headers.get(b"authorization", b"").decode() != f"Bearer {self.settings.token}":
@@ -375,7 +380,7 @@ class KeeperServer:
 
 
 def _fits(match: dict[str, Any], method: str, path: str, body: bytes, headers: dict[bytes, bytes]) -> bool:
-    if "method" in match and match["method"] != method:
+    if "method" in match and not re.fullmatch(match["method"], method):
         return False
     if "path" in match and not re.search(match["path"], path):
         return False

@@ -22,6 +22,8 @@ from autoprovisioning.adapters.scim.protocol import (
     Dropped,
     NotConnected,
     error_of,
+    maybe_done,
+    passing,
     throttled,
     user_path,
 )
@@ -39,8 +41,6 @@ AT_ONCE = 2  # Bulk requests under way
 SECONDS_AN_OPERATION = 0.25  # added to the timeout
 ENVELOPE = 200  # bytes around the operations
 LOSSES = 3  # lost answers in one call before the rest goes one by one
-RETRIED_BY_ONE = frozenset({408, 425, 429, 500, 502, 503, 504})
-MAYBE_DONE = frozenset({500, 502, 504})  # the operation may have been carried out all the same
 
 
 @dataclass(slots=True)
@@ -154,7 +154,7 @@ class BulkRound:
         elif answer.status == 401:
             self.call.refused = AuthorizationRefused("Keeper refuses the access token (HTTP 401)", status=401)
             self.by_one += chunk
-        elif answer.status >= 500 and answer.status != 501:
+        elif maybe_done(answer):
             self.sizes.shrink(len(chunk))
             await self._lost(chunk)
         else:
@@ -188,8 +188,8 @@ class BulkRound:
             operation = Answer(status, response if isinstance(response, dict) else {}, {}, answer.seconds)
             if operation.ok:
                 self.call.settle(write, await self._done(write, result, operation))
-            elif status in RETRIED_BY_ONE or throttled(operation):
-                if status in MAYBE_DONE:
+            elif passing(operation):
+                if maybe_done(operation):
                     self.call.doubtful.add(write.key)
                 self.by_one.append(write)
             else:
@@ -212,7 +212,9 @@ class BulkRound:
         """Tell by one listing which creates arrived; what did not, and what is idempotent, is sent again one by one."""
         self.losses += 1
         creates = {write.external_id or write.key: write for write in chunk if write.kind is WriteKind.CREATE}
-        self.by_one += [write for write in chunk if write.kind is not WriteKind.CREATE]
+        changes = [write for write in chunk if write.kind is not WriteKind.CREATE]
+        self.call.doubtful.update(write.key for write in changes)
+        self.by_one += changes
         error: ProvisioningError | None = None
         try:
             if creates:

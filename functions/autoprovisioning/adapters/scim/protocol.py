@@ -95,6 +95,20 @@ def throttled(answer: Answer) -> bool:
     return answer.status == 403 and "throttled" in _text(answer.body, "error", "message", "detail").lower()
 
 
+def passing(answer: Answer) -> bool:
+    """Say whether the answer tells of the server's moment: the same request may well succeed later."""
+    return throttled(answer) or answer.status >= 500 or answer.status in (408, 425)
+
+
+def maybe_done(answer: Answer) -> bool:
+    """Say whether a write answered so may have been carried out all the same.
+
+    A gateway's 5xx tells that the server's own answer did not come through, a 500 that it failed on the way; 501 and
+    503 (RFC 9110 15.6) are given instead of any work.
+    """
+    return answer.status == 408 or (answer.status >= 500 and answer.status not in (501, 503))
+
+
 def wait_told(answer: Answer, now: datetime) -> float | None:
     """Return the seconds that the server asked to wait: Retry-After (RFC 9110 10.2.3), or Keeper's own words."""
     header = answer.headers.get("Retry-After", "")

@@ -76,6 +76,16 @@ class _Loop:
 LOOP = _Loop()
 
 
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a write once: aiohttp itself repeats a DELETE whose connection broke, and would hide that from us."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise Dropped(type(error).__name__) from None
+
+
 class ScimTransport:
     """Sends one request and reads its answer; the token is in the Authorization header and nowhere else.
 
@@ -120,6 +130,7 @@ class ScimTransport:
                 headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
+                middlewares=() if method == "GET" else (_once,),
             ) as response:
                 content = await response.read()
         # The errors' own texts may hold the URL, never the headers; their kind is enough.

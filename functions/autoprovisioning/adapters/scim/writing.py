@@ -1,13 +1,15 @@
 """Write many accounts: in Bulk where offered, else one request each, concurrently.
 
-A create whose answer was lost is looked for before it is sent again: the externalId we sent tells whether it arrived.
+A write whose answer was lost, or may hide that it was carried out, is in doubt until Keeper says something definite
+about it: it never comes back as "not done". A create in doubt is looked for before it is sent again: the externalId we
+sent tells whether it arrived.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from autoprovisioning.adapters.scim.bulk import BulkRound, BulkSizes
@@ -18,7 +20,8 @@ from autoprovisioning.adapters.scim.protocol import (
     Dropped,
     NotConnected,
     error_of,
-    throttled,
+    maybe_done,
+    passing,
     user_path,
     wait_told,
 )
@@ -30,6 +33,7 @@ from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.errors import (
     AddressTaken,
     AuthorizationRefused,
+    ConfigurationRefused,
     NotSent,
     ProvisioningError,
     SeatsExhausted,
@@ -39,6 +43,7 @@ from autoprovisioning.domain.errors import (
 )
 
 ROUNDS = 3  # a 409 on PATCH is tried again after the rest of the batch, twice: chains of e-mail changes
+TELL_NOTHING = (Transient, AuthorizationRefused, ConfigurationRefused)  # about an earlier attempt of the same write
 SENDS = 2  # of a create whose answers are lost: once, and once more when a lookup did not find it
 
 
@@ -52,7 +57,7 @@ class Call:
     refused: AuthorizationRefused | None = None  # 401: nothing more is sent
     throttled: Throttled | None = None  # a longer wait than ours: nothing more is sent
     seats: bool = False  # 428: no more creates
-    doubtful: set[str] = field(default_factory=set)  # creates that may have arrived: a 409 may be our own account
+    doubtful: set[str] = field(default_factory=set)  # may have been carried out: a create's 409 may be our own account
     conflicts: list[Write] = field(default_factory=list)
     last_round: bool = False
 
@@ -65,7 +70,18 @@ class Call:
         if isinstance(written.error, AddressTaken) and write.kind is WriteKind.PATCH and not self.last_round:
             self.conflicts.append(write)
         else:
-            self.emit(written)
+            self.emit(self._in_doubt(written) if write.key in self.doubtful else written)
+
+    @staticmethod
+    def _in_doubt(written: Written) -> Written:
+        """Leave the fate of a write open where its last error tells nothing of the attempts before."""
+        error = written.error
+        if isinstance(error, Unresolved) or not isinstance(error, TELL_NOTHING):
+            return written
+        again = error.retry_after if isinstance(error, Transient) else None
+        unresolved = Unresolved(f"Keeper may have carried this write out before it failed: {error}", retry_after=again)
+        unresolved.__cause__ = error
+        return replace(written, error=unresolved)
 
 
 class Writing:
@@ -99,11 +115,12 @@ class Writing:
         call.settle(write, written)
 
     async def _single(self, write: Write, call: Call) -> Written:
-        """Send one write, with bounded retries; an ambiguous create is looked for first."""
+        """Send one write, with bounded retries; a create in doubt is looked for first."""
         error: ProvisioningError | None = None
         lost = 0
         for attempt in range(ATTEMPTS):
             answer: Answer | None = None
+            doubt = False
             try:
                 async with self.sender.pace.slot(self.sender.left(call.deadline)):
                     stop = self.stopped(write, call)
@@ -114,14 +131,17 @@ class Writing:
                 error = Transient(f"Keeper cannot be reached ({failed})", retry_after=10)
             except Dropped as dropped:
                 lost += 1
+                doubt = True
                 error = Unresolved(f"Keeper's answer to a write was lost ({dropped})")
             else:
                 settled = await self._read(write, answer, call)
                 if settled is not None:
                     return settled
                 error = error_of(answer, self.sender.clock(), known_account=True)
-            if write.kind is WriteKind.CREATE and _maybe_done(answer, error):
+                doubt = maybe_done(answer)
+            if doubt:
                 call.doubtful.add(write.key)
+            if doubt and write.kind is WriteKind.CREATE:
                 known = await self._resolve(write, call)
                 if known is not None:
                     return known
@@ -143,10 +163,10 @@ class Writing:
         if answer.ok:
             self.sender.pace.succeeded()
             return await self.done(write, answer, call)
-        if throttled(answer) or answer.status >= 500 or answer.status in (408, 425):
+        if passing(answer):
             return None
         error = error_of(answer, self.sender.clock(), known_account=write.kind is not WriteKind.CREATE)
-        if isinstance(error, AddressTaken) and write.key in call.doubtful:
+        if isinstance(error, AddressTaken | SeatsExhausted) and write.key in call.doubtful:
             known = await self._resolve(write, call)
             if known is not None:
                 return known
@@ -163,7 +183,7 @@ class Writing:
         return known or Written(write.key, error=Unresolved("Keeper did not tell the id of the account it created"))
 
     async def _resolve(self, write: Write, call: Call) -> Written | None:
-        """Look for the account of an ambiguous create; None: it does not exist.
+        """Look for the account of a create in doubt; None: it does not exist.
 
         By externalId alone: an account that only carries the userName is somebody else's until it is adopted.
 
@@ -185,7 +205,7 @@ class Writing:
             return call.refused
         if call.throttled is not None:
             return call.throttled
-        if call.seats and write.kind is WriteKind.CREATE:
+        if call.seats and write.kind is WriteKind.CREATE and write.key not in call.doubtful:
             return SeatsExhausted("The number of licensed Keeper seats was exceeded")
         if self.sender.left(call.deadline) <= 0:
             return NotSent("The deadline came before this write was sent")
@@ -201,10 +221,3 @@ class Writing:
                 return await send("PATCH", user_path(write.scim_id), body=body, at_most=at_most)
             case WriteKind.DELETE:
                 return await send("DELETE", user_path(write.scim_id), at_most=at_most)
-
-
-def _maybe_done(answer: Answer | None, error: ProvisioningError) -> bool:
-    """Say whether a request that failed may have been carried out: its answer was lost, on the way or at a gateway."""
-    if answer is None:
-        return isinstance(error, Unresolved)
-    return answer.status in (408, 500, 502, 504)
