@@ -121,6 +121,17 @@ def test_a_user_moves_from_one_connection_to_the_next_and_back(both):
     wait_for(lambda: "u1" not in active(other), "the end of the account on the next node")
 
 
+def test_a_run_sees_a_move_through_on_both_connections(both):
+    town, other = both
+    town.directory.leave(GROUP_ID, "u1")
+    town.sync()
+    wait_for(lambda: "u1" in active(other), "the account on the next node")
+    assert "u1" not in active(town.keeper)
+    runs = {name: documents(town, f"connections/{name}/runs") for name in (CONNECTION, SECOND)}
+    assert all(run["state"] == "done" for found in runs.values() for run in found)
+    assert town.sync()["unchanged"] == 15, "the suspended account on the first one, and three on the second"
+
+
 def test_a_paused_connection_does_not_stop_the_other_and_keeps_its_users(both):
     town, other = both
     town.keeper.rotate()
