@@ -183,3 +183,24 @@ def test_an_account_claimed_by_somebody_who_never_got_it_is_free_again_later(off
     say(office, "u5")
     office.check_access(("u4", "u5"))
     assert len([account for account in office.keeper.accounts.values() if account.user_name == "dan@example.com"]) == 1
+
+
+def test_an_account_being_adopted_is_not_adopted_by_the_next_one_with_its_address(office):
+    office.keeper.seed("dan@example.com")
+    office.hire("u4", "dan@example.com")
+
+    def passed_on() -> None:
+        office.readdress("u4", "eve@example.com")
+        office.directory.live["u5"] = person("u5", "dan@example.com", "Dan")
+        office.directory.memberships[GROUP.id].add("u5")
+        say(office, "u5")
+
+    office.keeper.meanwhile.append(passed_on)
+    office.deliver(office.sent[-1])
+    office.check_ownership()
+    assert office.entry("u5").failure.code == "address_taken"
+    office.desk.clock.advance(LATER)
+    for user_id in ("u4", "u5"):
+        say(office, user_id)
+    office.check_access(("u4", "u5"))
+    office.check_ownership()
