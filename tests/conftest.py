@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.local import cloud as local_cloud
 from infra.local.cloud import LocalCloud
 from infra.local.emulators import EmulatorMissing, java, sdk_root
 from infra.local.processes import Supervisor
@@ -26,6 +27,13 @@ def _need_emulators() -> None:
         if DEMANDED:
             pytest.fail(str(missing))
         pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests' clouds apart from one that `make local` or `make run` has up in this clone."""
+    local_cloud.STATE = tmp_path_factory.mktemp("state")
+    local_cloud.ADDRESSES = local_cloud.STATE / "cloud.json"
 
 
 @pytest.fixture(scope="session")
