@@ -8,6 +8,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from autoprovisioning.app.ports import Channel, Edit, Progress
@@ -21,6 +22,7 @@ from autoprovisioning.domain.runs import Run, RunState
 T = TypeVar("T")
 
 ATTEMPTS = 100
+SHARDS_A_PART = 2  # few, so that there are several parts
 CLAIMS_STAND = timedelta(hours=1)
 NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -104,6 +106,17 @@ class FakeRoster:
                 return result
         raise Contention("too many writers on one shard")
 
+    def commit_in_parts(
+        self,
+        connection: Connection,
+        user_ids: Iterable[str],
+        edit: Callable[[Sequence[str], Mapping[str, Entry]], tuple[Edit, T]],
+    ) -> list[T]:
+        named: dict[int, list[str]] = defaultdict(list)
+        for user_id in user_ids:
+            named[self.shard(connection, user_id) // SHARDS_A_PART].append(user_id)
+        return [self.commit(connection, ids, partial(edit, ids)) for ids in named.values()]
+
     def _read(self, connection: Connection, number: int) -> tuple[int, dict[str, Entry]]:
         return self._store.shards.get((connection.id, number), (0, {}))
 
@@ -147,7 +160,7 @@ class FakeRoster:
             run,
             counts=dict(counts),
             done=done,
-            last_progress=progress.at,
+            last_progress=progress.at or run.last_progress,
             seats_exhausted=run.seats_exhausted or progress.seats_exhausted,
         )
 
