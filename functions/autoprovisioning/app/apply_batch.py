@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from autoprovisioning.app.carry_out import carry_out
-from autoprovisioning.app.converge import Asked, converge, settle
+from autoprovisioning.app.converge import Asked, RunOf, converge, settle
 from autoprovisioning.app.finishing import close_if_finished, close_unfinished
 from autoprovisioning.app.guarding import may_recreate
 from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.changes import Change, Outcome, count, event_for, exhausts_seats
+from autoprovisioning.domain.accounts import unchanged
+from autoprovisioning.domain.changes import Change, Outcome, count, deferred, event_for, exhausts_seats
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
     Busy,
@@ -27,7 +28,7 @@ from autoprovisioning.domain.errors import (
     Unresolved,
 )
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.roster import Action, Entry, Mark
+from autoprovisioning.domain.roster import Action, Entry, Mark, Status
 from autoprovisioning.domain.runs import Batch, Look, PlannedChange, Run, RunState
 
 log = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ class _Application:
         """The connection waits for a new token: say so at every user of this batch who has an entry."""
         user_ids = [change.user_id for change in self._batch.changes]
 
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+        def edit(_part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             waiting = {
                 user_id: replace(entry, pending=True)
                 for user_id, entry in entries.items()
@@ -152,7 +153,7 @@ class _Application:
             }
             return Edit(waiting), None
 
-        self._services.roster.commit(connection, user_ids, edit)
+        self._services.roster.commit_in_parts(connection, user_ids, edit)
 
     def _chunk(self, connection: Connection, run: Run, planned: Sequence[PlannedChange]) -> None:
         changes = self._mark(connection, planned)
@@ -180,13 +181,16 @@ class _Application:
         """Mark every change whose entry is as the plan knew it; the others are looked at again."""
         until = self._services.clock() + self._services.timings.batch_mark
         ids = {change.user_id: self._services.new_id() for change in planned}
+        by_user = {change.user_id: change for change in planned}
 
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, tuple[list[Change], list[str], bool]]:
+        def edit(
+            part: Sequence[str], entries: Mapping[str, Entry]
+        ) -> tuple[Edit, tuple[list[Change], list[str], bool]]:
             marked: dict[str, Entry | None] = {}
             changes: list[Change] = []
             overtaken: list[str] = []
             busy = False
-            for change in planned:
+            for change in [by_user[user_id] for user_id in part]:
                 entry = entries.get(change.user_id)
                 mark = entry.mark if entry is not None else None
                 if mark is not None and mark.change_id == ids[change.user_id]:
@@ -195,7 +199,8 @@ class _Application:
                     busy = True
                     continue
                 elif mark is not None or (entry.version if entry is not None else 0) != change.version:
-                    overtaken.append(change.user_id)
+                    if not _already_done(entry, change):
+                        overtaken.append(change.user_id)
                     continue
                 fresh = entry or Entry(change.user_id, email=change.email, in_scope=True)
                 own = Mark(ids[change.user_id], self._message_id, change.action, until)
@@ -203,28 +208,32 @@ class _Application:
                 changes.append(_change(ids[change.user_id], change, replace(fresh, mark=own)))
             return Edit(marked), (changes, overtaken, busy)
 
-        changes, overtaken, busy = self._services.roster.commit(connection, list(ids), edit)
-        self._left.looks += [self._look(user_id) for user_id in overtaken]
-        if busy:
-            self._left.postponed = Busy("An earlier delivery of this batch is being worked on", retry_after=30)
-        return changes
+        marked: list[Change] = []
+        for changes, overtaken, busy in self._services.roster.commit_in_parts(connection, ids, edit):
+            marked += changes
+            self._left.looks += [self._look(user_id) for user_id in overtaken]
+            if busy:
+                self._left.postponed = Busy("An earlier delivery of this batch is being worked on", retry_after=30)
+        return marked
 
     def _look(self, user_id: str) -> Look:
         return Look(user_id, asked_at=self._services.clock(), actor=self._actor)
 
     def _flush(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
-        """Record outcomes: entries, events and the run's counts in one commit."""
+        """Record outcomes: each with its event and its count in the run in one commit, many in each."""
         if not outcomes:
             return
         by_user = {outcome.change.user_id: outcome for outcome in outcomes}
         meters = self._services.meter.take()
         now = self._services.clock()
 
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, list[str]]:
+        first = outcomes[0].change.user_id  # the meters are counted once, with the part that holds this user
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, list[str]]:
             changed: dict[str, Entry | None] = {}
             events: list[Event] = []
             again: list[str] = []
-            for user_id, outcome in by_user.items():
+            for user_id, outcome in [(user_id, by_user[user_id]) for user_id in part]:
                 entry = entries.get(user_id)
                 if entry is None or entry.mark is None or entry.mark.change_id != outcome.change.id:
                     continue
@@ -235,11 +244,12 @@ class _Application:
                     events.append(event)
                 changed[user_id] = settle(entry, outcome, now)
             seats = any(exhausts_seats(outcome) for outcome in outcomes)
-            counts = count(events) | dict(meters)
-            return Edit(changed, events, Progress(self._batch.run_id, now, counts, seats_exhausted=seats)), again
+            counts = count(events) | (dict(meters) if first in part else {})
+            at = now if any(_settled(outcome) for outcome in outcomes) else None  # a batch that only fails stands still
+            return Edit(changed, events, Progress(self._batch.run_id, at, counts, seats_exhausted=seats)), again
 
-        again = self._services.roster.commit(connection, list(by_user), edit)
-        self._left.looks += [self._look(user_id) for user_id in again]
+        for again in self._services.roster.commit_in_parts(connection, by_user, edit):
+            self._left.looks += [self._look(user_id) for user_id in again]
         for outcome in outcomes:
             self._postpone(outcome)
 
@@ -274,9 +284,10 @@ class _Application:
     def _converge(self, look: Look) -> tuple[Look, Transient | None]:
         if self._services.clock() >= self._deadline:
             return look, NotSent("The batch's time is over")
-        asked = Asked(look, self._message_id, self._published, self._batch.run_id)
+        run = RunOf(self._batch.run_id, self._batch.connection_id)
+        deadline = min(self._deadline, self._services.clock() + self._services.timings.user_deadline)
         try:
-            converge(self._services, asked, self._deadline)
+            converge(self._services, Asked(look, self._message_id, self._published, run), deadline)
         except Transient as error:
             return look, error
         return look, None
@@ -303,6 +314,21 @@ class _Application:
             yield replace(
                 self._batch, number=f"{self._batch.number}+", changes=tuple(self._left.rest), looks=tuple(looks)
             )
+
+
+def _settled(outcome: Outcome) -> bool:
+    return outcome.error is None or not deferred(outcome.error)
+
+
+def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
+    """Say whether an earlier delivery of this batch did it: nobody needs to look again then."""
+    return (
+        entry is not None
+        and entry.mark is None
+        and entry.status is Status.ACTIVE
+        and entry.failure is None
+        and unchanged(entry.fingerprint, change.attributes)
+    )
 
 
 def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:

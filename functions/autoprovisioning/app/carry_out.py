@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
-from autoprovisioning.app.keeper import Keeper
+from autoprovisioning.app.keeper import Keeper, refusal_of_one
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Account, Found, Lookup, Written
 from autoprovisioning.domain.changes import Change, Outcome, sent_attributes, write_for
@@ -21,8 +21,6 @@ from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     NotSent,
     ProvisioningError,
-    ReauthorizationRequired,
-    Rejected,
     Throttled,
     Unsafe,
 )
@@ -44,11 +42,12 @@ def carry_out(
     work = _Work(services, keeper, deadline, may_recreate)
     try:
         yield from work.run(changes)
-    except (ReauthorizationRequired, Throttled) as error:
+    except ProvisioningError as error:
         if isinstance(error, Throttled):
             keeper.throttle(error)
+        waits = error if error.defers else NotSent(f"Not carried out: {error}")  # it is not about any one account
         for change in work.unsettled(changes):
-            yield Outcome(change, error=error)
+            yield Outcome(change, error=waits)
 
 
 class _Work:
@@ -126,11 +125,11 @@ class _Work:
                     yield outcome
             return
         if len(refused) == 1:
-            yield Outcome(refused[0], error=_refusal())
+            yield Outcome(refused[0], error=refusal_of_one())
             return
         for outcome in self._write(refused):  # those behind the refused one were never sent
             if isinstance(outcome.error, AuthorizationRefused):
-                yield replace(outcome, error=_refusal())
+                yield replace(outcome, error=refusal_of_one())
             else:
                 yield outcome
 
@@ -143,7 +142,7 @@ class _Work:
         refused = yield from self._search(refused, ready)
         if refused:
             moved = self._keeper.after_refusal(_refused_search())
-            error = NotSent("Keeper refused a token that was replaced meanwhile") if moved else _refusal()
+            error = NotSent("Keeper refused a token that was replaced meanwhile") if moved else refusal_of_one()
             for change in refused:
                 yield Outcome(change, error=error)
 
@@ -201,7 +200,7 @@ class _Work:
         if not changes:
             return
         by_id = {change.id: change for change in changes}
-        lookups = [Lookup(change.id, change.user_id, change.user_names()) for change in changes]
+        lookups = [Lookup(change.id, change.user_id, _names_to_ask(change)) for change in changes]
         for found in self._keeper.accounts().find(lookups):
             yield by_id[found.key], found
 
@@ -209,8 +208,15 @@ class _Work:
         account = choose(accounts, change.user_id, change.user_names()[0], self._holders() if accounts else {})
         if account is None:
             return replace(change, looked_up=True)
-        locked = not account.active and change.action is Action.CREATE
-        matched = replace(change, scim_id=account.scim_id, adopts=True, looked_up=True, locked=locked)
+        kept = change.action in (Action.CREATE, Action.UPDATE)
+        matched = replace(
+            change,
+            scim_id=account.scim_id,
+            adopts=True,
+            looked_up=True,
+            locked=kept and not account.active and change.entry.status in (Status.NONE, Status.ACTIVE),
+            unlocked=kept and account.active and change.entry.status is Status.SUSPENDED,
+        )
         if not self._claim(matched):
             raise _taken_elsewhere(change)
         return matched
@@ -226,6 +232,12 @@ class _Work:
                 if entry.scim_id
             }
         return self._held_by
+
+
+def _names_to_ask(change: Change) -> tuple[str, ...]:
+    """Return the addresses to look under; none for somebody who has no access any more: there may be a newcomer."""
+    leaver = change.action.deprovisions or (change.action is Action.UPDATE and change.entry.status is not Status.ACTIVE)
+    return () if leaver else change.user_names()
 
 
 def _needs_lookup(change: Change) -> bool:
@@ -247,13 +259,6 @@ def _retriable(error: Exception) -> ProvisioningError:
 
 def _refused_search() -> AuthorizationRefused:
     return AuthorizationRefused("Keeper refused a search", status=401)
-
-
-def _refusal() -> Rejected:
-    return Rejected(
-        "Keeper refuses this account (401 or 403) although the access token works. "
-        "Check in Keeper's Admin Console that the account belongs to the connection's node."
-    )
 
 
 def _taken_elsewhere(change: Change) -> AddressTaken:

@@ -14,9 +14,9 @@ from datetime import datetime
 
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.guarding import may_recreate, reserve_one
-from autoprovisioning.app.keeper import Keeper
+from autoprovisioning.app.keeper import Keeper, refusal_of_one
 from autoprovisioning.app.observe import observed, read_user, rules_of
-from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.ports import Accounts, Edit, Progress
 from autoprovisioning.app.scoping import SERVING, Placement, asked_one_by_one, place
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Account, Lookup
@@ -34,7 +34,7 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
 from autoprovisioning.domain.plan import Decision, Observed, decide
 from autoprovisioning.domain.plan import about as what_is_attempted
-from autoprovisioning.domain.roster import Action, Entry, Mark, Status, failed
+from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, failed
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.users import DirectoryUser
 
@@ -44,13 +44,21 @@ ROUNDS = 6  # suspend, then rename, then a look that was asked for meanwhile: en
 
 
 @dataclass(frozen=True, slots=True)
+class RunOf:
+    """A run, and the connection it is of: what happens on other connections is none of its business."""
+
+    id: str
+    connection_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """One delivery of "look at this user again"."""
 
     look: Look
     message_id: str
     published: datetime
-    run_id: str = ""  # counts go to this run
+    run: RunOf | None = None  # counts go to this run
     retry_failures: bool = False
 
 
@@ -68,6 +76,7 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
 
     Raises:
         Transient: try this message again (the directory or Keeper failed, or another worker holds the user).
+        ProvisioningError: one connection cannot be served as it is set up; the others were.
     """
     connections = [connection for connection in services.connections.all() if connection.state in SERVING]
     postponed: ProvisioningError | None = None
@@ -76,9 +85,11 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
             continue  # its first full run, which looks at everybody, is still to come
         try:
             _Convergence(services, connections, connection, asked, deadline).run()
-        except (ReauthorizationRequired, Transient) as error:
+        except ReauthorizationRequired:
+            continue  # paused: the user waits, flagged as pending
+        except ProvisioningError as error:
             postponed = postponed if isinstance(postponed, Transient) else error
-    if isinstance(postponed, Transient):
+    if postponed is not None:
         raise postponed
 
 
@@ -166,7 +177,11 @@ class _Convergence:
 
     def _recover(self, entry: Entry, observation: Observed) -> None:
         """Settle a mark that ran out: fetch the account, record what had happened."""
-        account = self._fetch(entry, observation)
+        try:
+            account = self._fetch(entry)
+        except AuthorizationRefused:
+            self._give_up(entry, observation)
+            return
         now, user_id = self._services.clock(), entry.user_id
         mark = entry.mark
         assert mark is not None  # noqa: S101 - the caller checked; keeps the types honest
@@ -183,23 +198,30 @@ class _Convergence:
 
         self._services.roster.commit(self._connection, [user_id], edit)
 
-    def _fetch(self, entry: Entry, observation: Observed) -> Account | None:
-        """Return the account an expired mark was about: by its id, else the one that carries our externalId."""
-        accounts = self._keeper.accounts()
-        try:
-            if entry.scim_id:
-                return accounts.get(entry.scim_id)
-            names = tuple(dict.fromkeys(filter(None, (observation.email, entry.email, *observation.aliases))))
-            for found in accounts.find([Lookup(entry.user_id, entry.user_id, names)]):
-                if found.error is not None:
-                    raise found.error
-                ours = [account for account in found.accounts if account.external_id == entry.user_id]
-                return ours[0] if ours else None
-        except AuthorizationRefused as error:
-            if self._keeper.after_refusal(error):
-                return self._fetch(entry, observation)
-            raise Transient("Keeper refuses to show the account", retry_after=30) from error
-        return None
+    def _give_up(self, entry: Entry, observation: Observed) -> None:
+        """Settle a mark that ran out where Keeper refuses to show the account: that user's failure."""
+        mark, now, error = entry.mark, self._services.clock(), refusal_of_one()
+        assert mark is not None  # noqa: S101 - the caller checked; keeps the types honest
+        attributes = observation.desired if mark.action in (Action.CREATE, Action.UPDATE) else None
+        failure = failed(entry.failure, error.code, str(error), what_is_attempted(mark.action, attributes), now)
+        settled = replace(entry, mark=None, failure=failure)
+        self._replace(entry, settled, (self._failed(mark.change_id, settled, mark.action, failure, now),))
+
+    def _fetch(self, entry: Entry) -> Account | None:
+        """Return the account an expired mark was about: by its id, else the one that carries our externalId.
+
+        Raises:
+            AuthorizationRefused: Keeper refuses to show it, although the token works.
+        """
+        for _ in range(2):
+            accounts = self._keeper.accounts()
+            try:
+                account = accounts.get(entry.scim_id) if entry.scim_id else None
+                return account or _by_external_id(accounts, entry.user_id)
+            except AuthorizationRefused as error:
+                if not self._keeper.after_refusal(error):
+                    raise
+        raise Transient("Keeper refused a token that was replaced meanwhile", retry_after=5)
 
     def _note(self, entry: Entry | None, decision: Decision) -> bool:
         """Nothing to send: keep what was noticed, and let no plan made before this look undo it."""
@@ -214,7 +236,7 @@ class _Convergence:
 
     def _plan_in_flight(self) -> bool:
         """Say whether a plan made before this look may still be applied: then even "nothing to do" is recorded."""
-        if self._asked.run_id:
+        if self._of_this_connection() is not None:
             return False
         return bool(self._services.records.open_runs(self._connection.id))
 
@@ -240,17 +262,7 @@ class _Convergence:
         failure = failed(
             decision.noted.failure, decision.failure.code, text, what_is_attempted(action, None, text), now
         )
-        event = Event(
-            self._services.new_id(),
-            now,
-            EventName.FAILED,
-            self._actor,
-            decision.noted.user_id,
-            decision.noted.email,
-            action,
-            reason=failure.text,
-            code=failure.code,
-        )
+        event = self._failed(self._services.new_id(), decision.noted, action, failure, now)
         return self._replace(entry, replace(decision.noted, failure=failure), (event,))
 
     def _flag(self, decision: Decision, *, pending: bool = False, held: Action | None = None) -> None:
@@ -343,9 +355,34 @@ class _Convergence:
         return self._counted(count(events)) if happened else None
 
     def _counted(self, counts: Mapping[str, int]) -> Progress | None:
-        if not self._asked.run_id or not counts:
-            return None
-        return Progress(self._asked.run_id, self._services.clock(), counts)
+        run = self._of_this_connection()
+        return Progress(run.id, self._services.clock(), counts) if run is not None and counts else None
+
+    def _of_this_connection(self) -> RunOf | None:
+        run = self._asked.run
+        return run if run is not None and run.connection_id == self._connection.id else None
+
+    def _failed(self, event_id: str, entry: Entry, action: Action, failure: Failure, now: datetime) -> Event:
+        return Event(
+            event_id,
+            now,
+            EventName.FAILED,
+            self._actor,
+            entry.user_id,
+            entry.email,
+            action,
+            reason=failure.text,
+            code=failure.code,
+        )
+
+
+def _by_external_id(accounts: Accounts, user_id: str) -> Account | None:
+    for found in accounts.find([Lookup(user_id, user_id, ())]):
+        if found.error is not None:
+            raise found.error
+        if found.accounts:
+            return found.accounts[0]
+    return None
 
 
 def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:

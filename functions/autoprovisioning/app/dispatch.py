@@ -10,7 +10,6 @@ from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.plan import about
 from autoprovisioning.domain.roster import Action, Entry, failed
 from autoprovisioning.domain.runs import Batch, Look, PlannedChange, Run
 
@@ -26,19 +25,17 @@ Notes = Mapping[str, tuple[Entry | None, Entry | None]]
 def write_notes(services: Services, connection: Connection, plan: Plan) -> None:
     """Record what was noticed and needs no call to Keeper; an entry that changed since it was read is left alone."""
     for chunk in _chunks(_by_shard(services, connection, plan.notes), NOTES_A_COMMIT):
-        wanted = {user_id: plan.notes[user_id] for user_id in chunk}
 
-        def edit(
-            entries: Mapping[str, Entry], wanted: Mapping[str, tuple[Entry | None, Entry | None]] = wanted
-        ) -> tuple[Edit, None]:
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             changed: dict[str, Entry | None] = {}
-            for user_id, (read, noted) in wanted.items():
+            for user_id in part:
+                read, noted = plan.notes[user_id]
                 if entries.get(user_id) == read:
                     version = read.version + 1 if read is not None else 1
                     changed[user_id] = replace(noted, version=version) if noted is not None else None
             return Edit(changed), None
 
-        services.roster.commit(connection, chunk, edit)
+        services.roster.commit_in_parts(connection, chunk, edit)
 
 
 def write_refusals(services: Services, connection: Connection, run: Run, refusals: Sequence[Refusal]) -> None:
@@ -48,21 +45,20 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
     for chunk in _chunks(_by_shard(services, connection, by_user), NOTES_A_COMMIT):
         ids = {user_id: services.new_id() for user_id in chunk}
 
-        def edit(entries: Mapping[str, Entry], ids: Mapping[str, str] = ids) -> tuple[Edit, None]:
+        def edit(part: Sequence[str], entries: Mapping[str, Entry], ids: Mapping[str, str] = ids) -> tuple[Edit, None]:
             changed: dict[str, Entry | None] = {}
             events: list[Event] = []
-            for user_id, event_id in ids.items():
+            for user_id in part:
                 refusal, current = by_user[user_id], entries.get(user_id)
-                if current is not None and (current.mark is not None or current.version != refusal.noted.version):
+                if current is not None and (current.mark is not None or current.version != refusal.version):
                     continue
-                noted, text = refusal.noted, str(refusal.error)
-                what = about(refusal.action, None, text)
-                failure = failed(noted.failure, refusal.error.code, text, what, now)
+                noted = refusal.noted or current or Entry(user_id, refusal.version, refusal.email, in_scope=True)
+                failure = failed(noted.failure, refusal.error.code, str(refusal.error), refusal.about, now)
                 changed[user_id] = replace(noted, failure=failure, version=noted.version + 1)
-                events.append(_failure_event(event_id, refusal, actor, failure.text, services))
+                events.append(_failure_event(ids[user_id], refusal, actor, failure.text, services))
             return Edit(changed, events, Progress(run.id, now, {"failed": len(events)})), None
 
-        services.roster.commit(connection, chunk, edit)
+        services.roster.commit_in_parts(connection, chunk, edit)
 
 
 def _failure_event(event_id: str, refusal: Refusal, actor: str, text: str, services: Services) -> Event:
@@ -83,15 +79,15 @@ def flag_held(services: Services, connection: Connection, held: Mapping[str, Act
     """Flag the roster entries whose action the guard refused."""
     for chunk in _chunks(_by_shard(services, connection, held), NOTES_A_COMMIT):
 
-        def edit(entries: Mapping[str, Entry], chunk: Sequence[str] = chunk) -> tuple[Edit, None]:
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             changed: dict[str, Entry | None] = {}
-            for user_id in chunk:
+            for user_id in part:
                 entry = entries.get(user_id)
                 if entry is not None and entry.held is not held[user_id] and entry.mark is None:
                     changed[user_id] = replace(entry, held=held[user_id], version=entry.version + 1)
             return Edit(changed), None
 
-        services.roster.commit(connection, chunk, edit)
+        services.roster.commit_in_parts(connection, chunk, edit)
 
 
 def batches(

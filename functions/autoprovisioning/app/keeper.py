@@ -18,7 +18,9 @@ from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     ConfigurationRefused,
     ReauthorizationRequired,
+    Rejected,
     Throttled,
+    Waiting,
 )
 from autoprovisioning.domain.events import Event, EventName
 
@@ -39,7 +41,7 @@ class Keeper:
         """Return the accounts, opened with the pinned token version.
 
         Raises:
-            Throttled: the connection was asked to wait and the wait is not over.
+            Waiting: the connection was asked to wait and the wait is not over.
             ReauthorizationRequired: the token cannot be read, so nothing can be sent.
         """
         if self._accounts is None:
@@ -71,6 +73,8 @@ class Keeper:
 
     def throttle(self, error: Throttled) -> None:
         """Make the whole connection wait as long as Keeper asked, whichever process was told."""
+        if isinstance(error, Waiting):
+            return  # our own reminder: it must not prolong what it reminds of
         wait = max(SHORTEST_THROTTLE, timedelta(seconds=error.retry_after or 0))
         until = self._services.clock() + wait
 
@@ -85,7 +89,7 @@ class Keeper:
         until, now = self.connection.throttled_until, self._services.clock()
         if until is not None and now < until:
             seconds = (until - now).total_seconds()
-            raise Throttled(f"Keeper asked this connection to wait {seconds:.0f} s more", retry_after=seconds)
+            raise Waiting(f"Keeper asked this connection to wait {seconds:.0f} s more", retry_after=seconds)
 
     def _pause(self, reason: str) -> ReauthorizationRequired:
         refused, now = self.connection.token_version, self._services.clock()
@@ -110,3 +114,11 @@ def _paused(connection: Connection, refused_version: str, reason: str, now: date
     if connection.state is not State.ON or connection.token_version != refused_version:
         return None
     return replace(connection, state=State.PAUSED, paused_reason=reason, changed_at=now)
+
+
+def refusal_of_one() -> Rejected:
+    """Return the failure of a user whom Keeper refuses although the token works."""
+    return Rejected(
+        "Keeper refuses this account (401 or 403) although the access token works. "
+        "Check in Keeper's Admin Console that the account belongs to the connection's node."
+    )

@@ -13,10 +13,8 @@ from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
-    Permanent,
-    ReauthorizationRequired,
+    ProvisioningError,
     Throttled,
-    Transient,
 )
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Run, RunKind, RunState
@@ -59,11 +57,11 @@ def open_side(services: Services, connection: Connection, kind: RunKind, fence: 
     side = Side(connection, run, Keeper(services, connection))
     try:
         _probe(side.keeper)
+        if connection.shards:
+            side.roster = services.roster.load(connection)  # before Keeper: what is decided meanwhile must be newer
         if kind is RunKind.DRIFT:
             side.found = {account.scim_id: account for page in side.keeper.accounts().list() for account in page}
-        if connection.shards:
-            side.roster = services.roster.load(connection)
-    except (Transient, Permanent, ReauthorizationRequired, AuthorizationRefused) as error:
+    except ProvisioningError as error:
         if isinstance(error, Throttled):
             side.keeper.throttle(error)
         refuse(services, side, str(error))

@@ -12,7 +12,7 @@ from autoprovisioning.domain.changes import aligned
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
-from autoprovisioning.domain.plan import Decision, Observed, Rules, choose, decide
+from autoprovisioning.domain.plan import Decision, Observed, Rules, about, choose, decide
 from autoprovisioning.domain.roster import Action, Entry, Status
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
 from autoprovisioning.domain.users import DirectoryUser, Presence
@@ -20,13 +20,19 @@ from autoprovisioning.domain.users import DirectoryUser, Presence
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A failure found while planning: this user's, and nothing is sent."""
+    """A failure found while planning: this user's, and nothing is sent.
+
+    `about` names what was attempted, `version` is the entry's then; `noted` is the entry as the plan would have it,
+    None where it stays as recorded.
+    """
 
     user_id: str
     email: str
     action: Action
     error: MappingFailure | NotAdoptable
-    noted: Entry
+    about: str
+    version: int
+    noted: Entry | None = None
 
 
 @dataclass(slots=True)
@@ -51,7 +57,6 @@ class Plan:
         return {
             user_id: action for user_id, (action, _) in self.looks.items() if action is not None and action.deprovisions
         }
-
 
     def drop_deprovisioning(self) -> int:
         """Take the suspensions and deletions out of the plan; returns how many there were."""
@@ -162,9 +167,13 @@ class Planner:
         if isinstance(decision.failure, MappingFailure) and decision.noted is not None:
             action = Action.CREATE if decision.noted.status is Status.NONE else Action.UPDATE
             noted = decision.noted
-            self.plan.refusals.append(Refusal(noted.user_id, noted.email, action, decision.failure, noted))
+            what = about(action, None, str(decision.failure))
+            refusal = Refusal(noted.user_id, noted.email, action, decision.failure, what, noted.version, noted)
+            self.plan.refusals.append(refusal)
         elif decision.backing_off:
             self.plan.backing_off += 1
+            if decision.noted is not None and decision.noted != entry:
+                self.plan.notes[decision.noted.user_id] = (entry, decision.noted)
         else:
             self._note(entry, decision)
 
@@ -228,8 +237,9 @@ def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], held_by: Mapp
             try:
                 change = _matched(change, found.get(change.user_id, ()), held_by, taken)
             except NotAdoptable as error:
-                noted = Entry(change.user_id, change.version, change.email, in_scope=True)
-                plan.refusals.append(Refusal(change.user_id, change.email, Action.CREATE, error, noted))
+                what = about(Action.CREATE, change.attributes)
+                refusal = Refusal(change.user_id, change.email, Action.CREATE, error, what, change.version)
+                plan.refusals.append(refusal)
                 continue
         kept.append(change)
     plan.writes = kept
@@ -292,9 +302,9 @@ def as_found(entry: Entry, account: Account | None, told: frozenset[str], desire
     """
     if entry.status in (Status.NONE, Status.DELETED) or entry.mark is not None:
         return entry
-    if account is None:
-        return replace(entry, fingerprint="")  # an update meets the 404, which looks again under guard
     status = entry.status
+    if account is None:  # an update meets the 404, which looks again under guard; nobody's lock outlives the account
+        return replace(entry, fingerprint="", status=Status.ACTIVE if status is Status.LOCKED else status)
     if account.active and status in (Status.SUSPENDED, Status.LOCKED):
         status = Status.ACTIVE
     elif not account.active and status is Status.ACTIVE:

@@ -100,7 +100,7 @@ class Progress:
     """
 
     run_id: str
-    at: datetime
+    at: datetime | None  # None: counted, but nothing of the run was settled
     counts: Counts = field(default_factory=dict)
     done: str = ""
     continued: int = 0
@@ -141,6 +141,18 @@ class Roster(Protocol):
 
         `edit` is pure and may be called again with newer entries; it gets the entries of the users named (those that
         exist). An Edit without entries, events and progress writes nothing. Raises Contention.
+        """
+
+    def commit_in_parts(
+        self,
+        connection: Connection,
+        user_ids: Iterable[str],
+        edit: Callable[[Sequence[str], Mapping[str, Entry]], tuple[Edit, T]],
+    ) -> list[T]:
+        """Commit for many users who need not be written all or nothing: one commit may not hold the shards of all.
+
+        `edit` is called for each part with its users, each of whom is in exactly one, and their entries; the results
+        are those of the parts. An error leaves the parts before it written.
         """
 
 

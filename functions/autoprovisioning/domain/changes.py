@@ -41,6 +41,7 @@ class Change:
     looked_up: bool = False
     adopts: bool = False
     locked: bool = False  # the account to adopt was locked by someone else
+    unlocked: bool = False  # the account found instead of a suspended one is active: suspending it is still to be done
     recreates: bool = False  # the known account vanished from Keeper
 
     @property
@@ -49,9 +50,12 @@ class Change:
         return self.entry.user_id
 
     def user_names(self) -> tuple[str, ...]:
-        """The addresses under which an account may be found: the wanted one, the last applied, then aliases."""
+        """The addresses under which an account may be found: the wanted one, then aliases.
+
+        Not the one last applied: once the directory took it away it may be anybody's.
+        """
         wanted = str((self.attributes or {}).get("userName") or self.email)
-        return tuple(dict.fromkeys(name for name in (wanted, self.entry.email, *self.aliases) if name))
+        return tuple(dict.fromkeys(name for name in (wanted, *self.aliases) if name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,8 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     status = _STATUS_AFTER.get(change.action, entry.status)
     if change.locked:
         status = Status.LOCKED
+    elif change.unlocked:
+        status = Status.ACTIVE
     entry = replace(entry, scim_id=outcome.scim_id, status=status)
     if change.attributes is None:
         return entry
@@ -226,7 +232,14 @@ def recover(
             return replace(cleared, status=Status.DELETED, last_action_at=now), mark.change_id, True
         return cleared, mark.change_id, False
     applied = fingerprint(aligned(account, desired))
-    found = replace(cleared, scim_id=account.scim_id, email=account.user_name, fingerprint=applied)
+    open_again = account.active and entry.status is Status.SUSPENDED  # re-created in Keeper: to be suspended anew
+    found = replace(
+        cleared,
+        scim_id=account.scim_id,
+        email=account.user_name,
+        fingerprint=applied,
+        status=Status.ACTIVE if open_again else entry.status,
+    )
     match mark.action:
         case Action.CREATE:
             status = Status.ACTIVE if account.active else Status.LOCKED

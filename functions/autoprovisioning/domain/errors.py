@@ -73,6 +73,10 @@ class Throttled(Transient):
     code = "throttled"
 
 
+class Waiting(Throttled):
+    """The wait that Keeper asked this connection for is not over; nothing was sent, so nothing is to be prolonged."""
+
+
 class Unresolved(Transient):
     """A write went out and its answer was lost: the account must be fetched before anything is sent again."""
 

@@ -26,7 +26,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from autoprovisioning.domain.accounts import Account, Attributes, unchanged, whole_fingerprint
+from autoprovisioning.domain.accounts import (
+    Account,
+    Attributes,
+    changed_attributes,
+    fingerprint,
+    unchanged,
+    whole_fingerprint,
+)
 from autoprovisioning.domain.deprovisioning import Deprovisioning, Due, Span, due, observe
 from autoprovisioning.domain.errors import MappingFailure, NotAdoptable, Permanent
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
@@ -165,9 +172,21 @@ def _provision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules, 
             action = Action.UPDATE
     if seen.mapping_failure is not None:
         return _fail(noted, seen.mapping_failure, action, rules, now)
-    if action is Action.UPDATE and (seen.desired is None or unchanged(known.fingerprint, seen.desired)):
-        return Decision(None, _clean(noted), reason="in step")
+    if action is Action.UPDATE and not _differs(known.fingerprint, seen.desired):
+        return Decision(None, _in_step(_clean(noted), seen.desired), reason="in step")
     return _attempt(action, noted, seen, rules, now)
+
+
+def _differs(applied: str, desired: Attributes | None) -> bool:
+    """Say whether an attribute must be written; a mapping that only lost a row writes nothing."""
+    return desired is not None and not unchanged(applied, desired) and bool(changed_attributes(applied, desired))
+
+
+def _in_step(noted: Entry, desired: Attributes | None) -> Entry:
+    """Keep the fingerprint that of the mapping in force."""
+    if desired is None or unchanged(noted.fingerprint, desired):
+        return noted
+    return replace(noted, fingerprint=fingerprint(desired))
 
 
 def _deprovision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
@@ -186,11 +205,12 @@ def _deprovision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules
         return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
     if when.suspend is not None and when.suspend <= now and known.status is Status.ACTIVE:
         return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
-    if _keeps_current(known.status) and seen.desired is not None and not unchanged(known.fingerprint, seen.desired):
+    if _keeps_current(known.status) and _differs(known.fingerprint, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
     if noted.gone and _forgettable(noted, when, now):
         return Decision(None, None, reason="deleted long ago")
-    return Decision(None, _clean(noted), reason=_waiting(when))
+    current = _in_step(noted, seen.desired) if _keeps_current(noted.status) else noted
+    return Decision(None, _clean(current), reason=_waiting(when))
 
 
 def _keeps_current(status: Status) -> bool:

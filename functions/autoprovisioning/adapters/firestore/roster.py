@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,9 +21,13 @@ from autoprovisioning.domain.roster import Entry
 
 T = TypeVar("T")
 
+Snapshots = Mapping[int, firestore.DocumentSnapshot]  # by shard
+
 FIELD = "entries"
 SHARDS_A_READ = 64
 LARGEST_SHARD = 1_000_000  # bytes; a document may have 1 MiB
+PART = 3_500_000  # bytes of shards that one of several commits aims at: either takes it, the events included
+GROWTH = 500  # bytes that an edit may add for each user it names
 LARGEST_COMMIT = 9_000_000  # bytes of shards; the service takes 10 MiB a request (the emulator 4 MiB a message)
 AUDIT_KEPT = timedelta(days=400)
 COUNTERS = 8  # documents a day's usage is spread over
@@ -61,14 +66,56 @@ class FirestoreRoster:
         A race that our own write won (its answer was lost and the client sent it again) counts as won: the result of
         that attempt stands, and its events and counts are not written twice.
         """
+        return self._commit(connection, user_ids, edit, {})
+
+    def commit_in_parts(
+        self,
+        connection: Connection,
+        user_ids: Iterable[str],
+        edit: Callable[[Sequence[str], Mapping[str, Entry]], tuple[Edit, T]],
+    ) -> list[T]:
+        """Commit in as few parts of whole shards as their sizes allow; see the port. Each shard is read once."""
+        named: dict[int, list[str]] = {}
+        for user_id in user_ids:
+            named.setdefault(self.shard(connection, user_id), []).append(user_id)
+        results: list[T] = []
+        for read in self._parts(connection, named):
+            ids = [user_id for shard in read for user_id in named[shard]]
+            results.append(self._commit(connection, ids, partial(edit, ids), read))
+        return results
+
+    def _parts(self, connection: Connection, named: Mapping[int, Sequence[str]]) -> Iterator[Snapshots]:
+        """Read the shards and put as many together as one commit takes."""
+        part: dict[int, firestore.DocumentSnapshot] = {}
+        size = 0
+        for shard, snapshot in self._read(connection, sorted(named)).items():
+            weight = GROWTH * len(named[shard]) + (len(snapshot.get(FIELD)) if snapshot.exists else 0)
+            if part and size + weight > PART:
+                yield part
+                part, size = {}, 0
+            part[shard] = snapshot
+            size += weight
+        if part:
+            yield part
+
+    def _read(self, connection: Connection, shards: Sequence[int]) -> Snapshots:
+        return dict(zip(shards, self._database.get_all([self._reference(connection, n) for n in shards]), strict=True))
+
+    def _commit(
+        self,
+        connection: Connection,
+        user_ids: Iterable[str],
+        edit: Callable[[Mapping[str, Entry]], tuple[Edit, T]],
+        read: Snapshots,
+    ) -> T:
+        """Compare-and-set; `read` are the shards where they were read already, for the first attempt."""
         wanted = set(user_ids)
         shards = sorted({self.shard(connection, user_id) for user_id in wanted})
         stamp = new_stamp()
         results: list[T] = []
 
         def attempt() -> T:
-            references = [self._reference(connection, shard) for shard in shards]
-            snapshots = dict(zip(shards, self._database.get_all(references), strict=True))
+            snapshots = read if read and not results else self._read(connection, shards)
             if results and any(stamped(snapshot, stamp) for snapshot in snapshots.values()):
                 return results[0]
             contents = {shard: _entries(snapshot) for shard, snapshot in snapshots.items()}
@@ -88,7 +135,7 @@ class FirestoreRoster:
     def _write(
         self,
         connection: Connection,
-        snapshots: Mapping[int, firestore.DocumentSnapshot],
+        snapshots: Snapshots,
         contents: Mapping[int, dict[str, Entry]],
         change: Edit,
         stamp: str,
@@ -99,8 +146,9 @@ class FirestoreRoster:
         for event in change.events:
             batch.set(home.collection("events").document(event.id), event_fields(event))
         documents += len(change.events) + count_usage(batch, home, change.events)
-        if change.progress is not None:
-            batch.update(home.collection("runs").document(change.progress.run_id), _progress_fields(change.progress))
+        progress = _progress_fields(change.progress) if change.progress is not None else {}
+        if change.progress is not None and progress:
+            batch.update(home.collection("runs").document(change.progress.run_id), progress)
             documents += 1
         if documents:
             self._database.commit(batch, documents)
@@ -109,7 +157,7 @@ class FirestoreRoster:
         self,
         batch: firestore.WriteBatch,
         connection: Connection,
-        snapshots: Mapping[int, firestore.DocumentSnapshot],
+        snapshots: Snapshots,
         contents: Mapping[int, dict[str, Entry]],
         changed: Mapping[str, Entry | None],
         stamp: str,
@@ -213,7 +261,8 @@ def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, 
 
 def _progress_fields(progress: Progress) -> dict[str, Any]:
     fields: dict[str, Any] = {f"counts.{name}": firestore.Increment(n) for name, n in progress.counts.items() if n}
-    fields["last_progress"] = progress.at
+    if progress.at is not None:
+        fields["last_progress"] = progress.at
     if progress.done:
         fields[f"done.`{progress.done}`"] = progress.continued
     if progress.seats_exhausted:

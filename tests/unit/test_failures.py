@@ -1,0 +1,230 @@
+"""Failure paths of the use cases, end to end over the ports in memory: nobody wrongly in or out, nothing for ever."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    BadInput,
+    Rejected,
+    SeatsExhausted,
+    Throttled,
+    Transient,
+    Unresolved,
+)
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.roster import Status
+from autoprovisioning.domain.runs import Look, RunKind, RunState
+from tests.fakes import FakeAccounts
+from tests.office import LATER, Office, person
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def office() -> Office:
+    """A customer of three provisioned people."""
+    office = Office()
+    office.run()
+    return office
+
+
+def notice(office: Office, user_id: str, event: str = "update") -> None:
+    office.deliver(Look(user_id, event, asked_at=office.desk.clock.now))
+
+
+def active(office: Office, user_id: str) -> list[bool]:
+    return [account.active for account in office.keeper.of(user_id)]
+
+
+def test_messages_that_meet_a_wait_do_not_prolong_it(office):
+    office.keeper.faults.append(Throttled("429", retry_after=30))
+    office.rename("u1", "Patient")
+    notice(office, "u1")
+    for _ in range(70):
+        office.desk.clock.advance(SECOND / 2)
+        office.refused.clear()
+        notice(office, "u1")
+    assert office.keeper.of("u1")[0].attributes["name.givenName"] == "Patient"
+
+
+def test_what_happens_while_a_drift_run_lists_keeper_is_newer_than_the_listing(office, monkeypatch):
+    office.suspend("u1")
+    notice(office, "u1")
+    listing = FakeAccounts.list
+
+    def slowly(accounts):
+        shown = list(accounts._node.accounts.values())
+        monkeypatch.setattr(FakeAccounts, "list", listing)
+        office.restore("u1")
+        notice(office, "u1")
+        yield shown
+
+    monkeypatch.setattr(FakeAccounts, "list", slowly)
+    office.plan(RunKind.DRIFT)
+    office.work_off()
+    assert (office.entry("u1").status, active(office, "u1")) == (Status.ACTIVE, [True])
+
+
+def test_a_lock_does_not_outlive_its_account(office):
+    (account,) = office.keeper.of("u1")
+    office.keeper.accounts[account.scim_id] = replace(account, active=False)
+    office.plan(RunKind.DRIFT)
+    office.work_off()
+    assert office.entry("u1").status is Status.LOCKED
+    del office.keeper.accounts[account.scim_id]
+    office.plan(RunKind.DRIFT)
+    office.work_off()
+    assert (office.entry("u1").status, active(office, "u1")) == (Status.ACTIVE, [True])
+
+
+def test_an_address_that_was_given_up_finds_no_account(office):
+    office.keeper.faults.append(SeatsExhausted("428"))
+    office.hire("u4", "dan@example.com")
+    notice(office, "u4", "add")
+    office.directory.live["u4"] = person("u4", "daniel@example.com", "Dan")
+    office.directory.live["u5"] = person("u5", "dan@example.com", "Other")
+    invited = office.keeper.seed("dan@example.com")
+    office.desk.clock.advance(LATER)
+    office.run()
+    assert office.keeper.accounts[invited.scim_id].external_id == ""
+    assert active(office, "u4") == [True]
+
+
+def test_a_leavers_vanished_account_is_not_found_in_a_newcomers(office):
+    (account,) = office.keeper.of("u1")
+    del office.keeper.accounts[account.scim_id]
+    office.delete("u1")
+    office.hire("u4", "ada@example.com")
+    office.keeper.seed("ada@example.com")
+    notice(office, "u1", "delete")
+    office.desk.clock.advance(LATER)
+    office.run()
+    assert (active(office, "u4"), active(office, "u1")) == ([True], [])
+
+
+def test_a_suspended_account_recreated_in_keeper_is_suspended_again(office):
+    office.suspend("u1")
+    notice(office, "u1")
+    (account,) = office.keeper.of("u1")
+    del office.keeper.accounts[account.scim_id]
+    office.keeper.seed("ada@example.com", "u1")
+    office.rename("u1", "New name")
+    notice(office, "u1")
+    assert (office.entry("u1").status, active(office, "u1")) == (Status.SUSPENDED, [False])
+
+
+def test_a_mapping_that_lost_a_row_writes_nothing(office):
+    rows = (*DEFAULT_ROWS, Row("title", '"Contractor"'))
+    office.services.connections.change("c1", lambda current: replace(current, mapping=AttributeMapping(rows)))
+    office.run()
+    office.services.connections.change("c1", lambda current: replace(current, mapping=AttributeMapping()))
+    office.keeper.faults.append(Rejected("no write is due"))
+    for _ in range(2):
+        office.run()
+    assert office.keeper.faults.pop().args == ("no write is due",)
+    assert office.entry("u1").failure is None
+    office.rename("u1", "Still noticed")
+    office.run()
+    assert office.keeper.of("u1")[0].attributes["name.givenName"] == "Still noticed"
+
+
+def test_one_account_that_always_fails_does_not_stop_the_runs_after_it(office):
+    office.rename("u1", "Poison")
+    office.rename("u2", "Fine")
+    poison, write = office.keeper.of("u1")[0].scim_id, office.keeper.write
+
+    def failing(wanted):
+        if wanted.scim_id == poison:
+            raise Transient("HTTP 500")
+        return write(wanted)
+
+    office.keeper.write = failing
+    first = office.plan()
+    (batch,) = office.desk.queue.batches
+    office.desk.queue.batches = []
+    for _ in range(4):
+        office.apply(batch)
+        assert office.desk.queue.looks == [], "who was done is not looked at again"
+        office.desk.clock.advance(timedelta(minutes=5))
+    assert office.keeper.of("u2")[0].attributes["name.givenName"] == "Fine"
+    assert office.plan().id != first.id
+
+
+def test_a_mark_whose_account_keeper_refuses_to_show_ends_as_that_users_failure(office, monkeypatch):
+    office.keeper.faults.append(Unresolved("lost"))
+    office.rename("u1", "Lost")
+    notice(office, "u1")
+
+    def refused(_accounts, _scim_id):
+        raise AuthorizationRefused("403", status=403)
+
+    monkeypatch.setattr(FakeAccounts, "get", refused)
+    office.desk.clock.advance(LATER)
+    run = office.plan()
+    office.work_off()
+    entry = office.entry("u1")
+    assert (entry.mark, entry.failure.code) == (None, "rejected")
+    assert office.services.records.run("c1", run.id).state is RunState.DONE
+
+
+def test_a_probe_that_is_refused_for_another_reason_loses_no_outcome(office, monkeypatch):
+    office.rename("u1", "Later")
+    office.keeper.faults.append(AuthorizationRefused("403", status=403))
+    office.plan()
+    probe, refusals = FakeAccounts.probe, iter([None, Rejected("HTTP 400")])  # the write's own, then ours
+
+    def odd(accounts):
+        refusal = next(refusals, None)
+        if refusal is not None:
+            raise refusal
+        probe(accounts)
+
+    monkeypatch.setattr(FakeAccounts, "probe", odd)
+    (batch,) = office.desk.queue.batches
+    office.apply(batch)
+    assert (office.entry("u1").mark, office.entry("u1").pending) == (None, True)
+    office.apply(batch)
+    assert office.keeper.of("u1")[0].attributes["name.givenName"] == "Later"
+
+
+def test_a_connection_whose_host_is_allowed_no_more_leaves_no_run_open(office):
+    def refused(_connection, _token):
+        raise BadInput("endpoint", "it is not one of Keeper's hosts", "List it.")
+
+    object.__setattr__(office.services, "accounts_for", refused)
+    run = office.plan()
+    assert run.state is RunState.REFUSED
+    assert "Keeper's hosts" in run.notes[0]
+
+
+def test_an_address_of_somebody_else_backs_off_in_large_runs_too():
+    office = Office()
+    for number in range(25):
+        office.hire(f"x{number}", f"x{number}@example.com")
+        office.keeper.seed(f"x{number}@example.com", f"somebody-else-{number}")
+    attempts = []
+    for _ in range(5):
+        office.run()
+        office.desk.clock.advance(timedelta(minutes=15) + SECOND)
+        attempts.append(office.entry("x1").failure.attempts)
+    assert attempts == [1, 2, 2, 3, 3]
+
+
+def test_a_user_is_worked_on_no_longer_than_their_mark_lives(office, monkeypatch):
+    office.suspend("u1")
+    deadlines = []
+    write = FakeAccounts.write
+
+    def watched(accounts, writes, deadline):
+        deadlines.append(deadline - office.desk.clock.now)
+        return write(accounts, writes, deadline)
+
+    monkeypatch.setattr(FakeAccounts, "write", watched)
+    office.run()
+    assert deadlines == [office.services.timings.user_deadline]
+    assert deadlines[0] < office.services.timings.user_mark
