@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -103,6 +103,21 @@ class TestRoster:
         edit = Edit({"u1": Entry("u1", 2), "u2": None})
         state.roster.commit(small, ["u1", "u2"], lambda _known: (edit, None))
         assert state.roster.load(small) == {"u1": Entry("u1", 2), "u3": Entry("u3")}
+
+    def test_in_parts_each_user_is_decided_once_from_their_entry(self, state):
+        known = [Entry(f"u{number}") for number in range(0, 40, 2)]
+        put(state, *known)
+        everybody = [f"u{number}" for number in range(40)]
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, list[tuple[str, Entry | None]]]:
+            grown = {user_id: replace(entries.get(user_id, Entry(user_id)), version=9) for user_id in part}
+            return Edit(grown), [(user_id, entries.get(user_id)) for user_id in part]
+
+        seen = [item for part in state.roster.commit_in_parts(HOME, everybody, edit) for item in part]
+        assert sorted(user_id for user_id, _entry in seen) == sorted(everybody)
+        assert {user_id: entry for user_id, entry in seen if entry is not None} == {one.user_id: one for one in known}
+        assert state.roster.load(HOME) == {user_id: Entry(user_id, 9) for user_id in everybody}
+        assert state.roster.commit_in_parts(HOME, [], edit) == []
 
     def test_connections_do_not_see_each_others_entries(self, state):
         put(state, Entry("u1"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -65,6 +65,10 @@ def at_once(work: Callable[[int], Any], writers: int) -> list[Any]:
 
 def event(event_id: str) -> Event:
     return Event(event_id, NOW, EventName.CREATED, "run r1", "u1")
+
+
+def roster_entry(user_id: str, version: int) -> Entry:
+    return Entry(user_id, version, f"{user_id}@example.com", "s" * 32, "f" * 58, Status.ACTIVE, in_scope=True)
 
 
 class TestContention:
@@ -349,19 +353,53 @@ class TestSizes:
             state.roster.commit(ONE_SHARD, list(crowd), lambda _known: (Edit(crowd), None))
         assert state.roster.load(ONE_SHARD) == {}
 
+    def test_full_shards_are_changed_in_parts_that_one_commit_holds(self, state):
+        """64 shards of 2,000 users: who joined after the shards were fixed. 250 of them, in all shards, are changed."""
+        full = Connection("c1", shards=64)
+        everybody = [f"{10**20 + number}" for number in range(64 * 2000)]
+
+        def write(version: int, users: Sequence[str]) -> list[int]:
+            def edit(part: Sequence[str], _known: Mapping[str, Entry]) -> tuple[Edit, int]:
+                return Edit({user_id: roster_entry(user_id, version) for user_id in part}), len(part)
+
+            return state.roster.commit_in_parts(full, users, edit)
+
+        assert sum(write(1, everybody)) == len(everybody)
+        some = sorted(everybody, key=lambda user_id: state.roster.shard(full, user_id))[::512]
+        assert len({state.roster.shard(full, user_id) for user_id in some}) == 64
+        with pytest.raises(Permanent, match="too large"):
+            state.roster.commit(full, some, lambda known: (Edit({user_id: known[user_id] for user_id in some}), None))
+        state.reads.clear()
+        parts = write(2, some)
+        assert sum(parts) == 250
+        assert len(parts) > 1
+        assert state.reads["firestore_reads"] <= 64
+        roster = state.roster.load(full)
+        assert len(roster) == len(everybody)
+        assert {user_id for user_id, entry in roster.items() if entry.version == 2} == set(some)
+
+    def test_a_part_that_another_writer_beat_is_decided_anew(self, state, far):
+        other = Edit({"u1": Entry("u1", 5), "u2": Entry("u2")})
+
+        def edit(_part: Sequence[str], known: Mapping[str, Entry]) -> tuple[Edit, int]:
+            entry = known.get("u1", Entry("u1"))
+            if entry.version == 0:
+                state.roster.commit(ONE_SHARD, ["u1", "u2"], lambda _known: (other, None))
+            return Edit({"u1": replace(entry, version=entry.version + 1)}), entry.version + 1
+
+        assert far.roster.commit_in_parts(ONE_SHARD, ["u1"], edit) == [6]
+        assert state.roster.load(ONE_SHARD) == {"u1": Entry("u1", 6), "u2": Entry("u2")}
+
     def test_a_chunk_of_changes_spread_over_all_shards_is_one_commit(self, state):
         """20,000 users, 250 of them changed: some 110 shards of 160 users are read and written at once."""
         wide = Connection("c1", shards=110)
         everybody = [f"{10**20 + number}" for number in range(110 * 160)]
         by_shard = sorted(everybody, key=lambda user_id: state.roster.shard(wide, user_id))
 
-        def entry(user_id: str, version: int) -> Entry:
-            return Entry(user_id, version, f"{user_id}@example.com", "s" * 32, "f" * 58, Status.ACTIVE, in_scope=True)
-
         for start in range(0, len(by_shard), 4000):
-            chunk = {user_id: entry(user_id, 1) for user_id in by_shard[start : start + 4000]}
+            chunk = {user_id: roster_entry(user_id, 1) for user_id in by_shard[start : start + 4000]}
             state.roster.commit(wide, list(chunk), lambda _known, chunk=chunk: (Edit(chunk), None))
-        changed = {user_id: entry(user_id, 2) for user_id in everybody[:250]}
+        changed = {user_id: roster_entry(user_id, 2) for user_id in everybody[:250]}
         state.roster.commit(wide, list(changed), lambda _known: (Edit(changed), None))
         roster = state.roster.load(wide)
         assert len(roster) == len(everybody)
