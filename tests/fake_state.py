@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from autoprovisioning.app.ports import Channel, Edit, Progress
+from autoprovisioning.app.ports import Channel, Claim, Edit, Progress
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import Contention, Stale, Transient
 from autoprovisioning.domain.events import Event
@@ -23,7 +23,6 @@ T = TypeVar("T")
 
 ATTEMPTS = 100
 SHARDS_A_PART = 2  # few, so that there are several parts
-CLAIMS_STAND = timedelta(hours=1)
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -45,10 +44,9 @@ class Store:
     runs: dict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict))
     guards: dict[str, GuardState] = field(default_factory=dict)
     holds: dict[str, dict[str, Hold]] = field(default_factory=lambda: defaultdict(dict))
-    claims: dict[tuple[str, str], tuple[str, datetime]] = field(default_factory=dict)
+    claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
-    clock: Callable[[], datetime] = lambda: NEVER
     meanwhile: deque[Callable[[], None]] = field(default_factory=deque)
     stutters: bool = False
 
@@ -252,14 +250,13 @@ class FakeRecords:
     def put_hold(self, connection_id: str, hold: Hold) -> None:
         self._store.holds[connection_id][hold.digest] = hold
 
-    def claim_account(self, connection_id: str, scim_id: str, user_id: str) -> bool:
+    def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
         with self._store.lock:
-            now = self._store.clock()
-            claimant, at = self._store.claims.get((connection_id, scim_id), (user_id, now))
-            if claimant != user_id and now - at < CLAIMS_STAND:
-                return False
-            self._store.claims[connection_id, scim_id] = (user_id, now)
-            return True
+            held = self._store.claims.get((connection_id, scim_id))
+            if held is not None and held != instead_of and held.user_id != claim.user_id:
+                return held
+            self._store.claims[connection_id, scim_id] = claim
+            return claim
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         with self._store.lock:

@@ -319,7 +319,7 @@ class Desk:
         self.clock = Clock()
         self.directory = FakeDirectory()
         self.keeper = FakeKeeper(self.clock)
-        self.store = Store(clock=self.clock)
+        self.store = Store()
         self.tokens = FakeTokens()
         self.queue = FakeQueue()
         self.services = Services(

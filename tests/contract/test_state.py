@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.app.ports import Channel, Edit, Progress
+from autoprovisioning.app.ports import Channel, Claim, Edit, Progress
 from autoprovisioning.domain.connections import Connection, PatchDialect, RetiredToken, State, VolumeLimit
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.errors import Stale, Transient
@@ -260,7 +260,7 @@ class TestConnections:
         state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW))
         state.records.put_hold("c1", hold([("u1", "suspend")]))
         state.records.change_guard("c1", lambda _state: GuardState({"x": NOW}, 5))
-        assert state.records.claim_account("c1", "k1", "u1")
+        assert state.records.claim_account("c1", "k1", Claim("u1", "x1")) == Claim("u1", "x1")
         write(state, entries={"u1": FULL}, events=[event("e1")])
 
         state.connections.purge("c1")
@@ -273,7 +273,7 @@ class TestConnections:
         assert state.records.run("c1", "r1") is None
         assert list(state.records.holds("c1")) == []
         assert state.records.change_guard("c1", lambda known: known if known == GuardState() else None) is not None
-        assert state.records.claim_account("c1", "k1", "u2")
+        assert state.records.claim_account("c1", "k1", Claim("u2", "x2")) == Claim("u2", "x2")
         assert state.audit("c1") == {"e1"}
         with pytest.raises(Stale):
             state.connections.create(HOME)
@@ -380,10 +380,23 @@ class TestGuardAndHolds:
 
 class TestClaimsAndLeases:
     def test_the_first_claim_of_an_account_stands(self, state):
-        assert state.records.claim_account("c1", "k/1 ü", "u1")
-        assert state.records.claim_account("c1", "k/1 ü", "u1")
-        assert not state.records.claim_account("c1", "k/1 ü", "u2")
-        assert state.records.claim_account("c1", "k2", "u2")
+        first, second = Claim("u1", "x1"), Claim("u2", "x2")
+        assert state.records.claim_account("c1", "k/1 ü", first) == first
+        assert state.records.claim_account("c1", "k/1 ü", first) == first
+        assert state.records.claim_account("c1", "k/1 ü", second) == first
+        assert state.records.claim_account("c1", "k2", second) == second
+
+    def test_a_claim_is_taken_over_from_the_one_that_was_seen(self, state):
+        first, second = Claim("u1", "x1"), Claim("u2", "x2")
+        state.records.claim_account("c1", "k1", first)
+        assert state.records.claim_account("c1", "k1", second, instead_of=first) == second
+        assert state.records.claim_account("c1", "k1", first) == second
+
+    def test_a_claim_made_anew_by_its_user_is_not_taken_over(self, state):
+        first, again = Claim("u1", "x1"), Claim("u1", "x3")
+        state.records.claim_account("c1", "k1", first)
+        assert state.records.claim_account("c1", "k1", again) == again
+        assert state.records.claim_account("c1", "k1", Claim("u2", "x2"), instead_of=first) == again
 
     def test_a_lease_is_one_holders_until_it_expires(self, state):
         assert state.records.lease("l", "a", NOW, HOUR) == 1

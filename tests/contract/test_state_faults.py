@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.adapters.firestore import FirestoreRecords
-from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.ports import Claim, Edit, Progress
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Permanent, Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
@@ -126,14 +125,30 @@ class TestContention:
         assert sorted(filter(None, later)) == [2]
 
     def test_one_of_many_claims_an_account(self, state):
-        assert sum(at_once(lambda writer: state.records.claim_account("c1", "k1", f"u{writer}"), 12)) == 1
+        wanted = [Claim(f"u{writer}", "x") for writer in range(12)]
+        told = at_once(lambda writer: state.records.claim_account("c1", "k1", wanted[writer]), 12)
+        assert len(set(told)) == 1
+        assert told[0] in wanted
 
-    def test_an_old_claim_is_taken_over_by_one_of_many_and_only_once(self, state):
-        records = FirestoreRecords(state.database, claims_stand=timedelta(seconds=1))
-        assert records.claim_account("c1", "k1", "gone")
-        time.sleep(1.1)  # until it is old
-        assert sum(at_once(lambda writer: records.claim_account("c1", "k1", f"u{writer}"), 8)) == 1
-        assert not records.claim_account("c1", "k1", "gone")
+    def test_one_of_many_takes_a_claim_over(self, state):
+        old = Claim("gone", "x")
+        state.records.claim_account("c1", "k1", old)
+        wanted = [Claim(f"u{writer}", "x") for writer in range(8)]
+        told = at_once(lambda writer: state.records.claim_account("c1", "k1", wanted[writer], old), 8)
+        assert len(set(told)) == 1
+        assert told[0] in wanted
+        assert state.records.claim_account("c1", "k1", old) == told[0]
+
+    def test_a_claim_made_anew_and_taken_over_at_once_is_one_of_the_two(self, state):
+        for number in range(6):
+            name, old = f"k{number}", Claim("a", "x")
+            state.records.claim_account("c1", name, old)
+            steps = [
+                lambda name=name: state.records.claim_account("c1", name, Claim("a", "y")),
+                lambda name=name, old=old: state.records.claim_account("c1", name, Claim("b", "z"), old),
+            ]
+            told = at_once(lambda writer, steps=steps: steps[writer](), 2)
+            assert told in ([Claim("a", "y")] * 2, [Claim("b", "z")] * 2)
 
     def test_one_of_many_creates_a_connection(self, state):
         def create(writer: int) -> bool:
@@ -256,11 +271,11 @@ class TestOwnWriteWhoseAnswerWasLost:
 
     def test_a_claim_won_is_won(self, state, far, relay):
         claimed = LostAnswer(relay).during(
-            lambda: far.records.claim_account("c1", "k1", "u1"),
+            lambda: far.records.claim_account("c1", "k1", Claim("u1", "x")),
             lambda: bool(state.collection("c1", "claims")),
             writing_with=far,
         )
-        assert claimed is True
+        assert claimed == Claim("u1", "x")
 
 
 def _calls(stores: Firestore) -> dict[str, Callable[[], Any]]:
@@ -273,7 +288,7 @@ def _calls(stores: Firestore) -> dict[str, Callable[[], Any]]:
         "connections.change": lambda: stores.connections.change("c1", lambda current: current),
         "records.open_runs": lambda: stores.records.open_runs("c1"),
         "records.lease": lambda: stores.records.lease("l", "a", NOW, HOUR),
-        "records.claim_account": lambda: stores.records.claim_account("c1", "k1", "u1"),
+        "records.claim_account": lambda: stores.records.claim_account("c1", "k1", Claim("u1", "x")),
         "channels.all": lambda: stores.channels.all(),
     }
 

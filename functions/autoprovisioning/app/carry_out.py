@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from autoprovisioning.app.keeper import Keeper, refusal_of_one
+from autoprovisioning.app.ports import Claim
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Account, Found, Lookup, Written
 from autoprovisioning.domain.changes import Change, Outcome, sent_attributes, write_for
@@ -97,7 +98,19 @@ class _Work:
             return [change for change, ours in zip(adopting, pool.map(self._claim, adopting), strict=True) if not ours]
 
     def _claim(self, change: Change) -> bool:
-        return self._services.records.claim_account(self._keeper.connection.id, change.scim_id, change.user_id)
+        """Claim an account; False where another user has it, or is at it.
+
+        Who claimed it and neither got it nor is at it any more (refused for good, say) loses it. Everybody marks their
+        entry before they claim and claims anew at each attempt, so whoever starts again meanwhile keeps their claim.
+        """
+        connection, claim = self._keeper.connection, Claim(change.user_id, change.id)
+        held = self._services.records.claim_account(connection.id, change.scim_id, claim)
+        if held == claim:
+            return True
+        holder = self._services.roster.entry(connection, held.user_id)
+        if holder is not None and (holder.mark is not None or holder.scim_id == change.scim_id):
+            return False
+        return self._services.records.claim_account(connection.id, change.scim_id, claim, held) == claim
 
     def _settle(self, outcome: Outcome) -> Outcome:
         if isinstance(outcome.error, Throttled):

@@ -175,6 +175,14 @@ class Connections(Protocol):
         """Forget roster, holds, guard, failures and channels of a connection; its events and its tombstone stay."""
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who adopts an account, with which change; a user who tries again claims it anew."""
+
+    user_id: str
+    change_id: str
+
+
 class Records(Protocol):
     """The small documents: runs, guard, holds, leases, events of no single user."""
 
@@ -202,8 +210,11 @@ class Records(Protocol):
     def put_hold(self, connection_id: str, hold: Hold) -> None:
         """Store a held plan."""
 
-    def claim_account(self, connection_id: str, scim_id: str, user_id: str) -> bool:
-        """Claim an account for adoption; False where another directory user claimed it first."""
+    def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
+        """Claim an account for adoption and return the claim in force: another's, where they came first.
+
+        The user's own earlier claim is replaced, and so is `instead_of`, provided that it is in force still.
+        """
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         """Append events that belong to no roster change."""

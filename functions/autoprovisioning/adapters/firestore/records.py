@@ -12,22 +12,21 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database
 from autoprovisioning.adapters.firestore.roster import count_usage, event_fields
+from autoprovisioning.app.ports import Claim
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 
 MEMBERS_A_DOCUMENT = 5_000
 HOLDS_SHOWN = 50
-CLAIMS_STAND = timedelta(hours=1)  # by the database's own clock; a mark's lease is minutes
 OPEN = (RunState.OBSERVING.value, RunState.PLANNED.value)
 
 
 class FirestoreRecords:
     """The Records port."""
 
-    def __init__(self, database: Database, claims_stand: timedelta = CLAIMS_STAND) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._claims_stand = claims_stand
 
     def put_run(self, run: Run) -> None:
         """Store a run's own fields; `done` and `counts` belong to the commits that add to them."""
@@ -115,24 +114,21 @@ class FirestoreRecords:
         batch.set(reference, fields)
         self._database.commit(batch, 1)
 
-    def claim_account(self, connection_id: str, scim_id: str, user_id: str) -> bool:
-        """Claim an account for adoption: the first to create the document has it.
-
-        A claim keeps two users from adopting one account at once. Once adopted the account is in the roster, so a claim
-        that is much older than any attempt says nothing any more: its user was refused, or is gone.
-        """
+    def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
+        """Claim an account for adoption by compare-and-set: where nobody has, or in place of the claim named."""
         name = hashlib.sha256(scim_id.encode()).hexdigest()[:32]
-        claimed: list[bool] = []
+        in_force: list[Claim] = []
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
-            claimed.clear()
-            ours = not snapshot.exists or snapshot.get("user_id") == user_id
-            stale = snapshot.exists and snapshot.read_time - snapshot.update_time >= self._claims_stand
-            claimed.append(ours or stale)
-            return {"user_id": user_id} if claimed[0] else None
+            held = Claim(snapshot.get("user_id"), snapshot.get("change_id")) if snapshot.exists else None
+            if held is None or held == instead_of or held.user_id == claim.user_id:
+                in_force[:] = [claim]
+                return {"user_id": claim.user_id, "change_id": claim.change_id}
+            in_force[:] = [held]
+            return None
 
         self._database.edit(self._home(connection_id).collection("claims").document(name), apply)
-        return claimed[0]
+        return in_force[0]
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         """Append events that belong to no roster change."""
