@@ -44,6 +44,7 @@ class Store:
     runs: dict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict))
     guards: dict[str, GuardState] = field(default_factory=dict)
     holds: dict[str, dict[str, Hold]] = field(default_factory=lambda: defaultdict(dict))
+    swept: dict[str, frozenset[str]] = field(default_factory=dict)
     claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
@@ -198,7 +199,7 @@ class FakeConnections:
             store.connections.pop(connection_id, None)
             store.shards = {key: value for key, value in store.shards.items() if key[0] != connection_id}
             store.claims = {key: value for key, value in store.claims.items() if key[0] != connection_id}
-            for kept in (store.failures, store.runs, store.guards, store.holds):
+            for kept in (store.failures, store.runs, store.guards, store.holds, store.swept):
                 kept.pop(connection_id, None)
 
 
@@ -257,6 +258,12 @@ class FakeRecords:
                 return held
             self._store.claims[connection_id, scim_id] = claim
             return claim
+
+    def swept(self, connection_id: str) -> frozenset[str]:
+        return self._store.swept.get(connection_id, frozenset())
+
+    def put_swept(self, connection_id: str, names: frozenset[str]) -> None:
+        self._store.swept[connection_id] = names
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         with self._store.lock:

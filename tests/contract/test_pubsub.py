@@ -32,7 +32,7 @@ from tests.contract.listener import DROPPED, Listener, Request, Response, listen
 
 LOOKS, BATCHES, RUNS = "directory-changes", "planned-changes", "run-requests"
 LOOK = Look(
-    "u1", "update", Evidence(missing=True, left_scope=True), "d1gest", datetime(2026, 5, 1, tzinfo=UTC), "a@x", "c1"
+    "u1", "update", Evidence(missing=True, left=("c1",)), "d1gest", datetime(2026, 5, 1, tzinfo=UTC), "a@x", "c1"
 )
 CHANGE = PlannedChange(
     "u1",

@@ -261,6 +261,7 @@ class TestConnections:
         state.records.put_hold("c1", hold([("u1", "suspend")]))
         state.records.change_guard("c1", lambda _state: GuardState({"x": NOW}, 5))
         assert state.records.claim_account("c1", "k1", Claim("u1", "x1")) == Claim("u1", "x1")
+        state.records.put_swept("c1", frozenset({"x"}))
         write(state, entries={"u1": FULL}, events=[event("e1")])
 
         state.connections.purge("c1")
@@ -274,9 +275,16 @@ class TestConnections:
         assert list(state.records.holds("c1")) == []
         assert state.records.change_guard("c1", lambda known: known if known == GuardState() else None) is not None
         assert state.records.claim_account("c1", "k1", Claim("u2", "x2")) == Claim("u2", "x2")
+        assert state.records.swept("c1") == frozenset()
         assert state.audit("c1") == {"e1"}
         with pytest.raises(Stale):
             state.connections.create(HOME)
+
+    def test_what_a_sweep_published_is_remembered_whole(self, state):
+        assert state.records.swept("c1") == frozenset()
+        for names in (frozenset({"a", "b"}), frozenset({"c"}), frozenset[str]()):
+            state.records.put_swept("c1", names)
+            assert state.records.swept("c1") == names
 
     def test_an_id_in_use_is_refused(self, state):
         state.connections.create(HOME)

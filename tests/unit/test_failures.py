@@ -7,6 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.app.sweep import sweep
+from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     BadInput,
@@ -19,8 +22,9 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Status
 from autoprovisioning.domain.runs import Look, RunKind, RunState
+from autoprovisioning.domain.users import Scope
 from tests.fakes import FakeAccounts
-from tests.office import LATER, Office, person
+from tests.office import GROUP, LATER, Office, person
 
 SECOND = timedelta(seconds=1)
 
@@ -228,3 +232,105 @@ def test_a_user_is_worked_on_no_longer_than_their_mark_lives(office, monkeypatch
     office.run()
     assert deadlines == [office.services.timings.user_deadline]
     assert deadlines[0] < office.services.timings.user_mark
+
+
+def test_not_being_a_member_by_one_answer_alone_gives_no_access_back(office):
+    office.suspend("u1")
+    notice(office, "u1")
+    office.leave("u1")
+    office.restore("u1")
+    notice(office, "u1")
+    assert active(office, "u1") == [False]
+    office.run()
+    assert active(office, "u1") == [False]
+
+
+def test_a_remembered_member_who_left_gets_no_account(office):
+    office.hire("u4", "dan@example.com")
+    office.suspend("u4")
+    notice(office, "u4")
+    office.leave("u4")
+    office.restore("u4")
+    notice(office, "u4")
+    assert active(office, "u4") == []
+
+
+def test_a_sweep_looks_once_at_what_a_look_cannot_settle(office):
+    units = Scope((GROUP,), ("/Sales",))
+    office.services.connections.change("c1", lambda current: replace(current, scope=units))
+    office.join("admin")
+    assert sweep(office.services) == 1
+    office.work_off()
+    assert sweep(office.services) == 0
+    office.leave("admin")
+    assert sweep(office.services) == 0
+    office.join("admin")
+    assert sweep(office.services) == 1
+
+
+@pytest.mark.parametrize("gone", ["delete", "archive"])
+def test_a_leaver_who_is_gone_is_not_swept_for_ever_nor_hides_others(office, gone):
+    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(1, 1.0)))
+    office.sweep()
+    getattr(office, gone)("u1")
+    office.leave("u1")
+    notice(office, "u1", "delete" if gone == "delete" else "update")
+    assert sweep(office.services) <= 1
+    office.work_off()
+    assert sweep(office.services) == 0
+    office.leave("u2")
+    office.desk.clock.advance(timedelta(days=2))
+    office.sweep()
+    assert active(office, "u2") == [False]
+
+
+def held_and_rejected() -> Office:
+    """Eight leavers above the limit of ten a day, whose suspension an administrator rejected."""
+    office = Office()
+    for number in range(30):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(10)))
+    office.run()
+    for number in range(4):
+        office.suspend(f"x{number}")
+        notice(office, f"x{number}")
+    for number in range(10, 18):
+        office.leave(f"x{number}")
+    office.run()
+    (hold,) = office.services.records.holds("c1")
+    decide_hold(office.services, "c1", hold.digest, approve=False, actor="admin@example.com")
+    return office
+
+
+def leavers(office: Office) -> list[bool]:
+    return [access for number in range(10, 18) for access in active(office, f"x{number}")]
+
+
+def test_a_rejected_plan_is_not_carried_out_once_there_is_room():
+    office = held_and_rejected()
+    for wait in (timedelta(minutes=20), timedelta(hours=25)):
+        office.desk.clock.advance(wait)
+        office.run()
+        notice(office, "x10")
+        office.rename("x11", f"Renamed {wait}")
+        notice(office, "x11")
+        assert leavers(office) == [True] * 8
+
+
+def test_a_rejection_says_nothing_about_another_reason():
+    office = held_and_rejected()
+    office.desk.clock.advance(timedelta(hours=25))
+    office.run()
+    office.suspend("x10")
+    notice(office, "x10")
+    assert leavers(office) == [False] + [True] * 7
+
+
+def test_a_rejected_user_who_came_back_and_leaves_again_is_judged_anew():
+    office = held_and_rejected()
+    office.join("x10")
+    office.run()
+    office.leave("x10")
+    office.desk.clock.advance(timedelta(hours=25))
+    office.run()
+    assert leavers(office) == [False] + [True] * 7

@@ -27,7 +27,7 @@ from tests.unit.builders import NOW
 LOOKS = [
     Look("u1"),
     Look("", "sync", asked_at=NOW, channel="ch1"),
-    Look("u1", "delete", Evidence(True, True, True), "digest", NOW, "run r1", "ch1"),
+    Look("u1", "delete", Evidence(True, True, ("c1",)), "digest", NOW, "run r1", "ch1"),
 ]
 BATCHES = [
     Batch("c1", "r1", 3, "1"),
@@ -42,7 +42,7 @@ BATCHES = [
             ),
             PlannedChange("u2", "b@x.org", 0, Action.CREATE, {}, "k1", ("a@x.org",), looked_up=True, locked=True),
         ),
-        (Look("u3", evidence=Evidence(left_scope=True)),),
+        (Look("u3", evidence=Evidence(left=("c1",))),),
     ),
 ]
 

@@ -268,8 +268,10 @@ def test_a_deleted_users_entry_is_kept_while_an_attempt_is_under_way():
 
 
 def test_a_held_action_stays_held_and_another_one_lifts_the_flag():
-    known = entry(held=Action.SUSPEND)
+    known = entry(held=Action.SUSPEND, held_by=Trigger.SUSPENDED)
     assert decide(known, seen(SUSPENDED), rules(), NOW).noted.held is Action.SUSPEND
+    assert decide(replace(known, held_by=Trigger.APP_OFF), seen(SUSPENDED), rules(), NOW).noted.held is None
+    assert decide(known, seen(in_scope=None), rules(), NOW).noted.held is Action.SUSPEND
     assert decide(known, seen(desired=GRACE), rules(), NOW).noted.held is None
 
 

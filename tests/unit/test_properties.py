@@ -267,8 +267,8 @@ def test_a_plan_made_before_a_newer_decision_never_undoes_it(data):
 
 def _told(office: Office, user_id: str) -> Look:
     """Return a look with what a complete listing proved, as the scope sweep and the runs send it."""
-    left = user_id not in office.directory.memberships[GROUP.id]
-    return Look(user_id, "", Evidence(left_scope=left), asked_at=office.desk.clock.now)
+    left = () if user_id in office.directory.memberships[GROUP.id] else ("c1",)
+    return Look(user_id, "", Evidence(left=left), asked_at=office.desk.clock.now)
 
 
 def _check_no_stale_access(office: Office) -> None:

@@ -83,14 +83,15 @@ def test_scope_from_listings(directory, groups, units, members, expected):
 
 
 ASKED = [
-    # user, was in scope, a complete listing lacked them, group unreadable -> in scope
-    ("u1", False, False, False, True),
-    ("u1", True, True, False, True),  # a positive answer counts
-    ("u2", False, False, False, False),
-    ("u2", True, False, False, True),  # hasMember=false alone never counts
-    ("u2", True, True, False, False),
-    ("u2", True, True, True, None),
-    ("u2", False, False, True, None),
+    # user, was in scope, connections whose complete listings lack them, group unreadable -> in scope
+    ("u1", False, (), False, True),
+    ("u1", True, ("c1",), False, True),  # a positive answer counts
+    ("u2", False, (), False, False),
+    ("u2", True, (), False, None),  # hasMember=false alone never counts
+    ("u2", True, ("c2",), False, None),  # nor does another connection's proof
+    ("u2", True, ("c1",), False, False),
+    ("u2", True, ("c1",), True, None),
+    ("u2", False, (), True, None),
 ]
 
 
@@ -112,12 +113,12 @@ def test_a_directory_that_fails_is_no_answer_at_all(directory):
 
     directory.is_member = fail
     with pytest.raises(Transient):
-        asked_one_by_one(directory, lambda _connection: True, True)(connection("c1", A), USER)
+        asked_one_by_one(directory, lambda _connection: True, ("c1",))(connection("c1", A), USER)
 
 
 def test_units_and_deletion_need_no_question(directory):
     directory.is_member = _refuse
-    ask = asked_one_by_one(directory, lambda _connection: True, False)
+    ask = asked_one_by_one(directory, lambda _connection: True, ())
     assert ask(connection("c1"), USER) is True
     assert ask(connection("c1", units=("/R&D",)), USER) is False
     assert ask(connection("c1", A), GONE) is None

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.guarding import may_recreate, reserve_one
+from autoprovisioning.app.holding import is_rejected
 from autoprovisioning.app.keeper import Keeper, refusal_of_one
 from autoprovisioning.app.observe import observed, read_user, rules_of
 from autoprovisioning.app.ports import Accounts, Edit, Progress
@@ -132,10 +133,10 @@ class _Convergence:
         if decision.action is None:
             return self._note(entry, decision)
         if self._connection.state is State.PAUSED:
-            self._flag(decision, pending=True)
+            self._flag(entry, decision, pending=True)
             return False
-        if decision.action.deprovisions and not self._reserved(decision.action):
-            return self._hold(decision)
+        if decision.action.deprovisions and not self._reserved(decision):
+            return self._hold(entry, decision)
         return self._act(entry, decision, observation)
 
     def _entry(self, connection: Connection) -> Entry | None:
@@ -153,7 +154,7 @@ class _Convergence:
             known = entries.get(connection.id)
             return known is not None and known.in_scope
 
-        asking = asked_one_by_one(self._services.directory, was_in_scope, look.evidence.left_scope)
+        asking = asked_one_by_one(self._services.directory, was_in_scope, look.evidence.left)
         placement = place(self._connections, user, asking)
         if placement.overlaps:
             log.warning("A user is in the scope of several connections; the first one keeps them")
@@ -265,24 +266,34 @@ class _Convergence:
         event = self._failed(self._services.new_id(), decision.noted, action, failure, now)
         return self._replace(entry, replace(decision.noted, failure=failure), (event,))
 
-    def _flag(self, decision: Decision, *, pending: bool = False, held: Action | None = None) -> None:
-        """Flag the user as waiting for reauthorization or for an approval."""
+    def _flag(self, entry: Entry | None, decision: Decision, *, pending: bool = False) -> None:
+        """Flag the user as waiting for reauthorization, or else for an approval."""
         user_id, noted = self._asked.look.user_id, decision.noted
+        held, trigger = (None, None) if pending else (decision.action, decision.trigger)
 
         def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-            current = entries.get(user_id) or noted
-            if current is None or (current.pending == pending and current.held == held):
+            current = entries.get(user_id)
+            base = noted if current == entry else current  # what was noticed on the way is kept, if nothing is newer
+            if base is None:
                 return Edit(), None
-            flagged = replace(current, pending=pending, held=held, version=current.version + 1)
+            flagged = replace(base, pending=pending, held=held, held_by=trigger)
+            if flagged == current:
+                return Edit(), None
+            flagged = replace(flagged, version=base.version + 1)
             return Edit({user_id: flagged}, (), self._counted({"held": 1} if held else {})), None
 
         self._services.roster.commit(self._connection, [user_id], edit)
 
-    def _reserved(self, action: Action) -> bool:
-        return reserve_one(self._services, self._connection, self._asked.look, action)
+    def _reserved(self, decision: Decision) -> bool:
+        """Reserve a suspension or deletion; whom an administrator rejected stays held for the same reason."""
+        services, connection, look, action = self._services, self._connection, self._asked.look, decision.action
+        assert action is not None and decision.noted is not None  # noqa: S101, PT018 - told by the caller
+        if not look.hold and decision.noted.held is action and is_rejected(services, connection, look.user_id, action):
+            return False
+        return reserve_one(services, connection, look, action)
 
-    def _hold(self, decision: Decision) -> bool:
-        self._flag(decision, held=decision.action)
+    def _hold(self, entry: Entry | None, decision: Decision) -> bool:
+        self._flag(entry, decision)
         log.error(
             "Change held by the volume guard",
             extra={"json_fields": {"alert": "change_held", "connection": self._connection.id}},

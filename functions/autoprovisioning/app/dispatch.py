@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from autoprovisioning.app.planning import Plan, Refusal
+from autoprovisioning.app.planning import Plan, PlannedLook, Refusal
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.roster import Action, Entry, failed
+from autoprovisioning.domain.roster import Entry, failed
 from autoprovisioning.domain.runs import Batch, Look, PlannedChange, Run
 
 CHANGES_A_BATCH = 500
@@ -75,7 +75,7 @@ def _failure_event(event_id: str, refusal: Refusal, actor: str, text: str, servi
     )
 
 
-def flag_held(services: Services, connection: Connection, held: Mapping[str, Action]) -> None:
+def flag_held(services: Services, connection: Connection, held: Mapping[str, PlannedLook]) -> None:
     """Flag the roster entries whose action the guard refused."""
     for chunk in _chunks(_by_shard(services, connection, held), NOTES_A_COMMIT):
 
@@ -83,8 +83,9 @@ def flag_held(services: Services, connection: Connection, held: Mapping[str, Act
             changed: dict[str, Entry | None] = {}
             for user_id in part:
                 entry = entries.get(user_id)
-                if entry is not None and entry.held is not held[user_id] and entry.mark is None:
-                    changed[user_id] = replace(entry, held=held[user_id], version=entry.version + 1)
+                action, trigger = held[user_id].action, held[user_id].trigger
+                if entry is not None and (entry.held, entry.held_by) != (action, trigger) and entry.mark is None:
+                    changed[user_id] = replace(entry, held=action, held_by=trigger, version=entry.version + 1)
             return Edit(changed), None
 
         services.roster.commit_in_parts(connection, chunk, edit)

@@ -11,15 +11,17 @@ from autoprovisioning.domain.roster import Action
 from autoprovisioning.domain.runs import Look
 
 
-def reserve_all(services: Services, connection: Connection, names: Iterable[str]) -> bool:
-    """Reserve all of the names or none; True when they are within the limit."""
-    wanted = tuple(names)
+def reserve_all(services: Services, connection: Connection, names: Iterable[str], besides: Iterable[str] = ()) -> bool:
+    """Reserve all of the names or none; True when they, and what stands `besides` unreserved, are within the limit."""
+    wanted, others = tuple(names), tuple(besides)
     if not wanted:
         return True
     now = services.clock()
 
     def edit(state: GuardState) -> GuardState | None:
         allowed = connection.limit.allowed(state.roster_size)
+        if reserve(state, (*wanted, *others), allowed, now) is None:
+            return None
         return reserve(state, wanted, allowed, now)
 
     return services.records.change_guard(connection.id, edit) is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,12 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def admit(
-    services: Services, connection: Connection, actions: Mapping[str, Action]
+    services: Services, connection: Connection, actions: Mapping[str, Action], standing: Collection[str] = ()
 ) -> tuple[dict[str, str], Hold | None]:
     """Pass a run's suspensions and deletions through the guard.
 
-    Returns the admitted directory ids, each with the digest of the approved hold that covers it (or ""), and the hold
-    that stands for the rest, if any: the whole rest, since part of a plan that trips the guard is no safer.
+    `standing` are those who have been held for the same reason ever since: whom an administrator rejected stays held,
+    however much room there is. Returns the admitted directory ids, each with the digest of the approved hold that
+    covers it (or ""), and the hold that stands for the rest, if any: the whole rest, since part of a plan that trips
+    the guard is no safer.
     """
     if not actions:
         return {}, None
@@ -37,9 +39,26 @@ def admit(
         if (user_id, action.value) in approved
     }
     rest = {user_id: action for user_id, action in actions.items() if user_id not in admitted}
-    if reserve_all(services, connection, [reservation(user_id, action.value) for user_id, action in rest.items()]):
-        return admitted | dict.fromkeys(rest, ""), None
+    rejected = {
+        user_id: hold
+        for user_id, action in rest.items()
+        if user_id in standing and (hold := _rejecting(known, user_id, action)) is not None
+    }
+    names = {user_id: reservation(user_id, action.value) for user_id, action in rest.items()}
+    fresh = [user_id for user_id in rest if user_id not in rejected]
+    if reserve_all(services, connection, map(names.__getitem__, fresh), map(names.__getitem__, rejected)):
+        return admitted | dict.fromkeys(fresh, ""), next(iter(rejected.values()), None)
     return admitted, _raise(services, connection, rest, known, now)
+
+
+def _rejecting(known: Iterable[Hold], user_id: str, action: Action) -> Hold | None:
+    held = (hold for hold in known if hold.state is HoldState.REJECTED and (user_id, action.value) in hold.members)
+    return next(held, None)
+
+
+def is_rejected(services: Services, connection: Connection, user_id: str, action: Action) -> bool:
+    """Say whether an administrator rejected a plan with this in it."""
+    return _rejecting(services.records.holds(connection.id), user_id, action) is not None
 
 
 def _raise(

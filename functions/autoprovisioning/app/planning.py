@@ -13,7 +13,7 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.plan import Decision, Observed, Rules, about, choose, decide
-from autoprovisioning.domain.roster import Action, Entry, Status
+from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
 from autoprovisioning.domain.users import DirectoryUser, Presence
 
@@ -35,6 +35,16 @@ class Refusal:
     noted: Entry | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedLook:
+    """Somebody to be read again first: what is expected to be due, by which trigger, and whether it was held before."""
+
+    look: Look
+    action: Action | None = None
+    trigger: Trigger | None = None
+    held: bool = False
+
+
 @dataclass(slots=True)
 class Plan:
     """One connection's plan.
@@ -44,7 +54,7 @@ class Plan:
     """
 
     writes: list[PlannedChange] = field(default_factory=list)
-    looks: dict[str, tuple[Action | None, Look]] = field(default_factory=dict)
+    looks: dict[str, PlannedLook] = field(default_factory=dict)
     notes: dict[str, tuple[Entry | None, Entry | None]] = field(default_factory=dict)  # as read, as it should be
     refusals: list[Refusal] = field(default_factory=list)
     unchanged: int = 0
@@ -52,10 +62,12 @@ class Plan:
     locked: int = 0  # entitled users whose account somebody else locked
     provisioned: int = 0  # accounts of ours that are active or suspended, for the volume limit
 
-    def deprovisioning(self) -> dict[str, Action]:
+    def deprovisioning(self) -> dict[str, PlannedLook]:
         """Return the suspensions and deletions planned, by directory id."""
         return {
-            user_id: action for user_id, (action, _) in self.looks.items() if action is not None and action.deprovisions
+            user_id: planned
+            for user_id, planned in self.looks.items()
+            if planned.action is not None and planned.action.deprovisions
         }
 
     def drop_deprovisioning(self) -> int:
@@ -97,7 +109,8 @@ class Planner:
             self._count(entry)
         elif in_scope is False:
             return  # not ours, never was: most of a large customer
-        self._judge(entry, observed(self._connection, user, in_scope), Evidence(left_scope=in_scope is False))
+        left = (self._connection.id,) if in_scope is False else ()
+        self._judge(entry, observed(self._connection, user, in_scope), Evidence(left=left))
 
     def close(self, deleted: Mapping[str, DirectoryUser], complete: bool, members: Container[str] = ()) -> None:
         """Judge the roster's users whom the listing lacked: deleted ones and, if it was complete, missing ones.
@@ -131,8 +144,8 @@ class Planner:
         if decision.action is None and entry.gone and entry.mark is None:
             self._note(entry, decision)
             return
-        action = decision.action if decision.action is not None and decision.action.deprovisions else None
-        self._look(entry.user_id, action, Evidence(missing=True))
+        due = decision if decision.action is not None and decision.action.deprovisions else None
+        self._look(entry.user_id, due, Evidence(missing=True))
 
     def _judge(self, entry: Entry | None, seen: Observed, evidence: Evidence) -> None:
         if entry is not None and entry.mark is not None:
@@ -147,7 +160,7 @@ class Planner:
         elif decision.action.rereads:
             if found != entry:
                 self.plan.notes[seen.user_id] = (entry, found)
-            self._look(seen.user_id, decision.action, evidence)
+            self._look(seen.user_id, decision, evidence)
         else:
             self._write(entry, decision, seen)
 
@@ -188,8 +201,13 @@ class Planner:
         if decision.noted is not None and decision.noted.status is not Status.NONE:
             self.plan.unchanged += 1
 
-    def _look(self, user_id: str, action: Action | None, evidence: Evidence) -> None:
-        self.plan.looks[user_id] = (action, Look(user_id, "", evidence, "", None, self._actor))
+    def _look(self, user_id: str, due: Decision | None, evidence: Evidence) -> None:
+        look = Look(user_id, "", evidence, "", None, self._actor)
+        if due is None:
+            self.plan.looks[user_id] = PlannedLook(look)
+            return
+        held = due.action is not None and due.noted is not None and due.noted.held is due.action
+        self.plan.looks[user_id] = PlannedLook(look, due.action, due.trigger, held)
 
     def _write(self, entry: Entry | None, decision: Decision, seen: Observed) -> None:
         assert decision.action is not None and decision.attributes is not None  # noqa: S101, PT018 - the table says so

@@ -216,6 +216,12 @@ class Records(Protocol):
         The user's own earlier claim is replaced, and so is `instead_of`, provided that it is in force still.
         """
 
+    def swept(self, connection_id: str) -> frozenset[str]:
+        """Return what `put_swept` stored."""
+
+    def put_swept(self, connection_id: str, names: frozenset[str]) -> None:
+        """Remember which differences the scope sweep published; an unbounded set is cut short."""
+
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         """Append events that belong to no roster change."""
 

@@ -18,7 +18,7 @@ from autoprovisioning.app.holding import admit
 from autoprovisioning.app.leasing import leased
 from autoprovisioning.app.observe import rules_of
 from autoprovisioning.app.opening import Side, earlier_run, open_side, refuse
-from autoprovisioning.app.planning import Plan, Planner, match_accounts
+from autoprovisioning.app.planning import Plan, PlannedLook, Planner, match_accounts
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.scoping import place
 from autoprovisioning.app.services import Services
@@ -32,7 +32,7 @@ from autoprovisioning.domain.errors import (
     ProvisioningError,
     Transient,
 )
-from autoprovisioning.domain.guard import GuardState, Hold
+from autoprovisioning.domain.guard import GuardState, Hold, HoldState
 from autoprovisioning.domain.roster import Action, Entry
 from autoprovisioning.domain.runs import Look, Run, RunKind, RunState
 from autoprovisioning.domain.users import DirectoryUser
@@ -225,19 +225,21 @@ def _remember_size(services: Services, side: Side, plan: Plan) -> None:
 
 def _guarded(services: Services, connection: Connection, plan: Plan) -> tuple[list[Look], Hold | None]:
     """Return the looks that may go out, and the hold that keeps the others back."""
-    admitted, hold = admit(services, connection, plan.deprovisioning())
+    due = plan.deprovisioning()
+    actions = {user_id: planned.action for user_id, planned in due.items() if planned.action is not None}
+    admitted, hold = admit(services, connection, actions, frozenset(user_id for user_id in due if due[user_id].held))
     looks: list[Look] = []
-    for user_id, (action, look) in plan.looks.items():
-        if action is None or not action.deprovisions:
-            looks.append(look)
+    for user_id, planned in plan.looks.items():
+        if user_id not in due:
+            looks.append(planned.look)
         elif user_id in admitted:
-            looks.append(replace(look, hold=admitted[user_id]))
+            looks.append(replace(planned.look, hold=admitted[user_id]))
     return looks, hold
 
 
-def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, Action]:
+def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, PlannedLook]:
     going = {look.user_id for look in looks}
-    return {user_id: action for user_id, action in plan.deprovisioning().items() if user_id not in going}
+    return {user_id: planned for user_id, planned in plan.deprovisioning().items() if user_id not in going}
 
 
 def _notes(survey: Survey, plan: Plan, hold: Hold | None, waiting: int) -> tuple[str, ...]:
@@ -250,16 +252,16 @@ def _notes(survey: Survey, plan: Plan, hold: Hold | None, waiting: int) -> tuple
     if plan.locked:
         notes.append(f"Accounts locked in Keeper by someone else, left as they are: {plan.locked}")
     if hold is not None:
-        notes.append(f"Held for approval: {hold.reason}")
+        notes.append(f"{'Rejected' if hold.state is HoldState.REJECTED else 'Held for approval'}: {hold.reason}")
     return tuple(notes)
 
 
-def _planned(plan: Plan, held: Mapping[str, Action]) -> dict[str, int]:
+def _planned(plan: Plan, held: Mapping[str, PlannedLook]) -> dict[str, int]:
     planned: dict[str, int] = {}
     for change in plan.writes:
         planned[change.action.value] = planned.get(change.action.value, 0) + 1
-    for user_id, (action, _) in plan.looks.items():
+    for user_id, look in plan.looks.items():
         if user_id not in held:
-            name = action.value if action is not None else "look"
+            name = look.action.value if look.action is not None else "look"
             planned[name] = planned.get(name, 0) + 1
     return planned

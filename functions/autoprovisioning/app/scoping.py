@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from autoprovisioning.app.ports import Directory
@@ -49,11 +49,13 @@ def place(connections: Sequence[Connection], user: DirectoryUser, in_scope: InSc
     return Placement(answers, tuple(overlaps))
 
 
-def asked_one_by_one(directory: Directory, was_in_scope: Callable[[Connection], bool], left_scope: bool) -> InScope:
+def asked_one_by_one(
+    directory: Directory, was_in_scope: Callable[[Connection], bool], left: Collection[str]
+) -> InScope:
     """Tell the scope of a single user by asking the directory about each chosen group.
 
     A positive answer counts. A negative one counts for somebody who was not in scope; for somebody who was, only with
-    a complete derived listing that lacks them (`left_scope`): otherwise the last proven answer stands. A group that is
+    complete derived listings that lack them (`left`, by connection id): otherwise it cannot be told. A group that is
     gone or cannot be read to its end tells nothing.
     """
 
@@ -70,7 +72,7 @@ def asked_one_by_one(directory: Directory, was_in_scope: Callable[[Connection], 
             return True
         if None in answers:
             return None
-        return was_in_scope(connection) and not left_scope
+        return None if was_in_scope(connection) and connection.id not in left else False
 
     return in_scope
 

@@ -7,12 +7,13 @@ the next full run, which holds them as one plan.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.survey import Members, read_groups
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.guard import reservation
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Evidence, Look
 
@@ -23,12 +24,17 @@ ACTOR = "scope sweep"
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One connection's part of the sweep: roster, members, and whether all groups could be read."""
+    """One connection's part of the sweep: roster, members, and what the sweep before had looked at already.
+
+    A difference is published once: what a look cannot settle (a member outside the chosen organizational units, a
+    leaver who is deleted or archived) is the full run's business, not every sweep's.
+    """
 
     connection: Connection
     roster: Mapping[str, Entry]
     inside: frozenset[str]
     complete: bool
+    swept: frozenset[str]
 
     def has(self, user_id: str) -> bool:
         """Say whether the user was in scope when last looked at."""
@@ -38,13 +44,25 @@ class _Side:
         """Return who is a member now and was not in scope."""
         return {user_id for user_id in self.inside if not self.has(user_id)}
 
-    def missing(self) -> set[str]:
-        """Return who was in scope and is in none of the groups that could be read."""
+    def left(self) -> set[str]:
+        """Return who was in scope and is no member, by complete listings."""
+        if not self.complete:
+            return set()
         return {user_id for user_id, entry in self.roster.items() if entry.in_scope and user_id not in self.inside}
 
-    def left(self) -> set[str]:
-        """Return who left by complete listings; nobody where they are too many to be looked at one by one."""
-        gone = self.missing() if self.complete else set()
+    def name(self, user_id: str) -> str:
+        """Name a difference: that of a user whose entry changed meanwhile is another one."""
+        entry = self.roster.get(user_id)
+        kind = "joined" if user_id in self.inside else "left"
+        return reservation(user_id, f"{kind} {entry.version if entry is not None else 0}")
+
+    def news(self, user_ids: Iterable[str]) -> set[str]:
+        """Return those who were not looked at by the sweep before."""
+        return {user_id for user_id in user_ids if self.name(user_id) not in self.swept}
+
+    def just_left(self) -> set[str]:
+        """Return who left since the sweep before; nobody where they are too many to be looked at one by one."""
+        gone = self.news(self.left())
         if len(gone) > self.connection.limit.allowed(len(self.roster)):
             log.warning("Many users left the scope at once: left to the next full run, which holds them as one plan")
             return set()
@@ -66,35 +84,38 @@ def sweep(services: Services) -> int:
         return 0
     rosters = {connection.id: services.roster.load(connection) for connection in scoped}
     members, _notes = read_groups(services.directory, scoped)
-    sides = [_side(connection, rosters[connection.id], members) for connection in scoped]
+    sides = [_side(services, connection, rosters[connection.id], members) for connection in scoped]
     now = services.clock()
     looks = [
-        Look(user_id, "", Evidence(left_scope=left), asked_at=now, actor=ACTOR)
+        Look(user_id, "", Evidence(left=left), asked_at=now, actor=ACTOR)
         for user_id, left in sorted(_differences(sides).items())
     ]
     services.queue.look_again(looks)
+    for side in sides:
+        names = frozenset(map(side.name, side.joined() | side.left()))
+        if names != side.swept:
+            services.records.put_swept(side.connection.id, names)
     return len(looks)
 
 
-def _side(connection: Connection, roster: Mapping[str, Entry], members: Members) -> _Side:
+def _side(services: Services, connection: Connection, roster: Mapping[str, Entry], members: Members) -> _Side:
     known = [members.get(group.id) for group in connection.scope.groups]
     inside = frozenset[str]().union(*(ids for ids in known if ids is not None))
-    return _Side(connection, roster, inside, None not in known)
+    return _Side(connection, roster, inside, None not in known, services.records.swept(connection.id))
 
 
-def _differences(sides: Sequence[_Side]) -> dict[str, bool]:
-    """Return whom to look at, and whether complete listings prove that they left every scope they were in.
+def _differences(sides: Sequence[_Side]) -> dict[str, tuple[str, ...]]:
+    """Return whom to look at, and of which connections complete listings prove that they left.
 
-    One look is about every connection, so the proof must hold for all of them. A user who belongs to an earlier
-    connection has not joined a later one.
+    A user who belongs to an earlier connection has not joined a later one.
     """
-    gone = [side.left() for side in sides]
-    left = set[str]().union(*gone)
-    unproven = set[str]().union(*(side.missing() - proven for side, proven in zip(sides, gone, strict=True)))
-    joined = {
-        user_id
+    differences: dict[str, tuple[str, ...]] = {
+        user_id: ()
         for position, side in enumerate(sides)
-        for user_id in side.joined()
+        for user_id in side.news(side.joined())
         if not any(earlier.has(user_id) and user_id in earlier.inside for earlier in sides[:position])
     }
-    return {user_id: user_id in left and user_id not in unproven for user_id in joined | left}
+    for side in sides:
+        for user_id in side.just_left():
+            differences[user_id] = (*differences.get(user_id, ()), side.connection.id)
+    return differences

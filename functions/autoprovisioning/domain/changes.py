@@ -131,7 +131,9 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
 
 def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     change = outcome.change
-    entry = replace(entry, failure=None, pending=False, held=None, last_action_at=now)
+    entry = replace(entry, failure=None, pending=False, last_action_at=now)
+    if change.action is not Action.UPDATE:  # an update says nothing about what is held
+        entry = replace(entry, held=None, held_by=None)
     if not outcome.scim_id:
         return replace(entry, scim_id="", fingerprint="", status=Status.NONE)
     status = _STATUS_AFTER.get(change.action, entry.status)

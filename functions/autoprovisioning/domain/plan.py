@@ -173,7 +173,8 @@ def _provision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules, 
     if seen.mapping_failure is not None:
         return _fail(noted, seen.mapping_failure, action, rules, now)
     if action is Action.UPDATE and not _differs(known.fingerprint, seen.desired):
-        return Decision(None, _in_step(_clean(noted), seen.desired), reason="in step")
+        settled = _clean(noted) if returned else noted
+        return Decision(None, _in_step(settled, seen.desired), reason="in step")
     return _attempt(action, noted, seen, rules, now)
 
 
@@ -248,7 +249,7 @@ def _clean(noted: Entry) -> Entry:
     """Drop the flags of an action that is no longer wanted."""
     if noted.held is None and not noted.pending and noted.failure is None:
         return noted
-    return replace(noted, held=None, pending=False, failure=None)
+    return replace(noted, held=None, held_by=None, pending=False, failure=None)
 
 
 def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
@@ -264,8 +265,9 @@ def _attempt(
     same = failure is not None and failure.about == about(action, attributes)
     if failure is not None and same and now < failure.next_attempt and not rules.retry_failures:
         return Decision(None, noted, reason=failure.text, backing_off=True)
-    if noted.held is not None and noted.held is not action:
-        noted = replace(noted, held=None)
+    unsure = action is Action.UPDATE and seen.in_scope is None  # what is held may be due all the same
+    if noted.held is not None and not unsure and (noted.held, noted.held_by) != (action, trigger):
+        noted = replace(noted, held=None, held_by=None)
     return Decision(action, noted, attributes, trigger=trigger)
 
 

@@ -110,3 +110,4 @@ class Entry:
     failure: Failure | None = None
     last_action_at: datetime | None = None
     gone: bool = False  # the directory user is deleted
+    held_by: Trigger | None = None  # why `held` was due: what another trigger makes due is another matter

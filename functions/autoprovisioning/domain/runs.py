@@ -80,7 +80,7 @@ class Evidence:
 
     missing: bool = False  # a complete listing of the customer lacks the id
     deleted: bool = False  # showDeleted names the id
-    left_scope: bool = False  # no complete derived listing of a scope group has the id
+    left: tuple[str, ...] = ()  # connections of which no complete derived listing of a scope group has the id
 
 
 @dataclass(frozen=True, slots=True)

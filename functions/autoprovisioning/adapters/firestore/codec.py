@@ -52,6 +52,7 @@ class _Entry(msgspec.Struct, array_like=True):
     failure: _Failure | None = None
     last_action_at: int | None = None
     gone: bool = False
+    held_by: int | None = None
 
 
 _decoder = msgspec.msgpack.Decoder(list[_Entry])
@@ -97,6 +98,7 @@ def _to_record(entry: Entry) -> _Entry:
         _failure_record(entry.failure),
         _seconds(entry.last_action_at),
         entry.gone,
+        None if entry.held_by is None else _TRIGGERS.index(entry.held_by),
     )
 
 
@@ -117,6 +119,7 @@ def _to_entry(record: _Entry) -> Entry:
         _failure(record.failure),
         _time(record.last_action_at),
         record.gone,
+        None if record.held_by is None else _TRIGGERS[record.held_by],
     )
 
 

@@ -22,7 +22,7 @@ from autoprovisioning.domain.mapping import AttributeMapping, Row
 from autoprovisioning.domain.users import Group, Scope
 
 TOMBSTONE = "deleted"
-FORGOTTEN = ("roster", "holds", "guard", "failures", "claims", "runs")  # events and usage stay
+FORGOTTEN = ("roster", "holds", "guard", "failures", "claims", "runs", "sweep")  # events and usage stay
 DELETES_A_COMMIT = 200
 
 

@@ -19,6 +19,7 @@ from autoprovisioning.domain.runs import Run, RunKind, RunState
 
 MEMBERS_A_DOCUMENT = 5_000
 HOLDS_SHOWN = 50
+SWEPT_KEPT = 50_000  # names of 16 characters: below 1 MiB
 OPEN = (RunState.OBSERVING.value, RunState.PLANNED.value)
 
 
@@ -130,6 +131,20 @@ class FirestoreRecords:
         self._database.edit(self._home(connection_id).collection("claims").document(name), apply)
         return in_force[0]
 
+    def swept(self, connection_id: str) -> frozenset[str]:
+        """Return the differences that the scope sweep published last."""
+        snapshot = self._database.get(self._sweep(connection_id))
+        if not snapshot.exists:
+            return frozenset()
+        return frozenset(msgspec.msgpack.decode(snapshot.get("names"), type=list[str]))
+
+    def put_swept(self, connection_id: str, names: frozenset[str]) -> None:
+        """Remember them, as many as one document holds."""
+        batch = self._database.client.batch()
+        kept = sorted(names)[:SWEPT_KEPT]
+        batch.set(self._sweep(connection_id), {"names": msgspec.msgpack.encode(kept)})
+        self._database.commit(batch, 1)
+
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         """Append events that belong to no roster change."""
         home = self._home(connection_id)
@@ -164,6 +179,9 @@ class FirestoreRecords:
             return {"holder": "", "until": datetime.fromtimestamp(0, UTC)}
 
         self._database.edit(self._database.client.collection("leases").document(name), apply)
+
+    def _sweep(self, connection_id: str) -> firestore.DocumentReference:
+        return self._home(connection_id).collection("sweep").document("state")
 
     def _home(self, connection_id: str) -> firestore.DocumentReference:
         return self._database.client.collection("connections").document(connection_id)
