@@ -9,7 +9,7 @@ import pytest
 
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.sweep import sweep
-from autoprovisioning.domain.connections import VolumeLimit
+from autoprovisioning.domain.connections import State, VolumeLimit
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     BadInput,
@@ -334,3 +334,42 @@ def test_a_rejected_user_who_came_back_and_leaves_again_is_judged_anew():
     office.desk.clock.advance(timedelta(hours=25))
     office.run()
     assert leavers(office) == [False] + [True] * 7
+
+
+def test_coming_back_does_not_lift_a_lock_that_somebody_else_put_on_a_new_account(office):
+    office.suspend("u1")
+    notice(office, "u1")
+    (account,) = office.keeper.of("u1")
+    del office.keeper.accounts[account.scim_id]
+    office.keeper.seed("ada@example.com", active=False)
+    office.restore("u1")
+    notice(office, "u1")
+    assert (office.entry("u1").status, active(office, "u1")) == (Status.LOCKED, [False])
+
+
+def test_a_token_replaced_a_moment_ago_does_not_pause_the_connection(office):
+    read = office.desk.tokens.read
+    office.keeper.accepts.add("newer")
+
+    def replaced_meanwhile(connection_id, version):
+        office.services.tokens.read = read
+        newer = office.desk.tokens.add("c1", "newer")
+        office.services.connections.change("c1", lambda current: replace(current, token_version=newer))
+        office.desk.tokens.disable("c1", version)
+        return read(connection_id, version)
+
+    office.services.tokens.read = replaced_meanwhile
+    office.rename("u1", "Renamed")
+    notice(office, "u1")
+    assert office.keeper.of("u1")[0].attributes["name.givenName"] == "Renamed"
+    assert office.connection.state is State.ON
+
+
+def test_a_connection_deleted_between_two_looks_is_not_written_to(office):
+    office.keeper.afterwards.append(
+        lambda: office.services.connections.change("c1", lambda current: replace(current, state=State.DELETING))
+    )
+    office.rename("u1", "Renamed")
+    office.keeper.meanwhile.append(lambda: office.suspend("u1"))
+    notice(office, "u1")
+    assert active(office, "u1") == [True]

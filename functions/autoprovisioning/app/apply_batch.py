@@ -229,16 +229,17 @@ class _Application:
 
         first = outcomes[0].change.user_id  # the meters are counted once, with the part that holds this user
 
-        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, list[str]]:
+        again: set[str] = set()
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             changed: dict[str, Entry | None] = {}
             events: list[Event] = []
-            again: list[str] = []
             for user_id, outcome in [(user_id, by_user[user_id]) for user_id in part]:
                 entry = entries.get(user_id)
                 if entry is None or entry.mark is None or entry.mark.change_id != outcome.change.id:
                     continue
                 if entry.mark.again:
-                    again.append(user_id)
+                    again.add(user_id)  # outside: it must outlive an attempt whose answer was lost
                 event = event_for(outcome, self._actor, now)
                 if event is not None:
                     events.append(event)
@@ -246,10 +247,10 @@ class _Application:
             seats = any(exhausts_seats(outcome) for outcome in outcomes)
             counts = count(events) | (dict(meters) if first in part else {})
             at = now if any(_settled(outcome) for outcome in outcomes) else None  # a batch that only fails stands still
-            return Edit(changed, events, Progress(self._batch.run_id, at, counts, seats_exhausted=seats)), again
+            return Edit(changed, events, Progress(self._batch.run_id, at, counts, seats_exhausted=seats)), None
 
-        for again in self._services.roster.commit_in_parts(connection, by_user, edit):
-            self._left.looks += [self._look(user_id) for user_id in again]
+        self._services.roster.commit_in_parts(connection, by_user, edit)
+        self._left.looks += [self._look(user_id) for user_id in sorted(again)]
         for outcome in outcomes:
             self._postpone(outcome)
 

@@ -221,14 +221,13 @@ class _Work:
         account = choose(accounts, change.user_id, change.user_names()[0], self._holders() if accounts else {})
         if account is None:
             return replace(change, looked_up=True)
-        kept = change.action in (Action.CREATE, Action.UPDATE)
         matched = replace(
             change,
             scim_id=account.scim_id,
             adopts=True,
             looked_up=True,
-            locked=kept and not account.active and change.entry.status in (Status.NONE, Status.ACTIVE),
-            unlocked=kept and account.active and change.entry.status is Status.SUSPENDED,
+            locked=not account.active and _is_foreign_lock(change, account),
+            unlocked=account.active and change.action is Action.UPDATE and change.entry.status is Status.SUSPENDED,
         )
         if not self._claim(matched):
             raise _taken_elsewhere(change)
@@ -251,6 +250,13 @@ def _names_to_ask(change: Change) -> tuple[str, ...]:
     """Return the addresses to look under; none for somebody who has no access any more: there may be a newcomer."""
     leaver = change.action.deprovisions or (change.action is Action.UPDATE and change.entry.status is not Status.ACTIVE)
     return () if leaver else change.user_names()
+
+
+def _is_foreign_lock(change: Change, account: Account) -> bool:
+    """Say whether an inactive account that was found is somebody else's lock, and not our own suspension."""
+    if change.action is Action.UNSUSPEND:
+        return account.external_id != change.user_id
+    return change.action in (Action.CREATE, Action.UPDATE) and change.entry.status in (Status.NONE, Status.ACTIVE)
 
 
 def _needs_lookup(change: Change) -> bool:

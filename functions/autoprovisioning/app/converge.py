@@ -112,10 +112,22 @@ class _Convergence:
         self._actor = asked.look.actor or f"notification {asked.message_id}"
 
     def run(self) -> None:
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
+            if number and not self._still_served():
+                return
             if not self._round():
                 return
         raise Contention("This user keeps changing while being converged", retry_after=5)
+
+    def _still_served(self) -> bool:
+        """Read the connection again: it may have been edited, turned off or deleted since the round before."""
+        current = self._services.connections.get(self._connection.id)
+        if current is None or current.state not in SERVING:
+            return False
+        if current != self._connection:
+            self._connection, self._keeper = current, Keeper(self._services, current)
+            self._connections = [current if other.id == current.id else other for other in self._connections]
+        return True
 
     def _round(self) -> bool:
         """Look, decide and act once; True: look again."""
@@ -322,7 +334,7 @@ class _Convergence:
 
         def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
             current = entries.get(user_id)
-            if current == marked:
+            if current is not None and current.mark is not None and current.mark.change_id == mark.change_id:
                 return Edit(), True  # our own write, whose answer was lost
             if current != entry:
                 return Edit(), False

@@ -46,12 +46,25 @@ class Keeper:
         """
         if self._accounts is None:
             self._respect_throttle()
-            try:
-                token = self._services.tokens.read(self.connection.id, self.connection.token_version)
-            except ConfigurationRefused as error:
-                raise self._pause(str(error)) from error
-            self._accounts = self._services.accounts_for(self.connection, token)
+            self._accounts = self._services.accounts_for(self.connection, self._token())
         return self._accounts
+
+    def _token(self) -> str:
+        """Read the token; a version that was replaced a moment ago may be disabled already."""
+        try:
+            return self._services.tokens.read(self.connection.id, self.connection.token_version)
+        except ConfigurationRefused as error:
+            if self._moved():
+                return self._token()
+            raise self._pause(str(error)) from error
+
+    def _moved(self) -> bool:
+        """Say whether another token version is in force by now, and take it over."""
+        current = self._services.connections.get(self.connection.id)
+        if current is None or current.token_version == self.connection.token_version:
+            return False
+        self.connection, self._accounts = current, None
+        return True
 
     def after_refusal(self, error: AuthorizationRefused) -> bool:
         """Settle a refusal: True when a newer token is in force and the request should be sent again.
@@ -61,9 +74,7 @@ class Keeper:
         Raises:
             ReauthorizationRequired: the token is dead; the connection is paused now.
         """
-        current = self._services.connections.get(self.connection.id)
-        if current is not None and current.token_version != self.connection.token_version:
-            self.connection, self._accounts = current, None
+        if self._moved():
             return True
         try:
             self.accounts().probe()

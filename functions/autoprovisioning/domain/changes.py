@@ -75,7 +75,7 @@ def write_for(change: Change) -> Write:
     match change.action:
         case Action.SUSPEND | Action.UNSUSPEND:
             external_id = change.user_id if change.adopts else None
-            active = change.action is Action.UNSUSPEND
+            active = None if change.locked else change.action is Action.UNSUSPEND
             return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, {}, active=active)
         case Action.DELETE:
             return Write(change.id, WriteKind.DELETE, change.scim_id)
