@@ -294,16 +294,22 @@ def main() -> None:
             world = World(supervisor, STATE / "run")
             print(f"Starting emulators, simulators and functions (logs in {STATE / 'logs'}) ...", flush=True)
             world.start(fixture, fixture["users"][0]["primaryEmail"])
-            good = live_through(world)
-            if not asked.once:
-                print(f"\nReauthorize page, signed in as {world.administrator}: {world.iap}/reauthorize/")
-                print(f"Console API: {world.iap}/console/api/connections   Ctrl-C stops everything.", flush=True)
-                supervisor.watch()
+            try:
+                good = live_through(world)
+                if not asked.once:
+                    stay_up(world)
+            finally:
+                world.cloud.forget()
     except (ProcessFailed, EmulatorMissing) as error:
         sys.exit(str(error))
-    finally:
-        (STATE / "cloud.json").unlink(missing_ok=True)
     sys.exit(0 if good else 1)
+
+
+def stay_up(world: World) -> None:
+    """Say where the pages are, and stay until Ctrl-C."""
+    print(f"\nReauthorize page, signed in as {world.administrator}: {world.iap}/reauthorize/")
+    print(f"Console API: {world.iap}/console/api/connections   Ctrl-C stops everything.", flush=True)
+    world.supervisor.watch()
 
 
 if __name__ == "__main__":
