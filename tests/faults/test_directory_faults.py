@@ -123,53 +123,6 @@ def test_a_deleted_scope_group_deprovisions_nobody(town):
     assert town.active() == EVERYBODY
 
 
-def test_stale_reads_contradicting_an_event_are_asked_again(town):
-    town.provisioned()
-    town.directory.control("POST", "stale", {"on": True})
-    town.directory.delete("u4")
-    assert town.look("u4", event="delete") == 503
-    town.directory.control("POST", "stale", {"on": False})
-    town.await_account("u4", lambda account: not account["active"])
-
-
-def test_undelete_brings_the_same_account_back(town):
-    town.provisioned()
-    before = town.account("u4")
-    town.directory.delete("u4")
-    town.await_account("u4", lambda account: not account["active"])
-    town.directory.call("POST", "users/u4/undelete", {"orgUnitPath": "/"})
-    town.directory.join(GROUP, "u4")
-    town.sync()
-    after = town.await_account("u4", lambda account: account["active"])
-    assert after["id"] == before["id"]
-
-
-def test_notifications_lost_entirely_are_repaired_by_the_run(town):
-    town.provisioned()
-    town.directory.weather(lose=True)
-    town.directory.patch("u1", {"name": {"familyName": "Changed"}})
-    town.directory.patch("u2", {"suspended": True})
-    town.directory.delete("u3")
-    town.directory.insert(person(50))
-    town.directory.join(GROUP, "u50")
-    summary = town.sync()
-    assert (summary["updated"], summary["suspended"], summary["created"]) == (1, 2, 1)
-    assert town.account("u1")["name"]["familyName"] == "Changed"
-    assert town.active() == EVERYBODY - {"u2", "u3"} | {"u50"}
-
-
-@pytest.mark.parametrize("weather", [{"duplicate": 3}, {"reorder": True}, {"delay": 0.3}])
-def test_duplicates_reordering_and_delay_are_harmless(town, weather):
-    town.provisioned()
-    town.directory.weather(**weather)
-    for number in range(1, 7):
-        town.directory.patch(f"u{number}", {"name": {"familyName": f"New{number}"}})
-    town.directory.weather(duplicate=0, reorder=False, delay=0, release=True)
-    for number in range(1, 7):
-        town.await_account(f"u{number}", lambda account, n=number: account["name"]["familyName"] == f"New{n}")
-    assert len(town.keeper.accounts()) == len(EVERYBODY)
-
-
 def test_archived_users_are_not_operated_on(town):
     town.provisioned()
     town.directory.patch("u1", {"archived": True, "name": {"familyName": "Archived"}})

@@ -53,17 +53,6 @@ def test_a_worker_killed_between_the_scim_call_and_its_record(town):
     ]
 
 
-def test_a_worker_killed_between_record_and_acknowledgement(town):
-    town.provisioned()
-    user_id = hire_unnoticed(town, 71)
-    assert town.look(user_id, "m-acked") == 204
-    town.kill("provision_user")
-    town.restart("provision_user")
-    assert town.look(user_id, "m-acked") == 204
-    assert accounts_of(town, user_id) == 1
-    assert len(town.events(user_id)) == 1
-
-
 def test_apply_changes_killed_in_the_middle_of_a_batch(town):
     town.keeper.settings(bulk=False)
     town.connect()
