@@ -3,7 +3,17 @@ from __future__ import annotations
 import pytest
 
 from autoprovisioning.domain.errors import BadInput, MappingFailure
-from autoprovisioning.domain.mapping import DEFAULT_ROWS, ENTERPRISE, MANDATORY, AttributeMapping, Row, addresses
+from autoprovisioning.domain.mapping import (
+    DEFAULT_ROWS,
+    ENTERPRISE,
+    MANDATORY,
+    NAME_FIELDS,
+    USER_FIELDS,
+    AttributeMapping,
+    Row,
+    addresses,
+)
+from tests.contract.directory_servers import DISCOVERY
 
 PROFILE = {
     "primaryEmail": "ada@example.com",
@@ -59,7 +69,7 @@ SOURCES = [
     ("true", "true"),
     ("name.fullName", "Ada Lovelace"),
     ("orgUnitPath.nothing", None),
-    ("nickname", None),
+    ("recoveryEmail", None),
 ]
 
 
@@ -133,7 +143,7 @@ def test_the_rows_order_does_not_matter():
 
 @pytest.mark.parametrize("target", MANDATORY)
 def test_the_mandatory_four_stay_mandatory_whatever_the_row_says(target):
-    rows = tuple(Row(row.target, "nickname") if row.target == target else row for row in DEFAULT_ROWS)
+    rows = tuple(Row(row.target, "recoveryEmail") if row.target == target else row for row in DEFAULT_ROWS)
     AttributeMapping(rows).check()
     with pytest.raises(MappingFailure, match=f"The mandatory attribute {target} has no value"):
         AttributeMapping(rows).apply(PROFILE)
@@ -176,6 +186,9 @@ BAD_ROWS = [
     (Row("roles", "name.givenName"), "target"),
     (Row("password", '"x"'), "target"),
     (Row("userName", "primaryEmail"), "mapped twice"),
+    (Row("title", "jobTitle"), "'jobTitle' is not a field of the directory user"),
+    (Row("title", "customFields.HR.title"), "'customFields' is not a field of the directory user"),
+    (Row("title", "name.middleName"), "'middleName' is not a field of the directory user's name"),
 ]
 
 
@@ -185,6 +198,34 @@ def test_bad_rows_are_refused_by_name(row, problem):
         AttributeMapping((*DEFAULT_ROWS, row)).check()
     assert caught.value.field in ("mapping[7].target", "mapping[7].source")
     assert caught.value.mend.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("source", "closest"),
+    [
+        ("primaryemail", "primaryEmail"),
+        ("organization[primary].title", "organizations"),
+        ("customSchema.HR.grade", "customSchemas"),
+        ("name.givenname", "givenName"),
+    ],
+)
+def test_the_closest_field_is_suggested(source, closest):
+    with pytest.raises(BadInput) as caught:
+        with_row(source).check()
+    assert caught.value.field == "mapping[7].source"
+    assert caught.value.mend.startswith(f"Did you mean {closest}? ")
+
+
+@pytest.mark.parametrize("source", ["jobTitle", "name.firstName", "name.middleName"])
+def test_nothing_is_suggested_where_nothing_is_close(source):
+    with pytest.raises(BadInput) as caught:
+        with_row(source).check()
+    assert caught.value.mend.startswith("Choose a field")
+
+
+@pytest.mark.parametrize(("fields", "schema"), [(USER_FIELDS, "User"), (NAME_FIELDS, "UserName")])
+def test_the_fields_are_those_of_the_discovery_document(fields, schema):
+    assert fields == set(DISCOVERY["schemas"][schema]["properties"])
 
 
 def test_mandatory_rows_cannot_be_left_out():

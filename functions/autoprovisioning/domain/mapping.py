@@ -18,12 +18,13 @@ is the first and last name joined, and emails[primary] is the primaryEmail (Goog
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 from .accounts import Value
 from .errors import BadInput, MappingFailure
@@ -74,6 +75,16 @@ _SEGMENT = re.compile(r"(?P<name>[A-Za-z0-9_\-]+)(?:\[(?:(?P<primary>primary)|ty
 # Admin SDK user fields whose values are lists of typed entries (developers.google.com, REST resource: users).
 _LISTS = frozenset("addresses emails externalIds ims keywords languages locations organizations phones posixAccounts "
                    "relations sshPublicKeys websites".split())  # fmt: skip
+# Every field of the user resource, and of its name (Admin SDK discovery document, schemas User and UserName).
+USER_FIELDS = frozenset(
+    "addresses agreedToTerms aliases archivalTime archived changePasswordAtNextLogin creationTime customSchemas "
+    "customerId deletionTime emails etag externalIds gender guestAccountInfo hashFunction id ims "
+    "includeInGlobalAddressList ipWhitelisted isAdmin isDelegatedAdmin isEnforcedIn2Sv isEnrolledIn2Sv isGuestUser "
+    "isMailboxSetup keywords kind languages lastLoginTime locations name nonEditableAliases notes orgUnitPath "
+    "organizations password phones posixAccounts primaryEmail recoveryEmail recoveryPhone relations sshPublicKeys "
+    "suspended suspensionReason suspensionTime thumbnailPhotoEtag thumbnailPhotoUrl websites".split()
+)
+NAME_FIELDS = frozenset("displayName familyName fullName givenName".split())
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
 
 
@@ -84,7 +95,7 @@ class AttributeMapping:
     rows: tuple[Row, ...] = DEFAULT_ROWS
 
     def check(self) -> None:
-        """Refuse unknown targets, bad sources, doubled rows and missing mandatory ones (BadInput names the row)."""
+        """Refuse unknown targets, bad sources, doubled rows, missing mandatory ones (BadInput names the row)."""
         seen: set[str] = set()
         for position, row in enumerate(self.rows):
             where = f"mapping[{position}]"
@@ -95,6 +106,7 @@ class AttributeMapping:
                 raise BadInput(f"{where}.target", f"{row.target!r} is mapped twice", "Remove one of the rows.")
             seen.add(row.target)
             _compile_source(row.source, f"{where}.source")
+            _check_fields(row.source, f"{where}.source")
         for target in MANDATORY:
             if target not in seen:
                 raise BadInput("mapping", f"the mandatory attribute {target!r} is not mapped", "Add a row for it.")
@@ -161,6 +173,25 @@ def _compile_source(source: str, where: str) -> Getter:
         name = source
         return lambda profile: profile.get(name)
     return lambda profile: _walk(profile, parts)
+
+
+def _check_fields(source: str, where: str) -> None:
+    """Refuse a field that users have not: for one in the `fields` mask the API refuses the whole listing (400)."""
+    if _is_constant(source):
+        return
+    first, *rest = (name for name, _, _ in _parts(source))
+    if first not in USER_FIELDS:
+        _refuse_field(first, USER_FIELDS, "the directory user", where)
+    if first == "name" and rest and rest[0] not in NAME_FIELDS:
+        _refuse_field(rest[0], NAME_FIELDS, "the directory user's name", where)
+
+
+def _refuse_field(name: str, fields: frozenset[str], what: str, where: str) -> NoReturn:
+    mend = "Choose a field of the Admin SDK user resource, for instance organizations[primary].title."
+    # The usual cutoff of 0.6 would offer familyName for firstName.
+    for closest in difflib.get_close_matches(name, sorted(fields), n=1, cutoff=0.75):
+        mend = f"Did you mean {closest}? {mend}"
+    raise BadInput(where, f"{name!r} is not a field of {what}", mend)
 
 
 Part = tuple[str, str | None, str | None]
