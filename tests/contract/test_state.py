@@ -432,7 +432,7 @@ class TestClaimsAndLeases:
 
 class TestChannels:
     def test_a_channel_comes_back_without_its_token(self, state):
-        channel = Channel("ch1", "https://x.org", "secret", "add", NOW + DAY, "r1", NOW)
+        channel = Channel("ch1", "https://x.org", "secret", "add", NOW + DAY, "r1", NOW, fingerprint="c0ffee00")
         state.channels.put(channel)
         assert list(state.channels.all()) == [replace(channel, token="")]
 

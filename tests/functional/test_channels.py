@@ -72,6 +72,7 @@ def test_one_channel_watches_the_whole_customer_for_as_long_as_was_granted(town)
     kept = stored(town)[channel_id]
     assert abs(kept["expires"].timestamp() - at_google["expires"]) < 0.01, "what was returned, not what was asked for"
     assert "token" not in kept
+    assert town.world.cloud.environment["CHANNEL_KEY"] not in str(kept)
     works(town, "Watched")
     assert [channel["id"] for channel in renew(town)] == [channel_id]
     assert open_at_google(town) == {channel_id}
@@ -215,3 +216,26 @@ def test_a_webhook_that_moved_is_watched_at_its_new_address(town):
     works(town, "Moved")
     for name in (f"directory_webhook-{webhook}", f"renew_watch-{renewer}"):
         town.end(name)
+
+
+def test_a_channel_made_with_another_key_is_replaced(town):
+    """The webhook believes its token no more; a channel stored without a fingerprint is of an unknown key."""
+    from google.cloud import firestore
+
+    town.connect()
+    town.sync()
+    old = one_channel(town)
+    town.kill("directory_webhook")
+    town.world.cloud.start_function("directory_webhook", {"CHANNEL_KEY": "the next key"}).wait_ready()
+    try:
+        renewer = town.second("renew_watch", CHANNEL_KEY="the next key")
+        [new] = {channel["id"] for channel in renew(town, renewer)} - {old}
+        proven(town, new)
+        assert [channel["id"] for channel in renew(town, renewer)] == [new]
+        assert open_at_google(town) == set(stored(town)) == {new}
+        works(town, "Rekeyed")
+        alter(town, new, fingerprint=firestore.DELETE_FIELD)
+        assert len(renew(town, renewer)) == 2
+        town.end(f"renew_watch-{renewer}")
+    finally:
+        town.kill("directory_webhook")  # it is started anew with the key of all others

@@ -1,7 +1,8 @@
 """Keep a live notification channel: open the next one in time, and stop the old one once the new one is proven.
 
 Google cannot renew a channel and grants less time than asked for when it likes, so everything is scheduled from the
-expiration it returned. Where the API insists on an event, one channel per event is kept.
+expiration it returned. Where the API insists on an event, one channel per event is kept. A channel of another address
+or key counts as one that runs out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from autoprovisioning.app.channels import GRACE, channel_token
+from autoprovisioning.app.channels import GRACE, channel_token, fingerprint
 from autoprovisioning.app.intake import EVENTS
 from autoprovisioning.app.ports import Channel, Channels, Clock, Directory, NewId
 from autoprovisioning.domain.errors import BadInput, Permanent, Transient
@@ -66,7 +67,9 @@ def _renew(
     known: list[Channel],
 ) -> list[Channel]:
     mine = sorted((channel for channel in known if channel.event == event), key=_opened, reverse=True)
-    lasting = [channel for channel in mine if _lasts(channel, now) and channel.address == address]
+    # The webhook refuses what comes through a channel whose token was made with another key.
+    wanted = (address, fingerprint(key))
+    lasting = [channel for channel in mine if _lasts(channel, now) and (channel.address, channel.fingerprint) == wanted]
     if not lasting or _unproven(lasting[0], now):
         lasting = [_open(directory, channels, key, address, now, new_id, event), *lasting]
     newest = lasting[0]
@@ -107,7 +110,7 @@ def _open(
     channel_id = new_id()
     until = now + ASKED_FOR
     asked = Channel(channel_id, address, channel_token(key, channel_id, until + GRACE), event, until)
-    granted = replace(directory.watch(asked, event), opened=now)
+    granted = replace(directory.watch(asked, event), opened=now, fingerprint=fingerprint(key))
     channels.put(granted)
     return granted
 

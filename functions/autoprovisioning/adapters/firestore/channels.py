@@ -29,6 +29,7 @@ class FirestoreChannels:
             "expires": channel.expires,
             "resource_id": channel.resource_id,
             "opened": channel.opened,
+            "fingerprint": channel.fingerprint,
         }
         self._merge(channel.id, fields)
 
@@ -58,4 +59,5 @@ def _channel(channel_id: str, fields: dict[str, Any]) -> Channel:
         fields["resource_id"],
         fields["opened"],
         bool(fields.get("proven")),
+        fields.get("fingerprint", ""),
     )
