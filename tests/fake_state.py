@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
+from autoprovisioning.app.channels import PROOF_KEPT
 from autoprovisioning.app.ports import Channel, Claim, Edit, Progress
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import Contention, Stale, Transient
@@ -299,15 +300,15 @@ class FakeChannels:
         self._store = store
 
     def all(self) -> Sequence[Channel]:
-        return [channel for channel in self._store.channels.values() if channel.address]
+        return list(self._store.channels.values())
 
     def put(self, channel: Channel) -> None:
         known = self._store.channels.get(channel.id)
         proven = known is not None and known.proven
         self._store.channels[channel.id] = replace(channel, token="", proven=proven)
 
-    def prove(self, channel_id: str) -> None:
-        known = self._store.channels.get(channel_id, Channel(channel_id, ""))
+    def prove(self, channel_id: str, heard: datetime) -> None:
+        known = self._store.channels.get(channel_id, Channel(channel_id, "", expires=heard + PROOF_KEPT))
         self._store.channels[channel_id] = replace(known, proven=True)
 
     def remove(self, channel_id: str) -> None:

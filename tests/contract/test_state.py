@@ -440,16 +440,23 @@ class TestChannels:
     def test_its_proof_counts_whether_it_comes_before_or_after(self, state, sync_first):
         channel = Channel("ch1", "https://x.org", "", "", NOW + DAY, "r1", NOW)
         steps: list[Callable[[], None]] = [
-            lambda: state.channels.prove("ch1"),
+            lambda: state.channels.prove("ch1", NOW - HOUR),
             lambda: state.channels.put(channel),
         ]
         for step in steps if sync_first else reversed(steps):
             step()
-        assert [(item.id, item.proven) for item in state.channels.all()] == [("ch1", True)]
+        assert list(state.channels.all()) == [replace(channel, proven=True)]
 
-    def test_a_channel_only_heard_of_is_not_listed(self, state):
-        state.channels.prove("unknown")
-        assert list(state.channels.all()) == []
+    def test_a_channel_only_heard_of_has_no_address_and_three_days(self, state):
+        state.channels.prove("unknown", NOW)
+        state.channels.prove("unknown", NOW + DAY)
+        assert list(state.channels.all()) == [Channel("unknown", "", expires=NOW + 3 * DAY, proven=True)]
+
+    def test_a_late_proof_of_a_removed_channel_expires_too(self, state):
+        state.channels.put(Channel("ch1", "https://x.org", expires=NOW))
+        state.channels.remove("ch1")
+        state.channels.prove("ch1", NOW)
+        assert list(state.channels.all()) == [Channel("ch1", "", expires=NOW + 3 * DAY, proven=True)]
 
     def test_a_removed_channel_is_forgotten(self, state):
         state.channels.put(Channel("ch1", "https://x.org", expires=NOW))

@@ -160,6 +160,18 @@ def test_an_expired_channel_is_forgotten_and_replaced(town):
     assert "channels.stop" not in town.directory.control("GET", "requests")["methods"]
 
 
+def test_a_late_sync_message_of_a_removed_channel_is_forgotten_in_time(town):
+    channel_id = one_channel(town)
+    assert town.push("provision_user", {"user_id": "", "event": "sync", "channel": "gone"}) == 204
+    proof = database(town).document("channels/gone")
+    assert [channel["id"] for channel in renew(town)] == [channel_id]
+    assert timedelta(days=2.9) < proof.get().get("expires") - datetime.now(UTC) < timedelta(days=3)
+    alter(town, "gone", expires=datetime.now(UTC) - timedelta(seconds=1))
+    assert [channel["id"] for channel in renew(town)] == [channel_id]
+    assert not proof.get().exists
+    assert open_at_google(town) == {channel_id}
+
+
 def test_one_channel_for_each_event_where_the_api_insists(town):
     town.connect()
     town.sync()

@@ -251,13 +251,16 @@ class Channels(Protocol):
     """The channels we opened."""
 
     def all(self) -> Sequence[Channel]:
-        """Return every channel not yet removed."""
+        """Return every channel not yet removed; one only heard of has no address."""
 
     def put(self, channel: Channel) -> None:
         """Store one (never its token)."""
 
-    def prove(self, channel_id: str) -> None:
-        """Note that its sync message arrived; a channel that is not known yet is noted too (sync may come first)."""
+    def prove(self, channel_id: str, heard: datetime) -> None:
+        """Note that its sync message arrived; a channel that is not known yet is noted too (sync may come first).
+
+        Such a note expires `PROOF_KEPT` after it was heard: a late sync message may be of a removed channel.
+        """
 
     def remove(self, channel_id: str) -> None:
         """Forget one."""

@@ -34,7 +34,8 @@ def renew_watch(
         Transient, Permanent: no channel could be opened; the ones there are kept.
     """
     now = clock()
-    known = [channel for channel in channels.all() if not _over(channels, channel, now)]
+    heard_of = [channel for channel in channels.all() if not _over(channels, channel, now)]
+    known = [channel for channel in heard_of if channel.address]
     by_event = any(channel.event != ALL_EVENTS for channel in known)
     for event in EVENTS if by_event else (ALL_EVENTS,):
         try:
@@ -49,7 +50,7 @@ def renew_watch(
 
 
 def _over(channels: Channels, channel: Channel, now: datetime) -> bool:
-    """Forget a channel that has expired."""
+    """Forget a channel that has expired, or a proof of one that is not known."""
     if channel.expires is None or channel.expires > now:
         return False
     channels.remove(channel.id)

@@ -21,7 +21,7 @@ def provision_user(request: flask.Request) -> Response:
         message = decode_push(request.get_data())
         look = decode_look(message.data)
         if look.event == "sync":
-            channels().prove(look.channel)
+            channels().prove(look.channel, desk.clock())
             return
         deadline = desk.clock() + desk.timings.user_deadline
         converge(desk, Asked(look, message.message_id, message.publish_time), deadline)

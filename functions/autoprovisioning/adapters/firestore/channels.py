@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
+from google.cloud.firestore import DocumentReference, DocumentSnapshot
+
 from autoprovisioning.adapters.firestore.database import Database
+from autoprovisioning.app.channels import PROOF_KEPT
 from autoprovisioning.app.ports import Channel
 
 
@@ -16,13 +20,12 @@ class FirestoreChannels:
         self._database = database
 
     def all(self) -> Sequence[Channel]:
-        """Return every channel that was opened and not removed; one only heard of is left out."""
+        """Return every channel that was opened and not removed; one only heard of has no address."""
         found = self._database.stream(self._database.client.collection("channels"))
-        opened = [(snapshot.id, snapshot.to_dict() or {}) for snapshot in found]
-        return [_channel(channel_id, fields) for channel_id, fields in opened if fields.get("address")]
+        return [_channel(snapshot.id, snapshot.to_dict() or {}) for snapshot in found]
 
     def put(self, channel: Channel) -> None:
-        """Store a channel; a proof that came before it stays."""
+        """Store a channel; a proof that came before it stays, and expires with the channel."""
         fields: dict[str, Any] = {
             "address": channel.address,
             "event": channel.event,
@@ -31,33 +34,40 @@ class FirestoreChannels:
             "opened": channel.opened,
             "fingerprint": channel.fingerprint,
         }
-        self._merge(channel.id, fields)
+        batch = self._database.client.batch()
+        batch.set(self._document(channel.id), fields, merge=True)
+        self._database.commit(batch, 1)
 
-    def prove(self, channel_id: str) -> None:
-        """Note that the channel's sync message arrived, which may be before the channel itself is stored."""
-        self._merge(channel_id, {"proven": True})
+    def prove(self, channel_id: str, heard: datetime) -> None:
+        """Note that the channel's sync message arrived, which may be before the channel itself is stored.
+
+        `expires` is the TTL field of both: a proof without a channel has a time of its own.
+        """
+
+        def proof(known: DocumentSnapshot) -> dict[str, Any]:
+            return {"proven": True} if known.exists else {"proven": True, "expires": heard + PROOF_KEPT}
+
+        self._database.edit(self._document(channel_id), proof)
 
     def remove(self, channel_id: str) -> None:
         """Forget a channel."""
         batch = self._database.client.batch()
-        batch.delete(self._database.client.collection("channels").document(channel_id))
+        batch.delete(self._document(channel_id))
         self._database.commit(batch, 1)
 
-    def _merge(self, channel_id: str, fields: dict[str, Any]) -> None:
-        batch = self._database.client.batch()
-        batch.set(self._database.client.collection("channels").document(channel_id), fields, merge=True)
-        self._database.commit(batch, 1)
+    def _document(self, channel_id: str) -> DocumentReference:
+        return self._database.client.collection("channels").document(channel_id)
 
 
 def _channel(channel_id: str, fields: dict[str, Any]) -> Channel:
     return Channel(
         channel_id,
-        fields["address"],
+        fields.get("address", ""),
         "",
-        fields["event"],
-        fields["expires"],
-        fields["resource_id"],
-        fields["opened"],
+        fields.get("event", ""),
+        fields.get("expires"),
+        fields.get("resource_id", ""),
+        fields.get("opened"),
         bool(fields.get("proven")),
         fields.get("fingerprint", ""),
     )
