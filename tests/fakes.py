@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, WriteKind, Written
+from autoprovisioning.domain.accounts import Account, Found, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import (
     AccountGone,
@@ -210,9 +210,6 @@ class FakeAccounts:
     def probe(self) -> None:
         if self._token not in self._node.accepts:
             raise AuthorizationRefused("401", status=401)
-
-    def capabilities(self) -> Capabilities:
-        return Capabilities()
 
     def get(self, scim_id: str) -> Account | None:
         self.probe()

@@ -18,7 +18,6 @@ from autoprovisioning.domain.guard import (
     Hold,
     HoldState,
     digest_of,
-    held_action,
     reservation,
     reserve,
 )
@@ -73,8 +72,6 @@ def test_a_limit_that_shrank_below_what_is_reserved_stops_new_ones_only():
 def test_reservations_tell_users_and_actions_apart():
     names = {reservation(user, action) for user in ("u1", "u2") for action in ("suspend", "delete", "recreate")}
     assert len(names) == 6
-    assert held_action(Action.SUSPEND, recreates=False) == "suspend"
-    assert held_action(Action.CREATE, recreates=True) == "recreate"
 
 
 def test_a_digest_names_the_set_whatever_its_order():

@@ -27,7 +27,7 @@ from tests.unit.builders import NOW
 LOOKS = [
     Look("u1"),
     Look("", "sync", asked_at=NOW, channel="ch1"),
-    Look("u1", "delete", Evidence(True, True, ("c1",)), "digest", NOW, "run r1", "ch1"),
+    Look("u1", "delete", Evidence(True, ("c1",)), "digest", NOW, "run r1", "ch1"),
 ]
 BATCHES = [
     Batch("c1", "r1", 3, "1"),
@@ -50,6 +50,11 @@ BATCHES = [
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_look_comes_back_as_it_went(look):
     assert decode_look(encode_look(look)) == look
+
+
+def test_fields_that_are_no_more_do_not_make_a_waiting_message_unreadable():
+    old = b'{"user_id": "u1", "evidence": {"missing": true, "deleted": true}, "unknown": 1}'
+    assert decode_look(old) == Look("u1", evidence=Evidence(missing=True))
 
 
 @pytest.mark.parametrize("batch", BATCHES)

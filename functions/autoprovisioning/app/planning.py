@@ -123,7 +123,7 @@ class Planner:
             self._count(entry)
             user = deleted.get(user_id)
             if user is not None:
-                self._judge(entry, observed(self._connection, user, None), Evidence(deleted=True))
+                self._judge(entry, observed(self._connection, user, None), Evidence())
             elif complete:
                 self._missing(entry, outsider=user_id in members)
             elif entry.mark is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, Written
+from autoprovisioning.domain.accounts import Account, Found, Lookup, Write, Written
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold
@@ -70,9 +70,6 @@ class Accounts(Protocol):
 
     def probe(self) -> None:
         """Ask for one user (`/Users?count=1`): raises AuthorizationRefused where the token is not accepted."""
-
-    def capabilities(self) -> Capabilities:
-        """Read ServiceProviderConfig once; a server without one offers nothing."""
 
     def get(self, scim_id: str) -> Account | None:
         """Read one account; None is a 404."""

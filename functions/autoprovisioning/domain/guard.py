@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from .roster import Action
-
 WINDOW = timedelta(hours=24)
 RECREATE = "recreate"
 
@@ -83,8 +81,3 @@ def digest_of(members: Iterable[Member]) -> str:
     """Digest the sorted (id, action): what an administrator approves is exactly this set."""
     lines = "\n".join(f"{user_id} {action}" for user_id, action in sorted(members))
     return hashlib.sha256(lines.encode()).hexdigest()[:32]
-
-
-def held_action(action: Action, *, recreates: bool) -> str:
-    """Name what the guard counts: the action, or the re-creation of an account that vanished from Keeper."""
-    return RECREATE if recreates else action.value

@@ -79,7 +79,6 @@ class Evidence:
     """What a complete listing proved about one user, carried with "look again"."""
 
     missing: bool = False  # a complete listing of the customer lacks the id
-    deleted: bool = False  # showDeleted names the id
     left: tuple[str, ...] = ()  # connections of which no complete derived listing of a scope group has the id
 
 

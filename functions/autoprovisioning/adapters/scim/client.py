@@ -62,7 +62,7 @@ class ScimAccounts:
             raise Transient("The endpoint does not answer in JSON: it may not be a SCIM endpoint")
 
     def capabilities(self) -> Capabilities:
-        """Read ServiceProviderConfig once a process; a server without one offers nothing."""
+        """Read ServiceProviderConfig, once a client, as `write` does; a server without one offers nothing."""
         return LOOP.run(self._offered()).result()
 
     async def _offered(self) -> Capabilities:
