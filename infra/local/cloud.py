@@ -45,7 +45,7 @@ SUBSCRIPTIONS = {
 DEAD_LETTERS = "dead-letters"
 # Each function has a HOME of its own, for gunicorn's control socket; gcloud's credentials stay where they are.
 GCLOUD = {"CLOUDSDK_CONFIG": os.environ.get("CLOUDSDK_CONFIG", str(Path.home() / ".config" / "gcloud"))}
-DELIVERY_ATTEMPTS = 20
+DELIVERY_ATTEMPTS = 100  # with at most 10 s between them: longer than a batch's mark, or a wait that Keeper asks for
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=1), timedelta(seconds=10)
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.app import apply_batch as batches
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.sweep import sweep
 from autoprovisioning.domain.connections import State, VolumeLimit
@@ -19,11 +20,12 @@ from autoprovisioning.domain.errors import (
     Transient,
     Unresolved,
 )
+from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Status
 from autoprovisioning.domain.runs import Look, RunKind, RunState
-from autoprovisioning.domain.users import Scope
-from tests.fakes import FakeAccounts
+from autoprovisioning.domain.users import Group, Scope
+from tests.fakes import FakeAccounts, FakeKeeper
 from tests.office import GROUP, LATER, Office, person
 
 SECOND = timedelta(seconds=1)
@@ -373,3 +375,153 @@ def test_a_connection_deleted_between_two_looks_is_not_written_to(office):
     office.keeper.meanwhile.append(lambda: office.suspend("u1"))
     notice(office, "u1")
     assert active(office, "u1") == [True]
+
+
+def test_a_rejection_does_not_shield_who_is_deleted_later():
+    office = Office()
+    for number in range(10):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    units = Scope((), ("/Sales",))
+    office.services.connections.change("c1", lambda current: replace(current, scope=units, limit=VolumeLimit(5, 1.0)))
+    for number in range(10):
+        office.directory.live[f"x{number}"] = replace(office.directory.live[f"x{number}"], org_unit_path="/Sales")
+    for user_id in ("u1", "u2", "u3", "admin"):
+        office.directory.live.pop(user_id, None)
+    office.desk.clock.advance(timedelta(days=2))
+    office.run()
+    office.desk.clock.advance(timedelta(days=2))
+    for number in range(10):
+        office.directory.live[f"x{number}"] = replace(office.directory.live[f"x{number}"], org_unit_path="/")
+        notice(office, f"x{number}")
+    office.run()
+    (hold,) = office.services.records.holds("c1")
+    decide_hold(office.services, "c1", hold.digest, approve=False, actor="admin@example.com")
+    shielded = sorted(user_id for user_id, _ in hold.members)[:2]
+    office.desk.clock.advance(timedelta(days=2))
+    office.suspend(shielded[0])
+    office.delete(shielded[1])
+    for _ in range(3):
+        office.desk.clock.advance(timedelta(days=1))
+        office.run()
+    assert [active(office, user_id) for user_id in shielded] == [[False], [False]]
+    assert sum(active(office, user_id) == [True] for user_id, _ in hold.members) == len(hold.members) - 2
+
+
+def test_a_set_that_was_rejected_once_is_raised_anew_when_it_happens_again():
+    office = held_and_rejected()
+    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(5, 1.0)))
+    for number in range(10, 18):
+        office.join(f"x{number}")
+    office.run()
+    office.desk.clock.advance(timedelta(days=100))
+    for number in range(10, 18):
+        office.leave(f"x{number}")
+    office.run()
+    (hold,) = [each for each in office.services.records.holds("c1") if each.state is HoldState.WAITING]
+    assert len(hold.members) == 8
+    decide_hold(office.services, "c1", hold.digest, approve=True, actor="admin@example.com")
+    office.run()
+    assert leavers(office) == [False] * 8
+
+
+def test_a_write_that_keeper_never_answers_ends_as_a_failure_that_backs_off(office):
+    office.suspend("u1")
+    office.keeper.faults.extend([Unresolved("HTTP 500")] * 6)
+    for _ in range(6):
+        notice(office, "u1")
+        office.desk.clock.advance(SECOND)
+    failure = office.entry("u1").failure
+    assert (failure.code, failure.attempts, office.entry("u1").pending) == ("unresolved", 2, False)
+    assert len(office.keeper.faults) == 4, "two attempts, then a wait"
+    office.keeper.faults.clear()
+    office.desk.clock.advance(timedelta(minutes=31))
+    notice(office, "u1")
+    assert (office.entry("u1").failure, active(office, "u1")) == (None, [False])
+
+
+def test_one_failing_search_does_not_keep_the_rest_of_its_batch_back(monkeypatch):
+    monkeypatch.setattr(batches, "CHUNK", 5)
+    office = Office()
+    for number in range(12):
+        office.hire(f"x{number:02}", f"x{number:02}@example.com")
+    find = FakeAccounts.find
+
+    def failing(accounts, lookups):
+        for found in find(accounts, lookups):
+            error = Transient("HTTP 500") if "x00" in {lookup.external_id for lookup in lookups} else None
+            yield replace(found, error=error) if error and found.key == lookups[0].key else found
+
+    monkeypatch.setattr(FakeAccounts, "find", failing)
+    office.plan()
+    for batch in office.desk.queue.batches:
+        office.apply(batch)
+    assert sum(bool(active(office, f"x{number:02}")) for number in range(12)) == 11
+
+
+def test_who_asked_for_a_look_gets_it_though_the_batch_fails_afterwards(office):
+    for user_id in ("u1", "u2"):
+        office.rename(user_id, "Planned")
+    office.plan()
+    (batch,) = office.desk.queue.batches
+    first, second = (change.user_id for change in batch.changes)
+    office.keeper.meanwhile.append(lambda: (office.suspend(first), notice(office, first)))
+    office.keeper.faults.extend([None, Transient("HTTP 500")])
+    office.desk.queue.batches = []
+    office.apply(batch)
+    assert [look.user_id for look in office.desk.queue.looks] == [first]
+    assert active(office, second) == [True]
+
+
+def test_a_new_token_is_never_sent_to_the_old_endpoint(office):
+    sent = []
+    opened = office.services.accounts_for
+    read = office.desk.tokens.read
+    office.keeper.accepts.add("newer")
+
+    def moved_meanwhile(connection_id, version):
+        office.services.tokens.read = read
+        newer = office.desk.tokens.add("c1", "newer")
+        moved = "https://keepersecurity.eu/api/rest/scim/v2/2"
+        office.services.connections.change("c1", lambda current: replace(current, token_version=newer, endpoint=moved))
+        office.desk.tokens.disable("c1", version)
+        return read(connection_id, version)
+
+    def watched(connection, token):
+        sent.append((connection.endpoint[-1], token))
+        return opened(connection, token)
+
+    object.__setattr__(office.services, "accounts_for", watched)
+    office.services.tokens.read = moved_meanwhile
+    office.rename("u1", "Renamed")
+    notice(office, "u1")
+    assert ("1", "newer") not in sent
+    assert ("2", "newer") in sent
+
+
+def test_who_moves_to_a_later_connection_is_let_in_while_the_earlier_one_is_paused():
+    office = Office()
+    other, node = Group("g2", "other@example.com", "Others"), FakeKeeper(office.desk.clock)
+    office.directory.groups["g2"] = other
+    version = office.desk.tokens.add("c2", "secret")
+    second = replace(
+        office.connection, id="c2", order=1, scope=Scope((other,)), token_version=version, shards=0, revision=0
+    )
+    office.services.connections.create(second)
+    nodes = {"c1": office.keeper, "c2": node}
+    object.__setattr__(office.services, "accounts_for", lambda each, token: nodes[each.id].opened(each, token))
+    office.join("u1")
+    office.run()
+    office.leave("u1")
+    office.directory.memberships["g2"].add("u1")
+    office.run()
+    office.directory.memberships["g2"].discard("u1")
+    office.join("u1")
+    office.desk.clock.advance(LATER)
+    office.run()
+    assert (active(office, "u1"), [account.active for account in node.of("u1")]) == ([True], [False])
+    office.services.connections.change("c1", lambda current: replace(current, state=State.PAUSED))
+    office.leave("u1")
+    office.directory.memberships["g2"].add("u1")
+    office.desk.clock.advance(LATER)
+    office.run()
+    assert [account.active for account in node.of("u1")] == [True]

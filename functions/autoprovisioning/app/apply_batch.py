@@ -21,6 +21,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
     Busy,
     NotSent,
+    ProvisioningError,
     ReauthorizationRequired,
     SeatsExhausted,
     Throttled,
@@ -100,6 +101,13 @@ class _Application:
         self._left = _Left()
 
     def run(self) -> None:
+        try:
+            self._run()
+        except ProvisioningError:
+            self._publish_looks()  # who asked for them was acknowledged long ago
+            raise
+
+    def _run(self) -> None:
         changes = list(self._batch.changes)
         for start in range(0, len(changes), CHUNK):
             if self._services.clock() >= self._deadline:
@@ -110,15 +118,15 @@ class _Application:
                 return
             connection, run = opened
             self._chunk(connection, run, changes[start : start + CHUNK])
-            self._redeliver()
+            if isinstance(self._left.postponed, Throttled):
+                self._redeliver()  # anything else is about one account, and must not keep the others back
         looks = self._looks()
         self._redeliver()
         self._finish(looks)
 
     def _redeliver(self) -> None:
-        """Ask for this message again if something failed; looks that are due do not wait for that."""
+        """Ask for this message again if something failed."""
         if self._left.postponed is not None:
-            self._publish_looks()
             raise self._left.postponed
 
     def _publish_looks(self) -> None:
@@ -143,17 +151,17 @@ class _Application:
 
     def _flag_pending(self, connection: Connection) -> None:
         """The connection waits for a new token: say so at every user of this batch who has an entry."""
-        user_ids = [change.user_id for change in self._batch.changes]
+        planned = {change.user_id: change.version for change in self._batch.changes}
 
         def edit(_part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             waiting = {
                 user_id: replace(entry, pending=True)
                 for user_id, entry in entries.items()
-                if not entry.pending and entry.mark is None
+                if not entry.pending and entry.mark is None and entry.version == planned[user_id]
             }
             return Edit(waiting), None
 
-        self._services.roster.commit_in_parts(connection, user_ids, edit)
+        self._services.roster.commit_in_parts(connection, planned, edit)
 
     def _chunk(self, connection: Connection, run: Run, planned: Sequence[PlannedChange]) -> None:
         changes = self._mark(connection, planned)
@@ -249,8 +257,10 @@ class _Application:
             at = now if any(_settled(outcome) for outcome in outcomes) else None  # a batch that only fails stands still
             return Edit(changed, events, Progress(self._batch.run_id, at, counts, seats_exhausted=seats)), None
 
-        self._services.roster.commit_in_parts(connection, by_user, edit)
-        self._left.looks += [self._look(user_id) for user_id in sorted(again)]
+        try:
+            self._services.roster.commit_in_parts(connection, by_user, edit)
+        finally:
+            self._left.looks += [self._look(user_id) for user_id in sorted(again)]
         for outcome in outcomes:
             self._postpone(outcome)
 

@@ -199,6 +199,8 @@ class _Convergence:
         mark = entry.mark
         assert mark is not None  # noqa: S101 - the caller checked; keeps the types honest
         settled, change_id, took_effect = recover(entry, account, observation.desired, now)
+        if not took_effect:
+            settled = replace(settled, failure=self._undone(entry, observation, now))
         event = Event(
             change_id, now, NAME_OF[mark.action], self._actor, user_id, settled.email, mark.action, recovered=True
         )
@@ -210,6 +212,15 @@ class _Convergence:
             return Edit({user_id: settled}, [event] if took_effect else (), self._progress([event], took_effect)), None
 
         self._services.roster.commit(self._connection, [user_id], edit)
+
+    def _undone(self, entry: Entry, observation: Observed, now: datetime) -> Failure:
+        """Count an attempt that came to nothing: tried again at once the first time, then ever more seldom."""
+        assert entry.mark is not None  # noqa: S101 - the caller checked; keeps the types honest
+        action = entry.mark.action
+        attributes = observation.desired if action in (Action.CREATE, Action.UPDATE) else None
+        text = "Keeper did not carry this out, nor said why. It is tried again; if that goes on, ask Keeper's support."
+        failure = failed(entry.failure, Unresolved.code, text, what_is_attempted(action, attributes), now)
+        return replace(failure, next_attempt=now) if failure.attempts == 1 else failure
 
     def _give_up(self, entry: Entry, observation: Observed) -> None:
         """Settle a mark that ran out where Keeper refuses to show the account: that user's failure."""
@@ -278,23 +289,23 @@ class _Convergence:
         event = self._failed(self._services.new_id(), decision.noted, action, failure, now)
         return self._replace(entry, replace(decision.noted, failure=failure), (event,))
 
-    def _flag(self, entry: Entry | None, decision: Decision, *, pending: bool = False) -> None:
-        """Flag the user as waiting for reauthorization, or else for an approval."""
+    def _flag(self, entry: Entry | None, decision: Decision, *, pending: bool = False) -> bool:
+        """Flag the user as waiting for reauthorization, or else for an approval; False where the flag stands."""
         user_id, noted = self._asked.look.user_id, decision.noted
         held, trigger = (None, None) if pending else (decision.action, decision.trigger)
 
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
             current = entries.get(user_id)
             base = noted if current == entry else current  # what was noticed on the way is kept, if nothing is newer
             if base is None:
-                return Edit(), None
+                return Edit(), False
             flagged = replace(base, pending=pending, held=held, held_by=trigger)
             if flagged == current:
-                return Edit(), None
+                return Edit(), False
             flagged = replace(flagged, version=base.version + 1)
-            return Edit({user_id: flagged}, (), self._counted({"held": 1} if held else {})), None
+            return Edit({user_id: flagged}, (), self._counted({"held": 1} if held else {})), True
 
-        self._services.roster.commit(self._connection, [user_id], edit)
+        return self._services.roster.commit(self._connection, [user_id], edit)
 
     def _reserved(self, decision: Decision) -> bool:
         """Reserve a suspension or deletion; whom an administrator rejected stays held for the same reason."""
@@ -305,11 +316,11 @@ class _Convergence:
         return reserve_one(services, connection, look, action)
 
     def _hold(self, entry: Entry | None, decision: Decision) -> bool:
-        self._flag(entry, decision)
-        log.error(
-            "Change held by the volume guard",
-            extra={"json_fields": {"alert": "change_held", "connection": self._connection.id}},
-        )
+        if self._flag(entry, decision):
+            log.error(
+                "Change held by the volume guard",
+                extra={"json_fields": {"alert": "change_held", "connection": self._connection.id}},
+            )
         return False
 
     def _act(self, entry: Entry | None, decision: Decision, observation: Observed) -> bool:
@@ -411,5 +422,5 @@ def _by_external_id(accounts: Accounts, user_id: str) -> Account | None:
 def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     """Return the entry with the outcome; one that stays unknown keeps its mark, run out, so that it is recovered."""
     if isinstance(outcome.error, Unresolved) and entry.mark is not None:
-        return replace(entry, mark=replace(entry.mark, until=now, again=False), pending=True)
+        return replace(entry, mark=replace(entry.mark, until=now, again=False))
     return recorded(entry, outcome, now)

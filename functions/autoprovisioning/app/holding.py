@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from autoprovisioning.app.guarding import reserve_all
 from autoprovisioning.app.services import Services
@@ -16,6 +16,8 @@ from autoprovisioning.domain.guard import Hold, HoldState, digest_of, reservatio
 from autoprovisioning.domain.roster import Action
 
 log = logging.getLogger(__name__)
+
+DECISION_SETTLES = timedelta(hours=1)  # some runs
 
 
 def admit(
@@ -67,10 +69,11 @@ def _raise(
     members = tuple(sorted((user_id, action.value) for user_id, action in rest.items()))
     digest = digest_of(members)
     for hold in known:
-        if hold.digest == digest and hold.state in (HoldState.WAITING, HoldState.REJECTED):
+        if hold.digest == digest and hold.state is HoldState.WAITING:
             return hold
-        if hold.state is HoldState.REJECTED and set(members) <= set(hold.members):
-            return hold
+        decided_now = hold.decided_at is not None and now - hold.decided_at < DECISION_SETTLES
+        if hold.state is HoldState.REJECTED and decided_now and set(members) <= set(hold.members):
+            return hold  # somebody's flag is still to come: a worker was at them when the others' were set
     for hold in known:
         if hold.state is HoldState.WAITING:
             services.records.put_hold(connection.id, replace(hold, state=HoldState.SUPERSEDED, decided_at=now))

@@ -36,6 +36,7 @@ class Keeper:
         self._services = services
         self.connection = connection
         self._accounts: Accounts | None = None
+        self._told: Throttled | None = None
 
     def accounts(self) -> Accounts:
         """Return the accounts, opened with the pinned token version.
@@ -46,7 +47,8 @@ class Keeper:
         """
         if self._accounts is None:
             self._respect_throttle()
-            self._accounts = self._services.accounts_for(self.connection, self._token())
+            token = self._token()  # first: it may move to another connection record, endpoint included
+            self._accounts = self._services.accounts_for(self.connection, token)
         return self._accounts
 
     def _token(self) -> str:
@@ -84,8 +86,9 @@ class Keeper:
 
     def throttle(self, error: Throttled) -> None:
         """Make the whole connection wait as long as Keeper asked, whichever process was told."""
-        if isinstance(error, Waiting):
-            return  # our own reminder: it must not prolong what it reminds of
+        if isinstance(error, Waiting) or error is self._told:
+            return  # our own reminder must not prolong what it reminds of, nor one answer that many writes share
+        self._told = error
         wait = max(SHORTEST_THROTTLE, timedelta(seconds=error.retry_after or 0))
         until = self._services.clock() + wait
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -101,16 +101,15 @@ class Planner:
         self._met: set[str] = set()
         self.plan = Plan()
 
-    def see(self, user: DirectoryUser, in_scope: bool | None) -> None:
-        """Judge one user that the directory listed."""
+    def see(self, user: DirectoryUser, in_scope: bool | None, left: Callable[[], tuple[str, ...]] = tuple) -> None:
+        """Judge one user that the directory listed; `left` tells which connections' scopes they are proven not in."""
         entry = self._roster.get(user.id)
         if entry is not None:
             self._met.add(user.id)
             self._count(entry)
         elif in_scope is False:
             return  # not ours, never was: most of a large customer
-        left = (self._connection.id,) if in_scope is False else ()
-        self._judge(entry, observed(self._connection, user, in_scope), Evidence(left=left))
+        self._judge(entry, observed(self._connection, user, in_scope), lambda: Evidence(left=left()))
 
     def close(self, deleted: Mapping[str, DirectoryUser], complete: bool, members: Container[str] = ()) -> None:
         """Judge the roster's users whom the listing lacked: deleted ones and, if it was complete, missing ones.
@@ -123,7 +122,7 @@ class Planner:
             self._count(entry)
             user = deleted.get(user_id)
             if user is not None:
-                self._judge(entry, observed(self._connection, user, None), Evidence())
+                self._judge(entry, observed(self._connection, user, None), Evidence)
             elif complete:
                 self._missing(entry, outsider=user_id in members)
             elif entry.mark is not None:
@@ -147,7 +146,7 @@ class Planner:
         due = decision if decision.action is not None and decision.action.deprovisions else None
         self._look(entry.user_id, due, Evidence(missing=True))
 
-    def _judge(self, entry: Entry | None, seen: Observed, evidence: Evidence) -> None:
+    def _judge(self, entry: Entry | None, seen: Observed, evidence: Callable[[], Evidence]) -> None:
         if entry is not None and entry.mark is not None:
             self._marked(entry)
             return
@@ -160,7 +159,7 @@ class Planner:
         elif decision.action.rereads:
             if found != entry:
                 self.plan.notes[seen.user_id] = (entry, found)
-            self._look(seen.user_id, decision, evidence)
+            self._look(seen.user_id, decision, evidence())
         else:
             self._write(entry, decision, seen)
 

@@ -58,22 +58,28 @@ def reconcile(
             log.info("Another reconciliation is under way")
             runs = [run for each in services.connections.all() for run in services.records.open_runs(each.id)]
         else:
-            runs = _reconcile(services, kind, deadline, fence, retry_failures=retry_failures)
-    if insist and (fence is None or any(run.fence != fence for run in runs)):
-        raise Busy("An earlier run is still under way", retry_after=5)
+            runs = _reconcile(services, kind, deadline, fence, retry_failures=retry_failures, insist=insist)
+    if insist and fence is None:
+        raise _under_way()
     return runs
 
 
-def _reconcile(services: Services, kind: RunKind, deadline: datetime, fence: int, *, retry_failures: bool) -> list[Run]:
-    runs: list[Run] = []
+def _under_way() -> Busy:
+    return Busy("An earlier run is still under way", retry_after=5)
+
+
+def _reconcile(
+    services: Services, kind: RunKind, deadline: datetime, fence: int, *, retry_failures: bool, insist: bool
+) -> list[Run]:
     sides: list[Side] = []
     connections = services.connections.all()
-    for connection in connections:
-        if connection.state is not State.ON:
-            continue
-        busy = earlier_run(services, connection)
-        if busy is not None:
-            runs.append(busy)
+    on = [connection for connection in connections if connection.state is State.ON]
+    earlier = {connection.id: run for connection in on if (run := earlier_run(services, connection)) is not None}
+    if insist and earlier:
+        raise _under_way()
+    runs = list(earlier.values())
+    for connection in on:
+        if connection.id in earlier:
             continue
         side = open_side(services, connection, kind, fence)
         if side.run.state is RunState.OBSERVING:
@@ -133,9 +139,14 @@ def _observe(
 def _judge(connections: Sequence[Connection], sides: Sequence[Side], survey: Survey, user: DirectoryUser) -> None:
     placement = place(connections, user, survey.in_scope)
     survey.overlaps += bool(placement.overlaps)
+
+    def left() -> tuple[str, ...]:
+        """Return every connection that complete listings prove the user not to be in the scope of."""
+        return tuple(each.id for each in connections if survey.in_scope(each, user) is False)
+
     for side in sides:
         if side.planner is not None:
-            side.planner.see(user, placement.in_scope.get(side.connection.id))
+            side.planner.see(user, placement.in_scope.get(side.connection.id), left)
 
 
 def _plan_and_dispatch(

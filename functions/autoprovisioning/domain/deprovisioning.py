@@ -65,7 +65,11 @@ class Deprovisioning:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When the earliest suspension and deletion fall due, and by which trigger; None is never."""
+    """When the earliest suspension and deletion fall due; None is never.
+
+    `suspend_by` and `delete_by` name the trigger: of several that are due the one seen last, since what was decided
+    about an older reason (a rejected plan) says nothing about a newer one.
+    """
 
     suspend: datetime | None = None
     suspend_by: Trigger | None = None
@@ -104,15 +108,24 @@ def standing_still(since: datetime, spans: Iterable[Span], now: datetime) -> tim
 def due(policy: Deprovisioning, timers: Mapping[Trigger, datetime], frozen: Iterable[Span], now: datetime) -> Due:
     """Tell when suspension and deletion fall due; with several triggers the earliest wins."""
     spans = tuple(frozen)
-    suspend: tuple[datetime, Trigger] | None = None
-    delete: tuple[datetime, Trigger] | None = None
+    suspend: list[_At] = []
+    delete: list[_At] = []
     for trigger, since in timers.items():
         started = since + standing_still(since, spans, now)
         delays = policy.of(trigger)
         if delays.suspend_after is not None:
-            at = started + timedelta(days=delays.suspend_after)
-            suspend = min(suspend, (at, trigger)) if suspend else (at, trigger)
+            suspend.append((started + timedelta(days=delays.suspend_after), since, trigger))
         if delays.delete_after is not None:
-            at = started + timedelta(days=delays.delete_after)
-            delete = min(delete, (at, trigger)) if delete else (at, trigger)
-    return Due(*(suspend or (None, None)), *(delete or (None, None)))
+            delete.append((started + timedelta(days=delays.delete_after), since, trigger))
+    return Due(*_earliest(suspend, now), *_earliest(delete, now))
+
+
+_At = tuple[datetime, datetime, Trigger]  # due at, seen since, by
+
+
+def _earliest(candidates: list[_At], now: datetime) -> tuple[datetime | None, Trigger | None]:
+    if not candidates:
+        return None, None
+    at, _, trigger = min(candidates)
+    due_now = [(since, other) for when, since, other in candidates if when <= now]
+    return at, max(due_now)[1] if due_now else trigger
