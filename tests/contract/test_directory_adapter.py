@@ -9,6 +9,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +324,18 @@ def test_retry_after_is_obeyed(side: DirectorySide, directory: GoogleDirectory, 
     started = time.monotonic()
     assert directory.user(fixture["users"][4]["id"]) is not None
     assert time.monotonic() - started >= 0.4
+
+
+def test_a_retry_after_that_is_a_date_is_obeyed_too(
+    side: DirectorySide, directory: GoogleDirectory, fixture: dict[str, Any]
+) -> None:
+    past, far = (format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True) for ahead in (-60, 300))
+    side.fault(match={"method": "users.get"}, status=503, retry_after=past, times=1)
+    assert directory.user(fixture["users"][4]["id"]) is not None
+    side.fault(match={"method": "users.get"}, status=503, retry_after=far, times=1)
+    with pytest.raises(Transient) as raised:
+        directory.user("1")
+    assert raised.value.retry_after == pytest.approx(300, abs=10)
 
 
 def test_a_retry_after_too_long_to_wait_for_is_handed_on(

@@ -201,6 +201,14 @@ def test_a_publication_that_keeps_failing_is_transient(service: Listener) -> Non
     assert len(service.requests) == ATTEMPTS
 
 
+def test_a_wait_that_pubsub_asks_for_is_handed_on(service: Listener) -> None:
+    service.answer = lambda _: Response(429, headers={"Retry-After": "7"})
+    with pytest.raises(Transient) as raised:
+        rest_queue("p", service.url.removeprefix("http://")).look_again([LOOK])
+    assert raised.value.retry_after == 7
+    assert len(service.requests) == 1
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_a_publication_that_is_refused_is_not_tried_again(service: Listener, status: int) -> None:
     service.answer = lambda _: Response(status, b'{"error": {"message": "no"}}')

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -61,21 +62,24 @@ class RestLookQueue:
         """Publish; returns once Pub/Sub has accepted, raises Transient otherwise."""
         messages = [{"data": base64.b64encode(encode_look(look)).decode()} for look in looks]
         body = json.dumps({"messages": messages}).encode()
-        status = 0
+        status, told = 0, ""
         for attempt in range(ATTEMPTS):
             try:
-                status = self._post(body)
+                status, told = self._post(body)
             except (OSError, http.client.HTTPException):
                 self._local.connection = None  # a kept connection may have gone stale while the process was frozen
-                status = 0
+                status, told = 0, ""
             if status == 200:
                 return
-            if status not in (0, 429, 500, 502, 503, 504):
-                break
-            time.sleep(0.05 * 2**attempt)
-        raise Transient(f"Pub/Sub did not take the message (HTTP {status})", retry_after=5)
+            if told.isdigit() or status not in (0, 429, 500, 502, 503, 504):
+                break  # a wait that Pub/Sub asks for is Google's to keep: it delivers the notification again
+            if attempt + 1 < ATTEMPTS:
+                time.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))
+        wait = float(told) if told.isdigit() else 5.0
+        raise Transient(f"Pub/Sub did not take the message (HTTP {status})", retry_after=wait)
 
-    def _post(self, body: bytes) -> int:
+    def _post(self, body: bytes) -> tuple[int, str]:
+        """Return the status and Retry-After."""
         connection = getattr(self._local, "connection", None)
         if connection is None:
             kind = http.client.HTTPSConnection if self._base.scheme == "https" else http.client.HTTPConnection
@@ -87,4 +91,4 @@ class RestLookQueue:
         connection.request("POST", self._path, body, headers)
         response = connection.getresponse()
         response.read()
-        return int(response.status)
+        return int(response.status), response.headers.get("Retry-After", "")

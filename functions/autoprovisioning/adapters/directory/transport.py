@@ -6,13 +6,14 @@ codes pages). Anything else says something about the request or the set-up.
 
 from __future__ import annotations
 
+import email.utils
 import ipaddress
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -225,5 +226,12 @@ def _no_token(error: auth.RefreshError) -> ConfigurationRefused | Transient:
 
 
 def _retry_after(response: requests.Response) -> float | None:
+    """Read Retry-After: seconds or a date (RFC 9110 10.2.3)."""
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.replace(".", "", 1).isdigit() else None
+    if value.replace(".", "", 1).isdigit():
+        return float(value)
+    try:
+        at = email.utils.parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    return max(0.0, (at - datetime.now(UTC)).total_seconds()) if at.tzinfo is not None else None
