@@ -13,11 +13,10 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.local.cloud import ROOT, SUBSCRIPTIONS
+from infra.local.cloud import ROOT, subscribe_anew
 from infra.local.connect import CONNECTION, connect
 from infra.local.processes import Process, Supervisor, free_port
 from infra.local.sync import synchronize
@@ -108,7 +107,7 @@ class Town:
         """
         self.settled = None
         self.calm()
-        self._drop_messages()
+        subscribe_anew(self.world.cloud)
         self.keeper.rotate()
         self.directory.control("PUT", "state", customer(0))
         for channel in self.directory.control("GET", "channels")["channels"]:
@@ -124,19 +123,6 @@ class Town:
         self._renew_functions()
         self.keeper.control("DELETE", "requests")
         self.directory.control("DELETE", "requests")
-
-    def _drop_messages(self) -> None:
-        """Drop what an earlier test left in the queues, retries included: a subscription sought to now is empty."""
-        import grpc
-        from google.pubsub_v1 import SubscriberClient
-        from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
-
-        channel = grpc.insecure_channel(f"127.0.0.1:{self.world.cloud.ports['pubsub']}")
-        subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
-        for name in SUBSCRIPTIONS:
-            path = f"projects/{self.world.cloud.project}/subscriptions/{name}"
-            subscriber.seek(request={"subscription": path, "time": datetime.now(UTC)})
-        channel.close()
 
     def _empty_database(self) -> None:
         port, project = self.world.cloud.ports["firestore"], self.world.cloud.project

@@ -146,35 +146,60 @@ class LocalCloud:
 
 def make_topics(cloud: LocalCloud) -> None:
     """Create topics, dead letters and push subscriptions in the Pub/Sub emulator."""
-    import grpc
     from google.cloud import pubsub_v1  # type: ignore[attr-defined]
     from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+
+    with _channel(cloud) as channel:
+        publisher = pubsub_v1.PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+        home = f"projects/{cloud.project}"
+        for topic in (*SUBSCRIPTIONS, DEAD_LETTERS):
+            publisher.create_topic(request={"name": f"{home}/topics/{topic}"})
+        _subscriber(channel).create_subscription(
+            request={"name": f"{home}/subscriptions/{DEAD_LETTERS}", "topic": f"{home}/topics/{DEAD_LETTERS}"}
+        )
+        for topic in SUBSCRIPTIONS:
+            _subscribe(cloud, _subscriber(channel), topic)
+
+
+def subscribe_anew(cloud: LocalCloud) -> None:
+    """Forget every message that is queued, under way or to be tried again."""
+    with _channel(cloud) as channel:
+        subscriber = _subscriber(channel)
+        for topic in SUBSCRIPTIONS:
+            path = f"projects/{cloud.project}/subscriptions/{topic}"
+            subscriber.delete_subscription(request={"subscription": path})
+            _subscribe(cloud, subscriber, topic)
+
+
+def _channel(cloud: LocalCloud) -> Any:
+    import grpc
+
+    return grpc.insecure_channel(f"127.0.0.1:{cloud.ports['pubsub']}")
+
+
+def _subscriber(channel: Any) -> Any:
+    from google.pubsub_v1 import SubscriberClient
     from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-    channel = grpc.insecure_channel(f"127.0.0.1:{cloud.ports['pubsub']}")
-    publisher = pubsub_v1.PublisherClient(transport=PublisherGrpcTransport(channel=channel))
-    subscriber = pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+
+
+def _subscribe(cloud: LocalCloud, subscriber: Any, topic: str) -> None:
     home = f"projects/{cloud.project}"
-    for topic in (*SUBSCRIPTIONS, DEAD_LETTERS):
-        publisher.create_topic(request={"name": f"{home}/topics/{topic}"})
+    function, deadline = SUBSCRIPTIONS[topic]
     subscriber.create_subscription(
-        request={"name": f"{home}/subscriptions/{DEAD_LETTERS}", "topic": f"{home}/topics/{DEAD_LETTERS}"}
+        request={
+            "name": f"{home}/subscriptions/{topic}",
+            "topic": f"{home}/topics/{topic}",
+            "push_config": {"push_endpoint": cloud.url(function)},
+            "ack_deadline_seconds": deadline,
+            "retry_policy": {"minimum_backoff": FIRST_RETRY, "maximum_backoff": LAST_RETRY},
+            "dead_letter_policy": {
+                "dead_letter_topic": f"{home}/topics/{DEAD_LETTERS}",
+                "max_delivery_attempts": DELIVERY_ATTEMPTS,
+            },
+        }
     )
-    for topic, (function, deadline) in SUBSCRIPTIONS.items():
-        subscriber.create_subscription(
-            request={
-                "name": f"{home}/subscriptions/{topic}",
-                "topic": f"{home}/topics/{topic}",
-                "push_config": {"push_endpoint": cloud.url(function)},
-                "ack_deadline_seconds": deadline,
-                "retry_policy": {"minimum_backoff": FIRST_RETRY, "maximum_backoff": LAST_RETRY},
-                "dead_letter_policy": {
-                    "dead_letter_topic": f"{home}/topics/{DEAD_LETTERS}",
-                    "max_delivery_attempts": DELIVERY_ATTEMPTS,
-                },
-            }
-        )
-    channel.close()
 
 
 def load_state() -> tuple[dict[str, int], dict[str, str]]:
