@@ -323,14 +323,7 @@ def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(town):
     assert version_state(town, CONNECTION, known.token_version) == "ENABLED", "the change in flight still needs it"
     town.keeper.control("DELETE", "faults")
 
-    def gone() -> bool:
-        try:
-            delete(town.desk(), CONNECTION, ACTOR)
-        except Busy:
-            return False
-        return True
-
-    wait_for(gone, "the end of the change in flight", 20, every=0.2)
+    wait_for(lambda: deleted(town), "the end of the change in flight", 20, every=0.2)
     assert town.state() == "gone"
     assert version_state(town, CONNECTION, known.token_version) == "DESTROYED"
     for name in ("roster", "runs", "holds", "guard", "failures", "claims"):
@@ -348,6 +341,18 @@ def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(town):
     assert town.sync()["created"] == 0
 
 
+def deleted(town: Town) -> bool:
+    """Delete the connection's configuration; False while work is in flight."""
+    from autoprovisioning.app.configure import delete
+    from autoprovisioning.domain.errors import Busy
+
+    try:
+        delete(town.desk(), CONNECTION, ACTOR)
+    except Busy:
+        return False
+    return True
+
+
 def test_deleting_waits_for_a_planner(town):
     from autoprovisioning.app.configure import delete
     from autoprovisioning.domain.errors import Busy
@@ -361,13 +366,6 @@ def test_deleting_waits_for_a_planner(town):
         delete(town.desk(), CONNECTION, ACTOR)
     planner.join()
 
-    def gone() -> bool:
-        try:
-            delete(town.desk(), CONNECTION, ACTOR)
-        except Busy:
-            return False
-        return True
-
-    wait_for(gone, "the end of its work", 30, every=0.2)
+    wait_for(lambda: deleted(town), "the end of its work", 30, every=0.2)
     wait_for(lambda: town.look("u1") == 204, "quiet")
     assert documents(town, f"connections/{CONNECTION}/roster") == []

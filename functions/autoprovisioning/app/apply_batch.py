@@ -236,14 +236,13 @@ class _Application:
         now = self._services.clock()
 
         first = outcomes[0].change.user_id  # the meters are counted once, with the part that holds this user
-
         again: set[str] = set()
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             changed: dict[str, Entry | None] = {}
             events: list[Event] = []
-            for user_id, outcome in [(user_id, by_user[user_id]) for user_id in part]:
-                entry = entries.get(user_id)
+            for user_id in part:
+                outcome, entry = by_user[user_id], entries.get(user_id)
                 if entry is None or entry.mark is None or entry.mark.change_id != outcome.change.id:
                     continue
                 if entry.mark.again:

@@ -129,32 +129,28 @@ class _Work:
         """Send once more what was refused, if a newer token is in force; else it is that user's failure."""
         if not refused:
             return
-        if self._keeper.after_refusal(AuthorizationRefused("Keeper refused a request", status=401)):
-            for outcome in self._write(refused):
-                if isinstance(outcome.error, AuthorizationRefused):
-                    self._keeper.after_refusal(outcome.error)
-                    yield replace(outcome, error=NotSent("Keeper refused the token that was switched to just now"))
-                else:
-                    yield outcome
-            return
-        if len(refused) == 1:
+        moved = self._keeper.after_refusal()
+        if len(refused) == 1 and not moved:
             yield Outcome(refused[0], error=refusal_of_one())
             return
-        for outcome in self._write(refused):  # those behind the refused one were never sent
-            if isinstance(outcome.error, AuthorizationRefused):
-                yield replace(outcome, error=refusal_of_one())
-            else:
+        for outcome in self._write(refused):  # where no token moved: those behind the refused one were never sent
+            if not isinstance(outcome.error, AuthorizationRefused):
                 yield outcome
+            elif moved:
+                self._keeper.after_refusal()
+                yield replace(outcome, error=NotSent("Keeper refused the token that was switched to just now"))
+            else:
+                yield replace(outcome, error=refusal_of_one())
 
     def _look_up(self, changes: Sequence[Change], ready: list[Change]) -> Iterator[Outcome]:
         """Search Keeper; changes with a known answer join `ready`, the rest are outcomes already."""
         refused = yield from self._search(changes, ready)
         if not refused:
             return
-        self._keeper.after_refusal(_refused_search())
+        self._keeper.after_refusal()
         refused = yield from self._search(refused, ready)
         if refused:
-            moved = self._keeper.after_refusal(_refused_search())
+            moved = self._keeper.after_refusal()
             error = NotSent("Keeper refused a token that was replaced meanwhile") if moved else refusal_of_one()
             for change in refused:
                 yield Outcome(change, error=error)
@@ -274,10 +270,6 @@ def _retriable(error: Exception) -> ProvisioningError:
     if isinstance(error, ProvisioningError):
         return error
     return NotSent(f"{type(error).__name__} while talking to Keeper")
-
-
-def _refused_search() -> AuthorizationRefused:
-    return AuthorizationRefused("Keeper refused a search", status=401)
 
 
 def _taken_elsewhere(change: Change) -> AddressTaken:

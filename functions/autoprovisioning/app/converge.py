@@ -242,8 +242,8 @@ class _Convergence:
             try:
                 account = accounts.get(entry.scim_id) if entry.scim_id else None
                 return account or _by_external_id(accounts, entry.user_id)
-            except AuthorizationRefused as error:
-                if not self._keeper.after_refusal(error):
+            except AuthorizationRefused:
+                if not self._keeper.after_refusal():
                     raise
         raise Transient("Keeper refused a token that was replaced meanwhile", retry_after=5)
 

@@ -68,8 +68,8 @@ class Keeper:
         self.connection, self._accounts = current, None
         return True
 
-    def after_refusal(self, error: AuthorizationRefused) -> bool:
-        """Settle a refusal: True when a newer token is in force and the request should be sent again.
+    def after_refusal(self) -> bool:
+        """Settle a 401 or 403: True when a newer token is in force and the request should be sent again.
 
         False says that the token works and the refusal is about that one account.
 
@@ -81,7 +81,7 @@ class Keeper:
         try:
             self.accounts().probe()
         except AuthorizationRefused as refused:
-            raise self._pause(str(refused)) from error
+            raise self._pause(str(refused)) from refused
         return False
 
     def throttle(self, error: Throttled) -> None:

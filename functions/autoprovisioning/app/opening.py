@@ -71,8 +71,8 @@ def open_side(services: Services, connection: Connection, kind: RunKind, fence: 
 def _probe(keeper: Keeper) -> None:
     try:
         keeper.accounts().probe()
-    except AuthorizationRefused as error:
-        if not keeper.after_refusal(error):
+    except AuthorizationRefused:
+        if not keeper.after_refusal():
             return  # the second probe was accepted
         keeper.accounts().probe()
 
