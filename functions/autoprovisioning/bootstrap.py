@@ -16,13 +16,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from autoprovisioning import config, telemetry
-from autoprovisioning.app.admission import Identity, People
+from autoprovisioning.app.admission import Identity, Roles
 from autoprovisioning.app.ports import Accounts, Channels, Clock, Directory, LookQueue, NewId
 from autoprovisioning.domain.errors import ConfigurationRefused
 
 if TYPE_CHECKING:
     from autoprovisioning.adapters.directory import GoogleDirectory
     from autoprovisioning.adapters.firestore import Database
+    from autoprovisioning.app.reports import Inquiries, Previews, Reports
     from autoprovisioning.app.services import Services, Timings
     from autoprovisioning.domain.connections import Connection
 
@@ -120,8 +121,14 @@ class Administration:
 
     services: Services
     identity: Identity
-    people: People
+    roles: Roles
+    reports: Reports
+    previews: Previews
+    inquiries: Inquiries
+    channels: Channels
     form_key: bytes
+    console_url: str  # where the pages are, and
+    reauthorize_url: str  # the form for a new access token; empty where this deployment does not say
 
 
 @lru_cache(maxsize=1)
@@ -131,7 +138,42 @@ def administration() -> Administration:
 
     chosen = settings()
     identity = IapIdentity(chosen.iap_audience, chosen.iap_issuer, chosen.iap_certs_url)
-    return Administration(services(), identity, directory(), _channel_key(chosen))
+    return Administration(
+        services(),
+        identity,
+        Roles(directory()),
+        reports(),
+        previews(),
+        inquiries(),
+        channels(),
+        _channel_key(chosen),
+        chosen.console_url,
+        chosen.reauthorize_url,
+    )
+
+
+@lru_cache(maxsize=1)
+def reports() -> Reports:
+    """Build what reads the audit, usage, failures and runs."""
+    from autoprovisioning.adapters.firestore import FirestoreReports
+
+    return FirestoreReports(_database())
+
+
+@lru_cache(maxsize=1)
+def previews() -> Previews:
+    """Build the store of previews."""
+    from autoprovisioning.adapters.firestore import FirestorePreviews
+
+    return FirestorePreviews(_database(), now)
+
+
+@lru_cache(maxsize=1)
+def inquiries() -> Inquiries:
+    """Build the store of inquiries."""
+    from autoprovisioning.adapters.firestore import FirestoreInquiries
+
+    return FirestoreInquiries(_database(), now)
 
 
 @lru_cache(maxsize=1)

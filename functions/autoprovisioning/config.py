@@ -55,6 +55,8 @@ class Config:
     iap_audience: str
     iap_issuer: str
     iap_certs_url: str
+    console_url: str
+    reauthorize_url: str
     log_level: str
 
 
@@ -171,6 +173,8 @@ def _read(reader: _Reader, *, reads_directory: bool) -> Config:
         iap_audience=reader.text("IAP_AUDIENCE", ""),
         iap_issuer=reader.text("IAP_ISSUER", "https://cloud.google.com/iap"),
         iap_certs_url=reader.url("IAP_CERTS_URL", "https://www.gstatic.com/iap/verify/public_key"),
+        console_url=reader.url("CONSOLE_URL", ""),
+        reauthorize_url=reader.url("REAUTHORIZE_URL", ""),
         log_level=reader.level("LOG_LEVEL"),
     )
 

@@ -1,16 +1,20 @@
 """Who gets in: the proxy says who calls, the directory says what they are.
 
 Super administrators may do everything, delegated administrators may read; suspended, archived and all other users get
-nowhere. The directory is asked at every write.
+nowhere. The directory is asked at every write; for reading its answer is good for a minute.
 """
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
 from autoprovisioning.domain.errors import Forbidden
 from autoprovisioning.domain.users import DirectoryUser, Presence
+
+REMEMBERED_FOR = timedelta(seconds=60)
+REMEMBERED = 1_000  # addresses
 
 
 class Role(StrEnum):
@@ -46,9 +50,25 @@ def role_of(people: People, address: str) -> Role:
     raise Forbidden(f"{address} is not an administrator of this organization.")
 
 
-def require_super(identity: Identity, people: People, assertion: str) -> str:
-    """Return the caller's address if they are a super administrator; raises Forbidden."""
-    address = identity.address(assertion)
-    if role_of(people, address) is not Role.SUPER:
-        raise Forbidden(f"{address} may look, but only super administrators may change this.")
-    return address
+class Roles:
+    """The roles of administrators: asked anew for every change, remembered for a minute for those who look."""
+
+    def __init__(self, people: People) -> None:
+        self._people = people
+        self._known: dict[str, tuple[datetime, Role]] = {}
+
+    def now(self, address: str, now: datetime) -> Role:
+        """Ask the directory; raises Forbidden for everybody who is not an administrator."""
+        self._known.pop(address, None)  # whoever lost the role loses what was remembered of it
+        role = role_of(self._people, address)
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[address] = (now, role)
+        return role
+
+    def lately(self, address: str, now: datetime) -> Role:
+        """Return the role as of at most a minute ago; raises Forbidden."""
+        known = self._known.get(address)
+        if known is not None and timedelta() <= now - known[0] < REMEMBERED_FOR:
+            return known[1]
+        return self.now(address, now)

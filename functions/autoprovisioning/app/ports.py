@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from autoprovisioning.domain.accounts import Account, Found, Lookup, Write, Written
+from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Write, Written
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold
@@ -44,6 +44,15 @@ class Directory(Protocol):
 
     def members(self, group_id: str) -> Iterator[Sequence[str]]:
         """List the ids of a group's derived user members, a page at a time; raises Incomplete."""
+
+    def search_users(self, text: str) -> Sequence[DirectoryUser]:
+        """Find at most 20 users whose name or address begins with the text, or whose id it is."""
+
+    def search_groups(self, letters: str) -> Sequence[Group]:
+        """Find at most 20 groups whose name or address begins with the letters."""
+
+    def org_units(self) -> Sequence[str]:
+        """Return the paths of all organizational units, "/" not included."""
 
     def is_member(self, group_id: str, user_id: str) -> bool:
         """Ask about one user and one group, nested membership included; False alone never counts as leaving."""
@@ -124,6 +133,9 @@ class Roster(Protocol):
 
     def load(self, connection: Connection) -> dict[str, Entry]:
         """Read every entry of a connection."""
+
+    def applied(self, connection: Connection, change_ids: Sequence[str]) -> dict[str, Attributes]:
+        """Return, by change id, the attributes that accounts had after these changes; unknown ones are left out."""
 
     def shard(self, connection: Connection, user_id: str) -> int:
         """Name the shard of a user, 0 to connection.shards - 1."""
@@ -206,6 +218,9 @@ class Records(Protocol):
 
     def put_hold(self, connection_id: str, hold: Hold) -> None:
         """Store a held plan."""
+
+    def change_hold(self, connection_id: str, digest: str, edit: Callable[[Hold], Hold | None]) -> Hold | None:
+        """Apply `edit` to a held plan's state by compare-and-set, never to its members; None changes nothing."""
 
     def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
         """Claim an account for adoption and return the claim in force: another's, where they came first.
@@ -294,6 +309,9 @@ class Queue(LookQueue, Protocol):
 
     def request_run(self, kind: RunKind, *, retry_failures: bool = False) -> None:
         """Publish to run-requests: reconcile now instead of at the next scheduled time."""
+
+    def request_preview(self, connection_id: str, preview_id: str) -> None:
+        """Publish to run-requests: compute a preview now."""
 
 
 class Meter(Protocol):

@@ -50,12 +50,17 @@ class RetiredToken:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One Keeper node. `revision` grows with each edit, an administrator's or our own (optimistic concurrency)."""
+    """One Keeper node.
+
+    `revision` grows with each write, an administrator's or our own; `edition` with each edit of an administrator, so
+    that two who edit at once are told apart from a worker that noted a wait meanwhile.
+    """
 
     id: str
     order: int = 0
     name: str = "Keeper"
     revision: int = 0
+    edition: int = 0
     state: State = State.DRAFT
     endpoint: str = ""
     token_version: str = ""  # number of the Secret Manager version in use; never "latest"

@@ -48,6 +48,7 @@ class Event:
     email: str = ""
     attempted: Action | None = None
     changed: Mapping[str, Value] = field(default_factory=dict)  # attribute -> value after the change
+    before: Mapping[str, Value] | None = None  # attribute -> value before it; None where that is not known
     reason: str = ""
     code: str = ""  # of a failure
     seconds: float = 0.0  # from decision to Keeper's answer

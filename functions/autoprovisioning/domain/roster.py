@@ -110,4 +110,5 @@ class Entry:
     failure: Failure | None = None
     last_action_at: datetime | None = None
     gone: bool = False  # the directory user is deleted
+    applied_by: str = ""  # the change that wrote attributes last: its event holds what the account has
     held_by: Trigger | None = None  # why `held` was due: what another trigger makes due is another matter

@@ -93,6 +93,7 @@ class Look:
     asked_at: datetime | None = None
     actor: str = ""
     channel: str = ""  # the notification channel it came through
+    inquiry: str = ""  # "<connection>/<inquiry>" of an administrator who waits for the answer
 
 
 @dataclass(frozen=True, slots=True)

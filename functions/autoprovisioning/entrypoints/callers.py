@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import flask
 
-from autoprovisioning.app.admission import require_super, role_of
+from autoprovisioning.app.admission import Role
 from autoprovisioning.bootstrap import Administration
 from autoprovisioning.domain.errors import Forbidden, NotFound
 
@@ -15,19 +15,26 @@ ASSERTION = "X-Goog-IAP-JWT-Assertion"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 
 
-def reader(parts: Administration, request: flask.Request) -> str:
-    """Return the address of a caller who may look: any administrator; raises Forbidden."""
+def reader(parts: Administration, request: flask.Request) -> tuple[str, Role]:
+    """Return address and role of a caller who may look: any administrator; raises Forbidden."""
     address = parts.identity.address(request.headers.get(ASSERTION, ""))
-    role_of(parts.people, address)
-    return address
+    return address, parts.roles.lately(address, parts.services.clock())
 
 
-def writer(parts: Administration, request: flask.Request) -> str:
-    """Return the address of a caller who may change things, and asks from our own pages; raises Forbidden."""
-    origin = request.headers.get("Origin", "")
-    if origin and urlsplit(origin).netloc != request.host:
-        raise Forbidden("The request comes from another site.")
-    return require_super(parts.identity, parts.people, request.headers.get(ASSERTION, ""))
+def writer(parts: Administration, request: flask.Request) -> tuple[str, Role]:
+    """Return address and role of a caller who may change things, and asks from our own pages; raises Forbidden."""
+    address = parts.identity.address(request.headers.get(ASSERTION, ""))
+    _from_our_pages(request)
+    if parts.roles.now(address, parts.services.clock()) is not Role.SUPER:
+        raise Forbidden(f"{address} may look, but only super administrators may change this.")
+    return address, Role.SUPER
+
+
+def _from_our_pages(request: flask.Request) -> None:
+    """Refuse a browser that another site sent here (Fetch standard: Origin; Fetch Metadata: Sec-Fetch-Site)."""
+    origin, site = request.headers.get("Origin", ""), request.headers.get("Sec-Fetch-Site", "")
+    if (origin and urlsplit(origin).netloc != request.host) or site not in ("", "same-origin", "none"):
+        raise Forbidden("The request comes from another site. Open the page here and send it from there.")
 
 
 def identifier(text: str) -> str:

@@ -41,7 +41,7 @@ def _switch(parts: Administration, actor: str, connection: object, token: object
 def _from_json(request: flask.Request) -> dict[str, Any]:
     only(request, "POST")
     parts = administration()
-    actor = writer(parts, request)
+    actor, _ = writer(parts, request)
     _check_size(request)
     body = request.get_json(silent=True)
     if not isinstance(body, dict):
@@ -51,7 +51,7 @@ def _from_json(request: flask.Request) -> dict[str, Any]:
 
 def _from_form(request: flask.Request) -> Response:
     parts = administration()
-    actor = writer(parts, request)
+    actor, _ = writer(parts, request)
     _check_size(request)
     if not genuine(parts.form_key, actor, request.form.get("csrf", ""), parts.services.clock()):
         raise Forbidden("The form is out of date. Reload it and try again.")
@@ -62,7 +62,7 @@ def _from_form(request: flask.Request) -> Response:
 def _form(request: flask.Request) -> Response:
     only(request, "GET", "HEAD", "POST")
     parts = administration()
-    actor = writer(parts, request)
+    actor, _ = writer(parts, request)
     csrf = form_token(parts.form_key, actor, parts.services.clock())
     chosen = request.args.get("connection", "")
     connections = parts.services.connections.all()

@@ -1,0 +1,238 @@
+"""What the console reads and asks for, as ports: reports on what happened, previews, and inquiries about one user.
+
+No method reads the whole roster: every answer comes from small documents that the workers keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from autoprovisioning.app.configure import Settings
+from autoprovisioning.domain.accounts import Account
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.runs import Run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Part of a list; `cursor` asks for what follows, empty at the end."""
+
+    items: tuple[T, ...] = ()
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which events are wanted; empty fields do not restrict.
+
+    `user` is a directory id, or the address that the user had then; `actor` is an administrator's address,
+    "run <id>" or "notification <id>"; `since` is included, `until` is not.
+    """
+
+    name: EventName | None = None
+    user: str = ""
+    actor: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A user whose last attempt failed: why, and when it is tried again."""
+
+    user_id: str
+    email: str
+    code: str
+    reason: str
+    attempted: str
+    attempts: int
+    first: datetime
+    next_attempt: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """One day's events (UTC), counted by name."""
+
+    day: date
+    counts: Mapping[EventName, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How Keeper answered: changes carried out, how many of them failed, and the seconds they took together."""
+
+    changes: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Users with a change that waits for a retry or a new token, and since when the longest has waited."""
+
+    count: int = 0
+    oldest: datetime | None = None
+
+
+class Reports(Protocol):
+    """What happened on a connection. Lists are newest first."""
+
+    def events(self, connection_id: str, filters: Filters, cursor: str, limit: int) -> Page[Event]:
+        """Return a page of the audit; raises BadInput("cursor") for one we did not make."""
+
+    def every_event(self, connection_id: str, filters: Filters) -> Iterator[Event]:
+        """Stream the audit, for an export; memory does not grow with it."""
+
+    def failures(self, connection_id: str, cursor: str, limit: int) -> Page[Failing]:
+        """Return a page of the users who fail now; raises BadInput("cursor")."""
+
+    def every_failure(self, connection_id: str) -> Iterator[Failing]:
+        """Stream the users who fail now."""
+
+    def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:
+        """Return one entry for each day from first to last, oldest first, those without events included."""
+
+    def pace(self, connection_id: str, since: datetime) -> Pace:
+        """Sum up Keeper's answers since then, to the full hour."""
+
+    def waiting(self, connection_id: str) -> Waiting:
+        """Count the users who wait."""
+
+    def runs(self, connection_id: str, limit: int) -> Sequence[Run]:
+        """Return the latest runs."""
+
+
+class PreviewState(StrEnum):
+    """How far a preview is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Would(StrEnum):
+    """What would happen to a user, in the order in which a preview lists it."""
+
+    DELETE = "delete"
+    SUSPEND = "suspend"
+    UNSUSPEND = "unsuspend"
+    CREATE = "create"
+    ADOPT = "adopt"
+    UPDATE = "update"
+    FAIL = "fail"
+    WAIT = "wait"  # a deprovisioning timer would run: suspended or deleted later, by the policy
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a connection would do with these settings: asked for by an administrator, computed by `reconcile`.
+
+    `edition` is the connection's when it was asked for, so that saving it is refused if that changed since.
+    `counts` are by `Would`, and "unchanged"; `held` says that the volume guard would hold its deprovisioning.
+    """
+
+    id: str
+    connection_id: str
+    edition: int
+    settings: Settings
+    asked_by: str
+    asked_at: datetime
+    expires: datetime
+    state: PreviewState = PreviewState.WAITING
+    finished: datetime | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    held: bool = False
+    notes: tuple[str, ...] = ()
+    problem: str = ""  # why it failed
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One user of a preview."""
+
+    would: Would
+    user_id: str
+    email: str
+    detail: str = ""  # the attributes that would change, the trigger, or why it would fail
+
+
+class Previews(Protocol):
+    """Previews, which expire by themselves."""
+
+    def put(self, preview: Preview) -> None:
+        """Store a preview's own fields."""
+
+    def get(self, connection_id: str, preview_id: str) -> Preview | None:
+        """Read one; None where there is none, or it expired."""
+
+    def fill(self, preview: Preview, lines: Iterable[Line]) -> None:
+        """Store its lines, then the preview itself, so that one that is done is whole."""
+
+    def lines(self, preview: Preview, would: Would | None, cursor: str, limit: int) -> Page[Line]:
+        """Return a page of its lines, of one kind or of all, reading only that part; raises BadInput("cursor")."""
+
+    def every_line(self, preview: Preview) -> Iterator[Line]:
+        """Stream its lines."""
+
+
+class InquiryKind(StrEnum):
+    """EXPLAIN: look into Keeper, change nothing. PROVISION: converge the user now, then look."""
+
+    EXPLAIN = "explain"
+    PROVISION = "provision"
+
+
+class InquiryState(StrEnum):
+    """How far an inquiry is."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing a worker did for this user."""
+
+    at: datetime
+    text: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """A question about one user that only a worker can answer: it alone reads the access token.
+
+    `account` is the user's account in Keeper as found at the end, None where there is none.
+    """
+
+    id: str
+    connection_id: str
+    user_id: str
+    kind: InquiryKind
+    asked_by: str
+    asked_at: datetime
+    expires: datetime
+    state: InquiryState = InquiryState.WAITING
+    finished: datetime | None = None
+    steps: tuple[Step, ...] = ()
+    account: Account | None = None
+    problem: str = ""
+
+
+class Inquiries(Protocol):
+    """Inquiries, which expire by themselves."""
+
+    def put(self, inquiry: Inquiry) -> None:
+        """Store an inquiry whole."""
+
+    def get(self, connection_id: str, inquiry_id: str) -> Inquiry | None:
+        """Read one; None where there is none, or it expired."""

@@ -1,0 +1,73 @@
+"""Routes of the console: which path and method does what, and who may.
+
+Every route asks who calls before it does anything: GET is for administrators, everything else for super administrators
+whose request comes from our own pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import flask
+from flask import Response
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import NotFound as NoRoute
+from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
+
+from autoprovisioning.app.admission import Role
+from autoprovisioning.bootstrap import Administration
+from autoprovisioning.domain.errors import NotFound
+from autoprovisioning.entrypoints.answers import WrongMethod
+from autoprovisioning.entrypoints.callers import reader, writer
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request of a caller who was let in."""
+
+    request: flask.Request
+    parts: Administration
+    actor: str  # address
+    role: Role
+
+
+Act = Callable[..., Response]  # (call, **arguments of the path)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One thing that can be asked for. `path` is a werkzeug rule, for instance /connections/<id:connection_id>."""
+
+    method: str
+    path: str
+    act: Act
+
+
+class _Id(BaseConverter):
+    """An id of ours, or of the directory; anything else is not found."""
+
+    regex = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
+
+class Router:
+    """Finds the route of a request and lets the caller in, or not."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._routes = {f"{route.method} {route.path}": route for route in routes}
+        rules = [Rule(route.path, endpoint=name, methods=[route.method]) for name, route in self._routes.items()]
+        self._map = Map(rules, converters={"id": _Id}, strict_slashes=False, merge_slashes=False)
+
+    def answer(self, request: flask.Request, parts: Administration) -> Response:
+        """Answer one request; raises NotFound, WrongMethod, Forbidden and whatever the route raises."""
+        try:
+            name, arguments = self._map.bind("").match(request.path, request.method)
+        except MethodNotAllowed as error:
+            raise WrongMethod(request.method, ", ".join(sorted(error.valid_methods or ()))) from None
+        except (NoRoute, RequestRedirect):
+            reader(parts, request)  # whoever may not come in learns nothing of what is here
+            raise NotFound("There is nothing at this address. Start again from the list of apps.") from None
+        route = self._routes[name]
+        admit = reader if route.method == "GET" else writer
+        actor, role = admit(parts, request)
+        return route.act(Call(request, parts, actor, role), **arguments)
