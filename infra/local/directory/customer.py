@@ -157,6 +157,14 @@ class Customer:
             if all(_matches(user, clause) for clause in clauses):
                 yield user
 
+    def org_units(self) -> list[str]:
+        """Return the paths of the organizational units that users are in, and of those above them."""
+        paths: set[str] = set()
+        for user in self.users.values():
+            parts = str(user.get("orgUnitPath", "/")).strip("/").split("/")
+            paths |= {"/" + "/".join(parts[:depth]) for depth in range(1, len(parts) + 1) if parts[0]}
+        return sorted(paths)
+
     def group(self, key: str) -> dict[str, Any]:
         """Find a group by id, address or alias."""
         if key in self.groups:

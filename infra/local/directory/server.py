@@ -167,6 +167,12 @@ class DirectoryServer:
                 return None
         raise not_found("method")
 
+    def _orgunits(self, _verb: str, _keys: list[str], params: Params, _told: dict[str, Any]) -> Any:
+        if params.get("type") != "all":
+            raise Refused(400, "invalid", "This simulator lists all organizational units only: type=all")
+        shown = [_as_unit(path) for path in self._reading().org_units()]
+        return {"kind": "admin#directory#orgUnits"} | ({"organizationUnits": shown} if shown else {})
+
     def _channels(self, _verb: str, _keys: list[str], _params: Params, told: dict[str, Any]) -> Any:
         self.notifier.stop(str(told.get("id", "")), str(told.get("resourceId", "")))
 
@@ -266,6 +272,9 @@ class DirectoryServer:
             self.notifier.release()
 
 
+SINGLE = {"GET": "get", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}  # verbs on one resource
+
+
 def _method(verb: str, path: str) -> tuple[str, list[str]]:
     """Name the API method of a request, and its keys."""
     if path == STOP and verb == "POST":
@@ -273,27 +282,53 @@ def _method(verb: str, path: str) -> tuple[str, list[str]]:
     if not path.startswith(BASE):
         raise not_found("path")
     parts = [unquote(part) for part in path[len(BASE) :].split("/")]
-    single = {"GET": "get", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
     match parts:
+        case ["customer", _, "orgunits"] if verb == "GET":
+            return "orgunits.list", []
         case ["users", "watch"] if verb == "POST":
             return "users.watch", []
         case ["users" | "groups" as resource] if verb in ("GET", "POST"):
             return f"{resource}.{'list' if verb == 'GET' else 'insert'}", []
-        case ["users", key, "undelete"] if verb == "POST":
-            return "users.undelete", [key]
-        case ["users", key, "aliases"] if verb == "POST":
-            return "aliases.insert", [key]
-        case ["users", key, "aliases", alias] if verb == "DELETE":
-            return "aliases.delete", [key, alias]
-        case ["groups", key, "members"] if verb in ("GET", "POST"):
-            return f"members.{'list' if verb == 'GET' else 'insert'}", [key]
-        case ["groups", key, "members", member] if verb == "DELETE":
-            return "members.delete", [key, member]
-        case ["groups", key, "hasMember", member] if verb == "GET":
-            return "members.hasMember", [key, member]
-        case ["users" | "groups" as resource, key] if verb in single:
-            return f"{resource}.{single[verb]}", [key]
+        case ["users" | "groups" as resource, key] if verb in SINGLE:
+            return f"{resource}.{SINGLE[verb]}", [key]
+        case ["users", key, *below]:
+            return _below_user(verb, key, below)
+        case ["groups", key, *below]:
+            return _below_group(verb, key, below)
     raise not_found("path")
+
+
+def _below_user(verb: str, key: str, below: list[str]) -> tuple[str, list[str]]:
+    match below:
+        case ["undelete"] if verb == "POST":
+            return "users.undelete", [key]
+        case ["aliases"] if verb == "POST":
+            return "aliases.insert", [key]
+        case ["aliases", alias] if verb == "DELETE":
+            return "aliases.delete", [key, alias]
+    raise not_found("path")
+
+
+def _below_group(verb: str, key: str, below: list[str]) -> tuple[str, list[str]]:
+    match below:
+        case ["members"] if verb in ("GET", "POST"):
+            return f"members.{'list' if verb == 'GET' else 'insert'}", [key]
+        case ["members", member] if verb == "DELETE":
+            return "members.delete", [key, member]
+        case ["hasMember", member] if verb == "GET":
+            return "members.hasMember", [key, member]
+    raise not_found("path")
+
+
+def _as_unit(path: str) -> dict[str, Any]:
+    parent, _, name = path.rpartition("/")
+    return {
+        "kind": "admin#directory#orgUnit",
+        "name": name,
+        "orgUnitPath": path,
+        "parentOrgUnitPath": parent or "/",
+        "orgUnitId": f"id:{path}",
+    }
 
 
 def _fits(match: dict[str, Any], method: str, keys: list[str], page: int) -> bool:

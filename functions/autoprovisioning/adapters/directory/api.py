@@ -19,6 +19,9 @@ STOP = "/admin/directory_v1/channels/stop"
 KNOWN_FIELDS = (
     "id,primaryEmail,suspended,archived,orgUnitPath,aliases,suspensionTime,archivalTime,isAdmin,isDelegatedAdmin"
 )
+FOUND_AT_MOST = 20
+# Search operators of the Directory API's guides "Search for users" and "Search for groups"; clauses are joined by AND.
+SEARCHED_IN_GROUPS = ("name:", "email:")
 ENVELOPE = frozenset({"kind", "etag", "nextPageToken", "trigger_event"})
 UNSUPPORTED = frozenset({400, 404, 405, 501})
 
@@ -108,6 +111,45 @@ class GoogleDirectory:
         found = [item for item in listed.get("groups", ()) if str(item.get("email", "")).casefold() == key.casefold()]
         return _group(found[0]) if found else None
 
+    def search_users(self, text: str) -> Sequence[DirectoryUser]:
+        """Find users whose name or address begins with the text (users.list), or whose id it is (users.get)."""
+        text = _searchable(text)
+        if not text:
+            return ()
+        found: dict[str, DirectoryUser] = {}
+        if text.isalnum() and any(map(str.isdigit, text)):
+            answer = self._transport.get(f"{BASE}/users/{part(text)}", {"projection": "basic"})
+            if not isinstance(answer, Refusal) and str(answer.get("id", "")) == text:
+                found[text] = _user(answer)
+        for query in _user_queries(text):
+            params = {"query": query, "maxResults": str(FOUND_AT_MOST), "projection": "basic"}
+            fields = {"fields": f"kind,users({KNOWN_FIELDS},name)"}
+            listed = self._transport.get(f"{BASE}/users", {"customer": self._customer, **params, **fields})
+            if isinstance(listed, Refusal):
+                raise _refused("users.list", listed)
+            found |= {str(item["id"]): _user(item) for item in listed.get("users", ())}
+        return sorted(found.values(), key=lambda user: user.primary_email)[:FOUND_AT_MOST]
+
+    def search_groups(self, letters: str) -> Sequence[Group]:
+        """Find groups whose name or address begins with the letters (groups.list)."""
+        letters = _searchable(letters)
+        found: dict[str, Group] = {}
+        for clause in SEARCHED_IN_GROUPS if letters else ():
+            params = {"query": f"{clause}'{letters}*'", "maxResults": str(FOUND_AT_MOST)}
+            listed = self._transport.get(f"{BASE}/groups", {"customer": self._customer, **params})
+            if isinstance(listed, Refusal):
+                raise _refused("groups.list", listed)
+            found |= {str(item["id"]): _group(item) for item in listed.get("groups", ())}
+        return sorted(found.values(), key=lambda group: (group.name.casefold(), group.email))[:FOUND_AT_MOST]
+
+    def org_units(self) -> Sequence[str]:
+        """Return the paths of all organizational units (orgunits.list, type all, which leaves out the root)."""
+        path = f"{BASE}/customer/{part(self._customer)}/orgunits"
+        listed = self._transport.get(path, {"type": "all"})
+        if isinstance(listed, Refusal):
+            raise _refused("orgunits.list", listed)
+        return sorted(str(unit["orgUnitPath"]) for unit in listed.get("organizationUnits", ()))
+
     def probe(self) -> bool:
         """Say whether these credentials read some user of this customer."""
         params = {"customer": self._customer, "maxResults": "1", "fields": "users(id)"}
@@ -175,6 +217,20 @@ def _items(method: str, key: str, answer: Mapping[str, Any], *, first: bool) -> 
     if is_listing and whole and (key != "users" or all(item.get("id") for item in items)):
         return list(items)
     raise Incomplete(f"{method} answered something that is no listing")
+
+
+def _user_queries(text: str) -> list[str]:
+    """Return the queries whose answers together are the users meant: clauses of one query must all hold."""
+    queries = [f"{field}:'{text}*'" for field in ("email", "givenName", "familyName")]
+    given, _, family = text.partition(" ")
+    if family:
+        queries.append(f"givenName:'{given}*' familyName:'{family.strip()}*'")
+    return queries
+
+
+def _searchable(text: str) -> str:
+    """Return the text without what would end the quotes of a query."""
+    return "".join(char for char in text.strip() if char not in "'\"*\\").strip()[:100]
 
 
 def _refused(method: str, refusal: Refusal) -> ConfigurationRefused:

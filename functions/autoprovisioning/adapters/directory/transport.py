@@ -27,6 +27,7 @@ SCOPES = (
     "https://www.googleapis.com/auth/admin.directory.user.readonly",
     "https://www.googleapis.com/auth/admin.directory.group.readonly",
     "https://www.googleapis.com/auth/admin.directory.group.member.readonly",
+    "https://www.googleapis.com/auth/admin.directory.orgunit.readonly",
 )
 USAGE_LIMITS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"})  # as reasons of a 403
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -46,7 +47,8 @@ DELEGATION_REFUSED = (
 )
 DELEGATION = (
     "Check in the Admin console, under API controls > Domain-wide delegation, that the service account's client id "
-    "is listed with the read-only user, group and group member scopes, and that DIRECTORY_ADMIN is an administrator."
+    "is listed with the read-only user, group, group member and organizational unit scopes, and that DIRECTORY_ADMIN "
+    "is an administrator."
 )
 
 SIGNING = (

@@ -1,0 +1,96 @@
+"""What the console looks up in the directory: users and groups by their first letters, organizational units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, anonymous
+from autoprovisioning.domain.errors import ConfigurationRefused
+from infra.local.world import DirectorySide, http
+from tests.contract.directory_servers import as_new, simulator, validate
+from tests.contract.scim_servers import Counts
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DirectorySide, dict[str, Any]]]:
+    with simulator(tmp_path_factory.mktemp("directory")) as started:
+        yield started
+
+
+@pytest.fixture
+def side(running: tuple[DirectorySide, dict[str, Any]]) -> DirectorySide:
+    return as_new(*running)
+
+
+@pytest.fixture
+def directory(side: DirectorySide) -> GoogleDirectory:
+    return GoogleDirectory(DirectoryTransport(side.url, anonymous(side.url), Counts(), timeout=timedelta(seconds=5)))
+
+
+def insert(side: DirectorySide, given: str, family: str, email: str, unit: str = "/") -> str:
+    person = {"primaryEmail": email, "name": {"givenName": given, "familyName": family}, "orgUnitPath": unit}
+    return str(side.insert(person)["id"])
+
+
+@pytest.mark.parametrize(
+    "text", ["zora", "ZORA.N", "Zoraida", "Neale-H", "zoraida neale", "  zora ", "zora.neale@example.com"]
+)
+def test_users_are_found_by_the_first_letters_of_address_and_names(directory, side, text):
+    user_id = insert(side, "Zoraida", "Neale-Hurston", "zora.neale@example.com")
+    insert(side, "Azora", "Other", "a.zora@example.com")
+
+    assert [user.id for user in directory.search_users(text)] == [user_id]
+
+
+def test_a_user_is_found_by_id(directory, side):
+    user_id = insert(side, "Zoraida", "Neale", "zora.neale@example.com")
+
+    assert [user.primary_email for user in directory.search_users(user_id)] == ["zora.neale@example.com"]
+
+
+@pytest.mark.parametrize("text", ["", "   ", "'", "*", "nobody at all", "000000000000000000001", "' isAdmin=true '"])
+def test_nobody_is_found_by_what_nobody_is_called(directory, text):
+    assert not directory.search_users(text)
+
+
+def test_at_most_twenty_users_are_found(directory, side):
+    for number in range(25):
+        insert(side, f"Quill{number}", "Same", f"quill{number}@example.com")
+
+    assert len(directory.search_users("quill")) == 20
+
+
+def test_groups_are_found_by_the_first_letters_of_name_and_address(directory, side):
+    side.call("POST", "groups", {"email": "zebra-team@example.com", "name": "Striped people"})
+
+    assert [group.email for group in directory.search_groups("strip")] == ["zebra-team@example.com"]
+    assert [group.name for group in directory.search_groups("ZEBRA")] == ["Striped people"]
+    assert not directory.search_groups("")
+    assert not directory.search_groups("ebra")
+
+
+def test_organizational_units_come_with_those_above_them(directory, side):
+    insert(side, "Una", "Deep", "una@example.com", "/Zoo/Birds/Owls")
+
+    units = directory.org_units()
+    assert [unit for unit in units if unit.startswith("/Zoo")] == ["/Zoo", "/Zoo/Birds", "/Zoo/Birds/Owls"]
+    validate("OrgUnits", http("GET", f"{side.url}/admin/directory/v1/customer/my_customer/orgunits?type=all"))
+
+
+@pytest.mark.parametrize(
+    ("method", "ask"),
+    [
+        ("users.list", lambda directory: directory.search_users("ada")),
+        ("groups.list", lambda directory: directory.search_groups("ada")),
+        ("orgunits.list", lambda directory: directory.org_units()),
+    ],
+)
+def test_what_the_directory_refuses_is_told_with_its_mend(directory, side, method, ask):
+    side.fault(match={"method": method}, status=403, reason="forbidden", times=None)
+
+    with pytest.raises(ConfigurationRefused, match="Domain-wide delegation"):
+        ask(directory)
