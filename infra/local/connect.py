@@ -27,7 +27,7 @@ def connect(endpoint: str, token: str, groups: tuple[str, ...], settings: dict[s
         connection = set_up(desk, wanted, token, ACTOR, CONNECTION)
     else:
         wanted = replace(settings_of(known), endpoint=endpoint, scope_groups=groups, **(settings or {}))  # type: ignore[arg-type]
-        connection = edit(desk, CONNECTION, known.revision, wanted, ACTOR, token, run=False)
+        connection = edit(desk, CONNECTION, known.edition, wanted, ACTOR, token, run=False)
     connection = turn_on(desk, connection.id, ACTOR, run=False)
     named = ", ".join(group.email for group in connection.scope.groups) or "everybody"
     return f"connection {connection.id} is {connection.state.value}: {connection.endpoint}, scope: {named}"

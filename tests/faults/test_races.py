@@ -196,6 +196,7 @@ def test_turned_off_with_batches_in_flight(town):
 
 def test_deleted_with_batches_in_flight(town):
     from autoprovisioning.app.configure import delete
+    from autoprovisioning.bootstrap import channels
     from autoprovisioning.domain.errors import Busy, ProvisioningError
 
     town.keeper.settings(bulk=False)
@@ -204,11 +205,11 @@ def test_deleted_with_batches_in_flight(town):
     town.world.reconcile()
     wait_for(lambda: town.keeper.matched(hold), "the writes")
     with pytest.raises(Busy):
-        delete(town.desk(), CONNECTION, "test")
+        delete(town.desk(), channels(), CONNECTION, "test", "Keeper")
 
     def gone() -> bool:
         try:
-            delete(town.desk(), CONNECTION, "test")
+            delete(town.desk(), channels(), CONNECTION, "test", "Keeper")
         except Busy:
             return False
         except ProvisioningError:

@@ -226,12 +226,12 @@ def test_secret_manager_out_of_reach_leaves_no_half_connection(town, other):
     before = town.desk().connections.get(CONNECTION)
     moved = Settings(name="Moved", endpoint=other.endpoint, scope_groups=(OTHER_GROUP,))
     with pytest.raises(Transient):
-        edit(without_secrets(town), CONNECTION, before.revision, moved, ACTOR, other.token)
+        edit(without_secrets(town), CONNECTION, before.edition, moved, ACTOR, other.token)
     assert town.desk().connections.get(CONNECTION) == before
     assert settings_of(before).endpoint == town.keeper.endpoint
 
 
-def test_an_edit_with_a_stale_revision_is_refused_and_changes_nothing(settled):
+def test_an_edit_with_a_stale_edition_is_refused_and_changes_nothing(settled):
     from dataclasses import replace
 
     from autoprovisioning.app.configure import edit, settings_of
@@ -241,7 +241,7 @@ def test_an_edit_with_a_stale_revision_is_refused_and_changes_nothing(settled):
     wanted = replace(settings_of(current), name="Mine")
     for token in ("", settled.keeper.token):
         with pytest.raises(Stale, match="Reload"):
-            edit(settled.desk(), CONNECTION, current.revision - 1, wanted, ACTOR, token)
+            edit(settled.desk(), CONNECTION, current.edition - 1, wanted, ACTOR, token)
     with pytest.raises(NotFound):
         edit(settled.desk(), "nowhere", 1, wanted, ACTOR)
 
@@ -259,7 +259,7 @@ def test_of_two_edits_at_once_one_is_refused_and_its_token_destroyed(town):
     def change(name: str) -> None:
         try:
             edited = edit(
-                town.desk(), CONNECTION, current.revision, replace(settings_of(current), name=name), ACTOR,
+                town.desk(), CONNECTION, current.edition, replace(settings_of(current), name=name), ACTOR,
                 town.keeper.token, run=False,
             )  # fmt: skip
             results.append(edited.name)
@@ -292,7 +292,7 @@ def test_an_edit_turns_the_new_endpoint_and_token_on_together(town, other):
     current = town.desk().connections.get(CONNECTION)
     other.control("PUT", "accounts", town.keeper.accounts())
     moved = replace(settings_of(current), endpoint=other.endpoint)
-    edited = edit(town.desk(), CONNECTION, current.revision, moved, ACTOR, other.token)
+    edited = edit(town.desk(), CONNECTION, current.edition, moved, ACTOR, other.token)
     assert (edited.endpoint, edited.revision) == (other.endpoint, current.revision + 1)
     town.directory.patch("u1", {"name": {"familyName": "Over there"}})
     wait_for(lambda: other.of("u1")["name"]["familyName"] == "Over there", "the change on the new node")
@@ -310,13 +310,13 @@ def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(town):
     town.directory.patch("u1", {"name": {"familyName": "In flight"}})
     wait_for(lambda: town.keeper.matched(hold), "the change in flight")
     with pytest.raises(Busy) as busy:
-        delete(town.desk(), CONNECTION, ACTOR)
+        delete(town.desk(), stored_channels(), CONNECTION, ACTOR, "Keeper")
     assert 0 < busy.value.retry_after <= 7
     assert town.state() == "deleting"
     deleting = town.desk().connections.get(CONNECTION)
     for act in (
         lambda: turn_on(town.desk(), CONNECTION, ACTOR),
-        lambda: edit(town.desk(), CONNECTION, deleting.revision, settings_of(deleting), ACTOR),
+        lambda: edit(town.desk(), CONNECTION, deleting.edition, settings_of(deleting), ACTOR),
     ):
         with pytest.raises(NotFound):
             act()
@@ -330,7 +330,7 @@ def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(town):
         assert documents(town, f"connections/{CONNECTION}/{name}") == [], name
     names = [event["name"] for event in town.events()]
     assert "Create User By Auto Provisioning" in names
-    assert [event["reason"] for event in town.events()][-1] == "Deleted configuration"
+    assert [event["reason"] for event in town.events()][-1] == "Deleted the configuration"
     assert len(town.active()) == 12, "the accounts stay as they are"
 
     versions = int(known.token_version)
@@ -341,13 +341,19 @@ def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(town):
     assert town.sync()["created"] == 0
 
 
+def stored_channels() -> Any:
+    from autoprovisioning.bootstrap import channels
+
+    return channels()
+
+
 def deleted(town: Town) -> bool:
     """Delete the connection's configuration; False while work is in flight."""
     from autoprovisioning.app.configure import delete
     from autoprovisioning.domain.errors import Busy
 
     try:
-        delete(town.desk(), CONNECTION, ACTOR)
+        delete(town.desk(), stored_channels(), CONNECTION, ACTOR, "Keeper")
     except Busy:
         return False
     return True
@@ -363,7 +369,7 @@ def test_deleting_waits_for_a_planner(town):
     planner.start()
     wait_for(lambda: town.desk().records.open_runs(CONNECTION), "the planner")
     with pytest.raises(Busy):
-        delete(town.desk(), CONNECTION, ACTOR)
+        delete(town.desk(), stored_channels(), CONNECTION, ACTOR, "Keeper")
     planner.join()
 
     wait_for(lambda: deleted(town), "the end of its work", 30, every=0.2)

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from autoprovisioning.app.ports import Channels
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.tokens import pointed, switch, verify
+from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit
-from autoprovisioning.domain.deprovisioning import Deprovisioning
-from autoprovisioning.domain.errors import BadInput, Busy, NotFound, Stale
+from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS, Deprovisioning
+from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.mapping import AttributeMapping
+from autoprovisioning.domain.roster import Trigger
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.users import Group, Scope
+
+log = logging.getLogger(__name__)
+
+LONGEST_NAME = 100
+SHOWN: Mapping[State, str] = {
+    State.DRAFT: "Draft",
+    State.ON: "On",
+    State.OFF: "Off",
+    State.PAUSED: "Paused: needs reauthorization",
+    State.DELETING: "Being deleted",
+}
+HELD = "Held: waiting for approval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +63,13 @@ def settings_of(connection: Connection) -> Settings:
     )
 
 
+def shown_state(connection: Connection, *, held: bool) -> str:
+    """Return the state as the console shows it; `held` says that a plan of it waits for approval."""
+    return HELD if held and connection.state is State.ON else SHOWN[connection.state]
+
+
 def set_up(services: Services, settings: Settings, token: str, actor: str, connection_id: str = "") -> Connection:
-    """Create a connection, off, once endpoint and token have been tried against Keeper.
+    """Create a connection, a draft, once endpoint and token have been tried against Keeper.
 
     Raises:
         BadInput: naming the field; nothing was stored.
@@ -65,38 +87,55 @@ def set_up(services: Services, settings: Settings, token: str, actor: str, conne
     except Stale:
         services.tokens.destroy(draft.id, version)
         raise
-    _told(services, connection.id, actor, "Set up")
+    _told(services, connection.id, actor, "Set up", {}, _described(connection))
     return connection
+
+
+def finish(services: Services, connection_id: str, actor: str) -> Connection:
+    """End the set-up of a draft: the connection is off, and can be turned on."""
+    connection = _existing(services, connection_id)
+    _staying(connection)
+    now = services.clock()
+
+    def change(current: Connection) -> Connection | None:
+        return replace(current, state=State.OFF, changed_at=now) if current.state is State.DRAFT else None
+
+    finished = services.connections.change(connection_id, change)
+    if finished is not None:
+        _told(services, connection_id, actor, "Finished the set-up")
+    return finished or connection
 
 
 def edit(
     services: Services,
     connection_id: str,
-    revision: int,
+    edition: int,
     settings: Settings,
     actor: str,
     token: str = "",
     *,
     run: bool = True,
 ) -> Connection:
-    """Change a connection's configuration; a new endpoint or token is tried against Keeper first.
+    """Change a connection's configuration; a new token, or endpoint and token, are tried against Keeper first.
 
     A connection that is on is reconciled at once, unless `run` is False.
 
     Raises:
-        NotFound, Stale: no such connection, or it changed since `revision`.
+        NotFound, Stale: no such connection, or an administrator changed it since `edition`.
         BadInput: naming the field; nothing was changed.
     """
-    connection = _existing(services, connection_id, revision)
+    connection = _existing(services, connection_id, edition)
     _staying(connection)
     scope = check(services, settings, connection_id)
     wanted = _edited(connection, settings, scope)
-    if token or wanted.endpoint != connection.endpoint:
-        used = token or services.tokens.read(connection.id, connection.token_version)
-        verify(services, wanted, used)
+    if token:
+        verify(services, wanted, token)
+    elif wanted.endpoint != connection.endpoint:
+        mend = "Paste the access token that Keeper shows next to this endpoint URL."
+        raise BadInput("token", "a new endpoint needs its own", mend)
 
     def change(current: Connection) -> Connection:
-        _same(current, revision)
+        _same(current, edition)
         _staying(current)
         return _edited(current, settings, scope)
 
@@ -104,7 +143,7 @@ def edit(
         edited = switch(services, connection, token, resume=True, edit=change)
     else:
         edited = services.connections.change(connection_id, change) or _gone(connection_id)
-    _told(services, connection_id, actor, "Edited")
+    _told(services, connection_id, actor, "Edited", _described(connection), _described(edited))
     if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited
@@ -114,6 +153,8 @@ def check(services: Services, settings: Settings, connection_id: str = "") -> Sc
     """Check the settings of a connection and resolve the scope groups to their ids (BadInput names the field)."""
     settings.mapping.check()
     settings.deprovisioning.check()
+    if not settings.name.strip() or len(settings.name) > LONGEST_NAME:
+        raise BadInput("name", "it is empty or too long", f"Use 1 to {LONGEST_NAME} characters, for instance Keeper.")
     if not settings.endpoint:
         raise BadInput("endpoint", "it is empty", "Paste the endpoint URL from Keeper's Admin Console.")
     _check_node(services, settings.endpoint, connection_id)
@@ -184,29 +225,62 @@ def turn_off(services: Services, connection_id: str, actor: str) -> Connection:
     return turned or connection
 
 
-def delete(services: Services, connection_id: str, actor: str) -> None:
+def delete(services: Services, channels: Channels, connection_id: str, actor: str, typed: str) -> None:
     """Delete a connection's configuration: wait out the work in flight, destroy its tokens, forget its roster.
 
-    The audit stays, and Keeper's accounts stay as they are. Called again it goes on where it stopped.
+    The audit stays, and Keeper's accounts stay as they are. With the last connection the notification channels are
+    stopped. What is still in flight is waited for by `finish_deletions`.
 
     Raises:
-        Busy: work is still in flight; the connection is in state deleting, nothing new is started. Call again.
+        BadInput: what was `typed` to confirm is not the connection's name.
+        Busy: work is still in flight; the connection is in state deleting, nothing new is started.
     """
     connection = _existing(services, connection_id)
+    if typed.strip() != connection.name.strip():
+        mend = f"Type {connection.name} to confirm: the configuration cannot be restored."
+        raise BadInput("confirmation", "it is not the connection's name", mend)
     now = services.clock()
 
     def change(current: Connection) -> Connection | None:
         return None if current.state is State.DELETING else replace(current, state=State.DELETING, changed_at=now)
 
-    connection = services.connections.change(connection_id, change) or connection
+    deleting = services.connections.change(connection_id, change)
+    if deleting is not None:
+        _told(services, connection_id, actor, "Asked to delete the configuration", _described(connection), {})
+    _finish_deletion(services, channels, deleting or connection, actor)
+
+
+def finish_deletions(services: Services, channels: Channels) -> None:
+    """Finish deletions that had to wait for work in flight, or were cut short."""
+    for connection in services.connections.all():
+        if connection.state is State.DELETING:
+            try:
+                _finish_deletion(services, channels, connection, "reconcile")
+            except ProvisioningError as error:
+                log.warning("A configuration could not be deleted yet: %s", error)
+
+
+def _finish_deletion(services: Services, channels: Channels, connection: Connection, actor: str) -> None:
+    now = services.clock()
     latest = _in_flight_until(services, connection, now)
     if latest > now:
         raise Busy("Changes are still in flight", retry_after=(latest - now).total_seconds())
     versions = [connection.token_version, *(retired.version for retired in connection.retired_tokens)]
     for version in filter(None, versions):
-        services.tokens.destroy(connection_id, version)
-    services.connections.purge(connection_id)
-    _told(services, connection_id, actor, "Deleted configuration")
+        services.tokens.destroy(connection.id, version)
+    _stop_channels(services, channels, connection)
+    services.connections.purge(connection.id)
+    _told(services, connection.id, actor, "Deleted the configuration")
+
+
+def _stop_channels(services: Services, channels: Channels, gone: Connection) -> None:
+    """Stop the customer's notification channels if no other connection needs them."""
+    if any(other.id != gone.id and other.state is not State.DELETING for other in services.connections.all()):
+        return
+    for channel in channels.all():
+        if channel.address:
+            services.directory.stop(channel)
+        channels.remove(channel.id)
 
 
 def _in_flight_until(services: Services, connection: Connection, now: datetime) -> datetime:
@@ -222,12 +296,12 @@ def _gone(connection_id: str) -> Connection:
     raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
 
 
-def _existing(services: Services, connection_id: str, revision: int | None = None) -> Connection:
+def _existing(services: Services, connection_id: str, edition: int | None = None) -> Connection:
     connection = services.connections.get(connection_id)
     if connection is None:
         return _gone(connection_id)
-    if revision is not None:
-        _same(connection, revision)
+    if edition is not None:
+        _same(connection, edition)
     return connection
 
 
@@ -236,15 +310,16 @@ def _staying(connection: Connection) -> None:
         raise NotFound(f"The connection {connection.id!r} is being deleted. Set up another one.")
 
 
-def _same(connection: Connection, revision: int) -> None:
-    if connection.revision != revision:
+def _same(connection: Connection, edition: int) -> None:
+    if connection.edition != edition:
         raise Stale("Another administrator changed this connection meanwhile. Reload it and make your change again.")
 
 
 def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connection:
     return replace(
         connection,
-        name=settings.name,
+        edition=connection.edition + 1,
+        name=settings.name.strip(),
         endpoint=settings.endpoint,
         mapping=settings.mapping,
         scope=scope,
@@ -255,7 +330,53 @@ def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connect
     )
 
 
-def _told(services: Services, connection_id: str, actor: str, what: str) -> None:
-    now: datetime = services.clock()
-    event = Event(services.new_id(), now, EventName.CONFIGURED, actor, reason=what)
+def _told(
+    services: Services,
+    connection_id: str,
+    actor: str,
+    what: str,
+    before: Mapping[str, Value] | None = None,
+    after: Mapping[str, Value] | None = None,
+) -> None:
+    """Record what an administrator did, with the settings that differ."""
+    was, becomes = before or {}, after or {}
+    differing = sorted(key for key in {*was, *becomes} if was.get(key) != becomes.get(key))
+    event = Event(
+        services.new_id(),
+        services.clock(),
+        EventName.CONFIGURED,
+        actor,
+        changed={key: becomes.get(key) for key in differing},
+        before={key: was.get(key) for key in differing},
+        reason=what,
+    )
     services.records.record(connection_id, [event])
+
+
+def _described(connection: Connection) -> dict[str, Value]:
+    """Describe the settings of a connection, one line each, for the audit; the token is its version's number."""
+    rows = {f"mapping {row.target}": row.source for row in connection.mapping.rows}
+    policy = {f"deprovisioning {trigger.value}": _delays(connection, trigger) for trigger in Trigger}
+    return {
+        "name": connection.name,
+        "endpoint": connection.endpoint,
+        "access token": f"version {connection.token_version}",
+        **rows,
+        "scope groups": ", ".join(sorted(group.email or group.id for group in connection.scope.groups)),
+        "scope organizational units": ", ".join(sorted(connection.scope.org_units)),
+        **policy,
+        "volume limit": f"{connection.limit.minimum} users or {connection.limit.percent:g} percent",
+        "archived users are treated as suspended": connection.archived_as_suspended,
+        "PATCH dialect": connection.patch_dialect.value,
+    }
+
+
+def _delays(connection: Connection, trigger: Trigger) -> str:
+    delays = connection.deprovisioning.of(trigger)
+    return f"suspend {_after(delays.suspend_after)}, delete {_after(delays.delete_after)}"
+
+
+def _after(days: int | None) -> str:
+    if days is None:
+        return "never"
+    return "within 24 hours" if days == WITHIN_24_HOURS else f"after {days} days"

@@ -99,15 +99,17 @@ def decide_hold(services: Services, connection_id: str, digest: str, *, approve:
         NotFound: no plan has this digest.
         Stale: the plan changed since, or was decided already.
     """
-    hold = services.records.hold(connection_id, digest)
-    if hold is None:
-        raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
-    if hold.state is not HoldState.WAITING:
-        raise Stale(f"The held plan {digest} is {hold.state.value} already. Reload the held plans.")
     now = services.clock()
     state = HoldState.APPROVED if approve else HoldState.REJECTED
-    decided = replace(hold, state=state, decided_by=actor, decided_at=now)
-    services.records.put_hold(connection_id, decided)
+
+    def decide(hold: Hold) -> Hold:
+        if hold.state is not HoldState.WAITING:
+            raise Stale(f"The held plan {digest} is {hold.state.value} already. Reload the held plans.")
+        return replace(hold, state=state, decided_by=actor, decided_at=now)
+
+    decided = services.records.change_hold(connection_id, digest, decide)
+    if decided is None:
+        raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
     word = "Approved" if approve else "Rejected"
     event = Event(services.new_id(), now, EventName.CONFIGURED, actor, reason=f"{word} held plan {digest}")
     services.records.record(connection_id, [event])

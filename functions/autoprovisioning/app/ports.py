@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Write, Written
+from autoprovisioning.domain.accounts import Account, Attributes, Capabilities, Found, Lookup, Write, Written
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold
@@ -79,6 +79,9 @@ class Accounts(Protocol):
 
     def probe(self) -> None:
         """Ask for one user (`/Users?count=1`): raises AuthorizationRefused where the token is not accepted."""
+
+    def capabilities(self) -> Capabilities:
+        """Tell what the server offers; one that does not say offers nothing."""
 
     def get(self, scim_id: str) -> Account | None:
         """Read one account; None is a 404."""

@@ -15,6 +15,7 @@ from functools import partial
 
 from autoprovisioning.app.ports import Accounts
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain.accounts import Capabilities
 from autoprovisioning.domain.connections import Connection, RetiredToken, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -79,6 +80,12 @@ def verify(services: Services, connection: Connection, token: str) -> int:
         raise BadInput("endpoint", str(error), mend) from None
     _same_node(accounts, roster.values())
     return sum(1 for entry in roster.values() if entry.pending)
+
+
+def try_out(services: Services, connection: Connection, token: str) -> Capabilities:
+    """Try endpoint and token in memory and tell what the server offers; raises like `verify`, and saves nothing."""
+    verify(services, connection, token)
+    return services.accounts_for(connection, token).capabilities()
 
 
 def _same_node(accounts: Accounts, entries: Iterable[Entry]) -> None:
