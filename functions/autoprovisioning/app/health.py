@@ -1,0 +1,166 @@
+"""How a connection is doing: what an administrator, or whoever is on call, looks at first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from autoprovisioning.app.ports import Channel, Channels
+from autoprovisioning.app.reports import Pace, Reports, Waiting
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+
+RUNS_READ = 50  # half a day of full runs
+RUN_LATE = timedelta(hours=1)  # full runs are scheduled every 15 minutes
+PENDING_LATE = timedelta(minutes=15)
+FAILING_SHARE = 0.1
+FEWEST_CHANGES = 10  # below that a share says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """Something that is not as it should be, and what ends it."""
+
+    what: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state of a connection's work at `at`.
+
+    `last_success` is the last full run that was carried out to its end, `running` the one being carried out now;
+    `oldest_pending` is since when the oldest change has been waiting. `hour` and `day` tell how Keeper answered.
+    """
+
+    at: datetime
+    last_success: Run | None
+    running: Run | None
+    last_run: Run | None
+    waiting: Waiting
+    oldest_pending: datetime | None
+    channels: tuple[Channel, ...]
+    live_until: datetime | None  # when the last channel that works expires
+    hour: Pace
+    day: Pace
+    throttled_until: datetime | None
+    concerns: tuple[Concern, ...] = ()
+
+    @property
+    def batches_left(self) -> int:
+        """How many batches of the running reconciliation are still to be carried out."""
+        run = self.running
+        return max(0, run.batches + sum(run.done.values()) - len(run.done)) if run is not None else 0
+
+
+def health(
+    services: Services, reports: Reports, channels: Channels, connection: Connection, *, plans_held: int = 0
+) -> Health:
+    """Look at the small documents; reads neither the roster nor the directory nor Keeper."""
+    now = services.clock()
+    runs = reports.runs(connection.id, RUNS_READ)
+    full = [run for run in runs if run.kind is not RunKind.SWEEP]
+    running = next((run for run in full if run.state in (RunState.OBSERVING, RunState.PLANNED)), None)
+    last_success = next((run for run in full if run.state is RunState.DONE), None)
+    waiting = reports.waiting(connection.id)
+    known = tuple(channel for channel in channels.all() if channel.address)
+    proven = [at for channel in known if channel.proven and (at := channel.expires) is not None and at > now]
+    throttled = connection.throttled_until
+    seen = Health(
+        now,
+        last_success,
+        running,
+        full[0] if full else None,
+        waiting,
+        min(filter(None, (waiting.oldest, running.started if running is not None else None)), default=None),
+        known,
+        max(proven, default=None),
+        reports.pace(connection.id, now - timedelta(hours=1)),
+        reports.pace(connection.id, now - timedelta(hours=24)),
+        throttled if throttled is not None and throttled > now else None,
+    )
+    return _judged(seen, connection, plans_held)
+
+
+def _judged(seen: Health, connection: Connection, plans_held: int) -> Health:
+    stopped = _stopped(connection)
+    concerns = [stopped] if stopped is not None else []
+    if connection.state is State.ON:
+        concerns += _held(plans_held) + _late(seen, connection) + _keeper(seen)
+    return replace(seen, concerns=tuple(concerns))
+
+
+def _stopped(connection: Connection) -> Concern | None:
+    match connection.state:
+        case State.PAUSED:
+            why = connection.paused_reason or "Keeper refuses the access token"
+            return Concern(
+                f"Paused: {why}. Nothing is changed and nothing is lost.",
+                "A super administrator enters a new access token under App authorization > Reauthorize.",
+            )
+        case State.OFF:
+            return Concern("Autoprovisioning is off: no changes are made.", "Turn it on.")
+        case State.DRAFT:
+            return Concern("The set-up is not finished.", "Continue it, then turn autoprovisioning on.")
+        case State.DELETING:
+            return Concern(
+                "The configuration is being deleted, once changes in flight have ended.",
+                "Nothing is to be done: the next run finishes it, after at most half an hour.",
+            )
+    return None
+
+
+def _held(plans: int) -> list[Concern]:
+    if not plans:
+        return []
+    what = "More suspensions and deletions are due than the volume limit allows: they are held as one plan."
+    return [Concern(what, "Approve or reject it under Held plans; creations and updates go on.")]
+
+
+def _late(seen: Health, connection: Connection) -> list[Concern]:
+    concerns = []
+    since = max(filter(None, (connection.changed_at, _ended(seen.last_success))), default=None)
+    if since is not None and seen.at - since > RUN_LATE:
+        said = "; ".join(_said(seen))
+        what = (
+            f"No full run has succeeded for {_length(seen.at - since)}. {said and f'The last one ended with: {said}'}"
+        )
+        concerns.append(Concern(what.strip(), "Look at the last runs' notes, and at the log of reconcile."))
+    if seen.oldest_pending is not None and seen.at - seen.oldest_pending > PENDING_LATE:
+        what = f"The oldest change has been waiting for {_length(seen.at - seen.oldest_pending)}."
+        concerns.append(Concern(what, "Look at Failures and at Keeper's answers below; it is tried again by itself."))
+    if seen.live_until is None:
+        what = "No notification channel is live: changes of users wait for the next full run, up to 15 minutes."
+        concerns.append(Concern(what, "The next renew_watch opens one; if that goes on, look at its log."))
+    return concerns
+
+
+def _keeper(seen: Health) -> list[Concern]:
+    concerns = []
+    if seen.throttled_until is not None:
+        seconds = (seen.throttled_until - seen.at).total_seconds()
+        what = f"Keeper asked this connection to wait {seconds:.0f} s more."
+        concerns.append(Concern(what, "Nothing is to be done: the changes go on by themselves."))
+    if seen.hour.changes >= FEWEST_CHANGES and seen.hour.failed > FAILING_SHARE * seen.hour.changes:
+        what = f"{seen.hour.failed} of {seen.hour.changes} changes failed within the last hour."
+        concerns.append(Concern(what, "Look at Failures: each names its reason and its mend."))
+    return concerns
+
+
+def _ended(run: Run | None) -> datetime | None:
+    return run.finished if run is not None else None
+
+
+def _said(seen: Health) -> Sequence[str]:
+    return seen.last_run.notes if seen.last_run is not None and seen.last_run.state is not RunState.DONE else ()
+
+
+def _length(span: timedelta) -> str:
+    minutes = int(span.total_seconds() // 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,118 @@
+"""What Health says of a connection: nothing while all is well, otherwise what is wrong and what ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.app.health import health
+from autoprovisioning.app.ports import Channel
+from autoprovisioning.app.reports import Pace, Waiting
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+from tests.fake_state import FakeChannels
+from tests.fakes import START, Desk
+
+MINUTE = timedelta(minutes=1)
+ON = Connection("c1", state=State.ON, changed_at=START - timedelta(days=3))
+LIVE = Channel("n1", "https://hook", expires=START + timedelta(days=1), proven=True)
+DONE = Run("r1", "c1", RunKind.FULL, 1, START - 20 * MINUTE, RunState.DONE, START - 19 * MINUTE)
+
+
+@dataclass
+class Told:
+    """The Reports port, as far as health reads it."""
+
+    latest: Sequence[Run] = (DONE,)
+    waits: Waiting = Waiting()
+    answers: Pace = Pace(100, 0, 5.0)
+
+    def runs(self, connection_id: str, limit: int) -> Sequence[Run]:
+        return self.latest[:limit]
+
+    def waiting(self, connection_id: str) -> Waiting:
+        return self.waits
+
+    def pace(self, connection_id: str, since: object) -> Pace:
+        return self.answers
+
+
+def look(told: Told, connection: Connection = ON, channel: Channel | None = LIVE, plans_held: int = 0):
+    desk = Desk()
+    channels = FakeChannels(desk.store)
+    if channel is not None:
+        channels.put(channel)
+        if channel.proven:
+            channels.prove(channel.id, START)
+    return health(desk.services, told, channels, connection, plans_held=plans_held)
+
+
+def test_there_is_no_concern_while_all_is_well():
+    seen = look(Told())
+
+    assert seen.concerns == ()
+    assert (seen.last_success, seen.running, seen.oldest_pending) == (DONE, None, None)
+    assert seen.live_until == LIVE.expires
+
+
+@pytest.mark.parametrize(
+    ("told", "connection", "channel", "plans", "concern"),
+    [
+        (Told(), replace(ON, state=State.PAUSED, paused_reason="HTTP 401"), LIVE, 0, "Paused: HTTP 401"),
+        (Told(), replace(ON, state=State.OFF), LIVE, 0, "is off"),
+        (Told(), replace(ON, state=State.DRAFT), LIVE, 0, "not finished"),
+        (Told(), replace(ON, state=State.DELETING), LIVE, 0, "being deleted"),
+        (Told(), ON, LIVE, 1, "held as one plan"),
+        (Told(latest=()), ON, LIVE, 0, "No full run has succeeded for 3 d 0 h"),
+        (Told(latest=(replace(DONE, finished=START - 61 * MINUTE),)), ON, LIVE, 0, "succeeded for 1 h 1 min"),
+        (Told(waits=Waiting(3, START - 16 * MINUTE)), ON, LIVE, 0, "waiting for 16 min"),
+        (Told(), ON, None, 0, "No notification channel"),
+        (Told(), ON, replace(LIVE, proven=False), 0, "No notification channel"),
+        (Told(), ON, replace(LIVE, expires=START - MINUTE), 0, "No notification channel"),
+        (Told(), replace(ON, throttled_until=START + timedelta(seconds=40)), LIVE, 0, "wait 40 s more"),
+        (Told(answers=Pace(20, 3, 2.0)), ON, LIVE, 0, "3 of 20 changes failed"),
+    ],
+)
+def test_a_concern_says_what_is_wrong_and_what_ends_it(told, connection, channel, plans, concern):
+    concerns = look(told, connection, channel, plans).concerns
+
+    assert len(concerns) == 1
+    assert concern in concerns[0].what
+    assert concerns[0].mend
+
+
+@pytest.mark.parametrize(
+    ("told", "connection"),
+    [
+        (Told(latest=(replace(DONE, finished=START - 59 * MINUTE),)), ON),
+        (Told(latest=()), replace(ON, changed_at=START - 10 * MINUTE)),  # turned on just now
+        (Told(waits=Waiting(3, START - 14 * MINUTE)), ON),
+        (Told(answers=Pace(9, 9, 2.0)), ON),  # too few to tell
+        (Told(), replace(ON, throttled_until=START - MINUTE)),
+    ],
+)
+def test_what_is_usual_is_no_concern(told, connection):
+    assert look(told, connection).concerns == ()
+
+
+def test_the_reason_of_runs_that_fail_is_told():
+    refused = Run(
+        "r2", "c1", RunKind.FULL, 2, START, RunState.REFUSED, START, notes=("users.list is refused: HTTP 403",)
+    )
+    seen = look(Told(latest=(refused, replace(DONE, finished=START - timedelta(hours=2)))))
+
+    assert "users.list is refused: HTTP 403" in seen.concerns[0].what
+
+
+def test_a_running_reconciliation_shows_how_far_it_is():
+    sweep = Run("r3", "c1", RunKind.SWEEP, 3, START, RunState.DONE, START)
+    running = Run("r2", "c1", RunKind.FULL, 2, START - MINUTE, RunState.PLANNED, batches=4, done={"1": 0, "2": 1})
+    seen = look(Told(latest=(sweep, running, DONE)))
+
+    assert seen.running == running
+    assert seen.batches_left == 3
+    assert seen.last_success == DONE
+    assert seen.oldest_pending == START - MINUTE
