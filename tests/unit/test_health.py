@@ -19,6 +19,7 @@ from tests.fakes import START, Desk
 MINUTE = timedelta(minutes=1)
 ON = Connection("c1", state=State.ON, changed_at=START - timedelta(days=3))
 LIVE = Channel("n1", "https://hook", expires=START + timedelta(days=1), proven=True)
+NOBODY, SWIFT = Waiting(), Pace(100, 0, 5.0)
 DONE = Run("r1", "c1", RunKind.FULL, 1, START - 20 * MINUTE, RunState.DONE, START - 19 * MINUTE)
 
 
@@ -27,8 +28,8 @@ class Told:
     """The Reports port, as far as health reads it."""
 
     latest: Sequence[Run] = (DONE,)
-    waits: Waiting = Waiting()
-    answers: Pace = Pace(100, 0, 5.0)
+    waits: Waiting = NOBODY
+    answers: Pace = SWIFT
 
     def runs(self, connection_id: str, limit: int) -> Sequence[Run]:
         return self.latest[:limit]
