@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from autoprovisioning.app.channels import PROOF_KEPT
 from autoprovisioning.app.ports import Channel, Claim, Edit, Progress
+from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import Contention, Stale, Transient
 from autoprovisioning.domain.events import Event
@@ -80,6 +81,10 @@ class FakeRoster:
         for shard in range(connection.shards):
             entries |= self._read(connection, shard)[1]
         return entries
+
+    def applied(self, connection: Connection, change_ids: Sequence[str]) -> dict[str, Attributes]:
+        events = self._store.events[connection.id]
+        return {name: events[name].after for name in change_ids if name in events and events[name].after}
 
     def shard(self, connection: Connection, user_id: str) -> int:
         return zlib.crc32(user_id.encode()) % connection.shards
@@ -251,6 +256,16 @@ class FakeRecords:
 
     def put_hold(self, connection_id: str, hold: Hold) -> None:
         self._store.holds[connection_id][hold.digest] = hold
+
+    def change_hold(self, connection_id: str, digest: str, edit: Callable[[Hold], Hold | None]) -> Hold | None:
+        with self._store.lock:
+            current = self._store.holds[connection_id].get(digest)
+            wanted = edit(current) if current is not None else None
+            if current is None or wanted is None:
+                return None
+            decided = replace(wanted, members=current.members, raised_at=current.raised_at)
+            self._store.holds[connection_id][digest] = decided
+            return decided
 
     def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
         with self._store.lock:

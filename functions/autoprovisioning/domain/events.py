@@ -38,7 +38,11 @@ NAME_OF: Mapping[Action, EventName] = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the audit; `id` is the change id, so recording it twice is recording it once."""
+    """One line of the audit; `id` is the change id, so recording it twice is recording it once.
+
+    `changed` is what was sent. `after` is all that the account has of the mapping from then on, kept so that the next
+    change knows what was there before; empty for a change that wrote no attributes.
+    """
 
     id: str
     at: datetime
@@ -49,6 +53,7 @@ class Event:
     attempted: Action | None = None
     changed: Mapping[str, Value] = field(default_factory=dict)  # attribute -> value after the change
     before: Mapping[str, Value] | None = None  # attribute -> value before it; None where that is not known
+    after: Mapping[str, Value] = field(default_factory=dict)  # every mapped attribute after it: what the next one meets
     reason: str = ""
     code: str = ""  # of a failure
     seconds: float = 0.0  # from decision to Keeper's answer

@@ -3,14 +3,20 @@
 from autoprovisioning.adapters.firestore.channels import FirestoreChannels
 from autoprovisioning.adapters.firestore.connections import FirestoreConnections
 from autoprovisioning.adapters.firestore.database import Database, build_client
+from autoprovisioning.adapters.firestore.inquiries import FirestoreInquiries
+from autoprovisioning.adapters.firestore.previews import FirestorePreviews
 from autoprovisioning.adapters.firestore.records import FirestoreRecords
+from autoprovisioning.adapters.firestore.reports import FirestoreReports
 from autoprovisioning.adapters.firestore.roster import FirestoreRoster
 
 __all__ = [
     "Database",
     "FirestoreChannels",
     "FirestoreConnections",
+    "FirestoreInquiries",
+    "FirestorePreviews",
     "FirestoreRecords",
+    "FirestoreReports",
     "FirestoreRoster",
     "build_client",
 ]

@@ -53,6 +53,7 @@ class _Entry(msgspec.Struct, array_like=True):
     last_action_at: int | None = None
     gone: bool = False
     held_by: int | None = None
+    applied_by: str = ""
 
 
 _decoder = msgspec.msgpack.Decoder(list[_Entry])
@@ -99,6 +100,7 @@ def _to_record(entry: Entry) -> _Entry:
         _seconds(entry.last_action_at),
         entry.gone,
         None if entry.held_by is None else _TRIGGERS.index(entry.held_by),
+        entry.applied_by,
     )
 
 
@@ -119,7 +121,8 @@ def _to_entry(record: _Entry) -> Entry:
         _failure(record.failure),
         _time(record.last_action_at),
         record.gone,
-        None if record.held_by is None else _TRIGGERS[record.held_by],
+        applied_by=record.applied_by,
+        held_by=None if record.held_by is None else _TRIGGERS[record.held_by],
     )
 
 

@@ -103,17 +103,24 @@ class FirestoreRecords:
             batch.set(reference.collection("members").document(f"{number:04d}"), {"members": data})
             self._database.commit(batch, 1)
         batch = self._database.client.batch()
-        fields = {
-            "raised_at": hold.raised_at,
-            "state": hold.state.value,
-            "reason": hold.reason,
-            "decided_by": hold.decided_by,
-            "decided_at": hold.decided_at,
-            "counts": hold.counts(),
-            "chunks": len(chunks),
-        }
+        fields = {"raised_at": hold.raised_at, "counts": hold.counts(), "chunks": len(chunks), **_decision(hold)}
         batch.set(reference, fields)
         self._database.commit(batch, 1)
+
+    def change_hold(self, connection_id: str, digest: str, edit: Callable[[Hold], Hold | None]) -> Hold | None:
+        """Compare-and-set what is decided of a held plan; its members are read, never written."""
+        changed: list[Hold] = []
+
+        def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            changed.clear()
+            wanted = edit(self._hold_of(snapshot)) if snapshot.exists else None
+            if wanted is None:
+                return None
+            changed.append(wanted)
+            return _decision(wanted)
+
+        self._database.edit(self._holds(connection_id).document(digest), apply)
+        return changed[0] if changed else None
 
     def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
         """Claim an account for adoption by compare-and-set: where nobody has, or in place of the claim named."""
@@ -209,6 +216,15 @@ class FirestoreRecords:
             fields["decided_by"],
             fields["decided_at"],
         )
+
+
+def _decision(hold: Hold) -> dict[str, Any]:
+    return {
+        "state": hold.state.value,
+        "reason": hold.reason,
+        "decided_by": hold.decided_by,
+        "decided_at": hold.decided_at,
+    }
 
 
 def _guard_fields(state: GuardState) -> dict[str, Any]:

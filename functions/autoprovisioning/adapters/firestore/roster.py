@@ -14,6 +14,7 @@ from google.cloud import firestore
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.adapters.firestore.database import Database, new_stamp, stamped
 from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.domain.accounts import Attributes, Value
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import Permanent
 from autoprovisioning.domain.events import Event
@@ -52,6 +53,12 @@ class FirestoreRoster:
             for snapshot in self._database.get_all(references[start : start + SHARDS_A_READ]):
                 entries |= _entries(snapshot)
         return entries
+
+    def applied(self, connection: Connection, change_ids: Sequence[str]) -> dict[str, Attributes]:
+        """Return the attributes that accounts had after these changes: one document a change."""
+        events = self._database.client.collection("connections").document(connection.id).collection("events")
+        found = self._database.get_all([events.document(name) for name in dict.fromkeys(change_ids) if name])
+        return {snapshot.id: after for snapshot in found if snapshot.exists and (after := attributes_after(snapshot))}
 
     def shard(self, connection: Connection, user_id: str) -> int:
         """Name the shard of a user."""
@@ -226,7 +233,7 @@ def _entries(snapshot: firestore.DocumentSnapshot) -> dict[str, Entry]:
 def event_fields(event: Event) -> dict[str, Any]:
     """Return an event as a document; `expires` is its TTL field.
 
-    `changed` is one JSON text: of a map Firestore would index every attribute.
+    Attributes are one JSON text each: of a map Firestore would index every attribute.
     """
     return {
         "at": event.at,
@@ -235,13 +242,25 @@ def event_fields(event: Event) -> dict[str, Any]:
         "user_id": event.user_id,
         "email": event.email,
         "attempted": event.attempted.value if event.attempted is not None else "",
-        "changed": msgspec.json.encode(event.changed).decode(),
+        "changed": _text(event.changed),
+        "before": _text(event.before),
+        "after": _text(event.after) if event.after else "",
         "reason": event.reason,
         "code": event.code,
         "seconds": event.seconds,
         "recovered": event.recovered,
         "expires": event.at + AUDIT_KEPT,
     }
+
+
+def attributes_after(snapshot: firestore.DocumentSnapshot) -> dict[str, Value]:
+    """Return all mapped attributes after an event; empty where it did not write any, or is older than this field."""
+    text = (snapshot.to_dict() or {}).get("after", "")
+    return msgspec.json.decode(text, type=dict[str, Value]) if text else {}
+
+
+def _text(attributes: Mapping[str, Value] | None) -> str | None:
+    return None if attributes is None else msgspec.json.encode(attributes).decode()
 
 
 def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, events: Iterable[Event]) -> int:
