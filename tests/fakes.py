@@ -291,6 +291,7 @@ class FakeQueue:
         self.looks: list[Look] = []
         self.batches: list[Batch] = []
         self.runs: list[RunKind] = []
+        self.previews: list[tuple[str, str]] = []  # connection and preview
 
     def look_again(self, looks: Sequence[Look]) -> None:
         self.looks += looks
@@ -300,6 +301,9 @@ class FakeQueue:
 
     def request_run(self, kind: RunKind, *, retry_failures: bool = False) -> None:
         self.runs.append(kind)
+
+    def request_preview(self, connection_id: str, preview_id: str) -> None:
+        self.previews.append((connection_id, preview_id))
 
 
 class FakeMeter:

@@ -33,10 +33,14 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to reconcile, as Cloud Scheduler's body and on run-requests."""
+    """What to reconcile, as Cloud Scheduler's body and on run-requests.
+
+    `preview` ("<connection>/<preview>") asks for that preview instead of a run.
+    """
 
     kind: RunKind = RunKind.FULL
     retry_failures: bool = False
+    preview: str = ""
 
 
 class _Message(msgspec.Struct, rename="camel"):
@@ -84,7 +88,10 @@ def decode_run_request(body: bytes) -> RunRequest:
         return RunRequest()
     if b'"message"' in body:
         body = decode_push(body).data
-    return _decode(body, RunRequest, "run request")
+    request = _decode(body, RunRequest, "run request")
+    if request.preview and not all(request.preview.partition("/")):
+        raise BadInput("run request.preview", "it names no preview", "Name it as <connection>/<preview>.")
+    return request
 
 
 def decode_push(body: bytes) -> Push:

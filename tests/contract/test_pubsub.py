@@ -32,7 +32,14 @@ from tests.contract.listener import DROPPED, Listener, Request, Response, listen
 
 LOOKS, BATCHES, RUNS = "directory-changes", "planned-changes", "run-requests"
 LOOK = Look(
-    "u1", "update", Evidence(missing=True, left=("c1",)), "d1gest", datetime(2026, 5, 1, tzinfo=UTC), "a@x", "c1"
+    "u1",
+    "update",
+    Evidence(missing=True, left=("c1",)),
+    "d1gest",
+    datetime(2026, 5, 1, tzinfo=UTC),
+    "a@x",
+    "ch1",
+    "keeper/inquiry-1",
 )
 CHANGE = PlannedChange(
     "u1",
@@ -144,6 +151,12 @@ def test_a_run_is_asked_for(pubsub: PubSub, emulator: str, monkeypatch: pytest.M
     publisher.request_run(RunKind.FULL, retry_failures=True)
     found = {decode_run_request(message.data) for message in pubsub.pulled(RUNS, 2)}
     assert found == {RunRequest(RunKind.DRIFT), RunRequest(RunKind.FULL, retry_failures=True)}
+
+
+def test_a_preview_is_asked_for(pubsub: PubSub, emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue(pubsub.project, emulator, monkeypatch).request_preview("keeper", "preview-1")
+    (message,) = pubsub.pulled(RUNS, 1)
+    assert decode_run_request(message.data) == RunRequest(preview="keeper/preview-1")
 
 
 @pytest.mark.parametrize("kind", ["gRPC", "REST"])

@@ -28,6 +28,7 @@ LOOKS = [
     Look("u1"),
     Look("", "sync", asked_at=NOW, channel="ch1"),
     Look("u1", "delete", Evidence(True, ("c1",)), "digest", NOW, "run r1", "ch1"),
+    Look("u1", asked_at=NOW, actor="admin@example.com", inquiry="c1/i1"),
 ]
 BATCHES = [
     Batch("c1", "r1", 3, "1"),
@@ -62,7 +63,10 @@ def test_a_batch_comes_back_as_it_went(batch):
     assert decode_batch(encode_batch(batch)) == batch
 
 
-@pytest.mark.parametrize("request_", [RunRequest(), RunRequest(RunKind.SWEEP), RunRequest(RunKind.DRIFT, True)])
+REQUESTS = [RunRequest(), RunRequest(RunKind.SWEEP), RunRequest(RunKind.DRIFT, True), RunRequest(preview="c1/p1")]
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
 def test_a_run_request_comes_back_as_it_went(request_):
     assert decode_run_request(encode_run_request(request_)) == request_
 
@@ -126,6 +130,8 @@ BAD = [
     ),
     (decode_run_request, b'{"kind": "everything"}', "run request", r"\$.kind"),
     (decode_run_request, b"full", "run request", "JSON|invalid"),
+    (decode_run_request, b'{"preview": "c1"}', "run request.preview", "names no preview"),
+    (decode_run_request, b'{"preview": "c1/"}', "run request.preview", "names no preview"),
     (decode_push, b"{}", "push envelope", "message"),
     (decode_push, b'{"message": {"data": "e30="}}', "push envelope", "messageId"),
     (decode_push, b'{"message": {"messageId": "1", "data": "!"}}', "message.data", "base64"),

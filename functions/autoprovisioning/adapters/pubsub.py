@@ -42,6 +42,10 @@ class PubSubQueue:
         """Ask `reconcile` to run now."""
         self._publish(self._runs, [encode_run_request(RunRequest(kind, retry_failures))])
 
+    def request_preview(self, connection_id: str, preview_id: str) -> None:
+        """Ask `reconcile` to compute a preview now."""
+        self._publish(self._runs, [encode_run_request(RunRequest(preview=f"{connection_id}/{preview_id}"))])
+
     def _publish(self, topic: str, messages: Iterable[bytes]) -> None:
         under_way: deque[tuple[Future[str], int]] = deque()  # a future keeps its message alive
         size = 0
