@@ -301,11 +301,19 @@ class Town:
         return {path.name: path.read_text(errors="replace") for path in folder.glob("*.log")}
 
     def through_proxy(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, who: str = ""
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        who: str = "",
+        *,
+        function: str = "console",
     ) -> Answer:
         """Send a request through Identity-Aware Proxy's stand-in, signed in as somebody (the administrator)."""
+        address = {"console": self.world.console_url, "reauthorize": self.world.reauthorize_url}[function]
         signed_in = {"Cookie": f"local_iap_user={who}"} if who else {}
-        return ask(method, self.world.iap + path, body, {**signed_in, **(headers or {})})
+        return ask(method, address + path, body, {**signed_in, **(headers or {})})
 
     def end(self, name: str) -> None:
         """Stop a process that a test has started."""

@@ -1,36 +1,39 @@
 """Stands in for Identity-Aware Proxy on loopback: real ES256 keys, published; client headers stripped; assertion added.
 
-Choose who you are with /_iap/as/<address> (a cookie), or start it with a default. The functions behind verify the
-assertion as they do in the cloud.
+One process with one listening port for each administrators' function, as each has an address of its own in the cloud.
+Choose who you are with /_iap/as/<address> (a cookie, good for every port), or start it with a default. The functions
+behind verify the assertion as they do in the cloud.
 """
 
 from __future__ import annotations
 
 import argparse
+import socket
 import time
 import uuid
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import aiohttp
+import uvicorn
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from google.auth import crypt, jwt
 from yarl import URL
 
-from infra.local.asgi import Receive, Reply, Scope, Send, read_body, respond, serve
+from infra.local.asgi import Receive, Reply, Scope, Send, read_body, respond
 
 HEADER = "x-goog-iap-jwt-assertion"
 ISSUER = "https://cloud.google.com/iap"
 LIFETIME = 600
-HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host", "content-encoding"})
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"})  # RFC 9110 7.6.1
 COOKIE = "local_iap_user"
 
 
 class Proxy:
-    """An ASGI app in front of the administrators' functions, chosen by the first path segment."""
+    """An ASGI app in front of the administrators' functions, chosen by the port that was asked."""
 
-    def __init__(self, targets: dict[str, str], audience: str, user: str) -> None:
+    def __init__(self, targets: dict[int, str], audience: str, user: str) -> None:
         self._targets = targets
         self._audience = audience
         self._user = user
@@ -51,42 +54,52 @@ class Proxy:
             return
         body = await read_body(receive)
         parts = scope["path"].strip("/").split("/")
-        if parts[:2] == ["_iap", "public_key"]:
-            reply = Reply(200, {self._key_id: self._public.decode()})
+        if parts == ["_iap", "public_key"]:
+            await respond(send, Reply(200, {self._key_id: self._public.decode()}), "application/json")
         elif parts[:2] == ["_iap", "as"] and len(parts) == 3:
             cookie = f"{COOKIE}={parts[2]}; Path=/; HttpOnly; SameSite=Strict"
-            reply = Reply(
-                200, f"Signed in as {parts[2]}.".encode(), {"Set-Cookie": cookie, "content-type": "text/plain"}
-            )
+            told = f"Signed in as {parts[2]}.".encode()
+            await respond(send, Reply(200, told, {"Set-Cookie": cookie}), "text/plain")
         else:
-            reply = await self._forward(scope, parts[0], body)
-        await respond(send, reply, "application/json")
+            await self._forward(scope, body, send)
 
-    async def _forward(self, scope: Scope, name: str, body: bytes) -> Reply:
-        if name not in self._targets:
-            return Reply(404, {"error": f"choose one of {sorted(self._targets)}"})
+    async def _forward(self, scope: Scope, body: bytes, send: Send) -> None:
+        """Pass the request on, and the answer back as it comes."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(auto_decompress=False)
-        sent = {key.decode(): value.decode() for key, value in scope["headers"]}
-        headers = {key: value for key, value in sent.items() if key not in HOP_BY_HOP and not key.startswith("x-goog-")}
-        headers[HEADER] = self._assertion(self._who(sent.get("cookie", "")))
-        headers["host"] = sent.get("host", "")
-        _, _, path = scope["raw_path"].decode().lstrip("/").partition("/")
+            self._session = aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
         query = scope["query_string"].decode()
-        url = f"{self._targets[name]}/{path}" + (f"?{query}" if query else "")
+        target = self._targets[scope["server"][1]]
+        url = target + scope["raw_path"].decode() + (f"?{query}" if query else "")
         try:
-            async with self._session.request(
-                scope["method"], URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
-            ) as response:
-                content = await response.read()
-                kept = {key: value for key, value in response.headers.items() if key.lower() not in HOP_BY_HOP}
+            response = await self._session.request(
+                scope["method"],
+                URL(url, encoded=True),
+                data=body or None,
+                headers=self._headers(scope),
+                allow_redirects=False,
+            )
         except aiohttp.ClientError:
-            return Reply(502, {"error": f"{name} does not answer"})
-        kept["content-type"] = kept.pop("Content-Type", "application/octet-stream")
-        return Reply(response.status, content, kept)
+            await respond(send, Reply(502, {"error": "the function behind does not answer"}), "application/json")
+            return
+        async with response:
+            kept = [pair for pair in response.raw_headers if pair[0].decode().lower() not in HOP_BY_HOP]
+            lowered = [(name.lower(), value) for name, value in kept]
+            await send({"type": "http.response.start", "status": response.status, "headers": lowered})
+            async for chunk in response.content.iter_any():  # an answer cut short raises, and cuts this one short too
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+    def _headers(self, scope: Scope) -> dict[str, str]:
+        sent = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        left_out = HOP_BY_HOP | {"content-length"}
+        kept = {key: value for key, value in sent.items() if key not in left_out and not key.startswith("x-goog-")}
+        return {**kept, HEADER: self._assertion(self._who(sent.get("cookie", "")))}
 
     def _who(self, cookies: str) -> str:
-        jar = SimpleCookie(cookies)
+        try:
+            jar = SimpleCookie(cookies)
+        except CookieError:
+            return self._user
         return jar[COOKIE].value if COOKIE in jar else self._user
 
     def _assertion(self, address: str) -> str:
@@ -103,15 +116,32 @@ class Proxy:
         return signed.decode()
 
 
+def serve(proxy: Proxy, ports: list[int]) -> None:
+    """Serve on these ports until killed; prints `READY <address of the first>` once listening."""
+    listeners = [socket.create_server(("127.0.0.1", port), backlog=1024) for port in ports]
+    settings = uvicorn.Config(
+        proxy,
+        loop="uvloop",
+        http="httptools",
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        date_header=False,
+    )
+    print(f"READY http://127.0.0.1:{ports[0]}", flush=True)
+    uvicorn.Server(settings).run(sockets=listeners)
+
+
 def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser(description="Local stand-in for Identity-Aware Proxy")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--target", nargs=2, action="append", metavar=("NAME", "URL"), required=True)
+    parser.add_argument("--target", nargs=2, action="append", metavar=("PORT", "URL"), required=True)
     parser.add_argument("--audience", required=True)
     parser.add_argument("--user", required=True)
     asked = parser.parse_args()
-    serve(Proxy(dict(asked.target), asked.audience, asked.user), asked.port)
+    targets = {int(port): url for port, url in asked.target}
+    serve(Proxy(targets, asked.audience, asked.user), list(targets))
 
 
 if __name__ == "__main__":

@@ -215,14 +215,14 @@ class Day:
         user = self.people[6]
         self.world.keeper.rotate()
         self.world.directory.patch(user["id"], {"name": {"familyName": "Patience"}})
-        wait_for(lambda: self.world.console("GET", "connections")[0]["state"] == "paused", "the pause")
+        wait_for(lambda: _connections(self.world)[0]["state"] == "paused", "the pause")
         return "connection paused, the change waits"
 
     def reauthorize(self) -> str:
         """A super administrator enters the new token."""
         user = self.people[6]
         body = {"connection": connect.CONNECTION, "token": self.world.keeper.token}
-        answer = http("POST", f"{self.world.iap}/reauthorize/", body)
+        answer = http("POST", f"{self.world.reauthorize_url}/", body)
         self._account(user["id"], "the change that waited", lambda account: account["name"]["familyName"] == "Patience")
         return f"{answer['waiting']} waiting"
 
@@ -241,8 +241,13 @@ def _active(world: World) -> int:
 
 
 def _waiting(world: World) -> list[dict[str, Any]]:
-    holds = world.console("GET", f"connections/{connect.CONNECTION}/holds")
+    holds = world.console("GET", f"connections/{connect.CONNECTION}/holds")["items"]
     return [hold for hold in holds if hold["state"] == "waiting"]
+
+
+def _connections(world: World) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = world.console("GET", "connections")["items"]
+    return found
 
 
 def _run_open() -> bool:
@@ -307,8 +312,9 @@ def main() -> None:
 
 def stay_up(world: World) -> None:
     """Say where the pages are, and stay until Ctrl-C."""
-    print(f"\nReauthorize page, signed in as {world.administrator}: {world.iap}/reauthorize/")
-    print(f"Console API: {world.iap}/console/api/connections   Ctrl-C stops everything.", flush=True)
+    print(f"\nConsole, signed in as {world.administrator}: {world.console_url}/")
+    print(f"Be somebody else: {world.console_url}/_iap/as/<address>   Reauthorize: {world.reauthorize_url}/")
+    print("Ctrl-C stops everything.", flush=True)
     world.supervisor.watch()
 
 

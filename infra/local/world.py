@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.cloud import ROOT, LocalCloud
-from infra.local.processes import Process, Supervisor, python
+from infra.local.processes import Process, Supervisor, free_port, python
 
 IAP_AUDIENCE = "/projects/1/locations/local/services/console"
 SWEEP_SECONDS = 10
@@ -141,7 +141,8 @@ class World:
     cloud: LocalCloud = field(init=False)
     directory: DirectorySide = field(init=False)
     keeper: KeeperSide = field(init=False)
-    iap: str = ""
+    console_url: str = ""  # the addresses of the administrators' functions, as a browser uses them
+    reauthorize_url: str = ""
     administrator: str = ""
 
     def start(
@@ -159,11 +160,8 @@ class World:
         self.cloud.start_backing()
         self.directory = DirectorySide(simulators[0].address)
         self.keeper = KeeperSide(simulators[1].address, (self.folder / "token").read_text())
-        settings = {"IAP_AUDIENCE": IAP_AUDIENCE, **(extra or {})}
-        proxy = self._start_proxy()
-        settings["IAP_CERTS_URL"] = f"{proxy.address}/_iap/public_key"
-        self.iap = proxy.address
-        self.cloud.start_functions(self.directory.url, settings)
+        proxied = self._start_proxy()
+        self.cloud.start_functions(self.directory.url, {"IAP_AUDIENCE": IAP_AUDIENCE, **proxied, **(extra or {})})
         if scheduler:
             self._start_scheduler()
         self.cloud.save()
@@ -179,14 +177,22 @@ class World:
             start("keeper", python("-m", "infra.local.keeper", "--token-file", str(token)), cwd=ROOT),
         ]
 
-    def _start_proxy(self) -> Process:
+    def _start_proxy(self) -> dict[str, str]:
+        """Start the proxy and return what the functions are told of it."""
+        argv = ["-m", "infra.local.iap", "--audience", IAP_AUDIENCE, "--user", self.administrator]
+        addresses = []
         for name in ("console", "reauthorize"):
             self.cloud._port(name)  # noqa: SLF001 - the proxy must know them before the functions start
-        argv = ["-m", "infra.local.iap", "--audience", IAP_AUDIENCE, "--user", self.administrator]
-        for name in ("console", "reauthorize"):
-            argv += ["--target", name, self.cloud.url(name)]
-        proxy = self.supervisor.start("iap", python(*argv), cwd=ROOT)
-        return proxy.wait_ready()
+            port = free_port()
+            argv += ["--target", str(port), self.cloud.url(name)]
+            addresses.append(f"http://127.0.0.1:{port}")
+        self.supervisor.start("iap", python(*argv), cwd=ROOT).wait_ready()
+        self.console_url, self.reauthorize_url = addresses
+        return {
+            "IAP_CERTS_URL": f"{self.console_url}/_iap/public_key",
+            "CONSOLE_URL": self.console_url,
+            "REAUTHORIZE_URL": self.reauthorize_url,
+        }
 
     def _start_scheduler(self) -> None:
         reconcile, renew = self.cloud.url("reconcile"), self.cloud.url("renew_watch")
@@ -209,7 +215,7 @@ class World:
 
     def console(self, method: str, path: str, body: Any = None) -> Any:
         """Call the console's API through the proxy."""
-        return http(method, f"{self.iap}/console/api/{path}", body)
+        return http(method, f"{self.console_url}/api/{path}", body)
 
     def reconcile(self, kind: str = "full") -> list[dict[str, Any]]:
         """Call `reconcile` as Cloud Scheduler would; returns the runs it started."""

@@ -39,12 +39,20 @@ def behind() -> Iterator[Listener]:
 
 
 @pytest.fixture(scope="module")
-def proxy(behind: Listener, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def proxies(behind: Listener, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """One proxy with two addresses: of the function behind, and of one that does not answer."""
+    ports = free_port(), free_port()
     argv = ["-m", "infra.local.iap", "--audience", IAP_AUDIENCE, "--user", DEFAULT]
-    for name, url in (("console", behind.url), ("reauthorize", f"http://127.0.0.1:{free_port()}")):
-        argv += ["--target", name, url]
+    for port, url in zip(ports, (behind.url, f"http://127.0.0.1:{free_port()}"), strict=True):
+        argv += ["--target", str(port), url]
     with Supervisor(tmp_path_factory.mktemp("iap")) as supervisor:
-        yield supervisor.start("iap", python(*argv), cwd=ROOT).wait_ready().address
+        supervisor.start("iap", python(*argv), cwd=ROOT).wait_ready()
+        yield f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
+
+
+@pytest.fixture
+def proxy(proxies: tuple[str, str]) -> str:
+    return proxies[0]
 
 
 @pytest.fixture
@@ -52,7 +60,7 @@ def identity(proxy: str) -> IapIdentity:
     return IapIdentity(IAP_AUDIENCE, ISSUER, f"{proxy}/_iap/public_key")
 
 
-def through(proxy: str, behind: Listener, path: str = "/console/", **headers: str) -> dict[str, str]:
+def through(proxy: str, behind: Listener, path: str = "/", **headers: str) -> dict[str, str]:
     """Send a request through the proxy; returns the headers that arrived behind it."""
     behind.reset()
     behind.answer = lambda _: Response(200, b"{}", {"Content-Type": "application/json"})
@@ -98,7 +106,7 @@ def test_what_a_client_claims_to_be_is_stripped(proxy: str, behind: Listener, id
 def test_the_request_and_the_answer_pass_through(proxy: str, behind: Listener) -> None:
     behind.reset()
     behind.answer = lambda _: Response(303, b"there", {"Location": "/elsewhere", "Content-Type": "text/x-test"})
-    request = urllib.request.Request(f"{proxy}/console/api/a%20b?x=1&y=%2F", b"body", method="POST")
+    request = urllib.request.Request(f"{proxy}/api/a%20b?x=1&y=%2F", b"body", method="POST")
     opener = urllib.request.build_opener(_NoRedirect())
     with pytest.raises(urllib.error.HTTPError) as raised:
         opener.open(request, timeout=10)
@@ -115,11 +123,12 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def test_a_function_that_is_not_there_or_not_an_administrators_is_told(proxy: str) -> None:
-    for path, status in (("/reconcile/", 404), ("/", 404), ("/reauthorize/", 502)):
-        with pytest.raises(urllib.error.HTTPError) as raised:
-            urllib.request.urlopen(proxy + path)
-        assert raised.value.code == status
+def test_every_address_of_the_proxy_shares_its_keys_and_a_silent_function_is_told(proxies: tuple[str, str]) -> None:
+    keys = [urllib.request.urlopen(f"{address}/_iap/public_key").read() for address in proxies]
+    assert keys[0] == keys[1]
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(proxies[1] + "/")
+    assert raised.value.code == 502
 
 
 # ---- refused

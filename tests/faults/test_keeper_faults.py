@@ -26,7 +26,7 @@ def test_a_dead_token_pauses_and_reauthorization_catches_up(town, bulk):
     assert town.state() == "paused"
     town.keeper.control("DELETE", "faults")
     town.world.keeper.rotate()
-    answer = http("POST", f"{town.world.iap}/reauthorize/", {"connection": "keeper", "token": town.keeper.token})
+    answer = http("POST", f"{town.world.reauthorize_url}/", {"connection": "keeper", "token": town.keeper.token})
     assert answer["accepted"]
     wait_for(lambda: town.active() == EVERYBODY, "catching up")
     exactly_one_account_each(town, EVERYBODY)
@@ -38,7 +38,7 @@ def test_a_wrong_token_never_replaces_a_working_one(town):
     before = town.desk().connections.get("keeper")
     for token in ("wrong", "", "has blanks in it"):
         with pytest.raises(Exception, match="HTTP Error 400"):
-            http("POST", f"{town.world.iap}/reauthorize/", {"connection": "keeper", "token": token})
+            http("POST", f"{town.world.reauthorize_url}/", {"connection": "keeper", "token": token})
     assert town.desk().connections.get("keeper") == before
     town.directory.patch("u1", {"name": {"familyName": "Still works"}})
     town.await_account("u1", lambda account: account["name"]["familyName"] == "Still works")
@@ -49,7 +49,7 @@ def test_a_token_of_another_node_is_refused(town):
     known = town.keeper.accounts()
     town.keeper.control("PUT", "accounts", [])
     with pytest.raises(Exception, match="HTTP Error 400"):
-        http("POST", f"{town.world.iap}/reauthorize/", {"connection": "keeper", "token": town.keeper.token})
+        http("POST", f"{town.world.reauthorize_url}/", {"connection": "keeper", "token": town.keeper.token})
     town.keeper.control("PUT", "accounts", known)
 
 
@@ -66,7 +66,7 @@ def test_a_token_switched_under_a_worker_is_picked_up(town):
     worker.start()
     wait_for(lambda: town.keeper.matched(hold), "the lookup with the old token")
     town.keeper.rotate()
-    http("POST", f"{town.world.iap}/reauthorize/", {"connection": "keeper", "token": town.keeper.token})
+    http("POST", f"{town.world.reauthorize_url}/", {"connection": "keeper", "token": town.keeper.token})
     worker.join()
     town.await_account("u60", lambda account: account["active"])
     exactly_one_account_each(town, EVERYBODY | {"u60"})

@@ -51,7 +51,7 @@ BAD_REQUESTS = {
     ("reauthorize", "no token", b'{"connection": "keeper"}'): (400, "token"),
     ("reauthorize", "a token that is none", b'{"connection": "keeper", "token": 7}'): (400, "token"),
     ("console", "no decision", b"{}"): (400, "decision"),
-    ("console", "not JSON", b"{"): (400, "decision"),
+    ("console", "not JSON", b"{"): (400, "body"),
     ("console", "an unknown decision", b'{"decision": "maybe"}'): (400, "decision"),
 }
 
@@ -84,8 +84,8 @@ def test_bad_input_is_refused_by_field_problem_and_mend(settled, function, what,
     if function == "reconcile":
         answer = settled.ask(function, body=body, headers=JSON)
     else:
-        path = "/reauthorize/" if function == "reauthorize" else "/console/api/connections/keeper/holds/abc"
-        answer = settled.through_proxy("POST", path, body, JSON)
+        path = "/" if function == "reauthorize" else "/api/connections/keeper/holds/abc"
+        answer = settled.through_proxy("POST", path, body, JSON, function=function)
     problem = answer.json()
     assert (answer.status, problem["status"], problem["field"]) == (status, status, field)
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -101,8 +101,8 @@ def test_a_run_request_that_is_poison_is_acknowledged(settled):
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
 def test_a_wrong_method_is_refused_and_names_the_right_one(settled, function, method):
     if function in ("console", "reauthorize"):
-        path = "/reauthorize/" if function == "reauthorize" else "/console/api/connections"
-        answer = settled.through_proxy(method, path, b"{}", JSON)
+        path = "/" if function == "reauthorize" else "/api/me"
+        answer = settled.through_proxy(method, path, b"{}", JSON, function=function)
     else:
         answer = settled.ask(function, method, b"{}", JSON)
     assert answer.status == 405
@@ -117,18 +117,14 @@ def test_looking_starts_no_work(settled, function):
 
 @pytest.mark.parametrize("connection", ["nowhere", "a/b", "..", "__x__", "", "x" * 200])
 def test_an_unknown_connection_is_not_found(settled, connection):
-    answer = settled.through_proxy("GET", f"/console/api/connections/{connection}/holds")
+    answer = settled.through_proxy("GET", f"/api/connections/{connection}/holds")
     assert answer.status == 404
     assert answer.json()["title"] == "not_found"
     decision = b'{"decision": "approve"}'
-    assert (
-        settled.through_proxy("POST", f"/console/api/connections/{connection}/holds/abc", decision, JSON).status == 404
-    )
+    assert settled.through_proxy("POST", f"/api/connections/{connection}/holds/abc", decision, JSON).status == 404
 
 
-@pytest.mark.parametrize(
-    "path", ["/console/", "/console/api", "/console/api/connections/keeper", "/console/../secrets"]
-)
+@pytest.mark.parametrize("path", ["/api", "/api/connection", "/api/connections/keeper/secrets", "/../secrets"])
 def test_a_page_that_is_not_there_is_not_found(settled, path):
     assert settled.through_proxy("GET", path).status == 404
 
@@ -176,7 +172,8 @@ def misconfigured(whole_town):
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_broken_environment_is_one_log_line_that_names_every_problem(town, misconfigured, function):
     port = misconfigured[0][function]
-    answer = town.ask(function, "GET" if function in READ else "POST", b"", port=port)
+    path = "/api/connections" if function == "console" else "/"
+    answer = town.ask(function, "GET" if function in READ else "POST", b"", path=path, port=port)
     assert answer.status == 500
     if function == "reauthorize":
         told = answer.text
@@ -248,7 +245,7 @@ def test_no_token_ever_reaches_a_log(town):
         {"connection": tokens[2], "token": tokens[1]},
         {"connection": "keeper", "token": f"{tokens[1]} with blanks"},
     ):
-        answer = town.through_proxy("POST", "/reauthorize/", json.dumps(body).encode(), JSON)
+        answer = town.through_proxy("POST", "/", json.dumps(body).encode(), JSON, function="reauthorize")
         assert answer.status in (400, 404)
         assert not any(token in answer.text for token in tokens)
     tokens.append(town.keeper.rotate())
@@ -256,9 +253,9 @@ def test_no_token_ever_reaches_a_log(town):
     wait_for(lambda: town.state() == "paused", "the pause")
     body = {"connection": "keeper", "token": town.keeper.token}
     town.keeper.fault(match={"method": "GET"}, status=500, body={"detail": f"Bearer {tokens[-1]}"}, times=3)
-    assert town.through_proxy("POST", "/reauthorize/", json.dumps(body).encode(), JSON).status in (200, 503)
+    assert town.through_proxy("POST", "/", json.dumps(body).encode(), JSON, function="reauthorize").status in (200, 503)
     town.keeper.control("DELETE", "faults")
-    assert town.through_proxy("POST", "/reauthorize/", json.dumps(body).encode(), JSON).status == 200
+    assert town.through_proxy("POST", "/", json.dumps(body).encode(), JSON, function="reauthorize").status == 200
     town.await_account("u1", lambda account: account["name"]["familyName"] == "Paused")
     with pytest.raises(BadInput) as refused:
         connect(f"{town.keeper.endpoint}?token={tokens[2]}", town.keeper.token, (GROUP,))

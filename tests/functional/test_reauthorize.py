@@ -50,11 +50,11 @@ def working(town):
 def enter(town: Town, token: str, who: str = "", connection: str = CONNECTION, **headers: str) -> Answer:
     """Enter a token through the JSON API."""
     body = json.dumps({"connection": connection, "token": token}).encode()
-    return town.through_proxy("POST", "/reauthorize/", body, {**JSON, **headers}, who)
+    return town.through_proxy("POST", "/", body, {**JSON, **headers}, who, function="reauthorize")
 
 
 def form(town: Town, who: str = "") -> Answer:
-    return town.through_proxy("GET", "/reauthorize/", who=who)
+    return town.through_proxy("GET", "/", who=who, function="reauthorize")
 
 
 def submit(town: Town, who: str = "", headers: dict[str, str] | None = None, **fields: str) -> Answer:
@@ -62,8 +62,8 @@ def submit(town: Town, who: str = "", headers: dict[str, str] | None = None, **f
     shown = form(town, who)
     csrf = re.search(r'name="csrf" value="(\w*)"', shown.text)
     filled = {"csrf": csrf[1] if csrf else "", "connection": CONNECTION, "token": town.keeper.token} | fields
-    sent = {**FORM, "Origin": town.world.iap, **(headers or {})}
-    return town.through_proxy("POST", "/reauthorize/", urlencode(filled).encode(), sent, who)
+    sent = {**FORM, "Origin": town.world.reauthorize_url, **(headers or {})}
+    return town.through_proxy("POST", "/", urlencode(filled).encode(), sent, who, function="reauthorize")
 
 
 def connection_of(town: Town):
@@ -170,13 +170,13 @@ def test_a_post_from_another_site_is_refused(settled, through, origin):
     elif through == "JSON":
         answer = enter(settled, settled.keeper.token, **headers)
     else:
-        path = f"/console/api/connections/{CONNECTION}/holds/abc"
+        path = f"/api/connections/{CONNECTION}/holds/abc"
         answer = settled.through_proxy("POST", path, b'{"decision": "approve"}', {**JSON, **headers})
     assert answer.status == 403
 
 
 def test_our_own_origin_is_welcome(working):
-    assert enter(working, working.keeper.token, Origin=working.world.iap).status == 200
+    assert enter(working, working.keeper.token, Origin=working.world.reauthorize_url).status == 200
 
 
 @pytest.mark.parametrize("csrf", ["", "0" * 64, "é", "of somebody else", "stale"])
@@ -216,7 +216,7 @@ def test_a_wrong_token_leaves_a_paused_connection_paused(working):
 
 @pytest.mark.parametrize("kind", [FORM, JSON])
 def test_an_oversized_body_is_refused(settled, kind):
-    assert settled.through_proxy("POST", "/reauthorize/", b"token=" + b"x" * 20_000, kind).status == 413
+    assert settled.through_proxy("POST", "/", b"token=" + b"x" * 20_000, kind, function="reauthorize").status == 413
 
 
 @pytest.mark.parametrize("connection", ["nowhere", "a/b", "../keeper", "x" * 300])
@@ -261,7 +261,7 @@ def test_every_page_carries_the_security_headers_and_no_script(working, page):
         "refusal": lambda: form(working, "person1@example.com"),
         "failure": lambda: submit(working, token="wrong"),
         "success": lambda: submit(working),
-        "wrong method": lambda: working.through_proxy("PUT", "/reauthorize/"),
+        "wrong method": lambda: working.through_proxy("PUT", "/", function="reauthorize"),
     }[page]()
     assert {name: answer.headers[name] for name in HEADERS} == HEADERS
     policy = answer.headers["Content-Security-Policy"]
@@ -288,7 +288,7 @@ def test_the_form_lists_connections_and_escapes_their_names(working):
     from dataclasses import replace
 
     working.desk().connections.change(CONNECTION, lambda current: replace(current, name="<b>Keeper & Co</b>"))
-    answer = working.through_proxy("GET", f"/reauthorize/?connection={CONNECTION}&token=in-the-address")
+    answer = working.through_proxy("GET", f"/?connection={CONNECTION}&token=in-the-address", function="reauthorize")
     assert '<option value="keeper" selected>&lt;b&gt;Keeper &amp; Co&lt;/b&gt; (on)</option>' in answer.text
     assert "in-the-address" not in answer.text
-    assert working.through_proxy("HEAD", "/reauthorize/").status == 200
+    assert working.through_proxy("HEAD", "/", function="reauthorize").status == 200

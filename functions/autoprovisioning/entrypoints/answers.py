@@ -5,7 +5,7 @@ Transient                 503 + Retry-After                 503: redelivered, th
 Permanent                 422                               204: recorded as a failure of that user
 Unsafe                    409, held for approval            204
 ReauthorizationRequired   409, connection paused            204: the user stays pending
-BadInput                  400 (method 405, size 413)        204: logged, since sending it again cannot help
+BadInput                  400 (405, 413, 415, 428: below)   204: logged, since sending it again cannot help
 ConfigurationRefused      500, logged with an alert         500: nothing is lost while an operator mends it
 anything unforeseen       500, logged once with its stack   500
 
@@ -63,6 +63,24 @@ class TooLarge(BadInput):
         super().__init__("body", "it is too large", f"Send at most {largest} bytes.")
 
 
+class NotJson(BadInput):
+    """The body is of another kind (RFC 9110 15.5.16): a form of another site could send that, but never this."""
+
+    code = "unsupported_media_type"
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__("Content-Type", "it is another one", f"Send the body as {wanted}.")
+
+
+class Unconditional(BadInput):
+    """The change does not say which edition it is meant for (RFC 6585 section 3)."""
+
+    code = "precondition_required"
+
+    def __init__(self) -> None:
+        super().__init__("If-Match", "it is missing", "Send the ETag that the connection was read with.")
+
+
 class NotConfigured(ConfigurationRefused):
     """The function's environment is unusable; the text lists every problem."""
 
@@ -78,6 +96,8 @@ class Unforeseen(ProvisioningError):
 STATUS: tuple[tuple[type[ProvisioningError], int], ...] = (
     (WrongMethod, 405),
     (TooLarge, 413),
+    (NotJson, 415),
+    (Unconditional, 428),
     (BadInput, 400),
     (Forbidden, 403),
     (NotFound, 404),

@@ -63,6 +63,7 @@ class Router:
         try:
             name, arguments = self._map.bind("").match(request.path, request.method)
         except MethodNotAllowed as error:
+            reader(parts, request)
             raise WrongMethod(request.method, ", ".join(sorted(error.valid_methods or ()))) from None
         except (NoRoute, RequestRedirect):
             reader(parts, request)  # whoever may not come in learns nothing of what is here

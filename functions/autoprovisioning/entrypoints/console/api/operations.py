@@ -1,0 +1,127 @@
+"""Operations of the JSON API: each is a line of a table, from which both its route and its description are made.
+
+Requests are read strictly into the models named there; whatever does not fit is refused by the path of the field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import flask
+import msgspec
+from flask import Response
+
+from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.entrypoints.answers import PRIVATE, NotJson, TooLarge
+from autoprovisioning.entrypoints.console.routing import Call, Route
+
+ROOT = "/api"
+LARGEST_BODY = 256 * 1024
+JSON = "application/json"
+CSV = "text/csv"
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """An answer with this status: a model, a media type other than JSON, or nothing."""
+
+    what: str
+    model: type[msgspec.Struct] | None = None
+    media: str = JSON
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that the API does.
+
+    `act` gets the call, then `query` and `body` read from the request where the operation has them, then the
+    arguments of the path.
+    """
+
+    name: str  # operationId
+    method: str
+    path: str  # below /api
+    what: str
+    act: Callable[..., Response]
+    answers: Mapping[int, Answers]
+    query: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    if_match: bool = False
+    refusals: tuple[int, ...] = field(default=())  # statuses of its own, besides those that every operation has
+
+    def route(self) -> Route:
+        """Return the route that carries it out."""
+
+        def act(call: Call, **arguments: str) -> Response:
+            given: dict[str, Any] = {}
+            if self.query is not None:
+                given["query"] = read_query(call.request, self.query)
+            elif call.request.args:
+                raise BadInput(_named(next(iter(call.request.args))), "it is not known here", "Leave it out.")
+            if self.body is not None:
+                given["body"] = read_body(call.request, self.body)
+            return self.act(call, **given, **arguments)
+
+        return Route(self.method, ROOT + self.path, act)
+
+
+def answer(model: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a model as JSON."""
+    return Response(msgspec.json.encode(model), status, {**PRIVATE, **(headers or {})}, content_type=JSON)
+
+
+def read_body(request: flask.Request, model: type[T]) -> T:
+    """Read a JSON body; raises NotJson, TooLarge, BadInput."""
+    if request.mimetype != JSON:
+        raise NotJson(JSON)
+    if (request.content_length or 0) > LARGEST_BODY:
+        raise TooLarge(LARGEST_BODY)
+    content = request.stream.read(LARGEST_BODY + 1)
+    if len(content) > LARGEST_BODY:
+        raise TooLarge(LARGEST_BODY)
+    try:
+        return msgspec.json.decode(content, type=model)
+    except msgspec.ValidationError as error:
+        raise _refused(str(error), "body") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadInput("body", "it is not JSON", "Send a JSON object.") from None
+
+
+def read_query(request: flask.Request, model: type[T]) -> T:
+    """Read the query; raises BadInput."""
+    try:
+        return msgspec.convert(request.args.to_dict(), type=model, strict=False)
+    except msgspec.ValidationError as error:
+        raise _refused(str(error), "query") from None
+
+
+_AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
+_FIELD = re.compile(r"(missing required|contains unknown) field `(.*)`", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_.]{1,40}\Z")
+
+
+def _refused(told: str, whole: str) -> BadInput:
+    """Translate msgspec's message, without what it quotes of the input: that could be a token in the wrong field."""
+    at = _AT.search(told)
+    place = at[1].lstrip(".") if at else ""
+    problem = told[: at.start()] if at else told
+    named = _FIELD.search(problem)
+    if named is not None:
+        name = ".".join(filter(None, (place, _named(named[2]))))
+        if named[1] == "missing required":
+            return BadInput(name, "it is missing", "Give it a value, as /api/openapi.json describes.")
+        return BadInput(name, "it is not known here", "Leave it out; /api/openapi.json lists what is known.")
+    if problem.startswith("Invalid"):
+        problem = "it is none of the values that are allowed"
+    problem = problem.replace("`", "").rstrip(".").replace("Expected", "expected", 1)
+    return BadInput(place or whole, problem, "Correct it as /api/openapi.json describes.")
+
+
+def _named(name: str) -> str:
+    return name if _NAME.match(name) else "a field"
