@@ -43,6 +43,7 @@ class Store:
     events: dict[str, dict[str, Event]] = field(default_factory=lambda: defaultdict(dict))
     usage: dict[str, dict[str, Counter[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Counter)))
     failures: dict[str, dict[str, tuple[str, Failure]]] = field(default_factory=lambda: defaultdict(dict))
+    pending: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # address, by user
     runs: dict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict))
     guards: dict[str, GuardState] = field(default_factory=dict)
     holds: dict[str, dict[str, Hold]] = field(default_factory=lambda: defaultdict(dict))
@@ -153,6 +154,11 @@ class FakeRoster:
         failures.pop(user_id, None)
         if entry is not None and entry.failure is not None:
             failures[user_id] = (entry.email, entry.failure)
+        pending = self._store.pending[connection_id]
+        if entry is None or not entry.pending:
+            pending.pop(user_id, None)
+        else:
+            pending.setdefault(user_id, entry.email)
 
     def _advance(self, connection_id: str, progress: Progress) -> None:
         run = self._store.runs[connection_id].get(progress.run_id)
@@ -205,7 +211,7 @@ class FakeConnections:
             store.connections.pop(connection_id, None)
             store.shards = {key: value for key, value in store.shards.items() if key[0] != connection_id}
             store.claims = {key: value for key, value in store.claims.items() if key[0] != connection_id}
-            for kept in (store.failures, store.runs, store.guards, store.holds, store.swept):
+            for kept in (store.failures, store.pending, store.runs, store.guards, store.holds, store.swept):
                 kept.pop(connection_id, None)
 
 

@@ -55,6 +55,10 @@ class State:
         """Return what the console would show as failures."""
         raise NotImplementedError
 
+    def pending(self, connection_id: str) -> Mapping[str, str]:
+        """Return the addresses of those who wait, by directory id."""
+        raise NotImplementedError
+
 
 class Fakes(State):
     """The fakes."""
@@ -72,6 +76,9 @@ class Fakes(State):
     def failures(self, connection_id: str) -> Failures:
         known = self._store.failures[connection_id].items()
         return {user_id: (email, failure.code, failure.attempts) for user_id, (email, failure) in known}
+
+    def pending(self, connection_id: str) -> Mapping[str, str]:
+        return dict(self._store.pending[connection_id])
 
 
 class Firestore(State):
@@ -120,6 +127,9 @@ class Firestore(State):
     def failures(self, connection_id: str) -> Failures:
         found = self.collection(connection_id, "failures").items()
         return {user_id: (fields["email"], fields["code"], fields["attempts"]) for user_id, fields in found}
+
+    def pending(self, connection_id: str) -> Mapping[str, str]:
+        return {user_id: fields["email"] for user_id, fields in self.collection(connection_id, "pending").items()}
 
 
 class Wire:

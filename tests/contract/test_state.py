@@ -71,6 +71,8 @@ FULL = Entry(
     failure=FAILURE,
     last_action_at=NOW,
     gone=True,
+    applied_by="change 1",
+    held_by=Trigger.SUSPENDED,
 )
 
 
@@ -202,6 +204,7 @@ EVERYTHING = Connection(
     3,
     "Keeper EU",
     0,
+    6,
     State.PAUSED,
     "https://keepersecurity.eu/api/rest/scim/v2/1",
     "4",

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.cloud.firestore import DocumentReference, DocumentSnapshot
 
-from autoprovisioning.adapters.firestore.database import Database
+from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.app.channels import PROOF_KEPT
 from autoprovisioning.app.ports import Channel
 
@@ -22,7 +22,7 @@ class FirestoreChannels:
     def all(self) -> Sequence[Channel]:
         """Return every channel that was opened and not removed; one only heard of has no address."""
         found = self._database.stream(self._database.client.collection("channels"))
-        return [_channel(snapshot.id, snapshot.to_dict() or {}) for snapshot in found]
+        return [_channel(snapshot.id, fields_of(snapshot)) for snapshot in found]
 
     def put(self, channel: Channel) -> None:
         """Store a channel; a proof that came before it stays, and expires with the channel."""

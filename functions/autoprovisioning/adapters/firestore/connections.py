@@ -8,7 +8,7 @@ from typing import Any
 
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, new_stamp, stamped
+from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, fields_of, is_id, new_stamp, stamped
 from autoprovisioning.domain.connections import (
     Connection,
     PatchDialect,
@@ -22,7 +22,9 @@ from autoprovisioning.domain.mapping import AttributeMapping, Row
 from autoprovisioning.domain.users import Group, Scope
 
 TOMBSTONE = "deleted"
-FORGOTTEN = ("roster", "holds", "guard", "failures", "claims", "runs", "sweep")  # events and usage stay
+# Events and usage stay.
+FORGOTTEN = ("roster", "holds", "guard", "failures", "pending", "claims", "runs", "sweep", "previews", "inquiries")
+PARTS = {"holds": "members", "previews": "chunks"}  # collections whose documents have a collection of their own
 DELETES_A_COMMIT = 200
 
 
@@ -40,6 +42,8 @@ class FirestoreConnections:
 
     def get(self, connection_id: str) -> Connection | None:
         """Read one connection."""
+        if not is_id(connection_id):
+            return None
         snapshot = self._database.get(self._collection().document(connection_id))
         return from_document(snapshot) if _lives(snapshot) else None
 
@@ -76,8 +80,9 @@ class FirestoreConnections:
     def purge(self, connection_id: str) -> None:
         """Forget everything but the audit, and leave a tombstone, so that the id is not used again."""
         home = self._collection().document(connection_id)
-        for hold in self._database.stream(home.collection("holds")):
-            self._delete_all(hold.reference.collection("members"))
+        for name, parts in PARTS.items():
+            for owner in self._database.stream(home.collection(name).select([])):
+                self._delete_all(owner.reference.collection(parts))
         for name in FORGOTTEN:
             self._delete_all(home.collection(name))
         batch = self._database.client.batch()
@@ -138,7 +143,7 @@ def to_document(connection: Connection) -> dict[str, Any]:
 
 def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
     """Return the connection a document holds."""
-    fields: dict[str, Any] = snapshot.to_dict() or {}
+    fields = fields_of(snapshot)
     scope, policy = fields["scope"], fields["deprovisioning"]
     return Connection(
         id=snapshot.id,

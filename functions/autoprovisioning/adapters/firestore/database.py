@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from google.api_core import exceptions, retry
@@ -21,6 +22,7 @@ Change = Callable[[firestore.DocumentSnapshot], dict[str, Any] | None]
 
 ATTEMPTS = 40
 STAMP = "stamp"  # field: who wrote last
+_ID = re.compile(r"(?!\.{1,2}\Z|__)[^/\x00-\x1f\ud800-\udfff]{1,300}\Z")  # the service takes 1,500 bytes
 LONGEST_PAUSE = 0.4  # seconds between two attempts of a compare-and-set
 
 
@@ -39,6 +41,31 @@ def new_stamp() -> str:
 def stamped(snapshot: firestore.DocumentSnapshot, stamp: str) -> bool:
     """Say whether the document was last written with this stamp."""
     return bool(snapshot.exists and (snapshot.to_dict() or {}).get(STAMP) == stamp)
+
+
+def is_id(text: str) -> bool:
+    """Say whether Firestore takes this as a document's id; what it refuses names nothing that is stored."""
+    return bool(_ID.match(text))
+
+
+def fields_of(snapshot: firestore.DocumentSnapshot) -> dict[str, Any]:
+    """Return a document's fields, none where there is no document.
+
+    The client's times are of a class of its own, which encoders of JSON refuse: they become datetimes.
+    """
+    return {name: _plain(value) for name, value in (snapshot.to_dict() or {}).items()}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return datetime.combine(value.date(), value.timetz())
+        case dict():
+            return {name: _plain(item) for name, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case _:
+            return value
 
 
 class LostRace(Exception):
@@ -101,6 +128,13 @@ class Database:
             found = list(query.stream(retry=self._retry, timeout=self._seconds))
         self._count("firestore_reads", max(1, len(found)))
         return found
+
+    def total(self, query: Any) -> int:
+        """Count a query's documents in the service: one read for each thousand."""
+        with self.translated():
+            total = int(query.count().get(retry=self._retry, timeout=self._seconds)[0][0].value)
+        self._count("firestore_reads", max(1, -(-total // 1000)))
+        return total
 
     def commit(self, batch: firestore.WriteBatch, documents: int) -> None:
         """Commit a batch; raises LostRace where a precondition failed."""

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.database import Database
-from autoprovisioning.adapters.firestore.roster import count_usage, event_fields
+from autoprovisioning.adapters.firestore.audit import count_usage, event_fields
+from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
 from autoprovisioning.app.ports import Claim
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
@@ -37,14 +37,16 @@ class FirestoreRecords:
 
     def run(self, connection_id: str, run_id: str) -> Run | None:
         """Read a run's record."""
+        if not is_id(run_id):
+            return None
         snapshot = self._database.get(self._run(connection_id, run_id))
-        return _run_of(connection_id, snapshot) if snapshot.exists else None
+        return run_of(connection_id, snapshot) if snapshot.exists else None
 
     def open_runs(self, connection_id: str) -> Sequence[Run]:
         """Return the runs that are observing or planned."""
         runs = self._home(connection_id).collection("runs")
         query = runs.where(filter=firestore.FieldFilter("state", "in", list(OPEN)))
-        return [_run_of(connection_id, snapshot) for snapshot in self._database.stream(query)]
+        return [run_of(connection_id, snapshot) for snapshot in self._database.stream(query)]
 
     def change_run(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
         """Compare-and-set a run's own fields."""
@@ -52,7 +54,7 @@ class FirestoreRecords:
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             changed.clear()
-            wanted = edit(_run_of(connection_id, snapshot)) if snapshot.exists else None
+            wanted = edit(run_of(connection_id, snapshot)) if snapshot.exists else None
             if wanted is None:
                 return None
             changed.append(wanted)
@@ -67,7 +69,7 @@ class FirestoreRecords:
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             changed.clear()
-            fields = (snapshot.to_dict() or {}) if snapshot.exists else {}
+            fields = fields_of(snapshot)
             current = _guard_of(fields)
             wanted = edit(current)
             if wanted is None:
@@ -82,6 +84,8 @@ class FirestoreRecords:
 
     def hold(self, connection_id: str, digest: str) -> Hold | None:
         """Read a held plan with its members."""
+        if not is_id(digest):
+            return None
         snapshot = self._database.get(self._holds(connection_id).document(digest))
         return self._hold_of(snapshot) if snapshot.exists else None
 
@@ -109,6 +113,8 @@ class FirestoreRecords:
 
     def change_hold(self, connection_id: str, digest: str, edit: Callable[[Hold], Hold | None]) -> Hold | None:
         """Compare-and-set what is decided of a held plan; its members are read, never written."""
+        if not is_id(digest):
+            return None
         changed: list[Hold] = []
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
@@ -166,7 +172,7 @@ class FirestoreRecords:
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             taken.clear()
-            fields = (snapshot.to_dict() or {}) if snapshot.exists else {}
+            fields = fields_of(snapshot)
             ours = fields.get("holder") == holder
             if fields and not ours and fields["until"] > now:
                 return None
@@ -200,7 +206,7 @@ class FirestoreRecords:
         return self._home(connection_id).collection("holds")
 
     def _hold_of(self, snapshot: firestore.DocumentSnapshot) -> Hold:
-        fields: dict[str, Any] = snapshot.to_dict() or {}
+        fields = fields_of(snapshot)
         references = [
             snapshot.reference.collection("members").document(f"{number:04d}") for number in range(fields["chunks"])
         ]
@@ -255,8 +261,9 @@ def _run_fields(run: Run) -> dict[str, Any]:
     }
 
 
-def _run_of(connection_id: str, snapshot: firestore.DocumentSnapshot) -> Run:
-    fields: dict[str, Any] = snapshot.to_dict() or {}
+def run_of(connection_id: str, snapshot: firestore.DocumentSnapshot) -> Run:
+    """Return the run a document holds."""
+    fields = fields_of(snapshot)
     return Run(
         snapshot.id,
         connection_id,

@@ -1,14 +1,30 @@
-"""What happened on a connection, read from small documents that the workers keep."""
+"""What happened on a connection, read from small documents that the workers keep.
+
+Nothing here reads the roster. Firestore needs four composite indexes on `events` for the filters, each with `at`
+descending: `name`, `user_id`, `email`, `actor`; filters together are answered by merging them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeVar
 
-from autoprovisioning.adapters.firestore.database import Database
+from google.cloud import firestore
+
+from autoprovisioning.adapters.firestore.audit import event_of
+from autoprovisioning.adapters.firestore.database import Database, fields_of
+from autoprovisioning.adapters.firestore.paging import Position, at_position, position_of
+from autoprovisioning.adapters.firestore.records import run_of
 from autoprovisioning.app.reports import DayUsage, Failing, Filters, Pace, Page, Waiting
-from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.runs import Run
+
+T = TypeVar("T")
+
+STREAMED = 500  # documents of a query while a list is streamed
+ID = "__name__"
 
 
 class FirestoreReports:
@@ -18,33 +34,120 @@ class FirestoreReports:
         self._database = database
 
     def events(self, connection_id: str, filters: Filters, cursor: str, limit: int) -> Page[Event]:
-        """Return a page of the audit."""
-        raise NotImplementedError
+        """Return a page of the audit: it reads as many documents as it shows, and one."""
+        return self._page(self._events(connection_id, filters), "at", event_of, cursor, limit)
 
     def every_event(self, connection_id: str, filters: Filters) -> Iterator[Event]:
-        """Stream the audit."""
-        raise NotImplementedError
+        """Stream the audit, some hundred events a query."""
+        return self._every(self._events(connection_id, filters), "at", event_of)
 
     def failures(self, connection_id: str, cursor: str, limit: int) -> Page[Failing]:
-        """Return a page of the users who fail now."""
-        raise NotImplementedError
+        """Return a page of the users who fail now: it reads as many documents as it shows, and one."""
+        return self._page(self._home(connection_id).collection("failures"), "first", _failing, cursor, limit)
 
     def every_failure(self, connection_id: str) -> Iterator[Failing]:
-        """Stream the users who fail now."""
-        raise NotImplementedError
+        """Stream the users who fail now, some hundred a query."""
+        return self._every(self._home(connection_id).collection("failures"), "first", _failing)
 
     def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:
-        """Return one entry for each day."""
-        raise NotImplementedError
+        """Add up the counters of each day: one query, at most eight documents a day."""
+        days: dict[str, Counter[EventName]] = {}
+        for fields in self._counters(connection_id, first, last):
+            counts = days.setdefault(fields["day"], Counter())
+            counts.update({EventName(name): count for name, count in fields["counts"].items()})
+        wanted = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        return [DayUsage(day, dict(days.get(day.isoformat(), {}))) for day in wanted]
 
     def pace(self, connection_id: str, since: datetime) -> Pace:
-        """Sum up Keeper's answers since then."""
-        raise NotImplementedError
+        """Add up the hours from `since` on: one query, at most eight documents a day."""
+        since = since.astimezone(UTC)
+        start = (since.date().isoformat(), f"{since.hour:02d}")
+        hours = [
+            figures
+            for fields in self._counters(connection_id, since.date())
+            for hour, figures in fields.get("hours", {}).items()
+            if (fields["day"], hour) >= start
+        ]
+        changes, failed = (sum(figures[name] for figures in hours) for name in ("changes", "failed"))
+        return Pace(changes, failed, sum(float(figures["seconds"]) for figures in hours))
 
     def waiting(self, connection_id: str) -> Waiting:
-        """Count the users who wait."""
-        raise NotImplementedError
+        """Count the users who wait, in the service, and read the one who has waited longest."""
+        pending = self._home(connection_id).collection("pending")
+        count = self._database.total(pending)
+        if not count:
+            return Waiting()
+        oldest = self._database.stream(pending.order_by("since").limit(1))
+        return Waiting(count, fields_of(oldest[0])["since"] if oldest else None)
 
     def runs(self, connection_id: str, limit: int) -> Sequence[Run]:
-        """Return the latest runs."""
-        raise NotImplementedError
+        """Return the latest runs: one document each."""
+        query = self._home(connection_id).collection("runs").order_by("started", direction="DESCENDING").limit(limit)
+        return [run_of(connection_id, snapshot) for snapshot in self._database.stream(query)]
+
+    def _events(self, connection_id: str, filters: Filters) -> Any:
+        query: Any = self._home(connection_id).collection("events")
+        wanted = {
+            "name": filters.name.value if filters.name is not None else "",
+            "email" if "@" in filters.user else "user_id": filters.user,
+            "actor": filters.actor,
+        }
+        for field, value in wanted.items():
+            if value:
+                query = query.where(filter=firestore.FieldFilter(field, "==", value))
+        if filters.since is not None:
+            query = query.where(filter=firestore.FieldFilter("at", ">=", filters.since))
+        if filters.until is not None:
+            query = query.where(filter=firestore.FieldFilter("at", "<", filters.until))
+        return query
+
+    def _counters(self, connection_id: str, first: date, last: date | None = None) -> Iterator[dict[str, Any]]:
+        query: Any = self._home(connection_id).collection("usage")
+        query = query.where(filter=firestore.FieldFilter("day", ">=", first.isoformat()))
+        if last is not None:
+            query = query.where(filter=firestore.FieldFilter("day", "<=", last.isoformat()))
+        return (fields_of(snapshot) for snapshot in self._database.stream(query))
+
+    def _page(
+        self, query: Any, field: str, read: Callable[[firestore.DocumentSnapshot], T], cursor: str, limit: int
+    ) -> Page[T]:
+        found = self._after(query, field, position_of(cursor), limit + 1)
+        shown = found[:limit]
+        more = len(found) > limit
+        return Page(tuple(map(read, shown)), at_position(_position(shown[-1], field)) if more else "")
+
+    def _every(self, query: Any, field: str, read: Callable[[firestore.DocumentSnapshot], T]) -> Iterator[T]:
+        position: Position | None = None
+        while found := self._after(query, field, position, STREAMED):
+            yield from map(read, found)
+            if len(found) < STREAMED:
+                return
+            position = _position(found[-1], field)
+
+    def _after(self, query: Any, field: str, position: Position | None, limit: int) -> list[firestore.DocumentSnapshot]:
+        """Read what follows a position, newest first; documents of the same time are told apart by their ids."""
+        ordered = query.order_by(field, direction="DESCENDING").order_by(ID, direction="DESCENDING").limit(limit)
+        if position is not None:
+            ordered = ordered.start_after({field: position[0], ID: position[1]})
+        return self._database.stream(ordered)
+
+    def _home(self, connection_id: str) -> firestore.DocumentReference:
+        return self._database.client.collection("connections").document(connection_id)
+
+
+def _position(snapshot: firestore.DocumentSnapshot, field: str) -> Position:
+    return fields_of(snapshot)[field], snapshot.id
+
+
+def _failing(snapshot: firestore.DocumentSnapshot) -> Failing:
+    fields = fields_of(snapshot)
+    return Failing(
+        snapshot.id,
+        fields["email"],
+        fields["code"],
+        fields["reason"],
+        fields["attempted"],
+        fields["attempts"],
+        fields["first"],
+        fields["next_attempt"],
+    )

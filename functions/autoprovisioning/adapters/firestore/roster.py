@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-import msgspec
 from google.cloud import firestore
 
+from autoprovisioning.adapters.firestore.audit import count_usage, event_fields, event_of
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.adapters.firestore.database import Database, new_stamp, stamped
 from autoprovisioning.app.ports import Edit, Progress
-from autoprovisioning.domain.accounts import Attributes, Value
+from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import Permanent
-from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.roster import Entry
 
 T = TypeVar("T")
@@ -30,8 +28,6 @@ LARGEST_SHARD = 1_000_000  # bytes; a document may have 1 MiB
 PART = 3_500_000  # bytes of shards that one of several commits aims at: either takes it, the events included
 GROWTH = 500  # bytes that an edit may add for each user it names
 LARGEST_COMMIT = 9_000_000  # bytes of shards; the service takes 10 MiB a request (the emulator 4 MiB a message)
-AUDIT_KEPT = timedelta(days=400)
-COUNTERS = 8  # documents a day's usage is spread over
 
 
 class FirestoreRoster:
@@ -58,7 +54,7 @@ class FirestoreRoster:
         """Return the attributes that accounts had after these changes: one document a change."""
         events = self._database.client.collection("connections").document(connection.id).collection("events")
         found = self._database.get_all([events.document(name) for name in dict.fromkeys(change_ids) if name])
-        return {snapshot.id: after for snapshot in found if snapshot.exists and (after := attributes_after(snapshot))}
+        return {snapshot.id: after for snapshot in found if snapshot.exists and (after := event_of(snapshot).after)}
 
     def shard(self, connection: Connection, user_id: str) -> int:
         """Name the shard of a user."""
@@ -178,6 +174,7 @@ class FirestoreRoster:
             if entry is not None:
                 entries[user_id] = entry
             documents += self._mirror_failure(batch, connection, user_id, before, entry)
+            documents += self._mirror_pending(batch, connection, user_id, before, entry)
         size = 0
         for shard, entries in touched.items():
             data = encode(entries)
@@ -219,6 +216,26 @@ class FirestoreRoster:
         batch.set(reference, fields)
         return 1
 
+    def _mirror_pending(
+        self,
+        batch: firestore.WriteBatch,
+        connection: Connection,
+        user_id: str,
+        before: Entry | None,
+        after: Entry | None,
+    ) -> int:
+        """Keep pending/{user} while the entry is pending, with the time since: the console never reads the roster."""
+        was = before is not None and before.pending
+        if was == (after is not None and after.pending):
+            return 0
+        home = self._database.client.collection("connections").document(connection.id)
+        reference = home.collection("pending").document(user_id)
+        if after is None or was:
+            batch.delete(reference)
+        else:
+            batch.set(reference, {"email": after.email, "since": firestore.SERVER_TIMESTAMP})
+        return 1
+
     def _reference(self, connection: Connection, shard: int) -> firestore.DocumentReference:
         home = self._database.client.collection("connections").document(connection.id)
         return home.collection("roster").document(f"{shard:04d}")
@@ -228,54 +245,6 @@ def _entries(snapshot: firestore.DocumentSnapshot) -> dict[str, Entry]:
     if not snapshot.exists:
         return {}
     return decode(snapshot.get(FIELD))
-
-
-def event_fields(event: Event) -> dict[str, Any]:
-    """Return an event as a document; `expires` is its TTL field.
-
-    Attributes are one JSON text each: of a map Firestore would index every attribute.
-    """
-    return {
-        "at": event.at,
-        "name": event.name.value,
-        "actor": event.actor,
-        "user_id": event.user_id,
-        "email": event.email,
-        "attempted": event.attempted.value if event.attempted is not None else "",
-        "changed": _text(event.changed),
-        "before": _text(event.before),
-        "after": _text(event.after) if event.after else "",
-        "reason": event.reason,
-        "code": event.code,
-        "seconds": event.seconds,
-        "recovered": event.recovered,
-        "expires": event.at + AUDIT_KEPT,
-    }
-
-
-def attributes_after(snapshot: firestore.DocumentSnapshot) -> dict[str, Value]:
-    """Return all mapped attributes after an event; empty where it did not write any, or is older than this field."""
-    text = (snapshot.to_dict() or {}).get("after", "")
-    return msgspec.json.decode(text, type=dict[str, Value]) if text else {}
-
-
-def _text(attributes: Mapping[str, Value] | None) -> str | None:
-    return None if attributes is None else msgspec.json.encode(attributes).decode()
-
-
-def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, events: Iterable[Event]) -> int:
-    """Add the events to their days' counters; returns how many documents that touches."""
-    days: dict[str, dict[str, int]] = {}
-    spread = 0
-    for event in events:
-        counts = days.setdefault(event.at.date().isoformat(), {})
-        counts[event.name.value] = counts.get(event.name.value, 0) + 1
-        spread = int.from_bytes(hashlib.blake2b(event.id.encode(), digest_size=2).digest(), "big") % COUNTERS
-    for day, counts in days.items():
-        reference = home.collection("usage").document(f"{day}.{spread}")
-        fields = {"day": day, "counts": {name: firestore.Increment(n) for name, n in counts.items()}}
-        batch.set(reference, fields, merge=True)
-    return len(days)
 
 
 def _progress_fields(progress: Progress) -> dict[str, Any]:

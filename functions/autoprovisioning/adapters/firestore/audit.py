@@ -1,0 +1,113 @@
+"""The audit as documents: one an event, and counters of each day's events."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from google.cloud import firestore
+
+from autoprovisioning.adapters.firestore.database import fields_of
+from autoprovisioning.domain.accounts import Value
+from autoprovisioning.domain.events import NAME_OF, Event, EventName
+from autoprovisioning.domain.roster import Action
+
+AUDIT_KEPT = timedelta(days=400)
+COUNTERS = 8  # documents a day's usage is spread over
+CARRIED_OUT = frozenset({*NAME_OF.values(), EventName.ADOPTED})
+
+_attributes = msgspec.json.Decoder(dict[str, Value])
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """Return an event as a document; `expires` is its TTL field.
+
+    Attributes are one JSON text each: of a map Firestore would index every attribute.
+    """
+    return {
+        "at": event.at,
+        "name": event.name.value,
+        "actor": event.actor,
+        "user_id": event.user_id,
+        "email": event.email,
+        "attempted": event.attempted.value if event.attempted is not None else "",
+        "changed": _text(event.changed),
+        "before": None if event.before is None else _text(event.before),
+        "after": _text(event.after),
+        "reason": event.reason,
+        "code": event.code,
+        "seconds": event.seconds,
+        "recovered": event.recovered,
+        "expires": event.at + AUDIT_KEPT,
+    }
+
+
+def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
+    """Return the event a document holds; an older one knows nothing of before and after."""
+    fields = fields_of(snapshot)
+    before = fields.get("before")
+    return Event(
+        snapshot.id,
+        fields["at"],
+        EventName(fields["name"]),
+        fields["actor"],
+        fields["user_id"],
+        fields["email"],
+        Action(fields["attempted"]) if fields["attempted"] else None,
+        _attributes.decode(fields["changed"]),
+        None if before is None else _attributes.decode(before),
+        _attributes.decode(fields.get("after", "{}")),
+        fields["reason"],
+        fields["code"],
+        fields["seconds"],
+        fields["recovered"],
+    )
+
+
+def _text(attributes: Mapping[str, Value]) -> str:
+    return msgspec.json.encode(attributes).decode()
+
+
+def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, events: Iterable[Event]) -> int:
+    """Add the events to their days' counters; returns how many documents that touches.
+
+    A counter holds how many events there were of each name, and for each hour (UTC) how many changes Keeper answered,
+    how many of them it refused, and the seconds they took.
+    """
+    days: dict[str, Counter[tuple[str, ...]]] = {}
+    seconds: dict[tuple[str, str], float] = {}
+    spread = 0
+    for event in events:
+        day, hour = event.at.date().isoformat(), f"{event.at.hour:02d}"
+        counts = days.setdefault(day, Counter())
+        counts["counts", event.name.value] += 1
+        if _went_to_keeper(event):
+            counts["hours", hour, "changes"] += 1
+            counts["hours", hour, "failed"] += event.name is EventName.FAILED
+            seconds[day, hour] = seconds.get((day, hour), 0.0) + event.seconds
+        spread = int.from_bytes(hashlib.blake2b(event.id.encode(), digest_size=2).digest(), "big") % COUNTERS
+    for day, counts in days.items():
+        fields: dict[str, Any] = {"day": day}
+        for path, count in counts.items():
+            _add(fields, path, count)
+        for (of_day, hour), taken in seconds.items():
+            if of_day == day:
+                _add(fields, ("hours", hour, "seconds"), taken)
+        batch.set(home.collection("usage").document(f"{day}.{spread}"), fields, merge=True)
+    return len(days)
+
+
+def _went_to_keeper(event: Event) -> bool:
+    if event.name is EventName.FAILED:
+        return event.attempted is not None and event.seconds > 0
+    return event.name in CARRIED_OUT
+
+
+def _add(fields: dict[str, Any], path: tuple[str, ...], number: float) -> None:
+    for name in path[:-1]:
+        fields = fields.setdefault(name, {})
+    fields[path[-1]] = firestore.Increment(number)
