@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
@@ -25,6 +25,17 @@ def reserve_all(services: Services, connection: Connection, names: Iterable[str]
         return reserve(state, wanted, allowed, now)
 
     return services.records.change_guard(connection.id, edit) is not None
+
+
+def within_limit(services: Services, connection: Connection, names: Collection[str], size: int) -> bool:
+    """Say whether `reserve_all` would reserve the names for a roster of that size; nothing is reserved."""
+    now, answers = services.clock(), [False]
+
+    def look(state: GuardState) -> None:
+        answers.append(reserve(state, names, connection.limit.allowed(size), now) is not None)
+
+    services.records.change_guard(connection.id, look)
+    return answers[-1]
 
 
 def reserve_one(services: Services, connection: Connection, look: Look, action: Action) -> bool:

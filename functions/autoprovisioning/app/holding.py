@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from autoprovisioning.app.guarding import reserve_all
+from autoprovisioning.app.guarding import reserve_all, within_limit
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import NotFound, Stale
@@ -34,23 +34,58 @@ def admit(
         return {}, None
     known = services.records.holds(connection.id)
     now = services.clock()
-    approved = {member: hold.digest for hold in known if hold.authorises(now) for member in hold.members}
-    admitted = {
-        user_id: approved[user_id, action.value]
+    sifted = _sift(known, actions, standing, now)
+    fresh, rejected = sifted.names(sifted.fresh), sifted.names(sifted.rejected)
+    if reserve_all(services, connection, fresh, rejected):
+        return sifted.approved | dict.fromkeys(sifted.fresh, ""), next(iter(sifted.rejected.values()), None)
+    return sifted.approved, _raise(services, connection, sifted.rest, known, now)
+
+
+def would_hold(
+    services: Services, connection: Connection, actions: Mapping[str, Action], standing: Collection[str], size: int
+) -> bool:
+    """Say whether `admit` would hold some of this back on a roster of that size; nothing is reserved or raised."""
+    if not actions:
+        return False
+    now = services.clock()
+    sifted = _sift(services.records.holds(connection.id), actions, standing, now)
+    fresh, rejected = sifted.names(sifted.fresh), sifted.names(sifted.rejected)
+    return bool(rejected) or not within_limit(services, connection, fresh, size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sifted:
+    """Planned suspensions and deletions, sorted by what an administrator decided about them."""
+
+    actions: Mapping[str, Action]
+    approved: dict[str, str]  # by the digest of which hold
+    rejected: dict[str, Hold]
+    fresh: list[str]
+
+    @property
+    def rest(self) -> dict[str, Action]:
+        """Return what was not approved."""
+        return {user_id: action for user_id, action in self.actions.items() if user_id not in self.approved}
+
+    def names(self, user_ids: Iterable[str]) -> list[str]:
+        """Name their reservations."""
+        return [reservation(user_id, self.actions[user_id].value) for user_id in user_ids]
+
+
+def _sift(known: Sequence[Hold], actions: Mapping[str, Action], standing: Collection[str], now: datetime) -> _Sifted:
+    by_member = {member: hold.digest for hold in known if hold.authorises(now) for member in hold.members}
+    approved = {
+        user_id: by_member[user_id, action.value]
         for user_id, action in actions.items()
-        if (user_id, action.value) in approved
+        if (user_id, action.value) in by_member
     }
-    rest = {user_id: action for user_id, action in actions.items() if user_id not in admitted}
     rejected = {
         user_id: hold
-        for user_id, action in rest.items()
-        if user_id in standing and (hold := _rejecting(known, user_id, action)) is not None
+        for user_id, action in actions.items()
+        if user_id in standing and user_id not in approved and (hold := _rejecting(known, user_id, action)) is not None
     }
-    names = {user_id: reservation(user_id, action.value) for user_id, action in rest.items()}
-    fresh = [user_id for user_id in rest if user_id not in rejected]
-    if reserve_all(services, connection, map(names.__getitem__, fresh), map(names.__getitem__, rejected)):
-        return admitted | dict.fromkeys(fresh, ""), next(iter(rejected.values()), None)
-    return admitted, _raise(services, connection, rest, known, now)
+    fresh = [user_id for user_id in actions if user_id not in approved and user_id not in rejected]
+    return _Sifted(actions, approved, rejected, fresh)
 
 
 def _rejecting(known: Iterable[Hold], user_id: str, action: Action) -> Hold | None:

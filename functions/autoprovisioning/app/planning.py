@@ -58,7 +58,7 @@ class Plan:
     notes: dict[str, tuple[Entry | None, Entry | None]] = field(default_factory=dict)  # as read, as it should be
     refusals: list[Refusal] = field(default_factory=list)
     unchanged: int = 0
-    backing_off: int = 0
+    backing_off: list[str] = field(default_factory=list)  # whose earlier failure waits for its next attempt
     locked: int = 0  # entitled users whose account somebody else locked
     provisioned: int = 0  # accounts of ours that are active or suspended, for the volume limit
 
@@ -183,8 +183,9 @@ class Planner:
             refusal = Refusal(noted.user_id, noted.email, action, decision.failure, what, noted.version, noted)
             self.plan.refusals.append(refusal)
         elif decision.backing_off:
-            self.plan.backing_off += 1
-            if decision.noted is not None and decision.noted != entry:
+            assert decision.noted is not None  # noqa: S101 - it holds the failure
+            self.plan.backing_off.append(decision.noted.user_id)
+            if decision.noted != entry:
                 self.plan.notes[decision.noted.user_id] = (entry, decision.noted)
         else:
             self._note(entry, decision)
@@ -233,8 +234,10 @@ def _told(accounts: Iterable[Account]) -> frozenset[str]:
     )
 
 
-def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], held_by: Mapping[str, str]) -> None:
+def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], held_by: Mapping[str, str]) -> dict[str, str]:
     """Match the creations of a plan with a listing of Keeper: adopt, create without another lookup, or refuse.
+
+    Returns the userNames of the accounts to adopt, by SCIM id.
 
     Nothing is indexed before Keeper shows an account, and of those only what decides is kept: a first run into an empty
     node plans as many creations as the directory has users.
@@ -247,7 +250,7 @@ def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], held_by: Mapp
             for user_id in wanted.takers(account):
                 found.setdefault(user_id, []).append(replace(account, attributes={}))
     kept: list[PlannedChange] = []
-    taken: set[str] = set()
+    taken: dict[str, str] = {}
     while plan.writes:
         change = plan.writes.pop()
         if change.action is Action.CREATE:
@@ -260,6 +263,7 @@ def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], held_by: Mapp
                 continue
         kept.append(change)
     plan.writes = kept
+    return taken
 
 
 class _Wanted:
@@ -298,7 +302,7 @@ def _rank(names: tuple[str, ...], account: Account) -> int:
 
 
 def _matched(
-    change: PlannedChange, candidates: Iterable[Account], held_by: Mapping[str, str], taken: set[str]
+    change: PlannedChange, candidates: Iterable[Account], held_by: Mapping[str, str], taken: dict[str, str]
 ) -> PlannedChange:
     free = [account for account in candidates if account.scim_id not in taken]
     if not free:
@@ -308,7 +312,7 @@ def _matched(
     account = choose(ranked, change.user_id, str(change.attributes.get("userName") or change.email), held_by)
     if account is None:
         return replace(change, looked_up=True)
-    taken.add(account.scim_id)
+    taken[account.scim_id] = account.user_name
     return replace(change, looked_up=True, scim_id=account.scim_id, locked=not account.active)
 
 

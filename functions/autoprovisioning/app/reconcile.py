@@ -15,15 +15,15 @@ from datetime import datetime
 from autoprovisioning.app import dispatch
 from autoprovisioning.app.finishing import close_unfinished
 from autoprovisioning.app.holding import admit
+from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, holders, judge_everybody, remarks
 from autoprovisioning.app.leasing import leased
 from autoprovisioning.app.observe import rules_of
 from autoprovisioning.app.opening import Side, earlier_run, open_side, refuse
 from autoprovisioning.app.planning import Plan, PlannedLook, Planner, match_accounts
 from autoprovisioning.app.ports import Edit, Progress
-from autoprovisioning.app.scoping import place
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.sharding import fix_shards
-from autoprovisioning.app.survey import Survey, begin, everybody
+from autoprovisioning.app.survey import Survey
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -33,14 +33,12 @@ from autoprovisioning.domain.errors import (
     Transient,
 )
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
-from autoprovisioning.domain.roster import Action, Entry
+from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Look, Run, RunKind, RunState
-from autoprovisioning.domain.users import DirectoryUser
 
 log = logging.getLogger(__name__)
 
 LEASE = "reconcile"
-LOOKUPS_ONE_BY_ONE = 20  # more creations than this, and one listing of Keeper replaces a lookup each
 
 
 def reconcile(
@@ -121,32 +119,14 @@ def _observe(
     *,
     retry_failures: bool,
 ) -> Survey:
-    """Read the directory once and let each connection's planner judge everybody."""
+    """Give each connection a planner, and let them judge everybody."""
     now = services.clock()
+    planners: dict[str, Planner] = {}
     for side in sides:
         rules = rules_of(side.connection, retry_failures=retry_failures)
         side.planner = Planner(side.connection, side.roster, rules, now, f"run {side.run.id}", side.found)
-    survey = begin(services.directory, connections)
-    fields = frozenset[str]().union(*(side.connection.mapping.source_fields() for side in sides))
-    for user in everybody(services.directory, survey, fields, services.clock, deadline):
-        _judge(connections, sides, survey, user)
-    for side in sides:
-        if side.planner is not None:
-            side.planner.close(survey.deleted, survey.complete, survey.members_of(side.connection))
-    return survey
-
-
-def _judge(connections: Sequence[Connection], sides: Sequence[Side], survey: Survey, user: DirectoryUser) -> None:
-    placement = place(connections, user, survey.in_scope)
-    survey.overlaps += bool(placement.overlaps)
-
-    def left() -> tuple[str, ...]:
-        """Return every connection that complete listings prove the user not to be in the scope of."""
-        return tuple(each.id for each in connections if survey.in_scope(each, user) is False)
-
-    for side in sides:
-        if side.planner is not None:
-            side.planner.see(user, placement.in_scope.get(side.connection.id), left)
+        planners[side.connection.id] = side.planner
+    return judge_everybody(services, connections, planners, deadline)
 
 
 def _plan_and_dispatch(
@@ -179,7 +159,7 @@ def _plan_and_dispatch(
         log.error("A run was taken over while it was being planned; its plan is dropped")
         return replace(planned, state=RunState.SUPERSEDED)
     side.run = planned
-    _count(services, side, {"unchanged": plan.unchanged, "held": len(held), "failed": plan.backing_off})
+    _count(services, side, {"unchanged": plan.unchanged, "held": len(held), "failed": len(plan.backing_off)})
     services.queue.apply(batches)
     return side.run
 
@@ -208,15 +188,9 @@ def _look_up_creations(
     deadline: datetime,
 ) -> None:
     """List Keeper once where many users have no known account; when that fails the workers look each of them up."""
-    creations = sum(1 for change in plan.writes if change.action is Action.CREATE)
-    if creations <= LOOKUPS_ONE_BY_ONE or services.clock() >= deadline:
+    if creations(plan) <= LOOKUPS_ONE_BY_ONE or services.clock() >= deadline:
         return
-    held_by = {
-        entry.scim_id: entry.user_id for roster in rosters.values() for entry in roster.values() if entry.scim_id
-    }
-    for other in services.connections.all():
-        if other.id not in rosters and other.shards:
-            held_by |= {entry.scim_id: entry.user_id for entry in services.roster.load(other).values() if entry.scim_id}
+    held_by = holders(services, rosters)
     pages = [side.found.values()] if side.found is not None else side.keeper.accounts().list()
     try:
         match_accounts(plan, pages, held_by)
@@ -255,13 +229,7 @@ def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, PlannedLook]:
 
 def _notes(survey: Survey, plan: Plan, hold: Hold | None, waiting: int) -> tuple[str, ...]:
     """Say in the run's record what an administrator should know of it."""
-    notes = list(survey.notes)
-    if waiting:
-        notes.append(f"Suspensions and deletions that wait for a run with complete listings: {waiting}")
-    if survey.overlaps:
-        notes.append(f"Users in the scope of several connections, kept by the first: {survey.overlaps}")
-    if plan.locked:
-        notes.append(f"Accounts locked in Keeper by someone else, left as they are: {plan.locked}")
+    notes = remarks(survey, plan, waiting)
     if hold is not None:
         notes.append(f"{'Rejected' if hold.state is HoldState.REJECTED else 'Held for approval'}: {hold.reason}")
     return tuple(notes)

@@ -1,0 +1,78 @@
+"""Let planners judge everybody: what a run and a preview share from reading the directory to matching accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from autoprovisioning.app.planning import Plan, Planner
+from autoprovisioning.app.scoping import place
+from autoprovisioning.app.services import Services
+from autoprovisioning.app.survey import Survey, begin, everybody
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.roster import Action, Entry
+from autoprovisioning.domain.users import DirectoryUser
+
+LOOKUPS_ONE_BY_ONE = 20  # more creations than this, and one listing of Keeper replaces a lookup each
+
+Planners = Mapping[str, Planner]  # by connection id
+
+
+def judge_everybody(
+    services: Services, connections: Sequence[Connection], planners: Planners, deadline: datetime
+) -> Survey:
+    """Read the directory once and let the planners judge everybody, each for its connection.
+
+    `connections` are all that a user may belong to, in their order.
+
+    Raises:
+        Transient: the directory could not be read.
+    """
+    planned = [connection for connection in connections if connection.id in planners]
+    survey = begin(services.directory, connections)
+    fields = frozenset[str]().union(*(connection.mapping.source_fields() for connection in planned))
+    for user in everybody(services.directory, survey, fields, services.clock, deadline):
+        _judge(connections, planners, survey, user)
+    for connection in planned:
+        planners[connection.id].close(survey.deleted, survey.complete, survey.members_of(connection))
+    return survey
+
+
+def _judge(connections: Sequence[Connection], planners: Planners, survey: Survey, user: DirectoryUser) -> None:
+    placement = place(connections, user, survey.in_scope)
+    survey.overlaps += bool(placement.overlaps)
+
+    def left() -> tuple[str, ...]:
+        """Return every connection that complete listings prove the user not to be in the scope of."""
+        return tuple(each.id for each in connections if survey.in_scope(each, user) is False)
+
+    for connection_id, planner in planners.items():
+        planner.see(user, placement.in_scope.get(connection_id), left)
+
+
+def creations(plan: Plan) -> int:
+    """Count the users without a known account."""
+    return sum(1 for change in plan.writes if change.action is Action.CREATE)
+
+
+def holders(services: Services, rosters: Mapping[str, Mapping[str, Entry]]) -> dict[str, str]:
+    """Return SCIM id -> directory id over the rosters of all connections; those not at hand are read."""
+    held_by: dict[str, str] = {}
+    for roster in rosters.values():
+        held_by |= {entry.scim_id: entry.user_id for entry in roster.values() if entry.scim_id}
+    for other in services.connections.all():
+        if other.id not in rosters and other.shards:
+            held_by |= {entry.scim_id: entry.user_id for entry in services.roster.load(other).values() if entry.scim_id}
+    return held_by
+
+
+def remarks(survey: Survey, plan: Plan, dropped: int) -> list[str]:
+    """Say what an administrator should know of a plan; `dropped` counts what incomplete listings kept out of it."""
+    notes = list(survey.notes)
+    if dropped:
+        notes.append(f"Suspensions and deletions that wait for a run with complete listings: {dropped}")
+    if survey.overlaps:
+        notes.append(f"Users in the scope of several connections, kept by the first: {survey.overlaps}")
+    if plan.locked:
+        notes.append(f"Accounts locked in Keeper by someone else, left as they are: {plan.locked}")
+    return notes
