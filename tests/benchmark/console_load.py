@@ -1,0 +1,143 @@
+"""Fill Firestore as a connection of 20,000 users leaves it after a month: roster, 50,000 events, usage, failures."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from autoprovisioning.adapters.firestore.codec import encode
+from autoprovisioning.adapters.firestore.roster import event_fields
+from autoprovisioning.bootstrap import services
+from autoprovisioning.domain.accounts import fingerprint
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import Hold, digest_of
+from autoprovisioning.domain.roster import Action, Entry, Failure, Status
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+
+EVENTS = 50_000
+FAILURES = 600
+RUNS = 400
+HELD = 1_200
+DAYS = 30
+SHARDS = 128
+WRITES_A_COMMIT = 400
+NAMES = (
+    (EventName.UPDATED, Action.UPDATE, 60),
+    (EventName.CREATED, Action.CREATE, 20),
+    (EventName.SUSPENDED, Action.SUSPEND, 10),
+    (EventName.UNSUSPENDED, Action.UNSUSPEND, 4),
+    (EventName.FAILED, Action.UPDATE, 6),
+)
+
+
+def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> None:
+    """Write everything; `users` are the directory's, `now` is the end of the month."""
+    chance = random.Random(7)
+    connection = services().connections.change(connection_id, lambda known: replace(known, shards=SHARDS))
+    assert connection is not None
+    entries = [_entry(connection, user) for user in users]
+    failing = chance.sample(entries, FAILURES)
+    events = [_event(number, chance.choice(entries), chance, now) for number in range(EVENTS)]
+    _write(_roster(connection, entries))
+    _write(_events(connection_id, events))
+    _write(_usage(connection_id, events))
+    _write(_failures(connection_id, failing, now))
+    members = tuple(sorted((entry.user_id, Action.SUSPEND.value) for entry in chance.sample(entries, HELD)))
+    services().records.put_hold(connection_id, Hold(digest_of(members), now, members, reason=f"{HELD} suspend"))
+    for number in range(RUNS):
+        started = now - timedelta(minutes=15 * number)
+        done = Run(f"run{number}", connection_id, RunKind.FULL, number, started, RunState.DONE, started)
+        services().records.put_run(done)
+
+
+def _home(connection_id: str) -> Any:
+    from google.cloud import firestore
+
+    return firestore.Client().collection("connections").document(connection_id)
+
+
+def _entry(connection: Connection, user: dict[str, Any]) -> Entry:
+    applied = fingerprint(connection.mapping.apply(user))
+    return Entry(user["id"], 3, user["primaryEmail"], f"k{user['id']}", applied, Status.ACTIVE, in_scope=True)
+
+
+def _event(number: int, entry: Entry, chance: random.Random, now: datetime) -> Event:
+    name, action, _ = chance.choices(NAMES, [weight for *_, weight in NAMES])[0]
+    at = now - timedelta(seconds=chance.randrange(DAYS * 86_400))
+    changed = {"name.familyName": f"Newer{number}"} if name is not EventName.FAILED else {}
+    return Event(
+        f"e{number:06d}",
+        at,
+        name,
+        f"run run{number % RUNS}",
+        entry.user_id,
+        entry.email,
+        action,
+        changed=changed,
+        before={"name.familyName": f"Older{number}"},
+        reason="Keeper refuses the address" if name is EventName.FAILED else "",
+        code="permanent" if name is EventName.FAILED else "",
+        seconds=0.05,
+    )
+
+
+Document = tuple[Any, dict[str, Any]]
+
+
+def _roster(connection: Connection, entries: list[Entry]) -> Iterator[Document]:
+    shards: dict[int, dict[str, Entry]] = defaultdict(dict)
+    for entry in entries:
+        shards[services().roster.shard(connection, entry.user_id)][entry.user_id] = entry
+    for shard, content in shards.items():
+        yield _home(connection.id).collection("roster").document(f"{shard:04d}"), {"entries": encode(content)}
+
+
+def _events(connection_id: str, events: list[Event]) -> Iterator[Document]:
+    collection = _home(connection_id).collection("events")
+    for event in events:
+        yield collection.document(event.id), event_fields(event)
+
+
+def _usage(connection_id: str, events: list[Event]) -> Iterator[Document]:
+    days: dict[str, Counter[str]] = defaultdict(Counter)
+    for event in events:
+        days[event.at.astimezone(UTC).date().isoformat()][event.name.value] += 1
+    for day, counts in days.items():
+        yield _home(connection_id).collection("usage").document(f"{day}.0"), {"day": day, "counts": dict(counts)}
+
+
+def _failures(connection_id: str, failing: list[Entry], now: datetime) -> Iterator[Document]:
+    for entry in failing:
+        failure = Failure("permanent", "Keeper refuses the address", 2, now, now + timedelta(hours=1), "update:x")
+        yield (
+            _home(connection_id).collection("failures").document(entry.user_id),
+            {
+                "email": entry.email,
+                "code": failure.code,
+                "reason": failure.text,
+                "attempts": failure.attempts,
+                "first": failure.first,
+                "next_attempt": failure.next_attempt,
+                "attempted": "update",
+            },
+        )
+
+
+def _write(documents: Iterator[Document]) -> None:
+    from google.cloud import firestore
+
+    client = firestore.Client()
+    batch, pending = client.batch(), 0
+    for reference, fields in documents:
+        batch.set(reference, fields)
+        pending += 1
+        if pending == WRITES_A_COMMIT:
+            batch.commit()
+            batch, pending = client.batch(), 0
+    if pending:
+        batch.commit()

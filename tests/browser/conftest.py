@@ -1,0 +1,100 @@
+"""A real browser (Debian's Chromium, driven by Playwright) against the whole local cloud.
+
+Every page that a test opens must load without an error on its console: a violated content security policy, a script
+that failed, an asset that is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.cloud import ROOT
+
+DEMANDED = bool(os.environ.get("CI") or os.environ.get("REQUIRE_BROWSER"))
+PICTURES = ROOT / "docs" / "screenshots"
+SERIOUS = ("serious", "critical")
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
+
+
+def _without(reason: str) -> None:
+    if DEMANDED:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The browser."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not path:
+        _without("Chromium is not installed: sudo apt-get install chromium (or set CHROMIUM to its path)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses to sandbox root's processes
+        browser = playwright.chromium.launch(executable_path=path, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Open pages as somebody; what their consoles complain of fails the test, unless the page was expected to err."""
+    contexts: list[Any] = []
+    complaints: list[str] = []
+
+    def opened(**settings: Any) -> Any:
+        context = chromium.new_context(**{"viewport": WIDE, "reduced_motion": "reduce", **settings})
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        return page
+
+    opened.complaints = complaints  # type: ignore[attr-defined]
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def picture() -> Callable[[Any, str], None]:
+    """Keep a screenshot for README where SCREENSHOTS is set; otherwise the page is only drawn."""
+
+    def take(page: Any, name: str) -> None:
+        target = PICTURES / f"{name}.png" if os.environ.get("SCREENSHOTS") else None
+        if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=target, full_page=True)
+
+    return take
+
+
+@pytest.fixture
+def accessible() -> Callable[[Any], None]:
+    """Say that axe-core finds nothing serious on a page."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    axe = Axe()
+
+    def check(page: Any) -> None:
+        found = axe.run(page).response["violations"]
+        serious = {
+            rule["id"]: [node["target"] for node in rule["nodes"]] for rule in found if rule["impact"] in SERIOUS
+        }
+        assert serious == {}, page.url
+
+    return check
+
+
+def pictures() -> Path:
+    """Return the folder of README's screenshots."""
+    return PICTURES
