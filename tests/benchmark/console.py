@@ -1,0 +1,227 @@
+"""Time every page of the console with 20,000 users on the roster and 50,000 events, emulators reported apart.
+
+The console runs in this process, behind the stand-in of Identity-Aware Proxy, so that the time it spends waiting for
+Firestore and for the directory can be told from its own: the Firestore emulator scans where the service has indexes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from infra.local.cloud import ROOT, LocalCloud
+from infra.local.directory.fixture import SCOPE_GROUP, make
+from infra.local.processes import Supervisor, free_port, python
+from infra.local.world import IAP_AUDIENCE, DirectorySide
+from tests.benchmark.console_load import EVENTS, fill
+
+USERS = 20_000
+CONNECTION = "keeper"
+LIMIT = 0.3  # seconds of our own for a page
+TIMES = 5
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One page, in the median of several requests: seconds, and the documents that it read."""
+
+    page: str
+    status: int
+    whole: float
+    firestore: float
+    directory: float
+    documents: int
+    size: int
+
+    @property
+    def own(self) -> float:
+        """What neither Firestore nor the directory took."""
+        return max(0.0, self.whole - self.firestore - self.directory)
+
+
+class Stopwatch:
+    """Adds up the time spent inside calls; calls that overlap count once."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self._depth = 0
+        self._since = 0.0
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        with self._lock:
+            if self._depth == 0:
+                self._since = time.perf_counter()
+            self._depth += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._depth -= 1
+                if self._depth == 0:
+                    self.total += time.perf_counter() - self._since
+
+    def take(self) -> float:
+        """Return what was added up, and start over."""
+        total, self.total = self.total, 0.0
+        return total
+
+
+@contextlib.contextmanager
+def console() -> Iterator[tuple[str, dict[str, Any], Callable[[str], Seen]]]:
+    """Serve the console over a full database; yields its address, the fixture, and a way to time a page."""
+    fixture = make(USERS)
+    with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder) / "logs") as supervisor:
+        cloud = LocalCloud(supervisor)
+        path = Path(folder) / "fixture.json"
+        path.write_text(json.dumps(fixture))
+        simulator = supervisor.start(
+            "directory", python("-m", "infra.local.directory", "--fixture", str(path)), cwd=ROOT
+        )
+        cloud.start_backing()
+        port, inside = free_port(), free_port()
+        argv = ["-m", "infra.local.iap", "--audience", IAP_AUDIENCE, "--user", fixture["users"][0]["primaryEmail"]]
+        proxy = supervisor.start("iap", python(*argv, "--target", str(port), f"http://127.0.0.1:{inside}"), cwd=ROOT)
+        supervisor.wait_ready()
+        settings = {"IAP_AUDIENCE": IAP_AUDIENCE, "IAP_CERTS_URL": f"{proxy.address}/_iap/public_key"}
+        cloud.configure(DirectorySide(simulator.address).url, settings)
+        os.environ.update(cloud.environment)
+        _connect(fixture)
+        with _serving(inside) as watches:
+            yield proxy.address, fixture, lambda page: _time(f"{proxy.address}{page}", page, *watches)
+
+
+def _connect(fixture: dict[str, Any]) -> None:
+    sys.path.insert(0, str(ROOT / "functions"))
+    from autoprovisioning import bootstrap
+    from autoprovisioning.domain.connections import Connection, State
+    from autoprovisioning.domain.users import Group, Scope
+
+    for builder in (bootstrap.services, bootstrap.settings, bootstrap.directory, bootstrap.channels):
+        builder.cache_clear()
+    group = next(group for group in fixture["groups"] if group["email"] == SCOPE_GROUP)
+    scope = Scope((Group(group["id"], group["email"], group["name"]),))
+    endpoint = "https://keepersecurity.eu/api/rest/scim/v2/1"
+    now = datetime.now(UTC)
+    bootstrap.services().connections.create(
+        Connection(CONNECTION, 1, state=State.ON, endpoint=endpoint, token_version="1", scope=scope, changed_at=now)
+    )
+    fill(CONNECTION, fixture["users"], now)
+
+
+@contextlib.contextmanager
+def _serving(port: int) -> Iterator[tuple[Stopwatch, Stopwatch, Stopwatch]]:
+    """Serve the console from this process; yields stopwatches of the whole, of Firestore and of the directory."""
+    from functions_framework import create_app
+    from werkzeug.serving import make_server
+
+    from autoprovisioning.adapters.directory import DirectoryTransport
+    from autoprovisioning.adapters.firestore import Database
+
+    whole, firestore, directory = Stopwatch(), Stopwatch(), Stopwatch()
+    translated, get = Database.translated, DirectoryTransport.get
+
+    @contextlib.contextmanager
+    def timed(self: Database) -> Iterator[None]:
+        with firestore.running(), translated(self):
+            yield
+
+    def asked(self: DirectoryTransport, *arguments: Any, **named: Any) -> Any:
+        with directory.running():
+            return get(self, *arguments, **named)
+
+    app = create_app("console", str(ROOT / "functions" / "main.py"))
+
+    def measured(environ: Any, start_response: Any) -> Any:
+        with whole.running():
+            return [b"".join(app(environ, start_response))]
+
+    server = make_server("127.0.0.1", port, measured, threaded=True)
+    Database.translated, DirectoryTransport.get = timed, asked  # type: ignore[method-assign]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield whole, firestore, directory
+    finally:
+        Database.translated, DirectoryTransport.get = translated, get  # type: ignore[method-assign]
+        server.shutdown()
+
+
+def _time(url: str, page: str, whole: Stopwatch, firestore: Stopwatch, directory: Stopwatch) -> Seen:
+    from autoprovisioning.bootstrap import meter
+
+    seen: list[Seen] = []
+    for _ in range(TIMES + 1):
+        for watch in (whole, firestore, directory):
+            watch.take()
+        meter().take()
+        with urllib.request.urlopen(url) as answer:
+            body = answer.read()
+            reads = meter().take().get("firestore_reads", 0)
+            spent = whole.take(), firestore.take(), directory.take()
+            seen.append(Seen(page, answer.status, *spent, reads, len(body)))
+    return sorted(seen[1:], key=lambda each: each.own)[TIMES // 2]  # the first one imports and compiles
+
+
+def pages(fixture: dict[str, Any]) -> list[str]:
+    """Return the addresses of all pages."""
+    home, user = f"/connections/{CONNECTION}", fixture["users"][5]
+    return [
+        "/",
+        home,
+        f"{home}/usage",
+        f"{home}/failures",
+        f"{home}/audit",
+        f"{home}/audit?name=Suspend+Auto+Provisioned+User",
+        f"{home}/audit?user={user['primaryEmail']}",
+        f"{home}/users",
+        f"{home}/users?q={user['primaryEmail'][:3]}",
+        f"{home}/users/{user['id']}",
+        f"{home}/holds",
+        f"{home}/health",
+    ]
+
+
+def measure() -> list[Seen]:
+    """Time every page."""
+    with console() as (_, fixture, look):
+        return [look(page) for page in pages(fixture)]
+
+
+def table(seen: list[Seen]) -> str:
+    """Return the pages as a Markdown table."""
+    lines = [
+        "| page | our own | Firestore emulator | directory simulator | documents read | size |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{each.page}` | {each.own * 1000:.0f} ms | {each.firestore * 1000:.0f} ms | {each.directory * 1000:.0f} ms "
+        f"| {each.documents} | {each.size / 1024:.0f} KiB |"
+        for each in seen
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table."""
+    seen = measure()
+    slowest = max(seen, key=lambda each: each.own)
+    print(f"{USERS} users on the roster, {EVENTS} events; median of {TIMES}\n\n{table(seen)}\n")
+    print(f"slowest: {slowest.page} with {slowest.own * 1000:.0f} ms of our own (limit {LIMIT * 1000:.0f} ms)")
+    print(f"median of the pages: {statistics.median(each.own for each in seen) * 1000:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
