@@ -125,19 +125,16 @@ def edit(
         BadInput: naming the field; nothing was changed.
     """
     connection = _existing(services, connection_id, edition)
-    _staying(connection)
-    scope = check(services, settings, connection_id)
-    wanted = _edited(connection, settings, scope)
+    wanted = _wanted(services, connection, settings)
     if token:
         verify(services, wanted, token)
-    elif wanted.endpoint != connection.endpoint:
-        mend = "Paste the access token that Keeper shows next to this endpoint URL."
-        raise BadInput("token", "a new endpoint needs its own", mend)
+    else:
+        _keeps_token(connection, wanted)
 
     def change(current: Connection) -> Connection:
         _same(current, edition)
         _staying(current)
-        return _edited(current, settings, scope)
+        return _edited(current, settings, wanted.scope)
 
     if token:
         edited = switch(services, connection, token, resume=True, edit=change)
@@ -147,6 +144,25 @@ def edit(
     if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited
+
+
+def as_edited(services: Services, connection_id: str, settings: Settings, edition: int | None = None) -> Connection:
+    """Return the connection as `edit` would make it without a new token; raises like it, and changes nothing."""
+    connection = _existing(services, connection_id, edition)
+    wanted = _wanted(services, connection, settings)
+    _keeps_token(connection, wanted)
+    return wanted
+
+
+def _wanted(services: Services, connection: Connection, settings: Settings) -> Connection:
+    _staying(connection)
+    return _edited(connection, settings, check(services, settings, connection.id))
+
+
+def _keeps_token(connection: Connection, wanted: Connection) -> None:
+    if wanted.endpoint != connection.endpoint:
+        mend = "Paste the access token that Keeper shows next to this endpoint URL."
+        raise BadInput("token", "a new endpoint needs its own", mend)
 
 
 def check(services: Services, settings: Settings, connection_id: str = "") -> Scope:
@@ -189,24 +205,30 @@ def turn_on(services: Services, connection_id: str, actor: str, *, run: bool = T
     """Turn a connection on; timers go on where they stood, and a full run starts at once (unless `run` is False)."""
     connection = _existing(services, connection_id)
     _staying(connection)
-    if not connection.token_version:
-        raise BadInput("token", "there is none", "Enter Keeper's access token under App authorization first.")
+    needs_token(connection)
     now = services.clock()
-
-    def change(current: Connection) -> Connection | None:
-        if current.state not in (State.OFF, State.DRAFT):
-            return None
-        spans = current.off_spans
-        if current.state is State.OFF and current.changed_at is not None:
-            spans = (*spans, (current.changed_at, now))[-100:]
-        return replace(current, state=State.ON, changed_at=now, off_spans=spans, paused_reason="")
-
-    turned = services.connections.change(connection_id, change)
+    turned = services.connections.change(connection_id, lambda current: turned_on(current, now))
     if turned is not None:
         _told(services, connection_id, actor, "Turned on")
         if run:
             services.queue.request_run(RunKind.FULL)
     return turned or connection
+
+
+def needs_token(connection: Connection) -> None:
+    """Refuse a connection that has no access token (BadInput)."""
+    if not connection.token_version:
+        raise BadInput("token", "there is none", "Enter Keeper's access token under App authorization first.")
+
+
+def turned_on(connection: Connection, now: datetime) -> Connection | None:
+    """Return the connection as it is when turned on now; None where there is nothing to turn on."""
+    if connection.state not in (State.OFF, State.DRAFT):
+        return None
+    spans = connection.off_spans
+    if connection.state is State.OFF and connection.changed_at is not None:
+        spans = (*spans, (connection.changed_at, now))[-100:]
+    return replace(connection, state=State.ON, changed_at=now, off_spans=spans, paused_reason="")
 
 
 def turn_off(services: Services, connection_id: str, actor: str) -> Connection:
