@@ -18,6 +18,7 @@ from autoprovisioning.adapters.firestore import (
     FirestoreChannels,
     FirestoreConnections,
     FirestoreRecords,
+    FirestoreReports,
     FirestoreRoster,
     build_client,
 )
@@ -95,6 +96,7 @@ class Firestore(State):
             FirestoreRecords(database),
             FirestoreChannels(database),
         )
+        self.reports = FirestoreReports(database)
 
     def before_writing(self, act: Callable[[], None]) -> None:
         """Do something between the read and the write of a compare-and-set."""

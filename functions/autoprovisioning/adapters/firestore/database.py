@@ -77,6 +77,16 @@ def build_client(project: str, database: str) -> firestore.Client:
     return firestore.Client(project=project, database=database)
 
 
+@contextmanager
+def _indexed() -> Iterator[None]:
+    """Say of a query that fails on a precondition what the service means by that: an index is missing."""
+    try:
+        yield
+    except exceptions.FailedPrecondition as error:
+        mend = "Create the composite indexes that adapters/firestore/reports.py lists."
+        raise ConfigurationRefused(f"Firestore lacks an index for this query. {mend}") from error
+
+
 class Database:
     """What the Firestore adapters share."""
 
@@ -124,14 +134,14 @@ class Database:
 
     def stream(self, query: Any) -> list[firestore.DocumentSnapshot]:
         """Run a query to its end; an empty one counts as one read, as it is billed."""
-        with self.translated():
+        with self.translated(), _indexed():
             found = list(query.stream(retry=self._retry, timeout=self._seconds))
         self._count("firestore_reads", max(1, len(found)))
         return found
 
     def total(self, query: Any) -> int:
         """Count a query's documents in the service: one read for each thousand."""
-        with self.translated():
+        with self.translated(), _indexed():
             total = int(query.count().get(retry=self._retry, timeout=self._seconds)[0][0].value)
         self._count("firestore_reads", max(1, -(-total // 1000)))
         return total

@@ -23,6 +23,7 @@ from autoprovisioning.domain.runs import Run
 
 T = TypeVar("T")
 
+LONGEST = 300  # characters of a filter: Firestore refuses to compare more than 1,500 bytes, no address is longer
 STREAMED = 500  # documents of a query while a list is streamed
 ID = "__name__"
 
@@ -94,7 +95,7 @@ class FirestoreReports:
         }
         for field, value in wanted.items():
             if value:
-                query = query.where(filter=firestore.FieldFilter(field, "==", value))
+                query = query.where(filter=firestore.FieldFilter(field, "==", value[:LONGEST]))
         if filters.since is not None:
             query = query.where(filter=firestore.FieldFilter("at", ">=", filters.since))
         if filters.until is not None:

@@ -1,0 +1,371 @@
+"""What the console reads of a connection's past: whole, in order, page by page, and never from the roster."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
+from typing import Any, TypeVar
+
+import grpc
+import pytest
+
+from autoprovisioning.adapters.firestore import reports as adapter
+from autoprovisioning.app.ports import Edit
+from autoprovisioning.app.reports import DayUsage, Failing, Filters, Pace, Page, Waiting
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.roster import Action, Entry, Failure
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+from tests.contract.state_stores import Firestore
+from tests.unit.builders import DAY, NOW
+
+pytestmark = pytest.mark.emulator
+
+T = TypeVar("T")
+
+HOME = Connection("c1", shards=64)
+HOUR = timedelta(hours=1)
+TICK = timedelta(microseconds=1)
+
+
+@pytest.fixture
+def state(backing: Any, project_id: str) -> Iterator[Firestore]:
+    stores = Firestore(f"127.0.0.1:{backing.ports['firestore']}", project_id)
+    yield stores
+    stores.close()
+
+
+def event(event_id: str, name: EventName = EventName.CREATED, **changes: Any) -> Event:
+    return replace(Event(event_id, NOW, name, "run r1", "u1", "ada@example.com"), **changes)
+
+
+def put(state: Firestore, *entries: Entry) -> None:
+    edit = Edit({entry.user_id: entry for entry in entries})
+    state.roster.commit(HOME, [entry.user_id for entry in entries], lambda _known: (edit, None))
+
+
+def remove(state: Firestore, user_id: str) -> None:
+    state.roster.commit(HOME, [user_id], lambda _known: (Edit({user_id: None}), None))
+
+
+def paged(page: Callable[[str], Page[T]]) -> list[T]:
+    """Follow the cursors to the end."""
+    items: list[T] = []
+    cursor = ""
+    for _ in range(100):
+        part = page(cursor)
+        items += part.items
+        cursor = part.cursor
+        if not cursor:
+            return items
+    raise AssertionError("the pages do not end")
+
+
+def read(state: Firestore) -> int:
+    """Return how many documents were read since this was asked last."""
+    return state.reads.pop("firestore_reads", 0)
+
+
+WHOLE = Event(
+    "x1",
+    NOW + 250_000 * TICK,
+    EventName.FAILED,
+    "notification n1",
+    "u1",
+    "ada@example.com",
+    Action.UPDATE,
+    {"userName": "ada@example.com", "title": None, "emails.primary": True},
+    {"userName": "old@example.com", "title": "Lady", "emails.primary": True},
+    {"userName": "ada@example.com", "title": None, "emails.primary": True, "displayName": "Ada"},
+    "Keeper says no",
+    "rejected",
+    1.25,
+    recovered=True,
+)
+BARE = Event("x2", NOW, EventName.PAUSED, "keeper")
+
+
+class TestEvents:
+    @pytest.mark.parametrize("wanted", [WHOLE, BARE], ids=["whole", "bare"])
+    def test_an_event_comes_back_as_it_was_recorded(self, state, wanted):
+        state.records.record("c1", [wanted])
+        assert state.reports.events("c1", Filters(), "", 10) == Page((wanted,))
+
+    def test_its_time_is_a_plain_one_that_any_encoder_takes(self, state):
+        state.records.record("c1", [BARE])
+        assert type(state.reports.events("c1", Filters(), "", 1).items[0].at) is datetime
+
+    def test_one_of_before_this_version_has_no_attributes_before_and_after(self, state):
+        state.records.record("c1", [WHOLE])
+        document = state.client.document("connections/c1/events/x1")
+        older = {name: value for name, value in document.get().to_dict().items() if name not in ("before", "after")}
+        document.set(older)
+        assert state.reports.events("c1", Filters(), "", 1).items == (replace(WHOLE, before=None, after={}),)
+
+    @pytest.mark.parametrize("limit", [1, 4, 23, 50])
+    def test_pages_are_complete_and_without_doubles_when_events_share_a_time(self, state, limit):
+        events = [event(f"e{number:02d}", at=NOW + number // 9 * TICK) for number in range(23)]
+        state.records.record("c1", events)
+        state.records.record("c2", [event("other")])
+        assert paged(lambda cursor: state.reports.events("c1", Filters(), cursor, limit)) == events[::-1]
+
+    def test_what_happens_meanwhile_does_not_shift_the_next_page(self, state):
+        events = [event(f"e{number}", at=NOW + number * HOUR) for number in range(4)]
+        state.records.record("c1", events)
+        first = state.reports.events("c1", Filters(), "", 2)
+        state.records.record("c1", [event("later", at=NOW + DAY)])
+        second = state.reports.events("c1", Filters(), first.cursor, 2)
+        assert [item.id for item in (*first.items, *second.items)] == ["e3", "e2", "e1", "e0"]
+
+    def test_a_page_reads_one_document_more_than_it_shows(self, state):
+        state.records.record("c1", [event(f"e{number}") for number in range(9)])
+        read(state)
+        state.reports.events("c1", Filters(), "", 5)
+        assert read(state) == 6
+
+    @pytest.mark.parametrize("size", [0, 1, 5, 6, 12])
+    def test_the_stream_equals_the_pages(self, state, monkeypatch, size):
+        monkeypatch.setattr(adapter, "STREAMED", 5)
+        events = [event(f"e{number:02d}", at=NOW + number // 4 * HOUR, user_id="u2") for number in range(size)]
+        if events:
+            state.records.record("c1", events)
+        state.records.record("c1", [event("another")])
+        assert list(state.reports.every_event("c1", Filters(user="u2"))) == events[::-1]
+
+    def test_a_stream_holds_no_more_than_one_query_at_a_time(self, state, monkeypatch):
+        monkeypatch.setattr(adapter, "STREAMED", 5)
+        state.records.record("c1", [event(f"e{number:02d}") for number in range(12)])
+        read(state)
+        stream = state.reports.every_event("c1", Filters())
+        assert read(state) == 0
+        next(stream)
+        assert read(state) == 5
+
+    @pytest.mark.parametrize(
+        ("filters", "wanted"),
+        [
+            (Filters(), "gfedcba"),
+            (Filters(name=EventName.UPDATED), "gc"),
+            (Filters(user="u2"), "gd"),
+            (Filters(user="bob@example.com"), "fd"),
+            (Filters(user="nobody"), ""),
+            (Filters(user="x" * 2000), ""),
+            (Filters(actor="admin@example.com"), "fb"),
+            (Filters(actor="\x00ü"), ""),
+            (Filters(since=NOW + 2 * HOUR), "gfedc"),
+            (Filters(until=NOW + 2 * HOUR), "ba"),
+            (Filters(since=NOW + HOUR, until=NOW + 3 * HOUR), "cb"),
+            (Filters(since=NOW + 2 * HOUR + TICK, until=NOW + 3 * HOUR + TICK), "d"),
+            (Filters(name=EventName.UPDATED, user="u1"), "c"),
+            (Filters(name=EventName.UPDATED, actor="admin@example.com"), ""),
+            (Filters(EventName.FAILED, "bob@example.com", "admin@example.com", NOW, NOW + DAY), "f"),
+        ],
+    )
+    def test_filters_alone_and_together(self, state, filters, wanted):
+        events = [
+            event("a"),
+            event("b", EventName.CONFIGURED, actor="admin@example.com", user_id="", email=""),
+            event("c", EventName.UPDATED),
+            event("d", user_id="u2", email="bob@example.com"),
+            event("e", EventName.SUSPENDED),
+            event("f", EventName.FAILED, user_id="u3", email="bob@example.com", actor="admin@example.com"),
+            event("g", EventName.UPDATED, user_id="u2", email="b.renamed@example.com"),
+        ]
+        state.records.record("c1", [replace(item, at=NOW + number * HOUR) for number, item in enumerate(events)])
+        pages = paged(lambda cursor: state.reports.events("c1", filters, cursor, 2))
+        assert [item.id for item in pages] == list(wanted)
+        assert list(state.reports.every_event("c1", filters)) == pages
+
+
+def forged(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "nonsense",
+        "ü",
+        "=",
+        "a" * 100_000,
+        forged("[]"),
+        forged("null"),
+        forged("7"),
+        forged('["1","e1"]'),
+        forged('[1.5,"e1"]'),
+        forged('[1,""]'),
+        forged('[1,"a/b"]'),
+        forged('[1,".."]'),
+        forged('[1,"__id__"]'),
+        forged('[1,"\\ud800"]'),
+        forged('[1,"\\u0000"]'),
+        forged(f'[{10**30},"e1"]'),
+        forged(f'[-{10**17},"e1"]'),
+    ],
+)
+@pytest.mark.parametrize("list_", ["events", "failures"])
+def test_a_cursor_that_we_did_not_make_is_refused(state, list_, cursor):
+    asked = {
+        "events": lambda: state.reports.events("c1", Filters(), cursor, 5),
+        "failures": lambda: state.reports.failures("c1", cursor, 5),
+    }
+    with pytest.raises(BadInput) as refused:
+        asked[list_]()
+    assert refused.value.field == "cursor"
+
+
+class WithoutIndexes(grpc.GenericRpcHandler):
+    """What the service answers to a query for which an index is missing; the emulator never does."""
+
+    def service(self, _details: Any) -> grpc.RpcMethodHandler:
+        def refuse(_request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "The query requires an index.")
+            yield b""
+
+        return grpc.unary_stream_rpc_method_handler(refuse)
+
+
+@pytest.mark.parametrize("ask", ["events", "waiting"])
+def test_a_missing_index_is_told_as_what_it_is(project_id, ask):
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[WithoutIndexes()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    state = Firestore(f"127.0.0.1:{port}", project_id)
+    asked = {
+        "events": lambda: state.reports.events("c1", Filters(), "", 1),
+        "waiting": lambda: state.reports.waiting("c1"),
+    }
+    with pytest.raises(ConfigurationRefused, match="index"):
+        asked[ask]()
+    state.close()
+    server.stop(None)
+
+
+class TestFailures:
+    def test_they_are_listed_latest_first_with_what_to_know_of_each(self, state):
+        failure = Failure("address_taken", "taken", 3, NOW, NOW + HOUR, "create:abc")
+        put(state, Entry("u1", email="ada@example.com", failure=failure))
+        put(state, Entry("u2", failure=replace(failure, first=NOW + HOUR)), Entry("u3"))
+        shown = state.reports.failures("c1", "", 5)
+        wanted = Failing("u1", "ada@example.com", "address_taken", "taken", "create", 3, NOW, NOW + HOUR)
+        assert shown == Page((replace(wanted, user_id="u2", email="", first=NOW + HOUR), wanted))
+        assert type(shown.items[0].first) is datetime
+
+    def test_pages_and_stream_are_complete_when_all_failed_at_once(self, state, monkeypatch):
+        monkeypatch.setattr(adapter, "STREAMED", 4)
+        failure = Failure("seats_exhausted", "no seats", 1, NOW, NOW + HOUR, "create:abc")
+        put(state, *(Entry(f"u{number:02d}", failure=failure) for number in range(11)))
+        pages = paged(lambda cursor: state.reports.failures("c1", cursor, 3))
+        assert [item.user_id for item in pages] == [f"u{number:02d}" for number in range(10, -1, -1)]
+        assert list(state.reports.every_failure("c1")) == pages
+
+
+class TestWaiting:
+    def test_nobody_waits(self, state):
+        put(state, Entry("u1"))
+        assert state.reports.waiting("c1") == Waiting()
+
+    def test_the_longest_wait_counts_from_when_it_began(self, state):
+        put(state, Entry("u1", pending=True))
+        began = state.collection("c1", "pending")["u1"]["since"]
+        put(state, Entry("u2", pending=True))
+        put(state, Entry("u1", 2, "renamed@example.com", pending=True))
+        assert state.reports.waiting("c1") == Waiting(2, began)
+
+    def test_whoever_no_longer_waits_is_not_counted(self, state):
+        put(state, Entry("u1", pending=True))
+        put(state, Entry("u2", pending=True))
+        put(state, Entry("u3", pending=True))
+        second = state.collection("c1", "pending")["u2"]["since"]
+        put(state, Entry("u1"))
+        remove(state, "u3")
+        assert state.reports.waiting("c1") == Waiting(1, second)
+
+    def test_it_reads_two_documents_however_many_wait(self, state):
+        put(state, *(Entry(f"u{number}", pending=True) for number in range(30)))
+        read(state)
+        assert state.reports.waiting("c1").count == 30
+        assert read(state) == 2
+
+
+class TestUsage:
+    TODAY = date(2026, 11, 24)
+
+    def test_every_day_is_there_those_without_events_included(self, state):
+        for number in range(12):  # over several of the day's counters
+            state.records.record("c1", [event(f"e{number}"), event(f"f{number}", EventName.FAILED, at=NOW - 2 * DAY)])
+        state.records.record("c1", [event("early", at=NOW - 3 * DAY), event("late", at=NOW + DAY)])
+        state.records.record("c2", [event("elsewhere")])
+        assert state.reports.usage("c1", self.TODAY - 2 * DAY, self.TODAY) == [
+            DayUsage(self.TODAY - 2 * DAY, {EventName.FAILED: 12}),
+            DayUsage(self.TODAY - DAY),
+            DayUsage(self.TODAY, {EventName.CREATED: 12}),
+        ]
+
+    def test_a_day_ends_at_midnight_utc(self, state):
+        midnight = NOW.replace(hour=0)
+        east = timezone(timedelta(hours=5))
+        state.records.record("c1", [event("e1", at=midnight - TICK), event("e2", at=midnight.astimezone(east))])
+        days = state.reports.usage("c1", self.TODAY - DAY, self.TODAY)
+        assert [sum(day.counts.values()) for day in days] == [1, 1]
+
+    def test_it_reads_the_counters_that_exist_and_no_event(self, state):
+        for number in range(60):
+            state.records.record("c1", [event(f"e{number}")])
+        read(state)
+        state.reports.usage("c1", self.TODAY - 29 * DAY, self.TODAY)
+        assert 1 < read(state) <= 8
+
+
+def answered(event_id: str, name: EventName, hours: float, seconds: float, **changes: Any) -> Event:
+    return event(event_id, name, at=NOW + timedelta(hours=hours), seconds=seconds, attempted=Action.UPDATE, **changes)
+
+
+class TestPace:
+    def test_nothing_was_asked_of_keeper(self, state):
+        state.records.record("c1", [event("e1", EventName.CONFIGURED), event("e2", EventName.PAUSED)])
+        assert state.reports.pace("c1", NOW - DAY) == Pace()
+
+    def test_answers_and_refusals_are_counted_with_their_seconds(self, state):
+        events = [answered(f"e{number}", name, 0, 0.5) for number, name in enumerate(list(EventName)[:6])]
+        refused = answered("refused", EventName.FAILED, 0, 2.25)
+        never_sent = answered("mapping", EventName.FAILED, 0, 0.0)
+        unrelated = replace(refused, id="other", attempted=None)
+        state.records.record("c1", [*events, refused, never_sent, unrelated])
+        assert state.reports.pace("c1", NOW) == Pace(7, 1, 5.25)
+
+    def test_it_adds_up_from_the_full_hour_on_over_midnight(self, state):
+        for number in range(48):  # NOW is 9:00: the day before from 9:00, that day, and the next until 9:00
+            state.records.record("c1", [answered(f"e{number}", EventName.UPDATED, number - 24, 0.25)])
+        since = NOW - timedelta(hours=3, minutes=-20)
+        assert state.reports.pace("c1", since) == Pace(27, 0, 6.75)
+        assert state.reports.pace("c1", since.astimezone(timezone(timedelta(hours=-9)))) == Pace(27, 0, 6.75)
+        assert state.reports.pace("c1", NOW - 5 * DAY) == Pace(48, 0, 12.0)
+        assert state.reports.pace("c1", NOW + 5 * DAY) == Pace()
+
+    def test_hours_of_one_day_in_one_commit_are_kept_apart(self, state):
+        late = [answered("e1", EventName.CREATED, 0, 1.0), answered("e2", EventName.CREATED, 2, 2.0)]
+        state.roster.commit(HOME, [], lambda _known: (Edit(events=late), None))
+        assert state.reports.pace("c1", NOW + HOUR) == Pace(1, 0, 2.0)
+
+    def test_counters_of_before_this_version_say_nothing_of_hours(self, state):
+        older = {"day": "2026-11-24", "counts": {EventName.CREATED.value: 3}}
+        state.client.document("connections/c1/usage/2026-11-24.0").set(older)
+        assert state.reports.pace("c1", NOW) == Pace()
+        assert state.reports.usage("c1", NOW.date(), NOW.date()) == [DayUsage(NOW.date(), {EventName.CREATED: 3})]
+
+
+class TestRuns:
+    def test_the_latest_come_first(self, state):
+        runs = [Run(f"r{number}", "c1", RunKind.FULL, 1, NOW + number * HOUR, RunState.DONE) for number in range(4)]
+        for run in (runs[2], runs[0], runs[3], runs[1]):
+            state.records.put_run(run)
+        state.records.put_run(Run("other", "c2", RunKind.FULL, 1, NOW + DAY))
+        read(state)
+        assert state.reports.runs("c1", 3) == [runs[3], runs[2], runs[1]]
+        assert read(state) == 3
+        assert type(state.reports.runs("c1", 1)[0].started) is datetime
