@@ -157,15 +157,16 @@ def test_a_refusal_is_that_users_counted_failure():
     assert (twice.failure.attempts, twice.failure.first) == (2, NOW)
 
 
+OFF, ON = {"active": False}, {"active": True}
 EVENTS = [
     (Outcome(NEW, "k5", sent=ADA), EventName.CREATED, ADA, ""),
     (Outcome(ADOPTING, "k9", sent=ADA), EventName.ADOPTED, ADA, ""),
     (Outcome(replace(ADOPTING, locked=True), "k9"), EventName.ADOPTED, {}, "locked in Keeper by someone else"),
     (Outcome(change(Action.UPDATE), "k1"), EventName.UPDATED, {}, ""),
-    (Outcome(change(Action.SUSPEND), "k1"), EventName.SUSPENDED, {}, ""),
+    (Outcome(change(Action.SUSPEND), "k1"), EventName.SUSPENDED, OFF, ""),
     (Outcome(change(Action.SUSPEND)), EventName.SUSPENDED, {}, "no longer exists"),
-    (Outcome(change(Action.UNSUSPEND), "k1"), EventName.UNSUSPENDED, {}, ""),
-    (Outcome(change(Action.DELETE), "k1"), EventName.DELETED, {}, ""),
+    (Outcome(change(Action.UNSUSPEND), "k1"), EventName.UNSUSPENDED, ON, ""),
+    (Outcome(change(Action.DELETE), "k1"), EventName.DELETED, OFF, ""),
     (Outcome(replace(change(Action.UPDATE), recreates=True), "k7"), EventName.UPDATED, {}, "created again"),
     (Outcome(NEW, error=AddressTaken("taken by another")), EventName.FAILED, {}, "taken by another"),
 ]

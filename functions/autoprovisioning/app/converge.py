@@ -21,7 +21,7 @@ from autoprovisioning.app.ports import Accounts, Edit, Progress
 from autoprovisioning.app.scoping import SERVING, Placement, asked_one_by_one, place
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Account, Lookup
-from autoprovisioning.domain.changes import Change, Outcome, count, event_for, recorded, recover
+from autoprovisioning.domain.changes import Change, Outcome, count, event_for, recorded, recover, recovered_event
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -32,7 +32,7 @@ from autoprovisioning.domain.errors import (
     Transient,
     Unresolved,
 )
-from autoprovisioning.domain.events import NAME_OF, Event, EventName
+from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.plan import Decision, Observed, decide
 from autoprovisioning.domain.plan import about as what_is_attempted
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, failed
@@ -198,12 +198,12 @@ class _Convergence:
         now, user_id = self._services.clock(), entry.user_id
         mark = entry.mark
         assert mark is not None  # noqa: S101 - the caller checked; keeps the types honest
-        settled, change_id, took_effect = recover(entry, account, observation.desired, now)
+        settled, _, took_effect = recover(entry, account, observation.desired, now)
         if not took_effect:
             settled = replace(settled, failure=self._undone(entry, observation, now))
-        event = Event(
-            change_id, now, NAME_OF[mark.action], self._actor, user_id, settled.email, mark.action, recovered=True
-        )
+        applied = self._services.roster.applied(self._connection, [entry.applied_by]) if took_effect else {}
+        before = applied.get(entry.applied_by)
+        event = recovered_event(entry, settled, account, observation.desired, before, self._actor, now)
 
         def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             current = entries.get(user_id)

@@ -21,6 +21,7 @@ from autoprovisioning.domain.plan import about
 from autoprovisioning.domain.roster import TEXT_LIMIT, Action, Entry, Status, failed
 
 MULTI_VALUED = ("emails.", "phoneNumbers[", "addresses[")
+ACTIVE = "active"  # in the audit only: access is no attribute of the mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Change:
     """One marked change: `entry` is the entry that holds its mark, `id` the mark's change id.
 
     `attributes` is everything desired (None where the action does not write any). `scim_id` is set when the account to
-    write to is known: the entry's, or one to adopt. `looked_up` says that Keeper was searched and has none.
+    write to is known: the entry's, or one to adopt. `looked_up` says that Keeper was searched and has none. `before` is
+    what the account had of the mapping, where that is known; only the audit reads it.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Change:
     locked: bool = False  # the account to adopt was locked by someone else
     unlocked: bool = False  # the account found instead of a suspended one is active: suspending it is still to be done
     recreates: bool = False  # the known account vanished from Keeper
+    before: Attributes | None = None
 
     @property
     def user_id(self) -> str:
@@ -135,7 +138,7 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if change.action is not Action.UPDATE:  # an update says nothing about what is held
         entry = replace(entry, held=None, held_by=None)
     if not outcome.scim_id:
-        return replace(entry, scim_id="", fingerprint="", status=Status.NONE)
+        return replace(entry, scim_id="", fingerprint="", status=Status.NONE, applied_by="")
     status = _STATUS_AFTER.get(change.action, entry.status)
     if change.locked:
         status = Status.LOCKED
@@ -145,7 +148,7 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if change.attributes is None:
         return entry
     email = str(change.attributes.get("userName") or change.email)
-    return replace(entry, fingerprint=fingerprint(change.attributes), email=email)
+    return replace(entry, fingerprint=fingerprint(change.attributes), email=email, applied_by=change.id)
 
 
 def event_for(outcome: Outcome, actor: str, now: datetime) -> Event | None:
@@ -159,6 +162,7 @@ def event_for(outcome: Outcome, actor: str, now: datetime) -> Event | None:
     elif change.adopts and change.action is Action.CREATE:
         name = EventName.ADOPTED
     reason = str(error)[:TEXT_LIMIT] if error is not None else _remark(outcome)
+    changed, before = _difference(outcome)
     return Event(
         id=change.id,
         at=now,
@@ -167,12 +171,38 @@ def event_for(outcome: Outcome, actor: str, now: datetime) -> Event | None:
         user_id=change.user_id,
         email=str((change.attributes or {}).get("userName") or change.entry.email or change.email),
         attempted=change.action,
-        changed=outcome.sent,
+        changed=changed,
+        before=before,
+        after=(change.attributes or {}) if outcome.scim_id else {},
         reason=reason,
         code=error.code if isinstance(error, ProvisioningError) else "",
         seconds=round(outcome.seconds, 3),
         recovered=outcome.recovered,
     )
+
+
+def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Value] | None]:
+    """Return what was changed, and what was there before of exactly that.
+
+    An attribute is left out of `before` where that is not known: it was not mapped then, or Keeper's own listing had
+    shown another value than the one that we wrote last.
+    """
+    change, sent = outcome.change, outcome.sent
+    if not outcome.scim_id or (change.locked and change.attributes is None):
+        return {}, None  # nothing was written
+    if change.attributes is None:
+        return _access(change.action, change.entry)
+    if not change.scim_id:
+        return sent, {}  # a new account
+    if change.before is None:
+        return sent, None
+    before, wanted = change.before, changed_attributes(change.entry.fingerprint, change.attributes)
+    drifted = {target for target in wanted if not change.adopts and before.get(target) == wanted[target]}
+    return sent, {target: before[target] for target in sent if target in before and target not in drifted}
+
+
+def _access(action: Action, entry: Entry) -> tuple[dict[str, Value], dict[str, Value]]:
+    return {ACTIVE: action is Action.UNSUSPEND}, {ACTIVE: entry.status is Status.ACTIVE}
 
 
 def _remark(outcome: Outcome) -> str:
@@ -242,14 +272,45 @@ def recover(
         fingerprint=applied,
         status=Status.ACTIVE if open_again else entry.status,
     )
+    written = replace(found, applied_by=mark.change_id)
     match mark.action:
         case Action.CREATE:
             status = Status.ACTIVE if account.active else Status.LOCKED
-            return replace(found, status=status, last_action_at=now), mark.change_id, True
+            return replace(written, status=status, last_action_at=now), mark.change_id, True
         case Action.SUSPEND | Action.DELETE if not account.active:
             return replace(found, status=_STATUS_AFTER[mark.action], last_action_at=now), mark.change_id, True
         case Action.UNSUSPEND if account.active:
             return replace(found, status=Status.ACTIVE, last_action_at=now), mark.change_id, True
-        case Action.UPDATE:
-            return found, mark.change_id, found.fingerprint != entry.fingerprint
+        case Action.UPDATE if found.fingerprint != entry.fingerprint:
+            return written, mark.change_id, True
     return found, mark.change_id, False
+
+
+def recovered_event(
+    entry: Entry,
+    settled: Entry,
+    account: Account | None,
+    desired: Attributes | None,
+    before: Attributes | None,
+    actor: str,
+    now: datetime,
+) -> Event:
+    """Return the audit line of a change that `recover` found to have taken effect: what the account shows tells what.
+
+    `entry` is the one with the mark, `settled` what became of it.
+    """
+    mark = entry.mark
+    assert mark is not None  # noqa: S101 - told by the caller
+    event = Event(
+        mark.change_id, now, NAME_OF[mark.action], actor, entry.user_id, settled.email, mark.action, recovered=True
+    )
+    if mark.action not in (Action.CREATE, Action.UPDATE) or account is None:
+        changed, was = _access(mark.action, entry)
+        return replace(event, changed=changed, before=was)
+    after = aligned(account, desired)
+    if mark.action is Action.CREATE:  # or it was an adoption: then nobody knows any more what was there
+        filled = {target: value for target, value in after.items() if value is not None}
+        return replace(event, changed=filled, after=after)
+    differing = changed_attributes(entry.fingerprint, after)
+    was = None if before is None else {target: before[target] for target in differing if target in before}
+    return replace(event, changed=differing, before=was, after=after)
