@@ -1,0 +1,182 @@
+"""The contract of the state ports, continued: what a change left behind, who waits, and decisions on held plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from autoprovisioning.app.ports import Edit
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.errors import Stale
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import Hold, HoldState, digest_of
+from autoprovisioning.domain.roster import Entry, Trigger
+from tests.contract.state_stores import Fakes, Firestore
+from tests.contract.state_stores import State as Stores
+from tests.unit.builders import ADA, DAY, GRACE, NOW
+
+HOME = Connection("c1", shards=4)
+
+
+@pytest.fixture
+def firestore(backing: Any, project_id: str) -> Iterator[Firestore]:
+    stores = Firestore(f"127.0.0.1:{backing.ports['firestore']}", project_id)
+    yield stores
+    stores.close()
+
+
+@pytest.fixture(params=["fakes", pytest.param("firestore", marks=pytest.mark.emulator)])
+def state(request: pytest.FixtureRequest) -> Stores:
+    return Fakes() if request.param == "fakes" else request.getfixturevalue("firestore")
+
+
+def put(state: Stores, *entries: Entry) -> None:
+    edit = Edit({entry.user_id: entry for entry in entries})
+    state.roster.commit(HOME, [entry.user_id for entry in entries], lambda _known: (edit, None))
+
+
+def updated(change_id: str, **changes: Any) -> Event:
+    return replace(Event(change_id, NOW, EventName.UPDATED, "run r1", "u1"), **changes)
+
+
+class TestApplied:
+    def test_the_attributes_after_a_change_are_told_by_its_id(self, state):
+        whole = {**ADA, "title": None, "emails.primary": True}
+        events = [updated("x1", changed={"title": None}, after=whole), updated("x2", after=GRACE)]
+        state.roster.commit(HOME, [], lambda _known: (Edit(events=events), None))
+        assert state.roster.applied(HOME, ["x2", "x1", "x2"]) == {"x1": whole, "x2": GRACE}
+
+    def test_changes_without_attributes_or_unknown_ones_are_left_out(self, state):
+        state.records.record("c1", [updated("x1", changed=ADA)])
+        state.records.record("c2", [updated("x2", after=ADA)])
+        assert state.roster.applied(HOME, ["x1", "x2", "none", ""]) == {}
+        assert state.roster.applied(HOME, []) == {}
+
+    @pytest.mark.emulator
+    def test_it_reads_one_document_a_change(self, firestore):
+        firestore.records.record("c1", [updated("x1", after=ADA), updated("x2", after=ADA), updated("x3", after=ADA)])
+        firestore.reads.clear()
+        firestore.roster.applied(HOME, ["x1", "x3", "x1"])
+        assert firestore.reads["firestore_reads"] == 2
+
+
+class TestPending:
+    def test_who_waits_is_mirrored_while_it_lasts(self, state):
+        put(state, Entry("u1", email="ada@example.com"))
+        assert state.pending("c1") == {}
+        put(state, Entry("u1", 2, "ada@example.com", pending=True), Entry("u2", email="bob@example.com", pending=True))
+        assert state.pending("c1") == {"u1": "ada@example.com", "u2": "bob@example.com"}
+        put(state, Entry("u1", 3, "ada@example.com"))
+        assert state.pending("c1") == {"u2": "bob@example.com"}
+
+    def test_it_goes_with_its_entry_and_with_the_connection(self, state):
+        state.connections.create(HOME)
+        put(state, Entry("u1", pending=True), Entry("u2", pending=True))
+        state.roster.commit(HOME, ["u1"], lambda _known: (Edit({"u1": None}), None))
+        assert set(state.pending("c1")) == {"u2"}
+        state.connections.purge("c1")
+        assert state.pending("c1") == {}
+
+    def test_connections_keep_theirs_apart(self, state):
+        put(state, Entry("u1", pending=True))
+        assert state.pending("c2") == {}
+
+
+MEMBERS = tuple(sorted((f"u{number}", "suspend") for number in range(7)))
+HOLD = Hold(digest_of(MEMBERS), NOW, MEMBERS, reason="too many")
+
+
+class TestDecisions:
+    def test_a_decision_is_kept_and_the_members_stay(self, state):
+        state.records.put_hold("c1", HOLD)
+        wanted = replace(HOLD, state=HoldState.APPROVED, decided_by="a@x.org", decided_at=NOW, reason="fine")
+        assert state.records.change_hold("c1", HOLD.digest, lambda _hold: wanted) == wanted
+        assert state.records.hold("c1", HOLD.digest) == wanted
+        assert list(state.records.holds("c1")) == [wanted]
+
+    def test_members_are_never_changed(self, state):
+        state.records.put_hold("c1", HOLD)
+        state.records.change_hold("c1", HOLD.digest, lambda hold: replace(hold, members=(), raised_at=NOW + DAY))
+        assert state.records.hold("c1", HOLD.digest) == HOLD
+
+    def test_one_that_declines_or_is_refused_leaves_everything(self, state):
+        def refuse(_hold: Hold) -> Hold:
+            raise Stale("decided already")
+
+        state.records.put_hold("c1", HOLD)
+        assert state.records.change_hold("c1", HOLD.digest, lambda _hold: None) is None
+        with pytest.raises(Stale):
+            state.records.change_hold("c1", HOLD.digest, refuse)
+        assert state.records.hold("c1", HOLD.digest) == HOLD
+
+    @pytest.mark.parametrize("digest", ["none", "", "a/b", "..", "__id__", "x" * 2000])
+    def test_there_is_no_plan_of_that_digest(self, state, digest):
+        state.records.put_hold("c1", HOLD)
+        assert state.records.change_hold("c1", digest, lambda hold: hold) is None
+        assert state.records.hold("c1", digest) is None
+
+    @pytest.mark.parametrize("name", ["", "a/b", ".", "__id__", "x" * 2000])
+    def test_an_id_that_could_never_be_stored_names_nothing(self, state, name):
+        assert state.connections.get(name) is None
+        assert state.records.run("c1", name) is None
+
+    def test_of_many_who_decide_at_once_exactly_one_wins(self, state):
+        state.records.put_hold("c1", HOLD)
+
+        def decide(number: int) -> str:
+            chosen = HoldState.APPROVED if number % 2 else HoldState.REJECTED
+
+            def change(hold: Hold) -> Hold:
+                if hold.state is not HoldState.WAITING:
+                    raise Stale("decided already")
+                return replace(hold, state=chosen, decided_by=f"a{number}", decided_at=NOW)
+
+            try:
+                return state.records.change_hold("c1", HOLD.digest, change).decided_by
+            except Stale:
+                return ""
+
+        with ThreadPoolExecutor(12) as pool:
+            winners = [name for name in pool.map(decide, range(12)) if name]
+        assert len(winners) == 1
+        kept = state.records.hold("c1", HOLD.digest)
+        assert (kept.decided_by, kept.members) == (winners[0], MEMBERS)
+
+
+@pytest.mark.emulator
+class TestOlderDocuments:
+    def test_a_connection_has_not_been_edited_yet(self, firestore):
+        firestore.connections.create(HOME)
+        document = firestore.client.document("connections/c1")
+        document.set({name: value for name, value in document.get().to_dict().items() if name != "edition"})
+        assert firestore.connections.get("c1") == HOME
+        assert list(firestore.connections.all()) == [HOME]
+        changed = firestore.connections.change("c1", lambda current: replace(current, edition=current.edition + 1))
+        assert firestore.connections.get("c1") == changed == replace(HOME, edition=1, revision=1)
+
+    def test_a_roster_entry_names_no_change(self, firestore):
+        wanted = Entry("u1", 4, "ada@example.com", held_by=Trigger.SUSPENDED, applied_by="x1")
+        put(firestore, wanted)
+        document = firestore.client.document(f"connections/c1/roster/{firestore.roster.shard(HOME, 'u1'):04d}")
+        records = msgspec.msgpack.decode(document.get().get("entries"))
+        document.update({"entries": msgspec.msgpack.encode([record[:-1] for record in records])})
+        assert firestore.roster.load(HOME) == {"u1": replace(wanted, applied_by="")}
+
+    def test_an_event_left_no_attributes_to_tell(self, firestore):
+        firestore.records.record("c1", [updated("x1", after=ADA)])
+        document = firestore.client.document("connections/c1/events/x1")
+        fields = document.get().to_dict()
+        document.set({name: value for name, value in fields.items() if name not in ("before", "after")})
+        assert firestore.roster.applied(HOME, ["x1"]) == {}
+
+    def test_what_is_read_back_has_plain_times(self, firestore):
+        firestore.connections.create(replace(HOME, changed_at=NOW, off_spans=((NOW - DAY, NOW),)))
+        firestore.records.put_hold("c1", replace(HOLD, decided_at=NOW))
+        connection, hold = firestore.connections.get("c1"), firestore.records.hold("c1", HOLD.digest)
+        assert msgspec.json.decode(msgspec.json.encode(connection), type=Connection) == connection
+        assert msgspec.json.decode(msgspec.json.encode(hold), type=Hold) == hold
