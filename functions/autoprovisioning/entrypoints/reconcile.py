@@ -1,4 +1,4 @@
-"""The door that Cloud Scheduler calls, and run-requests pushes to: full run, drift run or scope sweep."""
+"""The door that Cloud Scheduler calls, and run-requests pushes to: full run, drift run, scope sweep, or a preview."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import flask
 import functions_framework
 from flask import Response
 
+from autoprovisioning.app.preview import compute_preview
 from autoprovisioning.app.reconcile import reconcile as reconcile_everybody
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.sweep import sweep
 from autoprovisioning.app.tokens import destroy_retired
-from autoprovisioning.bootstrap import services
+from autoprovisioning.bootstrap import previews, services
 from autoprovisioning.domain.runs import Run, RunKind
 from autoprovisioning.entrypoints.answers import http, only, push
 from autoprovisioning.messages import Push, RunRequest, decode_push, decode_run_request
 
 PATIENCE = timedelta(minutes=30)
+PREVIEW_LIMIT = timedelta(minutes=8)  # Pub/Sub delivers a message again after ten
 
 
 @functions_framework.http
@@ -33,6 +35,9 @@ def reconcile(request: flask.Request) -> Response:
         only(request, "POST")
         desk = services()
         asked = decode_run_request(body)
+        if asked.preview:
+            _preview(desk, asked)
+            return {"preview": asked.preview}
         if asked.kind is RunKind.SWEEP:
             return {"looked_at": sweep(desk)}
         runs = _run(desk, asked)
@@ -48,11 +53,20 @@ def _run(desk: Services, asked: RunRequest, *, insist: bool = False) -> Sequence
     return runs
 
 
+def _preview(desk: Services, asked: RunRequest) -> None:
+    connection_id, _, preview_id = asked.preview.partition("/")
+    compute_preview(desk, previews(), connection_id, preview_id, desk.clock() + PREVIEW_LIMIT)
+
+
 def _requested(desk: Services, message: Push) -> None:
-    """Run because somebody changed something: a run that had begun before may not have seen it.
+    """Compute the preview asked for, or run because somebody changed something.
 
     Raises:
-        Busy: such a run is under way; deliver the request again. A request too old for that is left to the schedule.
+        Busy: a run is under way that may not have seen the change; deliver the request again. A request too old for
+            that is left to the schedule.
     """
-    young = desk.clock() - message.publish_time < PATIENCE
-    _run(desk, decode_run_request(message.data), insist=young)
+    asked = decode_run_request(message.data)
+    if asked.preview:
+        _preview(desk, asked)
+        return
+    _run(desk, asked, insist=desk.clock() - message.publish_time < PATIENCE)

@@ -1,0 +1,333 @@
+"""Preview what a connection would do with certain settings, before they are saved or it is turned on.
+
+Asked for by an administrator, computed by `reconcile`, which alone may read the access token, and with the planner of
+a run, so that what a preview says is what the next run does. Nothing is written but the preview: no lease, no mark, no
+reservation, no hold. The directory and Keeper are only read.
+
+What only Keeper's answer to a write would tell is not foreseen: an address taken in another node, or no free seats.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from autoprovisioning.app.configure import Settings, as_edited, edit, needs_token, turned_on
+from autoprovisioning.app.holding import would_hold
+from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, holders, judge_everybody, remarks
+from autoprovisioning.app.keeper import refusal_of_one
+from autoprovisioning.app.observe import rules_of
+from autoprovisioning.app.planning import Plan, PlannedLook, Planner, match_accounts
+from autoprovisioning.app.ports import Accounts
+from autoprovisioning.app.reports import Line, Preview, Previews, PreviewState, Would
+from autoprovisioning.app.scoping import SERVING
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.accounts import Account, Lookup, changed_attributes
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.deprovisioning import Due, due
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    NotFound,
+    Permanent,
+    ProvisioningError,
+    ReauthorizationRequired,
+    Transient,
+    Waiting,
+)
+from autoprovisioning.domain.mapping import addresses
+from autoprovisioning.domain.plan import Observed, Rules, decide
+from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
+from autoprovisioning.domain.runs import PlannedChange
+from autoprovisioning.domain.users import Presence
+
+log = logging.getLogger(__name__)
+
+KEPT = timedelta(hours=24)
+PATIENCE = timedelta(minutes=10)  # so long a preview is tried again; then whoever asked for it hears what is wrong
+
+ORDER: Mapping[Would, int] = {would: number for number, would in enumerate(Would)}
+WOULD: Mapping[Action, Would] = {
+    Action.DELETE: Would.DELETE,
+    Action.SUSPEND: Would.SUSPEND,
+    Action.UNSUSPEND: Would.UNSUSPEND,
+}
+PROVISIONED = (Status.ACTIVE, Status.SUSPENDED, Status.LOCKED)
+BECAUSE: Mapping[Trigger | None, str] = {
+    Trigger.APP_OFF: "the app is turned off for them (not in scope)",
+    Trigger.SUSPENDED: "suspended in the directory",
+    Trigger.DELETED: "deleted in the directory",
+    None: "",
+}
+
+
+def ask_preview(
+    services: Services, previews: Previews, connection_id: str, edition: int, settings: Settings, actor: str
+) -> Preview:
+    """Store a preview of these settings as waiting, and ask for it to be computed.
+
+    Raises:
+        NotFound, Stale: no such connection, or an administrator changed it since `edition`.
+        BadInput: naming the field that an edit would be refused for, or "token" where there is none yet.
+        Transient: it could not be asked for.
+    """
+    needs_token(as_edited(services, connection_id, settings, edition))
+    now = services.clock()
+    preview = Preview(services.new_id(), connection_id, edition, settings, actor, now, now + KEPT)
+    previews.put(preview)
+    services.queue.request_preview(connection_id, preview.id)
+    return preview
+
+
+def save_preview(services: Services, previews: Previews, connection_id: str, preview_id: str, actor: str) -> Connection:
+    """Save the settings that a preview was made of.
+
+    Raises:
+        NotFound: there is no such preview (any more), or no such connection.
+        Stale, BadInput: as `configure.edit` raises them.
+    """
+    preview = previews.get(connection_id, preview_id)
+    if preview is None:
+        raise NotFound("There is no such preview: it may have expired. Ask for another one.")
+    return edit(services, connection_id, preview.edition, preview.settings, actor)
+
+
+def compute_preview(
+    services: Services, previews: Previews, connection_id: str, preview_id: str, deadline: datetime
+) -> None:
+    """Compute a preview that waits, or whose computation was cut short; anything else is done with.
+
+    A connection that was edited meanwhile is previewed all the same: what is refused then is saving it.
+
+    Raises:
+        Transient: ask again. A preview older than `PATIENCE` fails instead, with what was wrong the last time.
+    """
+    preview = previews.get(connection_id, preview_id)
+    connection = services.connections.get(connection_id)
+    if preview is None or preview.state in (PreviewState.DONE, PreviewState.FAILED):
+        return
+    if connection is None or connection.state is State.DELETING:
+        return
+    if services.clock() - preview.asked_at >= PATIENCE:
+        problem = preview.problem or "It took too long."
+        _fail(services, previews, preview, f"It could not be computed in time. {problem}")
+        return
+    running = replace(preview, state=PreviewState.RUNNING)
+    previews.put(running)
+    try:
+        done, lines = _computed(services, running, deadline)
+    except Transient as error:
+        previews.put(replace(running, problem=str(error)))
+        raise
+    except ProvisioningError as error:
+        _fail(services, previews, running, str(error))
+        return
+    previews.fill(done, lines)
+
+
+def _fail(services: Services, previews: Previews, preview: Preview, problem: str) -> None:
+    log.warning("A preview failed: %s", problem, extra={"json_fields": {"connection": preview.connection_id}})
+    previews.put(replace(preview, state=PreviewState.FAILED, finished=services.clock(), problem=problem))
+
+
+def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple[Preview, list[Line]]:
+    """Plan as a run would, and tell the plan as lines."""
+    now = services.clock()
+    connection = as_edited(services, preview.connection_id, preview.settings)
+    connection = turned_on(connection, now) or replace(connection, state=State.ON)
+    accounts = _opened(services, connection)
+    roster = services.roster.load(connection) if connection.shards else {}
+    rules = rules_of(connection)
+    planner = Planner(connection, roster, rules, now, f"preview {preview.id}")
+    survey = judge_everybody(services, _neighbours(services, connection), {connection.id: planner}, deadline)
+    plan = planner.plan
+    keeper = _match(services, accounts, connection, plan, roster)
+    dropped = 0 if survey.whole(connection) else plan.drop_deprovisioning()
+    held = _held(services, connection, plan)
+    telling = _Telling(plan, roster, rules, now, keeper)
+    lines = sorted(telling.lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))
+    counts = Counter(line.would.value for line in lines)
+    counts["unchanged"] = telling.unchanged
+    notes = remarks(survey, plan, dropped)
+    if telling.unsettled:
+        notes.append(f"Users whose last change was cut short, and who are looked at again first: {telling.unsettled}")
+    done = replace(
+        preview,
+        state=PreviewState.DONE,
+        finished=services.clock(),
+        counts=dict(counts),
+        held=held,
+        notes=tuple(notes),
+        problem="",
+    )
+    return done, lines
+
+
+def _opened(services: Services, connection: Connection) -> Accounts:
+    """Make sure that Keeper accepts the token; a refusal pauses nothing here, the next run does that.
+
+    Raises:
+        ReauthorizationRequired: it does not.
+    """
+    until, now = connection.throttled_until, services.clock()
+    if until is not None and now < until:
+        seconds = (until - now).total_seconds()
+        raise Waiting(f"Keeper asked this connection to wait {seconds:.0f} s more", retry_after=seconds)
+    token = services.tokens.read(connection.id, connection.token_version)
+    accounts = services.accounts_for(connection, token)
+    try:
+        accounts.probe()
+    except AuthorizationRefused as error:
+        raise ReauthorizationRequired(
+            f"Keeper refuses the access token (HTTP {error.status}). Reauthorize the connection, then ask again."
+        ) from None
+    return accounts
+
+
+def _neighbours(services: Services, connection: Connection) -> list[Connection]:
+    """Return the connections that a user may belong to, in their order, with this one as it would be."""
+    known = (connection if other.id == connection.id else other for other in services.connections.all())
+    return [other for other in known if other.state in SERVING]
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """What Keeper said: userNames of the accounts to adopt, by SCIM id, and why it refused whose lookup."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def _match(
+    services: Services, accounts: Accounts, connection: Connection, plan: Plan, roster: Mapping[str, Entry]
+) -> _Keeper:
+    """Tell creations from adoptions and refusals.
+
+    Few creations are looked up one by one, as the workers of a run do: a node may have many more accounts. Many are
+    matched with one listing, as a run matches them.
+    """
+    keeper = _Keeper()
+    count = creations(plan)
+    if not count:
+        return keeper
+    pages = _looked_up(accounts, plan, keeper.refused) if count <= LOOKUPS_ONE_BY_ONE else accounts.list()
+    try:
+        keeper.names = match_accounts(plan, pages, holders(services, {connection.id: roster}))
+    except AuthorizationRefused as error:
+        raise ReauthorizationRequired(
+            f"Keeper does not show its accounts (HTTP {error.status}). Check what the access token may do."
+        ) from None
+    return keeper
+
+
+def _looked_up(accounts: Accounts, plan: Plan, refused: dict[str, str]) -> Iterator[tuple[Account, ...]]:
+    lookups = [
+        Lookup(change.user_id, change.user_id, addresses(change.aliases, change.email, change.attributes))
+        for change in plan.writes
+        if change.action is Action.CREATE
+    ]
+    for found in accounts.find(lookups):
+        if isinstance(found.error, AuthorizationRefused):
+            refused[found.key] = str(refusal_of_one())  # the token was accepted a moment ago
+        elif isinstance(found.error, Permanent):
+            refused[found.key] = str(found.error)
+        elif found.error is not None:
+            raise found.error
+        yield found.accounts
+
+
+def _held(services: Services, connection: Connection, plan: Plan) -> bool:
+    """Say whether the volume guard would hold suspensions and deletions of the plan."""
+    planned = plan.deprovisioning()
+    actions = {user_id: look.action for user_id, look in planned.items() if look.action is not None}
+    standing = frozenset(user_id for user_id, look in planned.items() if look.held)
+    return would_hold(services, connection, actions, standing, plan.provisioned)
+
+
+@dataclass(slots=True)
+class _Telling:
+    """Tells a plan as lines, and takes it apart meanwhile, so that it and its lines need not be kept both.
+
+    `unchanged` counts the accounts of whom nothing is told, `unsettled` those that a worker must fetch first: what is
+    to be done for them cannot be told before.
+    """
+
+    plan: Plan
+    roster: Mapping[str, Entry]
+    rules: Rules
+    now: datetime
+    keeper: _Keeper
+    unchanged: int = 0
+    unsettled: int = 0
+
+    def lines(self) -> Iterator[Line]:
+        """Tell each user's action or failure, and each user's timer that runs on."""
+        told: set[str] = set()
+        for line in self._planned():
+            told.add(line.user_id)
+            yield line
+        for entry in self.roster.values():
+            text = self._timer(entry)
+            if text:
+                yield Line(Would.WAIT, entry.user_id, entry.email, text)
+            elif entry.user_id not in told and entry.user_id not in self.plan.looks:
+                self.unchanged += entry.status in PROVISIONED
+
+    def _planned(self) -> Iterator[Line]:
+        while self.plan.writes:
+            yield self._written(self.plan.writes.pop())
+        for refusal in self.plan.refusals:
+            yield Line(Would.FAIL, refusal.user_id, refusal.email, str(refusal.error))
+        for user_id in self.plan.backing_off:
+            entry = self.roster[user_id]
+            yield Line(Would.FAIL, user_id, entry.email, entry.failure.text if entry.failure is not None else "")
+        for user_id, planned in self.plan.looks.items():
+            if planned.action is not None:
+                email = self.roster[user_id].email
+                yield Line(WOULD[planned.action], user_id, email, BECAUSE[planned.trigger])
+
+    def _written(self, change: PlannedChange) -> Line:
+        if change.action is Action.UPDATE:
+            changed = changed_attributes(self.roster[change.user_id].fingerprint, change.attributes)
+            return Line(Would.UPDATE, change.user_id, change.email, ", ".join(changed))
+        if change.user_id in self.keeper.refused:
+            return Line(Would.FAIL, change.user_id, change.email, self.keeper.refused[change.user_id])
+        if not change.scim_id:
+            return Line(Would.CREATE, change.user_id, change.email)
+        name = self.keeper.names[change.scim_id]
+        return Line(Would.ADOPT, change.user_id, change.email, f"{name} (stays locked)" if change.locked else name)
+
+    def _timer(self, entry: Entry) -> str:
+        """Say when a user for whom nothing is due yet is suspended or deleted."""
+        planned = self.plan.looks.get(entry.user_id)
+        if planned is None:
+            _, noted = self.plan.notes.get(entry.user_id, (entry, entry))
+        else:
+            noted = self._looked_at(entry, planned)
+        if noted is None or noted.frozen_at is not None or noted.status not in (Status.ACTIVE, Status.SUSPENDED):
+            return ""
+        return _dates(due(self.rules.deprovisioning, noted.timers, self.rules.off_spans, self.now), noted, self.now)
+
+    def _looked_at(self, entry: Entry, planned: PlannedLook) -> Entry | None:
+        """Return the entry as it is after the look; None where that cannot be told, or something is done now."""
+        if planned.action is not None:
+            return None
+        if entry.mark is not None:
+            self.unsettled += 1
+            return None
+        gone = Observed(entry.user_id, Presence.DELETED, None, entry.email)  # listed nowhere: the look proves it
+        return decide(entry, gone, self.rules, self.now).noted
+
+
+def _dates(when: Due, entry: Entry, now: datetime) -> str:
+    later = [
+        f"{what} on {at.date().isoformat()} ({BECAUSE[trigger]})"
+        for what, at, trigger in (
+            ("suspended", when.suspend if entry.status is Status.ACTIVE else None, when.suspend_by),
+            ("deleted", when.delete, when.delete_by),
+        )
+        if at is not None and at > now
+    ]
+    return ", ".join(later)
