@@ -9,7 +9,7 @@ BadInput                  400 (405, 413, 415, 428: below)   204: logged, since s
 ConfigurationRefused      500, logged with an alert         500: nothing is lost while an operator mends it
 anything unforeseen       500, logged once with its stack   500
 
-Forbidden 403, NotFound 404, Stale 412. Problems are RFC 9457 problem details.
+Forbidden 403, NotFound 404, WrongState 409, Stale 412. Problems are RFC 9457 problem details.
 """
 
 from __future__ import annotations
@@ -81,6 +81,12 @@ class Unconditional(BadInput):
         super().__init__("If-Match", "it is missing", "Send the ETag that the connection was read with.")
 
 
+class WrongState(ProvisioningError):
+    """What was asked for is not possible now, but will be (RFC 9110 15.5.10)."""
+
+    code = "wrong_state"
+
+
 class NotConfigured(ConfigurationRefused):
     """The function's environment is unusable; the text lists every problem."""
 
@@ -102,6 +108,7 @@ STATUS: tuple[tuple[type[ProvisioningError], int], ...] = (
     (Forbidden, 403),
     (NotFound, 404),
     (Stale, 412),
+    (WrongState, 409),
     (Unsafe, 409),
     (ReauthorizationRequired, 409),
     (Transient, 503),

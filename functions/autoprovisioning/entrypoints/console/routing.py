@@ -32,6 +32,7 @@ class Call:
     role: Role
 
 
+ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # an id of ours, or of the directory
 Act = Callable[..., Response]  # (call, **arguments of the path)
 
 
@@ -45,9 +46,9 @@ class Route:
 
 
 class _Id(BaseConverter):
-    """An id of ours, or of the directory; anything else is not found."""
+    """An id; anything else is not found."""
 
-    regex = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+    regex = ID
 
 
 class Router:

@@ -1,10 +1,20 @@
-"""The JSON API: a table of operations, and what is made of it."""
+"""The JSON API: a table of operations, from which its routes and its description are made."""
 
 from __future__ import annotations
 
-from autoprovisioning.entrypoints.console.api import connections, holds, people
+from autoprovisioning.entrypoints.console.api import activity, connections, holds, people, previews, working
+from autoprovisioning.entrypoints.console.api.openapi import describing
 from autoprovisioning.entrypoints.console.api.operations import Operation
 from autoprovisioning.entrypoints.console.routing import Route
 
-OPERATIONS: tuple[Operation, ...] = (*people.OPERATIONS, *connections.OPERATIONS, *holds.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = describing(
+    (
+        *people.OPERATIONS,
+        *connections.OPERATIONS,
+        *previews.OPERATIONS,
+        *activity.OPERATIONS,
+        *holds.OPERATIONS,
+        *working.OPERATIONS,
+    )
+)
 ROUTES: tuple[Route, ...] = tuple(operation.route() for operation in OPERATIONS)

@@ -3,63 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import Any
 
 import msgspec
 from flask import Response
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from autoprovisioning.app import configure
-from autoprovisioning.app.configure import LONGEST_NAME, Settings, settings_of, shown_state
-from autoprovisioning.app.tokens import LONGEST_TOKEN, try_out
+from autoprovisioning.app.configure import Settings, settings_of, shown_state
+from autoprovisioning.app.services import Services
+from autoprovisioning.app.tokens import try_out
 from autoprovisioning.domain import connections as domain
-from autoprovisioning.domain.connections import PatchDialect, State, VolumeLimit
-from autoprovisioning.domain.deprovisioning import LONGEST_DAYS, Deprovisioning
-from autoprovisioning.domain.deprovisioning import Delays as DelaysSet
-from autoprovisioning.domain.errors import BadInput, Busy, NotFound, Stale
+from autoprovisioning.domain.connections import PatchDialect, State
+from autoprovisioning.domain.errors import Busy, NotFound, Stale
 from autoprovisioning.domain.guard import HoldState
-from autoprovisioning.domain.mapping import AttributeMapping
-from autoprovisioning.domain.mapping import Row as MappingRow
 from autoprovisioning.entrypoints.answers import PRIVATE, Unconditional
-from autoprovisioning.entrypoints.console.api.models import Model, Nothing
-from autoprovisioning.entrypoints.console.api.operations import ROOT, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api import settings
+from autoprovisioning.entrypoints.console.api.models import Accepted, Model, Nothing
+from autoprovisioning.entrypoints.console.api.operations import JSON, ROOT, Answers, Operation, answer
 from autoprovisioning.entrypoints.console.routing import Call
 
-Text = Annotated[str, Meta(max_length=500)]
-Days = Annotated[int, Meta(ge=0, le=LONGEST_DAYS)]
-
-
-class Row(Model):
-    """One line of the attribute mapping: `source`, a field of the directory user, to `target`, one of Keeper's."""
-
-    target: Text
-    source: Text
-    mandatory: bool = False
-
-
-class Delays(Model):
-    """Days until a user is suspended and deleted after a trigger: 0 is within 24 hours, null never."""
-
-    suspend_after: Days | None = 0
-    delete_after: Days | None = None
-
-
-class Policy(Model):
-    """Deprovisioning, for each of the three triggers."""
-
-    app_off: Delays = msgspec.field(default_factory=Delays)
-    suspended: Delays = msgspec.field(default_factory=Delays)
-    deleted: Delays = msgspec.field(default_factory=Delays)
-
-
-class Limit(Model):
-    """Suspensions and deletions allowed within 24 hours: at least `minimum`, else `percent` of the users."""
-
-    minimum: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
-    percent: Annotated[float, Meta(gt=0, le=100)] = 5.0
+KEEP_AND_ASK = {**PRIVATE, "Cache-Control": "private, no-cache"}
 
 
 class ScopeGroup(Model):
@@ -94,10 +61,10 @@ class Summary(Model):
 class Connection(Summary):
     """A connection with its settings. The access token is never told, only whether there is one."""
 
-    mapping: list[Row]
+    mapping: list[settings.Row]
     scope: Scope
-    deprovisioning: Policy
-    limit: Limit
+    deprovisioning: settings.Policy
+    limit: settings.Limit
     archived_as_suspended: bool
     patch_dialect: PatchDialect
 
@@ -109,6 +76,28 @@ class Connections(Model):
     cursor: str = ""
 
 
+class Attempt(Model):
+    """A token to try, and an endpoint, if not the connection's own."""
+
+    token: settings.Token
+    endpoint: settings.Endpoint | UnsetType = UNSET
+
+
+class Accepts(Model):
+    """Keeper accepts the token; what the server offers."""
+
+    accepted: bool
+    bulk: bool
+    max_operations: int
+    max_payload: int
+
+
+class Confirmation(Model):
+    """The connection's name, typed by whoever deletes its configuration."""
+
+    confirmation: settings.Text
+
+
 def existing(call: Call, connection_id: str) -> domain.Connection:
     """Read a connection; raises NotFound."""
     connection = call.parts.services.connections.get(connection_id)
@@ -117,28 +106,130 @@ def existing(call: Call, connection_id: str) -> domain.Connection:
     return connection
 
 
-def _held(call: Call, connection: domain.Connection) -> bool:
-    holds = call.parts.services.records.holds(connection.id) if connection.state is State.ON else ()
-    return any(hold.state is HoldState.WAITING for hold in holds)
+def edition_meant(call: Call, connection: domain.Connection) -> int:
+    """Return the edition that If-Match names (RFC 9110 13.1.1); raises Unconditional, Stale.
+
+    An ETag begins with the edition; what follows is of things that change by themselves, and may have changed since.
+    """
+    if "If-Match" not in call.request.headers:
+        raise Unconditional
+    meant = call.request.if_match
+    editions = {tag.partition(".")[0] for tag in meant.as_set()}
+    if not meant.star_tag and str(connection.edition) not in editions:
+        raise Stale("Another administrator changed this connection meanwhile. Reload it and make your change again.")
+    return connection.edition
 
 
-def _summary(call: Call, connection: domain.Connection) -> Summary:
-    return Summary(
-        id=connection.id,
-        name=connection.name,
-        state=connection.state,
-        shown_state=shown_state(connection, held=_held(call, connection)),
-        edition=connection.edition,
-        endpoint=connection.endpoint,
-        token_set=bool(connection.token_version),
-        paused_reason=connection.paused_reason,
-        changed_at=connection.changed_at,
+def _summary(services: Services, connection: domain.Connection) -> dict[str, Any]:
+    holds = services.records.holds(connection.id) if connection.state is State.ON else ()
+    return {
+        "id": connection.id,
+        "name": connection.name,
+        "state": connection.state,
+        "shown_state": shown_state(connection, held=any(hold.state is HoldState.WAITING for hold in holds)),
+        "edition": connection.edition,
+        "endpoint": connection.endpoint,
+        "token_set": bool(connection.token_version),
+        "paused_reason": connection.paused_reason,
+        "changed_at": connection.changed_at,
+    }
+
+
+def shown(call: Call, connection: domain.Connection, status: int = 200, **headers: str) -> Response:
+    """Return a connection with its settings, and its ETag."""
+    groups = [ScopeGroup(id=group.id, email=group.email, name=group.name) for group in connection.scope.groups]
+    content = msgspec.json.encode(
+        Connection(
+            **_summary(call.parts.services, connection),
+            mapping=settings.shown_rows(connection.mapping),
+            scope=Scope(groups=groups, org_units=list(connection.scope.org_units)),
+            deprovisioning=settings.shown_policy(connection.deprovisioning),
+            limit=settings.shown_limit(connection.limit),
+            archived_as_suspended=connection.archived_as_suspended,
+            patch_dialect=connection.patch_dialect,
+        )
     )
+    tag = f"{connection.edition}.{hashlib.sha256(content).hexdigest()[:12]}"
+    told = {**KEEP_AND_ASK, "ETag": f'"{tag}"', **headers}
+    if call.request.method in ("GET", "HEAD") and call.request.if_none_match.contains_weak(tag):
+        return Response(status=304, headers=told)
+    return Response(content, status, told, content_type=JSON)
 
 
 def list_connections(call: Call) -> Response:
     """List them."""
-    return answer(Connections(items=[_summary(call, found) for found in call.parts.services.connections.all()]))
+    services = call.parts.services
+    return answer(Connections(items=[Summary(**_summary(services, found)) for found in services.connections.all()]))
+
+
+def set_up(call: Call, body: settings.SetUp) -> Response:
+    """Set one up, a draft."""
+    wanted = settings.merged(Settings(), body)
+    connection = configure.set_up(call.parts.services, wanted, body.token, call.actor)
+    return shown(call, connection, 201, Location=_address(connection.id))
+
+
+def read(call: Call, connection_id: str) -> Response:
+    """Read one."""
+    return shown(call, existing(call, connection_id))
+
+
+def edit(call: Call, body: settings.Change, connection_id: str) -> Response:
+    """Change the settings that are named."""
+    connection = existing(call, connection_id)
+    edition = edition_meant(call, connection)
+    wanted = settings.merged(settings_of(connection), body)
+    token = "" if isinstance(body.token, UnsetType) else body.token
+    return shown(call, configure.edit(call.parts.services, connection_id, edition, wanted, call.actor, token))
+
+
+def check(call: Call, body: Attempt, connection_id: str) -> Response:
+    """Try a token and an endpoint, and save nothing."""
+    connection = existing(call, connection_id)
+    if not isinstance(body.endpoint, UnsetType):
+        connection = replace(connection, endpoint=body.endpoint)
+    found = try_out(call.parts.services, connection, body.token)
+    return answer(
+        Accepts(accepted=True, bulk=found.bulk, max_operations=found.max_operations, max_payload=found.max_payload)
+    )
+
+
+def finish(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa: ARG001 - an empty object
+    """End the set-up."""
+    return shown(call, configure.finish(call.parts.services, connection_id, call.actor))
+
+
+def turn_on(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa: ARG001 - an empty object
+    """Turn it on."""
+    return shown(call, configure.turn_on(call.parts.services, connection_id, call.actor))
+
+
+def turn_off(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa: ARG001 - an empty object
+    """Turn it off."""
+    return shown(call, configure.turn_off(call.parts.services, connection_id, call.actor))
+
+
+def delete(call: Call, body: Confirmation, connection_id: str) -> Response:
+    """Delete the configuration, now or as soon as no change is in flight."""
+    parts = call.parts
+    try:
+        configure.delete(parts.services, parts.channels, connection_id, call.actor, body.confirmation)
+    except Busy:
+        told = "Changes are in flight. The configuration is deleted once they have ended; ask there for its state."
+        return answer(Accepted(detail=told), 202, {"Location": _address(connection_id)})
+    return Response(status=204, headers=PRIVATE)
+
+
+def _address(connection_id: str) -> str:
+    return f"{ROOT}/connections/{connection_id}"
+
+
+_ONE = "/connections/<id:connection_id>"
+_SHOWN = Answers("The connection", Connection, headers=("ETag",))
+
+
+def _step(name: str, path: str, what: str, act: Callable[..., Response]) -> Operation:
+    return Operation(name, "POST", f"{_ONE}/{path}", what, act, {200: _SHOWN}, body=Nothing)
 
 
 OPERATIONS = (
@@ -149,5 +240,58 @@ OPERATIONS = (
         "List the connections",
         list_connections,
         {200: Answers("Every connection, in their order", Connections)},
+    ),
+    Operation(
+        "setUpConnection",
+        "POST",
+        "/connections",
+        "Set up a connection, once Keeper accepts its endpoint and token",
+        set_up,
+        {201: Answers("The connection, a draft", Connection, headers=("ETag", "Location"))},
+        body=settings.SetUp,
+        refusals=(412,),
+    ),
+    Operation(
+        "readConnection",
+        "GET",
+        _ONE,
+        "Read a connection with its settings",
+        read,
+        {200: _SHOWN, 304: Answers("Nothing has changed", media="", headers=("ETag",))},
+        if_none_match=True,
+    ),
+    Operation(
+        "editConnection",
+        "PATCH",
+        _ONE,
+        "Change the settings that are named; a new token, or endpoint and token, are tried first",
+        edit,
+        {200: _SHOWN},
+        body=settings.Change,
+        if_match=True,
+    ),
+    Operation(
+        "checkConnection",
+        "POST",
+        f"{_ONE}/check",
+        "Try a token and an endpoint against Keeper, and save nothing",
+        check,
+        {200: Answers("Keeper accepts them", Accepts)},
+        body=Attempt,
+    ),
+    _step("finishSetUp", "finish", "End the set-up: the connection is off and can be turned on", finish),
+    _step("turnOn", "turn-on", "Turn autoprovisioning on", turn_on),
+    _step("turnOff", "turn-off", "Turn autoprovisioning off: the configuration stays, every change stops", turn_off),
+    Operation(
+        "deleteConnection",
+        "DELETE",
+        _ONE,
+        "Delete the configuration; accounts in Keeper stay as they are",
+        delete,
+        {
+            202: Answers("It will be deleted once changes in flight have ended", Accepted, headers=("Location",)),
+            204: Answers("It is deleted", media=""),
+        },
+        body=Confirmation,
     ),
 )

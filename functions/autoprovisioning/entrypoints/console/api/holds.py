@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from flask import Response
 
@@ -86,7 +86,7 @@ def decide(call: Call, body: Decision, connection_id: str, digest: str) -> Respo
     return answer(Hold(**_told(hold)))
 
 
-def _told(hold: guard.Hold) -> dict[str, object]:
+def _told(hold: guard.Hold) -> dict[str, Any]:
     return {
         "digest": hold.digest,
         "state": hold.state,

@@ -7,17 +7,21 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from autoprovisioning.entrypoints.console.api.operations import Answers
-
 LIMIT = 50
 
 
-class Model(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A JSON object with these fields and no others."""
 
 
 class Nothing(Model):
     """The body of what needs no words: an empty JSON object."""
+
+
+class Accepted(Model):
+    """Work that goes on; Location says where its state is told."""
+
+    detail: str
 
 
 class Paging(Model):
@@ -27,7 +31,7 @@ class Paging(Model):
     limit: Annotated[int, Meta(ge=1, le=200)] = LIMIT
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
+class Problem(msgspec.Struct, kw_only=True):
     """An error (RFC 9457); `field`, `problem` and `mend` where an input was refused."""
 
     type: str
@@ -37,8 +41,3 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     field: str | UnsetType = UNSET
     problem: str | UnsetType = UNSET
     mend: str | UnsetType = UNSET
-
-
-def listing(model: type[msgspec.Struct], what: str) -> dict[int, Answers]:
-    """Say that this is answered with 200."""
-    return {200: Answers(what, model)}

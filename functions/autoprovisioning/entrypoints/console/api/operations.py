@@ -28,7 +28,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """An answer with this status: a model, a media type other than JSON, or nothing."""
+    """An answer with this status: a model, something else of a media type, or nothing (`media` empty)."""
 
     what: str
     model: type[msgspec.Struct] | None = None
@@ -53,6 +53,7 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     if_match: bool = False
+    if_none_match: bool = False
     refusals: tuple[int, ...] = field(default=())  # statuses of its own, besides those that every operation has
 
     def route(self) -> Route:

@@ -1,12 +1,18 @@
-"""Who calls, and who and what is found in the directory."""
+"""Who calls, and whom and what the directory has to choose from, in the API."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from flask import Response
+from msgspec import Meta
 
 from autoprovisioning.app.admission import Role
+from autoprovisioning.domain.users import DirectoryUser, Presence
+from autoprovisioning.entrypoints.console.api.connections import ScopeGroup, existing
 from autoprovisioning.entrypoints.console.api.models import Model
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
+from autoprovisioning.entrypoints.console.choices import MANDATORY_TARGETS, SOURCES, TARGETS
 from autoprovisioning.entrypoints.console.routing import Call
 
 
@@ -18,9 +24,129 @@ class Me(Model):
     may_write: bool
 
 
+class Search(Model):
+    """What a name or an address begins with, or an id."""
+
+    search: Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class User(Model):
+    """A user of the directory."""
+
+    id: str
+    email: str
+    name: str
+    presence: Presence
+    org_unit: str
+
+
+class Users(Model):
+    """The first of those found."""
+
+    items: list[User]
+    cursor: str = ""
+
+
+class Groups(Model):
+    """The first of those found."""
+
+    items: list[ScopeGroup]
+    cursor: str = ""
+
+
+class OrgUnits(Model):
+    """Paths of organizational units."""
+
+    items: list[str]
+    cursor: str = ""
+
+
+class Target(Model):
+    """An attribute of Keeper's that can be mapped."""
+
+    target: str
+    mandatory: bool
+
+
+class Choices(Model):
+    """What the attribute mapping can be chosen from; other sources can be written out."""
+
+    targets: list[Target]
+    sources: list[str]
+
+
 def me(call: Call) -> Response:
     """Tell the caller who they are here."""
     return answer(Me(email=call.actor, role=call.role, may_write=call.role is Role.SUPER))
 
 
-OPERATIONS = (Operation("me", "GET", "/me", "Tell who calls", me, {200: Answers("The caller", Me)}),)
+def search_users(call: Call, query: Search) -> Response:
+    """Find users."""
+    found = call.parts.services.directory.search_users(query.search)
+    return answer(Users(items=[_user(user) for user in found]))
+
+
+def search_groups(call: Call, query: Search) -> Response:
+    """Find groups."""
+    found = call.parts.services.directory.search_groups(query.search)
+    return answer(Groups(items=[ScopeGroup(id=group.id, email=group.email, name=group.name) for group in found]))
+
+
+def list_org_units(call: Call) -> Response:
+    """List the organizational units."""
+    return answer(OrgUnits(items=list(call.parts.services.directory.org_units())))
+
+
+def mapping_choices(call: Call, connection_id: str) -> Response:
+    """Tell what can be mapped to what."""
+    rows = existing(call, connection_id).mapping.rows
+    sources = dict.fromkeys((*SOURCES, *sorted(row.source for row in rows)))
+    targets = [Target(target=target, mandatory=target in MANDATORY_TARGETS) for target in TARGETS]
+    return answer(Choices(targets=targets, sources=list(sources)))
+
+
+def _user(user: DirectoryUser) -> User:
+    name = user.profile.get("name")
+    full_name = str(name.get("fullName") or "") if isinstance(name, dict) else ""
+    return User(
+        id=user.id, email=user.primary_email, name=full_name, presence=user.presence, org_unit=user.org_unit_path
+    )
+
+
+OPERATIONS = (
+    Operation("me", "GET", "/me", "Tell who calls", me, {200: Answers("The caller", Me)}),
+    Operation(
+        "searchUsers",
+        "GET",
+        "/directory/users",
+        "Find users of the directory",
+        search_users,
+        {200: Answers("At most 20 users", Users)},
+        query=Search,
+    ),
+    Operation(
+        "searchGroups",
+        "GET",
+        "/directory/groups",
+        "Find groups of the directory",
+        search_groups,
+        {200: Answers("At most 20 groups", Groups)},
+        query=Search,
+    ),
+    Operation(
+        "listOrgUnits",
+        "GET",
+        "/directory/org-units",
+        "List the organizational units",
+        list_org_units,
+        {200: Answers("Their paths", OrgUnits)},
+    ),
+    Operation(
+        "mappingChoices",
+        "GET",
+        "/connections/<id:connection_id>/mapping/choices",
+        "List what the attribute mapping can be chosen from",
+        mapping_choices,
+        {200: Answers("Attributes of Keeper's and fields of the directory", Choices)},
+    ),
+)

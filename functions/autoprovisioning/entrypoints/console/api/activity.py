@@ -1,0 +1,261 @@
+"""What happened on a connection, in the API: usage, failures and the audit, to read and to download."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any
+
+from flask import Response
+from msgspec import Meta
+
+from autoprovisioning.app import reports
+from autoprovisioning.app.reports import Filters
+from autoprovisioning.domain import events as domain
+from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.roster import Action
+from autoprovisioning.entrypoints.console.api.connections import existing
+from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
+from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.export import export
+from autoprovisioning.entrypoints.console.routing import Call
+
+Wanted = Annotated[str, Meta(max_length=320)]
+Instant = Annotated[datetime, Meta(tz=True)]
+
+
+class Span(Model):
+    """How many days, today included."""
+
+    days: Annotated[int, Meta(ge=1, le=90)] = 30
+
+
+class Day(Model):
+    """One day (UTC): its events by name."""
+
+    day: date
+    counts: dict[str, int]
+
+
+class Usage(Model):
+    """Events by name, together and day by day, oldest first."""
+
+    first: date
+    last: date
+    totals: dict[str, int]
+    days: list[Day]
+
+
+class Failure(Model):
+    """A user whose last attempt failed."""
+
+    user_id: str
+    email: str
+    code: str
+    reason: str
+    attempted: str
+    attempts: int
+    first: datetime
+    next_attempt: datetime
+
+
+class Failures(Model):
+    """Users who fail now."""
+
+    items: list[Failure]
+    cursor: str
+
+
+class Wants(Model):
+    """Which events are wanted: `since` included, `until` not; `user` is an id or an address."""
+
+    name: EventName | None = None
+    user: Wanted = ""
+    actor: Wanted = ""
+    since: Instant | None = None
+    until: Instant | None = None
+
+
+class WantsPage(Wants):
+    """Which events are wanted, and which part of the list."""
+
+    cursor: Annotated[str, Meta(max_length=500)] = ""
+    limit: Annotated[int, Meta(ge=1, le=200)] = LIMIT
+
+
+class Event(Model):
+    """One line of the audit. `before` is null where it is not known what an attribute was."""
+
+    id: str
+    at: datetime
+    name: EventName
+    actor: str
+    user_id: str
+    email: str
+    attempted: Action | None
+    changed: dict[str, str | bool | None]
+    before: dict[str, str | bool | None] | None
+    reason: str
+    code: str
+    seconds: float
+    recovered: bool
+
+
+class Events(Model):
+    """The audit, newest first."""
+
+    items: list[Event]
+    cursor: str
+
+
+def usage(call: Call, query: Span, connection_id: str) -> Response:
+    """Count the events of the last days."""
+    connection = existing(call, connection_id)
+    last = call.parts.services.clock().date()
+    first = last - timedelta(days=query.days - 1)
+    days = call.parts.reports.usage(connection.id, first, last)
+    totals: dict[str, int] = {name.value: 0 for name in EventName}
+    for entry in days:
+        for name, count in entry.counts.items():
+            totals[name.value] += count
+    shown = [Day(day=entry.day, counts={name.value: count for name, count in entry.counts.items()}) for entry in days]
+    return answer(Usage(first=first, last=last, totals=totals, days=shown))
+
+
+def list_failures(call: Call, query: Paging, connection_id: str) -> Response:
+    """List who fails now."""
+    page = call.parts.reports.failures(existing(call, connection_id).id, query.cursor, query.limit)
+    return answer(Failures(items=[_failure(found) for found in page.items], cursor=page.cursor))
+
+
+def export_failures(call: Call, connection_id: str) -> Response:
+    """Download who fails now."""
+    header = ("user id", "e-mail", "attempted", "code", "reason", "attempts", "first", "next attempt")
+    return export(f"failures-{connection_id}.csv", header, _failure_rows(call, existing(call, connection_id).id))
+
+
+def list_events(call: Call, query: WantsPage, connection_id: str) -> Response:
+    """Read a page of the audit."""
+    page = call.parts.reports.events(existing(call, connection_id).id, _filters(query), query.cursor, query.limit)
+    return answer(Events(items=[_event(found) for found in page.items], cursor=page.cursor))
+
+
+def export_events(call: Call, query: Wants, connection_id: str) -> Response:
+    """Download the audit."""
+    header = (
+        "time",
+        "event",
+        "actor",
+        "user id",
+        "e-mail",
+        "attempted",
+        "after",
+        "before",
+        "reason",
+        "code",
+        "seconds",
+    )
+    rows = _event_rows(call, existing(call, connection_id).id, _filters(query))
+    return export(f"events-{connection_id}.csv", header, rows)
+
+
+def _filters(query: Wants) -> Filters:
+    return Filters(query.name, query.user.strip(), query.actor.strip(), query.since, query.until)
+
+
+def _failure(found: reports.Failing) -> Failure:
+    return Failure(
+        user_id=found.user_id,
+        email=found.email,
+        code=found.code,
+        reason=found.reason,
+        attempted=found.attempted,
+        attempts=found.attempts,
+        first=found.first,
+        next_attempt=found.next_attempt,
+    )
+
+
+def _event(found: domain.Event) -> Event:
+    return Event(
+        id=found.id,
+        at=found.at,
+        name=found.name,
+        actor=found.actor,
+        user_id=found.user_id,
+        email=found.email,
+        attempted=found.attempted,
+        changed=dict(found.changed),
+        before=None if found.before is None else dict(found.before),
+        reason=found.reason,
+        code=found.code,
+        seconds=found.seconds,
+        recovered=found.recovered,
+    )
+
+
+def _failure_rows(call: Call, connection_id: str) -> Iterator[tuple[object, ...]]:
+    for found in call.parts.reports.every_failure(connection_id):
+        times = found.first.isoformat(), found.next_attempt.isoformat()
+        yield (found.user_id, found.email, found.attempted, found.code, found.reason, found.attempts, *times)
+
+
+def _event_rows(call: Call, connection_id: str, filters: Filters) -> Iterator[tuple[object, ...]]:
+    for found in call.parts.reports.every_event(connection_id, filters):
+        whom = found.actor, found.user_id, found.email, found.attempted and found.attempted.value
+        values = _values(found.changed), _values(found.before)
+        yield (found.at.isoformat(), found.name.value, *whom, *values, found.reason, found.code, found.seconds)
+
+
+def _values(values: Mapping[str, Any] | None) -> str:
+    return json.dumps(dict(values), ensure_ascii=False, sort_keys=True) if values else ""
+
+
+_ONE = "/connections/<id:connection_id>"
+OPERATIONS = (
+    Operation(
+        "usage",
+        "GET",
+        f"{_ONE}/usage",
+        "Count the events of the last days",
+        usage,
+        {200: Answers("Events by name", Usage)},
+        query=Span,
+    ),
+    Operation(
+        "listFailures",
+        "GET",
+        f"{_ONE}/failures",
+        "List the users who fail now",
+        list_failures,
+        {200: Answers("A page of them", Failures)},
+        query=Paging,
+    ),
+    Operation(
+        "exportFailures",
+        "GET",
+        f"{_ONE}/failures.csv",
+        "Download the users who fail now",
+        export_failures,
+        {200: Answers("All of them", media=CSV, headers=("Content-Disposition",))},
+    ),
+    Operation(
+        "listEvents",
+        "GET",
+        f"{_ONE}/events",
+        "Read the audit",
+        list_events,
+        {200: Answers("A page of it, newest first", Events)},
+        query=WantsPage,
+    ),
+    Operation(
+        "exportEvents",
+        "GET",
+        f"{_ONE}/events.csv",
+        "Download the audit",
+        export_events,
+        {200: Answers("All of it, newest first", media=CSV, headers=("Content-Disposition",))},
+        query=Wants,
+    ),
+)

@@ -1,0 +1,157 @@
+"""The description of the API (OpenAPI 3.1), made from the same table as its routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from flask import Response
+
+from autoprovisioning.entrypoints.answers import PRIVATE, PROBLEM
+from autoprovisioning.entrypoints.callers import ASSERTION
+from autoprovisioning.entrypoints.console.api.models import Problem
+from autoprovisioning.entrypoints.console.api.operations import JSON, ROOT, Answers, Operation
+from autoprovisioning.entrypoints.console.routing import ID, Call
+
+VERSION = "1.0.0"
+ABOUT = (
+    "Keeper autoprovisioning for Google Workspace. Administrators of the organization read; super administrators "
+    "change things. Identity-Aware Proxy says who calls."
+)
+REF = "#/components/schemas/{name}"
+ARGUMENT = re.compile(r"<id:(\w+)>")
+
+# What an operation may be refused with: always; where there is a path, a query or a body; where it asks outside.
+ALWAYS = (400, 403, 409, 500, 503)
+HEADERS: dict[str, dict[str, Any]] = {
+    "ETag": {"description": "Edition of the connection, for If-Match", "schema": {"type": "string"}},
+    "Location": {"description": "Where it is, or where its state is told", "schema": {"type": "string"}},
+    "Content-Disposition": {"description": "Name of the file", "schema": {"type": "string"}},
+}
+IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "description": "ETag that the connection was read with: refused with 412 if an administrator edited it since",
+    "schema": {"type": "string", "examples": ['"3.5f0c6a1b2d3e"']},
+}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "ETag of what is known already",
+    "schema": {"type": "string"},
+}
+
+
+def describing(operations: Sequence[Operation]) -> tuple[Operation, ...]:
+    """Return the operations with one more: it gives the description of all of them, itself included."""
+
+    def describe(call: Call) -> Response:  # noqa: ARG001 - the same for everybody who may come in
+        return Response(description, headers=PRIVATE, content_type=JSON)
+
+    itself = Operation(
+        "describe",
+        "GET",
+        "/openapi.json",
+        "Describe the API",
+        describe,
+        {200: Answers("This description")},
+    )
+    everything = (itself, *operations)
+    description = msgspec.json.encode(document(everything))
+    return everything
+
+
+def document(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the OpenAPI document of these operations."""
+    listed = tuple(operations)
+    schemas, components = _schemas(listed)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in listed:
+        path = ARGUMENT.sub(r"{\1}", ROOT + operation.path)
+        paths.setdefault(path, {})[operation.method.lower()] = _described(operation, schemas, components)
+    scheme = {"type": "apiKey", "in": "header", "name": ASSERTION, "description": "Signed by Identity-Aware Proxy"}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Keeper autoprovisioning", "version": VERSION, "description": ABOUT},
+        "paths": paths,
+        "components": {"schemas": components, "securitySchemes": {"assertion": scheme}},
+        "security": [{"assertion": []}],
+    }
+
+
+Schemas = dict[type[msgspec.Struct], dict[str, Any]]
+
+
+def _schemas(operations: Sequence[Operation]) -> tuple[Schemas, dict[str, Any]]:
+    models: list[type[msgspec.Struct]] = [Problem]
+    for operation in operations:
+        given = (answer.model for answer in operation.answers.values())
+        models += [model for model in (operation.query, operation.body, *given) if model is not None]
+    models = list(dict.fromkeys(models))
+    references, components = msgspec.json.schema_components(models, ref_template=REF)
+    return dict(zip(models, references, strict=True)), components
+
+
+def _described(operation: Operation, schemas: Schemas, components: dict[str, Any]) -> dict[str, Any]:
+    parameters = [_argument(name) for name in ARGUMENT.findall(operation.path)]
+    if operation.query is not None:
+        parameters += _query(components[schemas[operation.query]["$ref"].rpartition("/")[2]])
+    if operation.if_match:
+        parameters.append(IF_MATCH)
+    if operation.if_none_match:
+        parameters.append(IF_NONE_MATCH)
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.what,
+        "parameters": parameters,
+        "responses": _responses(operation, schemas),
+    }
+    if operation.body is not None:
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": schemas[operation.body]}}}
+    return described
+
+
+def _argument(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{ID}$"}}
+
+
+def _query(model: dict[str, Any]) -> list[dict[str, Any]]:
+    required = model.get("required", ())
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": schema}
+        for name, schema in model.get("properties", {}).items()
+    ]
+
+
+def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    responses = {str(status): _answer(answer, schemas) for status, answer in sorted(operation.answers.items())}
+    for status in sorted({*ALWAYS, *_refusals(operation)}):
+        problem = {PROBLEM: {"schema": schemas[Problem]}}
+        responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": problem}
+    return responses
+
+
+def _refusals(operation: Operation) -> Iterable[int]:
+    yield from operation.refusals
+    if ARGUMENT.search(operation.path):
+        yield 404
+    if operation.body is not None:
+        yield from (413, 415, 422)
+    if operation.if_match:
+        yield from (412, 428)
+
+
+def _answer(answer: Answers, schemas: Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": answer.what}
+    if answer.headers:
+        described["headers"] = {name: HEADERS[name] for name in answer.headers}
+    if answer.model is not None:
+        described["content"] = {JSON: {"schema": schemas[answer.model]}}
+    elif answer.media:
+        described["content"] = {answer.media: {"schema": {"type": "object" if answer.media == JSON else "string"}}}
+    return described

@@ -1,0 +1,197 @@
+"""Previews in the API: what a connection would do with other settings, computed before they are saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated
+
+from flask import Response
+from msgspec import Meta
+
+from autoprovisioning.app import reports
+from autoprovisioning.app.configure import settings_of
+from autoprovisioning.app.preview import ask_preview, save_preview
+from autoprovisioning.app.reports import PreviewState, Would
+from autoprovisioning.domain.errors import NotFound
+from autoprovisioning.entrypoints.answers import WrongState
+from autoprovisioning.entrypoints.console.api import settings
+from autoprovisioning.entrypoints.console.api.connections import Connection, edition_meant, existing, shown
+from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Nothing
+from autoprovisioning.entrypoints.console.api.operations import CSV, ROOT, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.export import export
+from autoprovisioning.entrypoints.console.routing import Call
+
+UNDER_WAY = {"Retry-After": "1"}
+
+
+class Preview(Model):
+    """What a connection would do: `counts` by `would`, and unchanged; `held` says that a guard would hold it.
+
+    `problem` says why it failed. It expires by itself.
+    """
+
+    id: str
+    state: PreviewState
+    edition: int
+    asked_by: str
+    asked_at: datetime
+    expires: datetime
+    finished: datetime | None
+    counts: dict[str, int]
+    held: bool
+    notes: list[str]
+    problem: str
+
+
+class WantsLines(Model):
+    """Which users of a preview are wanted, and which part of the list."""
+
+    would: Would | None = None
+    cursor: Annotated[str, Meta(max_length=500)] = ""
+    limit: Annotated[int, Meta(ge=1, le=200)] = LIMIT
+
+
+class Line(Model):
+    """One user of a preview, and why, or which attributes would change."""
+
+    would: Would
+    user_id: str
+    email: str
+    detail: str
+
+
+class Lines(Model):
+    """Users of a preview."""
+
+    items: list[Line]
+    cursor: str
+
+
+def ask(call: Call, body: settings.Adjustment, connection_id: str) -> Response:
+    """Ask for a preview of these settings."""
+    connection = existing(call, connection_id)
+    edition = edition_meant(call, connection)
+    wanted, parts = settings.merged(settings_of(connection), body), call.parts
+    preview = ask_preview(parts.services, parts.previews, connection.id, edition, wanted, call.actor)
+    address = f"{ROOT}/connections/{connection.id}/previews/{preview.id}"
+    return answer(_told(preview), 202, {"Location": address, **UNDER_WAY})
+
+
+def read(call: Call, connection_id: str, preview_id: str) -> Response:
+    """Tell how far it is, and what would happen."""
+    preview = _existing(call, connection_id, preview_id)
+    under_way = preview.state in (PreviewState.WAITING, PreviewState.RUNNING)
+    return answer(_told(preview), headers=UNDER_WAY if under_way else None)
+
+
+def list_lines(call: Call, query: WantsLines, connection_id: str, preview_id: str) -> Response:
+    """List its users."""
+    preview = _done(call, connection_id, preview_id)
+    page = call.parts.previews.lines(preview, query.would, query.cursor, query.limit)
+    items = [Line(would=line.would, user_id=line.user_id, email=line.email, detail=line.detail) for line in page.items]
+    return answer(Lines(items=items, cursor=page.cursor))
+
+
+def export_lines(call: Call, connection_id: str, preview_id: str) -> Response:
+    """Download its users."""
+    preview = _done(call, connection_id, preview_id)
+    header = ("would", "user id", "e-mail", "detail")
+    return export(f"preview-{connection_id}.csv", header, _rows(call, preview))
+
+
+def save(call: Call, body: Nothing, connection_id: str, preview_id: str) -> Response:  # noqa: ARG001 - an empty object
+    """Save the settings it was made of."""
+    preview = _done(call, connection_id, preview_id)
+    parts = call.parts
+    return shown(call, save_preview(parts.services, parts.previews, connection_id, preview.id, call.actor))
+
+
+def _existing(call: Call, connection_id: str, preview_id: str) -> reports.Preview:
+    preview = call.parts.previews.get(existing(call, connection_id).id, preview_id)
+    if preview is None:
+        raise NotFound("There is no such preview: it may have expired. Ask for another one.")
+    return preview
+
+
+def _done(call: Call, connection_id: str, preview_id: str) -> reports.Preview:
+    preview = _existing(call, connection_id, preview_id)
+    if preview.state is PreviewState.FAILED:
+        raise WrongState(f"The preview failed: {preview.problem}")
+    if preview.state is not PreviewState.DONE:
+        raise WrongState("The preview is still being computed. Ask for its state first.")
+    return preview
+
+
+def _told(preview: reports.Preview) -> Preview:
+    return Preview(
+        id=preview.id,
+        state=preview.state,
+        edition=preview.edition,
+        asked_by=preview.asked_by,
+        asked_at=preview.asked_at,
+        expires=preview.expires,
+        finished=preview.finished,
+        counts=dict(preview.counts),
+        held=preview.held,
+        notes=list(preview.notes),
+        problem=preview.problem,
+    )
+
+
+def _rows(call: Call, preview: reports.Preview) -> Iterator[tuple[object, ...]]:
+    for line in call.parts.previews.every_line(preview):
+        yield line.would.value, line.user_id, line.email, line.detail
+
+
+_ALL = "/connections/<id:connection_id>/previews"
+_ONE = f"{_ALL}/<id:preview_id>"
+OPERATIONS = (
+    Operation(
+        "askPreview",
+        "POST",
+        _ALL,
+        "Compute what a connection would do with these settings; nothing is changed",
+        ask,
+        {202: Answers("It is being computed", Preview, headers=("Location",))},
+        body=settings.Adjustment,
+        if_match=True,
+    ),
+    Operation(
+        "readPreview",
+        "GET",
+        _ONE,
+        "Tell how far a preview is, and what would happen",
+        read,
+        {200: Answers("The preview", Preview)},
+    ),
+    Operation(
+        "listPreviewedUsers",
+        "GET",
+        f"{_ONE}/users",
+        "List the users of a preview",
+        list_lines,
+        {200: Answers("A page of them", Lines)},
+        query=WantsLines,
+        refusals=(409,),
+    ),
+    Operation(
+        "exportPreviewedUsers",
+        "GET",
+        f"{_ONE}/users.csv",
+        "Download the users of a preview",
+        export_lines,
+        {200: Answers("All of them", media=CSV, headers=("Content-Disposition",))},
+        refusals=(409,),
+    ),
+    Operation(
+        "savePreview",
+        "POST",
+        f"{_ONE}/save",
+        "Save the settings that a preview was made of",
+        save,
+        {200: Answers("The connection", Connection, headers=("ETag",))},
+        body=Nothing,
+        refusals=(412,),
+    ),
+)

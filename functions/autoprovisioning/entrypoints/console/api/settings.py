@@ -1,0 +1,174 @@
+"""The settings of a connection as the API takes and gives them; a change is merged field by field (RFC 7396)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from autoprovisioning.app.configure import LONGEST_NAME, Settings
+from autoprovisioning.app.tokens import LONGEST_TOKEN
+from autoprovisioning.domain import deprovisioning as policy
+from autoprovisioning.domain import mapping
+from autoprovisioning.domain.connections import PatchDialect, VolumeLimit
+from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
+from autoprovisioning.entrypoints.console.api.models import Model
+
+T = TypeVar("T")
+Text = Annotated[str, Meta(max_length=500)]
+Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
+Endpoint = Annotated[str, Meta(min_length=1, max_length=500)]
+Token = Annotated[str, Meta(min_length=1, max_length=LONGEST_TOKEN)]
+Days = Annotated[int, Meta(ge=0, le=LONGEST_DAYS)]
+Minimum = Annotated[int, Meta(ge=1, le=1_000_000)]
+Percent = Annotated[float, Meta(gt=0, le=100)]
+
+
+class Row(Model):
+    """One line of the attribute mapping: `source`, a field of the directory user, to `target`, one of Keeper's."""
+
+    target: Text
+    source: Text
+    mandatory: bool = False
+
+
+class Delays(Model):
+    """Days until a user is suspended and deleted after a trigger: 0 is within 24 hours, null never."""
+
+    suspend_after: Days | None
+    delete_after: Days | None
+
+
+class Policy(Model):
+    """Deprovisioning, for each of the three triggers."""
+
+    app_off: Delays
+    suspended: Delays
+    deleted: Delays
+
+
+class Limit(Model):
+    """Suspensions and deletions allowed within 24 hours: `minimum`, or `percent` of the users if that is more."""
+
+    minimum: int
+    percent: float
+
+
+class NewDelays(Model):
+    """Days until a user is suspended and deleted after a trigger: 0 is within 24 hours, null never."""
+
+    suspend_after: Days | UnsetType | None = UNSET
+    delete_after: Days | UnsetType | None = UNSET
+
+
+class NewPolicy(Model):
+    """Deprovisioning, for the triggers that are named."""
+
+    app_off: NewDelays | UnsetType = UNSET
+    suspended: NewDelays | UnsetType = UNSET
+    deleted: NewDelays | UnsetType = UNSET
+
+
+class NewLimit(Model):
+    """Suspensions and deletions allowed within 24 hours: `minimum`, or `percent` of the users if that is more."""
+
+    minimum: Minimum | UnsetType = UNSET
+    percent: Percent | UnsetType = UNSET
+
+
+class NewScope(Model):
+    """Who is provisioned; groups by e-mail address or id."""
+
+    groups: Annotated[list[Text], Meta(max_length=100)] | UnsetType = UNSET
+    org_units: Annotated[list[Text], Meta(max_length=100)] | UnsetType = UNSET
+
+
+class Adjustment(Model):
+    """Settings that can be tried in a preview; what is left out stays as it is."""
+
+    name: Name | UnsetType = UNSET
+    mapping: Annotated[list[Row], Meta(max_length=200)] | UnsetType = UNSET
+    scope: NewScope | UnsetType = UNSET
+    deprovisioning: NewPolicy | UnsetType = UNSET
+    limit: NewLimit | UnsetType = UNSET
+    archived_as_suspended: bool | UnsetType = UNSET
+    patch_dialect: PatchDialect | UnsetType = UNSET
+
+
+class Change(Adjustment):
+    """A change of the settings; what is left out stays as it is. A new endpoint needs its own token."""
+
+    endpoint: Endpoint | UnsetType = UNSET
+    token: Token | UnsetType = UNSET
+
+
+class SetUp(Adjustment, kw_only=True):
+    """A new connection; what is left out is as Google sets it up for Keeper."""
+
+    name: Name
+    endpoint: Endpoint
+    token: Token
+
+
+def merged(settings: Settings, change: Adjustment) -> Settings:
+    """Return the settings with the change."""
+    scope = NewScope() if change.scope is UNSET else change.scope
+    limit = NewLimit() if change.limit is UNSET else change.limit
+    endpoint = change.endpoint if isinstance(change, Change | SetUp) else UNSET
+    return Settings(
+        name=_or(change.name, settings.name),
+        endpoint=_or(endpoint, settings.endpoint),
+        mapping=settings.mapping if change.mapping is UNSET else _rows(change.mapping),
+        scope_groups=settings.scope_groups if scope.groups is UNSET else tuple(scope.groups),
+        org_units=settings.org_units if scope.org_units is UNSET else tuple(scope.org_units),
+        deprovisioning=_policy(settings.deprovisioning, change.deprovisioning),
+        limit=VolumeLimit(_or(limit.minimum, settings.limit.minimum), _or(limit.percent, settings.limit.percent)),
+        archived_as_suspended=_or(change.archived_as_suspended, settings.archived_as_suspended),
+        patch_dialect=_or(change.patch_dialect, settings.patch_dialect),
+    )
+
+
+def _or(value: T | UnsetType, otherwise: T) -> T:
+    return otherwise if isinstance(value, UnsetType) else value
+
+
+def _rows(rows: list[Row]) -> mapping.AttributeMapping:
+    return mapping.AttributeMapping(tuple(mapping.Row(row.target, row.source, row.mandatory) for row in rows))
+
+
+def _policy(current: policy.Deprovisioning, change: NewPolicy | UnsetType) -> policy.Deprovisioning:
+    if isinstance(change, UnsetType):
+        return current
+    return policy.Deprovisioning(
+        _delays(current.app_off, change.app_off),
+        _delays(current.suspended, change.suspended),
+        _delays(current.deleted, change.deleted),
+    )
+
+
+def _delays(current: policy.Delays, change: NewDelays | UnsetType) -> policy.Delays:
+    if isinstance(change, UnsetType):
+        return current
+    suspend, delete = change.suspend_after, change.delete_after
+    return replace(
+        current,
+        suspend_after=current.suspend_after if isinstance(suspend, UnsetType) else suspend,
+        delete_after=current.delete_after if isinstance(delete, UnsetType) else delete,
+    )
+
+
+def shown_rows(shown: mapping.AttributeMapping) -> list[Row]:
+    """Return the attribute mapping."""
+    return [Row(target=row.target, source=row.source, mandatory=row.mandatory) for row in shown.rows]
+
+
+def shown_policy(shown: policy.Deprovisioning) -> Policy:
+    """Return the deprovisioning."""
+    return msgspec.convert(shown, Policy, from_attributes=True)
+
+
+def shown_limit(shown: VolumeLimit) -> Limit:
+    """Return the volume limit."""
+    return Limit(minimum=shown.minimum, percent=shown.percent)

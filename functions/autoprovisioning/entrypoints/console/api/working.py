@@ -1,0 +1,207 @@
+"""Runs and health in the API: how the work on a connection goes, and run now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from flask import Response
+from msgspec import Meta
+
+from autoprovisioning.app import health as app
+from autoprovisioning.app.health import health
+from autoprovisioning.app.ports import Channel
+from autoprovisioning.app.reports import Pace
+from autoprovisioning.domain import runs as domain
+from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.errors import NotFound
+from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.entrypoints.answers import WrongState
+from autoprovisioning.entrypoints.console.api.connections import existing
+from autoprovisioning.entrypoints.console.api.models import Accepted, Model, Nothing
+from autoprovisioning.entrypoints.console.api.operations import ROOT, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.routing import Call
+
+
+class Run(Model):
+    """One reconciliation: `planned` is what it set out to do, `counts` what became of it so far."""
+
+    id: str
+    kind: RunKind
+    state: RunState
+    started: datetime
+    finished: datetime | None
+    last_progress: datetime | None
+    batches: int
+    batches_done: int
+    planned: dict[str, int]
+    counts: dict[str, int]
+    complete: bool
+    seats_exhausted: bool
+    notes: list[str]
+
+
+class Runs(Model):
+    """The latest runs, newest first."""
+
+    items: list[Run]
+    cursor: str = ""
+
+
+class Latest(Model):
+    """How many of the latest."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class Concern(Model):
+    """Something that is not as it should be, and what ends it."""
+
+    what: str
+    mend: str
+
+
+class Answered(Model):
+    """How Keeper answered: changes, how many failed, and the seconds they took together."""
+
+    changes: int
+    failed: int
+    seconds: float
+
+
+class NotificationChannel(Model):
+    """A notification channel of the directory."""
+
+    id: str
+    event: str
+    expires: datetime | None
+    proven: bool
+
+
+class Health(Model):
+    """How the work on a connection goes; without concerns all is well."""
+
+    at: datetime
+    concerns: list[Concern]
+    last_success: Run | None
+    running: Run | None
+    last_run: Run | None
+    batches_left: int
+    waiting: int
+    waiting_since: datetime | None
+    oldest_pending: datetime | None
+    channels: list[NotificationChannel]
+    live_until: datetime | None
+    last_hour: Answered
+    last_day: Answered
+    throttled_until: datetime | None
+
+
+def list_runs(call: Call, query: Latest, connection_id: str) -> Response:
+    """List the latest."""
+    found = call.parts.reports.runs(existing(call, connection_id).id, query.limit)
+    return answer(Runs(items=[Run(**_run(run)) for run in found]))
+
+
+def read_run(call: Call, connection_id: str, run_id: str) -> Response:
+    """Read one."""
+    run = call.parts.services.records.run(existing(call, connection_id).id, run_id)
+    if run is None:
+        raise NotFound("There is no such run. Choose one of those listed.")
+    return answer(Run(**_run(run)))
+
+
+def run_now(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa: ARG001 - an empty object
+    """Ask for a full run."""
+    connection = existing(call, connection_id)
+    if connection.state is not State.ON:
+        raise WrongState(f"The connection is {connection.state.value}. Nothing is done unless it is on.")
+    call.parts.services.queue.request_run(RunKind.FULL)
+    detail = "A full run was asked for. It is listed there as soon as it begins."
+    return answer(Accepted(detail=detail), 202, {"Location": f"{ROOT}/connections/{connection.id}/runs"})
+
+
+def read_health(call: Call, connection_id: str) -> Response:
+    """Look at how it goes."""
+    parts, connection = call.parts, existing(call, connection_id)
+    held = sum(hold.state is HoldState.WAITING for hold in parts.services.records.holds(connection.id))
+    seen = health(parts.services, parts.reports, parts.channels, connection, plans_held=held)
+    return answer(_health(seen))
+
+
+def _run(run: domain.Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "kind": run.kind,
+        "state": run.state,
+        "started": run.started,
+        "finished": run.finished,
+        "last_progress": run.last_progress,
+        "batches": run.batches + sum(run.done.values()),
+        "batches_done": len(run.done),
+        "planned": dict(run.planned),
+        "counts": dict(run.counts),
+        "complete": run.complete,
+        "seats_exhausted": run.seats_exhausted,
+        "notes": list(run.notes),
+    }
+
+
+def _health(seen: app.Health) -> Health:
+    return Health(
+        at=seen.at,
+        concerns=[Concern(what=concern.what, mend=concern.mend) for concern in seen.concerns],
+        last_success=Run(**_run(seen.last_success)) if seen.last_success is not None else None,
+        running=Run(**_run(seen.running)) if seen.running is not None else None,
+        last_run=Run(**_run(seen.last_run)) if seen.last_run is not None else None,
+        batches_left=seen.batches_left,
+        waiting=seen.waiting.count,
+        waiting_since=seen.waiting.oldest,
+        oldest_pending=seen.oldest_pending,
+        channels=[_channel(channel) for channel in seen.channels],
+        live_until=seen.live_until,
+        last_hour=_answered(seen.hour),
+        last_day=_answered(seen.day),
+        throttled_until=seen.throttled_until,
+    )
+
+
+def _channel(channel: Channel) -> NotificationChannel:
+    return NotificationChannel(id=channel.id, event=channel.event, expires=channel.expires, proven=channel.proven)
+
+
+def _answered(pace: Pace) -> Answered:
+    return Answered(changes=pace.changes, failed=pace.failed, seconds=pace.seconds)
+
+
+_ONE = "/connections/<id:connection_id>"
+OPERATIONS = (
+    Operation(
+        "listRuns",
+        "GET",
+        f"{_ONE}/runs",
+        "List the latest runs",
+        list_runs,
+        {200: Answers("The latest runs, newest first", Runs)},
+        query=Latest,
+    ),
+    Operation("readRun", "GET", f"{_ONE}/runs/<id:run_id>", "Read a run", read_run, {200: Answers("The run", Run)}),
+    Operation(
+        "runNow",
+        "POST",
+        f"{_ONE}/runs",
+        "Reconcile now, not at the next scheduled time",
+        run_now,
+        {202: Answers("A run was asked for", Accepted, headers=("Location",))},
+        body=Nothing,
+    ),
+    Operation(
+        "health",
+        "GET",
+        f"{_ONE}/health",
+        "Tell how the work on a connection goes",
+        read_health,
+        {200: Answers("Its health", Health)},
+    ),
+)
