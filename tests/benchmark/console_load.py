@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from autoprovisioning.adapters.firestore.codec import encode
-from autoprovisioning.adapters.firestore.roster import event_fields
+from autoprovisioning.adapters.firestore.audit import event_fields
 from autoprovisioning.bootstrap import services
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection

@@ -18,6 +18,7 @@ from autoprovisioning.app.reports import DayUsage, Failing, Filters, Pace, Page,
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
 from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import Hold, HoldState
 from autoprovisioning.domain.roster import Action, Entry, Failure
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.contract.state_stores import Firestore
@@ -289,6 +290,16 @@ class TestWaiting:
         put(state, *(Entry(f"u{number}", pending=True) for number in range(30)))
         read(state)
         assert state.reports.waiting("c1").count == 30
+        assert read(state) == 2
+
+
+class TestPlansHeld:
+    def test_only_those_that_wait_are_counted_and_none_is_read(self, state):
+        for number, condition in enumerate(HoldState):
+            state.records.put_hold("c1", Hold(f"digest{number}", NOW, (("u1", "suspend"),), condition))
+        read(state)
+        assert state.reports.plans_held("c1") == 1
+        assert state.reports.plans_held("c2") == 0
         assert read(state) == 2
 
 

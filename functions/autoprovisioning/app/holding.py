@@ -111,7 +111,7 @@ def _raise(
             return hold  # somebody's flag is still to come: a worker was at them when the others' were set
     for hold in known:
         if hold.state is HoldState.WAITING:
-            services.records.put_hold(connection.id, replace(hold, state=HoldState.SUPERSEDED, decided_at=now))
+            services.records.change_hold(connection.id, hold.digest, lambda current: _superseded(current, now))
     counts = ", ".join(f"{count} {action}" for action, count in sorted(Hold(digest, now, members).counts().items()))
     reason = f"{counts} would exceed the limit of suspends and deletes within 24 hours"
     hold = Hold(digest, now, members, HoldState.WAITING, reason)
@@ -125,6 +125,11 @@ def _raise(
         },
     )
     return hold
+
+
+def _superseded(hold: Hold, now: datetime) -> Hold | None:
+    """Give way to a newer plan, unless somebody has decided in this very moment."""
+    return replace(hold, state=HoldState.SUPERSEDED, decided_at=now) if hold.state is HoldState.WAITING else None
 
 
 def decide_hold(services: Services, connection_id: str, digest: str, *, approve: bool, actor: str) -> Hold:

@@ -128,7 +128,8 @@ class Edit:
 class Roster(Protocol):
     """The rosters of all connections, sharded by a hash of the directory id, written by compare-and-set.
 
-    A failure in an entry is mirrored to failures/{user}, events count into the day's usage, in the same commit.
+    A failure in an entry is mirrored to failures/{user}, one that is pending to pending/{user}, and events count into
+    the day's usage, in the same commit.
     """
 
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
@@ -184,7 +185,7 @@ class Connections(Protocol):
         """Apply `edit` by compare-and-set, growing `revision`; None from `edit` changes nothing and is returned."""
 
     def purge(self, connection_id: str) -> None:
-        """Forget roster, holds, guard, failures and channels of a connection; its events and its tombstone stay."""
+        """Forget everything of a connection but its events, its usage and its tombstone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,9 @@ class Reports(Protocol):
     def waiting(self, connection_id: str) -> Waiting:
         """Count the users who wait."""
 
+    def plans_held(self, connection_id: str) -> int:
+        """Count the held plans that wait for approval."""
+
     def runs(self, connection_id: str, limit: int) -> Sequence[Run]:
         """Return the latest runs."""
 

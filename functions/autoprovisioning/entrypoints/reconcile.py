@@ -10,12 +10,13 @@ import flask
 import functions_framework
 from flask import Response
 
+from autoprovisioning.app.configure import finish_deletions
 from autoprovisioning.app.preview import compute_preview
 from autoprovisioning.app.reconcile import reconcile as reconcile_everybody
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.sweep import sweep
 from autoprovisioning.app.tokens import destroy_retired
-from autoprovisioning.bootstrap import previews, services
+from autoprovisioning.bootstrap import channels, previews, services
 from autoprovisioning.domain.runs import Run, RunKind
 from autoprovisioning.entrypoints.answers import http, only, push
 from autoprovisioning.messages import Push, RunRequest, decode_push, decode_run_request
@@ -47,6 +48,7 @@ def reconcile(request: flask.Request) -> Response:
 
 
 def _run(desk: Services, asked: RunRequest, *, insist: bool = False) -> Sequence[Run]:
+    finish_deletions(desk, channels())
     deadline = desk.clock() + desk.timings.reconcile_deadline
     runs = reconcile_everybody(desk, asked.kind, deadline, retry_failures=asked.retry_failures, insist=insist)
     destroy_retired(desk)

@@ -19,6 +19,7 @@ from autoprovisioning.adapters.firestore.paging import Position, at_position, po
 from autoprovisioning.adapters.firestore.records import run_of
 from autoprovisioning.app.reports import DayUsage, Failing, Filters, Pace, Page, Waiting
 from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.runs import Run
 
 T = TypeVar("T")
@@ -80,6 +81,11 @@ class FirestoreReports:
             return Waiting()
         oldest = self._database.stream(pending.order_by("since").limit(1))
         return Waiting(count, fields_of(oldest[0])["since"] if oldest else None)
+
+    def plans_held(self, connection_id: str) -> int:
+        """Count the held plans that wait, in the service, without reading one."""
+        waiting = firestore.FieldFilter("state", "==", HoldState.WAITING.value)
+        return self._database.total(self._home(connection_id).collection("holds").where(filter=waiting))
 
     def runs(self, connection_id: str, limit: int) -> Sequence[Run]:
         """Return the latest runs: one document each."""
