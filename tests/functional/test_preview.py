@@ -1,0 +1,223 @@
+"""Previews through the real functions: asked for, computed by `reconcile` beside a run, and kept to by the next run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from infra.local.connect import CONNECTION
+from infra.local.world import wait_for
+from tests.town import ADMIN, GROUP, GROUP_ID, Town, person
+
+FINISHED = ("done", "failed")
+
+
+def stored() -> Any:
+    from autoprovisioning.bootstrap import previews
+
+    return previews()
+
+
+def settings(town: Town, **changes: Any) -> Any:
+    from autoprovisioning.app.configure import settings_of
+
+    return replace(settings_of(town.desk().connections.get(CONNECTION)), **changes)
+
+
+def ask(town: Town, connection_id: str = CONNECTION, **changes: Any) -> Any:
+    from autoprovisioning.app.preview import ask_preview
+
+    desk = town.desk()
+    edition = desk.connections.get(connection_id).edition
+    return ask_preview(desk, stored(), connection_id, edition, settings(town, **changes), ADMIN)
+
+
+def computed(asked: Any) -> Any:
+    """Wait for a preview, and return it."""
+
+    def finished() -> Any:
+        preview = stored().get(asked.connection_id, asked.id)
+        return preview if preview.state.value in FINISHED else None
+
+    return wait_for(finished, "the preview")
+
+
+def told(preview: Any) -> dict[str, set[str]]:
+    """Return the directory ids of a preview's lines, by what would happen."""
+    kinds: dict[str, set[str]] = {}
+    for line in stored().every_line(preview):
+        kinds.setdefault(line.would.value, set()).add(line.user_id)
+    return kinds
+
+
+NAMES = {
+    "Create User By Auto Provisioning": "create",
+    "Adopt User By Auto Provisioning": "adopt",
+    "Update Auto Provisioned User": "update",
+    "Suspend Auto Provisioned User": "suspend",
+    "Unsuspend Auto Provisioned User": "unsuspend",
+    "Delete Auto Provisioned User": "delete",
+    "Failures": "fail",
+}
+
+
+def happened(town: Town, known: int) -> dict[str, set[str]]:
+    """Return the directory ids of the audit's lines after the first so many, by what happened."""
+    kinds: dict[str, set[str]] = {}
+    for event in town.events()[known:]:
+        if event["user_id"]:
+            kinds.setdefault(NAMES[event["name"]], set()).add(event["user_id"])
+    return kinds
+
+
+@pytest.fixture
+def working(town):
+    """A provisioned connection without notifications, so that nothing happens until the next run."""
+    town.connect()
+    town.sync()
+    return town
+
+
+def changed_directory(town: Town) -> None:
+    """Let something of every kind happen in the directory."""
+    theirs = [
+        {"userName": "person31@example.com", "active": True},
+        {"userName": "person32@example.com", "externalId": "u99", "active": True},
+    ]
+    town.keeper.control("PUT", "accounts", [*town.keeper.accounts(), *theirs])
+    for number in (30, 31, 32):
+        town.directory.insert(person(number))
+        town.directory.join(GROUP, f"u{number}")
+    town.directory.patch("u1", {"name": {"familyName": "Byron"}})
+    town.directory.leave(GROUP_ID, "u2")
+    town.directory.patch("u3", {"suspended": True})
+    town.directory.delete("u4")
+
+
+def test_the_next_run_does_what_the_preview_of_an_edit_said(working):
+    from autoprovisioning.app.preview import save_preview
+
+    changed_directory(working)
+    before = working.snapshot()
+    preview = computed(ask(working, name="Vault"))
+    assert (preview.state.value, preview.problem, preview.held) == ("done", "", False)
+    said = told(preview)
+    assert said == {
+        "create": {"u30"},
+        "adopt": {"u31"},
+        "fail": {"u32"},
+        "update": {"u1"},
+        "suspend": {"u2", "u3", "u4"},
+    }
+    assert preview.counts == {"create": 1, "adopt": 1, "fail": 1, "update": 1, "suspend": 3, "unchanged": 8}
+    assert working.snapshot() == before
+
+    known = len(working.events())
+    save_preview(working.desk(), stored(), CONNECTION, preview.id, ADMIN)
+    working.sync()
+    wait_for(lambda: not working.desk().records.open_runs(CONNECTION), "the run")
+    assert happened(working, known) == said
+
+
+def test_turning_on_a_draft_does_what_its_preview_said(town):
+    from autoprovisioning.app.configure import Settings, set_up, turn_on
+
+    town.keeper.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True}])
+    wanted = Settings(endpoint=town.keeper.endpoint, scope_groups=(GROUP,))
+    set_up(town.desk(), wanted, town.keeper.token, ADMIN, CONNECTION)
+    preview = computed(ask(town))
+    everybody = {f"u{number}" for number in range(12)}
+    assert told(preview) == {"adopt": {"u1"}, "create": everybody - {"u1"}}
+    assert town.active() == {""}
+    turn_on(town.desk(), CONNECTION, ADMIN, run=False)
+    town.sync()
+    assert happened(town, 0) == told(preview)
+
+
+def test_a_wider_scope_is_previewed_with_its_lines_in_pages(working):
+    for number in range(100, 130):
+        working.directory.insert(person(number))
+    preview = computed(ask(working, scope_groups=()))
+    assert preview.counts == {"create": 30, "unchanged": 12}
+    first = stored().lines(preview, None, "", 20)
+    second = stored().lines(preview, None, first.cursor, 20)
+    assert (len(first.items), len(second.items), second.cursor) == (20, 10, "")
+    addresses = [line.email for line in (*first.items, *second.items)]
+    assert addresses == sorted(f"person{number}@example.com" for number in range(100, 130))
+
+
+def test_a_scope_group_that_cannot_be_read_deprovisions_nobody_and_is_named(working):
+    changed_directory(working)
+    working.directory.fault(match={"method": "members.list"}, status=403, reason="forbidden", times=None)
+    preview = computed(ask(working))
+    assert preview.state.value == "done"
+    assert set(told(preview)) <= {"update"}
+    assert any(GROUP in note for note in preview.notes)
+    assert any("complete listings" in note for note in preview.notes)
+
+
+def test_a_refused_token_fails_the_preview_with_the_reason_and_pauses_nothing(working):
+    working.keeper.rotate()
+    preview = computed(ask(working))
+    assert preview.state.value == "failed"
+    assert "access token" in preview.problem
+    assert working.state() == "on"
+
+
+def test_what_keeper_fails_at_for_a_moment_is_tried_again(working):
+    fault = working.keeper.fault(match={"method": "GET", "path": "/Users"}, status=429, times=8)
+    asked = ask(working)
+    wait_for(lambda: working.keeper.matched(fault), "the fault")
+    working.keeper.control("DELETE", "faults")
+    assert computed(asked).state.value == "done"
+
+
+def test_a_preview_is_computed_while_a_reconciliation_is_under_way(working):
+    desk = working.desk()
+    assert desk.records.lease("reconcile", "another", desk.clock(), timedelta(minutes=2)) is not None
+    try:
+        assert computed(ask(working)).state.value == "done"
+    finally:
+        desk.records.release("reconcile", "another")
+
+
+def test_an_expired_preview_is_acknowledged_and_left_alone(working):
+    from autoprovisioning.app.reports import Preview
+
+    now = working.desk().clock()
+    expired = Preview(
+        "old", CONNECTION, 0, settings(working), ADMIN, now - timedelta(days=1), now - timedelta(minutes=1)
+    )
+    stored().put(expired)
+    assert working.push("reconcile", {"preview": f"{CONNECTION}/old"}) == 204
+    stored().put(replace(expired, id="kept"))
+    assert document("old") == document("kept")
+
+
+def document(preview_id: str) -> dict[str, Any]:
+    from autoprovisioning.bootstrap import _database
+
+    client = _database().client
+    return client.document(f"connections/{CONNECTION}/previews/{preview_id}").get().to_dict()
+
+
+@pytest.mark.parametrize("preview", [f"{CONNECTION}/unknown", "unknown/unknown"])
+def test_a_preview_that_is_not_there_is_acknowledged(working, preview):
+    assert working.push("reconcile", {"preview": preview}) == 204
+
+
+def test_a_preview_that_is_named_wrongly_is_acknowledged_and_starts_no_run(working):
+    before = working.snapshot()
+    assert working.push("reconcile", {"preview": "unknown"}) == 204
+    assert working.snapshot() == before
+
+
+def test_a_preview_can_be_asked_for_again_by_hand(working):
+    asked = ask(working)
+    done = computed(asked)
+    answer = working.ask("reconcile", body=f'{{"preview": "{CONNECTION}/{asked.id}"}}'.encode())
+    assert (answer.status, answer.json()) == (200, {"preview": f"{CONNECTION}/{asked.id}"})
+    assert stored().get(CONNECTION, asked.id) == done
