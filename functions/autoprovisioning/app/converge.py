@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.guarding import may_recreate, reserve_one
@@ -31,6 +32,7 @@ from autoprovisioning.domain.errors import (
     ReauthorizationRequired,
     Transient,
     Unresolved,
+    Unsafe,
 )
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.plan import Decision, Observed, decide
@@ -38,6 +40,7 @@ from autoprovisioning.domain.plan import about as what_is_attempted
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, failed
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.users import DirectoryUser
+from autoprovisioning.domain.words import in_words
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,17 @@ class RunOf:
     connection_id: str
 
 
+class Tell(Protocol):
+    """Told what is done, step by step, without attribute values: for an administrator who waits."""
+
+    def __call__(self, text: str, *, failed: bool = False) -> None:
+        """Take one step."""
+
+
+def nobody_waits(text: str, *, failed: bool = False) -> None:
+    """Do nothing: a Tell for everything that no administrator asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One delivery of "look at this user again"."""
@@ -61,6 +75,7 @@ class Asked:
     published: datetime
     run: RunOf | None = None  # counts go to this run
     retry_failures: bool = False
+    tell: Tell = nobody_waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +98,15 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
     postponed: ProvisioningError | None = None
     for connection in connections:
         if not connection.shards:
-            continue  # its first full run, which looks at everybody, is still to come
+            asked.tell(
+                f"{connection.name}: its first full run, which looks at everybody, is still to come.", failed=True
+            )
+            continue
         try:
             _Convergence(services, connections, connection, asked, deadline).run()
         except ReauthorizationRequired:
-            continue  # paused: the user waits, flagged as pending
+            asked.tell(f"{connection.name}: paused, it needs reauthorization. The user waits until then.", failed=True)
+            continue  # the user is flagged as pending
         except ProvisioningError as error:
             postponed = postponed if isinstance(postponed, Transient) else error
     if postponed is not None:
@@ -110,6 +129,10 @@ class _Convergence:
         self._deadline = deadline
         self._keeper = Keeper(services, connection)
         self._actor = asked.look.actor or f"notification {asked.message_id}"
+
+    def _tell(self, text: str, *, failed: bool = False) -> None:
+        several = len(self._connections) > 1
+        self._asked.tell(f"{self._connection.name}: {text}" if several else text, failed=failed)
 
     def run(self) -> None:
         for number in range(ROUNDS):
@@ -134,14 +157,18 @@ class _Convergence:
         entry = self._entry(self._connection)
         now = self._services.clock()
         if entry is not None and entry.mark is not None and entry.mark.live(now):
+            self._tell("Another worker is at this user, and looks at them again when it is done.")
             return self._leave_to_owner(entry.mark, now)
+        self._tell(f"Read the roster: {_known(entry)}.")
         seen = self._look(entry)
         observation = observed(self._connection, seen.user, seen.placement.in_scope.get(self._connection.id))
         if entry is not None and entry.mark is not None:
+            self._tell("What became of the last change was not known: Keeper is asked.")
             self._recover(entry, observation)
             return True
         retry = self._asked.retry_failures
         decision = decide(entry, observation, rules_of(self._connection, retry_failures=retry), now)
+        self._tell_decision(entry, seen, observation, decision, now)
         if decision.action is None:
             return self._note(entry, decision)
         if self._connection.state is State.PAUSED:
@@ -150,6 +177,17 @@ class _Convergence:
         if decision.action.deprovisions and not self._reserved(decision):
             return self._hold(entry, decision)
         return self._act(entry, decision, observation)
+
+    def _tell_decision(
+        self, entry: Entry | None, seen: _Seen, observation: Observed, decision: Decision, now: datetime
+    ) -> None:
+        if self._asked.tell is nobody_waits:
+            return
+        scope = {True: "in scope", False: "not in scope", None: "whether in scope could not be told"}
+        self._tell(f"Read the directory: {seen.user.presence.value}, {scope[observation.in_scope]}.")
+        holders = (other for other in self._connections if seen.placement.in_scope.get(other.id))
+        owner = next((other.name for other in holders if other.id != self._connection.id), "")
+        self._tell(f"Decided. {in_words(decision, entry, observation, self._connection, now, owner=owner)}")
 
     def _entry(self, connection: Connection) -> Entry | None:
         return self._services.roster.entry(connection, self._asked.look.user_id) if connection.shards else None
@@ -316,6 +354,7 @@ class _Convergence:
         return reserve_one(services, connection, look, action)
 
     def _hold(self, entry: Entry | None, decision: Decision) -> bool:
+        self._tell("Held by the volume guard, or by an administrator's decision: see Held plans.", failed=True)
         if self._flag(entry, decision):
             log.error(
                 "Change held by the volume guard",
@@ -366,19 +405,20 @@ class _Convergence:
     def _record(self, outcome: Outcome) -> bool:
         """Record the outcome if the entry still holds our mark; True: look again."""
         user_id, change_id, now = outcome.change.user_id, outcome.change.id, self._services.clock()
+        event = event_for(outcome, self._actor, now)
 
         def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
             current = entries.get(user_id)
             if current is None or current.mark is None or current.mark.change_id != change_id:
                 return Edit(), False
             asked_again = current.mark.again
-            event = event_for(outcome, self._actor, now)
             events = [event] if event is not None else []
             return Edit(
                 {user_id: settle(current, outcome, now)}, events, self._progress(events, bool(events))
             ), asked_again
 
         asked_again = self._services.roster.commit(self._connection, [user_id], edit)
+        self._tell(_told(outcome, event), failed=outcome.error is not None)
         if outcome.error is None:
             return True  # whatever is left to do (a rename after a suspension) is seen by another look
         if isinstance(outcome.error, Transient | ReauthorizationRequired):
@@ -408,6 +448,21 @@ class _Convergence:
             reason=failure.text,
             code=failure.code,
         )
+
+
+def _known(entry: Entry | None) -> str:
+    if entry is None or entry.status is Status.NONE:
+        return "no account is known"
+    return f"the account is {entry.status.value}"
+
+
+def _told(outcome: Outcome, event: Event | None) -> str:
+    answered = f"Keeper answered in {outcome.seconds:.2f} s. " if outcome.seconds else ""
+    if event is not None:
+        return f"{answered}Recorded as: {event.name.value}."
+    if isinstance(outcome.error, Unsafe):
+        return f"{answered}Held by the volume guard: see Held plans."
+    return f"{answered}Not settled yet: it is tried again."
 
 
 def _by_external_id(accounts: Accounts, user_id: str) -> Account | None:

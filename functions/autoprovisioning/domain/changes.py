@@ -305,8 +305,8 @@ def recovered_event(
         mark.change_id, now, NAME_OF[mark.action], actor, entry.user_id, settled.email, mark.action, recovered=True
     )
     if mark.action not in (Action.CREATE, Action.UPDATE) or account is None:
-        changed, was = _access(mark.action, entry)
-        return replace(event, changed=changed, before=was)
+        changed, access = _access(mark.action, entry)
+        return replace(event, changed=changed, before=access)
     after = aligned(account, desired)
     if mark.action is Action.CREATE:  # or it was an adoption: then nobody knows any more what was there
         filled = {target: value for target, value in after.items() if value is not None}

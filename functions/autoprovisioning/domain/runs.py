@@ -93,7 +93,8 @@ class Look:
     asked_at: datetime | None = None
     actor: str = ""
     channel: str = ""  # the notification channel it came through
-    inquiry: str = ""  # "<connection>/<inquiry>" of an administrator who waits for the answer
+    inquiry: str = ""  # "<connection>/<inquiry>" of an administrator who waits for the answer; with the event
+    # "provision" the user is converged, else only looked into, so that this is known when the inquiry has expired
 
 
 @dataclass(frozen=True, slots=True)

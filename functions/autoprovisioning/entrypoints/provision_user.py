@@ -1,4 +1,4 @@
-"""The door that the directory-changes subscription pushes to: converges one user."""
+"""The door that the directory-changes subscription pushes to: converges one user, or answers an inquiry about one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import functions_framework
 from flask import Response
 
 from autoprovisioning.app.converge import Asked, converge
-from autoprovisioning.bootstrap import channels, services
+from autoprovisioning.app.inquire import answer_inquiry
+from autoprovisioning.bootstrap import channels, inquiries, services
 from autoprovisioning.entrypoints.answers import push
 from autoprovisioning.messages import decode_look, decode_push
 
@@ -23,7 +24,11 @@ def provision_user(request: flask.Request) -> Response:
         if look.event == "sync":
             channels().prove(look.channel, desk.clock())
             return
+        asked = Asked(look, message.message_id, message.publish_time)
         deadline = desk.clock() + desk.timings.user_deadline
-        converge(desk, Asked(look, message.message_id, message.publish_time), deadline)
+        if look.inquiry:
+            answer_inquiry(desk, inquiries(), asked, deadline)
+        else:
+            converge(desk, asked, deadline)
 
     return push(request, act)

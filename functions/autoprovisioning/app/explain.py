@@ -1,0 +1,263 @@
+"""Why? What the directory says of one user, what we know of their account, and what would be done now.
+
+It reads a handful of documents and asks the directory a handful of questions. Keeper is not asked and no access token
+read: `inquire` lets a worker do that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from autoprovisioning.app.holding import is_rejected
+from autoprovisioning.app.observe import observed, read_user, rules_of
+from autoprovisioning.app.reports import Filters, Reports
+from autoprovisioning.app.scoping import SERVING, asked_one_by_one, place
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.accounts import Value, changed_attributes
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.deprovisioning import due
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, MappingFailure, NotFound
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping
+from autoprovisioning.domain.plan import Decision, Observed, decide
+from autoprovisioning.domain.roster import Entry, Status, Trigger
+from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.users import DirectoryUser, Group, Presence, Scope
+from autoprovisioning.domain.words import in_words
+
+HISTORY = 20  # events
+USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")  # of the directory; users.get would take an address for an id as well
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the user stands with the provisioning scope: `in_scope` None could not be told.
+
+    `groups` are the chosen ones that the user is a member of, nested membership included, `unit` the chosen one that
+    holds the user; `owner` is the other connection that the user belongs to.
+    """
+
+    in_scope: bool | None
+    words: str
+    groups: tuple[Group, ...] = ()
+    unit: str = ""
+    owner: Connection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MappedValue:
+    """One row of the mapping for this user: its value, or why it has none that could be sent."""
+
+    target: str
+    source: str
+    value: Value
+    mandatory: bool
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A deprovisioning trigger: seen since when, and when it makes what due; None is never."""
+
+    trigger: Trigger
+    since: datetime
+    suspend: datetime | None
+    delete: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything that decides about one user on one connection, as of `at`.
+
+    `user` is as the directory shows them: of a deleted one there is the address only, and one whom the directory does
+    not show has presence "unknown". `entry` is the roster's. `to_write` are the attributes in which the account, as
+    last written, is not what the directory says; all of them where there is no account. `standing_still` says why
+    timers do not run, empty while they do.
+    """
+
+    at: datetime
+    connection: Connection
+    user_id: str
+    email: str
+    user: DirectoryUser
+    standing: Standing
+    mapped: tuple[MappedValue, ...]
+    entry: Entry | None
+    timers: tuple[Timer, ...]
+    standing_still: str
+    decision: Decision
+    words: str
+    to_write: Mapping[str, Value]
+    events: tuple[Event, ...]
+
+
+def explain(services: Services, reports: Reports, connection: Connection, user_id: str) -> Explanation:
+    """Explain what is the case with one user, and what would be done now.
+
+    On a connection that is off or a draft it is what would be done if it were turned on now.
+
+    Raises:
+        NotFound: neither the directory nor the roster nor the audit knows the id.
+        Transient, ConfigurationRefused: the directory could not be asked.
+    """
+    if not USER_ID.fullmatch(user_id):
+        raise NotFound("That is no directory id. Search for the user by name or address.")
+    now = services.clock()
+    serving = _as_if_on(connection, now)
+    entry = _entry(services, connection, user_id)
+    user = read_user(services.directory, Look(user_id), now, now)
+    events = reports.events(connection.id, Filters(user=user_id), "", HISTORY).items
+    if user.presence is Presence.UNKNOWN and entry is None and not events:
+        raise NotFound("Neither the directory nor this connection knows this user. Search by name or address.")
+    standing = _standing(services, serving, entry, user)
+    seen = observed(serving, user, standing.in_scope)
+    decision = decide(entry, seen, rules_of(serving), now)
+    return Explanation(
+        now,
+        connection,
+        user_id,
+        user.primary_email or (entry.email if entry is not None else "") or (events[0].email if events else ""),
+        user,
+        standing,
+        _mapped(connection, user),
+        entry,
+        _timers(serving, decision.noted or entry, now),
+        _standing_still(connection, decision.noted or entry),
+        decision,
+        _said(services, replace(serving, state=connection.state), standing, decision, entry, seen, now),
+        _to_write(entry, seen),
+        tuple(events),
+    )
+
+
+def _as_if_on(connection: Connection, now: datetime) -> Connection:
+    """Return the connection as it would be if it were turned on now: timers go on where they stood."""
+    if connection.state in SERVING:
+        return connection
+    off = connection.state is State.OFF and connection.changed_at is not None
+    spans = (*connection.off_spans, (connection.changed_at or now, now)) if off else connection.off_spans
+    return replace(connection, state=State.ON, off_spans=spans)
+
+
+def _entry(services: Services, connection: Connection, user_id: str) -> Entry | None:
+    return services.roster.entry(connection, user_id) if connection.shards else None
+
+
+def _standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> Standing:
+    """Tell the scope as a worker does, and through what: each chosen group is asked once."""
+    if user.presence in (Presence.DELETED, Presence.UNKNOWN):
+        gone = "is deleted" if user.presence is Presence.DELETED else "is not shown"
+        return Standing(None, f"The user {gone} in the directory: there is no membership to tell the scope by.")
+    own = _own_standing(services, connection, entry, user)
+    connections = [connection if other.id == connection.id else other for other in services.connections.all()]
+
+    def was_in_scope(other: Connection) -> bool:
+        known = _entry(services, other, user.id)
+        return known is not None and known.in_scope
+
+    elsewhere = asked_one_by_one(services.directory, was_in_scope, ())
+
+    def in_scope(other: Connection, someone: DirectoryUser) -> bool | None:
+        return own.in_scope if other.id == connection.id else elsewhere(other, someone)
+
+    answers = place(connections, user, in_scope).in_scope
+    owner = next((other for other in connections if other.id != connection.id and answers.get(other.id)), None)
+    told = answers.get(connection.id)
+    if told is own.in_scope:
+        return replace(own, owner=owner)
+    if owner is not None:
+        words = f"The user belongs to the connection {owner.name}, which comes first. {own.words}"
+        return replace(own, in_scope=told, words=words, owner=owner)
+    words = f"Whether the user belongs to a connection that comes first could not be told. {own.words}"
+    return replace(own, in_scope=told, words=words)
+
+
+def _own_standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> Standing:
+    """Tell this connection's scope by itself, in words."""
+    scope = connection.scope
+    if not scope.holds_unit(user.org_unit_path):
+        chosen = ", ".join(scope.org_units)
+        return Standing(False, f"{user.org_unit_path} is not at or below a chosen organizational unit ({chosen}).")
+    unit = next((unit for unit in scope.org_units if Scope((), (unit,)).holds_unit(user.org_unit_path)), "")
+    inside = f"At or below the organizational unit {unit}. " if unit else ""
+    if not scope.groups:
+        return Standing(True, inside.strip() or "Everybody in the organization is in scope.", unit=unit)
+    answers = [(group, _asked(services, group, user.id)) for group in scope.groups]
+    groups = tuple(group for group, answer in answers if answer)
+    if groups:
+        return Standing(True, f"{inside}Member of {_named(groups)}, directly or nested.", groups, unit)
+    unread = [group for group, answer in answers if answer is None]
+    if unread:
+        return Standing(None, f"{inside}The directory did not tell who is in {_named(unread)}.", unit=unit)
+    if entry is not None and entry.in_scope:
+        words = "No chosen group has the user as a member now. That counts once a complete listing proves it."
+        return Standing(None, f"{inside}{words}", unit=unit)
+    return Standing(False, f"{inside}Not a member of {_named(scope.groups)}, neither directly nor nested.", unit=unit)
+
+
+def _asked(services: Services, group: Group, user_id: str) -> bool | None:
+    try:
+        return services.directory.is_member(group.id, user_id)
+    except (Incomplete, ConfigurationRefused):
+        return None
+
+
+def _named(groups: Sequence[Group]) -> str:
+    return ", ".join(group.email or group.id for group in groups)
+
+
+def _mapped(connection: Connection, user: DirectoryUser) -> tuple[MappedValue, ...]:
+    """Map each row by itself, so that one that fails does not hide the others."""
+    if not user.profile:
+        return ()
+    rows = []
+    for row in connection.mapping.rows:
+        value, problem = None, ""
+        try:
+            value = AttributeMapping((row,)).apply(user.profile)[row.target]
+        except MappingFailure as failure:
+            problem = str(failure)
+        mandatory = row.mandatory or row.target in MANDATORY
+        rows.append(MappedValue(row.target, row.source, value, mandatory, problem))
+    return tuple(rows)
+
+
+def _timers(connection: Connection, noted: Entry | None, now: datetime) -> tuple[Timer, ...]:
+    timers = noted.timers if noted is not None else {}
+    rows = []
+    for trigger, since in sorted(timers.items()):
+        when = due(connection.deprovisioning, {trigger: since}, connection.off_spans, now)
+        rows.append(Timer(trigger, since, when.suspend, when.delete))
+    return tuple(rows)
+
+
+def _standing_still(connection: Connection, noted: Entry | None) -> str:
+    if noted is not None and noted.frozen_at is not None:
+        return "The user is archived."
+    return "The connection is off." if connection.state is State.OFF else ""
+
+
+def _said(
+    services: Services,
+    connection: Connection,
+    standing: Standing,
+    decision: Decision,
+    entry: Entry | None,
+    seen: Observed,
+    now: datetime,
+) -> str:
+    action, noted = decision.action, decision.noted
+    held = action is not None and noted is not None and noted.held is action
+    rejected = held and action is not None and is_rejected(services, connection, seen.user_id, action)
+    owner = standing.owner.name if standing.owner is not None and standing.in_scope is False else ""
+    return in_words(decision, entry, seen, connection, now, owner=owner, rejected=rejected)
+
+
+def _to_write(entry: Entry | None, seen: Observed) -> Mapping[str, Value]:
+    desired = seen.desired or {}
+    if entry is None or entry.status is Status.NONE:
+        return {target: value for target, value in desired.items() if value is not None}
+    return changed_attributes(entry.fingerprint, desired)

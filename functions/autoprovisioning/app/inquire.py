@@ -1,0 +1,186 @@
+"""Inquiries: what an administrator asks about one user and only a worker can answer, since it reads the access token.
+
+An inquiry is stored and published as a "look again" that names it; the worker's answer is found in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from autoprovisioning.app.configure import SHOWN
+from autoprovisioning.app.converge import Asked, converge
+from autoprovisioning.app.explain import USER_ID
+from autoprovisioning.app.keeper import Keeper, refusal_of_one
+from autoprovisioning.app.observe import observed
+from autoprovisioning.app.ports import Accounts
+from autoprovisioning.app.reports import Inquiries, Inquiry, InquiryKind, InquiryState, Step
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.accounts import Account, Lookup
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    BadInput,
+    Busy,
+    NotFound,
+    ProvisioningError,
+    Throttled,
+    Transient,
+)
+from autoprovisioning.domain.mapping import addresses
+from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.runs import Look
+
+EXPIRES_AFTER = timedelta(hours=1)
+MENDS = {
+    State.DRAFT: "Finish the set-up and turn it on first.",
+    State.OFF: "Turn it on first.",
+    State.PAUSED: "Reauthorize it first: the user waits until then.",
+}
+
+
+def inquire(
+    services: Services, inquiries: Inquiries, connection_id: str, user_id: str, kind: InquiryKind, actor: str
+) -> Inquiry:
+    """Ask a worker about one user.
+
+    Raises:
+        NotFound: there is no such connection.
+        BadInput: that is no directory id, or nobody is provisioned now on this connection.
+        Transient: it could not be published.
+    """
+    connection = services.connections.get(connection_id)
+    if connection is None or connection.state is State.DELETING:
+        raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
+    if not USER_ID.fullmatch(user_id):
+        raise BadInput("user_id", "it is no directory id", "Search for the user by name or address.")
+    if kind is InquiryKind.PROVISION and connection.state is not State.ON:
+        raise BadInput("connection", f"it is not on, but: {SHOWN[connection.state]}", MENDS[connection.state])
+    now = services.clock()
+    inquiry = Inquiry(services.new_id(), connection_id, user_id, kind, actor, now, now + EXPIRES_AFTER)
+    inquiries.put(inquiry)
+    event = kind.value if kind is InquiryKind.PROVISION else ""
+    named = f"{connection_id}/{inquiry.id}"
+    services.queue.look_again([Look(user_id, event, asked_at=now, actor=actor, inquiry=named)])
+    return inquiry
+
+
+def answer_inquiry(services: Services, inquiries: Inquiries, asked: Asked, deadline: datetime) -> None:
+    """Answer the inquiry that a "look again" names, once.
+
+    A user who is to be converged is, even where the inquiry expired or was answered already.
+
+    Raises:
+        ProvisioningError: the user could not be converged; the administrator has been told, and the message is to be
+            delivered again where that helps.
+    """
+    connection_id, _, inquiry_id = asked.look.inquiry.partition("/")
+    inquiry = inquiries.get(connection_id, inquiry_id)
+    asked = replace(asked, retry_failures=True)
+    if inquiry is not None and inquiry.state is InquiryState.WAITING:
+        _Answer(services, inquiries, inquiry).give(asked, deadline)
+    elif asked.look.event == InquiryKind.PROVISION.value:
+        converge(services, asked, deadline)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One inquiry on its way to an answer."""
+
+    services: Services
+    inquiries: Inquiries
+    inquiry: Inquiry
+    steps: list[Step] = field(default_factory=list)
+
+    def tell(self, text: str, *, failed: bool = False) -> None:
+        self.steps.append(Step(self.services.clock(), text, failed))
+
+    def give(self, asked: Asked, deadline: datetime) -> None:
+        if self.inquiry.kind is InquiryKind.PROVISION:
+            try:
+                converge(self.services, replace(asked, tell=self.tell), deadline)
+            except Busy:
+                raise  # an earlier delivery of this message is at it, and answers
+            except ProvisioningError as error:
+                self._end(str(error))
+                raise
+        try:
+            self._look()
+        except ProvisioningError as error:
+            self._end(str(error))
+
+    def _end(self, problem: str = "", account: Account | None = None) -> None:
+        state = InquiryState.FAILED if problem else InquiryState.DONE
+        now = self.services.clock()
+        steps = tuple(self.steps)
+        answered = replace(self.inquiry, state=state, finished=now, steps=steps, account=account, problem=problem)
+        self.inquiries.put(answered)
+
+    def _look(self) -> None:
+        """Find the account and end the inquiry with it; a failure that converging recorded is its problem."""
+        connection = self.services.connections.get(self.inquiry.connection_id)
+        if connection is None:
+            raise NotFound("The connection was deleted meanwhile.")
+        user_id = self.inquiry.user_id
+        entry = self.services.roster.entry(connection, user_id) if connection.shards else None
+        account = self._find(connection, entry)
+        provisioning = self.inquiry.kind is InquiryKind.PROVISION
+        failure = entry.failure if provisioning and entry is not None else None
+        self._end(failure.text if failure is not None else "", account)
+
+    def _find(self, connection: Connection, entry: Entry | None) -> Account | None:
+        """Find the user's account in Keeper; like any worker it pauses the connection whose token is refused.
+
+        Raises:
+            BadInput: no access token was entered yet.
+            ReauthorizationRequired, Transient, Permanent: Keeper could not be asked.
+        """
+        if not connection.token_version:
+            raise BadInput("token", "there is none yet", "Enter Keeper's access token under App authorization first.")
+        if connection.state is State.PAUSED:
+            self.tell("The connection is paused, it needs reauthorization; Keeper is asked all the same.", failed=True)
+        keeper = Keeper(self.services, connection)
+        try:
+            for _ in range(2):
+                try:
+                    return self._ask(connection, keeper.accounts(), entry)
+                except AuthorizationRefused:
+                    if not keeper.after_refusal():
+                        raise refusal_of_one() from None
+        except Throttled as error:
+            keeper.throttle(error)
+            raise
+        raise Transient("Keeper refused a token that was replaced meanwhile", retry_after=5)
+
+    def _ask(self, connection: Connection, accounts: Accounts, entry: Entry | None) -> Account | None:
+        """Search by the SCIM id that the roster has, then by the directory id, then by the user's addresses."""
+        began = self.services.clock()
+        user_id = self.inquiry.user_id
+        account = accounts.get(entry.scim_id) if entry is not None and entry.scim_id else None
+        how = "by the SCIM id of the roster"
+        if account is None:
+            account = _chosen(accounts, Lookup(user_id, user_id, self._addresses(connection)))
+            how = "by the directory id, as its externalId"
+            if account is not None and account.external_id != user_id:
+                another = "it carries another directory id" if account.external_id else "it carries no directory id"
+                how = f"by the user's address, but {another}"
+        seconds = (self.services.clock() - began).total_seconds()
+        found = f"the account was found {how}" if account is not None else "there is no account of this user"
+        self.tell(f"Keeper answered in {seconds:.2f} s: {found}.")
+        return account
+
+    def _addresses(self, connection: Connection) -> tuple[str, ...]:
+        user = self.services.directory.user(self.inquiry.user_id)
+        if user is None:
+            return ()
+        seen = observed(connection, user, None)
+        return addresses(seen.aliases, seen.email, seen.desired or {})
+
+
+def _chosen(accounts: Accounts, lookup: Lookup) -> Account | None:
+    for found in accounts.find([lookup]):
+        if found.error is not None:
+            raise found.error
+        if found.accounts:
+            return found.accounts[0]
+    return None

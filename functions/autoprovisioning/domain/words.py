@@ -1,0 +1,166 @@
+"""Decisions in the words of an administrator: what would be done with a user now, and why, in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from autoprovisioning.domain.accounts import changed_attributes
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.deprovisioning import Due, due
+from autoprovisioning.domain.plan import Decision, Observed
+from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
+from autoprovisioning.domain.users import Presence
+
+BECAUSE: Mapping[Trigger, str] = {
+    Trigger.APP_OFF: "the user is out of the provisioning scope",
+    Trigger.SUSPENDED: "the user is suspended in the directory",
+    Trigger.DELETED: "the user is deleted in the directory",
+}
+WAITS_FOR: Mapping[State, str] = {
+    State.PAUSED: "Waits until the connection is reauthorized",
+    State.OFF: "Waits until autoprovisioning is turned on",
+    State.DRAFT: "Waits until the set-up is finished and autoprovisioning turned on",
+    State.DELETING: "Not done any more, since the configuration is being deleted",
+}
+
+
+def at_time(at: datetime) -> str:
+    """Write a time as pages and texts show it."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def in_words(
+    decision: Decision,
+    entry: Entry | None,
+    seen: Observed,
+    connection: Connection,
+    now: datetime,
+    *,
+    owner: str = "",
+    rejected: bool = False,
+) -> str:
+    """Say what would be done with this user now, and why.
+
+    `entry` is the roster's, before the decision. `owner` names the other connection that the user belongs to,
+    `rejected` says that an administrator rejected the plan that holds the change.
+    """
+    if entry is not None and entry.mark is not None:
+        action = entry.mark.action.value
+        if entry.mark.live(now):
+            return f"A worker is carrying out a change ({action}) at this moment; the user is looked at again after it."
+        return f"What became of the last change ({action}) is not known: the account itself is asked before anything."
+    if decision.action is not None:
+        return _to_do(decision, entry, seen, connection, owner, rejected=rejected)
+    if decision.failure is not None:
+        return f"Nothing can be sent: {decision.failure}"
+    if decision.backing_off and entry is not None and entry.failure is not None:
+        when = at_time(entry.failure.next_attempt)
+        return f"The last attempt failed; it is made again at {when}, or as soon as the user changes: {decision.reason}"
+    return _idle(decision.noted or entry, seen, connection, now, owner)
+
+
+def _to_do(
+    decision: Decision, entry: Entry | None, seen: Observed, connection: Connection, owner: str, *, rejected: bool
+) -> str:
+    action = decision.action
+    assert action is not None  # noqa: S101 - told by the caller
+    done = f"{_infinitive(action, decision, entry)}, because {_reason(action, decision, seen, owner)}."
+    if connection.state in WAITS_FOR:
+        return f"{WAITS_FOR[connection.state]}: {done}"
+    held = decision.noted is not None and decision.noted.held is action  # for the same reason as before
+    if held and rejected:
+        return f"Not done, since an administrator rejected the plan with it: {done}"
+    if held:
+        return f"Held by the volume guard until an administrator approves it under Held plans: {done}"
+    if entry is not None and entry.pending:
+        return f"Being tried again: {done}"
+    return f"Due now: {done}"
+
+
+def _infinitive(action: Action, decision: Decision, entry: Entry | None) -> str:
+    match action:
+        case Action.CREATE:
+            return "create the account, or adopt the one that is in Keeper under the user's address"
+        case Action.UPDATE:
+            applied = entry.fingerprint if entry is not None else ""
+            names = ", ".join(changed_attributes(applied, decision.attributes or {}))
+            return f"update {names or 'the account'}"
+        case Action.SUSPEND:
+            return "suspend the account"
+        case Action.UNSUSPEND:
+            return "reactivate the account"
+        case Action.DELETE:
+            return "delete the account, which Keeper keeps locked"
+
+
+def _reason(action: Action, decision: Decision, seen: Observed, owner: str) -> str:
+    match action:
+        case Action.CREATE:
+            return "the user is active and in the provisioning scope"
+        case Action.UPDATE:
+            return "the directory has other values than were last written"
+        case Action.UNSUSPEND:
+            return "the user is active and in the provisioning scope again"
+        case _:
+            return because(decision.trigger, seen, owner)
+
+
+def because(trigger: Trigger | None, seen: Observed, owner: str = "") -> str:
+    """Say why a user is deprovisioned."""
+    if trigger is Trigger.APP_OFF and owner:
+        return f"the user belongs to the connection {owner}"
+    if trigger is Trigger.SUSPENDED and seen.presence is Presence.ARCHIVED:
+        return "the user is archived in the directory, which this connection treats as suspended"
+    return BECAUSE[trigger] if trigger is not None else "it is due"
+
+
+def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: datetime, owner: str) -> str:
+    """Say why there is nothing to do."""
+    if noted is not None and noted.status is Status.LOCKED:
+        return (
+            "The account was locked in Keeper by someone else and is left as it is; "
+            "unlock it in Keeper's Admin Console if this user is to have access."
+        )
+    if seen.presence is Presence.UNKNOWN:
+        return "The directory does not show this user, which alone proves nothing: everything stays as it is."
+    if seen.presence is Presence.ARCHIVED and not connection.archived_as_suspended:
+        return "Archived users are not operated on: everything stays as it is, and timers stand still."
+    if noted is None or noted.status is Status.NONE:
+        return _without_account(seen, owner)
+    if noted.status is Status.DELETED:
+        return "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."
+    if noted.timers:
+        when = due(connection.deprovisioning, noted.timers, connection.off_spans, now)
+        return _waiting(noted, when, seen, owner)
+    if seen.in_scope is None:
+        return "In step; whether the user is still in scope could not be told, and nobody loses access for that."
+    return "In step: the account has what the directory says, and nothing is to be done."
+
+
+def _without_account(seen: Observed, owner: str) -> str:
+    match seen.presence:
+        case Presence.DELETED:
+            return "The user is deleted in the directory and has no account: nothing is to be done."
+        case Presence.SUSPENDED | Presence.ARCHIVED:
+            return "The user is suspended or archived in the directory and gets no account before returning."
+    if owner:
+        return f"The user belongs to the connection {owner}: nothing is to be done here."
+    if seen.in_scope is None:
+        return "Whether the user is in the provisioning scope could not be told: until then no account is created."
+    return "The user is not in the provisioning scope and has no account: nothing is to be done."
+
+
+def _waiting(noted: Entry, when: Due, seen: Observed, owner: str) -> str:
+    suspends = noted.status is Status.ACTIVE and when.suspend is not None
+    if suspends and (when.delete is None or when.suspend is None or when.suspend <= when.delete):
+        assert when.suspend is not None  # noqa: S101 - keeps the types honest
+        why = because(when.suspend_by, seen, owner)
+        return f"The account is going to be suspended on {at_time(when.suspend)}, because {why}."
+    if when.delete is not None:
+        why = because(when.delete_by, seen, owner)
+        return f"The account is going to be deleted on {at_time(when.delete)}, because {why}."
+    why = because(min(noted.timers, key=lambda trigger: noted.timers[trigger]), seen, owner)
+    if noted.status is Status.SUSPENDED:
+        return f"The account stays suspended, because {why}; the deprovisioning policy never deletes it for that."
+    return f"The account stays as it is although {why}: the deprovisioning policy never takes access for that."
