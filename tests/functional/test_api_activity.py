@@ -1,0 +1,304 @@
+"""What the API tells of the work: audit, failures, usage, runs, health, held plans, previews, and the directory."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from infra.local.connect import CONNECTION
+from infra.local.world import wait_for
+from tests.town import ADMIN, GROUP, GROUP_ID, Town
+
+ONE = f"/connections/{CONNECTION}"
+CREATED = "Create User By Auto Provisioning"
+
+
+def everything(town: Town, path: str, **query: str | int) -> list[dict]:
+    """Read a list to its end, page by page."""
+    items: list[dict] = []
+    cursor = ""
+    while True:
+        answer = town.api("GET", f"{path}?{urlencode({**query, 'cursor': cursor})}")
+        assert answer.status == 200, answer.text
+        page = answer.json()
+        items += page["items"]
+        assert len(page["items"]) <= int(query.get("limit", 50))
+        cursor = page["cursor"]
+        if not cursor:
+            return items
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+# ---- the audit
+
+
+def test_the_audit_is_read_page_by_page_newest_first(settled):
+    whole = everything(settled, f"{ONE}/events")
+    assert len([event for event in whole if event["name"] == CREATED]) == 12
+    assert [event["at"] for event in whole] == sorted((event["at"] for event in whole), reverse=True)
+    assert everything(settled, f"{ONE}/events", limit=5) == whole
+
+
+def test_the_audit_is_filtered(settled):
+    of_one = everything(settled, f"{ONE}/events", user="u3")
+    assert {event["user_id"] for event in of_one} == {"u3"}
+    assert everything(settled, f"{ONE}/events", user="person3@example.com") == of_one
+    assert len(everything(settled, f"{ONE}/events", name=CREATED)) == 12
+    assert {event["actor"] for event in everything(settled, f"{ONE}/events", actor="make connect")} == {"make connect"}
+    now = datetime.now(UTC)
+    later = (now + timedelta(hours=1)).isoformat()
+    assert everything(settled, f"{ONE}/events", since=later) == []
+    assert everything(settled, f"{ONE}/events", until=later, name=CREATED) == everything(
+        settled, f"{ONE}/events", name=CREATED
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=many", "limit"),
+        ("cursor=of-somebody-else", "cursor"),
+        ("name=Party", "name"),
+        ("since=yesterday", "since"),
+        ("since=2026-01-01T00:00:00", "since"),
+        ("colour=red", "colour"),
+    ],
+)
+def test_a_query_that_does_not_fit_is_refused_by_its_field(settled, query, field):
+    answer = settled.api("GET", f"{ONE}/events?{query}")
+    assert (answer.status, answer.json()["field"]) == (400, field)
+
+
+def test_the_audit_is_downloaded_whole_and_no_cell_is_a_formula(town):
+    town.directory.patch("u1", {"name": {"givenName": "=HYPERLINK(1)", "familyName": "Ångström"}})
+    town.connect()
+    town.sync()
+    answer = town.api("GET", f"{ONE}/events.csv?name={quote(CREATED)}")
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="events-{CONNECTION}.csv"'
+    found = rows(answer.text)
+    assert len(found) == 12
+    [row] = [row for row in found if row["user id"] == "u1"]
+    assert "Ångström" in row["after"]
+    cells = [cell for row in found for cell in row.values()]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))]
+
+
+def test_failures_are_listed_and_downloaded(town):
+    town.keeper.settings(taken_addresses=["person1@example.com"], reserved_domains=[])
+    town.keeper.settings(seats=3)
+    town.connect()
+    town.sync()
+    failing = everything(town, f"{ONE}/failures", limit=3)
+    assert failing
+    assert {"user_id", "email", "code", "reason", "attempts", "next_attempt"} <= set(failing[0])
+    answer = town.api("GET", f"{ONE}/failures.csv")
+    assert {row["user id"] for row in rows(answer.text)} == {failure["user_id"] for failure in failing}
+
+
+def test_usage_counts_every_day_by_googles_names(settled):
+    told = settled.api("GET", f"{ONE}/usage").json()
+    assert len(told["days"]) == 30
+    assert told["days"][-1]["day"] == told["last"]
+    assert told["totals"][CREATED] == 12
+    assert sum(day["counts"].get(CREATED, 0) for day in told["days"]) == 12
+    assert len(settled.api("GET", f"{ONE}/usage?days=7").json()["days"]) == 7
+    assert settled.api("GET", f"{ONE}/usage?days=91").status == 400
+
+
+# ---- runs and health
+
+
+def test_a_run_is_asked_for_and_listed(town):
+    town.connect()
+    answer = town.api("POST", f"{ONE}/runs")
+    assert (answer.status, answer.headers["Location"]) == (202, f"/api{ONE}/runs")
+
+    def done() -> dict | None:
+        runs = town.api("GET", f"{ONE}/runs").json()["items"]
+        return next((run for run in runs if run["state"] == "done"), None)
+
+    run = wait_for(done, "the run")
+    assert (run["kind"], run["counts"]["created"], run["batches_done"]) == ("full", 12, run["batches"])
+    assert town.api("GET", f"{ONE}/runs/{run['id']}").json() == run
+    assert town.api("GET", f"{ONE}/runs/unheard-of").status == 404
+    assert town.api("GET", f"{ONE}/runs?limit=1").json()["items"] == [run]
+
+
+def test_nothing_runs_on_a_connection_that_is_off(town):
+    town.connect()
+    town.api("POST", f"{ONE}/turn-off")
+    answer = town.api("POST", f"{ONE}/runs")
+    assert (answer.status, answer.json()["title"]) == (409, "wrong_state")
+
+
+def test_health_tells_what_is_wrong_and_what_ends_it(town):
+    town.provisioned()
+
+    def well() -> dict | None:
+        told = town.api("GET", f"{ONE}/health").json()
+        return told if not told["concerns"] else None
+
+    told = wait_for(well, "the proof of the channel")
+    assert told["last_success"]["counts"]["created"] == 12
+    assert told["last_hour"]["changes"] == 12
+    assert told["live_until"]
+    town.keeper.rotate()
+    town.sync()
+    [concern, *_] = town.api("GET", f"{ONE}/health").json()["concerns"]
+    assert "Paused" in concern["what"]
+    assert "token" in concern["mend"]
+
+
+# ---- held plans
+
+
+def held(town: Town) -> dict:
+    """Let a plan be held: everybody leaves."""
+    town.provisioned(limit=_limit(3))
+    for number in range(1, 12):
+        town.directory.leave(GROUP_ID, f"u{number}")
+    town.sync()
+    [hold] = [hold for hold in town.api("GET", f"{ONE}/holds").json()["items"] if hold["state"] == "waiting"]
+    return hold
+
+
+def _limit(users: int):
+    from autoprovisioning.domain.connections import VolumeLimit
+
+    return VolumeLimit(users, 1.0)
+
+
+def decide(town: Town, digest: str, decision: str):
+    return town.api("POST", f"{ONE}/holds/{digest}", {"decision": decision})
+
+
+def test_a_held_plan_is_shown_with_its_users_and_approved_by_its_digest(town):
+    hold = held(town)
+    assert town.api("GET", "/connections").json()["items"][0]["shown_state"] == "Held: waiting for approval"
+    assert hold["counts"] == {"suspend": 11}
+    members = everything(town, f"{ONE}/holds/{hold['digest']}", limit=4)
+    assert {member["user_id"] for member in members} == {f"u{number}" for number in range(1, 12)}
+    assert town.api("GET", f"{ONE}/holds/{hold['digest']}?cursor=x").json()["field"] == "cursor"
+    approved = decide(town, hold["digest"], "approve")
+    assert (approved.status, approved.json()["state"], approved.json()["decided_by"]) == (200, "approved", ADMIN)
+    wait_for(lambda: town.active() == {"u0"}, "the suspensions")
+    again = decide(town, hold["digest"], "reject")
+    assert (again.status, again.json()["title"]) == (412, "stale")
+
+
+def test_an_unknown_digest_is_not_found(settled):
+    assert decide(settled, "0" * 32, "approve").status == 404
+    assert settled.api("GET", f"{ONE}/holds/{'0' * 32}").status == 404
+
+
+def test_the_digest_of_a_plan_that_changed_since_approves_nothing(town):
+    hold = held(town)
+    town.directory.join(GROUP_ID, "u1")
+    town.sync()
+    answer = decide(town, hold["digest"], "approve")
+    assert (answer.status, answer.json()["title"]) == (412, "stale")
+    assert len(town.active()) == 12
+
+
+# ---- previews
+
+
+def previewed(town: Town, change: dict) -> tuple[str, dict]:
+    """Ask for a preview and wait for it; returns its address and what it tells."""
+    tag = town.api("GET", ONE).headers["ETag"]
+    answer = town.api("POST", f"{ONE}/previews", change, {"If-Match": tag})
+    assert answer.status == 202, answer.text
+    assert answer.json()["state"] == "waiting"
+    address = answer.headers["Location"].removeprefix("/api")
+
+    def finished() -> dict | None:
+        told = town.api("GET", address).json()
+        return told if told["state"] in ("done", "failed") else None
+
+    return address, wait_for(finished, "the preview")
+
+
+def test_a_preview_tells_what_an_edit_would_do_and_is_saved(town):
+    town.provisioned()
+    accounts = town.keeper.accounts()
+    state = town.directory.control("GET", "state")
+    state["groups"].append({"id": "g-few", "email": "few@example.com", "name": "Few"})
+    state["members"]["g-few"] = [{"id": "u1", "email": "person1@example.com", "type": "USER", "role": "MEMBER"}]
+    town.directory.control("PUT", "state", state)
+    address, told = previewed(town, {"scope": {"groups": ["few@example.com"]}})
+    assert (told["state"], told["counts"]["suspend"], told["held"]) == ("done", 11, True)
+    users = everything(town, f"{address}/users", would="suspend", limit=4)
+    assert len(users) == 11
+    assert town.api("GET", f"{address}/users?would=dance").json()["field"] == "would"
+    downloaded = rows(town.api("GET", f"{address}/users.csv").text)
+    assert {row["user id"] for row in downloaded} == {user["user_id"] for user in users}
+    assert town.keeper.accounts() == accounts
+    saved = town.api("POST", f"{address}/save")
+    assert saved.status == 200
+    assert [group["email"] for group in saved.json()["scope"]["groups"]] == ["few@example.com"]
+    again = town.api("POST", f"{address}/save")
+    assert (again.status, again.json()["title"]) == (412, "stale")
+
+
+def test_a_preview_takes_neither_endpoint_nor_token(settled):
+    tag = settled.api("GET", ONE).headers["ETag"]
+    for name in ("endpoint", "token"):
+        answer = settled.api("POST", f"{ONE}/previews", {name: "x"}, {"If-Match": tag})
+        assert (answer.status, answer.json()["field"]) == (400, name)
+
+
+def test_an_unknown_preview_is_not_found(settled):
+    for path in ("", "/users", "/users.csv"):
+        assert settled.api("GET", f"{ONE}/previews/unheard-of{path}").status == 404
+    assert settled.api("POST", f"{ONE}/previews/unheard-of/save").status == 404
+
+
+def test_a_preview_that_is_not_done_has_no_users_yet(town):
+    town.provisioned()
+    town.freeze("reconcile")
+    tag = town.api("GET", ONE).headers["ETag"]
+    address = town.api("POST", f"{ONE}/previews", {}, {"If-Match": tag}).headers["Location"].removeprefix("/api")
+    waiting = town.api("GET", address)
+    assert (waiting.json()["state"], waiting.headers["Retry-After"]) == ("waiting", "1")
+    for method, path in (("GET", "/users"), ("GET", "/users.csv"), ("POST", "/save")):
+        assert town.api(method, address + path).status == 409
+    town.thaw("reconcile")
+
+
+# ---- the directory
+
+
+def test_the_directory_is_searched(settled):
+    assert [user["id"] for user in settled.api("GET", "/directory/users?search=person1@").json()["items"]] == ["u1"]
+    assert settled.api("GET", "/directory/users?search=Family11").json()["items"][0]["email"] == "person11@example.com"
+    [group] = settled.api("GET", "/directory/groups?search=keep").json()["items"]
+    assert group == {"id": GROUP_ID, "email": GROUP, "name": "Keeper users"}
+    assert settled.api("GET", "/directory/org-units").status == 200
+    assert settled.api("GET", "/directory/users").json()["field"] == "search"
+    assert settled.api("GET", "/directory/users?search=").json()["field"] == "search"
+
+
+def test_the_mapping_is_chosen_from_what_keeper_and_the_directory_have(settled):
+    told = settled.api("GET", f"{ONE}/mapping/choices").json()
+    mandatory = [choice["target"] for choice in told["targets"] if choice["mandatory"]]
+    assert mandatory == ["displayName", "emails.primary", "emails.value", "userName"]
+    assert {"primaryEmail", "name.fullName", "organizations[primary].title"} <= set(told["sources"])
+
+
+EVERY = ["", "/usage", "/failures", "/failures.csv", "/events", "/events.csv", "/holds", "/runs", "/health"]
+
+
+@pytest.mark.parametrize("path", [*EVERY, "/mapping/choices", "/holds/abc", "/runs/abc", "/previews/abc"])
+def test_an_unknown_connection_is_not_found(settled, path):
+    answer = settled.api("GET", f"/connections/nowhere{path}")
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "application/problem+json")
