@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoprovisioning.entrypoints.console.api import activity, connections, holds, people, previews, working
+from autoprovisioning.entrypoints.console.api import activity, connections, holds, people, previews, users, working
 from autoprovisioning.entrypoints.console.api.openapi import describing
 from autoprovisioning.entrypoints.console.api.operations import Operation
 from autoprovisioning.entrypoints.console.routing import Route
@@ -15,6 +15,7 @@ OPERATIONS: tuple[Operation, ...] = describing(
         *activity.OPERATIONS,
         *holds.OPERATIONS,
         *working.OPERATIONS,
+        *users.OPERATIONS,
     )
 )
 ROUTES: tuple[Route, ...] = tuple(operation.route() for operation in OPERATIONS)

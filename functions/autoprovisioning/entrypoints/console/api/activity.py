@@ -138,7 +138,7 @@ def export_failures(call: Call, connection_id: str) -> Response:
 def list_events(call: Call, query: WantsPage, connection_id: str) -> Response:
     """Read a page of the audit."""
     page = call.parts.reports.events(existing(call, connection_id).id, _filters(query), query.cursor, query.limit)
-    return answer(Events(items=[_event(found) for found in page.items], cursor=page.cursor))
+    return answer(Events(items=[shown_event(found) for found in page.items], cursor=page.cursor))
 
 
 def export_events(call: Call, query: Wants, connection_id: str) -> Response:
@@ -177,7 +177,7 @@ def _failure(found: reports.Failing) -> Failure:
     )
 
 
-def _event(found: domain.Event) -> Event:
+def shown_event(found: domain.Event) -> Event:
     return Event(
         id=found.id,
         at=found.at,

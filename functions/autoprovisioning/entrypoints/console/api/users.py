@@ -1,0 +1,279 @@
+"""Why? in the API: everything that decides about one user, and inquiries that a worker answers within seconds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flask import Response
+
+from autoprovisioning.app import reports
+from autoprovisioning.app.explain import Explanation, explain
+from autoprovisioning.app.inquire import inquire
+from autoprovisioning.app.reports import InquiryKind, InquiryState
+from autoprovisioning.domain.accounts import Account as AccountFound
+from autoprovisioning.domain.errors import NotFound
+from autoprovisioning.domain.roster import Action, Status, Trigger
+from autoprovisioning.domain.roster import Entry as EntryKept
+from autoprovisioning.domain.users import Presence
+from autoprovisioning.entrypoints.console.api.activity import Event, shown_event
+from autoprovisioning.entrypoints.console.api.connections import ScopeGroup, existing
+from autoprovisioning.entrypoints.console.api.models import Model
+from autoprovisioning.entrypoints.console.api.operations import ROOT, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.routing import Call
+
+UNDER_WAY = {"Retry-After": "1"}
+Values = dict[str, str | bool | None]
+
+
+class Standing(Model):
+    """Where the user stands with the scope: through which groups and unit; null could not be told."""
+
+    in_scope: bool | None
+    words: str
+    groups: list[ScopeGroup]
+    unit: str
+    other_connection: str
+
+
+class MappedValue(Model):
+    """A row of the mapping for this user."""
+
+    target: str
+    source: str
+    value: str | bool | None
+    mandatory: bool
+    problem: str
+
+
+class Timer(Model):
+    """A deprovisioning trigger: seen since when, and when it makes what due; null is never."""
+
+    trigger: Trigger
+    since: datetime
+    suspend: datetime | None
+    delete: datetime | None
+
+
+class Failed(Model):
+    """Why the last attempt failed, and when it is tried again."""
+
+    code: str
+    text: str
+    attempts: int
+    first: datetime
+    next_attempt: datetime
+
+
+class Entry(Model):
+    """What the roster says of the account."""
+
+    status: Status
+    email: str
+    scim_id: str
+    in_scope: bool
+    waits: bool
+    held: Action | None
+    failure: Failed | None
+    last_action_at: datetime | None
+    changing: bool
+
+
+class Why(Model):
+    """Everything that decides about one user: `action` is what would be done now, `words` why.
+
+    `to_write` are the attributes in which the account, as last written, is not what the directory says.
+    """
+
+    at: datetime
+    user_id: str
+    email: str
+    presence: Presence
+    org_unit: str
+    standing: Standing
+    mapped: list[MappedValue]
+    entry: Entry | None
+    timers: list[Timer]
+    standing_still: str
+    action: Action | None
+    words: str
+    to_write: Values
+    events: list[Event]
+
+
+class Question(Model):
+    """explain: look into Keeper, change nothing. provision: provision the user now."""
+
+    kind: InquiryKind
+
+
+class Step(Model):
+    """One thing that was done for the user."""
+
+    at: datetime
+    text: str
+    failed: bool
+
+
+class Account(Model):
+    """The user's account in Keeper."""
+
+    scim_id: str
+    user_name: str
+    external_id: str
+    active: bool
+    attributes: Values
+
+
+class Inquiry(Model):
+    """A question about one user: how far it is, and what was found."""
+
+    id: str
+    user_id: str
+    kind: InquiryKind
+    state: InquiryState
+    asked_by: str
+    asked_at: datetime
+    expires: datetime
+    finished: datetime | None
+    steps: list[Step]
+    account: Account | None
+    problem: str
+
+
+def why(call: Call, connection_id: str, user_id: str) -> Response:
+    """Explain one user, without asking Keeper."""
+    connection = existing(call, connection_id)
+    return answer(_why(explain(call.parts.services, call.parts.reports, connection, user_id)))
+
+
+def ask(call: Call, body: Question, connection_id: str, user_id: str) -> Response:
+    """Ask a worker about one user."""
+    parts, connection = call.parts, existing(call, connection_id)
+    inquiry = inquire(parts.services, parts.inquiries, connection.id, user_id, body.kind, call.actor)
+    address = f"{ROOT}/connections/{connection.id}/inquiries/{inquiry.id}"
+    return answer(_inquiry(inquiry), 202, {"Location": address, **UNDER_WAY})
+
+
+def read(call: Call, connection_id: str, inquiry_id: str) -> Response:
+    """Tell how far an inquiry is."""
+    inquiry = call.parts.inquiries.get(existing(call, connection_id).id, inquiry_id)
+    if inquiry is None:
+        raise NotFound("There is no such inquiry: it may have expired. Ask again.")
+    return answer(_inquiry(inquiry), headers=UNDER_WAY if inquiry.state is InquiryState.WAITING else None)
+
+
+def _why(found: Explanation) -> Why:
+    standing = found.standing
+    return Why(
+        at=found.at,
+        user_id=found.user_id,
+        email=found.email,
+        presence=found.user.presence,
+        org_unit=found.user.org_unit_path,
+        standing=Standing(
+            in_scope=standing.in_scope,
+            words=standing.words,
+            groups=[ScopeGroup(id=group.id, email=group.email, name=group.name) for group in standing.groups],
+            unit=standing.unit,
+            other_connection=standing.owner.id if standing.owner is not None else "",
+        ),
+        mapped=[
+            MappedValue(
+                target=row.target, source=row.source, value=row.value, mandatory=row.mandatory, problem=row.problem
+            )
+            for row in found.mapped
+        ],
+        entry=_entry(found.entry, found.at),
+        timers=[
+            Timer(trigger=timer.trigger, since=timer.since, suspend=timer.suspend, delete=timer.delete)
+            for timer in found.timers
+        ],
+        standing_still=found.standing_still,
+        action=found.decision.action,
+        words=found.words,
+        to_write=dict(found.to_write),
+        events=[shown_event(event) for event in found.events],
+    )
+
+
+def _entry(entry: EntryKept | None, now: datetime) -> Entry | None:
+    if entry is None:
+        return None
+    failure = entry.failure
+    return Entry(
+        status=entry.status,
+        email=entry.email,
+        scim_id=entry.scim_id,
+        in_scope=entry.in_scope,
+        waits=entry.pending,
+        held=entry.held,
+        failure=None
+        if failure is None
+        else Failed(
+            code=failure.code,
+            text=failure.text,
+            attempts=failure.attempts,
+            first=failure.first,
+            next_attempt=failure.next_attempt,
+        ),
+        last_action_at=entry.last_action_at,
+        changing=entry.mark is not None and entry.mark.live(now),
+    )
+
+
+def _inquiry(inquiry: reports.Inquiry) -> Inquiry:
+    return Inquiry(
+        id=inquiry.id,
+        user_id=inquiry.user_id,
+        kind=inquiry.kind,
+        state=inquiry.state,
+        asked_by=inquiry.asked_by,
+        asked_at=inquiry.asked_at,
+        expires=inquiry.expires,
+        finished=inquiry.finished,
+        steps=[Step(at=step.at, text=step.text, failed=step.failed) for step in inquiry.steps],
+        account=_account(inquiry.account),
+        problem=inquiry.problem,
+    )
+
+
+def _account(account: AccountFound | None) -> Account | None:
+    if account is None:
+        return None
+    return Account(
+        scim_id=account.scim_id,
+        user_name=account.user_name,
+        external_id=account.external_id,
+        active=account.active,
+        attributes=dict(account.attributes),
+    )
+
+
+_ONE = "/connections/<id:connection_id>"
+OPERATIONS = (
+    Operation(
+        "explainUser",
+        "GET",
+        f"{_ONE}/users/<id:user_id>",
+        "Explain why a user is as they are, and what would be done now",
+        why,
+        {200: Answers("Everything that decides about the user", Why)},
+    ),
+    Operation(
+        "askAboutUser",
+        "POST",
+        f"{_ONE}/users/<id:user_id>/inquiries",
+        "Look a user up in Keeper, or provision them now",
+        ask,
+        {202: Answers("A worker answers within seconds", Inquiry, headers=("Location",))},
+        body=Question,
+    ),
+    Operation(
+        "readInquiry",
+        "GET",
+        f"{_ONE}/inquiries/<id:inquiry_id>",
+        "Tell how far an inquiry is, and what was found",
+        read,
+        {200: Answers("The inquiry", Inquiry)},
+    ),
+)
