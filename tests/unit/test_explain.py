@@ -1,0 +1,438 @@
+"""Why? The state of one user in words, what is read to tell it, and how a worker answers what only it can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from autoprovisioning.app.explain import Explanation, explain
+from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.app.reports import Filters, Page
+from autoprovisioning.app.scoping import asked_one_by_one
+from autoprovisioning.domain.accounts import fingerprint
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import (
+    ConfigurationRefused,
+    MappingFailure,
+    NotFound,
+)
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.plan import Rules, decide
+from autoprovisioning.domain.roster import Action, Entry, Mark, Status, Trigger, failed
+from autoprovisioning.domain.users import Group, Presence, Scope
+from autoprovisioning.domain.words import in_words
+from tests.fake_state import Store
+from tests.fakes import FakeDirectory
+from tests.office import GROUP, LATER, Office
+from tests.unit.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, seen
+
+ON = Connection("c1", state=State.ON, deprovisioning=IN_A_WEEK)
+REJECTED = failed(None, "address_taken", "The address is taken.", "create:other", NOW)
+AWAY = entry(timers={Trigger.SUSPENDED: NOW}, in_scope=True)
+LEFT = entry(timers={Trigger.APP_OFF: NOW}, in_scope=False)
+
+
+def said(known: Entry | None, observation, connection: Connection = ON, now=NOW, **more) -> str:
+    rules = Rules(connection.deprovisioning, connection.off_spans, connection.archived_as_suspended)
+    return in_words(decide(known, observation, rules, now), known, observation, connection, now, **more)
+
+
+SUSPENDED, DELETED = seen(Presence.SUSPENDED, since=NOW), seen(Presence.DELETED, None, since=NOW)
+NO_NAME = MappingFailure("The mandatory attribute displayName has no value: name.fullName is empty for this user.")
+WORDS = [
+    # entry, seen, connection, now -> the sentence
+    (entry(), seen(), ON, NOW, "In step: the account has what the directory says, and nothing is to be done."),
+    (entry(), seen(in_scope=None), ON, NOW,
+     "In step; whether the user is still in scope could not be told, and nobody loses access for that."),
+    (None, seen(), ON, NOW,
+     ("Due now: create the account, or adopt the one that is in Keeper under the user's address, "
+     "because the user is active and in the provisioning scope.")),
+    (entry(), seen(desired=GRACE), ON, NOW,
+     "Due now: update displayName, because the directory has other values than were last written."),
+    (entry(pending=True), seen(desired=GRACE), ON, NOW,
+     "Being tried again: update displayName, because the directory has other values than were last written."),
+    (entry(Status.SUSPENDED), seen(), ON, NOW,
+     "Due now: reactivate the account, because the user is active and in the provisioning scope again."),
+    (AWAY, SUSPENDED, ON, NOW,
+     "The account is going to be suspended on 2026-12-01 09:00 UTC, because the user is suspended in the directory."),
+    (AWAY, SUSPENDED, ON, NOW + 8 * DAY,
+     "Due now: suspend the account, because the user is suspended in the directory."),
+    (AWAY, SUSPENDED, replace(ON, deprovisioning=NEVER), NOW + 8 * DAY,
+     ("The account stays as it is although the user is suspended in the directory: "
+     "the deprovisioning policy never takes access for that.")),
+    (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, ON, NOW + 8 * DAY,
+     "The account is going to be deleted on 2026-12-24 09:00 UTC, because the user is suspended in the directory."),
+    (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, replace(ON, deprovisioning=NEVER), NOW + 8 * DAY,
+     ("The account stays suspended, because the user is suspended in the directory; "
+     "the deprovisioning policy never deletes it for that.")),
+    (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, ON, NOW + 31 * DAY,
+     "Due now: delete the account, which Keeper keeps locked, because the user is suspended in the directory."),
+    (LEFT, seen(in_scope=False), ON, NOW + 8 * DAY,
+     "Due now: suspend the account, because the user is out of the provisioning scope."),
+    (entry(Status.DELETED, timers={Trigger.DELETED: NOW}, gone=True), DELETED, ON, NOW + DAY,
+     "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."),
+    (replace(AWAY, held=Action.SUSPEND, held_by=Trigger.SUSPENDED), SUSPENDED, ON, NOW + 8 * DAY,
+     ("Held by the volume guard until an administrator approves it under Held plans: suspend the account, "
+     "because the user is suspended in the directory.")),
+    # what was held for another reason is no answer for this one
+    (replace(AWAY, held=Action.SUSPEND, held_by=Trigger.APP_OFF), SUSPENDED, ON, NOW + 8 * DAY,
+     "Due now: suspend the account, because the user is suspended in the directory."),
+    (AWAY, SUSPENDED, replace(ON, state=State.PAUSED), NOW + 8 * DAY,
+     ("Waits until the connection is reauthorized: suspend the account, "
+     "because the user is suspended in the directory.")),
+    (None, seen(), replace(ON, state=State.OFF), NOW,
+     ("Waits until autoprovisioning is turned on: create the account, or adopt the one that is in Keeper under the "
+     "user's address, because the user is active and in the provisioning scope.")),
+    (entry(Status.LOCKED), seen(), ON, NOW,
+     ("The account was locked in Keeper by someone else and is left as it is; "
+     "unlock it in Keeper's Admin Console if this user is to have access.")),
+    (entry(), seen(Presence.ARCHIVED), ON, NOW,
+     "Archived users are not operated on: everything stays as it is, and timers stand still."),
+    (entry(timers={Trigger.SUSPENDED: NOW}), seen(Presence.ARCHIVED), replace(ON, archived_as_suspended=True), NOW,
+     ("The account is going to be suspended on 2026-12-01 09:00 UTC, "
+     "because the user is archived in the directory, which this connection treats as suspended.")),
+    (entry(), seen(Presence.UNKNOWN, None), ON, NOW,
+     "The directory does not show this user, which alone proves nothing: everything stays as it is."),
+    (None, seen(in_scope=False), ON, NOW,
+     "The user is not in the provisioning scope and has no account: nothing is to be done."),
+    (None, seen(in_scope=None), ON, NOW,
+     "Whether the user is in the provisioning scope could not be told: until then no account is created."),
+    (None, SUSPENDED, ON, NOW,
+     "The user is suspended or archived in the directory and gets no account before returning."),
+    (None, DELETED, ON, NOW, "The user is deleted in the directory and has no account: nothing is to be done."),
+    (None, seen(desired=None, mapping_failure=NO_NAME), ON, NOW, f"Nothing can be sent: {NO_NAME}"),
+    (entry(Status.NONE, failure=replace(REJECTED, about=f"create:{fingerprint(ADA)[:16]}")), seen(), ON, NOW,
+     ("The last attempt failed; it is made again at 2026-11-24 09:15 UTC, or as soon as the user changes: "
+     "The address is taken.")),
+    (entry(mark=Mark("c", "m", Action.UPDATE, NOW + DAY)), seen(), ON, NOW,
+     "A worker is carrying out a change (update) at this moment; the user is looked at again after it."),
+    (entry(mark=Mark("c", "m", Action.UPDATE, NOW)), seen(), ON, NOW,
+     "What became of the last change (update) is not known: the account itself is asked before anything."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("known", "observation", "connection", "now", "sentence"), WORDS)
+def test_a_decision_is_told_in_a_sentence(known, observation, connection, now, sentence):
+    assert said(known, observation, connection, now) == sentence
+
+
+def test_who_belongs_to_another_connection_is_told_so():
+    assert said(None, seen(in_scope=False), owner="Sales") == (
+        "The user belongs to the connection Sales: nothing is to be done here."
+    )
+    assert said(LEFT, seen(in_scope=False), now=NOW + 8 * DAY, owner="Sales") == (
+        "Due now: suspend the account, because the user belongs to the connection Sales."
+    )
+
+
+def test_a_rejection_is_told_as_such():
+    held = replace(AWAY, held=Action.SUSPEND, held_by=Trigger.SUSPENDED)
+    assert said(held, SUSPENDED, now=NOW + 8 * DAY, rejected=True) == (
+        "Not done, since an administrator rejected the plan with it: suspend the account, "
+        "because the user is suspended in the directory."
+    )
+
+
+@dataclass
+class Audit:
+    """The Reports port, as far as an explanation reads it."""
+
+    store: Store
+
+    def events(self, connection_id: str, filters: Filters, cursor: str, limit: int) -> Page[Event]:
+        found = [event for event in self.store.events[connection_id].values() if event.user_id == filters.user]
+        newest = sorted(found, key=lambda event: event.at, reverse=True)
+        return Page(tuple(newest[:limit]))
+
+
+class Watched(FakeDirectory):
+    """A directory that counts what it is asked, and some of whose groups cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.secret: set[str] = set()
+
+    def user(self, user_id):
+        self.asked += 1
+        return super().user(user_id)
+
+    def is_member(self, group_id, user_id):
+        self.asked += 1
+        if group_id in self.secret:
+            raise ConfigurationRefused("403")
+        return super().is_member(group_id, user_id)
+
+    def users(self, fields):
+        raise AssertionError("a page must not list the directory")
+
+    def members(self, group_id):
+        raise AssertionError("a page must not list a group")
+
+
+@pytest.fixture
+def office() -> Office:
+    """u1, u2 and u3 have accounts."""
+    started = Office()
+    started.run()
+    return started
+
+
+def look_into(office: Office, user_id: str, directory: FakeDirectory | None = None) -> Explanation:
+    """Explain, with everything out of reach that a page may not read."""
+    roster = office.services.roster
+    shut = replace(
+        office.services,
+        directory=directory or office.directory,
+        tokens=None,
+        accounts_for=None,
+        roster=type("One", (), {"entry": staticmethod(roster.entry)})(),
+    )
+    return explain(shut, Audit(office.desk.store), office.connection, user_id)
+
+
+def watched(office: Office) -> Watched:
+    directory = Watched()
+    for name in ("live", "removed", "groups", "memberships"):
+        setattr(directory, name, getattr(office.directory, name))
+    return directory
+
+
+def test_who_is_in_step_is_explained_through_the_group_the_mapping_and_the_history(office):
+    directory = watched(office)
+    told = look_into(office, "u1", directory)
+    assert (told.email, told.user.presence, told.entry) == ("ada@example.com", Presence.ACTIVE, office.entry("u1"))
+    assert (told.standing.in_scope, told.standing.groups, told.standing.owner) == (True, (GROUP,), None)
+    assert told.standing.words == "Member of keeper@example.com, directly or nested."
+    assert {row.target: row.value for row in told.mapped} == AttributeMapping().apply(
+        office.directory.live["u1"].profile
+    )
+    assert [row.source for row in told.mapped] == [row.source for row in DEFAULT_ROWS]
+    assert told.words.startswith("In step: ")
+    assert (told.to_write, told.timers, told.standing_still) == ({}, (), "")
+    assert [event.name for event in told.events] == [EventName.CREATED]
+    assert directory.asked == 2, "the user, and one question for each chosen group"
+
+
+def test_what_would_be_written_is_what_differs_and_everything_of_a_new_account(office):
+    office.rename("u1", "Ada")
+    told = look_into(office, "u1")
+    assert told.to_write == {"displayName": "Ada Byron", "name.givenName": "Ada"}
+    assert told.words.startswith("Due now: update displayName, name.givenName, because")
+    office.hire("u4", "dan@example.com")
+    assert look_into(office, "u4").to_write["userName"] == "dan@example.com"
+
+
+def test_who_left_a_group_is_told_that_this_is_still_to_be_proven(office):
+    office.leave("u1")
+    told = look_into(office, "u1")
+    assert told.standing.in_scope is None
+    assert "counts once a complete listing proves it" in told.standing.words
+    office.desk.clock.advance(LATER)
+    office.run()
+    told = look_into(office, "u1")
+    assert (told.standing.in_scope, told.entry.status) == (False, Status.SUSPENDED)
+    assert told.standing.words == "Not a member of keeper@example.com, neither directly nor nested."
+    (timer,) = told.timers
+    assert (timer.trigger, timer.suspend, timer.delete) == (Trigger.APP_OFF, timer.since, None)
+
+
+def test_who_never_was_in_scope_has_no_entry_and_nothing_to_be_done(office):
+    told = look_into(office, "admin")
+    assert (told.entry, told.standing.in_scope, told.decision.action) == (None, False, None)
+    assert told.words == "The user is not in the provisioning scope and has no account: nothing is to be done."
+
+
+def test_units_are_named_the_chosen_one_that_holds_the_user_or_why_none_does(office):
+    office.services.connections.change(
+        "c1", lambda connection: replace(connection, scope=Scope((), ("/Sales", "/Navy")))
+    )
+    office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path="/Navy/Ships")
+    told = look_into(office, "u1")
+    assert (told.standing.in_scope, told.standing.unit) == (True, "/Navy")
+    assert told.standing.words == "At or below the organizational unit /Navy."
+    told = look_into(office, "u2")
+    assert told.standing.in_scope is False
+    assert told.standing.words == "/ is not at or below a chosen organizational unit (/Sales, /Navy)."
+
+
+def test_a_group_that_cannot_be_read_leaves_the_scope_open(office):
+    directory = watched(office)
+    directory.secret.add(GROUP.id)
+    told = look_into(office, "u1", directory)
+    assert told.standing.in_scope is None
+    assert told.standing.words == "The directory did not tell who is in keeper@example.com."
+
+
+def test_the_scope_is_told_as_a_worker_tells_it(office):
+    other = Group("g2", "other@example.com")
+    for unit in ("/", "/Navy"):
+        for member in ((), (GROUP.id,), (other.id,), (GROUP.id, other.id)):
+            for groups in ((), (GROUP,), (GROUP, other)):
+                for units in ((), ("/Navy",)):
+                    scope = Scope(groups, units)
+                    office.services.connections.change("c1", lambda now, scope=scope: replace(now, scope=scope))
+                    office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path=unit)
+                    for group in (GROUP.id, other.id):
+                        office.directory.memberships[group].discard("u1")
+                    for group in member:
+                        office.directory.memberships[group].add("u1")
+                    worker = asked_one_by_one(office.directory, lambda _: True, ())
+                    expected = worker(office.connection, office.directory.live["u1"])
+                    assert look_into(office, "u1").standing.in_scope is expected, (unit, member, groups, units)
+
+
+def second(office: Office, order: int, group: Group) -> None:
+    """Set up a second connection, before or after the first."""
+    office.directory.groups[group.id] = group
+    version = office.desk.tokens.add("c2", "secret")
+    office.services.connections.create(
+        replace(office.connection, id="c2", order=order, name="Sales", scope=Scope((group,)), token_version=version)
+    )
+
+
+def test_the_other_connection_that_holds_the_user_is_named(office):
+    sales = Group("g2", "sales@example.com", "Sales")
+    second(office, -1, sales)
+    office.directory.memberships[sales.id].add("u1")
+    told = look_into(office, "u1")
+    assert (told.standing.in_scope, told.standing.owner.id) == (False, "c2")
+    assert told.standing.words.startswith("The user belongs to the connection Sales, which comes first. Member of")
+    assert told.words == "Due now: suspend the account, because the user belongs to the connection Sales."
+
+
+def test_a_later_connection_does_not_take_the_user_away(office):
+    sales = Group("g2", "sales@example.com", "Sales")
+    second(office, 5, sales)
+    office.directory.memberships[sales.id].add("u1")
+    told = look_into(office, "u1")
+    assert (told.standing.in_scope, told.standing.owner) == (True, None)
+    assert told.words.startswith("In step: ")
+
+
+def test_an_earlier_connection_that_cannot_be_read_leaves_it_open_whose_the_user_is(office):
+    sales = Group("g2", "sales@example.com", "Sales")
+    second(office, -1, sales)
+    directory = watched(office)
+    directory.secret.add(sales.id)
+    told = look_into(office, "u1", directory)
+    assert (told.standing.in_scope, told.standing.owner) == (None, None)
+    assert told.standing.words.startswith(
+        "Whether the user belongs to a connection that comes first could not be told."
+    )
+
+
+def test_a_row_that_fails_does_not_hide_the_others(office):
+    rows = AttributeMapping((*DEFAULT_ROWS, Row("title", "organizations[primary].title", mandatory=True)))
+    office.services.connections.change("c1", lambda connection: replace(connection, mapping=rows))
+    told = look_into(office, "u1")
+    values = {row.target: (row.value, bool(row.problem), row.mandatory) for row in told.mapped}
+    assert values["title"] == (None, True, True)
+    assert values["userName"] == ("ada@example.com", False, True)
+    assert values["emails.type"] == ("work", False, False)
+    assert told.words.startswith("Nothing can be sent: The mandatory attribute title has no value")
+
+
+def test_who_is_archived_has_timers_that_stand_still(office):
+    office.suspend("u1")
+    policy = replace(office.connection.deprovisioning, suspended=IN_A_WEEK.suspended)
+    office.services.connections.change("c1", lambda connection: replace(connection, deprovisioning=policy))
+    office.desk.clock.advance(LATER)
+    office.run()
+    office.archive("u1")
+    office.desk.clock.advance(LATER)
+    office.run()
+    told = look_into(office, "u1")
+    assert (told.user.presence, told.standing_still) == (Presence.ARCHIVED, "The user is archived.")
+    assert [timer.trigger for timer in told.timers] == [Trigger.SUSPENDED]
+    assert told.words.startswith("Archived users are not operated on")
+
+
+def test_each_trigger_tells_its_own_dates(office):
+    delays = replace(IN_A_WEEK, app_off=NEVER.app_off)
+    office.services.connections.change("c1", lambda connection: replace(connection, deprovisioning=delays))
+    office.suspend("u1")
+    office.leave("u1")
+    office.desk.clock.advance(LATER)
+    office.run()
+    app_off, suspended = look_into(office, "u1").timers
+    assert (app_off.trigger, app_off.suspend, app_off.delete) == (Trigger.APP_OFF, None, None)
+    assert (suspended.suspend, suspended.delete) == (suspended.since + 7 * DAY, suspended.since + 30 * DAY)
+
+
+def test_while_the_connection_is_off_the_dates_move_along(office):
+    delays = replace(IN_A_WEEK, app_off=NEVER.app_off)
+    office.services.connections.change("c1", lambda connection: replace(connection, deprovisioning=delays))
+    office.suspend("u1")
+    office.desk.clock.advance(LATER)
+    office.run()
+    on = look_into(office, "u1").timers[0]
+    now = office.desk.clock.now
+    office.services.connections.change("c1", lambda connection: replace(connection, state=State.OFF, changed_at=now))
+    office.desk.clock.advance(2 * DAY)
+    told = look_into(office, "u1")
+    assert told.timers[0].suspend == on.suspend + 2 * DAY
+    assert told.standing_still == "The connection is off."
+    assert told.connection.state is State.OFF
+    assert f"{told.timers[0].suspend:%Y-%m-%d}" in told.words
+
+
+def test_on_a_draft_it_is_told_what_would_be_done(office):
+    office.services.connections.change("c1", lambda connection: replace(connection, state=State.DRAFT, shards=0))
+    told = look_into(office, "u1")
+    assert (told.entry, told.standing.in_scope, told.decision.action) == (None, True, Action.CREATE)
+    assert told.words.startswith("Waits until the set-up is finished and autoprovisioning turned on: create")
+
+
+def test_who_was_deleted_is_found_among_the_deleted(office):
+    office.delete("u1")
+    office.deliver(office.sent[-1])
+    office.desk.clock.advance(LATER)
+    office.deliver(office.sent[-1])
+    told = look_into(office, "u1")
+    assert (told.user.presence, told.email, told.mapped) == (Presence.DELETED, "ada@example.com", ())
+    assert (told.entry.status, told.to_write) == (Status.SUSPENDED, {})
+    assert told.words == (
+        "The account stays suspended, because the user is deleted in the directory; "
+        "the deprovisioning policy never deletes it for that."
+    )
+
+
+def test_a_failure_is_told_with_its_next_attempt(office):
+    office.keeper.seed("dan@example.com", "somebody else")
+    office.hire("u4", "dan@example.com")
+    office.deliver(office.sent[-1])
+    told = look_into(office, "u4")
+    assert (told.entry.failure.code, told.entry.failure.attempts) == ("not_adoptable", 1)
+    assert told.decision.backing_off
+    assert told.words.startswith("The last attempt failed; it is made again at 2026-11-24 09:15 UTC, or as soon as")
+    assert [event.name for event in told.events] == [EventName.FAILED]
+
+
+def test_a_hold_is_told_until_it_is_rejected_and_then_that():
+    office = Office(limit=1)
+    office.run()
+    for user_id in ("u1", "u2", "u3"):
+        office.suspend(user_id)
+    office.desk.clock.advance(LATER)
+    office.run()
+    assert look_into(office, "u1").words.startswith("Held by the volume guard until an administrator approves it")
+    (hold,) = office.services.records.holds("c1")
+    decide_hold(office.services, "c1", hold.digest, approve=False, actor="admin@example.com")
+    assert look_into(office, "u1").words.startswith("Not done, since an administrator rejected the plan with it")
+
+
+def test_who_was_forgotten_is_still_known_by_the_audit(office):
+    del office.directory.live["u1"]
+    office.desk.store.shards.clear()
+    told = look_into(office, "u1")
+    assert (told.user.presence, told.entry, told.email) == (Presence.UNKNOWN, None, "ada@example.com")
+    assert [event.name for event in told.events] == [EventName.CREATED]
+
+
+@pytest.mark.parametrize("user_id", ["nobody", "ada@example.com", "../runs", ""])
+def test_whom_nobody_knows_is_not_found(office, user_id):
+    with pytest.raises(NotFound):
+        look_into(office, user_id)

@@ -1,0 +1,259 @@
+"""Inquiries: what only a worker can answer, how it is told, and that nothing is lost over it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.app.converge import Asked
+from autoprovisioning.app.inquire import answer_inquiry, inquire
+from autoprovisioning.app.reports import Inquiry, InquiryKind, InquiryState
+from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.errors import BadInput, Busy, NotFound, Rejected, Throttled, Transient
+from autoprovisioning.domain.runs import Look
+from tests.fake_reports import FakeInquiries
+from tests.fakes import FakeKeeper
+from tests.office import Office
+
+ACTOR = "admin@example.com"
+
+
+@pytest.fixture
+def office() -> Office:
+    """u1, u2 and u3 have accounts."""
+    started = Office()
+    started.run()
+    return started
+
+
+@pytest.fixture
+def inquiries(office) -> FakeInquiries:
+    return FakeInquiries(office.desk.clock)
+
+
+def ask(office: Office, inquiries: FakeInquiries, user_id: str, kind: InquiryKind) -> Look:
+    """Ask, and return what was published."""
+    inquire(office.services, inquiries, "c1", user_id, kind, ACTOR)
+    return office.desk.queue.looks.pop()
+
+
+def answer(office: Office, inquiries: FakeInquiries, look: Look, message_id: str = "m") -> Inquiry | None:
+    """Deliver it, and return the inquiry as it is then."""
+    now = office.desk.clock.now
+    answer_inquiry(office.services, inquiries, Asked(look, message_id, now), now + timedelta(minutes=1))
+    return inquiries.get("c1", look.inquiry.partition("/")[2])
+
+
+def texts(inquiry: Inquiry) -> str:
+    return " | ".join(step.text for step in inquiry.steps)
+
+
+def test_an_inquiry_waits_and_is_published_with_who_asked(office, inquiries):
+    inquiry = inquire(office.services, inquiries, "c1", "u1", InquiryKind.EXPLAIN, ACTOR)
+    (look,) = office.desk.queue.looks
+    assert inquiries.get("c1", inquiry.id) == inquiry
+    assert (inquiry.state, inquiry.expires - inquiry.asked_at) == (InquiryState.WAITING, timedelta(hours=1))
+    assert (look.user_id, look.inquiry, look.actor) == ("u1", f"c1/{inquiry.id}", ACTOR)
+
+
+REFUSED = [
+    ("c9", "u1", InquiryKind.EXPLAIN, State.ON, NotFound, "no connection"),
+    ("c1", "u1", InquiryKind.EXPLAIN, State.DELETING, NotFound, "no connection"),
+    ("c1", "ada@example.com", InquiryKind.PROVISION, State.ON, BadInput, "no directory id"),
+    ("c1", "u1", InquiryKind.PROVISION, State.OFF, BadInput, "Turn it on first"),
+    ("c1", "u1", InquiryKind.PROVISION, State.DRAFT, BadInput, "Finish the set-up"),
+    ("c1", "u1", InquiryKind.PROVISION, State.PAUSED, BadInput, "Reauthorize it first"),
+]
+
+
+@pytest.mark.parametrize(("connection_id", "user_id", "kind", "state", "error", "text"), REFUSED)
+def test_what_cannot_be_asked_is_refused_with_the_mend(
+    office, inquiries, connection_id, user_id, kind, state, error, text
+):
+    office.services.connections.change("c1", lambda connection: replace(connection, state=state))
+    with pytest.raises(error, match=text):
+        inquire(office.services, inquiries, connection_id, user_id, kind, ACTOR)
+    assert office.desk.queue.looks == []
+
+
+FOUND = [
+    ("u1", "by the SCIM id of the roster"),
+    ("u4", "by the directory id, as its externalId"),
+    ("u5", "by the user's address, but it carries another directory id"),
+    ("u6", "by the user's address, but it carries no directory id"),
+    ("u7", "there is no account of this user"),
+]
+
+
+@pytest.mark.parametrize(("user_id", "how"), FOUND)
+def test_looking_finds_the_account_and_changes_nothing(office, inquiries, user_id, how):
+    for number in (4, 5, 6, 7):
+        office.hire(f"u{number}", f"new{number}@example.com")
+    office.keeper.seed("other@example.com", "u4")
+    office.keeper.seed("new5@example.com", "stranger")
+    office.keeper.seed("new6@example.com")
+    store, accounts = office.desk.store, dict(office.keeper.accounts)
+    before = (dict(store.shards), dict(store.events["c1"]), dict(store.connections))
+    told = answer(office, inquiries, ask(office, inquiries, user_id, InquiryKind.EXPLAIN))
+    assert (told.state, told.problem) == (InquiryState.DONE, "")
+    assert how in texts(told)
+    expected = {"u1": office.keeper.of("u1"), "u7": []}.get(user_id)
+    if expected is not None:
+        assert [told.account] == (expected or [None])
+    assert (dict(store.shards), dict(store.events["c1"]), dict(store.connections)) == before
+    assert office.keeper.accounts == accounts
+
+
+def test_provisioning_now_makes_the_account_tells_the_steps_and_names_who_asked(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    told = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.PROVISION))
+    (account,) = office.keeper.of("u4")
+    assert (told.state, told.problem, told.account) == (InquiryState.DONE, "", account)
+    assert [step.text.partition(":")[0] for step in told.steps] == [
+        "Read the roster", "Read the directory", "Decided. Due now", "Recorded as",
+        "Read the roster", "Read the directory", "Decided. In step", "Keeper answered in 0.00 s",
+    ]  # fmt: skip
+    assert "dan@example.com" not in texts(told), "steps name attributes, never their values"
+    assert [event.actor for event in office.desk.store.events["c1"].values() if event.user_id == "u4"] == [ACTOR]
+
+
+def test_provisioning_now_does_not_wait_for_the_next_attempt(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    office.keeper.faults.append(Rejected("400"))
+    office.deliver(office.sent[-1])
+    assert office.entry("u4").failure is not None
+    told = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.PROVISION))
+    assert (told.state, told.account) == (InquiryState.DONE, office.keeper.of("u4")[0])
+
+
+def test_a_refusal_is_the_answer(office, inquiries):
+    office.keeper.seed("dan@example.com", "stranger")
+    office.hire("u4", "dan@example.com")
+    told = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.PROVISION))
+    assert (told.state, told.problem) == (InquiryState.FAILED, office.entry("u4").failure.text)
+    assert told.account.external_id == "stranger"
+    assert [step.text for step in told.steps if step.failed] == ["Recorded as: Failures."]
+
+
+def test_what_the_guard_holds_is_told(inquiries):
+    office = Office(limit=1)
+    office.run()
+    for user_id in ("u1", "u2"):
+        office.suspend(user_id)
+    office.deliver(office.sent[-2])
+    told = answer(office, inquiries, ask(office, inquiries, "u2", InquiryKind.PROVISION))
+    assert told.account.active
+    assert any(step.failed and step.text.startswith("Held by the volume guard") for step in told.steps)
+
+
+def test_keeper_failing_ends_the_inquiry_at_once_and_the_change_is_caught_up(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    office.keeper.faults.append(Transient("Keeper answered 503"))
+    with pytest.raises(Transient):
+        answer(office, inquiries, look)
+    told = inquiries.get("c1", look.inquiry.partition("/")[2])
+    assert (told.state, told.problem) == (InquiryState.FAILED, "Keeper answered 503")
+    assert answer(office, inquiries, look) == told, "the message is delivered again, the answer stands"
+    assert len(office.keeper.of("u4")) == 1
+
+
+def test_a_second_delivery_leaves_the_answer_to_the_first(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    waited: list[InquiryState] = []
+
+    def again() -> None:
+        with pytest.raises(Busy):
+            answer(office, inquiries, look)
+        waited.append(inquiries.get("c1", look.inquiry.partition("/")[2]).state)
+
+    office.keeper.meanwhile.append(again)
+    told = answer(office, inquiries, look)
+    assert waited == [InquiryState.WAITING]
+    assert told.state is InquiryState.DONE
+
+
+def test_clicked_twice_at_once_makes_one_account(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    first, another = (ask(office, inquiries, "u4", InquiryKind.PROVISION) for _ in range(2))
+    answers: list[Inquiry] = []
+    office.keeper.meanwhile.append(lambda: answers.append(answer(office, inquiries, another, "m2")))
+    told = answer(office, inquiries, first, "m1")
+    assert told.account == office.keeper.of("u4")[0]
+    assert "Another worker is at this user" in texts(answers[0])
+    assert len(office.keeper.of("u4")) == 1
+
+
+@pytest.mark.parametrize(("kind", "accounts"), [(InquiryKind.EXPLAIN, 0), (InquiryKind.PROVISION, 1)])
+def test_an_expired_inquiry_is_answered_no_more_but_who_is_to_be_provisioned_is(office, inquiries, kind, accounts):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", kind)
+    office.desk.clock.advance(timedelta(hours=1))
+    assert answer(office, inquiries, look) is None
+    assert len(office.keeper.of("u4")) == accounts
+
+
+def test_a_dead_token_is_the_answer_and_pauses_the_connection_as_anywhere(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    office.keeper.accepts.clear()
+    told = answer(office, inquiries, look)
+    assert told.state is InquiryState.FAILED
+    assert "must reauthorize it" in told.problem
+    assert (office.connection.state, office.entry("u4").pending) == (State.PAUSED, True)
+    told = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.EXPLAIN))
+    assert told.state is InquiryState.FAILED
+    assert texts(told).startswith("The connection is paused")
+
+
+def test_a_paused_connection_whose_token_works_can_be_looked_into(office, inquiries):
+    office.services.connections.change("c1", lambda connection: replace(connection, state=State.PAUSED))
+    told = answer(office, inquiries, ask(office, inquiries, "u1", InquiryKind.EXPLAIN))
+    assert (told.state, told.account) == (InquiryState.DONE, office.keeper.of("u1")[0])
+    assert texts(told).startswith("The connection is paused")
+
+
+def test_a_connection_without_a_token_says_so(office, inquiries):
+    office.services.connections.change("c1", lambda connection: replace(connection, token_version=""))
+    told = answer(office, inquiries, ask(office, inquiries, "u1", InquiryKind.EXPLAIN))
+    assert told.state is InquiryState.FAILED
+    assert "Enter Keeper's access token" in told.problem
+
+
+def test_a_connection_that_is_gone_meanwhile_says_so(office, inquiries):
+    look = ask(office, inquiries, "u1", InquiryKind.EXPLAIN)
+    office.services.connections.purge("c1")
+    told = answer(office, inquiries, look)
+    assert (told.state, told.problem) == (InquiryState.FAILED, "The connection was deleted meanwhile.")
+
+
+def test_a_connection_that_was_asked_to_wait_is_left_alone(office, inquiries):
+    until = office.desk.clock.now + timedelta(seconds=30)
+    office.services.connections.change("c1", lambda connection: replace(connection, throttled_until=until))
+    told = answer(office, inquiries, ask(office, inquiries, "u1", InquiryKind.EXPLAIN))
+    assert (told.state, told.problem) == (InquiryState.FAILED, "Keeper asked this connection to wait 30 s more")
+
+
+def test_before_the_first_full_run_nobody_is_provisioned_one_by_one(inquiries):
+    office = Office()
+    office.services.connections.change("c1", lambda connection: replace(connection, shards=0))
+    told = answer(office, inquiries, ask(office, inquiries, "u1", InquiryKind.PROVISION))
+    assert "its first full run, which looks at everybody, is still to come" in texts(told)
+    assert office.keeper.of("u1") == []
+
+
+def test_being_throttled_makes_the_whole_connection_wait(office, inquiries, monkeypatch):
+    look = ask(office, inquiries, "u1", InquiryKind.EXPLAIN)
+
+    def busy(_keeper: FakeKeeper, _user_id: str):
+        raise Throttled("429", retry_after=7)
+
+    entry_of = office.entry("u1")
+    office.keeper.accounts.pop(entry_of.scim_id)
+    monkeypatch.setattr(FakeKeeper, "of", busy)
+    told = answer(office, inquiries, look)
+    assert (told.state, told.problem) == (InquiryState.FAILED, "429")
+    assert office.connection.throttled_until == office.desk.clock.now + timedelta(seconds=7)
