@@ -14,7 +14,7 @@ from typing import TypeVar
 from autoprovisioning.app.channels import PROOF_KEPT
 from autoprovisioning.app.ports import Channel, Claim, Edit, Progress
 from autoprovisioning.domain.accounts import Attributes
-from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.errors import Contention, Stale, Transient
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
@@ -48,6 +48,7 @@ class Store:
     guards: dict[str, GuardState] = field(default_factory=dict)
     holds: dict[str, dict[str, Hold]] = field(default_factory=lambda: defaultdict(dict))
     swept: dict[str, frozenset[str]] = field(default_factory=dict)
+    deleted: list[Deleted] = field(default_factory=list)
     claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
@@ -205,10 +206,14 @@ class FakeConnections:
             self._store.connections[connection_id] = changed
             return changed
 
+    def deleted(self) -> Sequence[Deleted]:
+        return list(self._store.deleted)
+
     def purge(self, connection_id: str) -> None:
         store = self._store
         with store.lock:
-            store.connections.pop(connection_id, None)
+            gone = store.connections.pop(connection_id, None)
+            store.deleted.insert(0, Deleted(connection_id, gone.name if gone is not None else "", NEVER))
             store.shards = {key: value for key, value in store.shards.items() if key[0] != connection_id}
             store.claims = {key: value for key, value in store.claims.items() if key[0] != connection_id}
             for kept in (store.failures, store.pending, store.runs, store.guards, store.holds, store.swept):

@@ -271,6 +271,7 @@ class TestConnections:
 
         assert state.connections.get("c1") is None
         assert list(state.connections.all()) == []
+        assert [(gone.id, gone.name) for gone in state.connections.deleted()] == [("c1", HOME.name)]
         assert state.connections.change("c1", lambda current: current) is None
         assert state.roster.load(HOME) == {}
         assert state.failures("c1") == {}

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from autoprovisioning.domain.accounts import Account, Attributes, Capabilities, Found, Lookup, Write, Written
-from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold
 from autoprovisioning.domain.roster import Entry
@@ -177,6 +177,9 @@ class Connections(Protocol):
 
     def get(self, connection_id: str) -> Connection | None:
         """Read one connection."""
+
+    def deleted(self) -> Sequence[Deleted]:
+        """Return the connections whose configuration was deleted, latest first: their audit is still there."""
 
     def create(self, connection: Connection) -> None:
         """Store a new one; raises Stale where the id was ever used."""

@@ -49,6 +49,15 @@ class RetiredToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Deleted:
+    """What is left of a connection whose configuration was deleted: a name for its audit."""
+
+    id: str
+    name: str
+    at: datetime | None  # None where that was not noted
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """One Keeper node.
 

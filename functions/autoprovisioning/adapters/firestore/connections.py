@@ -11,6 +11,7 @@ from google.cloud import firestore
 from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, fields_of, is_id, new_stamp, stamped
 from autoprovisioning.domain.connections import (
     Connection,
+    Deleted,
     PatchDialect,
     RetiredToken,
     State,
@@ -47,6 +48,13 @@ class FirestoreConnections:
         snapshot = self._database.get(self._collection().document(connection_id))
         return from_document(snapshot) if _lives(snapshot) else None
 
+    def deleted(self) -> Sequence[Deleted]:
+        """Return what the tombstones say."""
+        query = self._collection().where(filter=firestore.FieldFilter("state", "==", TOMBSTONE))
+        found = [(snapshot.id, fields_of(snapshot)) for snapshot in self._database.stream(query)]
+        gone = [Deleted(name, fields.get("name", ""), fields.get("deleted_at")) for name, fields in found]
+        return sorted(gone, key=lambda each: each.at.timestamp() if each.at else 0.0, reverse=True)
+
     def create(self, connection: Connection) -> None:
         """Store a new one; an id is never used twice."""
         batch, reference = self._database.client.batch(), self._collection().document(connection.id)
@@ -80,13 +88,14 @@ class FirestoreConnections:
     def purge(self, connection_id: str) -> None:
         """Forget everything but the audit, and leave a tombstone, so that the id is not used again."""
         home = self._collection().document(connection_id)
-        for name, parts in PARTS.items():
-            for owner in self._database.stream(home.collection(name).select([])):
+        name = fields_of(self._database.get(home)).get("name", "")  # kept: the audit is found by it
+        for collection, parts in PARTS.items():
+            for owner in self._database.stream(home.collection(collection).select([])):
                 self._delete_all(owner.reference.collection(parts))
-        for name in FORGOTTEN:
-            self._delete_all(home.collection(name))
+        for collection in FORGOTTEN:
+            self._delete_all(home.collection(collection))
         batch = self._database.client.batch()
-        batch.set(home, {"state": TOMBSTONE, "order": 0})
+        batch.set(home, {"state": TOMBSTONE, "order": 0, "name": name, "deleted_at": firestore.SERVER_TIMESTAMP})
         self._database.commit(batch, 1)
 
     def _delete_all(self, collection: firestore.CollectionReference) -> None:
