@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -188,7 +189,7 @@ def look_into(office: Office, user_id: str, directory: FakeDirectory | None = No
         directory=directory or office.directory,
         tokens=None,
         accounts_for=None,
-        roster=type("One", (), {"entry": staticmethod(roster.entry)})(),
+        roster=SimpleNamespace(entry=roster.entry, applied=roster.applied),
     )
     return explain(shut, Audit(office.desk.store), office.connection, user_id)
 
@@ -220,9 +221,11 @@ def test_what_would_be_written_is_what_differs_and_everything_of_a_new_account(o
     office.rename("u1", "Ada")
     told = look_into(office, "u1")
     assert told.to_write == {"displayName": "Ada Byron", "name.givenName": "Ada"}
+    assert [told.applied[target] for target in told.to_write] == ["New Byron", "New"]
     assert told.words.startswith("Due now: update displayName, name.givenName, because")
     office.hire("u4", "dan@example.com")
-    assert look_into(office, "u4").to_write["userName"] == "dan@example.com"
+    told = look_into(office, "u4")
+    assert (told.to_write["userName"], told.applied) == ("dan@example.com", {})
 
 
 def test_who_left_a_group_is_told_that_this_is_still_to_be_proven(office):

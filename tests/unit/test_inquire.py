@@ -13,6 +13,7 @@ from autoprovisioning.app.reports import Inquiry, InquiryKind, InquiryState
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, Busy, NotFound, Rejected, Throttled, Transient
 from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.users import Group, Scope
 from tests.fake_reports import FakeInquiries
 from tests.fakes import FakeKeeper
 from tests.office import Office
@@ -135,6 +136,30 @@ def test_a_refusal_is_the_answer(office, inquiries):
     assert (told.state, told.problem) == (InquiryState.FAILED, office.entry("u4").failure.text)
     assert told.account.external_id == "stranger"
     assert [step.text for step in told.steps if step.failed] == ["Recorded as: Failures."]
+
+
+def test_with_several_connections_each_step_says_whose_it_is(office, inquiries):
+    version = office.desk.tokens.add("c2", "secret")
+    group = Group("g2", "sales@example.com")
+    later = replace(office.connection, id="c2", order=5, name="Sales", scope=Scope((group,)), token_version=version)
+    office.services.connections.create(later)
+    office.hire("u4", "dan@example.com")
+    told = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.PROVISION))
+    whose = [step.text.partition(": ")[0] for step in told.steps[:-1]]
+    assert whose == ["Keeper"] * 7 + ["Sales"] * 3
+    assert (
+        told.steps[-2].text == "Sales: Decided. The user belongs to the connection Keeper: nothing is to be done here."
+    )
+
+
+def test_when_the_time_is_over_the_account_is_not_looked_for_any_more(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    office.keeper.afterwards.append(lambda: office.desk.clock.advance(timedelta(minutes=1)))
+    told = answer(office, inquiries, look)
+    assert (told.state, told.account) == (InquiryState.FAILED, None)
+    assert "the time for this answer is over" in told.problem
+    assert len(office.keeper.of("u4")) == 1
 
 
 def test_what_the_guard_holds_is_told(inquiries):

@@ -73,9 +73,9 @@ class Explanation:
     """Everything that decides about one user on one connection, as of `at`.
 
     `user` is as the directory shows them: of a deleted one there is the address only, and one whom the directory does
-    not show has presence "unknown". `entry` is the roster's. `to_write` are the attributes in which the account, as
-    last written, is not what the directory says; all of them where there is no account. `standing_still` says why
-    timers do not run, empty while they do.
+    not show has presence "unknown". `entry` is the roster's. `applied` is what was written last, empty where that is
+    not known. `to_write` are the attributes in which the account, as last written, is not what the directory says; all
+    of them where there is no account. `standing_still` says why timers do not run, empty while they do.
     """
 
     at: datetime
@@ -90,6 +90,7 @@ class Explanation:
     standing_still: str
     decision: Decision
     words: str
+    applied: Mapping[str, Value]
     to_write: Mapping[str, Value]
     events: tuple[Event, ...]
 
@@ -128,6 +129,7 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
         _standing_still(connection, decision.noted or entry),
         decision,
         _said(services, replace(serving, state=connection.state), standing, decision, entry, seen, now),
+        _applied(services, connection, entry),
         _to_write(entry, seen),
         tuple(events),
     )
@@ -254,6 +256,12 @@ def _said(
     rejected = held and action is not None and is_rejected(services, connection, seen.user_id, action)
     owner = standing.owner.name if standing.owner is not None and standing.in_scope is False else ""
     return in_words(decision, entry, seen, connection, now, owner=owner, rejected=rejected)
+
+
+def _applied(services: Services, connection: Connection, entry: Entry | None) -> Mapping[str, Value]:
+    if entry is None or not entry.applied_by:
+        return {}
+    return services.roster.applied(connection, [entry.applied_by]).get(entry.applied_by, {})
 
 
 def _to_write(entry: Entry | None, seen: Observed) -> Mapping[str, Value]:

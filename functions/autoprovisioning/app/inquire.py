@@ -23,6 +23,7 @@ from autoprovisioning.domain.errors import (
     BadInput,
     Busy,
     NotFound,
+    NotSent,
     ProvisioningError,
     Throttled,
     Transient,
@@ -105,6 +106,8 @@ class _Answer:
                 self._end(str(error))
                 raise
         try:
+            if self.services.clock() >= deadline:
+                raise NotSent("Keeper was not asked for the account any more: the time for this answer is over")
             self._look()
         except ProvisioningError as error:
             self._end(str(error))
