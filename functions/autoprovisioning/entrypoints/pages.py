@@ -1,9 +1,16 @@
-"""Render a page with the security headers every page carries; no script, nothing from other origins."""
+"""Render pages with the security headers every one of them carries; nothing is loaded from other origins.
+
+Pages of the console load their style sheet and scripts from `/assets`. A page without assets, as the one of
+`reauthorize`, carries the style sheet, named in its policy by its hash, and no script.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +18,8 @@ from typing import Any
 from flask import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+from autoprovisioning.entrypoints import assets
 
 TEMPLATES = Path(__file__).parent / "templates"
 HEADERS = {
@@ -20,31 +29,87 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
     "Strict-Transport-Security": "max-age=31536000",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+ENDING = "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+POLICY = f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; {ENDING}"
 
 
 @lru_cache(maxsize=1)
 def _templates() -> Environment:
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    environment.globals["style"] = Markup(_style())  # noqa: S704 - our own file
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["asset"] = assets.address
+    environment.filters |= {
+        "time": shown_time,
+        "day": shown_day,
+        "length_of": shown_length,
+        "element": element,
+        "number": lambda number: f"{number:,}",
+        "counted": shown_count,
+    }
     return environment
 
 
-def _style() -> str:
-    return (TEMPLATES / "style.css").read_text(encoding="utf-8")
-
-
 @lru_cache(maxsize=1)
-def _policy() -> str:
-    """Return the content security policy: the one style sheet, named by its hash, and forms to ourselves."""
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
+def _carried_policy() -> str:
+    digest = base64.b64encode(hashlib.sha256(assets.style().encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; {ENDING}"
 
 
 def page(template: str, status: int, **values: Any) -> Response:
-    """Return a rendered page."""
-    text = _templates().get_template(template).render(**{"problem": "", "waiting": None, **values})
-    headers = {**HEADERS, "Content-Security-Policy": _policy()}
-    return Response(text, status=status, mimetype="text/html", headers=headers)
+    """Return a rendered page that loads its assets."""
+    defaults: Mapping[str, Any] = {"carried_style": "", "refresh": 0, "scripts": ()}
+    text = _templates().get_template(template).render(**{**defaults, **values})
+    return Response(text, status=status, mimetype="text/html", headers={**HEADERS, "Content-Security-Policy": POLICY})
+
+
+def page_alone(template: str, status: int, **values: Any) -> Response:
+    """Return a rendered page that needs nothing besides itself."""
+    shown = page(template, status, **{"carried_style": Markup(assets.style()), **values})  # noqa: S704 - our own file
+    shown.headers["Content-Security-Policy"] = _carried_policy()
+    return shown
+
+
+def shown_time(at: datetime | None, otherwise: str = "never") -> Markup | str:
+    """Show a point in time, to the minute, in UTC."""
+    if at is None:
+        return otherwise
+    at = at.astimezone(UTC)
+    told, exact = at.strftime("%-d %b %Y, %H:%M UTC"), at.isoformat(timespec="seconds")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, told)
+
+
+def shown_day(day: Any) -> Markup:
+    """Show a day."""
+    return Markup('<time datetime="{}">{}</time>').format(day.isoformat(), day.strftime("%-d %b %Y"))
+
+
+def shown_length(span: timedelta | float | None) -> str:
+    """Show a length of time with the two units that matter."""
+    if span is None:
+        return "unknown"
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if days:
+        return f"{days} d {hours % 24} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
+def shown_count(number: int, one: str, many: str = "") -> str:
+    """Show a number of things."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def element(field: str) -> str:
+    """Name the page's element of a field, as errors name it: mapping[2].source is f-mapping-2-source."""
+    return "f-" + re.sub(r"[^A-Za-z0-9]+", "-", field).strip("-").lower()

@@ -14,7 +14,7 @@ from autoprovisioning.bootstrap import Administration, administration
 from autoprovisioning.domain.errors import BadInput, Forbidden, ProvisioningError
 from autoprovisioning.entrypoints.answers import TooLarge, answered, http, only, status_of, told
 from autoprovisioning.entrypoints.callers import identifier, writer
-from autoprovisioning.entrypoints.pages import page
+from autoprovisioning.entrypoints.pages import page_alone
 
 LARGEST_BODY = 16 * 1024
 
@@ -56,7 +56,7 @@ def _from_form(request: flask.Request) -> Response:
     if not genuine(parts.form_key, actor, request.form.get("csrf", ""), parts.services.clock()):
         raise Forbidden("The form is out of date. Reload it and try again.")
     done = _switch(parts, actor, request.form.get("connection"), request.form.get("token"))
-    return page("reauthorize_result.html", 200, waiting=done["waiting"], connection=done["connection"])
+    return _page(parts, actor, done["connection"], "reauthorize_result.html", waiting=done["waiting"], problem="")
 
 
 def _form(request: flask.Request) -> Response:
@@ -64,9 +64,23 @@ def _form(request: flask.Request) -> Response:
     parts = administration()
     actor, _ = writer(parts, request)
     csrf = form_token(parts.form_key, actor, parts.services.clock())
-    chosen = request.args.get("connection", "")
+    return _page(parts, actor, request.args.get("connection", ""), "reauthorize.html", csrf=csrf)
+
+
+def _page(parts: Administration, actor: str, chosen: str, template: str, **values: Any) -> Response:
+    """Show a page about the connection chosen, if there is such a one, with the way back to the console."""
     connections = parts.services.connections.all()
-    return page("reauthorize.html", 200, connections=connections, csrf=csrf, actor=actor, chosen=chosen)
+    known = next((connection for connection in connections if connection.id == chosen), None)
+    return page_alone(
+        template,
+        200,
+        actor=actor,
+        console=parts.console_url.rstrip("/"),
+        connections=connections,
+        chosen=known.id if known is not None else "",
+        chosen_name=known.name if known is not None else "",
+        **values,
+    )
 
 
 def _check_size(request: flask.Request) -> None:
@@ -77,4 +91,5 @@ def _check_size(request: flask.Request) -> None:
 
 def _refused(error: ProvisioningError) -> Response:
     told(error)
-    return page("reauthorize_result.html", status_of(error), problem=str(error))
+    nothing = {"actor": "", "console": "", "chosen": "", "chosen_name": "", "waiting": 0}
+    return page_alone("reauthorize_result.html", status_of(error), problem=str(error), **nothing)

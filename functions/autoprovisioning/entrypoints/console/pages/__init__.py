@@ -1,17 +1,39 @@
-"""The web pages."""
+"""The web pages: each module has the routes of some pages and their forms."""
 
 from __future__ import annotations
 
 from flask import Response
 
 from autoprovisioning.domain.errors import ProvisioningError
-from autoprovisioning.entrypoints.answers import status_of, told
+from autoprovisioning.entrypoints.console.pages import (
+    activity,
+    apps,
+    assets,
+    deletion,
+    health,
+    holds,
+    previews,
+    settings,
+    setup,
+    users,
+)
+from autoprovisioning.entrypoints.console.pages.frame import refusal
 from autoprovisioning.entrypoints.console.routing import Route
 
-ROUTES: tuple[Route, ...] = ()
+ROUTES: tuple[Route, ...] = (
+    *assets.ROUTES,
+    *apps.ROUTES,
+    *setup.ROUTES,
+    *settings.ROUTES,
+    *previews.ROUTES,
+    *activity.ROUTES,
+    *users.ROUTES,
+    *holds.ROUTES,
+    *health.ROUTES,
+    *deletion.ROUTES,
+)
 
 
 def refused(error: ProvisioningError) -> Response:
-    """Show an error as a page."""
-    told(error)
-    return Response(str(error), status=status_of(error), mimetype="text/plain")
+    """Show an error as a page to whoever was not let in."""
+    return refusal(error)

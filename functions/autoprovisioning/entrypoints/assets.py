@@ -1,0 +1,48 @@
+"""The files that pages load: ours by the digest of their content, those of others by their version."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "assets"
+OURS = ("style.css", "console.js", "icon.svg")
+VENDORED = {"htmx.js": "htmx-2.0.11.min.js", "chart.js": "chart-4.6.1.umd.min.js"}
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+ROOT = "/assets"
+
+
+@lru_cache(maxsize=1)
+def _names() -> Mapping[str, str]:
+    """Map what templates call a file to the name it is served by."""
+    return {name: _named(name) for name in OURS} | VENDORED
+
+
+@lru_cache(maxsize=1)
+def _files() -> Mapping[str, Path]:
+    files = {_named(name): FOLDER / name for name in OURS}
+    return files | {name: FOLDER / name for name in VENDORED.values()}
+
+
+def _named(name: str) -> str:
+    stem, ending = name.rsplit(".", 1)
+    return f"{stem}.{hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]}.{ending}"
+
+
+def address(name: str) -> str:
+    """Return the address of a file, for a page; raises KeyError."""
+    return f"{ROOT}/{_names()[name]}"
+
+
+def content(served: str) -> tuple[bytes, str] | None:
+    """Return a file by the name it is served by, with its media type; None where there is none."""
+    path = _files().get(served)
+    return (path.read_bytes(), TYPES[path.suffix]) if path is not None else None
+
+
+@lru_cache(maxsize=1)
+def style() -> str:
+    """Return the style sheet, for a page that carries it."""
+    return (FOLDER / "style.css").read_text(encoding="utf-8")

@@ -1,0 +1,79 @@
+// The console works without this: it draws the chart that a table on the page tells, and moves the focus to what is wrong.
+"use strict";
+
+(function () {
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  // A table with a row for each day and a column for each kind of event.
+  function readTable(table) {
+    const heads = [...table.tHead.rows[0].cells].slice(1).map((cell) => cell.textContent.trim());
+    const rows = [...table.tBodies[0].rows].reverse(); // newest first in the table, oldest first in the chart
+    return {
+      labels: rows.map((row) => row.cells[0].textContent.trim()),
+      series: heads.map((label, at) => ({
+        label,
+        data: rows.map((row) => Number(row.cells[at + 1].dataset.value)),
+      })),
+    };
+  }
+
+  function options() {
+    const text = colour("--faint");
+    const line = colour("--line");
+    const axis = { stacked: true, ticks: { color: text }, grid: { color: line } };
+    return {
+      responsive: true,
+      maintainAspectRatio: false,
+      animation: false,
+      interaction: { mode: "index", intersect: false },
+      scales: {
+        x: { ...axis, grid: { display: false } },
+        y: { ...axis, beginAtZero: true, ticks: { color: text, precision: 0 } },
+      },
+      plugins: { legend: { position: "bottom", labels: { color: text, boxWidth: 12, boxHeight: 12 } } },
+    };
+  }
+
+  function draw(canvas) {
+    const table = document.getElementById(canvas.dataset.table);
+    if (!table || !window.Chart) return;
+    const found = readTable(table);
+    const datasets = found.series.map((series, at) => ({
+      ...series,
+      backgroundColor: colour(`--chart-${(at % 6) + 1}`),
+      maxBarThickness: 24,
+    }));
+    const shown = window.Chart.getChart(canvas);
+    if (shown) shown.destroy();
+    new window.Chart(canvas, { type: "bar", data: { labels: found.labels, datasets }, options: options() });
+  }
+
+  function drawAll() {
+    document.querySelectorAll("canvas[data-table]").forEach(draw);
+  }
+
+  function focusProblem() {
+    const summary = document.getElementById("error-summary");
+    if (summary) summary.focus();
+  }
+
+  // A second click on a slow form would be refused as stale, or asked twice.
+  function once(event) {
+    const form = event.target;
+    if (form.method !== "post") return;
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "yes";
+  }
+
+  function forget() {
+    document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    drawAll();
+    focusProblem();
+  });
+  document.addEventListener("submit", once);
+  window.addEventListener("pageshow", forget); // back from the next page
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+})();

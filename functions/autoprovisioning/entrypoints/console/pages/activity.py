@@ -1,0 +1,146 @@
+"""What happened: usage of the last 30 days, failures, and the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+from flask import Response
+
+from autoprovisioning.app.reports import Filters
+from autoprovisioning.domain.accounts import Value
+from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.entrypoints.console.pages.apps import COUNTERS, DAYS
+from autoprovisioning.entrypoints.console.pages.frame import existing, get, show_of
+from autoprovisioning.entrypoints.console.routing import Call
+
+LINES = 50
+ONE = "/connections/<id:connection_id>"
+DESCRIPTIONS = {
+    EventName.CREATED: "Users created by autoprovisioning",
+    EventName.UPDATED: "Users updated by autoprovisioning",
+    EventName.SUSPENDED: "Users suspended by autoprovisioning",
+    EventName.UNSUSPENDED: "Users reactivated by autoprovisioning",
+    EventName.DELETED: "Users deleted by autoprovisioning (Keeper locks the account)",
+    EventName.ADOPTED: "Existing accounts taken over by autoprovisioning",
+    EventName.FAILED: "Failed requests",
+}
+MENDS = {  # what to do about a failure, by its code
+    "mapping": "Fill the field in the directory, or change the attribute mapping.",
+    "rejected": "Correct the value that Keeper refuses in the directory.",
+    "address_taken": "Give the address free in Keeper, or change the user's address.",
+    "not_adoptable": "Remove the other account in Keeper, or correct the address in the directory.",
+    "seats_exhausted": "Buy seats in Keeper, or free some.",
+    "account_gone": "Nothing: the account is looked up, or created again.",
+    "configuration": "Check the endpoint URL, and what the access token may do.",
+    "authorization_refused": "Check what the access token may do, or reauthorize.",
+}
+
+
+def usage(call: Call, connection_id: str) -> Response:
+    """Count the last 30 days, by day and by name."""
+    connection = existing(call, connection_id)
+    today = call.parts.services.clock().date()
+    days = call.parts.reports.usage(connection.id, today - timedelta(days=DAYS - 1), today)
+    totals = {name: sum(day.counts.get(name, 0) for day in days) for name in DESCRIPTIONS}
+    return show_of(
+        call,
+        connection,
+        "usage.html",
+        crumbs=[(call.request.path, "Usage")],
+        days=list(reversed(days)),
+        columns=COUNTERS,
+        totals=totals,
+        descriptions=DESCRIPTIONS,
+        scripts=("chart.js",),
+    )
+
+
+def failures(call: Call, connection_id: str) -> Response:
+    """List who fails now, and what to do."""
+    connection = existing(call, connection_id)
+    page = call.parts.reports.failures(connection.id, call.request.args.get("cursor", ""), LINES)
+    crumbs = [(call.request.path, "Failures")]
+    return show_of(call, connection, "failures.html", crumbs=crumbs, page=page, mends=MENDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One attribute of an event. `known` says whether it is known what was there before."""
+
+    attribute: str
+    before: Value
+    after: Value
+    known: bool
+
+
+def changes(event: Event) -> Iterator[Change]:
+    """Tell what an event changed."""
+    known = event.before is not None
+    for attribute, after in event.changed.items():
+        yield Change(attribute, (event.before or {}).get(attribute), after, known)
+
+
+def audit(call: Call, connection_id: str) -> Response:
+    """Show the audit, filtered."""
+    connection = existing(call, connection_id)
+    asked = {
+        name: call.request.args.get(name, "").strip()[:320] for name in ("name", "user", "actor", "since", "until")
+    }
+    error: BadInput | None = None
+    filters = Filters()
+    try:
+        filters = _filters(asked)
+    except BadInput as wrong:
+        error = wrong
+    page = call.parts.reports.events(connection.id, filters, call.request.args.get("cursor", ""), LINES)
+    kept = {name: value for name, value in asked.items() if value}
+    exported = {**kept, **{name: at.isoformat() for name in ("since", "until") if (at := getattr(filters, name))}}
+    return show_of(
+        call,
+        connection,
+        "audit.html",
+        400 if error is not None else 200,
+        crumbs=[(call.request.path, "Audit")],
+        error=error,
+        asked=asked,
+        names=list(EventName),
+        page=page,
+        changes=changes,
+        older=urlencode({**kept, "cursor": page.cursor}) if page.cursor else "",
+        exported=urlencode(exported),
+    )
+
+
+def _filters(asked: dict[str, str]) -> Filters:
+    try:
+        name = EventName(asked["name"]) if asked["name"] else None
+    except ValueError:
+        raise BadInput("name", "there is no such event", "Choose one of the list.") from None
+    until = _day("until", asked["until"])
+    return Filters(
+        name,
+        asked["user"],
+        asked["actor"],
+        _day("since", asked["since"]),
+        until + timedelta(days=1) if until is not None else None,  # the day that is named is included
+    )
+
+
+def _day(field: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise BadInput(field, "it is not a day", "Write it as in 2026-11-24.") from None
+
+
+ROUTES = (
+    get(f"{ONE}/usage", usage),
+    get(f"{ONE}/failures", failures),
+    get(f"{ONE}/audit", audit),
+)

@@ -1,0 +1,118 @@
+"""The list of apps, and a connection's card: state, counters, and the switch."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import urlencode
+
+from flask import Response
+
+from autoprovisioning.app.configure import shown_state, turn_off, turn_on
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.entrypoints.console.pages.frame import (
+    existing,
+    get,
+    go,
+    post,
+    show,
+    show_of,
+    waiting_holds,
+)
+from autoprovisioning.entrypoints.console.pages.summary import summary
+from autoprovisioning.entrypoints.console.routing import Call
+
+DAYS = 30
+COUNTERS = (
+    (EventName.CREATED, "Users created"),
+    (EventName.UPDATED, "Users updated"),
+    (EventName.SUSPENDED, "Users suspended"),
+    (EventName.UNSUSPENDED, "Users reactivated"),
+    (EventName.DELETED, "Users deleted"),
+    (EventName.FAILED, "Failures"),
+)
+
+
+def apps(call: Call) -> Response:
+    """List the connections."""
+    connections = call.parts.services.connections.all()
+    rows = [(one, shown_state(one, held=waiting_holds(call, one) > 0)) for one in connections]
+    return show(call, "apps.html", rows=rows)
+
+
+def overview(call: Call, connection_id: str) -> Response:
+    """Show a connection's card."""
+    connection = existing(call, connection_id)
+    return show_of(
+        call,
+        connection,
+        "overview.html",
+        counters=counters(call, connection),
+        days=DAYS,
+        held=waiting_holds(call, connection),
+        reauthorize=reauthorize_address(call, connection),
+        summary=summary(connection),
+    )
+
+
+def counters(call: Call, connection: Connection) -> list[tuple[str, int]]:
+    """Count what happened in the last 30 days."""
+    today = call.parts.services.clock().date()
+    usage = call.parts.reports.usage(connection.id, today - timedelta(days=DAYS - 1), today)
+    return [(label, sum(day.counts.get(name, 0) for day in usage)) for name, label in COUNTERS]
+
+
+def reauthorize_address(call: Call, connection: Connection) -> str:
+    """Return where a new access token is entered; empty where this deployment does not say."""
+    address = call.parts.reauthorize_url
+    return f"{address.rstrip('/')}/?{urlencode({'connection': connection.id})}" if address else ""
+
+
+def confirm_on(call: Call, connection_id: str) -> Response:
+    """Ask before turning on."""
+    return _confirm(call, connection_id, "turn_on.html", "Turn on", (State.OFF,))
+
+
+def confirm_off(call: Call, connection_id: str) -> Response:
+    """Ask before turning off."""
+    return _confirm(call, connection_id, "turn_off.html", "Turn off", (State.ON, State.PAUSED))
+
+
+def _confirm(call: Call, connection_id: str, template: str, title: str, states: tuple[State, ...]) -> Response:
+    connection = existing(call, connection_id)
+    if connection.state not in states:
+        return go(f"/connections/{connection_id}")
+    return show_of(call, connection, template, crumbs=[(call.request.path, title)])
+
+
+def switch_on(call: Call, connection_id: str) -> Response:
+    """Turn on; a draft is finished first."""
+    if existing(call, connection_id).state is State.DRAFT:
+        return go(f"/connections/{connection_id}/finish")
+    turn_on(call.parts.services, connection_id, call.actor)
+    return go(f"/connections/{connection_id}", "on")
+
+
+def switch_off(call: Call, connection_id: str) -> Response:
+    """Turn off."""
+    turn_off(call.parts.services, connection_id, call.actor)
+    return go(f"/connections/{connection_id}", "off")
+
+
+def run_now(call: Call, connection_id: str) -> Response:
+    """Ask for a reconciliation."""
+    existing(call, connection_id)
+    call.parts.services.queue.request_run(RunKind.FULL)
+    return go(f"/connections/{connection_id}/health", "run")
+
+
+ROUTES = (
+    get("/", apps),
+    get("/connections/<id:connection_id>", overview),
+    get("/connections/<id:connection_id>/turn-on", confirm_on),
+    post("/connections/<id:connection_id>/turn-on", switch_on),
+    get("/connections/<id:connection_id>/turn-off", confirm_off),
+    post("/connections/<id:connection_id>/turn-off", switch_off),
+    post("/connections/<id:connection_id>/run", run_now),
+)

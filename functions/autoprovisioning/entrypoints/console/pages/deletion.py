@@ -1,0 +1,44 @@
+"""Delete configuration: confirmed by typing the connection's name."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from autoprovisioning.app.configure import delete
+from autoprovisioning.domain.errors import BadInput, Busy
+from autoprovisioning.entrypoints.answers import told
+from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
+from autoprovisioning.entrypoints.console.routing import Call
+
+
+def confirm(call: Call, connection_id: str) -> Response:
+    """Say what deleting means, and ask for the name."""
+    return _asked(call, connection_id)
+
+
+def carry_out(call: Call, connection_id: str) -> Response:
+    """Delete, now or as soon as changes in flight have ended."""
+    parts = call.parts
+    try:
+        delete(parts.services, parts.channels, connection_id, call.actor, form(call).get("confirmation", ""))
+    except BadInput as error:
+        told(error)
+        return _asked(call, connection_id, error)
+    except Busy as error:
+        told(error)
+        return go(f"/connections/{connection_id}", "deleting")
+    return go("/", "deleted")
+
+
+def _asked(call: Call, connection_id: str, error: BadInput | None = None) -> Response:
+    connection = existing(call, connection_id)
+    typed = form(call).get("confirmation", "")
+    crumbs = [(call.request.path, "Delete configuration")]
+    status = 400 if error is not None else 200
+    return show_of(call, connection, "delete.html", status, crumbs=crumbs, error=error, typed=typed)
+
+
+ROUTES = (
+    get("/connections/<id:connection_id>/delete", confirm),
+    post("/connections/<id:connection_id>/delete", carry_out),
+)

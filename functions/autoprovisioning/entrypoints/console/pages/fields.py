@@ -1,0 +1,173 @@
+"""The fields of the settings' forms: what is offered, what was typed, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from werkzeug.datastructures import MultiDict
+
+from autoprovisioning.domain.connections import PatchDialect, VolumeLimit
+from autoprovisioning.domain.deprovisioning import LONGEST_DAYS, Delays, Deprovisioning
+from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.mapping import ENTERPRISE, MANDATORY, TARGETS, AttributeMapping, Row
+from autoprovisioning.domain.roster import Trigger
+
+OTHER = "other"
+NEVER = "never"
+MOST_ROWS = 100
+
+# The directory's fields by the categories of Google's wizard. (Attribute mapping: category > field.)
+SOURCES: Mapping[str, Mapping[str, str]] = {
+    "Basic Information": {
+        "primaryEmail": "Username",
+        "name.givenName": "First name",
+        "name.familyName": "Last name",
+    },
+    "Additional Details": {
+        "name.fullName": "Formatted name",
+        "name.displayName": "Display name",
+        "orgUnitPath": "Organizational unit path",
+        "languages[primary].languageCode": "Preferred language",
+        "id": "Directory id",
+    },
+    "Email": {
+        "emails[primary].address": "Value",
+        "emails[primary].type": "Type",
+        "emails[primary].primary": "Is primary",
+        "recoveryEmail": "Recovery email",
+    },
+    "Employee Details": {
+        "externalIds[type=organization].value": "Employee ID",
+        "organizations[primary].title": "Job title",
+        "organizations[primary].department": "Department",
+        "organizations[primary].costCenter": "Cost center",
+        "organizations[primary].description": "Type of employee",
+        "organizations[primary].name": "Organization",
+        "organizations[primary].domain": "Division",
+        "relations[type=manager].value": "Manager's email",
+    },
+    "Phone": {
+        "phones[primary].value": "Primary",
+        "phones[type=work].value": "Work",
+        "phones[type=mobile].value": "Mobile",
+        "phones[type=home].value": "Home",
+    },
+    "Address": {
+        "addresses[type=work].formatted": "Work, formatted",
+        "addresses[type=work].streetAddress": "Work, street",
+        "addresses[type=work].locality": "Work, city",
+        "addresses[type=work].region": "Work, state or province",
+        "addresses[type=work].postalCode": "Work, postal code",
+        "addresses[type=work].countryCode": "Work, country",
+        "locations[type=desk].buildingId": "Building",
+    },
+}
+OFFERED = frozenset(source for fields in SOURCES.values() for source in fields)
+_GROUPS = ("User", "Name", "Email", "Enterprise", "Phone numbers", "Addresses")
+
+
+def target_group(target: str) -> str:
+    """Return the group under which an attribute of Keeper is offered."""
+    if target.startswith(ENTERPRISE):
+        return "Enterprise"
+    first = target.partition("[")[0].partition(".")[0]
+    return {"name": "Name", "emails": "Email", "phoneNumbers": "Phone numbers", "addresses": "Addresses"}.get(
+        first, "User"
+    )
+
+
+def targets() -> dict[str, list[str]]:
+    """Return Keeper's attributes by group, without the mandatory ones: those always have a row."""
+    found: dict[str, list[str]] = {group: [] for group in _GROUPS}
+    for target in sorted(TARGETS - set(MANDATORY)):
+        found[target_group(target)].append(target)
+    return found
+
+
+def read_mapping(form: MultiDict[str, str]) -> AttributeMapping:
+    """Return the rows as they stand in the form; one without an attribute and without a field is no row."""
+    fields = zip(form.getlist("target"), form.getlist("source"), form.getlist("path"), strict=False)
+    rows = [Row(target, path.strip() if source == OTHER else source) for target, source, path in fields]
+    known = [Row(row.target, row.source, row.target in MANDATORY) for row in rows if row.target or row.source]
+    return AttributeMapping(tuple(known[:MOST_ROWS]))
+
+
+def read_deprovisioning(form: MultiDict[str, str]) -> Deprovisioning:
+    """Return the policy; raises BadInput, naming the field that is no number."""
+    return Deprovisioning(*(_delays(form, trigger) for trigger in Trigger))
+
+
+def _delays(form: MultiDict[str, str], trigger: Trigger) -> Delays:
+    found = [
+        _days(form.get(f"{trigger.value}.{part}", NEVER), form.get(f"{trigger.value}.{part}_days", ""), trigger, part)
+        for part in ("suspend_after", "delete_after")
+    ]
+    return Delays(*found)
+
+
+def _days(choice: str, typed: str, trigger: Trigger, part: str) -> int | None:
+    if choice == NEVER:
+        return None
+    text = typed.strip() if choice == OTHER else choice
+    if not (text.isascii() and text.isdigit() and len(text) < 8):
+        mend = f"Enter a number of days, 1 to {LONGEST_DAYS}."
+        raise BadInput(f"deprovisioning.{trigger.value}.{part}", "it is not a number of days", mend)
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """One drop-down of the Deprovisioning page, and the number beside it."""
+
+    choice: str
+    days: str = ""
+
+
+def shown_delays(policy: Deprovisioning, form: MultiDict[str, str] | None) -> dict[str, Delay]:
+    """Return each drop-down, by its name: as it was posted, else as the policy says."""
+    shown: dict[str, Delay] = {}
+    for trigger in Trigger:
+        delays = policy.of(trigger)
+        for part, days in (("suspend_after", delays.suspend_after), ("delete_after", delays.delete_after)):
+            name = f"{trigger.value}.{part}"
+            if form is not None:
+                shown[name] = Delay(form.get(name, NEVER), form.get(f"{name}_days", ""))
+            elif days is None:
+                shown[name] = Delay(NEVER)
+            elif str(days) in DELAYS:
+                shown[name] = Delay(str(days))
+            else:
+                shown[name] = Delay(OTHER, str(days))
+    return shown
+
+
+DELAYS: Mapping[str, str] = {
+    "0": "within 24 hours",
+    "1": "after 1 day",
+    "7": "after 7 days",
+    "21": "after 21 days",
+    "30": "after 30 days",
+}
+TRIGGERS: Mapping[Trigger, str] = {
+    Trigger.APP_OFF: "When the app is turned off for a user",
+    Trigger.SUSPENDED: "When a user is suspended on Google",
+    Trigger.DELETED: "When a user is deleted from Google",
+}
+
+
+def read_limit(form: MultiDict[str, str]) -> VolumeLimit:
+    """Return the volume limit; raises BadInput for what is not a number."""
+    try:
+        return VolumeLimit(int(form.get("minimum", "")[:9]), float(form.get("percent", "").replace(",", ".")[:9]))
+    except ValueError:
+        mend = "Enter a number of users and a percentage, for instance 10 and 5."
+        raise BadInput("limit", "it is not a number", mend) from None
+
+
+def read_dialect(form: MultiDict[str, str]) -> PatchDialect:
+    """Return the spelling of PATCH; raises BadInput."""
+    try:
+        return PatchDialect(form.get("patch_dialect", ""))
+    except ValueError:
+        raise BadInput("patch_dialect", "it is not one of those offered", "Choose one of the list.") from None

@@ -1,0 +1,167 @@
+"""What every page does: show itself in the frame, take a form in, tell what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response
+from werkzeug.datastructures import MultiDict
+
+from autoprovisioning.app.admission import Role
+from autoprovisioning.app.configure import shown_state
+from autoprovisioning.app.forgery import form_token, genuine
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import (
+    BadInput,
+    Forbidden,
+    NotFound,
+    ProvisioningError,
+    ReauthorizationRequired,
+    Stale,
+    Transient,
+)
+from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.entrypoints.answers import TooLarge, status_of, told
+from autoprovisioning.entrypoints.console.routing import Act, Call, Route
+from autoprovisioning.entrypoints.pages import page
+
+LARGEST_FORM = 256 * 1024
+Crumbs = Sequence[tuple[str, str]]  # address and text
+
+# What a page says after a form was taken; the address carries only the word, so that nobody can make a page say more.
+NOTICES: Mapping[str, str] = {
+    "saved": "Saved.",
+    "saved-run": "Saved. A reconciliation has been asked for and carries it out.",
+    "on": "Autoprovisioning is on. A reconciliation has been asked for.",
+    "off": "Autoprovisioning is off. The configuration stays; no changes are made.",
+    "run": "A reconciliation has been asked for. Its progress shows under Health.",
+    "connected": "Keeper accepts the access token and the endpoint URL. They are saved as a draft.",
+    "finished": "The set-up is finished.",
+    "deleted": "The configuration is deleted. Keeper accounts stay as they are.",
+    "deleting": "The configuration is being deleted, as soon as changes in flight have ended.",
+    "approved": "The held plan is approved. The next reconciliation carries it out, reading each user again.",
+    "rejected": "The held plan is rejected. It is not raised again unless it grows.",
+}
+TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (
+    (Stale, "Changed meanwhile"),
+    (NotFound, "Not found"),
+    (Forbidden, "No access"),
+    (Transient, "Not available just now"),
+    (ReauthorizationRequired, "Needs reauthorization"),
+    (BadInput, "Not accepted"),
+)
+
+
+def get(path: str, act: Act) -> Route:
+    """Return the route of a page."""
+    return Route("GET", path, _telling(act))
+
+
+def post(path: str, act: Act) -> Route:
+    """Return the route of a form: it is taken only with the secret that our page gave it."""
+
+    def taken(call: Call, **arguments: str) -> Response:
+        _check_form(call)
+        return act(call, **arguments)
+
+    return Route("POST", path, _telling(taken))
+
+
+def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), **values: Any) -> Response:
+    """Return a page in the frame of the console."""
+    super_administrator = call.role is Role.SUPER
+    parts = call.parts
+    return page(
+        template,
+        status,
+        actor=call.actor,
+        role=call.role.value,
+        may_change=super_administrator,
+        csrf=form_token(parts.form_key, call.actor, parts.services.clock()) if super_administrator else "",
+        notice=NOTICES.get(call.request.args.get("done", ""), ""),
+        now=parts.services.clock(),
+        here=call.request.path,
+        **{"crumbs": [("/", "Apps"), *crumbs], "error": None, "connection": None, **values},
+    )
+
+
+def show_of(call: Call, connection: Connection, template: str, status: int = 200, **values: Any) -> Response:
+    """Return a page about a connection, below it in the breadcrumbs."""
+    home = f"/connections/{connection.id}"
+    crumbs = [(home, connection.name), *values.pop("crumbs", ())]
+    state = state_of(call, connection)
+    return show(call, template, status, crumbs=crumbs, connection=connection, state=state, home=home, **values)
+
+
+def existing(call: Call, connection_id: str) -> Connection:
+    """Read a connection; raises NotFound."""
+    connection = call.parts.services.connections.get(connection_id)
+    if connection is None:
+        raise NotFound("There is no such connection: its configuration may have been deleted. Choose one of the list.")
+    return connection
+
+
+def waiting_holds(call: Call, connection: Connection) -> int:
+    """Count the held plans that wait for approval."""
+    holds = call.parts.services.records.holds(connection.id) if connection.state is State.ON else ()
+    return sum(1 for hold in holds if hold.state is HoldState.WAITING)
+
+
+def state_of(call: Call, connection: Connection) -> str:
+    """Return the state as the console shows it."""
+    return shown_state(connection, held=waiting_holds(call, connection) > 0)
+
+
+def form(call: Call) -> MultiDict[str, str]:
+    """Return the fields of the form."""
+    return call.request.form
+
+
+def edition(call: Call) -> int:
+    """Return the edition that the form was shown with; one that is not ours is none that is in force."""
+    text = form(call).get("edition", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else -1
+
+
+def go(path: str, done: str = "", **query: str) -> Response:
+    """Go on to a page after a form was taken (RFC 9110 15.4.4)."""
+    asked = {name: value for name, value in {"done": done, **query}.items() if value}
+    return Response(status=303, headers={"Location": path + (f"?{urlencode(asked)}" if asked else "")})
+
+
+def _check_form(call: Call) -> None:
+    if (call.request.content_length or 0) > LARGEST_FORM:
+        raise TooLarge(LARGEST_FORM)
+    parts = call.parts
+    if not genuine(parts.form_key, call.actor, form(call).get("csrf", ""), parts.services.clock()):
+        raise Forbidden("The form is out of date. Go back, reload the page and try again.")
+
+
+def _telling(act: Act) -> Act:
+    """Show what goes wrong in the frame, to whoever was let in."""
+
+    def telling(call: Call, **arguments: str) -> Response:
+        try:
+            return act(call, **arguments)
+        except ProvisioningError as error:
+            told(error)
+            return show(call, "error.html", status_of(error), **_error(error, call.request.path))
+
+    return telling
+
+
+def refusal(error: ProvisioningError) -> Response:
+    """Show an error to somebody who was not let in, or who asked for nothing that is here."""
+    told(error)
+    status = status_of(error)
+    frame = {"actor": "", "role": "", "may_change": False, "csrf": "", "notice": "", "crumbs": [], "connection": None}
+    return page("error.html", status, here="", now=None, **frame, **_error(error, "/"))
+
+
+def _error(error: ProvisioningError, path: str) -> dict[str, Any]:
+    title = next((title for kind, title in TITLES if isinstance(error, kind)), "Something went wrong")
+    current = "/".join(path.split("/")[:3]) if path.startswith("/connections/") else "/"
+    back = current if isinstance(error, Stale | Transient | BadInput) else "/"
+    return {"error": error, "title": title, "back": back, "stale": isinstance(error, Stale)}

@@ -1,0 +1,33 @@
+"""Health: how a connection's work is doing, and what ends what is wrong."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from autoprovisioning.app.health import health
+from autoprovisioning.entrypoints.console.pages.apps import reauthorize_address
+from autoprovisioning.entrypoints.console.pages.frame import existing, get, show_of, waiting_holds
+from autoprovisioning.entrypoints.console.routing import Call
+
+RUNS = 10
+
+
+def show_health(call: Call, connection_id: str) -> Response:
+    """Show how it is doing; a running reconciliation is followed."""
+    connection, parts = existing(call, connection_id), call.parts
+    held = waiting_holds(call, connection)
+    seen = health(parts.services, parts.reports, parts.channels, connection, plans_held=held)
+    return show_of(
+        call,
+        connection,
+        "health.html",
+        crumbs=[(call.request.path, "Health")],
+        health=seen,
+        held=held,
+        runs=parts.reports.runs(connection.id, RUNS),
+        reauthorize=reauthorize_address(call, connection),
+        refresh=5 if seen.running is not None else 0,
+    )
+
+
+ROUTES = (get("/connections/<id:connection_id>/health", show_health),)

@@ -1,0 +1,311 @@
+"""The settings of a connection, a page each: steps of the wizard while it is a draft, and edited later.
+
+What an edit of mapping, scope or deprovisioning would do is previewed before it is saved; a draft does nothing yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from flask import Response
+from werkzeug.datastructures import MultiDict
+
+from autoprovisioning.app.configure import Settings, edit, settings_of
+from autoprovisioning.app.preview import ask_preview
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
+from autoprovisioning.domain.errors import BadInput, NotFound, Transient
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, MANDATORY, AttributeMapping, Row
+from autoprovisioning.domain.users import Group
+from autoprovisioning.entrypoints.answers import status_of, told
+from autoprovisioning.entrypoints.console.pages import fields
+from autoprovisioning.entrypoints.console.pages.frame import edition, existing, form, get, go, post, show, show_of
+from autoprovisioning.entrypoints.console.pages.summary import DIALECTS
+from autoprovisioning.entrypoints.console.routing import Call
+
+TITLES = {
+    "authorization": "App authorization",
+    "mapping": "Attribute mapping",
+    "scope": "Provisioning scope",
+    "deprovisioning": "Deprovisioning",
+    "limits": "Name and limits",
+}
+AFTER = {"mapping": "scope", "scope": "deprovisioning", "deprovisioning": "finish"}  # the wizard's steps
+Error = BadInput | Transient | None
+Show = Callable[[Call, Connection, MultiDict[str, str] | None, Error], Response]
+Read = Callable[[Settings, MultiDict[str, str]], Settings]
+
+
+def _shown(call: Call, connection: Connection, page: str, error: Error, **values: Any) -> Response:
+    """Show a settings page; what was posted keeps the edition that it was shown with."""
+    posted = call.request.method == "POST"
+    return show_of(
+        call,
+        connection,
+        f"{page}.html",
+        status_of(error) if error is not None else 200,
+        crumbs=[(f"/connections/{connection.id}/{page}", TITLES[page])],
+        error=error,
+        title=TITLES[page],
+        page=page,
+        draft=connection.state is State.DRAFT,
+        edition=edition(call) if posted else connection.edition,
+        **values,
+    )
+
+
+def _editable(call: Call, connection_id: str) -> Connection:
+    connection = existing(call, connection_id)
+    if connection.state is State.DELETING:
+        raise NotFound("The configuration of this connection is being deleted. Set up another one.")
+    return connection
+
+
+def _page(show_page: Show) -> Callable[..., Response]:
+    def shown(call: Call, connection_id: str) -> Response:
+        return show_page(call, _editable(call, connection_id), None, None)
+
+    return shown
+
+
+def _previewed(page: str, show_page: Show, read: Read) -> Callable[..., Response]:
+    """Return what takes the form of a page whose edit is previewed; a draft is saved and goes on to the next step."""
+
+    def taken(call: Call, connection_id: str) -> Response:
+        connection = _editable(call, connection_id)
+        parts, fields_posted = call.parts, form(call)
+        try:
+            wanted = read(settings_of(connection), fields_posted)
+            if connection.state is State.DRAFT:
+                edit(parts.services, connection_id, edition(call), wanted, call.actor, run=False)
+                return go(f"/connections/{connection_id}/{AFTER[page]}")
+            preview = ask_preview(parts.services, parts.previews, connection_id, edition(call), wanted, call.actor)
+            return go(f"/connections/{connection_id}/previews/{preview.id}")
+        except (BadInput, Transient) as error:
+            told(error)
+            return show_page(call, connection, fields_posted, error)
+
+    return taken
+
+
+# Attribute mapping
+
+
+def _show_mapping(call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error) -> Response:
+    rows = connection.mapping.rows if posted is None else fields.read_mapping(posted).rows
+    return _mapping_of(call, connection, rows, error)
+
+
+def _mapping_of(call: Call, connection: Connection, rows: Sequence[Row], error: Error = None) -> Response:
+    return _shown(
+        call,
+        connection,
+        "mapping",
+        error,
+        rows=rows,
+        sources=fields.SOURCES,
+        offered=fields.OFFERED,
+        targets=fields.targets(),
+        mandatory=MANDATORY,
+    )
+
+
+def _read_mapping(settings: Settings, posted: MultiDict[str, str]) -> Settings:
+    return replace(settings, mapping=fields.read_mapping(posted))
+
+
+def change_mapping(call: Call, connection_id: str) -> Response:
+    """Add or remove a row, restore Google's default, or take the mapping."""
+    word, _, position = form(call).get("do", "").partition(":")
+    if word not in ("add", "remove", "default"):
+        return _previewed("mapping", _show_mapping, _read_mapping)(call, connection_id)
+    rows = list(fields.read_mapping(form(call)).rows)
+    if word == "add":
+        rows.append(Row("", ""))
+    elif word == "default":
+        rows = list(DEFAULT_ROWS)
+    elif position.isdecimal() and int(position) < len(rows):
+        rows.pop(int(position))
+    return _mapping_of(call, _editable(call, connection_id), AttributeMapping(tuple(rows)).rows)
+
+
+# Provisioning scope
+
+
+def _show_scope(call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error) -> Response:
+    chosen = [group.id for group in connection.scope.groups] if posted is None else posted.getlist("group")
+    units = connection.scope.org_units if posted is None else posted.getlist("unit")
+    return _scope_of(call, connection, chosen, units, error=error)
+
+
+def _scope_of(
+    call: Call,
+    connection: Connection,
+    chosen: Sequence[str],
+    units: Sequence[str],
+    *,
+    letters: str = "",
+    error: Error = None,
+) -> Response:
+    listed, unlisted = _units(call)
+    return _shown(
+        call,
+        connection,
+        "scope",
+        error,
+        groups=[_named(call, connection, group_id) for group_id in dict.fromkeys(chosen)],
+        letters=letters,
+        found=call.parts.services.directory.search_groups(letters) if letters else None,
+        units=sorted({*listed, *units}),
+        gone=set(units) - set(listed) if not unlisted else set(),
+        chosen_units=set(units),
+        unlisted=unlisted,
+    )
+
+
+def _units(call: Call) -> tuple[Sequence[str], str]:
+    """Return the organizational units, or why they cannot be told just now."""
+    try:
+        return call.parts.services.directory.org_units(), ""
+    except Transient as error:
+        told(error)
+        return (), str(error)
+
+
+def _named(call: Call, connection: Connection, group_id: str) -> Group:
+    known = next((group for group in connection.scope.groups if group.id == group_id), None)
+    return known or call.parts.services.directory.group(group_id) or Group(group_id, group_id, "Not in the directory")
+
+
+def _read_scope(settings: Settings, posted: MultiDict[str, str]) -> Settings:
+    groups, units = posted.getlist("group"), posted.getlist("unit")
+    return replace(settings, scope_groups=tuple(dict.fromkeys(groups)), org_units=tuple(dict.fromkeys(units)))
+
+
+def change_scope(call: Call, connection_id: str) -> Response:
+    """Search, add or remove a group, or take the scope."""
+    posted = form(call)
+    word, _, group_id = posted.get("do", "").partition(":")
+    if word not in ("search", "add", "remove"):
+        return _previewed("scope", _show_scope, _read_scope)(call, connection_id)
+    chosen = [known for known in posted.getlist("group") if (word, known) != ("remove", group_id)]
+    if word == "add" and group_id:
+        chosen.append(group_id)
+    letters = posted.get("q", "").strip()[:100] if word == "search" else ""
+    connection = _editable(call, connection_id)
+    return _scope_of(call, connection, chosen, posted.getlist("unit"), letters=letters)
+
+
+def found_groups(call: Call, connection_id: str) -> Response:
+    """Show the groups that begin with the letters, while they are typed."""
+    existing(call, connection_id)
+    letters = call.request.args.get("q", "").strip()[:100]
+    found = call.parts.services.directory.search_groups(letters) if letters else None
+    return show(call, "_groups.html", found=found, letters=letters)
+
+
+# Deprovisioning
+
+
+def _show_deprovisioning(
+    call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error
+) -> Response:
+    return _shown(
+        call,
+        connection,
+        "deprovisioning",
+        error,
+        triggers=fields.TRIGGERS,
+        delays=fields.shown_delays(connection.deprovisioning, posted),
+        choices=fields.DELAYS,
+        longest=LONGEST_DAYS,
+    )
+
+
+def _read_deprovisioning(settings: Settings, posted: MultiDict[str, str]) -> Settings:
+    return replace(settings, deprovisioning=fields.read_deprovisioning(posted))
+
+
+# What is saved at once
+
+
+def _show_authorization(
+    call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error
+) -> Response:
+    endpoint = connection.endpoint if posted is None else posted.get("endpoint", "")
+    return _shown(call, connection, "authorization", error, endpoint=endpoint)
+
+
+def change_authorization(call: Call, connection_id: str) -> Response:
+    """Try an endpoint and its token, and save both."""
+    endpoint, token = form(call).get("endpoint", "").strip(), form(call).get("token", "").strip()
+    return _saved(
+        call, connection_id, lambda settings: replace(settings, endpoint=endpoint), _show_authorization, token=token
+    )
+
+
+def _show_limits(call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error) -> Response:
+    values = {
+        "name": connection.name,
+        "minimum": str(connection.limit.minimum),
+        "percent": f"{connection.limit.percent:g}",
+        "archived": "yes" if connection.archived_as_suspended else "",
+        "patch_dialect": connection.patch_dialect.value,
+    }
+    if posted is not None:
+        values = {name: posted.get(name, "") for name in values}
+    return _shown(call, connection, "limits", error, values=values, dialects=DIALECTS)
+
+
+def change_limits(call: Call, connection_id: str) -> Response:
+    """Save name, volume limit, and how archived users and PATCH are treated."""
+    posted = form(call)
+
+    def wanted(settings: Settings) -> Settings:
+        return replace(
+            settings,
+            name=posted.get("name", "").strip(),
+            limit=fields.read_limit(posted),
+            archived_as_suspended=posted.get("archived") == "yes",
+            patch_dialect=fields.read_dialect(posted),
+        )
+
+    return _saved(call, connection_id, wanted, _show_limits)
+
+
+def _saved(
+    call: Call,
+    connection_id: str,
+    change: Callable[[Settings], Settings],
+    show_page: Show,
+    *,
+    token: str | None = None,
+) -> Response:
+    connection = _editable(call, connection_id)
+    try:
+        if token == "":
+            raise BadInput("token", "it is empty", "Paste the access token that Keeper shows once.")
+        wanted = change(settings_of(connection))
+        saved = edit(call.parts.services, connection_id, edition(call), wanted, call.actor, token or "")
+    except (BadInput, Transient) as error:
+        told(error)
+        return show_page(call, connection, form(call), error)
+    return go(f"/connections/{connection_id}", "saved-run" if saved.state is State.ON else "saved")
+
+
+ONE = "/connections/<id:connection_id>"
+ROUTES = (
+    get(f"{ONE}/mapping", _page(_show_mapping)),
+    post(f"{ONE}/mapping", change_mapping),
+    get(f"{ONE}/scope", _page(_show_scope)),
+    post(f"{ONE}/scope", change_scope),
+    get(f"{ONE}/groups", found_groups),
+    get(f"{ONE}/deprovisioning", _page(_show_deprovisioning)),
+    post(f"{ONE}/deprovisioning", _previewed("deprovisioning", _show_deprovisioning, _read_deprovisioning)),
+    get(f"{ONE}/authorization", _page(_show_authorization)),
+    post(f"{ONE}/authorization", change_authorization),
+    get(f"{ONE}/limits", _page(_show_limits)),
+    post(f"{ONE}/limits", change_limits),
+)

@@ -1,0 +1,70 @@
+"""The wizard: App authorization and Endpoint URL first, then the steps of a draft, until it is finished."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from autoprovisioning.app.configure import Settings, finish, set_up, settings_of
+from autoprovisioning.app.preview import ask_preview
+from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.errors import BadInput, Transient
+from autoprovisioning.entrypoints.answers import status_of, told
+from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show, show_of
+from autoprovisioning.entrypoints.console.pages.summary import summary
+from autoprovisioning.entrypoints.console.routing import Call
+
+
+def new(call: Call) -> Response:
+    """Show the prerequisites and the first two steps."""
+    return _new(call)
+
+
+def connect(call: Call) -> Response:
+    """Try endpoint and token, and save them as a draft."""
+    fields = form(call)
+    settings = Settings(fields.get("name", "").strip(), fields.get("endpoint", "").strip())
+    try:
+        connection = set_up(call.parts.services, settings, fields.get("token", "").strip(), call.actor)
+    except (BadInput, Transient) as error:
+        told(error)
+        return _new(call, error)
+    return go(f"/connections/{connection.id}/mapping", "connected")
+
+
+def _new(call: Call, error: BadInput | Transient | None = None) -> Response:
+    fields = form(call)
+    values = {"name": fields.get("name", "Keeper"), "endpoint": fields.get("endpoint", "")}
+    status = status_of(error) if error is not None else 200
+    crumbs = [("/connections/new", "Set up autoprovisioning")]
+    return show(call, "new.html", status, crumbs=crumbs, error=error, values=values)
+
+
+def review(call: Call, connection_id: str) -> Response:
+    """Show the settings of a draft once more."""
+    connection = existing(call, connection_id)
+    if connection.state is not State.DRAFT:
+        return go(f"/connections/{connection_id}")
+    crumbs = [(call.request.path, "Finish")]
+    return show_of(call, connection, "finish.html", crumbs=crumbs, summary=summary(connection))
+
+
+def end(call: Call, connection_id: str) -> Response:
+    """Finish the set-up, and preview what turning on would do."""
+    parts = call.parts
+    connection = finish(parts.services, connection_id, call.actor)
+    try:
+        preview = ask_preview(
+            parts.services, parts.previews, connection_id, connection.edition, settings_of(connection), call.actor
+        )
+    except (BadInput, Transient) as error:
+        told(error)
+        return go(f"/connections/{connection_id}", "finished")
+    return go(f"/connections/{connection_id}/previews/{preview.id}", "finished")
+
+
+ROUTES = (
+    get("/connections/new", new),
+    post("/connections/new", connect),
+    get("/connections/<id:connection_id>/finish", review),
+    post("/connections/<id:connection_id>/finish", end),
+)

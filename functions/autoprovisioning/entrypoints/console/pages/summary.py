@@ -1,0 +1,77 @@
+"""The settings of a connection in words, a line each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autoprovisioning.domain.connections import Connection, PatchDialect
+from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS
+from autoprovisioning.domain.mapping import DEFAULT_ROWS
+from autoprovisioning.domain.roster import Trigger
+from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
+from autoprovisioning.entrypoints.pages import shown_count
+
+DIALECTS = {
+    PatchDialect.STANDARD: "One operation per attribute (RFC 7644)",
+    PatchDialect.KEEPER: "As Keeper documents it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One settings page: where it is, what it is called, and what it says now."""
+
+    page: str
+    title: str
+    lines: tuple[str, ...]
+
+
+def summary(connection: Connection) -> list[Part]:
+    """Return the parts in the order of the wizard."""
+    limit = connection.limit
+    archived = "suspended users" if connection.archived_as_suspended else "left alone, their timers stand still"
+    return [
+        Part(
+            "authorization",
+            "App authorization and endpoint URL",
+            (connection.endpoint, "Access token: stored, never shown"),
+        ),
+        Part("mapping", "Attribute mapping", _mapping(connection)),
+        Part("scope", "Provisioning scope", _scope(connection)),
+        Part("deprovisioning", "Deprovisioning", tuple(_policy(connection, trigger) for trigger in Trigger)),
+        Part(
+            "limits",
+            "Name and limits",
+            (
+                f"Held above {limit.minimum} users or {limit.percent:g} percent within 24 hours",
+                f"Archived users: {archived}",
+                f"PATCH: {DIALECTS[connection.patch_dialect].lower()}",
+            ),
+        ),
+    ]
+
+
+def _mapping(connection: Connection) -> tuple[str, ...]:
+    rows = connection.mapping.rows
+    same = {(row.target, row.source) for row in rows} == {(row.target, row.source) for row in DEFAULT_ROWS}
+    return (shown_count(len(rows), "attribute") + (", as Google's default" if same else ""),)
+
+
+def _scope(connection: Connection) -> tuple[str, ...]:
+    groups = tuple(f"Group {group.name or group.email} ({group.email})" for group in connection.scope.groups)
+    units = tuple(f"Organizational unit {unit}" for unit in connection.scope.org_units)
+    return groups + units or ("Everybody in the organization",)
+
+
+def _policy(connection: Connection, trigger: Trigger) -> str:
+    delays = connection.deprovisioning.of(trigger)
+    told = [
+        f"{verb} {_after(days)}"
+        for verb, days in (("suspend", delays.suspend_after), ("delete", delays.delete_after))
+        if days is not None
+    ]
+    return f"{TRIGGERS[trigger]}: {', '.join(told) or 'nothing'}"
+
+
+def _after(days: int) -> str:
+    return "within 24 hours" if days == WITHIN_24_HOURS else f"after {shown_count(days, 'day')}"

@@ -1,0 +1,111 @@
+"""Users: search, and why one of them has the access that they have."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from autoprovisioning.app.explain import explain
+from autoprovisioning.app.inquire import inquire
+from autoprovisioning.app.reports import InquiryKind, InquiryState
+from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.errors import BadInput, NotFound
+from autoprovisioning.domain.roster import Status
+from autoprovisioning.domain.users import DirectoryUser
+from autoprovisioning.entrypoints.console.pages.activity import changes
+from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
+from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
+from autoprovisioning.entrypoints.console.routing import Call
+
+ONE = "/connections/<id:connection_id>/users"
+STATUS = {
+    Status.NONE: "no account known",
+    Status.ACTIVE: "active",
+    Status.SUSPENDED: "suspended by autoprovisioning",
+    Status.DELETED: "deleted by autoprovisioning (Keeper locks)",
+    Status.LOCKED: "locked by someone else: left as it is",
+}
+
+
+def search(call: Call, connection_id: str) -> Response:
+    """Find users of the directory by name, address or id."""
+    connection = existing(call, connection_id)
+    letters = call.request.args.get("q", "").strip()[:100]
+    found = call.parts.services.directory.search_users(letters) if letters else None
+    return show_of(
+        call,
+        connection,
+        "users.html",
+        crumbs=[(call.request.path, "Users")],
+        letters=letters,
+        found=found,
+        name_of=name_of,
+    )
+
+
+def name_of(user: DirectoryUser) -> str:
+    """Return the user's name as the directory has it."""
+    name = user.profile.get("name")
+    if not isinstance(name, dict):
+        return ""
+    return str(name.get("fullName") or " ".join(filter(None, (name.get("givenName"), name.get("familyName")))))
+
+
+def why(call: Call, connection_id: str, user_id: str) -> Response:
+    """Explain what is the case with one user."""
+    connection = existing(call, connection_id)
+    parts = call.parts
+    told = explain(parts.services, parts.reports, connection, user_id)
+    return show_of(
+        call,
+        connection,
+        "why.html",
+        crumbs=[(f"/connections/{connection_id}/users", "Users"), (call.request.path, told.email or user_id)],
+        told=told,
+        name=name_of(told.user),
+        statuses=STATUS,
+        triggers=TRIGGERS,
+        changes=changes,
+        can_ask=bool(connection.token_version),
+        can_provision=connection.state is State.ON,
+    )
+
+
+def ask(call: Call, connection_id: str, user_id: str) -> Response:
+    """Let a worker look the account up in Keeper, or provision the user now."""
+    try:
+        kind = InquiryKind(form(call).get("kind", ""))
+    except ValueError:
+        raise BadInput("kind", "it is not one of those offered", "Go back and use the page's buttons.") from None
+    inquiry = inquire(call.parts.services, call.parts.inquiries, connection_id, user_id, kind, call.actor)
+    return go(f"/connections/{connection_id}/users/{user_id}/inquiries/{inquiry.id}")
+
+
+def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Response:
+    """Show how far an inquiry is: what was done, and the account in Keeper."""
+    connection = existing(call, connection_id)
+    inquiry = call.parts.inquiries.get(connection.id, inquiry_id)
+    if inquiry is None or inquiry.user_id != user_id:
+        raise NotFound("There is no such inquiry: it may have expired. Ask again.")
+    waiting = inquiry.state is InquiryState.WAITING
+    users = f"/connections/{connection_id}/users"
+    title = "Provision now" if inquiry.kind is InquiryKind.PROVISION else "Account in Keeper"
+    crumbs = [(users, "Users"), (f"{users}/{user_id}", "Why?"), (call.request.path, title)]
+    return show_of(
+        call,
+        connection,
+        "inquiry.html",
+        crumbs=crumbs,
+        title=title,
+        inquiry=inquiry,
+        waiting=waiting,
+        refresh=2 if waiting else 0,
+        user_page=f"{users}/{user_id}",
+    )
+
+
+ROUTES = (
+    get(ONE, search),
+    get(f"{ONE}/<id:user_id>", why),
+    post(f"{ONE}/<id:user_id>/inquiries", ask),
+    get(f"{ONE}/<id:user_id>/inquiries/<id:inquiry_id>", answer),
+)
