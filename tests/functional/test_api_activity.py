@@ -302,3 +302,57 @@ EVERY = ["", "/usage", "/failures", "/failures.csv", "/events", "/events.csv", "
 def test_an_unknown_connection_is_not_found(settled, path):
     answer = settled.api("GET", f"/connections/nowhere{path}")
     assert (answer.status, answer.headers["Content-Type"]) == (404, "application/problem+json")
+
+
+# ---- why?
+
+
+def inquired(town: Town, user_id: str, kind: str) -> dict:
+    """Ask a worker about a user and wait for the answer."""
+    answer = town.api("POST", f"{ONE}/users/{user_id}/inquiries", {"kind": kind})
+    assert (answer.status, answer.json()["state"], answer.headers["Retry-After"]) == (202, "waiting", "1")
+    address = answer.headers["Location"].removeprefix("/api")
+
+    def answered() -> dict | None:
+        told = town.api("GET", address).json()
+        return told if told["state"] != "waiting" else None
+
+    return wait_for(answered, "the answer")
+
+
+def test_a_user_is_explained(settled):
+    told = settled.api("GET", f"{ONE}/users/u1").json()
+    assert (told["email"], told["presence"], told["action"], told["to_write"]) == (
+        "person1@example.com",
+        "active",
+        None,
+        {},
+    )
+    assert (told["standing"]["in_scope"], told["standing"]["groups"][0]["email"]) == (True, GROUP)
+    assert {row["target"]: row["value"] for row in told["mapped"]}["userName"] == "person1@example.com"
+    assert told["entry"]["status"] == "active"
+    assert CREATED in [event["name"] for event in told["events"]]
+    for unknown in ("nobody99", "not-an-id"):
+        assert settled.api("GET", f"{ONE}/users/{unknown}").status == 404
+
+
+def test_the_account_in_keeper_is_looked_up(town):
+    town.provisioned()
+    found = inquired(town, "u1", "explain")
+    assert (found["state"], found["account"]["user_name"]) == ("done", "person1@example.com")
+
+
+def test_a_user_is_provisioned_now_and_the_steps_are_told(town):
+    town.provisioned()
+    town.directory.weather(lose=True)
+    town.directory.patch("u1", {"name": {"familyName": "Now"}})
+    done = inquired(town, "u1", "provision")
+    assert done["state"] == "done"
+    assert done["steps"]
+    assert town.account("u1")["name"]["familyName"] == "Now"
+
+
+def test_a_question_of_an_unknown_kind_is_refused(settled):
+    answer = settled.api("POST", f"{ONE}/users/u1/inquiries", {"kind": "gossip"})
+    assert (answer.status, answer.json()["field"]) == (400, "kind")
+    assert settled.api("GET", f"{ONE}/inquiries/unheard-of").status == 404

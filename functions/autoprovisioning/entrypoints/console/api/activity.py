@@ -178,6 +178,7 @@ def _failure(found: reports.Failing) -> Failure:
 
 
 def shown_event(found: domain.Event) -> Event:
+    """Return one line of the audit."""
     return Event(
         id=found.id,
         at=found.at,

@@ -104,7 +104,7 @@ def read_query(request: flask.Request, model: type[T]) -> T:
 
 _AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
 _FIELD = re.compile(r"(missing required|contains unknown) field `(.*)`", re.DOTALL)
-_NAME = re.compile(r"[A-Za-z_.]{1,40}\Z")
+_NAME = re.compile(r"[a-z_]{1,40}\Z")
 
 
 def _refused(told: str, whole: str) -> BadInput:

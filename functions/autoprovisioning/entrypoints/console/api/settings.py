@@ -20,7 +20,7 @@ T = TypeVar("T")
 Text = Annotated[str, Meta(max_length=500)]
 Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
 Endpoint = Annotated[str, Meta(min_length=1, max_length=500)]
-Token = Annotated[str, Meta(min_length=1, max_length=LONGEST_TOKEN)]
+Token = Annotated[str, Meta(min_length=1, max_length=LONGEST_TOKEN, pattern=r"^[!-~]*$")]  # it goes into a header
 Days = Annotated[int, Meta(ge=0, le=LONGEST_DAYS)]
 Minimum = Annotated[int, Meta(ge=1, le=1_000_000)]
 Percent = Annotated[float, Meta(gt=0, le=100)]
