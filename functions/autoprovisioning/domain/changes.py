@@ -184,8 +184,8 @@ def event_for(outcome: Outcome, actor: str, now: datetime) -> Event | None:
 def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Value] | None]:
     """Return what was changed, and what was there before of exactly that.
 
-    An attribute is left out of `before` where that is not known: it was not mapped then, or Keeper's own listing had
-    shown another value than the one that we wrote last.
+    A new account had nothing, which is {}. An attribute is left out where that is not known: it was not mapped then, or
+    Keeper's own listing had shown another value than the one that we wrote last.
     """
     change, sent = outcome.change, outcome.sent
     if not outcome.scim_id or (change.locked and change.attributes is None):
@@ -198,7 +198,8 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
         return sent, None
     before, wanted = change.before, changed_attributes(change.entry.fingerprint, change.attributes)
     drifted = {target for target in wanted if not change.adopts and before.get(target) == wanted[target]}
-    return sent, {target: before[target] for target in sent if target in before and target not in drifted}
+    known = {target: before[target] for target in sent if target in before and target not in drifted}
+    return sent, known or None
 
 
 def _access(action: Action, entry: Entry) -> tuple[dict[str, Value], dict[str, Value]]:
@@ -312,5 +313,5 @@ def recovered_event(
         filled = {target: value for target, value in after.items() if value is not None}
         return replace(event, changed=filled, after=after)
     differing = changed_attributes(entry.fingerprint, after)
-    was = None if before is None else {target: before[target] for target in differing if target in before}
-    return replace(event, changed=differing, before=was, after=after)
+    was = {target: before[target] for target in differing if before is not None and target in before}
+    return replace(event, changed=differing, before=was or None, after=after)

@@ -41,9 +41,9 @@ class Event:
     """One line of the audit; `id` is the change id, so recording it twice is recording it once.
 
     `changed` is what was sent, "active" for access given or taken. `before` has exactly those attributes as they were,
-    without the ones of which that is not known; it is empty for a new account. `after` is all that the account has of
-    the mapping from then on, kept so that the next change knows what was there before; empty for a change that wrote no
-    attributes.
+    without the ones of which that is not known: None where nothing is, {} for a new account. `after` is all that the
+    account has of the mapping from then on, kept so that the next change knows what was there before; empty for a
+    change that wrote no attributes.
     """
 
     id: str
@@ -54,7 +54,7 @@ class Event:
     email: str = ""
     attempted: Action | None = None
     changed: Mapping[str, Value] = field(default_factory=dict)  # attribute -> value after the change
-    before: Mapping[str, Value] | None = None  # attribute -> value before it; None: nothing of that is known
+    before: Mapping[str, Value] | None = None  # attribute -> value before it
     after: Mapping[str, Value] = field(default_factory=dict)  # every mapped attribute after it: what the next one meets
     reason: str = ""
     code: str = ""  # of a failure
