@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,13 @@ class Town:
     def reset(self, people: int = 12) -> None:
         """Forget everything: users, accounts, roster, channels.
 
-        A worker that is still at an earlier test's message finds nobody in the directory and no token that Keeper
-        takes, so nothing of it gets into the next test.
+        A run that an earlier test asked for is waited for. A worker that is still at an earlier test's message finds
+        nobody in the directory and no token that Keeper takes, so nothing of it gets into the next test.
         """
         self.settled = None
         self.calm()
         subscribe_anew(self.world.cloud)
+        self._let_runs_end()
         self.keeper.rotate()
         self.directory.control("PUT", "state", customer(0))
         for channel in self.directory.control("GET", "channels")["channels"]:
@@ -123,6 +125,14 @@ class Town:
         self._renew_functions()
         self.keeper.control("DELETE", "requests")
         self.directory.control("DELETE", "requests")
+
+    def _let_runs_end(self) -> None:
+        """Take the lease of `reconcile`: whoever plans has it, and gives it back or dies with it."""
+        from autoprovisioning.app.reconcile import LEASE
+
+        desk = self.desk()
+        length = timedelta(seconds=1)
+        wait_for(lambda: desk.records.lease(LEASE, "reset", desk.clock(), length), "the end of the run")
 
     def _empty_database(self) -> None:
         port, project = self.world.cloud.ports["firestore"], self.world.cloud.project
@@ -149,7 +159,13 @@ class Town:
         summary = self.sync()
         assert summary["failed"] == 0, summary
         self.world.watch_directory()
+        wait_for(self._channel_proven, "the channel's proof")  # its message is no longer under way
         return summary
+
+    def _channel_proven(self) -> bool:
+        from autoprovisioning.bootstrap import channels
+
+        return any(channel.proven for channel in channels().all())
 
     def snapshot(self) -> tuple[Any, ...]:
         """Return all that a refused request must leave as it is."""
