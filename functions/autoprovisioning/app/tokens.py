@@ -23,6 +23,7 @@ from autoprovisioning.domain.errors import (
     NotFound,
     Permanent,
     ProvisioningError,
+    Stale,
     Transient,
 )
 from autoprovisioning.domain.events import Event, EventName
@@ -42,19 +43,29 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: str) 
     Raises:
         NotFound: no such connection.
         BadInput: Keeper does not accept the token, or it belongs to another node; nothing was changed.
+        Stale: another administrator changed the endpoint meanwhile; nothing was changed.
         Transient: Keeper could not be asked; nothing was changed.
     """
     connection = services.connections.get(connection_id)
     if connection is None or connection.state is State.DELETING:
         raise NotFound("There is no such connection. Choose one of those listed.")
     waiting = verify(services, connection, token)
-    switched = switch(services, connection, token, resume=True)
+    switched = switch(services, connection, token, resume=True, edit=partial(_as_verified, connection))
     now = services.clock()
     event = Event(services.new_id(), now, EventName.REAUTHORIZED, actor, reason=f"{waiting} users were waiting")
     services.records.record(connection_id, [event])
     if switched.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return waiting
+
+
+def _as_verified(verified: Connection, current: Connection) -> Connection:
+    """Refuse to point a connection at a token that was tried elsewhere, or once its tokens are being destroyed."""
+    if current.state is State.DELETING:
+        raise NotFound(f"The connection {current.id!r} is being deleted. Set up another one.")
+    if current.endpoint != verified.endpoint:
+        raise Stale("Another administrator changed the endpoint meanwhile. Enter the access token shown next to it.")
+    return current
 
 
 def verify(services: Services, connection: Connection, token: str) -> int:
