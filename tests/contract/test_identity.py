@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import http.server
 import json
 import threading
 import time
@@ -116,6 +117,46 @@ def test_the_request_and_the_answer_pass_through(proxy: str, behind: Listener) -
     assert raised.value.read() == b"there"
     (arrived,) = behind.requests
     assert (arrived.method, arrived.path, arrived.body) == ("POST", "/api/a%20b?x=1&y=%2F", b"body")
+
+
+def test_the_headers_of_an_answer_pass_through_each_of_them(proxy: str, behind: Listener) -> None:
+    behind.reset()
+    told = {"ETag": '"3.abc"', "Content-Disposition": 'attachment; filename="a.csv"', "Set-Cookie": "a=1; HttpOnly"}
+    behind.answer = lambda _: Response(200, b"x", {**told, "set-cookie": "b=2; Secure"})
+    with urllib.request.urlopen(f"{proxy}/", timeout=10) as response:
+        found = response.headers
+    assert {name: found[name] for name in ("ETag", "Content-Disposition")} == {
+        name: told[name] for name in ("ETag", "Content-Disposition")
+    }
+    assert found.get_all("Set-Cookie") == ["a=1; HttpOnly", "b=2; Secure"]
+    assert len(found.get_all("Date")) == len(found.get_all("Server")) == 1
+
+
+def test_a_long_answer_is_passed_on_while_it_is_made(tmp_path: Path) -> None:
+    """The function behind sends the rest only when the client has the beginning."""
+    arrived = threading.Event()
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Be quiet."""
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"first,")
+            self.wfile.write(b"second" if arrived.wait(10) else b"never asked for")
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server, Supervisor(tmp_path) as supervisor:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        port = free_port()
+        target = ["--target", str(port), f"http://127.0.0.1:{server.server_address[1]}"]
+        argv = ["-m", "infra.local.iap", "--audience", IAP_AUDIENCE, "--user", DEFAULT, *target]
+        supervisor.start("iap", python(*argv), cwd=ROOT).wait_ready()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as response:
+            assert response.read1(100) == b"first,"
+            arrived.set()
+            assert response.read() == b"second"
+        server.shutdown()
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -244,6 +244,11 @@ def test_deleting_needs_the_name_and_forgets_the_connection(connected):
     answer = connected.api("DELETE", ONE, {"confirmation": name})
     assert (answer.status, answer.body) == (204, b"")
     assert connected.api("GET", ONE).status == 404
+    [gone] = connected.api("GET", "/deleted-connections").json()["items"]
+    assert (gone["id"], gone["name"]) == (CONNECTION, name)
+    kept = connected.api("GET", f"{ONE}/events").json()["items"]
+    assert kept[0]["reason"] == "Deleted the configuration"
+    assert connected.api("GET", f"{ONE}/events.csv").text.count("\n") == len(kept) + 1
     assert connected.keeper.accounts() == accounts
 
 

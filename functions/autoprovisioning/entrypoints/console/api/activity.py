@@ -15,7 +15,7 @@ from autoprovisioning.app.reports import Filters
 from autoprovisioning.domain import events as domain
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.roster import Action
-from autoprovisioning.entrypoints.console.api.connections import existing
+from autoprovisioning.entrypoints.console.api.connections import audited, existing
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
 from autoprovisioning.entrypoints.console.export import export
@@ -137,7 +137,7 @@ def export_failures(call: Call, connection_id: str) -> Response:
 
 def list_events(call: Call, query: WantsPage, connection_id: str) -> Response:
     """Read a page of the audit."""
-    page = call.parts.reports.events(existing(call, connection_id).id, _filters(query), query.cursor, query.limit)
+    page = call.parts.reports.events(audited(call, connection_id), _filters(query), query.cursor, query.limit)
     return answer(Events(items=[shown_event(found) for found in page.items], cursor=page.cursor))
 
 
@@ -156,7 +156,7 @@ def export_events(call: Call, query: Wants, connection_id: str) -> Response:
         "code",
         "seconds",
     )
-    rows = _event_rows(call, existing(call, connection_id).id, _filters(query))
+    rows = _event_rows(call, audited(call, connection_id), _filters(query))
     return export(f"events-{connection_id}.csv", header, rows)
 
 

@@ -76,6 +76,21 @@ class Connections(Model):
     cursor: str = ""
 
 
+class Gone(Model):
+    """A connection whose configuration was deleted."""
+
+    id: str
+    name: str
+    deleted_at: datetime | None
+
+
+class GoneConnections(Model):
+    """Connections whose configuration was deleted, latest first; their audit is still there."""
+
+    items: list[Gone]
+    cursor: str = ""
+
+
 class Attempt(Model):
     """A token to try, and an endpoint, if not the connection's own."""
 
@@ -104,6 +119,13 @@ def existing(call: Call, connection_id: str) -> domain.Connection:
     if connection is None:
         raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
     return connection
+
+
+def audited(call: Call, connection_id: str) -> str:
+    """Return the id of a connection that is there, or was: its audit stays; raises NotFound."""
+    if any(gone.id == connection_id for gone in call.parts.services.connections.deleted()):
+        return connection_id
+    return existing(call, connection_id).id
 
 
 def edition_meant(call: Call, connection: domain.Connection) -> int:
@@ -160,6 +182,12 @@ def list_connections(call: Call) -> Response:
     """List them."""
     services = call.parts.services
     return answer(Connections(items=[Summary(**_summary(services, found)) for found in services.connections.all()]))
+
+
+def list_deleted(call: Call) -> Response:
+    """List those whose configuration was deleted."""
+    found = call.parts.services.connections.deleted()
+    return answer(GoneConnections(items=[Gone(id=gone.id, name=gone.name, deleted_at=gone.at) for gone in found]))
 
 
 def set_up(call: Call, body: settings.SetUp) -> Response:
@@ -240,6 +268,14 @@ OPERATIONS = (
         "List the connections",
         list_connections,
         {200: Answers("Every connection, in their order", Connections)},
+    ),
+    Operation(
+        "listDeletedConnections",
+        "GET",
+        "/deleted-connections",
+        "List the connections whose configuration was deleted",
+        list_deleted,
+        {200: Answers("They, latest first", GoneConnections)},
     ),
     Operation(
         "setUpConnection",

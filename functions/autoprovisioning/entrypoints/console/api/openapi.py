@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -24,8 +25,7 @@ ABOUT = (
 REF = "#/components/schemas/{name}"
 ARGUMENT = re.compile(r"<id:(\w+)>")
 
-# What an operation may be refused with: always; where there is a path, a query or a body; where it asks outside.
-ALWAYS = (400, 403, 409, 500, 503)
+ALWAYS = (400, 403, 409, 500, 503)  # what any operation may be refused with
 HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {"description": "Edition of the connection, for If-Match", "schema": {"type": "string"}},
     "Location": {"description": "Where it is, or where its state is told", "schema": {"type": "string"}},
@@ -50,8 +50,12 @@ IF_NONE_MATCH = {
 def describing(operations: Sequence[Operation]) -> tuple[Operation, ...]:
     """Return the operations with one more: it gives the description of all of them, itself included."""
 
+    @lru_cache(maxsize=1)
+    def description() -> bytes:  # made when it is first asked for: a cold start need not wait for it
+        return msgspec.json.encode(document(everything))
+
     def describe(call: Call) -> Response:  # noqa: ARG001 - the same for everybody who may come in
-        return Response(description, headers=PRIVATE, content_type=JSON)
+        return Response(description(), headers=PRIVATE, content_type=JSON)
 
     itself = Operation(
         "describe",
@@ -62,7 +66,6 @@ def describing(operations: Sequence[Operation]) -> tuple[Operation, ...]:
         {200: Answers("This description")},
     )
     everything = (itself, *operations)
-    description = msgspec.json.encode(document(everything))
     return everything
 
 
