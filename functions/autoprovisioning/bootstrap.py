@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from autoprovisioning import config, telemetry
 from autoprovisioning.app.admission import Identity, Roles
-from autoprovisioning.app.ports import Accounts, Channels, Clock, Directory, LookQueue, NewId
+from autoprovisioning.app.ports import Accounts, Channels, Clock, Connections, Directory, LookQueue, NewId
 from autoprovisioning.domain.errors import ConfigurationRefused
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class Watch:
 
     directory: Directory
     channels: Channels
+    connections: Connections
     key: bytes
     address: str
     clock: Clock
@@ -112,7 +113,10 @@ def watch() -> Watch:
     _logs()
     if not chosen.webhook_url:
         raise ConfigurationRefused("WEBHOOK_URL is not set. Set it to the address of directory_webhook.")
-    return Watch(directory(), channels(), _channel_key(chosen), chosen.webhook_url, now, new_id)
+    from autoprovisioning.adapters.firestore import FirestoreConnections
+
+    connections = FirestoreConnections(_database())
+    return Watch(directory(), channels(), connections, _channel_key(chosen), chosen.webhook_url, now, new_id)
 
 
 @dataclass(frozen=True, slots=True)

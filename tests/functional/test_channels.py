@@ -13,6 +13,13 @@ from tests.town import Town
 EVENTS = {"add", "update", "delete", "undelete", "makeAdmin"}
 
 
+@pytest.fixture
+def town(town: Town) -> Town:
+    """A town with a connection that is on: without one there is no channel."""
+    town.connect()
+    return town
+
+
 def renew(town: Town, port: int = 0) -> list[dict]:
     """Call renew_watch as Cloud Scheduler does; returns the channels it keeps."""
     answer = town.ask("renew_watch", body=b"{}", port=port)
@@ -64,7 +71,6 @@ def works(town: Town, name: str) -> None:
 
 
 def test_one_channel_watches_the_whole_customer_for_as_long_as_was_granted(town):
-    town.connect()
     town.sync()
     channel_id = one_channel(town)
     [at_google] = town.directory.control("GET", "channels")["channels"]
@@ -90,7 +96,6 @@ def test_the_next_channel_is_opened_by_the_time_that_was_granted(town, hours, le
 
 
 def test_the_old_channel_goes_only_once_the_new_one_is_proven(town):
-    town.connect()
     town.sync()
     old = one_channel(town)
     about_to_expire(town, old)
@@ -173,7 +178,6 @@ def test_a_late_sync_message_of_a_removed_channel_is_forgotten_in_time(town):
 
 
 def test_one_channel_for_each_event_where_the_api_insists(town):
-    town.connect()
     town.sync()
     town.directory.weather(demand_event=True)
     channels = renew(town)
@@ -216,7 +220,6 @@ def test_a_channel_that_cannot_be_opened_leaves_those_there_are(town, fault, sta
 
 
 def test_a_webhook_that_moved_is_watched_at_its_new_address(town):
-    town.connect()
     town.sync()
     old = one_channel(town)
     webhook = town.second("directory_webhook")
@@ -234,7 +237,6 @@ def test_a_channel_made_with_another_key_is_replaced(town):
     """The webhook believes its token no more; a channel stored without a fingerprint is of an unknown key."""
     from google.cloud import firestore
 
-    town.connect()
     town.sync()
     old = one_channel(town)
     town.kill("directory_webhook")

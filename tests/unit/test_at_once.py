@@ -8,12 +8,15 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.configure import delete, edit, settings_of
+from autoprovisioning.app.configure import delete, edit, finish_deletions, settings_of
+from autoprovisioning.app.ports import Channel
+from autoprovisioning.app.renew_watch import renew_watch
 from autoprovisioning.app.tokens import reauthorize
-from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.errors import Busy, NotFound, ProvisioningError, Stale
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import Busy, ConfigurationRefused, NotFound, Stale
 from autoprovisioning.domain.roster import Action, Mark
-from tests.fake_state import FakeChannels
+from tests.fake_state import FakeChannels, FakeConnections
+from tests.fakes import FakeDirectory
 from tests.office import Office
 
 ACTOR = "admin@example.com"
@@ -76,3 +79,78 @@ def test_a_token_is_never_used_where_it_was_not_tried(office, happens, error):
         reauthorize(office.services, "c1", "another", ACTOR)
     assert "another" not in tokens(office)
     assert office.desk.tokens.read("c1", office.connection.token_version) != "another"
+
+
+# ---- deleting
+
+
+def told(office: Office) -> list[str]:
+    """Return what the audit says of the configuration."""
+    return [event.reason for event in office.desk.store.events["c1"].values() if not event.user_id and event.reason]
+
+
+def test_a_deletion_that_two_finish_at_once_is_told_once(office):
+    channels = FakeChannels(office.desk.store)
+    office.desk.store.connections["c1"] = replace(office.connection, state=State.DELETING)
+    destroy = office.desk.tokens.destroy
+
+    def destroying(connection_id: str, version: str) -> None:
+        office.desk.tokens.destroy = destroy
+        finish_deletions(office.services, channels)
+        destroy(connection_id, version)
+
+    office.desk.tokens.destroy = destroying
+    finish_deletions(office.services, channels)
+    assert told(office) == ["Deleted the configuration"]
+    assert (office.services.connections.all(), tokens(office)) == ([], [])
+
+
+def test_a_token_of_a_moment_ago_is_destroyed_with_the_others(office, monkeypatch):
+    """Somebody else began the deletion, and a token was switched to before, both since we read the connection."""
+    get = FakeConnections.get
+
+    def old_answer(self: FakeConnections, connection_id: str) -> Connection | None:
+        monkeypatch.setattr(FakeConnections, "get", get)
+        known = get(self, connection_id)
+        reauthorize(office.services, "c1", "another", ACTOR)
+        begin_deletion(office)
+        office.desk.clock.advance(timedelta(minutes=2))
+        return known
+
+    monkeypatch.setattr(FakeConnections, "get", old_answer)
+    delete_it(office)
+    assert tokens(office) == []
+
+
+def test_a_channel_that_cannot_be_stopped_keeps_no_configuration_alive(office, monkeypatch):
+    channels = FakeChannels(office.desk.store)
+    channels.put(Channel("ch1", "https://hook.example"))
+
+    def refuse(self: FakeDirectory, channel: Channel) -> None:
+        raise ConfigurationRefused("channels.stop is refused")
+
+    monkeypatch.setattr(FakeDirectory, "stop", refuse)
+    delete_it(office)
+    assert office.services.connections.all() == []
+    assert [channel.id for channel in channels.all()] == ["ch1"], "renew_watch tries again"
+
+
+# ---- the notification channel
+
+
+def renewed(office: Office) -> list[str]:
+    desk = office.desk
+    live = renew_watch(
+        desk.directory, FakeChannels(desk.store), office.services.connections, b"k", "https://hook.example", desk.clock,
+        office.services.new_id,
+    )  # fmt: skip
+    return [channel.id for channel in live]
+
+
+@pytest.mark.parametrize("state", State)
+def test_there_is_a_channel_only_while_a_connection_serves_somebody(office, state):
+    [channel] = renewed(office)
+    office.services.connections.change("c1", lambda current: replace(current, state=state))
+    live = renewed(office)
+    assert live == ([channel] if state in (State.ON, State.PAUSED) else [])
+    assert list(office.desk.directory.channels) == list(office.desk.store.channels) == live

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from autoprovisioning.app.ports import Channels
+from autoprovisioning.app.renew_watch import stop
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.tokens import pointed, switch, verify
 from autoprovisioning.domain.accounts import Value
@@ -269,7 +270,7 @@ def delete(services: Services, channels: Channels, connection_id: str, actor: st
     deleting = services.connections.change(connection_id, change)
     if deleting is not None:
         _told(services, connection_id, actor, "Asked to delete the configuration", _described(connection), {})
-    _finish_deletion(services, channels, deleting or connection, actor)
+    _finish_deletion(services, channels, connection_id, actor)
 
 
 def finish_deletions(services: Services, channels: Channels) -> None:
@@ -277,12 +278,16 @@ def finish_deletions(services: Services, channels: Channels) -> None:
     for connection in services.connections.all():
         if connection.state is State.DELETING:
             try:
-                _finish_deletion(services, channels, connection, "reconcile")
+                _finish_deletion(services, channels, connection.id, "reconcile")
             except ProvisioningError as error:
                 log.warning("A configuration could not be deleted yet: %s", error)
 
 
-def _finish_deletion(services: Services, channels: Channels, connection: Connection, actor: str) -> None:
+def _finish_deletion(services: Services, channels: Channels, connection_id: str, actor: str) -> None:
+    """Finish a deletion, unless that was done by now; two who finish it at once do it once, and tell it once."""
+    connection = services.connections.get(connection_id)  # in state deleting: its tokens change no more
+    if connection is None:
+        return
     now = services.clock()
     latest = _in_flight_until(services, connection, now)
     if latest > now:
@@ -291,18 +296,23 @@ def _finish_deletion(services: Services, channels: Channels, connection: Connect
     for version in filter(None, versions):
         services.tokens.destroy(connection.id, version)
     _stop_channels(services, channels, connection)
+    # Told first: whoever is cut short after the purge finds nothing left to finish.
+    _told(services, connection.id, actor, "Deleted the configuration", event_id=f"{connection.id}-deleted")
     services.connections.purge(connection.id)
-    _told(services, connection.id, actor, "Deleted the configuration")
 
 
 def _stop_channels(services: Services, channels: Channels, gone: Connection) -> None:
-    """Stop the customer's notification channels if no other connection needs them."""
+    """Stop the customer's notification channels if no other connection needs them.
+
+    One that cannot be stopped keeps nothing from being deleted: `renew_watch` tries again.
+    """
     if any(other.id != gone.id and other.state is not State.DELETING for other in services.connections.all()):
         return
     for channel in channels.all():
         if channel.address:
-            services.directory.stop(channel)
-        channels.remove(channel.id)
+            stop(services.directory, channels, channel)
+        else:
+            channels.remove(channel.id)
 
 
 def _in_flight_until(services: Services, connection: Connection, now: datetime) -> datetime:
@@ -359,12 +369,14 @@ def _told(
     what: str,
     before: Mapping[str, Value] | None = None,
     after: Mapping[str, Value] | None = None,
+    *,
+    event_id: str = "",
 ) -> None:
     """Record what an administrator did, with the settings that differ."""
     was, becomes = before or {}, after or {}
     differing = sorted(key for key in {*was, *becomes} if was.get(key) != becomes.get(key))
     event = Event(
-        services.new_id(),
+        event_id or services.new_id(),
         services.clock(),
         EventName.CONFIGURED,
         actor,

@@ -2,7 +2,7 @@
 
 Google cannot renew a channel and grants less time than asked for when it likes, so everything is scheduled from the
 expiration it returned. Where the API insists on an event, one channel per event is kept. A channel of another address
-or key counts as one that runs out.
+or key counts as one that runs out. While no connection serves anybody there is none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 
 from autoprovisioning.app.channels import GRACE, channel_token, fingerprint
 from autoprovisioning.app.intake import EVENTS
-from autoprovisioning.app.ports import Channel, Channels, Clock, Directory, NewId
+from autoprovisioning.app.ports import Channel, Channels, Clock, Connections, Directory, NewId
+from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.domain.errors import BadInput, Permanent, Transient
 
 log = logging.getLogger(__name__)
@@ -26,9 +27,15 @@ ALL_EVENTS = ""
 
 
 def renew_watch(
-    directory: Directory, channels: Channels, key: bytes, address: str, clock: Clock, new_id: NewId
+    directory: Directory,
+    channels: Channels,
+    connections: Connections,
+    key: bytes,
+    address: str,
+    clock: Clock,
+    new_id: NewId,
 ) -> Sequence[Channel]:
-    """Bring the channels into step and return the live ones.
+    """Bring the channels into step and return the live ones: none where no connection is on or paused.
 
     Raises:
         Transient, Permanent: no channel could be opened; the ones there are kept.
@@ -36,6 +43,8 @@ def renew_watch(
     now = clock()
     heard_of = [channel for channel in channels.all() if not _over(channels, channel, now)]
     known = [channel for channel in heard_of if channel.address]
+    if not any(connection.state in SERVING for connection in connections.all()):
+        return [channel for channel in known if not stop(directory, channels, channel)]
     by_event = any(channel.event != ALL_EVENTS for channel in known)
     for event in EVENTS if by_event else (ALL_EVENTS,):
         try:
@@ -79,7 +88,7 @@ def _renew(
         return [*kept, newest, *(channel for channel in mine if channel.id != newest.id)]
     for old in mine:
         if old.id != newest.id:
-            _stop(directory, channels, old)
+            stop(directory, channels, old)
     return [*kept, newest]
 
 
@@ -116,11 +125,12 @@ def _open(
     return granted
 
 
-def _stop(directory: Directory, channels: Channels, channel: Channel) -> None:
-    """Stop an old channel; one that cannot be stopped now is tried again at the next call."""
+def stop(directory: Directory, channels: Channels, channel: Channel) -> bool:
+    """Stop a channel; one that cannot be stopped now (False) is tried again at the next `renew_watch`."""
     try:
         directory.stop(channel)
     except (Transient, Permanent) as error:
-        log.warning("An old channel could not be stopped: %s", type(error).__name__)
-        return
+        log.warning("A channel could not be stopped: %s", type(error).__name__)
+        return False
     channels.remove(channel.id)
+    return True

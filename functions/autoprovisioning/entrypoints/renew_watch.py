@@ -21,7 +21,9 @@ def renew_watch(request: flask.Request) -> Response:
     def act() -> dict[str, Any]:
         only(request, "POST")
         parts = watch()
-        live = renew(parts.directory, parts.channels, parts.key, parts.address, parts.clock, parts.new_id)
+        live = renew(
+            parts.directory, parts.channels, parts.connections, parts.key, parts.address, parts.clock, parts.new_id
+        )
         return {"channels": [_shown(channel) for channel in live]}
 
     return http(act)
