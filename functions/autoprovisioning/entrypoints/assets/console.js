@@ -9,7 +9,7 @@
     const heads = [...table.tHead.rows[0].cells].slice(1).map((cell) => cell.textContent.trim());
     const rows = [...table.tBodies[0].rows].reverse(); // newest first in the table, oldest first in the chart
     return {
-      labels: rows.map((row) => row.cells[0].textContent.trim()),
+      labels: rows.map((row) => row.cells[0].dataset.label),
       series: heads.map((label, at) => ({
         label,
         data: rows.map((row) => Number(row.cells[at + 1].dataset.value)),
@@ -57,16 +57,13 @@
     if (summary) summary.focus();
   }
 
-  // A second click on a slow form would be refused as stale, or asked twice.
+  // A second click on a slow form would ask twice, or be refused as stale.
+  const sent = new WeakMap();
   function once(event) {
     const form = event.target;
     if (form.method !== "post") return;
-    if (form.dataset.sent) event.preventDefault();
-    form.dataset.sent = "yes";
-  }
-
-  function forget() {
-    document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent);
+    if (event.timeStamp - (sent.get(form) ?? -Infinity) < 3000) event.preventDefault();
+    else sent.set(form, event.timeStamp);
   }
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -74,6 +71,5 @@
     focusProblem();
   });
   document.addEventListener("submit", once);
-  window.addEventListener("pageshow", forget); // back from the next page
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 })();

@@ -11,10 +11,10 @@ from flask import Response
 
 from autoprovisioning.app.reports import Filters
 from autoprovisioning.domain.accounts import Value
-from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.entrypoints.console.pages.apps import COUNTERS, DAYS
-from autoprovisioning.entrypoints.console.pages.frame import existing, get, show_of
+from autoprovisioning.entrypoints.console.pages.frame import existing, get, show, show_of
 from autoprovisioning.entrypoints.console.routing import Call
 
 LINES = 50
@@ -86,7 +86,7 @@ def changes(event: Event) -> Iterator[Change]:
 
 def audit(call: Call, connection_id: str) -> Response:
     """Show the audit, filtered."""
-    connection = existing(call, connection_id)
+    connection = call.parts.services.connections.get(connection_id)
     asked = {
         name: call.request.args.get(name, "").strip()[:320] for name in ("name", "user", "actor", "since", "until")
     }
@@ -96,23 +96,33 @@ def audit(call: Call, connection_id: str) -> Response:
         filters = _filters(asked)
     except BadInput as wrong:
         error = wrong
-    page = call.parts.reports.events(connection.id, filters, call.request.args.get("cursor", ""), LINES)
+    page = call.parts.reports.events(connection_id, filters, call.request.args.get("cursor", ""), LINES)
     kept = {name: value for name, value in asked.items() if value}
     exported = {**kept, **{name: at.isoformat() for name in ("since", "until") if (at := getattr(filters, name))}}
-    return show_of(
-        call,
-        connection,
-        "audit.html",
-        400 if error is not None else 200,
-        crumbs=[(call.request.path, "Audit")],
-        error=error,
-        asked=asked,
-        names=list(EventName),
-        page=page,
-        changes=changes,
-        older=urlencode({**kept, "cursor": page.cursor}) if page.cursor else "",
-        exported=urlencode(exported),
-    )
+    values = {
+        "error": error,
+        "asked": asked,
+        "names": list(EventName),
+        "page": page,
+        "changes": changes,
+        "older": urlencode({**kept, "cursor": page.cursor}) if page.cursor else "",
+        "exported": urlencode(exported),
+        "connection_id": connection_id,
+    }
+    status = 400 if error is not None else 200
+    crumbs = [(call.request.path, "Audit")]
+    if connection is not None:
+        return show_of(call, connection, "audit.html", status, crumbs=crumbs, **values)
+    name = _deleted_name(call, connection_id)
+    return show(call, "audit.html", status, crumbs=[(call.request.path, f"Audit of {name} (deleted)")], **values)
+
+
+def _deleted_name(call: Call, connection_id: str) -> str:
+    """Return the name of a connection whose configuration was deleted; its audit stays. Raises NotFound."""
+    for gone in call.parts.services.connections.deleted():
+        if gone.id == connection_id:
+            return gone.name or gone.id
+    raise NotFound("There is no such connection. Choose one of the list.")
 
 
 def _filters(asked: dict[str, str]) -> Filters:

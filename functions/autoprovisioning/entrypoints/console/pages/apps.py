@@ -38,7 +38,7 @@ def apps(call: Call) -> Response:
     """List the connections."""
     connections = call.parts.services.connections.all()
     rows = [(one, shown_state(one, held=waiting_holds(call, one) > 0)) for one in connections]
-    return show(call, "apps.html", rows=rows)
+    return show(call, "apps.html", rows=rows, deleted=call.parts.services.connections.deleted())
 
 
 def overview(call: Call, connection_id: str) -> Response:

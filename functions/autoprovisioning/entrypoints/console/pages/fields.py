@@ -59,7 +59,8 @@ SOURCES: Mapping[str, Mapping[str, str]] = {
         "addresses[type=work].locality": "Work, city",
         "addresses[type=work].region": "Work, state or province",
         "addresses[type=work].postalCode": "Work, postal code",
-        "addresses[type=work].countryCode": "Work, country",
+        "addresses[type=work].country": "Work, country",
+        "addresses[type=work].countryCode": "Work, country code",
         "locations[type=desk].buildingId": "Building",
     },
 }

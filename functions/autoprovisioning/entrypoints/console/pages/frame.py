@@ -147,7 +147,10 @@ def _telling(act: Act) -> Act:
             return act(call, **arguments)
         except ProvisioningError as error:
             told(error)
-            return show(call, "error.html", status_of(error), **_error(error, call.request.path))
+            shown = show(call, "error.html", status_of(error), **_error(error, call.request.path))
+            if isinstance(error, Transient):
+                shown.headers["Retry-After"] = str(max(1, round(error.retry_after or 5)))
+            return shown
 
     return telling
 
@@ -164,4 +167,5 @@ def _error(error: ProvisioningError, path: str) -> dict[str, Any]:
     title = next((title for kind, title in TITLES if isinstance(error, kind)), "Something went wrong")
     current = "/".join(path.split("/")[:3]) if path.startswith("/connections/") else "/"
     back = current if isinstance(error, Stale | Transient | BadInput) else "/"
-    return {"error": error, "title": title, "back": back, "stale": isinstance(error, Stale)}
+    kinds = {"stale": isinstance(error, Stale), "forbidden": isinstance(error, Forbidden)}
+    return {"error": error, "title": title, "back": back, **kinds}

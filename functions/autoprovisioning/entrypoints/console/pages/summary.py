@@ -12,8 +12,8 @@ from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
 from autoprovisioning.entrypoints.pages import shown_count
 
 DIALECTS = {
-    PatchDialect.STANDARD: "One operation per attribute (RFC 7644)",
-    PatchDialect.KEEPER: "As Keeper documents it",
+    PatchDialect.STANDARD: "one operation per attribute (RFC 7644)",
+    PatchDialect.KEEPER: "as Keeper documents it",
 }
 
 
@@ -45,7 +45,7 @@ def summary(connection: Connection) -> list[Part]:
             (
                 f"Held above {limit.minimum} users or {limit.percent:g} percent within 24 hours",
                 f"Archived users: {archived}",
-                f"PATCH: {DIALECTS[connection.patch_dialect].lower()}",
+                f"PATCH: {DIALECTS[connection.patch_dialect]}",
             ),
         ),
     ]

@@ -1,0 +1,413 @@
+"""The console's pages through the proxy, without JavaScript: who sees what, and what forms do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from infra.local.connect import CONNECTION
+from infra.local.world import wait_for
+from tests.functional.test_reauthorize import staff
+from tests.plain_browser import Browser, Page
+from tests.town import GROUP_ID, Town
+
+DELEGATED = "delegated@example.com"
+HOME = f"/connections/{CONNECTION}"
+PAGES = (
+    "/",
+    "/connections/new",
+    HOME,
+    *(f"{HOME}/{name}" for name in "authorization mapping scope deprovisioning limits turn-off delete".split()),
+    *(f"{HOME}/{name}" for name in "usage failures users users?q=person users/u1 holds audit health".split()),
+    f"{HOME}/audit?name=Create+User+By+Auto+Provisioning&user=u1&since=2026-01-01&until=2099-12-31",
+)
+
+
+def browser(town: Town, who: str = "") -> Browser:
+    return Browser(
+        lambda method, path, body, headers: town.through_proxy(method, path, body, headers, who),
+        town.world.console_url,
+    )
+
+
+def connection_of(town: Town, connection_id: str = CONNECTION):
+    return town.desk().connections.get(connection_id)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_super_administrator_sees_every_page(settled, path):
+    page = browser(settled).open(path)
+    assert page.status == 200
+    assert [tag for tag, _ in page.tags].count("h1") == 1
+    assert settled.keeper.token not in page.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_delegated_administrator_sees_every_page_and_no_button_that_changes_anything(settled, path):
+    staff(settled)
+    page = browser(settled, DELEGATED).open(path)
+    if path.endswith("delete"):
+        assert "Keeper accounts stay as they are" in page.text
+    assert page.status == 200
+    assert page.buttons() == []
+    assert "csrf" not in page.text
+    assert [found for tag, found in page.tags if tag == "form" and found.get("method") == "post"] == []
+
+
+@pytest.mark.parametrize("path", ["/", HOME, f"{HOME}/audit", "/assets/none.css", "/nowhere"])
+def test_nobody_else_sees_anything(settled, path):
+    page = browser(settled, "person1@example.com").open(path)
+    assert page.status == 403
+    assert "Keeper users" not in page.text
+
+
+FORMS = (
+    ("/connections/new", {"token": "t", "endpoint": "https://keeper.example", "name": "x"}),
+    *((f"{HOME}/{name}", {}) for name in "mapping scope deprovisioning authorization limits".split()),
+    *((f"{HOME}/{name}", {}) for name in "turn-on turn-off run previews finish".split()),
+    (f"{HOME}/delete", {"confirmation": "Keeper"}),
+    (f"{HOME}/holds/abc", {"do": "approve", "confirmed": "yes"}),
+    (f"{HOME}/previews/abc", {}),
+    (f"{HOME}/users/u1/inquiries", {"kind": "provision"}),
+)
+
+
+@pytest.mark.parametrize(("path", "fields"), FORMS)
+@pytest.mark.parametrize("csrf", [None, "", "0" * 64, "stale"])
+def test_a_form_without_its_own_secret_is_refused(settled, path, fields, csrf):
+    if csrf == "stale":
+        csrf = _stale(settled)
+    pairs = [*fields.items(), *([("csrf", csrf)] if csrf is not None else [])]
+    page = browser(settled).send("post", path, pairs)
+    assert page.status == 403
+    assert "out of date" in page.text
+
+
+def _stale(town: Town) -> str:
+    from datetime import UTC, datetime, timedelta
+
+    from autoprovisioning.app.forgery import form_token
+    from tests.town import ADMIN
+
+    key = town.world.cloud.environment["CHANNEL_KEY"].encode()
+    return form_token(key, ADMIN, datetime.now(UTC) - timedelta(hours=2))
+
+
+@pytest.mark.parametrize(("path", "fields"), FORMS)
+def test_a_delegated_administrator_changes_nothing(settled, path, fields):
+    staff(settled)
+    assert browser(settled, DELEGATED).send("post", path, list(fields.items())).status == 403
+
+
+def test_a_form_of_another_site_is_refused(settled):
+    ours = browser(settled).open(f"{HOME}/turn-off")
+    foreign = replace(ours.browser, origin="https://evil.example")
+    assert replace(ours, browser=foreign).send("Turn off").status == 403
+
+
+# The wizard
+
+
+def connect(town: Town, **changes: str) -> Page:
+    fields = {"token": town.keeper.token, "endpoint": town.keeper.endpoint, "name": "Keeper of Acme"} | changes
+    return browser(town).open("/connections/new").send("Set up autoprovisioning", "Continue", **fields)
+
+
+def test_a_connection_is_set_up_previewed_and_turned_on_by_plain_forms(town):
+    empty = browser(town).open("/")
+    assert "Autoprovisioning isn't configured" in empty.text
+    mapping = connect(town)
+    assert "saved as a draft" in mapping.text
+    scope = mapping.send("Attribute mapping", "Continue")
+    found = scope.send("Provisioning scope", "Search", q="kee")
+    chosen = found.send("Provisioning scope", f"add:{GROUP_ID}")
+    assert "keeper-users@example.com" in chosen.text
+    deprovisioning = chosen.send("Provisioning scope", "Continue")
+    finish = deprovisioning.send(
+        "Deprovisioning", "Continue", app_off__suspend_after="7", app_off__delete_after="other",
+        app_off__delete_after_days="90",
+    )  # fmt: skip
+    assert "suspend after 7 days, delete after 90 days" in finish.text
+    preview = finish.send("Finish", "Finish")
+    ready = wait_for(lambda: _ready(preview), "the preview", 40)
+    assert "<strong>12</strong> <span>Created</span>" in ready.text
+    assert town.keeper.accounts() == []
+    [connection] = town.desk().connections.all()
+    home = f"/connections/{connection.id}"
+    assert f"{home}/turn-on" in ready.links()
+    on = browser(town).open(f"{home}/turn-on").send("Turn on", "Turn on")
+    assert "Syncing active" in on.text
+    wait_for(lambda: len(town.active()) == 12, "the accounts", 40)
+    assert [group.id for group in connection.scope.groups] == [GROUP_ID]
+
+
+def _ready(preview: Page) -> Page | None:
+    again = preview.browser.open(preview.address)
+    assert "The preview failed" not in again.text
+    return again if "What would happen" in again.text else None
+
+
+def test_a_draft_is_continued_from_the_list(town):
+    connect(town)
+    apps = browser(town).open("/")
+    assert "Draft" in apps.text
+    mapping = next(link for link in apps.links() if link.endswith("/mapping"))
+    assert "Continue" in browser(town).open(mapping).buttons()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({"token": "wrong-token-0123"}, "token"), ({"endpoint": "http://elsewhere.example/scim"}, "endpoint"),
+     ({"name": " "}, "name")],
+)  # fmt: skip
+def test_what_keeper_refuses_is_said_at_its_field_and_the_rest_is_kept(town, changes, field):
+    page = connect(town, **changes)
+    assert page.status == 400
+    invalid = [found for tag, found in page.tags if tag == "input" and "aria-invalid" in found]
+    assert [found["name"] for found in invalid] == [field]
+    assert f"#f-{field}" in page.links()
+    kept = dict(page.form("Set up autoprovisioning").fields)
+    assert kept["token"] == ""
+    assert kept["endpoint"] == changes.get("endpoint", town.keeper.endpoint)
+    for token in (town.keeper.token, "wrong-token-0123"):
+        assert token not in page.text
+    assert town.desk().connections.all() == []
+
+
+# Editing
+
+
+def test_an_edit_of_the_scope_is_previewed_before_it_is_saved(town):
+    town.provisioned()
+    page = browser(town).open(f"{HOME}/scope")
+    without = page.send("Provisioning scope", f"remove:{GROUP_ID}")
+    assert "not restricted to groups" in without.text
+    preview = without.send("Provisioning scope", "Preview changes")
+    ready = wait_for(lambda: _ready(preview), "the preview", 40)
+    assert connection_of(town).scope.groups
+    saved = ready.send("Save changes", "Save")
+    assert "Saved" in saved.text
+    assert connection_of(town).scope.groups == ()
+
+
+def test_an_attribute_is_added_and_removed_and_a_wrong_path_is_named(settled):
+    page = browser(settled).open(f"{HOME}/mapping")
+    added = page.send("Attribute mapping", "add")
+    rows = [value for name, value in added.form("Attribute mapping").fields if name == "target"]
+    assert len(rows) == 8
+    sources = [value for name, value in added.form("Attribute mapping").fields if name == "source"]
+    paths = [""] * 7 + ["organisations[primary].title"]
+    refused = added.send(
+        "Attribute mapping", "Preview changes",
+        target=[*rows[:-1], "title"], source=[*sources[:-1], "other"], path=paths,
+    )  # fmt: skip
+    assert refused.status == 400
+    assert "Did you mean organizations?" in refused.text
+    assert "#f-mapping-7-source" in refused.links()
+    assert ("path", "organisations[primary].title") in refused.form("Attribute mapping").fields
+    removed = refused.send("Attribute mapping", "remove:7")
+    assert len([name for name, _ in removed.form("Attribute mapping").fields if name == "target"]) == 7
+
+
+def test_a_deletion_before_the_suspension_is_refused_with_what_was_chosen(settled):
+    page = browser(settled).open(f"{HOME}/deprovisioning")
+    refused = page.send(
+        "Deprovisioning", "Preview changes", deleted__suspend_after="30", deleted__delete_after="other",
+        deleted__delete_after_days="3",
+    )  # fmt: skip
+    assert refused.status == 400
+    kept = dict(refused.form("Deprovisioning").fields)
+    assert (kept["deleted.suspend_after"], kept["deleted.delete_after_days"]) == ("30", "3")
+
+
+@pytest.mark.parametrize("page", ["mapping", "scope", "deprovisioning", "limits", "authorization"])
+def test_the_second_of_two_administrators_is_told_and_loses_nothing_of_the_first(town, page):
+    town.provisioned()
+    labels = {
+        "mapping": "Attribute mapping",
+        "scope": "Provisioning scope",
+        "deprovisioning": "Deprovisioning",
+        "limits": "Name and limits",
+        "authorization": "App authorization",
+    }
+    second = browser(town).open(f"{HOME}/{page}")
+    first = browser(town).open(f"{HOME}/limits").send("Name and limits", "Save", name="Renamed by the first")
+    assert "Saved" in first.text
+    filled = {"token": town.keeper.token} if page == "authorization" else {}
+    conflict = second.send(labels[page], "save", **filled)
+    assert conflict.status == 412
+    assert "Another administrator changed this connection meanwhile" in conflict.text
+    assert HOME in conflict.links()
+    assert connection_of(town).name == "Renamed by the first"
+
+
+@pytest.mark.parametrize(
+    ("filled", "field"),
+    [({"minimum": "many"}, "limit"), ({"percent": "0"}, "limit"), ({"percent": "nan"}, "limit"),
+     ({"name": ""}, "name"), ({"patch_dialect": "klingon"}, "patch_dialect")],
+)  # fmt: skip
+def test_limits_that_are_none_are_refused(settled, filled, field):
+    page = browser(settled).open(f"{HOME}/limits").send("Name and limits", "Save", **filled)
+    assert page.status == 400
+    assert f"#f-{field.replace('_', '-')}" in page.links()
+
+
+def test_a_new_endpoint_needs_its_token(settled):
+    page = browser(settled).open(f"{HOME}/authorization").send("App authorization", "Save", token="")
+    assert page.status == 400
+    assert "#f-token" in page.links()
+
+
+# Off, delete
+
+
+def test_turning_off_keeps_the_configuration_and_turning_on_goes_on(town):
+    town.provisioned()
+    off = browser(town).open(f"{HOME}/turn-off").send("Turn off", "Turn off")
+    assert "Inactive" in off.text
+    assert town.state() == "off"
+    on = browser(town).open(f"{HOME}/turn-on").send("Turn on", "Turn on")
+    assert "Syncing active" in on.text
+    assert town.state() == "on"
+
+
+def test_deleting_needs_the_name_and_leaves_accounts_and_audit(town):
+    town.provisioned()
+    accounts = town.keeper.accounts()
+    page = browser(town).open(f"{HOME}/delete")
+    wrong = page.send("Delete configuration", "Delete configuration", confirmation="keeper")
+    assert wrong.status == 400
+    assert "#f-confirmation" in wrong.links()
+    assert town.state() == "on"
+
+    def gone() -> bool:
+        answer = browser(town).open(f"{HOME}/delete")
+        if answer.status == 200:
+            answer.send("Delete configuration", "Delete configuration", confirmation="Keeper")
+        return town.state() == "gone"
+
+    wait_for(gone, "the deletion", 30)
+    assert town.keeper.accounts() == accounts
+    assert f"{HOME}/audit" in browser(town).open("/").links()
+    audit = browser(town).open(f"{HOME}/audit")
+    assert audit.status == 200
+    assert "Deleted the configuration" in audit.text
+    assert browser(town).open(HOME).status == 404
+
+
+# Looking
+
+
+def test_a_change_shows_in_usage_audit_and_why(town):
+    town.provisioned()
+    town.directory.patch("u3", {"name": {"familyName": "Neu <b>&amp; Söhne"}})
+    town.await_account("u3", lambda account: account["name"]["familyName"].startswith("Neu"))
+    audit = browser(town).open(f"{HOME}/audit").send("Filters", "Filter", user="u3")
+    assert "Family3" in audit.text
+    assert "Neu &lt;b&gt;&amp;amp; Söhne" in audit.text
+    assert "<b>" not in audit.text
+    usage = browser(town).open(f"{HOME}/usage")
+    assert "Update Auto Provisioned User" in usage.text
+    why = browser(town).open(f"{HOME}/users").send("Users", q="person3")
+    assert f"{HOME}/users/u3" in why.links()
+    shown = browser(town).open(f"{HOME}/users/u3")
+    assert "In scope. Member of keeper-users@example.com" in shown.text
+
+
+def test_provision_now_tells_its_steps_and_the_account(town):
+    town.provisioned()
+    asked = browser(town).open(f"{HOME}/users/u2").send("Provision now", "Provision now")
+
+    def answered() -> Page | None:
+        again = asked.browser.open(asked.address)
+        return again if "answered" in again.text and "A worker is at it" not in again.text else None
+
+    done = wait_for(answered, "the answer", 20)
+    assert "person2@example.com" in done.text
+    assert town.account("u2")["id"] in done.text
+
+
+def test_a_failure_tells_its_reason_what_to_do_and_where_to_look(town):
+    town.keeper.settings(seats=3)
+    town.connect()
+    town.sync()
+    page = browser(town).open(f"{HOME}/failures")
+    assert "Buy seats in Keeper" in page.text
+    assert f"/api{HOME}/failures.csv" in page.links()
+    assert re.search(rf"{HOME}/users/u\d+", page.text)
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+def test_a_held_plan_is_decided_by_its_digest_once_it_is_confirmed(town, decision):
+    from autoprovisioning.domain.connections import VolumeLimit
+
+    town.provisioned(limit=VolumeLimit(1, 1.0))
+    for number in range(1, 5):
+        town.directory.patch(f"u{number}", {"suspended": True})
+    wait_for(lambda: town.sync() and town.desk().records.holds(CONNECTION), "the hold", 40)
+    apps = browser(town).open("/")
+    assert "Held: waiting for approval" in apps.text
+    holds = browser(town).open(f"{HOME}/holds")
+    link = next(link for link in holds.links() if link.startswith(f"{HOME}/holds/"))
+    hold = browser(town).open(link)
+    assert "person4@example.com" in hold.text
+    unconfirmed = hold.send("Decide", decision)
+    assert unconfirmed.status == 400
+    decided = hold.send("Decide", decision, confirmed="yes")
+    assert decided.status == 200
+    assert {"approve": "Approved", "reject": "Rejected"}[decision] in decided.text
+    again = hold.send("Decide", decision, confirmed="yes")
+    assert again.status == 412
+    assert browser(town).open(f"{HOME}/holds/{'0' * 32}").status == 404
+
+
+def test_the_page_of_a_paused_connection_leads_to_reauthorize(town):
+    town.provisioned()
+    town.keeper.rotate()
+    town.directory.patch("u1", {"name": {"familyName": "Waiting"}})
+    wait_for(lambda: town.state() == "paused", "the pause")
+    page = browser(town).open(HOME)
+    address = f"{town.world.reauthorize_url}/?connection={CONNECTION}"
+    assert address in page.links()
+    assert address in browser(town).open(f"{HOME}/health").links()
+    form = town.through_proxy("GET", f"/?connection={CONNECTION}", function="reauthorize")
+    assert f'href="{town.world.console_url}/connections/{CONNECTION}"' in form.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"{HOME}/audit?name=Nothing", f"{HOME}/audit?since=yesterday", f"{HOME}/audit?cursor=made-up",
+     f"{HOME}/failures?cursor=made-up"],
+)  # fmt: skip
+def test_an_address_that_makes_no_sense_is_refused_and_not_repeated(settled, path):
+    assert browser(settled).open(path).status == 400
+
+
+@pytest.mark.parametrize(
+    "path", [f"{HOME}/previews/none", f"{HOME}/users/nobody0", "/connections/none", "/assets/x.js"]
+)
+def test_what_is_not_there_is_a_page_too(settled, path):
+    page = browser(settled).open(path)
+    assert page.status == 404
+    assert "/" in page.links()
+
+
+def test_an_outage_of_the_directory_is_a_page_that_says_so(settled):
+    settled.directory.fault(match={"method": "users.list"}, status=503, times=None)
+    page = browser(settled).open(f"{HOME}/users?q=person")
+    assert page.status == 503
+    assert int(page.answer.headers["Retry-After"]) > 0
+
+
+def test_assets_are_for_those_who_were_let_in_and_are_cached_for_a_year(settled):
+    page = browser(settled).open("/")
+    files = [found.get("href") or found.get("src", "") for tag, found in page.tags if tag in ("link", "script")]
+    assert len(files) == 4
+    for path in files:
+        answer = settled.through_proxy("GET", path)
+        assert answer.status == 200
+        assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert settled.through_proxy("GET", path, who="person1@example.com").status == 403
