@@ -26,10 +26,10 @@ REF = "#/components/schemas/{name}"
 ARGUMENT = re.compile(r"<id:(\w+)>")
 
 ALWAYS = (400, 403, 409, 500, 503)  # what any operation may be refused with
-HEADERS: dict[str, dict[str, Any]] = {
-    "ETag": {"description": "Edition of the connection, for If-Match", "schema": {"type": "string"}},
-    "Location": {"description": "Where it is, or where its state is told", "schema": {"type": "string"}},
-    "Content-Disposition": {"description": "Name of the file", "schema": {"type": "string"}},
+HEADERS = {
+    "ETag": "Edition of the connection, for If-Match",
+    "Location": "Where it is, or where its state is told",
+    "Content-Disposition": "Name of the file",
 }
 IF_MATCH = {
     "name": "If-Match",
@@ -152,7 +152,10 @@ def _refusals(operation: Operation) -> Iterable[int]:
 def _answer(answer: Answers, schemas: Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {"description": answer.what}
     if answer.headers:
-        described["headers"] = {name: HEADERS[name] for name in answer.headers}
+        described["headers"] = {
+            name: {"description": HEADERS[name], "required": True, "schema": {"type": "string"}}
+            for name in answer.headers
+        }
     if answer.model is not None:
         described["content"] = {JSON: {"schema": schemas[answer.model]}}
     elif answer.media:
