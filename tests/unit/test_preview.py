@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from autoprovisioning.app.configure import Settings, edit, settings_of, turn_off, turn_on
 from autoprovisioning.app.holding import decide_hold
-from autoprovisioning.app.preview import KEPT, PATIENCE, ask_preview, compute_preview, save_preview
+from autoprovisioning.app.preview import HELD, KEPT, PATIENCE, ask_preview, compute_preview, save_preview
 from autoprovisioning.app.reports import Line, Preview, PreviewState, Would
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.errors import BadInput, NotFound, Rejected, Stale, Transient
 from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Action, Mark
 from autoprovisioning.domain.users import Group, Scope
@@ -327,6 +328,24 @@ def test_what_an_administrator_approved_is_not_held_and_what_was_rejected_is():
     assert at(office).preview(limit=replace(office.connection.limit, minimum=100))[0].held is True
 
 
+def test_what_goes_on_beside_a_rejected_plan_is_not_told_as_held():
+    office = Office(limit=3)
+    office.reconcile_to_the_end()
+    for user_id in USERS[:3]:
+        office.leave(user_id)
+    office.hire("u4", "dan@example.com")
+    office.hire("u5", "eve@example.com")
+    office.services.connections.change("c1", lambda current: replace(current, limit=replace(current.limit, minimum=1)))
+    office.run()
+    digest = office.services.records.holds("c1")[0].digest
+    decide_hold(office.services, "c1", digest, approve=False, actor=ACTOR)
+    office.leave("u4")
+    done, lines = at(office).preview(limit=replace(office.connection.limit, minimum=100))
+    held = {line.user_id: "rejected before" in line.detail for line in lines if line.would is Would.SUSPEND}
+    assert held == {"u1": True, "u2": True, "u3": True, "u4": False}
+    assert (done.held, done.notes) == (False, ("Suspensions and deletions that would be held: 3; that go on: 1",))
+
+
 # ---- the connection as it would be
 
 
@@ -532,7 +551,9 @@ NAMES = {
     Would.ADOPT: EventName.ADOPTED,
     Would.UPDATE: EventName.UPDATED,
 }
-VERBS = st.sampled_from(["rename", "suspend", "archive", "restore", "leave", "join", "delete", "wait", "run", "seed"])
+VERBS = st.sampled_from(
+    ["rename", "suspend", "archive", "restore", "leave", "join", "delete", "wait", "run", "seed", "approve", "reject"]
+)
 DELAYS = st.sampled_from([NOW, NEVER, Delays(None, 0), Delays(0, 1), IN_A_WEEK])
 ROWS = st.sampled_from([DEFAULT_ROWS, (*DEFAULT_ROWS, Row("title", '"Clerk"'))])
 
@@ -543,6 +564,10 @@ def worked(office: Office, verb: str, user_id: str, name: str) -> None:
             office.rename(user_id, name)
         case "wait" | "run":
             getattr(office, verb)()
+        case "approve" | "reject":
+            for hold in office.services.records.holds("c1"):
+                if hold.state is HoldState.WAITING:
+                    decide_hold(office.services, "c1", hold.digest, approve=verb == "approve", actor=ACTOR)
         case "seed":
             if office.keeper.named(f"{user_id}@example.com") is None:
                 office.keeper.seed(f"{user_id}@example.com", "" if name == "Ada" else "u99", active=name != "Eve")
@@ -586,7 +611,7 @@ def test_a_preview_says_what_the_next_run_does(data):
         if event.id not in known and event.user_id:
             happened.setdefault(event.user_id, set()).add(event.name)
     for line in lines:
-        if line.would in (Would.SUSPEND, Would.DELETE) and done.held:
+        if line.would in (Would.SUSPEND, Would.DELETE) and line.detail.endswith(HELD):
             assert line.user_id not in happened, line
             assert roster(office)[line.user_id].held == line.would.value, line
         elif line.would in NAMES:
@@ -599,6 +624,8 @@ def test_a_preview_says_what_the_next_run_does(data):
             assert roster(office)[line.user_id].timers, line
     told = {line.user_id for line in lines if line.would is not Would.WAIT}
     assert set(happened) <= told
+    if done.held:
+        assert not {EventName.SUSPENDED, EventName.DELETED} & set().union(*happened.values())
     counted = sum(count for name, count in done.counts.items() if name != "unchanged")
     assert counted == len(lines)
 

@@ -43,14 +43,14 @@ def admit(
 
 def would_hold(
     services: Services, connection: Connection, actions: Mapping[str, Action], standing: Collection[str], size: int
-) -> bool:
-    """Say whether `admit` would hold some of this back on a roster of that size; nothing is reserved or raised."""
+) -> frozenset[str]:
+    """Return whom `admit` would hold back on a roster of that size; nothing is reserved or raised."""
     if not actions:
-        return False
-    now = services.clock()
-    sifted = _sift(services.records.holds(connection.id), actions, standing, now)
+        return frozenset()
+    sifted = _sift(services.records.holds(connection.id), actions, standing, services.clock())
     fresh, rejected = sifted.names(sifted.fresh), sifted.names(sifted.rejected)
-    return bool(rejected) or not within_limit(services, connection, fresh, size)
+    within = not fresh or within_limit(services, connection, (*fresh, *rejected), size)
+    return frozenset(sifted.rejected if within else sifted.rest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ BECAUSE: Mapping[Trigger | None, str] = {
     None: "",
 }
 
+HELD = "; held for approval, or rejected before"
+
 
 def ask_preview(
     services: Services, previews: Previews, connection_id: str, edition: int, settings: Settings, actor: str
@@ -145,12 +147,15 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     plan = planner.plan
     keeper = _match(services, accounts, connection, plan, roster)
     dropped = 0 if survey.whole(connection) else plan.drop_deprovisioning()
+    due_now = len(plan.deprovisioning())
     held = _held(services, connection, plan)
-    telling = _Telling(plan, roster, rules, now, keeper)
+    telling = _Telling(plan, roster, rules, now, keeper, held)
     lines = sorted(telling.lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))
     counts = Counter(line.would.value for line in lines)
     counts["unchanged"] = telling.unchanged
     notes = remarks(survey, plan, dropped)
+    if 0 < len(held) < due_now:
+        notes.append(f"Suspensions and deletions that would be held: {len(held)}; that go on: {due_now - len(held)}")
     if telling.unsettled:
         notes.append(f"Users whose last change was cut short, and who are looked at again first: {telling.unsettled}")
     done = replace(
@@ -158,7 +163,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
         state=PreviewState.DONE,
         finished=services.clock(),
         counts=dict(counts),
-        held=held,
+        held=0 < len(held) == due_now,
         notes=tuple(notes),
         problem="",
     )
@@ -238,8 +243,8 @@ def _looked_up(accounts: Accounts, plan: Plan, refused: dict[str, str]) -> Itera
         yield found.accounts
 
 
-def _held(services: Services, connection: Connection, plan: Plan) -> bool:
-    """Say whether the volume guard would hold suspensions and deletions of the plan."""
+def _held(services: Services, connection: Connection, plan: Plan) -> frozenset[str]:
+    """Return whose suspension or deletion the volume guard would hold back."""
     planned = plan.deprovisioning()
     actions = {user_id: look.action for user_id, look in planned.items() if look.action is not None}
     standing = frozenset(user_id for user_id, look in planned.items() if look.held)
@@ -259,6 +264,7 @@ class _Telling:
     rules: Rules
     now: datetime
     keeper: _Keeper
+    held: frozenset[str]
     unchanged: int = 0
     unsettled: int = 0
 
@@ -286,7 +292,8 @@ class _Telling:
         for user_id, planned in self.plan.looks.items():
             if planned.action is not None:
                 email = self.roster[user_id].email
-                yield Line(WOULD[planned.action], user_id, email, BECAUSE[planned.trigger])
+                detail = BECAUSE[planned.trigger] + (HELD if user_id in self.held else "")
+                yield Line(WOULD[planned.action], user_id, email, detail)
 
     def _written(self, change: PlannedChange) -> Line:
         if change.action is Action.UPDATE:
