@@ -23,7 +23,7 @@ from autoprovisioning.domain.errors import BadInput, NotFound, Rejected, Stale, 
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
-from autoprovisioning.domain.roster import Action, Mark
+from autoprovisioning.domain.roster import Action, Mark, Status
 from autoprovisioning.domain.users import Group, Scope
 from tests.fake_reports import FakePreviews
 from tests.office import GROUP, USERS, Office
@@ -394,6 +394,28 @@ def test_users_of_an_earlier_connection_are_not_this_ones(desk):
     done, lines = desk.preview()
     assert [(line.would, line.user_id, line.detail) for line in lines] == [(Would.SUSPEND, "u1", OUT)]
     assert any("several connections" in note for note in done.notes)
+
+
+@pytest.mark.parametrize(("members", "taken"), [({"u1", "u2", "u9"}, 2), ({"u9"}, 0)])
+def test_users_taken_from_a_later_connection_are_told_since_that_one_deprovisions_them(desk, members, taken):
+    office = desk.office
+    other = Group("g2", "others@example.com")
+    office.directory.groups[other.id] = other
+    office.directory.memberships[other.id] = members
+    draft = Connection(
+        "first", -1, endpoint="https://x.example", token_version=office.desk.tokens.add("first", "secret"),
+        scope=Scope((other,)),
+    )  # fmt: skip
+    office.services.connections.create(draft)
+    asked = ask_preview(office.services, desk.previews, "first", 0, settings_of(draft), ACTOR)
+    compute_preview(office.services, desk.previews, "first", asked.id, office.desk.clock.now + A_MOMENT)
+    notes = desk.previews.get("first", asked.id).notes
+    assert [note[-3:] for note in notes if "taken from connection Keeper (c1)" in note] == [": 2"] * (taken > 0)
+    turn_on(office.services, "first", ACTOR)
+    office.run()
+    office.run()
+    suspended = [entry for entry in roster(office).values() if entry.status is Status.SUSPENDED]
+    assert len(suspended) == taken
 
 
 # ---- asking, and saving

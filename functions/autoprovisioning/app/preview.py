@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from autoprovisioning.app.configure import Settings, as_edited, edit, needs_token, turned_on
 from autoprovisioning.app.holding import would_hold
@@ -41,7 +42,7 @@ from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.plan import Observed, Rules, decide
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.runs import PlannedChange
-from autoprovisioning.domain.users import Presence
+from autoprovisioning.domain.users import DirectoryUser, Presence
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +143,9 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     accounts = _opened(services, connection)
     roster = services.roster.load(connection) if connection.shards else {}
     rules = rules_of(connection)
-    planner = Planner(connection, roster, rules, now, f"preview {preview.id}")
-    survey = judge_everybody(services, _neighbours(services, connection), {connection.id: planner}, deadline)
+    planner = _Claiming(connection, roster, rules, now, f"preview {preview.id}")
+    neighbours = _neighbours(services, connection)
+    survey = judge_everybody(services, neighbours, {connection.id: planner}, deadline)
     plan = planner.plan
     keeper = _match(services, accounts, connection, plan, roster)
     dropped = 0 if survey.whole(connection) else plan.drop_deprovisioning()
@@ -156,6 +158,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     notes = remarks(survey, plan, dropped)
     if 0 < len(held) < due_now:
         notes.append(f"Suspensions and deletions that would be held: {len(held)}; that go on: {due_now - len(held)}")
+    notes += _taken(services, connection, neighbours, planner.claimed)
     if telling.unsettled:
         notes.append(f"Users whose last change was cut short, and who are looked at again first: {telling.unsettled}")
     done = replace(
@@ -195,6 +198,36 @@ def _neighbours(services: Services, connection: Connection) -> list[Connection]:
     """Return the connections that a user may belong to, in their order, with this one as it would be."""
     known = (connection if other.id == connection.id else other for other in services.connections.all())
     return [other for other in known if other.state in SERVING]
+
+
+class _Claiming(Planner):
+    """A planner that remembers whose connection this one is."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.claimed: set[str] = set()
+
+    def see(self, user: DirectoryUser, in_scope: bool | None, left: Callable[[], tuple[str, ...]] = tuple) -> None:
+        """Judge one user; those in scope belong to this connection."""
+        if in_scope:
+            self.claimed.add(user.id)
+        super().see(user, in_scope, left)
+
+
+def _taken(
+    services: Services, connection: Connection, neighbours: Sequence[Connection], claimed: Collection[str]
+) -> Iterator[str]:
+    """Tell how many users this connection takes from each other one, which deprovisions them in the same run."""
+    for other in neighbours:
+        if other.id == connection.id or not other.shards or not claimed:
+            continue
+        entries = services.roster.load(other).values()
+        count = sum(entry.in_scope and entry.status in PROVISIONED and entry.user_id in claimed for entry in entries)
+        if count:
+            yield (
+                f"Users taken from connection {other.name} ({other.id}), which is then turned off for them and "
+                f"suspends or deletes their accounts by its own policy: {count}"
+            )
 
 
 @dataclass(slots=True)
