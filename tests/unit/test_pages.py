@@ -34,7 +34,7 @@ from autoprovisioning.app.reports import (
 )
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, PatchDialect, State
-from autoprovisioning.domain.errors import Busy, Forbidden, ProvisioningError
+from autoprovisioning.domain.errors import Busy, Forbidden, Permanent, ProvisioningError
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Hold, HoldState
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, MANDATORY, TARGETS, AttributeMapping, Row
@@ -46,6 +46,7 @@ from autoprovisioning.entrypoints.assets import FOLDER, VENDORED
 from autoprovisioning.entrypoints.console import router
 from autoprovisioning.entrypoints.console.choices import SOURCES as API_SOURCES
 from autoprovisioning.entrypoints.console.pages import fields, refused
+from autoprovisioning.entrypoints.console.pages.activity import MENDS
 from autoprovisioning.entrypoints.pages import POLICY, TEMPLATES, element, page_alone, shown_length, shown_time
 from tests.fake_reports import FakeInquiries, FakePreviews
 from tests.fake_state import FakeChannels
@@ -56,6 +57,7 @@ from tests.wire import Answer
 
 ADMIN, READER = "admin@example.com", "reader@example.com"
 EVIL = '<script>alert("1")</script>\'"&{{7*7}}'
+LONE = "\ud800"  # half of a surrogate pair: no text that could be encoded
 LONG = "Extraordinarily-long-name-without-any-blank-" * 6
 DAY = timedelta(days=1)
 HOME = "/connections/c1"
@@ -179,7 +181,7 @@ def full(state: State = State.ON) -> Connection:
 
 def everything() -> Told:
     """Reports in which everything has happened, and every text is hostile."""
-    changed = {"name.givenName": EVIL, "userName": None, "emails.primary": True, "title": LONG}
+    changed = {"name.givenName": EVIL + LONE, "userName": None, "emails.primary": True, "title": LONG}
     events = (
         Event("e1", START, EventName.UPDATED, "run abcdef", "u1", f"{EVIL}@x.example", Action.UPDATE, changed,
               {"name.givenName": LONG}, seconds=0.25),
@@ -203,7 +205,7 @@ def place(state: State = State.ON) -> Place:
     desk.directory.groups["g1"] = Group("g1", "keeper@example.com", EVIL)
     directory: Any = desk.directory
     directory.units = ["/Sales", f"/{LONG}"]
-    profile = {"primaryEmail": "a@example.com", "name": {"givenName": EVIL, "familyName": LONG}}
+    profile = {"primaryEmail": "a@example.com", "name": {"givenName": EVIL + LONE, "familyName": LONG}}
     user = DirectoryUser("u1", "a@example.com", Presence.ACTIVE, f"/{EVIL}", (f"{LONG}@example.com",), profile=profile)
     desk.directory.live["u1"] = user
     failure = Failure("rejected", EVIL, 3, START, START + DAY, "about")
@@ -367,6 +369,35 @@ def test_an_error_before_anybody_was_let_in_shows_nothing_of_the_console():
     answer = refused(Forbidden("nobody@example.com is not an administrator of this organization."))
     assert answer.status_code == 403
     assert 'aria-label="Breadcrumb"' not in answer.get_data(as_text=True)
+
+
+def test_every_lasting_failure_has_something_to_be_done():
+    kinds = [Permanent, *Permanent.__subclasses__()]
+    assert {kind.code for kind in kinds if kind.__module__ == Permanent.__module__} <= set(MENDS)
+
+
+def test_a_field_of_another_page_is_linked_to_that_page():
+    page = place().open(f"{HOME}/deprovisioning").send("Deprovisioning", "save")  # the mapping has a bad constant
+    assert page.status == 400
+    assert f"{HOME}/mapping" in page.links()
+    sound(page)
+
+
+def test_what_nobody_answers_is_not_followed_for_ever():
+    here = place()
+    here.desk.clock.advance(timedelta(minutes=20))
+    for path in ("/previews/p2", "/users/u1/inquiries/i1"):
+        page = here.open(HOME + path)
+        assert page.status == 200
+        assert not any("every" in found.get("hx-trigger", "") for _, found in page.tags)
+
+
+def test_a_run_that_was_asked_for_is_awaited_for_a_while():
+    here = Place(full(), Told())
+    page = here.open(f"{HOME}/health?follow=2")
+    [progress] = [found for _, found in page.tags if found.get("id") == "progress"]
+    assert progress["hx-get"] == f"{HOME}/health?follow=1"
+    assert "hx-get" not in str([found for _, found in here.open(f"{HOME}/health?follow=0").tags if "id" in found])
 
 
 def test_the_chart_reads_what_the_table_says():

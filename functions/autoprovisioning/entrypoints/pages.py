@@ -68,7 +68,8 @@ def page(template: str, status: int, **values: Any) -> Response:
     """Return a rendered page that loads its assets."""
     defaults: Mapping[str, Any] = {"carried_style": "", "refresh": 0, "scripts": ()}
     text = _templates().get_template(template).render(**{**defaults, **values})
-    return Response(text, status=status, mimetype="text/html", headers={**HEADERS, "Content-Security-Policy": POLICY})
+    body = text.encode(errors="replace")  # half of a surrogate pair is no text that could be sent
+    return Response(body, status=status, mimetype="text/html", headers={**HEADERS, "Content-Security-Policy": POLICY})
 
 
 def page_alone(template: str, status: int, **values: Any) -> Response:

@@ -29,6 +29,7 @@ DESCRIPTIONS = {
     EventName.FAILED: "Failed requests",
 }
 MENDS = {  # what to do about a failure, by its code
+    "permanent": "Look at the reason given, and at the user's account in Keeper.",
     "mapping": "Fill the field in the directory, or change the attribute mapping.",
     "rejected": "Correct the value that Keeper refuses in the directory.",
     "address_taken": "Give the address free in Keeper, or change the user's address.",

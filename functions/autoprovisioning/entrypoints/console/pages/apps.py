@@ -50,7 +50,6 @@ def overview(call: Call, connection_id: str) -> Response:
         "overview.html",
         counters=counters(call, connection),
         days=DAYS,
-        held=waiting_holds(call, connection),
         reauthorize=reauthorize_address(call, connection),
         summary=summary(connection),
     )
@@ -104,7 +103,7 @@ def run_now(call: Call, connection_id: str) -> Response:
     """Ask for a reconciliation."""
     existing(call, connection_id)
     call.parts.services.queue.request_run(RunKind.FULL)
-    return go(f"/connections/{connection_id}/health", "run")
+    return go(f"/connections/{connection_id}/health", "run", follow="10")
 
 
 ROUTES = (

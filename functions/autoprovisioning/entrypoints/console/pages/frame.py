@@ -38,6 +38,10 @@ NOTICES: Mapping[str, str] = {
     "off": "Autoprovisioning is off. The configuration stays; no changes are made.",
     "run": "A reconciliation has been asked for. Its progress shows under Health.",
     "connected": "Keeper accepts the access token and the endpoint URL. They are saved as a draft.",
+    "connected-bulk": "Keeper accepts the access token and the endpoint URL, and takes many changes at once (Bulk). "
+    "They are saved as a draft.",
+    "connected-single": "Keeper accepts the access token and the endpoint URL; it takes changes one by one (no Bulk). "
+    "They are saved as a draft.",
     "finished": "The set-up is finished.",
     "deleted": "The configuration is deleted. Keeper accounts stay as they are.",
     "deleting": "The configuration is being deleted, as soon as changes in flight have ended.",
@@ -91,8 +95,11 @@ def show_of(call: Call, connection: Connection, template: str, status: int = 200
     """Return a page about a connection, below it in the breadcrumbs."""
     home = f"/connections/{connection.id}"
     crumbs = [(home, connection.name), *values.pop("crumbs", ())]
-    state = state_of(call, connection)
-    return show(call, template, status, crumbs=crumbs, connection=connection, state=state, home=home, **values)
+    held = values.pop("held", None)
+    if held is None:
+        held = waiting_holds(call, connection)
+    about = {"connection": connection, "state": shown_state(connection, held=held > 0), "held": held, "home": home}
+    return show(call, template, status, crumbs=crumbs, **about, **values)
 
 
 def existing(call: Call, connection_id: str) -> Connection:
@@ -107,11 +114,6 @@ def waiting_holds(call: Call, connection: Connection) -> int:
     """Count the held plans that wait for approval."""
     holds = call.parts.services.records.holds(connection.id) if connection.state is State.ON else ()
     return sum(1 for hold in holds if hold.state is HoldState.WAITING)
-
-
-def state_of(call: Call, connection: Connection) -> str:
-    """Return the state as the console shows it."""
-    return shown_state(connection, held=waiting_holds(call, connection) > 0)
 
 
 def form(call: Call) -> MultiDict[str, str]:

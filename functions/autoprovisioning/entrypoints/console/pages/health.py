@@ -10,12 +10,14 @@ from autoprovisioning.entrypoints.console.pages.frame import existing, get, show
 from autoprovisioning.entrypoints.console.routing import Call
 
 RUNS = 10
+FOLLOWED = 10  # looks at a page for a run that was asked for and has not begun
 
 
 def show_health(call: Call, connection_id: str) -> Response:
     """Show how it is doing; a running reconciliation is followed."""
     connection, parts = existing(call, connection_id), call.parts
     held = waiting_holds(call, connection)
+    follow = _number(call.request.args.get("follow", ""))
     seen = health(parts.services, parts.reports, parts.channels, connection, plans_held=held)
     return show_of(
         call,
@@ -26,8 +28,14 @@ def show_health(call: Call, connection_id: str) -> Response:
         held=held,
         runs=parts.reports.runs(connection.id, RUNS),
         reauthorize=reauthorize_address(call, connection),
-        refresh=5 if seen.running is not None else 0,
+        following=seen.running is not None or follow > 0,
+        next_look=f"{call.request.path}?follow={2 if seen.running is not None else follow - 1}",
+        refresh=5 if seen.running is not None or follow > 0 else 0,
     )
+
+
+def _number(text: str) -> int:
+    return min(int(text), FOLLOWED) if text.isascii() and text.isdigit() and len(text) < 3 else 0
 
 
 ROUTES = (get("/connections/<id:connection_id>/health", show_health),)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from flask import Response
 
 from autoprovisioning.app.configure import settings_of
@@ -13,6 +15,7 @@ from autoprovisioning.entrypoints.console.pages.frame import existing, get, go, 
 from autoprovisioning.entrypoints.console.routing import Call
 
 LINES = 50
+FOLLOWED = timedelta(minutes=15)  # longer than a preview is tried
 ONE = "/connections/<id:connection_id>/previews/<id:preview_id>"
 TOLD: dict[Would, str] = {
     Would.DELETE: "Deleted",
@@ -41,6 +44,7 @@ def show_preview(call: Call, connection_id: str, preview_id: str) -> Response:
     cursor = call.request.args.get("cursor", "")
     done = preview.state is PreviewState.DONE
     computing = preview.state in (PreviewState.WAITING, PreviewState.RUNNING)
+    following = computing and call.parts.services.clock() - preview.asked_at < FOLLOWED
     return show_of(
         call,
         connection,
@@ -51,7 +55,8 @@ def show_preview(call: Call, connection_id: str, preview_id: str) -> Response:
         told=TOLD,
         lines=call.parts.previews.lines(preview, would, cursor, LINES) if done else Page(),
         computing=computing,
-        refresh=3 if computing else 0,
+        following=following,
+        refresh=3 if following else 0,
         outdated=preview.edition != connection.edition,
         changed=_changed(connection, preview),
         can_turn_on=connection.state is State.OFF,

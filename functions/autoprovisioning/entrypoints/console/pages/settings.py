@@ -32,6 +32,15 @@ TITLES = {
     "deprovisioning": "Deprovisioning",
     "limits": "Name and limits",
 }
+PAGE_OF = {
+    "mapping": "mapping",
+    "scope": "scope",
+    "deprovisioning": "deprovisioning",
+    "token": "authorization",
+    "endpoint": "authorization",
+    "name": "limits",
+    "limit": "limits",
+}
 AFTER = {"mapping": "scope", "scope": "deprovisioning", "deprovisioning": "finish"}  # the wizard's steps
 Error = BadInput | Transient | None
 Show = Callable[[Call, Connection, MultiDict[str, str] | None, Error], Response]
@@ -50,10 +59,19 @@ def _shown(call: Call, connection: Connection, page: str, error: Error, **values
         error=error,
         title=TITLES[page],
         page=page,
+        elsewhere=_elsewhere(connection, page, error),
         draft=connection.state is State.DRAFT,
         edition=edition(call) if posted else connection.edition,
         **values,
     )
+
+
+def _elsewhere(connection: Connection, page: str, error: Error) -> str:
+    """Return the page of a field that another page has: settings are checked as a whole."""
+    if not isinstance(error, BadInput):
+        return ""
+    there = PAGE_OF.get(error.field.partition(".")[0].partition("[")[0], page)
+    return f"/connections/{connection.id}/{there}" if there != page else ""
 
 
 def _editable(call: Call, connection_id: str) -> Connection:

@@ -6,8 +6,9 @@ from flask import Response
 
 from autoprovisioning.app.configure import Settings, finish, set_up, settings_of
 from autoprovisioning.app.preview import ask_preview
-from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.errors import BadInput, Transient
+from autoprovisioning.app.tokens import try_out
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import BadInput, ProvisioningError, Transient
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show, show_of
 from autoprovisioning.entrypoints.console.pages.summary import summary
@@ -28,7 +29,17 @@ def connect(call: Call) -> Response:
     except (BadInput, Transient) as error:
         told(error)
         return _new(call, error)
-    return go(f"/connections/{connection.id}/mapping", "connected")
+    return go(f"/connections/{connection.id}/mapping", _offered(call, connection, fields.get("token", "").strip()))
+
+
+def _offered(call: Call, connection: Connection, token: str) -> str:
+    """Return the notice that says what the server offers."""
+    try:
+        offers = try_out(call.parts.services, connection, token)
+    except ProvisioningError as error:  # it was accepted a moment ago, and is saved
+        told(error)
+        return "connected"
+    return "connected-bulk" if offers.bulk else "connected-single"
 
 
 def _new(call: Call, error: BadInput | Transient | None = None) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from flask import Response
 
 from autoprovisioning.app.explain import explain
@@ -17,6 +19,7 @@ from autoprovisioning.entrypoints.console.pages.frame import existing, form, get
 from autoprovisioning.entrypoints.console.routing import Call
 
 ONE = "/connections/<id:connection_id>/users"
+FOLLOWED = timedelta(minutes=3)  # longer than a worker may take
 STATUS = {
     Status.NONE: "no account known",
     Status.ACTIVE: "active",
@@ -87,6 +90,7 @@ def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Res
     if inquiry is None or inquiry.user_id != user_id:
         raise NotFound("There is no such inquiry: it may have expired. Ask again.")
     waiting = inquiry.state is InquiryState.WAITING
+    following = waiting and call.parts.services.clock() - inquiry.asked_at < FOLLOWED
     users = f"/connections/{connection_id}/users"
     title = "Provision now" if inquiry.kind is InquiryKind.PROVISION else "Account in Keeper"
     crumbs = [(users, "Users"), (f"{users}/{user_id}", "Why?"), (call.request.path, title)]
@@ -98,7 +102,8 @@ def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Res
         title=title,
         inquiry=inquiry,
         waiting=waiting,
-        refresh=2 if waiting else 0,
+        following=following,
+        refresh=2 if following else 0,
         user_page=f"{users}/{user_id}",
     )
 
