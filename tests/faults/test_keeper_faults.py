@@ -36,7 +36,7 @@ def test_a_dead_token_pauses_and_reauthorization_catches_up(town, bulk):
 def test_a_wrong_token_never_replaces_a_working_one(town):
     town.provisioned()
     before = town.desk().connections.get("keeper")
-    for token in ("wrong", "", "has blanks in it"):
+    for token in ("wrong", "", "has blanks in it", "has\x01control"):
         with pytest.raises(Exception, match="HTTP Error 400"):
             http("POST", f"{town.world.reauthorize_url}/", {"connection": "keeper", "token": token})
     assert town.desk().connections.get("keeper") == before

@@ -119,7 +119,7 @@ def leaks(line: dict) -> bool:
 
 
 HARMLESS = [
-    "token: it is empty, too long, or has blanks. Paste the access token that Keeper shows once.",
+    "token: it is empty, too long, or has blanks or control characters. Paste the access token that Keeper shows once.",
     "Keeper refuses the access token of connection Keeper. A super administrator must reauthorize it.",
     "token_version 12 of connection c1",
     "the bearer of bad news",

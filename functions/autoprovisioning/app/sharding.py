@@ -23,9 +23,10 @@ def fix_shards(services: Services, side: Side, plan: Plan) -> None:
     while _fullest(services, replace(side.connection, shards=shards), user_ids) > USERS_A_SHARD:
         shards *= 2
     fixed = services.connections.change(
-        side.connection.id, lambda current: replace(current, shards=current.shards or shards)
+        side.connection.id, lambda current: None if current.shards else replace(current, shards=shards)
     )
-    side.connection = fixed or replace(side.connection, shards=shards)
+    known = fixed or services.connections.get(side.connection.id)  # None where it is being deleted
+    side.connection = known or replace(side.connection, shards=shards)
 
 
 def _fullest(services: Services, connection: Connection, user_ids: Sequence[str]) -> int:

@@ -75,10 +75,9 @@ def verify(services: Services, connection: Connection, token: str) -> int:
         BadInput: naming the field that Keeper does not accept.
         Transient: Keeper could not be asked.
     """
-    if not token or len(token) > LONGEST_TOKEN or not token.isascii() or any(char.isspace() for char in token):
-        raise BadInput(
-            "token", "it is empty, too long, or has blanks", "Paste the access token that Keeper shows once."
-        )
+    if not token or len(token) > LONGEST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
+        problem = "it is empty, too long, or has blanks or control characters"
+        raise BadInput("token", problem, "Paste the access token that Keeper shows once.")
     roster = services.roster.load(connection) if connection.shards else {}
     accounts = services.accounts_for(connection, token)
     try:

@@ -195,9 +195,14 @@ def problem(error: ProvisioningError) -> Response:
 
 
 def told(error: ProvisioningError) -> None:
-    """Log an error, once; an unforeseen one is logged already, with its stack trace."""
+    """Log an error, once; an unforeseen one is logged already, with its stack trace.
+
+    Of what somebody typed only the field is named: a token may have been pasted into the wrong one.
+    """
     if isinstance(error, ConfigurationRefused):
         log.error("%s: %s", error.code, error, extra=_alert(error.code))
+    elif isinstance(error, BadInput):
+        log.info("%s: %s", error.code, error.field)
     elif not isinstance(error, Unforeseen):
         log.log(logging.WARNING if status_of(error) >= 500 else logging.INFO, "%s: %s", error.code, error)
 
