@@ -8,13 +8,14 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.configure import delete, edit, finish_deletions, settings_of
+from autoprovisioning.app.configure import delete, edit, finish_deletions, settings_of, turn_off
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.renew_watch import renew_watch
 from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Busy, ConfigurationRefused, NotFound, Stale
 from autoprovisioning.domain.roster import Action, Mark
+from autoprovisioning.domain.runs import RunState
 from tests.fake_state import FakeChannels, FakeConnections
 from tests.fakes import FakeDirectory
 from tests.office import Office
@@ -154,3 +155,45 @@ def test_there_is_a_channel_only_while_a_connection_serves_somebody(office, stat
     live = renewed(office)
     assert live == ([channel] if state in (State.ON, State.PAUSED) else [])
     assert list(office.desk.directory.channels) == list(office.desk.store.channels) == live
+
+
+# ---- a run that is being planned meanwhile
+
+
+def turn_it_off(office: Office) -> None:
+    turn_off(office.services, "c1", ACTOR)
+
+
+def narrow(office: Office) -> None:
+    settings = replace(settings_of(office.connection), org_units=("/Sales",))
+    edit(office.services, "c1", office.connection.edition, settings, ACTOR)
+
+
+@pytest.mark.parametrize("happens", [turn_it_off, narrow])
+def test_a_plan_for_settings_that_were_changed_meanwhile_is_dropped(office, monkeypatch, happens):
+    users, pending = FakeDirectory.users, [happens]
+
+    def listing(self: FakeDirectory, fields: frozenset[str]) -> object:
+        if pending:
+            pending.pop()(office)
+        return users(self, fields)
+
+    monkeypatch.setattr(FakeDirectory, "users", listing)
+    office.hire("u4", "dan@example.com")
+    office.suspend("u1")
+    assert office.plan().state is RunState.REFUSED
+    assert office.desk.queue.batches == []
+    assert office.entry("u4") is None
+
+
+def test_a_run_goes_on_while_our_own_work_notes_a_wait_or_a_first_number_of_shards(office, monkeypatch):
+    users = FakeDirectory.users
+
+    def listing(self: FakeDirectory, fields: frozenset[str]) -> object:
+        now = office.desk.clock.now
+        office.services.connections.change("c1", lambda current: replace(current, throttled_until=now))
+        return users(self, fields)
+
+    monkeypatch.setattr(FakeDirectory, "users", listing)
+    office.hire("u4", "dan@example.com")
+    assert office.plan().state is RunState.PLANNED

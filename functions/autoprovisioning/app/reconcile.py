@@ -21,6 +21,7 @@ from autoprovisioning.app.observe import rules_of
 from autoprovisioning.app.opening import Side, earlier_run, open_side, refuse
 from autoprovisioning.app.planning import Plan, PlannedLook, Planner, match_accounts
 from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.sharding import fix_shards
 from autoprovisioning.app.survey import Survey
@@ -134,6 +135,9 @@ def _plan_and_dispatch(
 ) -> Run:
     assert side.planner is not None  # noqa: S101 - _observe made it
     plan = side.planner.plan
+    if not _as_read(services, side.connection):
+        refuse(services, side, "The connection was changed while this run read the directory: left to the next one.")
+        return side.run
     fix_shards(services, side, plan)
     _look_up_creations(services, side, plan, rosters, deadline)
     dispatch.write_notes(services, side.connection, plan)
@@ -162,6 +166,12 @@ def _plan_and_dispatch(
     _count(services, side, {"unchanged": plan.unchanged, "held": len(held), "failed": len(plan.backing_off)})
     services.queue.apply(batches)
     return side.run
+
+
+def _as_read(services: Services, read: Connection) -> bool:
+    """Say whether no administrator edited the connection, turned it off or deleted it since it was read."""
+    current = services.connections.get(read.id)
+    return current is not None and current.state in SERVING and current.edition == read.edition
 
 
 def _still_ours(services: Services, planned: Run) -> bool:
