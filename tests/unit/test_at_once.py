@@ -8,12 +8,15 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.configure import delete, edit, finish_deletions, settings_of, turn_off
+from autoprovisioning.app.configure import delete, edit, finish_deletions, settings_of, turn_off, turn_on
+from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.renew_watch import renew_watch
 from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Busy, ConfigurationRefused, NotFound, Stale
+from autoprovisioning.domain.guard import Hold
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
 from autoprovisioning.domain.roster import Action, Mark
 from autoprovisioning.domain.runs import RunState
 from tests.fake_state import FakeChannels, FakeConnections
@@ -197,3 +200,48 @@ def test_a_run_goes_on_while_our_own_work_notes_a_wait_or_a_first_number_of_shar
     monkeypatch.setattr(FakeDirectory, "users", listing)
     office.hire("u4", "dan@example.com")
     assert office.plan().state is RunState.PLANNED
+
+
+# ---- what the audit says of it
+
+
+def acts(office: Office) -> list[tuple[str, object, object]]:
+    """Return what administrators changed: reason, before and after of each event of theirs."""
+    events = [event for event in office.desk.store.events["c1"].values() if event.actor == ACTOR]
+    return [(event.reason, event.before, event.changed) for event in events]
+
+
+def test_every_act_of_an_administrator_is_told_once_with_what_it_changed(office):
+    rows = (replace(row, mandatory=row.mandatory or row.target == "name.givenName") for row in DEFAULT_ROWS)
+    given = AttributeMapping(tuple(rows))
+    services, version = office.services, office.connection.token_version
+    edit(services, "c1", 0, replace(settings_of(office.connection), mapping=given), ACTOR)
+    turn_off(services, "c1", ACTOR)
+    turn_off(services, "c1", ACTOR)
+    turn_on(services, "c1", ACTOR)
+    turn_on(services, "c1", ACTOR)
+    reauthorize(services, "c1", "another", ACTOR)
+    another = office.connection.token_version
+    edit(services, "c1", 1, settings_of(office.connection), ACTOR, "theirs")
+    theirs = office.connection.token_version
+    services.records.put_hold("c1", Hold("d1", office.desk.clock.now, (("u1", "suspend"),)))
+    decide_hold(services, "c1", "d1", approve=False, actor=ACTOR)
+    row = "name.givenName"
+    assert acts(office) == [
+        ("Edited", {f"mapping {row}": row}, {f"mapping {row}": f"{row} (mandatory)"}),
+        ("Turned off", {"state": "On"}, {"state": "Off"}),
+        ("Turned on", {"state": "Off"}, {"state": "On"}),
+        ("0 users were waiting", {"access token": f"version {version}"}, {"access token": f"version {another}"}),
+        ("Edited", {"access token": f"version {another}"}, {"access token": f"version {theirs}"}),
+        ("Rejected held plan d1", {"held plan": "waiting"}, {"held plan": "rejected"}),
+    ]
+
+
+def test_an_edit_is_not_told_to_have_changed_what_somebody_else_did_meanwhile(office):
+    before_adding(office, "theirs", lambda: reauthorize(office.services, "c1", "another", ACTOR))
+    settings = replace(settings_of(office.connection), name="Vault")
+    edit(office.services, "c1", 0, settings, ACTOR, "theirs")
+    [_, (_, before, after)] = acts(office)
+    versions = [retired.version for retired in office.connection.retired_tokens]
+    assert before == {"name": "Keeper", "access token": f"version {versions[-1]}"}
+    assert after == {"name": "Vault", "access token": f"version {office.connection.token_version}"}

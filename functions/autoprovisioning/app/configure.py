@@ -16,7 +16,7 @@ from autoprovisioning.domain.connections import Connection, PatchDialect, State,
 from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS, Deprovisioning
 from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.mapping import AttributeMapping
+from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping, Row
 from autoprovisioning.domain.roster import Trigger
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.users import Group, Scope
@@ -103,7 +103,7 @@ def finish(services: Services, connection_id: str, actor: str) -> Connection:
 
     finished = services.connections.change(connection_id, change)
     if finished is not None:
-        _told(services, connection_id, actor, "Finished the set-up")
+        _told(services, connection_id, actor, "Finished the set-up", _state(State.DRAFT), _state(finished.state))
     return finished or connection
 
 
@@ -132,7 +132,10 @@ def edit(
     else:
         _keeps_token(connection, wanted)
 
+    before: list[Connection] = []
+
     def change(current: Connection) -> Connection:
+        before[:] = [current]
         _same(current, edition)
         _staying(current)
         return _edited(current, settings, wanted.scope)
@@ -141,7 +144,7 @@ def edit(
         edited = switch(services, connection, token, resume=True, edit=change)
     else:
         edited = services.connections.change(connection_id, change) or _gone(connection_id)
-    _told(services, connection_id, actor, "Edited", _described(connection), _described(edited))
+    _told(services, connection_id, actor, "Edited", _described(before[0]), _described(edited))
     if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited
@@ -208,9 +211,15 @@ def turn_on(services: Services, connection_id: str, actor: str, *, run: bool = T
     _staying(connection)
     needs_token(connection)
     now = services.clock()
-    turned = services.connections.change(connection_id, lambda current: turned_on(current, now))
+    before: list[Connection] = []
+
+    def change(current: Connection) -> Connection | None:
+        before[:] = [current]
+        return turned_on(current, now)
+
+    turned = services.connections.change(connection_id, change)
     if turned is not None:
-        _told(services, connection_id, actor, "Turned on")
+        _told(services, connection_id, actor, "Turned on", _state(before[0].state), _state(turned.state))
         if run:
             services.queue.request_run(RunKind.FULL)
     return turned or connection
@@ -236,15 +245,17 @@ def turn_off(services: Services, connection_id: str, actor: str) -> Connection:
     """Turn a connection off: the configuration stays, every change stops, timers stand still."""
     connection = _existing(services, connection_id)
     now = services.clock()
+    before: list[Connection] = []
 
     def change(current: Connection) -> Connection | None:
+        before[:] = [current]
         if current.state not in (State.ON, State.PAUSED):
             return None
         return replace(current, state=State.OFF, changed_at=now, paused_reason="")
 
     turned = services.connections.change(connection_id, change)
     if turned is not None:
-        _told(services, connection_id, actor, "Turned off")
+        _told(services, connection_id, actor, "Turned off", _state(before[0].state), _state(turned.state))
     return turned or connection
 
 
@@ -387,9 +398,13 @@ def _told(
     services.records.record(connection_id, [event])
 
 
+def _state(state: State) -> dict[str, Value]:
+    return {"state": SHOWN[state]}
+
+
 def _described(connection: Connection) -> dict[str, Value]:
     """Describe the settings of a connection, one line each, for the audit; the token is its version's number."""
-    rows = {f"mapping {row.target}": row.source for row in connection.mapping.rows}
+    rows = {f"mapping {row.target}": _row(row) for row in connection.mapping.rows}
     policy = {f"deprovisioning {trigger.value}": _delays(connection, trigger) for trigger in Trigger}
     return {
         "name": connection.name,
@@ -403,6 +418,10 @@ def _described(connection: Connection) -> dict[str, Value]:
         "archived users are treated as suspended": connection.archived_as_suspended,
         "PATCH dialect": connection.patch_dialect.value,
     }
+
+
+def _row(row: Row) -> str:
+    return f"{row.source} (mandatory)" if row.mandatory or row.target in MANDATORY else row.source
 
 
 def _delays(connection: Connection, trigger: Trigger) -> str:

@@ -151,6 +151,14 @@ def decide_hold(services: Services, connection_id: str, digest: str, *, approve:
     if decided is None:
         raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
     word = "Approved" if approve else "Rejected"
-    event = Event(services.new_id(), now, EventName.CONFIGURED, actor, reason=f"{word} held plan {digest}")
+    event = Event(
+        services.new_id(),
+        now,
+        EventName.CONFIGURED,
+        actor,
+        changed={"held plan": state.value},
+        before={"held plan": HoldState.WAITING.value},
+        reason=f"{word} held plan {digest}",
+    )
     services.records.record(connection_id, [event])
     return decided

@@ -15,7 +15,7 @@ from functools import partial
 
 from autoprovisioning.app.ports import Accounts
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.accounts import Capabilities
+from autoprovisioning.domain.accounts import Capabilities, Value
 from autoprovisioning.domain.connections import Connection, RetiredToken, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -50,13 +50,31 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: str) 
     if connection is None or connection.state is State.DELETING:
         raise NotFound("There is no such connection. Choose one of those listed.")
     waiting = verify(services, connection, token)
-    switched = switch(services, connection, token, resume=True, edit=partial(_as_verified, connection))
-    now = services.clock()
-    event = Event(services.new_id(), now, EventName.REAUTHORIZED, actor, reason=f"{waiting} users were waiting")
+    before: list[Connection] = []
+
+    def change(current: Connection) -> Connection:
+        before[:] = [current]
+        return _as_verified(connection, current)
+
+    switched = switch(services, connection, token, resume=True, edit=change)
+    event = Event(
+        services.new_id(),
+        services.clock(),
+        EventName.REAUTHORIZED,
+        actor,
+        changed=_described(switched),
+        before=_described(before[0]),
+        reason=f"{waiting} users were waiting",
+    )
     services.records.record(connection_id, [event])
     if switched.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return waiting
+
+
+def _described(connection: Connection) -> dict[str, Value]:
+    """Describe the token for the audit: by the number of its version."""
+    return {"access token": f"version {connection.token_version}"}
 
 
 def _as_verified(verified: Connection, current: Connection) -> Connection:
