@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.configure import delete, edit, finish_deletions, settings_of, turn_off, turn_on
+from autoprovisioning.app.configure import delete, edit, finish_deletions, set_up, settings_of, turn_off, turn_on
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.renew_watch import renew_watch
 from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.errors import Busy, ConfigurationRefused, NotFound, Stale
+from autoprovisioning.domain.errors import BadInput, Busy, ConfigurationRefused, NotFound, Stale
 from autoprovisioning.domain.guard import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
 from autoprovisioning.domain.roster import Action, Mark
@@ -83,6 +83,18 @@ def test_a_token_is_never_used_where_it_was_not_tried(office, happens, error):
         reauthorize(office.services, "c1", "another", ACTOR)
     assert "another" not in tokens(office)
     assert office.desk.tokens.read("c1", office.connection.token_version) != "another"
+
+
+def test_of_two_set_ups_of_one_node_at_the_same_moment_only_one_can_be_turned_on(office):
+    """A form that was sent twice: each is checked before the other is stored."""
+    settings = replace(settings_of(office.connection), endpoint=ELSEWHERE)
+    before_adding(office, "theirs", lambda: set_up(office.services, settings, "another", ACTOR, "c2"))
+    set_up(office.services, settings, "theirs", ACTOR, "c3")
+    for connection_id in ("c2", "c3"):
+        with pytest.raises(BadInput, match="provisions this node already"):
+            turn_on(office.services, connection_id, ACTOR)
+    delete(office.services, FakeChannels(office.desk.store), "c3", ACTOR, "Keeper")
+    assert turn_on(office.services, "c2", ACTOR).state is State.ON
 
 
 # ---- deleting

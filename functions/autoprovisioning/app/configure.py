@@ -210,6 +210,7 @@ def turn_on(services: Services, connection_id: str, actor: str, *, run: bool = T
     connection = _existing(services, connection_id)
     _staying(connection)
     needs_token(connection)
+    _check_node(services, connection.endpoint, connection_id)  # two may have been set up at the same moment
     now = services.clock()
     before: list[Connection] = []
 
