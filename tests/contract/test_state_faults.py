@@ -110,6 +110,22 @@ class TestContention:
         at_once(write, 8)
         assert {entry.version for entry in state.roster.load(wide).values()} == {8}
 
+    def test_what_is_only_appended_waits_for_others_who_hold_its_documents(self, state):
+        told = Event("e1", NOW, EventName.CONFIGURED, "admin@example.com")
+        state.records.record("c1", [told])
+        client = state.records._database.client
+        [counter] = [found.reference for found in client.collection("connections/c1/usage").stream()]
+        holder = client.transaction()
+        holder._begin()
+        counter.get(transaction=holder)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            recorded = pool.submit(state.records.record, "c1", [told])
+            with pytest.raises(TimeoutError):
+                recorded.result(2.5)  # the emulator gives up on a lock after two seconds
+            holder._rollback()
+            recorded.result()
+        assert state.usage("c1") == {"2026-11-24": {EventName.CONFIGURED.value: 2}}
+
     def test_reservations_made_at_once_never_exceed_the_limit(self, state):
         def take(writer: int) -> bool:
             granted = state.records.change_guard("c1", lambda known: reserve(known, [f"n{writer}"], 5, NOW))

@@ -36,7 +36,7 @@ class FirestoreChannels:
         }
         batch = self._database.client.batch()
         batch.set(self._document(channel.id), fields, merge=True)
-        self._database.commit(batch, 1)
+        self._database.write(batch, 1)
 
     def prove(self, channel_id: str, heard: datetime) -> None:
         """Note that the channel's sync message arrived, which may be before the channel itself is stored.
@@ -53,7 +53,7 @@ class FirestoreChannels:
         """Forget a channel."""
         batch = self._database.client.batch()
         batch.delete(self._document(channel_id))
-        self._database.commit(batch, 1)
+        self._database.write(batch, 1)
 
     def _document(self, channel_id: str) -> DocumentReference:
         return self._database.client.collection("channels").document(channel_id)

@@ -96,7 +96,7 @@ class FirestoreConnections:
             self._delete_all(home.collection(collection))
         batch = self._database.client.batch()
         batch.set(home, {"state": TOMBSTONE, "order": 0, "name": name, "deleted_at": firestore.SERVER_TIMESTAMP})
-        self._database.commit(batch, 1)
+        self._database.write(batch, 1)
 
     def _delete_all(self, collection: firestore.CollectionReference) -> None:
         while True:
@@ -106,7 +106,7 @@ class FirestoreConnections:
             batch = self._database.client.batch()
             for snapshot in found:
                 batch.delete(snapshot.reference)
-            self._database.commit(batch, len(found))
+            self._database.write(batch, len(found))
 
     def _collection(self) -> firestore.CollectionReference:
         return self._database.client.collection("connections")

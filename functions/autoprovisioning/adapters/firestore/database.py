@@ -152,6 +152,10 @@ class Database:
         with self.translated():
             batch.commit(retry=self._retry, timeout=self._seconds)
 
+    def write(self, batch: firestore.WriteBatch, documents: int) -> None:
+        """Commit a batch without preconditions: again, where the service gave up because others hold its documents."""
+        self.compare_and_set(lambda: self.commit(batch, documents))
+
     def put(
         self, batch: firestore.WriteBatch, snapshot: firestore.DocumentSnapshot, fields: dict[str, Any], stamp: str
     ) -> None:

@@ -37,7 +37,7 @@ class FirestoreInquiries:
         }
         batch = self._database.client.batch()
         batch.set(self._document(inquiry.connection_id, inquiry.id), fields)
-        self._database.commit(batch, 1)
+        self._database.write(batch, 1)
 
     def get(self, connection_id: str, inquiry_id: str) -> Inquiry | None:
         """Read one document; None where it expired: the service may leave it there for a day."""

@@ -104,7 +104,7 @@ class FirestorePreviews:
         batch = self._database.client.batch()
         # By name: a merge of everything would keep counts that are no longer there.
         batch.set(self._document(preview.connection_id, preview.id), fields, merge=list(fields))
-        self._database.commit(batch, 1)
+        self._database.write(batch, 1)
 
     def _store(self, preview: Preview, lines: Iterable[Line]) -> Iterator[Chunk]:
         """Store the lines by kind, as they come; tells what was stored."""
@@ -130,7 +130,7 @@ class FirestorePreviews:
         batch = self._database.client.batch()
         fields = {"lines": msgspec.msgpack.encode(lines), "expires": preview.expires}
         batch.set(self._chunk(preview, chunk), fields)
-        self._database.commit(batch, 1)
+        self._database.write(batch, 1)
         return chunk
 
     def _chunks(self, preview: Preview) -> list[Chunk]:

@@ -33,7 +33,7 @@ class FirestoreRecords:
         """Store a run's own fields; `done` and `counts` belong to the commits that add to them."""
         batch = self._database.client.batch()
         batch.set(self._run(run.connection_id, run.id), _run_fields(run), merge=True)
-        self._database.commit(batch, 1)
+        self._database.write(batch, 1)
 
     def run(self, connection_id: str, run_id: str) -> Run | None:
         """Read a run's record."""
@@ -105,11 +105,11 @@ class FirestoreRecords:
             batch = self._database.client.batch()
             data = msgspec.msgpack.encode(hold.members[start : start + MEMBERS_A_DOCUMENT])
             batch.set(reference.collection("members").document(f"{number:04d}"), {"members": data})
-            self._database.commit(batch, 1)
+            self._database.write(batch, 1)
         batch = self._database.client.batch()
         fields = {"raised_at": hold.raised_at, "counts": hold.counts(), "chunks": len(chunks), **_decision(hold)}
         batch.set(reference, fields)
-        self._database.commit(batch, 1)
+        self._database.write(batch, 1)
 
     def change_hold(self, connection_id: str, digest: str, edit: Callable[[Hold], Hold | None]) -> Hold | None:
         """Compare-and-set what is decided of a held plan; its members are read, never written."""
@@ -156,7 +156,7 @@ class FirestoreRecords:
         batch = self._database.client.batch()
         kept = sorted(names)[:SWEPT_KEPT]
         batch.set(self._sweep(connection_id), {"names": msgspec.msgpack.encode(kept)})
-        self._database.commit(batch, 1)
+        self._database.write(batch, 1)
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         """Append events that belong to no roster change."""
@@ -164,7 +164,7 @@ class FirestoreRecords:
         batch = self._database.client.batch()
         for event in events:
             batch.set(home.collection("events").document(event.id), event_fields(event))
-        self._database.commit(batch, len(events) + count_usage(batch, home, events))
+        self._database.write(batch, len(events) + count_usage(batch, home, events))
 
     def lease(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
         """Take a lease by compare-and-set: a free or an expired one, with the next fence, or prolong our own."""
