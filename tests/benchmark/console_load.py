@@ -9,9 +9,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from autoprovisioning.adapters.firestore.codec import encode
 from autoprovisioning.adapters.firestore.audit import event_fields
-from autoprovisioning.bootstrap import services
+from autoprovisioning.adapters.firestore.codec import encode
+from autoprovisioning.app.configure import settings_of
+from autoprovisioning.app.reports import Line, Preview, PreviewState, Would
+from autoprovisioning.bootstrap import previews, services
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
@@ -24,6 +26,7 @@ FAILURES = 600
 RUNS = 400
 HELD = 1_200
 DAYS = 30
+PREVIEW = "preview1"
 SHARDS = 128
 WRITES_A_COMMIT = 400
 NAMES = (
@@ -35,8 +38,11 @@ NAMES = (
 )
 
 
-def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> None:
-    """Write everything; `users` are the directory's, `now` is the end of the month."""
+def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tuple[str, str]:
+    """Write everything and return the digest of the held plan and the id of the preview.
+
+    `users` are the directory's, `now` is the end of the month.
+    """
     chance = random.Random(7)
     connection = services().connections.change(connection_id, lambda known: replace(known, shards=SHARDS))
     assert connection is not None
@@ -49,10 +55,20 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> None
     _write(_failures(connection_id, failing, now))
     members = tuple(sorted((entry.user_id, Action.SUSPEND.value) for entry in chance.sample(entries, HELD)))
     services().records.put_hold(connection_id, Hold(digest_of(members), now, members, reason=f"{HELD} suspend"))
+    _preview(connection, entries, now)
     for number in range(RUNS):
         started = now - timedelta(minutes=15 * number)
         done = Run(f"run{number}", connection_id, RunKind.FULL, number, started, RunState.DONE, started)
         services().records.put_run(done)
+    return digest_of(members), PREVIEW
+
+
+def _preview(connection: Connection, entries: list[Entry], now: datetime) -> None:
+    lines = [Line(Would.UPDATE, entry.user_id, entry.email, "name.familyName") for entry in entries]
+    counts = {Would.UPDATE.value: len(lines)}
+    expires, settings = now + timedelta(days=1), settings_of(connection)
+    asked = Preview(PREVIEW, connection.id, connection.edition, settings, "admin@example.com", now, expires)
+    previews().fill(replace(asked, state=PreviewState.DONE, finished=now, counts=counts), lines)
 
 
 def _home(connection_id: str) -> Any:
