@@ -50,6 +50,7 @@ def _templates() -> Environment:
     environment.filters |= {
         "time": shown_time,
         "day": shown_day,
+        "moment": shown_moment,
         "length_of": shown_length,
         "element": element,
         "number": lambda number: f"{number:,}",
@@ -86,6 +87,12 @@ def shown_time(at: datetime | None, otherwise: str = "never") -> Markup | str:
     at = at.astimezone(UTC)
     told, exact = at.strftime("%-d %b %Y, %H:%M UTC"), at.isoformat(timespec="seconds")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, told)
+
+
+def shown_moment(at: datetime) -> Markup:
+    """Show a point in time of what happens just now, to the second, in UTC."""
+    at = at.astimezone(UTC)
+    return Markup('<time datetime="{}">{} UTC</time>').format(at.isoformat(timespec="seconds"), f"{at:%H:%M:%S}")
 
 
 def shown_day(day: Any) -> Markup:

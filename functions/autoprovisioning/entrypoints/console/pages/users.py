@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from flask import Response
@@ -9,10 +11,12 @@ from flask import Response
 from autoprovisioning.app.explain import explain
 from autoprovisioning.app.inquire import inquire
 from autoprovisioning.app.reports import InquiryKind, InquiryState
-from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.errors import BadInput, NotFound
+from autoprovisioning.domain.accounts import Account, Value
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import BadInput, NotFound, ProvisioningError
 from autoprovisioning.domain.roster import Status
 from autoprovisioning.domain.users import DirectoryUser
+from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.activity import changes
 from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
@@ -57,14 +61,14 @@ def why(call: Call, connection_id: str, user_id: str) -> Response:
     """Explain what is the case with one user."""
     connection = existing(call, connection_id)
     parts = call.parts
-    told = explain(parts.services, parts.reports, connection, user_id)
+    explained = explain(parts.services, parts.reports, connection, user_id)
     return show_of(
         call,
         connection,
         "why.html",
-        crumbs=[(f"/connections/{connection_id}/users", "Users"), (call.request.path, told.email or user_id)],
-        told=told,
-        name=name_of(told.user),
+        crumbs=[(f"/connections/{connection_id}/users", "Users"), (call.request.path, explained.email or user_id)],
+        told=explained,
+        name=name_of(explained.user),
         statuses=STATUS,
         triggers=TRIGGERS,
         changes=changes,
@@ -83,6 +87,35 @@ def ask(call: Call, connection_id: str, user_id: str) -> Response:
     return go(f"/connections/{connection_id}/users/{user_id}/inquiries/{inquiry.id}")
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One attribute of the account: as Keeper has it, and as it should be where that can be told."""
+
+    attribute: str
+    actual: Value
+    desired: Value
+    told: bool
+
+    @property
+    def differs(self) -> bool:
+        """Say whether Keeper has something else than the directory says."""
+        return self.told and self.actual != self.desired
+
+
+def _compared(call: Call, connection: Connection, account: Account | None, user_id: str) -> list[Compared]:
+    if account is None:
+        return []
+    desired: Mapping[str, Value] = {}
+    try:
+        user = call.parts.services.directory.user(user_id)
+        if user is not None and user.profile:
+            desired = connection.mapping.apply(user.profile)
+    except ProvisioningError as error:  # what Keeper has is shown all the same
+        told(error)
+    names = sorted({*account.attributes, *desired})
+    return [Compared(name, account.attributes.get(name), desired.get(name), name in desired) for name in names]
+
+
 def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Response:
     """Show how far an inquiry is: what was done, and the account in Keeper."""
     connection = existing(call, connection_id)
@@ -91,6 +124,7 @@ def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Res
         raise NotFound("There is no such inquiry: it may have expired. Ask again.")
     waiting = inquiry.state is InquiryState.WAITING
     following = waiting and call.parts.services.clock() - inquiry.asked_at < FOLLOWED
+    entry = call.parts.services.roster.entry(connection, user_id) if connection.shards else None
     users = f"/connections/{connection_id}/users"
     title = "Provision now" if inquiry.kind is InquiryKind.PROVISION else "Account in Keeper"
     crumbs = [(users, "Users"), (f"{users}/{user_id}", "Why?"), (call.request.path, title)]
@@ -105,6 +139,8 @@ def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Res
         following=following,
         refresh=2 if following else 0,
         user_page=f"{users}/{user_id}",
+        email=(entry.email if entry is not None else "") or user_id,
+        compared=_compared(call, connection, inquiry.account, user_id),
     )
 
 
