@@ -19,7 +19,7 @@ from autoprovisioning.domain.guard import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
 from autoprovisioning.domain.roster import Action, Mark
 from autoprovisioning.domain.runs import RunState
-from tests.fake_state import FakeChannels, FakeConnections
+from tests.fake_state import FakeChannels, FakeConnections, FakeRecords
 from tests.fakes import FakeDirectory
 from tests.office import Office
 
@@ -199,6 +199,36 @@ def test_a_plan_for_settings_that_were_changed_meanwhile_is_dropped(office, monk
     assert office.plan().state is RunState.REFUSED
     assert office.desk.queue.batches == []
     assert office.entry("u4") is None
+
+
+def retitle(office: Office) -> None:
+    settings = replace(settings_of(office.connection), name="Vault")
+    edit(office.services, "c1", office.connection.edition, settings, ACTOR)
+
+
+@pytest.mark.parametrize(("happens", "created"), [(narrow, False), (retitle, True)])
+def test_an_edit_stops_the_changes_that_were_planned_for_other_settings(office, happens, created):
+    office.hire("u4", "dan@example.com")
+    assert office.plan().state is RunState.PLANNED
+    happens(office)
+    office.work_off()
+    assert bool(office.keeper.of("u4")) is created
+
+
+def test_an_edit_in_the_moment_in_which_a_plan_is_recorded_stops_it_too(office, monkeypatch):
+    change_run, pending = FakeRecords.change_run, [narrow]
+
+    def recording(self: FakeRecords, *given: object) -> object:
+        if pending:
+            pending.pop()(office)
+        return change_run(self, *given)
+
+    monkeypatch.setattr(FakeRecords, "change_run", recording)
+    office.hire("u4", "dan@example.com")
+    assert office.plan().state is RunState.SUPERSEDED
+    office.work_off()
+    assert office.keeper.of("u4") == []
+    assert office.services.records.open_runs("c1") == []
 
 
 def test_a_run_goes_on_while_our_own_work_notes_a_wait_or_a_first_number_of_shards(office, monkeypatch):

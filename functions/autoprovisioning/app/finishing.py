@@ -8,6 +8,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.runs import Run, RunState
 
 NOTE_LIMIT = 500  # characters
+EDITED = "The connection was changed meanwhile: what was planned for it as it was is left to the next run."
 
 
 def close_if_finished(services: Services, run: Run) -> Run:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from autoprovisioning.app import dispatch
-from autoprovisioning.app.finishing import close_unfinished
+from autoprovisioning.app.finishing import EDITED, close_unfinished
 from autoprovisioning.app.holding import admit
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, holders, judge_everybody, remarks
 from autoprovisioning.app.leasing import leased
@@ -134,9 +134,9 @@ def _plan_and_dispatch(
     services: Services, side: Side, survey: Survey, rosters: Mapping[str, Mapping[str, Entry]], deadline: datetime
 ) -> Run:
     assert side.planner is not None  # noqa: S101 - _observe made it
-    plan = side.planner.plan
-    if not _as_read(services, side.connection):
-        refuse(services, side, "The connection was changed while this run read the directory: left to the next one.")
+    plan, read = side.planner.plan, side.connection
+    if not _as_read(services, read):
+        refuse(services, side, EDITED)
         return side.run
     fix_shards(services, side, plan)
     _look_up_creations(services, side, plan, rosters, deadline)
@@ -163,6 +163,9 @@ def _plan_and_dispatch(
         log.error("A run was taken over while it was being planned; its plan is dropped")
         return replace(planned, state=RunState.SUPERSEDED)
     side.run = planned
+    if not _as_read(services, read):  # asked again: an edit closes the plans that it finds recorded
+        close_unfinished(services, planned, EDITED)
+        return replace(planned, state=RunState.SUPERSEDED)
     _count(services, side, {"unchanged": plan.unchanged, "held": len(held), "failed": len(plan.backing_off)})
     services.queue.apply(batches)
     return side.run
