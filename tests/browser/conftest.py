@@ -45,9 +45,15 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Open pages as somebody; what their consoles complain of fails the test, unless the page was expected to err."""
+    """Open pages as somebody; what their consoles complain of fails the test.
+
+    `open_page.forgive(text)` takes one complaint back: of a page that was expected to err.
+    """
     contexts: list[Any] = []
     complaints: list[str] = []
+
+    def forgive(text: str) -> None:
+        complaints.remove(next(complaint for complaint in complaints if text in complaint))
 
     def opened(**settings: Any) -> Any:
         context = chromium.new_context(**{"viewport": WIDE, "reduced_motion": "reduce", **settings})
@@ -58,7 +64,7 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         return page
 
-    opened.complaints = complaints  # type: ignore[attr-defined]
+    opened.forgive = forgive  # type: ignore[attr-defined]
     yield opened
     for context in contexts:
         context.close()

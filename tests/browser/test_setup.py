@@ -1,0 +1,314 @@
+"""An administrator's way through the console, in a browser, against real functions: from the wizard to the deletion."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from infra.local.connect import CONNECTION
+from infra.local.world import wait_for
+from tests.town import GROUP, Town
+
+HOME = f"/connections/{CONNECTION}"
+PATIENCE = 40_000  # milliseconds: what real functions need on a busy machine
+
+
+@pytest.fixture
+def page(town, open_page) -> Page:
+    """The list of apps, as a super administrator sees it."""
+    shown = open_page(base_url=town.world.console_url)
+    shown.goto("/")
+    return shown
+
+
+@pytest.fixture
+def provisioned(town) -> Town:
+    """A connection that is on, everybody provisioned."""
+    town.provisioned()
+    return town
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def follow(page: Page, name: str) -> None:
+    page.get_by_role("main").get_by_role("link", name=name, exact=True).click()
+
+
+def section(page: Page, name: str) -> None:
+    """Go to a page of the connection by its menu."""
+    page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+
+
+def heading(page: Page, name: str) -> Locator:
+    return page.get_by_role("heading", level=1, name=name, exact=True)
+
+
+def count(page: Page, name: str) -> Locator:
+    """Return a counter of a page by its label, with what it counts."""
+    return page.get_by_role("listitem").filter(has=page.get_by_text(name, exact=True)).get_by_role("strong")
+
+
+def row(page: Page, table: str, text: str | re.Pattern[str]) -> Locator:
+    """Return the rows of a table that have a text."""
+    return page.get_by_role("table", name=table, exact=True).get_by_role("row").filter(has_text=text)
+
+
+def announced(page: Page, text: str) -> None:
+    """Say that a page tells this, to screen readers too."""
+    expect(page.get_by_role("status").filter(has_text=text)).to_be_attached(timeout=PATIENCE)
+
+
+def fill_in(page: Page, token: str, endpoint: str) -> None:
+    page.get_by_label("Access token").fill(token)
+    page.get_by_label("Endpoint URL").fill(endpoint)
+    page.get_by_label("Name of this connection").fill("Keeper of Acme")
+    press(page, "Continue")
+
+
+def test_from_the_wizard_to_provisioned_users(town, page, open_page):
+    follow(page, "Set up autoprovisioning")
+    expect(page.get_by_text("Show Node Structure")).to_be_visible()
+
+    fill_in(page, "not-the-token-0123456789", town.keeper.endpoint)
+    refusal = page.get_by_role("alert")
+    expect(refusal).to_contain_text("Nothing was saved")
+    expect(refusal).to_be_focused()
+    expect(page.get_by_label("Access token")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Endpoint URL")).to_have_value(town.keeper.endpoint)
+    assert town.desk().connections.all() == []
+    open_page.forgive("400")
+
+    fill_in(page, town.keeper.token, town.keeper.endpoint)
+    expect(heading(page, "Attribute mapping")).to_be_visible()
+    announced(page, "saved as a draft")
+    map_job_titles(page)
+    choose_the_group(page)
+    expect(heading(page, "Deprovisioning")).to_be_visible()
+    left = page.get_by_role("group", name="When the app is turned off for a user")
+    left.get_by_role("combobox", name="Suspend their account").select_option("after 7 days")
+    left.get_by_role("combobox", name="Delete their account").select_option("after another number of days")
+    left.get_by_role("textbox", name="Days until: Delete their account").fill("90")
+    press(page, "Continue")
+    expect(page.get_by_text("suspend after 7 days, delete after 90 days")).to_be_visible()
+    press(page, "Finish")
+
+    expect(count(page, "Created")).to_have_text("12", timeout=PATIENCE)
+    announced(page, "The preview is ready.")
+    expect(row(page, "Users concerned", "person7@example.com")).to_contain_text("Created")
+    assert town.keeper.accounts() == []
+
+    turn_on_and_watch(town, page)
+    usage_tells(page, "Create User By Auto Provisioning", "12")
+    assert len(town.active()) == 12
+
+
+def map_job_titles(page: Page) -> None:
+    """Add a row to the mapping."""
+    press(page, "Add a row")
+    added = page.get_by_role("group", name="Row 8", exact=True)
+    added.get_by_label("Google directory attribute").select_option("Employee Details > Job title")
+    added.get_by_label("Keeper attribute").select_option("title")
+    press(page, "Continue")
+
+
+def choose_the_group(page: Page) -> None:
+    """Find the scope group by its first letters, while they are typed, and add it."""
+    page.get_by_label("Search groups").press_sequentially("kee")
+    press(page, "Add Keeper users")
+    expect(page.get_by_role("list", name="Chosen groups")).to_contain_text(GROUP)
+    press(page, "Continue")
+
+
+def turn_on_and_watch(town: Town, page: Page) -> None:
+    """Turn on, and see the run end on the page that showed it running."""
+    town.freeze("apply_changes")
+    follow(page, "Turn on")
+    press(page, "Turn on")
+    announced(page, "Autoprovisioning is on.")
+    wait_for(lambda: _batches_out(town), "the batch", 40)
+    section(page, "Health")
+    expect(page.get_by_role("progressbar", name="Batches of the running reconciliation")).to_be_visible()
+    announced(page, "A reconciliation is running.")
+    town.thaw("apply_changes")
+    announced(page, "No reconciliation is running.")
+    expect(row(page, "Latest runs, newest first", "12 created")).to_contain_text("done")
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+
+
+def _batches_out(town: Town) -> bool:
+    [connection] = town.desk().connections.all()
+    runs = town.desk().records.open_runs(connection.id)
+    return any(run.state.value != "observing" for run in runs)
+
+
+def usage_tells(page: Page, event: str, number: str) -> None:
+    """See a count on the Usage page, and the chart drawn."""
+    section(page, "Usage")
+    expect(row(page, "Usage by admin log event", event)).to_contain_text(number)
+    drawn = "!!Chart.getChart(document.querySelector('canvas'))"
+    page.wait_for_function(drawn)
+
+
+def test_why_and_provision_now(provisioned, page):
+    page.goto(HOME)
+    section(page, "Users")
+    page.get_by_label("Search by name, e-mail or id").fill("given5")
+    press(page, "Search")
+    follow(page, "person5@example.com")
+    expect(page.get_by_role("main")).to_contain_text(f"In scope. Member of {GROUP}")
+    account = page.get_by_role("region", name="Account in Keeper", exact=True).last
+    expect(account).to_contain_text(provisioned.account("u5")["id"], timeout=PATIENCE)
+
+    provisioned.directory.weather(lose=True)
+    provisioned.directory.patch("u5", {"name": {"familyName": "Renamed"}})
+    page.reload()
+    expect(row(page, "Mapped values", "name.familyName")).to_contain_text("to be written")
+    press(page, "Provision now")
+    expect(heading(page, "Provision now")).to_be_visible()
+    expect(row(page, "Account in Keeper", "name.familyName")).to_contain_text("Renamed", timeout=PATIENCE)
+    steps = page.get_by_role("region", name="What was done").get_by_role("listitem")
+    expect(steps.filter(has_text="Recorded as: Update Auto Provisioned User")).to_have_count(1)
+    assert provisioned.account("u5")["name"]["familyName"] == "Renamed"
+
+
+def test_an_edit_of_the_scope_is_previewed_then_saved(provisioned, page):
+    provisioned.directory.control("PUT", "state", _with_a_smaller_group(provisioned))
+    page.goto(HOME)
+    follow(page, "Provisioning scope")
+    press(page, "Remove Keeper users")
+    page.get_by_label("Search groups").fill("pi")
+    press(page, "Add Pilot users")
+    press(page, "Preview changes")
+
+    expect(count(page, "Suspended")).to_have_text("4", timeout=PATIENCE)
+    page.get_by_role("link", name="4 Suspended").click()
+    expect(row(page, "Users concerned", "person11@example.com")).to_contain_text("Suspended")
+    assert len(provisioned.active()) == 12
+    press(page, "Save")
+    announced(page, "Saved.")
+    expect(page.get_by_text("Group Pilot users (pilot@example.com)")).to_be_visible()
+    wait_for(lambda: len(provisioned.active()) == 8, "the suspensions", 40)
+
+
+def _with_a_smaller_group(town: Town) -> dict[str, Any]:
+    state = town.directory.control("GET", "state")
+    members = [member for member in next(iter(state["members"].values())) if member["id"] in _PILOT]
+    state["groups"].append({"id": "g-pilot", "email": "pilot@example.com", "name": "Pilot users"})
+    state["members"]["g-pilot"] = members
+    return state
+
+
+_PILOT = {f"u{number}" for number in range(8)}
+
+
+def test_a_revoked_token_pauses_and_reauthorizing_catches_up(provisioned, page):
+    provisioned.keeper.rotate()
+    provisioned.directory.patch("u2", {"name": {"familyName": "Patience"}})
+    wait_for(lambda: provisioned.state() == "paused", "the pause")
+    page.reload()
+    expect(page.get_by_role("cell", name="Paused: needs reauthorization", exact=True)).to_be_visible()
+    follow(page, "Keeper")
+    link = page.get_by_role("link", name="Reauthorize", exact=True).first
+    page.goto(str(link.get_attribute("href")))
+    assert page.url == f"{provisioned.world.reauthorize_url}/?connection={CONNECTION}"
+    page.get_by_label("Access token").fill(provisioned.keeper.token)
+    press(page, "Re-authorize")
+    announced(page, "Keeper accepts the token.")
+    follow(page, "Show health")
+    provisioned.await_account("u2", lambda account: account["name"]["familyName"] == "Patience", 40)
+    page.goto("/")
+    expect(page.get_by_role("cell", name="On", exact=True)).to_be_visible()
+
+
+def test_a_held_plan_is_seen_and_approved(provisioned, page):
+    page.goto(HOME)
+    follow(page, "Name and limits")
+    page.get_by_label("Users", exact=True).fill("1")
+    page.get_by_label("Percent of provisioned users").fill("1")
+    press(page, "Save")
+    announced(page, "Saved.")
+    for number in range(1, 5):
+        provisioned.directory.patch(f"u{number}", {"suspended": True})
+    wait_for(lambda: provisioned.sync() and provisioned.desk().records.holds(CONNECTION), "the hold", 40)
+
+    page.goto("/")
+    expect(page.get_by_role("cell", name="Held: waiting for approval", exact=True)).to_be_visible()
+    follow(page, "Keeper")
+    section(page, "Held plans")
+    plans = page.get_by_role("table", name="Held plans, newest first")
+    plans.get_by_role("row").filter(has_text="Waiting for approval").get_by_role("link").click()
+    expect(row(page, "Users of the held plan", "person4@example.com")).to_contain_text("Suspend")
+    page.get_by_label("I have looked at who is affected").check()
+    press(page, "Approve")
+    announced(page, "The held plan is approved.")
+    wait_for(lambda: not provisioned.account("u4")["active"], "the suspension", 40)
+
+
+def test_turned_off_then_deleted_with_the_audit_left(provisioned, page):
+    page.goto(HOME)
+    follow(page, "Turn off")
+    press(page, "Turn off")
+    announced(page, "Autoprovisioning is off.")
+    expect(page.get_by_text("Inactive: no changes are made")).to_be_visible()
+    accounts = provisioned.keeper.accounts()
+
+    follow(page, "delete configuration")
+    page.get_by_label("Type the name of the connection to confirm").fill("Keeper")
+    press(page, "Delete configuration")
+    announced(page, "The configuration is deleted.")
+    expect(page.get_by_role("heading", name="Autoprovisioning isn't configured")).to_be_visible()
+    assert provisioned.keeper.accounts() == accounts
+    follow(page, "Audit of Keeper")
+    expect(row(page, "Audit, newest first", "Deleted the configuration")).to_have_count(1)
+    expect(row(page, "Audit, newest first", "person3@example.com")).to_have_count(1)
+
+
+def test_the_second_of_two_administrators_learns_of_the_first(provisioned, page, open_page):
+    second = open_page(base_url=provisioned.world.console_url)
+    for each in (page, second):
+        each.goto(f"{HOME}/limits")
+    page.get_by_label("Name of this connection").fill("Named by the first")
+    press(page, "Save")
+    announced(page, "Saved.")
+    second.get_by_label("Name of this connection").fill("Named by the second")
+    press(second, "Save")
+    expect(heading(second, "Changed meanwhile")).to_be_visible()
+    open_page.forgive("412")
+    follow(second, "Show the current state")
+    expect(heading(second, "Named by the first")).to_be_visible()
+    assert provisioned.desk().connections.get(CONNECTION).name == "Named by the first"
+
+
+def test_without_scripts_the_forms_do_the_same(town, open_page):
+    page = open_page(base_url=town.world.console_url, java_script_enabled=False)
+    page.goto("/connections/new")
+    fill_in(page, town.keeper.token, town.keeper.endpoint)
+    press(page, "Add a row")
+    press(page, "Remove row 8")
+    press(page, "Continue")
+    page.get_by_label("Search groups").fill("kee")
+    press(page, "Search")
+    press(page, "Add Keeper users")
+    press(page, "Continue")
+    press(page, "Continue")
+    press(page, "Finish")
+    # The page asks again by itself, by a refresh in its head.
+    expect(count(page, "Created")).to_have_text("12", timeout=PATIENCE)
+    follow(page, "Turn on")
+    press(page, "Turn on")
+    expect(page.get_by_text("Syncing active")).to_be_visible()
+    wait_for(lambda: len(town.active()) == 12, "the accounts", 40)
+    section(page, "Users")
+    page.get_by_label("Search by name, e-mail or id").fill("person3")
+    press(page, "Search")
+    follow(page, "person3@example.com")
+    press(page, "Look up in Keeper")
+    expect(row(page, "Account in Keeper", "SCIM id")).to_contain_text(town.account("u3")["id"], timeout=PATIENCE)
+    section(page, "Usage")
+    expect(row(page, "Usage by admin log event", "Create User By Auto Provisioning")).to_contain_text("12")
+    expect(page.locator("figure noscript")).to_be_visible()  # which no role or text finds: it is text to the parser
