@@ -141,6 +141,14 @@ def test_archived_freezes_timers_and_thaws_them_with_the_time_left():
     assert decide(thawed.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 31 * DAY).action is Action.SUSPEND
 
 
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.NONE])
+def test_nothing_of_an_archived_user_waits_or_fails(status):
+    failure = failed(None, "rejected", "no", about(Action.UPDATE, ADA), NOW - DAY)
+    known = entry(status=status, pending=True, failure=failure, held=Action.SUSPEND)
+    noted = decide(known, seen(ARCHIVED), rules(), NOW).noted
+    assert (noted.pending, noted.failure, noted.held) == (False, None, Action.SUSPEND)
+
+
 def test_archived_may_count_as_suspended():
     decision = decide(entry(), seen(ARCHIVED), rules(archived_as_suspended=True), NOW)
     assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.SUSPENDED)

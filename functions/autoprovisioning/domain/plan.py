@@ -140,7 +140,12 @@ def _remembered(entry: Entry | None, seen: Observed, rules: Rules) -> Entry | No
 
 
 def _frozen(entry: Entry | None, now: datetime) -> Entry | None:
-    if entry is None or entry.frozen_at is not None or entry.status is Status.NONE:
+    """Let the timers stand still; nothing waits or fails meanwhile, but what was held stays known."""
+    if entry is None:
+        return None
+    if entry.pending or entry.failure is not None:
+        entry = replace(entry, pending=False, failure=None)
+    if entry.frozen_at is not None or entry.status is Status.NONE:
         return entry
     return replace(entry, frozen_at=now)
 
