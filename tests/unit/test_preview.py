@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
-from autoprovisioning.app.configure import Settings, edit, settings_of, turn_off, turn_on
+from autoprovisioning.app.configure import Settings, delete, edit, settings_of, turn_off, turn_on
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.preview import HELD, KEPT, PATIENCE, ask_preview, compute_preview, save_preview
 from autoprovisioning.app.reports import Line, Preview, PreviewState, Would
@@ -26,6 +26,8 @@ from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Action, Mark, Status
 from autoprovisioning.domain.users import Group, Scope
 from tests.fake_reports import FakePreviews
+from tests.fake_state import FakeChannels
+from tests.fakes import FakeDirectory
 from tests.office import GROUP, USERS, Office
 
 ACTOR = "admin@example.com"
@@ -451,6 +453,19 @@ def test_a_connection_that_is_being_deleted_has_no_preview(desk):
     with pytest.raises(NotFound):
         desk.ask()
     assert desk.compute(asked).state is PreviewState.WAITING
+
+
+def test_a_preview_of_a_connection_deleted_meanwhile_leaves_no_names_behind(desk, monkeypatch):
+    users = FakeDirectory.users
+
+    def listing(self, fields):
+        delete(desk.office.services, FakeChannels(desk.office.desk.store), "c1", ACTOR, "Keeper")
+        return users(self, fields)
+
+    monkeypatch.setattr(FakeDirectory, "users", listing)
+    hired(desk.office)
+    asked = desk.compute(desk.ask())
+    assert list(desk.previews.every_line(asked)) == []
 
 
 def test_a_preview_waits_until_its_message_is_delivered(desk):

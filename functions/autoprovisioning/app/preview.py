@@ -108,10 +108,9 @@ def compute_preview(
         Transient: ask again. A preview older than `PATIENCE` fails instead, with what was wrong the last time.
     """
     preview = previews.get(connection_id, preview_id)
-    connection = services.connections.get(connection_id)
     if preview is None or preview.state in (PreviewState.DONE, PreviewState.FAILED):
         return
-    if connection is None or connection.state is State.DELETING:
+    if not _exists(services, connection_id):
         return
     if services.clock() - preview.asked_at >= PATIENCE:
         problem = preview.problem or "It took too long."
@@ -127,7 +126,13 @@ def compute_preview(
     except ProvisioningError as error:
         _fail(services, previews, running, str(error))
         return
-    previews.fill(done, lines)
+    if _exists(services, connection_id):  # what is stored below one that is deleted nobody forgets
+        previews.fill(done, lines)
+
+
+def _exists(services: Services, connection_id: str) -> bool:
+    connection = services.connections.get(connection_id)
+    return connection is not None and connection.state is not State.DELETING
 
 
 def _fail(services: Services, previews: Previews, preview: Preview, problem: str) -> None:
