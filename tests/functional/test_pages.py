@@ -186,6 +186,7 @@ def test_an_edit_of_the_scope_is_previewed_before_it_is_saved(town):
     assert "not restricted to groups" in without.text
     preview = without.send("Provisioning scope", "Preview changes")
     ready = wait_for(lambda: _ready(preview), "the preview", 40)
+    assert "<ins>Everybody in the organization</ins>" in ready.text
     assert connection_of(town).scope.groups
     saved = ready.send("Save changes", "Save")
     assert "Saved" in saved.text

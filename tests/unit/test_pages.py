@@ -34,6 +34,7 @@ from autoprovisioning.app.reports import (
 )
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, PatchDialect, State
+from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.errors import Busy, Forbidden, Permanent, ProvisioningError
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Hold, HoldState
@@ -47,6 +48,7 @@ from autoprovisioning.entrypoints.console import router
 from autoprovisioning.entrypoints.console.choices import SOURCES as API_SOURCES
 from autoprovisioning.entrypoints.console.pages import fields, refused
 from autoprovisioning.entrypoints.console.pages.activity import MENDS
+from autoprovisioning.entrypoints.console.pages.summary import differences
 from autoprovisioning.entrypoints.pages import POLICY, TEMPLATES, element, page_alone, shown_length, shown_time
 from tests.fake_reports import FakeInquiries, FakePreviews
 from tests.fake_state import FakeChannels
@@ -349,6 +351,37 @@ def test_a_preview_is_saved_only_where_it_would_change_something_and_nobody_else
     assert "Save" in here.open(f"{HOME}/previews/p1").buttons()
     assert "Save" not in here.open(f"{HOME}/previews/p5").buttons()  # of an older edition
     assert "Save" not in here.open(f"{HOME}/previews/p6").buttons()  # of the settings in force
+
+
+def test_a_preview_says_in_what_the_settings_would_differ():
+    here = place()
+    connection = here.desk.services.connections.get("c1")
+    wanted = replace(
+        settings_of(connection),
+        scope_groups=("g2", "g3"),
+        org_units=(),
+        mapping=AttributeMapping((*DEFAULT_ROWS[:-1], replace(DEFAULT_ROWS[-1], source="emails[primary].address"))),
+        deprovisioning=Deprovisioning(suspended=Delays(7, 90)),
+    )
+    here.desk.directory.groups["g3"] = Group("g3", "g3@example.com", "Third")
+    told = differences(here.desk.services, connection, wanted)
+    assert [(part.title, part.new) for part in told] == [
+        ("Attribute mapping", ("userName from emails[primary].address",)),
+        ("Provisioning scope", ("Group Third (g3@example.com)",)),
+        ("Deprovisioning", ("When a user is suspended on Google: suspend after 7 days, delete after 90 days",)),
+    ]
+    assert "userName from primaryEmail" in told[0].gone
+    assert f"Organizational unit /{EVIL}" in told[1].gone
+    assert differences(here.desk.services, connection, settings_of(connection)) == []
+
+
+def test_an_account_that_differs_from_the_directory_says_where():
+    here = place()
+    here.desk.services.connections.change("c1", lambda known: replace(known, mapping=AttributeMapping()))
+    page = here.open(f"{HOME}/users/u1/inquiries/i2")
+    rows = dict(re.findall(r'<tr><th scope="row"><code>(.*?)</code></th>(.*?)</tr>', page.text, re.DOTALL))
+    assert {name for name, row in rows.items() if "differs" in row} == set(rows) - {"emails.primary", "title"}
+    assert "not mapped" in rows["title"]
 
 
 def test_the_error_of_a_field_is_summed_up_and_told_beside_it():

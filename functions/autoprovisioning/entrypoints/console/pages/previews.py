@@ -9,9 +9,10 @@ from flask import Response
 from autoprovisioning.app.configure import settings_of
 from autoprovisioning.app.preview import ask_preview, save_preview
 from autoprovisioning.app.reports import Page, Preview, PreviewState, Would
-from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.entrypoints.console.pages.frame import existing, get, go, post, show_of
+from autoprovisioning.entrypoints.console.pages.summary import differences
 from autoprovisioning.entrypoints.console.routing import Call
 
 LINES = 50
@@ -25,7 +26,7 @@ TOLD: dict[Would, str] = {
     Would.ADOPT: "Adopted",
     Would.UPDATE: "Updated",
     Would.FAIL: "Failing",
-    Would.WAIT: "Timer running",
+    Would.WAIT: "Timers",
 }
 
 
@@ -58,14 +59,10 @@ def show_preview(call: Call, connection_id: str, preview_id: str) -> Response:
         following=following,
         refresh=3 if following else 0,
         outdated=preview.edition != connection.edition,
-        changed=_changed(connection, preview),
+        changed=preview.settings != settings_of(connection),
+        differences=differences(call.parts.services, connection, preview.settings) if done else [],
         can_turn_on=connection.state is State.OFF,
     )
-
-
-def _changed(connection: Connection, preview: Preview) -> bool:
-    """Say whether the preview is of other settings than those in force."""
-    return preview.settings != settings_of(connection)
 
 
 def _existing(call: Call, connection_id: str, preview_id: str) -> Preview:

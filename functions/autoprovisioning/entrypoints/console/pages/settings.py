@@ -18,11 +18,10 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
 from autoprovisioning.domain.errors import BadInput, NotFound, Transient
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, MANDATORY, AttributeMapping, Row
-from autoprovisioning.domain.users import Group
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields
 from autoprovisioning.entrypoints.console.pages.frame import edition, existing, form, get, go, post, show, show_of
-from autoprovisioning.entrypoints.console.pages.summary import DIALECTS
+from autoprovisioning.entrypoints.console.pages.summary import DIALECTS, group_named
 from autoprovisioning.entrypoints.console.routing import Call
 
 TITLES = {
@@ -173,7 +172,7 @@ def _scope_of(
         connection,
         "scope",
         error,
-        groups=[_named(call, connection, group_id) for group_id in dict.fromkeys(chosen)],
+        groups=[group_named(call.parts.services, connection, group_id) for group_id in dict.fromkeys(chosen)],
         letters=letters,
         found=call.parts.services.directory.search_groups(letters) if letters else None,
         units=sorted({*listed, *units}),
@@ -190,11 +189,6 @@ def _units(call: Call) -> tuple[Sequence[str], str]:
     except Transient as error:
         told(error)
         return (), str(error)
-
-
-def _named(call: Call, connection: Connection, group_id: str) -> Group:
-    known = next((group for group in connection.scope.groups if group.id == group_id), None)
-    return known or call.parts.services.directory.group(group_id) or Group(group_id, group_id, "Not in the directory")
 
 
 def _read_scope(settings: Settings, posted: MultiDict[str, str]) -> Settings:

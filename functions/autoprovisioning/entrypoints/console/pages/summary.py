@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
+from autoprovisioning.app.configure import Settings
+from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, PatchDialect
 from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS
 from autoprovisioning.domain.mapping import DEFAULT_ROWS
 from autoprovisioning.domain.roster import Trigger
+from autoprovisioning.domain.users import Group, Scope
 from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
 from autoprovisioning.entrypoints.pages import shown_count
 
@@ -49,6 +53,49 @@ def summary(connection: Connection) -> list[Part]:
             ),
         ),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What one settings page would not say any more, and what it would say instead."""
+
+    title: str
+    gone: tuple[str, ...]
+    new: tuple[str, ...]
+
+
+def differences(services: Services, connection: Connection, wanted: Settings) -> list[Difference]:
+    """Tell in what the settings wanted differ from those in force."""
+    groups = (group_named(services, connection, group_id) for group_id in wanted.scope_groups)
+    becoming = replace(
+        connection,
+        mapping=wanted.mapping,
+        scope=Scope(tuple(groups), wanted.org_units),
+        deprovisioning=wanted.deprovisioning,
+    )
+    found = []
+    for before, after in zip(_in_full(connection), _in_full(becoming), strict=True):
+        gone, new = _without(before.lines, after.lines), _without(after.lines, before.lines)
+        if gone or new:
+            found.append(Difference(before.title, gone, new))
+    return found
+
+
+def group_named(services: Services, connection: Connection, group_id: str) -> Group:
+    """Return a group with its name and address: as the scope has it, else as the directory does."""
+    known = next((group for group in connection.scope.groups if group.id == group_id), None)
+    return known or services.directory.group(group_id) or Group(group_id, group_id, "Not in the directory")
+
+
+def _in_full(connection: Connection) -> list[Part]:
+    """Return what is previewed before it is saved, each row of the mapping by itself."""
+    rows = tuple(f"{row.target} from {row.source}" for row in connection.mapping.rows)
+    previewed = [part for part in summary(connection) if part.page in ("mapping", "scope", "deprovisioning")]
+    return [replace(part, lines=rows) if part.page == "mapping" else part for part in previewed]
+
+
+def _without(lines: Iterable[str], others: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(line for line in lines if line not in others)
 
 
 def _mapping(connection: Connection) -> tuple[str, ...]:
