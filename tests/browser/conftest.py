@@ -43,6 +43,11 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+def _is_complaint(message: Any) -> bool:
+    """Say whether it is an error of ours: browsers ask for /favicon.ico by themselves where a page names no icon."""
+    return message.type == "error" and not message.location["url"].endswith("/favicon.ico")
+
+
 @pytest.fixture
 def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
     """Open pages as somebody; what their consoles complain of fails the test.
@@ -61,7 +66,7 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: complaints.append(message.text) if _is_complaint(message) else None)
         return page
 
     opened.forgive = forgive  # type: ignore[attr-defined]
@@ -92,11 +97,29 @@ def accessible() -> Callable[[Any], None]:
     axe = Axe()
 
     def check(page: Any) -> None:
-        found = axe.run(page).response["violations"]
+        found = axe.run(page, options={"resultTypes": ["violations"]}).response["violations"]
         serious = {
             rule["id"]: [node["target"] for node in rule["nodes"]] for rule in found if rule["impact"] in SERIOUS
         }
         assert serious == {}, page.url
+
+    return check
+
+
+@pytest.fixture
+def presentable(accessible: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Say that a page has one heading, fits, and is accessible: wide and narrow, light and dark.
+
+    Each width is looked at in one of the colours: no colour depends on the width.
+    """
+
+    def check(page: Any) -> None:
+        assert page.locator("h1").count() == 1
+        for viewport, scheme in ((WIDE, "light"), (NARROW, "dark")):
+            page.set_viewport_size(viewport)
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+            accessible(page)
 
     return check
 

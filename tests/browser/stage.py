@@ -1,0 +1,99 @@
+"""A console with something on each of its pages: what an administrator meets over the months, at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from infra.local.connect import CONNECTION
+from infra.local.world import wait_for
+from tests.functional.test_reauthorize import staff
+from tests.town import ADMIN, GROUP_ID, Town
+
+PEOPLE = 60  # more than a page of the audit shows
+LONG_NAME = "Keeper of the Central European Holding, its daughters, their branches and everyone who works from home"[
+    :100
+]
+ENDLESS = f"{'maximiliane-theodora-' * 3}@{'very-long-label-of-a-domain-' * 2}.example.com"
+HOME = f"/connections/{CONNECTION}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The town, and the addresses that only it knows."""
+
+    town: Town
+    preview: str
+    inquiry: str
+    hold: str
+
+    def path(self, text: str) -> str:
+        """Fill in what is known only now."""
+        return text.format(preview=self.preview, inquiry=self.inquiry, hold=self.hold)
+
+
+def set_stage(town: Town) -> Stage:
+    """Provision, then let plans be held, users fail, timers run, and connections stand in every state."""
+    from autoprovisioning.domain.connections import VolumeLimit
+    from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+
+    town.reset(PEOPLE)
+    staff(town)
+    town.directory.patch("u59", {"primaryEmail": ENDLESS})
+    town.keeper.settings(taken_addresses=["person58@example.com", "person57@example.com"])
+    weeks = Deprovisioning(app_off=Delays(7, 90), suspended=Delays(0, None), deleted=Delays(0, None))
+    town.connect(limit=VolumeLimit(1, 1.0), deprovisioning=weeks)
+    town.sync()
+    town.directory.patch("u1", {"name": {"familyName": "Wolfeschlegelsteinhausenbergerdorff-Hubertshausen"}})
+    town.directory.leave(GROUP_ID, "u10")
+    for number in range(20, 26):
+        town.directory.patch(f"u{number}", {"suspended": True})
+    town.sync()
+    _other_connections(town)
+    [hold] = town.desk().records.holds(CONNECTION)
+    return Stage(town, _preview(town), _inquiry(town), hold.digest)
+
+
+def _other_connections(town: Town) -> None:
+    """Connections in the other states: only one can be provisioned by a node, so that the rest are as stored."""
+    from autoprovisioning.bootstrap import administration
+    from autoprovisioning.domain.connections import State
+
+    parts = administration()
+    connections = parts.services.connections
+    model = replace(connections.get(CONNECTION), shards=0, token_version="")
+    for order, (name, state, title) in enumerate(
+        [("draft", State.DRAFT, "Keeper for guests"), ("off", State.OFF, "Keeper of the lab"),
+         ("long", State.PAUSED, LONG_NAME), ("leaving", State.DELETING, "Keeper of yesterday"),
+         ("gone", State.OFF, "Keeper of last year")], 2
+    ):  # fmt: skip
+        endpoint = f"https://keepersecurity.example/api/rest/scim/v2/{'1' * 30}{order}"
+        connections.create(replace(model, id=name, order=order, state=state, name=title, endpoint=endpoint))
+    connections.purge("gone")
+
+
+def _preview(town: Town) -> str:
+    from autoprovisioning.app.configure import settings_of
+    from autoprovisioning.app.preview import ask_preview
+    from autoprovisioning.bootstrap import previews
+
+    desk = town.desk()
+    connection = desk.connections.get(CONNECTION)
+    wanted = replace(settings_of(connection), org_units=("/Sales",))
+    asked = ask_preview(desk, previews(), CONNECTION, connection.edition, wanted, ADMIN)
+    wait_for(lambda: _state(previews(), asked.id) == "done", "the preview", 40)
+    return str(asked.id)
+
+
+def _inquiry(town: Town) -> str:
+    from autoprovisioning.app.inquire import inquire
+    from autoprovisioning.app.reports import InquiryKind
+    from autoprovisioning.bootstrap import inquiries
+
+    asked = inquire(town.desk(), inquiries(), CONNECTION, "u1", InquiryKind.PROVISION, ADMIN)
+    wait_for(lambda: _state(inquiries(), asked.id) == "done", "the answer", 40)
+    return str(asked.id)
+
+
+def _state(store: Any, name: str) -> str:
+    return str(store.get(CONNECTION, name).state.value)

@@ -1,0 +1,235 @@
+"""Every page, in a browser: narrow and wide, light and dark, by keyboard, for those who only look, and full of data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NARROW
+from tests.browser.stage import ENDLESS, HOME, LONG_NAME, Stage, set_stage
+
+PAGES = (
+    "/",
+    "/connections/new",
+    HOME,
+    *(f"{HOME}/{name}" for name in "authorization mapping scope deprovisioning limits turn-off delete".split()),
+    *(f"{HOME}/{name}" for name in "usage failures users?q=person users?q=zzz holds audit health".split()),
+    *(f"{HOME}/users/{name}" for name in ("u1", "u10", "u20", "u58", "u59")),
+    f"{HOME}/audit?user=u1&since=2026-01-01",
+    HOME + "/holds/{hold}",
+    HOME + "/previews/{preview}",
+    HOME + "/users/u1/inquiries/{inquiry}",
+    *(f"/connections/draft/{name}" for name in "mapping scope deprovisioning finish".split()),
+    "/connections/off",
+    "/connections/off/turn-on",
+    "/connections/long",
+    "/connections/long/health",
+    "/connections/leaving",
+    "/connections/gone/audit",
+    "/connections/nothing",
+)
+
+
+@pytest.fixture(scope="module")
+def stage(whole_town) -> Iterator[Stage]:
+    """The town that every test here looks at, and none changes."""
+    yield set_stage(whole_town)
+    whole_town.settled = None
+
+
+@pytest.fixture
+def page(stage, open_page) -> Page:
+    """A page of a super administrator."""
+    return open_page(base_url=stage.town.world.console_url)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_fits_and_is_accessible_at_every_width_and_in_every_colour(stage, page, open_page, presentable, path):
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(stage.path(path))
+    if path.endswith("/nothing"):
+        open_page.forgive("404")
+    presentable(page)
+    assert [url for url in asked if not url.startswith(stage.town.world.console_url)] == []
+
+
+def test_the_page_of_the_token_fits_and_is_accessible(stage, open_page, presentable):
+    page = open_page(base_url=stage.town.world.reauthorize_url)
+    page.goto("/?connection=long")
+    expect(page.get_by_label("Connection")).to_have_value("long")
+    presentable(page)
+    page.get_by_label("Access token").fill("wrong-token-0123456789")
+    page.get_by_role("button", name="Re-authorize").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was changed.")
+    open_page.forgive("400")
+    presentable(page)
+
+
+@pytest.mark.parametrize("path", ["/", HOME, "/nowhere"])
+def test_whoever_may_not_come_in_is_told_so_on_a_page(stage, page, open_page, presentable, path):
+    page.goto("/_iap/as/ordinary@example.com")
+    page.goto(path)
+    open_page.forgive("403")
+    expect(page.get_by_role("alert")).to_contain_text("ordinary@example.com")
+    expect(page.get_by_role("link", name="Keeper", exact=True)).to_have_count(0)
+    presentable(page)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        HOME,
+        f"{HOME}/mapping",
+        f"{HOME}/scope",
+        f"{HOME}/deprovisioning",
+        f"{HOME}/users/u20",
+        f"{HOME}/health",
+        HOME + "/holds/{hold}",
+        HOME + "/previews/{preview}",
+    ],
+)
+def test_a_delegated_administrator_sees_and_has_nothing_to_press(stage, page, accessible, path):
+    page.goto("/_iap/as/delegated@example.com")
+    page.goto(stage.path(path))
+    expect(page.get_by_text("delegated administrator")).to_be_visible()
+    expect(page.get_by_role("button")).to_have_count(0)
+    for kind in ("textbox", "combobox", "checkbox"):
+        assert [field for field in page.get_by_role(kind).all() if field.is_enabled()] == []
+    accessible(page)
+
+
+# By keyboard
+
+
+FOCUSED = """() => {
+    const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
+    return {
+        body: at === document.body,
+        name: at.textContent.trim(),
+        outline: style.outlineStyle === 'none' ? 0 : parseFloat(style.outlineWidth),
+        seen: box.width > 1 && box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth,
+    };
+}"""
+MENU = ["Overview", "Usage", "Failures", "Users", "Held plans", "Audit", "Health"]
+
+
+def walk(page: Page) -> Iterator[dict[str, Any]]:
+    """Press Tab from the top of the page to its end."""
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        at = page.evaluate(FOCUSED)
+        if at["body"]:
+            return
+        yield at
+
+
+@pytest.mark.parametrize("path", [HOME, f"{HOME}/mapping", f"{HOME}/scope", f"{HOME}/usage", f"{HOME}/users/u20"])
+@pytest.mark.parametrize("viewport", [None, NARROW])
+def test_tab_reaches_everything_in_order_and_the_focus_is_seen(stage, open_page, path, viewport):
+    page = open_page(base_url=stage.town.world.console_url, **({"viewport": viewport} if viewport else {}))
+    page.goto(path)
+    if path.endswith("u20"):
+        expect(page.get_by_text("Asked by")).to_be_visible(timeout=40_000)
+    stops = list(walk(page))
+    assert stops[0]["name"] == "Skip to content"
+    assert [stop for stop in stops if not (stop["seen"] and stop["outline"] >= 2)] == []
+    names = [stop["name"] for stop in stops]
+    start = names.index("Overview")
+    assert names[start : start + len(MENU)] == MENU
+    wanted = page.get_by_role("main").locator("a[href], button:not([aria-hidden])").count()
+    assert len(stops) > wanted
+
+
+def test_the_skip_link_leads_past_the_menus(page):
+    page.goto(HOME)
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to content")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+
+def test_groups_are_found_while_typing_and_added_by_keyboard(page):
+    page.goto("/connections/draft/scope")
+    page.get_by_role("button", name="Remove Keeper users").press("Enter")
+    search = page.get_by_label("Search groups")
+    search.press_sequentially("KEEP")
+    expect(page.get_by_role("button", name="Add Keeper users")).to_be_visible()
+    search.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Add Keeper users")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("list", name="Chosen groups")).to_contain_text("keeper-users@example.com")
+
+
+def test_enter_in_a_field_continues_and_removes_nothing(page):
+    page.goto("/connections/draft/mapping")
+    page.get_by_role("textbox").first.press("Enter")
+    page.wait_for_url("**/connections/draft/scope")
+
+
+def test_a_wrong_field_is_reached_from_the_message(page, open_page, presentable):
+    page.goto(f"{HOME}/limits")
+    page.get_by_label("Users", exact=True).fill("many")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_be_focused()
+    open_page.forgive("400")
+    presentable(page)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#f-limit")).to_be_focused()
+    expect(page.get_by_label("Users", exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Users", exact=True)).to_have_value("many")
+
+
+# Full of data
+
+
+def test_a_long_name_is_told_in_full(page):
+    page.goto("/connections/long")
+    expect(page.get_by_role("heading", level=1)).to_have_text(LONG_NAME)
+    expect(page.get_by_text("Nothing is changed and nothing is lost")).to_be_visible()
+
+
+def test_an_endless_address_is_told_in_full(page):
+    page.goto(f"{HOME}/users?q=maxi")
+    page.get_by_role("link", name=ENDLESS).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(ENDLESS)
+
+
+def test_many_events_are_paged_and_keep_the_filter(page):
+    page.goto(f"{HOME}/audit")
+    page.get_by_label("Event", exact=True).select_option("Create User By Auto Provisioning")
+    page.get_by_role("button", name="Filter").click()
+    table = page.get_by_role("table", name="Audit, newest first")
+    expect(table.get_by_role("row")).to_have_count(51)
+    page.get_by_role("link", name="Older events").click()
+    expect(page.get_by_label("Event", exact=True)).to_have_value("Create User By Auto Provisioning")
+    expect(table.get_by_role("row").filter(has_text="Create User By Auto Provisioning")).not_to_have_count(0)
+    expect(table.get_by_role("row").filter(has_text="Configure")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (f"{HOME}/audit", "events.csv"),
+        (f"{HOME}/failures", "failures.csv"),
+        (HOME + "/previews/{preview}", "users.csv"),
+    ],
+)
+def test_a_list_is_downloaded(stage, page, path, name):
+    page.goto(stage.path(path))
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download list").click()
+    found = waiting.value
+    assert found.suggested_filename.endswith(".csv")
+    assert "@example.com" in found.path().read_text()
+    assert name in found.url
