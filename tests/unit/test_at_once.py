@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from autoprovisioning.domain.guard import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
 from autoprovisioning.domain.roster import Action, Mark
 from autoprovisioning.domain.runs import RunState
-from tests.fake_state import FakeChannels, FakeConnections, FakeRecords
+from tests.fake_state import FakeChannels, FakeConnections, FakeRecords, FakeRoster
 from tests.fakes import FakeDirectory
 from tests.office import Office
 
@@ -63,6 +64,22 @@ def under_way(office: Office) -> None:
 
 def delete_it(office: Office) -> None:
     delete(office.services, FakeChannels(office.desk.store), "c1", ACTOR, "Keeper")
+
+
+def before_marks(office: Office, happens: Callable[[object], None]) -> None:
+    """Let something happen once a worker wants to mark somebody, before it does."""
+    roster = office.services.roster
+    commit = type(roster).commit
+
+    def committing(self: FakeRoster, connection: Connection, user_ids: Iterable[str], edit: Any) -> object:
+        wanted = list(user_ids)
+        known = {user_id: self.entry(connection, user_id) for user_id in wanted}
+        change, _ = edit({user_id: entry for user_id, entry in known.items() if entry is not None})
+        if any(entry is not None and entry.mark is not None for entry in change.entries.values()):
+            happens(change)
+        return commit(self, connection, wanted, edit)
+
+    roster.commit = committing.__get__(roster)
 
 
 def begin_deletion(office: Office) -> None:
@@ -170,6 +187,45 @@ def test_there_is_a_channel_only_while_a_connection_serves_somebody(office, stat
     live = renewed(office)
     assert live == ([channel] if state in (State.ON, State.PAUSED) else [])
     assert list(office.desk.directory.channels) == list(office.desk.store.channels) == live
+
+
+# ---- a worker that has read the connection and not marked anybody yet
+
+
+def by_notification(office: Office) -> None:
+    for look in office.sent:
+        office.deliver(look)
+
+
+def by_batch(office: Office) -> None:
+    office.desk.clock.advance(timedelta(minutes=20))
+    office.plan()
+    office.work_off()
+
+
+@pytest.mark.parametrize("happens", [lambda office: turn_off(office.services, "c1", ACTOR), delete_it])
+@pytest.mark.parametrize("way", [by_notification, by_batch])
+def test_nothing_is_sent_for_a_connection_that_was_turned_off_or_deleted_before_the_mark(office, happens, way):
+    """Whoever deletes sees no mark to wait for, so the worker must see that they did."""
+    shards = office.connection
+    accounts = dict(office.keeper.accounts)
+    office.desk.store.stutters = False
+    office.hire("u4", "dan@example.com")
+    office.rename("u1", "Renamed")
+    pending = [happens]
+
+    def before_the_first_mark(entries: object) -> None:
+        if pending:
+            pending.pop()(office)
+
+    before_marks(office, before_the_first_mark)
+    way(office)
+
+    assert pending == []
+    assert office.keeper.accounts == accounts
+    left = office.services.roster.load(shards)
+    assert "u4" not in left
+    assert all(entry.mark is None for entry in left.values())
 
 
 # ---- a run that is being planned meanwhile

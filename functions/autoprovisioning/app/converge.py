@@ -22,7 +22,16 @@ from autoprovisioning.app.ports import Accounts, Edit, Progress
 from autoprovisioning.app.scoping import SERVING, Placement, asked_one_by_one, place
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Account, Lookup
-from autoprovisioning.domain.changes import Change, Outcome, count, event_for, recorded, recover, recovered_event
+from autoprovisioning.domain.changes import (
+    Change,
+    Outcome,
+    count,
+    event_for,
+    recorded,
+    recover,
+    recovered_event,
+    unmarked,
+)
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -151,6 +160,11 @@ class _Convergence:
             self._connection, self._keeper = current, Keeper(self._services, current)
             self._connections = [current if other.id == current.id else other for other in self._connections]
         return True
+
+    def _as_it_was(self) -> bool:
+        """Say whether nobody turned off, edited or deleted the connection before our mark could be seen."""
+        current = self._services.connections.get(self._connection.id)
+        return current is not None and current.state in SERVING and current.edition == self._connection.edition
 
     def _round(self) -> bool:
         """Look, decide and act once; True: look again."""
@@ -367,6 +381,9 @@ class _Convergence:
         change = self._mark(entry, decision, observation)
         if change is None:
             return True
+        if not self._as_it_was():
+            self._unmark(change)
+            return True  # the next round serves the connection as it is now, or not at all
 
         def recreate(vanished: Change) -> bool:
             return may_recreate(self._services, self._connection, vanished.user_id)
@@ -401,6 +418,18 @@ class _Convergence:
             observation.aliases,
             marked.scim_id,
         )
+
+    def _unmark(self, change: Change) -> None:
+        """Take our mark away again: nothing was sent."""
+        user_id = change.user_id
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            current = entries.get(user_id)
+            if current is None or current.mark is None or current.mark.change_id != change.id:
+                return Edit(), None
+            return Edit({user_id: unmarked(current)}), None
+
+        self._services.roster.commit(self._connection, [user_id], edit)
 
     def _record(self, outcome: Outcome) -> bool:
         """Record the outcome if the entry still holds our mark; True: look again."""

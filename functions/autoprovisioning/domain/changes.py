@@ -151,6 +151,11 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     return replace(entry, fingerprint=fingerprint(change.attributes), email=email, applied_by=change.id)
 
 
+def unmarked(entry: Entry) -> Entry | None:
+    """Return the entry without its mark, of which nothing was sent; None where only the mark had made it."""
+    return replace(entry, mark=None, version=entry.version + 1) if entry.version else None
+
+
 def event_for(outcome: Outcome, actor: str, now: datetime) -> Event | None:
     """Return the audit line of an outcome; None for one that will be tried again and changed nothing."""
     change, error = outcome.change, outcome.error
