@@ -270,7 +270,6 @@ ADDRESSES = (
     f"{HOME}/holds/{'b' * 32}",
     f"{HOME}/audit?name=Nothing&user={LONG}",
     f"{HOME}/audit?since=2026-13-40",
-    f"{HOME}/nothing-here",
     "/assets/nothing",
 )
 
@@ -401,7 +400,18 @@ def test_the_error_of_a_field_is_summed_up_and_told_beside_it():
 def test_an_error_before_anybody_was_let_in_shows_nothing_of_the_console():
     answer = refused(Forbidden("nobody@example.com is not an administrator of this organization."))
     assert answer.status_code == 403
-    assert 'aria-label="Breadcrumb"' not in answer.get_data(as_text=True)
+    text = answer.get_data(as_text=True)
+    assert 'aria-label="Breadcrumb"' not in text
+    assert "/assets/" not in text  # which are refused, too: the page carries its style sheet
+    assert "<style>" in text
+    assert "sha256-" in answer.headers["Content-Security-Policy"]
+
+
+def test_what_is_not_there_leads_back_to_the_list():
+    page = place().open(f"{HOME}/nothing-here")
+    assert page.status == 404
+    assert "/" in page.links()
+    assert "Sign in" not in page.text
 
 
 def test_every_lasting_failure_has_something_to_be_done():

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 FOLDER = Path(__file__).parent / "assets"
 OURS = ("style.css", "console.js", "icon.svg")
@@ -40,6 +41,12 @@ def content(served: str) -> tuple[bytes, str] | None:
     """Return a file by the name it is served by, with its media type; None where there is none."""
     path = _files().get(served)
     return (path.read_bytes(), TYPES[path.suffix]) if path is not None else None
+
+
+@lru_cache(maxsize=1)
+def icon() -> str:
+    """Return the icon as an address that holds it: without one browsers ask for /favicon.ico, and get a 404."""
+    return f"data:image/svg+xml,{quote((FOLDER / 'icon.svg').read_text(encoding='utf-8').strip())}"
 
 
 @lru_cache(maxsize=1)

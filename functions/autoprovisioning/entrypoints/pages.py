@@ -46,7 +46,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["asset"] = assets.address
+    environment.globals |= {"asset": assets.address, "carried_icon": assets.icon}
     environment.filters |= {
         "time": shown_time,
         "day": shown_day,
@@ -62,7 +62,7 @@ def _templates() -> Environment:
 @lru_cache(maxsize=1)
 def _carried_policy() -> str:
     digest = base64.b64encode(hashlib.sha256(assets.style().encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; {ENDING}"
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; {ENDING}"
 
 
 def page(template: str, status: int, **values: Any) -> Response:

@@ -25,7 +25,7 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.entrypoints.answers import TooLarge, status_of, told
 from autoprovisioning.entrypoints.console.routing import Act, Call, Route
-from autoprovisioning.entrypoints.pages import page
+from autoprovisioning.entrypoints.pages import page, page_alone
 
 LARGEST_FORM = 256 * 1024
 Crumbs = Sequence[tuple[str, str]]  # address and text
@@ -158,11 +158,11 @@ def _telling(act: Act) -> Act:
 
 
 def refusal(error: ProvisioningError) -> Response:
-    """Show an error to somebody who was not let in, or who asked for nothing that is here."""
+    """Show an error to somebody who was not let in, and so gets no assets, or who asked for nothing that is here."""
     told(error)
     status = status_of(error)
     frame = {"actor": "", "role": "", "may_change": False, "csrf": "", "notice": "", "crumbs": [], "connection": None}
-    return page("error.html", status, here="", now=None, **frame, **_error(error, "/"))
+    return page_alone("error.html", status, here="", now=None, **frame, **_error(error, "/"))
 
 
 def _error(error: ProvisioningError, path: str) -> dict[str, Any]:
