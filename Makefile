@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := functions
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run local connect sync test check bench lock clean
+.PHONY: help setup run local connect sync test check screenshots bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ check: $(STAMP) ## lint, types, import contracts, unit tests
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/unit
+
+screenshots: $(STAMP) ## take the pictures in docs/screenshots anew (needs Chromium)
+	@SCREENSHOTS=1 REQUIRE_EMULATORS=1 REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q tests/browser/test_pictures.py
 
 bench: $(STAMP) ## measure, print the figures and write docs/benchmarks.md (MEMORY=1: 100,000 users too)
 	@$(BIN)/python -m tests.benchmark.bench $(if $(MEMORY),--memory)

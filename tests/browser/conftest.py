@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from infra.local.cloud import ROOT
 
 DEMANDED = bool(os.environ.get("CI") or os.environ.get("REQUIRE_BROWSER"))
 PICTURES = ROOT / "docs" / "screenshots"
+LARGEST_PICTURE = 200 * 1024
 SERIOUS = ("serious", "critical")
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
 
@@ -77,14 +77,16 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def picture() -> Callable[[Any, str], None]:
+def picture() -> Callable[..., None]:
     """Keep a screenshot for README where SCREENSHOTS is set; otherwise the page is only drawn."""
 
-    def take(page: Any, name: str) -> None:
-        target = PICTURES / f"{name}.png" if os.environ.get("SCREENSHOTS") else None
-        if target is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=target, full_page=True)
+    def take(page: Any, name: str, *, height: int = 900) -> None:
+        page.set_viewport_size({"width": page.viewport_size["width"], "height": height})
+        drawn = page.screenshot()
+        assert len(drawn) < LARGEST_PICTURE, name
+        if os.environ.get("SCREENSHOTS"):
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            (PICTURES / f"{name}.png").write_bytes(drawn)
 
     return take
 
@@ -122,8 +124,3 @@ def presentable(accessible: Callable[[Any], None]) -> Callable[[Any], None]:
             accessible(page)
 
     return check
-
-
-def pictures() -> Path:
-    """Return the folder of README's screenshots."""
-    return PICTURES

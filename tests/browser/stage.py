@@ -34,6 +34,7 @@ class Stage:
 
 def set_stage(town: Town) -> Stage:
     """Provision, then let plans be held, users fail, timers run, and connections stand in every state."""
+    from autoprovisioning.app.configure import settings_of
     from autoprovisioning.domain.connections import VolumeLimit
     from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 
@@ -49,12 +50,13 @@ def set_stage(town: Town) -> Stage:
     for number in range(20, 26):
         town.directory.patch(f"u{number}", {"suspended": True})
     town.sync()
-    _other_connections(town)
+    other_connections(town)
     [hold] = town.desk().records.holds(CONNECTION)
-    return Stage(town, _preview(town), _inquiry(town), hold.digest)
+    narrower = replace(settings_of(town.desk().connections.get(CONNECTION)), org_units=("/Sales",))
+    return Stage(town, compute_preview(town, narrower), _inquiry(town), hold.digest)
 
 
-def _other_connections(town: Town) -> None:
+def other_connections(town: Town) -> None:
     """Connections in the other states: only one can be provisioned by a node, so that the rest are as stored."""
     from autoprovisioning.bootstrap import administration
     from autoprovisioning.domain.connections import State
@@ -72,15 +74,14 @@ def _other_connections(town: Town) -> None:
     connections.purge("gone")
 
 
-def _preview(town: Town) -> str:
-    from autoprovisioning.app.configure import settings_of
+def compute_preview(town: Town, wanted: Any) -> str:
+    """Let a preview of these settings be computed; returns its id."""
     from autoprovisioning.app.preview import ask_preview
     from autoprovisioning.bootstrap import previews
 
     desk = town.desk()
-    connection = desk.connections.get(CONNECTION)
-    wanted = replace(settings_of(connection), org_units=("/Sales",))
-    asked = ask_preview(desk, previews(), CONNECTION, connection.edition, wanted, ADMIN)
+    edition = desk.connections.get(CONNECTION).edition
+    asked = ask_preview(desk, previews(), CONNECTION, edition, wanted, ADMIN)
     wait_for(lambda: _state(previews(), asked.id) == "done", "the preview", 40)
     return str(asked.id)
 

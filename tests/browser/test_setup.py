@@ -232,6 +232,7 @@ def test_a_held_plan_is_seen_and_approved(provisioned, page):
     page.get_by_label("Percent of provisioned users").fill("1")
     press(page, "Save")
     announced(page, "Saved.")
+    provisioned.directory.weather(lose=True)
     for number in range(1, 5):
         provisioned.directory.patch(f"u{number}", {"suspended": True})
     wait_for(lambda: provisioned.sync() and provisioned.desk().records.holds(CONNECTION), "the hold", 40)

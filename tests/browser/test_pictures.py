@@ -1,0 +1,148 @@
+"""The pictures in README: some weeks of a small company, as its administrator sees them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from infra.local.connect import CONNECTION
+from infra.local.world import wait_for
+from tests.browser.conftest import NARROW
+from tests.browser.stage import HOME, compute_preview, other_connections
+from tests.town import GROUP_ID, Town, customer
+
+NAMES = (
+    "Ada Lovelace, Grace Hopper, Niklaus Wirth, Barbara Liskov, Edsger Dijkstra, Radia Perlman, Margaret Hamilton, "
+    "Alan Turing, Katherine Johnson, Shafi Goldwasser, Leslie Lamport, Frances Allen, Donald Knuth, Sophie Wilson, "
+    "Ivan Sutherland, Adele Goldberg, Tony Hoare, Jean Sammet, Dennis Ritchie, Lynn Conway, Ken Thompson, Mary Shaw, "
+    "Robin Milner, Karen Jones"
+)
+PILOT = {"id": "g-pilot", "email": "keeper-pilot@example.com", "name": "Keeper pilot"}
+TITLE = {"title": "Engineer", "primary": True, "type": "work"}
+
+
+def company() -> dict[str, Any]:
+    """Return a customer with names that one can read."""
+    names = [name.split() for name in NAMES.split(", ")]
+    made = customer(len(names) + 1)
+    for user, (given, family) in zip(made["users"][1:], names, strict=True):
+        user |= {"primaryEmail": f"{given}.{family}@example.com".lower(), "organizations": [TITLE]}
+        user["name"] = {"givenName": given, "familyName": family}
+    made["groups"].append(PILOT)
+    made["members"]["g-pilot"] = made["members"][GROUP_ID][:20]
+    return made
+
+
+@pytest.fixture(scope="module")
+def company_town(whole_town) -> Iterator[Town]:
+    """The company: provisioned, somebody renamed, some suspensions held."""
+    from autoprovisioning.domain.connections import VolumeLimit
+    from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+
+    town = whole_town
+    town.reset(0)
+    town.directory.control("PUT", "state", company())
+    town.keeper.settings(latency_ms=40)
+    policy = Deprovisioning(app_off=Delays(7, None), suspended=Delays(0, None), deleted=Delays(0, 30))
+    town.provisioned(limit=VolumeLimit(3, 5.0), deprovisioning=policy)
+    remember_weeks(town)
+    town.directory.patch("u2", {"name": {"familyName": "Murray Hopper"}})
+    town.await_account("u2", lambda account: account["name"]["familyName"] == "Murray Hopper")
+    yield town
+    town.settled = None
+
+
+def remember_weeks(town: Town) -> None:
+    """Count the events of the 29 days before today, as workers have counted them."""
+    from google.cloud import firestore
+
+    from autoprovisioning.adapters.firestore.audit import count_usage
+    from autoprovisioning.domain.events import Event, EventName
+
+    client = firestore.Client(project=town.world.cloud.project)
+    home, batch = client.collection("connections").document(CONNECTION), client.batch()
+    chance = random.Random(7)
+    today = datetime.now(UTC).replace(hour=9)
+    often = {EventName.CREATED: 3, EventName.UPDATED: 7, EventName.SUSPENDED: 2, EventName.UNSUSPENDED: 1,
+             EventName.DELETED: 1, EventName.FAILED: 1}  # fmt: skip
+    for back in range(1, 30):
+        day = today - timedelta(days=back)
+        workday = day.weekday() < 5
+        events = [
+            Event(f"{back}-{name.name}-{number}", day, name, "run 1", seconds=0.2)
+            for name, most in often.items()
+            for number in range(chance.randint(0, most if workday else most // 4))
+        ]
+        count_usage(batch, home, events)
+    batch.commit()
+
+
+@pytest.fixture
+def page(company_town, open_page) -> Page:
+    return open_page(base_url=company_town.world.console_url)
+
+
+def test_the_overview_of_a_connection(page, picture):
+    page.goto(HOME)
+    expect(page.get_by_text("Syncing active")).to_be_visible()
+    picture(page, "overview", height=970)
+
+
+def test_the_set_up(page, picture):
+    page.goto("/connections/new")
+    picture(page, "set-up", height=1030)
+
+
+def test_a_preview_of_a_narrower_scope(company_town, page, picture):
+    from autoprovisioning.app.configure import settings_of
+
+    current = settings_of(company_town.desk().connections.get(CONNECTION))
+    eager = replace(current.deprovisioning, app_off=replace(current.deprovisioning.app_off, suspend_after=0))
+    wanted = replace(current, scope_groups=("g-pilot",), deprovisioning=eager)
+    page.goto(f"{HOME}/previews/{compute_preview(company_town, wanted)}")
+    expect(page.get_by_role("link", name="5 Suspended")).to_be_visible()
+    picture(page, "preview", height=1050)
+
+
+def test_usage_of_some_weeks(page, picture):
+    page.goto(f"{HOME}/usage")
+    page.wait_for_function("!!Chart.getChart(document.querySelector('canvas'))")
+    picture(page, "usage", height=1000)
+
+
+def test_why_in_the_dark(page, picture):
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    page.goto(f"{HOME}/users/u2")
+    expect(page.get_by_text("Asked by")).to_be_visible(timeout=40_000)
+    picture(page, "why", height=1270)
+
+
+def test_a_held_plan(company_town, page, picture):
+    company_town.directory.weather(lose=True)
+    for number in (5, 9, 13, 17, 21):
+        company_town.directory.patch(f"u{number}", {"suspended": True})
+    wait_for(lambda: company_town.sync() and company_town.desk().records.holds(CONNECTION), "the hold", 40)
+    [hold] = company_town.desk().records.holds(CONNECTION)
+    page.goto(f"{HOME}/holds/{hold.digest}")
+    expect(page.get_by_text("I have looked at who is affected: 5 changes")).to_be_visible()
+    picture(page, "held", height=1000)
+    page.goto(f"{HOME}/health")
+    expect(page.get_by_role("table", name="Notification channels")).to_be_visible()
+    picture(page, "health", height=1180)
+    page.set_viewport_size(NARROW)
+    page.goto(HOME)
+    expect(page.get_by_text("waiting for approval:")).to_be_visible()
+    picture(page, "mobile", height=NARROW["height"])
+
+
+def test_the_list_of_apps(company_town, page, picture):
+    other_connections(company_town)
+    page.goto("/")
+    expect(page.get_by_role("table").get_by_role("link", name="Keeper", exact=True)).to_be_visible()
+    picture(page, "apps", height=560)
