@@ -66,6 +66,7 @@ def test_a_rename_shows_what_was_there_before_by_notification_and_by_a_run(town)
     town.directory.patch("u1", {"name": {"familyName": "Hopper"}})
     town.await_account("u1", lambda account: account["name"]["familyName"] == "Hopper")
     wait_for(lambda: len(told(town, "u1")) == 2, "the event")
+    wait_for(lambda: town.look("u1") == 204 and town.entry("u1").mark is None, "quiet")
     town.directory.weather(lose=True)
     for user_id in ("u1", "u2"):
         town.directory.patch(user_id, {"name": {"familyName": "Lovelace"}})

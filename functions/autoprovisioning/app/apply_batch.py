@@ -373,4 +373,5 @@ def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
         looked_up=planned.looked_up,
         adopts=adopts,
         locked=adopts and planned.locked,
+        before=planned.found,
     )

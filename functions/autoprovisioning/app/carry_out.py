@@ -14,7 +14,7 @@ from datetime import datetime
 from autoprovisioning.app.keeper import Keeper, refusal_of_one
 from autoprovisioning.app.ports import Claim
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.accounts import Account, Found, Lookup, Written
+from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Written
 from autoprovisioning.domain.changes import Change, Outcome, aligned, sent_attributes, write_for
 from autoprovisioning.domain.errors import (
     AccountGone,
@@ -96,10 +96,7 @@ class _Work:
         if not any(ids):
             return changes
         applied = self._services.roster.applied(self._keeper.connection, list(filter(None, ids)))
-        return [
-            replace(change, before=applied.get(change.entry.applied_by)) if change.action is Action.UPDATE else change
-            for change in changes
-        ]
+        return [_before(change, applied) if change.action is Action.UPDATE else change for change in changes]
 
     def _already_claimed(self, changes: Sequence[Change]) -> list[Change]:
         """Claim the accounts that the plan chose for adoption; returns the changes that came too late."""
@@ -290,3 +287,11 @@ def _taken_elsewhere(change: Change) -> AddressTaken:
         f"The address {change.user_names()[0]} is taken in Keeper by an account outside this connection. "
         "Move that account into the connection's node, or give this user another address."
     )
+
+
+def _before(change: Change, applied: Mapping[str, Attributes]) -> Change:
+    """Tell what the account had: what Keeper's listing showed, else what we wrote last."""
+    written = applied.get(change.entry.applied_by)
+    if written is None:
+        return change
+    return replace(change, before={**written, **(change.before or {})})

@@ -224,8 +224,18 @@ class Planner:
                 decision.attributes,
                 entry.scim_id if entry is not None else "",
                 seen.aliases if decision.action is Action.CREATE else (),
+                found=self._drift(entry, decision.attributes),
             )
         )
+
+    def _drift(self, entry: Entry | None, desired: Attributes) -> Attributes | None:
+        """Return what Keeper's own listing shows where it differs, for the audit: somebody changed it there."""
+        account = self._found.get(entry.scim_id) if self._found is not None and entry is not None else None
+        if account is None:
+            return None
+        shown = aligned(account, desired)
+        differing = [target for target in desired if target in self._told and shown[target] != desired[target]]
+        return {target: shown[target] for target in differing}
 
 
 def _told(accounts: Iterable[Account]) -> frozenset[str]:

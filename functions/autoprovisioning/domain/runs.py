@@ -72,6 +72,7 @@ class PlannedChange:
     aliases: tuple[str, ...] = ()
     looked_up: bool = False  # the plan listed Keeper: `scim_id` is the account to adopt, or there is none
     locked: bool = False  # the account to adopt was locked by someone else
+    found: Attributes | None = None  # drift: what Keeper's own listing shows of the attributes that differ
 
 
 @dataclass(frozen=True, slots=True)
