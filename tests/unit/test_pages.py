@@ -435,6 +435,13 @@ def test_what_nobody_answers_is_not_followed_for_ever():
         assert not any("every" in found.get("hx-trigger", "") for _, found in page.tags)
 
 
+def test_filters_that_make_no_sense_show_nothing_rather_than_everything():
+    page = place().open(f"{HOME}/audit?since=2026-13-40")
+    assert page.status == 400
+    assert 'id="f-since-wrong"' in page.text
+    assert not [tag for tag, _ in page.tags if tag == "table"]
+
+
 def test_a_run_that_was_asked_for_is_awaited_for_a_while():
     here = Place(full(), Told())
     page = here.open(f"{HOME}/health?follow=2")

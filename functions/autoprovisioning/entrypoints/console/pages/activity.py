@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from flask import Response
 
-from autoprovisioning.app.reports import Filters
+from autoprovisioning.app.reports import Filters, Page
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.events import Event, EventName
@@ -97,7 +97,8 @@ def audit(call: Call, connection_id: str) -> Response:
         filters = _filters(asked)
     except BadInput as wrong:
         error = wrong
-    page = call.parts.reports.events(connection_id, filters, call.request.args.get("cursor", ""), LINES)
+    cursor = call.request.args.get("cursor", "")
+    page = call.parts.reports.events(connection_id, filters, cursor, LINES) if error is None else Page()
     kept = {name: value for name, value in asked.items() if value}
     exported = {**kept, **{name: at.isoformat() for name in ("since", "until") if (at := getattr(filters, name))}}
     values = {

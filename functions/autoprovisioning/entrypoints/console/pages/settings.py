@@ -17,7 +17,7 @@ from autoprovisioning.app.preview import ask_preview
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
 from autoprovisioning.domain.errors import BadInput, NotFound, Transient
-from autoprovisioning.domain.mapping import DEFAULT_ROWS, MANDATORY, AttributeMapping, Row
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, MANDATORY, Row
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields
 from autoprovisioning.entrypoints.console.pages.frame import edition, existing, form, get, go, post, show, show_of
@@ -145,7 +145,7 @@ def change_mapping(call: Call, connection_id: str) -> Response:
         rows = list(DEFAULT_ROWS)
     elif position.isdecimal() and int(position) < len(rows):
         rows.pop(int(position))
-    return _mapping_of(call, _editable(call, connection_id), AttributeMapping(tuple(rows)).rows)
+    return _mapping_of(call, _editable(call, connection_id), rows)
 
 
 # Provisioning scope
