@@ -14,12 +14,10 @@ from msgspec import UNSET, UnsetType
 
 from autoprovisioning.app import configure
 from autoprovisioning.app.configure import Settings, settings_of, shown_state
-from autoprovisioning.app.services import Services
 from autoprovisioning.app.tokens import try_out
 from autoprovisioning.domain import connections as domain
 from autoprovisioning.domain.connections import PatchDialect, State
 from autoprovisioning.domain.errors import Busy, NotFound, Stale
-from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.entrypoints.answers import PRIVATE, Unconditional
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.models import Accepted, Model, Nothing
@@ -142,13 +140,13 @@ def edition_meant(call: Call, connection: domain.Connection) -> int:
     return connection.edition
 
 
-def _summary(services: Services, connection: domain.Connection) -> dict[str, Any]:
-    holds = services.records.holds(connection.id) if connection.state is State.ON else ()
+def _summary(call: Call, connection: domain.Connection) -> dict[str, Any]:
+    held = connection.state is State.ON and call.parts.reports.plans_held(connection.id) > 0
     return {
         "id": connection.id,
         "name": connection.name,
         "state": connection.state,
-        "shown_state": shown_state(connection, held=any(hold.state is HoldState.WAITING for hold in holds)),
+        "shown_state": shown_state(connection, held=held),
         "edition": connection.edition,
         "endpoint": connection.endpoint,
         "token_set": bool(connection.token_version),
@@ -162,7 +160,7 @@ def shown(call: Call, connection: domain.Connection, status: int = 200, **header
     groups = [ScopeGroup(id=group.id, email=group.email, name=group.name) for group in connection.scope.groups]
     content = msgspec.json.encode(
         Connection(
-            **_summary(call.parts.services, connection),
+            **_summary(call, connection),
             mapping=settings.shown_rows(connection.mapping),
             scope=Scope(groups=groups, org_units=list(connection.scope.org_units)),
             deprovisioning=settings.shown_policy(connection.deprovisioning),
@@ -180,8 +178,8 @@ def shown(call: Call, connection: domain.Connection, status: int = 200, **header
 
 def list_connections(call: Call) -> Response:
     """List them."""
-    services = call.parts.services
-    return answer(Connections(items=[Summary(**_summary(services, found)) for found in services.connections.all()]))
+    found = call.parts.services.connections.all()
+    return answer(Connections(items=[Summary(**_summary(call, connection)) for connection in found]))
 
 
 def list_deleted(call: Call) -> Response:

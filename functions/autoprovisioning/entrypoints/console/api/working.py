@@ -15,7 +15,6 @@ from autoprovisioning.app.reports import Pace
 from autoprovisioning.domain import runs as domain
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import NotFound
-from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.entrypoints.answers import WrongState
 from autoprovisioning.entrypoints.console.api.connections import existing
@@ -125,7 +124,7 @@ def run_now(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa:
 def read_health(call: Call, connection_id: str) -> Response:
     """Look at how it goes."""
     parts, connection = call.parts, existing(call, connection_id)
-    held = sum(hold.state is HoldState.WAITING for hold in parts.services.records.holds(connection.id))
+    held = parts.reports.plans_held(connection.id)
     seen = health(parts.services, parts.reports, parts.channels, connection, plans_held=held)
     return answer(_health(seen))
 
