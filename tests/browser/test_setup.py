@@ -163,6 +163,7 @@ def test_why_and_provision_now(provisioned, page):
     expect(page.get_by_role("main")).to_contain_text(f"In scope. Member of {GROUP}")
     account = page.get_by_role("region", name="Account in Keeper", exact=True).last
     expect(account).to_contain_text(provisioned.account("u5")["id"], timeout=PATIENCE)
+    announced(page, "Done.")
 
     provisioned.directory.weather(lose=True)
     provisioned.directory.patch("u5", {"name": {"familyName": "Renamed"}})
@@ -170,7 +171,8 @@ def test_why_and_provision_now(provisioned, page):
     expect(row(page, "Mapped values", "name.familyName")).to_contain_text("to be written")
     press(page, "Provision now")
     expect(heading(page, "Provision now")).to_be_visible()
-    expect(row(page, "Account in Keeper", "name.familyName")).to_contain_text("Renamed", timeout=PATIENCE)
+    announced(page, "Done.")
+    expect(row(page, "Account in Keeper", "name.familyName")).to_contain_text("Renamed")
     steps = page.get_by_role("region", name="What was done").get_by_role("listitem")
     expect(steps.filter(has_text="Recorded as: Update Auto Provisioned User")).to_have_count(1)
     assert provisioned.account("u5")["name"]["familyName"] == "Renamed"
