@@ -11,9 +11,7 @@ from tests.functional.test_reauthorize import staff
 from tests.town import ADMIN, GROUP_ID, Town
 
 PEOPLE = 60  # more than a page of the audit shows
-LONG_NAME = "Keeper of the Central European Holding, its daughters, their branches and everyone who works from home"[
-    :100
-]
+LONG_NAME = "Keeper of the Central European Holding, of its daughters and branches and of those who work remotely"
 ENDLESS = f"{'maximiliane-theodora-' * 3}@{'very-long-label-of-a-domain-' * 2}.example.com"
 HOME = f"/connections/{CONNECTION}"
 
@@ -69,7 +67,7 @@ def other_connections(town: Town) -> None:
          ("long", State.PAUSED, LONG_NAME), ("leaving", State.DELETING, "Keeper of yesterday"),
          ("gone", State.OFF, "Keeper of last year")], 2
     ):  # fmt: skip
-        endpoint = f"https://keepersecurity.example/api/rest/scim/v2/{'1' * 30}{order}"
+        endpoint = f"https://keepersecurity.example/api/rest/scim/v2/98765432100{order}"
         connections.create(replace(model, id=name, order=order, state=state, name=title, endpoint=endpoint))
     connections.purge("gone")
 
