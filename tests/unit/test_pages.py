@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from types import SimpleNamespace
@@ -81,6 +81,10 @@ class Told:
     waits: Waiting = NOBODY
     answers: Pace = NOTHING
     cursor: str = ""
+    held: Callable[[], int] = lambda: 0
+
+    def plans_held(self, _connection_id: str) -> int:
+        return self.held()
 
     def events(self, _connection_id: str, _filters: Any, _cursor: str, _limit: int) -> Page[Event]:
         return Page(self.happened, self.cursor)
@@ -111,6 +115,7 @@ class Place:
     def __init__(self, connection: Connection | None = None, told: Told | None = None) -> None:
         self.desk = Desk()
         self.told = told or Told()
+        self.told.held = self._plans_held
         self.parts: Any = SimpleNamespace(
             services=self.desk.services,
             identity=SimpleNamespace(address=lambda assertion: assertion),
@@ -137,6 +142,9 @@ class Place:
         directory.search_groups = lambda letters: [
             group for group in directory.groups.values() if group.email.startswith(letters)
         ]
+
+    def _plans_held(self) -> int:
+        return sum(hold.state is HoldState.WAITING for hold in self.desk.store.holds["c1"].values())
 
     def _role(self, address: str, _now: Any) -> Role:
         return Role.SUPER if address == ADMIN else Role.DELEGATED

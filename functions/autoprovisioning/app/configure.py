@@ -211,8 +211,8 @@ def _check_node(services: Services, endpoint: str, connection_id: str) -> None:
     """Refuse a second connection to a node: each would undo what the other does to the accounts they share."""
     for connection in services.connections.all():
         if connection.id != connection_id and _node(connection.endpoint) == _node(endpoint):
-            mend = f"Widen the scope of connection {connection.id!r} instead, or use another node of Keeper."
-            raise BadInput("endpoint", f"connection {connection.id!r} provisions this node already", mend)
+            mend = f"Widen the scope of {connection.name!r} instead, or use another node of Keeper."
+            raise BadInput("endpoint", f"the connection {connection.name!r} provisions this node already", mend)
 
 
 def _node(endpoint: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,11 +13,12 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import NotFound, Stale
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Hold, HoldState, digest_of, reservation
+from autoprovisioning.domain.guard import Hold, HoldState, Member, digest_of, reservation
 from autoprovisioning.domain.roster import Action
 
 log = logging.getLogger(__name__)
 
+NOUNS = {Action.SUSPEND.value: "suspension", Action.DELETE.value: "deletion"}
 DECISION_SETTLES = timedelta(hours=1)  # some runs
 
 
@@ -112,8 +114,7 @@ def _raise(
     for hold in known:
         if hold.state is HoldState.WAITING:
             services.records.change_hold(connection.id, hold.digest, lambda current: _superseded(current, now))
-    counts = ", ".join(f"{count} {action}" for action, count in sorted(Hold(digest, now, members).counts().items()))
-    reason = f"{counts} would exceed the limit of suspends and deletes within 24 hours"
+    reason = f"{_counted(members)} would exceed the limit of suspensions and deletions within 24 hours"
     hold = Hold(digest, now, members, HoldState.WAITING, reason)
     services.records.put_hold(connection.id, hold)
     event = Event(services.new_id(), now, EventName.HELD, "run", reason=f"{reason}. Digest {digest}")
@@ -125,6 +126,13 @@ def _raise(
         },
     )
     return hold
+
+
+def _counted(members: tuple[Member, ...]) -> str:
+    counts = Counter(action for _, action in members)
+    return " and ".join(
+        f"{count} {NOUNS[action]}{'s' if count > 1 else ''}" for action, count in sorted(counts.items())
+    )
 
 
 def _superseded(hold: Hold, now: datetime) -> Hold | None:

@@ -22,7 +22,6 @@ from autoprovisioning.domain.errors import (
     Stale,
     Transient,
 )
-from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.entrypoints.answers import TooLarge, status_of, told
 from autoprovisioning.entrypoints.console.routing import Act, Call, Route
 from autoprovisioning.entrypoints.pages import page, page_alone
@@ -112,8 +111,7 @@ def existing(call: Call, connection_id: str) -> Connection:
 
 def waiting_holds(call: Call, connection: Connection) -> int:
     """Count the held plans that wait for approval."""
-    holds = call.parts.services.records.holds(connection.id) if connection.state is State.ON else ()
-    return sum(1 for hold in holds if hold.state is HoldState.WAITING)
+    return call.parts.reports.plans_held(connection.id) if connection.state is State.ON else 0
 
 
 def form(call: Call) -> MultiDict[str, str]:
