@@ -231,13 +231,15 @@ def _show_deprovisioning(
         error,
         triggers=fields.TRIGGERS,
         delays=fields.shown_delays(connection.deprovisioning, posted),
+        archived=connection.archived_as_suspended if posted is None else posted.get("archived") == "yes",
         choices=fields.DELAYS,
         longest=LONGEST_DAYS,
     )
 
 
 def _read_deprovisioning(settings: Settings, posted: MultiDict[str, str]) -> Settings:
-    return replace(settings, deprovisioning=fields.read_deprovisioning(posted))
+    archived = posted.get("archived") == "yes"
+    return replace(settings, deprovisioning=fields.read_deprovisioning(posted), archived_as_suspended=archived)
 
 
 # What is saved at once
@@ -263,7 +265,6 @@ def _show_limits(call: Call, connection: Connection, posted: MultiDict[str, str]
         "name": connection.name,
         "minimum": str(connection.limit.minimum),
         "percent": f"{connection.limit.percent:g}",
-        "archived": "yes" if connection.archived_as_suspended else "",
         "patch_dialect": connection.patch_dialect.value,
     }
     if posted is not None:
@@ -272,7 +273,7 @@ def _show_limits(call: Call, connection: Connection, posted: MultiDict[str, str]
 
 
 def change_limits(call: Call, connection_id: str) -> Response:
-    """Save name, volume limit, and how archived users and PATCH are treated."""
+    """Save name, volume limit, and how a PATCH is spelled."""
     posted = form(call)
 
     def wanted(settings: Settings) -> Settings:
@@ -280,7 +281,6 @@ def change_limits(call: Call, connection_id: str) -> Response:
             settings,
             name=posted.get("name", "").strip(),
             limit=fields.read_limit(posted),
-            archived_as_suspended=posted.get("archived") == "yes",
             patch_dialect=fields.read_dialect(posted),
         )
 

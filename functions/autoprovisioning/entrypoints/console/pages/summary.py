@@ -33,7 +33,7 @@ class Part:
 def summary(connection: Connection) -> list[Part]:
     """Return the parts in the order of the wizard."""
     limit = connection.limit
-    archived = "suspended users" if connection.archived_as_suspended else "left alone, their timers stand still"
+    archived = "treated as suspended" if connection.archived_as_suspended else "left alone, their timers stand still"
     return [
         Part(
             "authorization",
@@ -42,13 +42,16 @@ def summary(connection: Connection) -> list[Part]:
         ),
         Part("mapping", "Attribute mapping", _mapping(connection)),
         Part("scope", "Provisioning scope", _scope(connection)),
-        Part("deprovisioning", "Deprovisioning", tuple(_policy(connection, trigger) for trigger in Trigger)),
+        Part(
+            "deprovisioning",
+            "Deprovisioning",
+            (*(_policy(connection, trigger) for trigger in Trigger), f"Archived users: {archived}"),
+        ),
         Part(
             "limits",
             "Name and limits",
             (
                 f"Held above {limit.minimum} users or {limit.percent:g} percent within 24 hours",
-                f"Archived users: {archived}",
                 f"PATCH: {DIALECTS[connection.patch_dialect]}",
             ),
         ),
