@@ -215,8 +215,7 @@ def test_a_revoked_token_pauses_and_reauthorizing_catches_up(provisioned, page):
     page.reload()
     expect(page.get_by_role("cell", name="Paused: needs reauthorization", exact=True)).to_be_visible()
     follow(page, "Keeper")
-    link = page.get_by_role("link", name="Reauthorize", exact=True).first
-    page.goto(str(link.get_attribute("href")))
+    page.get_by_role("link", name="Reauthorize", exact=True).first.click()
     assert page.url == f"{provisioned.world.reauthorize_url}/?connection={CONNECTION}"
     page.get_by_label("Access token").fill(provisioned.keeper.token)
     press(page, "Re-authorize")

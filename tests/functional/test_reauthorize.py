@@ -66,6 +66,15 @@ def submit(town: Town, who: str = "", headers: dict[str, str] | None = None, **f
     return town.through_proxy("POST", "/", urlencode(filled).encode(), sent, who, function="reauthorize")
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
+def test_a_link_from_the_console_opens_the_form_and_no_other_site_sends_it(settled, site):
+    asked = {"Sec-Fetch-Site": site}
+    shown = settled.through_proxy("GET", f"/?connection={CONNECTION}", headers=asked, function="reauthorize")
+    assert shown.status == 200
+    refused = submit(settled, headers={"Sec-Fetch-Site": "cross-site" if site == "none" else site})
+    assert (refused.status, "comes from another site" in refused.text) == (403, True)
+
+
 def connection_of(town: Town):
     return town.desk().connections.get(CONNECTION)
 

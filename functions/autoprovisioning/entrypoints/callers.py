@@ -12,6 +12,7 @@ from autoprovisioning.bootstrap import Administration
 from autoprovisioning.domain.errors import Forbidden, NotFound
 
 ASSERTION = "X-Goog-IAP-JWT-Assertion"
+SAFE = ("GET", "HEAD")  # a link from another site may open a form: it shows nothing, and changes nothing
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 
 
@@ -24,7 +25,8 @@ def reader(parts: Administration, request: flask.Request) -> tuple[str, Role]:
 def writer(parts: Administration, request: flask.Request) -> tuple[str, Role]:
     """Return address and role of a caller who may change things, and asks from our own pages; raises Forbidden."""
     address = parts.identity.address(request.headers.get(ASSERTION, ""))
-    _from_our_pages(request)
+    if request.method not in SAFE:
+        _from_our_pages(request)
     if parts.roles.now(address, parts.services.clock()) is not Role.SUPER:
         raise Forbidden(f"{address} may look, but only super administrators may change this.")
     return address, Role.SUPER
