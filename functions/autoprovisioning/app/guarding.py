@@ -38,6 +38,17 @@ def within_limit(services: Services, connection: Connection, names: Collection[s
     return answers[-1]
 
 
+def spent(services: Services, connection: Connection) -> tuple[int, int]:
+    """Return how many changes the last 24 hours have reserved, and how many they may."""
+    now, seen = services.clock(), [(0, connection.limit.minimum)]
+
+    def look(state: GuardState) -> None:
+        seen.append((len(state.current(now)), connection.limit.allowed(state.roster_size)))
+
+    services.records.change_guard(connection.id, look)
+    return seen[-1]
+
+
 def reserve_one(services: Services, connection: Connection, look: Look, action: Action) -> bool:
     """Reserve one suspension or deletion; what an administrator approved is not counted again."""
     if look.hold and _approved(services, connection, look, action):

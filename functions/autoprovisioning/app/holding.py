@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from autoprovisioning.app.guarding import reserve_all, within_limit
+from autoprovisioning.app.guarding import reserve_all, spent, within_limit
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import NotFound, Stale
@@ -114,7 +114,9 @@ def _raise(
     for hold in known:
         if hold.state is HoldState.WAITING:
             services.records.change_hold(connection.id, hold.digest, lambda current: _superseded(current, now))
-    reason = f"{_counted(members)} would exceed the limit of suspensions and deletions within 24 hours"
+    reserved, allowed = spent(services, connection)
+    earlier = f", after {reserved} of the last 24 hours," if reserved else ""
+    reason = f"{_counted(members)}{earlier} would exceed the limit of {allowed} within 24 hours"
     hold = Hold(digest, now, members, HoldState.WAITING, reason)
     services.records.put_hold(connection.id, hold)
     event = Event(services.new_id(), now, EventName.HELD, "run", reason=f"{reason}. Digest {digest}")
