@@ -57,14 +57,14 @@ WORDS = [
     (entry(Status.SUSPENDED), seen(), ON, NOW,
      "Due now: reactivate the account, because the user is active and in the provisioning scope again."),
     (AWAY, SUSPENDED, ON, NOW,
-     "The account is going to be suspended on 2026-12-01 09:00 UTC, because the user is suspended in the directory."),
+     "The account is going to be suspended on 1 Dec 2026, 09:00 UTC, because the user is suspended in the directory."),
     (AWAY, SUSPENDED, ON, NOW + 8 * DAY,
      "Due now: suspend the account, because the user is suspended in the directory."),
     (AWAY, SUSPENDED, replace(ON, deprovisioning=NEVER), NOW + 8 * DAY,
      ("The account stays as it is although the user is suspended in the directory: "
      "the deprovisioning policy never takes access for that.")),
     (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, ON, NOW + 8 * DAY,
-     "The account is going to be deleted on 2026-12-24 09:00 UTC, because the user is suspended in the directory."),
+     "The account is going to be deleted on 24 Dec 2026, 09:00 UTC, because the user is suspended in the directory."),
     (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, replace(ON, deprovisioning=NEVER), NOW + 8 * DAY,
      ("The account stays suspended, because the user is suspended in the directory; "
      "the deprovisioning policy never deletes it for that.")),
@@ -92,7 +92,7 @@ WORDS = [
     (entry(), seen(Presence.ARCHIVED), ON, NOW,
      "Archived users are not operated on: everything stays as it is, and timers stand still."),
     (entry(timers={Trigger.SUSPENDED: NOW}), seen(Presence.ARCHIVED), replace(ON, archived_as_suspended=True), NOW,
-     ("The account is going to be suspended on 2026-12-01 09:00 UTC, "
+     ("The account is going to be suspended on 1 Dec 2026, 09:00 UTC, "
      "because the user is archived in the directory, which this connection treats as suspended.")),
     (entry(), seen(Presence.UNKNOWN, None), ON, NOW,
      "The directory does not show this user, which alone proves nothing: everything stays as it is."),
@@ -105,7 +105,7 @@ WORDS = [
     (None, DELETED, ON, NOW, "The user is deleted in the directory and has no account: nothing is to be done."),
     (None, seen(desired=None, mapping_failure=NO_NAME), ON, NOW, f"Nothing can be sent: {NO_NAME}"),
     (entry(Status.NONE, failure=replace(REJECTED, about=f"create:{fingerprint(ADA)[:16]}")), seen(), ON, NOW,
-     ("The last attempt failed; it is made again at 2026-11-24 09:15 UTC, or as soon as the user changes: "
+     ("The last attempt failed; it is made again on 24 Nov 2026, 09:15 UTC, or as soon as the user changes: "
      "The address is taken.")),
     (entry(mark=Mark("c", "m", Action.UPDATE, NOW + DAY)), seen(), ON, NOW,
      "A worker is carrying out a change (update) at this moment; the user is looked at again after it."),
@@ -379,7 +379,7 @@ def test_while_the_connection_is_off_the_dates_move_along(office):
     assert told.timers[0].suspend == on.suspend + 2 * DAY
     assert told.standing_still == "The connection is off."
     assert told.connection.state is State.OFF
-    assert f"{told.timers[0].suspend:%Y-%m-%d}" in told.words
+    assert f"{told.timers[0].suspend:%-d %b %Y}" in told.words
 
 
 def test_on_a_draft_it_is_told_what_would_be_done(office):
@@ -410,7 +410,7 @@ def test_a_failure_is_told_with_its_next_attempt(office):
     told = look_into(office, "u4")
     assert (told.entry.failure.code, told.entry.failure.attempts) == ("not_adoptable", 1)
     assert told.decision.backing_off
-    assert told.words.startswith("The last attempt failed; it is made again at 2026-11-24 09:15 UTC, or as soon as")
+    assert told.words.startswith("The last attempt failed; it is made again on 24 Nov 2026, 09:15 UTC, or as soon as")
     assert [event.name for event in told.events] == [EventName.FAILED]
 
 

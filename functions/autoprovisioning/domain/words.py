@@ -27,7 +27,7 @@ WAITS_FOR: Mapping[State, str] = {
 
 def at_time(at: datetime) -> str:
     """Write a time as pages and texts show it."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
 
 
 def in_words(
@@ -56,7 +56,7 @@ def in_words(
         return f"Nothing can be sent: {decision.failure}"
     if decision.backing_off and entry is not None and entry.failure is not None:
         when = at_time(entry.failure.next_attempt)
-        return f"The last attempt failed; it is made again at {when}, or as soon as the user changes: {decision.reason}"
+        return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {decision.reason}"
     return _idle(decision.noted or entry, seen, connection, now, owner)
 
 
