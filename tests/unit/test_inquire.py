@@ -267,6 +267,7 @@ def test_before_the_first_full_run_nobody_is_provisioned_one_by_one(inquiries):
     office.services.connections.change("c1", lambda connection: replace(connection, shards=0))
     told = answer(office, inquiries, ask(office, inquiries, "u1", InquiryKind.PROVISION))
     assert "its first full run, which looks at everybody, is still to come" in texts(told)
+    assert not any(step.failed for step in told.steps)
     assert office.keeper.of("u1") == []
 
 

@@ -107,9 +107,7 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
     postponed: ProvisioningError | None = None
     for connection in connections:
         if not connection.shards:
-            asked.tell(
-                f"{connection.name}: its first full run, which looks at everybody, is still to come.", failed=True
-            )
+            asked.tell(f"{connection.name}: its first full run, which looks at everybody, is still to come.")
             continue
         try:
             _Convergence(services, connections, connection, asked, deadline).run()
