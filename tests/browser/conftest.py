@@ -43,11 +43,6 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def _is_complaint(message: Any) -> bool:
-    """Say whether it is an error of ours: browsers ask for /favicon.ico by themselves where a page names no icon."""
-    return message.type == "error" and not message.location["url"].endswith("/favicon.ico")
-
-
 @pytest.fixture
 def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
     """Open pages as somebody; what their consoles complain of fails the test.
@@ -66,7 +61,7 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if _is_complaint(message) else None)
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         return page
 
     opened.forgive = forgive  # type: ignore[attr-defined]

@@ -49,7 +49,15 @@ from autoprovisioning.entrypoints.console.choices import SOURCES as API_SOURCES
 from autoprovisioning.entrypoints.console.pages import fields, refused
 from autoprovisioning.entrypoints.console.pages.activity import MENDS
 from autoprovisioning.entrypoints.console.pages.summary import differences
-from autoprovisioning.entrypoints.pages import POLICY, TEMPLATES, element, page_alone, shown_length, shown_time
+from autoprovisioning.entrypoints.pages import (
+    POLICY,
+    TEMPLATES,
+    element,
+    folding,
+    page_alone,
+    shown_length,
+    shown_time,
+)
 from tests.fake_reports import FakeInquiries, FakePreviews
 from tests.fake_state import FakeChannels
 from tests.fakes import START, Desk
@@ -386,7 +394,7 @@ def test_an_account_that_differs_from_the_directory_says_where():
     here = place()
     here.desk.services.connections.change("c1", lambda known: replace(known, mapping=AttributeMapping()))
     page = here.open(f"{HOME}/users/u1/inquiries/i2")
-    rows = dict(re.findall(r'<tr><th scope="row"><code>(.*?)</code></th>(.*?)</tr>', page.text, re.DOTALL))
+    rows = dict(re.findall(r'<tr><th scope="row" class="path"><code>(.*?)</code>(.*?)</tr>', page.text, re.DOTALL))
     assert {name for name, row in rows.items() if "differs" in row} == set(rows) - {"emails.primary", "title"}
     assert "not mapped" in rows["title"]
 
@@ -527,8 +535,54 @@ def test_lengths_are_told_with_the_units_that_matter(seconds, text):
 
 def test_times_are_told_in_utc_and_exactly_for_machines():
     assert shown_time(START) == (
-        '<time datetime="2026-11-24T09:00:00+00:00" title="2026-11-24T09:00:00+00:00">24 Nov 2026, 09:00 UTC</time>'
+        '<time datetime="2026-11-24T09:00:00+00:00" title="2026-11-24T09:00:00+00:00">'
+        "<span>24 Nov 2026,</span> <span>09:00 UTC</span></time>"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("Taken: ada@example.com.", 'Taken: <span class="address">ada@<wbr>example.com.</span>'),
+        ("https://a.example/v2/1", '<span class="address">https://<wbr>a.example/<wbr>v2/<wbr>1</span>'),
+        ("<b>&", "&lt;b&gt;&amp;"),
+    ],
+)
+def test_addresses_wrap_where_a_part_of_them_ends(text, folded):
+    assert folding(text) == folded
+
+
+@pytest.mark.parametrize(
+    ("path", "section", "current"),
+    [
+        ("", "Overview", "page"),
+        ("/scope", "Overview", "true"),
+        ("/previews/p1", "Overview", "true"),
+        ("/users", "Users", "page"),
+        ("/users/u1/inquiries/i2", "Users", "true"),
+        ("/holds", "Held plans", "page"),
+    ],
+)
+def test_a_page_says_to_which_section_it_belongs(path, section, current):
+    menu = re.search(r'<nav class="sections".*?</nav>', place().open(HOME + path).text, re.DOTALL)
+    assert menu is not None
+    assert re.findall(r'aria-current="(\w+)">([^<]+)<', menu[0]) == [(current, section)]
+
+
+def test_the_steps_before_the_current_one_are_done():
+    here = place()
+    here.desk.services.connections.change("c1", lambda known: replace(known, state=State.DRAFT))
+    steps = re.search(r'<ol class="steps".*?</ol>', here.open(f"{HOME}/scope").text, re.DOTALL)
+    assert steps is not None
+    told = [re.sub(r"\s+", " ", re.sub("<.*?>", "", step)).strip() for step in steps[0].split("<li")[1:]]
+    assert [step.partition(">")[2].strip() for step in told] == [
+        "App authorization (done)",
+        "Endpoint URL (done)",
+        "Attribute mapping (done)",
+        "Provisioning scope (optional)",
+        "Deprovisioning",
+        "Finish",
+    ]
 
 
 def test_a_busy_deletion_goes_on_by_itself(monkeypatch):

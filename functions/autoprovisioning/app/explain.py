@@ -123,7 +123,7 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
         user.primary_email or (entry.email if entry is not None else "") or (events[0].email if events else ""),
         user,
         standing,
-        _mapped(connection, user),
+        mapped_values(connection, user),
         entry,
         _timers(serving, decision.noted or entry, now),
         _standing_still(connection, decision.noted or entry),
@@ -211,7 +211,7 @@ def _named(groups: Sequence[Group]) -> str:
     return ", ".join(group.email or group.id for group in groups)
 
 
-def _mapped(connection: Connection, user: DirectoryUser) -> tuple[MappedValue, ...]:
+def mapped_values(connection: Connection, user: DirectoryUser) -> tuple[MappedValue, ...]:
     """Map each row by itself, so that one that fails does not hide the others."""
     if not user.profile:
         return ()

@@ -187,11 +187,15 @@ def problem(error: ProvisioningError) -> Response:
     answer.status_code = status
     answer.content_type = PROBLEM
     answer.headers.update(PRIVATE)
-    if isinstance(error, Transient):
-        answer.headers["Retry-After"] = str(max(1, round(error.retry_after or 5)))
-    if isinstance(error, WrongMethod):
-        answer.headers["Allow"] = error.allowed
+    answer.headers.update(told_beside(error))
     return answer
+
+
+def told_beside(error: ProvisioningError) -> dict[str, str]:
+    """Return the headers that belong to an error: when to come back, which methods there are."""
+    if isinstance(error, Transient):
+        return {"Retry-After": str(max(1, round(error.retry_after or 5)))}
+    return {"Allow": error.allowed} if isinstance(error, WrongMethod) else {}
 
 
 def told(error: ProvisioningError) -> None:

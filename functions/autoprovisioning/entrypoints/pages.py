@@ -17,8 +17,9 @@ from typing import Any
 
 from flask import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from autoprovisioning.domain.words import at_time
 from autoprovisioning.entrypoints import assets
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -53,6 +54,7 @@ def _templates() -> Environment:
         "moment": shown_moment,
         "length_of": shown_length,
         "element": element,
+        "folding": folding,
         "number": lambda number: f"{number:,}",
         "counted": shown_count,
     }
@@ -81,12 +83,14 @@ def page_alone(template: str, status: int, **values: Any) -> Response:
 
 
 def shown_time(at: datetime | None, otherwise: str = "never") -> Markup | str:
-    """Show a point in time, to the minute, in UTC."""
+    """Show a point in time, to the minute, in UTC; where a line is too short for it, the hour goes to the next one."""
     if at is None:
         return otherwise
-    at = at.astimezone(UTC)
-    told, exact = at.strftime("%-d %b %Y, %H:%M UTC"), at.isoformat(timespec="seconds")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, told)
+    exact = at.astimezone(UTC).isoformat(timespec="seconds")
+    day, hour = at_time(at).split(", ")
+    return Markup('<time datetime="{}" title="{}"><span>{},</span> <span>{}</span></time>').format(
+        exact, exact, day, hour
+    )
 
 
 def shown_moment(at: datetime) -> Markup:
@@ -111,6 +115,12 @@ def shown_length(span: timedelta | float | None) -> str:
     if days:
         return f"{days} d {hours % 24} h"
     return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
+def folding(text: str) -> Markup:
+    """Let an address within a text wrap where a part of it ends, rather than within a word."""
+    folded = re.sub(r"(@|/(?=[^/]))", r"\1<wbr>", str(escape(text)))
+    return Markup(re.sub(r"\S*<wbr>\S*", r'<span class="address">\g<0></span>', folded))  # noqa: S704 - escaped
 
 
 def shown_count(number: int, one: str, many: str = "") -> str:

@@ -12,7 +12,7 @@ from autoprovisioning.app.forgery import form_token, genuine
 from autoprovisioning.app.tokens import reauthorize as switch_token
 from autoprovisioning.bootstrap import Administration, administration
 from autoprovisioning.domain.errors import BadInput, Forbidden, ProvisioningError
-from autoprovisioning.entrypoints.answers import TooLarge, answered, http, only, status_of, told
+from autoprovisioning.entrypoints.answers import TooLarge, answered, http, only, status_of, told, told_beside
 from autoprovisioning.entrypoints.callers import identifier, writer
 from autoprovisioning.entrypoints.pages import page_alone
 
@@ -39,9 +39,9 @@ def _switch(parts: Administration, actor: str, connection: object, token: object
 
 
 def _from_json(request: flask.Request) -> dict[str, Any]:
-    only(request, "POST")
     parts = administration()
-    actor, _ = writer(parts, request)
+    actor, _ = writer(parts, request)  # first: whoever may not come in learns nothing of what is here
+    only(request, "POST")
     _check_size(request)
     body = request.get_json(silent=True)
     if not isinstance(body, dict):
@@ -60,9 +60,9 @@ def _from_form(request: flask.Request) -> Response:
 
 
 def _form(request: flask.Request) -> Response:
-    only(request, "GET", "HEAD", "POST")
     parts = administration()
     actor, _ = writer(parts, request)
+    only(request, "GET", "HEAD", "POST")
     csrf = form_token(parts.form_key, actor, parts.services.clock())
     return _page(parts, actor, request.args.get("connection", ""), "reauthorize.html", csrf=csrf)
 
@@ -92,4 +92,6 @@ def _check_size(request: flask.Request) -> None:
 def _refused(error: ProvisioningError) -> Response:
     told(error)
     nothing = {"actor": "", "console": "", "chosen": "", "chosen_name": "", "waiting": 0}
-    return page_alone("reauthorize_result.html", status_of(error), problem=str(error), **nothing)
+    shown = page_alone("reauthorize_result.html", status_of(error), problem=str(error), **nothing)
+    shown.headers.update(told_beside(error))
+    return shown

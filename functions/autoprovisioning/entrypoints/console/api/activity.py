@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from flask import Response
@@ -13,6 +13,7 @@ from msgspec import Meta
 from autoprovisioning.app import reports
 from autoprovisioning.app.reports import Filters
 from autoprovisioning.domain import events as domain
+from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.roster import Action
 from autoprovisioning.entrypoints.console.api.connections import audited, existing
@@ -161,7 +162,16 @@ def export_events(call: Call, query: Wants, connection_id: str) -> Response:
 
 
 def _filters(query: Wants) -> Filters:
-    return Filters(query.name, query.user.strip(), query.actor.strip(), query.since, query.until)
+    since, until = _in_utc("since", query.since), _in_utc("until", query.until)
+    return Filters(query.name, query.user.strip(), query.actor.strip(), since, until)
+
+
+def _in_utc(field: str, at: datetime | None) -> datetime | None:
+    """Return the time in UTC; raises BadInput for one that only its own time zone has, at either end of the calendar."""
+    try:
+        return at.astimezone(UTC) if at is not None else None
+    except OverflowError:
+        raise BadInput(field, "it is out of range", "Name a time between the years 1 and 9999.") from None
 
 
 def _failure(found: reports.Failing) -> Failure:

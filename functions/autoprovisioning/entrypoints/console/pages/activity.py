@@ -132,22 +132,17 @@ def _filters(asked: dict[str, str]) -> Filters:
         name = EventName(asked["name"]) if asked["name"] else None
     except ValueError:
         raise BadInput("name", "there is no such event", "Choose one of the list.") from None
-    until = _day("until", asked["until"])
-    return Filters(
-        name,
-        asked["user"],
-        asked["actor"],
-        _day("since", asked["since"]),
-        until + timedelta(days=1) if until is not None else None,  # the day that is named is included
-    )
+    since = _day("since", asked["since"])
+    until = _day("until", asked["until"], timedelta(days=1))  # the day that is named is included
+    return Filters(name, asked["user"], asked["actor"], since, until)
 
 
-def _day(field: str, text: str) -> datetime | None:
+def _day(field: str, text: str, later: timedelta = timedelta()) -> datetime | None:
     if not text:
         return None
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + later
+    except (ValueError, OverflowError):
         raise BadInput(field, "it is not a day", "Write it as in 2026-11-24.") from None
 
 

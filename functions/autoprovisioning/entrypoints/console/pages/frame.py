@@ -22,7 +22,7 @@ from autoprovisioning.domain.errors import (
     Stale,
     Transient,
 )
-from autoprovisioning.entrypoints.answers import TooLarge, status_of, told
+from autoprovisioning.entrypoints.answers import TooLarge, WrongState, status_of, told, told_beside
 from autoprovisioning.entrypoints.console.routing import Act, Call, Route
 from autoprovisioning.entrypoints.pages import page, page_alone
 
@@ -53,6 +53,7 @@ TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (
     (Forbidden, "No access"),
     (Transient, "Not available just now"),
     (ReauthorizationRequired, "Needs reauthorization"),
+    (WrongState, "Not possible just now"),
     (BadInput, "Not accepted"),
 )
 
@@ -148,8 +149,7 @@ def _telling(act: Act) -> Act:
         except ProvisioningError as error:
             told(error)
             shown = show(call, "error.html", status_of(error), **_error(error, call.request.path))
-            if isinstance(error, Transient):
-                shown.headers["Retry-After"] = str(max(1, round(error.retry_after or 5)))
+            shown.headers.update(told_beside(error))
             return shown
 
     return telling
@@ -160,7 +160,9 @@ def refusal(error: ProvisioningError) -> Response:
     told(error)
     status = status_of(error)
     frame = {"actor": "", "role": "", "may_change": False, "csrf": "", "notice": "", "crumbs": [], "connection": None}
-    return page_alone("error.html", status, here="", now=None, **frame, **_error(error, "/"))
+    shown = page_alone("error.html", status, here="", now=None, **frame, **_error(error, "/"))
+    shown.headers.update(told_beside(error))
+    return shown
 
 
 def _error(error: ProvisioningError, path: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
 
 
 def _page_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and int(text[:6]) > 0 else 1
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0 else 1
 
 
 def _members(call: Call, connection: Connection, found: Hold, number: int) -> list[tuple[Member, str]]:

@@ -143,7 +143,7 @@ def change_mapping(call: Call, connection_id: str) -> Response:
         rows.append(Row("", ""))
     elif word == "default":
         rows = list(DEFAULT_ROWS)
-    elif position.isdecimal() and int(position) < len(rows):
+    elif position in map(str, range(len(rows))):
         rows.pop(int(position))
     return _mapping_of(call, _editable(call, connection_id), rows)
 

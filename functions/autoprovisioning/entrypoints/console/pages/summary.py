@@ -51,7 +51,7 @@ def summary(connection: Connection) -> list[Part]:
             "limits",
             "Name and limits",
             (
-                f"Held above {limit.minimum} users or {limit.percent:g} percent within 24 hours",
+                f"Held above {shown_count(limit.minimum, 'user')} or {limit.percent:g} percent within 24 hours",
                 f"PATCH: {DIALECTS[connection.patch_dialect]}",
             ),
         ),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from flask import Response
 
-from autoprovisioning.app.explain import explain
+from autoprovisioning.app.explain import MappedValue, explain, mapped_values
 from autoprovisioning.app.inquire import inquire
 from autoprovisioning.app.reports import InquiryKind, InquiryState
 from autoprovisioning.domain.accounts import Account, Value
@@ -89,31 +88,32 @@ def ask(call: Call, connection_id: str, user_id: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One attribute of the account: as Keeper has it, and as it should be where that can be told."""
+    """One attribute of the account: as Keeper has it, and the row of the mapping that says how it should be."""
 
     attribute: str
     actual: Value
-    desired: Value
-    told: bool
+    wanted: MappedValue | None = None
 
     @property
     def differs(self) -> bool:
         """Say whether Keeper has something else than the directory says."""
-        return self.told and self.actual != self.desired
+        return self.wanted is not None and not self.wanted.problem and self.actual != self.wanted.value
 
 
 def _compared(call: Call, connection: Connection, account: Account | None, user_id: str) -> list[Compared]:
+    """Compare in the order of the mapping; what Keeper has besides comes last."""
     if account is None:
         return []
-    desired: Mapping[str, Value] = {}
+    rows: tuple[MappedValue, ...] = ()
     try:
         user = call.parts.services.directory.user(user_id)
-        if user is not None and user.profile:
-            desired = connection.mapping.apply(user.profile)
+        if user is not None:
+            rows = mapped_values(connection, user)
     except ProvisioningError as error:  # what Keeper has is shown all the same
         told(error)
-    names = sorted({*account.attributes, *desired})
-    return [Compared(name, account.attributes.get(name), desired.get(name), name in desired) for name in names]
+    mapped = [Compared(row.target, account.attributes.get(row.target), row) for row in rows]
+    besides = sorted(account.attributes.keys() - {row.target for row in rows})
+    return mapped + [Compared(name, account.attributes[name]) for name in besides]
 
 
 def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Response:
