@@ -70,6 +70,8 @@ def test_the_audit_is_filtered(settled):
         ("name=Party", "name"),
         ("since=yesterday", "since"),
         ("since=2026-01-01T00:00:00", "since"),
+        ("since=0001-01-01T00:00:00%2B14:00", "since"),
+        ("until=9999-12-31T23:00:00-14:00", "until"),
         ("colour=red", "colour"),
     ],
 )

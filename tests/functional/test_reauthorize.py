@@ -168,6 +168,8 @@ def test_a_request_that_the_proxy_did_not_sign_is_refused(settled, function, hea
     assert answer.status == 403
     body = json.dumps({"connection": CONNECTION, "token": settled.keeper.token}).encode()
     assert settled.ask("reauthorize", body=body, headers={**JSON, **header}).status == 403
+    for kind in (JSON, FORM):  # not even which methods there are
+        assert settled.ask("reauthorize", "PUT", body, {**kind, **header}).status == 403
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])

@@ -167,7 +167,7 @@ def _filters(query: Wants) -> Filters:
 
 
 def _in_utc(field: str, at: datetime | None) -> datetime | None:
-    """Return the time in UTC; raises BadInput for one that only its own time zone has, at either end of the calendar."""
+    """Return the time in UTC; raises BadInput for one that only its own time zone has, at an end of the calendar."""
     try:
         return at.astimezone(UTC) if at is not None else None
     except OverflowError:

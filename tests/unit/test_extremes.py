@@ -1,0 +1,63 @@
+"""Addresses and forms that nobody honest sends: refused, or taken for the nearest that makes sense."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.errors import Busy, Forbidden, Transient
+from autoprovisioning.entrypoints.answers import WrongMethod
+from autoprovisioning.entrypoints.console.pages import refused
+from tests.unit.test_pages import HOME, place
+
+HOLD = f"{HOME}/holds/{'a' * 32}"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("since=9999-12-31", 200), ("since=0001-01-01", 200), ("until=9999-12-30", 200), ("until=9999-12-31", 400)],
+)
+def test_a_day_without_a_day_after_it_is_no_last_day(query, status):
+    assert place().open(f"{HOME}/audit?{query}").status == status
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many", "9" * 7, "9" * 5000, "٣", "²"])
+def test_what_is_no_number_of_a_page_shows_the_first(number):
+    page = place().open(f"{HOLD}?page={number}")
+    assert page.status == 200
+    assert "Page 1 of 3" in page.text
+
+
+@pytest.mark.parametrize("position", ["", "-1", "99", "9" * 5000, "٣", "²", "1:2"])
+def test_a_row_that_is_not_there_is_not_removed(position):
+    page = place().open(f"{HOME}/mapping")
+    form = page.form("Attribute mapping")
+    rows = [value for name, value in form.fields if name == "target"]
+    fields = [*form.fields, ("do", f"remove:{position}")]
+    shown = page.browser.send("post", f"{HOME}/mapping", fields)
+    assert shown.status == 200
+    assert [value for name, value in shown.form("Attribute mapping").fields if name == "target"] == rows
+
+
+@pytest.mark.parametrize("state", [State.OFF, State.PAUSED, State.DRAFT, State.DELETING])
+def test_nothing_is_said_to_run_where_nothing_does(state):
+    """A page that was open since the connection was on has the button still."""
+    here = place(state)
+    csrf = next(value for name, value in place().open(HOME).form("Run now").fields if name == "csrf")
+    page = here.browser().send("post", f"{HOME}/run", [("csrf", csrf)])
+    assert page.status == 409
+    assert "Nothing runs" in page.text
+    assert here.desk.queue.runs == []
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "value"),
+    [
+        (Transient("The directory could not be read", retry_after=30), "Retry-After", "30"),
+        (Busy("x", retry_after=0.2), "Retry-After", "1"),
+        (WrongMethod("PUT", "GET, HEAD"), "Allow", "GET, HEAD"),
+        (Forbidden("x"), "Retry-After", None),
+    ],
+)
+def test_whoever_was_not_let_in_is_told_when_to_come_back_or_how_to_ask(error, name, value):
+    assert refused(error).headers.get(name) == value
