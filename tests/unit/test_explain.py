@@ -96,6 +96,20 @@ WORDS = [
      "because the user is archived in the directory, which this connection treats as suspended.")),
     (entry(), seen(Presence.UNKNOWN, None), ON, NOW,
      "The directory does not show this user, which alone proves nothing: everything stays as it is."),
+    # a timer that ran is none while it cannot be told whether its trigger still holds
+    (LEFT, seen(in_scope=None), ON, NOW + 8 * DAY,
+     "In step; whether the user is still in scope could not be told, and nobody loses access for that."),
+    (replace(LEFT, status=Status.SUSPENDED), seen(in_scope=None), ON, NOW + 31 * DAY,
+     "The account stays suspended: whether the user is in the provisioning scope again could not be told."),
+    (AWAY, SUSPENDED, replace(ON, state=State.PAUSED), NOW,
+     ("The account is going to be suspended on 1 Dec 2026, 09:00 UTC, because the user is suspended in the directory. "
+     "It waits if the connection is not reauthorized by then.")),
+    (AWAY, SUSPENDED, replace(ON, state=State.OFF), NOW,
+     ("The account is going to be suspended on 1 Dec 2026, 09:00 UTC, because the user is suspended in the directory. "
+     "That is if autoprovisioning were turned on now: while it is off the timers stand still.")),
+    (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, replace(ON, state=State.DELETING), NOW,
+     ("The account is going to be deleted on 24 Dec 2026, 09:00 UTC, because the user is suspended in the directory. "
+     "That is not done any more, since the configuration is being deleted.")),
     (None, seen(in_scope=False), ON, NOW,
      "The user is not in the provisioning scope and has no account: nothing is to be done."),
     (None, seen(in_scope=None), ON, NOW,
@@ -107,6 +121,9 @@ WORDS = [
     (entry(Status.NONE, failure=replace(REJECTED, about=f"create:{fingerprint(ADA)[:16]}")), seen(), ON, NOW,
      ("The last attempt failed; it is made again on 24 Nov 2026, 09:15 UTC, or as soon as the user changes: "
      "The address is taken.")),
+    (entry(Status.NONE, failure=replace(REJECTED, about=f"create:{fingerprint(ADA)[:16]}")), seen(),
+     replace(ON, state=State.OFF), NOW,
+     "Waits until autoprovisioning is turned on; the last attempt failed: The address is taken."),
     (entry(mark=Mark("c", "m", Action.UPDATE, NOW + DAY)), seen(), ON, NOW,
      "A worker is carrying out a change (update) at this moment; the user is looked at again after it."),
     (entry(mark=Mark("c", "m", Action.UPDATE, NOW)), seen(), ON, NOW,

@@ -23,6 +23,12 @@ WAITS_FOR: Mapping[State, str] = {
     State.DRAFT: "Waits until the set-up is finished and autoprovisioning turned on",
     State.DELETING: "Not done any more, since the configuration is being deleted",
 }
+IF_DUE: Mapping[State, str] = {  # what is to be added to a date
+    State.PAUSED: " It waits if the connection is not reauthorized by then.",
+    State.OFF: " That is if autoprovisioning were turned on now: while it is off the timers stand still.",
+    State.DRAFT: " That is if autoprovisioning were turned on now: before that nothing is done.",
+    State.DELETING: " That is not done any more, since the configuration is being deleted.",
+}
 
 
 def at_time(at: datetime) -> str:
@@ -55,6 +61,8 @@ def in_words(
     if decision.failure is not None:
         return f"Nothing can be sent: {decision.failure}"
     if decision.backing_off and entry is not None and entry.failure is not None:
+        if connection.state in WAITS_FOR:
+            return f"{WAITS_FOR[connection.state]}; the last attempt failed: {decision.reason}"
         when = at_time(entry.failure.next_attempt)
         return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {decision.reason}"
     return _idle(decision.noted or entry, seen, connection, now, owner)
@@ -130,11 +138,11 @@ def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: date
         return _without_account(seen, owner)
     if noted.status is Status.DELETED:
         return "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."
+    if seen.presence is Presence.ACTIVE and seen.in_scope is None:  # whatever timers there are
+        return _unproven(noted)
     if noted.timers:
         when = due(connection.deprovisioning, noted.timers, connection.off_spans, now)
-        return _waiting(noted, when, seen, owner)
-    if seen.in_scope is None:
-        return "In step; whether the user is still in scope could not be told, and nobody loses access for that."
+        return _waiting(noted, when, seen, owner, connection)
     return "In step: the account has what the directory says, and nothing is to be done."
 
 
@@ -151,15 +159,22 @@ def _without_account(seen: Observed, owner: str) -> str:
     return "The user is not in the provisioning scope and has no account: nothing is to be done."
 
 
-def _waiting(noted: Entry, when: Due, seen: Observed, owner: str) -> str:
+def _unproven(noted: Entry) -> str:
+    if noted.status is Status.SUSPENDED:
+        return "The account stays suspended: whether the user is in the provisioning scope again could not be told."
+    return "In step; whether the user is still in scope could not be told, and nobody loses access for that."
+
+
+def _waiting(noted: Entry, when: Due, seen: Observed, owner: str, connection: Connection) -> str:
+    proviso = IF_DUE.get(connection.state, "")
     suspends = noted.status is Status.ACTIVE and when.suspend is not None
     if suspends and (when.delete is None or when.suspend is None or when.suspend <= when.delete):
         assert when.suspend is not None  # noqa: S101 - keeps the types honest
         why = because(when.suspend_by, seen, owner)
-        return f"The account is going to be suspended on {at_time(when.suspend)}, because {why}."
+        return f"The account is going to be suspended on {at_time(when.suspend)}, because {why}.{proviso}"
     if when.delete is not None:
         why = because(when.delete_by, seen, owner)
-        return f"The account is going to be deleted on {at_time(when.delete)}, because {why}."
+        return f"The account is going to be deleted on {at_time(when.delete)}, because {why}.{proviso}"
     why = because(min(noted.timers, key=lambda trigger: noted.timers[trigger]), seen, owner)
     if noted.status is Status.SUSPENDED:
         return f"The account stays suspended, because {why}; the deprovisioning policy never deletes it for that."
