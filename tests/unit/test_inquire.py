@@ -255,6 +255,19 @@ def test_a_connection_that_is_gone_meanwhile_says_so(office, inquiries):
     assert (told.state, told.problem) == (InquiryState.FAILED, "The connection was deleted meanwhile.")
 
 
+@pytest.mark.parametrize("state", [State.OFF, State.DRAFT, State.DELETING])
+def test_who_was_not_provisioned_since_the_connection_was_turned_off_meanwhile_is_not_said_to_be(
+    office, inquiries, state
+):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    office.services.connections.change("c1", lambda connection: replace(connection, state=state))
+    told = answer(office, inquiries, look)
+    assert (told.state, told.account) == (InquiryState.FAILED, None)
+    assert told.problem.startswith("Nothing was done: the connection is not on any more")
+    assert office.keeper.of("u4") == []
+
+
 def test_a_connection_that_was_asked_to_wait_is_left_alone(office, inquiries):
     until = office.desk.clock.now + timedelta(seconds=30)
     office.services.connections.change("c1", lambda connection: replace(connection, throttled_until=until))

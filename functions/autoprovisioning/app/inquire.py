@@ -15,6 +15,7 @@ from autoprovisioning.app.keeper import Keeper, refusal_of_one
 from autoprovisioning.app.observe import observed
 from autoprovisioning.app.ports import Accounts
 from autoprovisioning.app.reports import Inquiries, Inquiry, InquiryKind, InquiryState, Step
+from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Account, Lookup
 from autoprovisioning.domain.connections import Connection, State
@@ -120,16 +121,26 @@ class _Answer:
         self.inquiries.put(answered)
 
     def _look(self) -> None:
-        """Find the account and end the inquiry with it; a failure that converging recorded is its problem."""
+        """Find the account and end the inquiry with it; a failure that converging recorded is its problem.
+
+        So is a connection that was turned off between the question and this answer: nobody was provisioned on it.
+        """
         connection = self.services.connections.get(self.inquiry.connection_id)
         if connection is None:
             raise NotFound("The connection was deleted meanwhile.")
         user_id = self.inquiry.user_id
         entry = self.services.roster.entry(connection, user_id) if connection.shards else None
         account = self._find(connection, entry)
-        provisioning = self.inquiry.kind is InquiryKind.PROVISION
-        failure = entry.failure if provisioning and entry is not None else None
-        self._end(failure.text if failure is not None else "", account)
+        self._end(self._undone(connection, entry), account)
+
+    def _undone(self, connection: Connection, entry: Entry | None) -> str:
+        """Say why the user could not be provisioned; empty where that was done, or not asked for."""
+        if self.inquiry.kind is not InquiryKind.PROVISION:
+            return ""
+        if connection.state not in SERVING:
+            shown, mend = SHOWN[connection.state], MENDS.get(connection.state, "")
+            return f"Nothing was done: the connection is not on any more, but: {shown}. {mend}".rstrip()
+        return entry.failure.text if entry is not None and entry.failure is not None else ""
 
     def _find(self, connection: Connection, entry: Entry | None) -> Account | None:
         """Find the user's account in Keeper; like any worker it pauses the connection whose token is refused.
