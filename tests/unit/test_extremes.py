@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import flask
 import pytest
+from werkzeug.test import EnvironBuilder
 
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import Busy, Forbidden, Transient
-from autoprovisioning.entrypoints.answers import WrongMethod
+from autoprovisioning.entrypoints.answers import SECURE, WrongMethod, answered
+from autoprovisioning.entrypoints.assets import address
+from autoprovisioning.entrypoints.console import router
 from autoprovisioning.entrypoints.console.pages import refused
-from tests.unit.test_pages import HOME, place
+from tests.unit.test_pages import ADMIN, HOME, place
 
 HOLD = f"{HOME}/holds/{'a' * 32}"
 
@@ -39,6 +43,13 @@ def test_a_row_that_is_not_there_is_not_removed(position):
     assert [value for name, value in shown.form("Attribute mapping").fields if name == "target"] == rows
 
 
+@pytest.mark.parametrize("minimum", ["1000000000000", "9" * 5000, "", "ten", "1.5"])
+def test_a_limit_is_refused_rather_than_cut_short(minimum):
+    page = place().open(f"{HOME}/limits").send("Name and limits", "Save", minimum=minimum)
+    assert page.status == 400
+    assert "#f-limit" in page.links()
+
+
 @pytest.mark.parametrize("state", [State.OFF, State.PAUSED, State.DRAFT, State.DELETING])
 def test_nothing_is_said_to_run_where_nothing_does(state):
     """A page that was open since the connection was on has the button still."""
@@ -61,3 +72,24 @@ def test_nothing_is_said_to_run_where_nothing_does(state):
 )
 def test_whoever_was_not_let_in_is_told_when_to_come_back_or_how_to_ask(error, name, value):
     assert refused(error).headers.get(name) == value
+
+
+def asked(path: str, state: State = State.ON) -> flask.Response:
+    """Return the answer itself: nobody follows where it leads."""
+    request = flask.Request(EnvironBuilder(path, headers={"X-Goog-IAP-JWT-Assertion": ADMIN}).get_environ())
+    return answered(lambda: router().answer(request, place(state).parts), refused)
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/api/me", "/api/openapi.json", "/api/connections/c1",
+                                  "/api/connections/c1/events.csv", f"{HOME}/turn-on"])  # fmt: skip
+def test_every_answer_keeps_a_browser_from_loading_running_or_framing_more(path):
+    answer = asked(path)
+    assert answer.status_code == (303 if path.endswith("turn-on") else 404 if path == "/nowhere" else 200)
+    for rule in ("default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"):
+        assert rule in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Cache-Control"] in ("no-store", "private, no-cache")
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/api/me", f"{HOME}/turn-on", address("style.css")])
+def test_every_answer_is_what_it_says_over_an_encrypted_connection(path):
+    assert SECURE.items() <= dict(asked(path).headers).items()

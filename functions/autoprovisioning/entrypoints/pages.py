@@ -21,17 +21,13 @@ from markupsafe import Markup, escape
 
 from autoprovisioning.domain.words import at_time
 from autoprovisioning.entrypoints import assets
+from autoprovisioning.entrypoints.answers import SECURE
 
 TEMPLATES = Path(__file__).parent / "templates"
 HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    # Not no-referrer: with it browsers send `Origin: null` with our own form (Fetch standard, "append a request
-    # Origin header"), which could not be told from another site's.
-    "Referrer-Policy": "same-origin",
+    **SECURE,
     "Cache-Control": "no-store",
-    "Strict-Transport-Security": "max-age=31536000",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 ENDING = "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

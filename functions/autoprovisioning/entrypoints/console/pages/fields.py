@@ -16,6 +16,7 @@ from autoprovisioning.domain.roster import Trigger
 OTHER = "other"
 NEVER = "never"
 MOST_ROWS = 100
+LONGEST_NUMBER = 7  # characters, as the page lets one type
 
 # The directory's fields by the categories of Google's wizard. (Attribute mapping: category > field.)
 SOURCES: Mapping[str, Mapping[str, str]] = {
@@ -159,8 +160,11 @@ TRIGGERS: Mapping[Trigger, str] = {
 
 def read_limit(form: MultiDict[str, str]) -> VolumeLimit:
     """Return the volume limit; raises BadInput for what is not a number."""
+    minimum, percent = form.get("minimum", "").strip(), form.get("percent", "").strip().replace(",", ".")
     try:
-        return VolumeLimit(int(form.get("minimum", "")[:9]), float(form.get("percent", "").replace(",", ".")[:9]))
+        if max(len(minimum), len(percent)) > LONGEST_NUMBER:
+            raise ValueError
+        return VolumeLimit(int(minimum), float(percent))
     except ValueError:
         mend = "Enter a number of users and a percentage, for instance 10 and 5."
         raise BadInput("limit", "it is not a number", mend) from None

@@ -22,7 +22,7 @@ from autoprovisioning.domain.errors import (
     Stale,
     Transient,
 )
-from autoprovisioning.entrypoints.answers import TooLarge, WrongState, status_of, told, told_beside
+from autoprovisioning.entrypoints.answers import PRIVATE, TooLarge, WrongState, status_of, told, told_beside
 from autoprovisioning.entrypoints.console.routing import Act, Call, Route
 from autoprovisioning.entrypoints.pages import page, page_alone
 
@@ -129,7 +129,7 @@ def edition(call: Call) -> int:
 def go(path: str, done: str = "", **query: str) -> Response:
     """Go on to a page after a form was taken (RFC 9110 15.4.4)."""
     asked = {name: value for name, value in {"done": done, **query}.items() if value}
-    return Response(status=303, headers={"Location": path + (f"?{urlencode(asked)}" if asked else "")})
+    return Response(status=303, headers={**PRIVATE, "Location": path + (f"?{urlencode(asked)}" if asked else "")})
 
 
 def _check_form(call: Call) -> None:
