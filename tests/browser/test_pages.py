@@ -71,7 +71,7 @@ def test_the_page_of_the_token_fits_and_is_accessible(stage, open_page, presenta
 
 @pytest.mark.parametrize("path", ["/", HOME, "/nowhere"])
 def test_whoever_may_not_come_in_is_told_so_on_a_page(stage, page, open_page, presentable, path):
-    page.goto("/_iap/as/ordinary@example.com")
+    page.request.get("/_iap/as/ordinary@example.com")
     page.goto(path)
     open_page.forgive("403")
     expect(page.get_by_role("alert")).to_contain_text("ordinary@example.com")
@@ -94,7 +94,7 @@ def test_whoever_may_not_come_in_is_told_so_on_a_page(stage, page, open_page, pr
     ],
 )
 def test_a_delegated_administrator_sees_and_has_nothing_to_press(stage, page, accessible, path):
-    page.goto("/_iap/as/delegated@example.com")
+    page.request.get("/_iap/as/delegated@example.com")
     page.goto(stage.path(path))
     expect(page.get_by_text("delegated administrator")).to_be_visible()
     expect(page.get_by_role("button")).to_have_count(0)

@@ -353,7 +353,7 @@ def test_a_held_plan_is_decided_by_its_digest_once_it_is_confirmed(town, decisio
     holds = browser(town).open(f"{HOME}/holds")
     link = next(link for link in holds.links() if link.startswith(f"{HOME}/holds/"))
     hold = browser(town).open(link)
-    assert "person4@example.com" in hold.text
+    assert "person4@<wbr>example.com" in hold.text
     unconfirmed = hold.send("Decide", decision)
     assert unconfirmed.status == 400
     decided = hold.send("Decide", decision, confirmed="yes")
