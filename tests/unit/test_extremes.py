@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import flask
 import pytest
 from werkzeug.test import EnvironBuilder
@@ -93,3 +95,13 @@ def test_every_answer_keeps_a_browser_from_loading_running_or_framing_more(path)
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/api/me", f"{HOME}/turn-on", address("style.css")])
 def test_every_answer_is_what_it_says_over_an_encrypted_connection(path):
     assert SECURE.items() <= dict(asked(path).headers).items()
+
+
+@pytest.mark.parametrize(
+    "path", [f"{HOME}/users/?q=a", f"{HOME}/holds/", f"{HOLD}/", f"{HOME}/previews/p1/", f"{HOME}/"]
+)
+def test_the_links_and_forms_of_a_page_asked_for_with_a_slash_lead_somewhere(path):
+    page = place().open(path)
+    assert page.status == 200
+    targets = (*page.links(), *(form.action for form in page.forms))
+    assert not [target for target in targets if "//" in urlsplit(target).path]

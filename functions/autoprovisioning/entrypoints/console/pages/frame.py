@@ -86,7 +86,7 @@ def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), *
         csrf=form_token(parts.form_key, call.actor, parts.services.clock()) if super_administrator else "",
         notice=NOTICES.get(call.request.args.get("done", ""), ""),
         now=parts.services.clock(),
-        here=call.request.path,
+        here=call.request.path.rstrip("/") or "/",  # links are made of it by adding a slash and more
         **{"crumbs": [("/", "Apps"), *crumbs], "error": None, "connection": None, **values},
     )
 
