@@ -120,7 +120,7 @@ def test_why_in_the_dark(page, picture):
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     page.goto(f"{HOME}/users/u2")
     expect(page.get_by_text("Asked by")).to_be_visible(timeout=40_000)
-    picture(page, "why", height=1270)
+    picture(page, "why", height=1150)
 
 
 def test_a_held_plan(company_town, page, picture):
@@ -145,4 +145,4 @@ def test_the_list_of_apps(company_town, page, picture):
     other_connections(company_town)
     page.goto("/")
     expect(page.get_by_role("table").get_by_role("link", name="Keeper", exact=True)).to_be_visible()
-    picture(page, "apps", height=560)
+    picture(page, "apps", height=500)
