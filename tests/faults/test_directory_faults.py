@@ -80,7 +80,7 @@ def test_an_approved_plan_is_carried_out_and_not_counted_again(town):
     for user_id in EVERYBODY:
         town.directory.leave(GROUP_ID, user_id)
     town.sync()
-    hold = town.world.console("GET", "connections/keeper/holds")[0]
+    hold = town.world.console("GET", "connections/keeper/holds")["items"][0]
     town.world.console("POST", f"connections/keeper/holds/{hold['digest']}", {"decision": "approve"})
     town.await_account("u5", lambda account: not account["active"])
     town.sync()
@@ -93,14 +93,14 @@ def test_a_rejected_plan_is_not_raised_again_unless_it_grows(town):
     for number in range(2, 14):
         town.directory.leave(GROUP_ID, f"u{number}")
     town.sync()
-    hold = town.world.console("GET", "connections/keeper/holds")[0]
+    hold = town.world.console("GET", "connections/keeper/holds")["items"][0]
     town.world.console("POST", f"connections/keeper/holds/{hold['digest']}", {"decision": "reject"})
     town.sync()
-    holds = town.world.console("GET", "connections/keeper/holds")
+    holds = town.world.console("GET", "connections/keeper/holds")["items"]
     assert [item["state"] for item in holds] == ["rejected"]
     town.directory.leave(GROUP_ID, "u1")
     town.sync()
-    holds = town.world.console("GET", "connections/keeper/holds")
+    holds = town.world.console("GET", "connections/keeper/holds")["items"]
     assert sorted(item["state"] for item in holds) == ["rejected", "waiting"]
     assert len(town.active()) == 14
 
