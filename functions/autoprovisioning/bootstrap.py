@@ -10,8 +10,8 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from autoprovisioning.domain.connections import Connection
 
 CLIENTS_KEPT = 32  # SCIM clients a process keeps: connections times tokens in force
+# Who waits for a page is told within seconds that the directory does not answer; a worker waits for minutes.
+SOON = timedelta(seconds=5)
+ATTEMPTS_SOON = 2
 
 
 def now() -> datetime:
@@ -142,10 +145,11 @@ def administration() -> Administration:
 
     chosen = settings()
     identity = IapIdentity(chosen.iap_audience, chosen.iap_issuer, chosen.iap_certs_url)
+    asked = directory(waited_for=True)
     return Administration(
-        services(),
+        replace(services(), directory=asked),
         identity,
-        Roles(directory()),
+        Roles(asked),
         reports(),
         previews(),
         inquiries(),
@@ -188,10 +192,10 @@ def channels() -> Channels:
     return FirestoreChannels(_database())
 
 
-@lru_cache(maxsize=1)
-def directory() -> GoogleDirectory:
-    """Build the directory: keyless delegation, or a simulator on loopback."""
-    from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, anonymous, delegated
+@lru_cache(maxsize=2)
+def directory(*, waited_for: bool = False) -> GoogleDirectory:
+    """Build the directory: keyless delegation, or a simulator on loopback; one that is waited for gives up soon."""
+    from autoprovisioning.adapters.directory import ATTEMPTS, DirectoryTransport, GoogleDirectory, anonymous, delegated
 
     chosen = settings()
     if chosen.directory_endpoint.startswith("http://"):
@@ -202,8 +206,9 @@ def directory() -> GoogleDirectory:
         chosen.directory_endpoint,
         sessions,
         meter(),
-        timeout=chosen.outside_timeout,
+        timeout=min(chosen.outside_timeout, SOON) if waited_for else chosen.outside_timeout,
         first_pause=chosen.directory_first_pause.total_seconds(),
+        attempts=ATTEMPTS_SOON if waited_for else ATTEMPTS,
     )
     return GoogleDirectory(transport, chosen.directory_customer)
 

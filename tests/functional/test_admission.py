@@ -111,6 +111,14 @@ def test_the_directory_out_of_reach_lets_nobody_write(settled):
     assert write(settled, "turn off").status == 503
 
 
+def test_whoever_waits_for_a_silent_directory_is_told_so_within_seconds(settled):
+    settled.directory.fault(match={"method": "users.get"}, hang=True, times=None)
+    began = time.monotonic()
+    answer = settled.through_proxy("GET", "/", who="somebody-new@example.com")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+    assert time.monotonic() - began < 15
+
+
 # ---- other sites
 
 

@@ -119,12 +119,14 @@ class DirectoryTransport:
         *,
         timeout: timedelta = timedelta(seconds=20),
         first_pause: float = 0.5,
+        attempts: int = ATTEMPTS,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._sessions = sessions
         self._count = count
         self._seconds = timeout.total_seconds()
         self._first_pause = first_pause
+        self._attempts = attempts
         self._local = threading.local()
 
     def get(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | Refusal:
@@ -140,7 +142,7 @@ class DirectoryTransport:
     ) -> dict[str, Any] | Refusal:
         problem = ""
         wait: float | None = None
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._attempts):
             if attempt:
                 time.sleep(self._pause(attempt, wait))
                 wait = None
@@ -168,7 +170,7 @@ class DirectoryTransport:
             problem, wait = f"HTTP {answer.status} {answer.reason}".strip(), _retry_after(response)
             if wait is not None and wait > LONGEST_PAUSE:
                 raise Transient(f"The directory could not be read: {problem}, come back later", retry_after=wait)
-        raise Transient(f"The directory could not be read: {problem} after {ATTEMPTS} attempts", retry_after=30)
+        raise Transient(f"The directory could not be read: {problem} after {self._attempts} attempts", retry_after=30)
 
     def _pause(self, attempt: int, told: float | None) -> float:
         grown: float = self._first_pause * 2 ** (attempt - 1)
