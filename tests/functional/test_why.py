@@ -163,7 +163,7 @@ def test_why_tells_of_a_failure_and_of_a_hold(town):
 
     failing = why(town, "u41")
     assert (failing.entry.failure.code, failing.decision.backing_off) == ("address_taken", True)
-    assert failing.words.startswith("The last attempt failed; it is made again at ")
+    assert failing.words.startswith("The last attempt failed; it is made again on ")
     assert [event.name for event in failing.events] == [EventName.FAILED]
 
     held = why(town, "u1")
