@@ -145,8 +145,10 @@ def edit(
         edited = switch(services, connection, token, resume=True, edit=change)
     else:
         edited = services.connections.change(connection_id, change) or _gone(connection_id)
-    _told(services, connection_id, actor, "Edited", _described(before[0]), _described(edited))
-    _drop_plans(services, before[0], edited)
+    try:
+        _drop_plans(services, before[0], edited)  # first: nothing else keeps them from being carried out
+    finally:
+        _told(services, connection_id, actor, "Edited", _described(before[0]), _described(edited))
     if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited
