@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from autoprovisioning.domain.connections import Connection
 
 CLIENTS_KEPT = 32  # SCIM clients a process keeps: connections times tokens in force
-# Who waits for a page is told within seconds that the directory does not answer; a worker waits for minutes.
+# Who waits for a page is told before the function's time is over that the directory or Keeper does not answer; a
+# worker waits for minutes. Keeper is asked four times, the directory twice.
 SOON = timedelta(seconds=5)
 ATTEMPTS_SOON = 2
+KEEPER_SOON = timedelta(seconds=10)
 
 
 def now() -> datetime:
@@ -147,7 +149,7 @@ def administration() -> Administration:
     identity = IapIdentity(chosen.iap_audience, chosen.iap_issuer, chosen.iap_certs_url)
     asked = directory(waited_for=True)
     return Administration(
-        replace(services(), directory=asked),
+        replace(services(), directory=asked, accounts_for=accounts_builder(KEEPER_SOON)),
         identity,
         Roles(asked),
         reports(),
@@ -242,11 +244,15 @@ def services() -> Services:
     )
 
 
-def accounts_builder() -> Callable[[Connection, str], Accounts]:
-    """Return how a connection's accounts are reached; clients are kept, with what they learnt of the server."""
+def accounts_builder(longest: timedelta = timedelta.max) -> Callable[[Connection, str], Accounts]:
+    """Return how a connection's accounts are reached, no answer being waited for longer than `longest`.
+
+    Clients are kept, with what they learnt of the server.
+    """
     from autoprovisioning.adapters.scim import ScimAccounts, check_endpoint
 
     chosen = settings()
+    timeout = min(chosen.scim_timeout, longest).total_seconds()
 
     @lru_cache(maxsize=CLIENTS_KEPT)
     def client(endpoint: str, token: str, dialect: str) -> ScimAccounts:
@@ -259,7 +265,7 @@ def accounts_builder() -> Callable[[Connection, str], Accounts]:
             PatchDialect(dialect),
             meter(),
             now,
-            timeout=chosen.scim_timeout.total_seconds(),
+            timeout=timeout,
             concurrency=chosen.scim_concurrency,
         )
 
