@@ -25,7 +25,7 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Unsafe,
 )
-from autoprovisioning.domain.plan import choose
+from autoprovisioning.domain.plan import choose, ranked
 from autoprovisioning.domain.roster import Action, Status
 
 CLAIMS_AT_ONCE = 16
@@ -223,7 +223,8 @@ class _Work:
             yield by_id[found.key], found
 
     def _matched(self, change: Change, accounts: tuple[Account, ...]) -> Change:
-        account = choose(accounts, change.user_id, change.user_names()[0], self._holders() if accounts else {})
+        names, held_by = change.user_names(), self._holders() if accounts else {}
+        account = choose(ranked(accounts, names), change.user_id, names[0], held_by)
         if account is None:
             return replace(change, looked_up=True)
         matched = replace(

@@ -12,7 +12,7 @@ from autoprovisioning.domain.changes import aligned
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
-from autoprovisioning.domain.plan import Decision, Observed, Rules, about, choose, decide
+from autoprovisioning.domain.plan import Decision, Observed, Rules, about, choose, decide, ranked
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
 from autoprovisioning.domain.users import DirectoryUser, Presence
@@ -306,11 +306,6 @@ def _names(change: PlannedChange) -> tuple[str, ...]:
     return addresses(change.aliases, change.email, change.attributes)
 
 
-def _rank(names: tuple[str, ...], account: Account) -> int:
-    name = account.user_name.casefold()
-    return names.index(name) if name in names else len(names)
-
-
 def _matched(
     change: PlannedChange, candidates: Iterable[Account], held_by: Mapping[str, str], taken: dict[str, str]
 ) -> PlannedChange:
@@ -318,8 +313,9 @@ def _matched(
     if not free:
         return replace(change, looked_up=True)
     names = _names(change)
-    ranked = tuple(sorted(free, key=lambda account: _rank(names, account)))
-    account = choose(ranked, change.user_id, str(change.attributes.get("userName") or change.email), held_by)
+    account = choose(
+        ranked(free, names), change.user_id, str(change.attributes.get("userName") or change.email), held_by
+    )
     if account is None:
         return replace(change, looked_up=True)
     taken[account.scim_id] = account.user_name

@@ -22,7 +22,7 @@ to us: no entry is made for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -293,6 +293,16 @@ def adoptable(account: Account, user_id: str, held_by: Mapping[str, str]) -> boo
     if account.external_id not in ("", user_id):
         return False
     return held_by.get(account.scim_id, user_id) == user_id
+
+
+def ranked(accounts: Iterable[Account], names: Sequence[str]) -> tuple[Account, ...]:
+    """Put first the account under the wanted address, then those under aliases in their order, then any other.
+
+    A node may hold several accounts with one externalId: a provisioner that made a second one for a new address left
+    the first one locked.
+    """
+    order = {name.casefold(): position for position, name in reversed(list(enumerate(names)))}
+    return tuple(sorted(accounts, key=lambda account: order.get(account.user_name.casefold(), len(order))))
 
 
 def choose(accounts: tuple[Account, ...], user_id: str, user_name: str, held_by: Mapping[str, str]) -> Account | None:
