@@ -94,3 +94,19 @@ def test_whoever_tries_again_before_their_claim_is_taken_over_keeps_it(office):
     office.check_ownership()
     assert office.keeper.named(ADDRESS).external_id == "first"
     assert office.entry("second").failure.code == "address_taken"
+
+
+@pytest.mark.parametrize("by_run", [False, True])
+def test_of_two_accounts_with_one_external_id_the_one_under_the_address_in_force_is_adopted(by_run):
+    """A provisioner that makes a second account for a new address leaves the first one locked."""
+    office = Office()
+    office.keeper.seed("former@example.com", "u9", active=False)
+    current = office.keeper.seed("dan@example.com", "u9")
+    office.hire("u9", "dan@example.com")
+    if by_run:
+        office.reconcile_to_the_end()
+    else:
+        office.deliver(office.sent[-1])
+    entry = office.entry("u9")
+    assert entry is not None
+    assert (entry.scim_id, entry.status.value) == (current.scim_id, "active")
