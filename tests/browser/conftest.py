@@ -28,9 +28,9 @@ def _without(reason: str) -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser."""
+    """The browser, closed with each module: Playwright keeps an event loop running, in which others cannot start one."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not path:
         _without("Chromium is not installed: sudo apt-get install chromium (or set CHROMIUM to its path)")
