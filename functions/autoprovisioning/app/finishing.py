@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.runs import Run, RunState
+
+log = logging.getLogger(__name__)
 
 NOTE_LIMIT = 500  # characters
 EDITED = "The connection was changed meanwhile: what was planned for it as it was is left to the next run."
@@ -22,7 +25,11 @@ def close_if_finished(services: Services, run: Run) -> Run:
             return None
         return replace(current, state=RunState.DONE, finished=now)
 
-    return services.records.change_run(run.connection_id, run.id, edit) or run
+    closed = services.records.change_run(run.connection_id, run.id, edit)
+    if closed is None:
+        return run
+    tell(closed)
+    return closed
 
 
 def close_unfinished(services: Services, run: Run, note: str = "") -> None:
@@ -35,4 +42,19 @@ def close_unfinished(services: Services, run: Run, note: str = "") -> None:
         notes = (*current.notes, note[:NOTE_LIMIT]) if note else current.notes
         return replace(current, state=RunState.SUPERSEDED, finished=now, notes=notes)
 
-    services.records.change_run(run.connection_id, run.id, edit)
+    closed = services.records.change_run(run.connection_id, run.id, edit)
+    if closed is not None:
+        tell(closed)
+
+
+def tell(run: Run) -> None:
+    """Log how a run ended, one line each: what the monitoring counts runs and their length by."""
+    assert run.finished is not None  # noqa: S101 - closed by the caller
+    fields = {
+        "run_outcome": run.state.value,
+        "kind": run.kind.value,
+        "connection": run.connection_id,
+        "run": run.id,
+        "run_seconds": round((run.finished - run.started).total_seconds(), 3),
+    }
+    log.info("Run %s is %s", run.id, run.state.value, extra={"json_fields": fields})

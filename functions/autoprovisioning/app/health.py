@@ -21,10 +21,11 @@ FEWEST_CHANGES = 10  # below that a share says nothing
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """Something that is not as it should be, and what ends it."""
+    """Something that is not as it should be, and what ends it; `alert` names what calls somebody out for it."""
 
     what: str
     mend: str
+    alert: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def _stopped(connection: Connection) -> Concern | None:
             return Concern(
                 f"Paused: {why}. Nothing is changed and nothing is lost.",
                 "A super administrator enters a new access token under App authorization > Reauthorize.",
+                "connection_paused",
             )
         case State.OFF:
             return Concern("Autoprovisioning is off: no changes are made.", "Turn it on.")
@@ -116,7 +118,7 @@ def _held(plans: int) -> list[Concern]:
     if not plans:
         return []
     what = "More suspensions and deletions are due than the volume limit allows: they are held as one plan."
-    return [Concern(what, "Approve or reject it under Held plans; creations and updates go on.")]
+    return [Concern(what, "Approve or reject it under Held plans; creations and updates go on.", "plan_held")]
 
 
 def _late(seen: Health, connection: Connection) -> list[Concern]:
@@ -127,13 +129,16 @@ def _late(seen: Health, connection: Connection) -> list[Concern]:
         what = (
             f"No full run has succeeded for {_length(seen.at - since)}. {said and f'The last one ended with: {said}'}"
         )
-        concerns.append(Concern(what.strip(), "Look at the last runs' notes, and at the log of reconcile."))
+        mend = "Look at the last runs' notes, and at the log of reconcile."
+        concerns.append(Concern(what.strip(), mend, "no_successful_run"))
     if seen.oldest_pending is not None and seen.at - seen.oldest_pending > PENDING_LATE:
         what = f"The oldest change has been waiting for {_length(seen.at - seen.oldest_pending)}."
-        concerns.append(Concern(what, "Look at Failures and at Keeper's answers below; it is tried again by itself."))
+        mend = "Look at Failures and at Keeper's answers below; it is tried again by itself."
+        concerns.append(Concern(what, mend, "pending_too_long"))
     if seen.live_until is None:
         what = "No notification channel is live: changes of users wait for the next full run, up to 15 minutes."
-        concerns.append(Concern(what, "The next renew_watch opens one; if that goes on, look at its log."))
+        mend = "The next renew_watch opens one; if that goes on, look at its log."
+        concerns.append(Concern(what, mend, "no_live_channel"))
     return concerns
 
 
@@ -142,10 +147,11 @@ def _keeper(seen: Health) -> list[Concern]:
     if seen.throttled_until is not None:
         seconds = (seen.throttled_until - seen.at).total_seconds()
         what = f"Keeper asked this connection to wait {seconds:.0f} s more."
-        concerns.append(Concern(what, "Nothing is to be done: the changes go on by themselves."))
+        mend = "Nothing is to be done: the changes go on by themselves."
+        concerns.append(Concern(what, mend, "keeper_throttling"))
     if seen.hour.changes >= FEWEST_CHANGES and seen.hour.failed > FAILING_SHARE * seen.hour.changes:
         what = f"{seen.hour.failed} of {seen.hour.changes} changes failed within the last hour."
-        concerns.append(Concern(what, "Look at Failures: each names its reason and its mend."))
+        concerns.append(Concern(what, "Look at Failures: each names its reason and its mend.", "failure_ratio"))
     return concerns
 
 

@@ -97,7 +97,9 @@ class Keeper:
                 return None
             return replace(connection, throttled_until=until)
 
-        self._services.connections.change(self.connection.id, edit)
+        if self._services.connections.change(self.connection.id, edit) is not None:
+            told = {"alert": "keeper_throttling", "connection": self.connection.id, "seconds": wait.total_seconds()}
+            log.warning("Keeper asked this connection to wait", extra={"json_fields": told})
 
     def _respect_throttle(self) -> None:
         until, now = self.connection.throttled_until, self._services.clock()

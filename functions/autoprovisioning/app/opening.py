@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 
-from autoprovisioning.app.finishing import NOTE_LIMIT, close_if_finished, close_unfinished
+from autoprovisioning.app.finishing import NOTE_LIMIT, close_if_finished, close_unfinished, tell
 from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.planning import Planner
 from autoprovisioning.app.services import Services
@@ -85,3 +85,4 @@ def refuse(services: Services, side: Side, reason: str) -> None:
     )
     side.run = replace(side.run, state=RunState.REFUSED, finished=now, notes=(reason[:NOTE_LIMIT],))
     services.records.put_run(side.run)
+    tell(side.run)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from autoprovisioning.app import dispatch
-from autoprovisioning.app.finishing import EDITED, close_unfinished
+from autoprovisioning.app.finishing import EDITED, close_unfinished, tell
 from autoprovisioning.app.holding import admit
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, holders, judge_everybody, remarks
 from autoprovisioning.app.leasing import leased
@@ -166,6 +166,8 @@ def _plan_and_dispatch(
     if not _as_read(services, read):  # asked again: an edit closes the plans that it finds recorded
         close_unfinished(services, planned, EDITED)
         return replace(planned, state=RunState.SUPERSEDED)
+    if not batches:
+        tell(planned)
     _count(services, side, {"unchanged": plan.unchanged, "held": len(held), "failed": len(plan.backing_off)})
     services.queue.apply(batches)
     return side.run

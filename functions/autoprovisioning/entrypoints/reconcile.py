@@ -16,7 +16,8 @@ from autoprovisioning.app.reconcile import reconcile as reconcile_everybody
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.sweep import sweep
 from autoprovisioning.app.tokens import destroy_retired
-from autoprovisioning.bootstrap import channels, previews, services
+from autoprovisioning.app.vital_signs import log_vital_signs
+from autoprovisioning.bootstrap import channels, previews, reports, services
 from autoprovisioning.domain.runs import Run, RunKind
 from autoprovisioning.entrypoints.answers import http, only, push
 from autoprovisioning.messages import Push, RunRequest, decode_push, decode_run_request
@@ -40,11 +41,18 @@ def reconcile(request: flask.Request) -> Response:
             _preview(desk, asked)
             return {"preview": asked.preview}
         if asked.kind is RunKind.SWEEP:
-            return {"looked_at": sweep(desk)}
+            return {"looked_at": _sweep(desk)}
         runs = _run(desk, asked)
         return {"runs": [{"connection": run.connection_id, "run": run.id, "state": run.state.value} for run in runs]}
 
     return http(act)
+
+
+def _sweep(desk: Services) -> int:
+    try:
+        return sweep(desk)
+    finally:
+        log_vital_signs(desk, reports(), channels())  # most of all where the sweep fails
 
 
 def _run(desk: Services, asked: RunRequest, *, insist: bool = False) -> Sequence[Run]:

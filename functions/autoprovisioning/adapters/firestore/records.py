@@ -19,6 +19,10 @@ from autoprovisioning.domain.runs import Run, RunKind, RunState
 
 MEMBERS_A_DOCUMENT = 5_000
 HOLDS_SHOWN = 50
+RUNS_KEPT = timedelta(days=90)
+HOLDS_KEPT = timedelta(days=400)  # as long as the audit
+SUPERSEDED_KEPT = timedelta(days=7)  # a plan that grows leaves one a run
+MEMBERS_OUTLIVE = timedelta(days=2)  # the service deletes what expired within a day, in no order
 SWEPT_KEPT = 50_000  # names of 16 characters: below 1 MiB
 OPEN = (RunState.OBSERVING.value, RunState.PLANNED.value)
 
@@ -100,19 +104,21 @@ class FirestoreRecords:
     def put_hold(self, connection_id: str, hold: Hold) -> None:
         """Store a held plan: its members first, so that a hold that can be seen is whole."""
         reference = self._holds(connection_id).document(hold.digest)
-        chunks = range(0, len(hold.members), MEMBERS_A_DOCUMENT)
-        for number, start in enumerate(chunks):
+        chunks = _documents(len(hold.members))
+        for number in range(chunks):
+            start = number * MEMBERS_A_DOCUMENT
             batch = self._database.client.batch()
             data = msgspec.msgpack.encode(hold.members[start : start + MEMBERS_A_DOCUMENT])
-            batch.set(reference.collection("members").document(f"{number:04d}"), {"members": data})
+            fields = {"members": data, "expires": _hold_expires(hold) + MEMBERS_OUTLIVE}
+            batch.set(reference.collection("members").document(f"{number:04d}"), fields)
             self._database.write(batch, 1)
         batch = self._database.client.batch()
-        fields = {"raised_at": hold.raised_at, "counts": hold.counts(), "chunks": len(chunks), **_decision(hold)}
+        fields = {"raised_at": hold.raised_at, "counts": hold.counts(), "chunks": chunks, **_decision(hold)}
         batch.set(reference, fields)
         self._database.write(batch, 1)
 
     def change_hold(self, connection_id: str, digest: str, edit: Callable[[Hold], Hold | None]) -> Hold | None:
-        """Compare-and-set what is decided of a held plan; its members are read, never written."""
+        """Compare-and-set what is decided of a held plan; its members stay, those of a superseded one for days only."""
         if not is_id(digest):
             return None
         changed: list[Hold] = []
@@ -125,8 +131,21 @@ class FirestoreRecords:
             changed.append(wanted)
             return _decision(wanted)
 
-        self._database.edit(self._holds(connection_id).document(digest), apply)
+        reference = self._holds(connection_id).document(digest)
+        self._database.edit(reference, apply)
+        if changed and changed[0].state is HoldState.SUPERSEDED:
+            self._shorten(reference, changed[0])
         return changed[0] if changed else None
+
+    def _shorten(self, reference: firestore.DocumentReference, hold: Hold) -> None:
+        """Let the members of a superseded plan expire with it."""
+        batch = self._database.client.batch()
+        parts = _documents(len(hold.members))
+        for number in range(parts):
+            fields = {"expires": _hold_expires(hold) + MEMBERS_OUTLIVE}
+            batch.set(reference.collection("members").document(f"{number:04d}"), fields, merge=True)
+        if parts:
+            self._database.write(batch, parts)
 
     def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
         """Claim an account for adoption by compare-and-set: where nobody has, or in place of the claim named."""
@@ -212,7 +231,9 @@ class FirestoreRecords:
         ]
         members: list[tuple[str, str]] = []
         for part in self._database.get_all(references):
-            members += msgspec.msgpack.decode(part.get("members"), type=list[tuple[str, str]])
+            data = fields_of(part).get("members")
+            if data is not None:  # it may have expired meanwhile: an approval then covers fewer
+                members += msgspec.msgpack.decode(data, type=list[tuple[str, str]])
         return Hold(
             snapshot.id,
             fields["raised_at"],
@@ -230,7 +251,19 @@ def _decision(hold: Hold) -> dict[str, Any]:
         "reason": hold.reason,
         "decided_by": hold.decided_by,
         "decided_at": hold.decided_at,
+        "expires": _hold_expires(hold),
     }
+
+
+def _hold_expires(hold: Hold) -> datetime:
+    """Return the value of a held plan's TTL field."""
+    if hold.state is HoldState.SUPERSEDED and hold.decided_at is not None:
+        return hold.decided_at + SUPERSEDED_KEPT
+    return hold.raised_at + HOLDS_KEPT
+
+
+def _documents(members: int) -> int:
+    return -(-members // MEMBERS_A_DOCUMENT)
 
 
 def _guard_fields(state: GuardState) -> dict[str, Any]:
@@ -258,6 +291,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "complete": run.complete,
         "notes": list(run.notes),
         "last_progress": run.last_progress,
+        "expires": run.started + RUNS_KEPT,
     }
 
 
