@@ -83,7 +83,7 @@ def _indexed() -> Iterator[None]:
     try:
         yield
     except exceptions.FailedPrecondition as error:
-        mend = "Create the composite indexes that adapters/firestore/reports.py lists."
+        mend = "Create the composite indexes of infra/gcp/firestore.indexes.json, or wait until they are built."
         raise ConfigurationRefused(f"Firestore lacks an index for this query. {mend}") from error
 
 

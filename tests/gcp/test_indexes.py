@@ -1,0 +1,394 @@
+"""Firestore's indexes suffice for every query that the code makes; what expires, or is in no index, is listed."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.cloud import firestore_admin_v1
+from google.cloud.firestore_v1.aggregation import AggregationQuery
+from google.cloud.firestore_v1.query import Query
+from google.cloud.firestore_v1.types import StructuredQuery
+
+from autoprovisioning.adapters import firestore as adapters
+from autoprovisioning.adapters.firestore import FirestoreInquiries, FirestorePreviews
+from autoprovisioning.app.configure import settings_of
+from autoprovisioning.app.ports import Channel, Claim, Edit
+from autoprovisioning.app.reports import (
+    Filters,
+    Inquiry,
+    InquiryKind,
+    InquiryState,
+    Line,
+    Preview,
+    PreviewState,
+    Would,
+)
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import Hold, HoldState
+from autoprovisioning.domain.roster import Entry, Failure
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+from infra.gcp import firestore as deployed
+from tests.contract.state_stores import Firestore
+from tests.unit.builders import DAY, NOW
+
+pytestmark = pytest.mark.emulator
+
+FOLDER = Path(adapters.__file__).parent
+HOME = Connection("c1", shards=64, state=State.ON)
+DESCENDING = StructuredQuery.Direction.DESCENDING
+EQUAL = {StructuredQuery.FieldFilter.Operator.EQUAL, StructuredQuery.FieldFilter.Operator.IN}
+NAME = "__name__"
+
+Order = tuple[str, str]  # field, ASCENDING or DESCENDING
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One query as Firestore plans it."""
+
+    collection: str
+    equal: frozenset[str]
+    ranges: frozenset[str]
+    orders: tuple[Order, ...]  # without the trailing __name__ of the same direction
+    ends_otherwise: bool  # __name__ in the other direction than the field before it
+
+    @property
+    def suffix(self) -> tuple[Order, ...]:
+        """What an index must end with; a range without an order is read in ascending order."""
+        return self.orders or tuple((field, "ASCENDING") for field in sorted(self.ranges))
+
+    @property
+    def composite(self) -> bool:
+        """Say whether single-field indexes do not suffice."""
+        return bool(self.suffix and self.equal) or len(self.suffix) > 1 or self.ends_otherwise
+
+
+@dataclass(frozen=True)
+class Indexes:
+    """What the file says."""
+
+    composite: Mapping[str, Sequence[tuple[Order, ...]]]
+    exempt: frozenset[tuple[str, str]]
+    lifetimes: frozenset[str]
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Indexes:
+        composite: dict[str, list[tuple[Order, ...]]] = {}
+        for index in content["indexes"]:
+            fields = tuple((field["fieldPath"], field["order"]) for field in index["fields"])
+            composite.setdefault(index["collectionGroup"], []).append(fields)
+        overrides = content["fieldOverrides"]
+        exempt = {(item["collectionGroup"], item["fieldPath"]) for item in overrides if not item["indexes"]}
+        return cls(composite, frozenset(exempt), frozenset(i["collectionGroup"] for i in overrides if i.get("ttl")))
+
+    def lacks(self, asked: Asked) -> str:
+        """Say what a query needs and is not there; "" when all is.
+
+        Equality filters may be answered by merging several indexes that end alike (firebase.google.com/docs/firestore/
+        query-data/index-overview, "Index merging").
+        """
+        if not asked.composite:
+            gone = [field for field in (*asked.equal, *dict(asked.suffix)) if (asked.collection, field) in self.exempt]
+            return f"{asked.collection}: {gone} are exempt from indexing" if gone else ""
+        length = len(asked.suffix)
+        heads = [
+            {field for field, _ in fields[:-length]}
+            for fields in self.composite.get(asked.collection, ())
+            if fields[-length:] == asked.suffix
+        ]
+        served = set().union(*(head for head in heads if head <= asked.equal))
+        if served == asked.equal and heads and not asked.ends_otherwise:
+            return ""
+        return f"{asked.collection}: {sorted(asked.equal)} then {asked.suffix}"
+
+
+def planned(query: StructuredQuery) -> Asked:
+    """Read a query message."""
+    (source,) = query.from_
+    filters = [query.where] if query.where.field_filter.field.field_path else list(query.where.composite_filter.filters)
+    fields = [(each.field_filter.op in EQUAL, each.field_filter.field.field_path) for each in filters]
+    assert all(path for _, path in fields), "a filter that this test does not know"
+    orders = [(order.field.field_path, _direction(order.direction)) for order in query.order_by]
+    tail = orders.pop() if orders and orders[-1][0] == NAME else None
+    return Asked(
+        source.collection_id,
+        frozenset(path for equal, path in fields if equal),
+        frozenset(path for equal, path in fields if not equal),
+        tuple(orders),
+        bool(tail and orders and tail[1] != orders[-1][1]),
+    )
+
+
+def _direction(direction: Any) -> str:
+    return "DESCENDING" if direction == DESCENDING else "ASCENDING"
+
+
+class Recorder:
+    """Notes every query that the client is given, and the line of our adapters that asked for it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.asked: set[Asked] = set()
+        self.from_: set[tuple[str, int]] = set()
+        stream, get = Query.stream, AggregationQuery.get
+
+        def streamed(query: Query, *args: Any, **more: Any) -> Any:
+            self._note(query)
+            return stream(query, *args, **more)
+
+        def counted(query: AggregationQuery, *args: Any, **more: Any) -> Any:
+            self._note(query._nested_query)
+            return get(query, *args, **more)
+
+        patch.setattr(Query, "stream", streamed)
+        patch.setattr(AggregationQuery, "get", counted)
+
+    def _note(self, query: Query) -> None:
+        self.asked.add(planned(query._to_protobuf()))
+        frame = sys._getframe(2)
+        while frame is not None:
+            path = Path(frame.f_code.co_filename)
+            if path.parent == FOLDER and path.name != "database.py":
+                self.from_.add((path.name, frame.f_lineno))
+                return
+            frame = frame.f_back  # type: ignore[assignment]
+        raise AssertionError("a query that no adapter asked for")
+
+
+def call_sites() -> dict[tuple[str, int, int], str]:
+    """Return every place in the adapters that runs a query: file, first and last line."""
+    sites = {}
+    for path in FOLDER.glob("*.py"):
+        if path.name == "database.py":
+            continue
+        source = path.read_text()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                if node.func.attr in ("stream", "total"):
+                    sites[path.name, node.lineno, node.end_lineno or 0] = ast.get_source_segment(source, node) or ""
+                assert node.func.attr not in ("list_documents", "collection_group", "count", "get_partitions")
+    return sites
+
+
+@pytest.fixture(scope="module")
+def stores(backing: Any) -> Iterator[Firestore]:
+    made = Firestore(f"127.0.0.1:{backing.ports['firestore']}", "demo-indexes")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def recorded(stores: Firestore) -> Recorder:
+    """Everything that the adapters can be asked, asked once."""
+    with pytest.MonkeyPatch.context() as patch:
+        recorder = Recorder(patch)
+        fill(stores)
+        read(stores)
+    return recorder
+
+
+@pytest.fixture(scope="module")
+def documents(stores: Firestore) -> dict[str, set[str]]:
+    """The fields of all documents that the adapters write, by collection."""
+    other = replace(HOME, id="c2")
+    fill(stores, other)
+    fields: dict[str, set[str]] = {}
+    waiting = [*stores.client.collections()]
+    while waiting:
+        collection = waiting.pop()
+        for snapshot in collection.stream():
+            fields.setdefault(collection.id, set()).update(snapshot.to_dict() or {})
+            waiting += snapshot.reference.collections()
+    return fields
+
+
+def fill(stores: Firestore, home: Connection = HOME) -> None:
+    """Write a document of each kind."""
+    stores.connections.create(home)
+    records, database = stores.records, stores.database
+    records.put_run(Run("r1", home.id, RunKind.FULL, 1, NOW, RunState.PLANNED))
+    failing = Entry(
+        "u1", email="ada@example.com", failure=Failure("rejected", "no", 1, NOW, NOW, "create:1"), pending=True
+    )
+    event = Event("e1", NOW, EventName.CREATED, "run r1", "u1", "ada@example.com", changed={"title": "x"})
+    stores.roster.commit(home, ["u1"], lambda _known: (Edit({"u1": failing}, [event]), None))
+    records.record(home.id, [replace(event, id=f"e{n}") for n in range(2, 5)])
+    records.change_guard(home.id, lambda state: replace(state, roster_size=1))
+    records.put_hold(home.id, Hold("h1", NOW, (("u1", "suspend"),), HoldState.WAITING, "too many"))
+    records.change_run(home.id, "r1", lambda run: replace(run, notes=("read",)))
+    records.change_hold(home.id, "h1", lambda hold: replace(hold, reason="still too many"))
+    records.claim_account(home.id, "k1", Claim("u1", "e1"))
+    records.put_swept(home.id, frozenset({"x"}))
+    records.lease(f"lease-{home.id}", "me", NOW, DAY)
+    stores.channels.put(Channel(f"n-{home.id}", "https://hook", expires=NOW + DAY, opened=NOW))
+    previews = FirestorePreviews(database, lambda: NOW)
+    previews.fill(preview(home), [Line(Would.CREATE, "u1", "ada@example.com")])
+    FirestoreInquiries(database, lambda: NOW).put(
+        Inquiry("i1", home.id, "u1", InquiryKind.EXPLAIN, "boss@example.com", NOW, NOW + DAY, InquiryState.WAITING)
+    )
+
+
+def preview(home: Connection) -> Preview:
+    return Preview("p1", home.id, 1, settings_of(home), "boss@example.com", NOW, NOW + DAY, PreviewState.WAITING)
+
+
+def read(stores: Firestore) -> None:
+    """Ask every question that leads to a query."""
+    stores.connections.all()
+    stores.connections.deleted()
+    stores.records.open_runs("c1")
+    stores.records.holds("c1")
+    stores.channels.all()
+    reports = stores.reports
+    for name, user, actor, since, until in itertools.product(
+        (None, EventName.CREATED), ("", "u1", "ada@example.com"), ("", "run r1"), (None, NOW - DAY), (None, NOW + DAY)
+    ):
+        filters = Filters(name, user, actor, since, until)
+        first = reports.events("c1", filters, "", 2)
+        assert len(first.items) == 2
+        reports.events("c1", filters, first.cursor, 2)
+        assert len(list(reports.every_event("c1", filters))) == 4
+    reports.failures("c1", "", 1)
+    list(reports.every_failure("c1"))
+    reports.usage("c1", NOW.date(), NOW.date())
+    reports.pace("c1", NOW - timedelta(hours=1))
+    assert reports.waiting("c1").count == 1
+    assert reports.plans_held("c1") == 1
+    reports.runs("c1", 5)
+    stores.connections.purge("c1")
+
+
+INDEXES = Indexes.read(deployed.described())
+
+
+def test_every_query_of_the_code_has_its_index(recorded):
+    assert [lack for asked in recorded.asked if (lack := INDEXES.lacks(asked))] == []
+
+
+def test_every_place_that_queries_was_recorded(recorded):
+    missed = [
+        f"{file}:{first} {text}"
+        for (file, first, last), text in call_sites().items()
+        if not any(name == file and first <= line <= last for name, line in recorded.from_)
+    ]
+    assert missed == []
+    assert len(call_sites()) >= 10
+
+
+def test_no_composite_index_is_there_in_vain(recorded):
+    """Each one taken away, some query lacks it."""
+    content = deployed.described()
+    for gone in content["indexes"]:
+        fewer = Indexes.read({**content, "indexes": [index for index in content["indexes"] if index is not gone]})
+        assert any(fewer.lacks(asked) for asked in recorded.asked), gone
+
+
+@pytest.mark.parametrize(
+    ("asked", "lacks"),
+    [
+        (Asked("events", frozenset({"code"}), frozenset(), (("at", "DESCENDING"),), False), True),
+        (Asked("events", frozenset({"name"}), frozenset(), (("at", "ASCENDING"),), False), True),
+        (Asked("events", frozenset({"name"}), frozenset({"at"}), (("at", "DESCENDING"),), False), False),
+        (Asked("events", frozenset({"name", "email"}), frozenset(), (("at", "DESCENDING"),), False), False),
+        (Asked("events", frozenset({"name", "code"}), frozenset(), (("at", "DESCENDING"),), False), True),
+        (Asked("events", frozenset({"name"}), frozenset(), (), False), True),  # exempt: only the composite has it
+        (Asked("events", frozenset(), frozenset(), (("at", "DESCENDING"),), True), True),
+        (Asked("runs", frozenset({"state"}), frozenset(), (), False), False),
+        (Asked("runs", frozenset({"state"}), frozenset({"started"}), (), False), True),
+        (Asked("failures", frozenset(), frozenset(), (("first", "DESCENDING"),), False), False),
+        (Asked("failures", frozenset(), frozenset(), (("reason", "DESCENDING"),), False), True),
+    ],
+)
+def test_a_missing_index_is_noticed(asked, lacks):
+    assert bool(INDEXES.lacks(asked)) is lacks
+
+
+def test_the_file_parses_into_the_messages_of_the_admin_api():
+    for wanted in deployed.described()["indexes"]:
+        index = firestore_admin_v1.Index.from_json(
+            json.dumps({"queryScope": wanted["queryScope"], "fields": wanted["fields"]})
+        )
+        assert index.query_scope == firestore_admin_v1.Index.QueryScope.COLLECTION
+        assert [field.field_path for field in index.fields][-1] == "at"
+    for override in deployed.described()["fieldOverrides"]:
+        assert set(override) <= {"collectionGroup", "fieldPath", "ttl", "indexes"}
+        name = f"projects/p/databases/d/collectionGroups/{override['collectionGroup']}/fields/{override['fieldPath']}"
+        field = {"name": name, "indexConfig": {"indexes": override["indexes"]}}
+        if override.get("ttl"):
+            field["ttlConfig"] = {}
+        parsed = firestore_admin_v1.Field.from_json(json.dumps(field))
+        assert parsed.name == name
+        assert ("ttl_config" in parsed) is bool(override.get("ttl"))
+
+
+def test_every_listed_field_is_one_that_is_written(documents):
+    listed = INDEXES.exempt | {(group, "expires") for group in INDEXES.lifetimes}
+    written = {(collection, field) for collection, fields in documents.items() for field in fields}
+    assert listed - written <= {("runs", "counts"), ("runs", "done")}  # written once batches are applied
+    assert {collection for collection, fields in documents.items() if "expires" in fields} == INDEXES.lifetimes
+
+
+def test_what_only_holds_data_is_in_no_index(documents, recorded):
+    """The roster and the audit are written most, and Firestore would index every entry of a map."""
+    asked = {(each.collection, field) for each in recorded.asked for field in (*each.ranges, *dict(each.orders))}
+    for collection in ("roster", "events", "members", "chunks"):
+        for field in documents[collection]:
+            assert ((collection, field) in INDEXES.exempt) is ((collection, field) not in asked), field
+    assert asked.isdisjoint(INDEXES.exempt)
+
+
+def test_the_emulator_does_not_tell_but_the_docstring_of_the_reports_does():
+    """One list of composite indexes in the code's own words."""
+    from autoprovisioning.adapters.firestore import reports
+
+    text = inspect.getdoc(reports) or ""
+    for index in deployed.described()["indexes"]:
+        assert f"`{index['fields'][0]['fieldPath']}`" in text
+
+
+class TestLifetimes:
+    """What expires, and when."""
+
+    def fields(self, stores: Firestore, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = stores.client.document(f"connections/t1/{path}").get().to_dict()
+        return found
+
+    def test_a_run_expires_after_ninety_days(self, stores):
+        stores.records.put_run(Run("r9", "t1", RunKind.FULL, 1, NOW))
+        stores.records.change_run("t1", "r9", lambda run: replace(run, state=RunState.DONE))
+        assert self.fields(stores, "runs/r9")["expires"] == NOW + timedelta(days=90)
+
+    @pytest.mark.parametrize("state", [HoldState.WAITING, HoldState.APPROVED, HoldState.REJECTED])
+    def test_a_held_plan_expires_with_the_audit_and_its_members_after_it(self, stores, state):
+        digest = f"plan-{state.value}"
+        stores.records.put_hold("t1", Hold(digest, NOW, (("u1", "suspend"),), HoldState.WAITING))
+        stores.records.change_hold("t1", digest, lambda hold: replace(hold, state=state, decided_at=NOW + DAY))
+        assert self.fields(stores, f"holds/{digest}")["expires"] == NOW + timedelta(days=400)
+        assert self.fields(stores, f"holds/{digest}/members/0000")["expires"] == NOW + timedelta(days=402)
+
+    def test_a_superseded_plan_expires_within_days_with_its_members(self, stores):
+        members = tuple((f"u{number}", "suspend") for number in range(5_001))
+        stores.records.put_hold("t1", Hold("old", NOW, members, HoldState.WAITING))
+        later = NOW + DAY
+        stores.records.change_hold("t1", "old", lambda h: replace(h, state=HoldState.SUPERSEDED, decided_at=later))
+        assert self.fields(stores, "holds/old")["expires"] == later + timedelta(days=7)
+        for number in range(2):
+            part = self.fields(stores, f"holds/old/members/{number:04d}")
+            assert part["expires"] == later + timedelta(days=9)
+        assert stores.records.hold("t1", "old").members == members
+
+    def test_a_plan_whose_members_expired_before_it_authorises_nobody(self, stores):
+        stores.records.put_hold("t1", Hold("half", NOW, (("u1", "suspend"),), HoldState.APPROVED, decided_at=NOW))
+        stores.client.document("connections/t1/holds/half/members/0000").delete()
+        assert stores.records.hold("t1", "half").members == ()
+        assert isinstance(self.fields(stores, "holds/half")["expires"], datetime)
