@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := functions
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run local connect sync test check screenshots bench lock clean
+.PHONY: help setup run local connect sync test check screenshots bench lock clean plan deploy
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,17 @@ screenshots: $(STAMP) ## take the pictures in docs/screenshots anew (needs Chrom
 
 bench: $(STAMP) ## measure, print the figures and write docs/benchmarks.md (MEMORY=1: 100,000 users too)
 	@$(BIN)/python -m tests.benchmark.bench $(if $(MEMORY),--memory)
+
+# Google Cloud. PROJECT, REGION and ADMIN say where; the rest has defaults (docs/install.md).
+GCP = $(BIN)/python -m infra.gcp
+TARGET = --project "$(PROJECT)" --region "$(REGION)" --admin "$(ADMIN)" --location "$(LOCATION)" \
+	--access "$(ACCESS)" --alerts "$(ALERTS)" --runbooks "$(RUNBOOKS)"
+
+plan: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: print every command of a deployment, and change nothing
+	@$(GCP) plan $(TARGET)
+
+deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: deploy to Google Cloud; may be repeated at any time
+	@$(GCP) deploy $(TARGET)
 
 lock: $(STAMP) ## resolve pyproject.toml anew into the two requirements files
 	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o functions/requirements.txt

@@ -1,0 +1,77 @@
+"""The commands of the Makefile: python -m infra.gcp plan | deploy | rollback | destroy | logs | doctor."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+
+from infra.gcp import deploy
+from infra.gcp.gcloud import Gcloud, GcloudFailed
+from infra.gcp.target import Target
+
+PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]\Z")
+REGION = re.compile(r"[a-z]+-[a-z]+\d{1,2}\Z")
+ADDRESS = re.compile(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+\Z")
+SHAPES = (
+    ("project", PROJECT, "a project id, like keeper-prod"),
+    ("region", REGION, "a region, like europe-west1"),
+    ("admin", ADDRESS, "the address of a Workspace administrator"),
+)
+
+
+def say(text: str) -> None:
+    """Print at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def target_of(arguments: argparse.Namespace) -> Target:
+    """Return the target that was named.
+
+    Raises:
+        SystemExit: naming everything that is missing or has no such shape.
+    """
+    wrong = [
+        f"{name.upper()}=... must be {meaning}"
+        for name, shape, meaning in SHAPES
+        if not shape.match(getattr(arguments, name))
+    ]
+    if wrong:
+        raise SystemExit("\n".join(wrong))
+    return Target(
+        arguments.project,
+        arguments.region,
+        arguments.admin,
+        location=arguments.location,
+        access=arguments.access,
+        alerts=arguments.alerts,
+        runbooks=arguments.runbooks,
+    )
+
+
+def parsed(argv: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m infra.gcp", description=__doc__)
+    parser.add_argument("verb", choices=["plan", "deploy"])
+    for name in ("project", "region", "admin", "location", "access", "alerts", "runbooks"):
+        parser.add_argument(f"--{name}", default="")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; returns the exit status."""
+    arguments = parsed(argv)
+    target = target_of(arguments)
+    try:
+        if arguments.verb == "plan":
+            deploy.plan(target, say)
+        else:
+            deploy.deploy(target, Gcloud(), say)
+    except GcloudFailed as error:
+        print(f"\n{error}\n\nNothing is lost: mend it and run the same command again.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,134 @@
+"""Steps for who may do what: service accounts, roles of our own, and each grant on the resource it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from infra.gcp.description import EVERYBODY, INVOKER, Account, Deployment, Grant, Role
+from infra.gcp.steps import AS_JSON, Command, Step, binding, gcloud
+from infra.gcp.target import Target
+
+IAP_ACCESSOR = "roles/iap.httpsResourceAccessor"
+GROUPS = {  # what a grant is on -> the group of commands that knows its IAM policy
+    "project": ("projects",),
+    "account": ("iam", "service-accounts"),
+    "topic": ("pubsub", "topics"),
+    "subscription": ("pubsub", "subscriptions"),
+    "secret": ("secrets",),
+    "service": ("run", "services"),
+}
+
+
+def accounts(target: Target, deployment: Deployment) -> list[Step]:
+    """Return the steps that make the service accounts."""
+    return [_account(target, account) for account in deployment.accounts]
+
+
+def _account(target: Target, account: Account) -> Step:
+    texts = {"display_name": account.id, "description": account.purpose, "project": target.project}
+    group, address = ("iam", "service-accounts"), target.account(account.name)
+    return Step(
+        f"Service account {account.id}: {account.purpose}",
+        (*gcloud(*group, "describe", address, project=target.project), AS_JSON),
+        (gcloud(*group, "create", account.id, **texts),),
+        {"displayName": account.id, "description": account.purpose},
+        (gcloud(*group, "update", address, **texts),),
+    )
+
+
+def roles(target: Target, deployment: Deployment) -> list[Step]:
+    """Return the steps that make the roles of our own."""
+    return [_role(target, role) for role in deployment.roles]
+
+
+def _role(target: Target, role: Role) -> Step:
+    permissions = ",".join(role.permissions)
+    texts = {"title": role.title, "permissions": permissions, "stage": "GA", "project": target.project}
+    return Step(
+        f"Role {role.id}: {', '.join(role.permissions)}",
+        (*gcloud("iam", "roles", "describe", role.id, project=target.project), AS_JSON),
+        (gcloud("iam", "roles", "create", role.id, **texts),),
+        {"title": role.title, "includedPermissions": sorted(role.permissions)},
+        (gcloud("iam", "roles", "update", role.id, **texts),),
+        find=_sorted_permissions,
+    )
+
+
+def _sorted_permissions(role: Any) -> Any:
+    return role | {"includedPermissions": sorted(role.get("includedPermissions", ()))}
+
+
+def grants(target: Target, deployment: Deployment) -> Iterator[tuple[str, Grant]]:
+    """Yield every grant with its member."""
+    for account in deployment.accounts:
+        for grant in account.grants:
+            yield f"serviceAccount:{target.account(account.name)}", grant
+    for agent in deployment.agents:
+        for grant in agent.grants:
+            yield f"serviceAccount:{target.filled(agent.address, deployment)}", grant
+    for function in deployment.functions:
+        if function.public:
+            yield EVERYBODY, Grant(INVOKER, f"service:{function.name}", "checks its callers itself")
+
+
+def grants_on(what: str, target: Target, deployment: Deployment) -> list[Step]:
+    """Return the steps that grant roles on one resource."""
+    mine = [(member, grant) for member, grant in grants(target, deployment) if grant.on == what]
+    return [_grant(target, deployment, member, grant) for member, grant in mine]
+
+
+def _grant(target: Target, deployment: Deployment, member: str, grant: Grant) -> Step:
+    expression, role = condition(target, grant), role_name(target, grant.role)
+    look, add = policy_commands(target, grant.on)
+    flags = {"member": member, "role": role}
+    if grant.on == "project":
+        flags["condition"] = f"title={grant.secrets}only,expression={expression}" if expression else "None"
+    limit = f" ({grant.secrets}* only)" if grant.secrets else ""
+    return Step(
+        f"{member.removeprefix('serviceAccount:').partition('@')[0]} has {grant.role} on {grant.on}{limit}",
+        look,
+        (*_agent_made(target, deployment, grant), add(**flags)),
+        find=binding(role, member, expression),
+    )
+
+
+def _agent_made(target: Target, deployment: Deployment, grant: Grant) -> tuple[Command, ...]:
+    """Return what brings a Google-run identity into being; before its first grant only."""
+    service = next((agent.service for agent in deployment.agents if agent.grants[0] is grant), "")
+    create = ("beta", "services", "identity", "create")
+    return (gcloud(*create, service=service, project=target.project),) if service else ()
+
+
+def condition(target: Target, grant: Grant) -> str:
+    """Return the IAM condition of a grant, as an expression; empty for none."""
+    return f'resource.name.startsWith("projects/{target.number}/secrets/{grant.secrets}")' if grant.secrets else ""
+
+
+def role_name(target: Target, role: str) -> str:
+    """Return a role's full name; one without a slash is one of ours."""
+    return role if "/" in role else f"projects/{target.project}/roles/{role}"
+
+
+def policy_commands(target: Target, what: str) -> tuple[Command, partial[Command]]:
+    """Return the command that reads a resource's IAM policy, and the one that adds to it."""
+    kind, _, name = what.partition(":")
+    resource = {"project": target.project, "account": target.account(name)}.get(kind, name)
+    where = {} if kind == "project" else {"project": target.project}
+    if kind == "service":
+        where["region"] = target.region
+    look = gcloud(*GROUPS[kind], "get-iam-policy", resource, **where)
+    return (*look, AS_JSON), partial(gcloud, *GROUPS[kind], "add-iam-policy-binding", resource, **where)
+
+
+def let_in(name: str, target: Target) -> Step:
+    """Return the step that lets people through Identity-Aware Proxy to a function."""
+    group, grant = ("beta", "iap", "web"), {"member": target.may_enter, "role": IAP_ACCESSOR}
+    where = {"resource_type": "cloud-run", "service": name, "region": target.region, "project": target.project}
+    return Step(
+        f"Identity-Aware Proxy lets {target.may_enter} through to {name}",
+        (*gcloud(*group, "get-iam-policy", **where), AS_JSON),
+        (gcloud(*group, "add-iam-policy-binding", **grant, **where),),
+        find=binding(IAP_ACCESSOR, target.may_enter),
+    )

@@ -1,0 +1,341 @@
+"""From the description to ordered steps of gcloud commands, for one project. Pure: nothing is run here."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from infra.gcp import access, firestore, watching
+from infra.gcp.description import (
+    CHANNEL_KEY,
+    DATABASE,
+    DEAD_LETTERS,
+    DEPLOYMENT,
+    RUNTIME,
+    Deployment,
+    Function,
+    Job,
+    Subscription,
+)
+from infra.gcp.steps import AS_JSON, Command, Exactly, Step, first, gcloud
+from infra.gcp.target import Target
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "functions"
+
+
+def project_number(target: Target) -> Command:
+    """Return the command that tells the project's number."""
+    return (*gcloud("projects", "describe", target.project), AS_JSON)
+
+
+def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
+    """Return the steps before the functions: services, identities, database, topics, the channel key."""
+    plan = _Plan(target, deployment)
+    return [
+        plan.services(),
+        *access.accounts(target, deployment),
+        *access.roles(target, deployment),
+        *access.grants_on("project", target, deployment),
+        *(step for account in deployment.accounts for step in plan.grants_on(f"account:{account.name}")),
+        plan.database(),
+        *firestore.exemptions(target.project, DATABASE),
+        *firestore.indexes(target.project, DATABASE),
+        *(step for topic in deployment.topics for step in (plan.topic(topic), *plan.grants_on(f"topic:{topic}"))),
+        *plan.channel_key(),
+    ]
+
+
+def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
+    """Return the steps from the functions on; the channel key's version must be known."""
+    plan = _Plan(target, deployment)
+    return [
+        *(step for function in deployment.functions for step in plan.function(function)),
+        *(step for subscription in deployment.subscriptions for step in plan.subscription(subscription)),
+        plan.dead_letters(),
+        *(plan.job(job) for job in deployment.jobs),
+        *firestore.lifetimes(target.project, DATABASE),
+        *watching.metrics(target.project),
+        watching.dashboard(target.project),
+        watching.channel(target.project, target.alerts_to),
+    ]
+
+
+def alerts(target: Target) -> list[Step]:
+    """Return the steps for the alert policies; the notification channel must be known."""
+    return watching.policies(target.project, target.channel, target.runbooks)
+
+
+def key_versions(target: Target) -> Command:
+    """Return the command that lists the channel key's enabled versions."""
+    look = gcloud("secrets", "versions", "list", CHANNEL_KEY, filter="state=ENABLED", project=target.project)
+    return (*look, AS_JSON)
+
+
+def delegated_identity(target: Target) -> Command:
+    """Return the command that tells the numeric client id to enter in the Admin console."""
+    look = gcloud("iam", "service-accounts", "describe", target.account("directory"), project=target.project)
+    return (*look, AS_JSON)
+
+
+def source_digest(source: Path = SOURCE) -> str:
+    """Return a digest of what is uploaded, short enough for a label."""
+    digest = hashlib.sha256()
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(source)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+class _Plan:
+    """Makes the steps of one deployment."""
+
+    def __init__(self, target: Target, deployment: Deployment) -> None:
+        self._target = target
+        self._deployment = deployment
+        self._project = target.project
+        self._digest = source_digest()
+        settings = f"{self._digest}{deployment.functions}{target}"
+        self._release = hashlib.sha256(settings.encode()).hexdigest()[:16]
+
+    def _cloud(self, *parts: str, **flags: Any) -> Command:
+        return gcloud(*parts, **flags, project=self._project)
+
+    def _regional(self, *parts: str, **flags: Any) -> Command:
+        return gcloud(*parts, **flags, region=self._target.region, project=self._project)
+
+    def grants_on(self, what: str) -> list[Step]:
+        return access.grants_on(what, self._target, self._deployment)
+
+    def services(self) -> Step:
+        wanted = set(self._deployment.services)
+        return Step(
+            f"APIs enabled: {', '.join(name.removesuffix('.googleapis.com') for name in self._deployment.services)}",
+            (*self._cloud("services", "list", enabled=True), AS_JSON),
+            (self._cloud("services", "enable", *self._deployment.services),),
+            find=lambda enabled: enabled if wanted <= {item["config"]["name"] for item in enabled or []} else None,
+        )
+
+    def database(self) -> Step:
+        settings = {"database": DATABASE, "enable_pitr": True, "delete_protection": True}
+        location = self._target.location or self._target.region
+        return Step(
+            "Firestore in native mode, with point-in-time recovery and delete protection",
+            (*self._cloud("firestore", "databases", "describe", database=DATABASE), AS_JSON),
+            (self._cloud("firestore", "databases", "create", **settings, location=location, type="firestore-native"),),
+            {
+                "type": "FIRESTORE_NATIVE",
+                "pointInTimeRecoveryEnablement": "POINT_IN_TIME_RECOVERY_ENABLED",
+                "deleteProtectionState": "DELETE_PROTECTION_ENABLED",
+            },
+            (self._cloud("firestore", "databases", "update", **settings),),
+        )
+
+    def topic(self, name: str) -> Step:
+        look = (*self._cloud("pubsub", "topics", "describe", name), AS_JSON)
+        return Step(f"Topic {name}", look, (self._cloud("pubsub", "topics", "create", name),))
+
+    def channel_key(self) -> Iterator[Step]:
+        yield Step(
+            f"Secret {CHANNEL_KEY}",
+            (*self._cloud("secrets", "describe", CHANNEL_KEY), AS_JSON),
+            (self._cloud("secrets", "create", CHANNEL_KEY, replication_policy="automatic"),),
+        )
+        yield Step(
+            f"A version of {CHANNEL_KEY}: 32 random bytes, on standard input and nowhere else",
+            key_versions(self._target),
+            (self._cloud("secrets", "versions", "add", CHANNEL_KEY, data_file="-"),),
+            find=first(bool),
+            stdin=partial(secrets.token_hex, 32),
+        )
+        yield from self.grants_on(f"secret:{CHANNEL_KEY}")
+
+    def function(self, function: Function) -> Iterator[Step]:
+        name = function.name
+        service = (*self._regional("run", "services", "describe", name), AS_JSON)
+        yield self._deployed(function)
+        yield Step(
+            f"All traffic of {name} on its latest revision",
+            service,
+            (self._regional("run", "services", "update-traffic", name, to_latest=True),),
+            {"spec": {"traffic": [{"latestRevision": True, "percent": 100}]}},
+        )
+        yield from self.grants_on(f"service:{name}")
+        if function.iap:
+            yield Step(
+                f"Identity-Aware Proxy in front of {name}",
+                service,
+                (self._regional("beta", "run", "services", "update", name, iap=True),),
+                {"metadata": {"annotations": {"run.googleapis.com/iap-enabled": "true"}}},
+            )
+            yield access.let_in(name, self._target)
+
+    def _deployed(self, function: Function) -> Step:
+        target = self._target
+        environment = {key: target.filled(text, self._deployment) for key, text in function.environment.items()}
+        mounted = [
+            {"key": key, "secret": name, "version": target.key_version} for key, name in function.secrets.items()
+        ]
+        account = target.account(function.name)
+        memory_and_more = {
+            "availableMemory": function.memory,
+            "availableCpu": function.cpu,
+            "timeoutSeconds": function.timeout,
+            "maxInstanceRequestConcurrency": function.concurrency,
+            "minInstanceCount": function.min_instances,
+            "maxInstanceCount": function.max_instances,
+            "serviceAccountEmail": account,
+            "environmentVariables": Exactly(environment),
+            "secretEnvironmentVariables": mounted,
+        }
+        return Step(
+            f"Function {function.name}: {function.memory}, {function.timeout} s, {function.concurrency} requests "
+            f"in each of up to {function.max_instances} instances, as {account.partition('@')[0]}",
+            (*self._regional("functions", "describe", function.name, gen2=True), AS_JSON),
+            (self._deploy(function, environment),),
+            {
+                "state": "ACTIVE",
+                "buildConfig": {"runtime": RUNTIME, "entryPoint": function.entry_point},
+                "serviceConfig": memory_and_more,
+                "labels": {"source": self._digest},
+            },
+            find=_without_platform_variables,
+        )
+
+    def _deploy(self, function: Function, environment: dict[str, str]) -> Command:
+        mounts = ",".join(f"{key}={name}:{self._target.key_version}" for key, name in function.secrets.items())
+        build = f"projects/{self._project}/serviceAccounts/{self._target.account('build')}"
+        return self._regional(
+            "functions",
+            "deploy",
+            function.name,
+            gen2=True,
+            runtime=RUNTIME,
+            source="functions",
+            entry_point=function.entry_point,
+            trigger_http=True,
+            allow_unauthenticated=function.public,
+            ingress_settings="all",
+            memory=function.memory,
+            cpu=function.cpu,
+            timeout=f"{function.timeout}s",
+            concurrency=str(function.concurrency),
+            min_instances=str(function.min_instances),
+            max_instances=str(function.max_instances),
+            service_account=self._target.account(function.name),
+            build_service_account=build,
+            set_env_vars=_listed(environment),
+            **({"set_secrets": mounts} if mounts else {"clear_secrets": True}),
+            update_labels=f"source={self._digest},release={self._release}",
+            serve_all_traffic_latest_revision=True,
+        )
+
+    def subscription(self, wanted: Subscription) -> Iterator[Step]:
+        url, identity = self._target.url(wanted.function), self._target.account("push")
+        settings = {
+            "push_endpoint": url,
+            "push_auth_service_account": identity,
+            "push_auth_token_audience": url,
+            "ack_deadline": str(wanted.ack_deadline),
+            "min_retry_delay": f"{wanted.min_retry}s",
+            "max_retry_delay": f"{wanted.max_retry}s",
+            "dead_letter_topic": DEAD_LETTERS,
+            "max_delivery_attempts": str(wanted.attempts),
+            "message_retention_duration": f"{wanted.retention}s",
+            "expiration_period": "never",
+        }
+        name, topics = wanted.topic, f"projects/{self._project}/topics"
+        yield Step(
+            f"Subscription {name}, pushed to {wanted.function}",
+            (*self._cloud("pubsub", "subscriptions", "describe", name), AS_JSON),
+            (self._cloud("pubsub", "subscriptions", "create", name, topic=name, **settings),),
+            {
+                "topic": f"{topics}/{name}",
+                "pushConfig": {"pushEndpoint": url, "oidcToken": {"serviceAccountEmail": identity, "audience": url}},
+                "ackDeadlineSeconds": wanted.ack_deadline,
+                "retryPolicy": {"minimumBackoff": f"{wanted.min_retry}s", "maximumBackoff": f"{wanted.max_retry}s"},
+                "deadLetterPolicy": {
+                    "deadLetterTopic": f"{topics}/{DEAD_LETTERS}",
+                    "maxDeliveryAttempts": wanted.attempts,
+                },
+                "messageRetentionDuration": f"{wanted.retention}s",
+                "expirationPolicy": Exactly({}),
+            },
+            (self._cloud("pubsub", "subscriptions", "update", name, **settings),),
+        )
+        yield from self.grants_on(f"subscription:{name}")
+
+    def dead_letters(self) -> Step:
+        settings = {"ack_deadline": "60", "message_retention_duration": "604800s", "expiration_period": "never"}
+        wanted = {"ackDeadlineSeconds": 60, "messageRetentionDuration": "604800s", "expirationPolicy": Exactly({})}
+        return Step(
+            f"Subscription {DEAD_LETTERS}, which keeps what could not be delivered for seven days",
+            (*self._cloud("pubsub", "subscriptions", "describe", DEAD_LETTERS), AS_JSON),
+            (self._cloud("pubsub", "subscriptions", "create", DEAD_LETTERS, topic=DEAD_LETTERS, **settings),),
+            wanted,
+            (self._cloud("pubsub", "subscriptions", "update", DEAD_LETTERS, **settings),),
+        )
+
+    def job(self, job: Job) -> Step:
+        url, identity = self._target.url(job.function), self._target.account("scheduler")
+        settings = {
+            "schedule": job.schedule,
+            "time_zone": "Etc/UTC",
+            "uri": url,
+            "http_method": "post",
+            "message_body": job.body,
+            "oidc_service_account_email": identity,
+            "oidc_token_audience": url,
+            "attempt_deadline": f"{job.deadline}s",
+            "max_retry_attempts": str(job.retries),
+            "min_backoff": "10s",
+            "max_backoff": "300s",
+        }
+        where, json_type = {"location": self._target.region}, "Content-Type=application/json"
+        return Step(
+            f"Job {job.name}: {job.schedule} (UTC) posts {job.body} to {job.function}",
+            (*self._cloud("scheduler", "jobs", "describe", job.name, **where), AS_JSON),
+            (self._cloud("scheduler", "jobs", "create", "http", job.name, **settings, headers=json_type, **where),),
+            {
+                "schedule": job.schedule,
+                "timeZone": "Etc/UTC",
+                "attemptDeadline": f"{job.deadline}s",
+                "retryConfig": {"retryCount": job.retries, "minBackoffDuration": "10s", "maxBackoffDuration": "300s"},
+                "httpTarget": {
+                    "uri": url,
+                    "httpMethod": "POST",
+                    "body": base64.b64encode(job.body.encode()).decode(),
+                    "oidcToken": {"serviceAccountEmail": identity, "audience": url},
+                },
+            },
+            (
+                self._cloud(
+                    "scheduler", "jobs", "update", "http", job.name, **settings, update_headers=json_type, **where
+                ),
+            ),
+        )
+
+
+def _listed(values: dict[str, str]) -> str:
+    """Return a map as a flag's value; a separator of its own, since values may hold commas.
+
+    Source: gcloud topic escaping.
+    """
+    return "^;^" + ";".join(f"{key}={value}" for key, value in values.items())
+
+
+def _without_platform_variables(function: Any) -> Any:
+    """Leave out what gcloud or the platform adds to a function's environment."""
+    config = function.get("serviceConfig", {})
+    ours = {key: value for key, value in config.get("environmentVariables", {}).items() if key != "LOG_EXECUTION_ID"}
+    return function | {"serviceConfig": config | {"environmentVariables": ours}}
+
+
+def all_steps(target: Target) -> list[Step]:
+    """Return every step in order."""
+    return [*foundation(target), *workload(target), *alerts(target)]

@@ -1,0 +1,134 @@
+"""`make plan` and `make deploy`: every step in order; what is as wanted is left alone, so both may be repeated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any
+
+from infra.gcp import commands, watching
+from infra.gcp.gcloud import Gcloud
+from infra.gcp.steps import FOUND, Command, Step, contains, shown
+from infra.gcp.target import Target
+
+Say = Callable[[str], None]
+
+
+class Done(StrEnum):
+    """What became of a step."""
+
+    UNCHANGED = "as wanted"
+    MADE = "made"
+    CHANGED = "changed"
+
+
+def plan(target: Target, say: Say) -> None:
+    """Print every command that a deployment may issue, as a checklist; nothing is run."""
+    say(f"Deploying to project {target.project}, region {target.region}, in the name of {target.admin}.")
+    say("Each step looks first. 'make' is run where there is nothing yet, 'change' where something differs.")
+    say(f"{target.number} and {target.channel} are learned on the way. This command changes nothing.\n")
+    say(f"[ ]   0. The project's number\n      look    {shown(commands.project_number(target))}")
+    for number, step in enumerate(commands.all_steps(target), 1):
+        say(f"[ ] {number:>3}. {step.title}\n      look    {shown(step.look)}")
+        for word, several in (("make", step.make), ("change", step.change)):
+            for command in several:
+                say(f"      {word:<7} {shown(command)}")
+    say("\nAfter the channel key, and in the end:")
+    for command in (commands.key_versions(target), commands.delegated_identity(target)):
+        say(f"      look    {shown(command)}")
+
+
+def deploy(target: Target, gcloud: Gcloud, say: Say) -> Target:
+    """Bring the project to what is described; returns the target with what was learned.
+
+    Raises:
+        GcloudFailed: a step failed; the ones before are done, and a repeated deployment goes on from there.
+    """
+    counts: Counter[Done] = Counter()
+    target = learn_number(target, gcloud)
+    counts += run(commands.foundation(target), gcloud, say)
+    target = replace(target, key_version=newest_key(target, gcloud))
+    counts += run(commands.workload(target), gcloud, say)
+    target = replace(target, channel=_channel(target, gcloud))
+    watching.prepare(commands.ROOT, target.runbooks)
+    counts += run(commands.alerts(target), gcloud, say)
+    say(f"\n{', '.join(f'{counts[done]} {done}' for done in Done)}.")
+    _tell_what_is_left(target, gcloud, say)
+    return target
+
+
+def learn_number(target: Target, gcloud: Gcloud) -> Target:
+    """Return the target with the project's number.
+
+    Raises:
+        SystemExit: there is no such project, or not for this account.
+    """
+    project = gcloud.look(commands.project_number(target))
+    if project is None:
+        raise SystemExit(f"There is no project {target.project} for the account that gcloud uses (gcloud auth list).")
+    return replace(target, number=str(project["projectNumber"]))
+
+
+def newest_key(target: Target, gcloud: Gcloud) -> str:
+    """Return the number of the channel key's newest enabled version."""
+    listed = gcloud.look(commands.key_versions(target)) or []
+    return str(max((int(version["name"].rpartition("/")[2]) for version in listed), default=1))
+
+
+def _channel(target: Target, gcloud: Gcloud) -> str:
+    listed = gcloud.look(watching.channel(target.project, target.alerts_to).look)
+    return str(watching.address_channel(target.alerts_to)(listed)["name"])
+
+
+def run(steps: Iterable[Step], gcloud: Gcloud, say: Say) -> Counter[Done]:
+    """Do the steps that are due; returns what became of them."""
+    counts: Counter[Done] = Counter()
+    for step in steps:
+        done = _do(step, gcloud, say)
+        counts[done] += 1
+        if done is Done.UNCHANGED:
+            say(f"  as wanted  {step.title}")
+    return counts
+
+
+def state_of(step: Step, gcloud: Gcloud) -> tuple[Done, Any]:
+    """Say what a step would have to do, and what it found."""
+    answer = gcloud.look(step.look)
+    found = None if answer is None else step.find(answer)
+    if found is None:
+        return Done.MADE, None
+    return (Done.UNCHANGED if contains(found, step.wanted) else Done.CHANGED), found
+
+
+def _do(step: Step, gcloud: Gcloud, say: Say) -> Done:
+    due, found = state_of(step, gcloud)
+    if due is Done.UNCHANGED:
+        return due
+    say(f"  {'make' if due is Done.MADE else 'change':<9}  {step.title}")
+    for command in step.change if due is Done.CHANGED and step.change else step.make:
+        named = _named(command, found)
+        say(f"             {shown(named)}")
+        gcloud.act(named, step.stdin() if step.stdin is not None else "")
+    gcloud.forget(step.look)
+    return due
+
+
+def _named(command: Command, found: Any) -> Command:
+    return tuple(found["name"] if part == FOUND else part for part in command)
+
+
+def _tell_what_is_left(target: Target, gcloud: Gcloud, say: Say) -> None:
+    from infra.gcp.delegation import SCOPES
+
+    identity = gcloud.look(commands.delegated_identity(target))
+    say("\nLeft to do by hand, once: let the service account read the directory.")
+    say(
+        "Open https://admin.google.com/ac/owl/domainwidedelegation (Security > Access and data control > API controls >"
+    )
+    say("Domain-wide delegation), press Add new, and paste:")
+    say(f"\n  Client ID     {identity['uniqueId'] if identity else '(not made yet)'}")
+    say(f"  OAuth scopes  {','.join(SCOPES)}\n")
+    say(f"Then: make doctor PROJECT={target.project} REGION={target.region} ADMIN={target.admin}")
+    say(f"Console: {target.url('console')}")

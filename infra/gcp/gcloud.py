@@ -1,0 +1,109 @@
+"""Runs gcloud: what it answers, what it does not find, and what is worth another try."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from infra.gcp.commands import ROOT
+from infra.gcp.steps import Command, shown
+
+MISSING = ("NOT_FOUND", "not found", "could not be found", "cannot find", "Cannot find", "does not exist")
+# What a fresh project says for a minute or two: identities and enabled APIs are known everywhere only after a while.
+PASSING = (
+    "UNAVAILABLE",
+    "RESOURCE_EXHAUSTED",
+    "ABORTED",
+    "DEADLINE_EXCEEDED",
+    "concurrent",
+    "try again",
+    "retry",
+    "has not been used in project",
+    "does not exist",
+    "is not ready",
+    "in progress",
+)
+PAUSES = (5.0, 10.0, 20.0, 40.0, 60.0)  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a process said and how it ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+class GcloudFailed(Exception):
+    """A command failed for good; the text has the command, and what gcloud said."""
+
+    def __init__(self, command: Command, answer: Answer) -> None:
+        super().__init__(f"{shown(command)}\nfailed: {answer.err.strip() or answer.out.strip() or answer.status}")
+        self.answer = answer
+
+
+Runner = Callable[[Command, str], Answer]
+
+
+def run_gcloud(command: Command, stdin: str) -> Answer:
+    """Run the gcloud on PATH, in the root of the repository, without questions."""
+    environment = {**os.environ, "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
+    try:
+        done = subprocess.run(
+            command, input=stdin, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return Answer(127, "", "gcloud is not installed. Install the Google Cloud SDK (README, prerequisites).")
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+class Gcloud:
+    """Reads and acts through a runner. Looks are remembered until something is done to what they looked at."""
+
+    def __init__(self, runner: Runner = run_gcloud, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._runner = runner
+        self._sleep = sleep
+        self._looks: dict[Command, Any] = {}
+
+    def look(self, command: Command) -> Any:
+        """Return the answer's JSON, or None where there is no such thing.
+
+        Raises:
+            GcloudFailed: for any other reason.
+        """
+        if command not in self._looks:
+            answer = self._patiently(command, "", lambda answer: not answer.status or _missing(answer))
+            self._looks[command] = None if answer.status else json.loads(answer.out or "null")
+        return self._looks[command]
+
+    def forget(self, command: Command) -> None:
+        """Forget a look, since what it looked at was changed."""
+        self._looks.pop(command, None)
+
+    def act(self, command: Command, stdin: str = "") -> str:
+        """Run a command that changes something; what passes is tried again for about two minutes.
+
+        Raises:
+            GcloudFailed: it did not help.
+        """
+        return self._patiently(command, stdin, lambda answer: not answer.status).out
+
+    def _patiently(self, command: Command, stdin: str, settled: Callable[[Answer], bool]) -> Answer:
+        for pause in (*PAUSES, None):
+            answer = self._runner(command, stdin)
+            if settled(answer):
+                return answer
+            if pause is None or not any(text in answer.err for text in PASSING):
+                break
+            self._sleep(pause)
+        raise GcloudFailed(command, answer)
+
+
+def _missing(answer: Answer) -> bool:
+    return any(text in answer.err for text in MISSING)

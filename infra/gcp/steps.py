@@ -1,0 +1,92 @@
+"""A step of a deployment: look, and where what is there is not what is wanted, the commands that make it so."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Command = tuple[str, ...]
+FOUND = "{found}"  # in a command that changes: the name of what the look found
+AS_JSON = "--format=json"
+
+
+@dataclass(frozen=True, slots=True)
+class Exactly:
+    """A wanted value that allows nothing besides itself."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that must be there. `find` picks it from the look's answer, None where it is not in it."""
+
+    title: str
+    look: Command
+    make: tuple[Command, ...]
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+    change: tuple[Command, ...] = ()  # where it is there and differs; `make` if empty
+    find: Callable[[Any], Any] = lambda answer: answer
+    stdin: Callable[[], str] | None = None  # what the commands read: secrets, which no command line may show
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """Return every command this step may issue."""
+        return (self.look, *self.make, *self.change)
+
+
+def gcloud(*parts: str, **flags: str | bool | Sequence[str]) -> Command:
+    """Return a command: positional parts first, then the flags by their own names, a list as repeated flags."""
+    argv = ["gcloud", *parts]
+    for name, value in flags.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            argv.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            argv += [f"{flag}={item}" for item in ([value] if isinstance(value, str) else value)]
+    return tuple(argv)
+
+
+def shown(command: Command) -> str:
+    """Return a command as one types it: only the values of flags are quoted."""
+    return " ".join(_quoted(part) for part in command)
+
+
+def _quoted(part: str) -> str:
+    name, equals, value = part.partition("=")
+    return f"{name}={shlex.quote(value)}" if part.startswith("--") and equals else shlex.quote(part)
+
+
+def contains(actual: Any, wanted: Any) -> bool:
+    """Say whether an answer has everything that is wanted; what is not wanted is not looked at.
+
+    Google's JSON leaves out zeros, empty texts and empty lists.
+    """
+    match wanted:
+        case Exactly():
+            return bool(actual == wanted.value)
+        case Mapping():
+            fields: Mapping[str, Any] = actual if isinstance(actual, Mapping) else {}
+            return all(contains(fields.get(key), value) for key, value in wanted.items())
+        case list() | tuple():
+            items = actual or []
+            return len(items) == len(wanted) and all(map(contains, items, wanted))
+        case _:
+            return bool(actual == wanted or (not wanted and not actual))
+
+
+def first(matches: Callable[[Any], bool]) -> Callable[[Any], Any]:
+    """Return a finder in a list."""
+    return lambda answer: next((item for item in answer or [] if matches(item)), None)
+
+
+def binding(role: str, member: str, condition: str = "") -> Callable[[Any], Any]:
+    """Return a finder of a member's binding in an IAM policy."""
+
+    def matches(item: Any) -> bool:
+        expression = item.get("condition", {}).get("expression", "")
+        return item["role"] == role and member in item.get("members", ()) and expression == condition
+
+    return lambda policy: first(matches)((policy or {}).get("bindings"))

@@ -1,0 +1,52 @@
+"""gcloud's own parser, offline: `gcloud meta lint-gcloud-commands`, one call for a batch of commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from infra.gcp.steps import Command, shown
+
+_known: dict[str, str] = {}  # commands that were parsed already -> what the parser said of them
+
+
+def complaints(commands: Iterable[Command]) -> dict[str, str]:
+    """Return what the parser says against each command that it does not take."""
+    texts = list(dict.fromkeys(shown(command) for command in commands))
+    fresh = [text for text in texts if text not in _known]
+    if fresh:
+        _known.update(_parsed(fresh))
+    return {text: _known[text] for text in texts if _known[text]}
+
+
+def _parsed(texts: list[str]) -> dict[str, str]:
+    with tempfile.TemporaryDirectory() as home:
+        batch = Path(home) / "commands.json"
+        batch.write_text(json.dumps([{"command_string": text} for text in texts]))
+        done = subprocess.run(
+            ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={batch}"],
+            env={**os.environ, **quiet(home)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    results = json.loads(done.stdout)
+    assert len(results) == len(texts), "the parser gives one result for each command"
+    for text, result in zip(texts, results, strict=True):
+        assert result["success"] == (result["error_message"] is None), text
+    return {text: result["error_message"] or "" for text, result in zip(texts, results, strict=True)}
+
+
+def quiet(home: str) -> dict[str, str]:
+    """Return an environment in which gcloud asks nothing, reports nothing and keeps its files in a folder."""
+    return {
+        "HOME": home,
+        "CLOUDSDK_CONFIG": f"{home}/gcloud",
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+        "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
+    }
