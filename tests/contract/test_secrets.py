@@ -166,7 +166,7 @@ def test_no_error_of_the_emulator_carries_the_payload(client: Client, secret: st
 # ---- the port
 
 
-def test_a_token_is_stored_and_read_back_by_number(tokens: SecretManagerTokens) -> None:
+def test_a_token_is_stored_and_can_be_read_by_number(tokens: SecretManagerTokens) -> None:
     versions = [tokens.add("c1", token) for token in (PAYLOAD, "second")]
     assert versions == ["1", "2"]
     assert [tokens.read("c1", version) for version in versions] == [PAYLOAD, "second"]
@@ -235,8 +235,18 @@ class Faulty(secrets_emulator.SecretManager):
         super().__init__()
         self.failures: list[grpc.StatusCode] = []
         self.damage = b""
+        self.answer: dict[str, Any] = {}  # what the answer to an added version says instead
+        self.readings_refused = False
+
+    def add_secret_version(self, request: Any) -> Any:
+        version = secretmanager.SecretVersion(super().add_secret_version(request))
+        for name, value in self.answer.items():
+            setattr(version, name, value)
+        return version
 
     def access_secret_version(self, request: Any) -> Any:
+        if self.readings_refused:
+            raise secrets_emulator.Refused(grpc.StatusCode.PERMISSION_DENIED, "injected")
         if self.failures:
             raise secrets_emulator.Refused(self.failures.pop(), "injected")
         answer = super().access_secret_version(request)
@@ -286,4 +296,25 @@ def test_a_payload_damaged_on_the_way_is_never_used(faulty: tuple[Faulty, Secret
     manager.damage = b"x"
     with pytest.raises(Transient, match="damaged") as raised:
         tokens.read("c1", "1")
+    assert PAYLOAD not in repr(raised.value)
+
+
+def test_a_token_is_stored_by_who_may_not_read_it(faulty: tuple[Faulty, SecretManagerTokens]) -> None:
+    manager, tokens = faulty
+    manager.readings_refused = True
+    assert [tokens.add("c1", PAYLOAD), tokens.add("c1", "second")] == ["1", "2"]
+    manager.readings_refused = False
+    assert tokens.read("c1", "1") == PAYLOAD
+
+
+@pytest.mark.parametrize(
+    "answer", [{"client_specified_payload_checksum": False}, {"state": State.DISABLED}], ids=["checksum", "state"]
+)
+def test_a_token_that_is_not_confirmed_counts_as_not_stored(
+    faulty: tuple[Faulty, SecretManagerTokens], answer: dict[str, Any]
+) -> None:
+    manager, tokens = faulty
+    manager.answer = answer
+    with pytest.raises(Transient, match="did not confirm") as raised:
+        tokens.add("c1", PAYLOAD)
     assert PAYLOAD not in repr(raised.value)

@@ -1,4 +1,4 @@
-"""Keeper access tokens: verified against Keeper in memory, stored, read back by number, then switched to.
+"""Keeper access tokens: verified against Keeper in memory, stored with their checksum, then switched to.
 
 `latest` and aliases are eventually consistent, so a version is only ever named by its number, in the connection. The
 old version is disabled after the switch and destroyed a day later, when no worker can still be using it.
