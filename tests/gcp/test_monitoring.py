@@ -400,6 +400,18 @@ def test_a_message_of_another_shape_is_refused():
         monitoring_v3.AlertPolicy.from_json('{"display": "typing error"}')
 
 
+@pytest.mark.emulator
+def test_the_deployed_door_takes_the_vital_signs_with_every_sweep(town):
+    town.provisioned()
+    assert town.ask("reconcile", body=b'{"kind": "sweep"}').status == 200
+    written = town.log("reconcile") + town.log("apply_changes")
+    lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
+    for name in ("vital_signs", "oldest_pending", "hour_changes", "runs"):
+        assert any(matches(METRICS[f"autoprovisioning_{name}"], line) for line in lines), name
+    signs = [line for line in lines if "vital_signs_of" in line]
+    assert (signs[-1]["state"], signs[-1]["waiting"], signs[-1]["hour_failed"]) == ("on", 0, 0)
+
+
 # --- runbooks -----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,193 @@
+"""Monthly cost, from counts measured on the local cloud (operations.json) and a table of prices with their sources.
+
+`python -m infra.gcp.cost` writes the tables into docs/cost.md. What has no sourced price here is told in quantities.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from infra.gcp.measure import OPERATIONS
+from infra.local.cloud import ROOT
+
+PAGE = ROOT / "docs" / "cost.md"
+BEGIN, END = "<!-- begin: written by infra.gcp.cost -->", "<!-- end -->"
+SIZES = (500, 10_000, 100_000)
+DAYS = 30.4  # in a month
+CHANGED = 0.02  # of the users, a day
+FULL_RUNS, DRIFT_RUNS, SWEEPS, RENEWALS = 96, 1, 288, 144  # a day
+USERS_A_PAGE, MEMBERS_A_PAGE = 500, 200  # of the Directory API
+SMALLEST_SHARDS, USERS_A_SHARD = 64, 300  # app/sharding.py
+AUDIT_DAYS = 400
+EVENT_BYTES, ENTRY_BYTES = 1_500, 250  # of storage, with its indexes; estimated, rounded up
+
+
+@dataclass(frozen=True)
+class Price:
+    """Dollars for so many operations, and what is free."""
+
+    dollars: float
+    per: int
+    free_a_day: float = 0
+    free_a_month: float = 0
+    source: str = ""
+
+    def of(self, a_day: float) -> float:
+        """Return what so many a day cost in a month."""
+        paid = max(0.0, a_day - self.free_a_day) * DAYS - self.free_a_month
+        return max(0.0, paid) / self.per * self.dollars
+
+
+FIRESTORE = "cloud.google.com/firestore/pricing, Iowa (us-central1), as of 2026-09-20"
+SECRETS = "cloud.google.com/secret-manager/pricing, as quoted by others; the page itself was not read"
+PRICES = {
+    "Firestore documents read": Price(0.03, 100_000, free_a_day=50_000, source=FIRESTORE),
+    "Firestore documents written": Price(0.09, 100_000, free_a_day=20_000, source=FIRESTORE),
+    "Firestore documents deleted": Price(0.01, 100_000, source=f"{FIRESTORE}; deletions by TTL are never free"),
+    "Secret Manager accesses": Price(0.03, 10_000, free_a_month=10_000, source=SECRETS),
+}
+VERSIONS = Price(0.06, 1, free_a_month=6, source=SECRETS)  # active secret versions, a month
+ACTIVE_VERSIONS = 3  # the token, the one before it for a day, the channel key
+
+
+def measured() -> dict[int, dict[str, dict[str, float]]]:
+    """Return the measured counts by the number of users."""
+    return {int(users): work for users, work in json.loads(OPERATIONS.read_text()).items()}
+
+
+def shards(users: int) -> int:
+    """Return how many documents the roster has: a power of two that leaves room for uneven ones."""
+    number = SMALLEST_SHARDS
+    while users / number > USERS_A_SHARD * 0.75:
+        number *= 2
+    return number
+
+
+def pages(users: int) -> tuple[int, int]:
+    """Return how many pages the directory lists users and a group's members in."""
+    return math.ceil(users / USERS_A_PAGE), math.ceil(users / MEMBERS_A_PAGE)
+
+
+def scaled(users: int) -> dict[str, dict[str, float]]:
+    """Return the counts for a number of users: what grows with shards and pages does, the rest is as measured."""
+    size, work = max(measured().items())
+    more = shards(users) - shards(size)
+    listed, members = (now - then for now, then in zip(pages(users), pages(size), strict=True))
+    grown: dict[str, dict[str, float]] = {name: dict(counts) for name, counts in work.items() if name != "shards"}
+    for name in ("quiet_run", "drift_run", "sweep"):
+        grown[name]["firestore_reads"] += more
+        grown[name]["directory_requests"] += members + (listed if name != "sweep" else 0)
+    for name in ("quiet_run", "drift_run"):
+        grown[name]["seconds"] *= users / size
+    return grown
+
+
+@dataclass(frozen=True)
+class Day:
+    """What a number of users makes the system do in a day."""
+
+    users: int
+    operations: Mapping[str, float]
+    others: Mapping[str, float]
+
+    def dollars(self) -> dict[str, float]:
+        """Return what the priced operations cost in a month."""
+        return {name: price.of(self.operations[name]) for name, price in PRICES.items()}
+
+
+def day(users: int) -> Day:
+    """Add up a day: the schedule, and 2% of the users changed, each told by one notification."""
+    work, changes = scaled(users), users * CHANGED
+    times = {
+        "quiet_run": FULL_RUNS,
+        "drift_run": DRIFT_RUNS,
+        "sweep": SWEEPS,
+        "vital_signs": SWEEPS,
+        "renew_watch": RENEWALS,
+        "notification_with_a_change": changes,
+    }
+
+    def total(count: str) -> float:
+        return sum(work[name].get(count, 0) * often for name, often in times.items())
+
+    runs = FULL_RUNS + DRIFT_RUNS
+    operations = {
+        "Firestore documents read": total("firestore_reads"),
+        "Firestore documents written": total("firestore_writes"),
+        "Firestore documents deleted": changes + runs,  # as many expire as are made
+        "Secret Manager accesses": total("secret_accesses") + runs,  # a run reads the token once
+    }
+    busy = sum(work[name]["seconds"] * often for name, often in times.items() if name.endswith("_run"))
+    others = {
+        "requests to functions": 2 * changes + FULL_RUNS + DRIFT_RUNS + SWEEPS + RENEWALS,
+        "seconds of full runs (this machine, no latency)": busy,
+        "Pub/Sub messages": changes,
+        "Directory API requests": total("directory_requests"),
+        "SCIM requests": total("scim_patch") + total("scim_requests"),
+        "Cloud Scheduler jobs": 4,
+        "log lines of our own": 2 * SWEEPS + runs + RENEWALS,
+        "Firestore storage, MB, after 400 days": (changes * AUDIT_DAYS * EVENT_BYTES + users * ENTRY_BYTES) / 1e6,
+    }
+    return Day(users, operations, others)
+
+
+def tables() -> str:
+    """Return the generated part of the page."""
+    days = [day(users) for users in SIZES]
+    head = "| | " + " | ".join(f"{users:,} users" for users in SIZES) + " |"
+    rule = "|---|" + "---:|" * len(SIZES)
+    priced = [_row(f"{name}, a day", [_number(each.operations[name]) for each in days]) for name in PRICES]
+    dollars = [each.dollars() for each in days]
+    paid = [_row(f"{name}, a month", [f"${each[name]:.2f}" for each in dollars]) for name in PRICES]
+    versions = max(0.0, ACTIVE_VERSIONS - VERSIONS.free_a_month) * VERSIONS.dollars
+    paid.append(_row("Secret Manager versions, a month", [f"${versions:.2f}"] * len(SIZES)))
+    paid.append(_row("**together, a month**", [f"**${sum(each.values()) + versions:.2f}**" for each in dollars]))
+    others = [_row(name, [_number(each.others[name]) for each in days]) for name in days[0].others]
+    sources = [
+        f"| {name} | ${price.dollars} per {price.per:,} | {_free(price)} | {price.source} |"
+        for name, price in {**PRICES, "Secret Manager versions": VERSIONS}.items()
+    ]
+    return "\n".join(
+        [
+            "### Priced\n",
+            *(head, rule, *priced, *paid),
+            "\n### Without a sourced price: quantities a day\n",
+            *(head, rule, *others),
+            "\n### Prices\n",
+            *("| | price | free | source |", "|---|---|---|---|", *sources),
+        ]
+    )
+
+
+def _row(name: str, cells: list[str]) -> str:
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _free(price: Price) -> str:
+    if price.free_a_day:
+        return f"{price.free_a_day:,.0f} a day"
+    return f"{price.free_a_month:,.0f} a month" if price.free_a_month else "none"
+
+
+def rendered(page: str) -> str:
+    """Return the page with its generated part made anew."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
+
+
+def main() -> None:
+    """Write the tables into the page."""
+    PAGE.write_text(rendered(PAGE.read_text()))
+    print(f"{PAGE.relative_to(ROOT)} is written")
+
+
+if __name__ == "__main__":
+    main()

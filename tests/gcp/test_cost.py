@@ -1,0 +1,77 @@
+"""The cost page is what the script computes, and the script computes with what was measured."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+import pytest
+
+from autoprovisioning.app.sharding import SMALLEST_SHARDS, USERS_A_SHARD
+from infra.gcp import cost, measure
+from infra.gcp.cost import PRICES, Price
+
+
+def test_the_page_has_the_figures_of_the_script():
+    page = cost.PAGE.read_text()
+    assert cost.rendered(page) == page
+    assert page.count(cost.BEGIN) == page.count(cost.END) == 1
+
+
+@pytest.mark.parametrize(
+    ("price", "a_day", "dollars"),
+    [
+        (Price(0.03, 100_000), 100_000, 0.912),
+        (Price(0.03, 100_000, free_a_day=50_000), 50_000, 0.0),
+        (Price(0.03, 100_000, free_a_day=50_000), 150_000, 0.912),
+        (Price(0.03, 10_000, free_a_month=10_000), 1_000, 0.0612),
+        (Price(0.03, 10_000, free_a_month=10_000), 100, 0.0),
+    ],
+)
+def test_a_month_is_priced_with_what_is_free_left_out(price, a_day, dollars):
+    assert price.of(a_day) == pytest.approx(dollars)
+
+
+def test_every_price_has_a_source():
+    assert all(price.source for price in (*PRICES.values(), cost.VERSIONS))
+    assert set(cost.day(500).operations) == set(PRICES)
+
+
+def test_counts_of_the_larger_size_predict_those_of_the_smaller_one():
+    smaller, larger = sorted(cost.measured())
+    predicted, counted = cost.scaled(smaller), cost.measured()[smaller]
+    for work in ("quiet_run", "drift_run", "sweep", "vital_signs", "renew_watch", "notification_with_a_change"):
+        for count in ("firestore_reads", "firestore_writes", "directory_requests"):
+            assert predicted[work].get(count, 0) == counted[work].get(count, 0), (work, count)
+    assert larger == 10_000
+
+
+def test_the_roster_has_the_documents_that_the_code_would_choose():
+    assert (cost.SMALLEST_SHARDS, cost.USERS_A_SHARD) == (SMALLEST_SHARDS, USERS_A_SHARD)
+    assert all(work["shards"] == cost.shards(users) for users, work in cost.measured().items())
+    chosen = cost.shards(100_000)
+    assert _fullest(100_000, chosen) <= USERS_A_SHARD < _fullest(100_000, chosen // 2)
+
+
+def _fullest(users: int, shards: int) -> int:
+    """Spread ids as FirestoreRoster does; its hash is even."""
+    spread = (hashlib.blake2b(f"1{number:020d}".encode(), digest_size=4).digest() for number in range(users))
+    return max(Counter(int.from_bytes(digest, "big") % shards for digest in spread).values())
+
+
+def test_more_users_never_cost_less():
+    together = [sum(cost.day(users).dollars().values()) for users in cost.SIZES]
+    assert together == sorted(together)
+    assert all(
+        cost.day(100_000).operations[name] > cost.day(10_000).operations[name] > cost.day(500).operations[name]
+        for name in PRICES
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.emulator
+def test_measuring_again_finds_the_same_counts():
+    known, found = cost.measured()[500], measure.measure(500)
+    exact = ("firestore_reads", "firestore_writes", "directory_requests", "secret_accesses")
+    for work in ("quiet_run", "sweep", "vital_signs", "renew_watch", "notification_with_a_change"):
+        assert {name: found[work].get(name) for name in exact} == {name: known[work].get(name) for name in exact}
