@@ -10,6 +10,7 @@ import pytest
 from autoprovisioning.app.sharding import SMALLEST_SHARDS, USERS_A_SHARD
 from infra.gcp import cost, measure
 from infra.gcp.cost import PRICES, Price
+from infra.gcp.description import DEPLOYMENT
 
 
 def test_the_page_has_the_figures_of_the_script():
@@ -44,6 +45,24 @@ def test_counts_of_the_larger_size_predict_those_of_the_smaller_one():
         for count in ("firestore_reads", "firestore_writes", "directory_requests"):
             assert predicted[work].get(count, 0) == counted[work].get(count, 0), (work, count)
     assert larger == 10_000
+
+
+def test_the_schedule_is_the_deployed_one():
+    often = {job.name: _runs_a_day(job.schedule) for job in DEPLOYMENT.jobs}
+    assert often == {
+        "keeper-full": cost.FULL_RUNS,
+        "keeper-drift": cost.DRIFT_RUNS,
+        "keeper-sweep": cost.SWEEPS,
+        "keeper-renew-watch": cost.RENEWALS,
+    }
+
+
+def _runs_a_day(schedule: str) -> int:
+    """Count the runs of a schedule that says minutes in steps, or one time a day."""
+    minutes, hours = schedule.split()[:2]
+    span, _, step = minutes.partition("/")
+    first, _, last = span.replace("*", "0-59").partition("-")
+    return (24 if hours == "*" else 1) * len(range(int(first), int(last or first) + 1, int(step or 1)))
 
 
 def test_the_roster_has_the_documents_that_the_code_would_choose():
