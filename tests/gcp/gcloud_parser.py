@@ -10,6 +10,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from infra.gcp.steps import Command, shown
+from infra.gcp.target import Target
+
+# What the commands are made for; number and channel are those that the stand-in gives.
+TARGET = Target(
+    "keeper-prod",
+    "europe-west1",
+    "admin@example.com",
+    number="123456789012",
+    channel="projects/keeper-prod/notificationChannels/1",
+)
 
 _known: dict[str, str] = {}  # commands that were parsed already -> what the parser said of them
 

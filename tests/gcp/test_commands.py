@@ -12,10 +12,8 @@ from autoprovisioning.config import load
 from infra.gcp import commands, deploy
 from infra.gcp.description import DEPLOYMENT, Function
 from infra.gcp.steps import AS_JSON, Command, Exactly, contains, gcloud, shown
-from infra.gcp.target import Target
-from tests.gcp.gcloud_parser import complaints
+from tests.gcp.gcloud_parser import TARGET, complaints
 
-TARGET = Target("keeper-prod", "europe-west1", "admin@example.com", number="123456789012", channel="projects/p/n/1")
 STEPS = commands.all_steps(TARGET)
 ALONE = [commands.project_number(TARGET), commands.key_versions(TARGET), commands.delegated_identity(TARGET)]
 COMMANDS = [*ALONE, *(command for step in STEPS for command in step.commands)]

@@ -1,0 +1,167 @@
+"""`make deploy` and its relatives against a stand-in for gcloud that keeps state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autoprovisioning.adapters.directory.transport import SCOPES
+from infra.gcp import commands, deploy
+from infra.gcp.description import DEPLOYMENT
+from infra.gcp.gcloud import PAUSES, Gcloud, GcloudFailed
+from infra.gcp.steps import shown
+from infra.gcp.target import Target
+from tests.gcp.stand_in import StandIn
+
+TARGET = Target("keeper-prod", "europe-west1", "admin@example.com")
+NAMES = {function.name for function in DEPLOYMENT.functions}
+
+
+@pytest.fixture
+def cloud() -> StandIn:
+    return StandIn()
+
+
+def deployed(cloud: StandIn, target: Target = TARGET) -> list[str]:
+    said: list[str] = []
+    deploy.deploy(target, Gcloud(cloud, sleep=lambda seconds: None), said.append)
+    return said
+
+
+def changes_of(cloud: StandIn, target: Target = TARGET) -> list[str]:
+    before = len(cloud.changes())
+    deployed(cloud, target)
+    return [shown(command) for command in cloud.changes()[before:]]
+
+
+def test_a_first_deployment_makes_everything(cloud):
+    said = deployed(cloud)
+    assert set(cloud.things["function"]) == set(cloud.things["service"]) == NAMES
+    assert set(cloud.things["topic"]) == set(DEPLOYMENT.topics) == set(cloud.things["subscription"])
+    assert set(cloud.things["job"]) == {job.name for job in DEPLOYMENT.jobs}
+    assert len(cloud.things["account"]) == len(DEPLOYMENT.accounts)
+    assert len(cloud.things["alert"]) == len({alert["displayName"] for alert in cloud.things["alert"].values()}) > 7
+    assert said[-1].startswith("Console: https://console-123456789012.europe-west1.run.app")
+
+
+def test_the_client_id_and_the_scopes_are_printed_for_pasting(cloud):
+    said = "\n".join(deployed(cloud))
+    (identity,) = [item for item in cloud.things["account"].values() if item["displayName"] == "keeper-directory"]
+    assert f"Client ID     {identity['uniqueId']}\n" in said
+    assert f"OAuth scopes  {','.join(SCOPES)}\n" in said
+
+
+def test_the_channel_key_is_random_and_seen_nowhere(cloud):
+    said = "\n".join(deployed(cloud))
+    (key,) = cloud.inputs
+    assert len(key) == 64
+    assert key not in said + "\n".join(shown(command) for command in cloud.issued)
+    other = StandIn()
+    deployed(other)
+    assert other.inputs != [key]
+
+
+def test_a_second_deployment_changes_nothing(cloud):
+    deployed(cloud)
+    assert changes_of(cloud) == []
+
+
+@pytest.mark.parametrize("after", [0, 1, 20, 60, 100, 130, 150])
+def test_an_interrupted_deployment_goes_on_where_it_stopped(cloud, after):
+    whole = StandIn()
+    deployed(whole)
+    cloud.interrupt_after = after
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cloud)
+    assert len(cloud.changes()) == after
+    cloud.interrupt_after = None
+    deployed(cloud)
+    agents = "services identity create"
+    changed, wanted = ([shown(c) for c in each.changes() if agents not in shown(c)] for each in (cloud, whole))
+    assert sorted(changed) == sorted(wanted)
+    assert changes_of(cloud) == []
+
+
+def test_what_a_fresh_project_does_not_know_yet_is_tried_again(cloud):
+    cloud.failures = [
+        ("projects add-iam-policy-binding", "INVALID_ARGUMENT: Service account x does not exist.", 2),
+        ("firestore databases describe", "API has not been used in project 1 before or it is disabled", 3),
+    ]
+    pauses: list[float] = []
+    deploy.deploy(TARGET, Gcloud(cloud, sleep=pauses.append), lambda text: None)
+    assert pauses == [*PAUSES[:2], *PAUSES[:3]]
+    assert changes_of(cloud) == []
+
+
+def test_a_refusal_ends_the_deployment_and_names_the_command(cloud):
+    cloud.failures = [("functions deploy console", "PERMISSION_DENIED: Build failed", 1)]
+    with pytest.raises(GcloudFailed, match=r"gcloud functions deploy console [^\n]*\nfailed: .*Build failed"):
+        deployed(cloud)
+    assert "job" not in cloud.things
+    deployed(cloud)
+    assert set(cloud.things["job"]) == {job.name for job in DEPLOYMENT.jobs}
+
+
+def test_a_look_that_is_refused_is_not_taken_for_nothing_there(cloud):
+    cloud.failures = [("pubsub topics describe directory-changes", "PERMISSION_DENIED: not yours", 1)]
+    with pytest.raises(GcloudFailed, match="not yours"):
+        deployed(cloud)
+    assert "topic" not in cloud.things
+
+
+def test_new_source_redeploys_every_function_and_nothing_else(cloud, monkeypatch):
+    deployed(cloud)
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    changed = changes_of(cloud)
+    assert {text.split()[3] for text in changed if "functions deploy" in text} == NAMES
+    iap = [text for text in changed if "--iap" in text]
+    assert len(iap) == 2  # a new revision may have lost the proxy
+    assert len(changed) == len(NAMES) + len(iap)
+
+
+def test_another_administrator_redeploys_only_the_functions_that_are_told(cloud):
+    deployed(cloud)
+    changed = changes_of(cloud, replace(TARGET, admin="other@example.com", alerts="admin@example.com"))
+    assert {text.split()[3] for text in changed if "functions deploy" in text} == NAMES - {"directory-webhook"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "field", "value", "command"),
+    [
+        ("subscription", "planned-changes", "ackDeadlineSeconds", 10, "pubsub subscriptions update planned-changes"),
+        ("subscription", "run-requests", "expirationPolicy", {"ttl": "2678400s"}, "subscriptions update run-requests"),
+        ("job", "keeper-full", "schedule", "0 0 * * *", "scheduler jobs update http keeper-full"),
+        ("role", "keeperTokenWriter", "includedPermissions", ["x"], "iam roles update keeperTokenWriter"),
+        ("database", "(default)", "deleteProtectionState", "DELETE_PROTECTION_DISABLED", "firestore databases update"),
+        ("function", "console", "state", "FAILED", "functions deploy console"),
+        ("metric", "autoprovisioning_runs", "filter", "x", "logging metrics update autoprovisioning_runs"),
+    ],
+)
+def test_what_somebody_changed_by_hand_is_put_right(cloud, kind, name, field, value, command):
+    deployed(cloud)
+    cloud.things[kind][name][field] = value
+    assert command in changes_of(cloud)[0]
+    assert changes_of(cloud) == []
+
+
+def test_a_variable_that_is_not_ours_is_removed_from_a_function(cloud):
+    deployed(cloud)
+    cloud.things["function"]["console"]["serviceConfig"]["environmentVariables"]["LOCAL_MODE"] = "true"
+    assert "functions deploy console" in changes_of(cloud)[0]
+    assert "LOCAL_MODE" not in cloud.things["function"]["console"]["serviceConfig"]["environmentVariables"]
+
+
+def test_a_rotated_channel_key_reaches_the_functions_that_use_it(cloud):
+    deployed(cloud)
+    cloud(("gcloud", "secrets", "versions", "add", "channel-key", "--data-file=-", "--project=keeper-prod"), "new")
+    changed = changes_of(cloud)
+    using = {function.name for function in DEPLOYMENT.functions if function.secrets}
+    assert {text.split()[3] for text in changed if "functions deploy" in text} == using
+    assert all("CHANNEL_KEY=channel-key:2" in text for text in changed if "functions deploy" in text)
+
+
+def test_an_unknown_project_is_told_as_that(cloud):
+    with pytest.raises(SystemExit, match="no project keeper-prod-2"):
+        deployed(cloud, replace(TARGET, project="keeper-prod-2"))
+    assert cloud.changes() == []
