@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := functions
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run local connect sync test check screenshots bench lock clean plan deploy
+.PHONY: help setup run local connect sync test check screenshots bench lock clean \
+	plan deploy rollback destroy logs doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +60,18 @@ plan: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: print every command of a dep
 
 deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: deploy to Google Cloud; may be repeated at any time
 	@$(GCP) deploy $(TARGET)
+
+rollback: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: let the functions of the last deployment serve what they served before it
+	@$(GCP) rollback $(TARGET)
+
+destroy: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: take the deployment away, after a confirmation (AUDIT=delete: Firestore too)
+	@$(GCP) destroy $(TARGET) $(if $(AUDIT),--audit "$(AUDIT)")
+
+logs: $(STAMP) ## PROJECT=... REGION=... ADMIN=... [FUNCTION=console] [SEVERITY=INFO] [SINCE=1h]: what the functions logged
+	@$(GCP) logs $(TARGET) --function "$(FUNCTION)" $(if $(SEVERITY),--severity "$(SEVERITY)") $(if $(SINCE),--since "$(SINCE)")
+
+doctor: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: check every precondition and dependency, and say what mends it
+	@$(GCP) doctor $(TARGET)
 
 lock: $(STAMP) ## resolve pyproject.toml anew into the two requirements files
 	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o functions/requirements.txt

@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 
-from infra.gcp import deploy
+from infra.gcp import deploy, destroy, doctor, logs, rollback
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.target import Target
 
@@ -52,10 +52,51 @@ def target_of(arguments: argparse.Namespace) -> Target:
 def parsed(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.gcp", description=__doc__)
-    parser.add_argument("verb", choices=["plan", "deploy"])
-    for name in ("project", "region", "admin", "location", "access", "alerts", "runbooks"):
+    parser.add_argument("verb", choices=sorted(VERBS))
+    for name in ("project", "region", "admin", "location", "access", "alerts", "runbooks", "function"):
         parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--audit", choices=destroy.AUDIT, default="keep")
+    parser.add_argument("--severity", default="INFO")
+    parser.add_argument("--since", default="1h")
     return parser.parse_args(argv)
+
+
+def _plan(target: Target, _: argparse.Namespace) -> int:
+    deploy.plan(target, say)
+    return 0
+
+
+def _deploy(target: Target, _: argparse.Namespace) -> int:
+    deploy.deploy(target, Gcloud(), say)
+    return 0
+
+
+def _rollback(target: Target, _: argparse.Namespace) -> int:
+    rollback.rollback(target, Gcloud(), say)
+    return 0
+
+
+def _destroy(target: Target, arguments: argparse.Namespace) -> int:
+    destroy.destroy(target, Gcloud(), say, input, audit=arguments.audit == "delete")
+    return 0
+
+
+def _logs(target: Target, arguments: argparse.Namespace) -> int:
+    return logs.show(logs.command(target, arguments.function, arguments.severity, arguments.since))
+
+
+def _doctor(target: Target, _: argparse.Namespace) -> int:
+    return doctor.examine(target, Gcloud(), say)
+
+
+VERBS = {
+    "plan": _plan,
+    "deploy": _deploy,
+    "rollback": _rollback,
+    "destroy": _destroy,
+    "logs": _logs,
+    "doctor": _doctor,
+}
 
 
 def main(argv: list[str]) -> int:
@@ -63,14 +104,12 @@ def main(argv: list[str]) -> int:
     arguments = parsed(argv)
     target = target_of(arguments)
     try:
-        if arguments.verb == "plan":
-            deploy.plan(target, say)
-        else:
-            deploy.deploy(target, Gcloud(), say)
+        return VERBS[arguments.verb](target, arguments)
     except GcloudFailed as error:
-        print(f"\n{error}\n\nNothing is lost: mend it and run the same command again.", file=sys.stderr)
-        return 1
-    return 0
+        print(f"\n{error}\n\nMend that and run the same command again: it goes on from there.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nInterrupted. Run the same command again: it goes on from there.", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 from infra.gcp import monitoring
 from infra.gcp.steps import AS_JSON, FOUND, Step, first, gcloud
 
+CHANNEL_TITLE = "Keeper autoprovisioning: "
 PREPARED = Path(".local") / "gcp" / "policies"  # the policies with the address of the runbooks filled in
 
 
@@ -29,7 +30,7 @@ def channel(project: str, address: str) -> Step:
     look = gcloud("beta", "monitoring", "channels", "list", project=project)
     create = gcloud(
         *("beta", "monitoring", "channels", "create"),
-        display_name=f"Keeper autoprovisioning: {address}",
+        display_name=f"{CHANNEL_TITLE}{address}",
         type="email",
         channel_labels=f"email_address={address}",
         project=project,
@@ -39,7 +40,8 @@ def channel(project: str, address: str) -> Step:
 
 def address_channel(address: str) -> Any:
     """Return a finder of the notification channel of an e-mail address."""
-    return first(lambda item: item["type"] == "email" and item["labels"].get("email_address") == address)
+    ours = f"{CHANNEL_TITLE}{address}"
+    return first(lambda item: item["type"] == "email" and item.get("displayName") == ours)
 
 
 def policies(project: str, channel_name: str, runbooks: str) -> list[Step]:

@@ -12,9 +12,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from infra.gcp import commands
+from infra.gcp import commands, destroy, rollback
+from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Answer
-from infra.gcp.steps import Command, shown
+from infra.gcp.steps import FOUND, Command, shown
 from tests.gcp.api_messages import problems
 from tests.gcp.gcloud_parser import TARGET, complaints
 
@@ -33,6 +34,24 @@ APIS = {  # group of commands -> the API it uses
 Handler = Callable[["StandIn", list[str], dict[str, Any], str], Any]
 
 
+def foreseen() -> list[Command]:
+    """Return the commands that are likely to come; any other is parsed when it comes."""
+    names = [f"projects/{PROJECT}/{kind}/1" for kind in ("alerts", "dashboards", "notificationChannels")]
+    found = [*names, "channel-key", "keeper-token-c1"]
+    functions = [function.name for function in DEPLOYMENT.functions]
+    templates = [
+        *(command for step in commands.all_steps(TARGET) for command in step.commands),
+        *(part for item in destroy.removals(TARGET, audit=True) for part in (item.look, *item.commands)),
+        *(rollback.serve(TARGET, name, f"{name}-00001-abc") for name in functions),
+        *(rollback.revisions_of(TARGET, name) for name in functions),
+    ]
+    return [
+        tuple(name if part == FOUND else part for part in command)
+        for command in templates
+        for name in (found if FOUND in command else [""])
+    ]
+
+
 class Refused(Exception):
     """What gcloud prints before it exits with 1."""
 
@@ -41,7 +60,7 @@ class StandIn:
     """Runs commands as gcloud would."""
 
     def __init__(self) -> None:
-        complaints(command for step in commands.all_steps(TARGET) for command in step.commands)  # one call for all
+        complaints(foreseen())  # one call for all of them
         self.issued: list[Command] = []
         self.things: dict[str, dict[str, Any]] = {}
         self.policies: dict[str, dict[str, Any]] = {}

@@ -14,6 +14,8 @@ from infra.gcp.description import DEPLOYMENT, Function
 from infra.gcp.steps import AS_JSON, Command, Exactly, contains, gcloud, shown
 from tests.gcp.gcloud_parser import TARGET, complaints
 
+pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
+
 STEPS = commands.all_steps(TARGET)
 ALONE = [commands.project_number(TARGET), commands.key_versions(TARGET), commands.delegated_identity(TARGET)]
 COMMANDS = [*ALONE, *(command for step in STEPS for command in step.commands)]

@@ -14,6 +14,8 @@ from infra.gcp.steps import shown
 from infra.gcp.target import Target
 from tests.gcp.stand_in import StandIn
 
+pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
+
 TARGET = Target("keeper-prod", "europe-west1", "admin@example.com")
 NAMES = {function.name for function in DEPLOYMENT.functions}
 
