@@ -86,7 +86,7 @@ def _logs(target: Target, arguments: argparse.Namespace) -> int:
 
 
 def _doctor(target: Target, _: argparse.Namespace) -> int:
-    return doctor.examine(target, Gcloud(), say)
+    return doctor.examine(target, Gcloud(pauses=()), say)
 
 
 VERBS = {

@@ -108,6 +108,7 @@ class Job:
     function: str
     schedule: str  # unix-cron, UTC
     body: str
+    every: int  # minutes, as the schedule says
     deadline: int  # seconds that the scheduler waits for the answer
     retries: int
 
@@ -292,9 +293,9 @@ DEPLOYMENT = Deployment(
         Subscription("run-requests", "reconcile", 600),
     ),
     jobs=(
-        Job("keeper-full", "reconcile", "*/15 * * * *", '{"kind": "full"}', 1800, 0),
-        Job("keeper-sweep", "reconcile", "3-59/5 * * * *", '{"kind": "sweep"}', 300, 0),
-        Job("keeper-drift", "reconcile", "8 3 * * *", '{"kind": "drift"}', 1800, 3),
-        Job("keeper-renew-watch", "renew-watch", "*/10 * * * *", "{}", 180, 1),
+        Job("keeper-full", "reconcile", "*/15 * * * *", '{"kind": "full"}', 15, 1800, 0),
+        Job("keeper-sweep", "reconcile", "3-59/5 * * * *", '{"kind": "sweep"}', 5, 300, 0),
+        Job("keeper-drift", "reconcile", "8 3 * * *", '{"kind": "drift"}', 1440, 1800, 3),
+        Job("keeper-renew-watch", "renew-watch", "*/10 * * * *", "{}", 10, 180, 1),
     ),
 )

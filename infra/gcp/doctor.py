@@ -1,6 +1,231 @@
-"""stub"""
+"""`make doctor`: every precondition and every live dependency, each with what mends it. It changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import requests
+
+from infra.gcp import commands, firestore, watching
+from infra.gcp.delegation import BROADER, SCOPES
+from infra.gcp.deploy import Done, learn_number, newest_key, state_of
+from infra.gcp.description import DATABASE, DEPLOYMENT, Job
+from infra.gcp.gcloud import Gcloud, GcloudFailed
+from infra.gcp.live import Addresses, NotAllowed, Web
+from infra.gcp.rollback import service_of
+from infra.gcp.steps import AS_JSON, Command, gcloud
+from infra.gcp.target import Target
+
+RUN_WITHIN = timedelta(hours=1)
+THERE = (401, 403)  # what Keeper says to a request without a token
+ACCESS_TOKEN: Command = ("gcloud", "auth", "print-access-token", AS_JSON)
 
 
-def examine(*_: object) -> int:
-    """Stub."""
-    return 0
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was examined; `mend` is empty where it is well."""
+
+    title: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What the checks look at."""
+
+    target: Target
+    cloud: Gcloud
+    web: Web
+    now: datetime
+
+    @property
+    def deploy(self) -> str:
+        """Return the command that mends most."""
+        return f"make deploy PROJECT={self.target.project} REGION={self.target.region} ADMIN={self.target.admin}"
+
+
+def examine(
+    target: Target,
+    cloud: Gcloud,
+    say: Callable[[str], None],
+    addresses: Addresses | None = None,
+    now: datetime | None = None,
+) -> int:
+    """Run every check and say what it found; returns 1 if anything is to be mended, else 0.
+
+    Raises:
+        GcloudFailed: gcloud itself does not work, or the project cannot be reached with it.
+    """
+    target = learn_number(target, cloud)
+    token = str(cloud.look(ACCESS_TOKEN)["token"])
+    patient = Patient(target, cloud, Web(target, token, addresses or Addresses()), now or datetime.now(UTC))
+    bad = 0
+    for title, check in CHECKS:
+        say(f"\n{title}")
+        for finding in _examined(check, patient):
+            say(f"  {'MEND' if finding.mend else 'ok  '}  {finding.title}")
+            if finding.mend:
+                bad += 1
+                say(f"        {finding.mend}")
+    say(f"\n{bad} things to mend." if bad else "\nAll is well.")
+    return 1 if bad else 0
+
+
+def _examined(check: Callable[[Patient], Iterator[Finding]], patient: Patient) -> Iterator[Finding]:
+    """Yield a check's findings; one that cannot be made is a finding too, and ends no other."""
+    try:
+        yield from check(patient)
+    except GcloudFailed as error:
+        yield Finding("This could not be looked at", str(error).replace("\n", " "))
+    except NotAllowed as error:
+        yield Finding("This could not be looked at", f"{error} Run doctor as an owner of the project.")
+    except requests.RequestException as error:
+        yield Finding("This could not be reached", f"{type(error).__name__}. Check this machine's network.")
+
+
+def _as_described(patient: Patient) -> Iterator[Finding]:
+    """Compare everything with the description: APIs, identities, grants, functions, queues, schedule, alerts."""
+    target, cloud = patient.target, patient.cloud
+    well = 0
+    enabled = commands.foundation(target)[0]
+    if state_of(enabled, cloud)[0] is not Done.UNCHANGED:
+        yield Finding(enabled.title, patient.deploy)
+        return
+    target = replace(target, key_version=newest_key(target, cloud))
+    channel = watching.address_channel(target.alerts_to)(cloud.look(watching.channel(target.project, "").look))
+    if channel is not None:
+        target = replace(target, channel=channel["name"])
+    for step in commands.all_steps(target):
+        state, _ = state_of(step, cloud)
+        if state is Done.UNCHANGED:
+            well += 1
+        else:
+            missing = "is not there" if state is Done.MADE else "is not as described"
+            yield Finding(f"{step.title}: {missing}", patient.deploy)
+    yield Finding(f"{well} things are as described, the APIs first")
+
+
+def _addresses(patient: Patient) -> Iterator[Finding]:
+    """See that each function has the address that the others were told."""
+    for function in DEPLOYMENT.functions:
+        wanted = patient.target.url(function.name)
+        service = patient.cloud.look(service_of(patient.target, function.name)) or {}
+        told = service.get("metadata", {}).get("annotations", {}).get("run.googleapis.com/urls", "[]")
+        known = {*json.loads(told), service.get("status", {}).get("url")}
+        mend = f"Cloud Run knows it as {', '.join(sorted(filter(None, known))) or 'nothing'}. {patient.deploy}"
+        yield Finding(f"{function.name} is at {wanted}", "" if wanted in known else mend)
+
+
+def _indexes(patient: Patient) -> Iterator[Finding]:
+    where = {"database": DATABASE, "project": patient.target.project}
+    wait = "Firestore is still building it: wait some minutes and look again."
+    for index in patient.cloud.look((*gcloud("firestore", "indexes", "composite", "list", **where), AS_JSON)) or ():
+        fields = ", ".join(field["fieldPath"] for field in index["fields"])
+        yield Finding(f"Index on {fields}", "" if index["state"] == "READY" else wait)
+    for field in patient.cloud.look((*gcloud("firestore", "fields", "ttls", "list", **where), AS_JSON)) or ():
+        group = field["name"].split("/collectionGroups/")[1].partition("/")[0]
+        yield Finding(f"Lifetime of {group}", "" if field["ttlConfig"]["state"] == "ACTIVE" else wait)
+    if not firestore.described()["indexes"]:
+        yield Finding("No index is needed")
+
+
+def _schedule(patient: Patient) -> Iterator[Finding]:
+    for job in DEPLOYMENT.jobs:
+        where = {"location": patient.target.region, "project": patient.target.project}
+        there = patient.cloud.look((*gcloud("scheduler", "jobs", "describe", job.name, **where), AS_JSON))
+        yield Finding(f"Job {job.name}", patient.deploy if there is None else _job_trouble(patient, job, there))
+
+
+def _job_trouble(patient: Patient, job: Job, there: dict[str, Any]) -> str:
+    resume = f"gcloud scheduler jobs resume {job.name} --location={patient.target.region}"
+    last = there.get("lastAttemptTime", "")
+    if there.get("state") != "ENABLED":
+        return f"It is {there.get('state')}: {resume} --project={patient.target.project}"
+    if not last:
+        return f"It has not run yet: it will within {job.every} minutes."
+    late = patient.now - _time(last)
+    if late > timedelta(minutes=2 * job.every + 5):
+        return f"It ran last {late.total_seconds() / 60:.0f} minutes ago: {patient.deploy}"
+    code = there.get("status", {}).get("code", 0)
+    return f"Its last call failed (code {code}): make logs FUNCTION={job.function} SEVERITY=WARNING" if code else ""
+
+
+def _delegation(patient: Patient) -> Iterator[Finding]:
+    """See that each scope is delegated, that reading works, and that one that writes is refused."""
+    mend = (
+        "In the Admin console, API controls > Domain-wide delegation, let the client id that make deploy printed have "
+        "exactly the scopes it printed; it takes effect within a day, mostly within minutes."
+    )
+    tokens = {}
+    try:
+        for scope in SCOPES:
+            tokens[scope] = patient.web.delegated(scope)
+            yield Finding(scope, "" if tokens[scope] else mend)
+        broader = patient.web.delegated(BROADER)
+    except NotAllowed as error:
+        account, project = patient.target.account("directory"), patient.target.project
+        yield Finding(
+            "You may not try it yourself",
+            f"{error} For this check: gcloud iam service-accounts add-iam-policy-binding {account} --project={project} "
+            "--member=user:YOU --role=roles/iam.serviceAccountTokenCreator; afterwards remove-iam-policy-binding.",
+        )
+        return
+    yield Finding("A scope that writes is refused", "" if broader is None else f"{BROADER} is delegated too. {mend}")
+    reading = tokens[SCOPES[0]]
+    if reading:
+        status = patient.web.users(reading)
+        trouble = f"HTTP {status}: {patient.target.admin} must be an administrator who may read users."
+        yield Finding("The directory is read", "" if status == 200 else trouble)
+
+
+def _channel(patient: Patient) -> Iterator[Finding]:
+    serving = [item for item in patient.web.documents("connections") if item.get("state") in ("on", "paused")]
+    if not serving:
+        yield Finding("No connection is on, so there need be no notification channel")
+        return
+    channels = patient.web.documents("channels")
+    live = [item for item in channels if item.get("proven") and _time(item["expires"]) > patient.now]
+    mend = "Runs go on without it. docs/runbooks/no-live-channel.md; make logs FUNCTION=renew-watch"
+    yield Finding("A notification channel is live", "" if live else mend)
+
+
+def _keeper(patient: Patient) -> Iterator[Finding]:
+    """See each connection: Keeper answers, the token is taken, runs end."""
+    connections = [item for item in patient.web.documents("connections") if item.get("state") != "deleted"]
+    if not connections:
+        yield Finding("No connection yet", f"Set one up in the console: {patient.target.url('console')}")
+    for item in connections:
+        name, state = item["name"], item["state"]
+        status = patient.web.keeper(item["endpoint"])
+        away = f"HTTP {status} from {item['endpoint']}: check the endpoint URL, and Keeper's status page."
+        yield Finding(f"{name}: Keeper answers", "" if status in THERE else away)
+        again = f"Enter a new access token: {patient.target.url('reauthorize')} (docs/runbooks/connection-paused.md)"
+        yield Finding(f"{name}: Keeper takes the access token", again if state == "paused" else "")
+        if state == "on":
+            yield _last_run(patient, item)
+
+
+def _last_run(patient: Patient, connection: dict[str, Any]) -> Finding:
+    runs = patient.web.documents(f"connections/{connection['id']}/runs", orderBy="started desc", pageSize="8")
+    ended = [run for run in runs if run["state"] == "done" and patient.now - _time(run["started"]) < RUN_WITHIN]
+    mend = "docs/runbooks/no-successful-run.md; make logs FUNCTION=reconcile SEVERITY=WARNING"
+    return Finding(f"{connection['name']}: a run of the last hour is done", "" if ended else mend)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.partition(".")[0].removesuffix("Z") + "+00:00")
+
+
+CHECKS: tuple[tuple[str, Callable[[Patient], Iterator[Finding]]], ...] = (
+    ("What is deployed", _as_described),
+    ("Addresses", _addresses),
+    ("Firestore's indexes", _indexes),
+    ("Schedule", _schedule),
+    ("Delegation", _delegation),
+    ("Notifications", _channel),
+    ("Keeper", _keeper),
+)

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +66,15 @@ def run_gcloud(command: Command, stdin: str) -> Answer:
 class Gcloud:
     """Reads and acts through a runner. Looks are remembered until something is done to what they looked at."""
 
-    def __init__(self, runner: Runner = run_gcloud, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        runner: Runner = run_gcloud,
+        sleep: Callable[[float], None] = time.sleep,
+        pauses: Sequence[float] = PAUSES,
+    ) -> None:
         self._runner = runner
         self._sleep = sleep
+        self._pauses = pauses
         self._looks: dict[Command, Any] = {}
 
     def look(self, command: Command) -> Any:
@@ -95,7 +101,7 @@ class Gcloud:
         return self._patiently(command, stdin, lambda answer: not answer.status).out
 
     def _patiently(self, command: Command, stdin: str, settled: Callable[[Answer], bool]) -> Answer:
-        for pause in (*PAUSES, None):
+        for pause in (*self._pauses, None):
             answer = self._runner(command, stdin)
             if settled(answer):
                 return answer

@@ -611,6 +611,7 @@ def _delete(kind: str) -> Handler:
 
 
 HANDLERS: dict[str, Handler] = {
+    "auth print-access-token": lambda cloud, names, flags, stdin: {"token": "token-of-the-operator"},
     "projects describe": _project,
     "projects get-iam-policy": _policy("project"),
     "projects add-iam-policy-binding": _bind("project"),

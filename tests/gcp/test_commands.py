@@ -194,8 +194,15 @@ def test_an_instance_has_a_thread_for_each_request_and_a_whole_processor_for_sev
 
 def test_channels_are_renewed_three_times_before_they_end():
     (job,) = [job for job in DEPLOYMENT.jobs if job.function == "renew-watch"]
-    minutes = int(re.match(r"\*/(\d+) ", job.schedule)[1])
-    assert 3 * minutes * 60 <= RENEW_BEFORE.total_seconds()
+    assert 3 * job.every * 60 <= RENEW_BEFORE.total_seconds()
+
+
+def test_a_job_runs_as_often_as_it_says():
+    for job in DEPLOYMENT.jobs:
+        minute, hour = job.schedule.split()[:2]
+        step = re.fullmatch(r"(?:\*|\d+-59)/(\d+)", minute)
+        assert job.every == (int(step[1]) if step else 1440)
+        assert hour == ("*" if step else hour)
 
 
 def test_a_job_waits_as_long_as_its_function_may_take():

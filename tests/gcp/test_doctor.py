@@ -1,0 +1,233 @@
+"""`make doctor`: the stand-in for gcloud, and small servers for what is asked over HTTPS."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from infra.gcp.delegation import BROADER, SCOPES
+from infra.gcp.doctor import examine
+from infra.gcp.gcloud import Gcloud, GcloudFailed
+from infra.gcp.live import Addresses
+from tests.gcp.stand_in import StandIn
+from tests.gcp.test_deploy import TARGET, deployed
+
+pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes its time on a busy machine
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+OPERATOR = "Bearer token-of-the-operator"
+
+
+def stamp(ago: timedelta) -> str:
+    return (NOW - ago).isoformat().replace("+00:00", ".123456Z")
+
+
+class World:
+    """IAM credentials, the token endpoint, the Directory API, Firestore and Keeper, on loopback."""
+
+    def __init__(self) -> None:
+        self.scopes = set(SCOPES)
+        self.may_sign = True
+        self.directory = 200
+        self.keeper = 401
+        self.channels = [{"proven": {"booleanValue": True}, "expires": {"timestampValue": stamp(-timedelta(hours=1))}}]
+        self.state = "on"
+        self.runs = [{"state": {"stringValue": "done"}, "started": {"timestampValue": stamp(timedelta(minutes=20))}}]
+        self.asked: list[str] = []
+        self.address = ""
+
+    def answer(self, method: str, path: str, body: str, authorization: str) -> tuple[int, Any]:
+        self.asked.append(f"{method} {path}")
+        if path.endswith(":signJwt"):
+            assert authorization == OPERATOR
+            if not self.may_sign:
+                return 403, {"error": {"message": "Permission 'iam.serviceAccounts.signJwt' denied."}}
+            claims = json.loads(json.loads(body)["payload"])
+            assert (claims["iss"], claims["sub"]) == (
+                "keeper-directory@keeper-prod.iam.gserviceaccount.com",
+                TARGET.admin,
+            )
+            return 200, {"signedJwt": claims["scope"]}
+        if path == "/token":
+            scope = parse_qs(body)["assertion"][0]
+            if scope in self.scopes:
+                return 200, {"access_token": f"for {scope}"}
+            return 401, {"error": "unauthorized_client"}
+        if path.startswith("/admin/directory/v1/users"):
+            return self.directory, {}
+        if path.startswith("/scim/Users"):
+            assert authorization == ""
+            return self.keeper, {}
+        return 200, {"documents": self._documents(path.partition("/documents/")[2].partition("?")[0])}
+
+    def _documents(self, collection: str) -> list[dict[str, Any]]:
+        connection = {
+            "name": {"stringValue": "Keeper"},
+            "state": {"stringValue": self.state},
+            "endpoint": {"stringValue": f"{self.address}/scim"},
+        }
+        found = {"connections": [connection], "channels": self.channels, "connections/1/runs": self.runs}[collection]
+        return [{"name": f"projects/p/x/{number}", "fields": fields} for number, fields in enumerate(found, 1)]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._act("GET")
+
+        def do_POST(self) -> None:
+            self._act("POST")
+
+        def _act(self, method: str) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            status, answer = world.answer(method, self.path, body, self.headers.get("Authorization", ""))
+            content = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    world.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield world
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def cloud() -> StandIn:
+    cloud = StandIn()
+    deployed(cloud)
+    for index in cloud.things["index"].values():
+        index["state"] = "READY"
+    for field in cloud.things["field"].values():
+        if "ttlConfig" in field:
+            field["ttlConfig"]["state"] = "ACTIVE"
+    for job in cloud.things["job"].values():
+        job["lastAttemptTime"] = stamp(timedelta(minutes=4))
+    return cloud
+
+
+def to_mend(cloud: StandIn, world: World) -> dict[str, str]:
+    """Return what the doctor wants mended, and how."""
+    said: list[str] = []
+    base = world.address
+    before = len(cloud.changes())
+    status = examine(TARGET, Gcloud(cloud, pauses=()), said.append, Addresses(base, f"{base}/token", base, base), NOW)
+    assert len(cloud.changes()) == before, "the doctor changes nothing"
+    assert "token-of-the-operator" not in "\n".join(said)
+    found = {
+        text.removeprefix("  MEND  "): said[place + 1].strip() for place, text in enumerate(said) if "MEND" in text
+    }
+    assert status == (1 if found else 0)
+    return found
+
+
+def test_a_healthy_deployment_has_nothing_to_mend(cloud, world):
+    assert to_mend(cloud, world) == {}
+    assert any("iamcredentials" not in asked and ":signJwt" in asked for asked in world.asked)
+
+
+def test_an_empty_project_is_told_to_deploy_and_nothing_breaks(world):
+    found = to_mend(StandIn(), world)
+    apis = next(title for title in found if title.startswith("APIs enabled"))
+    assert found[apis] == "make deploy PROJECT=keeper-prod REGION=europe-west1 ADMIN=admin@example.com"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change", "title", "mend"),
+    [
+        ("job", "keeper-full", {"state": "PAUSED"}, "Job keeper-full", "gcloud scheduler jobs resume keeper-full"),
+        ("job", "keeper-full", {"lastAttemptTime": stamp(timedelta(hours=1))}, "Job keeper-full", "60 minutes ago"),
+        ("job", "keeper-drift", {"status": {"code": 13}}, "Job keeper-drift", "FUNCTION=reconcile"),
+        ("job", "keeper-sweep", {"lastAttemptTime": ""}, "Job keeper-sweep", "within 5 minutes"),
+        ("function", "console", {"state": "FAILED"}, "Function console: ", "make deploy"),
+        ("index", "1", {"state": "CREATING"}, "Index on ", "still building"),
+        ("subscription", "run-requests", {"ackDeadlineSeconds": 10}, "Subscription run-requests", "make deploy"),
+    ],
+)
+def test_what_is_wrong_in_the_project_is_named_with_its_mend(cloud, world, kind, name, change, title, mend):
+    cloud.things[kind][name].update(change)
+    ((found, how),) = to_mend(cloud, world).items()
+    assert found.startswith(title)
+    assert mend in how
+
+
+def test_a_missing_grant_is_named(cloud, world):
+    cloud.policies["secret:channel-key"]["bindings"] = []
+    titles = list(to_mend(cloud, world))
+    assert any(
+        title.startswith("keeper-console has roles/secretmanager.secretAccessor on secret:channel-key")
+        for title in titles
+    )
+
+
+def test_an_address_that_cloud_run_does_not_know_is_named(cloud, world):
+    service = cloud.things["service"]["console"]
+    service["metadata"]["annotations"]["run.googleapis.com/urls"] = '["https://other.run.app"]'
+    service["status"]["url"] = "https://other.run.app"
+    ((title, mend),) = to_mend(cloud, world).items()
+    assert title == "console is at https://console-123456789012.europe-west1.run.app"
+    assert "https://other.run.app" in mend
+
+
+@pytest.mark.parametrize("missing", SCOPES)
+def test_a_scope_that_is_not_delegated_is_named(cloud, world, missing):
+    world.scopes.discard(missing)
+    found = to_mend(cloud, world)
+    assert list(found) == [missing]
+    assert "Domain-wide delegation" in found[missing]
+
+
+def test_a_scope_that_writes_must_be_refused(cloud, world):
+    world.scopes.add(BROADER)
+    ((title, mend),) = to_mend(cloud, world).items()
+    assert (title, BROADER in mend) == ("A scope that writes is refused", True)
+
+
+def test_who_may_not_sign_is_told_how_to_be_allowed_for_the_check(cloud, world):
+    world.may_sign = False
+    ((title, mend),) = to_mend(cloud, world).items()
+    assert title == "You may not try it yourself"
+    assert "signJwt" in mend
+    assert "remove-iam-policy-binding" in mend
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "title"),
+    [
+        ("directory", 403, "The directory is read"),
+        ("keeper", 503, "Keeper: Keeper answers"),
+        ("state", "paused", "Keeper: Keeper takes the access token"),
+        ("runs", [], "Keeper: a run of the last hour is done"),
+        ("channels", [], "A notification channel is live"),
+        (
+            "channels",
+            [{"proven": {"booleanValue": True}, "expires": {"timestampValue": stamp(timedelta(minutes=1))}}],
+            "A notification channel is live",
+        ),
+    ],
+)
+def test_what_is_wrong_outside_is_named(cloud, world, field, value, title):
+    setattr(world, field, value)
+    assert list(to_mend(cloud, world)) == [title]
+
+
+def test_a_project_that_cannot_be_reached_ends_it(cloud, world):
+    cloud.failures = [("projects describe", "PERMISSION_DENIED: not you", 9)]
+    with pytest.raises(GcloudFailed, match="not you"):
+        to_mend(cloud, world)
