@@ -30,7 +30,7 @@ def _without(reason: str) -> None:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser, closed with each module: Playwright keeps an event loop running, and others cannot start one then."""
+    """The browser, closed with each module: Playwright keeps an event loop running, others cannot start one then."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not path:
         _without("Chromium is not installed: sudo apt-get install chromium (or set CHROMIUM to its path)")
