@@ -9,14 +9,23 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from autoprovisioning.app.carry_out import carry_out
-from autoprovisioning.app.converge import Asked, RunOf, converge, settle
+from autoprovisioning.app.converge import Asked, RunOf, converge
 from autoprovisioning.app.finishing import close_if_finished, close_unfinished
 from autoprovisioning.app.guarding import may_recreate
 from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import unchanged
-from autoprovisioning.domain.changes import Change, Outcome, count, deferred, event_for, exhausts_seats, unmarked
+from autoprovisioning.domain.changes import (
+    Change,
+    Outcome,
+    count,
+    deferred,
+    event_for,
+    exhausts_seats,
+    settle,
+    unmarked,
+)
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
     Busy,

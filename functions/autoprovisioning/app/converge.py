@@ -27,9 +27,9 @@ from autoprovisioning.domain.changes import (
     Outcome,
     count,
     event_for,
-    recorded,
     recover,
     recovered_event,
+    settle,
     unmarked,
 )
 from autoprovisioning.domain.connections import Connection, State
@@ -499,10 +499,3 @@ def _by_external_id(accounts: Accounts, user_id: str) -> Account | None:
         if found.accounts:
             return found.accounts[0]
     return None
-
-
-def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
-    """Return the entry with the outcome; one that stays unknown keeps its mark, run out, so that it is recovered."""
-    if isinstance(outcome.error, Unresolved) and entry.mark is not None:
-        return replace(entry, mark=replace(entry.mark, until=now, again=False))
-    return recorded(entry, outcome, now)

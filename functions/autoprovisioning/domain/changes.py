@@ -15,7 +15,7 @@ from autoprovisioning.domain.accounts import (
     changed_attributes,
     fingerprint,
 )
-from autoprovisioning.domain.errors import ProvisioningError, SeatsExhausted, Unsafe
+from autoprovisioning.domain.errors import ProvisioningError, SeatsExhausted, Unresolved, Unsafe
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
 from autoprovisioning.domain.plan import about
 from autoprovisioning.domain.roster import TEXT_LIMIT, Action, Entry, Status, failed
@@ -130,6 +130,13 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     code = outcome.error.code if isinstance(outcome.error, ProvisioningError) else ""
     failure = failed(entry.failure, code, str(outcome.error), what, now)
     return replace(entry, failure=failure, pending=False, email=entry.email or change.email)
+
+
+def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
+    """Return the entry with the outcome; one that stays unknown keeps its mark, run out, so that it is recovered."""
+    if isinstance(outcome.error, Unresolved) and entry.mark is not None:
+        return replace(entry, mark=replace(entry.mark, until=now, again=False))
+    return recorded(entry, outcome, now)
 
 
 def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
