@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from infra.gcp.description import EVERYBODY, INVOKER, Account, Deployment, Grant, Role
-from infra.gcp.steps import AS_JSON, Command, Step, binding, gcloud
+from infra.gcp.description import INVOKER, Account, Deployment, Grant, Role
+from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, Step, binding, gcloud
 from infra.gcp.target import Target
 
 IAP_ACCESSOR = "roles/iap.httpsResourceAccessor"
@@ -68,9 +68,6 @@ def grants(target: Target, deployment: Deployment) -> Iterator[tuple[str, Grant]
     for agent in deployment.agents:
         for grant in agent.grants:
             yield f"serviceAccount:{target.filled(agent.address, deployment)}", grant
-    for function in deployment.functions:
-        if function.public:
-            yield EVERYBODY, Grant(INVOKER, f"service:{function.name}", "checks its callers itself")
 
 
 def grants_on(what: str, target: Target, deployment: Deployment) -> list[Step]:
@@ -81,17 +78,23 @@ def grants_on(what: str, target: Target, deployment: Deployment) -> list[Step]:
 
 def _grant(target: Target, deployment: Deployment, member: str, grant: Grant) -> Step:
     expression, role = condition(target, grant), role_name(target, grant.role)
-    look, add = policy_commands(target, grant.on)
+    look, add, _ = policy_commands(target, grant.on)
     flags = {"member": member, "role": role}
     if grant.on == "project":
         flags["condition"] = f"title={grant.secrets}only,expression={expression}" if expression else "None"
     limit = f" ({grant.secrets}* only)" if grant.secrets else ""
     return Step(
-        f"{member.removeprefix('serviceAccount:').partition('@')[0]} has {grant.role} on {grant.on}{limit}",
+        f"{_short(target, member)} has {grant.role} on {grant.on}{limit}: {grant.why}",
         look,
         (*_agent_made(target, deployment, grant), add(**flags)),
         find=binding(role, member, expression),
     )
+
+
+def _short(target: Target, member: str) -> str:
+    """Return a service account's name: ours without its domain, Google's with the part that tells whose it is."""
+    address = member.removeprefix("serviceAccount:").removesuffix(".iam.gserviceaccount.com")
+    return address.removesuffix(f"@{target.project}")
 
 
 def _agent_made(target: Target, deployment: Deployment, grant: Grant) -> tuple[Command, ...]:
@@ -111,24 +114,53 @@ def role_name(target: Target, role: str) -> str:
     return role if "/" in role else f"projects/{target.project}/roles/{role}"
 
 
-def policy_commands(target: Target, what: str) -> tuple[Command, partial[Command]]:
-    """Return the command that reads a resource's IAM policy, and the one that adds to it."""
+def policy_commands(target: Target, what: str) -> tuple[Command, partial[Command], partial[Command]]:
+    """Return the commands for a resource's IAM policy: the one that reads it, that adds to it, that removes."""
     kind, _, name = what.partition(":")
     resource = {"project": target.project, "account": target.account(name)}.get(kind, name)
     where = {} if kind == "project" else {"project": target.project}
     if kind == "service":
         where["region"] = target.region
-    look = gcloud(*GROUPS[kind], "get-iam-policy", resource, **where)
-    return (*look, AS_JSON), partial(gcloud, *GROUPS[kind], "add-iam-policy-binding", resource, **where)
+    look, add, remove = (
+        partial(gcloud, *GROUPS[kind], verb, resource, **where)
+        for verb in ("get-iam-policy", "add-iam-policy-binding", "remove-iam-policy-binding")
+    )
+    return (*look(), AS_JSON), add, partial(remove, all=True)
 
 
-def let_in(name: str, target: Target) -> Step:
-    """Return the step that lets people through Identity-Aware Proxy to a function."""
+def let_in(name: str, target: Target) -> list[Step]:
+    """Return the steps that let the wanted people, and nobody else, through Identity-Aware Proxy to a function."""
     group, grant = ("beta", "iap", "web"), {"member": target.may_enter, "role": IAP_ACCESSOR}
     where = {"resource_type": "cloud-run", "service": name, "region": target.region, "project": target.project}
-    return Step(
-        f"Identity-Aware Proxy lets {target.may_enter} through to {name}",
-        (*gcloud(*group, "get-iam-policy", **where), AS_JSON),
-        (gcloud(*group, "add-iam-policy-binding", **grant, **where),),
-        find=binding(IAP_ACCESSOR, target.may_enter),
-    )
+    look = (*gcloud(*group, "get-iam-policy", **where), AS_JSON)
+    add = gcloud(*group, "add-iam-policy-binding", **grant, **where)
+    title = f"Identity-Aware Proxy lets {target.may_enter} through to {name}"
+    return [
+        Step(title, look, (add,), find=binding(IAP_ACCESSOR, target.may_enter)),
+        _nobody_else(
+            f"Identity-Aware Proxy lets nobody else through to {name}",
+            look,
+            gcloud(*group, "remove-iam-policy-binding", member=FOUND, role=IAP_ACCESSOR, **where, all=True),
+            {target.may_enter},
+        ),
+    ]
+
+
+def invoked_by_no_other(name: str, target: Target, deployment: Deployment) -> Step:
+    """Return the step that takes away everybody's right to invoke a function who was not granted it here."""
+    what = f"service:{name}"
+    look, _, remove = policy_commands(target, what)
+    wanted = {member for member, grant in grants(target, deployment) if (grant.role, grant.on) == (INVOKER, what)}
+    return _nobody_else(f"Nobody else has {INVOKER} on {what}", look, remove(member=FOUND, role=INVOKER), wanted)
+
+
+def _nobody_else(title: str, look: Command, remove: Command, wanted: set[str]) -> Step:
+    """Return a step that removes members whom nobody wants from the role that the command names."""
+    (role,) = [part.removeprefix("--role=") for part in remove if part.startswith("--role=")]
+
+    def unwanted(policy: Any) -> Any:
+        bound = [item for item in policy.get("bindings", ()) if item["role"] == role]
+        return {"unwanted": sorted({member for item in bound for member in item.get("members", ())} - wanted)}
+
+    nobody = {"unwanted": Exactly([])}
+    return Step(title, look, (), nobody, (remove,), find=unwanted, names=lambda found: list(found["unwanted"]))

@@ -22,7 +22,7 @@ from infra.gcp.description import (
     Job,
     Subscription,
 )
-from infra.gcp.steps import AS_JSON, Command, Exactly, Step, first, gcloud
+from infra.gcp.steps import AS_JSON, Command, Exactly, Step, first, gcloud, under
 from infra.gcp.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,17 +37,18 @@ def project_number(target: Target) -> Command:
 def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
     """Return the steps before the functions: services, identities, database, topics, the channel key."""
     plan = _Plan(target, deployment)
+    granted = ("project", *(f"account:{account.name}" for account in deployment.accounts))
+    topics = [(plan.topic(topic), *plan.grants_on(f"topic:{topic}")) for topic in deployment.topics]
     return [
-        plan.services(),
-        *access.accounts(target, deployment),
-        *access.roles(target, deployment),
-        *access.grants_on("project", target, deployment),
-        *(step for account in deployment.accounts for step in plan.grants_on(f"account:{account.name}")),
-        plan.database(),
-        *firestore.exemptions(target.project, DATABASE),
-        *firestore.indexes(target.project, DATABASE),
-        *(step for topic in deployment.topics for step in (plan.topic(topic), *plan.grants_on(f"topic:{topic}"))),
-        *plan.channel_key(),
+        *under("APIs", [plan.services()]),
+        *under("Identities", access.accounts(target, deployment)),
+        *under("Roles", access.roles(target, deployment)),
+        *under("Roles", (step for what in granted for step in plan.grants_on(what))),
+        *under("Firestore", [plan.database()]),
+        *under("Firestore", firestore.exemptions(target.project, DATABASE)),
+        *under("Firestore", firestore.indexes(target.project, DATABASE)),
+        *under("Topics", (step for steps in topics for step in steps)),
+        *under("Secrets", plan.channel_key()),
     ]
 
 
@@ -55,20 +56,21 @@ def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
     """Return the steps from the functions on; the channel key's version must be known."""
     plan = _Plan(target, deployment)
     return [
-        *(step for function in deployment.functions for step in plan.function(function)),
-        *(step for subscription in deployment.subscriptions for step in plan.subscription(subscription)),
-        plan.dead_letters(),
-        *(plan.job(job) for job in deployment.jobs),
-        *firestore.lifetimes(target.project, DATABASE),
-        *watching.metrics(target.project),
-        watching.dashboard(target.project),
-        watching.channel(target.project, target.alerts_to),
+        *under(
+            "Functions, and access to each", (step for item in deployment.functions for step in plan.function(item))
+        ),
+        *under("Subscriptions", (step for item in deployment.subscriptions for step in plan.subscription(item))),
+        *under("Subscriptions", [plan.dead_letters()]),
+        *under("Schedule", map(plan.job, deployment.jobs)),
+        *under("Firestore: what expires", firestore.lifetimes(target.project, DATABASE)),
+        *under("Monitoring", watching.metrics(target.project)),
+        *under("Monitoring", [watching.dashboard(target.project), watching.channel(target.project, target.alerts_to)]),
     ]
 
 
 def alerts(target: Target) -> list[Step]:
     """Return the steps for the alert policies; the notification channel must be known."""
-    return watching.policies(target.project, target.channel, target.runbooks)
+    return under("Alert policies", watching.policies(target.project, target.channel, target.runbooks))
 
 
 def key_versions(target: Target) -> Command:
@@ -166,14 +168,25 @@ class _Plan:
             {"spec": {"traffic": [{"latestRevision": True, "percent": 100}]}},
         )
         yield from self.grants_on(f"service:{name}")
+        yield access.invoked_by_no_other(name, self._target, self._deployment)
+        if function.public:
+            # Not a role of allUsers: an organization that restricts sharing to its domain refuses that.
+            yield Step(
+                f"{name} is public: Cloud Run asks nobody who calls it, it checks a token of its own",
+                service,
+                (self._regional("run", "services", "update", name, invoker_iam_check=False),),
+                {"metadata": {"annotations": {"run.googleapis.com/invoker-iam-disabled": "true"}}},
+                find=_lower_case_annotations,
+            )
         if function.iap:
             yield Step(
                 f"Identity-Aware Proxy in front of {name}",
                 service,
                 (self._regional("beta", "run", "services", "update", name, iap=True),),
                 {"metadata": {"annotations": {"run.googleapis.com/iap-enabled": "true"}}},
+                find=_lower_case_annotations,
             )
-            yield access.let_in(name, self._target)
+            yield from access.let_in(name, self._target)
 
     def _deployed(self, function: Function) -> Step:
         target = self._target
@@ -219,7 +232,7 @@ class _Plan:
             source="functions",
             entry_point=function.entry_point,
             trigger_http=True,
-            allow_unauthenticated=function.public,
+            allow_unauthenticated=False,
             ingress_settings="all",
             memory=function.memory,
             cpu=function.cpu,
@@ -334,6 +347,13 @@ def _without_platform_variables(function: Any) -> Any:
     config = function.get("serviceConfig", {})
     ours = {key: value for key, value in config.get("environmentVariables", {}).items() if key != "LOG_EXECUTION_ID"}
     return function | {"serviceConfig": config | {"environmentVariables": ours}}
+
+
+def _lower_case_annotations(service: Any) -> Any:
+    """Return a service with its annotations in lower case: gcloud writes True where the API's pages say true."""
+    annotations = service["metadata"].get("annotations", {})
+    lower = {key: str(value).lower() for key, value in annotations.items()}
+    return service | {"metadata": service["metadata"] | {"annotations": lower}}
 
 
 def all_steps(target: Target) -> list[Step]:

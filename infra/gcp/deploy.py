@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Any
 
 from infra.gcp import commands, watching
+from infra.gcp.delegation import SCOPES
 from infra.gcp.gcloud import Gcloud
-from infra.gcp.steps import FOUND, Command, Step, contains, shown
-from infra.gcp.target import Target
+from infra.gcp.steps import FOUND, Command, Step, checklist, contains, filled, shown
+from infra.gcp.target import KEY_VERSION, Target
 
 Say = Callable[[str], None]
 
@@ -28,16 +29,43 @@ def plan(target: Target, say: Say) -> None:
     """Print every command that a deployment may issue, as a checklist; nothing is run."""
     say(f"Deploying to project {target.project}, region {target.region}, in the name of {target.admin}.")
     say("Each step looks first. 'make' is run where there is nothing yet, 'change' where something differs.")
-    say(f"{target.number} and {target.channel} are learned on the way. This command changes nothing.\n")
-    say(f"[ ]   0. The project's number\n      look    {shown(commands.project_number(target))}")
-    for number, step in enumerate(commands.all_steps(target), 1):
-        say(f"[ ] {number:>3}. {step.title}\n      look    {shown(step.look)}")
-        for word, several in (("make", step.make), ("change", step.change)):
-            for command in several:
-                say(f"      {word:<7} {shown(command)}")
-    say("\nAfter the channel key, and in the end:")
-    for command in (commands.key_versions(target), commands.delegated_identity(target)):
-        say(f"      look    {shown(command)}")
+    say("This command changes nothing, and asks Google nothing. What only a deployment can know is shown as:")
+    say(f"  {target.number:<21} the project's number: step 0 tells it")
+    say(f"  {target.channel:<21} the name that Google gives the address that alerts go to")
+    say(f"  {f'channel-key:{KEY_VERSION}':<21} the newest version of that secret, the first in a new project")
+    say(f"  {FOUND:<21} what the look has found: a name, or each member who is not wanted")
+    say(f"\n[ ]   0. The project's number\n      look    {shown(commands.project_number(target))}")
+    number = 0
+    for number, (heading, title, several) in enumerate(checklist(commands.all_steps(target)), 1):
+        if heading:
+            say(f"\n{heading}")
+        say(f"[ ] {number:>3}. {title}")
+        looks = dict.fromkeys(("look", step.look) for step in several)
+        for word, command in (*looks, *_made(several)):
+            say(f"      {word:<7} {shown(command)}")
+    _by_hand(target, number, say)
+
+
+def _by_hand(target: Target, number: int, say: Say) -> None:
+    """Print what no command does, numbered on."""
+    say("\nBy hand, once, when all of that is done (docs/install.md says how)")
+    say(f"[ ] {number + 1:>3}. In the Admin console, let the service account read the directory")
+    say(f"      client  the uniqueId of: {shown(commands.delegated_identity(target))}")
+    say(f"      scopes  {','.join(SCOPES)}")
+    say(f"[ ] {number + 2:>3}. See that all is well")
+    say(f"              make doctor {target.settings}")
+    say(f"[ ] {number + 3:>3}. Set up the first connection, preview it, turn it on")
+    say(f"              {target.url('console')}")
+
+
+def _made(steps: list[Step]) -> list[tuple[str, Command]]:
+    """Return the commands that change something, each with the word for when it is run."""
+    return [
+        (word, command)
+        for step in steps
+        for word, several in (("make", step.make), ("change", step.change))
+        for command in several
+    ]
 
 
 def deploy(target: Target, gcloud: Gcloud, say: Say) -> Target:
@@ -85,11 +113,13 @@ def _channel(target: Target, gcloud: Gcloud) -> str:
 def run(steps: Iterable[Step], gcloud: Gcloud, say: Say) -> Counter[Done]:
     """Do the steps that are due; returns what became of them."""
     counts: Counter[Done] = Counter()
-    for step in steps:
-        done = _do(step, gcloud, say)
-        counts[done] += 1
-        if done is Done.UNCHANGED:
-            say(f"  as wanted  {step.title}")
+    for heading, title, several in checklist(steps):
+        if heading:
+            say(f"\n{heading}")
+        became = Counter(_do(step, gcloud, say) for step in several)
+        if became[Done.UNCHANGED] == len(several):
+            say(f"  as wanted  {title}")
+        counts += became
     return counts
 
 
@@ -108,20 +138,14 @@ def _do(step: Step, gcloud: Gcloud, say: Say) -> Done:
         return due
     say(f"  {'make' if due is Done.MADE else 'change':<9}  {step.title}")
     for command in step.change if due is Done.CHANGED and step.change else step.make:
-        named = _named(command, found)
-        say(f"             {shown(named)}")
-        gcloud.act(named, step.stdin() if step.stdin is not None else "")
+        for named in filled(command, step.names(found) if due is Done.CHANGED else ()):
+            say(f"             {shown(named)}")
+            gcloud.act(named, step.stdin() if step.stdin is not None else "")
     gcloud.forget(step.look)
     return due
 
 
-def _named(command: Command, found: Any) -> Command:
-    return tuple(found["name"] if part == FOUND else part for part in command)
-
-
 def _tell_what_is_left(target: Target, gcloud: Gcloud, say: Say) -> None:
-    from infra.gcp.delegation import SCOPES
-
     identity = gcloud.look(commands.delegated_identity(target))
     say("\nLeft to do by hand, once: let the service account read the directory.")
     say(
@@ -130,5 +154,5 @@ def _tell_what_is_left(target: Target, gcloud: Gcloud, say: Say) -> None:
     say("Domain-wide delegation), press Add new, and paste:")
     say(f"\n  Client ID     {identity['uniqueId'] if identity else '(not made yet)'}")
     say(f"  OAuth scopes  {','.join(SCOPES)}\n")
-    say(f"Then: make doctor PROJECT={target.project} REGION={target.region} ADMIN={target.admin}")
+    say(f"Then: make doctor {target.settings}")
     say(f"Console: {target.url('console')}")

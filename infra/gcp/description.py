@@ -13,7 +13,6 @@ DATABASE = "(default)"
 CHANNEL_KEY = "channel-key"
 TOKEN_SECRETS = "keeper-token-"  # noqa: S105 - how adapters/secrets.py names the secret of a connection
 DEAD_LETTERS = "dead-letters"
-EVERYBODY = "allUsers"
 
 PUBLISHER = "roles/pubsub.publisher"
 SUBSCRIBER = "roles/pubsub.subscriber"
@@ -77,7 +76,7 @@ class Function:
     environment: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)  # variable -> secret, mounted by version number
     iap: bool = False
-    public: bool = False
+    public: bool = False  # Cloud Run asks nobody who he is: the function checks its callers itself
     min_instances: int = 0
     cpu: str = "1"
 
@@ -139,6 +138,7 @@ WRITES_TOKENS = Grant("keeperTokenWriter", "project", "adds an access token, dis
 KEY = Grant(ACCESSOR, f"secret:{CHANNEL_KEY}", "checks and makes channel and form tokens")
 LOOKS = _on_topic("directory-changes", 'publishes "look again"')
 BATCHES = _on_topic("planned-changes", "publishes batches")
+MAKES_SECRETS = "keeperTokenCreator"
 RUNS = _on_topic("run-requests", 'publishes "run now"')
 
 
@@ -153,7 +153,20 @@ ACCOUNTS = (
     Account("reconcile", "runs reconcile", (STATE, SIGNS, READS_TOKENS, DESTROYS_TOKENS, LOOKS, BATCHES)),
     Account("apply-changes", "runs apply_changes", (STATE, SIGNS, READS_TOKENS, LOOKS, BATCHES)),
     Account("renew-watch", "runs renew_watch", (STATE, SIGNS, KEY)),
-    Account("reauthorize", "runs reauthorize", (STATE, SIGNS, KEY, WRITES_TOKENS, RUNS)),
+    Account(
+        "reauthorize",
+        "runs reauthorize",
+        (
+            STATE,
+            SIGNS,
+            KEY,
+            WRITES_TOKENS,
+            Grant(
+                MAKES_SECRETS, "project", "makes a connection's secret anew where a deletion took it; as for console"
+            ),
+            RUNS,
+        ),
+    ),
     Account(
         "console",
         "runs console",
@@ -162,7 +175,7 @@ ACCOUNTS = (
             SIGNS,
             KEY,
             WRITES_TOKENS,
-            Grant("keeperTokenCreator", "project", "makes the secret of a new connection; no condition can name it"),
+            Grant(MAKES_SECRETS, "project", "makes the secret of a new connection; no condition can name it"),
             LOOKS,
             RUNS,
         ),
@@ -274,7 +287,7 @@ DEPLOYMENT = Deployment(
         ).split()
     ),
     roles=(
-        Role("keeperTokenCreator", "Keeper: make the secret of a new connection", ("secretmanager.secrets.create",)),
+        Role(MAKES_SECRETS, "Keeper: make the secret of a connection", ("secretmanager.secrets.create",)),
         Role(
             "keeperTokenWriter",
             "Keeper: add an access token and retire the one before",

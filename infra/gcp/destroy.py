@@ -13,7 +13,7 @@ from infra.gcp import access, monitoring, watching
 from infra.gcp.commands import project_number
 from infra.gcp.description import CHANNEL_KEY, DATABASE, DEPLOYMENT, TOKEN_SECRETS
 from infra.gcp.gcloud import Gcloud
-from infra.gcp.steps import AS_JSON, FOUND, Command, binding, gcloud, shown
+from infra.gcp.steps import AS_JSON, FOUND, Command, binding, filled, gcloud, shown
 from infra.gcp.target import Target
 
 AUDIT = ("keep", "delete")
@@ -94,12 +94,12 @@ def _our_secret(secret: Any) -> bool:
 
 def _bindings(target: Target) -> list[Removal]:
     """Return the grants on the project; those on other things go with them."""
-    look, _ = access.policy_commands(target, "project")
+    look, _, revoke = access.policy_commands(target, "project")
     mine = [(member, grant) for member, grant in access.grants(target, DEPLOYMENT) if grant.on == "project"]
     found = []
     for member, grant in mine:
         role, expression = access.role_name(target, grant.role), access.condition(target, grant)
-        remove = gcloud("projects", "remove-iam-policy-binding", target.project, member=member, role=role, all=True)
+        remove = revoke(member=member, role=role)
         title = f"{grant.role} of {member.removeprefix('serviceAccount:').partition('@')[0]}"
         bound = binding(role, member, expression)
         found.append(Removal(title, look, (remove,), lambda there, bound=bound: ["it"] if bound(there) else []))  # type: ignore[misc]
@@ -151,7 +151,7 @@ def _remove(removal: Removal, cloud: Gcloud, say: Callable[[str], None]) -> None
     for name in removal.names(there) if there is not None else ():
         say(f"  delete     {removal.title}")
         for command in removal.commands:
-            named = tuple(name if part == FOUND else part for part in command)
-            say(f"             {shown(named)}")
-            cloud.act(named)
+            for named in filled(command, [name]):
+                say(f"             {shown(named)}")
+                cloud.act(named)
     cloud.forget(removal.look)

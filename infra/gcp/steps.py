@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 Command = tuple[str, ...]
-FOUND = "{found}"  # in a command that changes: the name of what the look found
+FOUND = "{found}"  # in a command that changes: the name of what the look found; once for each name
 AS_JSON = "--format=json"
 
 
@@ -30,6 +31,9 @@ class Step:
     change: tuple[Command, ...] = ()  # where it is there and differs; `make` if empty
     find: Callable[[Any], Any] = lambda answer: answer
     stdin: Callable[[], str] | None = None  # what the commands read: secrets, which no command line may show
+    names: Callable[[Any], list[str]] = lambda found: [found["name"]] if "name" in found else []  # for FOUND
+    chapter: str = ""  # the heading it is shown under
+    among: str = ""  # steps in a row that are alike are shown as one: "45 fields in no index"
 
     @property
     def commands(self) -> tuple[Command, ...]:
@@ -47,6 +51,28 @@ def gcloud(*parts: str, **flags: str | bool | Sequence[str]) -> Command:
         else:
             argv += [f"{flag}={item}" for item in ([value] if isinstance(value, str) else value)]
     return tuple(argv)
+
+
+def under(chapter: str, steps: Iterable[Step]) -> list[Step]:
+    """Return the steps with the heading that they are shown under."""
+    return [replace(step, chapter=chapter) for step in steps]
+
+
+def checklist(steps: Iterable[Step]) -> Iterator[tuple[str, str, list[Step]]]:
+    """Yield what is shown as one item, in order: a heading where a new one begins, a title, and the steps."""
+    before = ""
+    for (chapter, title), alike in groupby(steps, key=lambda step: (step.chapter, step.among or step.title)):
+        several = list(alike)
+        heading = chapter if chapter != before else ""
+        yield heading, f"{len(several)} {title}" if several[0].among else title, several
+        before = chapter
+
+
+def filled(command: Command, names: Iterable[str]) -> list[Command]:
+    """Return a command once for each name that FOUND stands for in it; just itself where it has no FOUND."""
+    if not any(FOUND in part for part in command):
+        return [command]
+    return [tuple(part.replace(FOUND, name) for part in command) for name in names]
 
 
 def shown(command: Command) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from infra.gcp.description import Deployment
@@ -9,6 +10,7 @@ from infra.gcp.description import Deployment
 NUMBER = "PROJECT_NUMBER"  # as `make plan` shows it
 KEY_VERSION = "1"  # the first, which a first deployment makes
 CHANNEL = "NOTIFICATION_CHANNEL"
+OPTIONAL = ("location", "access", "alerts", "runbooks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,12 @@ class Target:
             directory=self.account("directory"),
             url=urls,
         )
+
+    @property
+    def settings(self) -> str:
+        """Return what make is given, so that a printed command deploys to this target and no other."""
+        given = {name: getattr(self, name) for name in ("project", "region", "admin", *OPTIONAL)}
+        return " ".join(f"{name.upper()}={shlex.quote(value)}" for name, value in given.items() if value)
 
     @property
     def alerts_to(self) -> str:

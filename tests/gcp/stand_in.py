@@ -12,15 +12,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from infra.gcp import commands, destroy, rollback
+from infra.gcp import commands, destroy, doctor, rollback
 from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Answer
-from infra.gcp.steps import FOUND, Command, shown
+from infra.gcp.steps import FOUND, Command, filled, shown
 from tests.gcp.api_messages import problems
 from tests.gcp.gcloud_parser import TARGET, complaints
 
 PROJECT, REGION, NUMBER = TARGET.project, TARGET.region, TARGET.number
-READING = ("describe", "list", "get-iam-policy", "read", "print-access-token")
+FORMER = "domain:former.example.com"  # somebody who was let in before
+READING = ("describe", "list", "get-iam-policy", "read", "print-access-token", "version")
 APIS = {  # group of commands -> the API it uses
     "firestore": "firestore",
     "pubsub": "pubsub",
@@ -44,11 +45,11 @@ def foreseen() -> list[Command]:
         *(part for item in destroy.removals(TARGET, audit=True) for part in (item.look, *item.commands)),
         *(rollback.serve(TARGET, name, f"{name}-00001-abc") for name in functions),
         *(rollback.revisions_of(TARGET, name) for name in functions),
+        doctor.VERSION,
+        doctor.ACCESS_TOKEN,
     ]
     return [
-        tuple(name if part == FOUND else part for part in command)
-        for command in templates
-        for name in (found if FOUND in command else [""])
+        named for command in templates for named in filled(command, found if FOUND in command else (FORMER, "allUsers"))
     ]
 
 
@@ -69,6 +70,7 @@ class StandIn:
         self.inputs: list[str] = []
         self.failures: list[tuple[str, str, int]] = []  # (part of the command, what gcloud says, how often)
         self.interrupt_after: int | None = None
+        self.sdk = {"Google Cloud SDK": "528.0.0", "alpha": "2025.06.20", "beta": "2025.06.20"}
         self.clock = 0
 
     def __call__(self, command: Command, stdin: str) -> Answer:
@@ -244,6 +246,8 @@ def _known_member(cloud: StandIn, member: str) -> None:
 def _bind(kind: str) -> Handler:
     def act(cloud: StandIn, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
         name = _resource(cloud, kind, names, flags)
+        if flags["member"] == "allUsers":  # as an organization says that restricts sharing to its domain
+            raise Refused("FAILED_PRECONDITION: One or more users do not belong to a permitted customer.")
         _known_member(cloud, flags["member"])
         if flags["role"].startswith(f"projects/{PROJECT}/roles/"):
             cloud.thing("role", flags["role"].rpartition("/")[2])
@@ -270,14 +274,17 @@ def _condition(flags: dict[str, Any]) -> dict[str, str]:
     return {"title": title, "expression": expression}
 
 
-def _unbind(cloud: StandIn, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
-    assert "all" in flags
-    policy = cloud.policy(f"project:{names[0]}")
-    for binding in policy["bindings"]:
-        if binding["role"] == flags["role"]:
-            binding["members"] = [member for member in binding["members"] if member != flags["member"]]
-    policy["bindings"] = [binding for binding in policy["bindings"] if binding["members"]]
-    return policy
+def _unbind(kind: str) -> Handler:
+    def act(cloud: StandIn, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
+        assert "all" in flags
+        policy = cloud.policy(f"{kind}:{_resource(cloud, kind, names, flags)}")
+        for binding in policy["bindings"]:
+            if binding["role"] == flags["role"]:
+                binding["members"] = [member for member in binding["members"] if member != flags["member"]]
+        policy["bindings"] = [binding for binding in policy["bindings"] if binding["members"]]
+        return policy
+
+    return act
 
 
 def _policy(kind: str) -> Handler:
@@ -486,8 +493,7 @@ def _deploy(cloud: StandIn, names: list[str], flags: Any, stdin: str) -> Any:
     }
     cloud.put("function", name, function)
     _serve(cloud, name, {"latestRevision": True, "percent": 100, "revisionName": revision})
-    if "allow-unauthenticated" in flags:
-        _bind("service")(cloud, [name], {"member": "allUsers", "role": "roles/run.invoker"}, "")
+    assert "no-allow-unauthenticated" in flags
     return function
 
 
@@ -557,8 +563,12 @@ def _traffic(cloud: StandIn, names: list[str], flags: Any, stdin: str) -> Any:
 
 
 def _protect(cloud: StandIn, names: list[str], flags: Any, stdin: str) -> Any:
-    assert "iap" in flags
-    cloud.thing("service", names[0])["metadata"]["annotations"]["run.googleapis.com/iap-enabled"] = "true"
+    annotations = cloud.thing("service", names[0])["metadata"]["annotations"]
+    if "iap" in flags:
+        annotations["run.googleapis.com/iap-enabled"] = "true"
+    else:
+        assert "no-invoker-iam-check" in flags
+        annotations["run.googleapis.com/invoker-iam-disabled"] = "True"  # as gcloud writes it
 
 
 def _revisions(cloud: StandIn, names: list[str], flags: Any, stdin: str) -> Any:
@@ -611,11 +621,12 @@ def _delete(kind: str) -> Handler:
 
 
 HANDLERS: dict[str, Handler] = {
+    "version": lambda cloud, names, flags, stdin: cloud.sdk,
     "auth print-access-token": lambda cloud, names, flags, stdin: {"token": "token-of-the-operator"},
     "projects describe": _project,
     "projects get-iam-policy": _policy("project"),
     "projects add-iam-policy-binding": _bind("project"),
-    "projects remove-iam-policy-binding": _unbind,
+    "projects remove-iam-policy-binding": _unbind("project"),
     "services list": _enabled,
     "services enable": _enable,
     "services identity create": _agent,
@@ -665,9 +676,11 @@ HANDLERS: dict[str, Handler] = {
     "run services update-traffic": _traffic,
     "run services get-iam-policy": _policy("service"),
     "run services add-iam-policy-binding": _bind("service"),
+    "run services remove-iam-policy-binding": _unbind("service"),
     "run revisions list": _revisions,
     "iap web get-iam-policy": _policy("iap"),
     "iap web add-iam-policy-binding": _bind("iap"),
+    "iap web remove-iam-policy-binding": _unbind("iap"),
     "scheduler jobs create http": _put_job,
     "scheduler jobs update http": _put_job,
     "scheduler jobs describe": _describe("job"),

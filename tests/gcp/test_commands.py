@@ -9,9 +9,10 @@ import pytest
 
 from autoprovisioning.app.renew_watch import RENEW_BEFORE
 from autoprovisioning.config import load
-from infra.gcp import commands, deploy
+from infra.gcp import access, commands, deploy
 from infra.gcp.description import DEPLOYMENT, Function
-from infra.gcp.steps import AS_JSON, Command, Exactly, contains, gcloud, shown
+from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, contains, gcloud, shown
+from infra.gcp.target import Target
 from tests.gcp.gcloud_parser import TARGET, complaints
 
 pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
@@ -19,6 +20,9 @@ pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a seco
 STEPS = commands.all_steps(TARGET)
 ALONE = [commands.project_number(TARGET), commands.key_versions(TARGET), commands.delegated_identity(TARGET)]
 COMMANDS = [*ALONE, *(command for step in STEPS for command in step.commands)]
+COMMANDS_AS_PLANNED = [
+    c for s in commands.all_steps(Target("keeper-prod", "europe-west1", "admin@example.com")) for c in s.commands
+]
 FUNCTIONS = {function.name: function for function in DEPLOYMENT.functions}
 
 
@@ -61,6 +65,7 @@ def test_only_these_commands_need_the_alpha_or_beta_track():
         "gcloud beta run services update console",
         "gcloud beta iap web get-iam-policy",
         "gcloud beta iap web add-iam-policy-binding",
+        "gcloud beta iap web remove-iam-policy-binding",
     }
 
 
@@ -105,7 +110,7 @@ SHAPES = {
     "replication-policy": r"automatic",
     "query-scope": r"collection(-group)?",
     "stage": r"GA",
-    "member": r"allUsers|domain:[a-z.]+|serviceAccount:[a-z0-9-]+@[a-z0-9-]+\.iam\.gserviceaccount\.com",
+    "member": r"\{found\}|domain:[a-z.]+|serviceAccount:[a-z0-9-]+@[a-z0-9-]+\.iam\.gserviceaccount\.com",
     "role": r"roles/[a-zA-Z.]+|projects/keeper-prod/roles/keeper[A-Za-z]+",
     "condition": r'None|title=[a-z-]+,expression=resource\.name\.startsWith\("projects/\d+/secrets/keeper-token-"\)',
     "update-labels": r"source=[0-9a-f]{16},release=[0-9a-f]{16}",
@@ -241,6 +246,21 @@ def test_a_plan_prints_every_command_and_runs_none():
     assert [shown(command) for command in COMMANDS if shown(command) not in text] == []
     numbers = [int(number) for number in re.findall(r"^\[ \] +(\d+)\. ", text, re.MULTILINE)]
     assert all(after == before + 1 for before, after in pairwise(numbers))
+
+
+def test_a_plan_has_headings_once_each_says_why_and_ends_with_what_is_done_by_hand():
+    said: list[str] = []
+    deploy.plan(Target(TARGET.project, TARGET.region, TARGET.admin, access="group:admins@example.com"), said.append)
+    headings = [text.strip() for text in said if re.fullmatch(r"\n[^\[].*", text)]
+    assert headings[:-1] == list(dict.fromkeys(step.chapter for step in STEPS))
+    assert headings[-1].startswith("By hand")
+    text = "\n".join(said)
+    assert all(f": {grant.why}" in text for _, grant in access.grants(TARGET, DEPLOYMENT))
+    assert text.count(" in no index") == 1
+    assert "make doctor PROJECT=keeper-prod REGION=europe-west1 ADMIN=admin@example.com ACCESS=group:admins@" in text
+    variables = {name for function in DEPLOYMENT.functions for name in (*function.environment, *function.secrets)}
+    for placeholder in {*re.findall(r"\b[A-Z]+_[A-Z]+\b", "".join(map(shown, COMMANDS_AS_PLANNED))), FOUND} - variables:
+        assert re.search(rf"^  {placeholder} +\w", text, re.MULTILINE), placeholder
 
 
 # ---- comparing what is there with what is wanted

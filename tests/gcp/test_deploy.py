@@ -12,7 +12,7 @@ from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import PAUSES, Gcloud, GcloudFailed
 from infra.gcp.steps import shown
 from infra.gcp.target import Target
-from tests.gcp.stand_in import StandIn
+from tests.gcp.stand_in import FORMER, StandIn
 
 pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
 
@@ -119,7 +119,9 @@ def test_new_source_redeploys_every_function_and_nothing_else(cloud, monkeypatch
     assert {text.split()[3] for text in changed if "functions deploy" in text} == NAMES
     iap = [text for text in changed if "--iap" in text]
     assert len(iap) == 2  # a new revision may have lost the proxy
-    assert len(changed) == len(NAMES) + len(iap)
+    checks = [text for text in changed if "--no-invoker-iam-check" in text]
+    assert len(checks) == 1
+    assert len(changed) == len(NAMES) + len(iap) + len(checks)
 
 
 def test_another_administrator_redeploys_only_the_functions_that_are_told(cloud):
@@ -161,6 +163,53 @@ def test_a_rotated_channel_key_reaches_the_functions_that_use_it(cloud):
     using = {function.name for function in DEPLOYMENT.functions if function.secrets}
     assert {text.split()[3] for text in changed if "functions deploy" in text} == using
     assert all("CHANNEL_KEY=channel-key:2" in text for text in changed if "functions deploy" in text)
+
+
+def members(cloud: StandIn, resource: str) -> set[str]:
+    return {member for binding in cloud.policies[resource]["bindings"] for member in binding["members"]}
+
+
+def test_nobody_but_the_webhooks_callers_is_let_in_unasked(cloud):
+    deployed(cloud)
+    unasked = "run.googleapis.com/invoker-iam-disabled"
+    services = cloud.things["service"].items()
+    assert [name for name, item in services if unasked in item["metadata"]["annotations"]] == ["directory-webhook"]
+    assert [key for key, policy in cloud.policies.items() if "allUsers" in str(policy)] == []
+
+
+@pytest.mark.parametrize("function", ["console", "reauthorize"])
+def test_whoever_is_not_wanted_any_more_is_not_let_in_any_more(cloud, function):
+    deployed(cloud, replace(TARGET, access=FORMER))
+    assert members(cloud, f"iap:{function}") == {FORMER}
+    viewer = {"role": "roles/iap.settingsAdmin", "members": [FORMER]}
+    cloud.policies[f"iap:{function}"]["bindings"].append(viewer)
+    changed = changes_of(cloud)
+    assert len([text for text in changed if function in text]) == 2
+    wanted = {"role": "roles/iap.httpsResourceAccessor", "members": ["domain:example.com"]}
+    assert cloud.policies[f"iap:{function}"]["bindings"] == [wanted, viewer]
+    assert changes_of(cloud) == []
+
+
+@pytest.mark.parametrize("function", ["directory-webhook", "reconcile", "console"])
+def test_nobody_keeps_a_right_to_invoke_a_function_who_was_not_granted_it(cloud, function):
+    deployed(cloud)
+    granted = members(cloud, f"service:{function}") if cloud.policies[f"service:{function}"]["bindings"] else set()
+    more = {"role": "roles/run.invoker", "members": ["allUsers", FORMER]}
+    cloud.policies[f"service:{function}"]["bindings"].append(more)
+    changed = changes_of(cloud)
+    assert [("--member=allUsers" in text, f"--member={FORMER}" in text) for text in changed] == [
+        (True, False),
+        (False, True),
+    ]
+    assert members(cloud, f"service:{function}") == granted
+
+
+def test_fields_that_are_indexed_again_are_put_right_alone(cloud):
+    deployed(cloud)
+    name = next(name for name, field in cloud.things["field"].items() if "ttlConfig" not in field)
+    del cloud.things["field"][name]
+    (change,) = changes_of(cloud)
+    assert "firestore indexes fields update" in change
 
 
 def test_an_unknown_project_is_told_as_that(cloud):

@@ -15,7 +15,7 @@ import pytest
 import main
 from autoprovisioning.config import load
 from infra.gcp import access
-from infra.gcp.description import DEPLOYMENT, EVERYBODY, INVOKER, TOKEN_SECRETS, Function
+from infra.gcp.description import DEPLOYMENT, INVOKER, TOKEN_SECRETS, Function
 from infra.local.cloud import DEAD_LETTERS, FUNCTIONS, SUBSCRIPTIONS
 from tests.gcp.gcloud_parser import TARGET
 from tests.unit.test_docs import ROOT, asked, first_column, rows
@@ -96,7 +96,7 @@ def test_private_functions_are_invoked_by_the_scheduler_and_the_push_identity_al
             callers[grant.on.removeprefix("service:")].add(member.removeprefix("serviceAccount:").partition("@")[0])
     agent = "service-123456789012"
     assert callers == {
-        "directory-webhook": {EVERYBODY},
+        "directory-webhook": set(),  # nobody is asked who he is
         "provision-user": {"keeper-push"},
         "apply-changes": {"keeper-push"},
         "reconcile": {"keeper-push", "keeper-scheduler"},
