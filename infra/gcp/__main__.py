@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 
 from infra.gcp import deploy, destroy, doctor, logs, rollback
-from infra.gcp.gcloud import Gcloud, GcloudFailed
+from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
 from infra.gcp.target import Target
 
 PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]\Z")
@@ -107,6 +108,12 @@ def main(argv: list[str]) -> int:
         return VERBS[arguments.verb](target, arguments)
     except GcloudFailed as error:
         print(f"\n{error}\n\nMend that and run the same command again: it goes on from there.", file=sys.stderr)
+    except Unready as error:
+        print(error, file=sys.stderr)
+    except BrokenPipeError:
+        # head or less has read enough. What Python would still flush when it ends goes nowhere, without a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0 if arguments.verb == "plan" else 1
     except KeyboardInterrupt:
         print("\nInterrupted. Run the same command again: it goes on from there.", file=sys.stderr)
     return 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,15 +13,17 @@ import requests
 from infra.gcp import commands, firestore, watching
 from infra.gcp.delegation import BROADER, SCOPES
 from infra.gcp.deploy import Done, learn_number, newest_key, state_of
-from infra.gcp.description import DATABASE, DEPLOYMENT, Job
-from infra.gcp.gcloud import Gcloud, GcloudFailed
-from infra.gcp.live import Addresses, NotAllowed, Web
+from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
+from infra.gcp.gcloud import Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
+from infra.gcp.live import Addresses, NotAllowed, Web, reachable
 from infra.gcp.rollback import service_of
 from infra.gcp.steps import AS_JSON, Command, gcloud
 from infra.gcp.target import Target
 
 RUN_WITHIN = timedelta(hours=1)
 THERE = (401, 403)  # what Keeper says to a request without a token
+VERSION: Command = ("gcloud", "version", AS_JSON)
+TRIED = (528, 0, 0)  # the SDK whose parser the tests use
 ACCESS_TOKEN: Command = ("gcloud", "auth", "print-access-token", AS_JSON)
 
 
@@ -45,7 +47,7 @@ class Patient:
     @property
     def deploy(self) -> str:
         """Return the command that mends most."""
-        return f"make deploy PROJECT={self.target.project} REGION={self.target.region} ADMIN={self.target.admin}"
+        return f"make deploy {self.target.settings}"
 
 
 def examine(
@@ -58,21 +60,57 @@ def examine(
     """Run every check and say what it found; returns 1 if anything is to be mended, else 0.
 
     Raises:
-        GcloudFailed: gcloud itself does not work, or the project cannot be reached with it.
+        GcloudFailed: the project cannot be reached.
     """
-    target = learn_number(target, cloud)
-    token = str(cloud.look(ACCESS_TOKEN)["token"])
-    patient = Patient(target, cloud, Web(target, token, addresses or Addresses()), now or datetime.now(UTC))
-    bad = 0
-    for title, check in CHECKS:
-        say(f"\n{title}")
-        for finding in _examined(check, patient):
-            say(f"  {'MEND' if finding.mend else 'ok  '}  {finding.title}")
-            if finding.mend:
-                bad += 1
-                say(f"        {finding.mend}")
+    addresses = addresses or Addresses()
+    bad = _tell("This machine", _machine(target, cloud, addresses), say)
+    try:
+        target = learn_number(target, cloud)
+        token = str(cloud.look(ACCESS_TOKEN)["token"])
+    except Unready:
+        say(f"\nNot looked at, since that takes a sign-in: {', '.join(title for title, _ in CHECKS)}.")
+    else:
+        patient = Patient(target, cloud, Web(target, token, addresses), now or datetime.now(UTC))
+        bad += sum(_tell(title, _examined(check, patient), say) for title, check in CHECKS)
     say(f"\n{bad} things to mend." if bad else "\nAll is well.")
     return 1 if bad else 0
+
+
+def _tell(title: str, findings: Iterator[Finding], say: Callable[[str], None]) -> int:
+    """Say what was found; returns how much of it is to be mended."""
+    bad = 0
+    say(f"\n{title}")
+    for finding in findings:
+        say(f"  {'MEND' if finding.mend else 'ok  '}  {finding.title}")
+        if finding.mend:
+            bad += 1
+            say(f"        {finding.mend}")
+    return bad
+
+
+def _machine(target: Target, cloud: Gcloud, addresses: Addresses) -> Iterator[Finding]:
+    """See what needs no sign-in: gcloud, its tracks, and whether Google's servers answer."""
+    try:
+        yield from _gcloud(cloud.look(VERSION))
+        cloud.look(commands.project_number(target))
+        yield Finding("gcloud is signed in")
+    except NotInstalled as error:
+        yield Finding("gcloud is installed", str(error))
+    except NotSignedIn as error:
+        yield Finding("gcloud is signed in", str(error))
+    for address in dict.fromkeys(astuple(addresses)):
+        away = "No answer. Check this machine's network, and whether a proxy must be set (HTTPS_PROXY)."
+        yield Finding(f"{address} answers", "" if reachable(address) else away)
+
+
+def _gcloud(versions: dict[str, str]) -> Iterator[Finding]:
+    told = versions.get("Google Cloud SDK", "")
+    numbers = tuple(int(part) if part.isdigit() else 0 for part in told.split("."))
+    tried = ".".join(map(str, TRIED))
+    update = f"Older than {tried}, which is what was tried: gcloud components update, or your package manager."
+    yield Finding(f"gcloud {told} is installed", "" if numbers >= TRIED else update)
+    for track in ("alpha", "beta"):
+        yield Finding(f"gcloud has {track}", "" if track in versions else f"gcloud components install {track}")
 
 
 def _examined(check: Callable[[Patient], Iterator[Finding]], patient: Patient) -> Iterator[Finding]:
@@ -100,13 +138,18 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
     if channel is not None:
         target = replace(target, channel=channel["name"])
     for step in commands.all_steps(target):
-        state, _ = state_of(step, cloud)
+        state, found = state_of(step, cloud)
         if state is Done.UNCHANGED:
             well += 1
         else:
-            missing = "is not there" if state is Done.MADE else "is not as described"
-            yield Finding(f"{step.title}: {missing}", patient.deploy)
+            yield Finding(f"{step.title}: {_difference(state, found)}", patient.deploy)
     yield Finding(f"{well} things are as described, the APIs first")
+
+
+def _difference(state: Done, found: Any) -> str:
+    if state is Done.MADE:
+        return "is not there"
+    return f"but {', '.join(found['unwanted'])} has" if "unwanted" in found else "is not as described"
 
 
 def _addresses(patient: Patient) -> Iterator[Finding]:
@@ -131,6 +174,13 @@ def _indexes(patient: Patient) -> Iterator[Finding]:
         yield Finding(f"Lifetime of {group}", "" if field["ttlConfig"]["state"] == "ACTIVE" else wait)
     if not firestore.described()["indexes"]:
         yield Finding("No index is needed")
+
+
+def _dead_letters(patient: Patient) -> Iterator[Finding]:
+    """See whether messages were given up; how many is known to Cloud Monitoring alone."""
+    waiting = patient.web.waiting(DEAD_LETTERS, patient.now)
+    mend = f"{waiting} lie in {DEAD_LETTERS}: docs/runbooks/dead-letters.md"
+    yield Finding("No message was given up", mend if waiting else "")
 
 
 def _schedule(patient: Patient) -> Iterator[Finding]:
@@ -225,6 +275,7 @@ CHECKS: tuple[tuple[str, Callable[[Patient], Iterator[Finding]]], ...] = (
     ("Addresses", _addresses),
     ("Firestore's indexes", _indexes),
     ("Schedule", _schedule),
+    ("Messages given up", _dead_letters),
     ("Delegation", _delegation),
     ("Notifications", _channel),
     ("Keeper", _keeper),

@@ -28,7 +28,10 @@ PASSING = (
     "is not ready",
     "in progress",
 )
+SIGN_IN = "gcloud auth login"  # in all that gcloud says where it has no account, or one that must sign in again
 PAUSES = (5.0, 10.0, 20.0, 40.0, 60.0)  # seconds
+TIMEOUT = 3600.0  # seconds; no build of a function takes as long
+NOT_INSTALLED, OUT_OF_TIME = 127, 124  # as a shell and timeout(1) tell them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,24 @@ class Answer:
     status: int
     out: str
     err: str
+
+
+class Unready(Exception):
+    """gcloud cannot be used at all, for any command; the text is one sentence with what mends it."""
+
+
+class NotInstalled(Unready):
+    """There is no gcloud."""
+
+    def __init__(self) -> None:
+        super().__init__('gcloud is not installed: install the Google Cloud SDK (docs/install.md, "What you need").')
+
+
+class NotSignedIn(Unready):
+    """gcloud has no account to act as."""
+
+    def __init__(self) -> None:
+        super().__init__('Nobody is signed in to gcloud: run "gcloud auth login" (docs/install.md, step 1).')
 
 
 class GcloudFailed(Exception):
@@ -56,10 +77,19 @@ def run_gcloud(command: Command, stdin: str) -> Answer:
     environment = {**os.environ, "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
     try:
         done = subprocess.run(
-            command, input=stdin, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            command,
+            input=stdin,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
         )
-    except FileNotFoundError:
-        return Answer(127, "", "gcloud is not installed. Install the Google Cloud SDK (README, prerequisites).")
+    except (FileNotFoundError, PermissionError):
+        return Answer(NOT_INSTALLED, "", "")
+    except subprocess.TimeoutExpired:
+        return Answer(OUT_OF_TIME, "", f"gcloud did not end within {TIMEOUT:g} seconds and was stopped.")
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
@@ -82,6 +112,7 @@ class Gcloud:
 
         Raises:
             GcloudFailed: for any other reason.
+            Unready: gcloud is not there, or not signed in.
         """
         if command not in self._looks:
             answer = self._patiently(command, "", lambda answer: not answer.status or _missing(answer))
@@ -97,12 +128,17 @@ class Gcloud:
 
         Raises:
             GcloudFailed: it did not help.
+            Unready: gcloud is not there, or not signed in.
         """
         return self._patiently(command, stdin, lambda answer: not answer.status).out
 
     def _patiently(self, command: Command, stdin: str, settled: Callable[[Answer], bool]) -> Answer:
         for pause in (*self._pauses, None):
             answer = self._runner(command, stdin)
+            if answer.status == NOT_INSTALLED:
+                raise NotInstalled
+            if answer.status and SIGN_IN in answer.err:
+                raise NotSignedIn
             if settled(answer):
                 return answer
             if pause is None or not any(text in answer.err for text in PASSING):

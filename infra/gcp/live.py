@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import requests
@@ -17,6 +18,7 @@ from infra.gcp.target import Target
 
 SECONDS = 20.0
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+COUNTED_WITHIN = timedelta(minutes=15)  # the metric is written every minute, and seen some minutes later
 REFUSED = (400, 401, 403)
 
 
@@ -28,6 +30,16 @@ class Addresses:
     token: str = "https://oauth2.googleapis.com/token"  # noqa: S105
     directory: str = "https://admin.googleapis.com"
     firestore: str = "https://firestore.googleapis.com"
+    monitoring: str = "https://monitoring.googleapis.com"
+
+
+def reachable(address: str) -> bool:
+    """Say whether a server answers at all, whatever it says."""
+    try:
+        requests.head(address, timeout=SECONDS, allow_redirects=False)
+    except requests.RequestException:
+        return False
+    return True
 
 
 class NotAllowed(Exception):
@@ -93,6 +105,27 @@ class Web:
         if answer.status_code != 200:
             raise NotAllowed(_message(answer))
         return [_plain(document) for document in answer.json().get("documents", ())]
+
+    def waiting(self, subscription: str, now: datetime) -> int | None:
+        """Return how many messages a subscription holds, None where Cloud Monitoring has not counted them lately.
+
+        Pulling them would tell too, but it delivers them, and they hold personal data.
+
+        Raises:
+            NotAllowed: the person who asks may not read metrics.
+        """
+        metric = "pubsub.googleapis.com/subscription/num_undelivered_messages"
+        query = {
+            "filter": f'metric.type="{metric}" AND resource.labels.subscription_id="{subscription}"',
+            "interval.startTime": (now - COUNTED_WITHIN).isoformat(),
+            "interval.endTime": now.isoformat(),
+        }
+        url = f"{self._addresses.monitoring}/v3/projects/{self._target.project}/timeSeries"
+        answer = self._session.get(url, params=query, headers=self._own, timeout=SECONDS)
+        if answer.status_code != 200:
+            raise NotAllowed(_message(answer))
+        newest = [series["points"][0]["value"] for series in answer.json().get("timeSeries", ())]
+        return int(newest[0].get("int64Value", 0)) if newest else None
 
     def keeper(self, endpoint: str) -> int:
         """Return the status of a request without a token; 401 says that Keeper is there."""

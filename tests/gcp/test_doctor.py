@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,9 +15,10 @@ import pytest
 
 from infra.gcp.delegation import BROADER, SCOPES
 from infra.gcp.doctor import examine
-from infra.gcp.gcloud import Gcloud, GcloudFailed
+from infra.gcp.gcloud import SIGN_IN, Gcloud, GcloudFailed
 from infra.gcp.live import Addresses
-from tests.gcp.stand_in import StandIn
+from infra.gcp.target import Target
+from tests.gcp.stand_in import FORMER, StandIn
 from tests.gcp.test_deploy import TARGET, deployed
 
 pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes its time on a busy machine
@@ -40,6 +42,7 @@ class World:
         self.channels = [{"proven": {"booleanValue": True}, "expires": {"timestampValue": stamp(-timedelta(hours=1))}}]
         self.state = "on"
         self.runs = [{"state": {"stringValue": "done"}, "started": {"timestampValue": stamp(timedelta(minutes=20))}}]
+        self.dead_letters: int | None = 0
         self.asked: list[str] = []
         self.address = ""
 
@@ -62,6 +65,11 @@ class World:
             return 401, {"error": "unauthorized_client"}
         if path.startswith("/admin/directory/v1/users"):
             return self.directory, {}
+        if path.startswith("/v3/projects/keeper-prod/timeSeries"):
+            assert authorization == OPERATOR
+            assert 'resource.labels.subscription_id="dead-letters"' in parse_qs(path.partition("?")[2])["filter"][0]
+            points = [{"value": {"int64Value": str(self.dead_letters)}}, {"value": {"int64Value": "77"}}]
+            return 200, {} if self.dead_letters is None else {"timeSeries": [{"points": points}]}
         if path.startswith("/scim/Users"):
             assert authorization == ""
             return self.keeper, {}
@@ -84,6 +92,10 @@ def world() -> Iterator[World]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._act("GET")
+
+        def do_HEAD(self) -> None:
+            self.send_response(404)
+            self.end_headers()
 
         def do_POST(self) -> None:
             self._act("POST")
@@ -122,12 +134,13 @@ def cloud() -> StandIn:
     return cloud
 
 
-def to_mend(cloud: StandIn, world: World) -> dict[str, str]:
+def to_mend(cloud: StandIn, world: World, target: Target = TARGET, away: str = "") -> dict[str, str]:
     """Return what the doctor wants mended, and how."""
     said: list[str] = []
-    base = world.address
+    base = away or world.address
+    addresses = Addresses(base, f"{base}/token", base, base, base)
     before = len(cloud.changes())
-    status = examine(TARGET, Gcloud(cloud, pauses=()), said.append, Addresses(base, f"{base}/token", base, base), NOW)
+    status = examine(target, Gcloud(cloud, pauses=()), said.append, addresses, NOW)
     assert len(cloud.changes()) == before, "the doctor changes nothing"
     assert "token-of-the-operator" not in "\n".join(said)
     found = {
@@ -213,6 +226,7 @@ def test_who_may_not_sign_is_told_how_to_be_allowed_for_the_check(cloud, world):
         ("directory", 403, "The directory is read"),
         ("keeper", 503, "Keeper: Keeper answers"),
         ("state", "paused", "Keeper: Keeper takes the access token"),
+        ("dead_letters", 3, "No message was given up"),
         ("runs", [], "Keeper: a run of the last hour is done"),
         ("channels", [], "A notification channel is live"),
         (
@@ -231,3 +245,58 @@ def test_a_project_that_cannot_be_reached_ends_it(cloud, world):
     cloud.failures = [("projects describe", "PERMISSION_DENIED: not you", 9)]
     with pytest.raises(GcloudFailed, match="not you"):
         to_mend(cloud, world)
+
+
+# ---- this machine
+
+
+@pytest.mark.parametrize(
+    ("sdk", "title", "mend"),
+    [
+        ({"Google Cloud SDK": "527.9.9"}, "gcloud 527.9.9 is installed", "gcloud components update"),
+        ({"alpha": None}, "gcloud has alpha", "gcloud components install alpha"),
+        ({"beta": None}, "gcloud has beta", "gcloud components install beta"),
+    ],
+)
+def test_a_gcloud_that_lacks_something_is_named(cloud, world, sdk, title, mend):
+    cloud.sdk = {name: version for name, version in (cloud.sdk | sdk).items() if version}
+    ((found, how),) = to_mend(cloud, world).items()
+    assert found == title
+    assert mend in how
+
+
+def test_a_newer_gcloud_and_no_count_of_messages_are_well(cloud, world):
+    cloud.sdk["Google Cloud SDK"] = "1000.0.0"
+    world.dead_letters = None
+    assert to_mend(cloud, world) == {}
+
+
+def test_without_a_sign_in_the_doctor_says_how_and_looks_at_what_needs_none(cloud, world):
+    cloud.failures = [("--project", SIGN_IN, 99), ("projects describe", f"Please run:\n  $ {SIGN_IN}", 99)]
+    nobody = "http://127.0.0.1:9"
+    found = to_mend(cloud, world, away=nobody)
+    assert found.pop("gcloud is signed in") == (
+        'Nobody is signed in to gcloud: run "gcloud auth login" (docs/install.md, step 1).'
+    )
+    assert set(found) == {f"{nobody} answers", f"{nobody}/token answers"}
+
+
+def test_who_was_let_in_and_is_not_wanted_any_more_is_named(cloud, world):
+    cloud.policies["iap:console"]["bindings"][0]["members"].append(FORMER)
+    cloud.policies["service:reconcile"]["bindings"][0]["members"].append("allUsers")
+    narrowed = replace(TARGET, runbooks="https://example.com/runbooks")
+    found = to_mend(cloud, world, narrowed)
+    named = {title: mend for title, mend in found.items() if "else" in title}
+    assert set(named) == {
+        f"Identity-Aware Proxy lets nobody else through to console: but {FORMER} has",
+        "Nobody else has roles/run.invoker on service:reconcile: but allUsers has",
+    }
+    assert all(mend.endswith(" RUNBOOKS=https://example.com/runbooks") for mend in named.values())
+
+
+def test_a_webhook_that_is_not_public_is_named(cloud, world):
+    del cloud.things["service"]["directory-webhook"]["metadata"]["annotations"][
+        "run.googleapis.com/invoker-iam-disabled"
+    ]
+    ((title, _),) = to_mend(cloud, world).items()
+    assert title.startswith("directory-webhook is public")
