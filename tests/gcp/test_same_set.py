@@ -114,6 +114,8 @@ def test_who_adds_access_tokens_cannot_read_them_and_who_reads_them_cannot_add_a
     on_tokens = [(account.name, grant) for account in DEPLOYMENT.accounts for grant in account.grants if grant.secrets]
     assert {grant.secrets for _, grant in on_tokens} == {TOKEN_SECRETS}
     assert {name for name, grant in on_tokens if grant.role in adding} == {"console", "reauthorize"}
+    creating = {name for name in NAMES if ("keeperTokenCreator", "project") in grants_of(name)}
+    assert creating == {"console", "reauthorize"}  # a token of a connection whose secret is gone makes it anew
     reading = {name for name, grant in on_tokens if grant.role.endswith("secretAccessor")}
     assert reading == {"provision-user", "apply-changes", "reconcile"}
 
