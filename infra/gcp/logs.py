@@ -7,6 +7,7 @@ import subprocess
 
 from infra.gcp.commands import ROOT
 from infra.gcp.description import DEPLOYMENT
+from infra.gcp.gcloud import NotInstalled
 from infra.gcp.steps import Command, gcloud
 from infra.gcp.target import Target
 
@@ -43,6 +44,13 @@ def command(target: Target, function: str, severity: str, since: str) -> Command
 
 
 def show(read: Command) -> int:
-    """Run it in the foreground; returns its exit status."""
+    """Run it in the foreground; returns its exit status.
+
+    Raises:
+        NotInstalled: there is no gcloud.
+    """
     environment = {**os.environ, "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
-    return subprocess.run(read, cwd=ROOT, env=environment, check=False).returncode
+    try:
+        return subprocess.run(read, cwd=ROOT, env=environment, check=False).returncode
+    except (FileNotFoundError, PermissionError):
+        raise NotInstalled from None

@@ -1,0 +1,170 @@
+"""The real runner and the real command line, with a small program called gcloud on PATH."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.gcp import commands
+from infra.gcp import gcloud as runner
+from infra.gcp.gcloud import Gcloud, GcloudFailed, NotInstalled
+from infra.gcp.steps import gcloud
+from infra.gcp.target import Target
+
+TARGET = Target("keeper-prod", "europe-west1", "admin@example.com", number="123456789012")
+SETTINGS = ("--project", TARGET.project, "--region", TARGET.region, "--admin", TARGET.admin)
+FAKE = """#!{python} -SE
+import json, os, sys, time
+told = {{
+    "argv": sys.argv[1:],
+    "cwd": os.getcwd(),
+    "prompts": os.environ.get("CLOUDSDK_CORE_DISABLE_PROMPTS"),
+    "stdin": sys.stdin.read(),
+}}
+with open({record!r}, "a") as record:
+    record.write(json.dumps(told) + "\\n")
+for part, out, err, status, seconds in json.load(open({answers!r})):
+    if part in " ".join(sys.argv[1:]):
+        time.sleep(seconds)
+        print(out)
+        print(err, file=sys.stderr)
+        sys.exit(status)
+print("{{}}")
+"""
+PROJECT = ("projects describe", json.dumps({"projectNumber": TARGET.number}), "", 0, 0)
+NOTHING = ("describe", "", "ERROR: (gcloud) NOT_FOUND: no such thing", 1, 0)
+
+
+class Fake:
+    """A program called gcloud that notes how it was run, and answers by the first part of its arguments that fits."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._record, self._answers = folder / "record", folder / "answers"
+        program = folder / "gcloud"
+        program.write_text(FAKE.format(python=sys.executable, record=str(self._record), answers=str(self._answers)))
+        program.chmod(0o755)
+
+    def answers(self, *answers: tuple[str, str, str, int, float]) -> None:
+        self._answers.write_text(json.dumps(answers))
+
+    @property
+    def runs(self) -> list[dict]:
+        return [json.loads(line) for line in self._record.read_text().splitlines()]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    fake = Fake(tmp_path)
+    fake.answers(PROJECT)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return fake
+
+
+def made(verb: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "infra.gcp", verb, *SETTINGS],
+        cwd=commands.ROOT,
+        env={**os.environ, "PYTHONPATH": "functions", **environment},
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_plan_needs_no_gcloud_at_all(fake):
+    done = made("plan", PATH="/nowhere")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gcloud services enable" in done.stdout
+
+
+def test_a_plan_whose_reader_has_gone_ends_without_a_traceback():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.gcp", "plan", *SETTINGS],
+        cwd=commands.ROOT,
+        env={**os.environ, "PYTHONPATH": "functions"},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_deployment_runs_what_it_says_until_something_is_refused(fake):
+    refusal = 'ERROR: (gcloud.firestore.databases.create) PERMISSION_DENIED: it\'s not "yours"'
+    enabled = json.dumps([{"config": {"name": name}} for name in commands.DEPLOYMENT.services])
+    fake.answers(PROJECT, ("services list", enabled, "", 0, 0), ("databases create", "", refusal, 1, 0), NOTHING)
+    done = made("deploy")
+    assert done.returncode == 1
+    runs = fake.runs
+    steps = {tuple(command) for step in commands.foundation(TARGET) for command in step.commands}
+    known = {commands.project_number(TARGET), *steps}
+    assert {("gcloud", *run["argv"]) for run in runs} <= known
+    assert {(run["cwd"], run["prompts"], run["stdin"]) for run in runs} == {(str(commands.ROOT), "1", "")}
+    refused = runs[-1]["argv"]
+    assert refused[:3] == ["firestore", "databases", "create"]
+    told = done.stderr.strip().splitlines()
+    assert shlex.split(told[0]) == ["gcloud", *refused]
+    assert told[1] == f"failed: {refusal}"
+    assert "same command again" in told[-1]
+    said = [shlex.split(line)[1:] for line in done.stdout.splitlines() if line.strip().startswith("gcloud ")]
+    changes = [run["argv"] for run in runs if not {"describe", "list", "get-iam-policy"} & set(run["argv"])]
+    assert said == changes
+    assert "--description=delegated to read the Workspace directory; may do nothing in this project" in changes[0]
+    assert any(part.startswith("--condition=title=keeper-token-only,expression=") for run in changes for part in run)
+
+
+@pytest.mark.parametrize("verb", ["deploy", "doctor", "rollback", "destroy"])
+def test_nobody_signed_in_is_one_sentence_that_names_the_mend(fake, verb):
+    err = (
+        "ERROR: (gcloud.x) You do not currently have an active account selected.\nPlease run:\n\n  $ gcloud auth login"
+    )
+    fake.answers(("version", json.dumps({"Google Cloud SDK": "528.0.0"}), "", 0, 0), ("", "", err, 1, 0))
+    done = made(verb, HTTPS_PROXY="http://127.0.0.1:9")
+    sentence = 'Nobody is signed in to gcloud: run "gcloud auth login" (docs/install.md, step 1).'
+    assert done.returncode == 1
+    assert (done.stdout if verb == "doctor" else done.stderr).count(sentence) == 1
+    assert verb == "doctor" or done.stderr == f"{sentence}\n"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["deploy", "doctor", "logs"])
+def test_a_missing_gcloud_is_one_sentence_that_names_the_mend(tmp_path, verb):
+    done = made(verb, PATH=str(tmp_path), HTTPS_PROXY="http://127.0.0.1:9")
+    sentence = 'gcloud is not installed: install the Google Cloud SDK (docs/install.md, "What you need").'
+    assert done.returncode == 1
+    assert (done.stdout if verb == "doctor" else done.stderr).count(sentence) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_secret_goes_over_standard_input_alone(fake):
+    Gcloud().act(gcloud("secrets", "versions", "add", "channel-key", data_file="-"), "se\ncret")
+    assert fake.runs[0]["stdin"] == "se\ncret"
+    assert "se\ncret" not in str(fake.runs[0]["argv"])
+
+
+def test_a_gcloud_that_hangs_is_stopped_and_named(fake, monkeypatch):
+    monkeypatch.setattr(runner, "TIMEOUT", 0.5)
+    fake.answers(("topics create", "", "", 0, 60))
+    with pytest.raises(GcloudFailed, match=r"gcloud pubsub topics create x\nfailed: .*did not end within 0.5 seconds"):
+        Gcloud(pauses=()).act(gcloud("pubsub", "topics", "create", "x"))
+
+
+def test_a_gcloud_that_may_not_be_run_counts_as_missing(fake, monkeypatch):
+    monkeypatch.setenv("PATH", str(fake.folder))
+    (fake.folder / "gcloud").chmod(0o644)
+    with pytest.raises(NotInstalled):
+        Gcloud().look(commands.project_number(TARGET))
