@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
+from autoprovisioning.app.judging import holders
 from autoprovisioning.app.keeper import Keeper, refusal_of_one
 from autoprovisioning.app.ports import Claim
 from autoprovisioning.app.services import Services
@@ -243,13 +244,7 @@ class _Work:
     def _holders(self) -> Mapping[str, str]:
         """Return SCIM id -> directory id over the rosters of all connections, read once when an adoption is at hand."""
         if self._held_by is None:
-            self._held_by = {
-                entry.scim_id: entry.user_id
-                for connection in self._services.connections.all()
-                if connection.shards
-                for entry in self._services.roster.load(connection).values()
-                if entry.scim_id
-            }
+            self._held_by = holders(self._services, {})
         return self._held_by
 
 

@@ -29,23 +29,20 @@ def reserve_all(services: Services, connection: Connection, names: Iterable[str]
 
 def within_limit(services: Services, connection: Connection, names: Collection[str], size: int) -> bool:
     """Say whether `reserve_all` would reserve the names for a roster of that size; nothing is reserved."""
-    now, answers = services.clock(), [False]
-
-    def look(state: GuardState) -> None:
-        answers.append(reserve(state, names, connection.limit.allowed(size), now) is not None)
-
-    services.records.change_guard(connection.id, look)
-    return answers[-1]
+    standing = _standing(services, connection)
+    return reserve(standing, names, connection.limit.allowed(size), services.clock()) is not None
 
 
 def spent(services: Services, connection: Connection) -> tuple[int, int]:
     """Return how many changes the last 24 hours have reserved, and how many they may."""
-    now, seen = services.clock(), [(0, connection.limit.minimum)]
+    standing = _standing(services, connection)
+    return len(standing.current(services.clock())), connection.limit.allowed(standing.roster_size)
 
-    def look(state: GuardState) -> None:
-        seen.append((len(state.current(now)), connection.limit.allowed(state.roster_size)))
 
-    services.records.change_guard(connection.id, look)
+def _standing(services: Services, connection: Connection) -> GuardState:
+    """Read the guard document: an edit that returns nothing writes nothing."""
+    seen: list[GuardState] = []
+    services.records.change_guard(connection.id, seen.append)
     return seen[-1]
 
 
