@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from autoprovisioning.app.configure import delete, edit, finish_deletions, set_up, settings_of, turn_off, turn_on
+from autoprovisioning.app.finishing import EDITED
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.renew_watch import renew_watch
@@ -257,18 +258,30 @@ def test_a_plan_for_settings_that_were_changed_meanwhile_is_dropped(office, monk
     assert office.entry("u4") is None
 
 
-def retitle(office: Office) -> None:
+def test_an_edit_stops_the_changes_that_were_planned_for_other_settings(office):
+    office.hire("u4", "dan@example.com")
+    run = office.plan()
+    assert run.state is RunState.PLANNED
+    narrow(office)
+    office.work_off()
+    assert office.keeper.of("u4") == []
+    closed = office.services.records.run("c1", run.id)
+    assert closed.state is RunState.SUPERSEDED
+    assert closed.notes == (EDITED,)
+
+
+def test_the_run_after_an_edit_does_not_wait_for_what_was_planned_before_it(office):
+    office.hire("u4", "dan@example.com")
+    old = office.plan()
     settings = replace(settings_of(office.connection), name="Vault")
     edit(office.services, "c1", office.connection.edition, settings, ACTOR)
-
-
-@pytest.mark.parametrize(("happens", "created"), [(narrow, False), (retitle, True)])
-def test_an_edit_stops_the_changes_that_were_planned_for_other_settings(office, happens, created):
-    office.hire("u4", "dan@example.com")
-    assert office.plan().state is RunState.PLANNED
-    happens(office)
+    new = office.plan()
+    assert new.id != old.id
+    assert new.state is RunState.PLANNED
     office.work_off()
-    assert bool(office.keeper.of("u4")) is created
+    assert office.services.records.run("c1", old.id).state is RunState.SUPERSEDED
+    assert office.services.records.run("c1", new.id).state is RunState.DONE
+    assert len(office.keeper.of("u4")) == 1
 
 
 def test_an_edit_that_cannot_be_told_of_stops_them_all_the_same(office, monkeypatch):
@@ -297,7 +310,7 @@ def test_an_edit_in_the_moment_in_which_a_plan_is_recorded_stops_it_too(office, 
 
     monkeypatch.setattr(FakeRecords, "change_run", recording)
     office.hire("u4", "dan@example.com")
-    assert office.plan().state is RunState.SUPERSEDED
+    office.plan()
     office.work_off()
     assert office.keeper.of("u4") == []
     assert office.services.records.open_runs("c1") == []

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.converge import Asked, RunOf, converge
-from autoprovisioning.app.finishing import close_if_finished, close_unfinished
+from autoprovisioning.app.finishing import EDITED, close_if_finished, close_unfinished
 from autoprovisioning.app.guarding import may_recreate
 from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.ports import Edit, Progress
@@ -155,6 +155,9 @@ class _Application:
             self._flag_pending(connection)
         if connection.state is not State.ON:
             close_unfinished(self._services, run)
+            return None
+        if connection.edition != run.edition:
+            close_unfinished(self._services, run, EDITED)
             return None
         return connection, run
 

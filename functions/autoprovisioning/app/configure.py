@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from autoprovisioning.app.finishing import EDITED, close_unfinished
 from autoprovisioning.app.ports import Channels
 from autoprovisioning.app.renew_watch import stop
 from autoprovisioning.app.services import Services
@@ -145,25 +144,10 @@ def edit(
         edited = switch(services, connection, token, resume=True, edit=change)
     else:
         edited = services.connections.change(connection_id, change) or _gone(connection_id)
-    try:
-        _drop_plans(services, before[0], edited)  # first: nothing else keeps them from being carried out
-    finally:
-        _told(services, connection_id, actor, "Edited", _described(before[0]), _described(edited))
+    _told(services, connection_id, actor, "Edited", _described(before[0]), _described(edited))
     if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited
-
-
-def _drop_plans(services: Services, was: Connection, edited: Connection) -> None:
-    """Close the runs whose batches are out, where they were planned for other settings: what is left is dropped.
-
-    A run that is still being planned finds out by itself.
-    """
-    if replace(_edited(was, settings_of(edited), edited.scope), name=was.name, edition=was.edition) == was:
-        return
-    for run in services.records.open_runs(edited.id):
-        if run.state is RunState.PLANNED:
-            close_unfinished(services, run, EDITED)
 
 
 def as_edited(services: Services, connection_id: str, settings: Settings, edition: int | None = None) -> Connection:

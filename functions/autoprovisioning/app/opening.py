@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 
-from autoprovisioning.app.finishing import NOTE_LIMIT, close_if_finished, close_unfinished, tell
+from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_if_finished, close_unfinished, tell
 from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.planning import Planner
 from autoprovisioning.app.services import Services
@@ -35,12 +35,18 @@ class Side:
 
 
 def earlier_run(services: Services, connection: Connection) -> Run | None:
-    """Settle what an earlier run left: return one that is still being applied, close the others."""
+    """Settle what an earlier run left: return one that is still being applied, close the others.
+
+    So is one that was planned for other settings: its batches are dropped.
+    """
     for run in services.records.open_runs(connection.id):
         closed = close_if_finished(services, run)
         if closed.state is not RunState.PLANNED:
             if closed.state is RunState.OBSERVING:
                 close_unfinished(services, closed)  # its planner is gone: we hold the lease now
+            continue
+        if closed.edition != connection.edition:
+            close_unfinished(services, closed, EDITED)
             continue
         progress = closed.last_progress or closed.started
         if services.clock() - progress < services.timings.batch_mark:
@@ -52,7 +58,7 @@ def earlier_run(services: Services, connection: Connection) -> Run | None:
 
 def open_side(services: Services, connection: Connection, kind: RunKind, fence: int) -> Side:
     """Start a run's record, before anything is read, and make sure that Keeper accepts the token."""
-    run = Run(services.new_id(), connection.id, kind, fence, services.clock())
+    run = Run(services.new_id(), connection.id, kind, fence, services.clock(), edition=connection.edition)
     services.records.put_run(run)
     side = Side(connection, run, Keeper(services, connection))
     try:

@@ -163,9 +163,6 @@ def _plan_and_dispatch(
         log.error("A run was taken over while it was being planned; its plan is dropped")
         return replace(planned, state=RunState.SUPERSEDED)
     side.run = planned
-    if not _as_read(services, read):  # asked again: an edit closes the plans that it finds recorded
-        close_unfinished(services, planned, EDITED)
-        return replace(planned, state=RunState.SUPERSEDED)
     if not batches:
         tell(planned)
     _count(services, side, {"unchanged": plan.unchanged, "held": len(held), "failed": len(plan.backing_off)})

@@ -35,7 +35,8 @@ class RunState(StrEnum):
 class Run:
     """The record of one run.
 
-    `counts` say what became of it: created, updated ..., failed, held, unchanged, and the outside requests by name.
+    `edition` is the connection's when the run began: what was planned for other settings is not carried out. `counts`
+    say what became of it: created, updated ..., failed, held, unchanged, and the outside requests by name.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Run:
     complete: bool = True  # every listing was read to its end
     notes: tuple[str, ...] = ()
     last_progress: datetime | None = None
+    edition: int = 0
 
     def finished_all(self) -> bool:
         """Say whether every batch, continuations included, is recorded."""

@@ -291,6 +291,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "complete": run.complete,
         "notes": list(run.notes),
         "last_progress": run.last_progress,
+        "edition": run.edition,
         "expires": run.started + RUNS_KEPT,
     }
 
@@ -314,4 +315,5 @@ def run_of(connection_id: str, snapshot: firestore.DocumentSnapshot) -> Run:
         fields["complete"],
         tuple(fields["notes"]),
         fields["last_progress"],
+        fields.get("edition", 0),
     )
