@@ -14,7 +14,7 @@ from autoprovisioning.entrypoints.answers import SECURE, WrongMethod, answered
 from autoprovisioning.entrypoints.assets import address
 from autoprovisioning.entrypoints.console import router
 from autoprovisioning.entrypoints.console.pages import refused
-from tests.unit.test_pages import ADMIN, HOME, place
+from tests.unit.console_place import ADMIN, HOME, place
 
 HOLD = f"{HOME}/holds/{'a' * 32}"
 

@@ -1,0 +1,292 @@
+"""The console over the ports in memory: hostile and endless values everywhere, and what every page must keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import flask
+from werkzeug.test import EnvironBuilder
+
+from autoprovisioning.app.admission import Role
+from autoprovisioning.app.configure import settings_of
+from autoprovisioning.app.ports import Channel
+from autoprovisioning.app.reports import (
+    DayUsage,
+    Failing,
+    Inquiry,
+    InquiryKind,
+    InquiryState,
+    Line,
+    Pace,
+    Page,
+    Preview,
+    PreviewState,
+    Step,
+    Waiting,
+    Would,
+)
+from autoprovisioning.domain.accounts import Account
+from autoprovisioning.domain.connections import Connection, PatchDialect, State
+from autoprovisioning.domain.errors import ProvisioningError
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import Hold, HoldState
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Trigger
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.users import DirectoryUser, Group, Presence, Scope
+from autoprovisioning.entrypoints.console import router
+from autoprovisioning.entrypoints.console.pages import refused
+from autoprovisioning.entrypoints.pages import POLICY
+from tests.fake_reports import FakeInquiries, FakePreviews
+from tests.fake_state import FakeChannels
+from tests.fakes import START, Desk
+from tests.plain_browser import Browser
+from tests.plain_browser import Page as Shown
+from tests.wire import Answer
+
+ADMIN, READER = "admin@example.com", "reader@example.com"
+EVIL = '<script>alert("1")</script>\'"&{{7*7}}'
+LONE = "\ud800"  # half of a surrogate pair: no text that could be encoded
+LONG = "Extraordinarily-long-name-without-any-blank-" * 6
+DAY = timedelta(days=1)
+HOME = "/connections/c1"
+NOBODY, NOTHING = Waiting(), Pace()
+
+
+@dataclass
+class Told:
+    """The Reports port, with what a test wants told."""
+
+    happened: tuple[Event, ...] = ()
+    failing: tuple[Failing, ...] = ()
+    used: dict[EventName, int] = field(default_factory=dict)
+    latest: tuple[Run, ...] = ()
+    waits: Waiting = NOBODY
+    answers: Pace = NOTHING
+    cursor: str = ""
+    held: Callable[[], int] = lambda: 0
+
+    def plans_held(self, _connection_id: str) -> int:
+        return self.held()
+
+    def events(self, _connection_id: str, _filters: Any, _cursor: str, _limit: int) -> Page[Event]:
+        return Page(self.happened, self.cursor)
+
+    def every_event(self, _connection_id: str, _filters: Any) -> Iterator[Event]:
+        return iter(self.happened)
+
+    def failures(self, _connection_id: str, _cursor: str, _limit: int) -> Page[Failing]:
+        return Page(self.failing, self.cursor)
+
+    def usage(self, _connection_id: str, first: date, last: date) -> list[DayUsage]:
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        return [DayUsage(day, self.used) for day in days]
+
+    def pace(self, _connection_id: str, _since: Any) -> Pace:
+        return self.answers
+
+    def waiting(self, _connection_id: str) -> Waiting:
+        return self.waits
+
+    def runs(self, _connection_id: str, limit: int) -> tuple[Run, ...]:
+        return self.latest[:limit]
+
+
+class Place:
+    """The console over the ports in memory, and a browser in it."""
+
+    def __init__(self, connection: Connection | None = None, told: Told | None = None) -> None:
+        self.desk = Desk()
+        self.told = told or Told()
+        self.told.held = self._plans_held
+        self.parts: Any = SimpleNamespace(
+            services=self.desk.services,
+            identity=SimpleNamespace(address=lambda assertion: assertion),
+            roles=SimpleNamespace(now=self._role, lately=self._role),
+            reports=self.told,
+            previews=FakePreviews(self.desk.clock),
+            inquiries=FakeInquiries(self.desk.clock),
+            channels=FakeChannels(self.desk.store),
+            form_key=b"key",
+            console_url="https://console.example",
+            reauthorize_url="https://reauthorize.example",
+        )
+        self._searchable(self.desk.directory)
+        if connection is not None:
+            self.desk.services.connections.create(connection)
+
+    def _searchable(self, directory: Any) -> None:
+        """Find everybody by their first letters; the units are those of `units`."""
+        directory.units = []
+        directory.org_units = lambda: directory.units
+        directory.search_users = lambda text: [
+            user for user in directory.live.values() if user.primary_email.startswith(text)
+        ]
+        directory.search_groups = lambda letters: [
+            group for group in directory.groups.values() if group.email.startswith(letters)
+        ]
+
+    def _plans_held(self) -> int:
+        return sum(hold.state is HoldState.WAITING for hold in self.desk.store.holds["c1"].values())
+
+    def _role(self, address: str, _now: Any) -> Role:
+        return Role.SUPER if address == ADMIN else Role.DELEGATED
+
+    def browser(self, who: str = ADMIN) -> Browser:
+        def ask(method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+            target, _, query = path.partition("?")
+            assertion = {"X-Goog-IAP-JWT-Assertion": who}
+            environ = EnvironBuilder(
+                target.partition("#")[0], method=method, query_string=query, data=body, headers={**headers, **assertion}
+            ).get_environ()
+            request = flask.Request(environ)
+            try:
+                answer = router().answer(request, self.parts)
+            except ProvisioningError as error:
+                answer = refused(error)
+            return Answer(answer.status_code, answer.headers, answer.get_data())
+
+        return Browser(ask)
+
+    def open(self, path: str, who: str = ADMIN) -> Shown:
+        return self.browser(who).open(path)
+
+
+def full(state: State = State.ON) -> Connection:
+    """A connection with everything in it that could break a page."""
+    groups = (Group("g1", "keeper@example.com", EVIL), Group("g2", f"{LONG}@example.com", LONG))
+    rows = (*DEFAULT_ROWS, Row("title", f'"{EVIL[:20]}"'), Row("nickName", "customSchemas.HR.costCenter"))
+    return Connection(
+        "c1",
+        name=EVIL,
+        state=state,
+        endpoint=f"https://keepersecurity.eu/{LONG}",
+        token_version="7",
+        edition=4,
+        mapping=AttributeMapping(rows),
+        scope=Scope(groups, ("/Gone", f"/{EVIL}")),
+        shards=1,
+        changed_at=START - DAY,
+        paused_reason=EVIL,
+        patch_dialect=PatchDialect.KEEPER,
+    )
+
+
+def everything() -> Told:
+    """Reports in which everything has happened, and every text is hostile."""
+    changed = {"name.givenName": EVIL + LONE, "userName": None, "emails.primary": True, "title": LONG}
+    events = (
+        Event("e1", START, EventName.UPDATED, "run abcdef", "u1", f"{EVIL}@x.example", Action.UPDATE, changed,
+              {"name.givenName": LONG}, seconds=0.25),
+        Event("e2", START, EventName.CREATED, f"notification {EVIL}", "u2", "b@example.com", Action.CREATE, changed),
+        Event("e3", START, EventName.FAILED, ADMIN, "u3", "", Action.SUSPEND, reason=EVIL, code="x", recovered=True),
+        Event("e4", START, EventName.CONFIGURED, EVIL, reason=EVIL),
+    )  # fmt: skip
+    failing = (Failing("u1", f"{LONG}@example.com", "mapping", EVIL, "create", 3, START - DAY, START + DAY),
+               Failing("u2", "", "unheard_of", LONG, "update", 1, START, START))  # fmt: skip
+    running = Run("r1", "c1", RunKind.FULL, 1, START, RunState.PLANNED, batches=3, done={"0": 1}, notes=(EVIL,))
+    done = replace(running, id="r2", state=RunState.DONE, finished=START, counts={"created": 20_000, "failed": 1})
+    runs = (running, done, replace(done, kind=RunKind.SWEEP))
+    waiting, pace = Waiting(3, START - DAY), Pace(20, 5, 9.5)
+    return Told(events, failing, dict.fromkeys(EventName, 1_234_567), runs, waiting, pace, cursor="next&page")
+
+
+def place(state: State = State.ON) -> Place:
+    """A console in which every page has much to show."""
+    here = Place(full(state), everything())
+    desk = here.desk
+    desk.directory.groups["g1"] = Group("g1", "keeper@example.com", EVIL)
+    directory: Any = desk.directory
+    directory.units = ["/Sales", f"/{LONG}"]
+    profile = {"primaryEmail": "a@example.com", "name": {"givenName": EVIL + LONE, "familyName": LONG}}
+    user = DirectoryUser("u1", "a@example.com", Presence.ACTIVE, f"/{EVIL}", (f"{LONG}@example.com",), profile=profile)
+    desk.directory.live["u1"] = user
+    failure = Failure("rejected", EVIL, 3, START, START + DAY, "about")
+    entry = Entry("u1", 3, f"{EVIL}@x.example", "k1", "", Status.ACTIVE, True, {Trigger.SUSPENDED: START}, START, None,
+                  True, Action.DELETE, failure, START)  # fmt: skip
+    desk.store.shards["c1", 0] = (1, {"u1": entry})
+    members = tuple((f"u{number}", "suspend") for number in range(60))
+    records = desk.services.records
+    records.put_hold("c1", Hold("a" * 32, START, members, HoldState.WAITING, EVIL))
+    records.put_hold("c1", Hold("b" * 32, START, members, HoldState.REJECTED, EVIL, EVIL, START))
+    here.parts.channels.put(Channel("n1", "https://hook", expires=START + DAY, opened=START, proven=True))
+    here.parts.channels.put(Channel("n2", "https://hook", expires=START - DAY))
+    _previews(here)
+    _inquiries(here)
+    return here
+
+
+def _previews(here: Place) -> None:
+    connection = here.desk.services.connections.get("c1")
+    assert connection is not None
+    settings = replace(settings_of(connection), name="Other")
+    base = Preview("p1", "c1", connection.edition, settings, EVIL, START, START + DAY)
+    lines = [Line(would, f"u{number}", f"{EVIL}@x.example", LONG) for number, would in enumerate(Would)] * 10
+    done = replace(base, state=PreviewState.DONE, counts={"create": 20_000, "unchanged": 1}, held=True, notes=(EVIL,))
+    here.parts.previews.fill(done, lines)
+    here.parts.previews.put(replace(base, id="p2"))
+    here.parts.previews.put(replace(base, id="p3", state=PreviewState.FAILED, problem=EVIL))
+    here.parts.previews.put(replace(base, id="p4", state=PreviewState.RUNNING, problem=EVIL))
+    here.parts.previews.fill(replace(done, id="p5", edition=1), [])
+    here.parts.previews.fill(replace(done, id="p6", settings=settings_of(connection)), [])
+
+
+def _inquiries(here: Place) -> None:
+    base = Inquiry("i1", "c1", "u1", InquiryKind.PROVISION, EVIL, START, START + DAY)
+    account = Account("k1", EVIL, "u1", False, {"userName": EVIL, "title": None, "emails.primary": True})
+    steps = (Step(START, EVIL), Step(START, LONG, failed=True))
+    finished = replace(base, finished=START, steps=steps)
+    here.parts.inquiries.put(base)
+    here.parts.inquiries.put(replace(finished, id="i2", state=InquiryState.DONE, account=account))
+    here.parts.inquiries.put(replace(finished, id="i3", state=InquiryState.FAILED, problem=EVIL))
+    here.parts.inquiries.put(replace(finished, id="i4", state=InquiryState.DONE, kind=InquiryKind.EXPLAIN))
+
+
+SECTIONS = "authorization mapping scope deprovisioning limits delete usage failures users audit holds health".split()
+OF_A_CONNECTION = (HOME, *(f"{HOME}/{name}" for name in SECTIONS))
+ADDRESSES = (
+    "/",
+    "/connections/new",
+    *OF_A_CONNECTION,
+    f"{HOME}/users?q=a",
+    f"{HOME}/users?q=nobody",
+    f"{HOME}/groups?q=k",
+    f"{HOME}/groups?q=nothing",
+    f"{HOME}/users/u1",
+    *(f"{HOME}/users/u1/inquiries/i{number}" for number in range(1, 5)),
+    *(f"{HOME}/previews/p{number}" for number in range(1, 7)),
+    f"{HOME}/previews/p1?kind=create",
+    f"{HOME}/holds/{'a' * 32}",
+    f"{HOME}/holds/{'a' * 32}?page=99",
+    f"{HOME}/holds/{'b' * 32}",
+    f"{HOME}/audit?name=Nothing&user={LONG}",
+    f"{HOME}/audit?since=2026-13-40",
+    "/assets/nothing",
+)
+
+
+def sound(page: Shown) -> None:
+    """Hold a page to what every page must keep."""
+    assert page.answer.headers["Content-Security-Policy"] == POLICY
+    assert "<script>" not in page.text
+    assert "{{" not in page.text.replace("{{7*7}}", "")
+    for tag, found in page.tags:
+        assert tag not in ("style", "iframe", "object", "embed", "base"), tag
+        assert "style" not in found, found
+        assert not [name for name in found if name.startswith(("on", "hx-on"))], found
+        assert not found.get("href", "").startswith(("javascript:", "data:", "//")), found
+        if tag == "script":
+            assert found["src"].startswith("/assets/"), found
+    ids = [found["id"] for _, found in page.tags if "id" in found]
+    assert len(ids) == len(set(ids)), ids
+    labelled = {found["for"] for tag, found in page.tags if tag == "label" and "for" in found}
+    for tag, found in page.tags:
+        free = found.get("type") in ("hidden", "checkbox", "radio")
+        assert tag not in ("input", "select") or free or found.get("id") in labelled, found
+    for form in page.forms:
+        assert form.method == "get" or dict(form.fields).get("csrf"), form
+        assert form.label
