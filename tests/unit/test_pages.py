@@ -238,7 +238,7 @@ def test_a_deletion_that_meets_changes_in_flight_goes_on_by_itself():
     [entries] = [entries for _, entries in here.desk.store.shards.values()]
     entries["u1"] = replace(entries["u1"], mark=Mark("x1", "m1", Action.UPDATE, START + timedelta(minutes=2)))
     page = here.open(f"{HOME}/delete").send("Delete configuration", confirmation=EVIL)
-    assert "as soon as changes in flight have ended" in page.text
+    assert 'role="status">The configuration is being deleted, as soon as changes in flight have ended.' in page.text
     connection = here.desk.services.connections.get("c1")
     assert connection is not None
     assert connection.state is State.DELETING
