@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from autoprovisioning.app.channels import PROOF_KEPT
-from autoprovisioning.app.ports import Channel, Claim, Edit, Progress
+from autoprovisioning.app.ports import Channel, Claim, Edit, Progress, Telling
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.errors import Contention, Stale, Transient
@@ -189,14 +189,20 @@ class FakeConnections:
     def get(self, connection_id: str) -> Connection | None:
         return self._store.connections.get(connection_id)
 
-    def create(self, connection: Connection) -> None:
+    def create(self, connection: Connection, event: Event | None = None) -> None:
         with self._store.lock:
             if connection.id in self._store.used:
                 raise Stale(f"The connection id {connection.id!r} was used before.")
             self._store.used.add(connection.id)
             self._store.connections[connection.id] = connection
+            self._store.append(connection.id, [event] if event is not None else [])
 
-    def change(self, connection_id: str, edit: Callable[[Connection], Connection | None]) -> Connection | None:
+    def change(
+        self,
+        connection_id: str,
+        edit: Callable[[Connection], Connection | None],
+        tell: Telling[Connection] | None = None,
+    ) -> Connection | None:
         with self._store.lock:
             current = self._store.connections.get(connection_id)
             wanted = edit(current) if current is not None else None
@@ -204,6 +210,7 @@ class FakeConnections:
                 return None
             changed = replace(wanted, revision=current.revision + 1)
             self._store.connections[connection_id] = changed
+            self._store.append(connection_id, [tell(current, wanted)] if tell is not None else [])
             return changed
 
     def deleted(self) -> Sequence[Deleted]:
@@ -265,10 +272,17 @@ class FakeRecords:
         current = [hold for hold in self._store.holds[connection_id].values() if hold.state is not HoldState.SUPERSEDED]
         return sorted(current, key=lambda hold: hold.raised_at, reverse=True)
 
-    def put_hold(self, connection_id: str, hold: Hold) -> None:
+    def put_hold(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
         self._store.holds[connection_id][hold.digest] = hold
+        self._store.append(connection_id, [raised] if raised is not None else [])
 
-    def change_hold(self, connection_id: str, digest: str, edit: Callable[[Hold], Hold | None]) -> Hold | None:
+    def change_hold(
+        self,
+        connection_id: str,
+        digest: str,
+        edit: Callable[[Hold], Hold | None],
+        tell: Telling[Hold] | None = None,
+    ) -> Hold | None:
         with self._store.lock:
             current = self._store.holds[connection_id].get(digest)
             wanted = edit(current) if current is not None else None
@@ -276,6 +290,7 @@ class FakeRecords:
                 return None
             decided = replace(wanted, members=current.members, raised_at=current.raised_at)
             self._store.holds[connection_id][digest] = decided
+            self._store.append(connection_id, [tell(current, decided)] if tell is not None else [])
             return decided
 
     def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:

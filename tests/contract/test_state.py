@@ -254,6 +254,30 @@ class TestConnections:
             state.connections.change("c1", refuse)
         assert state.connections.get("c1") == HOME
 
+    def test_what_is_told_of_a_change_is_stored_with_it(self, state):
+        state.connections.create(HOME, event("e1", EventName.CONFIGURED))
+
+        def tell(was: Connection, becomes: Connection) -> Event:
+            return event(f"{was.name} to {becomes.name}", EventName.CONFIGURED)
+
+        state.connections.change("c1", lambda current: replace(current, name="Vault"), tell)
+        assert state.audit("c1") == {"e1", "Keeper to Vault"}
+
+    def test_nothing_is_told_of_what_was_not_done(self, state):
+        def tell(_was: Connection, _becomes: Connection) -> Event:
+            return event("told")
+
+        def refuse(_current: Connection) -> Connection:
+            raise Stale("older revision")
+
+        state.connections.create(HOME)
+        state.connections.change("c1", lambda _current: None, tell)
+        with pytest.raises(Stale):
+            state.connections.change("c1", refuse, tell)
+        with pytest.raises(Stale):
+            state.connections.create(HOME, event("told"))
+        assert state.audit("c1") == set()
+
     def test_an_unknown_connection_is_not_changed(self, state):
         assert state.connections.get("none") is None
         assert state.connections.change("none", lambda current: current) is None
@@ -317,6 +341,7 @@ class TestRuns:
             complete=False,
             notes=("a", "b"),
             last_progress=NOW,
+            edition=7,
         )
         state.records.put_run(run)
         assert state.records.run("c1", "r1") == run
@@ -388,6 +413,19 @@ class TestGuardAndHolds:
         state.records.put_hold("c1", waiting)
         state.records.put_hold("c1", replace(waiting, state=HoldState.REJECTED, decided_by="a@x.org", decided_at=NOW))
         assert state.records.hold("c1", waiting.digest).state is HoldState.REJECTED
+
+    def test_a_hold_and_what_was_decided_of_it_are_told_with_them(self, state):
+        def approve(current: Hold) -> Hold | None:
+            return replace(current, state=HoldState.APPROVED) if current.state is HoldState.WAITING else None
+
+        def tell(was: Hold, becomes: Hold) -> Event:
+            return event(f"{was.state} to {becomes.state}")
+
+        waiting = hold([("u1", "suspend")])
+        state.records.put_hold("c1", waiting, event("held", EventName.HELD))
+        for _ in range(2):
+            state.records.change_hold("c1", waiting.digest, approve, tell)
+        assert state.audit("c1") == {"held", "waiting to approved"}
 
 
 class TestClaimsAndLeases:

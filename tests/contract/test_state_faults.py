@@ -257,17 +257,22 @@ class TestOwnWriteWhoseAnswerWasLost:
     def test_a_connection_is_changed_once_and_the_change_returned(self, state, far, relay):
         state.connections.create(replace(ONE_SHARD, state=State.ON))
         lost = LostAnswer(relay)
+        ids = iter(("e1", "e2"))
 
         def pause(current: Connection) -> Connection | None:
             lost.arm()
             return replace(current, state=State.PAUSED) if current.state is State.ON else None
 
+        def tell(_was: Connection, _becomes: Connection) -> Event:
+            return Event(next(ids), NOW, EventName.PAUSED, "keeper")
+
         paused = lost.during(
-            lambda: far.connections.change("c1", pause),
+            lambda: far.connections.change("c1", pause, tell),
             lambda: state.connections.get("c1").state is State.PAUSED,
         )
         assert (paused.state, paused.revision) == (State.PAUSED, 1)
         assert state.connections.get("c1").revision == 1
+        assert state.audit("c1") == {"e1"}
 
     def test_a_created_connection_is_not_refused_as_used_before(self, state, far, relay):
         far.connections.get("c1")  # connects

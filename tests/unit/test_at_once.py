@@ -16,7 +16,7 @@ from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.renew_watch import renew_watch
 from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.errors import BadInput, Busy, ConfigurationRefused, NotFound, Stale, Transient
+from autoprovisioning.domain.errors import BadInput, Busy, ConfigurationRefused, NotFound, Stale
 from autoprovisioning.domain.guard import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
 from autoprovisioning.domain.roster import Action, Mark
@@ -282,22 +282,6 @@ def test_the_run_after_an_edit_does_not_wait_for_what_was_planned_before_it(offi
     assert office.services.records.run("c1", old.id).state is RunState.SUPERSEDED
     assert office.services.records.run("c1", new.id).state is RunState.DONE
     assert len(office.keeper.of("u4")) == 1
-
-
-def test_an_edit_that_cannot_be_told_of_stops_them_all_the_same(office, monkeypatch):
-    office.hire("u4", "dan@example.com")
-    assert office.plan().state is RunState.PLANNED
-
-    def recording(*_: object) -> None:
-        raise Transient("Firestore could not be reached")
-
-    with monkeypatch.context() as down:
-        down.setattr(FakeRecords, "record", recording)
-        with pytest.raises(Transient):
-            narrow(office)
-    assert office.connection.scope.org_units == ("/Sales",)
-    office.work_off()
-    assert office.keeper.of("u4") == []
 
 
 def test_an_edit_in_the_moment_in_which_a_plan_is_recorded_stops_it_too(office, monkeypatch):

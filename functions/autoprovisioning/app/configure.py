@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from autoprovisioning.app.ports import Channels
+from autoprovisioning.app.ports import Channels, Telling
 from autoprovisioning.app.renew_watch import stop
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.tokens import pointed, switch, verify
@@ -32,6 +32,7 @@ SHOWN: Mapping[State, str] = {
     State.DELETING: "Being deleted",
 }
 HELD = "Held: waiting for approval"
+_NOTHING: Mapping[str, Value] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,10 @@ def set_up(services: Services, settings: Settings, token: str, actor: str, conne
     version = services.tokens.add(draft.id, token)  # first: a connection that is there can be used
     connection = replace(pointed(draft, version, now), changed_at=now)
     try:
-        services.connections.create(connection)
+        services.connections.create(connection, _event(services, actor, "Set up", {}, _described(connection)))
     except Stale:
         services.tokens.destroy(draft.id, version)
         raise
-    _told(services, connection.id, actor, "Set up", {}, _described(connection))
     return connection
 
 
@@ -101,10 +101,10 @@ def finish(services: Services, connection_id: str, actor: str) -> Connection:
     def change(current: Connection) -> Connection | None:
         return replace(current, state=State.OFF, changed_at=now) if current.state is State.DRAFT else None
 
-    finished = services.connections.change(connection_id, change)
-    if finished is not None:
-        _told(services, connection_id, actor, "Finished the set-up", _state(State.DRAFT), _state(finished.state))
-    return finished or connection
+    return (
+        services.connections.change(connection_id, change, _states(services, actor, "Finished the set-up"))
+        or connection
+    )
 
 
 def edit(
@@ -132,19 +132,18 @@ def edit(
     else:
         _keeps_token(connection, wanted)
 
-    before: list[Connection] = []
-
     def change(current: Connection) -> Connection:
-        before[:] = [current]
         _same(current, edition)
         _staying(current)
         return _edited(current, settings, wanted.scope)
 
+    def tell(was: Connection, becomes: Connection) -> Event:
+        return _event(services, actor, "Edited", _described(was), _described(becomes))
+
     if token:
-        edited = switch(services, connection, token, resume=True, edit=change)
+        edited = switch(services, connection, token, tell, edit=change)
     else:
-        edited = services.connections.change(connection_id, change) or _gone(connection_id)
-    _told(services, connection_id, actor, "Edited", _described(before[0]), _described(edited))
+        edited = services.connections.change(connection_id, change, tell) or _gone(connection_id)
     if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited
@@ -212,17 +211,10 @@ def turn_on(services: Services, connection_id: str, actor: str, *, run: bool = T
     needs_token(connection)
     _check_node(services, connection.endpoint, connection_id)  # two may have been set up at the same moment
     now = services.clock()
-    before: list[Connection] = []
-
-    def change(current: Connection) -> Connection | None:
-        before[:] = [current]
-        return turned_on(current, now)
-
-    turned = services.connections.change(connection_id, change)
-    if turned is not None:
-        _told(services, connection_id, actor, "Turned on", _state(before[0].state), _state(turned.state))
-        if run:
-            services.queue.request_run(RunKind.FULL)
+    tell = _states(services, actor, "Turned on")
+    turned = services.connections.change(connection_id, lambda current: turned_on(current, now), tell)
+    if turned is not None and run:
+        services.queue.request_run(RunKind.FULL)
     return turned or connection
 
 
@@ -246,18 +238,13 @@ def turn_off(services: Services, connection_id: str, actor: str) -> Connection:
     """Turn a connection off: the configuration stays, every change stops, timers stand still."""
     connection = _existing(services, connection_id)
     now = services.clock()
-    before: list[Connection] = []
 
     def change(current: Connection) -> Connection | None:
-        before[:] = [current]
         if current.state not in (State.ON, State.PAUSED):
             return None
         return replace(current, state=State.OFF, changed_at=now, paused_reason="")
 
-    turned = services.connections.change(connection_id, change)
-    if turned is not None:
-        _told(services, connection_id, actor, "Turned off", _state(before[0].state), _state(turned.state))
-    return turned or connection
+    return services.connections.change(connection_id, change, _states(services, actor, "Turned off")) or connection
 
 
 def delete(services: Services, channels: Channels, connection_id: str, actor: str, typed: str) -> None:
@@ -279,9 +266,10 @@ def delete(services: Services, channels: Channels, connection_id: str, actor: st
     def change(current: Connection) -> Connection | None:
         return None if current.state is State.DELETING else replace(current, state=State.DELETING, changed_at=now)
 
-    deleting = services.connections.change(connection_id, change)
-    if deleting is not None:
-        _told(services, connection_id, actor, "Asked to delete the configuration", _described(connection), {})
+    def tell(was: Connection, _becomes: Connection) -> Event:
+        return _event(services, actor, "Asked to delete the configuration", _described(was), {})
+
+    services.connections.change(connection_id, change, tell)
     _finish_deletion(services, channels, connection_id, actor)
 
 
@@ -309,7 +297,8 @@ def _finish_deletion(services: Services, channels: Channels, connection_id: str,
         services.tokens.destroy(connection.id, version)
     _stop_channels(services, channels, connection)
     # Told first: whoever is cut short after the purge finds nothing left to finish.
-    _told(services, connection.id, actor, "Deleted the configuration", event_id=f"{connection.id}-deleted")
+    deleted = replace(_event(services, actor, "Deleted the configuration"), id=f"{connection.id}-deleted")
+    services.records.record(connection.id, [deleted])
     services.connections.purge(connection.id)
 
 
@@ -374,21 +363,17 @@ def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connect
     )
 
 
-def _told(
+def _event(
     services: Services,
-    connection_id: str,
     actor: str,
     what: str,
-    before: Mapping[str, Value] | None = None,
-    after: Mapping[str, Value] | None = None,
-    *,
-    event_id: str = "",
-) -> None:
-    """Record what an administrator did, with the settings that differ."""
-    was, becomes = before or {}, after or {}
+    was: Mapping[str, Value] = _NOTHING,
+    becomes: Mapping[str, Value] = _NOTHING,
+) -> Event:
+    """Tell what an administrator did, with the settings that differ."""
     differing = sorted(key for key in {*was, *becomes} if was.get(key) != becomes.get(key))
-    event = Event(
-        event_id or services.new_id(),
+    return Event(
+        services.new_id(),
         services.clock(),
         EventName.CONFIGURED,
         actor,
@@ -396,11 +381,15 @@ def _told(
         before={key: was.get(key) for key in differing},
         reason=what,
     )
-    services.records.record(connection_id, [event])
 
 
-def _state(state: State) -> dict[str, Value]:
-    return {"state": SHOWN[state]}
+def _states(services: Services, actor: str, what: str) -> Telling[Connection]:
+    """Tell of a change of the state alone."""
+
+    def tell(was: Connection, becomes: Connection) -> Event:
+        return _event(services, actor, what, {"state": SHOWN[was.state]}, {"state": SHOWN[becomes.state]})
+
+    return tell
 
 
 def _described(connection: Connection) -> dict[str, Value]:

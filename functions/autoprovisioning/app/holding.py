@@ -118,9 +118,8 @@ def _raise(
     earlier = f", after {reserved} of the last 24 hours," if reserved else ""
     reason = f"{_counted(members)}{earlier} would exceed the limit of {allowed} within 24 hours"
     hold = Hold(digest, now, members, HoldState.WAITING, reason)
-    services.records.put_hold(connection.id, hold)
     event = Event(services.new_id(), now, EventName.HELD, "run", reason=f"{reason}. Digest {digest}")
-    services.records.record(connection.id, [event])
+    services.records.put_hold(connection.id, hold, event)
     log.error(
         "Plan held by the volume guard",
         extra={
@@ -157,10 +156,6 @@ def decide_hold(services: Services, connection_id: str, digest: str, *, approve:
             raise Stale(f"The held plan {digest} is {hold.state.value} already. Reload the held plans.")
         return replace(hold, state=state, decided_by=actor, decided_at=now)
 
-    decided = services.records.change_hold(connection_id, digest, decide)
-    if decided is None:
-        raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
-    word = "Approved" if approve else "Rejected"
     event = Event(
         services.new_id(),
         now,
@@ -168,7 +163,9 @@ def decide_hold(services: Services, connection_id: str, digest: str, *, approve:
         actor,
         changed={"held plan": state.value},
         before={"held plan": HoldState.WAITING.value},
-        reason=f"{word} held plan {digest}",
+        reason=f"{'Approved' if approve else 'Rejected'} held plan {digest}",
     )
-    services.records.record(connection_id, [event])
+    decided = services.records.change_hold(connection_id, digest, decide, lambda _was, _becomes: event)
+    if decided is None:
+        raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
     return decided

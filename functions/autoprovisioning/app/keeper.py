@@ -109,8 +109,11 @@ class Keeper:
 
     def _pause(self, reason: str) -> ReauthorizationRequired:
         refused, now = self.connection.token_version, self._services.clock()
+        event = Event(self._services.new_id(), now, EventName.PAUSED, "keeper", reason=reason)
         paused = self._services.connections.change(
-            self.connection.id, lambda connection: _paused(connection, refused, reason, now)
+            self.connection.id,
+            lambda connection: _paused(connection, refused, reason, now),
+            lambda _was, _becomes: event,
         )
         if paused is not None:
             self.connection = paused
@@ -118,8 +121,6 @@ class Keeper:
                 "Connection paused: Keeper refuses the access token",
                 extra={"json_fields": {"alert": "connection_paused", "connection": paused.id, "reason": reason}},
             )
-            event = Event(self._services.new_id(), now, EventName.PAUSED, "keeper", reason=reason)
-            self._services.records.record(paused.id, [event])
         return ReauthorizationRequired(
             f"Keeper refuses the access token of connection {self.connection.name}. A super administrator must "
             "reauthorize it; until then nothing is changed and nothing is lost."

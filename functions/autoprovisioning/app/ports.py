@@ -22,6 +22,7 @@ from autoprovisioning.domain.users import DirectoryUser, Group
 T = TypeVar("T")
 Clock = Callable[[], datetime]
 NewId = Callable[[], str]
+Telling = Callable[[T, T], Event]  # what the audit says of a change, from before and after
 
 
 class Directory(Protocol):
@@ -181,11 +182,19 @@ class Connections(Protocol):
     def deleted(self) -> Sequence[Deleted]:
         """Return the connections whose configuration was deleted, latest first: their audit is still there."""
 
-    def create(self, connection: Connection) -> None:
-        """Store a new one; raises Stale where the id was ever used."""
+    def create(self, connection: Connection, event: Event | None = None) -> None:
+        """Store a new one, and the event with it; raises Stale where the id was ever used."""
 
-    def change(self, connection_id: str, edit: Callable[[Connection], Connection | None]) -> Connection | None:
-        """Apply `edit` by compare-and-set, growing `revision`; None from `edit` changes nothing and is returned."""
+    def change(
+        self,
+        connection_id: str,
+        edit: Callable[[Connection], Connection | None],
+        tell: Telling[Connection] | None = None,
+    ) -> Connection | None:
+        """Apply `edit` by compare-and-set, growing `revision`; None from `edit` changes nothing and is returned.
+
+        The event that `tell` makes of before and after is stored with the change, or neither is.
+        """
 
     def purge(self, connection_id: str) -> None:
         """Forget everything of a connection but its events, its usage and its tombstone."""
@@ -223,11 +232,20 @@ class Records(Protocol):
     def holds(self, connection_id: str) -> Sequence[Hold]:
         """Return the held plans that wait, are approved or were rejected, newest first, with their members."""
 
-    def put_hold(self, connection_id: str, hold: Hold) -> None:
-        """Store a held plan."""
+    def put_hold(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
+        """Store a held plan, and the event that tells of it."""
 
-    def change_hold(self, connection_id: str, digest: str, edit: Callable[[Hold], Hold | None]) -> Hold | None:
-        """Apply `edit` to a held plan's state by compare-and-set, never to its members; None changes nothing."""
+    def change_hold(
+        self,
+        connection_id: str,
+        digest: str,
+        edit: Callable[[Hold], Hold | None],
+        tell: Telling[Hold] | None = None,
+    ) -> Hold | None:
+        """Apply `edit` to a held plan's state by compare-and-set, never to its members; None changes nothing.
+
+        The event that `tell` makes of before and after is stored with the change, or neither is.
+        """
 
     def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
         """Claim an account for adoption and return the claim in force: another's, where they came first.

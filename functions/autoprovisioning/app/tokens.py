@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from autoprovisioning.app.ports import Accounts
+from autoprovisioning.app.ports import Accounts, Telling
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Capabilities, Value
 from autoprovisioning.domain.connections import Connection, RetiredToken, State
@@ -50,23 +50,20 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: str) 
     if connection is None or connection.state is State.DELETING:
         raise NotFound("There is no such connection. Choose one of those listed.")
     waiting = verify(services, connection, token)
-    before: list[Connection] = []
+    event_id, now = services.new_id(), services.clock()
 
-    def change(current: Connection) -> Connection:
-        before[:] = [current]
-        return _as_verified(connection, current)
+    def tell(was: Connection, becomes: Connection) -> Event:
+        return Event(
+            event_id,
+            now,
+            EventName.REAUTHORIZED,
+            actor,
+            changed=_described(becomes),
+            before=_described(was),
+            reason=f"{waiting} users were waiting",
+        )
 
-    switched = switch(services, connection, token, resume=True, edit=change)
-    event = Event(
-        services.new_id(),
-        services.clock(),
-        EventName.REAUTHORIZED,
-        actor,
-        changed=_described(switched),
-        before=_described(before[0]),
-        reason=f"{waiting} users were waiting",
-    )
-    services.records.record(connection_id, [event])
+    switched = switch(services, connection, token, tell, edit=lambda current: _as_verified(connection, current))
     if switched.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return waiting
@@ -136,13 +133,13 @@ def switch(
     services: Services,
     connection: Connection,
     token: str,
+    tell: Telling[Connection],
     *,
-    resume: bool,
-    edit: Callable[[Connection], Connection] = lambda connection: connection,
+    edit: Callable[[Connection], Connection],
 ) -> Connection:
     """Store the token, switch the pointer together with `edit`, disable the version before.
 
-    A paused connection goes on if `resume`. Whatever `edit` raises leaves everything as it was.
+    A paused connection goes on. Whatever `edit` raises leaves everything as it was.
 
     Raises:
         NotFound: the connection was deleted meanwhile.
@@ -151,7 +148,7 @@ def switch(
     now = services.clock()
     try:
         switched = services.connections.change(
-            connection.id, lambda current: pointed(edit(current), version, now, resume=resume)
+            connection.id, lambda current: pointed(edit(current), version, now, resume=True), tell
         )
         if switched is None:
             raise NotFound(f"The connection {connection.id!r} was deleted meanwhile.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -66,6 +66,13 @@ def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
         fields["seconds"],
         fields["recovered"],
     )
+
+
+def add_events(batch: firestore.WriteBatch, home: firestore.DocumentReference, events: Sequence[Event]) -> int:
+    """Add the events of a connection, and their usage, to a commit; returns how many documents that touches."""
+    for event in events:
+        batch.set(home.collection("events").document(event.id), event_fields(event))
+    return len(events) + count_usage(batch, home, events)
 
 
 def _text(attributes: Mapping[str, Value]) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 
 from google.cloud import firestore
 
+from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, fields_of, is_id, new_stamp, stamped
+from autoprovisioning.app.ports import Telling
 from autoprovisioning.domain.connections import (
     Connection,
     Deleted,
@@ -19,6 +21,7 @@ from autoprovisioning.domain.connections import (
 )
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.errors import Stale
+from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.mapping import AttributeMapping, Row
 from autoprovisioning.domain.users import Group, Scope
 
@@ -55,21 +58,29 @@ class FirestoreConnections:
         gone = [Deleted(name, fields.get("name", ""), fields.get("deleted_at")) for name, fields in found]
         return sorted(gone, key=lambda each: each.at.timestamp() if each.at else 0.0, reverse=True)
 
-    def create(self, connection: Connection) -> None:
-        """Store a new one; an id is never used twice."""
+    def create(self, connection: Connection, event: Event | None = None) -> None:
+        """Store a new one and what the audit says of it; an id is never used twice."""
         batch, reference = self._database.client.batch(), self._collection().document(connection.id)
         stamp = new_stamp()
         batch.create(reference, {**to_document(connection), STAMP: stamp})
+        events = [event] if event is not None else []
         try:
-            self._database.commit(batch, 1)
+            self._database.commit(batch, 1 + add_events(batch, reference, events))
         except LostRace:
             if stamped(self._database.get(reference), stamp):
                 return  # our own write, sent again because its answer was lost
             raise Stale(f"The connection id {connection.id!r} was used before. Choose another one.") from None
 
-    def change(self, connection_id: str, edit: Callable[[Connection], Connection | None]) -> Connection | None:
-        """Compare-and-set; the revision grows by one."""
+    def change(
+        self,
+        connection_id: str,
+        edit: Callable[[Connection], Connection | None],
+        tell: Telling[Connection] | None = None,
+    ) -> Connection | None:
+        """Compare-and-set; the revision grows by one, and what `tell` returns is written with it."""
         changed: list[Connection] = []
+        events: list[Event] = []
+        reference = self._collection().document(connection_id)
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             changed.clear()
@@ -80,9 +91,10 @@ class FirestoreConnections:
             if wanted is None:
                 return None
             changed.append(replace(wanted, revision=current.revision + 1))
+            events[:] = [tell(current, wanted)] if tell is not None else []
             return to_document(changed[0])
 
-        self._database.edit(self._collection().document(connection_id), apply)
+        self._database.edit(reference, apply, lambda batch: add_events(batch, reference, events))
         return changed[0] if changed else None
 
     def purge(self, connection_id: str) -> None:

@@ -19,6 +19,7 @@ from autoprovisioning.domain.errors import ConfigurationRefused, Contention, Tra
 T = TypeVar("T")
 
 Change = Callable[[firestore.DocumentSnapshot], dict[str, Any] | None]
+Also = Callable[[firestore.WriteBatch], int]  # adds to a commit; returns how many documents that touches
 
 ATTEMPTS = 40
 STAMP = "stamp"  # field: who wrote last
@@ -66,6 +67,11 @@ def _plain(value: Any) -> Any:
             return [_plain(item) for item in value]
         case _:
             return value
+
+
+def nothing(_batch: firestore.WriteBatch) -> int:
+    """Add nothing: an `Also`."""
+    return 0
 
 
 class LostRace(Exception):
@@ -186,11 +192,13 @@ class Database:
     def edit(
         self,
         reference: firestore.DocumentReference,
-        change: Callable[[firestore.DocumentSnapshot], dict[str, Any] | None],
+        change: Change,
+        also: Also = nothing,
     ) -> bool:
         """Compare-and-set one document; `change` returns the fields to write, or None to leave it (then False).
 
-        A race that our own write won, sent again by the client because its answer was lost, counts as won.
+        What `also` adds is written with it, or not at all. A race that our own write won, sent again by the client
+        because its answer was lost, counts as won.
         """
         stamp = new_stamp()
 
@@ -203,7 +211,7 @@ class Database:
                 return False
             batch = self.client.batch()
             self.put(batch, snapshot, fields, stamp)
-            self.commit(batch, 1)
+            self.commit(batch, 1 + also(batch))
             return True
 
         return self.compare_and_set(attempt)

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.audit import count_usage, event_fields
+from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
-from autoprovisioning.app.ports import Claim
+from autoprovisioning.app.ports import Claim, Telling
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
 from autoprovisioning.domain.runs import Run, RunKind, RunState
@@ -101,8 +101,8 @@ class FirestoreRecords:
         found = sorted(self._database.stream(query), key=lambda hold: hold.get("raised_at"), reverse=True)
         return [self._hold_of(snapshot) for snapshot in found[:HOLDS_SHOWN]]
 
-    def put_hold(self, connection_id: str, hold: Hold) -> None:
-        """Store a held plan: its members first, so that a hold that can be seen is whole."""
+    def put_hold(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
+        """Store a held plan: its members first, so that a hold that can be seen is whole, and told of."""
         reference = self._holds(connection_id).document(hold.digest)
         chunks = _documents(len(hold.members))
         for number in range(chunks):
@@ -115,24 +115,36 @@ class FirestoreRecords:
         batch = self._database.client.batch()
         fields = {"raised_at": hold.raised_at, "counts": hold.counts(), "chunks": chunks, **_decision(hold)}
         batch.set(reference, fields)
-        self._database.write(batch, 1)
+        events = [raised] if raised is not None else []
+        self._database.write(batch, 1 + add_events(batch, self._home(connection_id), events))
 
-    def change_hold(self, connection_id: str, digest: str, edit: Callable[[Hold], Hold | None]) -> Hold | None:
+    def change_hold(
+        self,
+        connection_id: str,
+        digest: str,
+        edit: Callable[[Hold], Hold | None],
+        tell: Telling[Hold] | None = None,
+    ) -> Hold | None:
         """Compare-and-set what is decided of a held plan; its members stay, those of a superseded one for days only."""
         if not is_id(digest):
             return None
         changed: list[Hold] = []
+        events: list[Event] = []
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             changed.clear()
-            wanted = edit(self._hold_of(snapshot)) if snapshot.exists else None
+            if not snapshot.exists:
+                return None
+            current = self._hold_of(snapshot)
+            wanted = edit(current)
             if wanted is None:
                 return None
             changed.append(wanted)
+            events[:] = [tell(current, wanted)] if tell is not None else []
             return _decision(wanted)
 
         reference = self._holds(connection_id).document(digest)
-        self._database.edit(reference, apply)
+        self._database.edit(reference, apply, lambda batch: add_events(batch, self._home(connection_id), events))
         if changed and changed[0].state is HoldState.SUPERSEDED:
             self._shorten(reference, changed[0])
         return changed[0] if changed else None
@@ -179,11 +191,9 @@ class FirestoreRecords:
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         """Append events that belong to no roster change."""
-        home = self._home(connection_id)
         batch = self._database.client.batch()
-        for event in events:
-            batch.set(home.collection("events").document(event.id), event_fields(event))
-        self._database.write(batch, len(events) + count_usage(batch, home, events))
+        documents = add_events(batch, self._home(connection_id), events)
+        self._database.write(batch, documents)
 
     def lease(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
         """Take a lease by compare-and-set: a free or an expired one, with the next fence, or prolong our own."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.audit import count_usage, event_fields, event_of
+from autoprovisioning.adapters.firestore.audit import add_events, event_of
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.adapters.firestore.database import Database, new_stamp, stamped
 from autoprovisioning.app.ports import Edit, Progress
@@ -146,9 +146,7 @@ class FirestoreRoster:
         batch = self._database.client.batch()
         documents = self._write_entries(batch, connection, snapshots, contents, change.entries, stamp)
         home = self._database.client.collection("connections").document(connection.id)
-        for event in change.events:
-            batch.set(home.collection("events").document(event.id), event_fields(event))
-        documents += len(change.events) + count_usage(batch, home, change.events)
+        documents += add_events(batch, home, change.events)
         progress = _progress_fields(change.progress) if change.progress is not None else {}
         if change.progress is not None and progress:
             batch.update(home.collection("runs").document(change.progress.run_id), progress)
