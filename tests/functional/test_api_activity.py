@@ -300,6 +300,29 @@ def test_the_mapping_is_chosen_from_what_keeper_and_the_directory_have(settled):
 EVERY = ["", "/usage", "/failures", "/failures.csv", "/events", "/events.csv", "/holds", "/runs", "/health"]
 
 
+@pytest.mark.parametrize(
+    "path", [f"{ONE}/usage", f"{ONE}/events?limit=3", f"{ONE}/runs", f"{ONE}/holds", "/connections", "/me"]
+)
+def test_what_has_not_changed_is_not_sent_again(settled, path):
+    known = settled.api("GET", path).headers["ETag"]
+    again = settled.api("GET", path, headers={"If-None-Match": known})
+    assert (again.status, again.body, again.headers["ETag"]) == (304, b"", known)
+    assert settled.api("GET", path, headers={"If-None-Match": '"other"'}).status == 200
+
+
+def test_what_has_changed_is_sent(town):
+    town.provisioned()
+    known = town.api("GET", f"{ONE}/events").headers["ETag"]
+    town.api("POST", f"{ONE}/turn-off")
+    answer = town.api("GET", f"{ONE}/events", headers={"If-None-Match": known})
+    assert (answer.status, answer.json()["items"][0]["reason"]) == (200, "Turned off")
+    assert answer.headers["ETag"] != known
+
+
+def test_a_download_has_no_etag(settled):
+    assert "ETag" not in settled.api("GET", f"{ONE}/events.csv").headers
+
+
 @pytest.mark.parametrize("path", [*EVERY, "/mapping/choices", "/holds/abc", "/runs/abc", "/previews/abc"])
 def test_an_unknown_connection_is_not_found(settled, path):
     answer = settled.api("GET", f"/connections/nowhere{path}")

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.entrypoints.console.api import OPERATIONS, ROUTES, connections, settings
 from autoprovisioning.entrypoints.console.api.openapi import document
-from autoprovisioning.entrypoints.console.api.operations import read_body, read_query
+from autoprovisioning.entrypoints.console.api.operations import conditional, read_body, read_query
 from autoprovisioning.entrypoints.console.export import cell, export
 
 DOCUMENT = json.loads(msgspec.json.encode(document(OPERATIONS)))
@@ -47,6 +47,40 @@ def test_every_operation_tells_its_refusals_and_every_write_its_body(path, metho
     assert ({"413", "415"} <= responses) is writes
     headers = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "header"}
     assert ("If-Match" in headers) is ({"412", "428"} <= responses)
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), DESCRIBED)
+def test_every_json_that_is_read_has_an_etag_and_a_304(path, method, operation):
+    reads = method == "get" and "application/json" in operation["responses"]["200"]["content"]
+    headers = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "header"}
+    assert ("If-None-Match" in headers) is ("304" in operation["responses"]) is reads
+    if reads:
+        assert "ETag" in operation["responses"]["200"]["headers"]
+        assert set(operation["responses"]["304"]) == {"description", "headers"}
+
+
+def known_already(tag: str, status: int = 200) -> flask.Response:
+    """What becomes of an answer for whoever sends this If-None-Match."""
+    answer = flask.Response(b"{}", status, {"Retry-After": "1", "Cache-Control": "no-store"}, content_type="x/json")
+    request = flask.Flask("test").test_request_context("/", headers={"If-None-Match": tag}).request
+    return conditional(request, answer)
+
+
+TAG = known_already("").headers["ETag"]
+
+
+@pytest.mark.parametrize("tag", [TAG, f"W/{TAG}", f'"other", {TAG}', "*"])
+def test_who_knows_an_answer_is_not_sent_it_again_but_told_when_to_ask(tag):
+    answer = known_already(tag)
+    assert (answer.status_code, answer.get_data(), answer.headers["ETag"]) == (304, b"", TAG)
+    assert (answer.headers["Retry-After"], answer.headers["Cache-Control"]) == ("1", "no-store")
+    assert answer.content_type is None
+
+
+@pytest.mark.parametrize(("tag", "status"), [("", 200), ('"other"', 200), (TAG.strip('"')[:8], 200), ("*", 202)])
+def test_who_does_not_know_it_is_sent_it(tag, status):
+    answer = known_already(tag, status)
+    assert (answer.status_code, answer.get_data(), answer.content_type) == (status, b"{}", "x/json")
 
 
 def test_no_answer_has_a_place_for_a_token():

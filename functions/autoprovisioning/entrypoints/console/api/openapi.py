@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
@@ -27,7 +28,7 @@ ARGUMENT = re.compile(r"<id:(\w+)>")
 
 ALWAYS = (400, 403, 409, 500, 503)  # what any operation may be refused with
 HEADERS = {
-    "ETag": "Edition of the connection, for If-Match",
+    "ETag": "Of this answer, for If-None-Match; that of a connection for If-Match too",
     "Location": "Where it is, or where its state is told",
     "Content-Disposition": "Name of the file",
 }
@@ -42,7 +43,7 @@ IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "ETag of what is known already",
+    "description": "ETag of an answer that is known already: 304 where it is still the same",
     "schema": {"type": "string"},
 }
 
@@ -106,7 +107,7 @@ def _described(operation: Operation, schemas: Schemas, components: dict[str, Any
         parameters += _query(components[schemas[operation.query]["$ref"].rpartition("/")[2]])
     if operation.if_match:
         parameters.append(IF_MATCH)
-    if operation.if_none_match:
+    if operation.tagged:
         parameters.append(IF_NONE_MATCH)
     described: dict[str, Any] = {
         "operationId": operation.name,
@@ -132,11 +133,21 @@ def _query(model: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
-    responses = {str(status): _answer(answer, schemas) for status, answer in sorted(operation.answers.items())}
+    answers = {**operation.answers, **_if_known(operation)}
+    responses = {str(status): _answer(answer, schemas) for status, answer in sorted(answers.items())}
     for status in sorted({*ALWAYS, *_refusals(operation)}):
         problem = {PROBLEM: {"schema": schemas[Problem]}}
         responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": problem}
     return responses
+
+
+def _if_known(operation: Operation) -> dict[int, Answers]:
+    """Describe what `conditional` makes of an answer: its ETag, and 304."""
+    if not operation.tagged:
+        return {}
+    told = operation.answers[200]
+    tagged = replace(told, headers=tuple(dict.fromkeys((*told.headers, "ETag"))))
+    return {200: tagged, 304: Answers("It is as you know it", media="", headers=("ETag",))}
 
 
 def _refusals(operation: Operation) -> Iterable[int]:

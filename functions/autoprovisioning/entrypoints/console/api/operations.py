@@ -41,7 +41,7 @@ class Operation:
     """One thing that the API does.
 
     `act` gets the call, then `query` and `body` read from the request where the operation has them, then the
-    arguments of the path.
+    arguments of the path. What a GET answers carries an ETag, and is not sent to whoever has it already.
     """
 
     name: str  # operationId
@@ -53,7 +53,6 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     if_match: bool = False
-    if_none_match: bool = False
     refusals: tuple[int, ...] = field(default=())  # statuses of its own, besides those that every operation has
 
     def route(self) -> Route:
@@ -67,9 +66,30 @@ class Operation:
                 raise BadInput(_named(next(iter(call.request.args))), "it is not known here", "Leave it out.")
             if self.body is not None:
                 given["body"] = read_body(call.request, self.body)
-            return self.act(call, **given, **arguments)
+            answer = self.act(call, **given, **arguments)
+            return conditional(call.request, answer) if self.tagged else answer
 
         return Route(self.method, ROOT + self.path, act)
+
+    @property
+    def tagged(self) -> bool:
+        """Say whether its answer carries an ETag: every GET of JSON; a download is sent while it is read."""
+        return self.method == "GET" and 200 in self.answers and self.answers[200].media == JSON
+
+
+def conditional(request: flask.Request, answer: Response) -> Response:
+    """Give an answer its ETag, unless it has one, and take back its content from whoever knows it (RFC 9110 13.1.2).
+
+    The other headers of a 304 are those of the answer (15.4.5): when to ask again, what to keep.
+    """
+    answer.add_etag()
+    tag, _ = answer.get_etag()
+    if answer.status_code == 200 and tag is not None and request.if_none_match.contains_weak(tag):
+        answer.status_code = 304
+        answer.set_data(b"")
+        for name in ("Content-Type", "Content-Length"):
+            answer.headers.pop(name, None)
+    return answer
 
 
 def answer(model: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
