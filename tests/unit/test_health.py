@@ -30,6 +30,7 @@ class Told:
     latest: Sequence[Run] = (DONE,)
     waits: Waiting = NOBODY
     answers: Pace = SWIFT
+    held: int = 0
 
     def runs(self, connection_id: str, limit: int) -> Sequence[Run]:
         return self.latest[:limit]
@@ -37,18 +38,21 @@ class Told:
     def waiting(self, connection_id: str) -> Waiting:
         return self.waits
 
+    def plans_held(self, connection_id: str) -> int:
+        return self.held
+
     def pace(self, connection_id: str, since: object) -> Pace:
         return self.answers
 
 
-def look(told: Told, connection: Connection = ON, channel: Channel | None = LIVE, plans_held: int = 0):
+def look(told: Told, connection: Connection = ON, channel: Channel | None = LIVE):
     desk = Desk()
     channels = FakeChannels(desk.store)
     if channel is not None:
         channels.put(channel)
         if channel.proven:
             channels.prove(channel.id, START)
-    return health(desk.services, told, channels, connection, plans_held=plans_held)
+    return health(desk.services, told, channels, connection)
 
 
 def test_there_is_no_concern_while_all_is_well():
@@ -60,25 +64,25 @@ def test_there_is_no_concern_while_all_is_well():
 
 
 @pytest.mark.parametrize(
-    ("told", "connection", "channel", "plans", "concern"),
+    ("told", "connection", "channel", "concern"),
     [
-        (Told(), replace(ON, state=State.PAUSED, paused_reason="HTTP 401"), LIVE, 0, "Paused: HTTP 401"),
-        (Told(), replace(ON, state=State.OFF), LIVE, 0, "is off"),
-        (Told(), replace(ON, state=State.DRAFT), LIVE, 0, "not finished"),
-        (Told(), replace(ON, state=State.DELETING), LIVE, 0, "being deleted"),
-        (Told(), ON, LIVE, 1, "held as one plan"),
-        (Told(latest=()), ON, LIVE, 0, "No full run has succeeded for 3 d 0 h"),
-        (Told(latest=(replace(DONE, finished=START - 61 * MINUTE),)), ON, LIVE, 0, "succeeded for 1 h 1 min"),
-        (Told(waits=Waiting(3, START - 16 * MINUTE)), ON, LIVE, 0, "waiting for 16 min"),
-        (Told(), ON, None, 0, "No notification channel"),
-        (Told(), ON, replace(LIVE, proven=False), 0, "No notification channel"),
-        (Told(), ON, replace(LIVE, expires=START - MINUTE), 0, "No notification channel"),
-        (Told(), replace(ON, throttled_until=START + timedelta(seconds=40)), LIVE, 0, "wait 40 s more"),
-        (Told(answers=Pace(20, 3, 2.0)), ON, LIVE, 0, "3 of 20 changes failed"),
+        (Told(), replace(ON, state=State.PAUSED, paused_reason="HTTP 401"), LIVE, "Paused: HTTP 401"),
+        (Told(), replace(ON, state=State.OFF), LIVE, "is off"),
+        (Told(), replace(ON, state=State.DRAFT), LIVE, "not finished"),
+        (Told(), replace(ON, state=State.DELETING), LIVE, "being deleted"),
+        (Told(held=1), ON, LIVE, "held as one plan"),
+        (Told(latest=()), ON, LIVE, "No full run has succeeded for 3 d 0 h"),
+        (Told(latest=(replace(DONE, finished=START - 61 * MINUTE),)), ON, LIVE, "succeeded for 1 h 1 min"),
+        (Told(waits=Waiting(3, START - 16 * MINUTE)), ON, LIVE, "waiting for 16 min"),
+        (Told(), ON, None, "No notification channel"),
+        (Told(), ON, replace(LIVE, proven=False), "No notification channel"),
+        (Told(), ON, replace(LIVE, expires=START - MINUTE), "No notification channel"),
+        (Told(), replace(ON, throttled_until=START + timedelta(seconds=40)), LIVE, "wait 40 s more"),
+        (Told(answers=Pace(20, 3, 2.0)), ON, LIVE, "3 of 20 changes failed"),
     ],
 )
-def test_a_concern_says_what_is_wrong_and_what_ends_it(told, connection, channel, plans, concern):
-    concerns = look(told, connection, channel, plans).concerns
+def test_a_concern_says_what_is_wrong_and_what_ends_it(told, connection, channel, concern):
+    concerns = look(told, connection, channel).concerns
 
     assert len(concerns) == 1
     assert concern in concerns[0].what

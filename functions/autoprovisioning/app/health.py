@@ -47,6 +47,7 @@ class Health:
     hour: Pace
     day: Pace
     throttled_until: datetime | None
+    plans_held: int  # that wait for an approval, while the connection is on
     concerns: tuple[Concern, ...] = ()
 
     @property
@@ -56,9 +57,7 @@ class Health:
         return max(0, run.batches + sum(run.done.values()) - len(run.done)) if run is not None else 0
 
 
-def health(
-    services: Services, reports: Reports, channels: Channels, connection: Connection, *, plans_held: int = 0
-) -> Health:
+def health(services: Services, reports: Reports, channels: Channels, connection: Connection) -> Health:
     """Look at the small documents; reads neither the roster nor the directory nor Keeper."""
     now = services.clock()
     runs = reports.runs(connection.id, RUNS_READ)
@@ -81,16 +80,17 @@ def health(
         reports.pace(connection.id, now - timedelta(hours=1)),
         reports.pace(connection.id, now - timedelta(hours=24)),
         throttled if throttled is not None and throttled > now else None,
+        reports.plans_held(connection.id) if connection.state is State.ON else 0,
     )
-    return _judged(seen, connection, plans_held)
+    return replace(seen, concerns=_judged(seen, connection))
 
 
-def _judged(seen: Health, connection: Connection, plans_held: int) -> Health:
+def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
     stopped = _stopped(connection)
     concerns = [stopped] if stopped is not None else []
     if connection.state is State.ON:
-        concerns += _held(plans_held) + _late(seen, connection) + _keeper(seen)
-    return replace(seen, concerns=tuple(concerns))
+        concerns += _held(seen.plans_held) + _late(seen, connection) + _keeper(seen)
+    return tuple(concerns)
 
 
 def _stopped(connection: Connection) -> Concern | None:

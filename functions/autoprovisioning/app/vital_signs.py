@@ -23,9 +23,8 @@ def log_vital_signs(services: Services, reports: Reports, channels: Channels) ->
     """Log one line that they were taken, one for each connection that is on or paused, and one a concern."""
     serving = [connection for connection in services.connections.all() if connection.state in SERVING]
     for connection in serving:
-        held = reports.plans_held(connection.id)
-        seen = health(services, reports, channels, connection, plans_held=held)
-        log.info("Vital signs", extra={"json_fields": _signs(connection, seen, held)})
+        seen = health(services, reports, channels, connection)
+        log.info("Vital signs", extra={"json_fields": _signs(connection, seen)})
         for concern in seen.concerns:
             if concern.alert:  # without what the console tells: run notes may name users
                 fields = {"alert": concern.alert, "connection": connection.id}
@@ -33,7 +32,7 @@ def log_vital_signs(services: Services, reports: Reports, channels: Channels) ->
     log.info("Vital signs taken", extra={"json_fields": {"vital_signs_taken": len(serving)}})
 
 
-def _signs(connection: Connection, seen: Health, held: int) -> dict[str, object]:
+def _signs(connection: Connection, seen: Health) -> dict[str, object]:
     finished = seen.last_success.finished if seen.last_success is not None else None
     return {
         "vital_signs_of": connection.id,
@@ -41,7 +40,7 @@ def _signs(connection: Connection, seen: Health, held: int) -> dict[str, object]
         "since_success_seconds": _since(finished, seen.at),
         "oldest_pending_seconds": _since(seen.oldest_pending, seen.at) or 0,
         "waiting": seen.waiting.count,
-        "plans_held": held,
+        "plans_held": seen.plans_held,
         "hour_changes": seen.hour.changes,
         "hour_failed": seen.hour.failed,
     }

@@ -124,9 +124,7 @@ def run_now(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa:
 def read_health(call: Call, connection_id: str) -> Response:
     """Look at how it goes."""
     parts, connection = call.parts, existing(call, connection_id)
-    held = parts.reports.plans_held(connection.id)
-    seen = health(parts.services, parts.reports, parts.channels, connection, plans_held=held)
-    return answer(_health(seen))
+    return answer(_health(health(parts.services, parts.reports, parts.channels, connection)))
 
 
 def _run(run: domain.Run) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from flask import Response
 
 from autoprovisioning.app.health import health
 from autoprovisioning.entrypoints.console.pages.apps import reauthorize_address
-from autoprovisioning.entrypoints.console.pages.frame import existing, get, show_of, waiting_holds
+from autoprovisioning.entrypoints.console.pages.frame import existing, get, show_of
 from autoprovisioning.entrypoints.console.routing import Call
 
 RUNS = 10
@@ -16,16 +16,15 @@ FOLLOWED = 10  # looks at a page for a run that was asked for and has not begun
 def show_health(call: Call, connection_id: str) -> Response:
     """Show how it is doing; a running reconciliation is followed."""
     connection, parts = existing(call, connection_id), call.parts
-    held = waiting_holds(call, connection)
     follow = _number(call.request.args.get("follow", ""))
-    seen = health(parts.services, parts.reports, parts.channels, connection, plans_held=held)
+    seen = health(parts.services, parts.reports, parts.channels, connection)
     return show_of(
         call,
         connection,
         "health.html",
         crumbs=[(call.request.path, "Health")],
         health=seen,
-        held=held,
+        held=seen.plans_held,
         runs=parts.reports.runs(connection.id, RUNS),
         reauthorize=reauthorize_address(call, connection),
         following=seen.running is not None or follow > 0,
