@@ -15,6 +15,7 @@ from autoprovisioning.app.guarding import may_recreate
 from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.services import Services
+from autoprovisioning.app.unmarking import unmark
 from autoprovisioning.domain.accounts import unchanged
 from autoprovisioning.domain.changes import (
     Change,
@@ -24,7 +25,6 @@ from autoprovisioning.domain.changes import (
     event_for,
     exhausts_seats,
     settle,
-    unmarked,
 )
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
@@ -178,7 +178,7 @@ class _Application:
     def _chunk(self, connection: Connection, run: Run, planned: Sequence[PlannedChange]) -> None:
         changes = self._mark(connection, planned)
         if self._open() is None:  # turned off, edited or deleted since: whoever did that saw none of our marks
-            self._unmark(connection, changes)
+            unmark(self._services, connection, changes)
             return
         if run.seats_exhausted:
             refused = [change for change in changes if change.action is Action.CREATE]
@@ -238,17 +238,6 @@ class _Application:
             if busy:
                 self._left.postponed = Busy("An earlier delivery of this batch is being worked on", retry_after=30)
         return marked
-
-    def _unmark(self, connection: Connection, changes: Sequence[Change]) -> None:
-        """Take our marks away again: nothing was sent."""
-        ids = {change.user_id: change.id for change in changes}
-
-        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-            return Edit(
-                {user_id: unmarked(entries[user_id]) for user_id in part if _holds(entries, user_id, ids)}
-            ), None
-
-        self._services.roster.commit_in_parts(connection, ids, edit)
 
     def _look(self, user_id: str) -> Look:
         return Look(user_id, asked_at=self._services.clock(), actor=self._actor)
@@ -350,11 +339,6 @@ class _Application:
             yield replace(
                 self._batch, number=f"{self._batch.number}+", changes=tuple(self._left.rest), looks=tuple(looks)
             )
-
-
-def _holds(entries: Mapping[str, Entry], user_id: str, ids: Mapping[str, str]) -> bool:
-    mark = entries[user_id].mark if user_id in entries else None
-    return mark is not None and mark.change_id == ids[user_id]
 
 
 def _settled(outcome: Outcome) -> bool:

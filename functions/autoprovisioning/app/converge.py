@@ -21,6 +21,7 @@ from autoprovisioning.app.observe import observed, read_user, rules_of
 from autoprovisioning.app.ports import Accounts, Edit, Progress
 from autoprovisioning.app.scoping import SERVING, Placement, asked_one_by_one, place
 from autoprovisioning.app.services import Services
+from autoprovisioning.app.unmarking import unmark
 from autoprovisioning.domain.accounts import Account, Lookup
 from autoprovisioning.domain.changes import (
     Change,
@@ -30,7 +31,6 @@ from autoprovisioning.domain.changes import (
     recover,
     recovered_event,
     settle,
-    unmarked,
 )
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
@@ -380,7 +380,7 @@ class _Convergence:
         if change is None:
             return True
         if not self._as_it_was():
-            self._unmark(change)
+            unmark(self._services, self._connection, [change])
             return True  # the next round serves the connection as it is now, or not at all
 
         def recreate(vanished: Change) -> bool:
@@ -416,18 +416,6 @@ class _Convergence:
             observation.aliases,
             marked.scim_id,
         )
-
-    def _unmark(self, change: Change) -> None:
-        """Take our mark away again: nothing was sent."""
-        user_id = change.user_id
-
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-            current = entries.get(user_id)
-            if current is None or current.mark is None or current.mark.change_id != change.id:
-                return Edit(), None
-            return Edit({user_id: unmarked(current)}), None
-
-        self._services.roster.commit(self._connection, [user_id], edit)
 
     def _record(self, outcome: Outcome) -> bool:
         """Record the outcome if the entry still holds our mark; True: look again."""
