@@ -19,7 +19,7 @@ from autoprovisioning.domain.errors import Contention, Stale, Transient
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
 from autoprovisioning.domain.roster import Entry, Failure
-from autoprovisioning.domain.runs import Run, RunState
+from autoprovisioning.domain.runs import AskedRun, Run, RunState
 
 T = TypeVar("T")
 
@@ -45,6 +45,7 @@ class Store:
     failures: dict[str, dict[str, tuple[str, Failure]]] = field(default_factory=lambda: defaultdict(dict))
     pending: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # address, by user
     runs: dict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict))
+    asked: dict[str, dict[str, AskedRun]] = field(default_factory=lambda: defaultdict(dict))
     guards: dict[str, GuardState] = field(default_factory=dict)
     holds: dict[str, dict[str, Hold]] = field(default_factory=lambda: defaultdict(dict))
     swept: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -223,7 +224,15 @@ class FakeConnections:
             store.deleted.insert(0, Deleted(connection_id, gone.name if gone is not None else "", NEVER))
             store.shards = {key: value for key, value in store.shards.items() if key[0] != connection_id}
             store.claims = {key: value for key, value in store.claims.items() if key[0] != connection_id}
-            for kept in (store.failures, store.pending, store.runs, store.guards, store.holds, store.swept):
+            for kept in (
+                store.failures,
+                store.pending,
+                store.runs,
+                store.asked,
+                store.guards,
+                store.holds,
+                store.swept,
+            ):
                 kept.pop(connection_id, None)
 
 
@@ -248,6 +257,16 @@ class FakeRecords:
                 for run in self._store.runs[connection_id].values()
                 if run.state in (RunState.OBSERVING, RunState.PLANNED)
             ]
+
+    def put_asked(self, asked: AskedRun) -> None:
+        self._store.asked[asked.connection_id][asked.id] = asked
+
+    def asked(self, connection_id: str, request_id: str) -> AskedRun | None:
+        return self._store.asked[connection_id].get(request_id)
+
+    def run_asked_for(self, connection_id: str, request_id: str) -> Run | None:
+        found = (run for run in self._store.runs[connection_id].values() if run.request == request_id)
+        return min(found, key=lambda run: (run.started, run.id), default=None)
 
     def change_run(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
         with self._store.lock:

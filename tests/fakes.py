@@ -291,6 +291,7 @@ class FakeQueue:
         self.looks: list[Look] = []
         self.batches: list[Batch] = []
         self.runs: list[RunKind] = []
+        self.requests: list[str] = []  # what each of them was asked for by
         self.previews: list[tuple[str, str]] = []  # connection and preview
 
     def look_again(self, looks: Sequence[Look]) -> None:
@@ -299,8 +300,9 @@ class FakeQueue:
     def apply(self, batches: Sequence[Batch]) -> None:
         self.batches += batches
 
-    def request_run(self, kind: RunKind, *, retry_failures: bool = False) -> None:
+    def request_run(self, kind: RunKind, *, retry_failures: bool = False, request: str = "") -> None:
         self.runs.append(kind)
+        self.requests.append(request)
 
     def request_preview(self, connection_id: str, preview_id: str) -> None:
         self.previews.append((connection_id, preview_id))

@@ -35,12 +35,13 @@ class Push:
 class RunRequest:
     """What to reconcile, as Cloud Scheduler's body and on run-requests.
 
-    `preview` ("<connection>/<preview>") asks for that preview instead of a run.
+    `preview` ("<connection>/<preview>") asks for that preview instead of a run; `request` names an `AskedRun`.
     """
 
     kind: RunKind = RunKind.FULL
     retry_failures: bool = False
     preview: str = ""
+    request: str = ""
 
 
 class _Message(msgspec.Struct, rename="camel"):

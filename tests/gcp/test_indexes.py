@@ -37,7 +37,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Hold, HoldState
 from autoprovisioning.domain.roster import Entry, Failure
-from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
 from infra.gcp import firestore as deployed
 from tests.contract.state_stores import Firestore
 from tests.unit.builders import DAY, NOW
@@ -216,7 +216,8 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     """Write a document of each kind."""
     stores.connections.create(home)
     records, database = stores.records, stores.database
-    records.put_run(Run("r1", home.id, RunKind.FULL, 1, NOW, RunState.PLANNED))
+    records.put_asked(AskedRun("a1", home.id, "boss@example.com", NOW, NOW + DAY))
+    records.put_run(Run("r1", home.id, RunKind.FULL, 1, NOW, RunState.PLANNED, request="a1"))
     failing = Entry(
         "u1", email="ada@example.com", failure=Failure("rejected", "no", 1, NOW, NOW, "create:1"), pending=True
     )
@@ -247,6 +248,7 @@ def read(stores: Firestore) -> None:
     stores.connections.all()
     stores.connections.deleted()
     stores.records.open_runs("c1")
+    assert stores.records.run_asked_for("c1", "a1") is not None
     stores.records.holds("c1")
     stores.channels.all()
     reports = stores.reports

@@ -38,9 +38,9 @@ class PubSubQueue:
         """Publish one message for each batch."""
         self._publish(self._batches, (encode_batch(batch) for batch in batches))
 
-    def request_run(self, kind: RunKind, *, retry_failures: bool = False) -> None:
+    def request_run(self, kind: RunKind, *, retry_failures: bool = False, request: str = "") -> None:
         """Ask `reconcile` to run now."""
-        self._publish(self._runs, [encode_run_request(RunRequest(kind, retry_failures))])
+        self._publish(self._runs, [encode_run_request(RunRequest(kind, retry_failures, request=request))])
 
     def request_preview(self, connection_id: str, preview_id: str) -> None:
         """Ask `reconcile` to compute a preview now."""

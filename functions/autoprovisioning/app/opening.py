@@ -56,9 +56,10 @@ def earlier_run(services: Services, connection: Connection) -> Run | None:
     return None
 
 
-def open_side(services: Services, connection: Connection, kind: RunKind, fence: int) -> Side:
+def open_side(services: Services, connection: Connection, kind: RunKind, fence: int, request: str = "") -> Side:
     """Start a run's record, before anything is read, and make sure that Keeper accepts the token."""
-    run = Run(services.new_id(), connection.id, kind, fence, services.clock(), edition=connection.edition)
+    now, edition = services.clock(), connection.edition
+    run = Run(services.new_id(), connection.id, kind, fence, now, edition=edition, request=request)
     services.records.put_run(run)
     side = Side(connection, run, Keeper(services, connection))
     try:

@@ -16,7 +16,7 @@ from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold
 from autoprovisioning.domain.roster import Entry
-from autoprovisioning.domain.runs import Batch, Counts, Look, Run, RunKind
+from autoprovisioning.domain.runs import AskedRun, Batch, Counts, Look, Run, RunKind
 from autoprovisioning.domain.users import DirectoryUser, Group
 
 T = TypeVar("T")
@@ -220,6 +220,15 @@ class Records(Protocol):
     def open_runs(self, connection_id: str) -> Sequence[Run]:
         """Return the runs in state OBSERVING or PLANNED."""
 
+    def put_asked(self, asked: AskedRun) -> None:
+        """Store that a run was asked for."""
+
+    def asked(self, connection_id: str, request_id: str) -> AskedRun | None:
+        """Read that; one that has expired may be there for some time."""
+
+    def run_asked_for(self, connection_id: str, request_id: str) -> Run | None:
+        """Return the first run that was opened because of a request."""
+
     def change_run(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
         """Apply `edit` to a run's own fields (never `done` and `counts`, which commits add to) by compare-and-set."""
 
@@ -332,8 +341,8 @@ class Queue(LookQueue, Protocol):
     def apply(self, batches: Sequence[Batch]) -> None:
         """Publish to planned-changes."""
 
-    def request_run(self, kind: RunKind, *, retry_failures: bool = False) -> None:
-        """Publish to run-requests: reconcile now instead of at the next scheduled time."""
+    def request_run(self, kind: RunKind, *, retry_failures: bool = False, request: str = "") -> None:
+        """Publish to run-requests: reconcile now instead of at the next scheduled time; `request` names an AskedRun."""
 
     def request_preview(self, connection_id: str, preview_id: str) -> None:
         """Publish to run-requests: compute a preview now."""

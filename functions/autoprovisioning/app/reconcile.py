@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from autoprovisioning.app import dispatch
@@ -43,9 +43,17 @@ LEASE = "reconcile"
 
 
 def reconcile(
-    services: Services, kind: RunKind, deadline: datetime, *, retry_failures: bool = False, insist: bool = False
+    services: Services,
+    kind: RunKind,
+    deadline: datetime,
+    *,
+    retry_failures: bool = False,
+    insist: bool = False,
+    request: str = "",
 ) -> Sequence[Run]:
     """Reconcile every connection that is on; returns their runs, those still being applied by an earlier call included.
+
+    The runs that it opens carry `request`, the id of the `AskedRun` they are opened for.
 
     Raises:
         Transient: the directory could not be read, or a plan not be sent out; what was sent out goes on.
@@ -57,7 +65,8 @@ def reconcile(
             log.info("Another reconciliation is under way")
             runs = [run for each in services.connections.all() for run in services.records.open_runs(each.id)]
         else:
-            runs = _reconcile(services, kind, deadline, fence, retry_failures=retry_failures, insist=insist)
+            asked = _Asked(kind, retry_failures, insist, request)
+            runs = _reconcile(services, asked, deadline, fence)
     if insist and fence is None:
         raise _under_way()
     return runs
@@ -67,20 +76,28 @@ def _under_way() -> Busy:
     return Busy("An earlier run is still under way", retry_after=5)
 
 
-def _reconcile(
-    services: Services, kind: RunKind, deadline: datetime, fence: int, *, retry_failures: bool, insist: bool
-) -> list[Run]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What `reconcile` was asked to do."""
+
+    kind: RunKind
+    retry_failures: bool
+    insist: bool
+    request: str
+
+
+def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int) -> list[Run]:
     sides: list[Side] = []
     connections = services.connections.all()
     on = [connection for connection in connections if connection.state is State.ON]
     earlier = {connection.id: run for connection in on if (run := earlier_run(services, connection)) is not None}
-    if insist and earlier:
+    if asked.insist and earlier:
         raise _under_way()
     runs = list(earlier.values())
     for connection in on:
         if connection.id in earlier:
             continue
-        side = open_side(services, connection, kind, fence)
+        side = open_side(services, connection, asked.kind, fence, asked.request)
         if side.run.state is RunState.OBSERVING:
             sides.append(side)
         else:
@@ -88,7 +105,7 @@ def _reconcile(
     if not sides:
         return runs
     try:
-        survey = _observe(services, connections, sides, deadline, retry_failures=retry_failures)
+        survey = _observe(services, connections, sides, deadline, retry_failures=asked.retry_failures)
     except ProvisioningError as error:
         for side in sides:
             refuse(services, side, str(error))

@@ -44,6 +44,12 @@ class Stale(ProvisioningError):
     code = "stale"
 
 
+class WrongState(ProvisioningError):
+    """What was asked for is not possible now, but will be (RFC 9110 15.5.10)."""
+
+    code = "wrong_state"
+
+
 class Transient(ProvisioningError):
     """Worth trying again: 429, 5xx, timeout, contention. `retry_after` is in seconds, where the other side said."""
 

@@ -36,6 +36,7 @@ from autoprovisioning.domain.errors import (
     Stale,
     Transient,
     Unsafe,
+    WrongState,
 )
 
 log = logging.getLogger(__name__)
@@ -92,12 +93,6 @@ class Unconditional(BadInput):
 
     def __init__(self) -> None:
         super().__init__("If-Match", "it is missing", "Send the ETag that the connection was read with.")
-
-
-class WrongState(ProvisioningError):
-    """What was asked for is not possible now, but will be (RFC 9110 15.5.10)."""
-
-    code = "wrong_state"
 
 
 class NotConfigured(ConfigurationRefused):

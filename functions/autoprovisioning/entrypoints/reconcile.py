@@ -10,6 +10,7 @@ import flask
 import functions_framework
 from flask import Response
 
+from autoprovisioning.app.ask_for_run import PATIENCE
 from autoprovisioning.app.configure import finish_deletions
 from autoprovisioning.app.preview import compute_preview
 from autoprovisioning.app.reconcile import reconcile as reconcile_everybody
@@ -22,7 +23,6 @@ from autoprovisioning.domain.runs import Run, RunKind
 from autoprovisioning.entrypoints.answers import http, only, push
 from autoprovisioning.messages import Push, RunRequest, decode_push, decode_run_request
 
-PATIENCE = timedelta(minutes=30)
 PREVIEW_LIMIT = timedelta(minutes=8)  # Pub/Sub delivers a message again after ten
 
 
@@ -55,10 +55,12 @@ def _sweep(desk: Services) -> int:
         log_vital_signs(desk, reports(), channels())  # most of all where the sweep fails
 
 
-def _run(desk: Services, asked: RunRequest, *, insist: bool = False) -> Sequence[Run]:
+def _run(desk: Services, asked: RunRequest, *, insist: bool = False, request: str = "") -> Sequence[Run]:
     finish_deletions(desk, channels())
     deadline = desk.clock() + desk.timings.reconcile_deadline
-    runs = reconcile_everybody(desk, asked.kind, deadline, retry_failures=asked.retry_failures, insist=insist)
+    runs = reconcile_everybody(
+        desk, asked.kind, deadline, retry_failures=asked.retry_failures, insist=insist, request=request
+    )
     destroy_retired(desk)
     return runs
 
@@ -69,14 +71,15 @@ def _preview(desk: Services, asked: RunRequest) -> None:
 
 
 def _requested(desk: Services, message: Push) -> None:
-    """Compute the preview asked for, or run because somebody changed something.
+    """Compute the preview asked for, or run because somebody changed something, or wants a run.
 
     Raises:
         Busy: a run is under way that may not have seen the change; deliver the request again. A request too old for
-            that is left to the schedule.
+            that is left to the schedule, and whoever asked for a run has been told so: none is opened in its name.
     """
     asked = decode_run_request(message.data)
     if asked.preview:
         _preview(desk, asked)
         return
-    _run(desk, asked, insist=desk.clock() - message.publish_time < PATIENCE)
+    timely = desk.clock() - message.publish_time < PATIENCE
+    _run(desk, asked, insist=timely, request=asked.request if timely else "")

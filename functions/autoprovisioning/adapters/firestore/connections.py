@@ -27,7 +27,19 @@ from autoprovisioning.domain.users import Group, Scope
 
 TOMBSTONE = "deleted"
 # Events and usage stay.
-FORGOTTEN = ("roster", "holds", "guard", "failures", "pending", "claims", "runs", "sweep", "previews", "inquiries")
+FORGOTTEN = (
+    "roster",
+    "holds",
+    "guard",
+    "failures",
+    "pending",
+    "claims",
+    "runs",
+    "run_requests",
+    "sweep",
+    "previews",
+    "inquiries",
+)
 PARTS = {"holds": "members", "previews": "chunks"}  # collections whose documents have a collection of their own
 DELETES_A_COMMIT = 200
 

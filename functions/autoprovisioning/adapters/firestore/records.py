@@ -15,7 +15,7 @@ from autoprovisioning.adapters.firestore.database import Database, fields_of, is
 from autoprovisioning.app.ports import Claim, Telling
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
-from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
 
 MEMBERS_A_DOCUMENT = 5_000
 HOLDS_SHOWN = 50
@@ -51,6 +51,29 @@ class FirestoreRecords:
         runs = self._home(connection_id).collection("runs")
         query = runs.where(filter=firestore.FieldFilter("state", "in", list(OPEN)))
         return [run_of(connection_id, snapshot) for snapshot in self._database.stream(query)]
+
+    def put_asked(self, asked: AskedRun) -> None:
+        """Store that a run was asked for; `expires` is its TTL field."""
+        batch = self._database.client.batch()
+        fields = {"asked_by": asked.asked_by, "asked_at": asked.asked_at, "expires": asked.expires}
+        batch.set(self._asked(asked.connection_id, asked.id), fields)
+        self._database.write(batch, 1)
+
+    def asked(self, connection_id: str, request_id: str) -> AskedRun | None:
+        """Read one document."""
+        if not is_id(request_id):
+            return None
+        fields = fields_of(self._database.get(self._asked(connection_id, request_id)))
+        if not fields:
+            return None
+        return AskedRun(request_id, connection_id, fields["asked_by"], fields["asked_at"], fields["expires"])
+
+    def run_asked_for(self, connection_id: str, request_id: str) -> Run | None:
+        """Return the first of the runs that carry the request: one, or a few where its message came again."""
+        runs = self._home(connection_id).collection("runs")
+        query = runs.where(filter=firestore.FieldFilter("request", "==", request_id))
+        found = [run_of(connection_id, snapshot) for snapshot in self._database.stream(query)]
+        return min(found, key=lambda run: (run.started, run.id), default=None)
 
     def change_run(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
         """Compare-and-set a run's own fields."""
@@ -228,6 +251,9 @@ class FirestoreRecords:
     def _home(self, connection_id: str) -> firestore.DocumentReference:
         return self._database.client.collection("connections").document(connection_id)
 
+    def _asked(self, connection_id: str, request_id: str) -> firestore.DocumentReference:
+        return self._home(connection_id).collection("run_requests").document(request_id)
+
     def _run(self, connection_id: str, run_id: str) -> firestore.DocumentReference:
         return self._home(connection_id).collection("runs").document(run_id)
 
@@ -302,6 +328,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "notes": list(run.notes),
         "last_progress": run.last_progress,
         "edition": run.edition,
+        "request": run.request,
         "expires": run.started + RUNS_KEPT,
     }
 
@@ -326,4 +353,5 @@ def run_of(connection_id: str, snapshot: firestore.DocumentSnapshot) -> Run:
         tuple(fields["notes"]),
         fields["last_progress"],
         fields.get("edition", 0),
+        fields.get("request", ""),
     )

@@ -13,8 +13,7 @@ from autoprovisioning.app import reports
 from autoprovisioning.app.configure import settings_of
 from autoprovisioning.app.preview import ask_preview, save_preview
 from autoprovisioning.app.reports import PreviewState, Would
-from autoprovisioning.domain.errors import NotFound
-from autoprovisioning.entrypoints.answers import WrongState
+from autoprovisioning.domain.errors import NotFound, WrongState
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.connections import Connection, edition_meant, existing, shown
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Nothing

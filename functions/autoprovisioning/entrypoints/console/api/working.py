@@ -9,18 +9,19 @@ from flask import Response
 from msgspec import Meta
 
 from autoprovisioning.app import health as app
+from autoprovisioning.app.ask_for_run import Asked, Became, ask_for_run, look_after_run
 from autoprovisioning.app.health import health
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.reports import Pace
 from autoprovisioning.domain import runs as domain
-from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.domain.runs import RunKind, RunState
-from autoprovisioning.entrypoints.answers import WrongState
 from autoprovisioning.entrypoints.console.api.connections import existing
-from autoprovisioning.entrypoints.console.api.models import Accepted, Model, Nothing
+from autoprovisioning.entrypoints.console.api.models import Model, Nothing
 from autoprovisioning.entrypoints.console.api.operations import ROOT, Answers, Operation, answer
 from autoprovisioning.entrypoints.console.routing import Call
+
+UNDER_WAY = {"Retry-After": "1"}
 
 
 class Run(Model):
@@ -46,6 +47,18 @@ class Runs(Model):
 
     items: list[Run]
     cursor: str = ""
+
+
+class RunRequest(Model):
+    """A run that was asked for: what became of it, said in a word and in a sentence, and the run once it began."""
+
+    id: str
+    state: Became
+    detail: str
+    asked_by: str
+    asked_at: datetime
+    expires: datetime
+    run: Run | None
 
 
 class Latest(Model):
@@ -114,11 +127,16 @@ def read_run(call: Call, connection_id: str, run_id: str) -> Response:
 def run_now(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa: ARG001 - an empty object
     """Ask for a full run."""
     connection = existing(call, connection_id)
-    if connection.state is not State.ON:
-        raise WrongState(f"The connection is {connection.state.value}. Nothing is done unless it is on.")
-    call.parts.services.queue.request_run(RunKind.FULL)
-    detail = "A full run was asked for. It is listed there as soon as it begins."
-    return answer(Accepted(detail=detail), 202, {"Location": f"{ROOT}/connections/{connection.id}/runs"})
+    found = ask_for_run(call.parts.services, connection, call.actor)
+    address = f"{ROOT}/connections/{connection.id}/run-requests/{found.asked.id}"
+    return answer(_run_request(found), 202, {"Location": address, **UNDER_WAY})
+
+
+def read_run_request(call: Call, connection_id: str, request_id: str) -> Response:
+    """Tell what became of a run that was asked for."""
+    found = look_after_run(call.parts.services, existing(call, connection_id), request_id)
+    under_way = found.became in (Became.WAITING, Became.RUNNING)
+    return answer(_run_request(found), headers=UNDER_WAY if under_way else None)
 
 
 def read_health(call: Call, connection_id: str) -> Response:
@@ -143,6 +161,18 @@ def _run(run: domain.Run) -> dict[str, Any]:
         "seats_exhausted": run.seats_exhausted,
         "notes": list(run.notes),
     }
+
+
+def _run_request(found: Asked) -> RunRequest:
+    return RunRequest(
+        id=found.asked.id,
+        state=found.became,
+        detail=found.detail,
+        asked_by=found.asked.asked_by,
+        asked_at=found.asked.asked_at,
+        expires=found.asked.expires,
+        run=Run(**_run(found.run)) if found.run is not None else None,
+    )
 
 
 def _health(seen: app.Health) -> Health:
@@ -190,8 +220,16 @@ OPERATIONS = (
         f"{_ONE}/runs",
         "Reconcile now, not at the next scheduled time",
         run_now,
-        {202: Answers("A run was asked for", Accepted, headers=("Location",))},
+        {202: Answers("A run was asked for", RunRequest, headers=("Location",))},
         body=Nothing,
+    ),
+    Operation(
+        "readRunRequest",
+        "GET",
+        f"{_ONE}/run-requests/<id:request_id>",
+        "Tell how far a run is that was asked for, and how it ended",
+        read_run_request,
+        {200: Answers("What became of it", RunRequest)},
     ),
     Operation(
         "health",

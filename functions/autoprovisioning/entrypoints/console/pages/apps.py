@@ -7,11 +7,10 @@ from urllib.parse import urlencode
 
 from flask import Response
 
-from autoprovisioning.app.configure import SHOWN, shown_state, turn_off, turn_on
+from autoprovisioning.app.ask_for_run import ask_for_run
+from autoprovisioning.app.configure import shown_state, turn_off, turn_on
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import EventName
-from autoprovisioning.domain.runs import RunKind
-from autoprovisioning.entrypoints.answers import WrongState
 from autoprovisioning.entrypoints.console.pages.frame import (
     existing,
     get,
@@ -102,10 +101,7 @@ def switch_off(call: Call, connection_id: str) -> Response:
 
 def run_now(call: Call, connection_id: str) -> Response:
     """Ask for a reconciliation."""
-    connection = existing(call, connection_id)
-    if connection.state is not State.ON:
-        raise WrongState(f"Nothing runs, since the connection is not on, but: {SHOWN[connection.state]}.")
-    call.parts.services.queue.request_run(RunKind.FULL)
+    ask_for_run(call.parts.services, existing(call, connection_id), call.actor)
     return go(f"/connections/{connection_id}/health", "run", follow="10")
 
 
