@@ -85,11 +85,12 @@ def compute_preview(town: Town, wanted: Any) -> str:
 
 
 def _inquiry(town: Town) -> str:
+    from autoprovisioning.app.admission import Role
     from autoprovisioning.app.inquire import inquire
     from autoprovisioning.app.reports import InquiryKind
     from autoprovisioning.bootstrap import inquiries
 
-    asked = inquire(town.desk(), inquiries(), CONNECTION, "u1", InquiryKind.PROVISION, ADMIN)
+    asked = inquire(town.desk(), inquiries(), CONNECTION, "u1", InquiryKind.PROVISION, ADMIN, Role.SUPER)
     wait_for(lambda: _state(inquiries(), asked.id) == "done", "the answer", 40)
     return str(asked.id)
 

@@ -87,7 +87,6 @@ def test_whoever_may_not_come_in_is_told_so_on_a_page(stage, page, open_page, pr
         f"{HOME}/mapping",
         f"{HOME}/scope",
         f"{HOME}/deprovisioning",
-        f"{HOME}/users/u20",
         f"{HOME}/health",
         HOME + "/holds/{hold}",
         HOME + "/previews/{preview}",
@@ -100,6 +99,14 @@ def test_a_delegated_administrator_sees_and_has_nothing_to_press(stage, page, ac
     expect(page.get_by_role("button")).to_have_count(0)
     for kind in ("textbox", "combobox", "checkbox"):
         assert [field for field in page.get_by_role(kind).all() if field.is_enabled()] == []
+    accessible(page)
+
+
+def test_a_delegated_administrator_has_a_user_looked_up_in_keeper_and_not_provisioned(stage, page, accessible):
+    page.request.get("/_iap/as/delegated@example.com")
+    page.goto(f"{HOME}/users/u20")
+    expect(page.locator("#keeper")).to_contain_text("the account was found", timeout=40_000)
+    expect(page.get_by_role("button", name="Provision now")).to_have_count(0)
     accessible(page)
 
 

@@ -32,6 +32,7 @@ WRITES = {
     "run": ("POST", f"{ONE}/runs", {}),
     "decide": ("POST", f"{ONE}/holds/abc", {"decision": "approve"}),
     "preview": ("POST", f"{ONE}/previews", {}),
+    "provision": ("POST", f"{ONE}/users/u1/inquiries", {"kind": "provision"}),
 }
 
 
@@ -72,6 +73,29 @@ def test_delegated_administrators_read_and_others_do_not_learn_what_is_there(set
     answer = settled.through_proxy("GET", path, who=who)
     welcome = 404 if path == "/api/nowhere" else 200
     assert answer.status == (welcome if who == DELEGATED else 403)
+
+
+@pytest.mark.parametrize("who", [*STRANGERS, "nobody@example.com", "someone@elsewhere.test"])
+def test_delegated_administrators_have_keeper_asked_and_others_do_not(settled, who):
+    staff(settled)
+    answer = settled.api("POST", f"/connections/{CONNECTION}/users/u1/inquiries", {"kind": "explain"}, who=who)
+    assert answer.status == (202 if who == DELEGATED else 403)
+
+
+def test_whoever_lost_the_role_has_nobody_looked_up_from_that_moment(town):
+    town.connect()
+    appoint(town, "person1@example.com", isDelegatedAdmin=True)
+    assert look(town, "person1@example.com").status == 200
+    appoint(town, "person1@example.com", isDelegatedAdmin=False)
+    question = f"/connections/{CONNECTION}/users/u1/inquiries"
+    assert town.api("POST", question, {"kind": "explain"}, who="person1@example.com").status == 403
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_another_site_has_nobody_looked_up(settled, headers):
+    staff(settled)
+    question = f"/connections/{CONNECTION}/users/u1/inquiries"
+    assert settled.api("POST", question, {"kind": "explain"}, headers, DELEGATED).status == 403
 
 
 def test_everybody_is_told_who_they_are(settled):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from autoprovisioning.app.admission import Role
 from autoprovisioning.app.explain import Explanation, explain
 from autoprovisioning.app.inquire import inquire
 from autoprovisioning.app.reports import Filters, Inquiry, InquiryKind, InquiryState
@@ -39,7 +40,7 @@ def ask(town: Town, user_id: str, kind: InquiryKind) -> str:
     """Ask as the console does; the answer comes through Pub/Sub."""
     from autoprovisioning.bootstrap import inquiries
 
-    return inquire(town.desk(), inquiries(), CONNECTION, user_id, kind, ADMIN).id
+    return inquire(town.desk(), inquiries(), CONNECTION, user_id, kind, ADMIN, Role.SUPER).id
 
 
 def answered(town: Town, inquiry_id: str, seconds: float = 20) -> Inquiry:

@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.app.admission import Role
 from autoprovisioning.app.converge import Asked
 from autoprovisioning.app.inquire import answer_inquiry, inquire
 from autoprovisioning.app.reports import Inquiry, InquiryKind, InquiryState
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.errors import BadInput, Busy, NotFound, Rejected, Throttled, Transient
+from autoprovisioning.domain.errors import BadInput, Busy, Forbidden, NotFound, Rejected, Throttled, Transient
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.users import Group, Scope
 from tests.fake_reports import FakeInquiries
@@ -36,7 +37,7 @@ def inquiries(office) -> FakeInquiries:
 
 def ask(office: Office, inquiries: FakeInquiries, user_id: str, kind: InquiryKind) -> Look:
     """Ask, and return what was published."""
-    inquire(office.services, inquiries, "c1", user_id, kind, ACTOR)
+    inquire(office.services, inquiries, "c1", user_id, kind, ACTOR, Role.SUPER)
     return office.desk.queue.looks.pop()
 
 
@@ -52,7 +53,7 @@ def texts(inquiry: Inquiry) -> str:
 
 
 def test_an_inquiry_waits_and_is_published_with_who_asked(office, inquiries):
-    inquiry = inquire(office.services, inquiries, "c1", "u1", InquiryKind.EXPLAIN, ACTOR)
+    inquiry = inquire(office.services, inquiries, "c1", "u1", InquiryKind.EXPLAIN, ACTOR, Role.DELEGATED)
     (look,) = office.desk.queue.looks
     assert inquiries.get("c1", inquiry.id) == inquiry
     assert (inquiry.state, inquiry.expires - inquiry.asked_at) == (InquiryState.WAITING, timedelta(hours=1))
@@ -75,7 +76,13 @@ def test_what_cannot_be_asked_is_refused_with_the_mend(
 ):
     office.services.connections.change("c1", lambda connection: replace(connection, state=state))
     with pytest.raises(error, match=text):
-        inquire(office.services, inquiries, connection_id, user_id, kind, ACTOR)
+        inquire(office.services, inquiries, connection_id, user_id, kind, ACTOR, Role.SUPER)
+    assert office.desk.queue.looks == []
+
+
+def test_a_delegated_administrator_has_nobody_provisioned(office, inquiries):
+    with pytest.raises(Forbidden, match="only super administrators"):
+        inquire(office.services, inquiries, "c1", "u1", InquiryKind.PROVISION, ACTOR, Role.DELEGATED)
     assert office.desk.queue.looks == []
 
 

@@ -1,6 +1,6 @@
 """Who gets in: the proxy says who calls, the directory says what they are.
 
-Super administrators may do everything, delegated administrators may read; suspended, archived and all other users get
+Super administrators may do everything, delegated administrators may look; suspended, archived and all other users get
 nowhere. The directory is asked at every write; for reading its answer is good for a minute.
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from autoprovisioning.app.admission import Role
 from autoprovisioning.app.configure import SHOWN
 from autoprovisioning.app.converge import Asked, converge
 from autoprovisioning.app.explain import USER_ID
@@ -23,6 +24,7 @@ from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     BadInput,
     Busy,
+    Forbidden,
     NotFound,
     NotSent,
     ProvisioningError,
@@ -42,15 +44,24 @@ MENDS = {
 
 
 def inquire(
-    services: Services, inquiries: Inquiries, connection_id: str, user_id: str, kind: InquiryKind, actor: str
+    services: Services,
+    inquiries: Inquiries,
+    connection_id: str,
+    user_id: str,
+    kind: InquiryKind,
+    actor: str,
+    role: Role,
 ) -> Inquiry:
-    """Ask a worker about one user.
+    """Ask a worker about one user: every administrator may have the account looked up in Keeper.
 
     Raises:
+        Forbidden: only super administrators may have a user provisioned.
         NotFound: there is no such connection.
         BadInput: that is no directory id, or nobody is provisioned now on this connection.
         Transient: it could not be published.
     """
+    if kind is InquiryKind.PROVISION and role is not Role.SUPER:
+        raise Forbidden(f"{actor} may look, but only super administrators may have a user provisioned.")
     connection = services.connections.get(connection_id)
     if connection is None or connection.state is State.DELETING:
         raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")

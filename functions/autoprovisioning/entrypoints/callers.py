@@ -22,14 +22,20 @@ def reader(parts: Administration, request: flask.Request) -> tuple[str, Role]:
     return address, parts.roles.lately(address, parts.services.clock())
 
 
-def writer(parts: Administration, request: flask.Request) -> tuple[str, Role]:
-    """Return address and role of a caller who may change things, and asks from our own pages; raises Forbidden."""
+def asker(parts: Administration, request: flask.Request) -> tuple[str, Role]:
+    """Return address and role, as of now, of any administrator who asks from our own pages; raises Forbidden."""
     address = parts.identity.address(request.headers.get(ASSERTION, ""))
     if request.method not in SAFE:
         _from_our_pages(request)
-    if parts.roles.now(address, parts.services.clock()) is not Role.SUPER:
+    return address, parts.roles.now(address, parts.services.clock())
+
+
+def writer(parts: Administration, request: flask.Request) -> tuple[str, Role]:
+    """Return address and role of a caller who may change things, and asks from our own pages; raises Forbidden."""
+    address, role = asker(parts, request)
+    if role is not Role.SUPER:
         raise Forbidden(f"{address} may look, but only super administrators may change this.")
-    return address, Role.SUPER
+    return address, role
 
 
 def _from_our_pages(request: flask.Request) -> None:

@@ -1,7 +1,7 @@
 """Routes of the console: which path and method does what, and who may.
 
-Every route asks who calls before it does anything: GET is for administrators, everything else for super administrators
-whose request comes from our own pages.
+Every route asks who calls before it does anything: GET is for administrators, everything else comes from our own pages,
+and from super administrators unless the route says that it only looks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from autoprovisioning.app.admission import Role
 from autoprovisioning.bootstrap import Administration
 from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.entrypoints.answers import WrongMethod
-from autoprovisioning.entrypoints.callers import reader, writer
+from autoprovisioning.entrypoints.callers import asker, reader, writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,15 @@ Act = Callable[..., Response]  # (call, **arguments of the path)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One thing that can be asked for. `path` is a werkzeug rule, for instance /connections/<id:connection_id>."""
+    """One thing that can be asked for. `path` is a werkzeug rule, for instance /connections/<id:connection_id>.
+
+    With `looks` every administrator may send it, although it is no GET: what else it may do, its use case refuses.
+    """
 
     method: str
     path: str
     act: Act
+    looks: bool = False
 
 
 class _Id(BaseConverter):
@@ -70,6 +74,6 @@ class Router:
             reader(parts, request)  # whoever may not come in learns nothing of what is here
             raise NotFound("There is nothing at this address. Start again from the list of apps.") from None
         route = self._routes[name]
-        admit = reader if route.method == "GET" else writer
+        admit = reader if route.method == "GET" else asker if route.looks else writer
         actor, role = admit(parts, request)
         return route.act(Call(request, parts, actor, role), **arguments)

@@ -53,6 +53,7 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     if_match: bool = False
+    looks: bool = False  # for every administrator, although it is no GET
     refusals: tuple[int, ...] = field(default=())  # statuses of its own, besides those that every operation has
 
     def route(self) -> Route:
@@ -69,7 +70,7 @@ class Operation:
             answer = self.act(call, **given, **arguments)
             return conditional(call.request, answer) if self.tagged else answer
 
-        return Route(self.method, ROOT + self.path, act)
+        return Route(self.method, ROOT + self.path, act, self.looks)
 
     @property
     def tagged(self) -> bool:

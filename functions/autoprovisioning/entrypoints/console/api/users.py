@@ -149,7 +149,7 @@ def why(call: Call, connection_id: str, user_id: str) -> Response:
 def ask(call: Call, body: Question, connection_id: str, user_id: str) -> Response:
     """Ask a worker about one user."""
     parts, connection = call.parts, existing(call, connection_id)
-    inquiry = inquire(parts.services, parts.inquiries, connection.id, user_id, body.kind, call.actor)
+    inquiry = inquire(parts.services, parts.inquiries, connection.id, user_id, body.kind, call.actor, call.role)
     address = f"{ROOT}/connections/{connection.id}/inquiries/{inquiry.id}"
     return answer(_inquiry(inquiry), 202, {"Location": address, **UNDER_WAY})
 
@@ -263,10 +263,11 @@ OPERATIONS = (
         "askAboutUser",
         "POST",
         f"{_ONE}/users/<id:user_id>/inquiries",
-        "Look a user up in Keeper, or provision them now",
+        "Look a user up in Keeper (every administrator may), or provision them now",
         ask,
         {202: Answers("A worker answers within seconds", Inquiry, headers=("Location",))},
         body=Question,
+        looks=True,
     ),
     Operation(
         "readInquiry",

@@ -21,8 +21,9 @@ from autoprovisioning.domain.errors import (
     ReauthorizationRequired,
     Stale,
     Transient,
+    WrongState,
 )
-from autoprovisioning.entrypoints.answers import PRIVATE, TooLarge, WrongState, status_of, told, told_beside
+from autoprovisioning.entrypoints.answers import PRIVATE, TooLarge, status_of, told, told_beside
 from autoprovisioning.entrypoints.console.routing import Act, Call, Route
 from autoprovisioning.entrypoints.pages import page, page_alone
 
@@ -63,27 +64,26 @@ def get(path: str, act: Act) -> Route:
     return Route("GET", path, _telling(act))
 
 
-def post(path: str, act: Act) -> Route:
+def post(path: str, act: Act, *, looks: bool = False) -> Route:
     """Return the route of a form: it is taken only with the secret that our page gave it."""
 
     def taken(call: Call, **arguments: str) -> Response:
         _check_form(call)
         return act(call, **arguments)
 
-    return Route("POST", path, _telling(taken))
+    return Route("POST", path, _telling(taken), looks)
 
 
 def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), **values: Any) -> Response:
     """Return a page in the frame of the console."""
-    super_administrator = call.role is Role.SUPER
     parts = call.parts
     return page(
         template,
         status,
         actor=call.actor,
         role=call.role.value,
-        may_change=super_administrator,
-        csrf=form_token(parts.form_key, call.actor, parts.services.clock()) if super_administrator else "",
+        may_change=call.role is Role.SUPER,
+        csrf=form_token(parts.form_key, call.actor, parts.services.clock()),
         notice=NOTICES.get(call.request.args.get("done", ""), ""),
         now=parts.services.clock(),
         here=call.request.path.rstrip("/") or "/",  # links are made of it by adding a slash and more

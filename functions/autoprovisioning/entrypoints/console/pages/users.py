@@ -82,7 +82,8 @@ def ask(call: Call, connection_id: str, user_id: str) -> Response:
         kind = InquiryKind(form(call).get("kind", ""))
     except ValueError:
         raise BadInput("kind", "it is not one of those offered", "Go back and use the page's buttons.") from None
-    inquiry = inquire(call.parts.services, call.parts.inquiries, connection_id, user_id, kind, call.actor)
+    parts = call.parts
+    inquiry = inquire(parts.services, parts.inquiries, connection_id, user_id, kind, call.actor, call.role)
     return go(f"/connections/{connection_id}/users/{user_id}/inquiries/{inquiry.id}")
 
 
@@ -147,6 +148,6 @@ def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Res
 ROUTES = (
     get(ONE, search),
     get(f"{ONE}/<id:user_id>", why),
-    post(f"{ONE}/<id:user_id>/inquiries", ask),
+    post(f"{ONE}/<id:user_id>/inquiries", ask, looks=True),
     get(f"{ONE}/<id:user_id>/inquiries/<id:inquiry_id>", answer),
 )
