@@ -10,7 +10,9 @@ from typing import Any
 
 import googleapiclient
 import httplib2
+import pytest
 from googleapiclient.discovery import build
+from googleapiclient.errors import HttpError
 from googleapiclient.http import HttpRequest
 from jsonschema import Draft202012Validator
 
@@ -19,6 +21,7 @@ from infra.local.processes import Supervisor, python
 from infra.local.world import DirectorySide
 
 ROOT = Path(__file__).parents[2]
+SCOPE = "keeper-users@example.com"
 PEOPLE = 520  # more than one page of 500
 DISCOVERY: dict[str, Any] = json.loads(
     (Path(googleapiclient.__file__).parent / "discovery_cache/documents/admin.directory_v1.json").read_text()
@@ -122,3 +125,43 @@ def as_new(side: DirectorySide, state: dict[str, Any]) -> DirectorySide:
     side.control("PUT", "state", state)
     side.control("DELETE", "requests")
     return side
+
+
+def pages(collection: Any, key: str, **params: Any) -> list[list[dict[str, Any]]]:
+    """Read a listing to its end as the real client does it."""
+    found = []
+    request = collection.list(**params)
+    while request is not None:
+        answer = asked(request)
+        found.append(answer.get(key, []))
+        request = collection.list_next(request, answer)
+    return found
+
+
+def everybody(api: Any, **params: Any) -> list[dict[str, Any]]:
+    return [user for page in pages(api.users(), "users", customer="my_customer", **params) for user in page]
+
+
+def error(request: Any) -> tuple[int, str, str]:
+    """Return status, reason and message of the refusal that the real client understood."""
+    with pytest.raises(HttpError) as raised:
+        request.execute()
+    body = json.loads(raised.value.content)["error"]
+    assert set(body) == {"code", "message", "errors"}
+    assert set(body["errors"][0]) == {"message", "domain", "reason"}
+    assert body["code"] == raised.value.status_code
+    return raised.value.status_code, body["errors"][0]["reason"], raised.value.reason
+
+
+def reached(customer: dict[str, Any], group_id: str) -> set[str]:
+    """Return the users that a group reaches, cycles and all, by a rule of its own."""
+    users: set[str] = set()
+    todo, seen = [group_id], set()
+    while todo:
+        here = todo.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        for member in customer["members"][here]:
+            (users.add if member["type"] == "USER" else todo.append)(member["id"])
+    return users

@@ -1,0 +1,62 @@
+"""The simulators of the contract tests and a listener: started once a session, at first use, as new for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from infra.local.world import DirectorySide, KeeperSide
+from tests.contract import directory_servers, scim_servers
+from tests.contract.listener import Listener, listening
+
+
+@pytest.fixture(scope="session")
+def directory_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DirectorySide, dict[str, Any]]]:
+    with directory_servers.simulator(tmp_path_factory.mktemp("directory")) as started:
+        yield started
+
+
+@pytest.fixture
+def workspace(directory_simulator: tuple[DirectorySide, dict[str, Any]]) -> DirectorySide:
+    """The Workspace customer of the Directory simulator."""
+    return directory_servers.as_new(*directory_simulator)
+
+
+@pytest.fixture
+def customer(directory_simulator: tuple[DirectorySide, dict[str, Any]]) -> dict[str, Any]:
+    """What the simulated customer has at the beginning of a test."""
+    return directory_simulator[1]
+
+
+@pytest.fixture
+def api(workspace: DirectorySide) -> Any:
+    """Google's own client for the Directory simulator."""
+    return directory_servers.google_client(workspace.url)
+
+
+@pytest.fixture(scope="session")
+def keeper_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeeperSide]:
+    with scim_servers.keeper(tmp_path_factory.mktemp("keeper")) as side:
+        yield side
+
+
+@pytest.fixture
+def keeper(keeper_simulator: KeeperSide) -> Iterator[KeeperSide]:
+    """The Keeper node of the simulator; what a fault holds is released after the test."""
+    yield scim_servers.as_new(keeper_simulator)
+    keeper_simulator.control("DELETE", "faults")
+
+
+@pytest.fixture(scope="session")
+def serving() -> Iterator[Listener]:
+    with listening() as started:
+        yield started
+
+
+@pytest.fixture
+def listener(serving: Listener) -> Listener:
+    """An endpoint that records what arrives and answers whatever a test wants."""
+    serving.reset()
+    return serving
