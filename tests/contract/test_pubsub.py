@@ -148,9 +148,9 @@ def test_batches_arrive_whole(pubsub: PubSub, emulator: str, monkeypatch: pytest
 def test_a_run_is_asked_for(pubsub: PubSub, emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     publisher = queue(pubsub.project, emulator, monkeypatch)
     publisher.request_run(RunKind.DRIFT)
-    publisher.request_run(RunKind.FULL, retry_failures=True)
+    publisher.request_run(RunKind.FULL, retry_failures=True, request="a1")
     found = {decode_run_request(message.data) for message in pubsub.pulled(RUNS, 2)}
-    assert found == {RunRequest(RunKind.DRIFT), RunRequest(RunKind.FULL, retry_failures=True)}
+    assert found == {RunRequest(RunKind.DRIFT), RunRequest(RunKind.FULL, retry_failures=True, request="a1")}
 
 
 def test_a_preview_is_asked_for(pubsub: PubSub, emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:

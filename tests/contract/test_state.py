@@ -17,7 +17,7 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState, digest_of, reserve
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Trigger
-from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
 from autoprovisioning.domain.users import Group, Scope
 from tests.contract.state_stores import Fakes, Firestore
 from tests.contract.state_stores import State as Stores
@@ -342,6 +342,7 @@ class TestRuns:
             notes=("a", "b"),
             last_progress=NOW,
             edition=7,
+            request="a1",
         )
         state.records.put_run(run)
         assert state.records.run("c1", "r1") == run
@@ -372,6 +373,28 @@ class TestRuns:
         assert state.records.change_run("c1", "r1", lambda _run: None) is None
         assert state.records.change_run("c1", "none", lambda run: run) is None
         assert state.records.run("c1", "r1").state is RunState.OBSERVING
+
+
+class TestRunsAskedFor:
+    def test_a_request_comes_back_as_it_was_stored(self, state):
+        asked = AskedRun("a1", "c1", "a@x.org", NOW, NOW + HOUR)
+        state.records.put_asked(asked)
+        assert state.records.asked("c1", "a1") == asked
+        for connection_id, name in (("c2", "a1"), ("c1", "none"), ("c1", "__reserved__")):
+            assert state.records.asked(connection_id, name) is None
+
+    def test_it_is_answered_by_the_first_run_opened_because_of_it(self, state):
+        runs = [Run(f"r{n}", "c1", RunKind.FULL, n, NOW + n * HOUR, request="a1") for n in (2, 1, 3)]
+        for run in (*runs, Run("r0", "c1", RunKind.FULL, 1, NOW), Run("r4", "c2", RunKind.FULL, 1, NOW, request="a1")):
+            state.records.put_run(run)
+        assert state.records.run_asked_for("c1", "a1") == runs[1]
+        assert state.records.run_asked_for("c1", "a2") is None
+
+    def test_it_is_forgotten_with_the_connection(self, state):
+        state.connections.create(Connection("c1", name="Keeper"))
+        state.records.put_asked(AskedRun("a1", "c1", "a@x.org", NOW, NOW + HOUR))
+        state.connections.purge("c1")
+        assert state.records.asked("c1", "a1") is None
 
 
 class TestGuardAndHolds:

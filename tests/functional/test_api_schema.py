@@ -55,6 +55,7 @@ def known(lively: Town) -> dict[str, str]:
     one = f"/connections/{CONNECTION}"
     [hold] = lively.api("GET", f"{one}/holds").json()["items"]
     run = lively.api("GET", f"{one}/runs").json()["items"][0]
+    asked = lively.api("POST", f"{one}/runs").json()
     preview = lively.api("POST", f"{one}/previews", {}, {"If-Match": "*"}).json()
     inquiry = lively.api("POST", f"{one}/users/u1/inquiries", {"kind": "explain"}).json()
     wait_for(lambda: lively.api("GET", f"{one}/previews/{preview['id']}").json()["state"] == "done", "the preview")
@@ -64,6 +65,7 @@ def known(lively: Town) -> dict[str, str]:
         "user_id": "u1",
         "digest": hold["digest"],
         "run_id": run["id"],
+        "request_id": asked["id"],
         "preview_id": preview["id"],
         "inquiry_id": inquiry["id"],
     }

@@ -63,7 +63,13 @@ def test_a_batch_comes_back_as_it_went(batch):
     assert decode_batch(encode_batch(batch)) == batch
 
 
-REQUESTS = [RunRequest(), RunRequest(RunKind.SWEEP), RunRequest(RunKind.DRIFT, True), RunRequest(preview="c1/p1")]
+REQUESTS = [
+    RunRequest(),
+    RunRequest(RunKind.SWEEP),
+    RunRequest(RunKind.DRIFT, True),
+    RunRequest(preview="c1/p1"),
+    RunRequest(request="a1"),
+]
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
