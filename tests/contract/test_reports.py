@@ -14,7 +14,7 @@ import pytest
 
 from autoprovisioning.adapters.firestore import reports as adapter
 from autoprovisioning.app.ports import Edit
-from autoprovisioning.app.reports import DayUsage, Failing, Filters, Pace, Page, Waiting
+from autoprovisioning.app.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
 from autoprovisioning.domain.events import Event, EventName
@@ -377,6 +377,53 @@ class TestRuns:
             state.records.put_run(run)
         state.records.put_run(Run("other", "c2", RunKind.FULL, 1, NOW + DAY))
         read(state)
-        assert state.reports.runs("c1", 3) == [runs[3], runs[2], runs[1]]
-        assert read(state) == 3
-        assert type(state.reports.runs("c1", 1)[0].started) is datetime
+        page = state.reports.runs("c1", "", 3)
+        assert page.items == (runs[3], runs[2], runs[1])
+        assert read(state) == 4
+        assert state.reports.runs("c1", page.cursor, 3) == Page((runs[0],))
+        assert type(page.items[0].started) is datetime
+
+
+class TestHeldPlans:
+    def test_they_are_listed_newest_first_without_those_replaced_and_no_member_is_read(self, state):
+        decided = {"decided_by": "boss@example.com", "decided_at": NOW}
+        for number in range(4):
+            members = ((f"u{number}", "suspend"), ("v", "delete"))
+            for kind in (HoldState.SUPERSEDED, HoldState.REJECTED):
+                at = NOW + number * HOUR
+                hold = Hold(f"{kind.value}{number}", at, members, kind, "too many", **decided)
+                state.records.put_hold("c1", hold)
+        state.records.put_hold("c2", Hold("other", NOW, (("u1", "suspend"),)))
+        read(state)
+        first = state.reports.holds("c1", "", 3)
+        assert read(state) == 4
+        rest = state.reports.holds("c1", first.cursor, 3)
+        assert [held.digest for held in (*first.items, *rest.items)] == [f"rejected{number}" for number in (3, 2, 1, 0)]
+        assert rest.cursor == ""
+        counts = {"suspend": 1, "delete": 1}
+        last = HeldPlan("rejected0", HoldState.REJECTED, NOW, "too many", counts, "boss@example.com", NOW)
+        assert rest.items == (last,)
+
+
+class TestDeletedConnections:
+    def test_they_are_listed_page_by_page_the_latest_first(self, state):
+        for name in ("a", "b", "c", "here"):
+            state.connections.create(Connection(name, name=f"Keeper {name}"))
+        for name in ("b", "a", "c"):
+            state.connections.purge(name)
+        first = state.reports.deleted("", 2)
+        rest = state.reports.deleted(first.cursor, 2)
+        assert [(gone.id, gone.name) for gone in (*first.items, *rest.items)] == [
+            ("c", "Keeper c"),
+            ("a", "Keeper a"),
+            ("b", "Keeper b"),
+        ]
+        assert rest.cursor == ""
+        assert list(state.connections.deleted()) == [*first.items, *rest.items]
+
+    @pytest.mark.parametrize("ask", ["runs", "holds", "deleted"])
+    def test_a_cursor_of_somebody_else_is_refused(self, state, ask):
+        of = () if ask == "deleted" else ("c1",)
+        with pytest.raises(BadInput) as refused:
+            getattr(state.reports, ask)(*of, "of-somebody-else", 2)
+        assert refused.value.field == "cursor"

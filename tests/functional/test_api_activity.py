@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
@@ -120,20 +122,76 @@ def test_usage_counts_every_day_by_googles_names(settled):
 # ---- runs and health
 
 
-def test_a_run_is_asked_for_and_listed(town):
-    town.connect()
+def ask_for_run(town: Town) -> str:
+    """Ask for a run and return where it is told what becomes of it."""
     answer = town.api("POST", f"{ONE}/runs")
-    assert (answer.status, answer.headers["Location"]) == (202, f"/api{ONE}/runs")
+    assert (answer.status, answer.json()["state"], answer.json()["asked_by"]) == (202, "waiting", ADMIN)
+    return answer.headers["Location"].removeprefix("/api")
 
-    def done() -> dict | None:
-        runs = town.api("GET", f"{ONE}/runs").json()["items"]
-        return next((run for run in runs if run["state"] == "done"), None)
 
-    run = wait_for(done, "the run")
+def ended(town: Town, address: str) -> dict:
+    """Poll what was asked for as Retry-After says, until there is nothing to wait for."""
+
+    def told() -> dict | None:
+        answer = town.api("GET", address)
+        return answer.json() if "Retry-After" not in answer.headers else None
+
+    return wait_for(told, "the end of the run")
+
+
+def test_a_run_is_asked_for_and_followed_to_its_end(town):
+    town.connect()
+    told = ended(town, ask_for_run(town))
+    assert told["state"] == "done"
+    run = told["run"]
     assert (run["kind"], run["counts"]["created"], run["batches_done"]) == ("full", 12, run["batches"])
     assert town.api("GET", f"{ONE}/runs/{run['id']}").json() == run
     assert town.api("GET", f"{ONE}/runs/unheard-of").status == 404
     assert town.api("GET", f"{ONE}/runs?limit=1").json()["items"] == [run]
+
+
+def test_two_who_ask_are_each_told_of_their_own_run(town):
+    town.connect()
+    town.freeze("reconcile")
+    first, second = ask_for_run(town), ask_for_run(town)
+    assert town.api("GET", first).json()["state"] == "waiting"
+    town.thaw("reconcile")
+    runs = [ended(town, address)["run"]["id"] for address in (first, second)]
+    assert len(set(runs)) == 2
+    assert set(runs) == {run["id"] for run in everything(town, f"{ONE}/runs", limit=1)}
+
+
+def test_a_run_that_the_directory_keeps_from_beginning_is_told_as_refused(town):
+    town.connect()
+    town.directory.fault(match={"method": "users.list"}, times=None, status=503)
+    told = ended(town, ask_for_run(town))
+    assert (told["state"], told["run"]["state"]) == ("refused", "refused")
+    assert told["run"]["notes"]
+
+
+def test_a_run_is_given_up_where_the_connection_is_turned_off_before_it_begins(town):
+    town.connect()
+    town.freeze("reconcile")
+    address = ask_for_run(town)
+    town.api("POST", f"{ONE}/turn-off")
+    told = ended(town, address)
+    assert (told["state"], told["run"]) == ("given up", None)
+    assert "Off" in told["detail"]
+    town.thaw("reconcile")
+
+
+def test_a_request_that_comes_too_late_opens_a_run_in_nobodys_name(town):
+    town.connect()
+    data = base64.b64encode(b'{"kind": "full", "request": "late"}').decode()
+    old = {"message": {"messageId": "m1", "data": data, "publishTime": "2026-01-01T00:00:00Z"}}
+    sent = {"Content-Type": "application/json"}
+    assert town.ask("reconcile", "POST", json.dumps(old).encode(), sent).status == 204
+    assert len(everything(town, f"{ONE}/runs")) == 1
+    assert town.desk().records.run_asked_for(CONNECTION, "late") is None
+
+
+def test_a_run_that_nobody_asked_for_is_not_found(settled):
+    assert settled.api("GET", f"{ONE}/run-requests/unheard-of").status == 404
 
 
 def test_nothing_runs_on_a_connection_that_is_off(town):

@@ -266,7 +266,9 @@ def read(stores: Firestore) -> None:
     reports.pace("c1", NOW - timedelta(hours=1))
     assert reports.waiting("c1").count == 1
     assert reports.plans_held("c1") == 1
-    reports.runs("c1", 5)
+    reports.runs("c1", "", 5)
+    reports.holds("c1", "", 5)
+    reports.deleted("", 5)
     stores.connections.purge("c1")
 
 
@@ -321,7 +323,7 @@ def test_the_file_parses_into_the_messages_of_the_admin_api():
             json.dumps({"queryScope": wanted["queryScope"], "fields": wanted["fields"]})
         )
         assert index.query_scope == firestore_admin_v1.Index.QueryScope.COLLECTION
-        assert [field.field_path for field in index.fields][-1] == "at"
+        assert [field.field_path for field in index.fields][-1] in ("at", "raised_at")
     for override in deployed.described()["fieldOverrides"]:
         assert set(override) <= {"collectionGroup", "fieldPath", "ttl", "indexes"}
         name = f"projects/p/databases/d/collectionGroups/{override['collectionGroup']}/fields/{override['fieldPath']}"

@@ -92,8 +92,8 @@ class Told:
     def waiting(self, _connection_id: str) -> Waiting:
         return self.waits
 
-    def runs(self, _connection_id: str, limit: int) -> tuple[Run, ...]:
-        return self.latest[:limit]
+    def runs(self, _connection_id: str, _cursor: str, limit: int) -> Page[Run]:
+        return Page(tuple(self.latest[:limit]))
 
 
 class Place:

@@ -10,7 +10,7 @@ import pytest
 
 from autoprovisioning.app.health import health
 from autoprovisioning.app.ports import Channel
-from autoprovisioning.app.reports import Pace, Waiting
+from autoprovisioning.app.reports import Pace, Page, Waiting
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.fake_state import FakeChannels
@@ -32,8 +32,8 @@ class Told:
     answers: Pace = SWIFT
     held: int = 0
 
-    def runs(self, connection_id: str, limit: int) -> Sequence[Run]:
-        return self.latest[:limit]
+    def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
+        return Page(tuple(self.latest[:limit]))
 
     def waiting(self, connection_id: str) -> Waiting:
         return self.waits

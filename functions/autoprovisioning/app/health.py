@@ -60,7 +60,7 @@ class Health:
 def health(services: Services, reports: Reports, channels: Channels, connection: Connection) -> Health:
     """Look at the small documents; reads neither the roster nor the directory nor Keeper."""
     now = services.clock()
-    runs = reports.runs(connection.id, RUNS_READ)
+    runs = reports.runs(connection.id, "", RUNS_READ).items
     full = [run for run in runs if run.kind is not RunKind.SWEEP]
     running = next((run for run in full if run.state in (RunState.OBSERVING, RunState.PLANNED)), None)
     last_success = next((run for run in full if run.state is RunState.DONE), None)

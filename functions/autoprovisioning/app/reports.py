@@ -13,7 +13,9 @@ from typing import Generic, Protocol, TypeVar
 
 from autoprovisioning.app.configure import Settings
 from autoprovisioning.domain.accounts import Account
+from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.runs import Run
 
 T = TypeVar("T")
@@ -81,6 +83,19 @@ class Waiting:
     oldest: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HeldPlan:
+    """A held plan in a list: the users it affects are counted by action, not named."""
+
+    digest: str
+    state: HoldState
+    raised_at: datetime
+    reason: str
+    counts: Mapping[str, int]
+    decided_by: str = ""
+    decided_at: datetime | None = None
+
+
 class Reports(Protocol):
     """What happened on a connection. Lists are newest first."""
 
@@ -108,8 +123,14 @@ class Reports(Protocol):
     def plans_held(self, connection_id: str) -> int:
         """Count the held plans that wait for approval."""
 
-    def runs(self, connection_id: str, limit: int) -> Sequence[Run]:
-        """Return the latest runs."""
+    def holds(self, connection_id: str, cursor: str, limit: int) -> Page[HeldPlan]:
+        """Return a page of the plans that wait, are approved or were rejected; raises BadInput("cursor")."""
+
+    def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
+        """Return a page of the runs; raises BadInput("cursor")."""
+
+    def deleted(self, cursor: str, limit: int) -> Page[Deleted]:
+        """Return a page of the connections whose configuration was deleted; raises BadInput("cursor")."""
 
 
 class PreviewState(StrEnum):

@@ -1,7 +1,8 @@
 """What happened on a connection, read from small documents that the workers keep.
 
 Nothing here reads the roster. Firestore needs four composite indexes on `events` for the filters, each with `at`
-descending: `name`, `user_id`, `email`, `actor`; filters together are answered by merging them.
+descending: `name`, `user_id`, `email`, `actor`; filters together are answered by merging them. One on `holds` serves
+the list of plans: `state`, with `raised_at` descending.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from google.cloud import firestore
@@ -17,7 +19,8 @@ from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.paging import Position, at_position, position_of
 from autoprovisioning.adapters.firestore.records import run_of
-from autoprovisioning.app.reports import DayUsage, Failing, Filters, Pace, Page, Waiting
+from autoprovisioning.app.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.runs import Run
@@ -87,10 +90,21 @@ class FirestoreReports:
         waiting = firestore.FieldFilter("state", "==", HoldState.WAITING.value)
         return self._database.total(self._home(connection_id).collection("holds").where(filter=waiting))
 
-    def runs(self, connection_id: str, limit: int) -> Sequence[Run]:
-        """Return the latest runs: one document each."""
-        query = self._home(connection_id).collection("runs").order_by("started", direction="DESCENDING").limit(limit)
-        return [run_of(connection_id, snapshot) for snapshot in self._database.stream(query)]
+    def holds(self, connection_id: str, cursor: str, limit: int) -> Page[HeldPlan]:
+        """Return a page of the held plans, without those that a newer one replaced: no member is read."""
+        standing = [state.value for state in HoldState if state is not HoldState.SUPERSEDED]
+        holds = self._home(connection_id).collection("holds")
+        query = holds.where(filter=firestore.FieldFilter("state", "in", standing))
+        return self._page(query, "raised_at", _held, cursor, limit)
+
+    def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
+        """Return a page of the runs: it reads as many documents as it shows, and one."""
+        query = self._home(connection_id).collection("runs")
+        return self._page(query, "started", partial(run_of, connection_id), cursor, limit)
+
+    def deleted(self, cursor: str, limit: int) -> Page[Deleted]:
+        """Return a page of the tombstones: nothing else has the time of a deletion."""
+        return self._page(self._database.client.collection("connections"), "deleted_at", _deleted, cursor, limit)
 
     def _events(self, connection_id: str, filters: Filters) -> Any:
         query: Any = self._home(connection_id).collection("events")
@@ -144,6 +158,24 @@ class FirestoreReports:
 
 def _position(snapshot: firestore.DocumentSnapshot, field: str) -> Position:
     return fields_of(snapshot)[field], snapshot.id
+
+
+def _held(snapshot: firestore.DocumentSnapshot) -> HeldPlan:
+    fields = fields_of(snapshot)
+    return HeldPlan(
+        snapshot.id,
+        HoldState(fields["state"]),
+        fields["raised_at"],
+        fields["reason"],
+        fields["counts"],
+        fields["decided_by"],
+        fields["decided_at"],
+    )
+
+
+def _deleted(snapshot: firestore.DocumentSnapshot) -> Deleted:
+    fields = fields_of(snapshot)
+    return Deleted(snapshot.id, fields["name"], fields["deleted_at"])
 
 
 def _failing(snapshot: firestore.DocumentSnapshot) -> Failing:

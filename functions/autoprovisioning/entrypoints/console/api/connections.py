@@ -20,7 +20,7 @@ from autoprovisioning.domain.connections import PatchDialect, State
 from autoprovisioning.domain.errors import Busy, NotFound, Stale
 from autoprovisioning.entrypoints.answers import PRIVATE, Unconditional
 from autoprovisioning.entrypoints.console.api import settings
-from autoprovisioning.entrypoints.console.api.models import Accepted, Model, Nothing
+from autoprovisioning.entrypoints.console.api.models import Accepted, Model, Nothing, Paging
 from autoprovisioning.entrypoints.console.api.operations import JSON, ROOT, Answers, Operation, answer
 from autoprovisioning.entrypoints.console.routing import Call
 
@@ -68,7 +68,7 @@ class Connection(Summary):
 
 
 class Connections(Model):
-    """Every connection, in their order."""
+    """Every connection, in their order: so few, a node of Keeper each, that one page holds them."""
 
     items: list[Summary]
     cursor: str = ""
@@ -83,10 +83,10 @@ class Gone(Model):
 
 
 class GoneConnections(Model):
-    """Connections whose configuration was deleted, latest first; their audit is still there."""
+    """A page of the connections whose configuration was deleted, latest first; their audit is still there."""
 
     items: list[Gone]
-    cursor: str = ""
+    cursor: str
 
 
 class Attempt(Model):
@@ -179,10 +179,11 @@ def list_connections(call: Call) -> Response:
     return answer(Connections(items=[Summary(**_summary(call, connection)) for connection in found]))
 
 
-def list_deleted(call: Call) -> Response:
+def list_deleted(call: Call, query: Paging) -> Response:
     """List those whose configuration was deleted."""
-    found = call.parts.services.connections.deleted()
-    return answer(GoneConnections(items=[Gone(id=gone.id, name=gone.name, deleted_at=gone.at) for gone in found]))
+    page = call.parts.reports.deleted(query.cursor, query.limit)
+    gone = [Gone(id=each.id, name=each.name, deleted_at=each.at) for each in page.items]
+    return answer(GoneConnections(items=gone, cursor=page.cursor))
 
 
 def set_up(call: Call, body: settings.SetUp) -> Response:
@@ -270,7 +271,8 @@ OPERATIONS = (
         "/deleted-connections",
         "List the connections whose configuration was deleted",
         list_deleted,
-        {200: Answers("They, latest first", GoneConnections)},
+        {200: Answers("A page of them, latest first", GoneConnections)},
+        query=Paging,
     ),
     Operation(
         "setUpConnection",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
 from flask import Response
 
 from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.app.reports import HeldPlan
 from autoprovisioning.domain import guard
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.guard import HoldState
@@ -31,10 +33,10 @@ class Hold(Model):
 
 
 class Holds(Model):
-    """The plans that wait, are approved or were rejected, newest first."""
+    """A page of the plans that wait, are approved or were rejected, newest first."""
 
     items: list[Hold]
-    cursor: str = ""
+    cursor: str
 
 
 class Member(Model):
@@ -57,10 +59,10 @@ class Decision(Model):
     decision: Literal["approve", "reject"]
 
 
-def list_holds(call: Call, connection_id: str) -> Response:
+def list_holds(call: Call, query: Paging, connection_id: str) -> Response:
     """List them."""
-    connection = existing(call, connection_id)
-    return answer(Holds(items=[Hold(**_told(hold)) for hold in call.parts.services.records.holds(connection.id)]))
+    page = call.parts.reports.holds(existing(call, connection_id).id, query.cursor, query.limit)
+    return answer(Holds(items=[Hold(**_told(held, held.counts)) for held in page.items], cursor=page.cursor))
 
 
 def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Response:
@@ -74,7 +76,7 @@ def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Res
     page = hold.members[first : first + query.limit]
     following = str(first + query.limit) if first + query.limit < len(hold.members) else ""
     members = [Member(user_id=user_id, action=action) for user_id, action in page]
-    return answer(HoldMembers(**_told(hold), items=members, cursor=following))
+    return answer(HoldMembers(**_told(hold, hold.counts()), items=members, cursor=following))
 
 
 def decide(call: Call, body: Decision, connection_id: str, digest: str) -> Response:
@@ -83,16 +85,16 @@ def decide(call: Call, body: Decision, connection_id: str, digest: str) -> Respo
     approve = body.decision == "approve"
     hold = decide_hold(services, connection.id, digest, approve=approve, actor=call.actor)
     services.queue.request_run(RunKind.FULL)
-    return answer(Hold(**_told(hold)))
+    return answer(Hold(**_told(hold, hold.counts())))
 
 
-def _told(hold: guard.Hold) -> dict[str, Any]:
+def _told(hold: guard.Hold | HeldPlan, counts: Mapping[str, int]) -> dict[str, Any]:
     return {
         "digest": hold.digest,
         "state": hold.state,
         "raised_at": hold.raised_at,
         "reason": hold.reason,
-        "counts": hold.counts(),
+        "counts": dict(counts),
         "decided_by": hold.decided_by,
         "decided_at": hold.decided_at,
     }
@@ -100,7 +102,15 @@ def _told(hold: guard.Hold) -> dict[str, Any]:
 
 _HOLDS = "/connections/<id:connection_id>/holds"
 OPERATIONS = (
-    Operation("listHolds", "GET", _HOLDS, "List the held plans", list_holds, {200: Answers("The held plans", Holds)}),
+    Operation(
+        "listHolds",
+        "GET",
+        _HOLDS,
+        "List the held plans",
+        list_holds,
+        {200: Answers("A page of them, newest first", Holds)},
+        query=Paging,
+    ),
     Operation(
         "readHold",
         "GET",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 from flask import Response
-from msgspec import Meta
 
 from autoprovisioning.app import health as app
 from autoprovisioning.app.ask_for_run import Asked, Became, ask_for_run, look_after_run
@@ -17,7 +16,7 @@ from autoprovisioning.domain import runs as domain
 from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.entrypoints.console.api.connections import existing
-from autoprovisioning.entrypoints.console.api.models import Model, Nothing
+from autoprovisioning.entrypoints.console.api.models import Model, Nothing, Paging
 from autoprovisioning.entrypoints.console.api.operations import ROOT, Answers, Operation, answer
 from autoprovisioning.entrypoints.console.routing import Call
 
@@ -43,10 +42,10 @@ class Run(Model):
 
 
 class Runs(Model):
-    """The latest runs, newest first."""
+    """A page of the runs, newest first."""
 
     items: list[Run]
-    cursor: str = ""
+    cursor: str
 
 
 class RunRequest(Model):
@@ -59,12 +58,6 @@ class RunRequest(Model):
     asked_at: datetime
     expires: datetime
     run: Run | None
-
-
-class Latest(Model):
-    """How many of the latest."""
-
-    limit: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
 class Concern(Model):
@@ -110,10 +103,10 @@ class Health(Model):
     throttled_until: datetime | None
 
 
-def list_runs(call: Call, query: Latest, connection_id: str) -> Response:
-    """List the latest."""
-    found = call.parts.reports.runs(existing(call, connection_id).id, query.limit)
-    return answer(Runs(items=[Run(**_run(run)) for run in found]))
+def list_runs(call: Call, query: Paging, connection_id: str) -> Response:
+    """List them."""
+    page = call.parts.reports.runs(existing(call, connection_id).id, query.cursor, query.limit)
+    return answer(Runs(items=[Run(**_run(run)) for run in page.items], cursor=page.cursor))
 
 
 def read_run(call: Call, connection_id: str, run_id: str) -> Response:
@@ -208,10 +201,10 @@ OPERATIONS = (
         "listRuns",
         "GET",
         f"{_ONE}/runs",
-        "List the latest runs",
+        "List the runs",
         list_runs,
-        {200: Answers("The latest runs, newest first", Runs)},
-        query=Latest,
+        {200: Answers("A page of them, newest first", Runs)},
+        query=Paging,
     ),
     Operation("readRun", "GET", f"{_ONE}/runs/<id:run_id>", "Read a run", read_run, {200: Answers("The run", Run)}),
     Operation(

@@ -25,7 +25,7 @@ def show_health(call: Call, connection_id: str) -> Response:
         crumbs=[(call.request.path, "Health")],
         health=seen,
         held=seen.plans_held,
-        runs=parts.reports.runs(connection.id, RUNS),
+        runs=parts.reports.runs(connection.id, "", RUNS).items,
         reauthorize=reauthorize_address(call, connection),
         following=seen.running is not None or follow > 0,
         next_look=f"{call.request.path}?follow={2 if seen.running is not None else follow - 1}",
