@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import re
-import shlex
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from datetime import timedelta
-from functools import lru_cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import flask
 import pytest
 from google.api.metric_pb2 import MetricDescriptor
 from google.cloud import monitoring_dashboard_v1, monitoring_v3
 from google.cloud.logging_v2.types import LogMetric
 
-import main
-from autoprovisioning import telemetry
-from autoprovisioning.app.finishing import close_if_finished, close_unfinished
-from autoprovisioning.app.holding import admit
-from autoprovisioning.app.keeper import Keeper
-from autoprovisioning.app.reconcile import reconcile
-from autoprovisioning.app.renew_watch import renew_watch
-from autoprovisioning.app.reports import Pace, Waiting
-from autoprovisioning.app.survey import read_groups
-from autoprovisioning.app.vital_signs import log_vital_signs
-from autoprovisioning.config import Misconfigured
-from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.errors import ConfigurationRefused, ReauthorizationRequired, Throttled
-from autoprovisioning.domain.roster import Action
-from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.users import DirectoryUser, Group, Scope
-from autoprovisioning.entrypoints import answers
-from infra.gcp import monitoring, watching
+from infra.gcp import monitoring
 from infra.gcp.description import DEPLOYMENT
-from infra.local.cloud import DEAD_LETTERS
-from tests.fake_state import FakeChannels
-from tests.fakes import START, Desk
-from tests.gcp.gcloud_parser import complaints
+from tests.gcp.scenes import MINUTE, Line, said, written
 
-ROOT = Path(__file__).parents[2]
-RUNBOOKS = ROOT / "docs" / "runbooks"
-FUNCTIONS = ROOT / "functions" / "autoprovisioning"
-MINUTE = timedelta(minutes=1)
+FUNCTIONS = Path(__file__).parents[2] / "functions" / "autoprovisioning"
 
 POLICIES = {path.stem: monitoring_v3.AlertPolicy.from_json(path.read_text()) for path in monitoring.policies()}
 METRICS = {path.stem: LogMetric.from_json(path.read_text()) for path in monitoring.metrics()}
@@ -64,150 +34,38 @@ NOT_PAGED = {
     "reauthorization_required": "the pause is",
 }
 
-Line = dict[str, Any]
-
-
-# --- what the code logs -------------------------------------------------------------------------------------------
-
-
-class Told:
-    """The Reports port, as far as health reads it: nothing is well."""
-
-    def runs(self, connection_id: str, limit: int) -> list[Run]:
-        return []
-
-    def waiting(self, connection_id: str) -> Waiting:
-        return Waiting(3, START - 16 * MINUTE)
-
-    def pace(self, connection_id: str, since: object) -> Pace:
-        return Pace(20, 5, 3.0)
-
-    def plans_held(self, connection_id: str) -> int:
-        return 1
-
-
-ON = Connection("c1", state=State.ON, token_version="1", shards=64, changed_at=START - timedelta(days=1))
-
-
-def desk_with(connection: Connection = ON, **changes: Any) -> Desk:
-    desk = Desk(**changes)
-    desk.tokens.add("c1", "secret")
-    desk.services.connections.create(connection)
-    desk.directory.live["u1"] = DirectoryUser("u1", "ada@example.com", {"primaryEmail": "ada@example.com"})
-    return desk
-
-
-def vital_signs(connection: Connection) -> None:
-    desk = desk_with(connection)
-    log_vital_signs(desk.services, Told(), FakeChannels(desk.store))  # type: ignore[arg-type]
-
-
-def pause() -> None:
-    desk = desk_with()
-    desk.keeper.accepts.clear()
-    with pytest.raises(ReauthorizationRequired):
-        Keeper(desk.services, ON).after_refusal()
-
-
-def throttle() -> None:
-    Keeper(desk_with().services, ON).throttle(Throttled("429", retry_after=30))
-
-
-def hold() -> None:
-    admit(desk_with().services, ON, {f"u{number}": Action.SUSPEND for number in range(30)})
-
-
-def unproven_channel() -> None:
-    desk = desk_with()
-    parts = (desk.directory, FakeChannels(desk.store), desk.services.connections, b"key", "https://hook", desk.clock)
-    renew_watch(*parts, desk.services.new_id)
-    desk.clock.advance(20 * MINUTE)
-    renew_watch(*parts, desk.services.new_id)
-
-
-def unreadable_group() -> None:
-    desk = desk_with()
-    desk.directory.unreadable.add("g1")
-    read_groups(desk.directory, [replace(ON, scope=Scope((Group("g1", "g@example.com", "G"),)))])
-
-
-def failing(error: Exception) -> Callable[[], None]:
-    def act() -> None:
-        def fail() -> None:
-            raise error
-
-        with flask.Flask("x").test_request_context(method="POST"):
-            answers.push(flask.request, fail)
-
-    return act
-
-
-def run_done_at_once() -> None:
-    desk = desk_with(replace(ON, scope=Scope((), ("/elsewhere",))))
-    assert [run.state for run in reconcile(desk.services, RunKind.FULL, START + 20 * MINUTE)] == [RunState.DONE]
-
-
-def run_refused() -> None:
-    desk = desk_with()
-    desk.directory.user = desk.directory.deleted_users = _unreachable  # type: ignore[method-assign,assignment]
-    with pytest.raises(ConfigurationRefused):
-        reconcile(desk.services, RunKind.FULL, START + 20 * MINUTE)
-
-
-def _unreachable(*_: object) -> Any:
-    raise ConfigurationRefused("delegation")
-
-
-def run_closed(done: bool) -> None:
-    desk = desk_with()
-    run = Run("r1", "c1", RunKind.FULL, 1, START - MINUTE, RunState.PLANNED, batches=0 if done else 1)
-    desk.services.records.put_run(run)
-    if done:
-        close_if_finished(desk.services, run)
-    else:
-        close_unfinished(desk.services, run)
-
-
-SCENES: dict[str, Callable[[], None]] = {
-    "vital signs": lambda: vital_signs(ON),
-    "vital signs while paused": lambda: vital_signs(replace(ON, state=State.PAUSED)),
-    "vital signs while throttled": lambda: vital_signs(replace(ON, throttled_until=START + MINUTE)),
-    "pause": pause,
-    "throttle": throttle,
-    "hold": hold,
-    "unproven channel": unproven_channel,
-    "unreadable group": unreadable_group,
-    "unforeseen": failing(RuntimeError("no")),
-    "configuration": failing(ConfigurationRefused("no")),
-    "misconfigured": failing(Misconfigured("no")),
-    "run done at once": run_done_at_once,
-    "run refused": run_refused,
-    "run done": lambda: run_closed(done=True),
-    "run superseded": lambda: run_closed(done=False),
+# Resource type, kind, value type and labels (cloud.google.com/monitoring/api/metrics_gcp).
+GAUGE, DELTA = MetricDescriptor.GAUGE, MetricDescriptor.DELTA
+INT64, DOUBLE, DISTRIBUTION = MetricDescriptor.INT64, MetricDescriptor.DOUBLE, MetricDescriptor.DISTRIBUTION
+GOOGLES: dict[str, tuple[str, int, int, set[str]]] = {
+    "pubsub.googleapis.com/subscription/num_undelivered_messages": ("pubsub_subscription", GAUGE, INT64, set()),
+    "pubsub.googleapis.com/subscription/oldest_unacked_message_age": ("pubsub_subscription", GAUGE, INT64, set()),
+    "run.googleapis.com/request_count": ("cloud_run_revision", DELTA, INT64, {"response_code_class"}),
+    "run.googleapis.com/request_latencies": ("cloud_run_revision", DELTA, DISTRIBUTION, {"response_code_class"}),
+    "firestore.googleapis.com/document/read_ops_count": ("firestore.googleapis.com/Database", DELTA, INT64, {"type"}),
+    "firestore.googleapis.com/document/write_ops_count": ("firestore.googleapis.com/Database", DELTA, INT64, {"op"}),
 }
-
-
-@pytest.fixture(scope="module")
-def written() -> dict[str, list[Line]]:
-    """What each scene logs, as Cloud Logging is given it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    scenes = {}
-    for name, play in SCENES.items():
-        root.handlers[:] = []
-        telemetry.set_up("demo", "INFO")
-        stream = io.StringIO()
-        root.handlers[0].setStream(stream)  # type: ignore[attr-defined]
-        play()
-        scenes[name] = [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    return scenes
-
-
-def said(written: dict[str, list[Line]]) -> list[Line]:
-    return [line for lines in written.values() for line in lines]
-
+RESOURCE_LABELS = {  # those that we use (cloud.google.com/monitoring/api/resources)
+    "pubsub_subscription": {"subscription_id"},
+    "cloud_run_revision": {"service_name"},
+    "firestore.googleapis.com/Database": set(),
+}
+NUMBERS = (INT64, DOUBLE)
+# What an aligner takes, and the value type it makes (common.proto, Aggregation.Aligner); None: as it was.
+ALIGNERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int | None]] = {
+    "ALIGN_DELTA": ((DELTA,), (*NUMBERS, DISTRIBUTION), None),
+    "ALIGN_RATE": ((DELTA,), NUMBERS, DOUBLE),
+    "ALIGN_MAX": ((GAUGE, DELTA), NUMBERS, None),
+    "ALIGN_PERCENTILE_95": ((GAUGE, DELTA), (DISTRIBUTION,), DOUBLE),
+    "ALIGN_PERCENTILE_99": ((GAUGE, DELTA), (DISTRIBUTION,), DOUBLE),
+}
+# What a reducer takes, and makes (Aggregation.Reducer).
+REDUCERS: dict[str, tuple[tuple[int, ...], int | None]] = {
+    "REDUCE_SUM": ((*NUMBERS, DISTRIBUTION), None),
+    "REDUCE_MAX": (NUMBERS, None),
+    "REDUCE_MEAN": ((*NUMBERS, DISTRIBUTION), DOUBLE),
+}
+SEVEN_DAYS = 7 * 24 * 60 * MINUTE
 
 # --- the filters --------------------------------------------------------------------------------------------------
 
@@ -267,9 +125,9 @@ def our_metric(text: str) -> LogMetric | None:
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_metric_counts_lines_that_the_code_writes_with_every_label_and_value(name, written):
+def test_a_metric_counts_lines_that_the_code_writes_with_every_label_and_value(name):
     metric = METRICS[name]
-    counted = [line for line in said(written) if matches(metric, line)]
+    counted = [line for line in said() if matches(metric, line)]
     assert metric.name == name
     assert counted
     assert {label.key for label in metric.metric_descriptor.labels} == set(metric.label_extractors)
@@ -281,20 +139,33 @@ def test_a_metric_counts_lines_that_the_code_writes_with_every_label_and_value(n
 
 
 @pytest.mark.parametrize(("slug", "condition"), [(slug, item) for slug, item, *_ in conditions()])
-def test_a_condition_is_met_by_a_line_that_the_code_writes(slug, condition, written):
+def test_a_condition_is_met_by_a_line_that_the_code_writes(slug, condition):
     text = condition.condition_threshold.filter or condition.condition_absent.filter
     metric = our_metric(text)
     if metric is None:
-        assert slug == "dead-letters"
-        assert ("resource.labels.subscription_id", "=", (DEAD_LETTERS,)) in terms(text)
-        assert DEAD_LETTERS in DEPLOYMENT.topics
+        kind, _ = _kind_and_places(text)
+        assert kind in GOOGLES
         return
     wanted = [(field.split(".")[-1], texts) for field, _, texts in terms(text) if field.startswith("metric.labels.")]
-    counted = [line for line in said(written) if matches(metric, line)]
+    counted = [line for line in said() if matches(metric, line)]
     for value in wanted[0][1] if wanted else ("",):
         assert any(not wanted or extracted(metric.label_extractors[wanted[0][0]], line) == value for line in counted), (
             value
         )
+
+
+def _kind_and_places(text: str) -> tuple[str, set[str]]:
+    """Return the metric of a filter, and the subscriptions or services that it is restricted to."""
+    found = {field: texts for field, _, texts in terms(text)}
+    (kind,) = found["metric.type"]
+    places = (*found.get("resource.labels.subscription_id", ()), *found.get("resource.labels.service_name", ()))
+    return kind, set(places)
+
+
+def test_the_queues_that_are_watched_are_all_that_there_are():
+    watched = {slug: _kind_and_places(text)[1] for slug, _, text, _ in conditions() if our_metric(text) is None}
+    pushed = {subscription.topic for subscription in DEPLOYMENT.subscriptions}
+    assert watched == {"pending-too-long": pushed, "dead-letters": set(DEPLOYMENT.topics) - pushed}
 
 
 @pytest.mark.parametrize(
@@ -313,8 +184,8 @@ def test_a_condition_is_met_by_a_line_that_the_code_writes(slug, condition, writ
         ("run done", set()),
     ],
 )
-def test_each_state_raises_its_alert(scene, slugs, written):
-    codes = {line["alert"] for line in written[scene] if "alert" in line}
+def test_each_state_raises_its_alert(scene, slugs):
+    codes = {line["alert"] for line in written()[scene] if "alert" in line}
     raised = {slug for slug, paged in paged_codes().items() if codes & paged}
     assert raised >= slugs
     assert bool(raised) is bool(slugs)
@@ -354,12 +225,12 @@ def test_the_alerts_of_the_brief_are_all_there():
     }
 
 
-def test_it_is_noticed_when_nobody_takes_the_vital_signs(written):
+def test_it_is_noticed_when_nobody_takes_the_vital_signs():
     absent = [item for slug, item, *_ in conditions() if slug == "no-successful-run" and "condition_absent" in item]
     (condition,) = absent
     metric = our_metric(condition.condition_absent.filter)
     assert metric is not None
-    assert [name for name, lines in written.items() if any(matches(metric, line) for line in lines)] == [
+    assert [name for name, lines in written().items() if any(matches(metric, line) for line in lines)] == [
         "vital signs",
         "vital signs while paused",
         "vital signs while throttled",
@@ -374,18 +245,48 @@ def test_the_service_takes_the_conditions(slug, condition):
     assert part.duration >= MINUTE  # asked for where missing data ends an incident, and of an absence 2 minutes
     for aggregation in part.aggregations:
         assert aggregation.alignment_period >= MINUTE
-    assert POLICIES[slug].alert_strategy.auto_close >= 30 * MINUTE
+    assert 30 * MINUTE <= POLICIES[slug].alert_strategy.auto_close <= SEVEN_DAYS
     assert POLICIES[slug].severity.name in ("CRITICAL", "ERROR", "WARNING")
 
 
-def test_labels_that_are_grouped_by_exist():
-    grouped = [(text, aggregation) for _, _, text, all_ in conditions() for aggregation in all_] + list(charts())
-    assert len(grouped) > 15
-    for text, aggregation in grouped:
-        metric = our_metric(text)
-        names = [name.removeprefix("metric.labels.") for name in aggregation.group_by_fields if "metric.labels" in name]
-        if metric is not None:
-            assert set(names) <= set(metric.label_extractors)
+def test_an_alert_of_silence_is_not_closed_by_silence():
+    """autoClose ends an incident "if a policy that was active has no data for this long" (AlertPolicy.AlertStrategy).
+
+    An absence could not be told again before data came, so nobody would hear of it a second time.
+    """
+    silent = {slug for slug, condition, *_ in conditions() if "condition_absent" in condition}
+    assert silent == {"no-successful-run"}
+    assert all(POLICIES[slug].alert_strategy.auto_close == SEVEN_DAYS for slug in silent)
+
+
+def _described(text: str) -> tuple[str, int, int, set[str]]:
+    """Return resource type, kind, value type and labels of a filter's metric."""
+    metric = our_metric(text)
+    if metric is None:
+        return GOOGLES[_kind_and_places(text)[0]]
+    descriptor = metric.metric_descriptor
+    return "cloud_run_revision", descriptor.metric_kind, descriptor.value_type, set(metric.label_extractors)
+
+
+ALIGNED = [(text, each, True) for _, _, text, several in conditions() for each in several]
+ALIGNED += [(text, each, False) for text, each in charts()]
+
+
+@pytest.mark.parametrize(("text", "aggregation", "compared"), ALIGNED)
+def test_an_aggregation_fits_its_metric(text, aggregation, compared):
+    resource, kind, value, labels = _described(text)
+    kinds, values, aligned = ALIGNERS[aggregation.per_series_aligner.name]
+    assert kind in kinds
+    assert value in values
+    reduced_from, reduced = REDUCERS[aggregation.cross_series_reducer.name]
+    value = aligned or value
+    assert value in reduced_from
+    assert not compared or (reduced or value) in NUMBERS
+    named = [field for field, *_ in terms(text)] + list(aggregation.group_by_fields)
+    assert {field.removeprefix("metric.labels.") for field in named if field.startswith("metric.labels.")} <= labels
+    mine = {field.removeprefix("resource.labels.") for field in named if field.startswith("resource.labels.")}
+    assert mine <= RESOURCE_LABELS[resource]
+    assert ("resource.type", "=", (resource,)) in terms(text)
 
 
 def test_the_dashboard_shows_every_metric_of_ours_and_no_tile_covers_another():
@@ -412,58 +313,3 @@ def test_the_deployed_door_takes_the_vital_signs_with_every_sweep(town):
         assert any(matches(METRICS[f"autoprovisioning_{name}"], line) for line in lines), name
     signs = [line for line in lines if "vital_signs_of" in line]
     assert (signs[-1]["state"], signs[-1]["waiting"], signs[-1]["hour_failed"]) == ("on", 0, 0)
-
-
-# --- runbooks -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("slug", POLICIES)
-def test_a_policy_links_its_runbook(slug):
-    path = next(path for path in monitoring.policies() if path.stem == slug)
-    page = RUNBOOKS / f"{slug}.md"
-    address = f"https://example.com/docs/runbooks/{page.name}"
-    policy = monitoring_v3.AlertPolicy.from_json(
-        json.dumps(watching.filled(path, "https://example.com/docs/runbooks/"))
-    )
-    assert [link.url for link in policy.documentation.links] == [address]
-    assert policy.documentation.content.endswith(f"Runbook: {address}")
-    assert str(page.relative_to(ROOT)) in json.dumps(watching.filled(path, ""))
-    assert page.exists()
-
-
-def test_there_is_a_runbook_for_each_policy_and_no_other():
-    assert {page.stem for page in RUNBOOKS.glob("*.md")} - {"README"} == set(POLICIES)
-
-
-@pytest.mark.parametrize("slug", POLICIES)
-def test_a_runbook_has_its_four_parts(slug):
-    parts = re.split(r"^## (.+)$", (RUNBOOKS / f"{slug}.md").read_text(), flags=re.MULTILINE)
-    assert parts[1::2] == ["What it means", "How to look", "What to do", "How to know it is over"]
-    assert all(len(part.strip()) > 60 for part in parts[2::2])
-
-
-@pytest.mark.parametrize("slug", POLICIES)
-def test_the_index_of_runbooks_names_it(slug):
-    assert f"({slug}.md)" in (RUNBOOKS / "README.md").read_text()
-
-
-@lru_cache
-def commands() -> list[str]:
-    blocks = [
-        block
-        for page in RUNBOOKS.glob("*.md")
-        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    ]
-    return sorted({line for block in blocks for line in block.splitlines()})
-
-
-def test_gcloud_understands_the_commands_of_the_runbooks():
-    assert len(commands()) > 10
-    assert all(command.startswith("gcloud ") for command in commands())
-    assert complaints(tuple(shlex.split(command)) for command in commands()) == {}
-
-
-def test_the_runbooks_name_services_that_are_deployed():
-    named = set(re.findall(r'service_name="([^"]+)"', "\n".join(commands())))
-    assert named
-    assert named <= {name.replace("_", "-") for name in main.__all__}

@@ -1,0 +1,189 @@
+"""What the functions log, scene by scene, as Cloud Logging is given it: filters are held to these lines."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+import flask
+import pytest
+
+from autoprovisioning import telemetry
+from autoprovisioning.app.finishing import close_if_finished, close_unfinished
+from autoprovisioning.app.holding import admit
+from autoprovisioning.app.keeper import Keeper
+from autoprovisioning.app.reconcile import reconcile
+from autoprovisioning.app.renew_watch import renew_watch
+from autoprovisioning.app.reports import Pace, Page, Waiting
+from autoprovisioning.app.survey import read_groups
+from autoprovisioning.app.vital_signs import log_vital_signs
+from autoprovisioning.config import Misconfigured
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import ConfigurationRefused, ReauthorizationRequired, Throttled, Transient
+from autoprovisioning.domain.roster import Action
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.users import DirectoryUser, Group, Scope
+from autoprovisioning.entrypoints import answers
+from tests.fake_state import FakeChannels
+from tests.fakes import START, Desk
+
+MINUTE = timedelta(minutes=1)
+
+Line = dict[str, Any]
+
+
+class Told:
+    """The Reports port, as far as health reads it: nothing is well."""
+
+    def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
+        return Page()
+
+    def waiting(self, connection_id: str) -> Waiting:
+        return Waiting(3, START - 16 * MINUTE)
+
+    def pace(self, connection_id: str, since: object) -> Pace:
+        return Pace(20, 5, 3.0)
+
+    def plans_held(self, connection_id: str) -> int:
+        return 1
+
+
+ON = Connection("c1", state=State.ON, token_version="1", shards=64, changed_at=START - timedelta(days=1))
+
+
+def desk_with(connection: Connection = ON, **changes: Any) -> Desk:
+    desk = Desk(**changes)
+    desk.tokens.add("c1", "secret")
+    desk.services.connections.create(connection)
+    desk.directory.live["u1"] = DirectoryUser("u1", "ada@example.com", {"primaryEmail": "ada@example.com"})
+    return desk
+
+
+def vital_signs(connection: Connection) -> None:
+    desk = desk_with(connection)
+    log_vital_signs(desk.services, Told(), FakeChannels(desk.store))  # type: ignore[arg-type]
+
+
+def pause() -> None:
+    desk = desk_with()
+    desk.keeper.accepts.clear()
+    with pytest.raises(ReauthorizationRequired):
+        Keeper(desk.services, ON).after_refusal()
+
+
+def throttle() -> None:
+    Keeper(desk_with().services, ON).throttle(Throttled("429", retry_after=30))
+
+
+def hold() -> None:
+    admit(desk_with().services, ON, {f"u{number}": Action.SUSPEND for number in range(30)})
+
+
+def unproven_channel() -> None:
+    desk = desk_with()
+    parts = (desk.directory, FakeChannels(desk.store), desk.services.connections, b"key", "https://hook", desk.clock)
+    renew_watch(*parts, desk.services.new_id)
+    desk.clock.advance(20 * MINUTE)
+    renew_watch(*parts, desk.services.new_id)
+
+
+def unreadable_group() -> None:
+    desk = desk_with()
+    desk.directory.unreadable.add("g1")
+    read_groups(desk.directory, [replace(ON, scope=Scope((Group("g1", "g@example.com", "G"),)))])
+
+
+def failing(error: Exception) -> Callable[[], None]:
+    def act() -> None:
+        def fail() -> None:
+            raise error
+
+        with flask.Flask("x").test_request_context(method="POST"):
+            answers.push(flask.request, fail)
+
+    return act
+
+
+def run_done_at_once() -> None:
+    desk = desk_with(replace(ON, scope=Scope((), ("/elsewhere",))))
+    assert [run.state for run in reconcile(desk.services, RunKind.FULL, START + 20 * MINUTE)] == [RunState.DONE]
+
+
+def run_refused() -> None:
+    desk = desk_with()
+    desk.directory.user = desk.directory.deleted_users = _unreachable  # type: ignore[method-assign,assignment]
+    with pytest.raises(ConfigurationRefused):
+        reconcile(desk.services, RunKind.FULL, START + 20 * MINUTE)
+
+
+def _unreachable(*_: object) -> Any:
+    raise ConfigurationRefused("delegation")
+
+
+def run_closed(done: bool) -> None:
+    desk = desk_with()
+    run = Run("r1", "c1", RunKind.FULL, 1, START - MINUTE, RunState.PLANNED, batches=0 if done else 1)
+    desk.services.records.put_run(run)
+    if done:
+        close_if_finished(desk.services, run)
+    else:
+        close_unfinished(desk.services, run)
+
+
+SCENES: dict[str, Callable[[], None]] = {
+    "vital signs": lambda: vital_signs(ON),
+    "vital signs while paused": lambda: vital_signs(replace(ON, state=State.PAUSED)),
+    "vital signs while throttled": lambda: vital_signs(replace(ON, throttled_until=START + MINUTE)),
+    "pause": pause,
+    "throttle": throttle,
+    "hold": hold,
+    "unproven channel": unproven_channel,
+    "unreadable group": unreadable_group,
+    "unforeseen": failing(RuntimeError("no")),
+    "configuration": failing(ConfigurationRefused("no")),
+    "misconfigured": failing(Misconfigured("no")),
+    "transient": failing(Transient("no")),
+    "run done at once": run_done_at_once,
+    "run refused": run_refused,
+    "run done": lambda: run_closed(done=True),
+    "run superseded": lambda: run_closed(done=False),
+}
+
+
+# In whose log a scene can be read.
+LOGS: dict[str, tuple[str, ...]] = {
+    "reconcile": ("run refused", "unreadable group", "hold", "run superseded"),
+    "apply-changes": ("throttle", "pause", "transient", "configuration"),
+    "provision-user": ("throttle", "pause", "transient", "configuration"),
+    "renew-watch": ("unproven channel", "configuration"),
+    "directory-webhook": ("misconfigured", "transient"),
+}
+
+
+@lru_cache
+def written() -> dict[str, list[Line]]:
+    """Play every scene; return the lines that each wrote."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    scenes = {}
+    for name, play in SCENES.items():
+        root.handlers[:] = []
+        telemetry.set_up("demo", "INFO")
+        stream = io.StringIO()
+        root.handlers[0].setStream(stream)  # type: ignore[attr-defined]
+        play()
+        scenes[name] = [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    return scenes
+
+
+def said() -> list[Line]:
+    """Return the lines of all scenes."""
+    return [line for lines in written().values() for line in lines]
