@@ -380,6 +380,13 @@ class TestLifetimes:
         assert self.fields(stores, f"holds/{digest}")["expires"] == NOW + timedelta(days=400)
         assert self.fields(stores, f"holds/{digest}/members/0000")["expires"] == NOW + timedelta(days=402)
 
+    def test_a_rejected_plan_expires_only_after_it_has_kept_nobody_back_for_so_long(self, stores):
+        stores.records.put_hold("t1", Hold("no", NOW, (("u1", "suspend"),), HoldState.REJECTED, decided_at=NOW))
+        later = NOW + 390 * DAY
+        stores.records.change_hold("t1", "no", lambda hold: replace(hold, honoured=later))
+        assert self.fields(stores, "holds/no")["expires"] == later + timedelta(days=400)
+        assert self.fields(stores, "holds/no/members/0000")["expires"] == later + timedelta(days=402)
+
     def test_a_superseded_plan_expires_within_days_with_its_members(self, stores):
         members = tuple((f"u{number}", "suspend") for number in range(5_001))
         stores.records.put_hold("t1", Hold("old", NOW, members, HoldState.WAITING))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.guarding import may_recreate, reserve_all, reserve_one
-from autoprovisioning.app.holding import admit, decide_hold
+from autoprovisioning.app.holding import HONOURED_ANEW, admit, decide_hold
 from autoprovisioning.domain.connections import Connection, VolumeLimit
 from autoprovisioning.domain.errors import NotFound, Stale
 from autoprovisioning.domain.events import EventName
@@ -184,6 +184,18 @@ def test_a_rejected_plan_is_raised_again_only_when_it_grows(desk):
     _, grown = admit(desk.services, HOME, leavers(13))
     assert grown.state is HoldState.WAITING
     assert desk.services.records.hold("c1", hold.digest).state is HoldState.REJECTED
+
+
+def test_a_rejected_plan_is_noted_to_be_honoured_while_it_keeps_somebody_back_and_not_at_every_run(desk):
+    _, hold = admit(desk.services, HOME, leavers(12))
+    decide_hold(desk.services, "c1", hold.digest, approve=False, actor="admin@x.org")
+    noted = []
+    for due in (leavers(12), leavers(12), leavers(1, start=90), leavers(3)):
+        desk.clock.advance(HONOURED_ANEW / 2)
+        admit(desk.services, HOME, due, frozenset(due))
+        noted.append(desk.services.records.hold("c1", hold.digest).honoured)
+    start = desk.clock.now - 2 * HONOURED_ANEW
+    assert noted == [None, start + HONOURED_ANEW, start + HONOURED_ANEW, start + 2 * HONOURED_ANEW]
 
 
 def test_decisions_are_audited_and_made_once(desk):

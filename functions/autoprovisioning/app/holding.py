@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 NOUNS = {Action.SUSPEND.value: "suspension", Action.DELETE.value: "deletion"}
 DECISION_SETTLES = timedelta(hours=1)  # some runs
+HONOURED_ANEW = timedelta(days=30)  # far more often than what is remembered expires, far more rarely than runs come
 
 
 def admit(
@@ -37,10 +38,19 @@ def admit(
     known = services.records.holds(connection.id)
     now = services.clock()
     sifted = _sift(known, actions, standing, now)
+    _honour(services, connection, sifted.rejected.values(), now)
     fresh, rejected = sifted.names(sifted.fresh), sifted.names(sifted.rejected)
     if reserve_all(services, connection, fresh, rejected):
         return sifted.approved | dict.fromkeys(sifted.fresh, ""), next(iter(sifted.rejected.values()), None)
     return sifted.approved, _raise(services, connection, sifted.rest, known, now)
+
+
+def _honour(services: Services, connection: Connection, rejected: Iterable[Hold], now: datetime) -> None:
+    """Note of rejected plans that they keep somebody back still: what is noted anew is not forgotten meanwhile."""
+    for hold in {hold.digest: hold for hold in rejected}.values():
+        since = hold.honoured or hold.decided_at
+        if since is None or now - since >= HONOURED_ANEW:
+            services.records.change_hold(connection.id, hold.digest, lambda current: replace(current, honoured=now))
 
 
 def would_hold(

@@ -55,7 +55,10 @@ class HoldState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A held plan: who is affected, what tripped, and the digest an administrator approves."""
+    """A held plan: who is affected, what tripped, and the digest an administrator approves.
+
+    `honoured` is when a rejected one was last noted to keep somebody back: it is remembered for as long as it does.
+    """
 
     digest: str
     raised_at: datetime
@@ -64,6 +67,7 @@ class Hold:
     reason: str = ""
     decided_by: str = ""
     decided_at: datetime | None = None
+    honoured: datetime | None = None
 
     def authorises(self, now: datetime) -> bool:
         """Say whether it was approved, at most 24 hours ago."""

@@ -18,7 +18,7 @@ from autoprovisioning.domain.guard import GuardState, Hold, HoldState
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
 
 MEMBERS_A_DOCUMENT = 5_000
-HOLDS_SHOWN = 50
+APPROVED_READ = 50  # an approval is in force for a day
 RUNS_KEPT = timedelta(days=90)
 HOLDS_KEPT = timedelta(days=400)  # as long as the audit
 SUPERSEDED_KEPT = timedelta(days=7)  # a plan that grows leaves one a run
@@ -117,12 +117,17 @@ class FirestoreRecords:
         return self._hold_of(snapshot) if snapshot.exists else None
 
     def holds(self, connection_id: str) -> Sequence[Hold]:
-        """Return the held plans that wait, are approved or were rejected, newest first, with their members."""
+        """Return the held plans that wait or were rejected, and the latest approved ones, newest first, with members.
+
+        There is one that waits, and those rejected are as many as administrators decided on: each must be honoured.
+        """
         standing = [state.value for state in HoldState if state is not HoldState.SUPERSEDED]
         query = self._holds(connection_id).where(filter=firestore.FieldFilter("state", "in", standing))
         # Sorted here: a plan that grows with each run leaves many superseded ones, which must not hide an approved one.
         found = sorted(self._database.stream(query), key=lambda hold: hold.get("raised_at"), reverse=True)
-        return [self._hold_of(snapshot) for snapshot in found[:HOLDS_SHOWN]]
+        approved = [hold.id for hold in found if hold.get("state") == HoldState.APPROVED.value]
+        spent = set(approved[APPROVED_READ:])
+        return [self._hold_of(snapshot) for snapshot in found if snapshot.id not in spent]
 
     def put_hold(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
         """Store a held plan: its members first, so that a hold that can be seen is whole, and told of."""
@@ -148,7 +153,7 @@ class FirestoreRecords:
         edit: Callable[[Hold], Hold | None],
         tell: Telling[Hold] | None = None,
     ) -> Hold | None:
-        """Compare-and-set what is decided of a held plan; its members stay, those of a superseded one for days only."""
+        """Compare-and-set what is decided of a held plan; its members stay for as long as it does."""
         if not is_id(digest):
             return None
         changed: list[Hold] = []
@@ -168,12 +173,12 @@ class FirestoreRecords:
 
         reference = self._holds(connection_id).document(digest)
         self._database.edit(reference, apply, lambda batch: add_events(batch, self._home(connection_id), events))
-        if changed and changed[0].state is HoldState.SUPERSEDED:
-            self._shorten(reference, changed[0])
+        if changed and (changed[0].state is HoldState.SUPERSEDED or changed[0].honoured is not None):
+            self._keep_members(reference, changed[0])
         return changed[0] if changed else None
 
-    def _shorten(self, reference: firestore.DocumentReference, hold: Hold) -> None:
-        """Let the members of a superseded plan expire with it."""
+    def _keep_members(self, reference: firestore.DocumentReference, hold: Hold) -> None:
+        """Let the members of a plan expire with it, sooner or later than they would have."""
         batch = self._database.client.batch()
         parts = _documents(len(hold.members))
         for number in range(parts):
@@ -278,6 +283,7 @@ class FirestoreRecords:
             fields["reason"],
             fields["decided_by"],
             fields["decided_at"],
+            fields.get("honoured"),
         )
 
 
@@ -287,6 +293,7 @@ def _decision(hold: Hold) -> dict[str, Any]:
         "reason": hold.reason,
         "decided_by": hold.decided_by,
         "decided_at": hold.decided_at,
+        "honoured": hold.honoured,
         "expires": _hold_expires(hold),
     }
 
@@ -295,7 +302,7 @@ def _hold_expires(hold: Hold) -> datetime:
     """Return the value of a held plan's TTL field."""
     if hold.state is HoldState.SUPERSEDED and hold.decided_at is not None:
         return hold.decided_at + SUPERSEDED_KEPT
-    return hold.raised_at + HOLDS_KEPT
+    return max(hold.raised_at, hold.honoured or hold.raised_at) + HOLDS_KEPT
 
 
 def _documents(members: int) -> int:
