@@ -79,6 +79,10 @@ class FakeRoster:
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
         return self._read(connection, self.shard(connection, user_id))[1].get(user_id)
 
+    def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
+        wanted = set(user_ids)
+        return {user_id: entry for user_id, entry in self.load(connection).items() if user_id in wanted}
+
     def load(self, connection: Connection) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
         for shard in range(connection.shards):

@@ -125,6 +125,13 @@ class TestRoster:
         put(state, Entry("u1"))
         assert state.roster.load(Connection("c2", shards=64)) == {}
 
+    def test_the_entries_of_some_are_read_at_once(self, state):
+        everybody = [f"u{number}" for number in range(200)]
+        put(state, *map(Entry, everybody))
+        wanted = [*everybody[:100], "nobody"]
+        assert state.roster.entries(HOME, wanted) == {user_id: Entry(user_id) for user_id in everybody[:100]}
+        assert state.roster.entries(HOME, []) == {}
+
     def test_a_shard_may_grow_to_two_thousand_users(self, state):
         small = replace(HOME, shards=1)
         everybody = [
@@ -430,6 +437,24 @@ class TestGuardAndHolds:
             members = [(f"v{number}", "suspend")]
             state.records.put_hold("c1", hold(members, state=HoldState.SUPERSEDED, raised_at=NOW))
         assert list(state.records.holds("c1")) == [approved]
+
+    def test_no_number_of_later_plans_makes_a_rejected_one_forgotten(self, state):
+        rejected = [
+            hold([(f"u{number}", "suspend")], state=HoldState.REJECTED, raised_at=NOW - number * HOUR, decided_at=NOW)
+            for number in (70, 80)
+        ]
+        for number in range(60):
+            members = [(f"v{number}", "suspend")]
+            state.records.put_hold("c1", hold(members, state=HoldState.APPROVED, raised_at=NOW - number * HOUR))
+        for one in rejected:
+            state.records.put_hold("c1", one)
+        assert [each for each in state.records.holds("c1") if each.state is HoldState.REJECTED] == rejected
+
+    def test_a_hold_that_is_honoured_still_says_so(self, state):
+        rejected = hold([("u1", "suspend")], state=HoldState.REJECTED, decided_at=NOW)
+        state.records.put_hold("c1", rejected)
+        state.records.change_hold("c1", rejected.digest, lambda current: replace(current, honoured=NOW + HOUR))
+        assert state.records.hold("c1", rejected.digest) == replace(rejected, honoured=NOW + HOUR)
 
     def test_a_decision_replaces_the_hold(self, state):
         waiting = hold([("u1", "suspend")])

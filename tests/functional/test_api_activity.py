@@ -247,7 +247,9 @@ def test_a_held_plan_is_shown_with_its_users_and_approved_by_its_digest(town):
     assert town.api("GET", "/connections").json()["items"][0]["shown_state"] == "Held: waiting for approval"
     assert hold["counts"] == {"suspend": 11}
     members = everything(town, f"{ONE}/holds/{hold['digest']}", limit=4)
-    assert {member["user_id"] for member in members} == {f"u{number}" for number in range(1, 12)}
+    addresses = {f"u{number}": f"person{number}@example.com" for number in range(1, 12)}
+    assert {member["user_id"]: member["email"] for member in members} == addresses
+    assert {member["action"] for member in members} == {"suspend"}
     assert town.api("GET", f"{ONE}/holds/{hold['digest']}?cursor=x").json()["field"] == "cursor"
     approved = decide(town, hold["digest"], "approve")
     assert (approved.status, approved.json()["state"], approved.json()["decided_by"]) == (200, "approved", ADMIN)

@@ -136,6 +136,9 @@ class Roster(Protocol):
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
         """Read one entry."""
 
+    def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
+        """Read the entries of these users, of those who have one."""
+
     def load(self, connection: Connection) -> dict[str, Entry]:
         """Read every entry of a connection."""
 
@@ -239,7 +242,7 @@ class Records(Protocol):
         """Read a held plan with its members."""
 
     def holds(self, connection_id: str) -> Sequence[Hold]:
-        """Return the held plans that wait, are approved or were rejected, newest first, with their members."""
+        """Return the held plans that wait, were rejected or approved lately, newest first, with their members."""
 
     def put_hold(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
         """Store a held plan, and the event that tells of it."""

@@ -41,6 +41,13 @@ class FirestoreRoster:
         snapshot = self._database.get(self._reference(connection, self.shard(connection, user_id)))
         return _entries(snapshot).get(user_id)
 
+    def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
+        """Read the entries of these users: each of their shards once, all at once."""
+        wanted = set(user_ids)
+        shards = sorted({self.shard(connection, user_id) for user_id in wanted})
+        found = (_entries(snapshot) for snapshot in self._read(connection, shards).values())
+        return {user_id: entry for entries in found for user_id, entry in entries.items() if user_id in wanted}
+
     def load(self, connection: Connection) -> dict[str, Entry]:
         """Read every entry of a connection: as many documents as it has shards."""
         references = [self._reference(connection, shard) for shard in range(connection.shards)]

@@ -40,9 +40,10 @@ class Holds(Model):
 
 
 class Member(Model):
-    """A user of a held plan, and what it would do to them."""
+    """A user of a held plan, and what it would do to them; the address is empty where the roster has none."""
 
     user_id: str
+    email: str
     action: str
 
 
@@ -67,7 +68,8 @@ def list_holds(call: Call, query: Paging, connection_id: str) -> Response:
 
 def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Response:
     """Read one."""
-    hold = call.parts.services.records.hold(existing(call, connection_id).id, digest)
+    services, connection = call.parts.services, existing(call, connection_id)
+    hold = services.records.hold(connection.id, digest)
     if hold is None:
         raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
     if query.cursor and not (query.cursor.isascii() and query.cursor.isdecimal()):
@@ -75,7 +77,9 @@ def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Res
     first = int(query.cursor or 0)
     page = hold.members[first : first + query.limit]
     following = str(first + query.limit) if first + query.limit < len(hold.members) else ""
-    members = [Member(user_id=user_id, action=action) for user_id, action in page]
+    known = services.roster.entries(connection, [user_id for user_id, _ in page]) if connection.shards else {}
+    emails = {user_id: entry.email for user_id, entry in known.items()}
+    members = [Member(user_id=user_id, email=emails.get(user_id, ""), action=action) for user_id, action in page]
     return answer(HoldMembers(**_told(hold, hold.counts()), items=members, cursor=following))
 
 
