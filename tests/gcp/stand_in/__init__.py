@@ -1,0 +1,56 @@
+"""A stand-in for gcloud: parses every command with gcloud's own parser first, keeps state, answers in API messages.
+
+It is as strict as the cloud where an order matters: an identity must exist before it is granted something, an API be
+enabled before it is used, and a redeployed function has lost what was set on its service.
+"""
+
+from __future__ import annotations
+
+from infra.gcp import commands, destroy, doctor, rollback
+from infra.gcp.description import DEPLOYMENT
+from infra.gcp.steps import FOUND, Command, filled
+from tests.gcp.gcloud_parser import TARGET, complaints
+from tests.gcp.stand_in import firestore, iam, monitoring, pubsub, run, scheduler, secrets
+from tests.gcp.stand_in.cloud import FORMER, NUMBER, PROJECT, Cloud, Handler
+
+__all__ = ["FORMER", "NUMBER", "PROJECT", "StandIn"]
+
+HANDLERS: dict[str, Handler] = {
+    "version": lambda cloud, names, flags, stdin: cloud.sdk,
+    "auth print-access-token": lambda cloud, names, flags, stdin: {"token": "token-of-the-operator"},
+    **iam.HANDLERS,
+    **firestore.HANDLERS,
+    **pubsub.HANDLERS,
+    **secrets.HANDLERS,
+    **run.HANDLERS,
+    **scheduler.HANDLERS,
+    **monitoring.HANDLERS,
+}
+
+
+def foreseen() -> list[Command]:
+    """Return the commands that are likely to come; any other is parsed when it comes."""
+    names = [f"projects/{PROJECT}/{kind}/1" for kind in ("alerts", "dashboards", "notificationChannels")]
+    found = [*names, "channel-key", "keeper-token-c1"]
+    functions = [function.name for function in DEPLOYMENT.functions]
+    templates = [
+        *(command for step in commands.all_steps(TARGET) for command in step.commands),
+        *(part for item in destroy.removals(TARGET, audit=True) for part in (item.look, *item.commands)),
+        *(rollback.serve(TARGET, name, f"{name}-00001-abc") for name in functions),
+        *(rollback.revisions_of(TARGET, name) for name in functions),
+        doctor.VERSION,
+        doctor.ACCESS_TOKEN,
+    ]
+    return [
+        named for command in templates for named in filled(command, found if FOUND in command else (FORMER, "allUsers"))
+    ]
+
+
+class StandIn(Cloud):
+    """All services of one project."""
+
+    handlers = HANDLERS
+
+    def __init__(self) -> None:
+        complaints(foreseen())  # one call for all of them
+        super().__init__()

@@ -1,0 +1,163 @@
+"""What a project holds, and how a command reaches it: parsed by gcloud's own parser, then handled by its service."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from infra.gcp.gcloud import Answer
+from infra.gcp.steps import Command, shown
+from tests.gcp.api_messages import problems
+from tests.gcp.gcloud_parser import TARGET, complaints
+
+PROJECT, REGION, NUMBER = TARGET.project, TARGET.region, TARGET.number
+FORMER = "domain:former.example.com"  # somebody who was let in before
+READING = ("describe", "list", "get-iam-policy", "read", "print-access-token", "version")
+APIS = {  # group of commands -> the API it uses
+    "firestore": "firestore",
+    "pubsub": "pubsub",
+    "secrets": "secretmanager",
+    "functions": "cloudfunctions",
+    "run": "run",
+    "scheduler": "cloudscheduler",
+    "iap": "iap",
+    "iam": "iam",
+}
+Handler = Callable[["Cloud", list[str], dict[str, Any], str], Any]
+
+
+MESSAGES = {
+    "project": ("cloudresourcemanager.v1", "Project"),
+    "account": ("iam.v1", "ServiceAccount"),
+    "role": ("iam.v1", "Role"),
+    "database": ("firestore.v1", "GoogleFirestoreAdminV1Database"),
+    "field": ("firestore.v1", "GoogleFirestoreAdminV1Field"),
+    "index": ("firestore.v1", "GoogleFirestoreAdminV1Index"),
+    "topic": ("pubsub.v1", "Topic"),
+    "subscription": ("pubsub.v1", "Subscription"),
+    "secret": ("secretmanager.v1", "Secret"),
+    "version": ("secretmanager.v1", "SecretVersion"),
+    "function": ("cloudfunctions.v2", "Function"),
+    "service": ("run.v1", "Service"),
+    "revision": ("run.v1", "Revision"),
+    "job": ("cloudscheduler.v1", "Job"),
+    "metric": ("logging.v2", "LogMetric"),
+    "alert": ("monitoring.v3", "AlertPolicy"),
+    "channel": ("monitoring.v3", "NotificationChannel"),
+    "dashboard": ("monitoring.v1", "Dashboard"),
+}
+
+
+class Refused(Exception):
+    """What gcloud prints before it exits with 1."""
+
+
+class Cloud:
+    """Runs commands as gcloud would, by the handlers of each service."""
+
+    handlers: Mapping[str, Handler] = {}
+
+    def __init__(self) -> None:
+        self.issued: list[Command] = []
+        self.things: dict[str, dict[str, Any]] = {}
+        self.policies: dict[str, dict[str, Any]] = {}
+        self.enabled: set[str] = {"serviceusage.googleapis.com", "cloudresourcemanager.googleapis.com"}
+        self.agents: set[str] = set()
+        self.inputs: list[str] = []
+        self.failures: list[tuple[str, str, int]] = []  # (part of the command, what gcloud says, how often)
+        self.interrupt_after: int | None = None
+        self.sdk = {"Google Cloud SDK": "528.0.0", "alpha": "2025.06.20", "beta": "2025.06.20"}
+        self.clock = 0
+
+    def __call__(self, command: Command, stdin: str) -> Answer:
+        said = complaints([command])
+        assert not said, said
+        if self.interrupt_after is not None and len(self.changes()) >= self.interrupt_after and not reads(command):
+            raise KeyboardInterrupt
+        self.issued.append(command)
+        self.clock += 1
+        words = [part for part in command[1:] if not part.startswith("--")]
+        try:
+            self._fail(command)
+            answer = self._handle(words, _flags(command), stdin)
+        except Refused as refused:
+            return Answer(1, "", f"ERROR: (gcloud) {refused}")
+        return Answer(0, json.dumps(answer), "")
+
+    def changes(self) -> list[Command]:
+        """Return the commands that change something, in order."""
+        return [command for command in self.issued if not reads(command)]
+
+    def thing(self, kind: str, name: str) -> Any:
+        """Return what there is of a name."""
+        if name not in self.things.get(kind, {}):
+            raise Refused(f"NOT_FOUND: {kind} {name} could not be found.")
+        return self.things[kind][name]
+
+    def put(self, kind: str, name: str, value: dict[str, Any], *, new: bool = False) -> dict[str, Any]:
+        """Store an API message."""
+        document, message = MESSAGES[kind]
+        assert problems(value, document, message) == []
+        if new and name in self.things.get(kind, {}):
+            raise Refused(f"ALREADY_EXISTS: {kind} {name}")
+        self.things.setdefault(kind, {})[name] = value
+        return value
+
+    def delete(self, kind: str, name: str) -> dict[str, Any]:
+        """Remove a thing."""
+        self.thing(kind, name)
+        del self.things[kind][name]
+        return {}
+
+    def time(self) -> str:
+        """Return a time that grows with every command."""
+        return f"2026-11-25T{self.clock // 3600:02}:{self.clock // 60 % 60:02}:{self.clock % 60:02}.000000Z"
+
+    def policy(self, key: str) -> dict[str, Any]:
+        """Return the IAM policy of a resource."""
+        return self.policies.setdefault(key, {"version": 1, "etag": "BwY=", "bindings": []})
+
+    def _fail(self, command: Command) -> None:
+        for place, (part, text, times) in enumerate(self.failures):
+            if part in shown(command) and times > 0:
+                self.failures[place] = (part, text, times - 1)
+                raise Refused(text)
+
+    def _handle(self, words: list[str], flags: dict[str, Any], stdin: str) -> Any:
+        if words[0] in ("alpha", "beta"):
+            words = words[1:]
+        api = f"{APIS.get(words[0], '')}.googleapis.com"
+        if words[0] in APIS and api not in self.enabled:
+            raise Refused(f"SERVICE_DISABLED: {api} has not been used in project {NUMBER} before or it is disabled.")
+        for length in range(len(words), 0, -1):
+            handler = self.handlers.get(" ".join(words[:length]))
+            if handler is not None:
+                return copy.deepcopy(handler(self, words[length:], flags, stdin))
+        raise AssertionError(f"the stand-in does not know: {' '.join(words)}")
+
+
+def reads(command: Command) -> bool:
+    return bool(set(READING) & set(command))
+
+
+def _flags(command: Command) -> dict[str, Any]:
+    flags: dict[str, Any] = {}
+    for part in command:
+        if part.startswith("--"):
+            name, _, value = part[2:].partition("=")
+            flags[name] = [*flags.get(name, []), value] if name == "field-config" else value
+    return flags
+
+
+def describe(kind: str) -> Handler:
+    return lambda cloud, names, flags, stdin: cloud.thing(kind, flags["database"] if kind == "database" else names[0])
+
+
+def listed(kind: str) -> Handler:
+    return lambda cloud, names, flags, stdin: list(cloud.things.get(kind, {}).values())
+
+
+def delete(kind: str) -> Handler:
+    return lambda cloud, names, flags, stdin: cloud.delete(kind, names[0])

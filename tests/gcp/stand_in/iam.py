@@ -1,0 +1,85 @@
+"""Projects, APIs, identities and roles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.gcp.api_messages import problems
+from tests.gcp.stand_in.cloud import NUMBER, PROJECT, Cloud, Handler, Refused, delete, describe
+from tests.gcp.stand_in.policies import bind, policy, unbind
+
+
+def _project(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    if names != [PROJECT]:
+        raise Refused(f"NOT_FOUND: project {names[0]}")
+    return {"projectId": PROJECT, "projectNumber": NUMBER, "lifecycleState": "ACTIVE", "name": "Keeper"}
+
+
+def _enable(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    cloud.enabled |= set(names)
+
+
+def _enabled(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    listed = [
+        {"config": {"name": name}, "name": f"projects/{NUMBER}/services/{name}", "state": "ENABLED"}
+        for name in sorted(cloud.enabled)
+    ]
+    assert [problems(item, "serviceusage.v1", "GoogleApiServiceusageV1Service") for item in listed] == [[]] * len(
+        listed
+    )
+    return listed
+
+
+def _agent(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    known = {"pubsub.googleapis.com": "gcp-sa-pubsub", "iap.googleapis.com": "gcp-sa-iap"}[flags["service"]]
+    cloud.agents.add(f"service-{NUMBER}@{known}.iam.gserviceaccount.com")
+
+
+def _make_account(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    address = f"{names[0]}@{PROJECT}.iam.gserviceaccount.com"
+    account = {
+        "name": f"projects/{PROJECT}/serviceAccounts/{address}",
+        "projectId": PROJECT,
+        "uniqueId": str(100000000000000000000 + cloud.clock),
+        "email": address,
+        "displayName": flags["display-name"],
+        "description": flags["description"],
+    }
+    return cloud.put("account", address, account, new=True)
+
+
+def _update_account(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    there = cloud.thing("account", names[0])
+    more = {"displayName": flags["display-name"], "description": flags["description"]}
+    return cloud.put("account", names[0], there | more)
+
+
+def _put_role(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    role = {
+        "name": f"projects/{PROJECT}/roles/{names[0]}",
+        "title": flags["title"],
+        "stage": flags["stage"],
+        "includedPermissions": sorted(flags["permissions"].split(","), reverse=True),
+        "etag": "BwY=",
+    }
+    return cloud.put("role", names[0], role)
+
+
+HANDLERS: dict[str, Handler] = {
+    "projects describe": _project,
+    "projects get-iam-policy": policy("project"),
+    "projects add-iam-policy-binding": bind("project"),
+    "projects remove-iam-policy-binding": unbind("project"),
+    "services list": _enabled,
+    "services enable": _enable,
+    "services identity create": _agent,
+    "iam service-accounts create": _make_account,
+    "iam service-accounts update": _update_account,
+    "iam service-accounts describe": describe("account"),
+    "iam service-accounts delete": delete("account"),
+    "iam service-accounts get-iam-policy": policy("account"),
+    "iam service-accounts add-iam-policy-binding": bind("account"),
+    "iam roles create": _put_role,
+    "iam roles update": _put_role,
+    "iam roles describe": describe("role"),
+}

@@ -1,0 +1,76 @@
+"""The IAM policy of anything, and who is known to be granted something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.iam.v1 import policy_pb2
+from google.protobuf.json_format import ParseDict
+
+from tests.gcp.api_messages import problems
+from tests.gcp.stand_in.cloud import PROJECT, Cloud, Handler, Refused
+
+
+def known_member(cloud: Cloud, member: str) -> None:
+    kind, _, address = member.partition(":")
+    if kind == "serviceAccount" and address not in cloud.agents and address not in cloud.things.get("account", {}):
+        raise Refused(f"INVALID_ARGUMENT: Service account {address} does not exist.")
+
+
+def bind(kind: str) -> Handler:
+    def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
+        name = _resource(cloud, kind, names, flags)
+        if flags["member"] == "allUsers":  # as an organization says that restricts sharing to its domain
+            raise Refused("FAILED_PRECONDITION: One or more users do not belong to a permitted customer.")
+        known_member(cloud, flags["member"])
+        if flags["role"].startswith(f"projects/{PROJECT}/roles/"):
+            cloud.thing("role", flags["role"].rpartition("/")[2])
+        policy, condition = cloud.policy(f"{kind}:{name}"), _condition(flags)
+        assert kind == "project" or not condition
+        for binding in policy["bindings"]:
+            if binding["role"] == flags["role"] and binding.get("condition", {}) == condition:
+                binding["members"] = sorted({*binding["members"], flags["member"]})
+                break
+        else:
+            more = {"condition": condition} if condition else {}
+            policy["bindings"].append({"role": flags["role"], "members": [flags["member"]], **more})
+        assert problems(policy, "iam.v1", "Policy") == []
+        ParseDict(policy, policy_pb2.Policy())
+        return policy
+
+    return act
+
+
+def _condition(flags: dict[str, Any]) -> dict[str, str]:
+    text = flags.get("condition", "None")
+    if text == "None":
+        return {}
+    title, _, expression = text.removeprefix("title=").partition(",expression=")
+    return {"title": title, "expression": expression}
+
+
+def unbind(kind: str) -> Handler:
+    def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
+        assert "all" in flags
+        policy = cloud.policy(f"{kind}:{_resource(cloud, kind, names, flags)}")
+        for binding in policy["bindings"]:
+            if binding["role"] == flags["role"]:
+                binding["members"] = [member for member in binding["members"] if member != flags["member"]]
+        policy["bindings"] = [binding for binding in policy["bindings"] if binding["members"]]
+        return policy
+
+    return act
+
+
+def policy(kind: str) -> Handler:
+    def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
+        return cloud.policy(f"{kind}:{_resource(cloud, kind, names, flags)}")
+
+    return act
+
+
+def _resource(cloud: Cloud, kind: str, names: list[str], flags: dict[str, Any]) -> str:
+    name = str(flags["service"] if kind == "iap" else names[0])
+    if kind != "project":
+        cloud.thing("service" if kind == "iap" else kind, name)
+    return name

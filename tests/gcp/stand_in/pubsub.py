@@ -1,0 +1,57 @@
+"""Topics and subscriptions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.gcp.stand_in.cloud import PROJECT, Cloud, Handler, delete, describe
+from tests.gcp.stand_in.policies import bind, known_member, policy
+
+
+def _make_topic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    return cloud.put("topic", names[0], {"name": f"projects/{PROJECT}/topics/{names[0]}"}, new=True)
+
+
+def _put_subscription(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    name = names[0]
+    topic = (
+        cloud.thing("topic", flags["topic"])
+        if "topic" in flags
+        else {"name": cloud.thing("subscription", name)["topic"]}
+    )
+    subscription = {
+        "name": f"projects/{PROJECT}/subscriptions/{name}",
+        "topic": topic["name"],
+        "ackDeadlineSeconds": int(flags["ack-deadline"]),
+        "messageRetentionDuration": flags["message-retention-duration"],
+        "expirationPolicy": {} if flags["expiration-period"] == "never" else {"ttl": flags["expiration-period"]},
+        "state": "ACTIVE",
+    }
+    if "push-endpoint" in flags:
+        identity = flags["push-auth-service-account"]
+        known_member(cloud, f"serviceAccount:{identity}")
+        dead = cloud.thing("topic", flags["dead-letter-topic"])["name"]
+        subscription |= {
+            "pushConfig": {
+                "pushEndpoint": flags["push-endpoint"],
+                "oidcToken": {"serviceAccountEmail": identity, "audience": flags["push-auth-token-audience"]},
+            },
+            "retryPolicy": {"minimumBackoff": flags["min-retry-delay"], "maximumBackoff": flags["max-retry-delay"]},
+            "deadLetterPolicy": {"deadLetterTopic": dead, "maxDeliveryAttempts": int(flags["max-delivery-attempts"])},
+        }
+    return cloud.put("subscription", name, subscription, new="topic" in flags)
+
+
+HANDLERS: dict[str, Handler] = {
+    "pubsub topics create": _make_topic,
+    "pubsub topics describe": describe("topic"),
+    "pubsub topics delete": delete("topic"),
+    "pubsub topics get-iam-policy": policy("topic"),
+    "pubsub topics add-iam-policy-binding": bind("topic"),
+    "pubsub subscriptions create": _put_subscription,
+    "pubsub subscriptions update": _put_subscription,
+    "pubsub subscriptions describe": describe("subscription"),
+    "pubsub subscriptions delete": delete("subscription"),
+    "pubsub subscriptions get-iam-policy": policy("subscription"),
+    "pubsub subscriptions add-iam-policy-binding": bind("subscription"),
+}

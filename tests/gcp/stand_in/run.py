@@ -1,0 +1,152 @@
+"""Functions, the Cloud Run services and revisions below them, and Identity-Aware Proxy before them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.gcp.gcloud_parser import TARGET
+from tests.gcp.stand_in.cloud import NUMBER, PROJECT, REGION, Cloud, Handler, describe
+from tests.gcp.stand_in.policies import bind, known_member, policy, unbind
+
+
+def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    name, there = names[0], cloud.things.get("function", {}).get(names[0], {})
+    for account in (flags["service-account"], flags["build-service-account"].rpartition("/")[2]):
+        known_member(cloud, f"serviceAccount:{account}")
+    assert "gen2" in flags
+    assert "serve-all-traffic-latest-revision" in flags
+    revision = _make_revision(cloud, name)
+    config = {
+        "service": f"projects/{PROJECT}/locations/{REGION}/services/{name}",
+        "uri": f"https://{name}-abcdefghij-ew.a.run.app",
+        "availableMemory": flags["memory"],
+        "availableCpu": flags["cpu"],
+        "timeoutSeconds": int(flags["timeout"].rstrip("s")),
+        "maxInstanceCount": int(flags["max-instances"]),
+        "maxInstanceRequestConcurrency": int(flags["concurrency"]),
+        "serviceAccountEmail": flags["service-account"],
+        "ingressSettings": "ALLOW_ALL",
+        "environmentVariables": {"LOG_EXECUTION_ID": "true", **_listed(flags["set-env-vars"])},
+        "allTrafficOnLatestRevision": True,
+        "revision": revision,
+    }
+    if "set-secrets" in flags:
+        config["secretEnvironmentVariables"] = [_mounted(cloud, text) for text in flags["set-secrets"].split(",")]
+    labels = dict(pair.split("=") for pair in flags["update-labels"].split(","))
+    function = {
+        "name": f"projects/{PROJECT}/locations/{REGION}/functions/{name}",
+        "environment": "GEN_2",
+        "state": "ACTIVE",
+        "updateTime": cloud.time(),
+        "buildConfig": {"runtime": flags["runtime"], "entryPoint": flags["entry-point"]},
+        "serviceConfig": config,
+        "labels": there.get("labels", {}) | {"deployment-tool": "cli-gcloud"} | labels,
+        "url": f"https://{REGION}-{PROJECT}.cloudfunctions.net/{name}",
+    }
+    cloud.put("function", name, function)
+    _serve(cloud, name, {"latestRevision": True, "percent": 100, "revisionName": revision})
+    assert "no-allow-unauthenticated" in flags
+    return function
+
+
+def _listed(text: str) -> dict[str, str]:
+    assert text.startswith("^;^")
+    return dict(pair.split("=", 1) for pair in text[3:].split(";"))
+
+
+def _mounted(cloud: Cloud, text: str) -> dict[str, str]:
+    key, _, place = text.partition("=")
+    secret, _, version = place.partition(":")
+    cloud.thing("version", f"{secret}/{version}")
+    return {"key": key, "projectId": NUMBER, "secret": secret, "version": version}
+
+
+def _make_revision(cloud: Cloud, name: str) -> str:
+    number = 1 + sum(key.startswith(f"{name}-0") for key in cloud.things.get("revision", {}))
+    revision = f"{name}-{number:05}-abc"
+    image = f"{REGION}-docker.pkg.dev/{PROJECT}/gcf-artifacts/{name}@sha256:{cloud.clock:064}"
+    message = {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Revision",
+        "metadata": {
+            "name": revision,
+            "creationTimestamp": cloud.time(),
+            "labels": {"serving.knative.dev/service": name},
+        },
+        "spec": {"containers": [{"image": image}]},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    cloud.put("revision", revision, message)
+    return revision
+
+
+def _serve(cloud: Cloud, name: str, traffic: dict[str, Any]) -> None:
+    """Point a service's traffic; what was set on the service itself is gone, as after a redeployment."""
+    plain = {key: value for key, value in traffic.items() if key != "revisionName" or not traffic.get("latestRevision")}
+    service = {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {
+            "name": name,
+            "namespace": NUMBER,
+            "annotations": {
+                "run.googleapis.com/urls": json.dumps([TARGET.url(name), f"https://{name}-abc-ew.a.run.app"])
+            },
+        },
+        "spec": {"traffic": [plain]},
+        "status": {"traffic": [traffic], "url": TARGET.url(name)},
+    }
+    cloud.put("service", name, service)
+
+
+def _traffic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    name, service = names[0], cloud.thing("service", names[0])
+    if "to-latest" in flags:
+        latest = cloud.things["function"][name]["serviceConfig"]["revision"]
+        wanted = {"latestRevision": True, "percent": 100, "revisionName": latest}
+    else:
+        revision, _, percent = flags["to-revisions"].partition("=")
+        cloud.thing("revision", revision)
+        wanted = {"revisionName": revision, "percent": int(percent)}
+    annotations = service["metadata"]["annotations"]
+    _serve(cloud, name, wanted)
+    cloud.things["service"][name]["metadata"]["annotations"] = annotations
+    return cloud.things["service"][name]
+
+
+def _protect(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    annotations = cloud.thing("service", names[0])["metadata"]["annotations"]
+    if "iap" in flags:
+        annotations["run.googleapis.com/iap-enabled"] = "true"
+    else:
+        assert "no-invoker-iam-check" in flags
+        annotations["run.googleapis.com/invoker-iam-disabled"] = "True"  # as gcloud writes it
+
+
+def _revisions(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    wanted = flags["service"]
+    every = cloud.things.get("revision", {}).values()
+    return [item for item in every if item["metadata"]["labels"]["serving.knative.dev/service"] == wanted][::-1]
+
+
+def _delete_function(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    cloud.delete("service", names[0])
+    return cloud.delete("function", names[0])
+
+
+HANDLERS: dict[str, Handler] = {
+    "functions deploy": _deploy,
+    "functions describe": describe("function"),
+    "functions delete": _delete_function,
+    "run services describe": describe("service"),
+    "run services update": _protect,
+    "run services update-traffic": _traffic,
+    "run services get-iam-policy": policy("service"),
+    "run services add-iam-policy-binding": bind("service"),
+    "run services remove-iam-policy-binding": unbind("service"),
+    "run revisions list": _revisions,
+    "iap web get-iam-policy": policy("iap"),
+    "iap web add-iam-policy-binding": bind("iap"),
+    "iap web remove-iam-policy-binding": unbind("iap"),
+}

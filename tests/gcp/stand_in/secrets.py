@@ -1,0 +1,40 @@
+"""Secrets and their versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.gcp.stand_in.cloud import NUMBER, Cloud, Handler, delete, describe, listed
+from tests.gcp.stand_in.policies import bind, policy
+
+
+def _make_secret(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    secret = {"name": f"projects/{NUMBER}/secrets/{names[0]}", "replication": {"automatic": {}}}
+    return cloud.put("secret", names[0], secret, new=True)
+
+
+def _add_version(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    cloud.thing("secret", names[0])
+    assert flags["data-file"] == "-"
+    cloud.inputs.append(stdin)
+    number = 1 + sum(key.startswith(f"{names[0]}/") for key in cloud.things.get("version", {}))
+    version = {"name": f"projects/{NUMBER}/secrets/{names[0]}/versions/{number}", "state": "ENABLED"}
+    return cloud.put("version", f"{names[0]}/{number}", version)
+
+
+def _versions(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    cloud.thing("secret", names[0])
+    listed = [value for key, value in cloud.things.get("version", {}).items() if key.startswith(f"{names[0]}/")]
+    return [version for version in listed[::-1] if version["state"] == "ENABLED"]
+
+
+HANDLERS: dict[str, Handler] = {
+    "secrets create": _make_secret,
+    "secrets describe": describe("secret"),
+    "secrets list": listed("secret"),
+    "secrets delete": delete("secret"),
+    "secrets versions add": _add_version,
+    "secrets versions list": _versions,
+    "secrets get-iam-policy": policy("secret"),
+    "secrets add-iam-policy-binding": bind("secret"),
+}
