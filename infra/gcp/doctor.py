@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,8 @@ from infra.gcp.steps import AS_JSON, Command, gcloud
 from infra.gcp.target import Target
 
 RUN_WITHIN = timedelta(hours=1)
+FULL_RUN = "keeper-full"  # the job
+PAST_ITS_PROBE = ("planned", "done")  # states of a run that was planned, and so had its token accepted
 THERE = (401, 403)  # what Keeper says to a request without a token
 VERSION: Command = ("gcloud", "version", AS_JSON)
 TRIED = (528, 0, 0)  # the SDK whose parser the tests use
@@ -48,6 +50,12 @@ class Patient:
     def deploy(self) -> str:
         """Return the command that mends most."""
         return f"make deploy {self.target.settings}"
+
+    @property
+    def run_now(self) -> str:
+        """Return the command that reconciles at once."""
+        where = f"--location={self.target.region} --project={self.target.project}"
+        return f"gcloud scheduler jobs run {FULL_RUN} {where}"
 
 
 def examine(
@@ -254,16 +262,30 @@ def _keeper(patient: Patient) -> Iterator[Finding]:
         away = f"HTTP {status} from {item['endpoint']}: check the endpoint URL, and Keeper's status page."
         yield Finding(f"{name}: Keeper answers", "" if status in THERE else away)
         again = f"Enter a new access token: {patient.target.url('reauthorize')} (docs/runbooks/connection-paused.md)"
-        yield Finding(f"{name}: Keeper takes the access token", again if state == "paused" else "")
+        if state == "paused":
+            yield Finding(f"{name}: Keeper takes the access token", again)
         if state == "on":
-            yield _last_run(patient, item)
+            runs = patient.web.documents(f"connections/{item['id']}/runs", orderBy="started desc", pageSize="8")
+            yield _authorized(patient, name, runs)
+            yield _last_run(patient, name, runs)
 
 
-def _last_run(patient: Patient, connection: dict[str, Any]) -> Finding:
-    runs = patient.web.documents(f"connections/{connection['id']}/runs", orderBy="started desc", pageSize="8")
+def _authorized(patient: Patient, name: str, runs: Sequence[dict[str, Any]]) -> Finding:
+    """Tell when Keeper took the access token last: each run begins by trying it, and nobody here may read it."""
+    tried = next((run for run in runs if run["state"] in PAST_ITS_PROBE), None)
+    if runs and runs[0]["state"] == "refused":
+        mend = "The last run was refused before it planned anything: Health in the console shows its note."
+    elif tried is None or patient.now - _time(tried["started"]) >= RUN_WITHIN:
+        mend = f"No run has tried it within the last hour: {patient.run_now}, and look again in a minute."
+    else:
+        return Finding(f"{name}: Keeper takes the access token (tried at {_time(tried['started']):%H:%M} UTC)")
+    return Finding(f"{name}: Keeper takes the access token", mend)
+
+
+def _last_run(patient: Patient, name: str, runs: Sequence[dict[str, Any]]) -> Finding:
     ended = [run for run in runs if run["state"] == "done" and patient.now - _time(run["started"]) < RUN_WITHIN]
     mend = "docs/runbooks/no-successful-run.md; make logs FUNCTION=reconcile SEVERITY=WARNING"
-    return Finding(f"{connection['name']}: a run of the last hour is done", "" if ended else mend)
+    return Finding(f"{name}: a run of the last hour is done", "" if ended else mend)
 
 
 def _time(text: str) -> datetime:

@@ -14,7 +14,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from infra.gcp.delegation import BROADER, SCOPES
-from infra.gcp.doctor import examine
+from infra.gcp.description import DEPLOYMENT
+from infra.gcp.doctor import FULL_RUN, examine
 from infra.gcp.gcloud import SIGN_IN, Gcloud, GcloudFailed
 from infra.gcp.live import Addresses
 from infra.gcp.target import Target
@@ -227,7 +228,6 @@ def test_who_may_not_sign_is_told_how_to_be_allowed_for_the_check(cloud, world):
         ("keeper", 503, "Keeper: Keeper answers"),
         ("state", "paused", "Keeper: Keeper takes the access token"),
         ("dead_letters", 3, "No message was given up"),
-        ("runs", [], "Keeper: a run of the last hour is done"),
         ("channels", [], "A notification channel is live"),
         (
             "channels",
@@ -239,6 +239,34 @@ def test_who_may_not_sign_is_told_how_to_be_allowed_for_the_check(cloud, world):
 def test_what_is_wrong_outside_is_named(cloud, world, field, value, title):
     setattr(world, field, value)
     assert list(to_mend(cloud, world)) == [title]
+
+
+@pytest.mark.parametrize(
+    ("runs", "token", "done"),
+    [
+        ([("done", 4)], "", ""),
+        ([("planned", 1), ("done", 20)], "", ""),
+        ([("observing", 1), ("done", 20)], "", ""),
+        ([("planned", 70)], "gcloud scheduler jobs run keeper-full", "no-successful-run.md"),
+        ([("refused", 4), ("done", 20)], "refused before it planned anything", ""),
+        ([("superseded", 4)], "No run has tried it", "no-successful-run.md"),
+        ([], "gcloud scheduler jobs run keeper-full", "no-successful-run.md"),
+    ],
+)
+def test_whether_keeper_takes_the_token_is_told_by_the_runs_that_tried_it(cloud, world, runs, token, done):
+    world.runs = [
+        {"state": {"stringValue": state}, "started": {"timestampValue": stamp(timedelta(minutes=ago))}}
+        for state, ago in runs
+    ]
+    found = to_mend(cloud, world)
+    for title, mend in (("takes the access token", token), ("a run of the last hour is done", done)):
+        said = found.pop(f"Keeper: Keeper {title}" if "token" in title else f"Keeper: {title}", "")
+        assert mend in said if mend else said == ""
+    assert found == {}
+
+
+def test_the_job_that_makes_a_run_now_is_there():
+    assert [job.body for job in DEPLOYMENT.jobs if job.name == FULL_RUN] == ['{"kind": "full"}']
 
 
 def test_a_project_that_cannot_be_reached_ends_it(cloud, world):
