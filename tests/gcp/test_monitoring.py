@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
+from functions_framework.execution_id import ExecutionContext, LoggingHandlerAddExecutionId
 from google.api.metric_pb2 import MetricDescriptor
 from google.cloud import monitoring_dashboard_v1, monitoring_v3
 from google.cloud.logging_v2.types import LogMetric
@@ -65,6 +68,7 @@ REDUCERS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "REDUCE_MAX": (NUMBERS, None),
     "REDUCE_MEAN": ((*NUMBERS, DISTRIBUTION), DOUBLE),
 }
+SPAN = "logging.googleapis.com/spanId"
 SEVEN_DAYS = 7 * 24 * 60 * MINUTE
 
 # --- the filters --------------------------------------------------------------------------------------------------
@@ -136,6 +140,21 @@ def test_a_metric_counts_lines_that_the_code_writes_with_every_label_and_value(n
     if metric.value_extractor:
         assert metric.metric_descriptor.value_type == MetricDescriptor.DISTRIBUTION
         assert all(isinstance(extracted(metric.value_extractor, line), int | float) for line in counted)
+
+
+@pytest.mark.parametrize("scene", written())
+def test_execution_ids_take_nothing_from_a_line(scene):
+    """`gcloud functions deploy` sets LOG_EXECUTION_ID, with which functions-framework rewrites what goes to stdout."""
+    stream = io.StringIO()
+    with flask.Flask("x").test_request_context():
+        flask.g.execution_id_context = ExecutionContext("an execution", "a span")
+        for line in written()[scene]:
+            LoggingHandlerAddExecutionId(stream).write(f"{json.dumps(line)}\n")
+    rewritten = [json.loads(line) for line in stream.getvalue().splitlines()]
+    labels = "logging.googleapis.com/labels"
+    assert [line.pop(labels)["execution_id"] for line in rewritten] == ["an execution"] * len(rewritten)
+    for line, was in zip(rewritten, written()[scene], strict=True):
+        assert line == {**{name: value for name, value in was.items() if name != labels}, SPAN: "a span"}
 
 
 @pytest.mark.parametrize(("slug", "condition"), [(slug, item) for slug, item, *_ in conditions()])
