@@ -1,4 +1,4 @@
-"""The simulators of the contract tests and a listener: started once a session, at first use, as new for each test."""
+"""The simulators, started once a session at first use and as new for each test, and what reads them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from autoprovisioning.adapters.directory import GoogleDirectory
 from infra.local.world import DirectorySide, KeeperSide
 from tests.contract import directory_servers, scim_servers
+from tests.contract.directory_reader import reading
 from tests.contract.listener import Listener, listening
+from tests.contract.scim_servers import Counts
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +39,17 @@ def api(workspace: DirectorySide) -> Any:
     return directory_servers.google_client(workspace.url)
 
 
+@pytest.fixture
+def counts() -> Counts:
+    return Counts()
+
+
+@pytest.fixture
+def directory(workspace: DirectorySide, counts: Counts) -> GoogleDirectory:
+    """The adapter, reading the simulated customer."""
+    return reading(workspace.url, counts)
+
+
 @pytest.fixture(scope="session")
 def keeper_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeeperSide]:
     with scim_servers.keeper(tmp_path_factory.mktemp("keeper")) as side:
@@ -49,14 +63,8 @@ def keeper(keeper_simulator: KeeperSide) -> Iterator[KeeperSide]:
     keeper_simulator.control("DELETE", "faults")
 
 
-@pytest.fixture(scope="session")
-def serving() -> Iterator[Listener]:
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """An endpoint that records what arrives and answers whatever a test wants; nothing of an earlier test arrives."""
     with listening() as started:
         yield started
-
-
-@pytest.fixture
-def listener(serving: Listener) -> Listener:
-    """An endpoint that records what arrives and answers whatever a test wants."""
-    serving.reset()
-    return serving
