@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from autoprovisioning.adapters.directory import GoogleDirectory
+from autoprovisioning.adapters.scim import ScimAccounts
 from infra.local.world import DirectorySide, KeeperSide
 from tests.contract import directory_servers, scim_servers
 from tests.contract.directory_reader import reading
@@ -61,6 +62,12 @@ def keeper(keeper_simulator: KeeperSide) -> Iterator[KeeperSide]:
     """The Keeper node of the simulator; what a fault holds is released after the test."""
     yield scim_servers.as_new(keeper_simulator)
     keeper_simulator.control("DELETE", "faults")
+
+
+@pytest.fixture
+def accounts(keeper: KeeperSide) -> ScimAccounts:
+    """The adapter, at work on the Keeper node."""
+    return scim_servers.client(keeper.endpoint, keeper.token)
 
 
 @pytest.fixture

@@ -1,0 +1,136 @@
+"""Writes sent in Bulk through faults at the wire: every one gets its true result, and nobody two accounts."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoprovisioning.domain.accounts import Write, WriteKind
+from autoprovisioning.domain.errors import SeatsExhausted
+from tests.contract.scim_servers import client, creates, patch
+from tests.contract.scim_writes import LISTING, POST_BULK, exactly, kinds, seed, sent, write
+
+
+@pytest.fixture(autouse=True)
+def offered(keeper):
+    keeper.settings(bulk=True)
+
+
+def test_few_requests_carry_many_writes(keeper, accounts):
+    exactly(keeper, write(accounts, creates(1200)), 1200)
+    assert sent(keeper, "POST /Bulk") <= 6
+    assert sent(keeper, "POST /Users") == 0
+
+
+def test_the_servers_limits_are_kept(keeper, accounts):
+    keeper.settings(max_operations=30, max_payload=4000)
+    exactly(keeper, write(accounts, creates(100)), 100)
+    assert sent(keeper, "POST /Bulk") >= 8
+    assert sent(keeper, "POST /Users") == 0
+
+
+def test_too_large_is_halved(keeper, accounts):
+    fault = keeper.fault(match=POST_BULK, status=413, times=2)
+    exactly(keeper, write(accounts, creates(300)), 300)
+    assert keeper.matched(fault) == 2
+    assert sent(keeper, "POST /Users") == 0
+
+
+@pytest.mark.parametrize("fault", [{"drop_after": True}, {"truncate": 100}, {"lose_results": 37}])
+def test_a_lost_answer_is_resolved_by_one_listing(keeper, accounts, fault):
+    keeper.fault(match=POST_BULK, **fault)
+    exactly(keeper, write(accounts, creates(250)), 250)
+    assert sent(keeper, "POST /Users") == 0
+    assert sent(keeper, "GET /Users") == 1
+
+
+def test_a_lost_request_is_sent_again_one_by_one(keeper, accounts):
+    keeper.fault(match=POST_BULK, drop_before=True)
+    exactly(keeper, write(accounts, creates(250)), 250)
+    assert sent(keeper, "POST /Users") == 100
+
+
+def test_a_hanging_answer_is_resolved(keeper):
+    accounts = client(keeper.endpoint, keeper.token, timeout=0.3)
+    keeper.fault(match=POST_BULK, hold_after=True)
+    written = write(accounts, creates(5))
+    exactly(keeper, written, 5)
+    assert sent(keeper, "POST /Users") == 0
+
+
+def test_a_lost_answer_is_unresolved_while_keeper_cannot_be_asked(keeper, accounts):
+    keeper.fault(match=POST_BULK, drop_after=True, times=1)
+    keeper.fault(match=LISTING, status=500, times=None)
+    assert kinds(write(accounts, creates(50))) == {"Unresolved": 50}
+    assert sent(keeper, "POST /Users") == 0
+
+
+def test_changes_and_deletions_are_sent_again_after_a_loss(keeper, accounts):
+    ids = seed(keeper, 60)
+    keeper.fault(match=POST_BULK, drop_before=True)
+    writes = [patch(scim_id, scim_id, active=False) for scim_id in ids[:30]]
+    writes += [Write(scim_id, WriteKind.DELETE, scim_id) for scim_id in ids[30:]]
+    assert kinds(write(accounts, writes)) == {"NoneType": 60}
+    assert not any(account["active"] for account in keeper.accounts())
+    assert sent(keeper, "GET /Users") == 0
+
+
+def test_bulk_that_is_always_lost_is_given_up_for_the_call(keeper, accounts):
+    fault = keeper.fault(match=POST_BULK, drop_before=True, times=None)
+    exactly(keeper, write(accounts, creates(400)), 400)
+    assert keeper.matched(fault) <= 4
+
+
+@pytest.mark.parametrize("status", [403, 404, 501])
+def test_bulk_that_is_refused_is_not_tried_again(keeper, accounts, status):
+    fault = keeper.fault(match=POST_BULK, status=status, times=None)
+    exactly(keeper, write(accounts, creates(60)), 60)
+    assert keeper.matched(fault) <= 2
+    write(accounts, creates(60, 100))
+    assert keeper.matched(fault) <= 2
+
+
+def test_a_storm_of_throttling_loses_nothing(keeper, accounts):
+    keeper.fault(match=POST_BULK, status=429, retry_after=1, times=2)
+    exactly(keeper, write(accounts, creates(300)), 300)
+    assert sent(keeper, "POST /Users") == 0
+
+
+def test_a_long_wait_is_left_to_the_connection(keeper, accounts):
+    keeper.fault(match=POST_BULK, status=403, body={"error": "throttled", "message": "Try again in 2 minutes"},
+               times=None)  # fmt: skip
+    written = write(accounts, creates(300))
+    assert kinds(written) == {"Throttled": 300}
+    assert sent(keeper, "POST /Bulk") <= 2
+    assert sent(keeper, "POST /Users") == 0
+
+
+def test_a_refused_token_stops_the_sending(keeper, accounts):
+    keeper.fault(match=POST_BULK, status=401, skip=1, times=None)
+    written = write(accounts, creates(500))
+    assert kinds(written) == {"NoneType": 100, "AuthorizationRefused": 400}
+    assert sent(keeper, "POST /Bulk") <= 3
+    assert sent(keeper, "POST /Users") == 0
+
+
+def test_the_last_seat_stops_creates_and_nothing_else(keeper, accounts):
+    ids = seed(keeper, 50)
+    keeper.settings(seats=70)
+    changes = [patch(scim_id, scim_id, active=False) for scim_id in ids]
+    writes = [item for pair in zip(changes, creates(50, 100), strict=True) for item in pair] + creates(400, 200)
+    written = write(accounts, writes)
+    assert kinds(written) == {"NoneType": 70, "SeatsExhausted": 430}
+    assert isinstance(written["c599"].error, SeatsExhausted)
+    assert sent(keeper, "POST /Bulk") <= 3
+    assert sent(keeper, "POST /Users") == 0
+    assert sum(not account["active"] for account in keeper.accounts()) == 50
+
+
+def test_each_operation_has_its_own_result(keeper, accounts):
+    ids = seed(keeper, 3)
+    keeper.settings(taken_addresses=["person12@example.com"])
+    gone = patch("gone", "31337", active=False)
+    written = write(accounts, [*creates(5, 10), gone, patch("p", ids[0], active=False)])
+    assert {key: type(item.error).__name__ for key, item in written.items()} == {
+        "c10": "NoneType", "c11": "NoneType", "c12": "AddressTaken", "c13": "NoneType", "c14": "NoneType",
+        "gone": "AccountGone", "p": "NoneType",
+    }  # fmt: skip
