@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
 
 from autoprovisioning.adapters.directory import GoogleDirectory
@@ -12,6 +13,7 @@ from autoprovisioning.adapters.scim import ScimAccounts
 from infra.local.world import DirectorySide, KeeperSide
 from tests.contract import directory_servers, scim_servers
 from tests.contract.directory_reader import reading
+from tests.contract.keeper_endpoint import Endpoint
 from tests.contract.listener import Listener, listening
 from tests.contract.scim_servers import Counts
 
@@ -68,6 +70,19 @@ def keeper(keeper_simulator: KeeperSide) -> Iterator[KeeperSide]:
 def accounts(keeper: KeeperSide) -> ScimAccounts:
     """The adapter, at work on the Keeper node."""
     return scim_servers.client(keeper.endpoint, keeper.token)
+
+
+@pytest.fixture(scope="session")
+def keeper_http(keeper_simulator: KeeperSide) -> Iterator[httpx2.Client]:
+    token = {"Authorization": f"Bearer {keeper_simulator.token}"}
+    with httpx2.Client(headers=token, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture
+def node(keeper: KeeperSide, keeper_http: httpx2.Client) -> Endpoint:
+    """The Keeper node over plain HTTP."""
+    return Endpoint(keeper, keeper_http)
 
 
 @pytest.fixture
