@@ -10,10 +10,13 @@ from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.plan import Observed, Rules
 from autoprovisioning.domain.roster import Entry, Status
+from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.users import Presence
+from tests.office import Office
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
 ADA = {"userName": "ada@example.com", "displayName": "Ada Lovelace"}
 GRACE = {"userName": "ada@example.com", "displayName": "Grace Hopper"}
 
@@ -36,3 +39,13 @@ def seen(presence: Presence = Presence.ACTIVE, in_scope: bool | None = True, **c
 
 def rules(policy: Deprovisioning = AT_ONCE, **changes: Any) -> Rules:
     return replace(Rules(policy), **changes)
+
+
+def notice(office: Office, user_id: str, event: str = "update") -> None:
+    """Deliver a notification about a user."""
+    office.deliver(Look(user_id, event, asked_at=office.desk.clock.now))
+
+
+def active(office: Office, user_id: str) -> list[bool]:
+    """Return whether each account of a user is active."""
+    return [account.active for account in office.keeper.of(user_id)]

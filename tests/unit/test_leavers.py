@@ -1,0 +1,94 @@
+"""Who leaves the scope, or moves to another connection: let in and out once, and not swept for ever."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.app.sweep import sweep
+from autoprovisioning.domain.connections import State, VolumeLimit
+from autoprovisioning.domain.users import Group, Scope
+from tests.fakes import FakeKeeper
+from tests.office import GROUP, LATER, Office
+from tests.unit.builders import active, notice
+
+
+def test_not_being_a_member_by_one_answer_alone_gives_no_access_back(office):
+    office.suspend("u1")
+    notice(office, "u1")
+    office.leave("u1")
+    office.restore("u1")
+    notice(office, "u1")
+    assert active(office, "u1") == [False]
+    office.run()
+    assert active(office, "u1") == [False]
+
+
+def test_a_remembered_member_who_left_gets_no_account(office):
+    office.hire("u4", "dan@example.com")
+    office.suspend("u4")
+    notice(office, "u4")
+    office.leave("u4")
+    office.restore("u4")
+    notice(office, "u4")
+    assert active(office, "u4") == []
+
+
+def test_a_sweep_looks_once_at_what_a_look_cannot_settle(office):
+    units = Scope((GROUP,), ("/Sales",))
+    office.services.connections.change("c1", lambda current: replace(current, scope=units))
+    office.join("admin")
+    assert sweep(office.services) == 1
+    office.work_off()
+    assert sweep(office.services) == 0
+    office.leave("admin")
+    assert sweep(office.services) == 0
+    office.join("admin")
+    assert sweep(office.services) == 1
+
+
+@pytest.mark.parametrize("gone", ["delete", "archive"])
+def test_a_leaver_who_is_gone_is_not_swept_for_ever_nor_hides_others(office, gone):
+    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(1, 1.0)))
+    office.sweep()
+    getattr(office, gone)("u1")
+    office.leave("u1")
+    notice(office, "u1", "delete" if gone == "delete" else "update")
+    assert sweep(office.services) <= 1
+    office.work_off()
+    assert sweep(office.services) == 0
+    office.leave("u2")
+    office.desk.clock.advance(timedelta(days=2))
+    office.sweep()
+    assert active(office, "u2") == [False]
+
+
+def test_who_moves_to_a_later_connection_is_let_in_while_the_earlier_one_is_paused():
+    office = Office()
+    other, node = Group("g2", "other@example.com", "Others"), FakeKeeper(office.desk.clock)
+    office.directory.groups["g2"] = other
+    version = office.desk.tokens.add("c2", "secret")
+    second = replace(
+        office.connection, id="c2", order=1, scope=Scope((other,)), token_version=version, shards=0, revision=0
+    )
+    office.services.connections.create(second)
+    nodes = {"c1": office.keeper, "c2": node}
+    object.__setattr__(office.services, "accounts_for", lambda each, token: nodes[each.id].opened(each, token))
+    office.join("u1")
+    office.run()
+    office.leave("u1")
+    office.directory.memberships["g2"].add("u1")
+    office.run()
+    office.directory.memberships["g2"].discard("u1")
+    office.join("u1")
+    office.desk.clock.advance(LATER)
+    office.run()
+    assert (active(office, "u1"), [account.active for account in node.of("u1")]) == ([True], [False])
+    office.services.connections.change("c1", lambda current: replace(current, state=State.PAUSED))
+    office.leave("u1")
+    office.directory.memberships["g2"].add("u1")
+    office.desk.clock.advance(LATER)
+    office.run()
+    assert [account.active for account in node.of("u1")] == [True]
