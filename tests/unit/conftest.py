@@ -1,10 +1,11 @@
-"""An office that most tests of the use cases begin with."""
+"""Offices that many tests of the use cases begin with."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.office import Office
+from tests.unit.previewing import Desk, at
 
 
 @pytest.fixture
@@ -13,3 +14,11 @@ def office() -> Office:
     office = Office()
     office.run()
     return office
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """An office in step, with u1 to u3 in scope."""
+    office = Office()
+    office.reconcile_to_the_end()
+    return at(office)
