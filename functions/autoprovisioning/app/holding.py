@@ -151,6 +151,13 @@ def _superseded(hold: Hold, now: datetime) -> Hold | None:
     return replace(hold, state=HoldState.SUPERSEDED, decided_at=now) if hold.state is HoldState.WAITING else None
 
 
+def with_addresses(services: Services, connection: Connection, members: Sequence[Member]) -> list[tuple[Member, str]]:
+    """Return members of a held plan, each with the address that the roster has, or ""."""
+    user_ids = [user_id for user_id, _ in members]
+    known = services.roster.entries(connection, user_ids) if connection.shards else {}
+    return [(member, known[member[0]].email if member[0] in known else "") for member in members]
+
+
 def decide_hold(services: Services, connection_id: str, digest: str, *, approve: bool, actor: str) -> Hold:
     """Approve or reject a waiting plan by its digest; the next run carries it out, reading each user again.
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from flask import Response
 
-from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.app.holding import decide_hold, with_addresses
 from autoprovisioning.app.reports import HeldPlan
 from autoprovisioning.domain import guard
 from autoprovisioning.domain.errors import BadInput, NotFound
@@ -77,9 +77,8 @@ def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Res
     first = int(query.cursor or 0)
     page = hold.members[first : first + query.limit]
     following = str(first + query.limit) if first + query.limit < len(hold.members) else ""
-    known = services.roster.entries(connection, [user_id for user_id, _ in page]) if connection.shards else {}
-    emails = {user_id: entry.email for user_id, entry in known.items()}
-    members = [Member(user_id=user_id, email=emails.get(user_id, ""), action=action) for user_id, action in page]
+    named = with_addresses(services, connection, page)
+    members = [Member(user_id=user_id, email=email, action=action) for (user_id, action), email in named]
     return answer(HoldMembers(**_told(hold, hold.counts()), items=members, cursor=following))
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from flask import Response
 
-from autoprovisioning.app.holding import decide_hold
-from autoprovisioning.domain.connections import Connection
+from autoprovisioning.app.holding import decide_hold, with_addresses
 from autoprovisioning.domain.errors import BadInput, NotFound
-from autoprovisioning.domain.guard import Hold, Member
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.routing import Call
 
-MEMBERS = 25  # a page: each one's address is an entry to be read
+MEMBERS = 25  # a page: each one's address is in a shard to be read
 ONE = "/connections/<id:connection_id>/holds"
 ACTIONS = {"suspend": "Suspend", "delete": "Delete", "recreate": "Create again"}
 
@@ -49,8 +47,9 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
     found = call.parts.services.records.hold(connection.id, digest)
     if found is None:
         raise NotFound("No held plan has this digest. Reload the held plans and use one shown there.")
-    number = _page_number(call.request.args.get("page", "1"))
     pages = max(1, -(-len(found.members) // MEMBERS))
+    number = min(_page_number(call.request.args.get("page", "1")), pages)
+    shown = found.members[(number - 1) * MEMBERS : number * MEMBERS]
     home = f"/connections/{connection.id}/holds"
     return show_of(
         call,
@@ -61,8 +60,8 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
         hold=found,
         waiting=found.state.value == "waiting",
         actions=ACTIONS,
-        members=_members(call, connection, found, min(number, pages)),
-        number=min(number, pages),
+        members=with_addresses(call.parts.services, connection, shown),
+        number=number,
         pages=pages,
         error=error,
     )
@@ -70,15 +69,6 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
 
 def _page_number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0 else 1
-
-
-def _members(call: Call, connection: Connection, found: Hold, number: int) -> list[tuple[Member, str]]:
-    """Return a page of the members, each with the address that the roster has."""
-    shown = found.members[(number - 1) * MEMBERS : number * MEMBERS]
-    if not connection.shards:
-        return [(member, "") for member in shown]
-    entries = [call.parts.services.roster.entry(connection, user_id) for user_id, _ in shown]
-    return [(member, entry.email if entry else "") for member, entry in zip(shown, entries, strict=True)]
 
 
 ROUTES = (
