@@ -1,4 +1,4 @@
-"""The state ports in memory; tests/contract/test_state.py holds them to Firestore's contract."""
+"""The state ports in memory; tests/contract/test_state*.py hold them to Firestore's contract."""
 
 from __future__ import annotations
 

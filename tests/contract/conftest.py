@@ -1,4 +1,4 @@
-"""The simulators, started once a session at first use and as new for each test, and what reads them."""
+"""The simulators, started once a session and as new for each test, what reads them, and the state ports."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tests.contract.directory_reader import reading
 from tests.contract.keeper_endpoint import Endpoint
 from tests.contract.listener import Listener, listening
 from tests.contract.scim_servers import Counts
+from tests.contract.state_stores import Fakes, Firestore
+from tests.contract.state_stores import State as Stores
 
 
 @pytest.fixture(scope="session")
@@ -90,3 +92,17 @@ def listener() -> Iterator[Listener]:
     """An endpoint that records what arrives and answers whatever a test wants; nothing of an earlier test arrives."""
     with listening() as started:
         yield started
+
+
+@pytest.fixture
+def firestore(backing: Any, project_id: str) -> Iterator[Firestore]:
+    """The state ports over the emulator."""
+    stores = Firestore(f"127.0.0.1:{backing.ports['firestore']}", project_id)
+    yield stores
+    stores.close()
+
+
+@pytest.fixture(params=["fakes", pytest.param("firestore", marks=pytest.mark.emulator)])
+def state(request: pytest.FixtureRequest) -> Stores:
+    """The state ports, first as fakes, then over the emulator: the same promises."""
+    return Fakes() if request.param == "fakes" else request.getfixturevalue("firestore")

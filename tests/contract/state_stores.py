@@ -8,7 +8,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -22,8 +22,16 @@ from autoprovisioning.adapters.firestore import (
     FirestoreRoster,
     build_client,
 )
-from autoprovisioning.app.ports import Channels, Connections, Records, Roster
+from autoprovisioning.app.ports import Channels, Connections, Edit, Records, Roster
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import Hold, digest_of
+from autoprovisioning.domain.roster import Entry
 from tests.fake_state import FakeChannels, FakeConnections, FakeRecords, FakeRoster, Store
+from tests.unit.builders import NOW
+
+HOME = Connection("c1", shards=64)
+HOUR = timedelta(hours=1)
 
 Failures = Mapping[str, tuple[str, str, int]]  # directory id -> address, code, attempts
 
@@ -201,3 +209,18 @@ def wire(port: int) -> Iterator[Wire]:
         yield relay
     finally:
         relay.close()
+
+
+def write(state: State, **edit: Any) -> None:
+    """Commit an edit."""
+    entries: Mapping[str, Entry | None] = edit.get("entries", {})
+    state.roster.commit(HOME, list(entries), lambda _known: (Edit(**edit), None))
+
+
+def event(event_id: str, name: EventName = EventName.CREATED, **changes: Any) -> Event:
+    return replace(Event(event_id, NOW, name, "run r1", "u1", "ada@example.com"), **changes)
+
+
+def hold(members: list[tuple[str, str]], **changes: Any) -> Hold:
+    chosen = tuple(sorted(members))
+    return replace(Hold(digest_of(chosen), NOW, chosen, reason="too many"), **changes)

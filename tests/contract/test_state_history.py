@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -16,23 +15,10 @@ from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Hold, HoldState, digest_of
 from autoprovisioning.domain.roster import Entry, Trigger
-from tests.contract.state_stores import Fakes, Firestore
 from tests.contract.state_stores import State as Stores
 from tests.unit.builders import ADA, DAY, GRACE, NOW
 
 HOME = Connection("c1", shards=4)
-
-
-@pytest.fixture
-def firestore(backing: Any, project_id: str) -> Iterator[Firestore]:
-    stores = Firestore(f"127.0.0.1:{backing.ports['firestore']}", project_id)
-    yield stores
-    stores.close()
-
-
-@pytest.fixture(params=["fakes", pytest.param("firestore", marks=pytest.mark.emulator)])
-def state(request: pytest.FixtureRequest) -> Stores:
-    return Fakes() if request.param == "fakes" else request.getfixturevalue("firestore")
 
 
 def put(state: Stores, *entries: Entry) -> None:

@@ -190,14 +190,6 @@ class Watched(FakeDirectory):
         raise AssertionError("a page must not list a group")
 
 
-@pytest.fixture
-def office() -> Office:
-    """u1, u2 and u3 have accounts."""
-    started = Office()
-    started.run()
-    return started
-
-
 def look_into(office: Office, user_id: str, directory: FakeDirectory | None = None) -> Explanation:
     """Explain, with everything out of reach that a page may not read."""
     roster = office.services.roster

@@ -23,14 +23,6 @@ ACTOR = "admin@example.com"
 
 
 @pytest.fixture
-def office() -> Office:
-    """u1, u2 and u3 have accounts."""
-    started = Office()
-    started.run()
-    return started
-
-
-@pytest.fixture
 def inquiries(office) -> FakeInquiries:
     return FakeInquiries(office.desk.clock)
 

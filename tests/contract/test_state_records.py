@@ -1,0 +1,203 @@
+"""The contract of the small documents: runs, those asked for, the guard and its held plans, claims and leases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.app.ports import Claim, Progress
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import GuardState, Hold, HoldState, reserve
+from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
+from tests.contract.state_stores import HOUR, event, hold, write
+from tests.unit.builders import NOW
+
+
+class TestRuns:
+    def test_a_run_comes_back_as_it_was_stored(self, state):
+        run = Run(
+            "r1",
+            "c1",
+            RunKind.DRIFT,
+            5,
+            NOW,
+            RunState.REFUSED,
+            NOW + HOUR,
+            3,
+            planned={"create": 2},
+            complete=False,
+            notes=("a", "b"),
+            last_progress=NOW,
+            edition=7,
+            request="a1",
+        )
+        state.records.put_run(run)
+        assert state.records.run("c1", "r1") == run
+        assert state.records.run("c1", "none") is None
+
+    @pytest.mark.parametrize("touch", ["put_run", "change_run"])
+    def test_writing_a_run_never_undoes_what_commits_added(self, state, touch):
+        run = Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED, batches=1)
+        state.records.put_run(run)
+        write(state, progress=Progress("r1", NOW, {"created": 1}, "1", 0, seats_exhausted=True))
+        closed = replace(run, state=RunState.DONE, finished=NOW)
+        if touch == "put_run":
+            state.records.put_run(closed)
+        else:
+            state.records.change_run("c1", "r1", lambda current: replace(current, state=RunState.DONE))
+        stored = state.records.run("c1", "r1")
+        assert (stored.state, dict(stored.done), stored.counts["created"]) == (RunState.DONE, {"1": 0}, 1)
+        assert stored.seats_exhausted
+
+    def test_open_runs_are_those_observing_or_planned_on_that_connection(self, state):
+        for number, run_state in enumerate(RunState):
+            state.records.put_run(Run(f"r{number}", "c1", RunKind.FULL, 1, NOW, run_state))
+        state.records.put_run(Run("other", "c2", RunKind.FULL, 1, NOW))
+        assert {run.state for run in state.records.open_runs("c1")} == {RunState.OBSERVING, RunState.PLANNED}
+
+    def test_a_run_is_not_changed_where_the_edit_declines_or_there_is_none(self, state):
+        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW))
+        assert state.records.change_run("c1", "r1", lambda _run: None) is None
+        assert state.records.change_run("c1", "none", lambda run: run) is None
+        assert state.records.run("c1", "r1").state is RunState.OBSERVING
+
+
+class TestRunsAskedFor:
+    def test_a_request_comes_back_as_it_was_stored(self, state):
+        asked = AskedRun("a1", "c1", "a@x.org", NOW, NOW + HOUR)
+        state.records.put_asked(asked)
+        assert state.records.asked("c1", "a1") == asked
+        for connection_id, name in (("c2", "a1"), ("c1", "none"), ("c1", "__reserved__")):
+            assert state.records.asked(connection_id, name) is None
+
+    def test_it_is_answered_by_the_first_run_opened_because_of_it(self, state):
+        runs = [Run(f"r{n}", "c1", RunKind.FULL, n, NOW + n * HOUR, request="a1") for n in (2, 1, 3)]
+        for run in (*runs, Run("r0", "c1", RunKind.FULL, 1, NOW), Run("r4", "c2", RunKind.FULL, 1, NOW, request="a1")):
+            state.records.put_run(run)
+        assert state.records.run_asked_for("c1", "a1") == runs[1]
+        assert state.records.run_asked_for("c1", "a2") is None
+
+    def test_it_is_forgotten_with_the_connection(self, state):
+        state.connections.create(Connection("c1", name="Keeper"))
+        state.records.put_asked(AskedRun("a1", "c1", "a@x.org", NOW, NOW + HOUR))
+        state.connections.purge("c1")
+        assert state.records.asked("c1", "a1") is None
+
+
+class TestGuardAndHolds:
+    def test_reservations_are_kept_with_the_roster_size(self, state):
+        wanted = GuardState({"a": NOW, "b": NOW - HOUR}, 200)
+        assert state.records.change_guard("c1", lambda _state: wanted) == wanted
+        assert state.records.change_guard("c1", lambda known: known) == wanted
+        assert state.records.change_guard("c2", lambda known: known) == GuardState()
+
+    def test_a_declined_reservation_changes_nothing(self, state):
+        state.records.change_guard("c1", lambda _state: GuardState({"a": NOW}))
+        assert state.records.change_guard("c1", lambda known: reserve(known, ["b"], 1, NOW)) is None
+        assert state.records.change_guard("c1", lambda known: known) == GuardState({"a": NOW})
+
+    @pytest.mark.parametrize("size", [1, 5001])
+    def test_a_hold_comes_back_with_all_its_members(self, state, size):
+        wanted = hold([(f"u{number}", "suspend") for number in range(size)], decided_by="a@x.org", decided_at=NOW)
+        state.records.put_hold("c1", wanted)
+        assert state.records.hold("c1", wanted.digest) == wanted
+        assert state.records.hold("c1", "none") is None
+
+    def test_holds_are_listed_newest_first_without_the_superseded(self, state):
+        ages = {HoldState.WAITING: 1, HoldState.APPROVED: 2, HoldState.REJECTED: 3, HoldState.SUPERSEDED: 0}
+        for hold_state, age in ages.items():
+            state.records.put_hold("c1", hold([(hold_state, "suspend")], state=hold_state, raised_at=NOW - age * HOUR))
+        listed = [item.state for item in state.records.holds("c1")]
+        assert listed == [HoldState.WAITING, HoldState.APPROVED, HoldState.REJECTED]
+
+    def test_an_approved_hold_is_found_behind_any_number_of_superseded_ones(self, state):
+        approved = hold([("u1", "suspend")], state=HoldState.APPROVED, raised_at=NOW - 12 * HOUR, decided_at=NOW)
+        state.records.put_hold("c1", approved)
+        for number in range(60):
+            members = [(f"v{number}", "suspend")]
+            state.records.put_hold("c1", hold(members, state=HoldState.SUPERSEDED, raised_at=NOW))
+        assert list(state.records.holds("c1")) == [approved]
+
+    def test_no_number_of_later_plans_makes_a_rejected_one_forgotten(self, state):
+        rejected = [
+            hold([(f"u{number}", "suspend")], state=HoldState.REJECTED, raised_at=NOW - number * HOUR, decided_at=NOW)
+            for number in (70, 80)
+        ]
+        for number in range(60):
+            members = [(f"v{number}", "suspend")]
+            state.records.put_hold("c1", hold(members, state=HoldState.APPROVED, raised_at=NOW - number * HOUR))
+        for one in rejected:
+            state.records.put_hold("c1", one)
+        assert [each for each in state.records.holds("c1") if each.state is HoldState.REJECTED] == rejected
+
+    def test_a_hold_that_is_honoured_still_says_so(self, state):
+        rejected = hold([("u1", "suspend")], state=HoldState.REJECTED, decided_at=NOW)
+        state.records.put_hold("c1", rejected)
+        state.records.change_hold("c1", rejected.digest, lambda current: replace(current, honoured=NOW + HOUR))
+        assert state.records.hold("c1", rejected.digest) == replace(rejected, honoured=NOW + HOUR)
+
+    def test_a_decision_replaces_the_hold(self, state):
+        waiting = hold([("u1", "suspend")])
+        state.records.put_hold("c1", waiting)
+        state.records.put_hold("c1", replace(waiting, state=HoldState.REJECTED, decided_by="a@x.org", decided_at=NOW))
+        assert state.records.hold("c1", waiting.digest).state is HoldState.REJECTED
+
+    def test_a_hold_and_what_was_decided_of_it_are_told_with_them(self, state):
+        def approve(current: Hold) -> Hold | None:
+            return replace(current, state=HoldState.APPROVED) if current.state is HoldState.WAITING else None
+
+        def tell(was: Hold, becomes: Hold) -> Event:
+            return event(f"{was.state} to {becomes.state}")
+
+        waiting = hold([("u1", "suspend")])
+        state.records.put_hold("c1", waiting, event("held", EventName.HELD))
+        for _ in range(2):
+            state.records.change_hold("c1", waiting.digest, approve, tell)
+        assert state.audit("c1") == {"held", "waiting to approved"}
+
+
+class TestClaimsAndLeases:
+    def test_the_first_claim_of_an_account_stands(self, state):
+        first, second = Claim("u1", "x1"), Claim("u2", "x2")
+        assert state.records.claim_account("c1", "k/1 ü", first) == first
+        assert state.records.claim_account("c1", "k/1 ü", first) == first
+        assert state.records.claim_account("c1", "k/1 ü", second) == first
+        assert state.records.claim_account("c1", "k2", second) == second
+
+    def test_a_claim_is_taken_over_from_the_one_that_was_seen(self, state):
+        first, second = Claim("u1", "x1"), Claim("u2", "x2")
+        state.records.claim_account("c1", "k1", first)
+        assert state.records.claim_account("c1", "k1", second, instead_of=first) == second
+        assert state.records.claim_account("c1", "k1", first) == second
+
+    def test_a_claim_made_anew_by_its_user_is_not_taken_over(self, state):
+        first, again = Claim("u1", "x1"), Claim("u1", "x3")
+        state.records.claim_account("c1", "k1", first)
+        assert state.records.claim_account("c1", "k1", again) == again
+        assert state.records.claim_account("c1", "k1", Claim("u2", "x2"), instead_of=first) == again
+
+    def test_a_lease_is_one_holders_until_it_expires(self, state):
+        assert state.records.lease("l", "a", NOW, HOUR) == 1
+        assert state.records.lease("l", "b", NOW + HOUR - timedelta(seconds=1), HOUR) is None
+        assert state.records.lease("l", "b", NOW + HOUR, HOUR) == 2
+        assert state.records.lease("l", "a", NOW + HOUR, HOUR) is None
+
+    def test_its_holder_prolongs_it_under_the_same_fence(self, state):
+        state.records.lease("l", "a", NOW, HOUR)
+        assert state.records.lease("l", "a", NOW + HOUR / 2, HOUR) == 1
+        assert state.records.lease("l", "b", NOW + HOUR, HOUR) is None
+
+    def test_a_lease_given_back_is_free_at_once_and_the_fence_still_grows(self, state):
+        state.records.lease("l", "a", NOW, HOUR)
+        state.records.release("l", "b")
+        assert state.records.lease("l", "b", NOW, HOUR) is None
+        state.records.release("l", "a")
+        assert state.records.lease("l", "a", NOW, HOUR) == 2
+        assert state.records.lease("other", "b", NOW, HOUR) == 1
+
+    def test_giving_back_what_was_never_taken_is_harmless(self, state):
+        state.records.release("never", "a")
+        assert state.records.lease("never", "a", NOW, HOUR) == 1
