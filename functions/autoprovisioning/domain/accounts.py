@@ -11,6 +11,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 Value = str | bool | None
@@ -29,6 +30,7 @@ class Account:
     external_id: str
     active: bool
     attributes: Attributes = field(default_factory=dict)
+    created: datetime | None = None  # meta.created, where the server tells
 
 
 class WriteKind(StrEnum):
@@ -57,12 +59,16 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a Write: `scim_id` on success, else `error` (one of `domain.errors`)."""
+    """What became of a Write: `scim_id` on success, else `error` (one of `domain.errors`).
+
+    `shown` is what Keeper showed of the account after it, None where it showed nothing.
+    """
 
     key: str
     scim_id: str = ""
     error: Exception | None = None
     seconds: float = 0.0
+    shown: Attributes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,15 @@ class Unresolved(Transient):
     code = "unresolved"
 
 
+class KeeperFailed(Transient):
+    """Keeper failed on this one user's request each time it was tried, with an answer that says nothing of the user.
+
+    It is counted at the user: after some attempts it is that user's failure.
+    """
+
+    code = "keeper_failed"
+
+
 class NotSent(Transient):
     """The deadline or a refusal of the whole connection came before this write was sent."""
 
@@ -129,6 +138,24 @@ class NotAdoptable(Permanent):
     """The account found belongs to another directory user, or another roster entry holds it."""
 
     code = "not_adoptable"
+
+
+class AdoptionInDoubt(NotAdoptable):
+    """The account found may be somebody else's: an administrator's confirmation is needed to adopt it."""
+
+    code = "adoption_in_doubt"
+
+
+class NotOffered(Permanent):
+    """Keeper cannot do this at all (501, RFC 9110 15.6.2): sending it again cannot help."""
+
+    code = "not_offered"
+
+
+class Contradicted(Permanent):
+    """Keeper answered a write with a success, but shows something else than was written."""
+
+    code = "contradicted"
 
 
 class SeatsExhausted(Permanent):

@@ -36,6 +36,7 @@ class DirectoryUser:
     is_admin: bool = False  # super administrator
     is_delegated_admin: bool = False
     profile: Mapping[str, Any] = field(default_factory=dict)
+    created: datetime | None = None  # creationTime
 
 
 @dataclass(frozen=True, slots=True)
