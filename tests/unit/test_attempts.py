@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.domain.accounts import Written
 from autoprovisioning.domain.changes import Change, Outcome, ended, event_for, recorded
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -117,8 +118,10 @@ def test_nobody_is_told_of_an_attempt_that_is_made_again_at_once(office):
     assert (office.entry("u1").failure, office.entry("u1").pending) == (None, False)
 
 
-def test_an_outage_counts_against_nobody(office, monkeypatch):
+@pytest.mark.parametrize("error", [KeeperFailed("HTTP 500"), Transient("HTTP 500")])
+def test_an_outage_counts_against_nobody(office, monkeypatch, error):
     office.suspend("u1")
+    monkeypatch.setattr(FakeAccounts, "_written", lambda self, write, at: Written(write.key, error=error))
     monkeypatch.setattr(FakeAccounts, "probe", refusing(Transient("HTTP 500")))
     assert deliver_until_done(office, "u1", 5) == 5
     assert (office.entry("u1").failure, office.entry("u1").pending) == (None, True)

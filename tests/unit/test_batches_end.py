@@ -191,6 +191,23 @@ def test_in_an_outage_the_batch_comes_again_later_and_everybody_of_it_waits(monk
     assert office.services.records.run("c1", run.id).state is RunState.DONE
 
 
+def test_in_an_outage_nothing_is_counted_against_those_who_were_tried(office, monkeypatch):
+    batch = renamed(office, "u1", "u2", "u3")
+
+    def failing(_accounts, write, _deadline):
+        return Written(write.key, error=KeeperFailed("HTTP 500"))
+
+    monkeypatch.setattr(FakeAccounts, "_written", failing)
+    probe = FakeAccounts.probe
+    outage(monkeypatch, Transient("HTTP 500"))
+    for _ in range(4):
+        assert isinstance(deliver(office, batch), Transient)
+    assert [office.entry(user_id).failure for user_id in ("u1", "u2", "u3")] == [None] * 3
+    monkeypatch.setattr(FakeAccounts, "probe", probe)
+    assert deliver(office, batch) is None, "now it is about each of them"
+    assert [office.entry(user_id).failure.attempts for user_id in ("u1", "u2", "u3")] == [1] * 3
+
+
 def test_an_outage_is_noted_once_however_often_it_is_met(office, monkeypatch):
     batch = renamed(office, "u1", "u2", "u3")
     for status in (500, 502, 503):

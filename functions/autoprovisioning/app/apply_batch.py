@@ -12,7 +12,7 @@ from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.converge import Asked, RunOf, converge
 from autoprovisioning.app.finishing import EDITED, OUTAGE, add_notes, close_if_finished, close_unfinished
 from autoprovisioning.app.guarding import may_recreate
-from autoprovisioning.app.keeper import Keeper, fails_for_everybody
+from autoprovisioning.app.keeper import Keeper, fails_for_everybody, may_be_outage
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
@@ -196,36 +196,37 @@ class _Application:
             return may_recreate(self._services, connection, vanished.user_id)
 
         waiting: list[Outcome] = []
-        unanswered: list[Outcome] = []
+        doubtful: list[Outcome] = []
         answered = False
         since = self._services.clock()
         with _Recorder(lambda outcomes: self._flush(connection, outcomes)) as recorder:
             for outcome in carry_out(self._services, keeper, changes, self._deadline, recreate):
+                if may_be_outage(outcome.error):
+                    doubtful.append(outcome)
+                    continue
                 waiting.append(outcome)
                 now = self._services.clock()
                 answered = answered or ended(outcome, now)
-                if fails_for_everybody(outcome.error):
-                    unanswered.append(outcome)
                 if len(waiting) >= FLUSH_AFTER or now - since >= FLUSH_EVERY:
                     recorder.put(waiting)
                     waiting, since = [], now
-            recorder.put(waiting)
+            recorder.put([*waiting, *self._judged(run, keeper, doubtful, answered=answered)])
         add_notes(self._services, run, keeper.remarks())
-        if unanswered:
-            self._judge(run, keeper, unanswered, answered=answered)
 
-    def _judge(self, run: Run, keeper: Keeper, unanswered: Sequence[Outcome], *, answered: bool) -> None:
-        """Tell an outage, for which the batch waits, from failures of some users, who are looked at one by one."""
-        error = unanswered[0].error
-        assert isinstance(error, Transient)  # noqa: S101 - told by the caller
-        few = len(unanswered) <= FEW and not fails_for_everybody(keeper.judged(error, self._deadline))
-        if answered or few:
-            self._left.looks += [self._look(outcome.change.user_id) for outcome in unanswered]
-            return
+    def _judged(self, run: Run, keeper: Keeper, doubtful: Sequence[Outcome], *, answered: bool) -> Sequence[Outcome]:
+        """Tell failures of some users, each of whom is looked at alone, from an outage, for which the batch stops."""
+        error = doubtful[0].error if doubtful else None
+        if not isinstance(error, Transient):
+            return []
+        outage = not answered and fails_for_everybody(keeper.judged(error, self._deadline))
+        untold = [outcome.change.user_id for outcome in doubtful if fails_for_everybody(outcome.error)]
+        if answered or (not outage and len(untold) <= FEW):
+            self._left.looks += map(self._look, untold)
+            return doubtful
         again = max(OUTAGE_PAUSE, error.retry_after or 0)
-        self._left.postponed = Transient(f"{OUTAGE}{error}", retry_after=again)
-        self._left.stops = True
+        self._left.postponed, self._left.stops = Transient(f"{OUTAGE}{error}", retry_after=again), True
         add_notes(self._services, run, [f"{OUTAGE}{error}"], instead_of=OUTAGE)
+        return [replace(outcome, error=Transient(str(outcome.error))) for outcome in doubtful] if outage else doubtful
 
     def _mark(self, connection: Connection, planned: Sequence[PlannedChange]) -> list[Change]:
         """Mark every change whose entry is as the plan knew it; the others are looked at again."""

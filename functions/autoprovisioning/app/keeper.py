@@ -92,19 +92,19 @@ class Keeper:
         return False
 
     def judged(self, error: ProvisioningError, deadline: datetime) -> ProvisioningError:
-        """Tell a failure of one user's request from one for everybody: by whether Keeper answers another request.
+        """Tell a failure of one user's request from an outage: by whether Keeper answers another request.
 
         Where the time is over it is not asked: who used all of it up is taken to be the reason.
         """
-        if not fails_for_everybody(error):
+        if not isinstance(error, Transient) or not may_be_outage(error):
             return error
+        kind: type[Transient] = KeeperFailed
         if self._services.clock() < deadline:
             try:
                 self.accounts().probe()
             except ProvisioningError:
-                return error
-        again = error.retry_after if isinstance(error, Transient) else None
-        judged = KeeperFailed(str(error), retry_after=again)
+                kind = Transient
+        judged = kind(str(error), retry_after=error.retry_after)
         judged.__cause__ = error
         return judged
 
@@ -193,8 +193,13 @@ def end_wait(services: Services, connection_id: str, actor: str, because: str) -
 
 
 def fails_for_everybody(error: Exception | None) -> bool:
-    """Say whether an error is that of an outage: Keeper, and not this system, fails, and not for one user alone."""
+    """Say whether an error is that of an outage: not this system's, and not of one user."""
     return type(error) is Transient
+
+
+def may_be_outage(error: Exception | None) -> bool:
+    """Say whether an error may be that of an outage; a single request cannot tell."""
+    return type(error) in (Transient, KeeperFailed)
 
 
 def _paused(connection: Connection, refused_version: str, reason: str, now: datetime) -> Connection | None:
