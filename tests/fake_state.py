@@ -158,7 +158,7 @@ class FakeRoster:
     def _mirror(self, connection_id: str, user_id: str, entry: Entry | None) -> None:
         failures = self._store.failures[connection_id]
         failures.pop(user_id, None)
-        if entry is not None and entry.failure is not None:
+        if entry is not None and entry.failure is not None and not entry.failure.trying:
             failures[user_id] = (entry.email, entry.failure)
         pending = self._store.pending[connection_id]
         if entry is None or not entry.pending:

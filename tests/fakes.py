@@ -122,7 +122,7 @@ class FakeKeeper:
 
     What stands in `meanwhile` happens while a write is under way, what stands in `afterwards` between a write and its
     answer, one at each write. `faults` are what becomes of the next writes: "lost" (done, but the answer is lost), or
-    the error to answer with; None goes well. `locks` False makes DELETE delete.
+    the error to answer with; None goes well. `locks` False makes DELETE delete. `remarks` is what it refuses.
     """
 
     def __init__(self, clock: Clock, accepts: Iterable[str] = ("secret",), *, locks: bool = True) -> None:
@@ -133,6 +133,7 @@ class FakeKeeper:
         self.meanwhile: deque[Callable[[], None]] = deque()
         self.afterwards: deque[Callable[[], None]] = deque()
         self.faults: deque[Exception | str | None] = deque()
+        self.remarks: list[str] = []
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
 
@@ -241,6 +242,9 @@ class FakeAccounts:
                 yield written
         for write in conflicts:
             yield self._written(write, deadline)
+
+    def remarks(self) -> Sequence[str]:
+        return tuple(self._node.remarks)
 
     def _written(self, write: Write, deadline: datetime) -> Written:
         try:

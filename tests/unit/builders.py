@@ -17,6 +17,7 @@ from tests.office import Office
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
 ADA = {"userName": "ada@example.com", "displayName": "Ada Lovelace"}
 GRACE = {"userName": "ada@example.com", "displayName": "Grace Hopper"}
 

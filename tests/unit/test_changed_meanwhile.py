@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.errors import BadInput, Rejected, Transient
+from autoprovisioning.domain.errors import BadInput, Rejected, Throttled
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Status
 from autoprovisioning.domain.runs import RunKind, RunState
@@ -105,7 +105,7 @@ def test_who_asked_for_a_look_gets_it_though_the_batch_fails_afterwards(office):
     (batch,) = office.desk.queue.batches
     first, second = (change.user_id for change in batch.changes)
     office.keeper.meanwhile.append(lambda: (office.suspend(first), notice(office, first)))
-    office.keeper.faults.extend([None, Transient("HTTP 500")])
+    office.keeper.faults.extend([None, Throttled("429", retry_after=30)])
     office.desk.queue.batches = []
     office.apply(batch)
     assert [look.user_id for look in office.desk.queue.looks] == [first]

@@ -25,6 +25,7 @@ from autoprovisioning.domain.errors import (
     ReauthorizationRequired,
     SeatsExhausted,
     Throttled,
+    Transient,
     Unresolved,
     Unsafe,
 )
@@ -132,7 +133,8 @@ def test_an_account_that_vanished_leaves_an_entry_without_one():
 
 
 @pytest.mark.parametrize(
-    "error", [Throttled("429"), NotSent("late"), ReauthorizationRequired("401"), OSError("broken")]
+    "error",
+    [Throttled("429"), NotSent("late"), ReauthorizationRequired("401"), Transient("HTTP 500"), Unresolved("lost")],
 )
 def test_what_waits_is_pending_and_the_same_plan_may_be_sent_again(error):
     before = change(Action.UPDATE).entry

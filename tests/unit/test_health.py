@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.app.finishing import OUTAGE
 from autoprovisioning.app.health import health
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.reports import Pace, Page, Waiting
@@ -21,6 +22,9 @@ ON = Connection("c1", state=State.ON, changed_at=START - timedelta(days=3))
 LIVE = Channel("n1", "https://hook", expires=START + timedelta(days=1), proven=True)
 NOBODY, SWIFT = Waiting(), Pace(100, 0, 5.0)
 DONE = Run("r1", "c1", RunKind.FULL, 1, START - 20 * MINUTE, RunState.DONE, START - 19 * MINUTE)
+WAITING = Waiting(3, START - 10 * MINUTE)
+FAILS = Run("r2", "c1", RunKind.FULL, 2, START - 10 * MINUTE, RunState.PLANNED, batches=1, notes=(f"{OUTAGE}HTTP 500",))
+REFUSED = replace(FAILS, state=RunState.REFUSED, finished=START, notes=("Keeper did not answer (HTTP 500)",))
 
 
 @dataclass
@@ -78,6 +82,15 @@ def test_there_is_no_concern_while_all_is_well():
         (Told(), ON, replace(LIVE, proven=False), "No notification channel"),
         (Told(), ON, replace(LIVE, expires=START - MINUTE), "No notification channel"),
         (Told(), replace(ON, throttled_until=START + timedelta(seconds=40)), LIVE, "wait 40 s more"),
+        (Told(), replace(ON, throttled_until=START + 30 * MINUTE), LIVE, "until 24 Nov 2026, 09:30 UTC"),
+        (Told(), replace(ON, throttled_until=START + timedelta(days=20_000)), LIVE, "That is 1 h 0 min more"),
+        (
+            Told(waits=WAITING, latest=(FAILS, DONE)),
+            ON,
+            LIVE,
+            f"{OUTAGE}HTTP 500: 3 users wait since 24 Nov 2026, 08:50 UTC.",
+        ),
+        (Told(waits=WAITING, latest=(REFUSED, DONE)), ON, LIVE, "Keeper did not answer (HTTP 500): 3 users wait since"),
         (Told(answers=Pace(20, 3, 2.0)), ON, LIVE, "3 of 20 changes failed"),
     ],
 )
@@ -97,6 +110,9 @@ def test_a_concern_says_what_is_wrong_and_what_ends_it(told, connection, channel
         (Told(waits=Waiting(3, START - 14 * MINUTE)), ON),
         (Told(answers=Pace(9, 9, 2.0)), ON),  # too few to tell
         (Told(), replace(ON, throttled_until=START - MINUTE)),
+        (Told(latest=(REFUSED, DONE)), ON),  # nobody waits
+        (Told(waits=WAITING, latest=(replace(FAILS, notes=("Accounts locked: 3",)), DONE)), ON),
+        (Told(waits=WAITING, latest=(replace(DONE, notes=FAILS.notes),)), ON),  # it is over
     ],
 )
 def test_what_is_usual_is_no_concern(told, connection):
@@ -110,6 +126,16 @@ def test_the_reason_of_runs_that_fail_is_told():
     seen = look(Told(latest=(refused, replace(DONE, finished=START - timedelta(hours=2)))))
 
     assert "users.list is refused: HTTP 403" in seen.concerns[0].what
+
+
+def test_a_long_wait_is_called_urgent_with_what_ends_it():
+    seen = look(Told(), replace(ON, throttled_until=START + 16 * MINUTE))
+    (concern,) = seen.concerns
+
+    assert concern.what.startswith("Urgent: Keeper asked this connection to wait")
+    assert "Run now" in concern.mend
+    assert "Provision now" in concern.mend
+    assert concern.alert == "keeper_throttling"
 
 
 def test_a_running_reconciliation_shows_how_far_it_is():

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autoprovisioning.domain.errors import BadInput, MappingFailure
 from autoprovisioning.domain.mapping import (
@@ -249,3 +253,36 @@ def test_addresses_are_folded_and_unique():
         "ada@example.com",
         "old@x.org",
     )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["givenName", "familyName", "fullName", "address", "primary", "type", "customType", "value"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+EVERY_KIND = AttributeMapping(
+    (
+        *DEFAULT_ROWS,
+        Row("title", "organizations[type=work].title"),
+        Row('phoneNumbers[type eq "work"].value', "phones[type=work].value"),
+        Row("nickName", "customSchemas.value.type"),
+        Row("locale", "emails[primary].address"),
+        Row("profileUrl", "customSchemas.value.type[primary]"),
+    )
+)
+
+
+@settings(max_examples=100, deadline=None, database=None, derandomize=True)
+@given(st.dictionaries(st.sampled_from(sorted({*PROFILE, "customSchemas"})), JSON, max_size=5))
+def test_whatever_the_directory_says_of_one_user_is_a_value_or_that_users_failure(profile):
+    with contextlib.suppress(MappingFailure):
+        EVERY_KIND.apply(profile)

@@ -10,18 +10,20 @@ from datetime import datetime, timedelta
 
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.converge import Asked, RunOf, converge
-from autoprovisioning.app.finishing import EDITED, close_if_finished, close_unfinished
+from autoprovisioning.app.finishing import EDITED, OUTAGE, add_notes, close_if_finished, close_unfinished
 from autoprovisioning.app.guarding import may_recreate
-from autoprovisioning.app.keeper import Keeper
+from autoprovisioning.app.keeper import Keeper, fails_for_everybody, may_be_outage
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.services import Services
+from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.app.unmarking import unmark
 from autoprovisioning.domain.accounts import unchanged
 from autoprovisioning.domain.changes import (
+    PASSING,
     Change,
     Outcome,
     count,
-    deferred,
+    ended,
     event_for,
     exhausts_seats,
     settle,
@@ -31,10 +33,10 @@ from autoprovisioning.domain.errors import (
     Busy,
     NotSent,
     ProvisioningError,
-    ReauthorizationRequired,
     SeatsExhausted,
     Throttled,
     Transient,
+    Unforeseen,
     Unresolved,
 )
 from autoprovisioning.domain.events import Event
@@ -47,6 +49,8 @@ CHUNK = 250  # the connection's and the run's state are read again before each
 FLUSH_AFTER = 100  # outcomes
 FLUSH_EVERY = timedelta(seconds=2)
 LOOKS_AT_ONCE = 8
+OUTAGE_PAUSE = 30.0  # seconds, at least, before a batch that met an outage comes again
+FEW = 5  # failures of one batch that may each be about its user: so many are looked into one by one
 SEATS = "The number of licensed Keeper seats was exceeded earlier in this run. Buy seats, or free some."
 
 
@@ -55,8 +59,9 @@ class _Left:
     """What a batch leaves for later."""
 
     rest: list[PlannedChange] = field(default_factory=list)  # the deadline came first: published as another batch
-    looks: list[Look] = field(default_factory=list)  # the plan was overtaken: look at the user again
+    looks: list[Look] = field(default_factory=list)  # overtaken, or not told yet what is wrong: look at the user again
     postponed: Transient | None = None  # Keeper or Firestore failed: this message is to be delivered again
+    stops: bool = False  # ... and nothing more of it is to be sent now
 
 
 class _Recorder:
@@ -112,7 +117,7 @@ class _Application:
     def run(self) -> None:
         try:
             self._run()
-        except ProvisioningError:
+        except Exception:
             self._publish_looks()  # who asked for them was acknowledged long ago
             raise
 
@@ -127,7 +132,8 @@ class _Application:
                 return
             connection, run = opened
             self._chunk(connection, run, changes[start : start + CHUNK])
-            if isinstance(self._left.postponed, Throttled):
+            if self._left.stops:
+                self._flag_pending(connection)
                 self._redeliver()  # anything else is about one account, and must not keep the others back
         looks = self._looks()
         self._redeliver()
@@ -162,15 +168,15 @@ class _Application:
         return connection, run
 
     def _flag_pending(self, connection: Connection) -> None:
-        """The connection waits for a new token: say so at every user of this batch who has an entry."""
-        planned = {change.user_id: change.version for change in self._batch.changes}
+        """The connection waits, for a new token or for Keeper: say so at every user of this batch."""
+        planned = {change.user_id: change for change in self._batch.changes}
 
-        def edit(_part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-            waiting = {
-                user_id: replace(entry, pending=True)
-                for user_id, entry in entries.items()
-                if not entry.pending and entry.mark is None and entry.version == planned[user_id]
-            }
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            waiting: dict[str, Entry | None] = {}
+            for user_id in part:
+                entry = entries.get(user_id) or _new(planned[user_id])
+                if not entry.pending and entry.mark is None and entry.version == planned[user_id].version:
+                    waiting[user_id] = replace(entry, pending=True)
             return Edit(waiting), None
 
         self._services.roster.commit_in_parts(connection, planned, edit)
@@ -190,15 +196,37 @@ class _Application:
             return may_recreate(self._services, connection, vanished.user_id)
 
         waiting: list[Outcome] = []
+        doubtful: list[Outcome] = []
+        answered = False
         since = self._services.clock()
         with _Recorder(lambda outcomes: self._flush(connection, outcomes)) as recorder:
             for outcome in carry_out(self._services, keeper, changes, self._deadline, recreate):
+                if may_be_outage(outcome.error):
+                    doubtful.append(outcome)
+                    continue
                 waiting.append(outcome)
                 now = self._services.clock()
+                answered = answered or ended(outcome, now)
                 if len(waiting) >= FLUSH_AFTER or now - since >= FLUSH_EVERY:
                     recorder.put(waiting)
                     waiting, since = [], now
-            recorder.put(waiting)
+            recorder.put([*waiting, *self._judged(run, keeper, doubtful, answered=answered)])
+        add_notes(self._services, run, keeper.remarks())
+
+    def _judged(self, run: Run, keeper: Keeper, doubtful: Sequence[Outcome], *, answered: bool) -> Sequence[Outcome]:
+        """Tell failures of some users, each of whom is looked at alone, from an outage, for which the batch stops."""
+        error = doubtful[0].error if doubtful else None
+        if not isinstance(error, Transient):
+            return []
+        outage = not answered and fails_for_everybody(keeper.judged(error, self._deadline))
+        untold = [outcome.change.user_id for outcome in doubtful if fails_for_everybody(outcome.error)]
+        if answered or (not outage and len(untold) <= FEW):
+            self._left.looks += map(self._look, untold)
+            return doubtful
+        again = max(OUTAGE_PAUSE, error.retry_after or 0)
+        self._left.postponed, self._left.stops = Transient(f"{OUTAGE}{error}", retry_after=again), True
+        add_notes(self._services, run, [f"{OUTAGE}{error}"], instead_of=OUTAGE)
+        return [replace(outcome, error=Transient(str(outcome.error))) for outcome in doubtful] if outage else doubtful
 
     def _mark(self, connection: Connection, planned: Sequence[PlannedChange]) -> list[Change]:
         """Mark every change whose entry is as the plan knew it; the others are looked at again."""
@@ -225,9 +253,9 @@ class _Application:
                     if not _already_done(entry, change):
                         overtaken.append(change.user_id)
                     continue
-                fresh = entry or Entry(change.user_id, email=change.email, in_scope=True)
+                fresh = entry or _new(change)
                 own = Mark(ids[change.user_id], self._message_id, change.action, until)
-                marked[change.user_id] = replace(fresh, mark=own, in_scope=True if entry is None else fresh.in_scope)
+                marked[change.user_id] = replace(fresh, mark=own)
                 changes.append(_change(ids[change.user_id], change, replace(fresh, mark=own)))
             return Edit(marked), (changes, overtaken, busy)
 
@@ -268,7 +296,9 @@ class _Application:
                 changed[user_id] = settle(entry, outcome, now)
             seats = any(exhausts_seats(outcome) for outcome in outcomes)
             counts = count(events) | (dict(meters) if first in part else {})
-            at = now if any(_settled(outcome) for outcome in outcomes) else None  # a batch that only fails stands still
+            at = (
+                now if any(ended(outcome, now) for outcome in outcomes) else None
+            )  # a batch that only fails stands still
             return Edit(changed, events, Progress(self._batch.run_id, at, counts, seats_exhausted=seats)), None
 
         try:
@@ -279,42 +309,57 @@ class _Application:
             self._postpone(outcome)
 
     def _postpone(self, outcome: Outcome) -> None:
-        """Keep what was not done for a continuation (the deadline came) or a redelivery (something failed)."""
+        """Keep what was not done: for a continuation (the deadline came), a look (one user) or a redelivery (all)."""
         error = outcome.error
-        if error is None or isinstance(error, ReauthorizationRequired):
-            return
         if isinstance(error, NotSent) and self._services.clock() >= self._deadline:
             self._left.rest += [change for change in self._batch.changes if change.user_id == outcome.change.user_id]
-        elif isinstance(error, Unresolved):
-            self._left.looks.append(self._look(outcome.change.user_id))
         elif isinstance(error, Throttled):
-            self._left.postponed = error
-        elif isinstance(error, Transient):
+            self._left.postponed, self._left.stops = error, True
+        elif isinstance(error, (Unresolved, *PASSING)):
+            if not ended(outcome, self._services.clock()):
+                self._left.looks.append(self._look(outcome.change.user_id))
+        elif isinstance(error, Transient) and not fails_for_everybody(error):
             self._left.postponed = self._left.postponed or error
 
     def _looks(self) -> list[Look]:
-        """Converge the users whose access changes; returns those that the deadline left."""
+        """Converge the users whose access changes; returns those that the deadline left.
+
+        Whatever one of them meets with, the others are done: who was not is looked at alone, by a message of their own.
+        """
         looks = list(self._batch.looks)
-        if not looks or self._open() is None:
+        opened = self._open() if looks else None
+        if opened is None:
             return []
         left: list[Look] = []
+        outages: list[Exception] = []
         with ThreadPoolExecutor(max_workers=LOOKS_AT_ONCE) as pool:
             for look, error in pool.map(self._converge, looks):
-                if error is not None and self._services.clock() >= self._deadline:
+                if error is None:
+                    continue
+                if self._services.clock() >= self._deadline:
                     left.append(look)
-                elif error is not None:
+                elif isinstance(error, Throttled):
                     self._left.postponed = error
+                else:
+                    self._left.looks.append(look)
+                    outages += [error] if fails_for_everybody(error) else []
+        add_notes(self._services, opened[1], [f"{OUTAGE}{error}" for error in outages[:1]], instead_of=OUTAGE)
         return left
 
-    def _converge(self, look: Look) -> tuple[Look, Transient | None]:
+    def _converge(self, look: Look) -> tuple[Look, Exception | None]:
         if self._services.clock() >= self._deadline:
             return look, NotSent("The batch's time is over")
         run = RunOf(self._batch.run_id, self._batch.connection_id)
         deadline = min(self._deadline, self._services.clock() + self._services.timings.user_deadline)
         try:
             converge(self._services, Asked(look, self._message_id, self._published, run), deadline)
-        except Transient as error:
+        except Unforeseen as error:
+            return look, error  # logged already
+        except ProvisioningError as error:
+            log.warning("A look failed, and is made again by itself: %s", error)
             return look, error
+        except Exception as error:  # noqa: BLE001 - one user's: the others of this batch go on
+            return look, unforeseen(error)
         return look, None
 
     def _finish(self, looks: Sequence[Look]) -> None:
@@ -341,8 +386,9 @@ class _Application:
             )
 
 
-def _settled(outcome: Outcome) -> bool:
-    return outcome.error is None or not deferred(outcome.error)
+def _new(change: PlannedChange) -> Entry:
+    """Return the entry of a user who had none when the plan was made."""
+    return Entry(change.user_id, email=change.email, in_scope=True)
 
 
 def _already_done(entry: Entry | None, change: PlannedChange) -> bool:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from autoprovisioning.app.configure import SHOWN
+from autoprovisioning.app.keeper import end_wait
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import NotFound, WrongState
@@ -58,7 +59,7 @@ class Asked:
 
 
 def ask_for_run(services: Services, connection: Connection, actor: str) -> Asked:
-    """Ask `reconcile` for a full run.
+    """Ask `reconcile` for a full run, and end a wait that Keeper asked the connection for.
 
     Raises:
         WrongState: the connection is not on.
@@ -68,6 +69,7 @@ def ask_for_run(services: Services, connection: Connection, actor: str) -> Asked
         raise WrongState(f"Nothing runs, since the connection is not on, but: {SHOWN[connection.state]}.")
     now = services.clock()
     asked = AskedRun(services.new_id(), connection.id, actor, now, now + EXPIRES_AFTER)
+    end_wait(services, connection.id, actor, "Asked for a run")
     services.records.put_asked(asked)  # before it is published: whoever is told of it finds it
     services.queue.request_run(RunKind.FULL, request=asked.id)
     return Asked(asked, Became.WAITING, SAID[Became.WAITING])

@@ -15,6 +15,7 @@ from autoprovisioning.app.judging import holders
 from autoprovisioning.app.keeper import Keeper, refusal_of_one
 from autoprovisioning.app.ports import Claim
 from autoprovisioning.app.services import Services
+from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Written
 from autoprovisioning.domain.changes import Change, Outcome, aligned, sent_attributes, write_for
 from autoprovisioning.domain.errors import (
@@ -24,6 +25,7 @@ from autoprovisioning.domain.errors import (
     NotSent,
     ProvisioningError,
     Throttled,
+    Unresolved,
     Unsafe,
 )
 from autoprovisioning.domain.plan import choose, ranked
@@ -50,6 +52,10 @@ def carry_out(
         waits = error if error.defers else NotSent(f"Not carried out: {error}")  # it is not about any one account
         for change in work.unsettled(changes):
             yield Outcome(change, error=waits)
+    except Exception as error:  # noqa: BLE001 - whose it is cannot be told: each account is asked before anything else
+        unknown = _unknown(error)
+        for change in work.unsettled(changes):
+            yield Outcome(change, error=unknown)
 
 
 class _Work:
@@ -174,7 +180,7 @@ class _Work:
                 continue
             try:
                 if found.error is not None:
-                    raise _retriable(found.error)
+                    raise found.error if isinstance(found.error, ProvisioningError) else unforeseen(found.error)
                 ready.append(self._matched(change, found.accounts))
             except ProvisioningError as error:
                 yield Outcome(change, error=error)
@@ -267,15 +273,17 @@ def _needs_lookup(change: Change) -> bool:
 
 def _outcome(change: Change, written: Written) -> Outcome:
     if written.error is not None:
-        return Outcome(change, error=_retriable(written.error), seconds=written.seconds)
+        error = written.error if isinstance(written.error, ProvisioningError) else _unknown(written.error)
+        return Outcome(change, error=error, seconds=written.seconds)
     sent = sent_attributes(change) if change.attributes is not None else {}
     return Outcome(change, written.scim_id or change.scim_id, seconds=written.seconds, sent=sent)
 
 
-def _retriable(error: Exception) -> ProvisioningError:
-    if isinstance(error, ProvisioningError):
-        return error
-    return NotSent(f"{type(error).__name__} while talking to Keeper")
+def _unknown(error: Exception) -> Unresolved:
+    """Return what an exception that nobody foresaw makes of a write: it may have arrived."""
+    unresolved = Unresolved(f"What became of this write is not known. {unforeseen(error)}")
+    unresolved.__cause__ = error
+    return unresolved
 
 
 def _taken_elsewhere(change: Change) -> AddressTaken:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from autoprovisioning.app.keeper import wait_of
 from autoprovisioning.app.ports import Channels, Telling
 from autoprovisioning.app.renew_watch import stop
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.tokens import pointed, switch, verify
+from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit
 from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS, Deprovisioning
@@ -205,7 +207,10 @@ def _node(endpoint: str) -> str:
 
 
 def turn_on(services: Services, connection_id: str, actor: str, *, run: bool = True) -> Connection:
-    """Turn a connection on; timers go on where they stood, and a full run starts at once (unless `run` is False)."""
+    """Turn a connection on; timers go on where they stood, and a full run starts at once (unless `run` is False).
+
+    A wait that Keeper asked for is over.
+    """
     connection = _existing(services, connection_id)
     _staying(connection)
     needs_token(connection)
@@ -231,7 +236,7 @@ def turned_on(connection: Connection, now: datetime) -> Connection | None:
     spans = connection.off_spans
     if connection.state is State.OFF and connection.changed_at is not None:
         spans = (*spans, (connection.changed_at, now))[-100:]
-    return replace(connection, state=State.ON, changed_at=now, off_spans=spans, paused_reason="")
+    return replace(connection, state=State.ON, changed_at=now, off_spans=spans, paused_reason="", throttled_until=None)
 
 
 def turn_off(services: Services, connection_id: str, actor: str) -> Connection:
@@ -281,6 +286,8 @@ def finish_deletions(services: Services, channels: Channels) -> None:
                 _finish_deletion(services, channels, connection.id, "reconcile")
             except ProvisioningError as error:
                 log.warning("A configuration could not be deleted yet: %s", error)
+            except Exception as error:  # noqa: BLE001 - one connection's: the runs of the others go on
+                unforeseen(error)
 
 
 def _finish_deletion(services: Services, channels: Channels, connection_id: str, actor: str) -> None:
@@ -384,10 +391,11 @@ def _event(
 
 
 def _states(services: Services, actor: str, what: str) -> Telling[Connection]:
-    """Tell of a change of the state alone."""
+    """Tell of a change of the state, and of the wait that it ends."""
 
     def tell(was: Connection, becomes: Connection) -> Event:
-        return _event(services, actor, what, {"state": SHOWN[was.state]}, {"state": SHOWN[becomes.state]})
+        before, after = ({"state": SHOWN[at.state], **wait_of(at)} for at in (was, becomes))
+        return _event(services, actor, what, before, after)
 
     return tell
 

@@ -21,12 +21,15 @@ from autoprovisioning.app.observe import observed, read_user, rules_of
 from autoprovisioning.app.ports import Accounts, Edit, Progress
 from autoprovisioning.app.scoping import SERVING, Placement, asked_one_by_one, place
 from autoprovisioning.app.services import Services
+from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.app.unmarking import unmark
 from autoprovisioning.domain.accounts import Account, Lookup
 from autoprovisioning.domain.changes import (
     Change,
     Outcome,
     count,
+    counted,
+    ended,
     event_for,
     recover,
     recovered_event,
@@ -36,15 +39,18 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     Busy,
+    ConfigurationRefused,
     Contention,
+    DirectoryFailed,
     ProvisioningError,
     ReauthorizationRequired,
+    Throttled,
     Transient,
     Unresolved,
     Unsafe,
 )
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.plan import Decision, Observed, decide
+from autoprovisioning.domain.plan import READING, Decision, Observed, decide, stuck
 from autoprovisioning.domain.plan import about as what_is_attempted
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, failed
 from autoprovisioning.domain.runs import Look
@@ -135,6 +141,7 @@ class _Convergence:
         self._asked = asked
         self._deadline = deadline
         self._keeper = Keeper(services, connection)
+        self._attempted = READING
         self._actor = asked.look.actor or f"notification {asked.message_id}"
 
     def _tell(self, text: str, *, failed: bool = False) -> None:
@@ -142,12 +149,28 @@ class _Convergence:
         self._asked.tell(f"{self._connection.name}: {text}" if several else text, failed=failed)
 
     def run(self) -> None:
-        for number in range(ROUNDS):
-            if number and not self._still_served():
-                return
-            if not self._round():
-                return
+        try:
+            for number in range(ROUNDS):
+                if number and not self._still_served():
+                    return
+                if not self._round():
+                    return
+        except ProvisioningError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one user's: whoever else is on this connection goes on
+            self._surprised(error)
+            return
         raise Contention("This user keeps changing while being converged", retry_after=5)
+
+    def _surprised(self, error: Exception) -> None:
+        """Make what nobody foresaw that user's failure; raises it where the roster has nothing of the user to fail."""
+        problem = unforeseen(error)
+        entry = self._entry(self._connection)
+        if entry is None or (entry.mark is not None and entry.mark.live(self._services.clock())):
+            raise problem from error
+        self._tell(str(problem), failed=True)
+        if self._fail(entry, problem, self._attempted):
+            raise problem from error
 
     def _still_served(self) -> bool:
         """Read the connection again: it may have been edited, turned off or deleted since the round before."""
@@ -172,14 +195,21 @@ class _Convergence:
             self._tell("Another worker is at this user, and looks at them again when it is done.")
             return self._leave_to_owner(entry.mark, now)
         self._tell(f"Read the roster: {_known(entry)}.")
-        seen = self._look(entry)
+        seen = self._read(entry)
+        if seen is None:
+            return False
         observation = observed(self._connection, seen.user, seen.placement.in_scope.get(self._connection.id))
         if entry is not None and entry.mark is not None:
             self._tell("What became of the last change was not known: Keeper is asked.")
-            self._recover(entry, observation)
-            return True
-        retry = self._asked.retry_failures
-        decision = decide(entry, observation, rules_of(self._connection, retry_failures=retry), now)
+            self._attempted = stuck(entry, observation, rules_of(self._connection), now)
+            return self._recover(entry, observation)
+        known = entry
+        if entry is not None and entry.failure is not None and entry.failure.about == READING:
+            known = replace(entry, failure=None)  # the user was read just now
+        rules = rules_of(self._connection, retry_failures=self._asked.retry_failures)
+        decision = decide(known, observation, rules, now)
+        if decision.action is not None:
+            self._attempted = what_is_attempted(decision.action, decision.attributes)
         self._tell_decision(entry, seen, observation, decision, now)
         if decision.action is None:
             return self._note(entry, decision)
@@ -203,6 +233,48 @@ class _Convergence:
 
     def _entry(self, connection: Connection) -> Entry | None:
         return self._services.roster.entry(connection, self._asked.look.user_id) if connection.shards else None
+
+    def _read(self, entry: Entry | None) -> _Seen | None:
+        """Look at both sides; None where the directory fails on this user again and again, and that was recorded."""
+        self._attempted = READING
+        try:
+            return self._look(entry)
+        except (Transient, ConfigurationRefused) as error:
+            old = self._services.clock() >= self._asked.published + self._services.timings.contradiction
+            if not old or not self._directory_answers():
+                raise
+            if entry is None:  # whoever is to get an account is listed by the next full run, and not read alone for it
+                log.warning("The directory fails to show a user who is on no roster: left to the next full run")
+                self._tell(f"The directory fails to show this user: {error}", failed=True)
+                return None
+            again = error.retry_after if isinstance(error, Transient) else None
+            if self._fail(entry, DirectoryFailed(str(error), retry_after=again), READING):
+                raise
+            return None
+
+    def _directory_answers(self) -> bool:
+        """Say whether the directory shows another user: then its failure is about the one asked for."""
+        try:
+            return self._services.directory.probe()
+        except ProvisioningError:
+            return False
+
+    def _fail(self, entry: Entry, error: ProvisioningError, attempted: str) -> bool:
+        """Count a failure at the entry, whose mark stays; True: the entry changed since, look again.
+
+        Raises:
+            ProvisioningError: the error itself, while the attempt is made again at once.
+        """
+        now = self._services.clock()
+        failure = counted(error, entry.failure, attempted, now)
+        if failure is None or failure.trying:
+            waiting = replace(entry, pending=True, failure=failure or entry.failure)
+            if waiting != entry:
+                self._replace(entry, waiting)
+            raise error
+        failing = replace(entry, pending=False, failure=failure)
+        action = entry.mark.action if entry.mark is not None else None
+        return self._replace(entry, failing, (self._failed(self._services.new_id(), failing, action, failure, now),))
 
     def _look(self, entry: Entry | None) -> _Seen:
         look, now = self._asked.look, self._services.clock()
@@ -238,63 +310,64 @@ class _Convergence:
 
         return self._services.roster.commit(self._connection, [user_id], edit)
 
-    def _recover(self, entry: Entry, observation: Observed) -> None:
-        """Settle a mark that ran out: fetch the account, record what had happened."""
+    def _recover(self, entry: Entry, observation: Observed) -> bool:
+        """Settle a mark that ran out: fetch the account, record what had happened; True: look again."""
         try:
             account = self._fetch(entry)
-        except AuthorizationRefused:
-            self._give_up(entry, observation)
-            return
+        except (Throttled, ReauthorizationRequired):
+            raise
+        except ProvisioningError as error:
+            return self._fail(entry, self._keeper.judged(error, self._deadline), self._attempted)
         now, user_id = self._services.clock(), entry.user_id
         mark = entry.mark
         assert mark is not None  # noqa: S101 - the caller checked; keeps the types honest
         settled, _, took_effect = recover(entry, account, observation.desired, now)
-        if not took_effect:
-            settled = replace(settled, failure=self._undone(entry, observation, now))
         applied = self._services.roster.applied(self._connection, [entry.applied_by]) if took_effect else {}
         before = applied.get(entry.applied_by)
         event = recovered_event(entry, settled, account, observation.desired, before, self._actor, now)
+        events = [event] if took_effect else []
+        if not took_effect:
+            failure = self._undone(entry, observation, now)
+            settled = replace(settled, failure=failure, pending=failure.trying)
+            if not failure.trying:
+                events = [self._failed(mark.change_id, settled, mark.action, failure, now)]
 
         def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             current = entries.get(user_id)
             if current is None or current.mark is None or current.mark.change_id != mark.change_id:
                 return Edit(), None
-            return Edit({user_id: settled}, [event] if took_effect else (), self._progress([event], took_effect)), None
+            return Edit({user_id: settled}, events, self._progress(events, bool(events))), None
 
         self._services.roster.commit(self._connection, [user_id], edit)
+        return True
 
     def _undone(self, entry: Entry, observation: Observed, now: datetime) -> Failure:
-        """Count an attempt that came to nothing: tried again at once the first time, then ever more seldom."""
+        """Count an attempt that came to nothing: tried again at once at first, then ever more seldom."""
         assert entry.mark is not None  # noqa: S101 - the caller checked; keeps the types honest
         action = entry.mark.action
         attributes = observation.desired if action in (Action.CREATE, Action.UPDATE) else None
         text = "Keeper did not carry this out, nor said why. It is tried again; if that goes on, ask Keeper's support."
-        failure = failed(entry.failure, Unresolved.code, text, what_is_attempted(action, attributes), now)
-        return replace(failure, next_attempt=now) if failure.attempts == 1 else failure
-
-    def _give_up(self, entry: Entry, observation: Observed) -> None:
-        """Settle a mark that ran out where Keeper refuses to show the account: that user's failure."""
-        mark, now, error = entry.mark, self._services.clock(), refusal_of_one()
-        assert mark is not None  # noqa: S101 - the caller checked; keeps the types honest
-        attributes = observation.desired if mark.action in (Action.CREATE, Action.UPDATE) else None
-        failure = failed(entry.failure, error.code, str(error), what_is_attempted(mark.action, attributes), now)
-        settled = replace(entry, mark=None, failure=failure)
-        self._replace(entry, settled, (self._failed(mark.change_id, settled, mark.action, failure, now),))
+        failure = counted(Unresolved(text), entry.failure, what_is_attempted(action, attributes), now)
+        assert failure is not None  # noqa: S101 - what stays unresolved is counted
+        return failure
 
     def _fetch(self, entry: Entry) -> Account | None:
         """Return the account an expired mark was about: by its id, else the one that carries our externalId.
 
         Raises:
-            AuthorizationRefused: Keeper refuses to show it, although the token works.
+            Rejected: Keeper refuses to show it, although the token works.
         """
         for _ in range(2):
             accounts = self._keeper.accounts()
             try:
                 account = accounts.get(entry.scim_id) if entry.scim_id else None
                 return account or _by_external_id(accounts, entry.user_id)
+            except Throttled as error:
+                self._keeper.throttle(error)
+                raise
             except AuthorizationRefused:
                 if not self._keeper.after_refusal():
-                    raise
+                    raise refusal_of_one() from None
         raise Transient("Keeper refused a token that was replaced meanwhile", retry_after=5)
 
     def _note(self, entry: Entry | None, decision: Decision) -> bool:
@@ -386,8 +459,10 @@ class _Convergence:
         def recreate(vanished: Change) -> bool:
             return may_recreate(self._services, self._connection, vanished.user_id)
 
-        outcomes = list(carry_out(self._services, self._keeper, [change], self._deadline, recreate))
-        return self._record(outcomes[0])
+        (outcome,) = carry_out(self._services, self._keeper, [change], self._deadline, recreate)
+        if outcome.error is not None:
+            outcome = replace(outcome, error=self._keeper.judged(outcome.error, self._deadline))
+        return self._record(outcome)
 
     def _mark(self, entry: Entry | None, decision: Decision, observation: Observed) -> Change | None:
         """Put our mark on the entry, unless it changed since it was read (then None)."""
@@ -436,7 +511,7 @@ class _Convergence:
         self._tell(_told(outcome, event), failed=outcome.error is not None)
         if outcome.error is None:
             return True  # whatever is left to do (a rename after a suspension) is seen by another look
-        if isinstance(outcome.error, Transient | ReauthorizationRequired):
+        if isinstance(outcome.error, Transient | ReauthorizationRequired) and not ended(outcome, now):
             raise outcome.error
         return asked_again
 
@@ -451,7 +526,7 @@ class _Convergence:
         run = self._asked.run
         return run if run is not None and run.connection_id == self._connection.id else None
 
-    def _failed(self, event_id: str, entry: Entry, action: Action, failure: Failure, now: datetime) -> Event:
+    def _failed(self, event_id: str, entry: Entry, action: Action | None, failure: Failure, now: datetime) -> Event:
         return Event(
             event_id,
             now,

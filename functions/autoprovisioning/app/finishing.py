@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 
 from autoprovisioning.app.services import Services
@@ -11,6 +12,8 @@ from autoprovisioning.domain.runs import Run, RunState
 log = logging.getLogger(__name__)
 
 NOTE_LIMIT = 500  # characters
+MOST_NOTES = 50
+OUTAGE = "Keeper fails for everybody: "  # how the note begins that says so, which Health looks for
 EDITED = "The connection was changed meanwhile: what was planned for it as it was is left to the next run."
 
 
@@ -45,6 +48,19 @@ def close_unfinished(services: Services, run: Run, note: str = "") -> None:
     closed = services.records.change_run(run.connection_id, run.id, edit)
     if closed is not None:
         tell(closed)
+
+
+def add_notes(services: Services, run: Run, notes: Iterable[str], instead_of: str = "") -> None:
+    """Add notes to a run's record, each once; those that begin with `instead_of` make room for them."""
+    added = tuple(note[:NOTE_LIMIT] for note in notes)
+
+    def edit(current: Run) -> Run | None:
+        kept = [note for note in current.notes if not instead_of or not note.startswith(instead_of)]
+        wanted = tuple(dict.fromkeys((*kept, *added)))[:MOST_NOTES]
+        return replace(current, notes=wanted) if wanted != current.notes else None
+
+    if not set(added) <= set(run.notes):
+        services.records.change_run(run.connection_id, run.id, edit)
 
 
 def tell(run: Run) -> None:

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from autoprovisioning.app.finishing import OUTAGE
 from autoprovisioning.app.ports import Channel, Channels
 from autoprovisioning.app.reports import Pace, Reports, Waiting
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.words import at_time
 
 RUNS_READ = 50  # half a day of full runs
 RUN_LATE = timedelta(hours=1)  # full runs are scheduled every 15 minutes
 PENDING_LATE = timedelta(minutes=15)
+LONG_WAIT = timedelta(minutes=15)
 FAILING_SHARE = 0.1
 FEWEST_CHANGES = 10  # below that a share says nothing
 
@@ -67,7 +70,6 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
     waiting = reports.waiting(connection.id)
     known = tuple(channel for channel in channels.all() if channel.address)
     proven = [at for channel in known if channel.proven and (at := channel.expires) is not None and at > now]
-    throttled = connection.throttled_until
     seen = Health(
         now,
         last_success,
@@ -79,7 +81,7 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
         max(proven, default=None),
         reports.pace(connection.id, now - timedelta(hours=1)),
         reports.pace(connection.id, now - timedelta(hours=24)),
-        throttled if throttled is not None and throttled > now else None,
+        connection.waits_until(now),
         reports.plans_held(connection.id) if connection.state is State.ON else 0,
     )
     return replace(seen, concerns=_judged(seen, connection))
@@ -145,14 +147,42 @@ def _late(seen: Health, connection: Connection) -> list[Concern]:
 def _keeper(seen: Health) -> list[Concern]:
     concerns = []
     if seen.throttled_until is not None:
-        seconds = (seen.throttled_until - seen.at).total_seconds()
-        what = f"Keeper asked this connection to wait {seconds:.0f} s more."
-        mend = "Nothing is to be done: the changes go on by themselves."
-        concerns.append(Concern(what, mend, "keeper_throttling"))
+        concerns.append(_throttled(seen.throttled_until, seen.at))
+    concerns += _outage(seen)
     if seen.hour.changes >= FEWEST_CHANGES and seen.hour.failed > FAILING_SHARE * seen.hour.changes:
         what = f"{seen.hour.failed} of {seen.hour.changes} changes failed within the last hour."
         concerns.append(Concern(what, "Look at Failures: each names its reason and its mend.", "failure_ratio"))
     return concerns
+
+
+def _throttled(until: datetime, now: datetime) -> Concern:
+    """Tell of a wait; a long one stops everything, leavers included, and calls for somebody."""
+    if until - now <= LONG_WAIT:
+        what = f"Keeper asked this connection to wait {(until - now).total_seconds():.0f} s more."
+        return Concern(what, "Nothing is to be done: the changes go on by themselves.", "keeper_throttling")
+    what = (
+        f"Urgent: Keeper asked this connection to wait, and nothing is changed until {at_time(until)}, suspensions "
+        f"included. That is {_length(until - now)} more; no wait is longer than an hour, then Keeper is asked again."
+    )
+    mend = (
+        "A super administrator ends the wait with Run now, or for one user with Provision now. "
+        "If Keeper asks for it again, ask Keeper's support why."
+    )
+    return Concern(what, mend, "keeper_throttling")
+
+
+def _outage(seen: Health) -> list[Concern]:
+    """Tell why whoever waits does: the last run could not be planned, or its batches met an outage."""
+    run, waiting = seen.last_run, seen.waiting
+    if run is None or run.state is RunState.DONE or not waiting.count:
+        return []
+    told = run.notes if run.state is RunState.REFUSED else [note for note in run.notes if note.startswith(OUTAGE)]
+    if not told:
+        return []
+    since = f" since {at_time(waiting.oldest)}" if waiting.oldest is not None else ""
+    who = "1 user waits" if waiting.count == 1 else f"{waiting.count} users wait"
+    what = f"{told[0].rstrip('.')}: {who}{since}."
+    return [Concern(what, "It is tried again by itself, and nothing is lost. If it goes on, ask Keeper's support.")]
 
 
 def _ended(run: Run | None) -> datetime | None:

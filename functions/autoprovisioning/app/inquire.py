@@ -12,12 +12,13 @@ from autoprovisioning.app.admission import Role
 from autoprovisioning.app.configure import SHOWN
 from autoprovisioning.app.converge import Asked, converge
 from autoprovisioning.app.explain import USER_ID
-from autoprovisioning.app.keeper import Keeper, refusal_of_one
+from autoprovisioning.app.keeper import Keeper, end_wait, refusal_of_one
 from autoprovisioning.app.observe import observed
 from autoprovisioning.app.ports import Accounts
 from autoprovisioning.app.reports import Inquiries, Inquiry, InquiryKind, InquiryState, Step
 from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.app.services import Services
+from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Lookup
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
@@ -28,7 +29,6 @@ from autoprovisioning.domain.errors import (
     NotFound,
     NotSent,
     ProvisioningError,
-    Throttled,
     Transient,
 )
 from autoprovisioning.domain.mapping import addresses
@@ -54,6 +54,8 @@ def inquire(
 ) -> Inquiry:
     """Ask a worker about one user: every administrator may have the account looked up in Keeper.
 
+    Having a user provisioned ends a wait that Keeper asked the connection for.
+
     Raises:
         Forbidden: only super administrators may have a user provisioned.
         NotFound: there is no such connection.
@@ -72,6 +74,8 @@ def inquire(
     now = services.clock()
     inquiry = Inquiry(services.new_id(), connection_id, user_id, kind, actor, now, now + EXPIRES_AFTER)
     inquiries.put(inquiry)
+    if kind is InquiryKind.PROVISION:
+        end_wait(services, connection_id, actor, f"Asked for the user {user_id} to be provisioned now")
     event = kind.value if kind is InquiryKind.PROVISION else ""
     named = f"{connection_id}/{inquiry.id}"
     services.queue.look_again([Look(user_id, event, asked_at=now, actor=actor, inquiry=named)])
@@ -123,6 +127,8 @@ class _Answer:
             self._look()
         except ProvisioningError as error:
             self._end(str(error))
+        except Exception as error:  # noqa: BLE001 - who waits is told, and the message is not delivered for ever
+            self._end(str(unforeseen(error)))
 
     def _end(self, problem: str = "", account: Account | None = None) -> None:
         state = InquiryState.FAILED if problem else InquiryState.DONE
@@ -156,6 +162,8 @@ class _Answer:
     def _find(self, connection: Connection, entry: Entry | None) -> Account | None:
         """Find the user's account in Keeper; like any worker it pauses the connection whose token is refused.
 
+        A wait that Keeper asks for because of a question is this question's: what the connection sends goes on.
+
         Raises:
             BadInput: no access token was entered yet.
             ReauthorizationRequired, Transient, Permanent: Keeper could not be asked.
@@ -165,16 +173,12 @@ class _Answer:
         if connection.state is State.PAUSED:
             self.tell("The connection is paused, it needs reauthorization; Keeper is asked all the same.", failed=True)
         keeper = Keeper(self.services, connection)
-        try:
-            for _ in range(2):
-                try:
-                    return self._ask(connection, keeper.accounts(), entry)
-                except AuthorizationRefused:
-                    if not keeper.after_refusal():
-                        raise refusal_of_one() from None
-        except Throttled as error:
-            keeper.throttle(error)
-            raise
+        for _ in range(2):
+            try:
+                return self._ask(connection, keeper.accounts(), entry)
+            except AuthorizationRefused:
+                if not keeper.after_refusal():
+                    raise refusal_of_one() from None
         raise Transient("Keeper refused a token that was replaced meanwhile", retry_after=5)
 
     def _ask(self, connection: Connection, accounts: Accounts, entry: Entry | None) -> Account | None:

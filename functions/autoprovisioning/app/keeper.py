@@ -8,25 +8,32 @@ the refusal was about one user.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from autoprovisioning.app.ports import Accounts
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.accounts import Value
+from autoprovisioning.domain.connections import LONGEST_THROTTLE, Connection, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     ConfigurationRefused,
+    KeeperFailed,
+    ProvisioningError,
     ReauthorizationRequired,
     Rejected,
     Throttled,
+    Transient,
     Waiting,
 )
 from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.words import at_time
 
 log = logging.getLogger(__name__)
 
 SHORTEST_THROTTLE = timedelta(seconds=1)
+WAIT = "waits for Keeper until"  # in the audit
 
 
 class Keeper:
@@ -84,12 +91,34 @@ class Keeper:
             raise self._pause(str(refused)) from refused
         return False
 
+    def judged(self, error: ProvisioningError, deadline: datetime) -> ProvisioningError:
+        """Tell a failure of one user's request from an outage: by whether Keeper answers another request.
+
+        Where the time is over it is not asked: who used all of it up is taken to be the reason.
+        """
+        if not isinstance(error, Transient) or not may_be_outage(error):
+            return error
+        kind: type[Transient] = KeeperFailed
+        if self._services.clock() < deadline:
+            try:
+                self.accounts().probe()
+            except ProvisioningError:
+                kind = Transient
+        judged = kind(str(error), retry_after=error.retry_after)
+        judged.__cause__ = error
+        return judged
+
+    def remarks(self) -> Sequence[str]:
+        """Return what this server refuses and what is done instead, as far as it was met with."""
+        return self._accounts.remarks() if self._accounts is not None else ()
+
     def throttle(self, error: Throttled) -> None:
-        """Make the whole connection wait as long as Keeper asked, whichever process was told."""
+        """Make the whole connection wait as long as Keeper asked, an hour at most, whichever process was told."""
         if isinstance(error, Waiting) or error is self._told:
             return  # our own reminder must not prolong what it reminds of, nor one answer that many writes share
         self._told = error
-        wait = max(SHORTEST_THROTTLE, timedelta(seconds=error.retry_after or 0))
+        asked = timedelta(seconds=min(LONGEST_THROTTLE.total_seconds(), error.retry_after or 0))
+        wait = max(SHORTEST_THROTTLE, asked)
         until = self._services.clock() + wait
 
         def edit(connection: Connection) -> Connection | None:
@@ -102,10 +131,10 @@ class Keeper:
             log.warning("Keeper asked this connection to wait", extra={"json_fields": told})
 
     def _respect_throttle(self) -> None:
-        until, now = self.connection.throttled_until, self._services.clock()
-        if until is not None and now < until:
-            seconds = (until - now).total_seconds()
-            raise Waiting(f"Keeper asked this connection to wait {seconds:.0f} s more", retry_after=seconds)
+        now = self._services.clock()
+        if _shortened(self.connection, now) is not None:
+            self._services.connections.change(self.connection.id, lambda current: _shortened(current, now))
+        keep_waiting(self.connection, now)
 
     def _pause(self, reason: str) -> ReauthorizationRequired:
         refused, now = self.connection.token_version, self._services.clock()
@@ -125,6 +154,52 @@ class Keeper:
             f"Keeper refuses the access token of connection {self.connection.name}. A super administrator must "
             "reauthorize it; until then nothing is changed and nothing is lost."
         )
+
+
+def keep_waiting(connection: Connection, now: datetime) -> None:
+    """Raise Waiting while the wait that Keeper asked this connection for is not over."""
+    until = connection.waits_until(now)
+    if until is not None:
+        seconds = (until - now).total_seconds()
+        raise Waiting(f"Keeper asked this connection to wait {seconds:.0f} s more", retry_after=seconds)
+
+
+def _shortened(connection: Connection, now: datetime) -> Connection | None:
+    """Cut a wait short that was stored before there was a limit; else each look would begin the hour anew."""
+    until = connection.waits_until(now)
+    return replace(connection, throttled_until=until) if until not in (None, connection.throttled_until) else None
+
+
+def wait_of(connection: Connection) -> dict[str, Value]:
+    """Describe the wait that Keeper asked for, for the audit; {} where there is none."""
+    until = connection.throttled_until
+    return {WAIT: at_time(until)} if until is not None else {}
+
+
+def end_wait(services: Services, connection_id: str, actor: str, because: str) -> None:
+    """End the wait that Keeper asked this connection for: a super administrator wants something done now."""
+    now, event_id = services.clock(), services.new_id()
+
+    def edit(connection: Connection) -> Connection | None:
+        return replace(connection, throttled_until=None) if connection.waits_until(now) is not None else None
+
+    def tell(was: Connection, _becomes: Connection) -> Event:
+        ended = wait_of(was)
+        reason = f"{because}, which ends the wait that Keeper asked for"
+        changed = dict.fromkeys(ended)
+        return Event(event_id, now, EventName.CONFIGURED, actor, changed=changed, before=ended, reason=reason)
+
+    services.connections.change(connection_id, edit, tell)
+
+
+def fails_for_everybody(error: Exception | None) -> bool:
+    """Say whether an error is that of an outage: not this system's, and not of one user."""
+    return type(error) is Transient
+
+
+def may_be_outage(error: Exception | None) -> bool:
+    """Say whether an error may be that of an outage; a single request cannot tell."""
+    return type(error) in (Transient, KeeperFailed)
 
 
 def _paused(connection: Connection, refused_version: str, reason: str, now: datetime) -> Connection | None:

@@ -13,13 +13,17 @@ from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
+    Permanent,
     ProvisioningError,
     Throttled,
+    Transient,
 )
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 
 log = logging.getLogger(__name__)
+
+UNLISTED = (Transient, Permanent, AuthorizationRefused)  # what a listing of Keeper ends with where it cannot be had
 
 
 @dataclass(slots=True)
@@ -31,6 +35,7 @@ class Side:
     keeper: Keeper
     roster: dict[str, Entry] = field(default_factory=dict)
     found: dict[str, Account] | None = None
+    notes: list[str] = field(default_factory=list)  # what the run's record is to say of Keeper
     planner: Planner | None = None
 
 
@@ -67,12 +72,27 @@ def open_side(services: Services, connection: Connection, kind: RunKind, fence: 
         if connection.shards:
             side.roster = services.roster.load(connection)  # before Keeper: what is decided meanwhile must be newer
         if kind is RunKind.DRIFT:
-            side.found = {account.scim_id: account for page in side.keeper.accounts().list() for account in page}
+            _list(side)
     except ProvisioningError as error:
         if isinstance(error, Throttled):
             side.keeper.throttle(error)
         refuse(services, side, str(error))
     return side
+
+
+def _list(side: Side) -> None:
+    """List Keeper for a drift run; where that fails it is a full run, which needs no listing.
+
+    Raises:
+        Throttled: Keeper asks for a wait.
+    """
+    try:
+        side.found = {account.scim_id: account for page in side.keeper.accounts().list() for account in page}
+    except Throttled:
+        raise
+    except UNLISTED as error:
+        log.warning("Keeper could not be listed: %s", type(error).__name__)
+        side.notes.append(f"Keeper could not be listed, so what was changed there is not looked for: {error}")
 
 
 def _probe(keeper: Keeper) -> None:

@@ -12,7 +12,7 @@ from autoprovisioning.domain.changes import aligned
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
-from autoprovisioning.domain.plan import Decision, Observed, Rules, about, choose, decide, ranked
+from autoprovisioning.domain.plan import Decision, Observed, Rules, about, choose, decide, ranked, rests
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
 from autoprovisioning.domain.users import DirectoryUser, Presence
@@ -125,7 +125,7 @@ class Planner:
                 self._judge(entry, observed(self._connection, user, None), Evidence)
             elif complete:
                 self._missing(entry, outsider=user_id in members)
-            elif entry.mark is not None:
+            elif entry.mark is not None and (entry.failure is None or self._now >= entry.failure.next_attempt):
                 self._look(entry.user_id, None, Evidence())
 
     def _count(self, entry: Entry) -> None:
@@ -139,7 +139,13 @@ class Planner:
                 self.plan.notes[entry.user_id] = (entry, None)
             return
         supposed = Observed(entry.user_id, Presence.DELETED, None, entry.email, since=None)
+        if entry.mark is not None and rests(entry, supposed, self._rules, self._now):
+            self.plan.backing_off.append(entry.user_id)
+            return
         decision = decide(entry, supposed, self._rules, self._now)
+        if decision.backing_off:
+            self.plan.backing_off.append(entry.user_id)  # no more: that the user is gone is not proven
+            return
         if decision.action is None and entry.gone and entry.mark is None:
             self._note(entry, decision)
             return
@@ -148,7 +154,7 @@ class Planner:
 
     def _judge(self, entry: Entry | None, seen: Observed, evidence: Callable[[], Evidence]) -> None:
         if entry is not None and entry.mark is not None:
-            self._marked(entry)
+            self._marked(entry, seen)
             return
         found = self._as_found(entry, seen)
         decision = decide(found, seen, self._rules, self._now)
@@ -168,10 +174,12 @@ class Planner:
             return entry
         return as_found(entry, self._found.get(entry.scim_id), self._told, seen.desired)
 
-    def _marked(self, entry: Entry) -> None:
+    def _marked(self, entry: Entry, seen: Observed) -> None:
         assert entry.mark is not None  # noqa: S101 - told by the caller
         if entry.mark.live(self._now):
             self.plan.unchanged += 1
+        elif rests(entry, seen, self._rules, self._now):
+            self.plan.backing_off.append(entry.user_id)
         else:
             self._look(entry.user_id, None, Evidence())
 

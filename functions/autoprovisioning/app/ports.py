@@ -101,6 +101,9 @@ class Accounts(Protocol):
         AuthorizationRefused.
         """
 
+    def remarks(self) -> Sequence[str]:
+        """Tell what this server refuses and what is done instead, as far as it was met with; one sentence each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

@@ -19,13 +19,14 @@ from typing import Any
 from autoprovisioning.app.configure import Settings, as_edited, edit, needs_token, turned_on
 from autoprovisioning.app.holding import would_hold
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, holders, judge_everybody, remarks
-from autoprovisioning.app.keeper import refusal_of_one
+from autoprovisioning.app.keeper import fails_for_everybody, keep_waiting, refusal_of_one
 from autoprovisioning.app.observe import rules_of
 from autoprovisioning.app.planning import Plan, PlannedLook, Planner, match_accounts
 from autoprovisioning.app.ports import Accounts
 from autoprovisioning.app.reports import Line, Preview, Previews, PreviewState, Would
 from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.app.services import Services
+from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Lookup, changed_attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Due, due
@@ -35,8 +36,8 @@ from autoprovisioning.domain.errors import (
     Permanent,
     ProvisioningError,
     ReauthorizationRequired,
+    Throttled,
     Transient,
-    Waiting,
 )
 from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.plan import Observed, Rules, decide
@@ -144,8 +145,8 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     """Plan as a run would, and tell the plan as lines."""
     now = services.clock()
     connection = as_edited(services, preview.connection_id, preview.settings)
-    connection = turned_on(connection, now) or replace(connection, state=State.ON)
     accounts = _opened(services, connection)
+    connection = turned_on(connection, now) or replace(connection, state=State.ON)
     roster = services.roster.load(connection) if connection.shards else {}
     rules = rules_of(connection)
     planner = _Claiming(connection, roster, rules, now, f"preview {preview.id}")
@@ -184,10 +185,7 @@ def _opened(services: Services, connection: Connection) -> Accounts:
     Raises:
         ReauthorizationRequired: it does not.
     """
-    until, now = connection.throttled_until, services.clock()
-    if until is not None and now < until:
-        seconds = (until - now).total_seconds()
-        raise Waiting(f"Keeper asked this connection to wait {seconds:.0f} s more", retry_after=seconds)
+    keep_waiting(connection, services.clock())
     token = services.tokens.read(connection.id, connection.token_version)
     accounts = services.accounts_for(connection, token)
     try:
@@ -249,15 +247,23 @@ def _match(
     """Tell creations from adoptions and refusals.
 
     Few creations are looked up one by one, as the workers of a run do: a node may have many more accounts. Many are
-    matched with one listing, as a run matches them.
+    matched with one listing, as a run matches them, or one by one as well where Keeper cannot be listed.
     """
     keeper = _Keeper()
     count = creations(plan)
     if not count:
         return keeper
-    pages = _looked_up(accounts, plan, keeper.refused) if count <= LOOKUPS_ONE_BY_ONE else accounts.list()
+    held_by = holders(services, {connection.id: roster})
     try:
-        keeper.names = match_accounts(plan, pages, holders(services, {connection.id: roster}))
+        if count > LOOKUPS_ONE_BY_ONE:
+            try:
+                keeper.names = match_accounts(plan, accounts.list(), held_by)
+                return keeper
+            except Throttled:
+                raise
+            except (Transient, Permanent) as error:
+                log.warning("Keeper could not be listed: %s", type(error).__name__)
+        keeper.names = match_accounts(plan, _looked_up(accounts, plan, keeper.refused), held_by)
     except AuthorizationRefused as error:
         raise ReauthorizationRequired(
             f"Keeper does not show its accounts (HTTP {error.status}). Check what the access token may do."
@@ -274,10 +280,11 @@ def _looked_up(accounts: Accounts, plan: Plan, refused: dict[str, str]) -> Itera
     for found in accounts.find(lookups):
         if isinstance(found.error, AuthorizationRefused):
             refused[found.key] = str(refusal_of_one())  # the token was accepted a moment ago
-        elif isinstance(found.error, Permanent):
-            refused[found.key] = str(found.error)
         elif found.error is not None:
-            raise found.error
+            error = found.error if isinstance(found.error, ProvisioningError) else unforeseen(found.error)
+            if isinstance(error, Throttled) or fails_for_everybody(error):
+                raise error  # it is not about this user
+            refused[found.key] = str(error)
         yield found.accounts
 
 

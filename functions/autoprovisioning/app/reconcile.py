@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from autoprovisioning.app import dispatch
-from autoprovisioning.app.finishing import EDITED, close_unfinished, tell
+from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_unfinished, tell
 from autoprovisioning.app.holding import admit
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, holders, judge_everybody, remarks
 from autoprovisioning.app.leasing import leased
 from autoprovisioning.app.observe import rules_of
-from autoprovisioning.app.opening import Side, earlier_run, open_side, refuse
+from autoprovisioning.app.opening import UNLISTED, Side, earlier_run, open_side, refuse
 from autoprovisioning.app.planning import Plan, PlannedLook, Planner, match_accounts
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.scoping import SERVING
@@ -26,13 +26,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.app.sharding import fix_shards
 from autoprovisioning.app.survey import Survey
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.errors import (
-    AuthorizationRefused,
-    Busy,
-    Permanent,
-    ProvisioningError,
-    Transient,
-)
+from autoprovisioning.domain.errors import Busy, ProvisioningError, Throttled
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Look, Run, RunKind, RunState
@@ -173,7 +167,7 @@ def _plan_and_dispatch(
         batches=len(batches),
         planned=_planned(plan, held),
         complete=whole,
-        notes=_notes(survey, plan, hold, waiting),
+        notes=_notes(survey, plan, side, hold, waiting),
         last_progress=services.clock(),
     )
     if not _still_ours(services, planned):
@@ -220,11 +214,14 @@ def _look_up_creations(
     if creations(plan) <= LOOKUPS_ONE_BY_ONE or services.clock() >= deadline:
         return
     held_by = holders(services, rosters)
-    pages = [side.found.values()] if side.found is not None else side.keeper.accounts().list()
     try:
+        pages = [side.found.values()] if side.found is not None else side.keeper.accounts().list()
         match_accounts(plan, pages, held_by)
-    except (Transient, Permanent, AuthorizationRefused) as error:
+    except UNLISTED as error:
+        if isinstance(error, Throttled):
+            side.keeper.throttle(error)
         log.warning("Keeper could not be listed: %s", type(error).__name__)
+        side.notes.append(f"Keeper could not be listed, so accounts are looked up one by one: {error}")
 
 
 def _remember_size(services: Services, side: Side, plan: Plan) -> None:
@@ -256,12 +253,12 @@ def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, PlannedLook]:
     return {user_id: planned for user_id, planned in plan.deprovisioning().items() if user_id not in going}
 
 
-def _notes(survey: Survey, plan: Plan, hold: Hold | None, waiting: int) -> tuple[str, ...]:
+def _notes(survey: Survey, plan: Plan, side: Side, hold: Hold | None, waiting: int) -> tuple[str, ...]:
     """Say in the run's record what an administrator should know of it."""
-    notes = remarks(survey, plan, waiting)
+    notes = [*remarks(survey, plan, waiting), *side.notes, *side.keeper.remarks()]
     if hold is not None:
         notes.append(f"{'Rejected' if hold.state is HoldState.REJECTED else 'Held for approval'}: {hold.reason}")
-    return tuple(notes)
+    return tuple(note[:NOTE_LIMIT] for note in dict.fromkeys(notes))
 
 
 def _planned(plan: Plan, held: Mapping[str, PlannedLook]) -> dict[str, int]:

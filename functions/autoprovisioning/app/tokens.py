@@ -24,6 +24,7 @@ from autoprovisioning.domain.errors import (
     Permanent,
     ProvisioningError,
     Stale,
+    Throttled,
     Transient,
 )
 from autoprovisioning.domain.events import Event, EventName
@@ -33,6 +34,7 @@ from autoprovisioning.domain.runs import RunKind
 log = logging.getLogger(__name__)
 
 SAMPLE = 5  # known accounts that a new endpoint or token must resolve
+ASKED = 2 * SAMPLE  # where Keeper fails on some of them
 DESTROY_AFTER = timedelta(days=1)
 LONGEST_TOKEN = 4096
 
@@ -114,10 +116,30 @@ def try_out(services: Services, connection: Connection, token: str) -> Capabilit
 
 
 def _same_node(accounts: Accounts, entries: Iterable[Entry]) -> None:
-    """Refuse a token of another node: accounts that we know must resolve with it."""
+    """Refuse a token of another node: accounts that we know must resolve with it.
+
+    One of which Keeper does not tell, since it fails on it, says nothing: another one is asked for.
+
+    Raises:
+        BadInput: none of them does.
+        Transient: Keeper told of none of them.
+    """
     ours = (entry for entry in entries if entry.status is Status.ACTIVE and entry.scim_id)
-    known = list(itertools.islice(ours, SAMPLE))
-    if known and not any(_resolves(accounts, entry) for entry in known):
+    missing, failed = 0, None
+    for entry in itertools.islice(ours, ASKED):
+        try:
+            if _resolves(accounts, entry):
+                return
+            missing += 1
+        except Throttled:
+            raise
+        except Transient as error:
+            failed = error
+        if missing >= SAMPLE:
+            break
+    if failed is not None and not missing:
+        raise failed
+    if missing:
         mend = "Create the token for the same Keeper node as before; for another node set up another connection."
         raise BadInput("token", "none of the accounts this connection provisions exists with it", mend)
 
@@ -178,14 +200,23 @@ def destroy_retired(services: Services) -> None:
     now = services.clock()
     for connection in services.connections.all():
         due = tuple(retired for retired in connection.retired_tokens if now - retired.at >= DESTROY_AFTER)
-        for retired in due:
-            services.tokens.destroy(connection.id, retired.version)
-        if due:
-            services.connections.change(connection.id, partial(_without, due))
+        gone = tuple(retired for retired in due if _destroyed(services, connection.id, retired.version))
+        if gone:
+            services.connections.change(connection.id, partial(_without, gone))
 
 
 def _without(gone: tuple[RetiredToken, ...], connection: Connection) -> Connection:
     return replace(connection, retired_tokens=tuple(item for item in connection.retired_tokens if item not in gone))
+
+
+def _destroyed(services: Services, connection_id: str, version: str) -> bool:
+    """Destroy a version; one that cannot be now is destroyed by a later run, and keeps none back."""
+    try:
+        services.tokens.destroy(connection_id, version)
+    except ProvisioningError as error:
+        log.warning("A replaced token version could not be destroyed: %s", type(error).__name__)
+        return False
+    return True
 
 
 def _disable(services: Services, connection_id: str, version: str) -> None:

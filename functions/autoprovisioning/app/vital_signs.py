@@ -14,7 +14,9 @@ from autoprovisioning.app.ports import Channels
 from autoprovisioning.app.reports import Reports
 from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.app.services import Services
+from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.errors import ProvisioningError
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +25,21 @@ def log_vital_signs(services: Services, reports: Reports, channels: Channels) ->
     """Log one line that they were taken, one for each connection that is on or paused, and one a concern."""
     serving = [connection for connection in services.connections.all() if connection.state in SERVING]
     for connection in serving:
-        seen = health(services, reports, channels, connection)
-        log.info("Vital signs", extra={"json_fields": _signs(connection, seen)})
-        for concern in seen.concerns:
-            if concern.alert:  # without what the console tells: run notes may name users
-                fields = {"alert": concern.alert, "connection": connection.id}
-                log.warning("%s: %s", concern.alert, concern.mend, extra={"json_fields": fields})
+        try:
+            _log_signs(connection, health(services, reports, channels, connection))
+        except ProvisioningError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one connection's records: the others are told of
+            unforeseen(error)
     log.info("Vital signs taken", extra={"json_fields": {"vital_signs_taken": len(serving)}})
+
+
+def _log_signs(connection: Connection, seen: Health) -> None:
+    log.info("Vital signs", extra={"json_fields": _signs(connection, seen)})
+    for concern in seen.concerns:
+        if concern.alert:  # without what the console tells: run notes may name users
+            fields = {"alert": concern.alert, "connection": connection.id}
+            log.warning("%s: %s", concern.alert, concern.mend, extra={"json_fields": fields})
 
 
 def _signs(connection: Connection, seen: Health) -> dict[str, object]:

@@ -15,10 +15,18 @@ from autoprovisioning.domain.accounts import (
     changed_attributes,
     fingerprint,
 )
-from autoprovisioning.domain.errors import ProvisioningError, SeatsExhausted, Unresolved, Unsafe
+from autoprovisioning.domain.errors import (
+    DirectoryFailed,
+    Incomplete,
+    KeeperFailed,
+    ProvisioningError,
+    SeatsExhausted,
+    Unresolved,
+    Unsafe,
+)
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
 from autoprovisioning.domain.plan import about
-from autoprovisioning.domain.roster import TEXT_LIMIT, Action, Entry, Status, failed
+from autoprovisioning.domain.roster import TEXT_LIMIT, Action, Entry, Failure, Status, failed
 
 MULTI_VALUED = ("emails.", "phoneNumbers[", "addresses[")
 ACTIVE = "active"  # in the audit only: access is no attribute of the mapping
@@ -67,7 +75,7 @@ class Outcome:
 
     change: Change
     scim_id: str = ""
-    error: Exception | None = None
+    error: ProvisioningError | None = None
     seconds: float = 0.0
     recovered: bool = False
     sent: Mapping[str, Value] = field(default_factory=dict)
@@ -110,26 +118,50 @@ _STATUS_AFTER = {
 }
 
 
-def deferred(error: Exception) -> bool:
-    """Say whether the change waits (retry, approval, new token) instead of having failed."""
-    return not isinstance(error, ProvisioningError) or error.defers
+# They say nothing of the user, but come again and again for this one. Unresolved is counted once the account is asked.
+PASSING = (KeeperFailed, DirectoryFailed, Incomplete)
+PASSING_CODES = frozenset(error.code for error in (*PASSING, Unresolved))
+AT_ONCE = 2  # attempts that end so and are made again at once; the next one is that user's failure
+
+
+def counted(error: ProvisioningError, previous: Failure | None, what: str, now: datetime) -> Failure | None:
+    """Count an error as a failure of one user; None where it is about the connection or the moment, not the user.
+
+    `what` names what was attempted, as `plan.about` does.
+    """
+    passing = isinstance(error, (*PASSING, Unresolved))
+    if error.defers and not passing:
+        return None
+    if previous is not None and passing is not (previous.code in PASSING_CODES):
+        previous = None  # another kind of failure: attempts that cost no wait must not lengthen one
+    return failed(previous, error.code, str(error), what, now, at_once=AT_ONCE if passing else 0)
+
+
+def _failure(outcome: Outcome, previous: Failure | None, now: datetime) -> Failure | None:
+    change, error = outcome.change, outcome.error
+    if error is None or isinstance(error, Unresolved):
+        return None
+    attributes = change.attributes if change.action in (Action.CREATE, Action.UPDATE) else None
+    return counted(error, previous, about(change.action, attributes), now)
+
+
+def ended(outcome: Outcome, now: datetime) -> bool:
+    """Say whether a change is done or has failed; else it waits (for a retry, an approval, a new token)."""
+    failure = _failure(outcome, outcome.change.entry.failure, now)
+    return outcome.error is None or (failure is not None and not failure.trying)
 
 
 def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     """Return the entry with the outcome: state on success, a counted failure, or "pending" when it must be retried."""
-    change = outcome.change
-    if outcome.error is not None and deferred(outcome.error) and not isinstance(outcome.error, Unsafe):
-        return replace(entry, mark=None, pending=True)  # nothing was decided anew: the same plan may be sent again
-    entry = replace(entry, mark=None, version=entry.version + 1)
+    change, moved = outcome.change, replace(entry, mark=None, version=entry.version + 1)
     if outcome.error is None:
-        return _succeeded(entry, outcome, now)
+        return _succeeded(moved, outcome, now)
     if isinstance(outcome.error, Unsafe):
-        return replace(entry, held=change.action, pending=False)
-    attributes = change.attributes if change.action in (Action.CREATE, Action.UPDATE) else None
-    what = about(change.action, attributes)
-    code = outcome.error.code if isinstance(outcome.error, ProvisioningError) else ""
-    failure = failed(entry.failure, code, str(outcome.error), what, now)
-    return replace(entry, failure=failure, pending=False, email=entry.email or change.email)
+        return replace(moved, held=change.action, pending=False)
+    failure = _failure(outcome, entry.failure, now)
+    if failure is None or failure.trying:  # nothing was decided anew: the same plan may be sent again
+        return replace(entry, mark=None, pending=True, failure=failure or entry.failure)
+    return replace(moved, failure=failure, pending=False, email=entry.email or change.email)
 
 
 def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
@@ -166,7 +198,7 @@ def unmarked(entry: Entry) -> Entry | None:
 def event_for(outcome: Outcome, actor: str, now: datetime) -> Event | None:
     """Return the audit line of an outcome; None for one that will be tried again and changed nothing."""
     change, error = outcome.change, outcome.error
-    if error is not None and deferred(error):
+    if not ended(outcome, now):
         return None
     name = NAME_OF[change.action]
     if error is not None:
@@ -187,7 +219,7 @@ def event_for(outcome: Outcome, actor: str, now: datetime) -> Event | None:
         before=before,
         after=(change.attributes or {}) if outcome.scim_id else {},
         reason=reason,
-        code=error.code if isinstance(error, ProvisioningError) else "",
+        code=error.code if error is not None else "",
         seconds=round(outcome.seconds, 3),
         recovered=outcome.recovered,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from .deprovisioning import Deprovisioning, Span
 from .mapping import AttributeMapping
 from .users import Scope
+
+LONGEST_THROTTLE = timedelta(hours=1)  # whatever Keeper asks: then it is asked again
 
 
 class State(StrEnum):
@@ -85,3 +87,11 @@ class Connection:
     changed_at: datetime | None = None  # of the state
     off_spans: tuple[Span, ...] = ()  # while off, deprovisioning timers stood still
     retired_tokens: tuple[RetiredToken, ...] = ()  # disabled versions still to be destroyed
+
+    def waits_until(self, now: datetime) -> datetime | None:
+        """Return the end of the wait that Keeper asked for, None where there is none, or it is over.
+
+        Never later than `LONGEST_THROTTLE` from now: what is stored may be older than that limit.
+        """
+        until = self.throttled_until
+        return min(until, now + LONGEST_THROTTLE) if until is not None and now < until else None

@@ -98,6 +98,12 @@ class KeeperFailed(Transient):
     code = "keeper_failed"
 
 
+class DirectoryFailed(Transient):
+    """The directory failed to show this one user each time it was asked, while it shows others; counted at the user."""
+
+    code = "directory_failed"
+
+
 class NotSent(Transient):
     """The deadline or a refusal of the whole connection came before this write was sent."""
 
@@ -198,3 +204,9 @@ class Unsafe(ProvisioningError):
 
     code = "held"
     defers = True
+
+
+class Unforeseen(ProvisioningError):
+    """An error that nobody thought of: its stack trace is in the log, and nothing of it in an answer."""
+
+    code = "unforeseen"

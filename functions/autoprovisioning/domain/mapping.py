@@ -252,7 +252,8 @@ def _full_name(profile: Mapping[str, Any]) -> object:
     name = profile.get("name")
     if not isinstance(name, Mapping):
         return None
-    return name.get("fullName") or " ".join(filter(None, (name.get("givenName"), name.get("familyName")))) or None
+    parts = (name.get("givenName"), name.get("familyName"))
+    return name.get("fullName") or " ".join(part for part in parts if isinstance(part, str) and part) or None
 
 
 def _primary_email(profile: Mapping[str, Any]) -> Mapping[str, object] | None:

@@ -39,6 +39,7 @@ from autoprovisioning.domain.errors import MappingFailure, NotAdoptable, Permane
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.users import Presence
 
+READING = "read"  # what was attempted where the directory does not show one user: it stands in the way of every reread
 RETENTION = timedelta(days=30)  # undelete is possible for 20; the rest is for people asking what happened
 
 
@@ -262,12 +263,29 @@ def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
     return f"{action.value}:{whole_fingerprint(attributes or {})}{':' + text[:60] if text else ''}"
 
 
+def stuck(entry: Entry, seen: Observed, rules: Rules, now: datetime) -> str:
+    """Name what a mark that ran out stands in the way of, as `about` does: what would be done if it were not there."""
+    assert entry.mark is not None  # noqa: S101 - told by the caller
+    action = decide(replace(entry, mark=None, failure=None), seen, rules, now).action or entry.mark.action
+    return about(action, seen.desired if action in (Action.CREATE, Action.UPDATE) else None)
+
+
+def rests(entry: Entry, seen: Observed, rules: Rules, now: datetime) -> bool:
+    """Say whether a mark that ran out is to be left alone: its account could not be fetched, and nothing changed."""
+    failure = entry.failure
+    if failure is None or now >= failure.next_attempt or rules.retry_failures:
+        return False
+    return failure.about == stuck(entry, seen, rules, now)
+
+
 def _attempt(
     action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
 ) -> Decision:
     failure = noted.failure
     attributes = seen.desired if action in (Action.CREATE, Action.UPDATE) else None
-    same = failure is not None and failure.about == about(action, attributes)
+    same = failure is not None and (
+        failure.about == about(action, attributes) or (failure.about == READING and action.rereads)
+    )
     if failure is not None and same and now < failure.next_attempt and not rules.retry_failures:
         return Decision(None, noted, reason=failure.text, backing_off=True)
     unsure = action is Action.UPDATE and seen.in_scope is None  # what is held may be due all the same

@@ -77,18 +77,28 @@ class Failure:
     next_attempt: datetime
     about: str  # what was attempted: action and whole fingerprint
 
+    @property
+    def trying(self) -> bool:
+        """Say whether the attempt is made again at once: nobody is told of a failure yet."""
+        return self.next_attempt <= self.first
+
 
 TEXT_LIMIT = 200
 FIRST_RETRY = timedelta(minutes=15)
 LAST_RETRY = timedelta(hours=24)
 
 
-def failed(previous: Failure | None, code: str, text: str, about: str, now: datetime) -> Failure:
-    """Count one more failed attempt: 15 minutes, doubling to 24 hours, starting over when the user changed."""
+def failed(previous: Failure | None, code: str, text: str, about: str, now: datetime, *, at_once: int = 0) -> Failure:
+    """Count one more failed attempt: 15 minutes, doubling to 24 hours, starting over when the user changed.
+
+    The first `at_once` attempts are made again without a wait.
+    """
     again = previous if previous is not None and previous.about == about else None
     attempts = again.attempts + 1 if again else 1
-    wait = min(FIRST_RETRY * 2 ** min(attempts - 1, 10), LAST_RETRY)
-    return Failure(code, text[:TEXT_LIMIT], attempts, again.first if again else now, now + wait, about)
+    first = again.first if again else now
+    waits = attempts - at_once - 1
+    due = now + min(FIRST_RETRY * 2 ** min(waits, 10), LAST_RETRY) if waits >= 0 else first
+    return Failure(code, text[:TEXT_LIMIT], attempts, first, due, about)
 
 
 @dataclass(frozen=True, slots=True)

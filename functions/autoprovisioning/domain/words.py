@@ -55,7 +55,12 @@ def in_words(
         action = entry.mark.action.value
         if entry.mark.live(now):
             return f"A worker is carrying out a change ({action}) at this moment; the user is looked at again after it."
-        return f"What became of the last change ({action}) is not known: the account itself is asked before anything."
+        unknown = f"What became of the last change ({action}) is not known: the account itself is asked before anything"
+        failure = entry.failure
+        if failure is None or failure.trying:
+            return f"{unknown}."
+        when = at_time(failure.next_attempt)
+        return f"{unknown}. That failed, and is done again on {when}, or as soon as the user changes: {failure.text}"
     if decision.action is not None:
         return _to_do(decision, entry, seen, connection, owner, rejected=rejected)
     if decision.failure is not None:

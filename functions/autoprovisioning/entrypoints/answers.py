@@ -35,6 +35,7 @@ from autoprovisioning.domain.errors import (
     ReauthorizationRequired,
     Stale,
     Transient,
+    Unforeseen,
     Unsafe,
     WrongState,
 )
@@ -99,12 +100,6 @@ class NotConfigured(ConfigurationRefused):
     """The function's environment is unusable; the text lists every problem."""
 
     code = "misconfigured"
-
-
-class Unforeseen(ProvisioningError):
-    """An error that nobody thought of: its stack trace is in the log, and nothing of it in the answer."""
-
-    code = "unforeseen"
 
 
 STATUS: tuple[tuple[type[ProvisioningError], int], ...] = (

@@ -8,8 +8,8 @@ from flask import Response
 
 from autoprovisioning.app.intake import LARGEST_BODY, from_headers, take_in
 from autoprovisioning.bootstrap import webhook
-from autoprovisioning.domain.errors import ConfigurationRefused, ProvisioningError
-from autoprovisioning.entrypoints.answers import TooLarge, Unforeseen, answered, only, problem, told
+from autoprovisioning.domain.errors import ConfigurationRefused, ProvisioningError, Unforeseen
+from autoprovisioning.entrypoints.answers import TooLarge, answered, only, problem, told
 
 
 @functions_framework.http

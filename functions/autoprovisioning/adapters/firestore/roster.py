@@ -16,7 +16,7 @@ from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import Permanent
-from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.roster import Entry, Failure
 
 T = TypeVar("T")
 
@@ -199,9 +199,11 @@ class FirestoreRoster:
         before: Entry | None,
         after: Entry | None,
     ) -> int:
-        """Keep failures/{user} equal to the entry's failure, so that the console never reads the roster."""
-        was = before.failure if before is not None else None
-        now = after.failure if after is not None else None
+        """Keep failures/{user} equal to the entry's failure, so that the console never reads the roster.
+
+        One whose attempt is made again at once is none yet.
+        """
+        was, now = _told_failure(before), _told_failure(after)
         if was == now:
             return 0
         home = self._database.client.collection("connections").document(connection.id)
@@ -244,6 +246,11 @@ class FirestoreRoster:
     def _reference(self, connection: Connection, shard: int) -> firestore.DocumentReference:
         home = self._database.client.collection("connections").document(connection.id)
         return home.collection("roster").document(f"{shard:04d}")
+
+
+def _told_failure(entry: Entry | None) -> Failure | None:
+    failure = entry.failure if entry is not None else None
+    return failure if failure is not None and not failure.trying else None
 
 
 def _entries(snapshot: firestore.DocumentSnapshot) -> dict[str, Entry]:

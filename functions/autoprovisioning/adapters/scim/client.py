@@ -136,6 +136,10 @@ class ScimAccounts:
             if write.key not in told:
                 yield Written(write.key, error=error)
 
+    def remarks(self) -> Sequence[str]:
+        """Tell what this server refuses and what is done instead."""
+        return ()
+
 
 def _capabilities(answer: Answer) -> Capabilities:
     if not answer.ok or not answer.body:

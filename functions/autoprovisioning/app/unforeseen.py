@@ -1,0 +1,18 @@
+"""What nobody thought of happens to one user, or one connection: it is logged, and the others go on."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+from autoprovisioning.domain.errors import Unforeseen
+
+log = logging.getLogger(__name__)
+
+
+def unforeseen(error: Exception) -> Unforeseen:
+    """Log an exception with its stack trace and the alert; returns what may be told of it, which is its kind."""
+    # In the message, which is redacted, and where Error Reporting looks for it.
+    trace = "".join(traceback.format_exception(error))
+    log.error("Unforeseen error\n%s", trace, extra={"json_fields": {"alert": Unforeseen.code}})
+    return Unforeseen(f"An error that nobody foresaw ({type(error).__name__}). The log says what; report it.")
