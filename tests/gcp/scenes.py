@@ -28,7 +28,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import ConfigurationRefused, ReauthorizationRequired, Throttled, Transient
 from autoprovisioning.domain.roster import Action
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.users import DirectoryUser, Group, Scope
+from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit, Scope
 from autoprovisioning.entrypoints import answers
 from tests.fake_state import FakeChannels
 from tests.fakes import START, Desk
@@ -111,7 +111,7 @@ def failing(error: Exception) -> Callable[[], None]:
 
 
 def run_done_at_once() -> None:
-    desk = desk_with(replace(ON, scope=Scope((), ("/elsewhere",))))
+    desk = desk_with(replace(ON, scope=Scope((), (OrgUnit("id:1", "/elsewhere"),))))
     assert [run.state for run in reconcile(desk.services, RunKind.FULL, START + 20 * MINUTE)] == [RunState.DONE]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from autoprovisioning.app import dispatch
+from autoprovisioning.app.configure import follow_units
 from autoprovisioning.app.finishing import EDITED, close_unfinished, tell
 from autoprovisioning.app.holding import admit
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, holders, judge_everybody, remarks
@@ -156,6 +157,7 @@ def _plan_and_dispatch(
         refuse(services, side, EDITED)
         return side.run
     fix_shards(services, side, plan)
+    follow_units(services, read, survey.units)
     _look_up_creations(services, side, plan, rosters, deadline)
     dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
@@ -173,7 +175,7 @@ def _plan_and_dispatch(
         batches=len(batches),
         planned=_planned(plan, held),
         complete=whole,
-        notes=_notes(survey, plan, hold, waiting),
+        notes=_notes(survey, side.connection, plan, hold, waiting),
         last_progress=services.clock(),
     )
     if not _still_ours(services, planned):
@@ -256,9 +258,9 @@ def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, PlannedLook]:
     return {user_id: planned for user_id, planned in plan.deprovisioning().items() if user_id not in going}
 
 
-def _notes(survey: Survey, plan: Plan, hold: Hold | None, waiting: int) -> tuple[str, ...]:
+def _notes(survey: Survey, connection: Connection, plan: Plan, hold: Hold | None, waiting: int) -> tuple[str, ...]:
     """Say in the run's record what an administrator should know of it."""
-    notes = remarks(survey, plan, waiting)
+    notes = remarks(survey, connection, plan, waiting)
     if hold is not None:
         notes.append(f"{'Rejected' if hold.state is HoldState.REJECTED else 'Held for approval'}: {hold.reason}")
     return tuple(notes)

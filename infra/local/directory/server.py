@@ -88,6 +88,8 @@ class DirectoryServer:
             raise ConnectionLost
         if effect.get("empty"):
             return Reply(200, {"kind": f"admin#directory#{method.split('.', maxsplit=1)[0]}", "etag": '"empty"'})
+        if "body" in effect:
+            return Reply(200, effect["body"])
         if "status" in effect:
             reason = effect.get("reason", "backendError")
             refused = Refused(effect["status"], reason, effect.get("message", reason), effect.get("domain", "global"))
