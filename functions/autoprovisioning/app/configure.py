@@ -205,7 +205,7 @@ def _units(services: Services, keys: Sequence[str], chosen: Sequence[OrgUnit]) -
         listed = services.directory.org_units()
         known |= {unit.path: unit for unit in (*chosen, *listed)}  # who names a path means the unit that has it now
         known |= {unit.id: unit for unit in listed}
-    return tuple(dict.fromkeys(known.get(key.rstrip("/") or ROOT.path) or _no_unit(key) for key in keys))
+    return tuple(dict.fromkeys(known.get(key) or known.get(key.rstrip("/")) or _no_unit(key) for key in keys))
 
 
 def _no_unit(key: str) -> OrgUnit:
