@@ -25,12 +25,20 @@ from autoprovisioning.domain.errors import (
     Unresolved,
 )
 from autoprovisioning.domain.runs import Batch, Look, RunKind
-from autoprovisioning.domain.users import DirectoryUser, Group
+from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit
 from tests.fake_state import FakeConnections, FakeRecords, FakeRoster, Store
 
 T = TypeVar("T")
 
 START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+
+def unit(path: str) -> OrgUnit:
+    """Return an organizational unit as FakeDirectory has it, unless it was renamed."""
+    return OrgUnit(f"id:{path}", path)
+
+
+SALES = unit("/Sales")
 
 
 class Clock:
@@ -60,7 +68,8 @@ class FakeDirectory:
     """A Workspace customer.
 
     After `broken_after` pages its listing of users breaks off; those of `unreadable` groups lack their last page;
-    `hidden` users are answered with a 404.
+    `hidden` users are answered with a 404. Organizational units are those of `units` (paths by id), and those that
+    users are in, with the ones above them; `units_fail` is what listing them raises.
     """
 
     def __init__(self, page: int = 2) -> None:
@@ -72,6 +81,8 @@ class FakeDirectory:
         self.broken_after: int | None = None
         self.unreadable: set[str] = set()
         self.hidden: set[str] = set()
+        self.units: dict[str, str] = {SALES.id: SALES.path}
+        self.units_fail: ProvisioningError | None = None
         self._page = page
 
     def user(self, user_id: str) -> DirectoryUser | None:
@@ -99,6 +110,25 @@ class FakeDirectory:
     def group(self, key: str) -> Group | None:
         return next((group for group in self.groups.values() if key in (group.id, group.email)), None)
 
+    def org_units(self) -> Sequence[OrgUnit]:
+        if self.units_fail is not None:
+            raise self.units_fail
+        for user in self.live.values():
+            parts = user.org_unit_path.strip("/").split("/")
+            for depth in range(1, len(parts) + 1) if parts[0] else ():
+                path = "/" + "/".join(parts[:depth])
+                if path not in self.units.values():
+                    self.units[unit(path).id] = path
+        return sorted((OrgUnit(unit_id, path) for unit_id, path in self.units.items()), key=lambda each: each.path)
+
+    def rename_unit(self, old: str, new: str) -> None:
+        """Rename or move a unit, with what is below it and everybody in it."""
+        self.units = {each.id: _moved(each.path, old, new) for each in self.org_units()}
+        self.live = {
+            user_id: replace(user, org_unit_path=_moved(user.org_unit_path, old, new))
+            for user_id, user in self.live.items()
+        }
+
     def probe(self) -> bool:
         return bool(self.live)
 
@@ -115,6 +145,10 @@ class FakeDirectory:
     def _paged(self, items: list[T]) -> Iterator[list[T]]:
         for start in range(0, max(1, len(items)), self._page):
             yield items[start : start + self._page]
+
+
+def _moved(path: str, old: str, new: str) -> str:
+    return new + path[len(old) :] if f"{path}/".startswith(f"{old}/") else path
 
 
 class FakeKeeper:

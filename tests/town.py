@@ -63,6 +63,7 @@ def customer(people: int = 12) -> dict[str, Any]:
         "domains": [{"domainName": "example.com", "isPrimary": True}],
         "users": users,
         "deletedUsers": [],
+        "orgUnits": [{"orgUnitId": "id:03sales", "orgUnitPath": "/Sales"}],
         "groups": [{"id": GROUP_ID, "email": GROUP, "name": "Keeper users"}],
         "members": {GROUP_ID: members},
     }

@@ -71,6 +71,19 @@ class DirectorySide:
         """Take a user out of a group."""
         self.call("DELETE", f"groups/{urllib.parse.quote(group, safe='')}/members/{user_id}")
 
+    def change_unit(self, unit: str, **body: str) -> None:
+        """Rename (`name`) or move (`parentOrgUnitPath`) an organizational unit."""
+        self.call("PATCH", f"customer/my_customer/orgunits/{urllib.parse.quote(unit.lstrip('/'))}", body)
+
+    def add_unit(self, unit: str) -> None:
+        """Create an organizational unit."""
+        parent, _, name = unit.rpartition("/")
+        self.call("POST", "customer/my_customer/orgunits", {"name": name, "parentOrgUnitPath": parent or "/"})
+
+    def delete_unit(self, unit: str) -> None:
+        """Delete an empty organizational unit."""
+        self.call("DELETE", f"customer/my_customer/orgunits/{urllib.parse.quote(unit.lstrip('/'))}")
+
     def weather(self, **settings: Any) -> None:
         """Set what happens to notifications."""
         self.control("POST", "notifications", settings)

@@ -76,8 +76,8 @@ def test_groups_are_found_by_the_first_letters_of_name_and_address(directory, si
 def test_organizational_units_come_with_those_above_them(directory, side):
     insert(side, "Una", "Deep", "una@example.com", "/Zoo/Birds/Owls")
 
-    units = directory.org_units()
-    assert [unit for unit in units if unit.startswith("/Zoo")] == ["/Zoo", "/Zoo/Birds", "/Zoo/Birds/Owls"]
+    units = [unit.path for unit in directory.org_units()]
+    assert [path for path in units if path.startswith("/Zoo")] == ["/Zoo", "/Zoo/Birds", "/Zoo/Birds/Owls"]
     validate("OrgUnits", http("GET", f"{side.url}/admin/directory/v1/customer/my_customer/orgunits?type=all"))
 
 

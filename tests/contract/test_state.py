@@ -17,7 +17,7 @@ from autoprovisioning.domain.guard import GuardState
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.users import Group, Scope
+from autoprovisioning.domain.users import ROOT, Group, OrgUnit, Scope
 from tests.contract.state_stores import HOME, HOUR, event, hold, write
 from tests.contract.state_stores import State as Stores
 from tests.unit.builders import DAY, NOW
@@ -191,7 +191,9 @@ EVERYTHING = Connection(
     "https://keepersecurity.eu/api/rest/scim/v2/1",
     "4",
     AttributeMapping((*DEFAULT_ROWS, Row("title", "organizations[primary].title", mandatory=True))),
-    Scope((Group("g1", "a@example.com", "A"),), ("/Sales", "/R&D")),
+    Scope(
+        (Group("g1", "a@example.com", "A"),), (OrgUnit("id:1", "/Sales"), OrgUnit("id:2", "/R&D", listed=False), ROOT)
+    ),
     Deprovisioning(Delays(7, 30), Delays(None, None), Delays(0, 1)),
     VolumeLimit(25, 2.5),
     archived_as_suspended=True,

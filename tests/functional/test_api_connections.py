@@ -89,6 +89,7 @@ def test_settings_can_be_given_at_once(town):
         ({"scope": {"groups": ["nobody@example.com"]}}, "scope.groups"),
         ({"scope": {"groups": "all"}}, "scope.groups"),
         ({"scope": {"org_units": ["Sales"]}}, "scope.org_units"),
+        ({"scope": {"org_units": ["/Nowhere"]}}, "scope.org_units"),
         ({"deprovisioning": {"app_off": {"suspend_after": -1}}}, "deprovisioning.app_off.suspend_after"),
         (
             {"deprovisioning": {"app_off": {"suspend_after": 9, "delete_after": 9}}},

@@ -21,14 +21,14 @@ from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.reconcile import reconcile
 from autoprovisioning.app.renew_watch import renew_watch
 from autoprovisioning.app.reports import Pace, Page, Waiting
-from autoprovisioning.app.survey import read_groups
+from autoprovisioning.app.survey import begin, read_groups
 from autoprovisioning.app.vital_signs import log_vital_signs
 from autoprovisioning.config import Misconfigured
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import ConfigurationRefused, ReauthorizationRequired, Throttled, Transient
 from autoprovisioning.domain.roster import Action
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.users import DirectoryUser, Group, Scope
+from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit, Scope
 from autoprovisioning.entrypoints import answers
 from tests.fake_state import FakeChannels
 from tests.fakes import START, Desk
@@ -99,6 +99,12 @@ def unreadable_group() -> None:
     read_groups(desk.directory, [replace(ON, scope=Scope((Group("g1", "g@example.com", "G"),)))])
 
 
+def unreadable_units() -> None:
+    desk = desk_with()
+    desk.directory.units_fail = Transient("503")
+    begin(desk.directory, [replace(ON, scope=Scope((), (OrgUnit("id:1", "/elsewhere"),)))])
+
+
 def failing(error: Exception) -> Callable[[], None]:
     def act() -> None:
         def fail() -> None:
@@ -111,7 +117,7 @@ def failing(error: Exception) -> Callable[[], None]:
 
 
 def run_done_at_once() -> None:
-    desk = desk_with(replace(ON, scope=Scope((), ("/elsewhere",))))
+    desk = desk_with(replace(ON, scope=Scope((), (OrgUnit("id:1", "/elsewhere"),))))
     assert [run.state for run in reconcile(desk.services, RunKind.FULL, START + 20 * MINUTE)] == [RunState.DONE]
 
 
@@ -140,11 +146,15 @@ SCENES: dict[str, Callable[[], None]] = {
     "vital signs": lambda: vital_signs(ON),
     "vital signs while paused": lambda: vital_signs(replace(ON, state=State.PAUSED)),
     "vital signs while throttled": lambda: vital_signs(replace(ON, throttled_until=START + MINUTE)),
+    "vital signs with a unit gone": lambda: vital_signs(
+        replace(ON, scope=Scope((), (OrgUnit("id:1", "/gone", listed=False),)))
+    ),
     "pause": pause,
     "throttle": throttle,
     "hold": hold,
     "unproven channel": unproven_channel,
     "unreadable group": unreadable_group,
+    "unreadable units": unreadable_units,
     "unforeseen": failing(RuntimeError("no")),
     "configuration": failing(ConfigurationRefused("no")),
     "misconfigured": failing(Misconfigured("no")),
@@ -158,7 +168,7 @@ SCENES: dict[str, Callable[[], None]] = {
 
 # In whose log a scene can be read.
 LOGS: dict[str, tuple[str, ...]] = {
-    "reconcile": ("run refused", "unreadable group", "hold", "run superseded"),
+    "reconcile": ("run refused", "unreadable group", "unreadable units", "hold", "run superseded"),
     "apply-changes": ("throttle", "pause", "transient", "configuration"),
     "provision-user": ("throttle", "pause", "transient", "configuration"),
     "renew-watch": ("unproven channel", "configuration"),

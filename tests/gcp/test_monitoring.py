@@ -198,6 +198,8 @@ def test_the_queues_that_are_watched_are_all_that_there_are():
         ("hold", {"plan-held"}),
         ("unproven channel", {"no-live-channel"}),
         ("unreadable group", {"incomplete-listing"}),
+        ("unreadable units", {"incomplete-listing"}),
+        ("vital signs with a unit gone", {"incomplete-listing"}),
         ("unforeseen", {"function-error"}),
         ("run refused", set()),
         ("run done", set()),
@@ -253,6 +255,7 @@ def test_it_is_noticed_when_nobody_takes_the_vital_signs():
         "vital signs",
         "vital signs while paused",
         "vital signs while throttled",
+        "vital signs with a unit gone",
     ]
 
 

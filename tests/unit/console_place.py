@@ -37,7 +37,7 @@ from autoprovisioning.domain.guard import Hold, HoldState
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.users import DirectoryUser, Group, Presence, Scope
+from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit, Presence, Scope
 from autoprovisioning.entrypoints.console import router
 from autoprovisioning.entrypoints.console.pages import refused
 from autoprovisioning.entrypoints.pages import POLICY
@@ -120,9 +120,7 @@ class Place:
             self.desk.services.connections.create(connection)
 
     def _searchable(self, directory: Any) -> None:
-        """Find everybody by their first letters; the units are those of `units`."""
-        directory.units = []
-        directory.org_units = lambda: directory.units
+        """Find everybody by their first letters."""
         directory.search_users = lambda text: [
             user for user in directory.live.values() if user.primary_email.startswith(text)
         ]
@@ -168,7 +166,7 @@ def full(state: State = State.ON) -> Connection:
         token_version="7",
         edition=4,
         mapping=AttributeMapping(rows),
-        scope=Scope(groups, ("/Gone", f"/{EVIL}")),
+        scope=Scope(groups, (OrgUnit("id:gone", "/Gone", listed=False), OrgUnit("id:evil", f"/{EVIL}"))),
         shards=1,
         changed_at=START - DAY,
         paused_reason=EVIL,
@@ -200,8 +198,7 @@ def place(state: State = State.ON) -> Place:
     here = Place(full(state), everything())
     desk = here.desk
     desk.directory.groups["g1"] = Group("g1", "keeper@example.com", EVIL)
-    directory: Any = desk.directory
-    directory.units = ["/Sales", f"/{LONG}"]
+    desk.directory.units |= {"id:long": f"/{LONG}", "id:evil": f"/{EVIL}"}
     profile = {"primaryEmail": "a@example.com", "name": {"givenName": EVIL + LONE, "familyName": LONG}}
     user = DirectoryUser("u1", "a@example.com", Presence.ACTIVE, f"/{EVIL}", (f"{LONG}@example.com",), profile=profile)
     desk.directory.live["u1"] = user

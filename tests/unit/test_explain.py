@@ -25,7 +25,7 @@ from autoprovisioning.domain.roster import Action, Entry, Mark, Status, Trigger,
 from autoprovisioning.domain.users import Group, Presence, Scope
 from autoprovisioning.domain.words import in_words
 from tests.fake_state import Store
-from tests.fakes import FakeDirectory
+from tests.fakes import SALES, FakeDirectory, unit
 from tests.office import GROUP, LATER, Office
 from tests.unit.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, seen
 
@@ -259,7 +259,7 @@ def test_who_never_was_in_scope_has_no_entry_and_nothing_to_be_done(office):
 
 def test_units_are_named_the_chosen_one_that_holds_the_user_or_why_none_does(office):
     office.services.connections.change(
-        "c1", lambda connection: replace(connection, scope=Scope((), ("/Sales", "/Navy")))
+        "c1", lambda connection: replace(connection, scope=Scope((), (SALES, unit("/Navy"))))
     )
     office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path="/Navy/Ships")
     told = look_into(office, "u1")
@@ -280,20 +280,20 @@ def test_a_group_that_cannot_be_read_leaves_the_scope_open(office):
 
 def test_the_scope_is_told_as_a_worker_tells_it(office):
     other = Group("g2", "other@example.com")
-    for unit in ("/", "/Navy"):
+    for path in ("/", "/Navy"):
         for member in ((), (GROUP.id,), (other.id,), (GROUP.id, other.id)):
             for groups in ((), (GROUP,), (GROUP, other)):
-                for units in ((), ("/Navy",)):
+                for units in ((), (unit("/Navy"),)):
                     scope = Scope(groups, units)
                     office.services.connections.change("c1", lambda now, scope=scope: replace(now, scope=scope))
-                    office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path=unit)
+                    office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path=path)
                     for group in (GROUP.id, other.id):
                         office.directory.memberships[group].discard("u1")
                     for group in member:
                         office.directory.memberships[group].add("u1")
                     worker = asked_one_by_one(office.directory, lambda _: True, ())
                     expected = worker(office.connection, office.directory.live["u1"])
-                    assert look_into(office, "u1").standing.in_scope is expected, (unit, member, groups, units)
+                    assert look_into(office, "u1").standing.in_scope is expected, (path, member, groups, units)
 
 
 def second(office: Office, order: int, group: Group) -> None:

@@ -14,12 +14,14 @@ from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.reports import Pace, Page, Waiting
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.users import Scope
 from tests.fake_state import FakeChannels
-from tests.fakes import START, Desk
+from tests.fakes import SALES, START, Desk, unit
 
 MINUTE = timedelta(minutes=1)
 ON = Connection("c1", state=State.ON, changed_at=START - timedelta(days=3))
 LIVE = Channel("n1", "https://hook", expires=START + timedelta(days=1), proven=True)
+GONE = Scope((), (replace(SALES, listed=False), unit("/Navy")))
 NOBODY, SWIFT = Waiting(), Pace(100, 0, 5.0)
 DONE = Run("r1", "c1", RunKind.FULL, 1, START - 20 * MINUTE, RunState.DONE, START - 19 * MINUTE)
 WAITING = Waiting(3, START - 10 * MINUTE)
@@ -92,6 +94,8 @@ def test_there_is_no_concern_while_all_is_well():
         ),
         (Told(waits=WAITING, latest=(REFUSED, DONE)), ON, LIVE, "Keeper did not answer (HTTP 500): 3 users wait since"),
         (Told(answers=Pace(20, 3, 2.0)), ON, LIVE, "3 of 20 changes failed"),
+        (Told(), replace(ON, scope=GONE), LIVE, "The organizational unit /Sales is not in the directory any more"),
+        (Told(latest=(replace(DONE, complete=False),)), ON, LIVE, "could not read the directory to its end"),
     ],
 )
 def test_a_concern_says_what_is_wrong_and_what_ends_it(told, connection, channel, concern):

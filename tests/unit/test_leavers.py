@@ -10,7 +10,7 @@ import pytest
 from autoprovisioning.app.sweep import sweep
 from autoprovisioning.domain.connections import State, VolumeLimit
 from autoprovisioning.domain.users import Group, Scope
-from tests.fakes import FakeKeeper
+from tests.fakes import SALES, FakeKeeper
 from tests.office import GROUP, LATER, Office
 from tests.unit.builders import active, notice
 
@@ -37,7 +37,7 @@ def test_a_remembered_member_who_left_gets_no_account(office):
 
 
 def test_a_sweep_looks_once_at_what_a_look_cannot_settle(office):
-    units = Scope((GROUP,), ("/Sales",))
+    units = Scope((GROUP,), (SALES,))
     office.services.connections.change("c1", lambda current: replace(current, scope=units))
     office.join("admin")
     assert sweep(office.services) == 1

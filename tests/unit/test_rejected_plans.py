@@ -9,6 +9,7 @@ from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.users import Scope
+from tests.fakes import SALES
 from tests.office import Office
 from tests.unit.builders import active, notice
 
@@ -69,7 +70,7 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
     office = Office()
     for number in range(10):
         office.hire(f"x{number}", f"x{number}@example.com")
-    units = Scope((), ("/Sales",))
+    units = Scope((), (SALES,))
     office.services.connections.change("c1", lambda current: replace(current, scope=units, limit=VolumeLimit(5, 1.0)))
     for number in range(10):
         office.directory.live[f"x{number}"] = replace(office.directory.live[f"x{number}"], org_unit_path="/Sales")

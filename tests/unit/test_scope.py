@@ -15,7 +15,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
 from autoprovisioning.domain.runs import Evidence, Look
 from autoprovisioning.domain.users import DirectoryUser, Group, Presence, Scope
-from tests.fakes import FakeDirectory
+from tests.fakes import FakeDirectory, unit
 from tests.unit.builders import NOW
 
 A, B = Group("ga", "a@example.com"), Group("gb", "b@example.com")
@@ -31,6 +31,7 @@ def directory() -> FakeDirectory:
     """u1 is a member of A; u2 of none."""
     made = FakeDirectory()
     made.live = {"u1": USER, "u2": replace(USER, id="u2")}
+    made.units[unit("/R&D").id] = "/R&D"
     made.memberships["ga"].add("u1")
     return made
 
@@ -50,11 +51,12 @@ UNITS = [
 
 @pytest.mark.parametrize(("chosen", "path", "inside"), UNITS)
 def test_a_unit_holds_itself_and_what_is_below(chosen, path, inside):
-    assert Scope(org_units=chosen).holds_unit(path) is inside
+    units = tuple(map(unit, chosen))
+    assert Scope(org_units=units).located([*units, unit(path)]).holds_unit(path) is inside
 
 
 def connection(name: str = "c1", *groups: Group, units: tuple[str, ...] = (), state: State = State.ON) -> Connection:
-    return Connection(name, state=state, scope=Scope(groups, units))
+    return Connection(name, state=state, scope=Scope(groups, tuple(map(unit, units))))
 
 
 LISTED = [
@@ -76,10 +78,11 @@ LISTED = [
 
 @pytest.mark.parametrize(("groups", "units", "members", "expected"), LISTED)
 def test_scope_from_listings(directory, groups, units, members, expected):
-    survey = begin(directory, [])
+    asked = connection("c1", *groups, units=units)
+    survey = begin(directory, [asked])
     survey.members = {name: None if ids is None else frozenset(ids) for name, ids in members.items()}
-    assert survey.in_scope(connection("c1", *groups, units=units), USER) is expected
-    assert survey.in_scope(connection("c1", *groups, units=units), GONE) is None
+    assert survey.in_scope(asked, USER) is expected
+    assert survey.in_scope(asked, GONE) is None
 
 
 ASKED = [
@@ -120,7 +123,7 @@ def test_units_and_deletion_need_no_question(directory):
     directory.is_member = _refuse
     ask = asked_one_by_one(directory, lambda _connection: True, ())
     assert ask(connection("c1"), USER) is True
-    assert ask(connection("c1", units=("/R&D",)), USER) is False
+    assert ask(connection("c1", A, units=("/R&D",)), USER) is False
     assert ask(connection("c1", A), GONE) is None
 
 

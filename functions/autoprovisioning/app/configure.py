@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -21,7 +21,8 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping, Row
 from autoprovisioning.domain.roster import Trigger
 from autoprovisioning.domain.runs import RunKind, RunState
-from autoprovisioning.domain.users import Group, Scope
+from autoprovisioning.domain.users import ROOT, Group, OrgUnit, Scope
+from autoprovisioning.domain.words import missing_unit
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,11 @@ _NOTHING: Mapping[str, Value] = {}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The editable part of a connection; scope groups are named by e-mail address or id."""
+    """The editable part of a connection.
+
+    Scope groups are named by e-mail address or id, organizational units by path or id: an id stays with what was chosen
+    when a path or an address has become another one's.
+    """
 
     name: str = "Keeper"
     endpoint: str = ""
@@ -59,7 +64,7 @@ def settings_of(connection: Connection) -> Settings:
         connection.endpoint,
         connection.mapping,
         tuple(group.id for group in connection.scope.groups),
-        connection.scope.org_units,
+        tuple(unit.key for unit in connection.scope.org_units),
         connection.deprovisioning,
         connection.limit,
         connection.archived_as_suspended,
@@ -161,7 +166,7 @@ def as_edited(services: Services, connection_id: str, settings: Settings, editio
 
 def _wanted(services: Services, connection: Connection, settings: Settings) -> Connection:
     _staying(connection)
-    return _edited(connection, settings, check(services, settings, connection.id))
+    return _edited(connection, settings, check(services, settings, connection.id, connection.scope.org_units))
 
 
 def _keeps_token(connection: Connection, wanted: Connection) -> None:
@@ -170,8 +175,11 @@ def _keeps_token(connection: Connection, wanted: Connection) -> None:
         raise BadInput("token", "a new endpoint needs its own", mend)
 
 
-def check(services: Services, settings: Settings, connection_id: str = "") -> Scope:
-    """Check the settings of a connection and resolve the scope groups to their ids (BadInput names the field)."""
+def check(services: Services, settings: Settings, connection_id: str = "", chosen: Sequence[OrgUnit] = ()) -> Scope:
+    """Check the settings of a connection and resolve its scope to ids (BadInput names the field).
+
+    An organizational unit that is `chosen` already may stay though the directory lists it no more.
+    """
     settings.mapping.check()
     settings.deprovisioning.check()
     if not settings.name.strip() or len(settings.name) > LONGEST_NAME:
@@ -181,9 +189,7 @@ def check(services: Services, settings: Settings, connection_id: str = "") -> Sc
     _check_node(services, settings.endpoint, connection_id)
     if not 0 < settings.limit.percent <= 100 or settings.limit.minimum < 1:
         raise BadInput("limit", "it is out of range", "Use at least 1 user, and more than 0 up to 100 percent.")
-    for unit in settings.org_units:
-        if not unit.startswith("/"):
-            raise BadInput("scope.org_units", f"{unit!r} is not a path", "Start it with a slash, as in /Sales.")
+    units = _units(services, settings.org_units, chosen)
     groups: list[Group] = []
     for key in dict.fromkeys(settings.scope_groups):
         group = services.directory.group(key)
@@ -191,7 +197,24 @@ def check(services: Services, settings: Settings, connection_id: str = "") -> Sc
             mend = "Check its address in the Admin console, or remove it."
             raise BadInput("scope.groups", f"the directory has no group {key!r}", mend)
         groups.append(group)
-    return Scope(tuple(groups), settings.org_units)
+    return Scope(tuple(groups), units)
+
+
+def _units(services: Services, keys: Sequence[str], chosen: Sequence[OrgUnit]) -> tuple[OrgUnit, ...]:
+    """Resolve organizational units by id, or by path; the directory is asked unless all of them stay."""
+    known = {unit.key: unit for unit in (ROOT, *chosen)}
+    if not set(keys) <= set(known):
+        listed = services.directory.org_units()
+        known |= {unit.path: unit for unit in (*chosen, *listed)}  # who names a path means the unit that has it now
+        known |= {unit.id: unit for unit in listed}
+    return tuple(dict.fromkeys(known.get(key) or known.get(key.rstrip("/")) or _no_unit(key) for key in keys))
+
+
+def _no_unit(key: str) -> OrgUnit:
+    if not key.startswith("/"):
+        raise BadInput("scope.org_units", f"{key!r} is not a path", "Start it with a slash, as in /Sales.")
+    mend = "Choose one of those that are listed: a path is spelled as the Admin console shows it."
+    raise BadInput("scope.org_units", f"the directory has no organizational unit {key!r}", mend)
 
 
 def _check_node(services: Services, endpoint: str, connection_id: str) -> None:
@@ -323,6 +346,39 @@ def _stop_channels(services: Services, channels: Channels, gone: Connection) -> 
             channels.remove(channel.id)
 
 
+def follow_units(services: Services, connection: Connection, listed: Sequence[OrgUnit] | None) -> None:
+    """Store what a run found of the chosen organizational units: paths, ids that were not kept yet, which are gone.
+
+    The edition stays: what was planned stands. None, where the units could not be listed, stores nothing.
+    """
+    if listed is None:
+        return
+
+    def change(current: Connection) -> Connection | None:
+        units = current.scope.located(listed).org_units
+        if current.edition != connection.edition or units == current.scope.org_units:
+            return None
+        return replace(current, scope=replace(current.scope, org_units=units))
+
+    def tell(was: Connection, becomes: Connection) -> Event:
+        pairs = zip(was.scope.org_units, becomes.scope.org_units, strict=True)
+        what = " ".join(filter(None, (_followed(before, now) for before, now in pairs)))
+        return _event(services, "reconcile", what, _described(was), _described(becomes))
+
+    services.connections.change(connection.id, change, tell)
+
+
+def _followed(was: OrgUnit, now: OrgUnit) -> str:
+    if was.listed and not now.listed:
+        return f"{missing_unit(now)}."
+    if now.listed and not was.listed:
+        return f"The organizational unit {now.path} is in the directory again."
+    if was.path != now.path:
+        kind = "rename" if was.path.rpartition("/")[0] == now.path.rpartition("/")[0] else "move"
+        return f"Followed the {kind} of {was.path} to {now.path}."
+    return f"Noted the id of the organizational unit {now.path}." if was.id != now.id else ""
+
+
 def _in_flight_until(services: Services, connection: Connection, now: datetime) -> datetime:
     """Return when the last mark and the last planner that may still be at work will have run out."""
     roster = services.roster.load(connection) if connection.shards else {}
@@ -410,7 +466,7 @@ def _described(connection: Connection) -> dict[str, Value]:
         "access token": f"version {connection.token_version}",
         **rows,
         "scope groups": ", ".join(sorted(group.email or group.id for group in connection.scope.groups)),
-        "scope organizational units": ", ".join(sorted(connection.scope.org_units)),
+        "scope organizational units": ", ".join(sorted(unit.path for unit in connection.scope.org_units)),
         **policy,
         "volume limit": f"{connection.limit.minimum} users or {connection.limit.percent:g} percent",
         "archived users are treated as suspended": connection.archived_as_suspended,

@@ -14,7 +14,7 @@ from datetime import datetime
 from autoprovisioning.app.holding import is_rejected
 from autoprovisioning.app.observe import observed, read_user, rules_of
 from autoprovisioning.app.reports import Filters, Reports
-from autoprovisioning.app.scoping import SERVING, asked_one_by_one, place
+from autoprovisioning.app.scoping import SERVING, asked_one_by_one, located, place
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Value, changed_attributes
 from autoprovisioning.domain.connections import Connection, State
@@ -25,8 +25,8 @@ from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping
 from autoprovisioning.domain.plan import Decision, Observed, decide
 from autoprovisioning.domain.roster import Entry, Status, Trigger
 from autoprovisioning.domain.runs import Look
-from autoprovisioning.domain.users import DirectoryUser, Group, Presence, Scope
-from autoprovisioning.domain.words import in_words
+from autoprovisioning.domain.users import DirectoryUser, Group, Located, Presence
+from autoprovisioning.domain.words import in_words, missing_unit
 
 HISTORY = 20  # events
 USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")  # of the directory; users.get would take an address for an id as well
@@ -179,18 +179,22 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
 
 def _own_standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> Standing:
     """Tell this connection's scope by itself, in words."""
-    scope = connection.scope
-    if not scope.holds_unit(user.org_unit_path):
-        chosen = ", ".join(scope.org_units)
-        return Standing(False, f"{user.org_unit_path} is not at or below a chosen organizational unit ({chosen}).")
-    unit = next((unit for unit in scope.org_units if Scope((), (unit,)).holds_unit(user.org_unit_path)), "")
+    scope, path = connection.scope, user.org_unit_path
+    where = located(services.directory, connection)
+    held = where.holds_unit(path)
+    if held is False:
+        chosen = ", ".join(unit.path for unit in where.org_units)
+        return Standing(False, f"{path} is not at or below a chosen organizational unit ({chosen}).")
+    unit = next((unit.path for unit in where.org_units if unit.listed and unit.holds(path)), "")
     inside = f"At or below the organizational unit {unit}. " if unit else ""
+    if held is None:
+        inside = f"{_doubt(where, path)} "
     if not scope.groups:
-        return Standing(True, inside.strip() or "Everybody in the organization is in scope.", unit=unit)
+        return Standing(held, inside.strip() or "Everybody in the organization is in scope.", unit=unit)
     answers = [(group, _asked(services, group, user.id)) for group in scope.groups]
     groups = tuple(group for group, answer in answers if answer)
     if groups:
-        return Standing(True, f"{inside}Member of {_named(groups)}, directly or nested.", groups, unit)
+        return Standing(held, f"{inside}Member of {_named(groups)}, directly or nested.", groups, unit)
     unread = [group for group, answer in answers if answer is None]
     if unread:
         return Standing(None, f"{inside}The directory did not tell who is in {_named(unread)}.", unit=unit)
@@ -198,6 +202,15 @@ def _own_standing(services: Services, connection: Connection, entry: Entry | Non
         words = "No chosen group has the user as a member now. That counts once a complete listing proves it."
         return Standing(None, f"{inside}{words}", unit=unit)
     return Standing(False, f"{inside}Not a member of {_named(scope.groups)}, neither directly nor nested.", unit=unit)
+
+
+def _doubt(where: Located, path: str) -> str:
+    """Say why the organizational units do not tell."""
+    if not where.paths:
+        return "The directory did not list the organizational units."
+    if where.unlisted:
+        return f"{missing_unit(where.unlisted[0])}, so it cannot be told who is in it."
+    return f"The directory does not list the user's own organizational unit {path or '(none is told)'} yet."
 
 
 def _asked(services: Services, group: Group, user_id: str) -> bool | None:

@@ -12,7 +12,7 @@ from autoprovisioning.app.reports import Pace, Reports, Waiting
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.words import at_time
+from autoprovisioning.domain.words import at_time, missing_unit
 
 RUNS_READ = 50  # half a day of full runs
 RUN_LATE = timedelta(hours=1)  # full runs are scheduled every 15 minutes
@@ -91,7 +91,7 @@ def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
     stopped = _stopped(connection)
     concerns = [stopped] if stopped is not None else []
     if connection.state is State.ON:
-        concerns += _held(seen.plans_held) + _late(seen, connection) + _keeper(seen)
+        concerns += _held(seen.plans_held) + _late(seen, connection) + _unread(seen, connection) + _keeper(seen)
     return tuple(concerns)
 
 
@@ -141,6 +141,21 @@ def _late(seen: Health, connection: Connection) -> list[Concern]:
         what = "No notification channel is live: changes of users wait for the next full run, up to 15 minutes."
         mend = "The next renew_watch opens one; if that goes on, look at its log."
         concerns.append(Concern(what, mend, "no_live_channel"))
+    return concerns
+
+
+def _unread(seen: Health, connection: Connection) -> list[Concern]:
+    """Tell what keeps the scope from being told: nobody is let in or out by it meanwhile."""
+    concerns = []
+    for unit in connection.scope.org_units:
+        if not unit.listed:
+            what = f"{missing_unit(unit)}: it is not known who is in scope, and nobody gains or loses access for it."
+            mend = "Choose another organizational unit under Provisioning scope, or remove the one that is gone."
+            concerns.append(Concern(what, mend, "scope_unknown"))
+    if seen.last_success is not None and not seen.last_success.complete:
+        what = "The last run could not read the directory to its end, so it took access from nobody."
+        mend = "Its notes say what could not be read; the next run tries again."
+        concerns.append(Concern(what, mend, "listing_incomplete"))
     return concerns
 
 

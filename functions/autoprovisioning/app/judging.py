@@ -11,7 +11,8 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.app.survey import Survey, begin, everybody
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.roster import Action, Entry
-from autoprovisioning.domain.users import DirectoryUser
+from autoprovisioning.domain.users import DirectoryUser, Scope
+from autoprovisioning.domain.words import missing_unit
 
 LOOKUPS_ONE_BY_ONE = 20  # more creations than this, and one listing of Keeper replaces a lookup each
 
@@ -31,7 +32,9 @@ def judge_everybody(
     planned = [connection for connection in connections if connection.id in planners]
     survey = begin(services.directory, connections)
     fields = frozenset[str]().union(*(connection.mapping.source_fields() for connection in planned))
+    everywhere = Scope().located(survey.units)
     for user in everybody(services.directory, survey, fields, services.clock, deadline):
+        survey.unplaced += bool(survey.units) and not everywhere.lists(user.org_unit_path)
         _judge(connections, planners, survey, user)
     for connection in planned:
         planners[connection.id].close(survey.deleted, survey.complete, survey.members_of(connection))
@@ -66,9 +69,18 @@ def holders(services: Services, rosters: Mapping[str, Mapping[str, Entry]]) -> d
     return held_by
 
 
-def remarks(survey: Survey, plan: Plan, dropped: int) -> list[str]:
+def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) -> list[str]:
     """Say what an administrator should know of a plan; `dropped` counts what incomplete listings kept out of it."""
     notes = list(survey.notes)
+    if survey.units is not None:
+        consequence = "it is not known who is in scope, and nobody gains or loses access for it"
+        mend = "Choose another one under Provisioning scope"
+        notes += [f"{missing_unit(unit)}: {consequence}. {mend}" for unit in survey.located(connection).unlisted]
+    if survey.unplaced:
+        notes.append(
+            f"Users of organizational units that the directory does not list: {survey.unplaced}. Unless they are below "
+            "a chosen one, it is not known whether they are in scope"
+        )
     if dropped:
         notes.append(f"Suspensions and deletions that wait for a run with complete listings: {dropped}")
     if survey.overlaps:

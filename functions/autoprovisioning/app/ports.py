@@ -17,7 +17,7 @@ from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import AskedRun, Batch, Counts, Look, Run, RunKind
-from autoprovisioning.domain.users import DirectoryUser, Group
+from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
@@ -52,8 +52,8 @@ class Directory(Protocol):
     def search_groups(self, letters: str) -> Sequence[Group]:
         """Find at most 20 groups whose name or address begins with the letters."""
 
-    def org_units(self) -> Sequence[str]:
-        """Return the paths of all organizational units, "/" not included."""
+    def org_units(self) -> Sequence[OrgUnit]:
+        """Return all organizational units by path, the root not included; raises Incomplete."""
 
     def is_member(self, group_id: str, user_id: str) -> bool:
         """Ask about one user and one group, nested membership included; False alone never counts as leaving."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from autoprovisioning.app.configure import Settings, as_edited, edit, needs_token, turned_on
+from autoprovisioning.app.configure import Settings, as_edited, edit, needs_token, settings_of, turned_on
 from autoprovisioning.app.holding import would_hold
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, holders, judge_everybody, remarks
 from autoprovisioning.app.keeper import fails_for_everybody, keep_waiting, refusal_of_one
@@ -77,7 +77,10 @@ def ask_preview(
         BadInput: naming the field that an edit would be refused for, or "token" where there is none yet.
         Transient: it could not be asked for.
     """
-    needs_token(as_edited(services, connection_id, settings, edition))
+    wanted = as_edited(services, connection_id, settings, edition)
+    needs_token(wanted)
+    # By id: what is saved is what was previewed, though a path be another unit's by then.
+    settings = replace(settings, org_units=settings_of(wanted).org_units)
     now = services.clock()
     preview = Preview(services.new_id(), connection_id, edition, settings, actor, now, now + KEPT)
     previews.put(preview)
@@ -161,7 +164,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     lines = sorted(telling.lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))
     counts = Counter(line.would.value for line in lines)
     counts["unchanged"] = telling.unchanged
-    notes = remarks(survey, plan, dropped)
+    notes = remarks(survey, connection, plan, dropped)
     if 0 < len(held) < due_now:
         notes.append(f"Suspensions and deletions that would be held: {len(held)}; that go on: {due_now - len(held)}")
     notes += _taken(services, connection, neighbours, planner.claimed)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from autoprovisioning.app import dispatch
+from autoprovisioning.app.configure import follow_units
 from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_unfinished, tell
 from autoprovisioning.app.holding import admit
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, holders, judge_everybody, remarks
@@ -150,6 +151,7 @@ def _plan_and_dispatch(
         refuse(services, side, EDITED)
         return side.run
     fix_shards(services, side, plan)
+    follow_units(services, read, survey.units)
     _look_up_creations(services, side, plan, rosters, deadline)
     dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
@@ -255,7 +257,7 @@ def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, PlannedLook]:
 
 def _notes(survey: Survey, plan: Plan, side: Side, hold: Hold | None, waiting: int) -> tuple[str, ...]:
     """Say in the run's record what an administrator should know of it."""
-    notes = [*remarks(survey, plan, waiting), *side.notes, *side.keeper.remarks()]
+    notes = [*remarks(survey, side.connection, plan, waiting), *side.notes, *side.keeper.remarks()]
     if hold is not None:
         notes.append(f"{'Rejected' if hold.state is HoldState.REJECTED else 'Held for approval'}: {hold.reason}")
     return tuple(note[:NOTE_LIMIT] for note in dict.fromkeys(notes))

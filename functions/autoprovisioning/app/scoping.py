@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from autoprovisioning.app.ports import Directory
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete
-from autoprovisioning.domain.users import DirectoryUser, Presence
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
+from autoprovisioning.domain.users import DirectoryUser, Located, OrgUnit, Presence
+
+log = logging.getLogger(__name__)
 
 SERVING = (State.ON, State.PAUSED)  # a paused connection keeps its users: they wait, nobody else takes them
 
@@ -49,27 +53,44 @@ def place(connections: Sequence[Connection], user: DirectoryUser, in_scope: InSc
     return Placement(answers, tuple(overlaps))
 
 
+def located(directory: Directory, connection: Connection) -> Located:
+    """Find a connection's organizational units where they are now; asks the directory where some are chosen."""
+    return connection.scope.located(_listed(directory) if connection.scope.org_units else None)
+
+
+def _listed(directory: Directory) -> Sequence[OrgUnit] | None:
+    try:
+        return directory.org_units()
+    except (Transient, ConfigurationRefused) as error:
+        log.warning("The organizational units could not be listed: %s", error)
+        return None
+
+
 def asked_one_by_one(
     directory: Directory, was_in_scope: Callable[[Connection], bool], left: Collection[str]
 ) -> InScope:
-    """Tell the scope of a single user by asking the directory about each chosen group.
+    """Tell the scope of a single user by listing the organizational units and asking about each chosen group.
 
+    Units are listed anew, once: a path that was read earlier may be another unit's by now.
     A positive answer counts. A negative one counts for somebody who was not in scope; for somebody who was, only with
     complete derived listings that lack them (`left`, by connection id): otherwise it cannot be told. A group that is
     gone or cannot be read to its end tells nothing.
     """
 
+    @cache
+    def listed() -> Sequence[OrgUnit] | None:
+        return _listed(directory)
+
     def in_scope(connection: Connection, user: DirectoryUser) -> bool | None:
         scope = connection.scope
         if user.presence is Presence.DELETED:
             return None
-        if not scope.holds_unit(user.org_unit_path):
-            return False
-        if not scope.groups:
-            return True
+        held = scope.located(listed() if scope.org_units else None).holds_unit(user.org_unit_path)
+        if held is False or not scope.groups:
+            return held
         answers = [_asked(directory, group.id, user.id) for group in scope.groups]
         if True in answers:
-            return True
+            return held
         if None in answers:
             return None
         return None if was_in_scope(connection) and connection.id not in left else False

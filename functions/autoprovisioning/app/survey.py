@@ -10,7 +10,7 @@ from datetime import datetime
 from autoprovisioning.app.ports import Clock, Directory
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
-from autoprovisioning.domain.users import DirectoryUser, Presence
+from autoprovisioning.domain.users import DirectoryUser, Located, OrgUnit, Presence
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +21,9 @@ ALERT = {"alert": "listing_incomplete"}
 class Survey:
     """What the directory said in this run.
 
-    `members` maps a group id to its derived members, None where they could not be read to the end. `complete` turns
-    False when the listing of users breaks off; `notes` say what was wrong, for the run's record.
+    `members` maps a group id to its derived members, None where they could not be read to the end. `units` are all
+    organizational units, None where they could not be listed; they are not where no connection has any chosen.
+    `complete` turns False when the listing of users breaks off; `notes` say what was wrong, for the run's record.
     """
 
     members: Mapping[str, frozenset[str] | None]
@@ -31,23 +32,34 @@ class Survey:
     listed: int = 0
     overlaps: int = 0  # users in the scope of several connections: the first one keeps them
     notes: list[str] = field(default_factory=list)
+    units: Sequence[OrgUnit] | None = ()
+    unplaced: int = 0  # users of organizational units that are not listed
+    _located: dict[str, Located] = field(default_factory=dict)  # by connection id
+
+    def located(self, connection: Connection) -> Located:
+        """Return the connection's organizational units as they are listed."""
+        found = self._located.get(connection.id)
+        if found is None:
+            found = self._located[connection.id] = connection.scope.located(self.units)
+        return found
 
     def in_scope(self, connection: Connection, user: DirectoryUser) -> bool | None:
         """Tell the scope of a listed user from the complete listings; None where a needed one is missing."""
         scope = connection.scope
         if user.presence is Presence.DELETED:
             return None
-        if not scope.holds_unit(user.org_unit_path):
-            return False
-        if not scope.groups:
-            return True
+        held = self.located(connection).holds_unit(user.org_unit_path)
+        if held is False or not scope.groups:
+            return held
         known = [self.members.get(group.id) for group in scope.groups]
         if any(members is not None and user.id in members for members in known):
-            return True
+            return held
         return None if None in known else False
 
     def whole(self, connection: Connection) -> bool:
         """Say whether everything that decides this connection's scope was read to its end."""
+        if self.units is None and connection.scope.org_units:
+            return False
         return self.complete and all(self.members.get(group.id) is not None for group in connection.scope.groups)
 
     def members_of(self, connection: Connection) -> frozenset[str]:
@@ -73,6 +85,17 @@ def read_groups(directory: Directory, connections: Sequence[Connection]) -> tupl
     return members, notes
 
 
+def _read_units(directory: Directory, connections: Sequence[Connection]) -> tuple[Sequence[OrgUnit] | None, list[str]]:
+    """List the organizational units if a connection has some chosen; None, with a note, where they cannot be."""
+    if not any(connection.scope.org_units for connection in connections):
+        return (), []
+    try:
+        return directory.org_units(), []
+    except (Transient, ConfigurationRefused) as error:
+        log.error("The organizational units could not be listed", extra={"json_fields": ALERT})
+        return None, [f"The organizational units could not be listed: {error}"]
+
+
 def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
     """Read what must be known before the first user is judged.
 
@@ -80,8 +103,9 @@ def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
         Transient: the list of deleted users could not be read.
     """
     members, notes = read_groups(directory, connections)
+    units, unlisted = _read_units(directory, connections)
     deleted = {user.id: user for page in directory.deleted_users() for user in page}
-    return Survey(members, deleted, notes=notes)
+    return Survey(members, deleted, notes=notes + unlisted, units=units)
 
 
 def everybody(

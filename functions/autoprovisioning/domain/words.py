@@ -10,7 +10,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Due, due
 from autoprovisioning.domain.plan import Decision, Observed
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
-from autoprovisioning.domain.users import Presence
+from autoprovisioning.domain.users import OrgUnit, Presence
 
 BECAUSE: Mapping[Trigger, str] = {
     Trigger.APP_OFF: "the user is out of the provisioning scope",
@@ -34,6 +34,11 @@ IF_DUE: Mapping[State, str] = {  # what is to be added to a date
 def at_time(at: datetime) -> str:
     """Write a time as pages and texts show it."""
     return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+
+
+def missing_unit(unit: OrgUnit) -> str:
+    """Say that a chosen organizational unit is gone; whatever follows goes on from there."""
+    return f"The organizational unit {unit.path} is not in the directory any more"
 
 
 def in_words(

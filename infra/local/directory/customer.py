@@ -1,4 +1,4 @@
-"""The simulated customer: users, groups and memberships, and the rules the Directory API applies to them.
+"""The simulated customer: users, organizational units, groups and memberships, and the rules the API applies to them.
 
 Sources: the Admin SDK discovery document (directory_v1) and its guides (manage users, search users, groups, limits).
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import copy
 import itertools
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 UNDELETABLE = timedelta(days=20)
+ROOT_UNIT = "id:03ouroot"
 _CLAUSE = re.compile(r"(?P<field>[\w.]+)(?P<op>=|:)(?P<value>'[^']*'|\"[^\"]*\"|\S+)")
 User = dict[str, Any]
 
@@ -33,12 +35,17 @@ def not_found(what: str) -> Refused:
 
 
 class Customer:
-    """Users by id, with an index of addresses; groups by id; members by group."""
+    """Users by id, with an index of addresses; organizational units and groups by id; members by group.
+
+    Units are those that the state names, and those that users are in, with the ones above them: where Google refuses a
+    user of a unit that there is none of, the unit is made here.
+    """
 
     def __init__(self, state: dict[str, Any]) -> None:
         self.id: str = state.get("customer", "C0simulated")
         self.domains: list[dict[str, Any]] = state.get("domains", [])
         self.users: dict[str, User] = {}
+        self.units: dict[str, str] = {unit["orgUnitId"]: unit["orgUnitPath"] for unit in state.get("orgUnits", [])}
         self.deleted: dict[str, User] = {}
         self.groups: dict[str, dict[str, Any]] = {}
         self.members: dict[str, dict[str, dict[str, Any]]] = {}
@@ -60,6 +67,7 @@ class Customer:
         return {
             "customer": self.id,
             "domains": self.domains,
+            "orgUnits": [{"orgUnitId": unit_id, "orgUnitPath": path} for unit_id, path in self.units.items()],
             "users": list(self.users.values()),
             "deletedUsers": list(self.deleted.values()),
             "groups": list(self.groups.values()),
@@ -157,13 +165,70 @@ class Customer:
             if all(_matches(user, clause) for clause in clauses):
                 yield user
 
-    def org_units(self) -> list[str]:
-        """Return the paths of the organizational units that users are in, and of those above them."""
-        paths: set[str] = set()
-        for user in self.users.values():
-            parts = str(user.get("orgUnitPath", "/")).strip("/").split("/")
-            paths |= {"/" + "/".join(parts[:depth]) for depth in range(1, len(parts) + 1) if parts[0]}
-        return sorted(paths)
+    def org_units(self) -> list[dict[str, Any]]:
+        """Return the organizational units by path, without the root, as the API lists them."""
+        ids = {path: unit_id for unit_id, path in self.units.items()}
+        return [self._as_unit(path, ids) for path in sorted(ids)]
+
+    def add_unit(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Create an organizational unit."""
+        path = _joined(body.get("parentOrgUnitPath", "/"), body["name"])
+        if path in self.units.values():
+            raise Refused(400, "invalid", "Invalid Ou Id")
+        self._place(path)
+        return self.unit(path)
+
+    def change_unit(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Rename or move an organizational unit; what is below it, and everybody in it, goes with it."""
+        old = self.unit(key)["orgUnitPath"]
+        parent, _, name = old.rpartition("/")
+        new = _joined(body.get("parentOrgUnitPath", parent), body.get("name", name))
+        if (new != old and new in self.units.values()) or new.startswith(f"{old}/"):
+            raise Refused(400, "invalid", "Invalid Ou Id")
+        self._place(new.rpartition("/")[0])
+        self.units = {unit_id: _moved(path, old, new) for unit_id, path in self.units.items()}
+        for user in (*self.users.values(), *self.deleted.values()):
+            user["orgUnitPath"] = _moved(user.get("orgUnitPath", "/"), old, new)
+        return self.unit(new)
+
+    def delete_unit(self, key: str) -> None:
+        """Delete an organizational unit that nobody is in, and no other unit."""
+        unit = self.unit(key)
+        inside = (*self.units.values(), *(f"{user['orgUnitPath']}/" for user in self.users.values()))
+        if any(path.startswith(f"{unit['orgUnitPath']}/") for path in inside):
+            raise Refused(412, "conditionNotMet", "The organizational unit is not empty.")
+        del self.units[unit["orgUnitId"]]
+
+    def unit(self, key: str) -> dict[str, Any]:
+        """Find an organizational unit by id, or by its path, with or without the leading slash."""
+        ids = {path: unit_id for unit_id, path in self.units.items()}
+        path = self.units.get(key, "/" + key.lstrip("/"))
+        if path not in ids:
+            raise Refused(404, "notFound", "Org unit not found")
+        return self._as_unit(path, ids)
+
+    def _place(self, path: str) -> None:
+        """Make sure that there is a unit, and those above it: the id is not made of what is renamed."""
+        parts = path.strip("/").split("/")
+        for depth in range(1, len(parts) + 1) if parts[0] else ():
+            above = "/" + "/".join(parts[:depth])
+            if above not in self.units.values():
+                number = zlib.crc32(above.encode())
+                while f"id:03ou{number:08x}" in self.units:
+                    number += 1
+                self.units[f"id:03ou{number:08x}"] = above
+
+    @staticmethod
+    def _as_unit(path: str, ids: dict[str, str]) -> dict[str, Any]:
+        parent, _, name = path.rpartition("/")
+        return {
+            "kind": "admin#directory#orgUnit",
+            "name": name,
+            "orgUnitPath": path,
+            "orgUnitId": ids[path],
+            "parentOrgUnitPath": parent or "/",
+            "parentOrgUnitId": ids.get(parent, ROOT_UNIT),
+        }
 
     def group(self, key: str) -> dict[str, Any]:
         """Find a group by id, address or alias."""
@@ -249,6 +314,7 @@ class Customer:
         user["customerId"] = self.id
         user["etag"] = f'"v{next(self._version)}"'
         user.setdefault("emails", [{"address": user["primaryEmail"], "primary": True}])
+        self._place(user.setdefault("orgUnitPath", "/"))
         user.setdefault("isAdmin", False)
         user.setdefault("isDelegatedAdmin", False)
         self.users[user["id"]] = user
@@ -270,6 +336,15 @@ def _stamp(user: User, was_suspended: bool, was_archived: bool) -> None:
         user.setdefault("suspensionReason", "ADMIN")
     else:
         user.pop("suspensionReason", None)
+
+
+def _joined(parent: str, name: str) -> str:
+    return f"{parent.rstrip('/')}/{name}"
+
+
+def _moved(path: str, old: str, new: str) -> str:
+    """Return a path at or below a unit that has moved as it is now; any other one as it is."""
+    return new + path[len(old) :] if f"{path}/".startswith(f"{old}/") else path
 
 
 def _now() -> str:

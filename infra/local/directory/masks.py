@@ -23,10 +23,15 @@ GROUP: Shape = dict.fromkeys(
     "adminCreated aliases description directMembersCount email etag externalIds id kind name nonEditableAliases".split()
 )
 MEMBER: Shape = dict.fromkeys("delivery_settings email etag id kind role status type".split())
+UNIT: Shape = dict.fromkeys(
+    "blockInheritance description etag kind name orgUnitId orgUnitPath parentOrgUnitId parentOrgUnitPath".split()
+)
 _ENVELOPE: Shape = dict.fromkeys(("etag", "kind", "nextPageToken"))
 SHAPES: dict[str, Shape] = {
     "users.get": USER,
     "users.list": {**_ENVELOPE, "trigger_event": None, "users": USER},
+    "orgunits.get": UNIT,
+    "orgunits.list": {"etag": None, "kind": None, "organizationUnits": UNIT},
     "groups.get": GROUP,
     "groups.list": {**_ENVELOPE, "groups": GROUP},
     "members.list": {**_ENVELOPE, "members": MEMBER},

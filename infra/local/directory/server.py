@@ -88,6 +88,8 @@ class DirectoryServer:
             raise ConnectionLost
         if effect.get("empty"):
             return Reply(200, {"kind": f"admin#directory#{method.split('.', maxsplit=1)[0]}", "etag": '"empty"'})
+        if "body" in effect:
+            return Reply(200, effect["body"])
         if "status" in effect:
             reason = effect.get("reason", "backendError")
             refused = Refused(effect["status"], reason, effect.get("message", reason), effect.get("domain", "global"))
@@ -167,11 +169,23 @@ class DirectoryServer:
                 return None
         raise not_found("method")
 
-    def _orgunits(self, _verb: str, _keys: list[str], params: Params, _told: dict[str, Any]) -> Any:
-        if params.get("type") != "all":
-            raise Refused(400, "invalid", "This simulator lists all organizational units only: type=all")
-        shown = [_as_unit(path) for path in self._reading().org_units()]
-        return {"kind": "admin#directory#orgUnits"} | ({"organizationUnits": shown} if shown else {})
+    def _orgunits(self, verb: str, keys: list[str], params: Params, told: dict[str, Any]) -> Any:
+        match verb:
+            case "list":
+                if params.get("type") != "all":
+                    raise Refused(400, "invalid", "This simulator lists all organizational units only: type=all")
+                shown = self._reading().org_units()
+                return {"kind": "admin#directory#orgUnits"} | ({"organizationUnits": shown} if shown else {})
+            case "get":
+                return self._reading().unit(keys[0])
+            case "insert":
+                return self.customer.add_unit(told)
+            case "patch" | "update":
+                return self.customer.change_unit(keys[0], told)  # nobody is notified: no user was changed
+            case "delete":
+                self.customer.delete_unit(keys[0])
+                return None
+        raise not_found("method")
 
     def _channels(self, _verb: str, _keys: list[str], _params: Params, told: dict[str, Any]) -> Any:
         self.notifier.stop(str(told.get("id", "")), str(told.get("resourceId", "")))
@@ -283,8 +297,10 @@ def _method(verb: str, path: str) -> tuple[str, list[str]]:
         raise not_found("path")
     parts = [unquote(part) for part in path[len(BASE) :].split("/")]
     match parts:
-        case ["customer", _, "orgunits"] if verb == "GET":
-            return "orgunits.list", []
+        case ["customer", _, "orgunits"] if verb in ("GET", "POST"):
+            return f"orgunits.{'list' if verb == 'GET' else 'insert'}", []
+        case ["customer", _, "orgunits", *below] if verb in SINGLE:
+            return f"orgunits.{SINGLE[verb]}", ["/".join(below)]
         case ["users", "watch"] if verb == "POST":
             return "users.watch", []
         case ["users" | "groups" as resource] if verb in ("GET", "POST"):
@@ -318,17 +334,6 @@ def _below_group(verb: str, key: str, below: list[str]) -> tuple[str, list[str]]
         case ["hasMember", member] if verb == "GET":
             return "members.hasMember", [key, member]
     raise not_found("path")
-
-
-def _as_unit(path: str) -> dict[str, Any]:
-    parent, _, name = path.rpartition("/")
-    return {
-        "kind": "admin#directory#orgUnit",
-        "name": name,
-        "orgUnitPath": path,
-        "parentOrgUnitPath": parent or "/",
-        "orgUnitId": f"id:{path}",
-    }
 
 
 def _fits(match: dict[str, Any], method: str, keys: list[str], page: int) -> bool:

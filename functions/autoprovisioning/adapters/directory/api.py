@@ -10,7 +10,7 @@ from typing import Any
 from autoprovisioning.adapters.directory.transport import DELEGATION, DirectoryTransport, Refusal, part
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
-from autoprovisioning.domain.users import DirectoryUser, Group, Presence
+from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit, Presence
 
 USERS_A_PAGE = 500  # the most that users.list gives
 MEMBERS_A_PAGE = 200  # the most that members.list gives
@@ -20,6 +20,8 @@ KNOWN_FIELDS = (
     "id,primaryEmail,suspended,archived,orgUnitPath,aliases,suspensionTime,archivalTime,isAdmin,isDelegatedAdmin"
 )
 FOUND_AT_MOST = 20
+LONGEST_ID = 256
+LONGEST_PATH = 2_000  # a hundred chosen units fit into a connection's document (1 MiB)
 # Search operators of the Directory API's guides "Search for users" and "Search for groups"; clauses are joined by AND.
 SEARCHED_IN_GROUPS = ("name:", "email:")
 ENVELOPE = frozenset({"kind", "etag", "nextPageToken", "trigger_event"})
@@ -142,13 +144,15 @@ class GoogleDirectory:
             found |= {str(item["id"]): _group(item) for item in listed.get("groups", ())}
         return sorted(found.values(), key=lambda group: (group.name.casefold(), group.email))[:FOUND_AT_MOST]
 
-    def org_units(self) -> Sequence[str]:
-        """Return the paths of all organizational units (orgunits.list, type all, which leaves out the root)."""
+    def org_units(self) -> Sequence[OrgUnit]:
+        """Return all organizational units by path (orgunits.list, type all, which leaves out the root)."""
         path = f"{BASE}/customer/{part(self._customer)}/orgunits"
-        listed = self._transport.get(path, {"type": "all"})
-        if isinstance(listed, Refusal):
-            raise _refused("orgunits.list", listed)
-        return sorted(str(unit["orgUnitPath"]) for unit in listed.get("organizationUnits", ()))
+        params = {"type": "all", "fields": "kind,organizationUnits(orgUnitId,orgUnitPath)"}
+        pages = self._pages("orgunits.list", path, "organizationUnits", params)
+        units = [_org_unit(item) for page in pages for item in page]
+        if not len(units) == len({unit.id for unit in units}) == len({unit.path for unit in units}):
+            raise Incomplete("orgunits.list answered an organizational unit twice")
+        return sorted(units, key=lambda unit: unit.path)
 
     def probe(self) -> bool:
         """Say whether these credentials read some user of this customer."""
@@ -251,7 +255,7 @@ def _user(item: dict[str, Any]) -> DirectoryUser:
         str(item["id"]),
         item.get("primaryEmail", ""),
         presence,
-        item.get("orgUnitPath") or "/",
+        path if isinstance(path := item.get("orgUnitPath"), str) else "",
         tuple(aliases) if aliases else (),
         _time(since) if since else None,
         bool(item.get("isAdmin")),
@@ -263,6 +267,16 @@ def _user(item: dict[str, Any]) -> DirectoryUser:
 def _deleted(item: dict[str, Any]) -> DirectoryUser:
     since = _time(item.get("deletionTime"))
     return DirectoryUser(str(item["id"]), item.get("primaryEmail", ""), Presence.DELETED, since=since)
+
+
+def _org_unit(item: Mapping[str, Any]) -> OrgUnit:
+    """Read a unit; raises Incomplete for one without id or path: whose users they are could not be told."""
+    unit_id, path = item.get("orgUnitId"), item.get("orgUnitPath")
+    if not (isinstance(unit_id, str) and 0 < len(unit_id) <= LONGEST_ID):
+        raise Incomplete("orgunits.list answered an organizational unit without a usable orgUnitId")
+    if not (isinstance(path, str) and path.startswith("/") and len(path) <= LONGEST_PATH):
+        raise Incomplete("orgunits.list answered an organizational unit without a usable orgUnitPath")
+    return OrgUnit(unit_id, path)
 
 
 def _group(item: Mapping[str, Any]) -> Group:

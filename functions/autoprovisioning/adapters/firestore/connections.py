@@ -23,7 +23,7 @@ from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.mapping import AttributeMapping, Row
-from autoprovisioning.domain.users import Group, Scope
+from autoprovisioning.domain.users import Group, OrgUnit, Scope
 
 TOMBSTONE = "deleted"
 # Events and usage stay.
@@ -155,7 +155,9 @@ def to_document(connection: Connection) -> dict[str, Any]:
         ],
         "scope": {
             "groups": [{"id": group.id, "email": group.email, "name": group.name} for group in connection.scope.groups],
-            "org_units": list(connection.scope.org_units),
+            "org_units": [
+                {"id": unit.id, "path": unit.path, "listed": unit.listed} for unit in connection.scope.org_units
+            ],
         },
         "deprovisioning": {
             "app_off": _delays(connection.deprovisioning.app_off),
@@ -188,7 +190,7 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         endpoint=fields["endpoint"],
         token_version=fields["token_version"],
         mapping=AttributeMapping(tuple(Row(**row) for row in fields["mapping"])),
-        scope=Scope(tuple(Group(**group) for group in scope["groups"]), tuple(scope["org_units"])),
+        scope=Scope(tuple(Group(**group) for group in scope["groups"]), tuple(map(_org_unit, scope["org_units"]))),
         deprovisioning=Deprovisioning(
             Delays(**policy["app_off"]), Delays(**policy["suspended"]), Delays(**policy["deleted"])
         ),
@@ -202,6 +204,11 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         off_spans=tuple((span["start"], span["end"]) for span in fields["off_spans"]),
         retired_tokens=tuple(RetiredToken(item["version"], item["at"]) for item in fields["retired_tokens"]),
     )
+
+
+def _org_unit(stored: dict[str, Any] | str) -> OrgUnit:
+    """Return a chosen unit; earlier versions kept paths alone, and the next run adds the id."""
+    return OrgUnit("", stored.rstrip("/") or "/") if isinstance(stored, str) else OrgUnit(**stored)
 
 
 def _delays(delays: Delays) -> dict[str, int | None]:

@@ -162,7 +162,7 @@ def shown(call: Call, connection: domain.Connection, status: int = 200, **header
         Connection(
             **_summary(call, connection),
             mapping=settings.shown_rows(connection.mapping),
-            scope=Scope(groups=groups, org_units=list(connection.scope.org_units)),
+            scope=Scope(groups=groups, org_units=[unit.path for unit in connection.scope.org_units]),
             deprovisioning=settings.shown_policy(connection.deprovisioning),
             limit=settings.shown_limit(connection.limit),
             archived_as_suspended=connection.archived_as_suspended,

@@ -94,7 +94,7 @@ def search_groups(call: Call, query: Search) -> Response:
 
 def list_org_units(call: Call) -> Response:
     """List the organizational units."""
-    return answer(OrgUnits(items=list(call.parts.services.directory.org_units())))
+    return answer(OrgUnits(items=[unit.path for unit in call.parts.services.directory.org_units()]))
 
 
 def mapping_choices(call: Call, connection_id: str) -> Response:

@@ -79,7 +79,7 @@ class NewLimit(Model):
 
 
 class NewScope(Model):
-    """Who is provisioned; groups by e-mail address or id."""
+    """Who is provisioned; groups by e-mail address or id, organizational units by path or id."""
 
     groups: Annotated[list[Text], Meta(max_length=100)] | UnsetType = UNSET
     org_units: Annotated[list[Text], Meta(max_length=100)] | UnsetType = UNSET

@@ -18,6 +18,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
 from autoprovisioning.domain.errors import BadInput, NotFound, Transient
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, MANDATORY, Row
+from autoprovisioning.domain.users import OrgUnit
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields
 from autoprovisioning.entrypoints.console.pages.frame import edition, existing, form, get, go, post, show, show_of
@@ -153,7 +154,7 @@ def change_mapping(call: Call, connection_id: str) -> Response:
 
 def _show_scope(call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error) -> Response:
     chosen = [group.id for group in connection.scope.groups] if posted is None else posted.getlist("group")
-    units = connection.scope.org_units if posted is None else posted.getlist("unit")
+    units = settings_of(connection).org_units if posted is None else posted.getlist("unit")
     return _scope_of(call, connection, chosen, units, error=error)
 
 
@@ -161,12 +162,12 @@ def _scope_of(
     call: Call,
     connection: Connection,
     chosen: Sequence[str],
-    units: Sequence[str],
+    chosen_units: Sequence[str],
     *,
     letters: str = "",
     error: Error = None,
 ) -> Response:
-    listed, unlisted = _units(call)
+    units, unlisted = _units(call, connection)
     return _shown(
         call,
         connection,
@@ -175,20 +176,24 @@ def _scope_of(
         groups=[group_named(call.parts.services, connection, group_id) for group_id in dict.fromkeys(chosen)],
         letters=letters,
         found=call.parts.services.directory.search_groups(letters) if letters else None,
-        units=sorted({*listed, *units}),
-        gone=set(units) - set(listed) if not unlisted else set(),
-        chosen_units=set(units),
+        units=units,
+        chosen_units=set(chosen_units),
         unlisted=unlisted,
     )
 
 
-def _units(call: Call) -> tuple[Sequence[str], str]:
-    """Return the organizational units, or why they cannot be told just now."""
+def _units(call: Call, connection: Connection) -> tuple[list[OrgUnit], str]:
+    """Return what can be chosen: the organizational units by path, with those chosen that are gone.
+
+    Where the directory cannot list them just now, these are those chosen, and why it cannot is told.
+    """
     try:
-        return call.parts.services.directory.org_units(), ""
+        listed = call.parts.services.directory.org_units()
     except Transient as error:
         told(error)
-        return (), str(error)
+        return list(connection.scope.org_units), str(error)
+    units = {unit.key: unit for unit in (*connection.scope.located(listed).org_units, *listed)}
+    return sorted(units.values(), key=lambda unit: (unit.path, unit.listed)), ""
 
 
 def _read_scope(settings: Settings, posted: MultiDict[str, str]) -> Settings:

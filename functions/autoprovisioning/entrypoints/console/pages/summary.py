@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from autoprovisioning.app.configure import Settings
@@ -11,7 +11,7 @@ from autoprovisioning.domain.connections import Connection, PatchDialect
 from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS
 from autoprovisioning.domain.mapping import DEFAULT_ROWS
 from autoprovisioning.domain.roster import Trigger
-from autoprovisioning.domain.users import Group, Scope
+from autoprovisioning.domain.users import Group, OrgUnit, Scope
 from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
 from autoprovisioning.entrypoints.pages import shown_count
 
@@ -19,6 +19,9 @@ DIALECTS = {
     PatchDialect.STANDARD: "one operation per attribute (RFC 7644)",
     PatchDialect.KEEPER: "as Keeper documents it",
 }
+
+
+_GONE = {True: "", False: " (no longer in the directory)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def differences(services: Services, connection: Connection, wanted: Settings) ->
     becoming = replace(
         connection,
         mapping=wanted.mapping,
-        scope=Scope(tuple(groups), wanted.org_units),
+        scope=Scope(tuple(groups), units_named(services, connection, wanted.org_units)),
         deprovisioning=wanted.deprovisioning,
     )
     found = []
@@ -88,6 +91,14 @@ def group_named(services: Services, connection: Connection, group_id: str) -> Gr
     """Return a group with its name and address: as the scope has it, else as the directory does."""
     known = next((group for group in connection.scope.groups if group.id == group_id), None)
     return known or services.directory.group(group_id) or Group(group_id, group_id, "Not in the directory")
+
+
+def units_named(services: Services, connection: Connection, keys: Sequence[str]) -> tuple[OrgUnit, ...]:
+    """Return organizational units as the scope has them, else as the directory does; one named by its path has that."""
+    known = {unit.key: unit for unit in connection.scope.org_units}
+    if any(key not in known and not key.startswith("/") for key in keys):
+        known |= {unit.id: unit for unit in services.directory.org_units() if unit.id not in known}
+    return tuple(known.get(key) or OrgUnit("", key) for key in keys)
 
 
 def _in_full(connection: Connection) -> list[Part]:
@@ -109,7 +120,7 @@ def _mapping(connection: Connection) -> tuple[str, ...]:
 
 def _scope(connection: Connection) -> tuple[str, ...]:
     groups = tuple(f"Group {group.name or group.email} ({group.email})" for group in connection.scope.groups)
-    units = tuple(f"Organizational unit {unit}" for unit in connection.scope.org_units)
+    units = tuple(f"Organizational unit {unit.path}{_GONE[unit.listed]}" for unit in connection.scope.org_units)
     return groups + units or ("Everybody in the organization",)
 
 

@@ -1,0 +1,27 @@
+"""Organizational units in a connection's document: what is written, and what earlier versions wrote."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autoprovisioning.domain.users import ROOT, OrgUnit, Scope
+from tests.contract.state_stores import HOME
+
+pytestmark = pytest.mark.emulator
+
+
+def test_ids_stand_beside_the_paths(firestore):
+    firestore.connections.create(replace(HOME, scope=Scope((), (OrgUnit("id:1", "/Sales", listed=False),))))
+    stored = firestore.client.document("connections/c1").get().to_dict()
+    assert stored["scope"]["org_units"] == [{"id": "id:1", "path": "/Sales", "listed": False}]
+
+
+def test_paths_alone_are_read_as_units_whose_ids_are_not_known(firestore):
+    firestore.connections.create(HOME)
+    firestore.client.document("connections/c1").update({"scope.org_units": ["/Sales", "/R&D/", "/"]})
+    units = firestore.connections.get("c1").scope.org_units
+    assert units == (OrgUnit("", "/Sales"), OrgUnit("", "/R&D"), ROOT)
+    firestore.connections.change("c1", lambda current: replace(current, name="New"))
+    assert firestore.connections.get("c1").scope.org_units == units
