@@ -21,6 +21,7 @@ from autoprovisioning.domain.changes import (
     Change,
     Outcome,
     count,
+    created_beside,
     deferred,
     event_for,
     exhausts_seats,
@@ -267,7 +268,8 @@ class _Application:
                     events.append(event)
                 changed[user_id] = settle(entry, outcome, now)
             seats = any(exhausts_seats(outcome) for outcome in outcomes)
-            counts = count(events) | (dict(meters) if first in part else {})
+            beside = created_beside(by_user[user_id] for user_id in changed)
+            counts = count(events) | beside | (dict(meters) if first in part else {})
             at = now if any(_settled(outcome) for outcome in outcomes) else None  # a batch that only fails stands still
             return Edit(changed, events, Progress(self._batch.run_id, at, counts, seats_exhausted=seats)), None
 
@@ -370,4 +372,7 @@ def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
         adopts=adopts,
         locked=adopts and planned.locked,
         before=planned.found,
+        created=planned.created,
+        confirmed=planned.confirmed,
+        beside=planned.beside,
     )

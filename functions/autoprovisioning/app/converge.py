@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
+from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.guarding import may_recreate, reserve_one
 from autoprovisioning.app.holding import is_rejected
@@ -27,6 +28,7 @@ from autoprovisioning.domain.changes import (
     Change,
     Outcome,
     count,
+    created_beside,
     event_for,
     recover,
     recovered_event,
@@ -179,7 +181,9 @@ class _Convergence:
             self._recover(entry, observation)
             return True
         retry = self._asked.retry_failures
-        decision = decide(entry, observation, rules_of(self._connection, retry_failures=retry), now)
+        confirmed = confirmed_for(self._services, self._connection, [entry])
+        rules = rules_of(self._connection, confirmed, retry_failures=retry)
+        decision = decide(entry, observation, rules, now)
         self._tell_decision(entry, seen, observation, decision, now)
         if decision.action is None:
             return self._note(entry, decision)
@@ -415,6 +419,7 @@ class _Convergence:
             decision.attributes,
             observation.aliases,
             marked.scim_id,
+            created=observation.created,
         )
 
     def _record(self, outcome: Outcome) -> bool:
@@ -428,9 +433,8 @@ class _Convergence:
                 return Edit(), False
             asked_again = current.mark.again
             events = [event] if event is not None else []
-            return Edit(
-                {user_id: settle(current, outcome, now)}, events, self._progress(events, bool(events))
-            ), asked_again
+            progress = self._counted(count(events) | created_beside([outcome]))
+            return Edit({user_id: settle(current, outcome, now)}, events, progress), asked_again
 
         asked_again = self._services.roster.commit(self._connection, [user_id], edit)
         self._tell(_told(outcome, event), failed=outcome.error is not None)
