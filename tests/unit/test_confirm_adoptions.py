@@ -75,6 +75,14 @@ def test_what_the_preview_does_not_offer_is_refused_and_nothing_is_confirmed(des
     assert confirmed(desk.office) == {}
 
 
+def test_an_account_under_an_alias_cannot_be_confirmed_once_a_new_one_was_made(desk):
+    done, _ = desk.preview()
+    desk.office.run()
+    with pytest.raises(BadInput, match="a new account since"):
+        confirm(desk, done.id, "u6")
+    assert confirm(desk, done.id, "u4").count == 1
+
+
 def test_choosing_nobody_is_refused(desk):
     done, _ = desk.preview()
     with pytest.raises(BadInput, match="nobody is chosen"):

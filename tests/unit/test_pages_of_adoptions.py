@@ -75,7 +75,8 @@ def test_chosen_ones_are_confirmed_and_shown_as_such(here):
 
 
 def test_all_are_those_in_doubt(here):
-    here.open(f"{PAGE}?kind=doubt").send("Confirm adoptions", "all")
+    page = here.open(f"{PAGE}?kind=doubt").send("Confirm adoptions", "all")
+    assert page.address.endswith("done=confirmed-run&kind=doubt")
     assert confirmed(here) == {"u4": {"k4"}, "u5": {"k5"}}
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from autoprovisioning.app.ports import Pair
 from autoprovisioning.app.reports import Line, Preview, Previews, PreviewState, Would
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
 from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.roster import Status
 from autoprovisioning.domain.runs import RunKind
 
 LINES_AT_ONCE = 1_000
@@ -41,7 +42,7 @@ def confirm_adoptions(
     Raises:
         NotFound: there is no such connection, or no such preview (any more).
         WrongState: the preview is not done.
-        BadInput: naming nobody, or somebody for whom the preview offers nothing to confirm.
+        BadInput: naming nobody, or somebody for whom the preview offers nothing to confirm, or not any more.
     """
     connection = services.connections.get(connection_id)
     if connection is None or connection.state is State.DELETING:
@@ -52,7 +53,11 @@ def confirm_adoptions(
     if preview.state is not PreviewState.DONE:
         raise WrongState("The preview is not computed. Wait until it is, or ask for another one.")
     in_doubt = {line.user_id: line.scim_id for line in _lines(previews, preview, Would.DOUBT)}
-    pairs = tuple(in_doubt.items()) if users is None else _chosen(previews, preview, in_doubt, users)
+    if users is None:
+        pairs: tuple[Pair, ...] = tuple(in_doubt.items())
+    else:
+        pairs = _chosen(previews, preview, in_doubt, users)
+        _still_without(services, connection, [user_id for user_id, _ in pairs if user_id not in in_doubt])
     if not pairs:
         return Confirmation(0, run=False)
     now = services.clock()
@@ -83,6 +88,15 @@ def _chosen(previews: Previews, preview: Preview, in_doubt: dict[str, str], user
         problem = f"for {len(unknown)} of them the preview offers no account to confirm"
         raise BadInput("users", problem, "Choose users whom the preview lists with an account to confirm.")
     return tuple((user_id, offered[user_id]) for user_id in wanted)
+
+
+def _still_without(services: Services, connection: Connection, users: Collection[str]) -> None:
+    """Refuse those who have got a new account since: the one under their alias is not looked at any more."""
+    entries = services.roster.entries(connection, users) if connection.shards else {}
+    created = sum(entry.status is not Status.NONE for entry in entries.values())
+    if created:
+        problem = f"{created} of them have got a new account since the preview"
+        raise BadInput("users", problem, "Choose others, or ask for another preview.")
 
 
 def _lines(previews: Previews, preview: Preview, would: Would) -> Iterator[Line]:

@@ -107,10 +107,9 @@ def confirm(call: Call, connection_id: str, preview_id: str) -> Response:
     except BadInput as error:
         told(error)
         return _shown(call, connection_id, preview_id, error)
-    kind = {"kind": Would.DOUBT.value} if users is None else {}
-    return go(
-        f"/connections/{connection_id}/previews/{preview_id}", "confirmed-run" if done.run else "confirmed", **kind
-    )
+    would = _would(sent.get("kind", ""))
+    address = f"/connections/{connection_id}/previews/{preview_id}"
+    return go(address, "confirmed-run" if done.run else "confirmed", kind=would.value if would else "")
 
 
 ROUTES = (
