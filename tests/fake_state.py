@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from autoprovisioning.app.channels import PROOF_KEPT
-from autoprovisioning.app.ports import Channel, Claim, Edit, Progress, Telling
+from autoprovisioning.app.ports import Channel, Claim, Edit, Pair, Progress, Telling
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.errors import Contention, Stale, Transient
@@ -51,6 +51,7 @@ class Store:
     swept: dict[str, frozenset[str]] = field(default_factory=dict)
     deleted: list[Deleted] = field(default_factory=list)
     claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
+    adoptions: dict[str, dict[Pair, tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(dict))
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     meanwhile: deque[Callable[[], None]] = field(default_factory=deque)
@@ -236,6 +237,7 @@ class FakeConnections:
                 store.guards,
                 store.holds,
                 store.swept,
+                store.adoptions,
             ):
                 kept.pop(connection_id, None)
 
@@ -355,6 +357,26 @@ def _own_fields(known: Run | None, run: Run) -> Run:
     if known is None:
         return replace(run, done={}, counts={}, seats_exhausted=False)
     return replace(run, done=known.done, counts=known.counts, seats_exhausted=known.seats_exhausted)
+
+
+class FakeAdoptions:
+    """The Adoptions port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def confirm(self, connection_id: str, pairs: Sequence[Pair], by: str, at: datetime, told: Event) -> None:
+        with self._store.lock:
+            known = self._store.adoptions[connection_id]
+            new = [pair for pair in pairs if pair not in known]
+            known.update(dict.fromkeys(new, (by, at)))
+            self._store.append(connection_id, [told] if new else [])
+
+    def confirmed(self, connection_id: str) -> dict[str, frozenset[str]]:
+        confirmed: dict[str, set[str]] = defaultdict(set)
+        for user_id, scim_id in self._store.adoptions.get(connection_id, {}):
+            confirmed[user_id].add(scim_id)
+        return {user_id: frozenset(ids) for user_id, ids in confirmed.items()}
 
 
 class FakeChannels:

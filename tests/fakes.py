@@ -26,7 +26,7 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit
-from tests.fake_state import FakeConnections, FakeRecords, FakeRoster, Store
+from tests.fake_state import FakeAdoptions, FakeConnections, FakeRecords, FakeRoster, Store
 
 T = TypeVar("T")
 
@@ -171,10 +171,13 @@ class FakeKeeper:
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
 
-    def seed(self, user_name: str, external_id: str = "", *, active: bool = True) -> Account:
-        """Put an account there that somebody else made."""
+    def seed(
+        self, user_name: str, external_id: str = "", *, active: bool = True, age: timedelta | None = timedelta(0)
+    ) -> Account:
+        """Put an account there that somebody else made, so long ago; None: this server does not tell when."""
         scim_id = f"k{next(self._numbers)}"
-        account = Account(scim_id, user_name, external_id, active, {"userName": user_name})
+        created = None if age is None else self.clock() - age
+        account = Account(scim_id, user_name, external_id, active, {"userName": user_name}, created)
         self.accounts[scim_id] = account
         return account
 
@@ -195,7 +198,7 @@ class FakeKeeper:
         """Carry one write out, or raise as Keeper refuses it; returns the SCIM id."""
         with self.lock:
             if write.kind is WriteKind.CREATE:
-                return self._put(Account(f"k{next(self._numbers)}", "", "", active=True), write)
+                return self._put(Account(f"k{next(self._numbers)}", "", "", active=True, created=self.clock()), write)
             if write.scim_id not in self.accounts:
                 raise AccountGone("404")
             account = self.accounts[write.scim_id]
@@ -231,6 +234,7 @@ class FakeKeeper:
             account.external_id if write.external_id is None else write.external_id,
             account.active if write.active is None else write.active,
             {name: value for name, value in attributes.items() if value is not None},
+            account.created,
         )
         return account.scim_id
 
@@ -370,6 +374,7 @@ class Desk:
             connections=FakeConnections(self.store),
             roster=FakeRoster(self.store),
             records=FakeRecords(self.store),
+            adoptions=FakeAdoptions(self.store),
             tokens=self.tokens,
             queue=self.queue,
             accounts_for=self.keeper.opened,

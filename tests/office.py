@@ -22,7 +22,7 @@ from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.runs import Batch, Look, Run, RunKind
 from autoprovisioning.domain.users import DirectoryUser, Group, Presence, Scope
-from tests.fakes import Desk
+from tests.fakes import START, Desk
 
 USERS = ("u1", "u2", "u3", "u4")
 GROUP = Group("g1", "keeper@example.com", "Keeper users")
@@ -32,6 +32,7 @@ CONNECTION = Connection(
     endpoint="https://keepersecurity.eu/api/rest/scim/v2/1",
     scope=Scope((GROUP,)),
 )
+LONG_AGO = START - timedelta(days=1000)  # when everybody was hired: whatever account there is was made later
 LATER = timedelta(minutes=20)  # longer than a mark's lease, a contradiction, and a first failure's back-off
 ADDRESSES = tuple(f"{name}@example.com" for name in ("ada", "bob", "cyd", "dan", "eve"))
 
@@ -77,6 +78,9 @@ class Office:
     def readdress(self, user_id: str, address: str) -> None:
         if not self._in_use(address):
             self._edit(user_id, lambda user: person(user_id, address, user.profile["name"]["givenName"], user))
+
+    def alias(self, user_id: str, address: str) -> None:
+        self._edit(user_id, lambda user: replace(user, aliases=(*user.aliases, address)))
 
     def suspend(self, user_id: str) -> None:
         since = self.desk.clock.now
@@ -236,8 +240,11 @@ class Office:
                 continue
             assert user is not None
             holder = self.keeper.named(user.primary_email)
-            # Nobody's account is adopted by who has none; who has one is refused its address.
-            if holder is not None and holder.external_id != user_id and (holder.external_id or accounts):
+            # Nobody's account is adopted by who has none, unless it may be a leaver's.
+            # Who has one is refused its address.
+            leavers = {gone.primary_email for gone in self.directory.removed.values()}
+            refused = holder is not None and (holder.external_id or accounts or user.primary_email in leavers)
+            if holder is not None and holder.external_id != user_id and refused:
                 entry = self.entry(user_id)
                 assert entry is not None, user_id
                 assert entry.failure is not None, user_id
@@ -254,6 +261,6 @@ def person(user_id: str, address: str, name: str, was: DirectoryUser | None = No
         "name": {"givenName": name, "familyName": "Byron", "fullName": f"{name} Byron"},
         "emails": [{"address": address, "primary": True}],
     }
-    base = was or DirectoryUser(user_id, address, Presence.ACTIVE)
+    base = was or DirectoryUser(user_id, address, Presence.ACTIVE, created=LONG_AGO)
     aliases = (*base.aliases, base.primary_email) if base.primary_email != address else base.aliases
     return replace(base, primary_email=address, aliases=tuple(dict.fromkeys(aliases)), profile=profile)

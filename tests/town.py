@@ -50,6 +50,7 @@ def person(number: int, **changes: Any) -> dict[str, Any]:
         "suspended": False,
         "archived": False,
         "orgUnitPath": "/",
+        "creationTime": "2020-01-01T00:00:00.000Z",
         **changes,
     }
 
@@ -117,7 +118,8 @@ class Town:
             self.directory.control("DELETE", f"channels/{channel['id']}")
         self.keeper.settings(
             bulk=True, latency_ms=0, per_operation_ms=0, rate=None, page_cap=1000, ignore_filter=False, seats=None,
-            repeat_first_page=False, short_pages=False, string_active=False, taken_addresses=[], reserved_domains=[],
+            repeat_first_page=False, short_pages=False, string_active=False, tell_created=True,
+            taken_addresses=[], reserved_domains=[],
             max_operations=1000, max_payload=1_048_576, throttle_style="429", retry_after=1,
         )  # fmt: skip
         self.keeper.control("PUT", "accounts", [])

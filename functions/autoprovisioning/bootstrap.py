@@ -219,7 +219,12 @@ def directory(*, waited_for: bool = False) -> GoogleDirectory:
 def services() -> Services:
     """Build what the workers and `reconcile` need."""
     _logs()
-    from autoprovisioning.adapters.firestore import FirestoreConnections, FirestoreRecords, FirestoreRoster
+    from autoprovisioning.adapters.firestore import (
+        FirestoreAdoptions,
+        FirestoreConnections,
+        FirestoreRecords,
+        FirestoreRoster,
+    )
     from autoprovisioning.adapters.pubsub import PubSubQueue
     from autoprovisioning.adapters.secrets import SecretManagerTokens, build_client
     from autoprovisioning.app.services import Services
@@ -234,6 +239,7 @@ def services() -> Services:
         connections=FirestoreConnections(database),
         roster=FirestoreRoster(database),
         records=FirestoreRecords(database),
+        adoptions=FirestoreAdoptions(database),
         tokens=SecretManagerTokens(secrets, chosen.project, chosen.outside_timeout),
         queue=PubSubQueue(
             chosen.project, chosen.topic_looks, chosen.topic_batches, chosen.topic_runs, chosen.outside_timeout

@@ -1,4 +1,7 @@
-"""`make connect`: create or update the connection of the running local cloud, and turn it on."""
+"""`make connect`: create or update the connection of the running local cloud, and turn it on.
+
+With ADOPT=all every adoption that is in doubt is confirmed before: a preview lists them, as in the console.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from infra.local.cloud import ROOT, load_state
+from infra.local.world import wait_for
 
 CONNECTION = "keeper"
 ACTOR = "make connect"
+PREVIEW_SECONDS = 700  # longer than a preview is tried
 
 
-def connect(endpoint: str, token: str, groups: tuple[str, ...], settings: dict[str, object] | None = None) -> str:
-    """Set up or edit the connection with the same use cases that the console calls; returns a line about it."""
+def connect(
+    endpoint: str,
+    token: str,
+    groups: tuple[str, ...],
+    settings: dict[str, object] | None = None,
+    *,
+    adopt_all: bool = False,
+) -> str:
+    """Set up or edit the connection with the same use cases that the console calls; returns a line about it.
+
+    With `adopt_all` what is in doubt is confirmed first, and another line says how many adoptions that were.
+    """
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.app.configure import Settings, edit, set_up, settings_of, turn_on
     from autoprovisioning.bootstrap import services
@@ -28,9 +43,41 @@ def connect(endpoint: str, token: str, groups: tuple[str, ...], settings: dict[s
     else:
         wanted = replace(settings_of(known), endpoint=endpoint, scope_groups=groups, **(settings or {}))  # type: ignore[arg-type]
         connection = edit(desk, CONNECTION, known.edition, wanted, ACTOR, token, run=False)
+    confirmed = [f"adoptions confirmed: {confirm_all()}"] if adopt_all else []
     connection = turn_on(desk, connection.id, ACTOR, run=False)
     named = ", ".join(group.email for group in connection.scope.groups) or "everybody"
-    return f"connection {connection.id} is {connection.state.value}: {connection.endpoint}, scope: {named}"
+    told = f"connection {connection.id} is {connection.state.value}: {connection.endpoint}, scope: {named}"
+    return "\n".join([*confirmed, told])
+
+
+def confirm_all() -> int:
+    """Let a preview of the settings in force be computed, and confirm what it lists as in doubt; returns how many.
+
+    Raises:
+        WrongState: the preview failed.
+    """
+    from autoprovisioning.app.configure import settings_of
+    from autoprovisioning.app.confirm_adoptions import confirm_adoptions
+    from autoprovisioning.app.preview import ask_preview
+    from autoprovisioning.app.reports import PreviewState
+    from autoprovisioning.bootstrap import previews, services
+    from autoprovisioning.domain.connections import Connection
+    from autoprovisioning.domain.errors import WrongState
+
+    desk, store = services(), previews()
+    connection = desk.connections.get(CONNECTION)
+    assert isinstance(connection, Connection)  # noqa: S101 - set up by the caller
+    asked = ask_preview(desk, store, CONNECTION, connection.edition, settings_of(connection), ACTOR)
+
+    def ended() -> str | None:
+        preview = store.get(CONNECTION, asked.id)
+        if preview is None or preview.state is PreviewState.FAILED:
+            problem = preview.problem if preview is not None else "it expired"
+            raise WrongState(f"ADOPT: the preview failed, so nothing was confirmed: {problem}")
+        return preview.id if preview.state is PreviewState.DONE else None
+
+    done = wait_for(ended, "the preview", PREVIEW_SECONDS, every=0.2)
+    return confirm_adoptions(desk, store, CONNECTION, done, None, ACTOR).count
 
 
 def main() -> None:
@@ -39,7 +86,10 @@ def main() -> None:
     parser.add_argument("--endpoint", required=True)
     parser.add_argument("--token-file", type=Path, required=True)
     parser.add_argument("--scope-groups", default="")
+    parser.add_argument("--adopt", default="", help="all: confirm every adoption that is in doubt")
     asked = parser.parse_args()
+    if asked.adopt not in ("", "all"):
+        sys.exit("ADOPT: only all is known. Leave it out, and confirm adoptions one by one in a preview.")
     _, environment = load_state()
     os.environ.update(environment)
     sys.path.insert(0, str(ROOT / "functions"))
@@ -50,11 +100,13 @@ def main() -> None:
         token = asked.token_file.expanduser().read_text().strip()
         if not token:
             sys.exit(f"TOKEN_FILE: {asked.token_file} is empty. Write Keeper's access token into it.")
-        print(connect(asked.endpoint, token, groups))
+        print(connect(asked.endpoint, token, groups, adopt_all=asked.adopt == "all"))
     except OSError as error:
         sys.exit(f"TOKEN_FILE: {error.strerror}: {asked.token_file}. Write Keeper's access token into a file of yours.")
     except UnicodeDecodeError:
         sys.exit(f"TOKEN_FILE: {asked.token_file} is not a text file. Write Keeper's access token into it.")
+    except TimeoutError as error:
+        sys.exit(f"ADOPT: nothing was confirmed: {error}")
     except ProvisioningError as error:
         sys.exit(str(error))
 

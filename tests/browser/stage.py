@@ -8,7 +8,7 @@ from typing import Any
 from infra.local.connect import CONNECTION
 from infra.local.world import wait_for
 from tests.functional.test_reauthorize import staff
-from tests.town import ADMIN, GROUP_ID, Town
+from tests.town import ADMIN, GROUP_ID, Town, person
 
 PEOPLE = 60  # more than a page of the audit shows
 LONG_NAME = "Keeper of the Central European Holding, of its daughters and branches and of those who work remotely"
@@ -22,12 +22,13 @@ class Stage:
 
     town: Town
     preview: str
+    doubts: str  # a preview with adoptions to be confirmed
     inquiry: str
     hold: str
 
     def path(self, text: str) -> str:
         """Fill in what is known only now."""
-        return text.format(preview=self.preview, inquiry=self.inquiry, hold=self.hold)
+        return text.format(preview=self.preview, doubts=self.doubts, inquiry=self.inquiry, hold=self.hold)
 
 
 def set_stage(town: Town) -> Stage:
@@ -51,7 +52,22 @@ def set_stage(town: Town) -> Stage:
     other_connections(town)
     [hold] = town.desk().records.holds(CONNECTION)
     narrower = replace(settings_of(town.desk().connections.get(CONNECTION)), org_units=("/Sales",))
-    return Stage(town, compute_preview(town, narrower), _inquiry(town), hold.digest)
+    inquiry = _inquiry(town)
+    in_doubt(town)
+    in_force = settings_of(town.desk().connections.get(CONNECTION))
+    return Stage(town, compute_preview(town, narrower), compute_preview(town, in_force), inquiry, hold.digest)
+
+
+def in_doubt(town: Town) -> None:
+    """Let new hires find accounts that may be somebody else's, and one an account under an alias."""
+    town.keeper.settings(tell_created=False)
+    addresses = ["person70@example.com", "person71@example.com", "support@example.com"]
+    seeds = [{"id": f"old-{number}", "userName": each, "active": True} for number, each in enumerate(addresses)]
+    town.keeper.control("PUT", "accounts", [*town.keeper.accounts(), *seeds])
+    for number in (70, 71, 72):
+        town.directory.insert(person(number))
+        town.directory.join(GROUP_ID, f"u{number}")
+    town.directory.call("POST", "users/u72/aliases", {"alias": "support@example.com"})
 
 
 def other_connections(town: Town) -> None:

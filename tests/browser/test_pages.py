@@ -21,6 +21,8 @@ PAGES = (
     f"{HOME}/audit?user=u1&since=2026-01-01",
     HOME + "/holds/{hold}",
     HOME + "/previews/{preview}",
+    HOME + "/previews/{doubts}",
+    HOME + "/previews/{doubts}?kind=doubt",
     HOME + "/users/u1/inquiries/{inquiry}",
     *(f"/connections/draft/{name}" for name in "mapping scope deprovisioning finish".split()),
     "/connections/off",
@@ -90,6 +92,7 @@ def test_whoever_may_not_come_in_is_told_so_on_a_page(stage, page, open_page, pr
         f"{HOME}/health",
         HOME + "/holds/{hold}",
         HOME + "/previews/{preview}",
+        HOME + "/previews/{doubts}?kind=doubt",
     ],
 )
 def test_a_delegated_administrator_sees_and_has_nothing_to_press(stage, page, accessible, path):

@@ -15,6 +15,7 @@ from unittest import mock
 
 from autoprovisioning.adapters.firestore import (
     Database,
+    FirestoreAdoptions,
     FirestoreChannels,
     FirestoreConnections,
     FirestoreRecords,
@@ -22,12 +23,12 @@ from autoprovisioning.adapters.firestore import (
     FirestoreRoster,
     build_client,
 )
-from autoprovisioning.app.ports import Channels, Connections, Edit, Records, Roster
+from autoprovisioning.app.ports import Adoptions, Channels, Connections, Edit, Records, Roster
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Hold, digest_of
 from autoprovisioning.domain.roster import Entry
-from tests.fake_state import FakeChannels, FakeConnections, FakeRecords, FakeRoster, Store
+from tests.fake_state import FakeAdoptions, FakeChannels, FakeConnections, FakeRecords, FakeRoster, Store
 from tests.unit.builders import NOW
 
 HOME = Connection("c1", shards=64)
@@ -50,6 +51,7 @@ class State:
     roster: Roster
     connections: Connections
     records: Records
+    adoptions: Adoptions
     channels: Channels
 
     def audit(self, connection_id: str) -> set[str]:
@@ -74,7 +76,9 @@ class Fakes(State):
 
     def __init__(self) -> None:
         self._store = store = Store()
-        super().__init__(FakeRoster(store), FakeConnections(store), FakeRecords(store), FakeChannels(store))
+        super().__init__(
+            FakeRoster(store), FakeConnections(store), FakeRecords(store), FakeAdoptions(store), FakeChannels(store)
+        )
 
     def audit(self, connection_id: str) -> set[str]:
         return set(self._store.events[connection_id])
@@ -102,6 +106,7 @@ class Firestore(State):
             FirestoreRoster(database),
             FirestoreConnections(database),
             FirestoreRecords(database),
+            FirestoreAdoptions(database),
             FirestoreChannels(database),
         )
         self.reports = FirestoreReports(database)

@@ -158,3 +158,21 @@ def test_string_active_answers_strings(node: Endpoint) -> None:
     scim_id = node.created()["id"]
     assert node.ask("GET", f"/Users/{scim_id}").body["active"] == "true"
     assert node.ask("GET", "/Users").body["Resources"][0]["active"] == "true"
+
+
+def test_the_time_of_creation_outlives_changes_and_is_told_or_not(node: Endpoint) -> None:
+    made = node.created()
+    created = made["meta"]["created"]
+    node.patched(made["id"], {"op": "replace", "path": "displayName", "value": "New"})
+    node.ask("PUT", f"/Users/{made['id']}", person(title="Analyst"))
+    assert node.ask("GET", f"/Users/{made['id']}").body["meta"] == {"resourceType": "User", "created": created}
+    node.side.settings(tell_created=False)
+    assert node.ask("GET", f"/Users/{made['id']}").body["meta"] == {"resourceType": "User"}
+    assert "created" not in node.ask("GET", "/Users").body["Resources"][0]["meta"]
+    seeded = {"id": "77", "userName": "old@example.com", "meta": {"created": "2001-01-01T00:00:00Z"}}
+    node.side.control("PUT", "accounts", [seeded])
+    node.side.control("PATCH", "accounts/77", {"active": False})
+    node.side.settings(tell_created=True)
+    assert node.ask("GET", "/Users/77").body["meta"]["created"] == "2001-01-01T00:00:00Z"
+    fresh = node.side.control("POST", "recreate/77")["id"]
+    assert node.ask("GET", f"/Users/{fresh}").body["meta"]["created"] >= created

@@ -124,6 +124,30 @@ def test_local_prints_where_everything_is(machine):
     assert (machine.folder / "state" / "cloud.json").stat().st_mode & 0o077 == 0, "it holds the channel key"
 
 
+def test_connect_confirms_every_adoption_in_doubt_where_it_is_told_to(fresh):
+    old = [{"userName": f"person{number}@example.com", "active": True, "meta": {"created": "2001-01-01T00:00:00Z"}}
+           for number in (1, 2, 3)]  # fmt: skip
+    fresh.node.control("PUT", "accounts", [*old, {"userName": "shared@example.com", "active": True}])
+    fresh.directory.call("POST", "users/u4/aliases", {"alias": "shared@example.com"})
+    connected = fresh.run("infra.local.connect", *fresh.arguments(), "--adopt", "all")
+    assert connected.returncode == 0, connected.stderr
+    assert connected.stdout.startswith("adoptions confirmed: 3\nconnection keeper is on: ")
+    summary = fresh.sync()
+    assert (summary["created"], summary["adopted"], summary["failed"]) == (9, 3, 0)
+    assert "externalId" not in next(each for each in fresh.node.accounts() if each["userName"] == "shared@example.com")
+
+
+def test_connect_without_it_leaves_them_in_doubt_and_knows_nothing_else(fresh):
+    old = {"userName": "person1@example.com", "active": True, "meta": {"created": "2001-01-01T00:00:00Z"}}
+    fresh.node.control("PUT", "accounts", [old])
+    refused = fresh.run("infra.local.connect", *fresh.arguments(), "--adopt", "some")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "ADOPT: only all is known. Leave it out, and confirm adoptions one by one in a preview.\n"
+    assert fresh.connect().returncode == 0
+    summary = fresh.sync(status=1)
+    assert (summary["created"], summary["adopted"], summary["failed"]) == (11, 0, 1)
+
+
 def test_connect_and_sync_through_a_day(fresh):
     """One connection, and a sync for each exit status there is."""
     fresh.node.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True}])

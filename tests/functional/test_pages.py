@@ -73,6 +73,7 @@ FORMS = (
     (f"{HOME}/delete", {"confirmation": "Keeper"}),
     (f"{HOME}/holds/abc", {"do": "approve", "confirmed": "yes"}),
     (f"{HOME}/previews/abc", {}),
+    (f"{HOME}/previews/abc/adoptions", {"do": "all"}),
     (f"{HOME}/users/u1/inquiries", {"kind": "provision"}),
 )
 

@@ -10,6 +10,7 @@ import pytest
 
 from infra.local.connect import CONNECTION
 from infra.local.world import wait_for
+from tests.plain_browser import Browser
 from tests.town import ADMIN, GROUP, GROUP_ID, Town, person
 
 FINISHED = ("done", "failed")
@@ -135,6 +136,53 @@ def test_turning_on_a_draft_does_what_its_preview_said(town):
     turn_on(town.desk(), CONNECTION, ADMIN, run=False)
     town.sync()
     assert happened(town, 0) == told(preview)
+
+
+def old_accounts(town: Town) -> None:
+    """Let a hire find an account that is older, and another one an account under an alias."""
+    created = {"meta": {"created": "2001-01-01T00:00:00Z"}, "active": True}
+    seeds = [{"id": "old", "userName": "person31@example.com"}, {"id": "shared", "userName": "support@example.com"}]
+    town.keeper.control("PUT", "accounts", [*town.keeper.accounts(), *(seed | created for seed in seeds)])
+    for number in (31, 32):
+        town.directory.insert(person(number))
+        town.directory.join(GROUP, f"u{number}")
+    town.directory.call("POST", "users/u32/aliases", {"alias": "support@example.com"})
+
+
+def test_an_adoption_in_doubt_is_confirmed_on_the_page_and_done_by_the_run_that_follows(working):
+    old_accounts(working)
+    working.sync()
+    assert working.entry("u31").failure.code == "adoption_in_doubt"
+    assert working.account("u32")["userName"] == "person32@example.com"
+    preview = computed(ask(working))
+    assert told(preview) == {"doubt": {"u31"}}
+    page = Browser(working.through_proxy, working.world.console_url).open(
+        f"/connections/{CONNECTION}/previews/{preview.id}?kind=doubt"
+    )
+    done = page.send("Confirm adoptions", "all")
+    assert "Confirmed. A reconciliation has been asked for" in done.text
+    working.await_account("u31", lambda account: account["id"] == "old")
+    assert told(computed(ask(working))) == {}
+    assert "externalId" not in next(each for each in working.keeper.accounts() if each["id"] == "shared")
+
+
+def test_the_api_confirms_what_a_preview_lists_and_nothing_else(working):
+    old_accounts(working)
+    preview = computed(ask(working))
+    address = f"/connections/{CONNECTION}/previews/{preview.id}"
+    lines = {line["user_id"]: line for line in working.api("GET", f"{address}/users").json()["items"]}
+    assert {user_id: (line["would"], line["scim_id"]) for user_id, line in lines.items()} == {
+        "u31": ("doubt", "old"),
+        "u32": ("create", "shared"),
+    }
+    for body in ({}, {"users": []}, {"users": ["u1"]}, {"users": ["u31"], "all": True}, {"users": "u31"}):
+        answer = working.api("POST", f"{address}/adoptions", body)
+        assert (answer.status, answer.json()["field"]) == (400, "users"), body
+    answer = working.api("POST", f"{address}/adoptions", {"users": ["u31", "u32"]})
+    assert (answer.status, answer.json()) == (200, {"confirmed": 2, "run_requested": True})
+    working.await_account("u31", lambda account: account["id"] == "old")
+    working.await_account("u32", lambda account: account["id"] == "shared")
+    assert working.account("u32")["userName"] == "person32@example.com"
 
 
 def test_a_wider_scope_is_previewed_with_its_lines_in_pages(working):

@@ -229,6 +229,7 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     records.change_run(home.id, "r1", lambda run: replace(run, notes=("read",)))
     records.change_hold(home.id, "h1", lambda hold: replace(hold, reason="still too many"))
     records.claim_account(home.id, "k1", Claim("u1", "e1"))
+    stores.adoptions.confirm(home.id, [("u1", "k1")], "boss@example.com", NOW, replace(event, id="e2"))
     records.put_swept(home.id, frozenset({"x"}))
     records.lease(f"lease-{home.id}", "me", NOW, DAY)
     stores.channels.put(Channel(f"n-{home.id}", "https://hook", expires=NOW + DAY, opened=NOW))
@@ -250,6 +251,7 @@ def read(stores: Firestore) -> None:
     stores.records.open_runs("c1")
     assert stores.records.run_asked_for("c1", "a1") is not None
     stores.records.holds("c1")
+    assert stores.adoptions.confirmed("c1") == {"u1": {"k1"}}
     stores.channels.all()
     reports = stores.reports
     for name, user, actor, since, until in itertools.product(
@@ -345,7 +347,7 @@ def test_every_listed_field_is_one_that_is_written(documents):
 def test_what_only_holds_data_is_in_no_index(documents, recorded):
     """The roster and the audit are written most, and Firestore would index every entry of a map."""
     asked = {(each.collection, field) for each in recorded.asked for field in (*each.ranges, *dict(each.orders))}
-    for collection in ("roster", "events", "members", "chunks"):
+    for collection in ("roster", "events", "members", "chunks", "adoptions"):
         for field in documents[collection]:
             assert ((collection, field) in INDEXES.exempt) is ((collection, field) not in asked), field
     assert asked.isdisjoint(INDEXES.exempt)

@@ -222,7 +222,7 @@ def _previews(here: Place) -> None:
     assert connection is not None
     settings = replace(settings_of(connection), name="Other")
     base = Preview("p1", "c1", connection.edition, settings, EVIL, START, START + DAY)
-    lines = [Line(would, f"u{number}", f"{EVIL}@x.example", LONG) for number, would in enumerate(Would)] * 10
+    lines = [Line(would, f"u{number}", f"{EVIL}@x.example", LONG, EVIL) for number, would in enumerate(Would)] * 10
     done = replace(base, state=PreviewState.DONE, counts={"create": 20_000, "unchanged": 1}, held=True, notes=(EVIL,))
     here.parts.previews.fill(done, lines)
     here.parts.previews.put(replace(base, id="p2"))

@@ -100,7 +100,9 @@ def test_fingerprints_tell_which_attributes_changed():
 
 
 def test_lookups_ask_for_the_wanted_address_then_aliases_never_for_one_that_was_given_up():
-    moved = replace(NEW, attributes={**ADA, "userName": "new@x.org"}, aliases=("alias@x.org", "new@x.org"))
+    moved = replace(
+        NEW, attributes={**ADA, "userName": "new@x.org"}, email="new@x.org", aliases=("alias@x.org", "new@x.org")
+    )
     assert moved.user_names() == ("new@x.org", "alias@x.org")
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from autoprovisioning.domain.adoption import Beside
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.roster import Action
 from autoprovisioning.domain.runs import Batch, Evidence, Look, PlannedChange, RunKind
@@ -41,7 +42,20 @@ BATCHES = [
             PlannedChange(
                 "u1", "łucja@example.com", 4, Action.UPDATE, {"title": None, "emails.primary": True, "x": "é"}
             ),
-            PlannedChange("u2", "b@x.org", 0, Action.CREATE, {}, "k1", ("a@x.org",), looked_up=True, locked=True),
+            PlannedChange(
+                "u2",
+                "b@x.org",
+                0,
+                Action.CREATE,
+                {},
+                "k1",
+                ("a@x.org",),
+                looked_up=True,
+                locked=True,
+                created=NOW,
+                confirmed=True,
+            ),
+            PlannedChange("u3", "c@x.org", 0, Action.CREATE, {}, beside=(Beside("k3", "a@x.org", locked=True),)),
         ),
         (Look("u3", evidence=Evidence(left=("c1",))),),
     ),
@@ -51,6 +65,14 @@ BATCHES = [
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_look_comes_back_as_it_went(look):
     assert decode_look(encode_look(look)) == look
+
+
+def test_a_change_planned_before_adoptions_needed_a_reason_is_read():
+    """It has no time of creation, so that an account found for it under its address is in doubt."""
+    old = b"""{"connection_id": "c1", "run_id": "r1", "fence": 1, "number": "1", "changes":
+        [{"user_id": "u1", "email": "a@x.org", "version": 0, "action": "create", "attributes": {}}]}"""
+    (change,) = decode_batch(old).changes
+    assert (change.created, change.confirmed, change.beside) == (None, False, ())
 
 
 def test_fields_that_are_no_more_do_not_make_a_waiting_message_unreadable():

@@ -7,9 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.domain.accounts import Account
-from autoprovisioning.domain.errors import MappingFailure, NotAdoptable
-from autoprovisioning.domain.plan import about, adoptable, choose, decide
+from autoprovisioning.domain.errors import MappingFailure
+from autoprovisioning.domain.plan import about, decide
 from autoprovisioning.domain.roster import Action, Mark, Status, Trigger, failed
 from autoprovisioning.domain.users import Presence
 from tests.unit.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, rules, seen
@@ -301,36 +300,3 @@ def test_failures_back_off_from_fifteen_minutes_to_a_day_and_start_over_when_the
 def test_an_entry_with_a_mark_is_never_dropped():
     mark = Mark("c", "m", Action.CREATE, NOW)
     assert decide(entry(Status.NONE, mark=mark), seen(in_scope=False), rules(), NOW).noted is not None
-
-
-def account(external_id: str = "", user_name: str = "ada@example.com", scim_id: str = "k1") -> Account:
-    return Account(scim_id, user_name, external_id, active=True)
-
-
-@pytest.mark.parametrize(
-    ("external_id", "held_by", "expected"),
-    [
-        ("", {}, True),
-        ("u1", {}, True),
-        ("u1", {"k1": "u1"}, True),
-        ("", {"k1": "u2"}, False),
-        ("u1", {"k1": "u2"}, False),
-        ("u2", {}, False),
-    ],
-)
-def test_adoptable(external_id, held_by, expected):
-    assert adoptable(account(external_id), "u1", held_by) is expected
-
-
-def test_choose_prefers_the_account_that_carries_our_external_id():
-    mine = account("u1", "old@example.com", "k2")
-    assert choose((account(), mine), "u1", "ada@example.com", {}) is mine
-
-
-def test_choose_refuses_a_leavers_account_under_the_wanted_address():
-    with pytest.raises(NotAdoptable, match="another directory user's account"):
-        choose((account("leaver"),), "u1", "ADA@example.com", {})
-
-
-def test_choose_ignores_somebody_elses_account_under_an_alias():
-    assert choose((account("u2", "alias@example.com"),), "u1", "ada@example.com", {}) is None

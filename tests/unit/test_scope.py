@@ -253,6 +253,6 @@ def test_what_is_observed_is_mapped_or_says_why_not():
 
 
 def test_rules_come_from_the_connection():
-    assert rules_of(connection("c1", A)).by_groups
-    assert not rules_of(connection()).by_groups
-    assert rules_of(replace(connection(), archived_as_suspended=True), retry_failures=True).archived_as_suspended
+    assert rules_of(connection("c1", A), {}).by_groups
+    assert not rules_of(connection(), {}).by_groups
+    assert rules_of(replace(connection(), archived_as_suspended=True), {}, retry_failures=True).archived_as_suspended

@@ -23,6 +23,7 @@ from autoprovisioning.domain.changes import (
     Change,
     Outcome,
     count,
+    created_beside,
     ended,
     event_for,
     exhausts_seats,
@@ -295,10 +296,10 @@ class _Application:
                     events.append(event)
                 changed[user_id] = settle(entry, outcome, now)
             seats = any(exhausts_seats(outcome) for outcome in outcomes)
-            counts = count(events) | (dict(meters) if first in part else {})
-            at = (
-                now if any(ended(outcome, now) for outcome in outcomes) else None
-            )  # a batch that only fails stands still
+            beside = created_beside(by_user[user_id] for user_id in changed)
+            counts = count(events) | beside | (dict(meters) if first in part else {})
+            # A batch that only fails stands still.
+            at = now if any(ended(outcome, now) for outcome in outcomes) else None
             return Edit(changed, events, Progress(self._batch.run_id, at, counts, seats_exhausted=seats)), None
 
         try:
@@ -416,4 +417,7 @@ def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
         adopts=adopts,
         locked=adopts and planned.locked,
         before=planned.found,
+        created=planned.created,
+        confirmed=planned.confirmed,
+        beside=planned.beside,
     )

@@ -10,13 +10,16 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
-from autoprovisioning.app.judging import holders
+from autoprovisioning.app.adopting import AdoptionGrounds
 from autoprovisioning.app.keeper import Keeper, refusal_of_one
 from autoprovisioning.app.ports import Claim
 from autoprovisioning.app.services import Services
+from autoprovisioning.app.survey import deleted_addresses
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Written
+from autoprovisioning.domain.adoption import choose
 from autoprovisioning.domain.changes import Change, Outcome, aligned, sent_attributes, write_for
 from autoprovisioning.domain.errors import (
     AccountGone,
@@ -28,7 +31,6 @@ from autoprovisioning.domain.errors import (
     Unresolved,
     Unsafe,
 )
-from autoprovisioning.domain.plan import choose, ranked
 from autoprovisioning.domain.roster import Action, Status
 
 CLAIMS_AT_ONCE = 16
@@ -65,7 +67,8 @@ class _Work:
         self._deadline = deadline
         self._may_recreate = may_recreate
         self._settled: set[str] = set()
-        self._held_by: Mapping[str, str] | None = None
+        deleted = partial(deleted_addresses, services.directory)
+        self._grounds = AdoptionGrounds(services, keeper.connection, deleted, {})
 
     def unsettled(self, changes: Iterable[Change]) -> list[Change]:
         return [change for change in changes if change.id not in self._settled]
@@ -230,10 +233,10 @@ class _Work:
             yield by_id[found.key], found
 
     def _matched(self, change: Change, accounts: tuple[Account, ...]) -> Change:
-        names, held_by = change.user_names(), self._holders() if accounts else {}
-        account = choose(ranked(accounts, names), change.user_id, names[0], held_by)
+        choice = choose(accounts, change.seeker(), self._grounds)
+        account = choice.account
         if account is None:
-            return replace(change, looked_up=True)
+            return replace(change, looked_up=True, beside=choice.beside)
         matched = replace(
             change,
             scim_id=account.scim_id,
@@ -242,16 +245,12 @@ class _Work:
             locked=not account.active and _is_foreign_lock(change, account),
             unlocked=account.active and change.action is Action.UPDATE and change.entry.status is Status.SUSPENDED,
             before=aligned(account, change.attributes) if change.attributes is not None else None,
+            confirmed=choice.confirmed,
+            beside=(),
         )
         if not self._claim(matched):
             raise _taken_elsewhere(change)
         return matched
-
-    def _holders(self) -> Mapping[str, str]:
-        """Return SCIM id -> directory id over the rosters of all connections, read once when an adoption is at hand."""
-        if self._held_by is None:
-            self._held_by = holders(self._services, {})
-        return self._held_by
 
 
 def _names_to_ask(change: Change) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
+from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.guarding import may_recreate, reserve_one
 from autoprovisioning.app.holding import is_rejected
@@ -29,6 +30,7 @@ from autoprovisioning.domain.changes import (
     Outcome,
     count,
     counted,
+    created_beside,
     ended,
     event_for,
     recover,
@@ -199,14 +201,15 @@ class _Convergence:
         if seen is None:
             return False
         observation = observed(self._connection, seen.user, seen.placement.in_scope.get(self._connection.id))
+        confirmed = confirmed_for(self._services, self._connection, [entry])
+        rules = rules_of(self._connection, confirmed, retry_failures=self._asked.retry_failures)
         if entry is not None and entry.mark is not None:
             self._tell("What became of the last change was not known: Keeper is asked.")
-            self._attempted = stuck(entry, observation, rules_of(self._connection), now)
+            self._attempted = stuck(entry, observation, rules, now)
             return self._recover(entry, observation)
         known = entry
         if entry is not None and entry.failure is not None and entry.failure.about == READING:
             known = replace(entry, failure=None)  # the user was read just now
-        rules = rules_of(self._connection, retry_failures=self._asked.retry_failures)
         decision = decide(known, observation, rules, now)
         if decision.action is not None:
             self._attempted = what_is_attempted(decision.action, decision.attributes)
@@ -490,6 +493,7 @@ class _Convergence:
             decision.attributes,
             observation.aliases,
             marked.scim_id,
+            created=observation.created,
         )
 
     def _record(self, outcome: Outcome) -> bool:
@@ -503,9 +507,8 @@ class _Convergence:
                 return Edit(), False
             asked_again = current.mark.again
             events = [event] if event is not None else []
-            return Edit(
-                {user_id: settle(current, outcome, now)}, events, self._progress(events, bool(events))
-            ), asked_again
+            progress = self._counted(count(events) | created_beside([outcome]))
+            return Edit({user_id: settle(current, outcome, now)}, events, progress), asked_again
 
         asked_again = self._services.roster.commit(self._connection, [user_id], edit)
         self._tell(_told(outcome, event), failed=outcome.error is not None)

@@ -121,8 +121,9 @@ def _cut(ordered: Iterable[PlannedChange]) -> Iterator[list[PlannedChange]]:
 
 def _weight(change: PlannedChange) -> int:
     """Estimate the bytes of a change as JSON; characters outside ASCII take up to four."""
-    texts = (*change.attributes, *map(str, change.attributes.values()), *change.aliases, change.email)
-    return 200 + sum(len(text) * (1 if text.isascii() else 4) + 6 for text in texts)
+    beside = (text for account in change.beside for text in (account.scim_id, account.user_name, "locked".ljust(50)))
+    texts = (*change.attributes, *map(str, change.attributes.values()), *change.aliases, change.email, *beside)
+    return 280 + sum(len(text) * (1 if text.isascii() else 4) + 6 for text in texts)
 
 
 def _by_shard(services: Services, connection: Connection, user_ids: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.holding import is_rejected
 from autoprovisioning.app.observe import observed, read_user, rules_of
 from autoprovisioning.app.reports import Filters, Reports
@@ -115,7 +116,8 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
         raise NotFound("Neither the directory nor this connection knows this user. Search by name or address.")
     standing = _standing(services, serving, entry, user)
     seen = observed(serving, user, standing.in_scope)
-    decision = decide(entry, seen, rules_of(serving), now)
+    rules = rules_of(serving, confirmed_for(services, connection, [entry]))
+    decision = decide(entry, seen, rules, now)
     return Explanation(
         now,
         connection,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain.changes import UNDER_ALIASES
 from autoprovisioning.domain.runs import Run, RunState
 
 log = logging.getLogger(__name__)
@@ -26,13 +27,20 @@ def close_if_finished(services: Services, run: Run) -> Run:
     def edit(current: Run) -> Run | None:
         if current.state is not RunState.PLANNED or not current.finished_all():
             return None
-        return replace(current, state=RunState.DONE, finished=now)
+        beside = current.counts.get(UNDER_ALIASES, 0)
+        notes = (*current.notes, beside_note(beside)) if beside else current.notes
+        return replace(current, state=RunState.DONE, finished=now, notes=notes)
 
     closed = services.records.change_run(run.connection_id, run.id, edit)
     if closed is None:
         return run
     tell(closed)
     return closed
+
+
+def beside_note(count: int) -> str:
+    """Say how many new accounts stand beside one that was left alone."""
+    return f"New accounts of users under one of whose aliases Keeper has an account, which is left alone: {count}"
 
 
 def close_unfinished(services: Services, run: Run, note: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from autoprovisioning.app.ports import Directory
+from autoprovisioning.domain.adoption import Confirmed
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import MappingFailure, Transient
 from autoprovisioning.domain.plan import Observed, Rules
@@ -12,14 +13,15 @@ from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.users import DirectoryUser, Presence
 
 
-def rules_of(connection: Connection, *, retry_failures: bool = False) -> Rules:
-    """Return what the connection's configuration contributes to decisions."""
+def rules_of(connection: Connection, confirmed: Confirmed, *, retry_failures: bool = False) -> Rules:
+    """Return what the connection's configuration, and the adoptions confirmed on it, contribute to decisions."""
     return Rules(
         connection.deprovisioning,
         connection.off_spans,
         connection.archived_as_suspended,
         retry_failures,
         by_groups=bool(connection.scope.groups),
+        confirmed=confirmed,
     )
 
 
@@ -40,6 +42,7 @@ def observed(connection: Connection, user: DirectoryUser, in_scope: bool | None)
         user.since,
         desired,
         failure,
+        user.created,
     )
 
 

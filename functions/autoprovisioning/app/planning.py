@@ -8,11 +8,12 @@ from datetime import datetime
 
 from autoprovisioning.app.observe import observed
 from autoprovisioning.domain.accounts import Account, Attributes, changed_attributes, fingerprint
+from autoprovisioning.domain.adoption import Grounds, Known, Seeker, choose
 from autoprovisioning.domain.changes import aligned
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.errors import MappingFailure, NotAdoptable
+from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
-from autoprovisioning.domain.plan import Decision, Observed, Rules, about, choose, decide, ranked, rests
+from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, rests
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
 from autoprovisioning.domain.users import DirectoryUser, Presence
@@ -233,6 +234,7 @@ class Planner:
                 entry.scim_id if entry is not None else "",
                 seen.aliases if decision.action is Action.CREATE else (),
                 found=self._drift(entry, decision.attributes),
+                created=seen.created,
             )
         )
 
@@ -252,7 +254,7 @@ def _told(accounts: Iterable[Account]) -> frozenset[str]:
     )
 
 
-def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], held_by: Mapping[str, str]) -> dict[str, str]:
+def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], grounds: Grounds) -> dict[str, str]:
     """Match the creations of a plan with a listing of Keeper: adopt, create without another lookup, or refuse.
 
     Returns the userNames of the accounts to adopt, by SCIM id.
@@ -267,15 +269,18 @@ def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], held_by: Mapp
             wanted = wanted or _Wanted(plan.writes)
             for user_id in wanted.takers(account):
                 found.setdefault(user_id, []).append(replace(account, attributes={}))
+    if found:  # what decides is read before the plan is taken apart: it may fail
+        grounds = Known(grounds.held_by, grounds.deleted_addresses, grounds.confirmed)
     kept: list[PlannedChange] = []
     taken: dict[str, str] = {}
     while plan.writes:
         change = plan.writes.pop()
         if change.action is Action.CREATE:
             try:
-                change = _matched(change, found.get(change.user_id, ()), held_by, taken)
+                change = _matched(change, found.get(change.user_id, ()), grounds, taken)
             except NotAdoptable as error:
-                what = about(Action.CREATE, change.attributes)
+                confirmed = error.about if isinstance(error, AdoptionInDoubt) else ""
+                what = about(Action.CREATE, change.attributes, confirmed)
                 refusal = Refusal(change.user_id, change.email, Action.CREATE, error, what, change.version)
                 plan.refusals.append(refusal)
                 continue
@@ -315,19 +320,23 @@ def _names(change: PlannedChange) -> tuple[str, ...]:
 
 
 def _matched(
-    change: PlannedChange, candidates: Iterable[Account], held_by: Mapping[str, str], taken: dict[str, str]
+    change: PlannedChange, candidates: Iterable[Account], grounds: Grounds, taken: dict[str, str]
 ) -> PlannedChange:
     free = [account for account in candidates if account.scim_id not in taken]
     if not free:
         return replace(change, looked_up=True)
-    names = _names(change)
-    account = choose(
-        ranked(free, names), change.user_id, str(change.attributes.get("userName") or change.email), held_by
-    )
+    choice = choose(free, seeker_of(change), grounds)
+    account = choice.account
     if account is None:
-        return replace(change, looked_up=True)
+        return replace(change, looked_up=True, beside=choice.beside)
     taken[account.scim_id] = account.user_name
-    return replace(change, looked_up=True, scim_id=account.scim_id, locked=not account.active)
+    locked = not account.active
+    return replace(change, looked_up=True, scim_id=account.scim_id, locked=locked, confirmed=choice.confirmed)
+
+
+def seeker_of(change: PlannedChange) -> Seeker:
+    """Return the user of a planned change as the choice among accounts found sees them."""
+    return Seeker.of(change.user_id, change.attributes, change.email, change.aliases, change.created)
 
 
 def as_found(entry: Entry, account: Account | None, told: frozenset[str], desired: Attributes) -> Entry:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from autoprovisioning.domain.accounts import Account, Attributes, Capabilities, Found, Lookup, Write, Written
+from autoprovisioning.domain.adoption import Confirmed
 from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold
@@ -22,6 +23,7 @@ from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit
 T = TypeVar("T")
 Clock = Callable[[], datetime]
 NewId = Callable[[], str]
+Pair = tuple[str, str]  # directory id, SCIM id
 Telling = Callable[[T, T], Event]  # what the audit says of a change, from before and after
 
 
@@ -282,6 +284,16 @@ class Records(Protocol):
 
     def release(self, name: str, holder: str) -> None:
         """Give a lease back early."""
+
+
+class Adoptions(Protocol):
+    """Which accounts administrators confirmed to be whose: pairs of directory id and SCIM id, never taken back."""
+
+    def confirm(self, connection_id: str, pairs: Sequence[Pair], by: str, at: datetime, told: Event) -> None:
+        """Add pairs, each kept once, and what the audit says of them: nothing is confirmed that it does not tell."""
+
+    def confirmed(self, connection_id: str) -> Confirmed:
+        """Return every pair of the connection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,21 +16,26 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from autoprovisioning.app.adopting import AdoptionGrounds, confirmed_for, in_doubt
 from autoprovisioning.app.configure import Settings, as_edited, edit, needs_token, settings_of, turned_on
+from autoprovisioning.app.finishing import beside_note
 from autoprovisioning.app.holding import would_hold
-from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, holders, judge_everybody, remarks
+from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, judge_everybody, remarks
 from autoprovisioning.app.keeper import fails_for_everybody, keep_waiting, refusal_of_one
-from autoprovisioning.app.observe import rules_of
-from autoprovisioning.app.planning import Plan, PlannedLook, Planner, match_accounts
+from autoprovisioning.app.observe import observed, rules_of
+from autoprovisioning.app.planning import Plan, PlannedLook, Planner, Refusal, match_accounts
 from autoprovisioning.app.ports import Accounts
 from autoprovisioning.app.reports import Line, Preview, Previews, PreviewState, Would
 from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Lookup, changed_attributes
+from autoprovisioning.domain.adoption import DELETED_HAD_IT
+from autoprovisioning.domain.changes import told_beside
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Due, due
 from autoprovisioning.domain.errors import (
+    AdoptionInDoubt,
     AuthorizationRefused,
     NotFound,
     Permanent,
@@ -151,12 +156,13 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     accounts = _opened(services, connection)
     connection = turned_on(connection, now) or replace(connection, state=State.ON)
     roster = services.roster.load(connection) if connection.shards else {}
-    rules = rules_of(connection)
+    rules = rules_of(connection, confirmed_for(services, connection, roster.values()))
     planner = _Claiming(connection, roster, rules, now, f"preview {preview.id}")
     neighbours = _neighbours(services, connection)
     survey = judge_everybody(services, neighbours, {connection.id: planner}, deadline)
     plan = planner.plan
-    keeper = _match(services, accounts, connection, plan, roster)
+    grounds = AdoptionGrounds(services, connection, lambda: survey.deleted_addresses, {connection.id: roster})
+    keeper = _match(accounts, plan, grounds, planner.doubtful)
     dropped = 0 if survey.whole(connection) else plan.drop_deprovisioning()
     due_now = len(plan.deprovisioning())
     held = _held(services, connection, plan)
@@ -168,6 +174,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     if 0 < len(held) < due_now:
         notes.append(f"Suspensions and deletions that would be held: {len(held)}; that go on: {due_now - len(held)}")
     notes += _taken(services, connection, neighbours, planner.claimed)
+    notes += telling.about_adoptions()
     if telling.unsettled:
         notes.append(f"Users whose last change was cut short, and who are looked at again first: {telling.unsettled}")
     done = replace(
@@ -207,17 +214,29 @@ def _neighbours(services: Services, connection: Connection) -> list[Connection]:
 
 
 class _Claiming(Planner):
-    """A planner that remembers whose connection this one is."""
+    """A planner that remembers whose connection this one is, and whose adoption has been in doubt so far."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self.claimed: set[str] = set()
+        self.doubtful: dict[str, PlannedChange] = {}
 
     def see(self, user: DirectoryUser, in_scope: bool | None, left: Callable[[], tuple[str, ...]] = tuple) -> None:
         """Judge one user; those in scope belong to this connection."""
         if in_scope:
             self.claimed.add(user.id)
+            self._note_doubt(user)
         super().see(user, in_scope, left)
+
+    def _note_doubt(self, user: DirectoryUser) -> None:
+        entry = self._roster.get(user.id)
+        if entry is None or entry.mark is not None or not in_doubt(entry) or user.presence is not Presence.ACTIVE:
+            return
+        seen = observed(self._connection, user, in_scope=True)
+        if seen.desired is not None:
+            self.doubtful[user.id] = PlannedChange(
+                user.id, seen.email, entry.version, Action.CREATE, seen.desired, "", seen.aliases, created=seen.created
+            )
 
 
 def _taken(
@@ -244,34 +263,57 @@ class _Keeper:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def _match(
-    services: Services, accounts: Accounts, connection: Connection, plan: Plan, roster: Mapping[str, Entry]
-) -> _Keeper:
+def _match(accounts: Accounts, plan: Plan, grounds: AdoptionGrounds, doubtful: Mapping[str, PlannedChange]) -> _Keeper:
     """Tell creations from adoptions and refusals.
 
     Few creations are looked up one by one, as the workers of a run do: a node may have many more accounts. Many are
     matched with one listing, as a run matches them, or one by one as well where Keeper cannot be listed.
+
+    Looked up besides are those `doubtful` whose failure would not let a run look: an administrator may confirm them.
     """
     keeper = _Keeper()
+    waiting = doubtful.keys() - {change.user_id for change in plan.writes if change.action is Action.CREATE}
+    plan.writes += [doubtful[user_id] for user_id in sorted(waiting)]
     count = creations(plan)
     if not count:
         return keeper
-    held_by = holders(services, {connection.id: roster})
+    names: Mapping[str, str] | None = None
     try:
         if count > LOOKUPS_ONE_BY_ONE:
-            try:
-                keeper.names = match_accounts(plan, accounts.list(), held_by)
-                return keeper
-            except Throttled:
-                raise
-            except (Transient, Permanent) as error:
-                log.warning("Keeper could not be listed: %s", type(error).__name__)
-        keeper.names = match_accounts(plan, _looked_up(accounts, plan, keeper.refused), held_by)
+            names = _match_listed(accounts, plan, grounds)
+        if names is None:
+            names = match_accounts(plan, _looked_up(accounts, plan, keeper.refused), grounds)
     except AuthorizationRefused as error:
         raise ReauthorizationRequired(
             f"Keeper does not show its accounts (HTTP {error.status}). Check what the access token may do."
         ) from None
+    keeper.names = names
+    _leave_doubtful(plan, waiting)
     return keeper
+
+
+def _match_listed(accounts: Accounts, plan: Plan, grounds: AdoptionGrounds) -> Mapping[str, str] | None:
+    """Match with one listing of Keeper; None where Keeper cannot be listed: nothing of the plan has changed then."""
+    try:
+        return match_accounts(plan, accounts.list(), grounds)
+    except Throttled:
+        raise
+    except (Transient, Permanent) as error:
+        log.warning("Keeper could not be listed: %s", type(error).__name__)
+        return None
+
+
+def _leave_doubtful(plan: Plan, waiting: Collection[str]) -> None:
+    """Keep of those who were only looked up for their doubt the doubt that is left, in place of what was planned."""
+    left = {refusal.user_id for refusal in plan.refusals if isinstance(refusal.error, AdoptionInDoubt)} & {*waiting}
+    plan.refusals = [each for each in plan.refusals if each.user_id in left or each.user_id not in waiting]
+    plan.writes = [
+        change
+        for change in plan.writes
+        if change.user_id not in left and not (change.user_id in waiting and change.action is Action.CREATE)
+    ]
+    plan.backing_off = [user_id for user_id in plan.backing_off if user_id not in left]
+    plan.looks = {user_id: look for user_id, look in plan.looks.items() if user_id not in left}
 
 
 def _looked_up(accounts: Accounts, plan: Plan, refused: dict[str, str]) -> Iterator[tuple[Account, ...]]:
@@ -315,6 +357,15 @@ class _Telling:
     held: frozenset[str]
     unchanged: int = 0
     unsettled: int = 0
+    beside: int = 0
+    passed_on: int = 0
+
+    def about_adoptions(self) -> Iterator[str]:
+        """Say what an administrator should know of the adoptions; once the lines are told."""
+        if self.beside:
+            yield beside_note(self.beside)
+        if self.passed_on:
+            yield f"To be confirmed although a user deleted lately had the address: {self.passed_on}"
 
     def lines(self) -> Iterator[Line]:
         """Tell each user's action or failure, and each user's timer that runs on."""
@@ -333,7 +384,7 @@ class _Telling:
         while self.plan.writes:
             yield self._written(self.plan.writes.pop())
         for refusal in self.plan.refusals:
-            yield Line(Would.FAIL, refusal.user_id, refusal.email, str(refusal.error))
+            yield self._refused(refusal)
         for user_id in self.plan.backing_off:
             entry = self.roster[user_id]
             yield Line(Would.FAIL, user_id, entry.email, entry.failure.text if entry.failure is not None else "")
@@ -350,9 +401,19 @@ class _Telling:
         if change.user_id in self.keeper.refused:
             return Line(Would.FAIL, change.user_id, change.email, self.keeper.refused[change.user_id])
         if not change.scim_id:
-            return Line(Would.CREATE, change.user_id, change.email)
-        name = self.keeper.names[change.scim_id]
-        return Line(Would.ADOPT, change.user_id, change.email, f"{name} (stays locked)" if change.locked else name)
+            self.beside += bool(change.beside)
+            scim_id = change.beside[0].scim_id if change.beside else ""
+            return Line(Would.CREATE, change.user_id, change.email, told_beside(change.beside), scim_id)
+        remarks = (" (stays locked)" if change.locked else "") + (" (confirmed)" if change.confirmed else "")
+        detail = self.keeper.names[change.scim_id] + remarks
+        return Line(Would.ADOPT, change.user_id, change.email, detail, change.scim_id)
+
+    def _refused(self, refusal: Refusal) -> Line:
+        error = refusal.error
+        if not isinstance(error, AdoptionInDoubt):
+            return Line(Would.FAIL, refusal.user_id, refusal.email, str(error))
+        self.passed_on += DELETED_HAD_IT in error.detail
+        return Line(Would.DOUBT, refusal.user_id, refusal.email, error.detail, error.scim_id)
 
     def _timer(self, entry: Entry) -> str:
         """Say when a user for whom nothing is due yet is suspended or deleted."""

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from autoprovisioning.app import dispatch
+from autoprovisioning.app.adopting import AdoptionGrounds, confirmed_for
 from autoprovisioning.app.configure import follow_units
 from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_unfinished, tell
 from autoprovisioning.app.holding import admit
-from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, holders, judge_everybody, remarks
+from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, judge_everybody, remarks
 from autoprovisioning.app.leasing import leased
 from autoprovisioning.app.observe import rules_of
 from autoprovisioning.app.opening import UNLISTED, Side, earlier_run, open_side, refuse
@@ -136,7 +137,8 @@ def _observe(
     now = services.clock()
     planners: dict[str, Planner] = {}
     for side in sides:
-        rules = rules_of(side.connection, retry_failures=retry_failures)
+        confirmed = confirmed_for(services, side.connection, side.roster.values())
+        rules = rules_of(side.connection, confirmed, retry_failures=retry_failures)
         side.planner = Planner(side.connection, side.roster, rules, now, f"run {side.run.id}", side.found)
         planners[side.connection.id] = side.planner
     return judge_everybody(services, connections, planners, deadline)
@@ -152,7 +154,8 @@ def _plan_and_dispatch(
         return side.run
     fix_shards(services, side, plan)
     follow_units(services, read, survey.units)
-    _look_up_creations(services, side, plan, rosters, deadline)
+    grounds = AdoptionGrounds(services, side.connection, lambda: survey.deleted_addresses, rosters)
+    _look_up_creations(services, side, plan, grounds, deadline)
     dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
     _remember_size(services, side, plan)
@@ -206,19 +209,14 @@ def _count(services: Services, side: Side, counts: Mapping[str, int]) -> None:
 
 
 def _look_up_creations(
-    services: Services,
-    side: Side,
-    plan: Plan,
-    rosters: Mapping[str, Mapping[str, Entry]],
-    deadline: datetime,
+    services: Services, side: Side, plan: Plan, grounds: AdoptionGrounds, deadline: datetime
 ) -> None:
     """List Keeper once where many users have no known account; when that fails the workers look each of them up."""
     if creations(plan) <= LOOKUPS_ONE_BY_ONE or services.clock() >= deadline:
         return
-    held_by = holders(services, rosters)
     try:
         pages = [side.found.values()] if side.found is not None else side.keeper.accounts().list()
-        match_accounts(plan, pages, held_by)
+        match_accounts(plan, pages, grounds)
     except UNLISTED as error:
         if isinstance(error, Throttled):
             side.keeper.throttle(error)

@@ -150,6 +150,7 @@ class Would(StrEnum):
     UNSUSPEND = "unsuspend"
     CREATE = "create"
     ADOPT = "adopt"
+    DOUBT = "doubt"  # an account under their address may be somebody else's: an administrator may confirm it
     UPDATE = "update"
     FAIL = "fail"
     WAIT = "wait"  # a deprovisioning timer would run: suspended or deleted later, by the policy
@@ -186,6 +187,7 @@ class Line:
     user_id: str
     email: str
     detail: str = ""  # the attributes that would change, the trigger, or why it would fail
+    scim_id: str = ""  # of the account to adopt, of the one in doubt, or of one under an alias that is left alone
 
 
 class Previews(Protocol):

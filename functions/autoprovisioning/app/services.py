@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from autoprovisioning.app.ports import (
     AccountsFor,
+    Adoptions,
     Clock,
     Connections,
     Directory,
@@ -43,6 +44,7 @@ class Services:
     connections: Connections
     roster: Roster
     records: Records
+    adoptions: Adoptions
     tokens: Tokens
     queue: Queue
     accounts_for: AccountsFor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,6 +28,7 @@ class Survey:
 
     members: Mapping[str, frozenset[str] | None]
     deleted: Mapping[str, DirectoryUser]
+    deleted_addresses: frozenset[str] | None = None  # primary ones, casefolded; None: the listing failed
     complete: bool = True
     listed: int = 0
     overlaps: int = 0  # users in the scope of several connections: the first one keeps them
@@ -105,7 +106,20 @@ def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
     members, notes = read_groups(directory, connections)
     units, unlisted = _read_units(directory, connections)
     deleted = {user.id: user for page in directory.deleted_users() for user in page}
-    return Survey(members, deleted, notes=notes + unlisted, units=units)
+    return Survey(members, deleted, _addresses(deleted.values()), notes=notes + unlisted, units=units)
+
+
+def deleted_addresses(directory: Directory) -> frozenset[str] | None:
+    """List the deleted users and return their primary addresses, casefolded; None where that could not be done."""
+    try:
+        return _addresses(user for page in directory.deleted_users() for user in page)
+    except (Transient, ConfigurationRefused) as error:
+        log.warning("The deleted users could not be listed: %s", error)
+        return None
+
+
+def _addresses(users: Iterable[DirectoryUser]) -> frozenset[str]:
+    return frozenset(user.primary_email.casefold() for user in users)
 
 
 def everybody(

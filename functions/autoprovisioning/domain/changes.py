@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -15,7 +15,9 @@ from autoprovisioning.domain.accounts import (
     changed_attributes,
     fingerprint,
 )
+from autoprovisioning.domain.adoption import Beside, Seeker
 from autoprovisioning.domain.errors import (
+    AdoptionInDoubt,
     DirectoryFailed,
     Incomplete,
     KeeperFailed,
@@ -54,6 +56,9 @@ class Change:
     unlocked: bool = False  # the account found instead of a suspended one is active: suspending it is still to be done
     recreates: bool = False  # the known account vanished from Keeper
     before: Attributes | None = None
+    created: datetime | None = None  # when the directory user was
+    confirmed: bool = False  # an administrator confirmed the adoption
+    beside: tuple[Beside, ...] = ()  # accounts under aliases of the user
 
     @property
     def user_id(self) -> str:
@@ -61,12 +66,15 @@ class Change:
         return self.entry.user_id
 
     def user_names(self) -> tuple[str, ...]:
-        """The addresses under which an account may be found: the wanted one, then aliases.
+        """The addresses under which an account may be found: the wanted one, the primary one, then aliases.
 
         Not the one last applied: once the directory took it away it may be anybody's.
         """
-        wanted = str((self.attributes or {}).get("userName") or self.email)
-        return tuple(dict.fromkeys(name for name in (wanted, *self.aliases) if name))
+        return self.seeker().names
+
+    def seeker(self) -> Seeker:
+        """Return the user as the choice among accounts found sees them."""
+        return Seeker.of(self.user_id, self.attributes, self.email, self.aliases, self.created)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +150,8 @@ def _failure(outcome: Outcome, previous: Failure | None, now: datetime) -> Failu
     if error is None or isinstance(error, Unresolved):
         return None
     attributes = change.attributes if change.action in (Action.CREATE, Action.UPDATE) else None
-    return counted(error, previous, about(change.action, attributes), now)
+    confirmed = error.about if isinstance(error, AdoptionInDoubt) else ""
+    return counted(error, previous, about(change.action, attributes, confirmed), now)
 
 
 def ended(outcome: Outcome, now: datetime) -> bool:
@@ -251,13 +260,31 @@ def _access(action: Action, entry: Entry) -> tuple[dict[str, Value], dict[str, V
 
 
 def _remark(outcome: Outcome) -> str:
-    if outcome.change.locked:
-        return "The account was locked in Keeper by someone else and stays so."
+    change = outcome.change
+    if change.locked:
+        return _joined("The account was locked in Keeper by someone else and stays so.", _confirmation(change))
     if not outcome.scim_id:
         return "The account no longer exists in Keeper."
-    if outcome.change.recreates:
-        return "The account had vanished from Keeper and was created again."
-    return ""
+    if change.recreates:
+        remark = "The account had vanished from Keeper and was created again."
+        return _joined(remark, told_beside(change.beside))
+    return _confirmation(change) or told_beside(change.beside)
+
+
+def _confirmation(change: Change) -> str:
+    return "An administrator had confirmed that this account is the user's." if change.confirmed else ""
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
+
+
+def told_beside(beside: Sequence[Beside]) -> str:
+    """Say which accounts stand under aliases of a user who gets one of their own; empty where none does."""
+    if not beside:
+        return ""
+    names = ", ".join(account.user_name + (" (locked)" if account.locked else "") for account in beside)
+    return f"Left alone: an account in Keeper under an alias of this user, {names}."
 
 
 COUNT_OF: Mapping[EventName, str] = {
@@ -279,6 +306,15 @@ def count(events: list[Event]) -> dict[str, int]:
             name = COUNT_OF[event.name]
             counts[name] = counts.get(name, 0) + 1
     return counts
+
+
+UNDER_ALIASES = "under_aliases"  # among a run's counts: new accounts beside one under an alias of their user
+
+
+def created_beside(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """Count the new accounts of users under one of whose aliases another account stands."""
+    number = sum(bool(outcome.change.beside and outcome.scim_id) for outcome in outcomes)
+    return {UNDER_ALIASES: number} if number else {}
 
 
 def exhausts_seats(outcome: Outcome) -> bool:

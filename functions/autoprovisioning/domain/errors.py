@@ -147,9 +147,21 @@ class NotAdoptable(Permanent):
 
 
 class AdoptionInDoubt(NotAdoptable):
-    """The account found may be somebody else's: an administrator's confirmation is needed to adopt it."""
+    """The account found may be somebody else's: an administrator's confirmation is needed to adopt it.
+
+    `detail` names the account's address and what speaks against it; `about` names what had been confirmed for the user.
+    """
 
     code = "adoption_in_doubt"
+
+    def __init__(self, user_name: str, doubts: str, scim_id: str, about: str = "") -> None:
+        super().__init__(
+            f"In doubt whether the account under {user_name} in Keeper is this user's: {doubts}. "
+            "A preview offers to confirm it."
+        )
+        self.detail = f"{user_name}: {doubts}"
+        self.scim_id = scim_id
+        self.about = about
 
 
 class NotOffered(Permanent):

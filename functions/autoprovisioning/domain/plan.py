@@ -1,7 +1,7 @@
 """The decision for one directory user on one connection.
 
     directory user      in scope   account                     decision
-    active              yes        none known                  CREATE (look up, adopt if adoptable, else create)
+    active              yes        none known                  CREATE (look up; adopt, create or fail, see below)
     active              yes        active                      UPDATE if a mapped attribute differs; timers cancelled
     active              yes        suspended or deleted by us  UNSUSPEND, timers cancelled
     active              yes        locked by someone else      nothing, reported
@@ -16,27 +16,26 @@
     archived            -          any                         nothing, timers frozen (or as suspended, if so chosen)
     could not be read   -          any                         nothing
 
-Whether an account found on CREATE may be adopted is `adoptable`. What is not in scope and has no account is nothing
-to us: no entry is made for it.
+Which account found on CREATE may be adopted is decided in `domain.adoption`. What is not in scope and has no account
+is nothing to us: no entry is made for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from autoprovisioning.domain.accounts import (
-    Account,
     Attributes,
     changed_attributes,
     fingerprint,
     unchanged,
     whole_fingerprint,
 )
+from autoprovisioning.domain.adoption import Confirmed, settled_by
 from autoprovisioning.domain.deprovisioning import Deprovisioning, Due, Span, due, observe
-from autoprovisioning.domain.errors import MappingFailure, NotAdoptable, Permanent
-from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
+from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, Permanent
+from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Trigger
 from autoprovisioning.domain.users import Presence
 
 READING = "read"  # what was attempted where the directory does not show one user: it stands in the way of every reread
@@ -59,17 +58,19 @@ class Observed:
     since: datetime | None = None
     desired: Attributes | None = None
     mapping_failure: MappingFailure | None = None
+    created: datetime | None = None  # the directory's creationTime: an account that is older was somebody else's
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a connection's configuration contributes to a decision."""
+    """What a connection's configuration contributes to a decision, and what administrators confirmed on it."""
 
     deprovisioning: Deprovisioning
     off_spans: tuple[Span, ...] = ()
     archived_as_suspended: bool = False
     retry_failures: bool = False  # an administrator asked: do not wait for the next attempt
     by_groups: bool = False  # the scope names groups: who is in them is remembered, for the scope sweep
+    confirmed: Confirmed = field(default_factory=dict)  # adoptions; a doubt that one of them settles waits no longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +285,8 @@ def _attempt(
     failure = noted.failure
     attributes = seen.desired if action in (Action.CREATE, Action.UPDATE) else None
     same = failure is not None and (
-        failure.about == about(action, attributes) or (failure.about == READING and action.rereads)
+        failure.about == about(action, attributes, _settled_by(failure, seen, rules))
+        or (failure.about == READING and action.rereads)
     )
     if failure is not None and same and now < failure.next_attempt and not rules.retry_failures:
         return Decision(None, noted, reason=failure.text, backing_off=True)
@@ -294,50 +296,15 @@ def _attempt(
     return Decision(action, noted, attributes, trigger=trigger)
 
 
+def _settled_by(failure: Failure, seen: Observed, rules: Rules) -> str:
+    if failure.code != AdoptionInDoubt.code:
+        return ""
+    return settled_by(rules.confirmed.get(seen.user_id, frozenset()))
+
+
 def _fail(noted: Entry, failure: MappingFailure, action: Action, rules: Rules, now: datetime) -> Decision:
     standing = noted.failure
     same = standing is not None and standing.about == about(action, None, str(failure))
     if standing is not None and same and now < standing.next_attempt and not rules.retry_failures:
         return Decision(None, noted, reason=standing.text, backing_off=True)
     return Decision(None, noted, failure=failure, reason=str(failure))
-
-
-def adoptable(account: Account, user_id: str, held_by: Mapping[str, str]) -> bool:
-    """Say whether an account may become this user's.
-
-    It may when its externalId is empty or this directory id, and no roster entry of another user, on any connection,
-    holds its SCIM id (`held_by`: SCIM id -> directory id).
-    """
-    if account.external_id not in ("", user_id):
-        return False
-    return held_by.get(account.scim_id, user_id) == user_id
-
-
-def ranked(accounts: Iterable[Account], names: Sequence[str]) -> tuple[Account, ...]:
-    """Put first the account under the wanted address, then those under aliases in their order, then any other.
-
-    A node may hold several accounts with one externalId: a provisioner that made a second one for a new address left
-    the first one locked.
-    """
-    order = {name.casefold(): position for position, name in reversed(list(enumerate(names)))}
-    return tuple(sorted(accounts, key=lambda account: order.get(account.user_name.casefold(), len(order))))
-
-
-def choose(accounts: tuple[Account, ...], user_id: str, user_name: str, held_by: Mapping[str, str]) -> Account | None:
-    """Choose the account to adopt among those found: ours by externalId, else one under the wanted or an old address.
-
-    An account under an alias that may not be adopted is somebody else's business; one under the wanted address is not.
-
-    Raises:
-        NotAdoptable: the wanted address belongs to an account that may not be adopted.
-    """
-    ours = [account for account in accounts if account.external_id == user_id]
-    for account in (*ours, *accounts):
-        if adoptable(account, user_id, held_by):
-            return account
-        if account.user_name.casefold() == user_name.casefold():
-            raise NotAdoptable(
-                f"The address {account.user_name} belongs to another directory user's account in Keeper. "
-                "Give this user another address, or rename or delete the other account in Keeper's Admin Console."
-            )
-    return None

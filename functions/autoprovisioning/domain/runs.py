@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from .accounts import Attributes
+from .adoption import Beside
 from .roster import Action
 
 Counts = Mapping[str, int]  # created, updated, suspended, unsuspended, deleted, adopted, failed, held, unchanged ...
@@ -87,6 +88,9 @@ class PlannedChange:
     looked_up: bool = False  # the plan listed Keeper: `scim_id` is the account to adopt, or there is none
     locked: bool = False  # the account to adopt was locked by someone else
     found: Attributes | None = None  # drift: what Keeper's own listing shows of the attributes that differ
+    created: datetime | None = None  # when the directory user was
+    confirmed: bool = False  # an administrator confirmed the adoption
+    beside: tuple[Beside, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -53,7 +54,8 @@ class Node:
         """Keep an account, mirroring userName into emails."""
         account["id"] = scim_id
         account["schemas"] = [CORE, ENTERPRISE] if ENTERPRISE in account else [CORE]
-        account["meta"] = {"resourceType": "User"}
+        known = account.get("meta") or self.accounts.get(scim_id, {}).get("meta") or {}
+        account["meta"] = {"resourceType": "User", "created": known.get("created", _now())}
         _mirror(account, "userName")
         self.accounts[scim_id] = account
         self._by_name[str(account["userName"]).casefold()] = scim_id
@@ -109,6 +111,7 @@ class Node:
         account = _copy(self.get(scim_id))
         self.remove(scim_id)
         account.pop("externalId", None)
+        account.pop("meta")
         account["active"] = True
         fresh = str(next(self._ids))
         self.store(fresh, account)
@@ -131,6 +134,10 @@ class Node:
         holder = self._by_name.get(name.casefold())
         if (holder is not None and holder != scim_id) or name.casefold() in self.taken_addresses:
             raise Refused(409, "Email already taken", "uniqueness")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _user_name(resource: dict[str, Any]) -> str:

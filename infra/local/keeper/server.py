@@ -41,6 +41,7 @@ class Settings:
     repeat_first_page: bool = False
     short_pages: bool = False
     string_active: bool = False
+    tell_created: bool = True  # meta.created; what Keeper tells of it is not known
     lower_case_resources: bool = False
     no_items_per_page: bool = False
     rate: float | None = None  # requests a second
@@ -217,9 +218,13 @@ class KeeperServer:
         return Reply(status, self._show(account), {"Location": location})
 
     def _show(self, account: dict[str, Any]) -> dict[str, Any]:
+        shown = account
+        if not self.settings.tell_created:
+            meta = {name: value for name, value in account["meta"].items() if name != "created"}
+            shown = {**shown, "meta": meta}
         if self.settings.string_active:
-            return {**account, "active": str(account.get("active", "")).lower()}
-        return account
+            shown = {**shown, "active": str(account.get("active", "")).lower()}
+        return shown
 
     def _list(self, query: str) -> dict[str, Any]:
         asked = parse_qs(query)
@@ -351,6 +356,7 @@ class KeeperServer:
         for account in accounts:
             scim_id = account.get("id")
             created = fresh.create({key: value for key, value in account.items() if key != "id"})
+            created["meta"] |= account.get("meta", {})
             if scim_id:
                 fresh.remove(created["id"])
                 fresh.store(str(scim_id), created)

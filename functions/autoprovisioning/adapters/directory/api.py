@@ -17,7 +17,8 @@ MEMBERS_A_PAGE = 200  # the most that members.list gives
 BASE = "/admin/directory/v1"
 STOP = "/admin/directory_v1/channels/stop"
 KNOWN_FIELDS = (
-    "id,primaryEmail,suspended,archived,orgUnitPath,aliases,suspensionTime,archivalTime,isAdmin,isDelegatedAdmin"
+    "id,primaryEmail,suspended,archived,orgUnitPath,aliases,creationTime,suspensionTime,archivalTime,"
+    "isAdmin,isDelegatedAdmin"
 )
 FOUND_AT_MOST = 20
 LONGEST_ID = 256
@@ -261,6 +262,7 @@ def _user(item: dict[str, Any]) -> DirectoryUser:
         bool(item.get("isAdmin")),
         bool(item.get("isDelegatedAdmin")),
         item,
+        _time(item.get("creationTime")),
     )
 
 

@@ -1,5 +1,6 @@
 """Firestore: state and audit, written by compare-and-set, never by read-modify-write transactions."""
 
+from autoprovisioning.adapters.firestore.adoptions import FirestoreAdoptions
 from autoprovisioning.adapters.firestore.channels import FirestoreChannels
 from autoprovisioning.adapters.firestore.connections import FirestoreConnections
 from autoprovisioning.adapters.firestore.database import Database, build_client
@@ -11,6 +12,7 @@ from autoprovisioning.adapters.firestore.roster import FirestoreRoster
 
 __all__ = [
     "Database",
+    "FirestoreAdoptions",
     "FirestoreChannels",
     "FirestoreConnections",
     "FirestoreInquiries",

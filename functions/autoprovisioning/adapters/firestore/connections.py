@@ -34,6 +34,7 @@ FORGOTTEN = (
     "failures",
     "pending",
     "claims",
+    "adoptions",
     "runs",
     "run_requests",
     "sweep",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -166,7 +167,18 @@ def read_account(resource: Mapping[str, Any]) -> Account | None:
         "" if external_id is None else str(external_id),
         _boolean(resource.get("active"), default=True),
         _flat(resource),
+        _created(resource.get("meta")),
     )
+
+
+def _created(meta: object) -> datetime | None:
+    """Read meta.created (RFC 7643 3.1: a DateTime); one that cannot be read is as good as none."""
+    text = meta.get("created") if isinstance(meta, Mapping) else None
+    try:
+        at = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
 
 def _flat(resource: Mapping[str, Any]) -> dict[str, Value]:

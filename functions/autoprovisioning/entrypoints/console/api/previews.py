@@ -11,9 +11,10 @@ from msgspec import Meta
 
 from autoprovisioning.app import reports
 from autoprovisioning.app.configure import settings_of
+from autoprovisioning.app.confirm_adoptions import confirm_adoptions
 from autoprovisioning.app.preview import ask_preview, save_preview
 from autoprovisioning.app.reports import PreviewState, Would
-from autoprovisioning.domain.errors import NotFound, WrongState
+from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.connections import Connection, edition_meant, existing, shown
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Nothing
@@ -52,12 +53,31 @@ class WantsLines(Model):
 
 
 class Line(Model):
-    """One user of a preview, and why, or which attributes would change."""
+    """One user of a preview, and why, or which attributes would change.
+
+    `scim_id` is that of the account to adopt, of the one in doubt, or of one under an alias beside which a new one
+    would be created; empty otherwise.
+    """
 
     would: Would
     user_id: str
     email: str
     detail: str
+    scim_id: str
+
+
+class Adoptions(Model):
+    """Whose adoptions are confirmed: directory ids of this preview's users, or all that are in doubt."""
+
+    users: list[str] | None = None
+    all: bool = False
+
+
+class Confirmed(Model):
+    """How many adoptions were confirmed, and whether a run was asked for that carries them out."""
+
+    confirmed: int
+    run_requested: bool
 
 
 class Lines(Model):
@@ -88,14 +108,13 @@ def list_lines(call: Call, query: WantsLines, connection_id: str, preview_id: st
     """List its users."""
     preview = _done(call, connection_id, preview_id)
     page = call.parts.previews.lines(preview, query.would, query.cursor, query.limit)
-    items = [Line(would=line.would, user_id=line.user_id, email=line.email, detail=line.detail) for line in page.items]
-    return answer(Lines(items=items, cursor=page.cursor))
+    return answer(Lines(items=list(map(_line, page.items)), cursor=page.cursor))
 
 
 def export_lines(call: Call, connection_id: str, preview_id: str) -> Response:
     """Download its users."""
     preview = _done(call, connection_id, preview_id)
-    header = ("would", "user id", "e-mail", "detail")
+    header = ("would", "user id", "e-mail", "detail", "SCIM id")
     return export(f"preview-{connection_id}.csv", header, _rows(call, preview))
 
 
@@ -104,6 +123,15 @@ def save(call: Call, body: Nothing, connection_id: str, preview_id: str) -> Resp
     preview = _done(call, connection_id, preview_id)
     parts = call.parts
     return shown(call, save_preview(parts.services, parts.previews, connection_id, preview.id, call.actor))
+
+
+def confirm(call: Call, body: Adoptions, connection_id: str, preview_id: str) -> Response:
+    """Confirm adoptions that it lists."""
+    if body.all is (body.users is not None):
+        raise BadInput("users", "either users or all is to be given", 'Send {"users": [...]} or {"all": true}.')
+    preview, parts = _done(call, connection_id, preview_id), call.parts
+    done = confirm_adoptions(parts.services, parts.previews, connection_id, preview.id, body.users, call.actor)
+    return answer(Confirmed(confirmed=done.count, run_requested=done.run))
 
 
 def _existing(call: Call, connection_id: str, preview_id: str) -> reports.Preview:
@@ -120,6 +148,10 @@ def _done(call: Call, connection_id: str, preview_id: str) -> reports.Preview:
     if preview.state is not PreviewState.DONE:
         raise WrongState("The preview is still being computed. Ask for its state first.")
     return preview
+
+
+def _line(line: reports.Line) -> Line:
+    return Line(would=line.would, user_id=line.user_id, email=line.email, detail=line.detail, scim_id=line.scim_id)
 
 
 def _told(preview: reports.Preview) -> Preview:
@@ -140,7 +172,7 @@ def _told(preview: reports.Preview) -> Preview:
 
 def _rows(call: Call, preview: reports.Preview) -> Iterator[tuple[object, ...]]:
     for line in call.parts.previews.every_line(preview):
-        yield line.would.value, line.user_id, line.email, line.detail
+        yield line.would.value, line.user_id, line.email, line.detail, line.scim_id
 
 
 _ALL = "/connections/<id:connection_id>/previews"
@@ -192,5 +224,14 @@ OPERATIONS = (
         {200: Answers("The connection", Connection, headers=("ETag",))},
         body=Nothing,
         refusals=(412,),
+    ),
+    Operation(
+        "confirmAdoptions",
+        "POST",
+        f"{_ONE}/adoptions",
+        "Confirm that accounts which a preview lists are those of its users; a run follows",
+        confirm,
+        {200: Answers("How many", Confirmed)},
+        body=Adoptions,
     ),
 )

@@ -46,6 +46,10 @@ NOTICES: Mapping[str, str] = {
     "deleted": "The configuration is deleted. Keeper accounts stay as they are.",
     "deleting": "The configuration is being deleted, as soon as changes in flight have ended.",
     "approved": "The held plan is approved. The next reconciliation carries it out, reading each user again.",
+    "confirmed": "Confirmed. These accounts are adopted once autoprovisioning is on. A new preview lists them as "
+    "adopted.",
+    "confirmed-run": "Confirmed. A reconciliation has been asked for and adopts these accounts. A new preview lists "
+    "them as adopted.",
     "rejected": "The held plan is rejected. It is not raised again unless it grows.",
 }
 TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (

@@ -1,4 +1,4 @@
-"""Previews: asked for, watched while they are computed, then saved or turned on."""
+"""Previews: asked for, watched while they are computed, adoptions in them confirmed, then saved or turned on."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from datetime import timedelta
 from flask import Response
 
 from autoprovisioning.app.configure import settings_of
+from autoprovisioning.app.confirm_adoptions import confirm_adoptions
 from autoprovisioning.app.preview import ask_preview, save_preview
-from autoprovisioning.app.reports import Page, Preview, PreviewState, Would
+from autoprovisioning.app.reports import Line, Page, Preview, PreviewState, Would
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, NotFound
-from autoprovisioning.entrypoints.console.pages.frame import existing, get, go, post, show_of
+from autoprovisioning.entrypoints.answers import told
+from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.pages.summary import differences
 from autoprovisioning.entrypoints.console.routing import Call
 
@@ -24,6 +26,7 @@ TOLD: dict[Would, str] = {
     Would.UNSUSPEND: "Reactivated",
     Would.CREATE: "Created",
     Would.ADOPT: "Adopted",
+    Would.DOUBT: "To be confirmed",
     Would.UPDATE: "Updated",
     Would.FAIL: "Failing",
     Would.WAIT: "Timers",
@@ -40,21 +43,31 @@ def ask(call: Call, connection_id: str) -> Response:
 
 def show_preview(call: Call, connection_id: str, preview_id: str) -> Response:
     """Show how far it is, then what would happen to whom."""
+    return _shown(call, connection_id, preview_id)
+
+
+def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | None = None) -> Response:
     connection, preview = existing(call, connection_id), _existing(call, connection_id, preview_id)
     would = _would(call.request.args.get("kind", ""))
     cursor = call.request.args.get("cursor", "")
     done = preview.state is PreviewState.DONE
     computing = preview.state in (PreviewState.WAITING, PreviewState.RUNNING)
+    lines: Page[Line] = call.parts.previews.lines(preview, would, cursor, LINES) if done else Page()
+    offered = {line.user_id for line in lines.items if line.would in (Would.DOUBT, Would.CREATE) and line.scim_id}
     following = computing and call.parts.services.clock() - preview.asked_at < FOLLOWED
     return show_of(
         call,
         connection,
         "preview.html",
+        400 if error is not None else 200,
         crumbs=[(f"/connections/{connection_id}/previews/{preview_id}", "Preview")],
         preview=preview,
         would=would,
         told=TOLD,
-        lines=call.parts.previews.lines(preview, would, cursor, LINES) if done else Page(),
+        lines=lines,
+        offered=offered,
+        confirmed=call.parts.services.adoptions.confirmed(connection_id) if offered else {},
+        error=error,
         computing=computing,
         following=following,
         refresh=3 if following else 0,
@@ -85,8 +98,23 @@ def save(call: Call, connection_id: str, preview_id: str) -> Response:
     return go(f"/connections/{connection_id}", "saved-run" if saved.state is State.ON else "saved")
 
 
+def confirm(call: Call, connection_id: str, preview_id: str) -> Response:
+    """Confirm the adoptions that were chosen, or all that are in doubt."""
+    parts, sent = call.parts, form(call)
+    users = None if sent.get("do") == "all" else sent.getlist("user")
+    try:
+        done = confirm_adoptions(parts.services, parts.previews, connection_id, preview_id, users, call.actor)
+    except BadInput as error:
+        told(error)
+        return _shown(call, connection_id, preview_id, error)
+    would = _would(sent.get("kind", ""))
+    address = f"/connections/{connection_id}/previews/{preview_id}"
+    return go(address, "confirmed-run" if done.run else "confirmed", kind=would.value if would else "")
+
+
 ROUTES = (
     post("/connections/<id:connection_id>/previews", ask),
     get(ONE, show_preview),
     post(ONE, save),
+    post(f"{ONE}/adoptions", confirm),
 )
