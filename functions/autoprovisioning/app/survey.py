@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,7 +22,8 @@ class Survey:
     """What the directory said in this run.
 
     `members` maps a group id to its derived members, None where they could not be read to the end. `complete` turns
-    False when the listing of users breaks off; `notes` say what was wrong, for the run's record.
+    False when the listing of users breaks off; `notes` say what was wrong, for the run's record. `deleted_addresses`
+    are as `deleted_addresses` returns them.
     """
 
     members: Mapping[str, frozenset[str] | None]
@@ -30,6 +31,8 @@ class Survey:
     complete: bool = True
     listed: int = 0
     overlaps: int = 0  # users in the scope of several connections: the first one keeps them
+    untold: int = 0  # users who were listed without saying whether they are suspended
+    deleted_addresses: frozenset[str] | None = None
     notes: list[str] = field(default_factory=list)
 
     def in_scope(self, connection: Connection, user: DirectoryUser) -> bool | None:
@@ -37,13 +40,12 @@ class Survey:
         scope = connection.scope
         if user.presence is Presence.DELETED:
             return None
-        if not scope.holds_unit(user.org_unit_path):
-            return False
-        if not scope.groups:
-            return True
+        unit = scope.holds_unit(user.org_unit_path)
+        if unit is False or not scope.groups:
+            return unit
         known = [self.members.get(group.id) for group in scope.groups]
         if any(members is not None and user.id in members for members in known):
-            return True
+            return unit
         return None if None in known else False
 
     def whole(self, connection: Connection) -> bool:
@@ -74,14 +76,33 @@ def read_groups(directory: Directory, connections: Sequence[Connection]) -> tupl
 
 
 def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
-    """Read what must be known before the first user is judged.
-
-    Raises:
-        Transient: the list of deleted users could not be read.
-    """
+    """Read what must be known before the first user is judged."""
     members, notes = read_groups(directory, connections)
-    deleted = {user.id: user for page in directory.deleted_users() for user in page}
-    return Survey(members, deleted, notes=notes)
+    deleted: list[DirectoryUser] | None = None
+    try:
+        deleted = _deleted_users(directory)
+    except (Transient, ConfigurationRefused) as error:
+        notes.append(f"The deleted users could not be listed, so nobody is taken for deleted by that: {error}")
+        log.error("The deleted users could not be listed", extra={"json_fields": ALERT})
+    by_id = {user.id: user for user in deleted or ()}
+    return Survey(members, by_id, deleted_addresses=_addresses(deleted), notes=notes)
+
+
+def deleted_addresses(directory: Directory) -> frozenset[str] | None:
+    """Return the primary addresses, case-folded, of the users deleted in the last 20 days; None cannot be told."""
+    try:
+        return _addresses(_deleted_users(directory))
+    except (Transient, ConfigurationRefused):
+        return None
+
+
+def _deleted_users(directory: Directory) -> list[DirectoryUser]:
+    return [user for page in directory.deleted_users() for user in page]
+
+
+def _addresses(deleted: Iterable[DirectoryUser] | None) -> frozenset[str] | None:
+    addresses = frozenset(user.primary_email.casefold() for user in deleted) if deleted is not None else None
+    return None if addresses is None or "" in addresses else addresses  # whose address is not told could have had any
 
 
 def everybody(
@@ -100,6 +121,7 @@ def everybody(
             for user in page:
                 if user.id not in seen:
                     seen.add(user.id)
+                    survey.untold += user.presence is Presence.UNKNOWN
                     yield user
     except (Incomplete, ConfigurationRefused) as error:
         survey.complete = False
