@@ -151,7 +151,8 @@ def missed_twice(entry: Entry | None, now: datetime) -> bool:
 
 def _missed(known: Entry, seen: Observed, now: datetime) -> Entry:
     """Remember since when listings alone say that the user is gone or left; forget it once anything else tells."""
-    if seen.in_scope or seen.missing is False or seen.presence is Presence.DELETED:
+    in_scope = seen.in_scope and seen.presence is not Presence.UNKNOWN  # a scope without groups holds everybody
+    if in_scope or seen.missing is False or seen.presence is Presence.DELETED:
         return replace(known, missing_since=None) if known.missing_since is not None else known
     if seen.missing and known.missing_since is None:
         return replace(known, missing_since=now)

@@ -11,15 +11,17 @@ is_member                                      what hasMember answers, of any ty
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import gzip
+from functools import lru_cache
 from typing import Any
 
 from infra.local.asgi import Fault, Reply, Send
 
-ENDLESS = 1024 * 1024 * 1024  # bytes
 CHUNK = b" " * 64 * 1024
+CHUNKS = 4096  # of an endless body: 256 MiB, or a byte each
 
 
 def reply_of(fault: Fault, refusal: dict[str, Any]) -> Reply | None:
@@ -32,8 +34,9 @@ def reply_of(fault: Fault, refusal: dict[str, Any]) -> Reply | None:
     if "body_base64" in effect:
         return Reply(status, base64.b64decode(effect["body_base64"]), headers)
     if "bomb_mib" in effect:
-        blanks = gzip.compress(b" " * (int(effect["bomb_mib"]) << 20), 9)
-        return Reply(status, blanks, headers | {"content-encoding": "gzip"})
+        return Reply(status, _bomb(int(effect["bomb_mib"])), headers | {"content-encoding": "gzip"})
+    if "endless" in effect:
+        raise Endless(fault)
     return Reply(status, refusal, headers) if "status" in effect else None
 
 
@@ -56,10 +59,27 @@ def altered(fault: Fault, result: Any) -> Any:
     return result
 
 
-async def send_endlessly(send: Send, media_type: str) -> None:
-    """Send a body that does not end."""
-    headers = [(b"content-type", media_type.encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    for _ in range(ENDLESS // len(CHUNK)):
-        await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+@lru_cache(maxsize=1)
+def _bomb(mib: int) -> bytes:
+    return gzip.compress(b" " * (mib << 20))
+
+
+class Endless(Exception):
+    """Raised to answer with a body that does not end before its fault is lifted."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__("endless")
+        self.fault = fault
+
+    async def send(self, send: Send, media_type: str) -> None:
+        """Send it for as long as anybody could be reading."""
+        headers = [(b"content-type", media_type.encode())]
+        pace = self.fault.effect["endless"]
+        slow = pace is not True
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for _ in range(CHUNKS):
+            if self.fault.released.is_set():
+                break
+            await send({"type": "http.response.body", "body": b" " if slow else CHUNK, "more_body": True})
+            await asyncio.sleep(pace if slow else 0)
+        await send({"type": "http.response.body", "body": b""})

@@ -15,7 +15,7 @@ import msgspec
 
 from infra.local.asgi import ConnectionLost, Fault, Faults, Receive, Reply, Scope, Send, read_body, respond
 from infra.local.directory.customer import Customer, Refused, not_found
-from infra.local.directory.effects import altered, reply_of, send_endlessly
+from infra.local.directory.effects import Endless, altered, reply_of
 from infra.local.directory.masks import SHAPES, check, compiled, select
 from infra.local.directory.notifications import Notifier, Weather
 
@@ -25,10 +25,6 @@ MEDIA_TYPE = "application/json; charset=UTF-8"
 GZIP_FROM = 1400  # bytes
 LOG_KEPT = 2000
 Params = dict[str, str]
-
-
-class Endless(Exception):
-    """Raised to answer with a body that does not end."""
 
 
 class DirectoryServer:
@@ -57,8 +53,8 @@ class DirectoryServer:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         try:
             reply = await self._answer(scope["method"], path, params, headers, body)
-        except Endless:
-            await send_endlessly(send, MEDIA_TYPE)
+        except Endless as endless:
+            await endless.send(send, MEDIA_TYPE)
             return
         except Refused as refused:
             reply = Reply(refused.status, _error(refused))
@@ -99,8 +95,6 @@ class DirectoryServer:
             raise ConnectionLost
         if effect.get("empty"):
             return Reply(200, {"kind": f"admin#directory#{method.split('.', maxsplit=1)[0]}", "etag": '"empty"'})
-        if effect.get("endless"):
-            raise Endless
         reason = effect.get("reason", "backendError")
         status, message, domain = (
             effect.get("status", 200),
