@@ -85,3 +85,15 @@ def test_what_is_posted_to_open_a_channel_is_a_channel(listener: Listener) -> No
     assert body["type"] == "web_hook"
     query = urllib.parse.parse_qs(urllib.parse.urlsplit(request.path).query)
     assert query == {"customer": ["my_customer"], "event": ["add"]}
+
+
+@pytest.mark.parametrize("told", ["9" * 400, "253402300800000000", -5, "soon", None, ["1"], True, 4_102_444_800_000])
+def test_an_expiration_that_was_not_asked_for_is_not_waited_for(listener: Listener, told: Any) -> None:
+    until = datetime.now(UTC) + timedelta(days=2)
+    granted = answering(listener, {"resourceId": "r", "expiration": told}).watch(channel(listener, expires=until), "")
+    assert granted.expires == until
+
+
+@pytest.mark.parametrize("told", [None, 7, ["r"], {"a": 1}])
+def test_a_resource_that_is_not_named_is_none(listener: Listener, told: Any) -> None:
+    assert answering(listener, {"resourceId": told}).watch(channel(listener), "").resource_id == ""

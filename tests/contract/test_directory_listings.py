@@ -107,3 +107,36 @@ def test_a_listing_that_repeats_its_page_token_ends(listener: Listener) -> None:
     with pytest.raises(Incomplete, match="repeats a page token"):
         list(answering(listener, page).users(FIELDS))
     assert len(listener.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "user_id", [1, None, "", "a b", "a@example.com", ".", "..", "u" * 65, "1" * 1_500_000, ["1"], {}]
+)
+def test_a_listing_that_does_not_say_whom_an_item_is_about_is_incomplete(listener: Listener, user_id: Any) -> None:
+    for listing in (
+        lambda directory: directory.users(FIELDS),
+        lambda directory: directory.deleted_users(),
+        lambda directory: directory.members("g1"),
+    ):
+        items = [{"id": "u1", "type": "USER"}, {"id": user_id, "type": "USER"}]
+        with pytest.raises(Incomplete):
+            list(listing(answering(listener, {"users": items, "members": items})))
+
+
+def test_members_who_are_no_users_of_ours_are_passed_over(listener: Listener) -> None:
+    others = [
+        {"type": "USER", "email": "invited@elsewhere.test"},
+        {"id": "g 2", "type": "GROUP"},
+        {"id": "x", "type": "EXTERNAL"},
+        {"type": "SOMETHING_NEW"},
+    ]
+    directory = answering(listener, {"members": [*others, {"id": "u1", "type": "USER"}, {"id": "u2"}]})
+    assert [member for page in directory.members("g1") for member in page] == ["u1", "u2"]
+
+
+@pytest.mark.parametrize(
+    "member", [{"type": "USER"}, {"id": "u1", "type": 7}, {"id": "u1", "type": None}, {"email": 5}]
+)
+def test_a_member_who_could_be_anybody_breaks_the_listing_off(listener: Listener, member: Any) -> None:
+    with pytest.raises(Incomplete):
+        list(answering(listener, {"members": [member]}).members("g1"))

@@ -112,11 +112,11 @@ def test_a_retry_after_too_long_to_wait_for_is_handed_on(
 def test_a_refusal_of_the_set_up_is_not_tried_again(
     workspace: DirectorySide, directory: GoogleDirectory, counts: Counts, status: int, reason: str
 ) -> None:
-    workspace.fault(match={"method": "users.get"}, status=status, reason=reason, message="No such thing", times=None)
+    workspace.fault(status=status, reason=reason, message="No such thing", times=None)
     with pytest.raises(ConfigurationRefused) as raised:
         directory.user("1")
     assert ("delegation" in str(raised.value)) == (status in (401, 403))
-    assert counts == {"directory_requests": 1}
+    assert counts == {"directory_requests": 2}  # the second says whether it is about this user only
 
 
 def test_an_endpoint_that_is_not_there_is_transient() -> None:
@@ -128,4 +128,4 @@ def test_redirects_are_not_followed(listener: Listener) -> None:
     listener.answer = lambda _: Response(302, headers={"Location": f"{listener.url}/elsewhere"})
     with pytest.raises(ConfigurationRefused):
         reading(listener.url).user("1")
-    assert len(listener.requests) == 1
+    assert not [request for request in listener.requests if "elsewhere" in request.path]

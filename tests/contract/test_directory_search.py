@@ -11,6 +11,7 @@ import pytest
 from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, anonymous
 from autoprovisioning.domain.errors import ConfigurationRefused
 from infra.local.world import DirectorySide, http
+from tests.contract.directory_reader import answering
 from tests.contract.directory_servers import as_new, simulator, validate
 from tests.contract.scim_servers import Counts
 
@@ -50,6 +51,85 @@ def test_a_user_is_found_by_id(directory, side):
     user_id = insert(side, "Zoraida", "Neale", "zora.neale@example.com")
 
     assert [user.primary_email for user in directory.search_users(user_id)] == ["zora.neale@example.com"]
+
+
+PEOPLE = {
+    "Sean O'Brien": "o'brien@example.com",
+    "Sean Obrien": "obrien@example.com",
+    "Olga Orlova": "olga@example.com",
+    "Ann D'Arcy": "ann@example.com",
+    "José Núñez": "jose@example.com",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("o'brien@example.com", ["Sean O'Brien"]),
+        ("O'BRIEN@example.com", ["Sean O'Brien"]),
+        ("obrien@example.com", ["Sean Obrien"]),
+        ("o'brian@example.com", []),
+        ("o'b", ["Sean O'Brien"]),
+        ("O'Brien", ["Sean O'Brien"]),
+        ("o'brien@", ["Sean O'Brien"]),
+        ("sean o'brien", ["Sean O'Brien"]),
+        ("sean  o", ["Sean O'Brien", "Sean Obrien"]),
+        ("d'arcy", ["Ann D'Arcy"]),
+        ("darcy", []),
+        ("'brien", []),
+        ('o"brien', []),
+        ("o*brien", []),
+        ("o\\brien", []),
+        ("jose", ["José Núñez"]),
+        ("José N", ["José Núñez"]),
+    ],
+)
+def test_nobody_but_who_was_typed_is_offered(directory, side, text, names):
+    for name, email in PEOPLE.items():
+        insert(side, *name.split(), email)
+
+    assert [user.profile["name"]["fullName"] for user in directory.search_users(text)] == names
+
+
+def test_who_begins_with_what_a_query_cannot_carry_is_found_among_many(directory, side):
+    for number in range(300):
+        insert(side, f"Quill{number}", f"O{number}", f"o.{number}@example.com")
+    user_id = insert(side, "Zed", "O'Zed", "o'zed@example.com")
+
+    assert [user.id for user in directory.search_users("o'z")] == [user_id]
+
+
+def test_whom_another_address_than_the_typed_one_names_is_not_offered(listener):
+    other = {"id": "1", "primaryEmail": "obrien@example.com", "suspended": False}
+    assert answering(listener, other).search_users("o'brien@example.com") == ()
+    assert answering(listener, {"users": [other]}).search_users("o'brien") == []
+
+
+@pytest.mark.parametrize("items", ["x", [None], [{}], [{"id": 1}], [{"id": "a b", "primaryEmail": "ada@example.com"}]])
+def test_what_is_no_user_is_not_offered(listener, items):
+    assert answering(listener, {"users": items, "groups": items}).search_users("ada") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "emails"),
+    [
+        ("r&d", ["rnd@example.com"]),
+        ("o'team@example.com", ["o'team@example.com"]),
+        ("o'team@", ["o'team@example.com"]),
+        ("o'neill", ["o'team@example.com"]),
+        ("oteam@example.com", ["oteam@example.com"]),
+        ("'", []),
+    ],
+)
+def test_groups_with_an_apostrophe_are_found_by_it(directory, side, text, emails):
+    for email, name in (
+        ("o'team@example.com", "O'Neill's"),
+        ("oteam@example.com", "ONeill"),
+        ("rnd@example.com", "R&D"),
+    ):
+        side.call("POST", "groups", {"email": email, "name": name})
+
+    assert [group.email for group in directory.search_groups(text)] == emails
 
 
 @pytest.mark.parametrize("text", ["", "   ", "'", "*", "nobody at all", "000000000000000000001", "' isAdmin=true '"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 import urllib.error
 import urllib.request
@@ -57,6 +58,44 @@ def test_a_listing_fails_in_its_middle(workspace: DirectorySide, api: Any) -> No
 def test_a_listing_is_empty_on_demand(workspace: DirectorySide, api: Any) -> None:
     workspace.fault(match={"method": "users.list"}, empty=True, times=1)
     assert set(asked(api.users().list(customer="my_customer"))) == {"kind", "etag"}
+
+
+def test_a_listing_is_short_without_a_sign_on_demand(
+    workspace: DirectorySide, api: Any, customer: dict[str, Any]
+) -> None:
+    left_out = [user["id"] for user in customer["users"][:3]]
+    workspace.fault(match={"method": "users.list", "deleted": False}, leave_out=left_out, times=None)
+    assert len(everybody(api)) == PEOPLE - 3
+    assert len(everybody(api, showDeleted="true")) == len(customer["deletedUsers"])
+
+
+def test_only_the_listing_of_deleted_users_fails_on_demand(workspace: DirectorySide, api: Any) -> None:
+    workspace.fault(match={"method": "users.list", "deleted": True}, status=400, reason="invalid", times=None)
+    assert error(api.users().list(customer="my_customer", showDeleted="true"))[0] == 400
+    assert len(everybody(api)) == PEOPLE
+
+
+def test_a_user_is_told_oddly_on_demand(workspace: DirectorySide, customer: dict[str, Any]) -> None:
+    user_id = customer["users"][4]["id"]
+    workspace.fault(match={"key": user_id}, set={"suspended": "false"}, unset=["orgUnitPath"])
+    told = workspace.user(user_id)
+    assert (told["suspended"], "orgUnitPath" in told) == ("false", False)
+    assert workspace.user(user_id)["suspended"] is False
+
+
+def test_a_body_is_whatever_is_asked_for(workspace: DirectorySide) -> None:
+    url = f"{workspace.url}/admin/directory/v1/users?customer=my_customer"
+    workspace.fault(status=503, body_base64="4Q==", retry_after="whenever")
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(url)
+    assert (raised.value.code, raised.value.read(), raised.value.headers["Retry-After"]) == (503, b"\xe1", "whenever")
+    workspace.fault(bomb_mib=20)
+    with urllib.request.urlopen(url) as response:
+        packed = response.read()
+    assert (len(packed) < 100_000, len(gzip.decompress(packed))) == (True, 20 << 20)
+    workspace.fault(endless=True)
+    with urllib.request.urlopen(url) as response:
+        assert len(response.read(40 << 20)) == 40 << 20
 
 
 def test_an_answer_is_delayed_or_dropped_on_demand(workspace: DirectorySide, api: Any) -> None:

@@ -160,14 +160,20 @@ def test_a_user_is_read_by_id_address_or_alias(api: Any, customer: dict[str, Any
     assert masked == {"id": user["id"], "name": {"givenName": user["name"]["givenName"]}}
 
 
-def test_an_unknown_or_deleted_user_is_not_found(api: Any, customer: dict[str, Any]) -> None:
-    for key in (
-        "nobody@example.com",
-        "1",
-        customer["deletedUsers"][0]["id"],
-        customer["deletedUsers"][0]["primaryEmail"],
-    ):
+def test_an_unknown_user_is_not_found(api: Any, customer: dict[str, Any]) -> None:
+    for key in ("nobody@example.com", "1", customer["deletedUsers"][0]["primaryEmail"]):
         assert error(api.users().get(userKey=key)) == (404, "notFound", "Resource Not Found: userKey")
+
+
+def test_a_deleted_user_is_told_from_an_unknown_one_for_twenty_days(
+    workspace: DirectorySide, api: Any, customer: dict[str, Any]
+) -> None:
+    gone = customer["deletedUsers"][0]["id"]
+    assert error(api.users().get(userKey=gone)) == (412, "conditionNotMet", "User is deleted.")
+    state = workspace.control("GET", "state")
+    state["deletedUsers"][0]["deletionTime"] = "2020-01-01T00:00:00.000Z"
+    workspace.control("PUT", "state", state)
+    assert error(api.users().get(userKey=gone))[0] == 404
 
 
 def test_a_rename_keeps_the_old_address_as_an_alias(api: Any, customer: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from autoprovisioning.app.explain import Explanation, explain
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.reports import Filters, Page
-from autoprovisioning.app.scoping import asked_one_by_one
+from autoprovisioning.app.scoping import AskedOneByOne
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
@@ -275,7 +275,7 @@ def test_a_group_that_cannot_be_read_leaves_the_scope_open(office):
     directory.secret.add(GROUP.id)
     told = look_into(office, "u1", directory)
     assert told.standing.in_scope is None
-    assert told.standing.words == "The directory did not tell who is in keeper@example.com."
+    assert told.standing.words == "The directory does not tell whether the user is a member of keeper@example.com."
 
 
 def test_the_scope_is_told_as_a_worker_tells_it(office):
@@ -291,7 +291,7 @@ def test_the_scope_is_told_as_a_worker_tells_it(office):
                         office.directory.memberships[group].discard("u1")
                     for group in member:
                         office.directory.memberships[group].add("u1")
-                    worker = asked_one_by_one(office.directory, lambda _: True, ())
+                    worker = AskedOneByOne(office.directory, lambda _: True, ())
                     expected = worker(office.connection, office.directory.live["u1"])
                     assert look_into(office, "u1").standing.in_scope is expected, (path, member, groups, units)
 

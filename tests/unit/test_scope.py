@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.observe import observed, read_user, rules_of
-from autoprovisioning.app.scoping import asked_one_by_one, place
-from autoprovisioning.app.survey import begin, everybody, read_groups
+from autoprovisioning.app.scoping import AskedOneByOne, place
+from autoprovisioning.app.survey import begin, deleted_addresses, everybody, read_groups
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
 from autoprovisioning.domain.runs import Evidence, Look
@@ -102,7 +102,7 @@ ASKED = [
 def test_scope_of_one_user_asked_alone(directory, user_id, was, left, broken, expected):
     if broken:
         directory.is_member = _refuse
-    ask = asked_one_by_one(directory, lambda _connection: was, left)
+    ask = AskedOneByOne(directory, lambda _connection: was, left)
     assert ask(connection("c1", A), directory.live[user_id]) is expected
 
 
@@ -116,12 +116,12 @@ def test_a_directory_that_fails_is_no_answer_at_all(directory):
 
     directory.is_member = fail
     with pytest.raises(Transient):
-        asked_one_by_one(directory, lambda _connection: True, ("c1",))(connection("c1", A), USER)
+        AskedOneByOne(directory, lambda _connection: True, ("c1",))(connection("c1", A), USER)
 
 
 def test_units_and_deletion_need_no_question(directory):
     directory.is_member = _refuse
-    ask = asked_one_by_one(directory, lambda _connection: True, ())
+    ask = AskedOneByOne(directory, lambda _connection: True, ())
     assert ask(connection("c1"), USER) is True
     assert ask(connection("c1", A, units=("/R&D",)), USER) is False
     assert ask(connection("c1", A), GONE) is None
@@ -192,14 +192,26 @@ def test_a_listing_that_takes_too_long_ends_the_run(directory):
         list(everybody(directory, begin(directory, []), frozenset(), lambda: NOW, NOW))
 
 
-def test_deleted_users_that_cannot_be_listed_end_the_run(directory):
+@pytest.mark.parametrize("error", [Incomplete("users.list broke off"), ConfigurationRefused("403")])
+def test_deleted_users_that_cannot_be_listed_prove_nobody_deleted_and_end_no_run(directory, error):
+    directory.removed["u1"] = GONE
+
     def broken() -> Iterator[Sequence[DirectoryUser]]:
-        raise Incomplete("users.list broke off")
-        yield []
+        yield [GONE]
+        raise error
 
     directory.deleted_users = broken
-    with pytest.raises(Transient):
-        begin(directory, [])
+    survey = begin(directory, [])
+    assert (survey.deleted, survey.deleted_addresses, deleted_addresses(directory)) == ({}, None, None)
+    (note,) = survey.notes
+    assert note.startswith("The deleted users could not be listed")
+
+
+def test_the_addresses_of_deleted_users_are_told_whole_or_not_at_all(directory):
+    directory.removed["u1"] = replace(GONE, primary_email="Ada@Example.com")
+    assert begin(directory, []).deleted_addresses == deleted_addresses(directory) == {"ada@example.com"}
+    directory.removed["u2"] = replace(GONE, id="u2", primary_email="")
+    assert (begin(directory, []).deleted_addresses, deleted_addresses(directory)) == (None, None)
 
 
 READ = [

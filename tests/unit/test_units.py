@@ -9,7 +9,7 @@ import pytest
 
 from autoprovisioning.app.configure import edit, settings_of
 from autoprovisioning.app.preview import save_preview
-from autoprovisioning.app.scoping import asked_one_by_one
+from autoprovisioning.app.scoping import AskedOneByOne
 from autoprovisioning.app.survey import begin
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.events import Event, EventName
@@ -76,7 +76,7 @@ def test_both_conditions_hold_or_one_of_them_does_not(office, units, member, exp
     office.directory.live["u1"] = user = replace(office.directory.live["u1"], org_unit_path="/Sales")
     asked = replace(office.connection, scope=Scope((GROUP,), units))
     assert begin(office.directory, [asked]).in_scope(asked, user) is expected
-    assert asked_one_by_one(office.directory, lambda _: True, ("c1",))(asked, user) is expected
+    assert AskedOneByOne(office.directory, lambda _: True, ("c1",))(asked, user) is expected
 
 
 @pytest.mark.parametrize("error", [Transient("503"), Incomplete("broken"), ConfigurationRefused("403")])
@@ -86,7 +86,7 @@ def test_units_that_cannot_be_listed_tell_nothing(office, error):
     survey, without = begin(office.directory, [asked]), replace(asked, id="c2", scope=Scope())
     assert (survey.in_scope(asked, user), survey.whole(asked)) == (None, False)
     assert (survey.in_scope(without, user), survey.whole(without)) == (True, True)
-    assert asked_one_by_one(office.directory, lambda _: True, ())(asked, user) is None
+    assert AskedOneByOne(office.directory, lambda _: True, ())(asked, user) is None
 
 
 def test_units_are_listed_once_and_only_where_some_are_chosen(office):
@@ -100,11 +100,11 @@ def test_units_are_listed_once_and_only_where_some_are_chosen(office):
     directory, user = Counting(), office.directory.live["u1"]
     with_units = [replace(office.connection, id=name, scope=Scope((), (SALES,))) for name in ("c1", "c2")]
     begin(directory, [office.connection])
-    asked_one_by_one(directory, lambda _: True, ())(office.connection, user)
+    AskedOneByOne(directory, lambda _: True, ())(office.connection, user)
     assert listings == []
     begin(directory, with_units)
     assert len(listings) == 1
-    ask = asked_one_by_one(directory, lambda _: True, ())
+    ask = AskedOneByOne(directory, lambda _: True, ())
     assert [ask(connection, user) for connection in with_units] == [False, False]
     assert len(listings) == 2
 

@@ -15,12 +15,12 @@ from typing import Protocol
 
 from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.carry_out import carry_out
-from autoprovisioning.app.guarding import may_recreate, reserve_one
+from autoprovisioning.app.guarding import approved_actions, may_recreate, reserve_one
 from autoprovisioning.app.holding import is_rejected
 from autoprovisioning.app.keeper import Keeper, refusal_of_one
 from autoprovisioning.app.observe import observed, read_user, rules_of
 from autoprovisioning.app.ports import Accounts, Edit, Progress
-from autoprovisioning.app.scoping import SERVING, Placement, asked_one_by_one, place
+from autoprovisioning.app.scoping import SERVING, AskedOneByOne, Placement, place
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.app.unmarking import unmark
@@ -52,11 +52,11 @@ from autoprovisioning.domain.errors import (
     Unsafe,
 )
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.plan import READING, Decision, Observed, decide, stuck
+from autoprovisioning.domain.plan import READING, Decision, Observed, decide, missed_twice, stuck
 from autoprovisioning.domain.plan import about as what_is_attempted
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, failed
 from autoprovisioning.domain.runs import Look
-from autoprovisioning.domain.users import DirectoryUser
+from autoprovisioning.domain.users import DirectoryUser, Presence
 from autoprovisioning.domain.words import in_words
 
 log = logging.getLogger(__name__)
@@ -97,11 +97,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """One look at both sides."""
+    """One look at both sides; `missing` is as an `Observed` has it."""
 
     user: DirectoryUser
     placement: Placement
     entries: Mapping[str, Entry | None]
+    missing: bool | None
 
 
 def converge(services: Services, asked: Asked, deadline: datetime) -> None:
@@ -200,7 +201,8 @@ class _Convergence:
         seen = self._read(entry)
         if seen is None:
             return False
-        observation = observed(self._connection, seen.user, seen.placement.in_scope.get(self._connection.id))
+        in_scope = seen.placement.in_scope.get(self._connection.id)
+        observation = replace(observed(self._connection, seen.user, in_scope), missing=seen.missing)
         confirmed = confirmed_for(self._services, self._connection, [entry])
         rules = rules_of(self._connection, confirmed, retry_failures=self._asked.retry_failures)
         if entry is not None and entry.mark is not None:
@@ -229,7 +231,8 @@ class _Convergence:
         if self._asked.tell is nobody_waits:
             return
         scope = {True: "in scope", False: "not in scope", None: "whether in scope could not be told"}
-        self._tell(f"Read the directory: {seen.user.presence.value}, {scope[observation.in_scope]}.")
+        read = f"Read the directory: {seen.user.presence.value}, {scope[observation.in_scope]}. {seen.user.untold}"
+        self._tell(read.rstrip())
         holders = (other for other in self._connections if seen.placement.in_scope.get(other.id))
         owner = next((other.name for other in holders if other.id != self._connection.id), "")
         self._tell(f"Decided. {in_words(decision, entry, observation, self._connection, now, owner=owner)}")
@@ -285,17 +288,31 @@ class _Convergence:
             other.id: entry if other.id == self._connection.id else self._entry(other) for other in self._connections
         }
         fresh_until = self._asked.published + self._services.timings.contradiction
-        user = read_user(self._services.directory, look, fresh_until, now)
+        by_listings = self._approved_by_listings(entry, now)
+        user = read_user(self._services.directory, look, fresh_until, now, by_listings=by_listings)
 
         def was_in_scope(connection: Connection) -> bool:
             known = entries.get(connection.id)
             return known is not None and known.in_scope
 
-        asking = asked_one_by_one(self._services.directory, was_in_scope, look.evidence.left)
+        counting = (self._connection.id,) if by_listings else ()
+        asking = AskedOneByOne(self._services.directory, was_in_scope, look.evidence.left, counting)
         placement = place(self._connections, user, asking)
         if placement.overlaps:
             log.warning("A user is in the scope of several connections; the first one keeps them")
-        return _Seen(user, placement, entries)
+        return _Seen(user, placement, entries, self._missing(user, asking))
+
+    def _approved_by_listings(self, entry: Entry | None, now: datetime) -> bool:
+        """Say whether an administrator approved what nothing but listings tells of this user."""
+        return missed_twice(entry, now) and bool(approved_actions(self._services, self._connection, self._asked.look))
+
+    def _missing(self, user: DirectoryUser, asking: AskedOneByOne) -> bool | None:
+        evidence = self._asked.look.evidence
+        if user.presence is Presence.UNKNOWN:
+            return (evidence.missing and not user.profile) or None
+        if self._connection.id in asking.silent:
+            return self._connection.id in evidence.left or None
+        return False
 
     def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
         """Another worker is at it: the same message waits, another one asks the owner to look again."""

@@ -6,16 +6,15 @@ read: `inquire` lets a worker do that.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.holding import is_rejected
-from autoprovisioning.app.observe import observed, read_user, rules_of
+from autoprovisioning.app.observe import NOT_PROVEN, observed, read_user, rules_of
 from autoprovisioning.app.reports import Filters, Reports
-from autoprovisioning.app.scoping import SERVING, asked_one_by_one, located, place
+from autoprovisioning.app.scoping import SERVING, AskedOneByOne, located, place
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Value, changed_attributes
 from autoprovisioning.domain.connections import Connection, State
@@ -26,11 +25,10 @@ from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping
 from autoprovisioning.domain.plan import Decision, Observed, decide
 from autoprovisioning.domain.roster import Entry, Status, Trigger
 from autoprovisioning.domain.runs import Look
-from autoprovisioning.domain.users import DirectoryUser, Group, Located, Presence
+from autoprovisioning.domain.users import USER_ID, DirectoryUser, Group, Located, Presence
 from autoprovisioning.domain.words import in_words, missing_unit
 
 HISTORY = 20  # events
-USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")  # of the directory; users.get would take an address for an id as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +110,9 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
     entry = _entry(services, connection, user_id)
     user = read_user(services.directory, Look(user_id), now, now)
     events = reports.events(connection.id, Filters(user=user_id), "", HISTORY).items
-    if user.presence is Presence.UNKNOWN and entry is None and not events:
-        raise NotFound("Neither the directory nor this connection knows this user. Search by name or address.")
+    if user.presence is Presence.UNKNOWN and not user.profile and entry is None and not events:
+        why = "" if user.untold == NOT_PROVEN else f" {user.untold}"
+        raise NotFound(f"Neither the directory nor this connection knows this user.{why} Search by name or address.")
     standing = _standing(services, serving, entry, user)
     seen = observed(serving, user, standing.in_scope)
     rules = rules_of(serving, confirmed_for(services, connection, [entry]))
@@ -153,8 +152,8 @@ def _entry(services: Services, connection: Connection, user_id: str) -> Entry | 
 def _standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> Standing:
     """Tell the scope as a worker does, and through what: each chosen group is asked once."""
     if user.presence in (Presence.DELETED, Presence.UNKNOWN):
-        gone = "is deleted" if user.presence is Presence.DELETED else "is not shown"
-        return Standing(None, f"The user {gone} in the directory: there is no membership to tell the scope by.")
+        gone = user.untold or "The user is deleted in the directory."
+        return Standing(None, f"{gone} There is no membership to tell the scope by.")
     own = _own_standing(services, connection, entry, user)
     connections = [connection if other.id == connection.id else other for other in services.connections.all()]
 
@@ -162,7 +161,7 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
         known = _entry(services, other, user.id)
         return known is not None and known.in_scope
 
-    elsewhere = asked_one_by_one(services.directory, was_in_scope, ())
+    elsewhere = AskedOneByOne(services.directory, was_in_scope, ())
 
     def in_scope(other: Connection, someone: DirectoryUser) -> bool | None:
         return own.in_scope if other.id == connection.id else elsewhere(other, someone)
@@ -199,7 +198,8 @@ def _own_standing(services: Services, connection: Connection, entry: Entry | Non
         return Standing(held, f"{inside}Member of {_named(groups)}, directly or nested.", groups, unit)
     unread = [group for group, answer in answers if answer is None]
     if unread:
-        return Standing(None, f"{inside}The directory did not tell who is in {_named(unread)}.", unit=unit)
+        words = f"The directory does not tell whether the user is a member of {_named(unread)}."
+        return Standing(None, f"{inside}{words}", unit=unit)
     if entry is not None and entry.in_scope:
         words = "No chosen group has the user as a member now. That counts once a complete listing proves it."
         return Standing(None, f"{inside}{words}", unit=unit)
@@ -212,7 +212,10 @@ def _doubt(where: Located, path: str) -> str:
         return "The directory did not list the organizational units."
     if where.unlisted:
         return f"{missing_unit(where.unlisted[0])}, so it cannot be told who is in it."
-    return f"The directory does not list the user's own organizational unit {path or '(none is told)'} yet."
+    if not path:
+        chosen = ", ".join(unit.path for unit in where.org_units)
+        return f"The directory does not tell the user's organizational unit (chosen: {chosen})."
+    return f"The directory does not list the user's own organizational unit {path} yet."
 
 
 def _asked(services: Services, group: Group, user_id: str) -> bool | None:

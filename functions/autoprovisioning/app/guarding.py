@@ -48,7 +48,7 @@ def _standing(services: Services, connection: Connection) -> GuardState:
 
 def reserve_one(services: Services, connection: Connection, look: Look, action: Action) -> bool:
     """Reserve one suspension or deletion; what an administrator approved is not counted again."""
-    if look.hold and _approved(services, connection, look, action):
+    if action.value in approved_actions(services, connection, look):
         return True
     return reserve_all(services, connection, [reservation(look.user_id, action.value)])
 
@@ -58,6 +58,9 @@ def may_recreate(services: Services, connection: Connection, user_id: str) -> bo
     return reserve_all(services, connection, [reservation(user_id, RECREATE)])
 
 
-def _approved(services: Services, connection: Connection, look: Look, action: Action) -> bool:
-    hold = services.records.hold(connection.id, look.hold)
-    return hold is not None and hold.authorises(services.clock()) and (look.user_id, action.value) in hold.members
+def approved_actions(services: Services, connection: Connection, look: Look) -> frozenset[str]:
+    """Return what an administrator approved to be done with this user, by the hold that the look names."""
+    hold = services.records.hold(connection.id, look.hold) if look.hold else None
+    if hold is None or not hold.authorises(services.clock()):
+        return frozenset()
+    return frozenset(action for user_id, action in hold.members if user_id == look.user_id)

@@ -19,30 +19,40 @@ from autoprovisioning.domain.roster import Action
 log = logging.getLogger(__name__)
 
 NOUNS = {Action.SUSPEND.value: "suspension", Action.DELETE.value: "deletion"}
+BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
 DECISION_SETTLES = timedelta(hours=1)  # some runs
 HONOURED_ANEW = timedelta(days=30)  # far more often than what is remembered expires, far more rarely than runs come
 
 
 def admit(
-    services: Services, connection: Connection, actions: Mapping[str, Action], standing: Collection[str] = ()
+    services: Services,
+    connection: Connection,
+    actions: Mapping[str, Action],
+    standing: Collection[str] = (),
+    listed_only: Collection[str] = (),
 ) -> tuple[dict[str, str], Hold | None]:
     """Pass a run's suspensions and deletions through the guard.
 
     `standing` are those who have been held for the same reason ever since: whom an administrator rejected stays held,
-    however much room there is. Returns the admitted directory ids, each with the digest of the approved hold that
-    covers it (or ""), and the hold that stands for the rest, if any: the whole rest, since part of a plan that trips
-    the guard is no safer.
+    however much room there is. `listed_only` are those of whom nothing but listings tells: they are held, however few
+    they are. Returns the admitted directory ids, each with the digest of the approved hold that covers it (or ""), and
+    the hold that stands for the rest, if any: the whole rest, since part of a plan that trips the guard is no safer.
     """
     if not actions:
         return {}, None
     known = services.records.holds(connection.id)
     now = services.clock()
-    sifted = _sift(known, actions, standing, now)
+    sifted = _sift(known, actions, standing, listed_only, now)
     _honour(services, connection, sifted.rejected.values(), now)
     fresh, rejected = sifted.names(sifted.fresh), sifted.names(sifted.rejected)
-    if reserve_all(services, connection, fresh, rejected):
-        return sifted.approved | dict.fromkeys(sifted.fresh, ""), next(iter(sifted.rejected.values()), None)
-    return sifted.approved, _raise(services, connection, sifted.rest, known, now)
+    if not reserve_all(services, connection, fresh, rejected):
+        over = _over_the_limit(services, connection, sifted.rest)
+        return sifted.approved, _raise(services, connection, sifted.rest, known, now, over + _by_listings(sifted))
+    admitted = sifted.approved | dict.fromkeys(sifted.fresh, "")
+    if sifted.listed_only:
+        reason = f"{_counted(sifted.listed_only)} {BY_LISTINGS}"
+        return admitted, _raise(services, connection, sifted.listed_only, known, now, reason)
+    return admitted, next(iter(sifted.rejected.values()), None)
 
 
 def _honour(services: Services, connection: Connection, rejected: Iterable[Hold], now: datetime) -> None:
@@ -54,15 +64,20 @@ def _honour(services: Services, connection: Connection, rejected: Iterable[Hold]
 
 
 def would_hold(
-    services: Services, connection: Connection, actions: Mapping[str, Action], standing: Collection[str], size: int
+    services: Services,
+    connection: Connection,
+    actions: Mapping[str, Action],
+    standing: Collection[str],
+    listed_only: Collection[str],
+    size: int,
 ) -> frozenset[str]:
     """Return whom `admit` would hold back on a roster of that size; nothing is reserved or raised."""
     if not actions:
         return frozenset()
-    sifted = _sift(services.records.holds(connection.id), actions, standing, services.clock())
+    sifted = _sift(services.records.holds(connection.id), actions, standing, listed_only, services.clock())
     fresh, rejected = sifted.names(sifted.fresh), sifted.names(sifted.rejected)
     within = not fresh or within_limit(services, connection, (*fresh, *rejected), size)
-    return frozenset(sifted.rejected if within else sifted.rest)
+    return frozenset((*sifted.rejected, *sifted.listed_only) if within else sifted.rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,7 @@ class _Sifted:
     actions: Mapping[str, Action]
     approved: dict[str, str]  # by the digest of which hold
     rejected: dict[str, Hold]
+    listed_only: dict[str, Action]
     fresh: list[str]
 
     @property
@@ -84,7 +100,13 @@ class _Sifted:
         return [reservation(user_id, self.actions[user_id].value) for user_id in user_ids]
 
 
-def _sift(known: Sequence[Hold], actions: Mapping[str, Action], standing: Collection[str], now: datetime) -> _Sifted:
+def _sift(
+    known: Sequence[Hold],
+    actions: Mapping[str, Action],
+    standing: Collection[str],
+    listed_only: Collection[str],
+    now: datetime,
+) -> _Sifted:
     by_member = {member: hold.digest for hold in known if hold.authorises(now) for member in hold.members}
     approved = {
         user_id: by_member[user_id, action.value]
@@ -96,8 +118,10 @@ def _sift(known: Sequence[Hold], actions: Mapping[str, Action], standing: Collec
         for user_id, action in actions.items()
         if user_id in standing and user_id not in approved and (hold := _rejecting(known, user_id, action)) is not None
     }
-    fresh = [user_id for user_id in actions if user_id not in approved and user_id not in rejected]
-    return _Sifted(actions, approved, rejected, fresh)
+    open_ones = [user_id for user_id in actions if user_id not in approved and user_id not in rejected]
+    untold = {user_id: actions[user_id] for user_id in open_ones if user_id in listed_only}
+    fresh = [user_id for user_id in open_ones if user_id not in untold]
+    return _Sifted(actions, approved, rejected, untold, fresh)
 
 
 def _rejecting(known: Iterable[Hold], user_id: str, action: Action) -> Hold | None:
@@ -111,7 +135,12 @@ def is_rejected(services: Services, connection: Connection, user_id: str, action
 
 
 def _raise(
-    services: Services, connection: Connection, rest: Mapping[str, Action], known: Sequence[Hold], now: datetime
+    services: Services,
+    connection: Connection,
+    rest: Mapping[str, Action],
+    known: Sequence[Hold],
+    now: datetime,
+    reason: str,
 ) -> Hold:
     members = tuple(sorted((user_id, action.value) for user_id, action in rest.items()))
     digest = digest_of(members)
@@ -124,9 +153,6 @@ def _raise(
     for hold in known:
         if hold.state is HoldState.WAITING:
             services.records.change_hold(connection.id, hold.digest, lambda current: _superseded(current, now))
-    reserved, allowed = spent(services, connection)
-    earlier = f", after {reserved} of the last 24 hours," if reserved else ""
-    reason = f"{_counted(members)}{earlier} would exceed the limit of {allowed} within 24 hours"
     hold = Hold(digest, now, members, HoldState.WAITING, reason)
     event = Event(services.new_id(), now, EventName.HELD, "run", reason=f"{reason}. Digest {digest}")
     services.records.put_hold(connection.id, hold, event)
@@ -139,8 +165,19 @@ def _raise(
     return hold
 
 
-def _counted(members: tuple[Member, ...]) -> str:
-    counts = Counter(action for _, action in members)
+def _over_the_limit(services: Services, connection: Connection, rest: Mapping[str, Action]) -> str:
+    reserved, allowed = spent(services, connection)
+    earlier = f", after {reserved} of the last 24 hours," if reserved else ""
+    return f"{_counted(rest)}{earlier} would exceed the limit of {allowed} within 24 hours"
+
+
+def _by_listings(sifted: _Sifted) -> str:
+    """Say of whom nothing but listings tells; nothing where there are none."""
+    return f"; {len(sifted.listed_only)} of them {BY_LISTINGS}" if sifted.listed_only else ""
+
+
+def _counted(rest: Mapping[str, Action]) -> str:
+    counts = Counter(action.value for action in rest.values())
     return " and ".join(
         f"{count} {NOUNS[action]}{'s' if count > 1 else ''}" for action, count in sorted(counts.items())
     )

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from autoprovisioning.app.admission import Role
 from autoprovisioning.app.configure import SHOWN
 from autoprovisioning.app.converge import Asked, converge
-from autoprovisioning.app.explain import USER_ID
 from autoprovisioning.app.keeper import Keeper, end_wait, refusal_of_one
 from autoprovisioning.app.observe import observed
 from autoprovisioning.app.ports import Accounts
@@ -34,6 +33,7 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.users import USER_ID, Presence
 
 EXPIRES_AFTER = timedelta(hours=1)
 MENDS = {
@@ -200,7 +200,7 @@ class _Answer:
 
     def _addresses(self, connection: Connection) -> tuple[str, ...]:
         user = self.services.directory.user(self.inquiry.user_id)
-        if user is None:
+        if user is None or user.presence is Presence.UNKNOWN:
             return ()
         seen = observed(connection, user, None)
         return addresses(seen.aliases, seen.email, seen.desired or {})

@@ -83,6 +83,10 @@ def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) ->
         )
     if dropped:
         notes.append(f"Suspensions and deletions that wait for a run with complete listings: {dropped}")
+    if survey.untold:
+        notes.append(
+            f"Users of whom the directory does not tell whether they are suspended, left as they are: {survey.untold}"
+        )
     if survey.overlaps:
         notes.append(f"Users in the scope of several connections, kept by the first: {survey.overlaps}")
     if plan.locked:

@@ -7,10 +7,12 @@ from datetime import datetime
 from autoprovisioning.app.ports import Directory
 from autoprovisioning.domain.adoption import Confirmed
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.errors import MappingFailure, Transient
+from autoprovisioning.domain.errors import ConfigurationRefused, MappingFailure, Transient
 from autoprovisioning.domain.plan import Observed, Rules
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.users import DirectoryUser, Presence
+
+NOT_PROVEN = "The directory knows no such user, but nothing else proves that the user is deleted."
 
 
 def rules_of(connection: Connection, confirmed: Confirmed, *, retry_failures: bool = False) -> Rules:
@@ -28,7 +30,7 @@ def rules_of(connection: Connection, confirmed: Confirmed, *, retry_failures: bo
 def observed(connection: Connection, user: DirectoryUser, in_scope: bool | None) -> Observed:
     """Map the user's attributes and join them with presence and scope."""
     desired, failure = None, None
-    if user.presence is not Presence.DELETED:
+    if user.presence not in (Presence.DELETED, Presence.UNKNOWN):
         try:
             desired = connection.mapping.apply(user.profile)
         except MappingFailure as error:
@@ -46,29 +48,39 @@ def observed(connection: Connection, user: DirectoryUser, in_scope: bool | None)
     )
 
 
-def read_user(directory: Directory, look: Look, fresh_until: datetime, now: datetime) -> DirectoryUser:
-    """Read one user again, proving a deletion where the directory answers 404.
+def read_user(
+    directory: Directory, look: Look, fresh_until: datetime, now: datetime, *, by_listings: bool = False
+) -> DirectoryUser:
+    """Read one user again, proving a deletion where the directory knows the user no more.
 
-    Deleted is proven by the id among the deleted users, or, where a complete listing lacked the id, by the 404 while
-    the same credentials read another user of the customer. Anything else that cannot be read is UNKNOWN.
+    Deleted is proven by the id among the deleted users, or, where a complete listing lacked the id, by "no such user"
+    while the same credentials read another user of the customer; or, `by_listings`, by an administrator who approved
+    what complete listings say. Anything else that cannot be read is UNKNOWN.
 
     Raises:
         Transient: the answer contradicts the event, which is recent (until `fresh_until`): ask again.
     """
     user = directory.user(look.user_id)
     young = now < fresh_until
-    if user is not None:
+    if user is not None and (user.presence is not Presence.UNKNOWN or user.profile):
         if look.event == "delete" and young:
             raise Transient("The directory still returns a user it reported as deleted", retry_after=5)
         return user
     if look.event in ("add", "undelete") and young:
         raise Transient("The directory does not return yet a user it reported as added", retry_after=5)
-    for page in directory.deleted_users():
-        for deleted in page:
-            if deleted.id == look.user_id:
-                return deleted
-    if look.evidence.missing and directory.probe():
+    deleted = _among_the_deleted(directory, look.user_id)
+    if deleted is not None:
+        return deleted
+    if look.evidence.missing and (by_listings or (user is None and directory.probe())):
         return DirectoryUser(look.user_id, "", Presence.DELETED)
     if look.event == "delete" and young:
         raise Transient("The directory does not list yet a user it reported as deleted", retry_after=5)
-    return DirectoryUser(look.user_id, "", Presence.UNKNOWN)
+    return user or DirectoryUser(look.user_id, "", Presence.UNKNOWN, "", untold=NOT_PROVEN)
+
+
+def _among_the_deleted(directory: Directory, user_id: str) -> DirectoryUser | None:
+    """Look for a user among the deleted ones; a listing that breaks off proves nothing."""
+    try:
+        return next((user for page in directory.deleted_users() for user in page if user.id == user_id), None)
+    except (Transient, ConfigurationRefused):
+        return None

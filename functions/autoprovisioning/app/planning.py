@@ -13,7 +13,7 @@ from autoprovisioning.domain.changes import aligned
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
-from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, rests
+from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, missed_twice, rests
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
 from autoprovisioning.domain.users import DirectoryUser, Presence
@@ -38,12 +38,16 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class PlannedLook:
-    """Somebody to be read again first: what is expected to be due, by which trigger, and whether it was held before."""
+    """Somebody to be read again first: what is expected to be due, by which trigger, and whether it was held before.
+
+    `listed_only` says that nothing but listings tells of it, and that looks before could not find out more.
+    """
 
     look: Look
     action: Action | None = None
     trigger: Trigger | None = None
     held: bool = False
+    listed_only: bool = False
 
 
 @dataclass(slots=True)
@@ -134,7 +138,7 @@ class Planner:
             self.plan.provisioned += 1
 
     def _missing(self, entry: Entry, *, outsider: bool) -> None:
-        """A complete listing lacks the user: proof only together with a 404 by id, which the look asks for."""
+        """A complete listing lacks the user: proof only together with "no such user" by id, which the look asks for."""
         if entry.status is Status.NONE and entry.mark is None:
             if not outsider:  # one who is remembered is not looked at again by every sweep
                 self.plan.notes[entry.user_id] = (entry, None)
@@ -151,7 +155,7 @@ class Planner:
             self._note(entry, decision)
             return
         due = decision if decision.action is not None and decision.action.deprovisions else None
-        self._look(entry.user_id, due, Evidence(missing=True))
+        self._look(entry.user_id, due, Evidence(missing=True), listed_only=missed_twice(entry, self._now))
 
     def _judge(self, entry: Entry | None, seen: Observed, evidence: Callable[[], Evidence]) -> None:
         if entry is not None and entry.mark is not None:
@@ -166,7 +170,8 @@ class Planner:
         elif decision.action.rereads:
             if found != entry:
                 self.plan.notes[seen.user_id] = (entry, found)
-            self._look(seen.user_id, decision, evidence())
+            listed_only = seen.presence is Presence.ACTIVE and missed_twice(entry, self._now)
+            self._look(seen.user_id, decision, evidence(), listed_only=listed_only)
         else:
             self._write(entry, decision, seen)
 
@@ -210,13 +215,14 @@ class Planner:
         if decision.noted is not None and decision.noted.status is not Status.NONE:
             self.plan.unchanged += 1
 
-    def _look(self, user_id: str, due: Decision | None, evidence: Evidence) -> None:
+    def _look(self, user_id: str, due: Decision | None, evidence: Evidence, *, listed_only: bool = False) -> None:
         look = Look(user_id, "", evidence, "", None, self._actor)
         if due is None:
             self.plan.looks[user_id] = PlannedLook(look)
             return
         held = due.action is not None and due.noted is not None and due.noted.held is due.action
-        self.plan.looks[user_id] = PlannedLook(look, due.action, due.trigger, held)
+        listed_only = listed_only and due.action is not None and due.action.deprovisions
+        self.plan.looks[user_id] = PlannedLook(look, due.action, due.trigger, held, listed_only)
 
     def _write(self, entry: Entry | None, decision: Decision, seen: Observed) -> None:
         assert decision.action is not None and decision.attributes is not None  # noqa: S101, PT018 - the table says so

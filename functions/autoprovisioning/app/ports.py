@@ -34,16 +34,19 @@ class Directory(Protocol):
     """
 
     def user(self, user_id: str) -> DirectoryUser | None:
-        """Read one user by id; None is a 404, which alone proves nothing."""
+        """Read one user by id; None is "no such user", or none any more, which alone proves nothing.
+
+        A user whom the directory does not show, or not in a way that can be told, has presence UNKNOWN.
+        """
 
     def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         """List every user of the customer, a page at a time; `fields` are the profile fields the mappings read.
 
-        Raises Incomplete when a page after the first cannot be read.
+        Raises Incomplete when a page cannot be read. A user of whom an item does not tell has presence UNKNOWN.
         """
 
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
-        """List the users deleted in the last 20 days (showDeleted), a page at a time."""
+        """List the users deleted in the last 20 days (showDeleted), a page at a time; raises Incomplete."""
 
     def members(self, group_id: str) -> Iterator[Sequence[str]]:
         """List the ids of a group's derived user members, a page at a time; raises Incomplete."""
@@ -57,8 +60,11 @@ class Directory(Protocol):
     def org_units(self) -> Sequence[OrgUnit]:
         """Return all organizational units by path, the root not included; raises Incomplete."""
 
-    def is_member(self, group_id: str, user_id: str) -> bool:
-        """Ask about one user and one group, nested membership included; False alone never counts as leaving."""
+    def is_member(self, group_id: str, user_id: str) -> bool | None:
+        """Ask about one user and one group, nested membership included; None cannot be told; may raise Incomplete.
+
+        False alone never counts as leaving. A derived listing that lacks the user is no answer about this one alone.
+        """
 
     def group(self, key: str) -> Group | None:
         """Find a group by id or e-mail address; None is a 404."""

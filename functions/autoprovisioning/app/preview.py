@@ -334,11 +334,12 @@ def _looked_up(accounts: Accounts, plan: Plan, refused: dict[str, str]) -> Itera
 
 
 def _held(services: Services, connection: Connection, plan: Plan) -> frozenset[str]:
-    """Return whose suspension or deletion the volume guard would hold back."""
+    """Return whose suspension or deletion would be held back: by the volume guard, or for want of proof."""
     planned = plan.deprovisioning()
     actions = {user_id: look.action for user_id, look in planned.items() if look.action is not None}
     standing = frozenset(user_id for user_id, look in planned.items() if look.held)
-    return would_hold(services, connection, actions, standing, plan.provisioned)
+    listed_only = frozenset(user_id for user_id, look in planned.items() if look.listed_only)
+    return would_hold(services, connection, actions, standing, listed_only, plan.provisioned)
 
 
 @dataclass(slots=True)

@@ -238,7 +238,9 @@ def _guarded(services: Services, connection: Connection, plan: Plan) -> tuple[li
     """Return the looks that may go out, and the hold that keeps the others back."""
     due = plan.deprovisioning()
     actions = {user_id: planned.action for user_id, planned in due.items() if planned.action is not None}
-    admitted, hold = admit(services, connection, actions, frozenset(user_id for user_id in due if due[user_id].held))
+    standing = frozenset(user_id for user_id in due if due[user_id].held)
+    listed_only = frozenset(user_id for user_id in due if due[user_id].listed_only)
+    admitted, hold = admit(services, connection, actions, standing, listed_only)
     looks: list[Look] = []
     for user_id, planned in plan.looks.items():
         if user_id not in due:

@@ -66,36 +66,45 @@ def _listed(directory: Directory) -> Sequence[OrgUnit] | None:
         return None
 
 
-def asked_one_by_one(
-    directory: Directory, was_in_scope: Callable[[Connection], bool], left: Collection[str]
-) -> InScope:
-    """Tell the scope of a single user by listing the organizational units and asking about each chosen group.
+class AskedOneByOne:
+    """Tells the scope of a single user by asking the directory about each chosen group.
 
     Units are listed anew, once: a path that was read earlier may be another unit's by now.
     A positive answer counts. A negative one counts for somebody who was not in scope; for somebody who was, only with
-    complete derived listings that lack them (`left`, by connection id): otherwise it cannot be told. A group that is
-    gone or cannot be read to its end tells nothing.
+    complete derived listings that lack them (`left`, by connection id): otherwise it cannot be told. Where the
+    directory does not answer about this user alone, or a group cannot be read to its end, nothing is told, unless an
+    administrator approved what the listings say (`by_listings`, by connection id).
     """
 
-    @cache
-    def listed() -> Sequence[OrgUnit] | None:
-        return _listed(directory)
+    def __init__(
+        self,
+        directory: Directory,
+        was_in_scope: Callable[[Connection], bool],
+        left: Collection[str],
+        by_listings: Collection[str] = (),
+    ) -> None:
+        self._directory = directory
+        self._was_in_scope = was_in_scope
+        self._left = left
+        self._by_listings = by_listings
+        self._units = cache(lambda: _listed(directory))
+        self.silent: set[str] = set()  # connections of whose groups the directory did not tell
 
-    def in_scope(connection: Connection, user: DirectoryUser) -> bool | None:
+    def __call__(self, connection: Connection, user: DirectoryUser) -> bool | None:
+        """Tell one connection's scope; an `InScope`."""
         scope = connection.scope
         if user.presence is Presence.DELETED:
             return None
-        held = scope.located(listed() if scope.org_units else None).holds_unit(user.org_unit_path)
+        held = scope.located(self._units() if scope.org_units else None).holds_unit(user.org_unit_path)
         if held is False or not scope.groups:
             return held
-        answers = [_asked(directory, group.id, user.id) for group in scope.groups]
+        answers = [_asked(self._directory, group.id, user.id) for group in scope.groups]
         if True in answers:
             return held
         if None in answers:
-            return None
-        return None if was_in_scope(connection) and connection.id not in left else False
-
-    return in_scope
+            self.silent.add(connection.id)
+            return False if connection.id in self._left and connection.id in self._by_listings else None
+        return None if self._was_in_scope(connection) and connection.id not in self._left else False
 
 
 def _asked(directory: Directory, group_id: str, user_id: str) -> bool | None:

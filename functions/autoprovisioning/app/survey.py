@@ -24,6 +24,7 @@ class Survey:
     `members` maps a group id to its derived members, None where they could not be read to the end. `units` are all
     organizational units, None where they could not be listed; they are not where no connection has any chosen.
     `complete` turns False when the listing of users breaks off; `notes` say what was wrong, for the run's record.
+    `deleted_addresses` are as the function of that name returns them.
     """
 
     members: Mapping[str, frozenset[str] | None]
@@ -32,6 +33,7 @@ class Survey:
     complete: bool = True
     listed: int = 0
     overlaps: int = 0  # users in the scope of several connections: the first one keeps them
+    untold: int = 0  # users who were listed without saying whether they are suspended
     notes: list[str] = field(default_factory=list)
     units: Sequence[OrgUnit] | None = ()
     unplaced: int = 0  # users of organizational units that are not listed
@@ -98,28 +100,36 @@ def _read_units(directory: Directory, connections: Sequence[Connection]) -> tupl
 
 
 def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
-    """Read what must be known before the first user is judged.
-
-    Raises:
-        Transient: the list of deleted users could not be read.
-    """
+    """Read what must be known before the first user is judged."""
     members, notes = read_groups(directory, connections)
     units, unlisted = _read_units(directory, connections)
-    deleted = {user.id: user for page in directory.deleted_users() for user in page}
-    return Survey(members, deleted, _addresses(deleted.values()), notes=notes + unlisted, units=units)
+    notes += unlisted
+    deleted: list[DirectoryUser] | None = None
+    try:
+        deleted = _deleted_users(directory)
+    except (Transient, ConfigurationRefused) as error:
+        notes.append(f"The deleted users could not be listed, so nobody is taken for deleted by that: {error}")
+        log.error("The deleted users could not be listed", extra={"json_fields": ALERT})
+    by_id = {user.id: user for user in deleted or ()}
+    return Survey(members, by_id, deleted_addresses=_addresses(deleted), notes=notes, units=units)
 
 
 def deleted_addresses(directory: Directory) -> frozenset[str] | None:
-    """List the deleted users and return their primary addresses, casefolded; None where that could not be done."""
+    """Return the primary addresses, case-folded, of the users deleted in the last 20 days; None cannot be told."""
     try:
-        return _addresses(user for page in directory.deleted_users() for user in page)
+        return _addresses(_deleted_users(directory))
     except (Transient, ConfigurationRefused) as error:
         log.warning("The deleted users could not be listed: %s", error)
         return None
 
 
-def _addresses(users: Iterable[DirectoryUser]) -> frozenset[str]:
-    return frozenset(user.primary_email.casefold() for user in users)
+def _deleted_users(directory: Directory) -> list[DirectoryUser]:
+    return [user for page in directory.deleted_users() for user in page]
+
+
+def _addresses(deleted: Iterable[DirectoryUser] | None) -> frozenset[str] | None:
+    addresses = frozenset(user.primary_email.casefold() for user in deleted) if deleted is not None else None
+    return None if addresses is None or "" in addresses else addresses  # whose address is not told could have had any
 
 
 def everybody(
@@ -138,6 +148,7 @@ def everybody(
             for user in page:
                 if user.id not in seen:
                     seen.add(user.id)
+                    survey.untold += user.presence is Presence.UNKNOWN
                     yield user
     except (Incomplete, ConfigurationRefused) as error:
         survey.complete = False

@@ -16,6 +16,9 @@
     archived            -          any                         nothing, timers frozen (or as suspended, if so chosen)
     could not be read   -          any                         nothing
 
+Whom complete listings lack, but of whom nothing tells alone, counts as not told ("unknown", "could not be read"): since
+when is remembered, and from the second listing on (`missed_twice`) an administrator may let the listings count.
+
 Which account found on CREATE may be adopted is decided in `domain.adoption`. What is not in scope and has no account
 is nothing to us: no entry is made for it.
 """
@@ -39,6 +42,7 @@ from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Trigg
 from autoprovisioning.domain.users import Presence
 
 READING = "read"  # what was attempted where the directory does not show one user: it stands in the way of every reread
+SECOND_LISTING = timedelta(minutes=15)  # what one listing lacked by accident, another one this much later has
 RETENTION = timedelta(days=30)  # undelete is possible for 20; the rest is for people asking what happened
 
 
@@ -46,8 +50,9 @@ RETENTION = timedelta(days=30)  # undelete is possible for 20; the rest is for p
 class Observed:
     """One directory user as seen now, for one connection.
 
-    `in_scope` is None where that could not be told. `desired` is None where there is nothing to map (deleted) or the
-    mapping failed; then `mapping_failure` says why.
+    `in_scope` is None where that could not be told. `desired` is None where there is nothing to map (deleted, unknown)
+    or the mapping failed; then `mapping_failure` says why. `missing` is True where complete listings lack the user and
+    nothing tells of this one alone, False where the directory tells, and None where it was not asked.
     """
 
     user_id: str
@@ -59,6 +64,7 @@ class Observed:
     desired: Attributes | None = None
     mapping_failure: MappingFailure | None = None
     created: datetime | None = None  # the directory's creationTime: an account that is older was somebody else's
+    missing: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +104,13 @@ def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> 
     if presence is Presence.ARCHIVED and rules.archived_as_suspended:
         presence = Presence.SUSPENDED
     if presence is Presence.UNKNOWN:
-        return Decision(None, _remembered(entry, seen, rules), reason="could not be read")
+        unread = _remembered(entry, seen, rules)
+        return Decision(None, _missed(unread, seen, now) if unread is not None else None, reason="could not be read")
     if presence is Presence.ARCHIVED:
         noted = _frozen(_remembered(entry, seen, rules), now)
         return Decision(None, noted, reason="archived users are not operated on")
     known = _thawed(entry, now) if entry is not None else Entry(seen.user_id, email=seen.email)
+    known = _missed(known, seen, now)
     if seen.in_scope is not None:
         known = replace(known, in_scope=seen.in_scope)
     if presence is Presence.ACTIVE and seen.in_scope is not False:
@@ -129,9 +137,28 @@ def _settled(entry: Entry | None, seen: Observed) -> bool:
         and entry.held is None
         and not entry.pending
         and not entry.gone
+        and entry.missing_since is None
         and seen.desired is not None
         and unchanged(entry.fingerprint, seen.desired)
     )
+
+
+def missed_twice(entry: Entry | None, now: datetime) -> bool:
+    """Say whether complete listings have lacked the user for so long that an administrator may approve by them alone.
+
+    `now` is that of another complete listing which lacks the user.
+    """
+    return entry is not None and entry.missing_since is not None and now - entry.missing_since >= SECOND_LISTING
+
+
+def _missed(known: Entry, seen: Observed, now: datetime) -> Entry:
+    """Remember since when listings alone say that the user is gone or left; forget it once anything else tells."""
+    in_scope = seen.in_scope and seen.presence is not Presence.UNKNOWN  # a scope without groups holds everybody
+    if in_scope or seen.missing is False or seen.presence is Presence.DELETED:
+        return replace(known, missing_since=None) if known.missing_since is not None else known
+    if seen.missing and known.missing_since is None:
+        return replace(known, missing_since=now)
+    return known
 
 
 def _remembered(entry: Entry | None, seen: Observed, rules: Rules) -> Entry | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")  # as the directory makes them; users.get takes addresses as well
 
 
 class Presence(StrEnum):
@@ -24,7 +27,8 @@ class DirectoryUser:
     """One user of the Workspace customer.
 
     `profile` is the user resource as the Directory API returned it (partial: only the fields asked for); attribute
-    mapping reads it. It is empty for a deleted user. `org_unit_path` is empty where the directory did not tell it.
+    mapping reads it. It is empty for a deleted user. `org_unit_path` is "" where the directory does not tell it,
+    `untold` says why a presence is UNKNOWN.
     """
 
     id: str
@@ -37,6 +41,7 @@ class DirectoryUser:
     is_delegated_admin: bool = False
     profile: Mapping[str, Any] = field(default_factory=dict)
     created: datetime | None = None  # creationTime
+    untold: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: date
             "unlock it in Keeper's Admin Console if this user is to have access."
         )
     if seen.presence is Presence.UNKNOWN:
-        return "The directory does not show this user, which alone proves nothing: everything stays as it is."
+        return f"The directory does not show this user, which alone proves nothing: {_stays(noted)}."
     if seen.presence is Presence.ARCHIVED and not connection.archived_as_suspended:
         return "Archived users are not operated on: everything stays as it is, and timers stand still."
     if noted is None or noted.status is Status.NONE:
@@ -172,7 +172,17 @@ def _without_account(seen: Observed, owner: str) -> str:
 def _unproven(noted: Entry) -> str:
     if noted.status is Status.SUSPENDED:
         return "The account stays suspended: whether the user is in the provisioning scope again could not be told."
+    if noted.missing_since is not None:
+        return f"Whether the user is still in scope could not be told: {_stays(noted)}."
     return "In step; whether the user is still in scope could not be told, and nobody loses access for that."
+
+
+def _stays(noted: Entry | None) -> str:
+    """Say what becomes of an account of whose user the directory does not tell."""
+    if noted is None or noted.missing_since is None:
+        return "everything stays as it is"
+    since = at_time(noted.missing_since)
+    return f"complete listings lack the user since {since}, so it takes an administrator's approval under Held plans"
 
 
 def _waiting(noted: Entry, when: Due, seen: Observed, owner: str, connection: Connection) -> str:

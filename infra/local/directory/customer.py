@@ -81,6 +81,13 @@ class Customer:
             raise not_found("userKey")
         return found
 
+    def shown(self, key: str) -> User:
+        """Find a user as users.get does: one who may still be undeleted is answered with 412 (firezone pull 15169)."""
+        gone = self.deleted.get(key)
+        if gone is not None and _undeletable(gone):
+            raise Refused(412, "conditionNotMet", "User is deleted.")
+        return self.user(key)
+
     def insert(self, body: User) -> User:
         """Create a user."""
         if not body.get("primaryEmail"):
@@ -156,9 +163,8 @@ class Customer:
         clauses = [match.groupdict() for match in _CLAUSE.finditer(query)]
         if query.strip() and not clauses:
             raise Refused(400, "invalid", "Invalid Input: query")
-        oldest = datetime.now(UTC) - UNDELETABLE
         for user in (self.deleted if deleted else self.users).values():
-            if deleted and datetime.fromisoformat(user["deletionTime"]) < oldest:
+            if deleted and not _undeletable(user):
                 continue
             if domain and not user["primaryEmail"].casefold().endswith("@" + domain.casefold()):
                 continue
@@ -321,6 +327,10 @@ class Customer:
         for address in (user["primaryEmail"], *user.get("aliases", [])):
             self._addresses[address.casefold()] = user["id"]
         return user
+
+
+def _undeletable(user: User) -> bool:
+    return datetime.now(UTC) - datetime.fromisoformat(user["deletionTime"]) <= UNDELETABLE
 
 
 def _stamp(user: User, was_suspended: bool, was_archived: bool) -> None:

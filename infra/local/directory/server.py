@@ -15,6 +15,7 @@ import msgspec
 
 from infra.local.asgi import ConnectionLost, Fault, Faults, Receive, Reply, Scope, Send, read_body, respond
 from infra.local.directory.customer import Customer, Refused, not_found
+from infra.local.directory.effects import Endless, altered, reply_of
 from infra.local.directory.masks import SHAPES, check, compiled, select
 from infra.local.directory.notifications import Notifier, Weather
 
@@ -52,6 +53,9 @@ class DirectoryServer:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         try:
             reply = await self._answer(scope["method"], path, params, headers, body)
+        except Endless as endless:
+            await endless.send(send, MEDIA_TYPE)
+            return
         except Refused as refused:
             reply = Reply(refused.status, _error(refused))
         _compress(reply, headers)
@@ -64,7 +68,8 @@ class DirectoryServer:
         self._counts[method] += 1
         self._log.append({"method": method, "path": path})
         page = _start(params)
-        fault = self.faults.pick(lambda match: _fits(match, method, keys, page))
+        deleted = params.get("showDeleted") == "true"
+        fault = self.faults.pick(lambda match: _fits(match, method, keys, page, deleted=deleted))
         if fault is not None:
             reply = await self._faulty(fault, method)
             if reply is not None:
@@ -74,6 +79,8 @@ class DirectoryServer:
         result = self._act(method, keys, params, _object(body))
         if fault is not None and fault.effect.get("drop_after"):
             raise ConnectionLost
+        if fault is not None:
+            result = altered(fault, result)
         if isinstance(result, dict):
             result = select(result, mask)
         return Reply(204) if result is None else Reply(200, result)
@@ -88,14 +95,13 @@ class DirectoryServer:
             raise ConnectionLost
         if effect.get("empty"):
             return Reply(200, {"kind": f"admin#directory#{method.split('.', maxsplit=1)[0]}", "etag": '"empty"'})
-        if "body" in effect:
-            return Reply(200, effect["body"])
-        if "status" in effect:
-            reason = effect.get("reason", "backendError")
-            refused = Refused(effect["status"], reason, effect.get("message", reason), effect.get("domain", "global"))
-            headers = {"Retry-After": str(effect["retry_after"])} if "retry_after" in effect else {}
-            return Reply(effect["status"], _error(refused), headers)
-        return None
+        reason = effect.get("reason", "backendError")
+        status, message, domain = (
+            effect.get("status", 200),
+            effect.get("message", reason),
+            effect.get("domain", "global"),
+        )
+        return reply_of(fault, _error(Refused(status, reason, message, domain)))
 
     def _reading(self) -> Customer:
         return self._stale or self.customer
@@ -110,7 +116,7 @@ class DirectoryServer:
             case "list":
                 return self._list_users(params)
             case "get":
-                return _projection(params)(self._reading().user(keys[0]))
+                return _projection(params)(self._reading().shown(keys[0]))
             case "insert":
                 return self._tell("add", customer.insert(told))
             case "patch" | "update":
@@ -336,8 +342,10 @@ def _below_group(verb: str, key: str, below: list[str]) -> tuple[str, list[str]]
     raise not_found("path")
 
 
-def _fits(match: dict[str, Any], method: str, keys: list[str], page: int) -> bool:
+def _fits(match: dict[str, Any], method: str, keys: list[str], page: int, *, deleted: bool) -> bool:
     if "method" in match and match["method"] != method:
+        return False
+    if match.get("deleted", deleted) != deleted:  # the listing of deleted users, or any other request
         return False
     if "key" in match and match["key"] not in keys:
         return False
@@ -422,6 +430,8 @@ def _error(refused: Refused) -> dict[str, Any]:
 
 def _compress(reply: Reply, headers: Params) -> None:
     """Compress for clients that accept it and say "gzip" in their User-Agent too."""
+    if "content-encoding" in reply.headers:
+        return
     if "gzip" not in headers.get("accept-encoding", "") or "gzip" not in headers.get("user-agent", ""):
         return
     content = reply.content()

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
+from autoprovisioning.adapters.directory.resources import (
+    LONGEST_ID,
+    begins_with,
+    deleted_user_of,
+    group_of,
+    has_address,
+    is_user_id,
+    milliseconds_of,
+    text_of,
+    unknown,
+    user_of,
+)
 from autoprovisioning.adapters.directory.transport import DELEGATION, DirectoryTransport, Refusal, part
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
-from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit, Presence
+from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit
 
 USERS_A_PAGE = 500  # the most that users.list gives
 MEMBERS_A_PAGE = 200  # the most that members.list gives
+PAGES_AT_MOST = 4000  # of a listing: two million users, 800,000 members
+LONGEST_TOKEN = 4096  # of a page; Google's have some hundred characters
+# Seconds. A reconciliation waits for users and members; a worker, whose time is a minute, for the other two.
+LISTING_USERS, LISTING_MEMBERS, LISTING_DELETED, LOOKING_FOR_ONE = 25 * 60, 10 * 60, 40, 30
 BASE = "/admin/directory/v1"
 STOP = "/admin/directory_v1/channels/stop"
 KNOWN_FIELDS = (
@@ -21,12 +38,18 @@ KNOWN_FIELDS = (
     "isAdmin,isDelegatedAdmin"
 )
 FOUND_AT_MOST = 20
-LONGEST_ID = 256
 LONGEST_PATH = 2_000  # a hundred chosen units fit into a connection's document (1 MiB)
+UNITS_AT_MOST = 100_000  # of one answer: orgunits.list has no pages
+SIFTED_A_PAGE = 200  # the most that groups.list gives
+SIFTED_PAGES = 4  # of a search whose query could not carry all that was typed
 # Search operators of the Directory API's guides "Search for users" and "Search for groups"; clauses are joined by AND.
-SEARCHED_IN_GROUPS = ("name:", "email:")
+SEARCHED_IN_GROUPS = ("name", "email")
+# What ends the quotes of a query, or means something in it. How a quote is escaped is told differently for users and
+# groups, and does not work everywhere (google-api-java-client issue 1020).
+NOT_IN_QUERIES = re.compile(r"[\\'\"*\x00-\x1f]")
+WHOLE_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 ENVELOPE = frozenset({"kind", "etag", "nextPageToken", "trigger_event"})
-UNSUPPORTED = frozenset({400, 404, 405, 501})
+DELETED = "user is deleted"  # of a 412 conditionNotMet; another one is "User creation is not complete"
 
 
 class GoogleDirectory:
@@ -40,117 +63,158 @@ class GoogleDirectory:
         """Read one user by id, with every field that could be mapped."""
         answer = self._transport.get(f"{BASE}/users/{part(user_id)}", {"projection": "full"})
         if isinstance(answer, Refusal):
-            if answer.status == 404:
-                return None
-            if answer.status == 403 and "Not Authorized" in answer.message:
-                return None  # somebody of another customer, found as an external member of a group
-            raise _refused("users.get", answer)
-        if str(answer.get("id", "")) != user_id:
-            return None
-        return _user(answer)
+            return self._not_shown(user_id, answer)
+        if answer.get("id") != user_id:
+            return unknown(user_id, "The directory answers with another user than the one asked for.")
+        return user_of(answer)
 
     def by_address(self, address: str) -> DirectoryUser | None:
         """Read one user by primary address or alias."""
         answer = self._transport.get(f"{BASE}/users/{part(address)}", {"projection": "basic"})
         if isinstance(answer, Refusal):
-            if answer.status in (403, 404):
+            return self._not_shown("", answer)
+        if not is_user_id(answer.get("id")) or not has_address(answer, address):
+            return unknown("", "The directory answers with another user than the one asked for.")
+        return user_of(answer)
+
+    def _not_shown(self, user_id: str, refusal: Refusal) -> DirectoryUser | None:
+        """Say what a refused users.get means: None is a 404, or the 412 of the 20 days in which one may be undeleted.
+
+        Anything else tells nothing of the user, where the same credentials read another one.
+
+        Raises:
+            Transient: a 412 that will pass.
+            ConfigurationRefused: the credentials read nobody.
+        """
+        if refusal.status == 404:
+            return None
+        if refusal.status == 412:
+            if DELETED in refusal.message.casefold():
                 return None
-            raise _refused("users.get", answer)
-        return _user(answer) if answer.get("id") else None
+            raise Transient(f"users.get: {refusal}", retry_after=30)
+        if not self.probe():
+            raise _refused("users.get", refusal)
+        return unknown(user_id, f"The directory does not show this user: {refusal}.")
 
     def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         """List every user of the customer."""
         mapped = ",".join(sorted(fields - set(KNOWN_FIELDS.split(","))))
         mask = f"kind,nextPageToken,users({KNOWN_FIELDS}{',' + mapped if mapped else ''})"
         projection = "full" if "customSchemas" in fields else "basic"
-        params = {"maxResults": str(USERS_A_PAGE), "fields": mask, "projection": projection}
-        for page in self._pages("users.list", f"{BASE}/users", "users", {"customer": self._customer, **params}):
-            yield [_user(item) for item in page]
+        params = {"customer": self._customer, "fields": mask, "projection": projection}
+        for page in self._pages("users.list", f"{BASE}/users", "users", params, USERS_A_PAGE, LISTING_USERS):
+            yield [user_of(item) for item in page]
 
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
         """List the users deleted in the last 20 days."""
         fields = "kind,nextPageToken,users(id,primaryEmail,deletionTime)"
-        params = {"showDeleted": "true", "maxResults": str(USERS_A_PAGE), "fields": fields}
-        for page in self._pages("users.list", f"{BASE}/users", "users", {"customer": self._customer, **params}):
-            yield [_deleted(item) for item in page]
+        params = {"customer": self._customer, "showDeleted": "true", "fields": fields}
+        for page in self._pages("users.list", f"{BASE}/users", "users", params, USERS_A_PAGE, LISTING_DELETED):
+            yield [deleted_user_of(item) for item in page]
 
     def members(self, group_id: str) -> Iterator[Sequence[str]]:
         """List the ids of a group's derived members that are users."""
-        path = f"{BASE}/groups/{part(group_id)}/members"
-        fields = "kind,nextPageToken,members(id,type)"
-        params = {"includeDerivedMembership": "true", "maxResults": str(MEMBERS_A_PAGE), "fields": fields}
-        for page in self._pages("members.list", path, "members", params):
-            if any(item.get("type") == "CUSTOMER" for item in page):
-                raise Incomplete(
-                    "A scope group has everybody in the organization as a member, which the directory does not list. "
-                    "Choose organizational units instead of that group."
-                )
-            yield [str(item["id"]) for item in page if item.get("type", "USER") == "USER" and item.get("id")]
+        return self._members(group_id, LISTING_MEMBERS)
 
-    def is_member(self, group_id: str, user_id: str) -> bool:
-        """Ask members.hasMember; a server or a member it does not serve is answered from the derived listing."""
+    def _members(self, group_id: str, seconds: float) -> Iterator[Sequence[str]]:
+        path = f"{BASE}/groups/{part(group_id)}/members"
+        params = {"includeDerivedMembership": "true", "fields": "kind,nextPageToken,members(id,email,type)"}
+        for page in self._pages("members.list", path, "members", params, MEMBERS_A_PAGE, seconds):
+            yield [member for item in page if (member := _member(item))]
+
+    def is_member(self, group_id: str, user_id: str) -> bool | None:
+        """Ask members.hasMember; where it does not tell, a derived listing that has the user does."""
         path = f"{BASE}/groups/{part(group_id)}/hasMember/{part(user_id)}"
         answer = self._transport.get(path, {})
-        if not isinstance(answer, Refusal) and "isMember" in answer:
-            return answer["isMember"] is True
-        if isinstance(answer, Refusal) and answer.status not in UNSUPPORTED:
-            raise _refused("members.hasMember", answer)
-        return any(user_id in page for page in self.members(group_id))
+        told = None if isinstance(answer, Refusal) else answer.get("isMember")
+        if isinstance(told, bool):
+            return told
+        found = any(user_id in page for page in self._members(group_id, LOOKING_FOR_ONE))
+        return True if found else None
 
     def group(self, key: str) -> Group | None:
         """Find a group by id or e-mail address; where groups.get knows no addresses, by a query."""
         answer = self._transport.get(f"{BASE}/groups/{part(key)}", {})
-        if not isinstance(answer, Refusal) and answer.get("id"):
-            return _group(answer)
-        if isinstance(answer, Refusal) and answer.status not in (*UNSUPPORTED, 403):
+        if not isinstance(answer, Refusal) and (answer.get("id") == key or has_address(answer, key)):
+            return group_of(answer)
+        if isinstance(answer, Refusal) and answer.status == 401:
             raise _refused("groups.get", answer)
-        if "@" not in key:
+        if "@" not in key or NOT_IN_QUERIES.search(key):
             return None
         listed = self._transport.get(f"{BASE}/groups", {"customer": self._customer, "query": f"email={key}"})
         if isinstance(listed, Refusal):
-            if listed.status in UNSUPPORTED:
-                return None
-            raise _refused("groups.list", listed)
-        found = [item for item in listed.get("groups", ()) if str(item.get("email", "")).casefold() == key.casefold()]
-        return _group(found[0]) if found else None
+            if listed.status in (401, 403):
+                raise _refused("groups.list", listed)
+            return None
+        found = (group_of(item) for item in _dicts(listed.get("groups")) if has_address(item, key))
+        return next(found, None)
 
     def search_users(self, text: str) -> Sequence[DirectoryUser]:
-        """Find users whose name or address begins with the text (users.list), or whose id it is (users.get)."""
-        text = _searchable(text)
-        if not text:
-            return ()
+        """Find users whose name or address begins with the text (users.list), or whose id it is (users.get).
+
+        A whole address is asked by users.get, which takes any character. What a query cannot carry is cut off, and the
+        answers are sifted here: one click from them somebody is given access.
+        """
+        text = " ".join(text.split())[:100]
+        if WHOLE_ADDRESS.fullmatch(text):
+            user = self.by_address(text)
+            return (user,) if user is not None and user.id else ()
         found: dict[str, DirectoryUser] = {}
-        if text.isalnum() and any(map(str.isdigit, text)):
+        if is_user_id(text) and any(map(str.isdigit, text)):
             answer = self._transport.get(f"{BASE}/users/{part(text)}", {"projection": "basic"})
-            if not isinstance(answer, Refusal) and str(answer.get("id", "")) == text:
-                found[text] = _user(answer)
-        for query in _user_queries(text):
-            params = {"query": query, "maxResults": str(FOUND_AT_MOST), "projection": "basic"}
-            fields = {"fields": f"kind,users({KNOWN_FIELDS},name)"}
-            listed = self._transport.get(f"{BASE}/users", {"customer": self._customer, **params, **fields})
-            if isinstance(listed, Refusal):
-                raise _refused("users.list", listed)
-            found |= {str(item["id"]): _user(item) for item in listed.get("users", ())}
+            if not isinstance(answer, Refusal) and answer.get("id") == text:
+                found[text] = user_of(answer)
+        params = {"projection": "basic", "fields": f"kind,nextPageToken,users({KNOWN_FIELDS},name)"}
+        for query in _user_queries(_carried(text)):
+            found |= {
+                item["id"]: user_of(item)
+                for item in self._found("users.list", f"{BASE}/users", "users", {**params, "query": query}, text)
+                if is_user_id(item.get("id"))
+            }
         return sorted(found.values(), key=lambda user: user.primary_email)[:FOUND_AT_MOST]
 
     def search_groups(self, letters: str) -> Sequence[Group]:
-        """Find groups whose name or address begins with the letters (groups.list)."""
-        letters = _searchable(letters)
+        """Find groups whose name or address begins with the letters (groups.list), or whose address they are."""
+        text = " ".join(letters.split())[:100]
+        if WHOLE_ADDRESS.fullmatch(text):
+            group = self.group(text)
+            return (group,) if group is not None else ()
+        carried = _carried(text)
         found: dict[str, Group] = {}
-        for clause in SEARCHED_IN_GROUPS if letters else ():
-            params = {"query": f"{clause}'{letters}*'", "maxResults": str(FOUND_AT_MOST)}
-            listed = self._transport.get(f"{BASE}/groups", {"customer": self._customer, **params})
-            if isinstance(listed, Refusal):
-                raise _refused("groups.list", listed)
-            found |= {str(item["id"]): _group(item) for item in listed.get("groups", ())}
+        for field in SEARCHED_IN_GROUPS if carried else ():
+            params = {"query": f"{field}:'{carried}*'"}
+            listed = self._found("groups.list", f"{BASE}/groups", "groups", params, text)
+            found |= {group.id: group for item in listed if (group := group_of(item)) is not None}
         return sorted(found.values(), key=lambda group: (group.name.casefold(), group.email))[:FOUND_AT_MOST]
+
+    def _found(self, method: str, path: str, key: str, params: Mapping[str, str], text: str) -> list[dict[str, Any]]:
+        """Return what a query finds and begins with the text; the whole text may be more than the query carries."""
+        carried = _carried(text) == text
+        pages, size = (1, FOUND_AT_MOST) if carried else (SIFTED_PAGES, SIFTED_A_PAGE)
+        asked = {"customer": self._customer, "maxResults": str(size), **params}
+        found: list[dict[str, Any]] = []
+        for _ in range(pages):
+            listed = self._transport.get(path, asked)
+            if isinstance(listed, Refusal):
+                raise _refused(method, listed)
+            found += [item for item in _dicts(listed.get(key)) if begins_with(item, text)]
+            token = text_of(listed, "nextPageToken")
+            if not token or len(token) > LONGEST_TOKEN or len(found) >= FOUND_AT_MOST:
+                break
+            asked["pageToken"] = token
+        return found
 
     def org_units(self) -> Sequence[OrgUnit]:
         """Return all organizational units by path (orgunits.list, type all, which leaves out the root)."""
         path = f"{BASE}/customer/{part(self._customer)}/orgunits"
         params = {"type": "all", "fields": "kind,organizationUnits(orgUnitId,orgUnitPath)"}
-        pages = self._pages("orgunits.list", path, "organizationUnits", params)
-        units = [_org_unit(item) for page in pages for item in page]
+        answer = self._transport.get(path, params)
+        if isinstance(answer, Refusal):
+            if answer.status in (401, 403):
+                raise _refused("orgunits.list", answer)
+            raise Incomplete(f"orgunits.list broke off: {answer}")
+        items = _items("orgunits.list", "organizationUnits", answer, first=True, size=UNITS_AT_MOST)
+        units = [_org_unit(item) for item in items]
         if not len(units) == len({unit.id for unit in units}) == len({unit.path for unit in units}):
             raise Incomplete("orgunits.list answered an organizational unit twice")
         return sorted(units, key=lambda unit: unit.path)
@@ -159,7 +223,9 @@ class GoogleDirectory:
         """Say whether these credentials read some user of this customer."""
         params = {"customer": self._customer, "maxResults": "1", "fields": "users(id)"}
         answer = self._transport.get(f"{BASE}/users", params)
-        return not isinstance(answer, Refusal) and bool(answer.get("users"))
+        return not isinstance(answer, Refusal) and any(
+            is_user_id(item.get("id")) for item in _dicts(answer.get("users"))
+        )
 
     def watch(self, channel: Channel, event: str) -> Channel:
         """Open a channel; BadInput("event") where the API insists on one."""
@@ -180,8 +246,10 @@ class GoogleDirectory:
                 # The answer to our first attempt was lost: the channel is open, but its resource id is not known.
                 raise Transient("users.watch opened the channel, but its answer was lost", retry_after=5)
             raise _refused("users.watch", answer)
-        granted = _milliseconds(answer.get("expiration")) or channel.expires
-        return replace(channel, token="", event=event, expires=granted, resource_id=str(answer.get("resourceId", "")))
+        told = milliseconds_of(answer.get("expiration"))
+        granted = min(filter(None, (told, channel.expires)), default=None)  # never more than was asked for
+        resource_id = text_of(answer, "resourceId")[:LONGEST_ID]  # without it a channel cannot be stopped, but works
+        return replace(channel, token="", event=event, expires=granted, resource_id=resource_id)
 
     def stop(self, channel: Channel) -> None:
         """Stop a channel; 404 is one that is gone already."""
@@ -189,86 +257,97 @@ class GoogleDirectory:
         if isinstance(answer, Refusal) and answer.status != 404:
             raise _refused("channels.stop", answer)
 
-    def _pages(self, method: str, path: str, key: str, params: Mapping[str, str]) -> Iterator[list[dict[str, Any]]]:
+    def _pages(
+        self, method: str, path: str, key: str, params: Mapping[str, str], size: int, seconds: float
+    ) -> Iterator[list[dict[str, Any]]]:
         """Follow nextPageToken to the end; anything that breaks the listing off is Incomplete."""
-        token = ""
+        params = {**params, "maxResults": str(size)}
+        until = time.monotonic() + seconds
         seen: set[str] = set()
-        while True:
+        token = ""
+        for _ in range(PAGES_AT_MOST):
             try:
                 answer = self._transport.get(path, {**params, **({"pageToken": token} if token else {})})
             except Transient as error:
                 raise Incomplete(f"{method} broke off: {error}") from error
             if isinstance(answer, Refusal):
-                if answer.status == 403:
+                if answer.status in (401, 403):
                     raise _refused(method, answer)
-                raise Incomplete(f"{method} broke off: HTTP {answer.status} {answer.reason or answer.message}")
-            yield _items(method, key, answer, first=not token)
-            token = str(answer.get("nextPageToken") or "")
+                raise Incomplete(f"{method} broke off: {answer}")
+            yield _items(method, key, answer, first=not token, size=size)
+            token = _following(method, answer)
             if not token:
                 return
             if token in seen:
                 raise Incomplete(f"{method} repeats a page token")
+            if time.monotonic() > until:
+                raise Incomplete(f"{method} did not end within {seconds:.0f} s")
             seen.add(token)
+        raise Incomplete(f"{method} did not end after {PAGES_AT_MOST} pages")
 
 
-def _items(method: str, key: str, answer: Mapping[str, Any], *, first: bool) -> list[dict[str, Any]]:
+def _following(method: str, answer: Mapping[str, Any]) -> str:
+    token = answer.get("nextPageToken", "")
+    if not isinstance(token, str) or len(token) > LONGEST_TOKEN:
+        raise Incomplete(f"{method} answered with a page token that is none")
+    return token
+
+
+def _items(method: str, key: str, answer: Mapping[str, Any], *, first: bool, size: int) -> list[dict[str, Any]]:
     """Return a page's items; raises Incomplete for an answer that is no listing.
 
-    An empty listing leaves the list out. What is left says that it is one; on the first page nothing may be left.
+    An empty listing leaves the list out. What is left says that it is one; on the first page nothing may be left. An
+    item that does not say whom it is about could be anybody's.
     """
     items = answer.get(key, [])
     is_listing = key in answer or (set(answer) <= ENVELOPE and (first or bool(answer)))
-    whole = isinstance(items, list) and all(isinstance(item, dict) for item in items)
-    if is_listing and whole and (key != "users" or all(item.get("id") for item in items)):
+    whole = isinstance(items, list) and len(items) <= size and all(isinstance(item, dict) for item in items)
+    if is_listing and whole and (key != "users" or all(is_user_id(item.get("id")) for item in items)):
         return list(items)
     raise Incomplete(f"{method} answered something that is no listing")
 
 
+def _member(item: Mapping[str, Any]) -> str:
+    """Return the id of a member who is a user, "" for any other: another group, or somebody with an address only."""
+    kind = item.get("type", "USER")
+    if kind == "CUSTOMER":
+        raise Incomplete(
+            "A scope group has everybody in the organization as a member, which the directory does not list. "
+            "Choose organizational units instead of that group."
+        )
+    if isinstance(kind, str) and kind != "USER":
+        return ""
+    member = item.get("id")
+    if is_user_id(member) and kind == "USER":
+        return str(member)
+    if "id" not in item and "@" in text_of(item, "email"):
+        return ""
+    raise Incomplete("members.list does not say who the members are")
+
+
+def _dicts(items: object) -> list[dict[str, Any]]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _carried(text: str) -> str:
+    """Return as much of the text as a query can carry: what comes before a quote, an asterisk or a backslash."""
+    return NOT_IN_QUERIES.split(text, maxsplit=1)[0].strip()
+
+
 def _user_queries(text: str) -> list[str]:
     """Return the queries whose answers together are the users meant: clauses of one query must all hold."""
+    if not text:
+        return []
     queries = [f"{field}:'{text}*'" for field in ("email", "givenName", "familyName")]
     given, _, family = text.partition(" ")
     if family:
-        queries.append(f"givenName:'{given}*' familyName:'{family.strip()}*'")
+        queries.append(f"givenName:'{given}*' familyName:'{family}*'")
     return queries
 
 
-def _searchable(text: str) -> str:
-    """Return the text without what would end the quotes of a query."""
-    return "".join(char for char in text.strip() if char not in "'\"*\\").strip()[:100]
-
-
 def _refused(method: str, refusal: Refusal) -> ConfigurationRefused:
-    mend = DELEGATION if refusal.status == 403 else "Check the directory settings of this deployment."
-    text = refusal.message or refusal.reason
-    return ConfigurationRefused(f"{method} is refused: HTTP {refusal.status} {text}. {mend}")
-
-
-def _user(item: dict[str, Any]) -> DirectoryUser:
-    if item.get("archived"):
-        presence, since = Presence.ARCHIVED, item.get("archivalTime")
-    elif item.get("suspended"):
-        presence, since = Presence.SUSPENDED, item.get("suspensionTime")
-    else:
-        presence, since = Presence.ACTIVE, None
-    aliases = item.get("aliases")
-    return DirectoryUser(
-        str(item["id"]),
-        item.get("primaryEmail", ""),
-        presence,
-        path if isinstance(path := item.get("orgUnitPath"), str) else "",
-        tuple(aliases) if aliases else (),
-        _time(since) if since else None,
-        bool(item.get("isAdmin")),
-        bool(item.get("isDelegatedAdmin")),
-        item,
-        _time(item.get("creationTime")),
-    )
-
-
-def _deleted(item: dict[str, Any]) -> DirectoryUser:
-    since = _time(item.get("deletionTime"))
-    return DirectoryUser(str(item["id"]), item.get("primaryEmail", ""), Presence.DELETED, since=since)
+    mend = DELEGATION if refusal.status in (401, 403) else "Check the directory settings of this deployment."
+    return ConfigurationRefused(f"{method} is refused: {refusal}. {mend}")
 
 
 def _org_unit(item: Mapping[str, Any]) -> OrgUnit:
@@ -279,25 +358,3 @@ def _org_unit(item: Mapping[str, Any]) -> OrgUnit:
     if not (isinstance(path, str) and path.startswith("/") and len(path) <= LONGEST_PATH):
         raise Incomplete("orgunits.list answered an organizational unit without a usable orgUnitPath")
     return OrgUnit(unit_id, path)
-
-
-def _group(item: Mapping[str, Any]) -> Group:
-    return Group(str(item["id"]), str(item.get("email", "")), str(item.get("name", "")))
-
-
-def _time(value: object) -> datetime | None:
-    """Read an RFC 3339 time; a nonsensical one is as good as none."""
-    if not isinstance(value, str):
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-def _milliseconds(value: object) -> datetime | None:
-    """Read a Unix time in milliseconds, which Google sends as a string or a number."""
-    if not isinstance(value, str | int) or not str(value).isdigit():
-        return None
-    return datetime.fromtimestamp(int(value) / 1000, UTC)

@@ -1,7 +1,7 @@
 """HTTP to the Directory API: sessions, retries, and the meaning of its errors.
 
-Retried: 403 with a usage limit as reason, 408, 429, 5xx, timeouts and lost connections (Admin SDK, limits and error
-codes pages). Anything else says something about the request or the set-up.
+Retried: 403 with a usage limit as reason, 408, 429, 5xx, timeouts, lost connections and what cannot be read (Admin SDK,
+limits and error codes pages). Anything else says something about the request or the set-up.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 import requests
+import urllib3
 from google.auth import exceptions as auth
 
+from autoprovisioning.adapters.directory.answers import Unreadable, blotted, decoded, read_to_the_end
 from autoprovisioning.domain.errors import ConfigurationRefused, Transient
 
 SCOPES = (
@@ -30,16 +32,13 @@ SCOPES = (
     "https://www.googleapis.com/auth/admin.directory.orgunit.readonly",
 )
 USAGE_LIMITS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"})  # as reasons of a 403
-RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+NEVER_SERVED = frozenset({501, 505})  # of the 5xx: asking again cannot help (RFC 9110 15.6.2, 15.6.6)
 ATTEMPTS = 5
-LONGEST_PAUSE = 16.0
-LOST = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-    auth.TransportError,
-)
+LONGEST_PAUSE = 16.0  # seconds; a longer wait is the caller's
+TEXT_LIMIT = 200
+LONGEST_WAIT = 3600.0  # whatever Retry-After says: then the directory is asked again
+EPOCH_FROM = 1e9  # a Retry-After of more seconds than that is a time
+LOST = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError, auth.TransportError)
 # What IAM's signJwt and the token endpoint say when the set-up is wrong; anything else may pass (google-auth retries
 # the token endpoint itself, and does not say of signJwt or the metadata server whether trying again could help).
 DELEGATION_REFUSED = (
@@ -68,11 +67,15 @@ class Count(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is not to be retried: status and Google's reason."""
+    """An answer that is not to be retried: status, and Google's reason and message, cut short and without our token."""
 
     status: int
     reason: str
     message: str
+
+    def __str__(self) -> str:
+        """Say what was answered."""
+        return f"HTTP {self.status} {self.message or self.reason}".strip()
 
 
 def anonymous(endpoint: str) -> SessionFactory:
@@ -130,7 +133,7 @@ class DirectoryTransport:
         self._local = threading.local()
 
     def get(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | Refusal:
-        """GET a resource; raises Transient once the retries are used up, ConfigurationRefused for 401."""
+        """GET a resource; raises Transient once the retries are used up, ConfigurationRefused without credentials."""
         return self._request("GET", path, params, None)
 
     def post(self, path: str, params: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any] | Refusal:
@@ -148,29 +151,41 @@ class DirectoryTransport:
                 wait = None
             self._count("directory_requests")
             try:
-                response = self._session().request(
-                    method,
-                    self._endpoint + path,
-                    params=params,
-                    data=body,
-                    timeout=self._seconds,
-                    allow_redirects=False,
-                )
+                answer, wait = self._once(method, path, params, body)
             except LOST as error:
                 problem = type(error).__name__
                 continue
+            except Unreadable as error:
+                problem = str(error)
+                continue
             except auth.RefreshError as error:
                 raise _no_token(error) from None  # its text quotes the endpoint's answer
-            answer = _read(response)
-            if not isinstance(answer, Refusal):
+            if not isinstance(answer, Refusal) or not _passes(answer):
                 return answer
-            limited = answer.status == 403 and answer.reason in USAGE_LIMITS
-            if answer.status not in RETRIED and not limited:
-                return _final(answer)
-            problem, wait = f"HTTP {answer.status} {answer.reason}".strip(), _retry_after(response)
+            problem = f"HTTP {answer.status} {answer.reason}".strip()
             if wait is not None and wait > LONGEST_PAUSE:
                 raise Transient(f"The directory could not be read: {problem}, come back later", retry_after=wait)
         raise Transient(f"The directory could not be read: {problem} after {self._attempts} attempts", retry_after=30)
+
+    def _once(
+        self, method: str, path: str, params: Mapping[str, str], body: bytes | None
+    ) -> tuple[dict[str, Any] | Refusal, float | None]:
+        """Send once; returns the answer and how long it asks to wait."""
+        response = self._session().request(
+            method,
+            self._endpoint + path,
+            params=params,
+            data=body,
+            timeout=self._seconds,
+            allow_redirects=False,
+            stream=True,
+        )
+        try:
+            content = read_to_the_end(response.raw, response.headers.get("Content-Encoding", ""), self._seconds)
+        except Unreadable:
+            response.close()  # with its connection: what is left of the answer would come before the next one
+            raise
+        return _understood(response, content), _retry_after(response.headers.get("Retry-After", ""))
 
     def _pause(self, attempt: int, told: float | None) -> float:
         grown: float = self._first_pause * 2 ** (attempt - 1)
@@ -184,6 +199,7 @@ class DirectoryTransport:
             # Google compresses only for agents that say so themselves (Admin SDK, performance page).
             session.headers["User-Agent"] = "keeper-autoprovisioning (gzip)"
             session.headers["Accept"] = "application/json"
+            session.headers["Accept-Encoding"] = "gzip"
             if isinstance(session.get_adapter("https://"), requests.adapters.HTTPAdapter):
                 session.trust_env = False  # no netrc or proxy lookups per request
             self._local.session = session
@@ -196,28 +212,46 @@ def part(value: str) -> str:
     return quote(value, safe="")
 
 
-def _read(response: requests.Response) -> dict[str, Any] | Refusal:
-    if response.status_code == 204:
-        return {}
+def _passes(refusal: Refusal) -> bool:
+    """Say whether the same request may be answered in a moment."""
+    if refusal.status == 403:
+        return refusal.reason in USAGE_LIMITS
+    return refusal.status in (408, 429) or (refusal.status >= 500 and refusal.status not in NEVER_SERVED)
+
+
+def _understood(response: requests.Response, content: bytes) -> dict[str, Any] | Refusal:
+    """Return the resource or the refusal, without our token should the answer repeat it.
+
+    Raises:
+        Unreadable: a success that is no JSON object.
+    """
+    status = response.status_code
+    body: Any
     try:
-        body = msgspec.json.decode(response.content) if response.content else {}
-    except msgspec.DecodeError:
-        body = None
-    if 200 <= response.status_code < 300:
-        if isinstance(body, dict):
-            return body
-        return Refusal(502, "notJson", "The directory's answer is not a JSON object")
+        body = decoded(content) if content else {}
+    except Unreadable:
+        if 200 <= status < 300:
+            raise
+        body = {}
+    body = blotted(body, _token(response), content)
+    if 200 <= status < 300:
+        if not isinstance(body, dict):
+            raise Unreadable("an answer that is not a JSON object")
+        return body
     error = body.get("error") if isinstance(body, dict) else None
     details = error if isinstance(error, dict) else {}
-    reasons = details.get("errors") or [{}]
-    reason = reasons[0].get("reason", "") if isinstance(reasons[0], dict) else ""
-    return Refusal(response.status_code, str(reason), str(details.get("message", ""))[:200])
+    errors = details.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    return Refusal(status, _short(first.get("reason")), _short(details.get("message")))
 
 
-def _final(refusal: Refusal) -> Refusal:
-    if refusal.status == 401:
-        raise ConfigurationRefused(f"The directory refuses our credentials (401). {DELEGATION}")
-    return refusal
+def _short(text: object) -> str:
+    return text[:TEXT_LIMIT] if isinstance(text, str) else ""
+
+
+def _token(response: requests.Response) -> str:
+    """Return the access token that this request was sent with."""
+    return response.request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 def _no_token(error: auth.RefreshError) -> ConfigurationRefused | Transient:
@@ -229,13 +263,15 @@ def _no_token(error: auth.RefreshError) -> ConfigurationRefused | Transient:
     return Transient("No access token for the directory could be had", retry_after=30)
 
 
-def _retry_after(response: requests.Response) -> float | None:
-    """Read Retry-After: seconds or a date (RFC 9110 10.2.3)."""
-    value = response.headers.get("Retry-After", "")
-    if value.replace(".", "", 1).isdigit():
-        return float(value)
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except (ValueError, TypeError):
-        return None
-    return max(0.0, (at - datetime.now(UTC)).total_seconds()) if at.tzinfo is not None else None
+def _retry_after(value: str) -> float | None:
+    """Read Retry-After: seconds, a date (RFC 9110 10.2.3) or, as some gateways send it, a Unix time; capped."""
+    value = value.strip()
+    if value.replace(".", "", 1).isdecimal():
+        seconds = float(value)  # of any length: at the worst it is infinite
+        seconds -= time.time() if seconds > EPOCH_FROM else 0
+    else:
+        try:
+            seconds = (email.utils.parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError, IndexError):
+            return None
+    return max(0.0, min(seconds, LONGEST_WAIT))

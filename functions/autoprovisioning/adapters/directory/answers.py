@@ -1,0 +1,85 @@
+"""Reading an answer's body: bounded in bytes and seconds, decoded whatever it holds, and without our token."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from typing import Any, Protocol
+
+import msgspec
+
+LARGEST_BODY = 16 * 1024 * 1024  # bytes, also after decompression; a page of 500 users has some 2 MB
+CHUNK = 64 * 1024
+GZIP = 16 + zlib.MAX_WBITS
+SHORTEST_TOKEN = 8  # a shorter one is no secret, and might be part of any word
+BLOT = "[token]"
+
+
+class Unreadable(Exception):
+    """The answer cannot be read; its text says why, and never repeats what was answered."""
+
+
+class Raw(Protocol):
+    """A response's body as it comes over the wire (urllib3's HTTPResponse)."""
+
+    def read1(self, amt: int, *, decode_content: bool) -> bytes:
+        """Return what one read of the connection gives, at most so many bytes; b"" is the end."""
+
+
+def read_to_the_end(raw: Raw, encoding: str, seconds: float) -> bytes:
+    """Return the body, unpacked; raises Unreadable for one that is damaged, too large or does not end in time.
+
+    A timeout of the socket alone would let a server that sends a byte now and then go on for ever.
+    """
+    encoding = encoding.strip().casefold()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise Unreadable("an answer in an encoding that was not asked for")
+    unpacking = zlib.decompressobj(GZIP) if encoding.endswith("gzip") else None
+    body = bytearray()
+    until = time.monotonic() + seconds
+    try:
+        while chunk := raw.read1(CHUNK, decode_content=False):
+            if unpacking is not None and unpacking.eof:
+                raise Unreadable("an answer with more after its end")
+            body += unpacking.decompress(chunk, LARGEST_BODY + 1 - len(body)) if unpacking is not None else chunk
+            if len(body) > LARGEST_BODY:
+                raise Unreadable(f"an answer of more than {LARGEST_BODY >> 20} MiB")
+            if time.monotonic() > until:
+                raise Unreadable("an answer that did not end in time")
+    except zlib.error:
+        raise Unreadable("a damaged answer") from None
+    if unpacking is not None and body and not unpacking.eof:
+        raise Unreadable("a truncated answer")
+    return bytes(body)
+
+
+def decoded(content: bytes) -> Any:
+    """Decode JSON; raises Unreadable for anything else.
+
+    Beside DecodeError msgspec raises UnicodeDecodeError for text that is not UTF-8, RecursionError for deep nesting,
+    and ValueError for an integer of thousands of digits.
+    """
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise Unreadable("an answer that is not JSON") from None
+
+
+def blotted(value: Any, token: str, content: bytes) -> Any:
+    """Return a decoded value without the token, however it was escaped; `content` is what it was decoded from."""
+    if len(token) < SHORTEST_TOKEN or (token.encode() not in content and b"\\" not in content):
+        return value
+    try:
+        return _without(value, token)
+    except RecursionError:
+        raise Unreadable("an answer that is nested too deeply") from None
+
+
+def _without(value: Any, token: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(token, BLOT)
+    if isinstance(value, list):
+        return [_without(item, token) for item in value]
+    if isinstance(value, dict):
+        return {_without(name, token): _without(item, token) for name, item in value.items()}
+    return value

@@ -1,0 +1,129 @@
+"""What the Directory API's resources mean; pure.
+
+What carries a decision is believed only in the type that directory_v1's discovery document gives it: the string "false"
+is no boolean. An item that cannot be told makes its user UNKNOWN, or its listing incomplete, never something else.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from autoprovisioning.domain.users import USER_ID, DirectoryUser, Group, Presence
+
+LONGEST_ID = 256
+
+
+def user_of(item: dict[str, Any]) -> DirectoryUser:
+    """Read a user whose id was checked; a flag that is left out is not set."""
+    flags = item.get("archived", False), item.get("suspended", False)
+    untold = ""
+    presence, since = Presence.ACTIVE, None
+    if not all(isinstance(flag, bool) for flag in flags):
+        presence = Presence.UNKNOWN
+        untold = "The directory says neither yes nor no to whether the user is suspended or archived."
+    elif flags[0]:
+        presence, since = Presence.ARCHIVED, _time(item.get("archivalTime"))
+    elif flags[1]:
+        presence, since = Presence.SUSPENDED, _time(item.get("suspensionTime"))
+    unit = text_of(item, "orgUnitPath")
+    return DirectoryUser(
+        str(item["id"]),
+        text_of(item, "primaryEmail"),
+        presence,
+        unit if unit.startswith("/") else "",
+        tuple(texts_of(item, "aliases")),
+        since,
+        item.get("isAdmin") is True,
+        item.get("isDelegatedAdmin") is True,
+        item,
+        _time(item.get("creationTime")),
+        untold,
+    )
+
+
+def unknown(user_id: str, untold: str) -> DirectoryUser:
+    """Return a user of whom the directory does not tell, and why."""
+    return DirectoryUser(user_id, "", Presence.UNKNOWN, "", untold=untold)
+
+
+def deleted_user_of(item: Mapping[str, Any]) -> DirectoryUser:
+    """Read an item of showDeleted whose id was checked."""
+    since = _time(item.get("deletionTime"))
+    return DirectoryUser(str(item["id"]), text_of(item, "primaryEmail"), Presence.DELETED, since=since)
+
+
+def group_of(item: Mapping[str, Any]) -> Group | None:
+    """Read a group; None where it has no id."""
+    group_id = text_of(item, "id")
+    known = 0 < len(group_id) <= LONGEST_ID
+    return Group(group_id, text_of(item, "email"), text_of(item, "name")) if known else None
+
+
+def is_user_id(value: object) -> bool:
+    """Say whether a value is the id of a user, as the directory makes them."""
+    return isinstance(value, str) and USER_ID.fullmatch(value) is not None
+
+
+def has_address(item: Mapping[str, Any], address: str) -> bool:
+    """Say whether a user or a group has an address, as the primary one or an alias."""
+    own = (text_of(item, "primaryEmail"), text_of(item, "email"))
+    known = (*own, *texts_of(item, "aliases"), *texts_of(item, "nonEditableAliases"))
+    return address.casefold() in {each.casefold() for each in known}
+
+
+def begins_with(item: Mapping[str, Any], text: str) -> bool:
+    """Say whether a user's or a group's name or address begins with a text, accents and case apart."""
+    wanted = _folded(text)
+    name = item.get("name")
+    names = name if isinstance(name, dict) else {"fullName": name}
+    given, family, full = (_folded(text_of(names, key)) for key in ("givenName", "familyName", "fullName"))
+    addresses = (text_of(item, "primaryEmail"), text_of(item, "email"), *texts_of(item, "aliases"))
+    if any(each.startswith(wanted) for each in (given, family, full, *map(_folded, addresses))):
+        return True
+    first, _, rest = wanted.partition(" ")
+    return bool(rest) and given.startswith(first) and family.startswith(rest)
+
+
+def _folded(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", " ".join(text.split()).casefold())
+    return "".join(char for char in apart if not unicodedata.combining(char))
+
+
+def text_of(item: Mapping[str, Any], name: str) -> str:
+    """Return a field that must be a string; "" where it is none."""
+    value = item.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def texts_of(item: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Return the strings of a field that must be a list of them."""
+    values = item.get(name)
+    return (value for value in values if isinstance(value, str)) if isinstance(values, list) else iter(())
+
+
+def _time(value: object) -> datetime | None:
+    """Read an RFC 3339 time; a nonsensical one is as good as none, and so is one before there was a Workspace.
+
+    A timer that began in 1970 would be due at once, and one in the year 1 cannot be stored.
+    """
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    if at is None or not 2000 <= at.year < 2100:
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def milliseconds_of(value: object) -> datetime | None:
+    """Read a Unix time in milliseconds, which Google sends as a string or a number; None for one of no calendar."""
+    text = str(value) if isinstance(value, str | int) else ""
+    if not text.isdecimal() or len(text) > len("253402300799000"):  # the end of the year 9999
+        return None
+    try:
+        return datetime.fromtimestamp(int(text) / 1000, UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,153 @@
+"""What the directory says of single users and of listings: who keeps access, who loses it, and by whose word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.app.ports import Edit
+from infra.local.connect import CONNECTION
+from infra.local.world import wait_for
+from tests.town import GROUP, GROUP_ID, Town, person
+
+NOT_AUTHORIZED = {"status": 403, "reason": "forbidden", "message": "Not Authorized to access this resource/api"}
+INVALID_KEY = {"status": 400, "reason": "invalid", "message": "Invalid Input: memberKey"}
+
+
+def people(count: int) -> set[str]:
+    return {f"u{number}" for number in range(count)}
+
+
+def silently_short(town: Town, left_out: set[str]) -> None:
+    """Let the derived listing lack some without a sign, and hasMember answer 400."""
+    town.directory.fault(match={"method": "members.list"}, leave_out=sorted(left_out), times=None)
+    town.directory.fault(match={"method": "members.hasMember"}, times=None, **INVALID_KEY)
+
+
+def a_quarter_of_an_hour_later(town: Town) -> None:
+    """Let what was noticed so far be noticed fifteen minutes earlier."""
+    desk = town.desk()
+    connection = desk.connections.get(CONNECTION)
+
+    def edit(entries):
+        missing = {user_id: entry for user_id, entry in entries.items() if entry.missing_since is not None}
+        earlier = timedelta(minutes=15)
+        return Edit(
+            {key: replace(each, missing_since=each.missing_since - earlier) for key, each in missing.items()}
+        ), 0
+
+    desk.roster.commit(connection, desk.roster.load(connection), edit)
+
+
+def holds(town: Town) -> list[dict]:
+    return town.world.console("GET", "connections/keeper/holds")["items"]
+
+
+@pytest.mark.parametrize(("count", "short"), [(8, 8), (30, 10)])
+def test_a_silently_short_listing_without_a_witness_suspends_nobody(town, count, short):
+    town.reset(count)
+    town.provisioned()
+    silently_short(town, people(short))
+    town.world.reconcile("sweep")
+    for _ in range(2):
+        town.sync()
+    assert town.active() == people(count)
+    assert holds(town) == []
+
+
+def test_at_the_second_listing_they_are_held_and_an_approval_reads_each_again(town):
+    town.provisioned()
+    silently_short(town, {"u1", "u2", "u3"})
+    town.sync()
+    a_quarter_of_an_hour_later(town)
+    assert town.sync()["held"] == 3
+    assert town.active() == people(12)
+    (hold,) = holds(town)
+    assert "of whom the directory does not tell one by one" in hold["reason"]
+    town.directory.control("DELETE", "faults")
+    silently_short(town, {"u1", "u2"})
+    town.world.console("POST", f"connections/keeper/holds/{hold['digest']}", {"decision": "approve"})
+    for user_id in ("u1", "u2"):
+        town.await_account(user_id, lambda account: not account["active"])
+    town.sync()
+    assert town.active() == people(12) - {"u1", "u2"}
+
+
+def test_a_deleted_user_is_deprovisioned_by_the_notification(town):
+    town.provisioned()
+    town.directory.delete("u1")
+    town.await_account("u1", lambda account: not account["active"])
+    assert town.active() == people(12) - {"u1"}
+
+
+def test_while_the_deleted_cannot_be_listed_their_412_counts_and_creations_go_on(town):
+    town.provisioned()
+    town.directory.weather(lose=True)
+    town.directory.fault(
+        match={"method": "users.list", "deleted": True},
+        status=400,
+        reason="invalid",
+        message="Invalid Input",
+        times=None,
+    )
+    town.directory.delete("u1")
+    town.directory.insert(person(40))
+    town.directory.join(GROUP, "u40")
+    summary = town.sync()
+    assert (summary["suspended"], summary["created"], summary["failed"]) == (1, 1, 0)
+    assert town.active() == people(12) - {"u1"} | {"u40"}
+    run = town.world.console("GET", "connections/keeper/runs")["items"][0]
+    assert any("deleted users could not be listed" in note for note in run["notes"])
+
+
+def test_who_is_not_ours_to_see_is_not_deleted(town):
+    town.provisioned()
+    hidden = ("u1", "u2", "u3")
+    for user_id in hidden:
+        town.directory.fault(match={"method": "users.get", "key": user_id}, times=None, **NOT_AUTHORIZED)
+    town.directory.fault(match={"method": "users.list", "deleted": False}, leave_out=list(hidden), times=None)
+    for _ in range(2):
+        summary = town.sync()
+        assert (summary["suspended"], summary["failed"]) == (0, 0)
+    assert town.look("u1", event="delete") in (204, 503)  # 503 while the event is young
+    assert town.active() == people(12)
+    assert town.entry("u1").missing_since is not None
+
+
+def test_a_creation_that_is_not_complete_is_waited_for(town):
+    town.provisioned()
+    town.directory.weather(lose=True)
+    town.directory.insert(person(40))
+    town.directory.join(GROUP, "u40")
+    message = "User creation is not complete"
+    fault = town.directory.fault(
+        match={"method": "users.get", "key": "u40"}, status=412, reason="conditionNotMet", message=message, times=1
+    )
+    assert town.look("u40") == 503
+    assert town.directory.control("GET", f"faults/{fault}")["matched"] == 1
+    assert town.look("u40") == 204
+    assert town.account("u40")["active"]
+
+
+def test_a_user_told_in_strings_is_left_as_they_are_and_noted(town):
+    town.provisioned()
+    state = town.directory.control("GET", "state")
+    state["users"][3] |= {"suspended": "true"}
+    state["users"][4] |= {"suspended": True}
+    town.directory.control("PUT", "state", state)
+    summary = town.sync()
+    assert (summary["suspended"], summary["failed"]) == (1, 0)
+    assert town.active() == people(12) - {"u4"}
+    run = town.world.console("GET", "connections/keeper/runs")["items"][0]
+    assert any("does not tell whether they are suspended" in note for note in run["notes"])
+
+
+def test_a_member_from_outside_whom_we_may_not_see_gets_no_account(town):
+    town.directory.call("POST", f"groups/{GROUP_ID}/members", {"id": "x99", "email": "someone@elsewhere.test"})
+    town.directory.fault(match={"method": "users.get", "key": "x99"}, times=None, **NOT_AUTHORIZED)
+    town.provisioned()
+    town.world.reconcile("sweep")
+    wait_for(lambda: town.look("x99") == 204, "a look at the outsider")
+    assert town.active() == people(12)
