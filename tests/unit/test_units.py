@@ -11,6 +11,7 @@ from autoprovisioning.app.configure import edit, settings_of
 from autoprovisioning.app.preview import save_preview
 from autoprovisioning.app.scoping import AskedOneByOne
 from autoprovisioning.app.survey import begin
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.users import ROOT, OrgUnit, Scope
@@ -99,7 +100,7 @@ def test_units_are_listed_once_and_only_where_some_are_chosen(office):
 
     directory, user = Counting(), office.directory.live["u1"]
     with_units = [replace(office.connection, id=name, scope=Scope((), (SALES,))) for name in ("c1", "c2")]
-    begin(directory, [office.connection])
+    begin(directory, [office.connection, *(replace(each, state=State.OFF) for each in with_units)])
     AskedOneByOne(directory, lambda _: True, ())(office.connection, user)
     assert listings == []
     begin(directory, with_units)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from autoprovisioning.app.ports import Clock, Directory
+from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
 from autoprovisioning.domain.users import DirectoryUser, Located, OrgUnit, Presence
@@ -89,8 +90,8 @@ def read_groups(directory: Directory, connections: Sequence[Connection]) -> tupl
 
 
 def _read_units(directory: Directory, connections: Sequence[Connection]) -> tuple[Sequence[OrgUnit] | None, list[str]]:
-    """List the organizational units if a connection has some chosen; None, with a note, where they cannot be."""
-    if not any(connection.scope.org_units for connection in connections):
+    """List the organizational units if a connection in service has some chosen; None, with a note, where they fail."""
+    if not any(connection.scope.org_units for connection in connections if connection.state in SERVING):
         return (), []
     try:
         return directory.org_units(), []
