@@ -98,6 +98,10 @@ class KeeperFailed(Transient):
     code = "keeper_failed"
 
 
+class NotAsWritten(KeeperFailed):
+    """Keeper answered a write with a success that proves nothing, and the account itself is not as written."""
+
+
 class NotSent(Transient):
     """The deadline or a refusal of the whole connection came before this write was sent."""
 

@@ -27,6 +27,11 @@ class Sender:
         self.transport = transport
         self.clock = clock
         self.pace = Pace(concurrency, concurrency * CEILING)
+        self.notes: dict[str, None] = {}  # what is done without because Keeper refuses it, each once, in order
+
+    def note(self, text: str) -> None:
+        """Remember something that is done without, for the run's record."""
+        self.notes[text] = None
 
     def left(self, deadline: datetime | None) -> float:
         """Return the seconds until the deadline."""
