@@ -185,8 +185,8 @@ def last_part(result: Mapping[str, Any]) -> str:
 def _shown(write: Write, body: Mapping[str, Any] | None) -> Account | None:
     """Read the User that an answer shows; None where it shows none: an error, a listing, somebody else's page."""
     schemas = _named(body, "schemas")
-    listed = [str(schema).lower() for schema in schemas] if isinstance(schemas, list) else []
-    if not body or ERROR.lower() in listed or not (CORE.lower() in listed or _named(body, "userName")):
+    listed = schemas if isinstance(schemas, list) else []
+    if not body or ERROR in listed or not (_named(body, "userName") or CORE in listed):
         return None
     account = read_account(body)
     if account is None or write.active is None or _named(body, "active") is not None:
