@@ -112,3 +112,4 @@ class Entry:
     gone: bool = False  # the directory user is deleted
     applied_by: str = ""  # the change that wrote attributes last: its event holds what the account has
     held_by: Trigger | None = None  # why `held` was due: what another trigger makes due is another matter
+    shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that

@@ -54,6 +54,7 @@ class _Entry(msgspec.Struct, array_like=True):
     gone: bool = False
     held_by: int | None = None
     applied_by: str = ""
+    shown: str | None = None
 
 
 _decoder = msgspec.msgpack.Decoder(list[_Entry])
@@ -101,6 +102,7 @@ def _to_record(entry: Entry) -> _Entry:
         entry.gone,
         None if entry.held_by is None else _TRIGGERS.index(entry.held_by),
         entry.applied_by,
+        entry.shown,
     )
 
 
@@ -123,6 +125,7 @@ def _to_entry(record: _Entry) -> Entry:
         record.gone,
         applied_by=record.applied_by,
         held_by=None if record.held_by is None else _TRIGGERS[record.held_by],
+        shown=record.shown,
     )
 
 
