@@ -35,13 +35,14 @@ WAYS = {
     "one by one": {"bulk": False},
     "Bulk": {"bulk": True, "bulk_responses": False},
     "Bulk that shows": {"bulk": True, "bulk_responses": True},
+    "Keeper's dialect": {"bulk": False, "dialect": PatchDialect.KEEPER},
 }
 
 
 class Node:
     """The simulated Keeper node, and our use cases at work on it over the wire."""
 
-    def __init__(self, side: KeeperSide, dialect: PatchDialect = PatchDialect.STANDARD) -> None:
+    def __init__(self, side: KeeperSide, dialect: PatchDialect) -> None:
         self.side = side
         self.office = Office()
         clock = self.office.desk.clock
@@ -98,9 +99,9 @@ class Node:
 
 @pytest.fixture
 def node(keeper: KeeperSide) -> Callable[..., Node]:
-    def built(**settings: Any) -> Node:
+    def built(dialect: PatchDialect = PatchDialect.STANDARD, **settings: Any) -> Node:
         keeper.settings(**settings)
-        return Node(keeper)
+        return Node(keeper, dialect)
 
     return built
 

@@ -242,5 +242,4 @@ class TestInBulk:
         ids = seed(keeper, 4)
         keeper.fault(match=POST_BULK, status=status, times=None)
         assert kinds(write(accounts, [suspend(scim_id) for scim_id in ids])) == {"NoneType": 4}
-        (note,) = accounts._sender.notes
-        assert f"HTTP {status}" in note
+        assert f"HTTP {status}" in accounts._sender.remarks["bulk"]

@@ -162,7 +162,8 @@ class BulkRound:
             await self._lost(chunk)
         else:
             self.sizes.refused = True
-            self.writing.sender.note(f"Keeper refuses Bulk (HTTP {answer.status}): changes are sent one by one")
+            told = f"Keeper refuses Bulk (HTTP {answer.status}): changes are sent one by one."
+            self.writing.sender.remarks["bulk"] = told
             self.pending.extendleft(reversed(chunk))
 
     async def _busy(self, chunk: list[Write], answer: Answer) -> None:

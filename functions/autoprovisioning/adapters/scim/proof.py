@@ -34,7 +34,7 @@ ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 NAMES = 60  # characters of attribute names in an error
 SHORTEST_WORDS = 40  # characters of Keeper's own words, however long the rest of an error is
 LOOK = "Look at this account in Keeper's Admin Console."
-NOT_OFFERED = frozenset({405, 501})
+NOT_OFFERED = frozenset({405, 501, 505})
 
 
 def proven(write: Write, answer: Answer) -> Written | None:
