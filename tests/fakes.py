@@ -297,7 +297,8 @@ class FakeAccounts:
             self._node.interrupt(self._node.afterwards)
             if fault == "lost":
                 raise Unresolved("the answer was lost")
-            return Written(write.key, scim_id)
+            known = self._node.accounts.get(scim_id)
+            return Written(write.key, scim_id, shown=None if known is None else known.attributes)
         except ProvisioningError as error:
             return Written(write.key, error=error)
 

@@ -120,7 +120,8 @@ class Town:
             bulk=True, latency_ms=0, per_operation_ms=0, rate=None, page_cap=1000, ignore_filter=False, seats=None,
             repeat_first_page=False, short_pages=False, string_active=False, tell_created=True,
             taken_addresses=[], reserved_domains=[],
-            max_operations=1000, max_payload=1_048_576, throttle_style="429", retry_after=1,
+            max_operations=1000, max_payload=1_048_576, throttle_style="429", retry_after=1, bulk_responses=False,
+            normalization={},
         )  # fmt: skip
         self.keeper.control("PUT", "accounts", [])
         self._empty_database()

@@ -18,7 +18,8 @@ from infra.local.world import KeeperSide
 
 ROOT = Path(__file__).parents[2]
 EVERYDAY: dict[str, Any] = {
-    "bulk": False, "latency_ms": 0, "per_operation_ms": 0, "max_operations": 1000, "max_payload": 1_048_576,
+    "bulk": False, "bulk_responses": False, "normalization": {},
+    "latency_ms": 0, "per_operation_ms": 0, "max_operations": 1000, "max_payload": 1_048_576,
     "page_cap": 1000, "ignore_filter": False, "repeat_first_page": False, "short_pages": False,
     "string_active": False, "tell_created": True,
     "lower_case_resources": False, "no_items_per_page": False, "rate": None, "burst": 20,

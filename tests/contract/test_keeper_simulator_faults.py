@@ -93,3 +93,44 @@ def test_the_control_api_seeds_changes_and_removes_accounts(node: Endpoint) -> N
     assert listing(node)[0] == ["d2"]
     seen = node.side.requests()
     assert (seen["methods"], seen["total"]) == ({"GET": 4}, 4)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent", "kept"),
+    [
+        ({"lower_case": True}, {"userName": "Ada@Example.com"}, {"userName": "ada@example.com"}),
+        ({"trim": True}, {"displayName": " Ada  "}, {"displayName": "Ada"}),
+        ({"nfc": True}, {"displayName": "Zoe\u0308"}, {"displayName": "Zo\u00eb"}),
+        ({"longest": 3}, {"displayName": "Adam", "title": "Dr"}, {"displayName": "Ada", "title": "Dr"}),
+        (
+            {"bare_phones": True},
+            {"phoneNumbers": [{"type": "work", "value": "+44 (0) 1-2"}]},
+            {"phoneNumbers": [{"type": "work", "value": "+44012"}]},
+        ),
+    ],
+)
+def test_values_are_normalized_as_asked_wherever_they_come_from(keeper, node, asked, sent, kept):
+    keeper.settings(normalization=asked)
+    created = node.created(1, **sent)
+    patched = node.patched(created["id"], {"op": "replace", "value": sent}).body
+    for shown in (created, patched):
+        assert {name: shown[name] for name in kept} == kept
+
+
+def test_a_firewall_answers_before_the_request_or_after_it(keeper, node):
+    scim_id = node.created(1)["id"]
+    lock = {"op": "replace", "path": "active", "value": False}
+    for effect, active in (("page", True), ("page_after", False)):
+        keeper.fault(match={"method": "PATCH"}, **{effect: 200})
+        response = node.http.patch(f"{node.side.endpoint}/Users/{scim_id}", json={"Operations": [lock]})
+        assert (response.status_code, response.headers["content-type"]) == (200, "text/html")
+        assert node.ask("GET", f"/Users/{scim_id}").body["active"] is active
+
+
+def test_bulk_shows_the_accounts_where_that_is_asked_for(keeper, node):
+    keeper.settings(bulk=True, bulk_responses=True)
+    keeper.fault(match={"method": "POST", "path": "/Bulk"}, result_shows={"active": False, "displayName": None})
+    (result,) = node.bulk(post(1)).body["Operations"]
+    assert (result["response"]["userName"], result["response"]["active"]) == ("person1@example.com", False)
+    assert "displayName" not in result["response"]
+    assert node.ask("GET", f"/Users/{result['response']['id']}").body["active"] is True

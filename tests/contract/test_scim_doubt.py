@@ -104,7 +104,7 @@ def test_a_token_refused_after_a_loss_says_nothing_about_the_change(keeper, bulk
     [
         ({"status": 400}, "Rejected"),
         ({"status": 404}, "AccountGone"),
-        ({"status": 409}, "AddressTaken"),
+        ({"status": 409}, "Rejected"),
         ({"delay": 0}, "NoneType"),
     ],
 )

@@ -15,6 +15,7 @@ import flask
 import pytest
 
 from autoprovisioning import telemetry
+from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.finishing import close_if_finished, close_unfinished
 from autoprovisioning.app.holding import admit
 from autoprovisioning.app.keeper import Keeper
@@ -24,9 +25,16 @@ from autoprovisioning.app.reports import Pace, Page, Waiting
 from autoprovisioning.app.survey import begin, read_groups
 from autoprovisioning.app.vital_signs import log_vital_signs
 from autoprovisioning.config import Misconfigured
+from autoprovisioning.domain.changes import Change
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.errors import ConfigurationRefused, ReauthorizationRequired, Throttled, Transient
-from autoprovisioning.domain.roster import Action
+from autoprovisioning.domain.errors import (
+    ConfigurationRefused,
+    NotAsWritten,
+    ReauthorizationRequired,
+    Throttled,
+    Transient,
+)
+from autoprovisioning.domain.roster import Action, Entry
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit, Scope
 from autoprovisioning.entrypoints import answers
@@ -79,6 +87,14 @@ def pause() -> None:
 
 def throttle() -> None:
     Keeper(desk_with().services, ON).throttle(Throttled("429", retry_after=30))
+
+
+def contradicted_write() -> None:
+    desk = desk_with()
+    desk.keeper.seed("ada@example.com", "u1")
+    desk.keeper.faults.append(NotAsWritten("Keeper answered 200"))
+    change = Change("change1", Entry("u1", scim_id="k1"), Action.SUSPEND, "ada@example.com", scim_id="k1")
+    list(carry_out(desk.services, Keeper(desk.services, ON), [change], START + MINUTE, lambda _: True))
 
 
 def hold() -> None:
@@ -151,6 +167,7 @@ SCENES: dict[str, Callable[[], None]] = {
     ),
     "pause": pause,
     "throttle": throttle,
+    "contradicted write": contradicted_write,
     "hold": hold,
     "unproven channel": unproven_channel,
     "unreadable group": unreadable_group,
@@ -169,8 +186,8 @@ SCENES: dict[str, Callable[[], None]] = {
 # In whose log a scene can be read.
 LOGS: dict[str, tuple[str, ...]] = {
     "reconcile": ("run refused", "unreadable group", "unreadable units", "hold", "run superseded"),
-    "apply-changes": ("throttle", "pause", "transient", "configuration"),
-    "provision-user": ("throttle", "pause", "transient", "configuration"),
+    "apply-changes": ("contradicted write", "throttle", "pause", "transient", "configuration"),
+    "provision-user": ("contradicted write", "throttle", "pause", "transient", "configuration"),
     "renew-watch": ("unproven channel", "configuration"),
     "directory-webhook": ("misconfigured", "transient"),
 }

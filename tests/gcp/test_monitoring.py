@@ -196,6 +196,7 @@ def test_the_queues_that_are_watched_are_all_that_there_are():
         ("pause", {"connection-paused"}),
         ("throttle", {"keeper-throttling"}),
         ("hold", {"plan-held"}),
+        ("contradicted write", {"keeper-contradicts"}),
         ("unproven channel", {"no-live-channel"}),
         ("unreadable group", {"incomplete-listing"}),
         ("unreadable units", {"incomplete-listing"}),
@@ -241,6 +242,7 @@ def test_the_alerts_of_the_brief_are_all_there():
         "no-live-channel",
         "failure-ratio",
         "keeper-throttling",
+        "keeper-contradicts",
         "incomplete-listing",
         "function-error",
     }

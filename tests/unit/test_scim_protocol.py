@@ -21,12 +21,10 @@ from autoprovisioning.adapters.scim.protocol import (
 from autoprovisioning.domain.accounts import Write, WriteKind
 from autoprovisioning.domain.errors import (
     AccountGone,
-    AddressTaken,
     AuthorizationRefused,
     BadInput,
     ConfigurationRefused,
     Rejected,
-    SeatsExhausted,
     Throttled,
     Transient,
 )
@@ -43,9 +41,9 @@ NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
         (403, AuthorizationRefused),
         (404, AccountGone),
         (408, Transient),
-        (409, AddressTaken),
+        (409, Rejected),
         (418, Rejected),
-        (428, SeatsExhausted),
+        (428, Rejected),
         (429, Throttled),
         (500, Transient),
         (503, Transient),

@@ -6,6 +6,7 @@ known, and the caller commits it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,11 +21,13 @@ from autoprovisioning.app.survey import deleted_addresses
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Written
 from autoprovisioning.domain.adoption import choose
-from autoprovisioning.domain.changes import Change, Outcome, aligned, sent_attributes, write_for
+from autoprovisioning.domain.changes import Change, Outcome, aligned, check_moved, sent_attributes, write_for
 from autoprovisioning.domain.errors import (
     AccountGone,
     AddressTaken,
     AuthorizationRefused,
+    Contradicted,
+    NotAsWritten,
     NotSent,
     ProvisioningError,
     Throttled,
@@ -32,6 +35,8 @@ from autoprovisioning.domain.errors import (
     Unsafe,
 )
 from autoprovisioning.domain.roster import Action, Status
+
+log = logging.getLogger(__name__)
 
 CLAIMS_AT_ONCE = 16
 
@@ -142,7 +147,12 @@ class _Work:
             return
         by_id = {change.id: change for change in changes}
         for written in self._keeper.accounts().write([write_for(change) for change in changes], self._deadline):
-            yield _outcome(by_id[written.key], written)
+            outcome = _outcome(by_id[written.key], written)
+            if isinstance(outcome.error, Contradicted | NotAsWritten):
+                told = {"alert": "keeper_contradicts", "connection": self._keeper.connection.id}
+                told |= {"change": outcome.change.id, "action": outcome.change.action.value}
+                log.error("Keeper answered a write with success, but shows something else", extra={"json_fields": told})
+            yield outcome
 
     def _again(self, refused: Sequence[Change]) -> Iterator[Outcome]:
         """Send once more what was refused, if a newer token is in force; else it is that user's failure."""
@@ -275,7 +285,12 @@ def _outcome(change: Change, written: Written) -> Outcome:
         error = written.error if isinstance(written.error, ProvisioningError) else _unknown(written.error)
         return Outcome(change, error=error, seconds=written.seconds)
     sent = sent_attributes(change) if change.attributes is not None else {}
-    return Outcome(change, written.scim_id or change.scim_id, seconds=written.seconds, sent=sent)
+    scim_id, shown = written.scim_id or change.scim_id, written.shown
+    try:
+        check_moved(change, sent, shown or {})
+    except Contradicted as error:
+        return Outcome(change, error=error, seconds=written.seconds)
+    return Outcome(change, scim_id, seconds=written.seconds, sent=sent, shown=shown)
 
 
 def _unknown(error: Exception) -> Unresolved:
@@ -297,4 +312,4 @@ def _before(change: Change, applied: Mapping[str, Attributes]) -> Change:
     written = applied.get(change.entry.applied_by)
     if written is None:
         return change
-    return replace(change, before={**written, **(change.before or {})})
+    return replace(change, before={**written, **(change.before or {})}, written=written)

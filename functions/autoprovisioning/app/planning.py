@@ -7,9 +7,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from autoprovisioning.app.observe import observed
-from autoprovisioning.domain.accounts import Account, Attributes, changed_attributes, fingerprint
+from autoprovisioning.domain.accounts import (
+    Account,
+    Attributes,
+    changed_attributes,
+    fingerprint,
+    remembered,
+    remembers,
+)
 from autoprovisioning.domain.adoption import Grounds, Known, Seeker, choose
-from autoprovisioning.domain.changes import aligned
+from autoprovisioning.domain.changes import aligned, in_step
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
@@ -247,11 +254,16 @@ class Planner:
     def _drift(self, entry: Entry | None, desired: Attributes) -> Attributes | None:
         """Return what Keeper's own listing shows where it differs, for the audit: somebody changed it there."""
         account = self._found.get(entry.scim_id) if self._found is not None and entry is not None else None
-        if account is None:
+        if account is None or entry is None:
             return None
         shown = aligned(account, desired)
-        differing = [target for target in desired if target in self._told and shown[target] != desired[target]]
-        return {target: shown[target] for target in differing}
+        return {
+            target: shown[target]
+            for target in desired
+            if target in self._told
+            and not in_step(entry, target, shown, desired)
+            and not remembers(entry.shown or "", target, shown[target])
+        }
 
 
 def _told(accounts: Iterable[Account]) -> frozenset[str]:
@@ -348,7 +360,8 @@ def seeker_of(change: PlannedChange) -> Seeker:
 def as_found(entry: Entry, account: Account | None, told: frozenset[str], desired: Attributes) -> Entry:
     """Return the entry as Keeper's own listing shows the account: drift to be planned away, or a lock to be respected.
 
-    `told` are the attributes that this server returns at all; what it never returns is taken as applied.
+    `told` are the attributes that this server returns at all; what it never returns is taken as applied. What it makes
+    of the values that we wrote is no drift, and is remembered where no answer to a write had shown it.
     """
     if entry.status in (Status.NONE, Status.DELETED) or entry.mark is not None:
         return entry
@@ -360,8 +373,12 @@ def as_found(entry: Entry, account: Account | None, told: frozenset[str], desire
     elif not account.active and status is Status.ACTIVE:
         status = Status.LOCKED
     shown = aligned(account, desired)
-    differs = [target for target in desired if target in told and shown[target] != desired[target]]
-    if not differs or changed_attributes(entry.fingerprint, desired):
+    otherwise = [target for target in desired if target in told and shown[target] != desired[target]]
+    if (not otherwise and entry.shown is not None) or changed_attributes(entry.fingerprint, desired):
         return entry if status is entry.status else replace(entry, status=status)
-    actual = {target: shown[target] if target in told else desired[target] for target in desired}
+    differs = [target for target in otherwise if not in_step(entry, target, shown, desired)]
+    if not differs:
+        memory = remembered(shown, {target: desired[target] for target in otherwise})
+        return replace(entry, status=status, shown=memory)
+    actual = {target: shown[target] if target in differs else desired[target] for target in desired}
     return replace(entry, status=status, fingerprint=fingerprint(actual))

@@ -123,6 +123,23 @@ def unchanged(applied: str, attributes: Attributes) -> bool:
     return applied[:_WHOLE] == whole_fingerprint(attributes)
 
 
+def holds(applied: str, target: str, value: Value) -> bool:
+    """Say whether a value of an attribute is among those that the fingerprint was made of."""
+    return not changed_attributes(applied, {target: value})
+
+
+def remembered(shown: Attributes, written: Attributes) -> str:
+    """Digest what Keeper shows of the attributes written wherever that is not what was written, 6 characters each."""
+    parts = {target: shown.get(target) for target, value in written.items() if shown.get(target) != value}
+    return "".join(_digest(part, _PART) for part in _text(parts))
+
+
+def remembers(memory: str, target: str, value: Value) -> bool:
+    """Say whether a value of an attribute is among those that `memory` was made of."""
+    part = _digest(f"{target}\x1f{value!r}", _PART)
+    return any(memory[i : i + _PART] == part for i in range(0, len(memory), _PART))
+
+
 def changed_attributes(applied: str, attributes: Attributes) -> dict[str, Value]:
     """Return the attributes that are not among those the fingerprint was made of (all, for an empty fingerprint)."""
     tail = applied[_WHOLE:]

@@ -14,10 +14,14 @@ from autoprovisioning.domain.accounts import (
     WriteKind,
     changed_attributes,
     fingerprint,
+    holds,
+    remembered,
+    remembers,
 )
 from autoprovisioning.domain.adoption import Beside, Seeker
 from autoprovisioning.domain.errors import (
     AdoptionInDoubt,
+    Contradicted,
     DirectoryFailed,
     Incomplete,
     KeeperFailed,
@@ -27,6 +31,7 @@ from autoprovisioning.domain.errors import (
     Unsafe,
 )
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
+from autoprovisioning.domain.normalization import made_of, same
 from autoprovisioning.domain.plan import about
 from autoprovisioning.domain.roster import TEXT_LIMIT, Action, Entry, Failure, Status, failed
 
@@ -40,7 +45,7 @@ class Change:
 
     `attributes` is everything desired (None where the action does not write any). `scim_id` is set when the account to
     write to is known: the entry's, or one to adopt. `looked_up` says that Keeper was searched and has none. `before` is
-    what the account had of the mapping, where that is known; only the audit reads it.
+    what the account had of the mapping, where that is known; only the audit reads it. `written` is what we wrote last.
     """
 
     id: str
@@ -59,6 +64,7 @@ class Change:
     created: datetime | None = None  # when the directory user was
     confirmed: bool = False  # an administrator confirmed the adoption
     beside: tuple[Beside, ...] = ()  # accounts under aliases of the user
+    written: Attributes | None = None
 
     @property
     def user_id(self) -> str:
@@ -79,7 +85,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a change: `error` None is success, then an empty `scim_id` says that there is no account left."""
+    """What became of a change: `error` None is success, then an empty `scim_id` says that there is no account left.
+
+    `shown` is what Keeper showed of the account after it, None where it showed nothing.
+    """
 
     change: Change
     scim_id: str = ""
@@ -87,6 +96,7 @@ class Outcome:
     seconds: float = 0.0
     recovered: bool = False
     sent: Mapping[str, Value] = field(default_factory=dict)
+    shown: Attributes | None = None
 
 
 def write_for(change: Change) -> Write:
@@ -116,6 +126,25 @@ def sent_attributes(change: Change) -> dict[str, Value]:
         if any(target.startswith(family) for target in changed):
             changed |= {target: value for target, value in desired.items() if target.startswith(family)}
     return changed
+
+
+def check_moved(change: Change, sent: Attributes, shown: Attributes) -> None:
+    """See that no attribute stayed as we wrote it last: the beginning of the new value looks as if that had been cut.
+
+    Raises:
+        Contradicted: "Ann Lee" was to become "Ann Lee-Smith", and is shown still.
+    """
+    last = change.written or {}
+    stayed = [
+        target.rpartition(":")[2]
+        for target, value in sent.items()
+        if target in shown and shown[target] == last.get(target) and not same(target, shown[target], value)
+    ]
+    if stayed:
+        raise Contradicted(
+            f"Keeper answered an update with success, but shows what was there before in: {', '.join(stayed)[:60]}. "
+            "Look at this account in Keeper's Admin Console."
+        )
 
 
 _STATUS_AFTER = {
@@ -186,17 +215,33 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if change.action is not Action.UPDATE:  # an update says nothing about what is held
         entry = replace(entry, held=None, held_by=None)
     if not outcome.scim_id:
-        return replace(entry, scim_id="", fingerprint="", status=Status.NONE, applied_by="")
+        return replace(entry, scim_id="", fingerprint="", status=Status.NONE, applied_by="", shown=None)
     status = _STATUS_AFTER.get(change.action, entry.status)
     if change.locked:
         status = Status.LOCKED
     elif change.unlocked:
         status = Status.ACTIVE
-    entry = replace(entry, scim_id=outcome.scim_id, status=status)
+    memory = _memory(entry, outcome)
+    entry = replace(entry, scim_id=outcome.scim_id, status=status, shown=memory)
     if change.attributes is None:
         return entry
     email = str(change.attributes.get("userName") or change.email)
     return replace(entry, fingerprint=fingerprint(change.attributes), email=email, applied_by=change.id)
+
+
+def _memory(entry: Entry, outcome: Outcome) -> str | None:
+    """Return what Keeper made of what was written last: renewed for what this change sent, else as it was."""
+    desired, sent, shown = outcome.change.attributes or {}, outcome.sent, outcome.shown
+    known = entry.shown if entry.scim_id == outcome.scim_id else None
+    if not sent:
+        return known
+    if not outcome.change.scim_id:
+        sent = desired  # a new account: what it shows beside what was sent is Keeper's making too
+    whole = all(target in sent for target, value in desired.items() if value is not None)
+    if shown is None or (known is None and not whole):
+        return None
+    mine = {target for target in desired if target in sent or remembers(known or "", target, shown.get(target))}
+    return remembered(shown, {target: desired[target] for target in desired if target in mine})
 
 
 def unmarked(entry: Entry) -> Entry | None:
@@ -329,6 +374,42 @@ def aligned(account: Account, desired: Attributes | None) -> Attributes:
     return {target: account.attributes.get(target) for target in desired}
 
 
+def in_step(entry: Entry, target: str, shown: Attributes, desired: Attributes) -> bool:
+    """Say whether Keeper shows what it made of the desired value: nobody changed it there, and it is written already.
+
+    Where Keeper has not shown yet what it made of it, whatever it may have made counts.
+    """
+    value = shown.get(target)
+    if same(target, value, desired[target]):
+        return True
+    if not holds(entry.fingerprint, target, desired[target]):
+        return False
+    if entry.shown is not None and remembers(entry.shown, target, value):
+        return True
+    unseen = entry.shown is None or remembers(entry.shown, target, None)
+    return unseen and made_of(target, shown, desired)
+
+
+def _as_written(entry: Entry, account: Account, desired: Attributes | None) -> tuple[dict[str, Value], set[str]]:
+    """Return the account's attributes, as they were sent where Keeper shows them otherwise, and which of them are new.
+
+    What the account had before a change whose answer was lost is not taken for that change's doing.
+    """
+    shown = aligned(account, desired)
+    if desired is None:
+        return dict(shown), set(changed_attributes(entry.fingerprint, shown))
+
+    def as_before(target: str, value: Value) -> bool:
+        return holds(entry.fingerprint, target, value) or remembers(entry.shown or "", target, value)
+
+    values: dict[str, Value] = {}
+    for target, value in shown.items():
+        sent = in_step(entry, target, shown, desired)
+        sent = sent or (not as_before(target, value) and made_of(target, shown, desired))
+        values[target] = desired[target] if sent else value
+    return values, {target for target, value in values.items() if not as_before(target, value)}
+
+
 def recover(
     entry: Entry, account: Account | None, desired: Attributes | None, now: datetime
 ) -> tuple[Entry, str, bool]:
@@ -344,16 +425,16 @@ def recover(
         if mark.action is Action.DELETE:
             return replace(cleared, status=Status.DELETED, last_action_at=now), mark.change_id, True
         return cleared, mark.change_id, False
-    applied = fingerprint(aligned(account, desired))
+    values, new = _as_written(entry, account, desired)
     open_again = account.active and entry.status is Status.SUSPENDED  # re-created in Keeper: to be suspended anew
     found = replace(
         cleared,
         scim_id=account.scim_id,
-        email=account.user_name,
-        fingerprint=applied,
+        email=str(values.get("userName") or account.user_name),
+        fingerprint=fingerprint(values),
         status=Status.ACTIVE if open_again else entry.status,
     )
-    written = replace(found, applied_by=mark.change_id)
+    written = replace(found, applied_by=mark.change_id, shown=None)
     match mark.action:
         case Action.CREATE:
             status = Status.ACTIVE if account.active else Status.LOCKED
@@ -362,7 +443,7 @@ def recover(
             return replace(found, status=_STATUS_AFTER[mark.action], last_action_at=now), mark.change_id, True
         case Action.UNSUSPEND if account.active:
             return replace(found, status=Status.ACTIVE, last_action_at=now), mark.change_id, True
-        case Action.UPDATE if found.fingerprint != entry.fingerprint:
+        case Action.UPDATE if new:
             return written, mark.change_id, True
     return found, mark.change_id, False
 
@@ -388,10 +469,10 @@ def recovered_event(
     if mark.action not in (Action.CREATE, Action.UPDATE) or account is None:
         changed, access = _access(mark.action, entry)
         return replace(event, changed=changed, before=access)
-    after = aligned(account, desired)
+    after, new = _as_written(entry, account, desired)
     if mark.action is Action.CREATE:  # or it was an adoption: then nobody knows any more what was there
         filled = {target: value for target, value in after.items() if value is not None}
         return replace(event, changed=filled, after=after)
-    differing = changed_attributes(entry.fingerprint, after)
+    differing = {target: after[target] for target in sorted(new)}
     was = {target: before[target] for target in differing if before is not None and target in before}
     return replace(event, changed=differing, before=was or None, after=after)

@@ -98,6 +98,10 @@ class KeeperFailed(Transient):
     code = "keeper_failed"
 
 
+class NotAsWritten(KeeperFailed):
+    """Keeper answered a write with a success that proves nothing, and the account itself is not as written."""
+
+
 class DirectoryFailed(Transient):
     """The directory failed to show this one user each time it was asked, while it shows others; counted at the user."""
 

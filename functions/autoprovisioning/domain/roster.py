@@ -123,3 +123,4 @@ class Entry:
     applied_by: str = ""  # the change that wrote attributes last: its event holds what the account has
     held_by: Trigger | None = None  # why `held` was due: what another trigger makes due is another matter
     missing_since: datetime | None = None  # a complete listing lacked the user, and nothing told of this one alone
+    shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,33 @@ class Refused(Exception):
         self.scim_type = scim_type
 
 
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """What the node makes of the values that it stores, as other servers do."""
+
+    lower_case: bool = False  # userName
+    trim: bool = False
+    nfc: bool = False
+    longest: int | None = None  # characters; addresses, ids and phone numbers are not cut
+    bare_phones: bool = False  # without blanks and punctuation
+
+    def of(self, value: Any, name: str = "") -> Any:
+        """Return what is stored of a value; `name` is that of its attribute."""
+        if isinstance(value, dict):
+            return {key: self.of(item, name if key == "value" else key) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.of(item, name) for item in value]
+        if not isinstance(value, str) or name in _READ_ONLY or name == "externalId":
+            return value
+        value = value.strip() if self.trim else value
+        value = unicodedata.normalize("NFC", value) if self.nfc else value
+        if name == "phoneNumbers":
+            return re.sub(r"[^\d+]", "", value) if self.bare_phones else value
+        if name in ("userName", "emails"):
+            return value.lower() if self.lower_case else value
+        return value[: self.longest]
+
+
 @dataclass(slots=True)
 class Node:
     """Accounts by id, and the node's limits."""
@@ -34,6 +62,7 @@ class Node:
     seats: int | None = None
     reserved_domains: list[str] = field(default_factory=list)  # empty: every domain
     taken_addresses: set[str] = field(default_factory=set)  # elsewhere in Keeper
+    normalization: Normalization = Normalization()
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     _by_name: dict[str, str] = field(default_factory=dict)
     _ids: Any = field(default_factory=lambda: itertools.count(970404910858250))
@@ -52,6 +81,7 @@ class Node:
 
     def store(self, scim_id: str, account: dict[str, Any]) -> dict[str, Any]:
         """Keep an account, mirroring userName into emails."""
+        account = self.normalization.of(account)
         account["id"] = scim_id
         account["schemas"] = [CORE, ENTERPRISE] if ENTERPRISE in account else [CORE]
         known = account.get("meta") or self.accounts.get(scim_id, {}).get("meta") or {}

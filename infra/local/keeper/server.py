@@ -8,19 +8,20 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote
 
 import msgspec
 
 from infra.local.asgi import ConnectionLost, Fault, Faults, Receive, Reply, Scope, Send, read_body, respond
 from infra.local.keeper import discovery
-from infra.local.keeper.accounts import Node, Refused
+from infra.local.keeper.accounts import Node, Normalization, Refused
 
 MEDIA_TYPE = "application/scim+json"
 LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 BULK = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
 LOG_KEPT = 5000
+PAGE = b"<!DOCTYPE html><title>Request blocked</title><p>The firewall has blocked this request."
 RESOURCES = frozenset({"Users", "Groups", "Bulk", "ServiceProviderConfig", "ResourceTypes", "Schemas"})
 IN_BULK = frozenset({"POST", "PUT", "PATCH", "DELETE"})  # RFC 7644 section 3.7
 _FILTER = re.compile(r'\s*(?P<name>[\w.]+)\s+eq\s+(?P<value>"(?:[^"\\]|\\.)*")\s*\Z', re.IGNORECASE)
@@ -34,6 +35,7 @@ class Settings:
     latency_ms: float = 0.0
     per_operation_ms: float = 1.0
     bulk: bool = True
+    bulk_responses: bool = False  # successes in Bulk show the account too
     max_operations: int = 1000
     max_payload: int = 1_048_576
     page_cap: int = 1000
@@ -126,6 +128,8 @@ class KeeperServer:
             await fault.hold(None)
         if effect.get("drop_before"):
             raise ConnectionLost
+        if "page" in effect:
+            return Reply(effect["page"], PAGE, {"content-type": "text/html"})
         if "status" in effect:
             headers = {"Retry-After": str(effect["retry_after"])} if "retry_after" in effect else {}
             headers |= effect.get("headers", {})
@@ -141,16 +145,32 @@ class KeeperServer:
         if effect.get("hold_after"):
             seconds = effect["hold_after"]
             await fault.hold(None if seconds is True else float(seconds))
-        if "results_after" in effect and isinstance(reply.body, dict):
-            for result in reply.body.get("Operations", []):
-                result["status"] = str(effect["results_after"])
-        if "lose_results" in effect and isinstance(reply.body, dict):
-            kept = reply.body.get("Operations", [])
-            reply.body["Operations"] = kept[: max(0, len(kept) - int(effect["lose_results"]))]
+        if "show" in effect and isinstance(reply.body, dict):
+            reply.body = _showing(reply.body, effect["show"])
+        if isinstance(reply.body, dict) and "Operations" in reply.body:
+            self._falsify(effect, reply.body["Operations"])
         if effect.get("truncate"):
             reply.body = reply.content()[: int(effect["truncate"])]
         if "status_after" in effect:
-            reply.status, reply.body = effect["status_after"], _error(effect["status_after"], "Injected fault")
+            error = _error(effect["status_after"], "Injected fault")
+            reply.status, reply.body = effect["status_after"], effect.get("body_after", error)
+        if "page_after" in effect:
+            reply.status, reply.body = effect["page_after"], PAGE
+            reply.headers["content-type"] = "text/html"
+
+    def _falsify(self, effect: dict[str, Any], results: list[dict[str, Any]]) -> None:
+        """Change the results of a Bulk request."""
+        for result in results:
+            if "results_after" in effect:
+                result["status"] = str(effect["results_after"])
+            if "result_shows" in effect and isinstance(result.get("response"), dict):
+                result["response"] = _showing(result["response"], effect["result_shows"])
+            result.update(effect.get("result", {}))
+        if "lose_results" in effect:
+            del results[max(0, len(results) - int(effect["lose_results"])) :]
+        results += [
+            {**result, "status": str(effect["second_result"])} for result in results if "second_result" in effect
+        ]
 
     def _refuse_early(self, headers: dict[bytes, bytes], path: str) -> Reply | None:
         if headers.get(b"authorization", b"").decode() != f"Bearer {self.settings.token}":
@@ -214,7 +234,7 @@ class KeeperServer:
         raise Refused(405, "Method not allowed")
 
     def _shown(self, status: int, account: dict[str, Any]) -> Reply:
-        location = f"{self.prefix}/Users/{account['id']}"
+        location = f"{self.prefix}/Users/{quote(account['id'], safe='')}"
         return Reply(status, self._show(account), {"Location": location})
 
     def _show(self, account: dict[str, Any]) -> dict[str, Any]:
@@ -304,6 +324,8 @@ class KeeperServer:
         result["status"] = str(reply.status)
         if "Location" in reply.headers:
             result["location"] = reply.headers["Location"]
+        if self.settings.bulk_responses and reply.body is not None:
+            result["response"] = reply.body
         return result
 
     def _control(self, method: str, path: str, body: bytes) -> Reply:
@@ -352,7 +374,7 @@ class KeeperServer:
         return Reply(204)
 
     def _seed(self, accounts: list[dict[str, Any]]) -> None:
-        fresh = Node(self.node.seats, self.node.reserved_domains, self.node.taken_addresses)
+        fresh = Node(self.node.seats, self.node.reserved_domains, self.node.taken_addresses, self.node.normalization)
         for account in accounts:
             scim_id = account.get("id")
             created = fresh.create({key: value for key, value in account.items() if key != "id"})
@@ -371,6 +393,8 @@ class KeeperServer:
                 self.node.reserved_domains = value
             elif name == "taken_addresses":
                 self.node.taken_addresses = {address.casefold() for address in value}
+            elif name == "normalization":
+                self.node.normalization = Normalization(**value)
             elif name in known:
                 setattr(self.settings, name, value)
         self._bucket = (float(self.settings.burst), time.monotonic())
@@ -414,6 +438,11 @@ def _listing(page: list[dict[str, Any]], found: int, start: int) -> dict[str, An
         "itemsPerPage": len(page),
         "Resources": page,
     }
+
+
+def _showing(account: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """Return an account with other attributes than it has; without those that are None."""
+    return {name: value for name, value in {**account, **told}.items() if value is not None}
 
 
 def _error(status: int, detail: str, scim_type: str = "") -> dict[str, Any]:

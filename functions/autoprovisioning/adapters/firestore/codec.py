@@ -55,6 +55,7 @@ class _Entry(msgspec.Struct, array_like=True):
     held_by: int | None = None
     applied_by: str = ""
     missing_since: int | None = None
+    shown: str | None = None
 
 
 _decoder = msgspec.msgpack.Decoder(list[_Entry])
@@ -103,6 +104,7 @@ def _to_record(entry: Entry) -> _Entry:
         None if entry.held_by is None else _TRIGGERS.index(entry.held_by),
         entry.applied_by,
         _seconds(entry.missing_since),
+        entry.shown,
     )
 
 
@@ -126,6 +128,7 @@ def _to_entry(record: _Entry) -> Entry:
         applied_by=record.applied_by,
         held_by=None if record.held_by is None else _TRIGGERS[record.held_by],
         missing_since=_time(record.missing_since),
+        shown=record.shown,
     )
 
 

@@ -7,6 +7,7 @@ answer is lost or lacks operations, no create is sent again before one listing h
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from autoprovisioning.adapters.scim.proof import as_written, last_part, proven_in_bulk, refused
 from autoprovisioning.adapters.scim.protocol import (
     BULK,
     BULK_REQUEST,
@@ -29,6 +31,7 @@ from autoprovisioning.adapters.scim.protocol import (
 )
 from autoprovisioning.adapters.scim.resources import create_body, patch_body
 from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN
+from autoprovisioning.adapters.scim.streaming import fan_out
 from autoprovisioning.domain.accounts import Capabilities, Write, WriteKind, Written
 from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.errors import AuthorizationRefused, ProvisioningError, Throttled, Unresolved
@@ -159,6 +162,8 @@ class BulkRound:
             await self._lost(chunk)
         else:
             self.sizes.refused = True
+            told = f"Keeper refuses Bulk (HTTP {answer.status}): changes are sent one by one."
+            self.writing.sender.remarks["bulk"] = told
             self.pending.extendleft(reversed(chunk))
 
     async def _busy(self, chunk: list[Write], answer: Answer) -> None:
@@ -178,6 +183,7 @@ class BulkRound:
         """Settle each operation by its own status."""
         results = match_results(chunk, body.get("Operations"))
         lost: list[Write] = []
+        doubtful: dict[str, Answer] = {}
         for write in chunk:
             result = results.get(write.key)
             status = _status(result) if result is not None else 0
@@ -187,26 +193,38 @@ class BulkRound:
             response = result.get("response")
             operation = Answer(status, response if isinstance(response, dict) else {}, {}, answer.seconds)
             if operation.ok:
-                self.call.settle(write, await self._done(write, result, operation))
+                self._settle_done(write, result, operation, doubtful)
             elif passing(operation):
                 if maybe_done(operation):
                     self.call.doubtful.add(write.key)
                 self.by_one.append(write)
             else:
-                known = write.kind is not WriteKind.CREATE
-                error = error_of(operation, self.writing.sender.clock(), known_account=known)
+                error = refused(write, operation, self.writing.sender.clock())
                 self.call.settle(write, Written(write.key, error=error, seconds=answer.seconds))
         if lost:
             await self._lost(lost)
+        looked_at = [write for write in chunk if write.key in doubtful]
+        await fan_out(looked_at, self.writing.sender.pace.ceiling, lambda write: self._look(write, doubtful[write.key]))
 
-    async def _done(self, write: Write, result: Mapping[str, Any], operation: Answer) -> Written:
-        """Return a success; a created account's id is in the response or at the end of its location."""
-        if write.kind is WriteKind.CREATE and not (operation.body or {}).get("id"):
-            operation = Answer(operation.status, {"id": _last_part(result)}, {}, operation.seconds)
+    def _settle_done(
+        self, write: Write, result: Mapping[str, Any], operation: Answer, doubtful: dict[str, Answer]
+    ) -> None:
         try:
-            return await self.writing.done(write, operation, self.call)
+            written = proven_in_bulk(write, result, operation)
         except ProvisioningError as error:
-            return Written(write.key, error=error)
+            written = Written(write.key, error=error)
+        if written is None:
+            doubtful[write.key] = operation
+        else:
+            self.call.settle(write, written)
+
+    async def _look(self, write: Write, operation: Answer) -> None:
+        """Settle a success that proves nothing by looking at the account."""
+        try:
+            written = await self.writing.look(write, operation, self.call)
+        except ProvisioningError as error:
+            written = Written(write.key, error=error)
+        self.call.settle(write, written)
 
     async def _lost(self, chunk: Sequence[Write]) -> None:
         """Tell by one listing which creates arrived; what did not, and what is idempotent, is sent again one by one."""
@@ -222,7 +240,7 @@ class BulkRound:
                     for account in page:
                         write = creates.pop(account.external_id, None)
                         if write is not None:
-                            self.call.emit(Written(write.key, account.scim_id))
+                            self.call.emit(as_written(write, account, "Keeper's answer was lost"))
         except ProvisioningError as broken:
             error = Unresolved("Keeper's answer to a Bulk request was lost, and it cannot be asked now")
             error.__cause__ = broken
@@ -246,30 +264,32 @@ def _operation(write: Write, dialect: PatchDialect) -> dict[str, Any]:
 
 
 def match_results(chunk: Sequence[Write], operations: object) -> dict[str, dict[str, Any]]:
-    """Match results with writes: by bulkId, by the id in the location, or, in a full answer, by position."""
+    """Match results with writes: by bulkId, by the id in the location, or, in a full answer, by position.
+
+    A write that has two results has none: nobody can tell which of them is its own.
+    """
     results = [item for item in operations if isinstance(item, dict)] if isinstance(operations, list) else []
     keys = {write.key for write in chunk}
     by_id = {write.scim_id: write.key for write in chunk if write.scim_id}
     matched: dict[str, dict[str, Any]] = {}
+    twice: set[str] = set()
     for position, result in enumerate(results):
         key = str(result.get("bulkId") or "")
         if key not in keys:
-            key = by_id.get(_last_part(result), "")
+            key = by_id.get(last_part(result), "")
         if not key and len(results) == len(chunk):
             key = chunk[position].key
-        if key:
+        if key in matched:
+            twice.add(key)
+        elif key:
             matched[key] = result
-    return matched
-
-
-def _last_part(result: Mapping[str, Any]) -> str:
-    return str(result.get("location") or "").rstrip("/").rpartition("/")[2]
+    return {key: result for key, result in matched.items() if key not in twice}
 
 
 def _status(result: Mapping[str, Any]) -> int:
-    """Read an operation's status: a string by the RFC, a number or an object with a code in some servers."""
+    """Read an operation's status: a string by the RFC, a number or an object with a code in some servers; else 0."""
     status = result.get("status")
     if isinstance(status, dict):
         status = status.get("code")
     text = str(status)
-    return int(text) if text.isdecimal() else 0
+    return int(text) if re.fullmatch("[1-5][0-9][0-9]", text) else 0

@@ -12,12 +12,11 @@ from urllib.parse import quote
 
 from autoprovisioning.domain.errors import (
     AccountGone,
-    AddressTaken,
     AuthorizationRefused,
     ConfigurationRefused,
+    NotOffered,
     ProvisioningError,
     Rejected,
-    SeatsExhausted,
     Throttled,
     Transient,
 )
@@ -96,8 +95,11 @@ def throttled(answer: Answer) -> bool:
 
 
 def passing(answer: Answer) -> bool:
-    """Say whether the answer tells of the server's moment: the same request may well succeed later."""
-    return throttled(answer) or answer.status >= 500 or answer.status in (408, 425)
+    """Say whether the answer tells of the server's moment: the same request may well succeed later.
+
+    501 tells of the server itself (RFC 9110 15.6.2).
+    """
+    return throttled(answer) or (answer.status >= 500 and answer.status != 501) or answer.status in (408, 425)
 
 
 def maybe_done(answer: Answer) -> bool:
@@ -119,13 +121,21 @@ def wait_told(answer: Answer, now: datetime) -> float | None:
             return max(0.0, (email.utils.parsedate_to_datetime(header) - now).total_seconds())
         except (ValueError, TypeError):
             pass
-    words = _WAIT.search(_text(answer.body, "message", "detail", "error"))
-    return float(words[1]) * _UNITS[words[2].lower()] if words else None
+    said = _WAIT.search(words(answer))
+    return float(said[1]) * _UNITS[said[2].lower()] if said else None
+
+
+def words(answer: Answer) -> str:
+    """Return the server's own words."""
+    return _text(answer.body, "detail", "message", "error")
 
 
 def error_of(answer: Answer, now: datetime, *, known_account: bool) -> ProvisioningError:
-    """Translate an answer that is no success; `known_account` makes a 404 mean that the account is gone."""
-    detail = _text(answer.body, "detail", "message", "error")[:DETAIL]
+    """Translate an answer that is no success, whatever was asked; see `proof.refused` for writes.
+
+    `known_account` makes a 404 mean that the account is gone.
+    """
+    detail = words(answer)[:DETAIL]
     told = f"HTTP {answer.status}" + (f": {detail}" if detail else "")
     if throttled(answer):
         return Throttled(f"Keeper asks to slow down ({told})", retry_after=wait_told(answer, now))
@@ -136,16 +146,14 @@ def error_of(answer: Answer, now: datetime, *, known_account: bool) -> Provision
             return AuthorizationRefused(f"Keeper refuses the access token ({told})", status=answer.status)
         case 404 if known_account:
             return AccountGone(f"Keeper does not know this account any more ({told})")
-        case 409:
-            return AddressTaken(f"Another account holds this e-mail address ({told})")
-        case 428:
-            return SeatsExhausted(f"The number of licensed Keeper seats was exceeded ({told})")
         case 408 | 425:
             return Transient(f"Keeper did not answer in time ({told})")
+        case 501:
+            return NotOffered(f"Keeper does not offer this ({told})")
         case status if status >= 500:
             return Transient(f"Keeper failed ({told})", retry_after=wait_told(answer, now))
         case _:
-            return Rejected(f"Keeper refuses this account's data ({told})")
+            return Rejected(f"Keeper refuses this request ({told})")
 
 
 def _text(body: Mapping[str, Any] | None, *names: str) -> str:

@@ -21,12 +21,13 @@ OVERRUN = 5.0  # seconds a request under way may outlast the deadline: function 
 
 
 class Sender:
-    """Reads, and the pace that writes keep to as well."""
+    """Reads, and the pace that writes keep to as well; remembers what this server refuses (`remarks`, by topic)."""
 
     def __init__(self, transport: ScimTransport, clock: Callable[[], datetime], concurrency: int) -> None:
         self.transport = transport
         self.clock = clock
         self.pace = Pace(concurrency, concurrency * CEILING)
+        self.remarks: dict[str, str] = {}
 
     def left(self, deadline: datetime | None) -> float:
         """Return the seconds until the deadline."""

@@ -14,12 +14,12 @@ from datetime import datetime
 
 from autoprovisioning.adapters.scim.bulk import BulkRound, BulkSizes
 from autoprovisioning.adapters.scim.lookup import Search
+from autoprovisioning.adapters.scim.proof import as_written, proven, proven_by_account, refused
 from autoprovisioning.adapters.scim.protocol import (
     USERS,
     Answer,
     Dropped,
     NotConnected,
-    error_of,
     maybe_done,
     passing,
     user_path,
@@ -34,6 +34,7 @@ from autoprovisioning.domain.errors import (
     AddressTaken,
     AuthorizationRefused,
     ConfigurationRefused,
+    NotAsWritten,
     NotSent,
     ProvisioningError,
     SeatsExhausted,
@@ -76,7 +77,7 @@ class Call:
     def _in_doubt(written: Written) -> Written:
         """Leave the fate of a write open where its last error tells nothing of the attempts before."""
         error = written.error
-        if isinstance(error, Unresolved) or not isinstance(error, TELL_NOTHING):
+        if isinstance(error, Unresolved | NotAsWritten) or not isinstance(error, TELL_NOTHING):
             return written
         again = error.retry_after if isinstance(error, Transient) else None
         unresolved = Unresolved(f"Keeper may have carried this write out before it failed: {error}", retry_after=again)
@@ -137,7 +138,7 @@ class Writing:
                 settled = await self._read(write, answer, call)
                 if settled is not None:
                     return settled
-                error = error_of(answer, self.sender.clock(), known_account=True)
+                error = refused(write, answer, self.sender.clock())
                 doubt = maybe_done(answer)
             if doubt:
                 call.doubtful.add(write.key)
@@ -165,7 +166,7 @@ class Writing:
             return await self.done(write, answer, call)
         if passing(answer):
             return None
-        error = error_of(answer, self.sender.clock(), known_account=write.kind is not WriteKind.CREATE)
+        error = refused(write, answer, self.sender.clock())
         if isinstance(error, AddressTaken | SeatsExhausted) and write.key in call.doubtful:
             known = await self._resolve(write, call)
             if known is not None:
@@ -173,16 +174,25 @@ class Writing:
         return Written(write.key, error=error, seconds=answer.seconds)
 
     async def done(self, write: Write, answer: Answer, call: Call) -> Written:
-        """Return a success; a created account whose id the answer lacks is looked up."""
-        if write.kind is not WriteKind.CREATE:
-            return Written(write.key, write.scim_id, seconds=answer.seconds)
-        scim_id = (answer.body or {}).get("id")
-        if scim_id not in (None, ""):
-            return Written(write.key, str(scim_id), seconds=answer.seconds)
-        known = await self._resolve(write, call)
-        return known or Written(write.key, error=Unresolved("Keeper did not tell the id of the account it created"))
+        """Return what became of a write that was answered with a success."""
+        return proven(write, answer) or await self.look(write, answer, call)
 
-    async def _resolve(self, write: Write, call: Call) -> Written | None:
+    async def look(self, write: Write, answer: Answer, call: Call) -> Written:
+        """Look at the account of a write whose success proves nothing.
+
+        Raises:
+            Unresolved: Keeper cannot be asked now, or does not show the account.
+        """
+        if write.kind is WriteKind.CREATE:
+            known = await self._resolve(write, call, f"Keeper answered {answer.status}")
+            return known or Written(write.key, error=Unresolved("Keeper did not tell the id of the account it created"))
+        try:
+            seen = await self.sender.ask("GET", user_path(write.scim_id), deadline=call.deadline)
+        except ProvisioningError as error:
+            raise _cannot_be_asked(f"Keeper answered {answer.status} without a proof", error) from error
+        return proven_by_account(write, answer.status, seen, self.sender.clock())
+
+    async def _resolve(self, write: Write, call: Call, told: str = "Keeper's answer was lost") -> Written | None:
         """Look for the account of a create in doubt; None: it does not exist.
 
         By externalId alone: an account that only carries the userName is somebody else's until it is adopted.
@@ -194,10 +204,8 @@ class Writing:
         try:
             found = await self.search.find(lookup, external_id_only=True, deadline=call.deadline)
         except ProvisioningError as error:
-            again = error.retry_after if isinstance(error, Transient) else None
-            told = "Keeper's answer to a creation was lost, and it cannot be asked now"
-            raise Unresolved(told, retry_after=again) from error
-        return Written(write.key, found[0].scim_id) if found else None
+            raise _cannot_be_asked("Keeper's answer to a creation was lost", error) from error
+        return as_written(write, found[0], told) if found else None
 
     def stopped(self, write: Write, call: Call) -> ProvisioningError | None:
         """Say why a write must not be sent any more."""
@@ -221,3 +229,8 @@ class Writing:
                 return await send("PATCH", user_path(write.scim_id), body=body, at_most=at_most)
             case WriteKind.DELETE:
                 return await send("DELETE", user_path(write.scim_id), at_most=at_most)
+
+
+def _cannot_be_asked(what: str, error: ProvisioningError) -> Unresolved:
+    again = error.retry_after if isinstance(error, Transient) else None
+    return Unresolved(f"{what}, and it cannot be asked now", retry_after=again)

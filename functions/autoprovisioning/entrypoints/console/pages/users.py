@@ -11,9 +11,10 @@ from autoprovisioning.app.explain import MappedValue, explain, mapped_values
 from autoprovisioning.app.inquire import inquire
 from autoprovisioning.app.reports import InquiryKind, InquiryState
 from autoprovisioning.domain.accounts import Account, Value
+from autoprovisioning.domain.changes import in_step
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import BadInput, NotFound, ProvisioningError
-from autoprovisioning.domain.roster import Status
+from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.users import DirectoryUser
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.activity import changes
@@ -94,14 +95,12 @@ class Compared:
     attribute: str
     actual: Value
     wanted: MappedValue | None = None
-
-    @property
-    def differs(self) -> bool:
-        """Say whether Keeper has something else than the directory says."""
-        return self.wanted is not None and not self.wanted.problem and self.actual != self.wanted.value
+    differs: bool = False  # Keeper has something else than it makes of what the directory says
 
 
-def _compared(call: Call, connection: Connection, account: Account | None, user_id: str) -> list[Compared]:
+def _compared(
+    call: Call, connection: Connection, account: Account | None, user_id: str, entry: Entry | None
+) -> list[Compared]:
     """Compare in the order of the mapping; what Keeper has besides comes last."""
     if account is None:
         return []
@@ -112,7 +111,10 @@ def _compared(call: Call, connection: Connection, account: Account | None, user_
             rows = mapped_values(connection, user)
     except ProvisioningError as error:  # what Keeper has is shown all the same
         told(error)
-    mapped = [Compared(row.target, account.attributes.get(row.target), row) for row in rows]
+    shown, desired = account.attributes, {row.target: row.value for row in rows if not row.problem}
+    known = entry or Entry(user_id)
+    differing = {name for name in desired if not in_step(known, name, shown, desired)}
+    mapped = [Compared(row.target, shown.get(row.target), row, row.target in differing) for row in rows]
     besides = sorted(account.attributes.keys() - {row.target for row in rows})
     return mapped + [Compared(name, account.attributes[name]) for name in besides]
 
@@ -141,7 +143,7 @@ def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Res
         refresh=2 if following else 0,
         user_page=f"{users}/{user_id}",
         email=(entry.email if entry is not None else "") or user_id,
-        compared=_compared(call, connection, inquiry.account, user_id),
+        compared=_compared(call, connection, inquiry.account, user_id, entry),
     )
 
 

@@ -1,0 +1,201 @@
+"""What Keeper's answer to a write proves: that it is done, nothing, or that it was refused and why. Pure.
+
+A success alone proves nothing: gateways answer 200 with a page of their own. It is believed with the account in its
+body, with 204 (RFC 7644 3.5.2, 3.6), and in Bulk, where the account is optional (3.7.3). What names another account,
+another access, another externalId, or another value than a server may have made of the one sent, contradicts the write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote
+
+from autoprovisioning.adapters.scim.protocol import Answer, error_of, words
+from autoprovisioning.adapters.scim.resources import CORE, read_account
+from autoprovisioning.domain.accounts import Account, Write, WriteKind, Written
+from autoprovisioning.domain.errors import (
+    AccountGone,
+    AddressTaken,
+    Contradicted,
+    NotAsWritten,
+    NotOffered,
+    ProvisioningError,
+    Rejected,
+    SeatsExhausted,
+    Unresolved,
+)
+from autoprovisioning.domain.normalization import ADDRESSES, made_of
+from autoprovisioning.domain.roster import TEXT_LIMIT
+
+ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
+NAMES = 60  # characters of attribute names in an error
+SHORTEST_WORDS = 40  # characters of Keeper's own words, however long the rest of an error is
+LOOK = "Look at this account in Keeper's Admin Console."
+NOT_OFFERED = frozenset({405, 501, 505})
+
+
+def proven(write: Write, answer: Answer) -> Written | None:
+    """Return what a success proves; None where only the account itself can tell whether the write was done."""
+    if answer.status == 204 and write.kind is not WriteKind.CREATE:
+        return Written(write.key, write.scim_id, seconds=answer.seconds)
+    account = _shown(write, answer.body)
+    if account is None or answer.status == 202:  # accepted, and not done yet (RFC 9110 15.3.3)
+        return None
+    if write.kind is WriteKind.DELETE:
+        gone = account.scim_id == write.scim_id and not account.active
+        return Written(write.key, write.scim_id, seconds=answer.seconds) if gone else None
+    if write.active is not None and write.kind is WriteKind.PATCH and _named(answer.body, "active") is None:
+        return None
+    differing = contradictions(write, account)
+    if differing:
+        text = f"Keeper answered {answer.status} to {_doing(write)}, but shows otherwise: {_names(differing)}. {LOOK}"
+        return Written(write.key, error=Contradicted(text), seconds=answer.seconds)
+    return Written(write.key, account.scim_id, seconds=answer.seconds, shown=account.attributes)
+
+
+def proven_in_bulk(write: Write, result: Mapping[str, Any], operation: Answer) -> Written | None:
+    """Return what the success of one operation proves; None as above, and where it is about another account."""
+    named, response = last_part(result), result.get("response")
+    if operation.status == 202 or (write.scim_id and named not in ("", write.scim_id)):
+        return None
+    if response:
+        return _proven_by_response(write, named, replace(operation, status=200))  # nor is 204 one with a response
+    if write.kind is not WriteKind.CREATE:
+        return Written(write.key, write.scim_id, seconds=operation.seconds)
+    account = read_account({"id": named})
+    return Written(write.key, account.scim_id, seconds=operation.seconds) if account is not None else None
+
+
+def _proven_by_response(write: Write, named: str, operation: Answer) -> Written | None:
+    told, expected = _named(operation.body, "id"), named or write.scim_id
+    if told is None:
+        operation = replace(operation, body={"id": named, **(operation.body or {})})
+    elif expected and str(told) != expected:
+        return None
+    return proven(write, operation)
+
+
+def proven_by_account(write: Write, status: int, seen: Answer, now: datetime) -> Written:
+    """Return what the account itself proves, read by its id after a success that proved nothing.
+
+    Raises:
+        Unresolved: it cannot be told.
+    """
+    account = _shown(write, seen.body) if seen.ok else None
+    if seen.status == 404 and write.kind is WriteKind.DELETE:
+        return Written(write.key, write.scim_id)
+    if seen.status == 404:
+        return Written(write.key, error=refused(write, seen, now))
+    if account is None or account.scim_id != write.scim_id:
+        raise Unresolved(f"Keeper answered {status} to {_doing(write)}, and does not show the account")
+    return as_written(write, account, f"Keeper answered {status}", later=status == 202)
+
+
+def as_written(write: Write, account: Account, told: str, *, later: bool = False) -> Written:
+    """Return what an account that was looked up proves; `later` says that the write may still be carried out."""
+    differing = contradictions(write, account)
+    if not differing:
+        return Written(write.key, account.scim_id, shown=account.attributes)
+    text = f"{told}, but the account is not as written ({_names(differing)}). It is tried again."
+    return Written(write.key, error=Unresolved(text) if later else NotAsWritten(text))
+
+
+def contradictions(write: Write, account: Account) -> list[str]:
+    """Name what an account shows otherwise than a write sent it; what it does not show contradicts nothing."""
+    shown, differing = account.attributes, []
+    if write.scim_id and account.scim_id != write.scim_id:
+        differing.append("id")
+    active = {WriteKind.CREATE: True, WriteKind.PATCH: write.active, WriteKind.DELETE: False}[write.kind]
+    if active is not None and account.active is not active:
+        differing.append("active")
+    if write.external_id and account.external_id not in ("", write.external_id):
+        differing.append("externalId")
+    for target, value in write.attributes.items():
+        if value is None and write.kind is WriteKind.CREATE:
+            continue
+        if shown.get(target) not in (value, None, "") and not made_of(target, shown, write.attributes):
+            differing.append(target)
+    return differing
+
+
+def refused(write: Write, answer: Answer, now: datetime) -> ProvisioningError:
+    """Translate an answer that is no success into what it means for this write."""
+    error = error_of(answer, now, known_account=write.kind is not WriteKind.CREATE)
+    kind, mend = _meaning(write, answer.status, error)
+    if kind is None:
+        return error
+    head, tail = f"Keeper refuses {_doing(write)} (HTTP {answer.status}", f"). {mend}"
+    said = words(answer)[: max(SHORTEST_WORDS, TEXT_LIMIT - len(head) - len(tail) - 2)]
+    return kind(f"{head}: {said}{tail}" if said else head + tail)
+
+
+def _meaning(write: Write, status: int, error: ProvisioningError) -> tuple[type[ProvisioningError] | None, str]:
+    """Return the error of a refusal and its mend; None where it does not depend on what was attempted."""
+    sends_address = any(address in write.attributes for address in ADDRESSES)
+    opens = write.kind is WriteKind.CREATE or write.active is True
+    match status:
+        case 404 if write.scim_id:
+            return AccountGone, "It does not know this account any more, which is looked for again."
+        case 404:
+            return Rejected, "Check the connection's endpoint URL."
+        case 409 if sends_address:
+            return AddressTaken, "Another account holds this e-mail address: give it up there, or change it here."
+        case 409:
+            return Rejected, f"The account's state there is in the way. {LOOK}"
+        case 428 if opens:
+            return SeatsExhausted, "No licensed seats are left: buy seats, or free some."
+        case 413:
+            return Rejected, "The user's attributes are too long: shorten them, or map fewer."
+        case 400 | 422 if write.attributes:
+            return Rejected, "Correct the attribute that Keeper names, in the directory or in the attribute mapping."
+        case 400 | 422 if write.kind is WriteKind.PATCH:
+            return Rejected, "Try the connection's other PATCH dialect."
+        case 412 | 428:
+            return Rejected, "It asks for a condition that is never sent. Ask Keeper's support."
+    if status in NOT_OFFERED:
+        return NotOffered, f"It does not offer this. {LOOK}"
+    return (Rejected, LOOK) if isinstance(error, Rejected) else (None, "")
+
+
+def _doing(write: Write) -> str:
+    match write.kind:
+        case WriteKind.CREATE:
+            return "creating this account"
+        case WriteKind.DELETE:
+            return "deleting this account"
+    if write.active is not None:
+        return "reactivating this account" if write.active else "suspending this account"
+    return "updating this account" if write.external_id is None else "adopting this account"
+
+
+def _names(targets: list[str]) -> str:
+    """Name attributes without the URN of their schema."""
+    return ", ".join(target.rpartition(":")[2] for target in targets)[:NAMES]
+
+
+def last_part(result: Mapping[str, Any]) -> str:
+    """Return the id at the end of a result's location, percent-decoded as `user_path` encoded it; empty without one."""
+    part = unquote(str(result.get("location") or "").rstrip("/").rpartition("/")[2])
+    return "" if part.lower() == "users" else part
+
+
+def _shown(write: Write, body: Mapping[str, Any] | None) -> Account | None:
+    """Read the User that an answer shows; None where it shows none: an error, a listing, somebody else's page."""
+    schemas = _named(body, "schemas")
+    listed = schemas if isinstance(schemas, list) else []
+    if not body or ERROR in listed or not (_named(body, "userName") or CORE in listed):
+        return None
+    account = read_account(body)
+    if account is None or write.active is None or _named(body, "active") is not None:
+        return account
+    return replace(account, active=write.active)  # not told: no contradiction
+
+
+def _named(body: Mapping[str, Any] | None, name: str) -> Any:
+    """Return an attribute, whose name is compared without case (RFC 7643 2.1)."""
+    if not body or name in body:
+        return body.get(name) if body else None
+    return next((value for key, value in body.items() if key.lower() == name.lower()), None)

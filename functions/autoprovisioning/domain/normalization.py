@@ -1,0 +1,53 @@
+"""What servers make of the values they store: another spelling of what was sent, and no other value.
+
+RFC 7643 lets a server compare userName and e-mail addresses without case (4.1.1, 4.1.2) and canonicalize phone numbers
+(4.1.2); servers trim, compose (NFC) and cut to a length besides. What they make of a value is neither a failed write
+nor somebody's doing.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from autoprovisioning.domain.accounts import Attributes, Value
+
+ADDRESSES = ("userName", "emails.value")
+
+
+def same(target: str, one: Value, other: Value) -> bool:
+    """Say whether two values mean the same: without case for addresses, by their digits for phone numbers."""
+    return one == other or _plain(target, one) == _plain(target, other)
+
+
+def made_of(target: str, shown: Attributes, sent: Attributes) -> bool:
+    """Say whether a server may have made the value it shows of what was sent.
+
+    Beside the same value that is the beginning of it, cut to a length; but not of an address or a reference, which
+    would be another one. Keeper makes the e-mail entry out of userName and userName out of a new e-mail address, and
+    shows the address as displayName where there is none.
+    """
+    value, wanted = shown.get(target), sent.get(target)
+    if same(target, value, wanted):
+        return True
+    if not value:
+        return False
+    if target in ADDRESSES:
+        return any(same(target, value, sent.get(address)) for address in ADDRESSES)
+    if target.startswith("emails."):
+        return True
+    if target == "displayName" and not wanted:
+        return same("userName", value, shown.get("userName"))
+    whole = _plain(target, wanted)
+    return not target.endswith(("manager.value", ".type")) and whole.startswith(_plain(target, value))
+
+
+def _plain(target: str, value: Value) -> str:
+    """Return what is compared; booleans as the texts that some servers send instead of them."""
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "true", False: "false"}[value]
+    text = unicodedata.normalize("NFC", value).strip()
+    if target in ADDRESSES:
+        return text.lower()
+    if target.startswith("phoneNumbers["):
+        return "".join(filter(str.isdecimal, text)) or text
+    return text.lower() if text.lower() in ("true", "false") else text
