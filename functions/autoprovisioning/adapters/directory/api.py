@@ -208,11 +208,7 @@ class GoogleDirectory:
         """Return all organizational units by path (orgunits.list, type all, which leaves out the root)."""
         path = f"{BASE}/customer/{part(self._customer)}/orgunits"
         params = {"type": "all", "fields": "kind,organizationUnits(orgUnitId,orgUnitPath)"}
-        answer = self._transport.get(path, params)
-        if isinstance(answer, Refusal):
-            if answer.status in (401, 403):
-                raise _refused("orgunits.list", answer)
-            raise Incomplete(f"orgunits.list broke off: {answer}")
+        answer = self._page("orgunits.list", path, params)
         items = _items("orgunits.list", "organizationUnits", answer, first=True, size=UNITS_AT_MOST)
         units = [_org_unit(item) for item in items]
         if not len(units) == len({unit.id for unit in units}) == len({unit.path for unit in units}):
@@ -266,14 +262,7 @@ class GoogleDirectory:
         seen: set[str] = set()
         token = ""
         for _ in range(PAGES_AT_MOST):
-            try:
-                answer = self._transport.get(path, {**params, **({"pageToken": token} if token else {})})
-            except Transient as error:
-                raise Incomplete(f"{method} broke off: {error}") from error
-            if isinstance(answer, Refusal):
-                if answer.status in (401, 403):
-                    raise _refused(method, answer)
-                raise Incomplete(f"{method} broke off: {answer}")
+            answer = self._page(method, path, {**params, **({"pageToken": token} if token else {})})
             yield _items(method, key, answer, first=not token, size=size)
             token = _following(method, answer)
             if not token:
@@ -284,6 +273,18 @@ class GoogleDirectory:
                 raise Incomplete(f"{method} did not end within {seconds:.0f} s")
             seen.add(token)
         raise Incomplete(f"{method} did not end after {PAGES_AT_MOST} pages")
+
+    def _page(self, method: str, path: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """Read one page of a listing; raises Incomplete, and ConfigurationRefused where the set-up is refused."""
+        try:
+            answer = self._transport.get(path, params)
+        except Transient as error:
+            raise Incomplete(f"{method} broke off: {error}") from error
+        if not isinstance(answer, Refusal):
+            return answer
+        if answer.status in (401, 403):
+            raise _refused(method, answer)
+        raise Incomplete(f"{method} broke off: {answer}")
 
 
 def _following(method: str, answer: Mapping[str, Any]) -> str:
