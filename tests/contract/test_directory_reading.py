@@ -80,7 +80,7 @@ def test_every_user_is_listed_500_a_page(
 def test_a_listing_asks_for_the_mapped_fields_and_no_others(directory: GoogleDirectory, fields: frozenset[str]) -> None:
     page = next(iter(directory.users(fields)))
     known = {"id", "suspended", "archived", "orgUnitPath", "aliases", "suspensionTime", "archivalTime", "isAdmin",
-             "isDelegatedAdmin"}  # fmt: skip
+             "isDelegatedAdmin", "creationTime"}  # fmt: skip
     for user in page:
         assert set(user.profile) <= known | fields
         assert fields <= set(user.profile)
