@@ -343,18 +343,14 @@ def _matched(
     free = [account for account in candidates if account.scim_id not in taken]
     if not free:
         return replace(change, looked_up=True)
-    choice = choose(free, seeker_of(change), grounds)
+    seeker = Seeker.of(change.user_id, change.attributes, change.email, change.aliases, change.created)
+    choice = choose(free, seeker, grounds)
     account = choice.account
     if account is None:
         return replace(change, looked_up=True, beside=choice.beside)
     taken[account.scim_id] = account.user_name
     locked = not account.active
     return replace(change, looked_up=True, scim_id=account.scim_id, locked=locked, confirmed=choice.confirmed)
-
-
-def seeker_of(change: PlannedChange) -> Seeker:
-    """Return the user of a planned change as the choice among accounts found sees them."""
-    return Seeker.of(change.user_id, change.attributes, change.email, change.aliases, change.created)
 
 
 def as_found(entry: Entry, account: Account | None, told: frozenset[str], desired: Attributes) -> Entry:
