@@ -1,4 +1,4 @@
-"""One user's answers are wrong for ever: the others are done, the run ends, and that user is a failure with a reason."""
+"""One user's answers are wrong for ever: the others are done, the run ends, and that user is a failure with a text."""
 
 from __future__ import annotations
 
