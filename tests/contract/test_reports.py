@@ -19,7 +19,7 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Hold, HoldState
-from autoprovisioning.domain.roster import Action, Entry, Failure
+from autoprovisioning.domain.roster import Action, Entry, Failure, failed
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.contract.state_stores import Firestore
 from tests.unit.builders import DAY, NOW
@@ -263,6 +263,16 @@ class TestFailures:
         pages = paged(lambda cursor: state.reports.failures("c1", cursor, 3))
         assert [item.user_id for item in pages] == [f"u{number:02d}" for number in range(10, -1, -1)]
         assert list(state.reports.every_failure("c1")) == pages
+
+    def test_an_attempt_that_is_made_again_at_once_is_none_yet(self, state):
+        tried = failed(None, "keeper_failed", "HTTP 500", "create:abc", NOW, at_once=2)
+        put(state, Entry("u1", failure=tried, pending=True))
+        assert state.reports.failures("c1", "", 5) == Page()
+        told = replace(tried, attempts=3, next_attempt=NOW + HOUR)
+        put(state, Entry("u1", failure=told))
+        assert [item.attempts for item in state.reports.failures("c1", "", 5).items] == [3]
+        put(state, Entry("u1", failure=replace(tried, about="update:abc")))
+        assert state.reports.failures("c1", "", 5) == Page()
 
 
 class TestWaiting:

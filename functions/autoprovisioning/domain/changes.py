@@ -33,7 +33,7 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
 from autoprovisioning.domain.normalization import made_of, same
 from autoprovisioning.domain.plan import about
-from autoprovisioning.domain.roster import TEXT_LIMIT, Action, Entry, Failure, Status, failed
+from autoprovisioning.domain.roster import AT_ONCE, TEXT_LIMIT, Action, Entry, Failure, Status, failed
 
 MULTI_VALUED = ("emails.", "phoneNumbers[", "addresses[")
 ACTIVE = "active"  # in the audit only: access is no attribute of the mapping
@@ -158,7 +158,6 @@ _STATUS_AFTER = {
 # They say nothing of the user, but come again and again for this one. Unresolved is counted once the account is asked.
 PASSING = (KeeperFailed, DirectoryFailed, Incomplete)
 PASSING_CODES = frozenset(error.code for error in (*PASSING, Unresolved))
-AT_ONCE = 2  # attempts that end so and are made again at once; the next one is that user's failure
 
 
 def counted(error: ProvisioningError, previous: Failure | None, what: str, now: datetime) -> Failure | None:

@@ -80,10 +80,11 @@ class Failure:
     @property
     def trying(self) -> bool:
         """Say whether the attempt is made again at once: nobody is told of a failure yet."""
-        return self.next_attempt <= self.first
+        return self.attempts <= AT_ONCE and self.next_attempt <= self.first
 
 
 TEXT_LIMIT = 200
+AT_ONCE = 2  # attempts that say nothing of the user and are made again at once; the next one is that user's failure
 FIRST_RETRY = timedelta(minutes=15)
 LAST_RETRY = timedelta(hours=24)
 
