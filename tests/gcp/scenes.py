@@ -139,7 +139,7 @@ def run_done_at_once() -> None:
 
 def run_refused() -> None:
     desk = desk_with()
-    desk.directory.user = desk.directory.deleted_users = _unreachable  # type: ignore[method-assign,assignment]
+    desk.directory.users = _unreachable  # type: ignore[method-assign,assignment]
     with pytest.raises(ConfigurationRefused):
         reconcile(desk.services, RunKind.FULL, START + 20 * MINUTE)
 

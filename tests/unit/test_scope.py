@@ -187,6 +187,15 @@ def test_a_listing_that_breaks_off_is_noted_and_not_raised(directory):
     assert (survey.complete, len(survey.notes)) == (False, 1)
 
 
+def test_a_listing_that_is_refused_from_the_start_ends_the_run(directory):
+    def refused(_fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        raise ConfigurationRefused("delegation")
+
+    directory.users = refused
+    with pytest.raises(ConfigurationRefused):
+        list(everybody(directory, begin(directory, []), frozenset(), lambda: NOW, NOW + SECOND))
+
+
 def test_a_listing_that_takes_too_long_ends_the_run(directory):
     with pytest.raises(NotSent):
         list(everybody(directory, begin(directory, []), frozenset(), lambda: NOW, NOW))

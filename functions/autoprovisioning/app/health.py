@@ -119,7 +119,10 @@ def _stopped(connection: Connection) -> Concern | None:
 def _held(plans: int) -> list[Concern]:
     if not plans:
         return []
-    what = "More suspensions and deletions are due than the volume limit allows: they are held as one plan."
+    what = (
+        "Suspensions and deletions are held as one plan: there are more than the volume limit allows, or only listings "
+        "tell of them."
+    )
     return [Concern(what, "Approve or reject it under Held plans; creations and updates go on.", "plan_held")]
 
 

@@ -140,6 +140,7 @@ def everybody(
 
     Raises:
         NotSent: the deadline passed; a run must not be cut short by its function's timeout.
+        ConfigurationRefused: nobody could be listed, because these credentials may not.
     """
     seen: set[str] = set()
     try:
@@ -152,6 +153,8 @@ def everybody(
                     survey.untold += user.presence is Presence.UNKNOWN
                     yield user
     except (Incomplete, ConfigurationRefused) as error:
+        if isinstance(error, ConfigurationRefused) and not seen:
+            raise
         survey.complete = False
         survey.notes.append(f"The listing of users broke off: {error}")
         log.error("The listing of users broke off: this run deprovisions nobody", extra={"json_fields": ALERT})
