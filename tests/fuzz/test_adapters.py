@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, currently_in_test_context, given, note, settings
 from hypothesis import strategies as st
 
 from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory
@@ -27,13 +27,14 @@ from tests.fuzz.liar import TOKEN, TRUTH, Liar, Request, lying
 from tests.fuzz.lies import Lie, lies
 from tests.town import GROUP, GROUP_ID, customer
 
-CI = bool(os.environ.get("CI"))
+COUNT = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 EXAMPLES = settings(
-    max_examples=150,
+    max_examples=COUNT,
     deadline=None,
     database=None,
-    derandomize=CI,
+    derandomize=bool(os.environ.get("CI")),
     print_blob=True,
+    phases=(Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 TIMEOUT = 0.25  # seconds, of one request
@@ -53,6 +54,8 @@ def liar() -> Iterator[Liar]:
 
 def prepared(liar: Liar, script: Sequence[Lie]) -> None:
     """Start over with three people on both sides, and lie by the script, over and over."""
+    if currently_in_test_context():
+        note(f"{script}")
     liar.as_new(customer(4))
     liar.keeper.settings.bulk = True
     for number in range(3):
@@ -276,8 +279,9 @@ VERBS: dict[str, Callable[[GoogleDirectory], Any]] = {
 }
 
 
-@settings(EXAMPLES, max_examples=400)
-@given(script=SCRIPT, verb=st.sampled_from(sorted(VERBS)))
+@pytest.mark.parametrize("verb", VERBS)
+@settings(EXAMPLES, max_examples=COUNT // 2)
+@given(script=SCRIPT)
 def test_directory(liar: Liar, script: list[Lie], verb: str):
     prepared(liar, script)
     result = called(lambda: VERBS[verb](directory(liar)))

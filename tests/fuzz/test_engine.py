@@ -20,8 +20,9 @@ from tests.fuzz.liar import PREFIX, TRUTH, Liar, Request, lying
 from tests.fuzz.lies import RETRY_AFTER, WHOLE, Lie, lies
 from tests.fuzz.office import ADDRESSES, LATER, PATIENCE, USERS, Office
 
+COUNT = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 EXAMPLES = settings(
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "60")),
+    max_examples=COUNT,
     deadline=None,
     database=None,
     derandomize=bool(os.environ.get("CI")),
@@ -137,10 +138,10 @@ REFUSALS = st.one_of(
 )
 
 
-@EXAMPLES
+@pytest.mark.parametrize("kind", KINDS)
+@settings(EXAMPLES, max_examples=max(1, COUNT // 8))
 @given(
     history=st.lists(STEP.map(lambda step: Step(step.verb, step.arguments)), max_size=6),
-    kind=st.sampled_from(sorted(KINDS)),
     lie=REFUSALS,
     bulk=st.booleans(),
 )
