@@ -92,10 +92,14 @@ class Tap:
 
 
 class Forwarder:
-    """A TCP forwarder on loopback. While `withhold` is set what the server answers is kept from the client."""
+    """A TCP forwarder on loopback. While `withhold` is set what the server answers is kept from the client.
+
+    With `withhold_after` it sets itself as soon as more POST requests than that have come through.
+    """
 
     def __init__(self, target_port: int, port: int = 0) -> None:
         self.withhold = False
+        self.withhold_after: int | None = None
         self.withheld = threading.Event()  # an answer was kept back
         self.requests = 0  # HTTP requests that came through, by what they begin with
         self._target = target_port
@@ -141,6 +145,8 @@ class Forwarder:
                 continue
             if source is client:
                 self.requests += data.startswith(b"POST ")
+                if self.withhold_after is not None and self.requests > self.withhold_after:
+                    self.withhold, self.withhold_after = True, None
             (server if source is client else client).sendall(data)
         return True
 

@@ -1,4 +1,4 @@
-"""SCIM servers for the contract tests, as real processes: our Keeper simulator, and scim2-server, not written by us."""
+"""SCIM servers for the contract tests, as real processes: our Keeper simulator, and two that we did not write."""
 
 from __future__ import annotations
 
@@ -78,6 +78,23 @@ def scim2_server(folder: Path) -> Iterator[tuple[str, str]]:
             "scim2", argv, env=environment, ready=f"http://127.0.0.1:{port}/v2/ServiceProviderConfig", cwd=ROOT
         ).wait_ready()
         yield f"http://127.0.0.1:{port}/v2", token
+
+
+@contextlib.contextmanager
+def django_node(folder: Path) -> Iterator[tuple[str, str]]:
+    """Run django-scim2 behind gunicorn; yields endpoint and token. Its log has a line for each request."""
+    port, token = free_port(), secrets.token_urlsafe(32)
+    (folder / "token").touch(mode=0o600)
+    (folder / "token").write_text(token)
+    argv = python("-m", "gunicorn", "--no-control-socket", "--workers", "1", "--threads", "8", "--access-logfile", "-",
+                  "--bind", f"127.0.0.1:{port}", "tests.contract.django_node.served:app")  # fmt: skip
+    endpoint = f"http://127.0.0.1:{port}/scim/v2"
+    with Supervisor(folder) as supervisor:
+        environment = {"DJANGO_NODE_FOLDER": str(folder)}
+        supervisor.start(
+            "django", argv, env=environment, ready=f"{endpoint}/ServiceProviderConfig", cwd=ROOT
+        ).wait_ready()
+        yield endpoint, token
 
 
 def client(endpoint: str, token: str, **more: Any) -> ScimAccounts:

@@ -122,6 +122,7 @@ class DirectoryTransport:
         *,
         timeout: timedelta = timedelta(seconds=20),
         first_pause: float = 0.5,
+        longest_pause: float = LONGEST_PAUSE,
         attempts: int = ATTEMPTS,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
@@ -129,6 +130,7 @@ class DirectoryTransport:
         self._count = count
         self._seconds = timeout.total_seconds()
         self._first_pause = first_pause
+        self._longest_pause = longest_pause
         self._attempts = attempts
         self._local = threading.local()
 
@@ -163,7 +165,7 @@ class DirectoryTransport:
             if not isinstance(answer, Refusal) or not _passes(answer):
                 return answer
             problem = f"HTTP {answer.status} {answer.reason}".strip()
-            if wait is not None and wait > LONGEST_PAUSE:
+            if wait is not None and wait > self._longest_pause:
                 raise Transient(f"The directory could not be read: {problem}, come back later", retry_after=wait)
         raise Transient(f"The directory could not be read: {problem} after {self._attempts} attempts", retry_after=30)
 
@@ -190,7 +192,7 @@ class DirectoryTransport:
     def _pause(self, attempt: int, told: float | None) -> float:
         grown: float = self._first_pause * 2 ** (attempt - 1)
         jittered = grown + random.uniform(0, min(1.0, grown))
-        return max(min(LONGEST_PAUSE, jittered), told or 0)
+        return max(min(self._longest_pause, jittered), told or 0)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

@@ -15,7 +15,7 @@ from autoprovisioning.adapters.scim.protocol import (
     user_path,
 )
 from autoprovisioning.adapters.scim.resources import read_account
-from autoprovisioning.adapters.scim.sending import Sender
+from autoprovisioning.adapters.scim.sending import FIRST_PAUSE, LONGEST_WAIT, Sender
 from autoprovisioning.adapters.scim.streaming import Stream, fan_out
 from autoprovisioning.adapters.scim.transport import LOOP, Count, ScimTransport
 from autoprovisioning.adapters.scim.writing import Call, Writing
@@ -43,8 +43,11 @@ class ScimAccounts:
         timeout: float = 30.0,
         concurrency: int = 32,
         page_size: int = PAGE_SIZE,
+        first_pause: float = FIRST_PAUSE,
+        longest_wait: float = LONGEST_WAIT,
     ) -> None:
-        self._sender = Sender(ScimTransport(endpoint, token, count, timeout), clock, concurrency)
+        transport = ScimTransport(endpoint, token, count, timeout)
+        self._sender = Sender(transport, clock, concurrency, first_pause=first_pause, longest_wait=longest_wait)
         self._search = Search(self._sender, page_size)
         self._clock = clock
         self._capabilities: Capabilities | None = None

@@ -23,9 +23,19 @@ OVERRUN = 5.0  # seconds a request under way may outlast the deadline: function 
 class Sender:
     """Reads, and the pace that writes keep to as well; remembers what this server refuses (`remarks`, by topic)."""
 
-    def __init__(self, transport: ScimTransport, clock: Callable[[], datetime], concurrency: int) -> None:
+    def __init__(
+        self,
+        transport: ScimTransport,
+        clock: Callable[[], datetime],
+        concurrency: int,
+        *,
+        first_pause: float = FIRST_PAUSE,
+        longest_wait: float = LONGEST_WAIT,
+    ) -> None:
         self.transport = transport
         self.clock = clock
+        self.longest_wait = longest_wait
+        self._first_pause = first_pause
         self.pace = Pace(concurrency, concurrency * CEILING)
         self.remarks: dict[str, str] = {}
 
@@ -64,9 +74,9 @@ class Sender:
     async def back_off(self, answer: Answer | None, attempt: int, left: float) -> bool:
         """Wait before another attempt; False when that is not worth it (told to wait long, or no time left)."""
         told = wait_told(answer, self.clock()) if answer is not None else None
-        grown = FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.5)
+        grown = self._first_pause * 2**attempt * random.uniform(0.5, 1.5)
         wait = max(told or 0.0, grown)
-        if wait > LONGEST_WAIT or wait > left:
+        if wait > self.longest_wait or wait > left:
             return False
         if answer is not None and (throttled(answer) or answer.status == 503):
             self.pace.refused(told or grown)

@@ -26,7 +26,7 @@ from autoprovisioning.adapters.scim.protocol import (
     wait_told,
 )
 from autoprovisioning.adapters.scim.resources import create_body, patch_body
-from autoprovisioning.adapters.scim.sending import ATTEMPTS, LONGEST_WAIT, OVERRUN, Sender
+from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN, Sender
 from autoprovisioning.adapters.scim.streaming import fan_out
 from autoprovisioning.domain.accounts import Capabilities, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.connections import PatchDialect
@@ -156,7 +156,7 @@ class Writing:
     def _note_throttle(self, answer: Answer | None, error: ProvisioningError, call: Call) -> None:
         """End the call where Keeper asked for a longer wait than ours: the rest would be refused just the same."""
         told = wait_told(answer, self.sender.clock()) if answer is not None else None
-        if isinstance(error, Throttled) and told is not None and told > LONGEST_WAIT:
+        if isinstance(error, Throttled) and told is not None and told > self.sender.longest_wait:
             call.throttled = error
 
     async def _read(self, write: Write, answer: Answer, call: Call) -> Written | None:

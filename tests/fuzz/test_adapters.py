@@ -1,0 +1,338 @@
+"""Whatever the Directory or Keeper answers: an adapter raises ProvisioningErrors alone, in bounded time and memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import HealthCheck, Phase, currently_in_test_context, given, note, settings
+from hypothesis import strategies as st
+
+from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory
+from autoprovisioning.adapters.scim import ScimAccounts
+from autoprovisioning.app.ports import Channel
+from autoprovisioning.domain.accounts import Account, Lookup, Write, WriteKind
+from autoprovisioning.domain.connections import PatchDialect
+from autoprovisioning.domain.errors import ProvisioningError, Transient
+from tests.contract.scim_servers import Counts, person
+from tests.fuzz.liar import TOKEN, TRUTH, Liar, Request, lying
+from tests.fuzz.lies import Lie, lies
+from tests.town import GROUP, GROUP_ID, customer
+
+COUNT = int(os.environ.get("FUZZ_EXAMPLES", "60"))
+EXAMPLES = settings(
+    max_examples=COUNT,
+    deadline=None,
+    database=None,
+    derandomize=bool(os.environ.get("CI")),
+    print_blob=True,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+TIMEOUT = 0.25  # seconds, of one request
+LONGEST_CALL = 10.0  # seconds, of one call of a port
+LONGEST_WAIT = 3600.0  # seconds that an error may ask anybody to wait
+LIES = 40  # requests of one call that are lied to; afterwards the truth, so that every listing ends
+MEMORY = 200 * 2**20  # bytes that one call may need
+
+SCRIPT = st.lists(st.one_of(lies(), st.just(TRUTH)), min_size=1, max_size=5)
+
+
+@pytest.fixture(scope="module")
+def liar() -> Iterator[Liar]:
+    with lying() as server:
+        yield server
+
+
+def prepared(liar: Liar, script: Sequence[Lie]) -> None:
+    """Start over with three people on both sides, and lie by the script, over and over."""
+    if currently_in_test_context():
+        note(f"{script}")
+    liar.as_new(customer(4))
+    liar.keeper.settings.bulk = True
+    for number in range(3):
+        liar.keeper._seed([*liar.keeper.node.accounts.values(), seed(number)])
+    asked = iter(range(LIES))
+
+    def lie_to(_: Request) -> Lie:
+        number = next(asked, None)
+        return TRUTH if number is None else script[number % len(script)]
+
+    liar.lie_to = lie_to
+
+
+def seed(number: int) -> dict[str, Any]:
+    name = f"person{number}@example.com"
+    return {
+        "id": f"k{number}",
+        "userName": name,
+        "externalId": f"u{number}",
+        "active": True,
+        "name": {"givenName": "A"},
+    }
+
+
+def accounts(liar: Liar, dialect: PatchDialect = PatchDialect.STANDARD) -> ScimAccounts:
+    return ScimAccounts(
+        liar.endpoint, TOKEN, dialect, Counts(), now, timeout=TIMEOUT, page_size=2, first_pause=0.001, longest_wait=0.02
+    )
+
+
+def directory(liar: Liar) -> GoogleDirectory:
+    transport = DirectoryTransport(
+        liar.url, requests.Session, Counts(), timeout=timedelta(seconds=TIMEOUT), first_pause=0.0005, longest_pause=0.02
+    )
+    return GoogleDirectory(transport)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def judged(error: BaseException | None) -> None:
+    """See that an error is one of ours, that its wait is one that somebody may keep, and that it shows no token."""
+    if error is None:
+        return
+    assert isinstance(error, ProvisioningError), repr(error)
+    assert TOKEN not in f"{error} {error.__cause__!r} {error.__context__!r}"
+    if isinstance(error, Transient) and error.retry_after is not None:
+        assert 0 <= error.retry_after <= LONGEST_WAIT, error.retry_after
+
+
+def called(work: Callable[[], Any]) -> Any:
+    """Return what a call returns, generators exhausted, or the error it raises; see that it ends in time."""
+    began = time.monotonic()
+    try:
+        result: Any = work()
+        if isinstance(result, Iterator):
+            result = list(result)
+    except ProvisioningError as error:
+        judged(error)
+        result = error
+    except BaseExceptionGroup as group:
+        raise AssertionError(f"{sorted({type(part).__name__ for part in group.exceptions})}") from None
+    assert time.monotonic() - began < LONGEST_CALL
+    return result
+
+
+# ---- Keeper
+
+
+@EXAMPLES
+@given(script=SCRIPT)
+def test_probe_and_capabilities(liar: Liar, script: list[Lie]):
+    prepared(liar, script)
+    called(accounts(liar).probe)
+    offered = called(accounts(liar).capabilities)
+    if not isinstance(offered, ProvisioningError) and offered.bulk:
+        assert offered.max_operations >= 2
+        assert offered.max_payload >= 1024
+
+
+@EXAMPLES
+@given(script=SCRIPT, scim_id=st.sampled_from(["k1", "k9", "..", ".", "a/b", "x" * 300]))
+def test_get(liar: Liar, script: list[Lie], scim_id: str):
+    """None is a 404 to this very question, an account is the one that was asked for."""
+    prepared(liar, script)
+    account = called(lambda: accounts(liar).get(scim_id))
+    if account is None:
+        assert 404 in {given.status for given in liar.given}
+        assert scim_id not in (".", "..")
+    elif not isinstance(account, ProvisioningError):
+        sound(account)
+        assert account.scim_id == scim_id
+
+
+LOOKUPS = [
+    Lookup("a", "u1", ("person1@example.com", "alias@example.com")),
+    Lookup("b", "nobody", ("PERSON2@example.com",)),
+    Lookup("c", "nobody", ("o'brien\\\"@example.com",)),
+]
+
+
+@EXAMPLES
+@given(script=SCRIPT)
+def test_find(liar: Liar, script: list[Lie]):
+    """Each lookup has one result, and holds nobody who was not asked for."""
+    prepared(liar, script)
+    found = called(lambda: accounts(liar).find(LOOKUPS))
+    assert Counter(item.key for item in found) == Counter(lookup.key for lookup in LOOKUPS)
+    asked = {lookup.key: lookup for lookup in LOOKUPS}
+    for item in found:
+        judged(item.error)
+        lookup = asked[item.key]
+        for account in item.accounts:
+            sound(account)
+            names = {name.casefold() for name in lookup.user_names}
+            assert account.external_id == lookup.external_id or account.user_name.casefold() in names
+
+
+@EXAMPLES
+@given(script=SCRIPT)
+def test_list(liar: Liar, script: list[Lie]):
+    """A listing has everybody once, or is an error."""
+    prepared(liar, script)
+    pages = called(accounts(liar).list)
+    if not isinstance(pages, ProvisioningError):
+        listed = [account for page in pages for account in page]
+        assert len({account.scim_id for account in listed}) == len(listed)
+        for account in listed:
+            sound(account)
+
+
+def sound(account: Account) -> None:
+    """See that what is kept of an account has its type and is no longer than anything honest."""
+    texts = [account.scim_id, account.user_name, account.external_id]
+    assert all(isinstance(text, str) for text in texts)
+    assert 0 < len(account.scim_id) <= 256
+    assert account.scim_id not in (".", "..")
+    assert isinstance(account.active, bool)
+    assert all(value is None or isinstance(value, str | bool) for value in account.attributes.values())
+
+
+WRITES = [
+    Write("c1", WriteKind.CREATE, external_id="u7", attributes=person(7)),
+    Write("c2", WriteKind.CREATE, external_id="u8", attributes=person(8)),
+    Write("s0", WriteKind.PATCH, "k0", active=False),
+    Write("p1", WriteKind.PATCH, "k1", attributes={"name.familyName": "Byron", "title": None}),
+    Write("a2", WriteKind.PATCH, "k2", external_id="u2", attributes={"userName": "person2@example.com"}),
+    Write("d9", WriteKind.DELETE, "k9"),
+    Write("d2", WriteKind.DELETE, "k2"),
+]
+
+
+@EXAMPLES
+@given(
+    script=SCRIPT,
+    writes=st.lists(st.sampled_from(WRITES), min_size=1, unique_by=lambda write: write.key),
+    dialect=st.sampled_from(PatchDialect),
+)
+def test_write(liar: Liar, script: list[Lie], writes: list[Write], dialect: PatchDialect):
+    """Each write has one result, and none is done that no answer says was done."""
+    prepared(liar, script)
+    written = called(lambda: accounts(liar, dialect).write(writes, now() + timedelta(seconds=3)))
+    assert Counter(item.key for item in written) == Counter(write.key for write in writes)
+    sent = {write.key: write for write in writes}
+    for item in written:
+        judged(item.error)
+        if item.error is None:
+            assert 0 < len(item.scim_id) <= 256
+            shown(liar, sent[item.key])
+
+
+def shown(liar: Liar, write: Write) -> None:
+    """See that a suspension that counts as done was told by some answer, and that the last one to tell agrees."""
+    if write.active is not False:
+        return
+    told = [
+        resource.get("active")
+        for given in liar.given
+        if given.arrived and 200 <= given.status < 300
+        for resource in resources(given.object())
+        if resource.get("id") == write.scim_id and isinstance(resource.get("active"), bool)
+    ]
+    assert told[-1:] != [True], "Keeper shows that it is active"
+    whole = [given for given in liar.given if 200 <= given.status < 300 and given.object() is not None]
+    silent = [given for given in liar.given if given.status == 204]
+    assert whole or silent, "nothing that Keeper said is SCIM"
+
+
+def resources(body: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects with an id in a body, however deep."""
+    if isinstance(body, dict):
+        if "id" in body:
+            yield body
+        for item in body.values():
+            yield from resources(item)
+    elif isinstance(body, list):
+        for item in body:
+            yield from resources(item)
+
+
+# ---- the directory
+
+
+CHANNEL = Channel("c1", "https://example.com/", "t", expires=datetime(2026, 12, 1, tzinfo=UTC), resource_id="r1")
+VERBS: dict[str, Callable[[GoogleDirectory], Any]] = {
+    "user": lambda reader: reader.user("u1"),
+    "nobody": lambda reader: reader.user("u9"),
+    "by address": lambda reader: reader.by_address("person1@example.com"),
+    "users": lambda reader: reader.users(frozenset({"name", "emails", "customSchemas"})),
+    "deleted users": lambda reader: reader.deleted_users(),
+    "members": lambda reader: reader.members(GROUP_ID),
+    "a member": lambda reader: reader.is_member(GROUP_ID, "u1"),
+    "group": lambda reader: reader.group(GROUP),
+    "search for users": lambda reader: reader.search_users("person1"),
+    "search for groups": lambda reader: reader.search_groups("keep"),
+    "units": lambda reader: reader.org_units(),
+    "probe": lambda reader: reader.probe(),
+    "watch": lambda reader: reader.watch(CHANNEL, ""),
+    "stop": lambda reader: reader.stop(CHANNEL),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@settings(EXAMPLES, max_examples=COUNT // 2)
+@given(script=SCRIPT)
+def test_directory(liar: Liar, script: list[Lie], verb: str):
+    prepared(liar, script)
+    result = called(lambda: VERBS[verb](directory(liar)))
+    if isinstance(result, ProvisioningError):
+        return
+    statuses = {given.status for given in liar.given}
+    match verb:
+        case "user":
+            assert result is None or result.id == "u1"
+            assert result is not None or statuses & {404, 412}, "only the directory's own word is that there is nobody"
+        case "users" | "deleted users":
+            assert all(isinstance(user.id, str) and user.id for page in result for user in page)
+            assert all(isinstance(user.primary_email, str) for page in result for user in page)
+        case "members":
+            assert all(isinstance(member, str) and member for page in result for member in page)
+
+
+# ---- memory
+
+QUESTIONS: dict[str, Callable[[Liar], Any]] = {
+    "get": lambda liar: accounts(liar).get("k1"),
+    "find": lambda liar: accounts(liar).find(LOOKUPS[:1]),
+    "list": lambda liar: accounts(liar).list(),
+    "write": lambda liar: accounts(liar).write(WRITES[2:3], now() + timedelta(seconds=3)),
+    "write in Bulk": lambda liar: accounts(liar).write(WRITES[2:5], now() + timedelta(seconds=3)),
+    **{f"directory: {verb}": (lambda liar, verb=verb: VERBS[verb](directory(liar))) for verb in ("user", "users")},
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("manner", ["gzip bomb", "endless"])
+def test_a_body_without_measure_is_not_taken_in(liar: Liar, question: str, manner: str):
+    prepared(liar, [Lie(200, manner=manner)])
+    with peak() as grown:
+        called(lambda: QUESTIONS[question](liar))
+    assert grown() < MEMORY, f"{grown() >> 20} MiB"
+
+
+class peak:  # noqa: N801 - reads as a statement
+    """The most memory that this process held within the block, beyond what it held before (Linux)."""
+
+    def __enter__(self) -> Callable[[], int]:
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts over: proc_pid_clear_refs(5)
+        before = self._status("VmRSS")
+        return lambda: self._status("VmHWM") - before
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
+
+    @staticmethod
+    def _status(name: str) -> int:
+        found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        assert found is not None
+        return int(found[1]) * 1024
