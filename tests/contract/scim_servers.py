@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 EVERYDAY: dict[str, Any] = {
     "bulk": False, "latency_ms": 0, "per_operation_ms": 0, "max_operations": 1000, "max_payload": 1_048_576,
     "page_cap": 1000, "ignore_filter": False, "repeat_first_page": False, "short_pages": False,
-    "string_active": False, "lower_case_resources": False, "no_items_per_page": False, "rate": None, "burst": 20,
+    "string_active": False, "lower_case_resources": False, "no_items_per_page": False, "filter_status": None,
+    "tell_created": False, "rate": None, "burst": 20,
     "throttle_style": "429", "retry_after": 1, "seats": None, "reserved_domains": [], "taken_addresses": [],
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -34,6 +35,7 @@ class Node:
     reserved_domains: list[str] = field(default_factory=list)  # empty: every domain
     taken_addresses: set[str] = field(default_factory=set)  # elsewhere in Keeper
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    created: dict[str, Any] = field(default_factory=dict)  # meta.created by id
     _by_name: dict[str, str] = field(default_factory=dict)
     _ids: Any = field(default_factory=lambda: itertools.count(970404910858250))
 
@@ -55,6 +57,7 @@ class Node:
         account["schemas"] = [CORE, ENTERPRISE] if ENTERPRISE in account else [CORE]
         account["meta"] = {"resourceType": "User"}
         _mirror(account, "userName")
+        self.created.setdefault(scim_id, datetime.now(UTC).isoformat())
         self.accounts[scim_id] = account
         self._by_name[str(account["userName"]).casefold()] = scim_id
         return account

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from infra.local.asgi import ConnectionLost, Fault, Faults, Receive, Reply, Scope, Send, read_body, respond
-from infra.local.keeper import discovery
+from infra.local.keeper import discovery, oddities
 from infra.local.keeper.accounts import Node, Refused
 
 MEDIA_TYPE = "application/scim+json"
@@ -43,6 +43,8 @@ class Settings:
     string_active: bool = False
     lower_case_resources: bool = False
     no_items_per_page: bool = False
+    filter_status: int | None = None  # with which every filter is refused
+    tell_created: bool = False  # meta.created is shown
     rate: float | None = None  # requests a second
     burst: int = 20
     throttle_style: str = "429"  # or "403"
@@ -76,7 +78,7 @@ class KeeperServer:
         if scope["type"] != "http":
             return
         body = await read_body(receive)
-        path: str = scope["path"]
+        path: str = scope["raw_path"].decode()  # an id may hold a slash
         if path.startswith("/_control/"):
             await respond(send, self._control(scope["method"], path[len("/_control") :], body), "application/json")
             return
@@ -91,19 +93,21 @@ class KeeperServer:
     async def _answer(self, scope: Scope, path: str, body: bytes) -> Reply:
         method = scope["method"]
         headers = dict(scope["headers"])
+        query = scope["query_string"].decode()
         self._note(method, path, body)
         if self.settings.latency_ms:
             await asyncio.sleep(self.settings.latency_ms / 1000)
-        fault = self.faults.pick(lambda match: _fits(match, method, path, body, headers))
+        fault = self.faults.pick(lambda match: _fits(match, method, path, query, body, headers))
         early = await self._before(fault)
         if early is None:
             early = self._refuse_early(headers, path)
-        if early is not None:
-            return early
-        reply = await self._act(method, path[len(self.prefix) :], scope, body)
-        if fault is not None:
-            await self._after(fault, reply)
-        return reply
+        if early is None:
+            reply = await self._act(method, path[len(self.prefix) :], scope, body)
+            if fault is not None:
+                await self._after(fault, reply)
+        else:
+            reply = early
+        return reply if fault is None else oddities.applied(fault.effect, reply, self.settings.token)
 
     def _note(self, method: str, path: str, body: bytes) -> None:
         traffic = self.traffic
@@ -218,7 +222,10 @@ class KeeperServer:
 
     def _show(self, account: dict[str, Any]) -> dict[str, Any]:
         if self.settings.string_active:
-            return {**account, "active": str(account.get("active", "")).lower()}
+            account = {**account, "active": str(account.get("active", "")).lower()}
+        created = self.node.created.get(str(account["id"]))
+        if self.settings.tell_created and created is not None:
+            account = {**account, "meta": {**account["meta"], "created": created}}
         return account
 
     def _list(self, query: str) -> dict[str, Any]:
@@ -241,6 +248,8 @@ class KeeperServer:
     def _filtered(self, text: str) -> list[dict[str, Any]]:
         if not text or self.settings.ignore_filter:
             return list(self.node.accounts.values())
+        if self.settings.filter_status is not None:
+            raise Refused(self.settings.filter_status, "Filters are not supported")
         match = _FILTER.match(text)
         if match is None:
             raise Refused(400, "The filter is not supported", "invalidFilter")
@@ -327,6 +336,8 @@ class KeeperServer:
         if method == "PUT":
             self._seed(told)
         elif method == "PATCH":
+            if "created" in told:
+                self.node.created[rest[0]] = told.pop("created")
             account = self.node.get(rest[0]) | told
             self.node.remove(rest[0])
             self.node.store(rest[0], account)
@@ -350,10 +361,12 @@ class KeeperServer:
         fresh = Node(self.node.seats, self.node.reserved_domains, self.node.taken_addresses)
         for account in accounts:
             scim_id = account.get("id")
-            created = fresh.create({key: value for key, value in account.items() if key != "id"})
+            created = fresh.create({key: value for key, value in account.items() if key not in ("id", "created")})
             if scim_id:
                 fresh.remove(created["id"])
                 fresh.store(str(scim_id), created)
+            if "created" in account:
+                fresh.created[created["id"]] = account["created"]
         self.node = fresh
 
     def _set(self, told: dict[str, Any]) -> None:
@@ -379,10 +392,12 @@ class KeeperServer:
         }
 
 
-def _fits(match: dict[str, Any], method: str, path: str, body: bytes, headers: dict[bytes, bytes]) -> bool:
+def _fits(match: dict[str, Any], method: str, path: str, query: str, body: bytes, headers: dict[bytes, bytes]) -> bool:
     if "method" in match and not re.fullmatch(match["method"], method):
         return False
     if "path" in match and not re.search(match["path"], path):
+        return False
+    if "query" in match and not re.search(match["query"], unquote(query)):
         return False
     if "body" in match and match["body"].encode() not in body:
         return False
