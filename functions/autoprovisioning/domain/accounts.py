@@ -31,6 +31,8 @@ def id_problem(scim_id: str) -> str:
     The id is the server's (RFC 7643 3.1) and becomes the last segment of a path: "." and ".." are taken out of a path
     (RFC 3986 5.2.4), so that a request would reach another resource.
     """
+    if scim_id.isalnum() and len(scim_id) <= LONGEST_ID:
+        return ""
     if not scim_id:
         return "it is empty"
     if len(scim_id) > LONGEST_ID:

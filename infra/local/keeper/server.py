@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, unquote_plus
 
 import msgspec
 
@@ -397,7 +397,7 @@ def _fits(match: dict[str, Any], method: str, path: str, query: str, body: bytes
         return False
     if "path" in match and not re.search(match["path"], path):
         return False
-    if "query" in match and not re.search(match["query"], unquote(query)):
+    if "query" in match and not re.search(match["query"], unquote_plus(query)):
         return False
     if "body" in match and match["body"].encode() not in body:
         return False
