@@ -7,6 +7,8 @@ sent tells whether it arrived.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,8 +27,8 @@ from autoprovisioning.adapters.scim.protocol import (
     user_path,
     wait_told,
 )
-from autoprovisioning.adapters.scim.resources import create_body, patch_body
-from autoprovisioning.adapters.scim.sending import ATTEMPTS, LONGEST_WAIT, OVERRUN, Sender
+from autoprovisioning.adapters.scim.resources import create_body, patch_body, read_account
+from autoprovisioning.adapters.scim.sending import ATTEMPTS, LONGEST_WAIT, OVERRUN, UNFORESEEN, Sender
 from autoprovisioning.adapters.scim.streaming import fan_out
 from autoprovisioning.domain.accounts import Capabilities, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.connections import PatchDialect
@@ -41,6 +43,8 @@ from autoprovisioning.domain.errors import (
     Transient,
     Unresolved,
 )
+
+log = logging.getLogger(__name__)
 
 ROUNDS = 3  # a 409 on PATCH is tried again after the rest of the batch, twice: chains of e-mail changes
 TELL_NOTHING = (Transient, AuthorizationRefused, ConfigurationRefused)  # about an earlier attempt of the same write
@@ -108,10 +112,16 @@ class Writing:
 
     async def _one(self, write: Write, call: Call) -> None:
         await call.room()
+        began = time.monotonic()
         try:
             written = await self._single(write, call)
         except ProvisioningError as error:
             written = Written(write.key, error=error)
+        except Exception as error:
+            log.exception("A write failed")
+            written = Written(write.key, error=Unresolved(f"{type(error).__name__} {UNFORESEEN}"))
+        if isinstance(written.error, Transient):
+            written = replace(written, error=await self.sender.verdict(written.error, began, self.sender.writes))
         call.settle(write, written)
 
     async def _single(self, write: Write, call: Call) -> Written:
@@ -129,6 +139,7 @@ class Writing:
                     answer = await self._send(write, call)
             except NotConnected as failed:
                 error = Transient(f"Keeper cannot be reached ({failed})", retry_after=10)
+                error.__cause__ = failed
             except Dropped as dropped:
                 lost += 1
                 doubt = True
@@ -139,6 +150,8 @@ class Writing:
                     return settled
                 error = error_of(answer, self.sender.clock(), known_account=True)
                 doubt = maybe_done(answer)
+            about = write.scim_id or write.external_id  # its key is another one whenever the user's turn comes again
+            self.sender.count_failure(self.sender.writes, about, answer, str(error))
             if doubt:
                 call.doubtful.add(write.key)
             if doubt and write.kind is WriteKind.CREATE:
@@ -160,11 +173,12 @@ class Writing:
 
     async def _read(self, write: Write, answer: Answer, call: Call) -> Written | None:
         """Return what an answer settles; None where it asks for another attempt."""
+        if passing(answer):
+            return None
+        self.sender.writes.succeeded()
         if answer.ok:
             self.sender.pace.succeeded()
             return await self.done(write, answer, call)
-        if passing(answer):
-            return None
         error = error_of(answer, self.sender.clock(), known_account=write.kind is not WriteKind.CREATE)
         if isinstance(error, AddressTaken | SeatsExhausted) and write.key in call.doubtful:
             known = await self._resolve(write, call)
@@ -176,9 +190,9 @@ class Writing:
         """Return a success; a created account whose id the answer lacks is looked up."""
         if write.kind is not WriteKind.CREATE:
             return Written(write.key, write.scim_id, seconds=answer.seconds)
-        scim_id = (answer.body or {}).get("id")
-        if scim_id not in (None, ""):
-            return Written(write.key, str(scim_id), seconds=answer.seconds)
+        account = read_account(answer.body or {})
+        if account is not None:
+            return Written(write.key, account.scim_id, seconds=answer.seconds)
         known = await self._resolve(write, call)
         return known or Written(write.key, error=Unresolved("Keeper did not tell the id of the account it created"))
 
@@ -207,6 +221,9 @@ class Writing:
             return call.throttled
         if call.seats and write.kind is WriteKind.CREATE and write.key not in call.doubtful:
             return SeatsExhausted("The number of licensed Keeper seats was exceeded")
+        stop = self.sender.writes.stop()
+        if stop is not None:
+            return stop
         if self.sender.left(call.deadline) <= 0:
             return NotSent("The deadline came before this write was sent")
         return None
