@@ -21,6 +21,7 @@ from autoprovisioning.domain.errors import (
     ConfigurationRefused,
     Incomplete,
     NotSent,
+    Permanent,
     ProvisioningError,
     Unresolved,
 )
@@ -122,7 +123,7 @@ class FakeKeeper:
 
     What stands in `meanwhile` happens while a write is under way, what stands in `afterwards` between a write and its
     answer, one at each write. `faults` are what becomes of the next writes: "lost" (done, but the answer is lost), or
-    the error to answer with; None goes well. `locks` False makes DELETE delete.
+    the error to answer with; None goes well. `locks` False makes DELETE delete. `remarks` is what it refuses.
     """
 
     def __init__(self, clock: Clock, accepts: Iterable[str] = ("secret",), *, locks: bool = True) -> None:
@@ -133,6 +134,7 @@ class FakeKeeper:
         self.meanwhile: deque[Callable[[], None]] = deque()
         self.afterwards: deque[Callable[[], None]] = deque()
         self.faults: deque[Exception | str | None] = deque()
+        self.remarks: list[str] = []
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
 
@@ -225,7 +227,8 @@ class FakeAccounts:
             ours = tuple(self._node.of(lookup.external_id))
             named = dict.fromkeys(name.casefold() for name in lookup.user_names)
             found = [account for name in named if (account := self._node.named(name)) is not None]
-            yield Found(lookup.key, ours or tuple(found))
+            flaws = [account.flaw for account in (ours or found) if account.flaw]
+            yield Found(lookup.key, error=Permanent(flaws[0])) if flaws else Found(lookup.key, ours or tuple(found))
 
     def list(self) -> Iterator[Sequence[Account]]:
         self.probe()
@@ -241,6 +244,9 @@ class FakeAccounts:
                 yield written
         for write in conflicts:
             yield self._written(write, deadline)
+
+    def remarks(self) -> Sequence[str]:
+        return tuple(self._node.remarks)
 
     def _written(self, write: Write, deadline: datetime) -> Written:
         try:

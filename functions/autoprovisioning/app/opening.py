@@ -67,7 +67,8 @@ def open_side(services: Services, connection: Connection, kind: RunKind, fence: 
         if connection.shards:
             side.roster = services.roster.load(connection)  # before Keeper: what is decided meanwhile must be newer
         if kind is RunKind.DRIFT:
-            side.found = {account.scim_id: account for page in side.keeper.accounts().list() for account in page}
+            listed = (account for page in side.keeper.accounts().list() for account in page)
+            side.found = {account.scim_id or account.user_name: account for account in listed}
     except ProvisioningError as error:
         if isinstance(error, Throttled):
             side.keeper.throttle(error)
