@@ -21,6 +21,7 @@ from autoprovisioning.domain.errors import (
     ConfigurationRefused,
     Incomplete,
     NotSent,
+    Permanent,
     ProvisioningError,
     Unresolved,
 )
@@ -264,7 +265,8 @@ class FakeAccounts:
             ours = tuple(self._node.of(lookup.external_id))
             named = dict.fromkeys(name.casefold() for name in lookup.user_names)
             found = [account for name in named if (account := self._node.named(name)) is not None]
-            yield Found(lookup.key, ours or tuple(found))
+            flaws = [account.flaw for account in (ours or found) if account.flaw]
+            yield Found(lookup.key, error=Permanent(flaws[0])) if flaws else Found(lookup.key, ours or tuple(found))
 
     def list(self) -> Iterator[Sequence[Account]]:
         self.probe()

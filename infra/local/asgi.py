@@ -25,6 +25,7 @@ class Reply:
     status: int
     body: Any = None  # rendered as JSON unless bytes; None is no body
     headers: dict[str, str] = field(default_factory=dict)
+    endless: bytes = b""  # sent again and again, until the client has had enough
 
     def content(self) -> bytes:
         """Return the body's bytes."""
@@ -45,6 +46,9 @@ async def read_body(receive: Receive) -> bytes:
 
 async def respond(send: Send, reply: Reply, media_type: str) -> None:
     """Send a reply."""
+    if reply.endless:
+        await _respond_for_ever(send, reply, media_type)
+        return
     content = reply.content()
     headers = [(b"content-length", str(len(content)).encode())]
     if content:
@@ -52,6 +56,14 @@ async def respond(send: Send, reply: Reply, media_type: str) -> None:
     headers += [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
+
+
+async def _respond_for_ever(send: Send, reply: Reply, media_type: str) -> None:
+    headers = [(b"content-type", media_type.encode())]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    while not getattr(getattr(send, "__self__", None), "disconnected", True):
+        await send({"type": "http.response.body", "body": reply.endless, "more_body": True})
+        await asyncio.sleep(0)
 
 
 class ConnectionLost(Exception):

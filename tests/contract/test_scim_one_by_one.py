@@ -99,10 +99,10 @@ def test_a_failure_for_ever_ends_after_four_attempts(keeper, accounts):
     assert sent(keeper, "PATCH /Users") == 4
 
 
-def test_an_overload_for_ever_is_no_ambiguity(keeper, accounts):
+def test_an_overload_for_ever_is_no_ambiguity_and_that_writes_failure_where_others_are_answered(keeper, accounts):
     ids = seed(keeper, 1)
     keeper.fault(match={"method": "PATCH"}, status=503, times=None)
-    assert kinds(write(accounts, [patch("p", ids[0], active=False)])) == {"Transient": 1}
+    assert kinds(write(accounts, [patch("p", ids[0], active=False)])) == {"KeeperFailed": 1}
     assert sent(keeper, "PATCH /Users") == 4
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import unquote
 
 import pytest
 
 from autoprovisioning.domain.accounts import Lookup
+from autoprovisioning.domain.errors import ProvisioningError
 from tests.contract.scim_servers import client, creates
-from tests.contract.scim_writes import POST_BULK, kinds, write
+from tests.contract.scim_writes import POST_BULK, kinds, seed, write
 from tests.contract.shown import every_word
 
 
@@ -45,3 +47,32 @@ def test_an_operations_own_words_are_scrubbed_and_cut(keeper):
     assert kinds(written) == {"Rejected": 2}
     assert token not in every_word(written["c0"].error or Exception())
     assert len(str(written["c0"].error)) < 300
+
+
+@pytest.mark.parametrize("echo", ["escaped", "percent", "split", "key"])
+@pytest.mark.parametrize("bulk", [False, True])
+def test_the_token_is_nowhere_however_the_server_writes_it(keeper, caplog, echo, bulk):
+    caplog.set_level(logging.DEBUG)
+    token = keeper.token
+    keeper.settings(bulk=bulk)
+    accounts = client(keeper.endpoint, token)
+    keeper.fault(match={"path": "/(Users|Bulk)"}, status=400, echo=echo, times=None)
+    errors: list[BaseException] = []
+    for call in (accounts.probe, lambda: accounts.get("1"), lambda: list(accounts.list())):
+        with pytest.raises(ProvisioningError) as raised:
+            call()
+        errors.append(raised.value)
+    errors += [item.error for item in write(accounts, creates(3), 5).values() if item.error is not None]
+    words = unquote("".join(every_word(error) for error in errors)) + caplog.text
+    assert len(errors) == 6
+    assert not [token[at : at + 15] for at in range(len(token) - 14) if token[at : at + 15] in words]
+    assert "no" in words
+
+
+def test_nor_is_it_in_an_account_whose_server_put_it_there(keeper, accounts):
+    (scim_id,) = seed(keeper, 1)
+    keeper.control("PATCH", f"accounts/{scim_id}", {"displayName": f"Bearer {keeper.token}", "title": keeper.token})
+    account = accounts.get(scim_id)
+    assert account is not None
+    assert account.attributes["displayName"] == "Bearer [token]"
+    assert keeper.token not in repr([*accounts.list(), account])

@@ -13,6 +13,8 @@ from autoprovisioning.adapters.scim.protocol import (
     equals,
     error_of,
     is_listing,
+    maybe_done,
+    passing,
     throttled,
     total,
     user_path,
@@ -24,6 +26,8 @@ from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     BadInput,
     ConfigurationRefused,
+    NotOffered,
+    Permanent,
     Rejected,
     Throttled,
     Transient,
@@ -73,6 +77,22 @@ def test_the_servers_own_words_are_cut():
         ({"Retry-After": "²"}, {"message": "Try again in 3 minutes"}, 180),
         ({"Retry-After": "soon"}, {}, None),
         ({}, {}, None),
+        ({"Retry-After": "1000000"}, {}, 3600),
+        ({"Retry-After": "9" * 400}, {}, 3600),
+        ({"Retry-After": "9" * 5000}, {}, 3600),
+        ({"Retry-After": "1.5"}, {}, 1.5),
+        ({"Retry-After": "1795510890"}, {}, 90),  # 24 November 2026, 9:01:30
+        ({"Retry-After": "1795510000"}, {}, 0),
+        ({"Retry-After": "1795510890000"}, {}, 3600),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, {}, 3600),
+        ({"Retry-After": "Fri, 31 Dec 99999999 23:59:59 -9999"}, {}, None),
+        ({"Retry-After": "Tue, 24 Nov 2026 09:00:30 -0000"}, {}, None),
+        ({"Retry-After": "-5"}, {}, None),
+        ({"Retry-After": "nan"}, {}, None),
+        ({"Retry-After": "٣"}, {}, None),
+        ({}, {"message": f"Try again in {'9' * 4400} hours"}, 3600),
+        ({}, {"message": "Try again in 90 minutes"}, 3600),
+        ({}, {"message": "Try again in ٣ minutes"}, None),
     ],
 )
 def test_the_wait_is_read_from_the_header_or_keepers_words(headers, body, seconds):
@@ -94,6 +114,27 @@ def test_ids_cannot_leave_their_path():
     assert user_path("../Groups?x=1") == "/Users/..%2FGroups%3Fx%3D1"
 
 
+@pytest.mark.parametrize("scim_id", ["", ".", "..", "x" * 257, "1\n2", "1\x00"])
+def test_an_id_that_would_reach_something_else_reaches_nothing(scim_id):
+    with pytest.raises(Permanent, match="id in Keeper cannot be used"):
+        user_path(scim_id)
+
+
+@pytest.mark.parametrize(("status", "passes", "done"), [
+    (500, True, True), (501, False, False), (502, True, True), (503, True, False), (504, True, True),
+    (505, False, False), (507, True, True), (520, True, True), (999, True, True), (101, True, True),
+    (408, True, True), (425, True, False), (429, True, False), (403, False, False), (400, False, False),
+])  # fmt: skip
+def test_what_passes_and_what_may_have_been_done(status, passes, done):
+    assert passing(Answer(status, {})) is passes
+    assert maybe_done(Answer(status, {})) is done
+
+
+@pytest.mark.parametrize("status", [501, 505])
+def test_what_keeper_does_not_offer_is_no_failure_of_the_moment(status):
+    assert type(error_of(Answer(status, {}), NOW, known_account=True)) is NotOffered
+
+
 def test_what_is_a_listing():
     assert is_listing({"Resources": []})
     assert is_listing({"resources": [{"id": "1"}]})
@@ -103,7 +144,22 @@ def test_what_is_a_listing():
     assert not is_listing({"detail": "maintenance"})
 
 
-@pytest.mark.parametrize(("sent", "read"), [(3, 3), ("3", 3), (True, None), ("²", None), (None, None)])
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (3, 3),
+        ("3", 3),
+        (True, None),
+        ("²", None),
+        (None, None),
+        (-1, None),
+        (10**30, None),
+        (3.0, None),
+        ("9" * 5000, None),
+        ("٣", None),
+        ([3], None),
+    ],
+)
 def test_total_results_are_read_leniently(sent, read):
     assert total({"totalResults": sent}) == read
 

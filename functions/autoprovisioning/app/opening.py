@@ -87,7 +87,8 @@ def _list(side: Side) -> None:
         Throttled: Keeper asks for a wait.
     """
     try:
-        side.found = {account.scim_id: account for page in side.keeper.accounts().list() for account in page}
+        listed = (account for page in side.keeper.accounts().list() for account in page)
+        side.found = {account.scim_id or account.user_name: account for account in listed}
     except Throttled:
         raise
     except UNLISTED as error:

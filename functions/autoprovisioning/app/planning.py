@@ -340,6 +340,9 @@ def _names(change: PlannedChange) -> tuple[str, ...]:
 def _matched(
     change: PlannedChange, candidates: Iterable[Account], grounds: Grounds, taken: dict[str, str]
 ) -> PlannedChange:
+    flaws = [found.flaw for found in candidates if found.flaw]
+    if flaws:
+        raise NotAdoptable(flaws[0])
     free = [account for account in candidates if account.scim_id not in taken]
     if not free:
         return replace(change, looked_up=True)

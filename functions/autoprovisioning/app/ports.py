@@ -93,13 +93,16 @@ class Accounts(Protocol):
         """Tell what the server offers; one that does not say offers nothing."""
 
     def get(self, scim_id: str) -> Account | None:
-        """Read one account; None is a 404."""
+        """Read one account; None is a 404, and raises Permanent where another one is shown."""
 
     def find(self, lookups: Sequence[Lookup]) -> Iterator[Found]:
         """Look each user up by externalId, then userNames; results come as they complete, concurrently."""
 
     def list(self) -> Iterator[Sequence[Account]]:
-        """List every account of the node, a page at a time, each once; raises Incomplete."""
+        """List every account of the node, a page at a time, each once; raises Incomplete.
+
+        An account that cannot be addressed is among them, with its flaw.
+        """
 
     def write(self, writes: Sequence[Write], deadline: datetime) -> Iterator[Written]:
         """Carry the writes out, in Bulk where offered, else concurrently; results come as they complete.

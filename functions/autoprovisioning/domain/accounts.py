@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,10 +21,34 @@ Attributes = Mapping[str, Value]
 _WHOLE = 16  # characters: 96 bits over all attributes, so that one comparison settles "nothing changed"
 _PART = 6  # characters: 36 bits per attribute, to tell which of them changed
 
+LONGEST_ID = 256  # characters of a SCIM id: it stands in URLs, in every entry of the roster and in the audit
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def id_problem(scim_id: str) -> str:
+    """Say what is wrong with a SCIM id, empty where it can be used.
+
+    The id is the server's (RFC 7643 3.1) and becomes the last segment of a path: "." and ".." are taken out of a path
+    (RFC 3986 5.2.4), so that a request would reach another resource.
+    """
+    if scim_id.isalnum() and len(scim_id) <= LONGEST_ID:
+        return ""
+    if not scim_id:
+        return "it is empty"
+    if len(scim_id) > LONGEST_ID:
+        return f"it has {len(scim_id)} characters, and {LONGEST_ID} at most can be used"
+    if scim_id in (".", ".."):
+        return f"it is {scim_id!r}, which has a meaning of its own in a path"
+    return "it has control characters" if _NO_TEXT.search(scim_id) else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A SCIM User as Keeper returned it."""
+    """A SCIM User as Keeper returned it.
+
+    `flaw` says why it cannot be addressed, and then `scim_id` is empty: whoever it would be found for has a failure,
+    for it stands under their address.
+    """
 
     scim_id: str
     user_name: str
@@ -31,6 +56,7 @@ class Account:
     active: bool
     attributes: Attributes = field(default_factory=dict)
     created: datetime | None = None  # meta.created, where the server tells
+    flaw: str = ""
 
 
 class WriteKind(StrEnum):

@@ -8,12 +8,12 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import parse_qs, quote, unquote, unquote_plus
 
 import msgspec
 
 from infra.local.asgi import ConnectionLost, Fault, Faults, Receive, Reply, Scope, Send, read_body, respond
-from infra.local.keeper import discovery
+from infra.local.keeper import discovery, oddities
 from infra.local.keeper.accounts import Node, Normalization, Refused
 
 MEDIA_TYPE = "application/scim+json"
@@ -46,6 +46,7 @@ class Settings:
     tell_created: bool = True  # meta.created; what Keeper tells of it is not known
     lower_case_resources: bool = False
     no_items_per_page: bool = False
+    filter_status: int | None = None  # with which every filter is refused
     rate: float | None = None  # requests a second
     burst: int = 20
     throttle_style: str = "429"  # or "403"
@@ -79,7 +80,7 @@ class KeeperServer:
         if scope["type"] != "http":
             return
         body = await read_body(receive)
-        path: str = scope["path"]
+        path: str = scope["raw_path"].decode()  # an id may hold a slash
         if path.startswith("/_control/"):
             await respond(send, self._control(scope["method"], path[len("/_control") :], body), "application/json")
             return
@@ -94,19 +95,21 @@ class KeeperServer:
     async def _answer(self, scope: Scope, path: str, body: bytes) -> Reply:
         method = scope["method"]
         headers = dict(scope["headers"])
+        query = scope["query_string"].decode()
         self._note(method, path, body)
         if self.settings.latency_ms:
             await asyncio.sleep(self.settings.latency_ms / 1000)
-        fault = self.faults.pick(lambda match: _fits(match, method, path, body, headers))
+        fault = self.faults.pick(lambda match: _fits(match, method, path, query, body, headers))
         early = await self._before(fault)
         if early is None:
             early = self._refuse_early(headers, path)
-        if early is not None:
-            return early
-        reply = await self._act(method, path[len(self.prefix) :], scope, body)
-        if fault is not None:
-            await self._after(fault, reply)
-        return reply
+        if early is None:
+            reply = await self._act(method, path[len(self.prefix) :], scope, body)
+            if fault is not None:
+                await self._after(fault, reply)
+        else:
+            reply = early
+        return reply if fault is None else oddities.applied(fault.effect, reply, self.settings.token)
 
     def _note(self, method: str, path: str, body: bytes) -> None:
         traffic = self.traffic
@@ -266,6 +269,8 @@ class KeeperServer:
     def _filtered(self, text: str) -> list[dict[str, Any]]:
         if not text or self.settings.ignore_filter:
             return list(self.node.accounts.values())
+        if self.settings.filter_status is not None:
+            raise Refused(self.settings.filter_status, "Filters are not supported")
         match = _FILTER.match(text)
         if match is None:
             raise Refused(400, "The filter is not supported", "invalidFilter")
@@ -409,10 +414,12 @@ class KeeperServer:
         }
 
 
-def _fits(match: dict[str, Any], method: str, path: str, body: bytes, headers: dict[bytes, bytes]) -> bool:
+def _fits(match: dict[str, Any], method: str, path: str, query: str, body: bytes, headers: dict[bytes, bytes]) -> bool:
     if "method" in match and not re.fullmatch(match["method"], method):
         return False
     if "path" in match and not re.search(match["path"], path):
+        return False
+    if "query" in match and not re.search(match["query"], unquote_plus(query)):
         return False
     if "body" in match and match["body"].encode() not in body:
         return False

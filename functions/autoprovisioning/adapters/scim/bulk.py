@@ -7,7 +7,6 @@ answer is lost or lacks operations, no create is sent again before one listing h
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,13 +27,14 @@ from autoprovisioning.adapters.scim.protocol import (
     passing,
     throttled,
     user_path,
+    whole,
 )
 from autoprovisioning.adapters.scim.resources import create_body, patch_body
 from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN
 from autoprovisioning.adapters.scim.streaming import fan_out
 from autoprovisioning.domain.accounts import Capabilities, Write, WriteKind, Written
 from autoprovisioning.domain.connections import PatchDialect
-from autoprovisioning.domain.errors import AuthorizationRefused, ProvisioningError, Throttled, Unresolved
+from autoprovisioning.domain.errors import AuthorizationRefused, Permanent, ProvisioningError, Throttled, Unresolved
 
 if TYPE_CHECKING:
     from autoprovisioning.adapters.scim.writing import Call, Writing
@@ -101,11 +101,13 @@ class BulkRound:
                     at_most = sender.left(self.call.deadline) + OVERRUN
                     extra = SECONDS_AN_OPERATION * len(chunk)
                     answer = await sender.transport.send("POST", BULK, body=body, extra_time=extra, at_most=at_most)
-            except NotConnected:
+            except NotConnected as failed:
+                self._failed(chunk, None, str(failed))
                 self.losses += 1
                 self.pending.extendleft(reversed(chunk))
                 await sender.back_off(None, self.losses, sender.left(self.call.deadline))
-            except Dropped:
+            except Dropped as dropped:
+                self._failed(chunk, None, str(dropped))
                 self.sizes.shrink(len(chunk))
                 await self._lost(chunk)
             else:
@@ -133,7 +135,16 @@ class BulkRound:
             chunk.append(self.pending.popleft())
         return chunk, b'{"schemas":["%s"],"Operations":[%s]}' % (BULK_REQUEST.encode(), b",".join(operations))
 
+    def _failed(self, chunk: list[Write], answer: Answer | None, problem: str) -> None:
+        sender = self.writing.sender
+        sender.pace.failed()
+        sender.count_failure(sender.writes, chunk[0].scim_id or chunk[0].external_id, answer, problem)
+
     async def _read(self, chunk: list[Write], answer: Answer) -> None:
+        if passing(answer):
+            self._failed(chunk, answer, f"HTTP {answer.status}")
+        elif answer.body is not None:
+            self.writing.sender.writes.succeeded()
         if answer.ok and answer.body is not None:
             if len(chunk) >= self.sizes.size:
                 self.sizes.grow(self.offered.max_operations)
@@ -240,7 +251,9 @@ class BulkRound:
                     for account in page:
                         write = creates.pop(account.external_id, None)
                         if write is not None:
-                            self.call.emit(as_written(write, account, "Keeper's answer was lost"))
+                            flaw = Permanent(account.flaw) if account.flaw else None
+                            told = as_written(write, account, "Keeper's answer was lost")
+                            self.call.emit(Written(write.key, error=flaw) if flaw else told)
         except ProvisioningError as broken:
             error = Unresolved("Keeper's answer to a Bulk request was lost, and it cannot be asked now")
             error.__cause__ = broken
@@ -291,5 +304,4 @@ def _status(result: Mapping[str, Any]) -> int:
     status = result.get("status")
     if isinstance(status, dict):
         status = status.get("code")
-    text = str(status)
-    return int(text) if re.fullmatch("[1-5][0-9][0-9]", text) else 0
+    return whole(status, 599) or 0

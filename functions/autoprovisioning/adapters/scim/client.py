@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from autoprovisioning.adapters.scim.lookup import Search
+from autoprovisioning.adapters.scim.names import spelled
 from autoprovisioning.adapters.scim.protocol import (
     PROVIDER_CONFIG,
     USERS,
     Answer,
     error_of,
+    unusable_id,
     user_path,
+    whole,
 )
 from autoprovisioning.adapters.scim.resources import read_account
-from autoprovisioning.adapters.scim.sending import FIRST_PAUSE, LONGEST_WAIT, Sender
+from autoprovisioning.adapters.scim.sending import FIRST_PAUSE, LONGEST_WAIT, ONE_USER, UNFORESEEN, Sender
 from autoprovisioning.adapters.scim.streaming import Stream, fan_out
 from autoprovisioning.adapters.scim.transport import LOOP, Count, ScimTransport
 from autoprovisioning.adapters.scim.writing import Call, Writing
 from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, Written
 from autoprovisioning.domain.connections import PatchDialect
-from autoprovisioning.domain.errors import NotSent, ProvisioningError, Transient
+from autoprovisioning.domain.errors import (
+    KeeperFailed,
+    NotSent,
+    ProvisioningError,
+    Throttled,
+    Transient,
+    Unresolved,
+)
+
+log = logging.getLogger(__name__)
 
 AHEAD = 64  # results that may wait for the caller before nothing more is sent
 PAGES_AHEAD = 4
 PAGE_SIZE = 1000  # Keeper's default page; a server's own cap may be lower
-NOT_OFFERED = frozenset({404, 405, 501})  # a server without ServiceProviderConfig
+NOT_OFFERED = frozenset({404, 405, 410, 501, 505})  # a server without ServiceProviderConfig
+MOST_OPERATIONS = 10_000  # of a Bulk request, whatever a server offers
+MOST_PAYLOAD = 16 * 1024 * 1024  # bytes
 
 
 class ScimAccounts:
@@ -58,7 +74,7 @@ class ScimAccounts:
         LOOP.run(self._probe()).result()
 
     async def _probe(self) -> None:
-        answer = await self._sender.ask("GET", USERS, params={"startIndex": "1", "count": "1"})
+        answer = await self._sender.ask("GET", USERS, params=ONE_USER)
         if not answer.ok:
             raise error_of(answer, self._clock(), known_account=False)
         if answer.body is None:
@@ -68,27 +84,42 @@ class ScimAccounts:
         """Read ServiceProviderConfig, once a client, as `write` does; a server without one offers nothing."""
         return LOOP.run(self._offered()).result()
 
-    async def _offered(self) -> Capabilities:
+    async def _offered(self, deadline: datetime | None = None) -> Capabilities:
         if self._capabilities is not None:
             return self._capabilities
-        answer = await self._sender.ask("GET", PROVIDER_CONFIG)
+        try:
+            answer = await self._sender.ask("GET", PROVIDER_CONFIG, deadline=deadline)
+        except Throttled:
+            raise
+        except Transient:
+            return Capabilities()  # that is for now: nothing waits for what only makes it faster
         if answer.status == 401:
             raise error_of(answer, self._clock(), known_account=False)
         offered = _capabilities(answer)
-        if answer.ok or answer.status in NOT_OFFERED:
+        if (answer.ok and answer.body) or answer.status in NOT_OFFERED:
             self._capabilities = offered  # any other answer tells of the moment, not of the server
         return offered
 
+    def remarks(self) -> Sequence[str]:
+        """Tell what this server refuses and what is done instead."""
+        return tuple(self._sender.remarks.values())
+
     def get(self, scim_id: str) -> Account | None:
         """Read one account; None is a 404, and nothing else is: an answer that cannot be read raises Transient."""
-        answer = LOOP.run(self._sender.ask("GET", user_path(scim_id))).result()
+        return LOOP.run(self._get(scim_id)).result()
+
+    async def _get(self, scim_id: str) -> Account | None:
+        began = time.monotonic()
+        answer = await self._sender.ask_of_one("GET", user_path(scim_id))
         if answer.status == 404:
             return None
         if not answer.ok:
             raise error_of(answer, self._clock(), known_account=False)
         account = read_account(answer.body or {})
         if account is None:
-            raise Transient("Keeper's answer is not an account", retry_after=10)
+            raise await self._sender.verdict(Transient("Keeper's answer is not an account", retry_after=10), began)
+        if account.scim_id != scim_id:
+            raise unusable_id("asked for it, Keeper shows an account with another one")
         return account
 
     def find(self, lookups: Sequence[Lookup]) -> Iterator[Found]:
@@ -104,6 +135,9 @@ class ScimAccounts:
                 stream.put(Found(lookup.key, await self._search.find(lookup, since=since)))
             except ProvisioningError as error:
                 stream.put(Found(lookup.key, error=error))
+            except Exception as error:
+                log.exception("A search failed")
+                stream.put(Found(lookup.key, error=KeeperFailed(f"{type(error).__name__} {UNFORESEEN}")))
 
         # The first learns whether filters are ignored, before many answers of a whole page each are asked for.
         await fan_out(lookups[:1], 1, one)
@@ -124,7 +158,7 @@ class ScimAccounts:
             return
 
         async def work(stream: Stream[Written]) -> None:
-            offered = await self._offered() if len(writes) > 1 else Capabilities()
+            offered = await self._offered(deadline) if len(writes) > 1 else Capabilities()
             await self._writing.run(writes, offered, Call(deadline, stream.put, stream.room))
 
         told: set[str] = set()
@@ -135,22 +169,30 @@ class ScimAccounts:
                 yield written
         except ProvisioningError as refusal:
             error = refusal  # nothing more was sent: the refusal of the whole call is every remaining write's result
+        except Exception as unforeseen:
+            log.exception("Writing failed")
+            error = Unresolved(f"{type(unforeseen).__name__} {UNFORESEEN}")  # what was under way may have arrived
         for write in writes:
             if write.key not in told:
                 yield Written(write.key, error=error)
-
-    def remarks(self) -> Sequence[str]:
-        """Tell what this server refuses and what is done instead."""
-        return ()
 
 
 def _capabilities(answer: Answer) -> Capabilities:
     if not answer.ok or not answer.body:
         return Capabilities()
     bulk = answer.body.get("bulk")
-    if not isinstance(bulk, dict) or bulk.get("supported") is not True:
+    bulk = spelled(bulk) if isinstance(bulk, dict) else {}
+    if bulk.get("supported") is not True:
         return Capabilities()
-    operations, payload = bulk.get("maxOperations"), bulk.get("maxPayloadSize")
-    if not isinstance(operations, int) or not isinstance(payload, int) or operations < 2 or payload < 1024:
+    operations, payload = _offer(bulk, "maxOperations", MOST_OPERATIONS), _offer(bulk, "maxPayloadSize", MOST_PAYLOAD)
+    if operations < 2 or payload < 1024:
         return Capabilities()
     return Capabilities(bulk=True, max_operations=operations, max_payload=payload)
+
+
+def _offer(bulk: Mapping[str, Any], name: str, most: int) -> int:
+    """Read a limit, 0 for what is none; one beyond what we would ever send is as good as none."""
+    limit = bulk.get(name)
+    if isinstance(limit, int) and limit > most:
+        return most
+    return whole(limit, most) or 0

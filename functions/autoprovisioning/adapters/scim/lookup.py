@@ -6,16 +6,31 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from autoprovisioning.adapters.scim.protocol import USERS, Answer, equals, error_of, is_listing, resources, total
-from autoprovisioning.adapters.scim.resources import read_account
+from autoprovisioning.adapters.scim.protocol import (
+    USERS,
+    Answer,
+    NotConnected,
+    equals,
+    error_of,
+    is_listing,
+    resources,
+    total,
+)
+from autoprovisioning.adapters.scim.resources import read_listed
 from autoprovisioning.adapters.scim.sending import Sender
 from autoprovisioning.domain.accounts import Account, Lookup
-from autoprovisioning.domain.errors import Incomplete, ProvisioningError, Transient
+from autoprovisioning.domain.errors import Incomplete, NotSent, Permanent, ProvisioningError, Throttled, Transient
 
 LISTING_KEPT = 10.0  # seconds before a listing that nobody asks for any more gives its memory back
-UNSUPPORTED = frozenset({400, 501})  # a filter is refused: invalidFilter (RFC 7644 3.12), or not implemented
+REFUSED_FOR = 3600.0  # seconds without filters, once the server refused or ignored one
+FAILED_FOR = 300.0  # seconds without filters, once one failed
+REFUSALS = 3  # in a row, of filters that worked before: fewer may be about the values asked for
+LISTING_TIME = timedelta(minutes=10)  # of one listing: 100,000 accounts take less than two
+MOST_ACCOUNTS = 500_000  # five times the largest node that this was measured with
+MOST_BYTES = 512 * 1024 * 1024  # of one listing: a thousand for each of so many accounts
 
 ByKey = dict[tuple[str, str], list[Account]]
 
@@ -35,7 +50,9 @@ class Search:
     def __init__(self, sender: Sender, page_size: int) -> None:
         self._sender = sender
         self._page_size = page_size
-        self._filters_work = True
+        self._without_filters_until = 0.0
+        self._filters_worked = False
+        self._refusals = 0
         self._listing: _Listing | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -66,32 +83,56 @@ class Search:
         return tuple(found.values())
 
     async def _matching(self, attribute: str, value: str, fresh: float, deadline: datetime | None) -> Sequence[Account]:
-        if self._filters_work:
-            params = {"filter": equals(attribute, value)}
-            answer = await self._sender.ask("GET", USERS, params=params, deadline=deadline)
-            matching = self._read_filtered(answer, attribute, value)
-            if matching is not None:
-                return matching
-            self._filters_work = False
-        return (await self._listed(fresh, deadline)).get(_key(attribute, value), [])
+        matching: Sequence[Account] | None = None
+        if time.monotonic() >= self._without_filters_until:
+            matching = await self._filtered(attribute, value, deadline)
+        if matching is None:
+            matching = (await self._listed(fresh, deadline)).get(_key(attribute, value), [])
+        flaws = [account.flaw for account in matching if account.flaw]
+        if flaws:
+            raise Permanent(flaws[0])  # neither found nor not found: to create another one would be wrong
+        return matching
 
-    def _read_filtered(self, answer: Answer, attribute: str, value: str) -> list[Account] | None:
-        """Return what matches; None where the server does not filter."""
-        if not answer.ok:
-            if answer.status in UNSUPPORTED:
-                return None
-            if answer.status == 404:
-                return []  # some servers say so instead of an empty listing
-            raise error_of(answer, self._sender.clock(), known_account=False)
-        if answer.body is None or not is_listing(answer.body):
-            raise Transient("Keeper's answer to a search is not a listing", retry_after=10)
-        accounts = [account for account in map(read_account, resources(answer.body)) if account is not None]
-        # Some servers compare externalId without case: that is still a filter, only its answer is too generous.
-        filtered = all(_text(account, attribute).casefold() == value.casefold() for account in accounts)
-        if not filtered or (total(answer.body) or 0) > len(accounts):
+    async def _filtered(self, attribute: str, value: str, deadline: datetime | None) -> list[Account] | None:
+        """Ask with a filter; None where that tells nothing, and a listing has to."""
+        params = {"filter": equals(attribute, value)}
+        try:
+            answer = await self._sender.ask("GET", USERS, params=params, deadline=deadline)
+        except (Throttled, NotSent):
+            raise
+        except Transient as error:
+            if isinstance(error.__cause__, NotConnected):
+                raise
+            self._do_without_filters(FAILED_FOR, f"Filters fail for now: {error}")
             return None
-        wanted = _key(attribute, value)
-        return [account for account in accounts if _key(attribute, _text(account, attribute)) == wanted]
+        if answer.status == 404:
+            return []  # some servers say so instead of an empty listing
+        if answer.status == 401 or 300 <= answer.status < 400:
+            raise error_of(answer, self._sender.clock(), known_account=False)
+        if not answer.ok:
+            self._refused(answer.status)
+            return None
+        if not is_listing(answer.body):
+            self._do_without_filters(FAILED_FOR, "Keeper's answer to a filter is not a listing")
+            return None
+        matching = _judged(answer, attribute, value)
+        if matching is None:
+            self._do_without_filters(REFUSED_FOR, "Keeper ignores filters")
+            return None
+        self._filters_worked, self._refusals = True, 0
+        self._sender.remarks.pop("filter", None)
+        return matching
+
+    def _refused(self, status: int) -> None:
+        """Note that a filter was refused; one among many that worked may have had an odd value."""
+        self._refusals += 1
+        if not self._filters_worked or self._refusals >= REFUSALS:
+            self._do_without_filters(REFUSED_FOR, f"Keeper refuses filters (HTTP {status})")
+
+    def _do_without_filters(self, seconds: float, why: str) -> None:
+        self._without_filters_until = time.monotonic() + seconds
+        self._filters_worked, self._refusals = False, 0
+        self._sender.remarks["filter"] = f"{why}: accounts are found by listing the node."
 
     async def _listed(self, fresh: float, deadline: datetime | None) -> ByKey:
         """Return a listing that began at or after `fresh`; who waits for one shares the next."""
@@ -112,55 +153,100 @@ class Search:
         began = time.monotonic()
         by_key: ByKey = {}
         try:
-            async for page in self.pages(deadline):
+            async for page in self.pages(deadline, for_one=True):
                 for account in page:
                     by_key.setdefault(_key("userName", account.user_name), []).append(account)
                     by_key.setdefault(_key("externalId", account.external_id), []).append(account)
+        except Transient as error:
+            return _Listing(began, {}, await self._sender.verdict(error, began))
         except ProvisioningError as error:
             return _Listing(began, {}, error)
         return _Listing(began, by_key)
 
-    async def pages(self, deadline: datetime | None = None) -> AsyncIterator[Sequence[Account]]:
+    async def pages(
+        self, deadline: datetime | None = None, *, for_one: bool = False
+    ) -> AsyncIterator[Sequence[Account]]:
         """List the node: advance by items received, tolerate short pages and caps, drop duplicates.
 
+        A server that announces more than it shows has shown all there is to find, if it says so twice (`for_one`): who
+        is looked for must not wait for ever, and Keeper refuses a second account under an address. It proves nothing
+        about what is missing.
+
         Raises:
-            Incomplete: a page could not be read, or the server repeats its first page.
+            Incomplete: a page could not be read, the server repeats a page, or there is no end to it.
         """
+        ends = self._sender.clock() + LISTING_TIME
+        ends = ends if deadline is None else min(ends, deadline)
         seen: set[str] = set()
-        start = 1
+        start, size, count, said_so = 1, 0, self._page_size, False
         while True:
-            answer = await self._page(start, deadline)
-            body = answer.body or {}
-            items = resources(body)
-            announced = total(body)
-            read = {account.scim_id: account for account in map(read_account, items) if account is not None}
-            accounts = [account for scim_id, account in read.items() if scim_id not in seen]
+            answer = await self._page(start, count, ends)
+            if answer.too_long and count > 1:
+                count //= 2
+                continue
+            items = resources(_listing(answer))
+            listed = [read_listed(item) for item in items if isinstance(item, dict)]
+            read = {account.scim_id or _unnamed(account): account for account in listed}
+            accounts = [account for identity, account in read.items() if identity not in seen]
             seen |= read.keys()
             if accounts:
                 yield accounts
             start += len(items)
-            if announced is not None and len(seen) >= announced:
+            size += answer.size
+            announced = total(answer.body or {})
+            if announced == len(seen):
                 return
-            if not items and announced is None:
-                return  # the only end that a server without totalResults can show
             if not items:
-                raise Incomplete(f"Keeper's listing ended after {len(seen)} of {announced} accounts")
+                if announced is None or announced < len(seen):
+                    return  # the only end that a server can show which does not tell how many there are
+                if not for_one:
+                    raise Incomplete(f"Keeper's listing ended after {len(seen)} of {announced} accounts")
+                if said_so:
+                    return
+                said_so = True
+                continue
             if not accounts:
                 raise Incomplete("Keeper's listing broke off: the server repeats a page")
+            if len(seen) > MOST_ACCOUNTS or size > MOST_BYTES:
+                raise Incomplete(f"Keeper's listing has no end: {len(seen)} accounts in {size} bytes were read")
 
-    async def _page(self, start: int, deadline: datetime | None) -> Answer:
-        params = {"startIndex": str(start), "count": str(self._page_size)}
+    async def _page(self, start: int, count: int, ends: datetime) -> Answer:
+        if self._sender.left(ends) <= 0:
+            raise Incomplete("Keeper's listing broke off: it did not end in time")
+        params = {"startIndex": str(start), "count": str(count)}
         try:
-            answer = await self._sender.ask("GET", USERS, params=params, deadline=deadline)
+            answer = await self._sender.ask("GET", USERS, params=params, deadline=ends)
         except Transient as error:
             if start == 1:
                 raise
             raise Incomplete(f"Keeper's listing broke off: {error}", retry_after=error.retry_after) from error
         if not answer.ok:
             raise error_of(answer, self._sender.clock(), known_account=False)
-        if not is_listing(answer.body):
-            raise Incomplete("Keeper's listing broke off: the answer is not a listing")
         return answer
+
+
+def _listing(answer: Answer) -> dict[str, Any]:
+    if answer.body is None or not is_listing(answer.body):
+        raise Incomplete("Keeper's listing broke off: the answer is not a listing")
+    return answer.body
+
+
+def _unnamed(account: Account) -> str:
+    """Return what tells an account without a usable id from others."""
+    return f"\0{account.user_name}\0{account.external_id}"
+
+
+def _judged(answer: Answer, attribute: str, value: str) -> list[Account] | None:
+    """Return what a filter found, judged by what it shows; None where the server does not filter, or shows nothing."""
+    items = resources(answer.body or {})
+    accounts = [read_listed(item) for item in items if isinstance(item, dict)]
+    if not accounts and (items or total(answer.body or {})):
+        return None
+    # Some servers compare externalId without case: that is still a filter, only its answer is too generous.
+    if any(_text(account, attribute).casefold() != value.casefold() for account in accounts):
+        return None
+    wanted = _key(attribute, value)
+    return [account for account in accounts if _key(attribute, _text(account, attribute)) == wanted]
 
 
 def _text(account: Account, attribute: str) -> str:

@@ -78,9 +78,13 @@ class Pace:
 
     def refused(self, wait: float) -> None:
         """Note a 429, 503 or "throttled": halve, once for a burst, and pause everybody."""
+        self.failed()
+        self._paused_until = max(self._paused_until, time.monotonic() + wait)
+
+    def failed(self) -> None:
+        """Note any other 5xx, a timeout or a lost connection: halve, once for a burst."""
         now = time.monotonic()
         if now - self._shrunk_at > SETTLE:
             self._limit = max(float(FLOOR), self._limit / 2)
             self._shrunk_at = now
         self._successes = 0
-        self._paused_until = max(self._paused_until, now + wait)

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
+from autoprovisioning.adapters.scim.names import spelled
 from autoprovisioning.adapters.scim.protocol import Answer, error_of, words
 from autoprovisioning.adapters.scim.resources import CORE, read_account
 from autoprovisioning.domain.accounts import Account, Write, WriteKind, Written
@@ -196,6 +197,4 @@ def _shown(write: Write, body: Mapping[str, Any] | None) -> Account | None:
 
 def _named(body: Mapping[str, Any] | None, name: str) -> Any:
     """Return an attribute, whose name is compared without case (RFC 7643 2.1)."""
-    if not body or name in body:
-        return body.get(name) if body else None
-    return next((value for key, value in body.items() if key.lower() == name.lower()), None)
+    return spelled(body).get(name) if body else None

@@ -10,11 +10,14 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from autoprovisioning.adapters.scim.names import spelled
+from autoprovisioning.domain.accounts import id_problem
 from autoprovisioning.domain.errors import (
     AccountGone,
     AuthorizationRefused,
     ConfigurationRefused,
     NotOffered,
+    Permanent,
     ProvisioningError,
     Rejected,
     Throttled,
@@ -27,19 +30,32 @@ USERS = "/Users"
 BULK = "/Bulk"
 PROVIDER_CONFIG = "/ServiceProviderConfig"
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
-_WAIT = re.compile(r"(?i)try again in\s+(\d+)\s*(second|minute|hour)")
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
+_WAIT = re.compile(r"(?i)try again in\s{1,9}([0-9]+)\s{0,9}(second|minute|hour)")
 _UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
+_WHOLE = re.compile(r"[0-9]{1,18}")
 DETAIL = 200  # characters of the server's own words that go into an error
+READ_WORDS = 5000  # characters of them that are looked at
+LONGEST_TOLD = 3600.0  # seconds: whatever the server says, it is asked again then
+FIRST_EPOCH = 1e9  # a Retry-After beyond is no number of seconds but a time, in seconds since 1970
+LONGEST_DATE = 64  # characters
+MOST_RESULTS = 10**9  # a number beyond counts no accounts
+FINAL = frozenset({501, 505})  # 5xx that the same request meets again (RFC 9110 15.6.2, 15.6.6)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer; `body` is None where it is not a JSON object."""
+    """One HTTP answer; `body` is None where it is not a JSON object, or longer than is read (`too_long`).
+
+    The names of its attributes are in their usual spelling; `size` is the length of the body in bytes.
+    """
 
     status: int
     body: dict[str, Any] | None
     headers: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    size: int = 0
+    too_long: bool = False
 
     @property
     def ok(self) -> bool:
@@ -56,8 +72,23 @@ class NotConnected(Dropped):
 
 
 def user_path(scim_id: str) -> str:
-    """Return the path of one account."""
+    """Return the path of one account.
+
+    Raises:
+        Permanent: an id that reaches another resource, or none.
+    """
+    problem = id_problem(scim_id)
+    if problem:
+        raise unusable_id(problem)
     return f"{USERS}/{quote(scim_id, safe='')}"
+
+
+def unusable_id(problem: str) -> Permanent:
+    """Return the failure of the user whose account has an id that cannot be used."""
+    return Permanent(
+        f"The account's id in Keeper cannot be used: {problem}. "
+        "Delete the account in Keeper's Admin Console, or ask Keeper's support."
+    )
 
 
 def equals(attribute: str, value: str) -> str:
@@ -70,21 +101,25 @@ def is_listing(body: Mapping[str, Any] | None) -> bool:
     """Say whether an answer is a ListResponse at all: an answer that is not proves nothing about who exists."""
     if not body:
         return False
-    return isinstance(body.get("Resources", body.get("resources")), list) or total(body) is not None
+    return isinstance(spelled(body).get("Resources"), list) or total(body) is not None
 
 
-def resources(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a listing's resources, under whichever spelling."""
-    found = body.get("Resources", body.get("resources"))
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+def resources(body: Mapping[str, Any]) -> list[Any]:
+    """Return a listing's resources, whatever they are."""
+    found = spelled(body).get("Resources")
+    return found if isinstance(found, list) else []
 
 
 def total(body: Mapping[str, Any]) -> int | None:
-    """Return totalResults, None where the server does not tell."""
-    value = body.get("totalResults")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    return int(value) if isinstance(value, str) and value.isdecimal() else None
+    """Return totalResults, None where the server does not tell, or nothing that is a number of accounts."""
+    return whole(spelled(body).get("totalResults"), MOST_RESULTS)
+
+
+def whole(value: object, most: int) -> int | None:
+    """Read a whole number, which some servers send as a string; None for anything else, and beyond `most`."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
 
 
 def throttled(answer: Answer) -> bool:
@@ -97,32 +132,46 @@ def throttled(answer: Answer) -> bool:
 def passing(answer: Answer) -> bool:
     """Say whether the answer tells of the server's moment: the same request may well succeed later.
 
-    501 tells of the server itself (RFC 9110 15.6.2).
+    A status that HTTP does not know counts as 500 (RFC 9110 15).
     """
-    return throttled(answer) or (answer.status >= 500 and answer.status != 501) or answer.status in (408, 425)
+    return throttled(answer) or answer.status in (408, 425) or (_failed(answer.status) and answer.status not in FINAL)
 
 
 def maybe_done(answer: Answer) -> bool:
     """Say whether a write answered so may have been carried out all the same.
 
-    A gateway's 5xx tells that the server's own answer did not come through, a 500 that it failed on the way; 501 and
-    503 (RFC 9110 15.6) are given instead of any work.
+    A gateway's 5xx tells that the server's own answer did not come through, a 500 that it failed on the way; 501, 503
+    and 505 (RFC 9110 15.6) are given instead of any work.
     """
-    return answer.status == 408 or (answer.status >= 500 and answer.status not in (501, 503))
+    return answer.status == 408 or (_failed(answer.status) and answer.status not in FINAL | {503})
+
+
+def _failed(status: int) -> bool:
+    return status < 200 or status >= 500
 
 
 def wait_told(answer: Answer, now: datetime) -> float | None:
-    """Return the seconds that the server asked to wait: Retry-After (RFC 9110 10.2.3), or Keeper's own words."""
-    header = answer.headers.get("Retry-After", "")
-    if header.isdecimal():
-        return float(header)
-    if header:
-        try:
-            return max(0.0, (email.utils.parsedate_to_datetime(header) - now).total_seconds())
-        except (ValueError, TypeError):
-            pass
-    said = _WAIT.search(words(answer))
-    return float(said[1]) * _UNITS[said[2].lower()] if said else None
+    """Return the seconds to wait that the server asked for, `LONGEST_TOLD` at most: Retry-After, or Keeper's own words.
+
+    Retry-After is a number of seconds or a date (RFC 9110 10.2.3); some send the time in seconds since 1970.
+    """
+    header = answer.headers.get("Retry-After", "").strip()
+    told = float(header) if _SECONDS.fullmatch(header) else _until(header, now)
+    if told is not None and told > FIRST_EPOCH:
+        told -= now.timestamp()
+    if told is None:
+        said = _WAIT.search(words(answer))
+        told = float(said[1]) * _UNITS[said[2].lower()] if said else None
+    return None if told is None else min(max(told, 0.0), LONGEST_TOLD)
+
+
+def _until(date: str, now: datetime) -> float | None:
+    if not 0 < len(date) <= LONGEST_DATE:
+        return None
+    try:
+        return (email.utils.parsedate_to_datetime(date) - now).total_seconds()
+    except (ValueError, TypeError, OverflowError, LookupError):
+        return None
 
 
 def words(answer: Answer) -> str:
@@ -148,9 +197,9 @@ def error_of(answer: Answer, now: datetime, *, known_account: bool) -> Provision
             return AccountGone(f"Keeper does not know this account any more ({told})")
         case 408 | 425:
             return Transient(f"Keeper did not answer in time ({told})")
-        case 501:
+        case status if status in FINAL:
             return NotOffered(f"Keeper does not offer this ({told})")
-        case status if status >= 500:
+        case status if _failed(status):
             return Transient(f"Keeper failed ({told})", retry_after=wait_told(answer, now))
         case _:
             return Rejected(f"Keeper refuses this request ({told})")
@@ -159,4 +208,5 @@ def error_of(answer: Answer, now: datetime, *, known_account: bool) -> Provision
 def _text(body: Mapping[str, Any] | None, *names: str) -> str:
     if not body:
         return ""
-    return " ".join(str(body[name]) for name in names if isinstance(body.get(name), str))
+    texts = (body.get(name) for name in names)
+    return " ".join(text[:READ_WORDS] for text in texts if isinstance(text, str))

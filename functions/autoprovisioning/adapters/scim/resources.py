@@ -13,8 +13,11 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from autoprovisioning.domain.accounts import Account, Attributes, Value, Write
+from autoprovisioning.adapters.scim.names import NAMES, spelled, spelling
+from autoprovisioning.adapters.scim.protocol import unusable_id
+from autoprovisioning.domain.accounts import Account, Attributes, Value, Write, id_problem
 from autoprovisioning.domain.connections import PatchDialect
+from autoprovisioning.domain.errors import Permanent
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -23,6 +26,9 @@ _TYPED = re.compile(r'(?P<family>phoneNumbers|addresses)\[type eq "(?P<type>[^"]
 MANAGER = f"{ENTERPRISE}:manager"
 _NOT_MAPPED = frozenset({"id", "externalId", "active"})
 _FAMILIES = ("phoneNumbers", "addresses")
+_LONGEST = 1024  # characters of a userName or externalId that are kept: no value of ours is as long
+_NO_VALUE = "(not a text)"  # an externalId all the same: whatever it is, the account is somebody's
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 
 Json = dict[str, Any]
 
@@ -156,39 +162,65 @@ def _deep(body: Json, path: str, value: Value) -> None:
 
 
 def read_account(resource: Mapping[str, Any]) -> Account | None:
-    """Read a User resource leniently; None for one without an id."""
-    scim_id = resource.get("id")
-    if scim_id in (None, ""):
-        return None
-    external_id = resource.get("externalId")
+    """Read a User resource leniently; None for one without an id.
+
+    Raises:
+        Permanent: its id cannot be used.
+    """
+    account = read_listed(resource)
+    if account.flaw and spelled(resource).get("id") not in (None, ""):
+        raise Permanent(account.flaw)
+    return None if account.flaw else account
+
+
+def read_listed(resource: Mapping[str, Any]) -> Account:
+    """Read a User resource of a listing: one whose id cannot be used has a flaw, and is not taken for absent."""
+    resource = spelled(resource)
+    scim_id = _text(resource.get("id"))
+    problem = "it is no text" if scim_id == _NO_VALUE else id_problem(scim_id)
     return Account(
-        str(scim_id),
-        str(resource.get("userName") or ""),
-        "" if external_id is None else str(external_id),
+        "" if problem else scim_id,
+        _text(resource.get("userName"))[:_LONGEST],
+        _text(resource.get("externalId"))[:_LONGEST],
         _boolean(resource.get("active"), default=True),
         _flat(resource),
         _created(resource.get("meta")),
+        str(unusable_id(problem)) if problem else "",
     )
 
 
+def _text(value: object) -> str:
+    """Read a text, or the number that some servers send instead."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _NO_VALUE
+
+
 def _created(meta: object) -> datetime | None:
-    """Read meta.created (RFC 7643 3.1: a DateTime); one that cannot be read is as good as none."""
-    text = meta.get("created") if isinstance(meta, Mapping) else None
-    try:
-        at = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+    """Read meta.created (RFC 7643 3.1, a DateTime as in RFC 3339); one that cannot be read is as good as none."""
+    if not isinstance(meta, Mapping):
         return None
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+    text = meta.get("created") or spelled(meta).get("created")
+    if not isinstance(text, str) or len(text) > _LONGEST or not _TIME.fullmatch(text):
+        return None
+    try:
+        at = datetime.fromisoformat(text.upper())
+        return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _flat(resource: Mapping[str, Any]) -> dict[str, Value]:
-    plain = {name: value for name, value in resource.items() if isinstance(value, str)}
-    flat: dict[str, Value] = {name: value for name, value in plain.items() if name not in _NOT_MAPPED}
+    flat: dict[str, Value] = {
+        name: value for name, value in resource.items() if isinstance(value, str) and name not in _NOT_MAPPED
+    }
     _flatten(flat, "name.", resource.get("name"))
     extension = resource.get(ENTERPRISE)
     _flatten(flat, f"{ENTERPRISE}:", extension)
     if isinstance(extension, Mapping):
-        _flatten(flat, f"{ENTERPRISE}:manager.", extension.get("manager"))
+        _flatten(flat, f"{ENTERPRISE}:manager.", spelled(extension).get("manager"))
     email = _main_email(resource.get("emails"))
     _flatten(flat, "emails.", email)
     if email:
@@ -196,20 +228,24 @@ def _flat(resource: Mapping[str, Any]) -> dict[str, Value]:
     for family in _FAMILIES:
         entries = resource.get(family)
         for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, Mapping) and entry.get("type"):
-                _flatten(flat, f'{family}[type eq "{entry["type"]}"].', entry)
+            kind = spelled(entry).get("type") if isinstance(entry, Mapping) else None
+            if isinstance(kind, str) and 0 < len(kind) <= _LONGEST:
+                _flatten(flat, f'{family}[type eq "{kind}"].', entry)
     return flat
 
 
 def _flatten(flat: dict[str, Value], prefix: str, value: object) -> None:
-    if isinstance(value, Mapping):
-        flat |= {prefix + str(name): item for name, item in value.items() if isinstance(item, str)}
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if isinstance(item, str):
+                flat[prefix + (name if name in NAMES else spelling(name))] = item
 
 
 def _main_email(emails: object) -> Mapping[str, Any]:
-    entries = [entry for entry in emails if isinstance(entry, Mapping)] if isinstance(emails, list) else []
-    primary = [entry for entry in entries if _boolean(entry.get("primary"), default=False)]
-    return (primary or entries or [{}])[0]
+    entries = [spelled(entry) for entry in emails if isinstance(entry, dict)] if isinstance(emails, list) else []
+    if len(entries) > 1:
+        entries = [entry for entry in entries if _boolean(entry.get("primary"), default=False)] or entries
+    return entries[0] if entries else {}
 
 
 def _boolean(value: object, *, default: bool) -> bool:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 
 from autoprovisioning.adapters.scim.pace import Pace
-from autoprovisioning.adapters.scim.protocol import Answer, Dropped, throttled, wait_told
+from autoprovisioning.adapters.scim.protocol import USERS, Answer, Dropped, NotConnected, passing, throttled, wait_told
+from autoprovisioning.adapters.scim.streak import Streak
 from autoprovisioning.adapters.scim.transport import ScimTransport
-from autoprovisioning.domain.errors import Throttled, Transient
+from autoprovisioning.domain.errors import Incomplete, KeeperFailed, NotSent, Throttled, Transient
 
 ATTEMPTS = 4
 LONGEST_WAIT = 20.0  # seconds that we wait ourselves; longer ones are the connection's business
 FIRST_PAUSE = 0.2
 CEILING = 2  # times the starting concurrency
 OVERRUN = 5.0  # seconds a request under way may outlast the deadline: function timeouts leave room for it
+UNFORESEEN = "is an error that nobody foresaw: its stack trace is in the log"  # after the kind of an error
+ONE_USER = {"startIndex": "1", "count": "1"}  # a probe
 
 
 class Sender:
@@ -37,6 +41,8 @@ class Sender:
         self.longest_wait = longest_wait
         self._first_pause = first_pause
         self.pace = Pace(concurrency, concurrency * CEILING)
+        self.reads = Streak()
+        self.writes = Streak()
         self.remarks: dict[str, str] = {}
 
     def left(self, deadline: datetime | None) -> float:
@@ -46,33 +52,90 @@ class Sender:
     async def ask(
         self, method: str, path: str, *, params: Mapping[str, str] | None = None, deadline: datetime | None = None
     ) -> Answer:
-        """Send a read; retried while the server is busy, raises Throttled or Transient in the end."""
-        last: Answer | None = None
-        problem = "the deadline came"
+        """Send a read; retried while the server is busy.
+
+        Raises:
+            Throttled, Transient: the server is busy or failing, in the end too.
+            NotSent: the deadline came, or the server fails whatever it is asked.
+        """
+        asked = (path, *(params or {}).values())
+        error: Transient = NotSent("The deadline came before Keeper was asked")
         for attempt in range(ATTEMPTS):
+            answer: Answer | None = None
+            lost: Dropped | None = None
             try:
                 async with self.pace.slot(self.left(deadline)):
-                    left = self.left(deadline)
+                    stop, left = self.reads.stop(), self.left(deadline)
+                    if stop is not None:
+                        raise stop if attempt else NotSent(str(stop), retry_after=stop.retry_after)
                     if left <= 0:
                         break
-                    last = await self.transport.send(method, path, params=params, at_most=left + OVERRUN)
-            except Dropped as error:
-                last = None
-                problem = str(error)
+                    answer = await self.transport.send(method, path, params=params, at_most=left + OVERRUN)
+            except Dropped as dropped:
+                lost, problem = dropped, str(dropped)
             else:
-                if not throttled(last) and last.status < 500:
+                if not passing(answer):
+                    if answer.body is not None:
+                        self.reads.succeeded()
                     self.pace.succeeded()
-                    return last
-                problem = f"HTTP {last.status}"
-            if not await self.back_off(last, attempt, self.left(deadline)):
+                    return answer
+                problem = f"HTTP {answer.status}"
+            self.count_failure(self.reads, asked, answer, problem)
+            error = self._failure(answer, problem)
+            error.__cause__ = lost
+            if not await self.back_off(answer, attempt, self.left(deadline)):
                 break
-        told = wait_told(last, self.clock()) if last is not None else None
-        if last is not None and throttled(last):
-            raise Throttled(f"Keeper asks to slow down ({problem})", retry_after=told)
-        raise Transient(f"Keeper did not answer ({problem})", retry_after=told or 10)
+        raise self.reads.stop() or error
+
+    async def ask_of_one(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, deadline: datetime | None = None
+    ) -> Answer:
+        """Send a read about one user, like `ask`; raises KeeperFailed where nobody else is concerned."""
+        began = time.monotonic()
+        try:
+            return await self.ask(method, path, params=params, deadline=deadline)
+        except Transient as error:
+            failed = await self.verdict(error, began)
+            raise failed from error.__cause__
+
+    async def verdict(self, error: Transient, began: float, streak: Streak | None = None) -> Transient:
+        """Turn a failure that came to an end into KeeperFailed if Keeper answers others, since then or now.
+
+        So one user's trouble is told from Keeper's: the one has an end, the other passes.
+        """
+        streak = streak or self.reads
+        unreachable = isinstance(error.__cause__, NotConnected)
+        if type(error) not in (Transient, Incomplete) or unreachable:
+            return error
+        stop = streak.stop()
+        if stop is not None:
+            return stop
+        if streak.succeeded_since(began) or await self._answers():
+            return KeeperFailed(str(error), retry_after=error.retry_after)
+        return error
+
+    async def _answers(self) -> bool:
+        """Ask for any one user, once."""
+        try:
+            answer = await self.transport.send("GET", USERS, params=ONE_USER)
+        except Dropped:
+            return False
+        return not passing(answer) and answer.body is not None
+
+    def count_failure(self, streak: Streak, request: Hashable, answer: Answer | None, problem: str) -> None:
+        """Count a request that failed; who is told to wait, waits, and that is all."""
+        if answer is None or (wait_told(answer, self.clock()) is None and not throttled(answer)):
+            streak.failed(request, problem)
+
+    def _failure(self, answer: Answer | None, problem: str) -> Transient:
+        told = wait_told(answer, self.clock()) if answer is not None else None
+        if answer is not None and throttled(answer):
+            return Throttled(f"Keeper asks to slow down ({problem})", retry_after=told)
+        return Transient(f"Keeper did not answer ({problem})", retry_after=told or 10)
 
     async def back_off(self, answer: Answer | None, attempt: int, left: float) -> bool:
         """Wait before another attempt; False when that is not worth it (told to wait long, or no time left)."""
+        self.pace.failed()
         told = wait_told(answer, self.clock()) if answer is not None else None
         grown = self._first_pause * 2**attempt * random.uniform(0.5, 1.5)
         wait = max(told or 0.0, grown)

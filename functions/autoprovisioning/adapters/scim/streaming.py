@@ -59,10 +59,21 @@ class Stream(Generic[T]):
                 if self._waiting:
                     LOOP.call(self._room.set)
                 yield cast(T, item)
-            future.result()
+            try:
+                future.result()
+            except BaseExceptionGroup as group:
+                raise _first(group) from group
         finally:
             with suppress(Exception):
                 future.cancel()
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group: callers know errors, not how many tasks there were."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def fan_out(items: Iterable[A], at_once: int, one: Callable[[A], Awaitable[None]]) -> None:

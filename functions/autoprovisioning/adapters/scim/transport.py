@@ -18,6 +18,8 @@ from typing import Any, Protocol, TypeVar
 import aiohttp
 import msgspec
 
+from autoprovisioning.adapters.scim.blotting import Blot
+from autoprovisioning.adapters.scim.names import spelled
 from autoprovisioning.adapters.scim.protocol import ACCEPT, MEDIA_TYPE, Answer, Dropped, NotConnected
 
 T = TypeVar("T")
@@ -25,7 +27,11 @@ KEPT_ALIVE = 10.0  # seconds
 CONNECTIONS = 256
 CONNECT_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 2.0
-SHORTEST_TOKEN = 8  # a shorter one is no secret, and might be part of any word
+ENCODINGS = "gzip, deflate"  # said ourselves: aiohttp offers whatever happens to be installed
+LONGEST_BODY = 16 * 1024 * 1024  # bytes, as they are after decompression: 1,000 accounts take about one million
+SMALL_BODY = 1024 * 1024  # many of these are read at a time
+LARGE_AT_ONCE = 2  # of the others
+MOST_VALUES = 1_000_000  # in one body: "{}," sixteen million bytes long would take 500 million decoded
 
 
 class Count(Protocol):
@@ -42,6 +48,7 @@ class _Loop:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: aiohttp.ClientSession | None = None
+        self.large = asyncio.Semaphore(LARGE_AT_ONCE)  # large bodies that are read at a time
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start the work on the loop, from any other thread."""
@@ -94,8 +101,8 @@ class ScimTransport:
 
     def __init__(self, endpoint: str, token: str, count: Count, timeout: float) -> None:
         self._endpoint = endpoint
-        self._headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
-        self._secret = token.encode() if len(token) >= SHORTEST_TOKEN else b""
+        self._headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPT, "Accept-Encoding": ENCODINGS}
+        self._blot = Blot(token)
         self._count = count
         self._timeout = timeout
 
@@ -113,7 +120,7 @@ class ScimTransport:
 
         Raises:
             NotConnected: the request never left.
-            Dropped: no whole answer came; the request may have been carried out.
+            Dropped: no whole answer came, or none that is HTTP; the request may have been carried out.
         """
         self._count(f"scim_{method.lower()}")
         headers = self._headers if body is None else {**self._headers, "Content-Type": MEDIA_TYPE}
@@ -132,22 +139,49 @@ class ScimTransport:
                 allow_redirects=False,
                 middlewares=() if method == "GET" else (_once,),
             ) as response:
-                content = await response.read()
+                size, content = await self._read(response)
         # The errors' own texts may hold the URL, never the headers; their kind is enough.
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotConnected(type(error).__name__) from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever aiohttp makes of bytes that are no HTTP
             raise Dropped(type(error).__name__) from None
-        if self._secret and self._secret in content:
-            content = content.replace(self._secret, b"[token]")
-        return Answer(response.status, _object(content), response.headers, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        return Answer(response.status, content, response.headers, seconds, size, size > LONGEST_BODY)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> tuple[int, dict[str, Any] | None]:
+        """Read a body and decode it; aiohttp decompresses no more than a piece of it ahead of what is taken."""
+        content = bytearray()
+        async for piece in response.content.iter_any():
+            content += piece
+            if len(content) > SMALL_BODY:
+                break
+        else:
+            return len(content), self._object(content)
+        async with LOOP.large:
+            async for piece in response.content.iter_any():
+                content += piece
+                if len(content) > LONGEST_BODY:
+                    response.close()
+                    return len(content), None
+            return len(content), self._object(content)
+
+    def _object(self, content: bytearray) -> dict[str, Any] | None:
+        """Decode a JSON object without the token in it; None where there is none, or it cannot be read."""
+        if not content:
+            return {}
+        if len(content) > MOST_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+            return None
+        try:
+            decoded = self._blot.clean(content, msgspec.json.decode(content))
+        except Exception:  # noqa: BLE001 - whatever a decoder makes of it: not UTF-8, nested too deeply, endless digits
+            return None
+        return _spelled(decoded) if isinstance(decoded, dict) else None
 
 
-def _object(content: bytes) -> dict[str, Any] | None:
-    if not content:
-        return {}
-    try:
-        decoded = msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        return None
-    return decoded if isinstance(decoded, dict) else None
+def _spelled(body: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer with the usual names; those of a listing's resources are spelled where they are read."""
+    body = dict(spelled(body))
+    operations = body.get("Operations")
+    if isinstance(operations, list):
+        body["Operations"] = [spelled(item) if isinstance(item, dict) else item for item in operations]
+    return body

@@ -7,6 +7,8 @@ sent tells whether it arrived.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +28,7 @@ from autoprovisioning.adapters.scim.protocol import (
     wait_told,
 )
 from autoprovisioning.adapters.scim.resources import create_body, patch_body
-from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN, Sender
+from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN, UNFORESEEN, Sender
 from autoprovisioning.adapters.scim.streaming import fan_out
 from autoprovisioning.domain.accounts import Capabilities, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.connections import PatchDialect
@@ -42,6 +44,8 @@ from autoprovisioning.domain.errors import (
     Transient,
     Unresolved,
 )
+
+log = logging.getLogger(__name__)
 
 ROUNDS = 3  # a 409 on PATCH is tried again after the rest of the batch, twice: chains of e-mail changes
 TELL_NOTHING = (Transient, AuthorizationRefused, ConfigurationRefused)  # about an earlier attempt of the same write
@@ -109,10 +113,16 @@ class Writing:
 
     async def _one(self, write: Write, call: Call) -> None:
         await call.room()
+        began = time.monotonic()
         try:
             written = await self._single(write, call)
         except ProvisioningError as error:
             written = Written(write.key, error=error)
+        except Exception as error:
+            log.exception("A write failed")
+            written = Written(write.key, error=Unresolved(f"{type(error).__name__} {UNFORESEEN}"))
+        if isinstance(written.error, Transient):
+            written = replace(written, error=await self.sender.verdict(written.error, began, self.sender.writes))
         call.settle(write, written)
 
     async def _single(self, write: Write, call: Call) -> Written:
@@ -130,6 +140,7 @@ class Writing:
                     answer = await self._send(write, call)
             except NotConnected as failed:
                 error = Transient(f"Keeper cannot be reached ({failed})", retry_after=10)
+                error.__cause__ = failed
             except Dropped as dropped:
                 lost += 1
                 doubt = True
@@ -140,6 +151,8 @@ class Writing:
                     return settled
                 error = refused(write, answer, self.sender.clock())
                 doubt = maybe_done(answer)
+            about = write.scim_id or write.external_id  # its key is another one whenever the user's turn comes again
+            self.sender.count_failure(self.sender.writes, about, answer, str(error))
             if doubt:
                 call.doubtful.add(write.key)
             if doubt and write.kind is WriteKind.CREATE:
@@ -161,11 +174,12 @@ class Writing:
 
     async def _read(self, write: Write, answer: Answer, call: Call) -> Written | None:
         """Return what an answer settles; None where it asks for another attempt."""
+        if passing(answer):
+            return None
+        self.sender.writes.succeeded()
         if answer.ok:
             self.sender.pace.succeeded()
             return await self.done(write, answer, call)
-        if passing(answer):
-            return None
         error = refused(write, answer, self.sender.clock())
         if isinstance(error, AddressTaken | SeatsExhausted) and write.key in call.doubtful:
             known = await self._resolve(write, call)
@@ -215,6 +229,9 @@ class Writing:
             return call.throttled
         if call.seats and write.kind is WriteKind.CREATE and write.key not in call.doubtful:
             return SeatsExhausted("The number of licensed Keeper seats was exceeded")
+        stop = self.sender.writes.stop()
+        if stop is not None:
+            return stop
         if self.sender.left(call.deadline) <= 0:
             return NotSent("The deadline came before this write was sent")
         return None
