@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from autoprovisioning.adapters.scim.names import spelled
 from autoprovisioning.adapters.scim.protocol import Answer, error_of, words
-from autoprovisioning.adapters.scim.resources import CORE, read_account
+from autoprovisioning.adapters.scim.resources import CORE, read_account, read_listed
 from autoprovisioning.domain.accounts import Account, Write, WriteKind, Written
 from autoprovisioning.domain.errors import (
     AccountGone,
@@ -184,12 +184,20 @@ def last_part(result: Mapping[str, Any]) -> str:
 
 
 def _shown(write: Write, body: Mapping[str, Any] | None) -> Account | None:
-    """Read the User that an answer shows; None where it shows none: an error, a listing, somebody else's page."""
+    """Read the User that an answer shows; None where it shows none: an error, a listing, somebody else's page.
+
+    Raises:
+        Permanent: the account created has an id that cannot be used.
+    """
     schemas = _named(body, "schemas")
     listed = schemas if isinstance(schemas, list) else []
     if not body or ERROR in listed or not (_named(body, "userName") or CORE in listed):
         return None
-    account = read_account(body)
+    if write.kind is WriteKind.CREATE:
+        account = read_account(body)  # one that can never be addressed is there all the same: that user's failure
+    else:
+        found = read_listed(body)
+        account = None if found.flaw else found
     if account is None or write.active is None or _named(body, "active") is not None:
         return account
     return replace(account, active=write.active)  # not told: no contradiction
