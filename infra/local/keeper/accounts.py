@@ -55,6 +55,9 @@ class Normalization:
         return value[: self.longest]
 
 
+AS_SENT = Normalization()
+
+
 @dataclass(slots=True)
 class Node:
     """Accounts by id, and the node's limits."""
@@ -62,7 +65,7 @@ class Node:
     seats: int | None = None
     reserved_domains: list[str] = field(default_factory=list)  # empty: every domain
     taken_addresses: set[str] = field(default_factory=set)  # elsewhere in Keeper
-    normalization: Normalization = Normalization()
+    normalization: Normalization = AS_SENT
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     _by_name: dict[str, str] = field(default_factory=dict)
     _ids: Any = field(default_factory=lambda: itertools.count(970404910858250))
@@ -81,7 +84,8 @@ class Node:
 
     def store(self, scim_id: str, account: dict[str, Any]) -> dict[str, Any]:
         """Keep an account, mirroring userName into emails."""
-        account = self.normalization.of(account)
+        if self.normalization != AS_SENT:
+            account = self.normalization.of(account)
         account["id"] = scim_id
         account["schemas"] = [CORE, ENTERPRISE] if ENTERPRISE in account else [CORE]
         known = account.get("meta") or self.accounts.get(scim_id, {}).get("meta") or {}
