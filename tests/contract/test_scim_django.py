@@ -41,7 +41,7 @@ def counts() -> Counts:
 @pytest.fixture
 def node(django: tuple[str, str], counts: Counts) -> Node:
     endpoint, token = django
-    return Node(client(endpoint, token, count=counts), endpoint, next(_numbers), locks=False)
+    return Node(client(endpoint, token, count=counts), endpoint, token, next(_numbers), locks=False)
 
 
 def refused(written: Written) -> None:

@@ -7,6 +7,7 @@ answer is lost or lacks operations, no create is sent again before one listing h
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,6 @@ from autoprovisioning.adapters.scim.protocol import (
     passing,
     throttled,
     user_path,
-    whole,
 )
 from autoprovisioning.adapters.scim.resources import create_body, patch_body
 from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN
@@ -304,4 +304,5 @@ def _status(result: Mapping[str, Any]) -> int:
     status = result.get("status")
     if isinstance(status, dict):
         status = status.get("code")
-    return whole(status, 599) or 0
+    text = str(status)
+    return int(text) if re.fullmatch("[1-5][0-9][0-9]", text) else 0

@@ -38,6 +38,7 @@ from autoprovisioning.domain.errors import (
     ConfigurationRefused,
     NotAsWritten,
     NotSent,
+    Permanent,
     ProvisioningError,
     SeatsExhausted,
     Throttled,
@@ -213,11 +214,14 @@ class Writing:
 
         Raises:
             Unresolved: Keeper cannot be asked now.
+            Permanent: it exists, and can never be addressed.
         """
         lookup = Lookup(write.key, write.external_id or "", ())
         try:
             found = await self.search.find(lookup, external_id_only=True, deadline=call.deadline)
         except ProvisioningError as error:
+            if type(error) is Permanent:  # it is there, and its id cannot be used
+                raise
             raise _cannot_be_asked("Keeper's answer to a creation was lost", error) from error
         return as_written(write, found[0], told) if found else None
 
