@@ -112,7 +112,9 @@ class TestAccounts(everybody.TestAccounts):
         assert [node.read(scim_id).user_name for scim_id in (first, second)] == [node.address(0), node.address(1)]
 
     def test_people_with_any_name_are_provisioned(self, node):
-        (scim_id,) = node.created(**{"name.givenName": 'Zoë "Ω" O\\Brien 😀'})
+        """What displayName is, this server makes of the two names by itself."""
+        name = 'Zoë "Ω" O\\Brien 😀'
+        (scim_id,) = node.created(**{"name.givenName": name, "displayName": f"{name} Family{node.first}"})
         assert node.read(scim_id).attributes["name.givenName"] == 'Zoë "Ω" O\\Brien 😀'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from autoprovisioning.domain.errors import Incomplete, NotSent, Permanent, Provi
 LISTING_KEPT = 10.0  # seconds before a listing that nobody asks for any more gives its memory back
 REFUSED_FOR = 3600.0  # seconds without filters, once the server refused or ignored one
 FAILED_FOR = 300.0  # seconds without filters, once one failed
+UNPROVEN_FOR = 60.0  # seconds
+WITNESSES = 10  # accounts among which one is looked for that a filter must find
 REFUSALS = 3  # in a row, of filters that worked before: fewer may be about the values asked for
 LISTING_TIME = timedelta(minutes=10)  # of one listing: 100,000 accounts take less than two
 MOST_ACCOUNTS = 500_000  # five times the largest node that this was measured with
@@ -53,6 +56,7 @@ class Search:
         self._without_filters_until = 0.0
         self._filters_worked = False
         self._refusals = 0
+        self._finds: dict[str, float] = {}  # attribute -> until when a filter by it is taken to find who is there
         self._listing: _Listing | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -86,12 +90,34 @@ class Search:
         matching: Sequence[Account] | None = None
         if time.monotonic() >= self._without_filters_until:
             matching = await self._filtered(attribute, value, deadline)
+            if not matching and matching is not None and not await self._finds_others(attribute, deadline):
+                matching = None
         if matching is None:
             matching = (await self._listed(fresh, deadline)).get(_key(attribute, value), [])
         flaws = [account.flaw for account in matching if account.flaw]
         if flaws:
             raise Permanent(flaws[0])  # neither found nor not found: to create another one would be wrong
         return matching
+
+    async def _finds_others(self, attribute: str, deadline: datetime | None) -> bool:
+        """Say whether a filter by this attribute finds somebody who is there: django-scim2 finds nobody by externalId.
+
+        Asked at the first answer without anybody, and believed from then on; where nobody is there to be asked for,
+        believed for a minute.
+        """
+        if time.monotonic() < self._finds.get(attribute, 0.0):
+            return True
+        self._finds[attribute] = time.monotonic() + UNPROVEN_FOR
+        params = {"startIndex": "1", "count": str(WITNESSES)}
+        shown = resources((await self._sender.ask("GET", USERS, params=params, deadline=deadline)).body or {})
+        there = (_text(read_listed(item), attribute) for item in shown if isinstance(item, dict))
+        witness = next(filter(None, there), "")
+        if not witness:
+            return True
+        found = await self._filtered(attribute, witness, deadline)
+        if found == []:
+            self._do_without_filters(REFUSED_FOR, f"Keeper's filters by {attribute} do not find who is there")
+        return bool(found)
 
     async def _filtered(self, attribute: str, value: str, deadline: datetime | None) -> list[Account] | None:
         """Ask with a filter; None where that tells nothing, and a listing has to."""
@@ -120,6 +146,8 @@ class Search:
             self._do_without_filters(REFUSED_FOR, "Keeper ignores filters")
             return None
         self._filters_worked, self._refusals = True, 0
+        if matching:
+            self._finds[attribute] = math.inf
         self._sender.remarks.pop("filter", None)
         return matching
 
