@@ -79,7 +79,7 @@ def test_whoever_was_not_let_in_is_told_when_to_come_back_or_how_to_ask(error, n
 def asked(path: str, state: State = State.ON) -> flask.Response:
     """Return the answer itself: nobody follows where it leads."""
     request = flask.Request(EnvironBuilder(path, headers={"X-Goog-IAP-JWT-Assertion": ADMIN}).get_environ())
-    return answered(lambda: router().answer(request, place(state).parts), refused)
+    return answered(request, lambda: router().answer(request, place(state).parts), refused)
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/api/me", "/api/openapi.json", "/api/connections/c1",

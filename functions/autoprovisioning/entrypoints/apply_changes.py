@@ -8,7 +8,7 @@ from flask import Response
 
 from autoprovisioning.app.apply_batch import apply_batch
 from autoprovisioning.bootstrap import services
-from autoprovisioning.entrypoints.answers import push
+from autoprovisioning.entrypoints.answers import LARGEST_PUSH, body_of, push
 from autoprovisioning.messages import decode_batch, decode_push
 
 
@@ -18,7 +18,7 @@ def apply_changes(request: flask.Request) -> Response:
 
     def act() -> None:
         desk = services()
-        message = decode_push(request.get_data())
+        message = decode_push(body_of(request, LARGEST_PUSH))
         deadline = desk.clock() + desk.timings.batch_deadline
         apply_batch(desk, decode_batch(message.data), message.message_id, message.publish_time, deadline)
 

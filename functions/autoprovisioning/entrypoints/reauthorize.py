@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import flask
@@ -12,7 +13,7 @@ from autoprovisioning.app.forgery import form_token, genuine
 from autoprovisioning.app.tokens import reauthorize as switch_token
 from autoprovisioning.bootstrap import Administration, administration
 from autoprovisioning.domain.errors import BadInput, Forbidden, ProvisioningError
-from autoprovisioning.entrypoints.answers import TooLarge, answered, http, only, status_of, told, told_beside
+from autoprovisioning.entrypoints.answers import answered, body_of, http, only, status_of, told, told_beside
 from autoprovisioning.entrypoints.callers import identifier, writer
 from autoprovisioning.entrypoints.pages import page_alone
 
@@ -23,10 +24,10 @@ LARGEST_BODY = 16 * 1024
 def reauthorize(request: flask.Request) -> Response:
     """Show the form (GET), take the form or `{"connection", "token"}` (POST)."""
     if request.mimetype == "application/json":
-        return http(lambda: _from_json(request))
+        return http(request, lambda: _from_json(request))
     if request.method == "POST":
-        return answered(lambda: _from_form(request), _refused)
-    return answered(lambda: _form(request), _refused)
+        return answered(request, lambda: _from_form(request), _refused)
+    return answered(request, lambda: _form(request), _refused)
 
 
 def _switch(parts: Administration, actor: str, connection: object, token: object) -> dict[str, Any]:
@@ -42,8 +43,10 @@ def _from_json(request: flask.Request) -> dict[str, Any]:
     parts = administration()
     actor, _ = writer(parts, request)  # first: whoever may not come in learns nothing of what is here
     only(request, "POST")
-    _check_size(request)
-    body = request.get_json(silent=True)
+    try:
+        body = json.loads(body_of(request, LARGEST_BODY))
+    except (ValueError, RecursionError):
+        body = None
     if not isinstance(body, dict):
         raise BadInput("body", "it is not a JSON object", 'Send {"connection": "...", "token": "..."}.')
     return _switch(parts, actor, body.get("connection"), body.get("token"))
@@ -52,7 +55,7 @@ def _from_json(request: flask.Request) -> dict[str, Any]:
 def _from_form(request: flask.Request) -> Response:
     parts = administration()
     actor, _ = writer(parts, request)
-    _check_size(request)
+    body_of(request, LARGEST_BODY)
     if not genuine(parts.form_key, actor, request.form.get("csrf", ""), parts.services.clock()):
         raise Forbidden("The form is out of date. Reload it and try again.")
     done = _switch(parts, actor, request.form.get("connection"), request.form.get("token"))
@@ -81,12 +84,6 @@ def _page(parts: Administration, actor: str, chosen: str, template: str, **value
         chosen_name=known.name if known is not None else "",
         **values,
     )
-
-
-def _check_size(request: flask.Request) -> None:
-    """Refuse a body that is too large, whether or not it says so beforehand."""
-    if (request.content_length or 0) > LARGEST_BODY or len(request.get_data()) > LARGEST_BODY:
-        raise TooLarge(LARGEST_BODY)
 
 
 def _refused(error: ProvisioningError) -> Response:
