@@ -19,16 +19,17 @@ def connect(endpoint: str, token: str, groups: tuple[str, ...], settings: dict[s
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.app.configure import Settings, edit, set_up, settings_of, turn_on
     from autoprovisioning.bootstrap import services
+    from autoprovisioning.domain.events import Actor
 
-    desk = services()
+    desk, actor = services(), Actor(ACTOR)
     known = desk.connections.get(CONNECTION)
     if known is None:
         wanted = replace(Settings(endpoint=endpoint, scope_groups=groups), **(settings or {}))  # type: ignore[arg-type]
-        connection = set_up(desk, wanted, token, ACTOR, CONNECTION)
+        connection = set_up(desk, wanted, token, actor, CONNECTION)
     else:
         wanted = replace(settings_of(known), endpoint=endpoint, scope_groups=groups, **(settings or {}))  # type: ignore[arg-type]
-        connection = edit(desk, CONNECTION, known.edition, wanted, ACTOR, token, run=False)
-    connection = turn_on(desk, connection.id, ACTOR, run=False)
+        connection = edit(desk, CONNECTION, known.edition, wanted, actor, token, run=False)
+    connection = turn_on(desk, connection.id, actor, run=False)
     named = ", ".join(group.email for group in connection.scope.groups) or "everybody"
     return f"connection {connection.id} is {connection.state.value}: {connection.endpoint}, scope: {named}"
 

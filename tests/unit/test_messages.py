@@ -27,8 +27,8 @@ from tests.unit.builders import NOW
 LOOKS = [
     Look("u1"),
     Look("", "sync", asked_at=NOW, channel="ch1"),
-    Look("u1", "delete", Evidence(True, ("c1",)), "digest", NOW, "run r1", "ch1"),
-    Look("u1", asked_at=NOW, actor="admin@example.com", inquiry="c1/i1"),
+    Look("u1", "delete", Evidence(True, ("c1",)), "digest", NOW, "ch1"),
+    Look("u1", asked_at=NOW, inquiry="c1/i1"),
 ]
 BATCHES = [
     Batch("c1", "r1", 3, "1"),
@@ -54,7 +54,7 @@ def test_a_look_comes_back_as_it_went(look):
 
 
 def test_fields_that_are_no_more_do_not_make_a_waiting_message_unreadable():
-    old = b'{"user_id": "u1", "evidence": {"missing": true, "deleted": true}, "unknown": 1}'
+    old = b'{"user_id": "u1", "evidence": {"missing": true, "deleted": true}, "actor": "ada@example.com"}'
     assert decode_look(old) == Look("u1", evidence=Evidence(missing=True))
 
 

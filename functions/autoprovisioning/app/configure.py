@@ -15,7 +15,7 @@ from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit
 from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS, Deprovisioning
 from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping, Row
 from autoprovisioning.domain.roster import Trigger
 from autoprovisioning.domain.runs import RunKind, RunState
@@ -70,7 +70,7 @@ def shown_state(connection: Connection, *, held: bool) -> str:
     return HELD if held and connection.state is State.ON else SHOWN[connection.state]
 
 
-def set_up(services: Services, settings: Settings, token: str, actor: str, connection_id: str = "") -> Connection:
+def set_up(services: Services, settings: Settings, token: str, actor: Actor, connection_id: str = "") -> Connection:
     """Create a connection, a draft, once endpoint and token have been tried against Keeper.
 
     Raises:
@@ -92,7 +92,7 @@ def set_up(services: Services, settings: Settings, token: str, actor: str, conne
     return connection
 
 
-def finish(services: Services, connection_id: str, actor: str) -> Connection:
+def finish(services: Services, connection_id: str, actor: Actor) -> Connection:
     """End the set-up of a draft: the connection is off, and can be turned on."""
     connection = _existing(services, connection_id)
     _staying(connection)
@@ -112,7 +112,7 @@ def edit(
     connection_id: str,
     edition: int,
     settings: Settings,
-    actor: str,
+    actor: Actor,
     token: str = "",
     *,
     run: bool = True,
@@ -204,7 +204,7 @@ def _node(endpoint: str) -> str:
     return endpoint.strip().rstrip("/").casefold()
 
 
-def turn_on(services: Services, connection_id: str, actor: str, *, run: bool = True) -> Connection:
+def turn_on(services: Services, connection_id: str, actor: Actor, *, run: bool = True) -> Connection:
     """Turn a connection on; timers go on where they stood, and a full run starts at once (unless `run` is False)."""
     connection = _existing(services, connection_id)
     _staying(connection)
@@ -234,7 +234,7 @@ def turned_on(connection: Connection, now: datetime) -> Connection | None:
     return replace(connection, state=State.ON, changed_at=now, off_spans=spans, paused_reason="")
 
 
-def turn_off(services: Services, connection_id: str, actor: str) -> Connection:
+def turn_off(services: Services, connection_id: str, actor: Actor) -> Connection:
     """Turn a connection off: the configuration stays, every change stops, timers stand still."""
     connection = _existing(services, connection_id)
     now = services.clock()
@@ -247,7 +247,7 @@ def turn_off(services: Services, connection_id: str, actor: str) -> Connection:
     return services.connections.change(connection_id, change, _states(services, actor, "Turned off")) or connection
 
 
-def delete(services: Services, channels: Channels, connection_id: str, actor: str, typed: str) -> None:
+def delete(services: Services, channels: Channels, connection_id: str, actor: Actor, typed: str) -> None:
     """Delete a connection's configuration: wait out the work in flight, destroy its tokens, forget its roster.
 
     The audit stays, and Keeper's accounts stay as they are. With the last connection the notification channels are
@@ -278,12 +278,12 @@ def finish_deletions(services: Services, channels: Channels) -> None:
     for connection in services.connections.all():
         if connection.state is State.DELETING:
             try:
-                _finish_deletion(services, channels, connection.id, "reconcile")
+                _finish_deletion(services, channels, connection.id, Actor("reconcile"))
             except ProvisioningError as error:
                 log.warning("A configuration could not be deleted yet: %s", error)
 
 
-def _finish_deletion(services: Services, channels: Channels, connection_id: str, actor: str) -> None:
+def _finish_deletion(services: Services, channels: Channels, connection_id: str, actor: Actor) -> None:
     """Finish a deletion, unless that was done by now; two who finish it at once do it once, and tell it once."""
     connection = services.connections.get(connection_id)  # in state deleting: its tokens change no more
     if connection is None:
@@ -365,7 +365,7 @@ def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connect
 
 def _event(
     services: Services,
-    actor: str,
+    actor: Actor,
     what: str,
     was: Mapping[str, Value] = _NOTHING,
     becomes: Mapping[str, Value] = _NOTHING,
@@ -376,14 +376,15 @@ def _event(
         services.new_id(),
         services.clock(),
         EventName.CONFIGURED,
-        actor,
+        actor.address,
         changed={key: becomes.get(key) for key in differing},
         before={key: was.get(key) for key in differing},
         reason=what,
+        actor_id=actor.directory_id,
     )
 
 
-def _states(services: Services, actor: str, what: str) -> Telling[Connection]:
+def _states(services: Services, actor: Actor, what: str) -> Telling[Connection]:
     """Tell of a change of the state alone."""
 
     def tell(was: Connection, becomes: Connection) -> Event:

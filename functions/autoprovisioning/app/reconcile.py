@@ -142,7 +142,7 @@ def _observe(
     planners: dict[str, Planner] = {}
     for side in sides:
         rules = rules_of(side.connection, retry_failures=retry_failures)
-        side.planner = Planner(side.connection, side.roster, rules, now, f"run {side.run.id}", side.found)
+        side.planner = Planner(side.connection, side.roster, rules, now, side.found)
         planners[side.connection.id] = side.planner
     return judge_everybody(services, connections, planners, deadline)
 

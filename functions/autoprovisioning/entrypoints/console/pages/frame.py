@@ -80,10 +80,10 @@ def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), *
     return page(
         template,
         status,
-        actor=call.actor,
+        actor=call.actor.address,
         role=call.role.value,
         may_change=call.role is Role.SUPER,
-        csrf=form_token(parts.form_key, call.actor, parts.services.clock()),
+        csrf=form_token(parts.form_key, call.actor.address, parts.services.clock()),
         notice=NOTICES.get(call.request.args.get("done", ""), ""),
         now=parts.services.clock(),
         here=call.request.path.rstrip("/") or "/",  # links are made of it by adding a slash and more
@@ -135,7 +135,7 @@ def go(path: str, done: str = "", **query: str) -> Response:
 def _check_form(call: Call) -> None:
     body_of(call.request, LARGEST_FORM)
     parts = call.parts
-    if not genuine(parts.form_key, call.actor, form(call).get("csrf", ""), parts.services.clock()):
+    if not genuine(parts.form_key, call.actor.address, form(call).get("csrf", ""), parts.services.clock()):
         raise Forbidden("The form is out of date. Go back, reload the page and try again.")
 
 
