@@ -94,7 +94,7 @@ def _stale(town: Town) -> str:
     from autoprovisioning.app.forgery import form_token
     from tests.town import ADMIN
 
-    key = town.world.cloud.environment["CHANNEL_KEY"].encode()
+    key = town.world.cloud.environment["FORM_KEY"].encode()
     return form_token(key, ADMIN, datetime.now(UTC) - timedelta(hours=2))
 
 

@@ -12,13 +12,14 @@ from autoprovisioning.app.renew_watch import stop
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.tokens import pointed, switch, verify
 from autoprovisioning.domain.accounts import Value
-from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit
+from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit, node_of
 from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS, Deprovisioning
 from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping, Row
 from autoprovisioning.domain.roster import Trigger
 from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.domain.texts import has_controls
 from autoprovisioning.domain.users import Group, Scope
 
 log = logging.getLogger(__name__)
@@ -174,6 +175,13 @@ def check(services: Services, settings: Settings, connection_id: str = "") -> Sc
     settings.deprovisioning.check()
     if not settings.name.strip() or len(settings.name) > LONGEST_NAME:
         raise BadInput("name", "it is empty or too long", f"Use 1 to {LONGEST_NAME} characters, for instance Keeper.")
+    for where, texts in (
+        ("name", (settings.name.strip(),)),
+        ("scope.groups", settings.scope_groups),
+        ("scope.org_units", settings.org_units),
+    ):
+        if any(map(has_controls, texts)):
+            raise BadInput(where, "it holds line breaks or control characters", "Type it anew, without them.")
     if not settings.endpoint:
         raise BadInput("endpoint", "it is empty", "Paste the endpoint URL from Keeper's Admin Console.")
     _check_node(services, settings.endpoint, connection_id)
@@ -195,13 +203,9 @@ def check(services: Services, settings: Settings, connection_id: str = "") -> Sc
 def _check_node(services: Services, endpoint: str, connection_id: str) -> None:
     """Refuse a second connection to a node: each would undo what the other does to the accounts they share."""
     for connection in services.connections.all():
-        if connection.id != connection_id and _node(connection.endpoint) == _node(endpoint):
+        if connection.id != connection_id and node_of(connection.endpoint) == node_of(endpoint):
             mend = f"Widen the scope of {connection.name!r} instead, or use another node of Keeper."
             raise BadInput("endpoint", f"the connection {connection.name!r} provisions this node already", mend)
-
-
-def _node(endpoint: str) -> str:
-    return endpoint.strip().rstrip("/").casefold()
 
 
 def turn_on(services: Services, connection_id: str, actor: Actor, *, run: bool = True) -> Connection:
