@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import pytest
@@ -114,7 +116,7 @@ def test_an_origin_that_is_not_ours_is_refused_however_it_is_spelt(door: Door, o
     "assertion",
     [
         base64.urlsafe_b64encode(b"[" * 4000).decode() + ".e30.e30",
-        "e30." + base64.urlsafe_b64encode(b'{"a":' * 1500).decode() + ".e30",
+        "e30." + base64.urlsafe_b64encode(b'{"a":' * 900).decode() + ".e30",
         "é" * 100,
         "." * 5000,
     ],
@@ -131,17 +133,38 @@ def pieces(size: int, head: bytes = b"") -> Iterator[bytes]:
 
 
 def test_a_form_that_does_not_say_its_length_passes_no_limit(door: Door) -> None:
-    token = form_token(b"a key for forms", ADMIN, _now())
+    token = form_token(b"a key for forms", ADMIN, datetime.now(UTC))
     path, largest = ("/", 16 * 1024) if door.function == "reauthorize" else ("/connections/new", 256 * 1024)
     head = urlencode({"csrf": token, "name": ""}).encode()
     for kind in (FORM, {"Content-Type": "multipart/form-data; boundary=x"}):
-        assert door.ask("POST", path, pieces(largest, head), {**kind, "Transfer-Encoding": "chunked"}).status == 413
+        assert door.ask("POST", path, pieces(largest, head), kind).status == 413
 
 
 def test_a_body_of_the_api_that_does_not_say_its_length_passes_no_limit(door: Door) -> None:
     path, largest = ("/", 16 * 1024) if door.function == "reauthorize" else ("/api/connections", 256 * 1024)
-    sent = {**JSON, "Transfer-Encoding": "chunked"}
-    assert door.ask("POST", path, pieces(largest, b'{"name": "'), sent).status == 413
+    assert door.ask("POST", path, pieces(largest, b'{"name": "'), JSON).status == 413
+
+
+CHUNKS = [
+    b"zz\r\n",
+    b"5\r\n",
+    b"5\r\nabcdefg",
+    b"-1\r\n",
+    b"5;a b\r\nabcde\r\n0\r\n\r\n",
+    b"3\r\nabc\r\n0\r\nbad\n\r\n\r\n",
+    b"g" * 9000,
+]
+
+
+@pytest.mark.parametrize("body", CHUNKS)
+def test_chunks_that_are_none_are_refused_as_that(door: Door, body: bytes) -> None:
+    lines = {"Host": "h", ASSERTION: door.signed(), **JSON, "Transfer-Encoding": "chunked"}
+    path = "/" if door.function == "reauthorize" else "/api/connections"
+    head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
+    with socket.create_connection(("127.0.0.1", int(door.address.rpartition(":")[2])), 20) as raw:
+        raw.sendall(head.encode() + body)
+        raw.shutdown(socket.SHUT_WR)
+        assert raw.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
 def test_what_a_refused_caller_sends_is_not_read(door: Door) -> None:
@@ -154,11 +177,8 @@ def test_what_a_refused_caller_sends_is_not_read(door: Door) -> None:
             sent += MIB
             yield b"x" * MIB
 
-    try:
-        headers = {**JSON, "Transfer-Encoding": "chunked"}
-        assert door.ask("POST", "/", endless(), headers, "employee4@example.com").status in (403, 404)
-    except OSError:
-        pass  # the server hung up on what it does not want
+    with contextlib.suppress(OSError):  # the server hangs up on what it does not want
+        assert door.ask("POST", "/", endless(), JSON, "employee4@example.com").status == 403
     assert sent < 100 * MIB
 
 
@@ -213,10 +233,3 @@ def test_many_at_once_who_are_refused_do_not_stand_in_the_way(console: Door) -> 
     for each in knocking:
         each.join()
     assert set(statuses) == {403}
-    assert len(json.dumps(statuses)) > 0
-
-
-def _now():
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC)

@@ -262,7 +262,7 @@ def mine(published: Listener) -> IapIdentity:
         {"sub": "accounts.google.com:"},
         {"sub": "accounts.google.com:u0 u1"},
         {"sub": "securetoken.google.com/project:u0"},
-        {"iat": int(time.time()) + 60, "exp": int(time.time()) + 600},
+        {"iat": int(time.time()) + 500, "exp": int(time.time()) + 600},
         {"iat": "now"},
         {"exp": [9e9]},
     ],

@@ -178,7 +178,7 @@ def test_the_public_webhook_gets_no_key_that_makes_forms(cloud):
     assert webhook in members(cloud, "secret:channel-key")
     assert webhook not in members(cloud, "secret:form-key")
     mounted = {
-        name: {each["secret"] for each in item["serviceConfig"]["secretEnvironmentVariables"]}
+        name: {each["secret"] for each in item["serviceConfig"].get("secretEnvironmentVariables", [])}
         for name, item in cloud.things["function"].items()
     }
     assert mounted == {name: set() for name in mounted} | {

@@ -145,14 +145,18 @@ def body_of(request: flask.Request, largest: int) -> bytes:
 
     Raises:
         TooLarge: it has more; no more of it was read.
-        BadInput: it ended before the length that it announced.
+        BadInput: it ended before the length that it announced, or its chunks are none (RFC 9112 7.1).
     """
+    from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # the server has it loaded
+
     # One more than is accepted: what is cut at the limit could not be told from what ends there.
     request.max_content_length = largest + 1
     try:
         content = request.get_data()
     except RequestEntityTooLarge:
         raise TooLarge(largest) from None
+    except ParseException:
+        raise BadInput("body", "its chunks cannot be read", "Send a complete and well-formed request.") from None
     if len(content) > largest:
         raise TooLarge(largest)
     if len(content) < (request.content_length or 0):
