@@ -68,6 +68,9 @@ def test_nothing_is_said_to_run_where_nothing_does(state):
     [
         (Transient("The directory could not be read", retry_after=30), "Retry-After", "30"),
         (Busy("x", retry_after=0.2), "Retry-After", "1"),
+        (Transient("x", retry_after=1_000_000), "Retry-After", "3600"),
+        (Transient("x", retry_after=float("inf")), "Retry-After", "3600"),
+        (Transient("x", retry_after=-5), "Retry-After", "1"),
         (WrongMethod("PUT", "GET, HEAD"), "Allow", "GET, HEAD"),
         (Forbidden("x"), "Retry-After", None),
     ],

@@ -6,7 +6,6 @@ read: `inquire` lets a worker do that.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,11 +24,11 @@ from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping
 from autoprovisioning.domain.plan import Decision, Observed, decide
 from autoprovisioning.domain.roster import Entry, Status, Trigger
 from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.texts import USER_ID
 from autoprovisioning.domain.users import DirectoryUser, Group, Presence, Scope
 from autoprovisioning.domain.words import in_words
 
 HISTORY = 20  # events
-USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")  # of the directory; users.get would take an address for an id as well
 
 
 @dataclass(frozen=True, slots=True)

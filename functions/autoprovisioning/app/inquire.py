@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from autoprovisioning.app.admission import Role
 from autoprovisioning.app.configure import SHOWN
 from autoprovisioning.app.converge import Asked, converge
-from autoprovisioning.app.explain import USER_ID
 from autoprovisioning.app.keeper import Keeper, refusal_of_one
 from autoprovisioning.app.observe import observed
 from autoprovisioning.app.ports import Accounts
@@ -35,6 +34,7 @@ from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.texts import USER_ID
 
 EXPIRES_AFTER = timedelta(hours=1)
 PATIENCE = timedelta(minutes=5)  # an answer takes seconds; asked again after that, the message is taken for lost

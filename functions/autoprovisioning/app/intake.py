@@ -7,7 +7,6 @@ Google retries otherwise.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,10 +15,10 @@ from autoprovisioning.app.channels import believes
 from autoprovisioning.app.ports import LookQueue
 from autoprovisioning.domain.errors import BadInput, Forbidden
 from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.texts import USER_ID
 
 EVENTS = ("add", "update", "delete", "undelete", "makeAdmin")
 LARGEST_BODY = 16 * 1024  # a notification is some 200 bytes
-_USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,6 @@ def _user_id(body: bytes) -> str:
     user_id = user.get("id") if isinstance(user, dict) else None
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         user_id = str(user_id)
-    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
+    if not isinstance(user_id, str) or not USER_ID.fullmatch(user_id):
         raise BadInput("body.id", "it is missing or not a directory id", "Send the id of the user that changed.")
     return user_id

@@ -1,9 +1,12 @@
-"""What is text: characters that no form or field of a directory has, and that logs, pages and lists stumble over."""
+"""What is text, and what an id: whatever comes from outside is held to it before it is stored or asked for."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
+USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")  # of the directory; users.get would take an address for an id as well
+OUR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of connections, runs, channels, previews and inquiries
 LINES = "\t\n\r"  # fine in a text of several lines, such as an address
 
 

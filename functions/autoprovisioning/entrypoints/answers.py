@@ -45,6 +45,7 @@ from autoprovisioning.domain.errors import (
 log = logging.getLogger(__name__)
 
 LARGEST_PUSH = 14 * 1024 * 1024  # a message has 10 MB at most (cloud.google.com/pubsub/quotas), here in base64
+LONGEST_WAIT = 3600  # seconds, whatever somebody else asks for
 PROBLEM = "application/problem+json"  # RFC 9457
 SECURE = {
     "X-Content-Type-Options": "nosniff",
@@ -253,7 +254,7 @@ def details(error: ProvisioningError) -> Response:
 def told_beside(error: ProvisioningError) -> dict[str, str]:
     """Return the headers that belong to an error: when to come back, which methods there are."""
     if isinstance(error, Transient):
-        return {"Retry-After": str(max(1, round(error.retry_after or 5)))}
+        return {"Retry-After": str(round(min(max(error.retry_after or 5, 1), LONGEST_WAIT)))}
     return {"Allow": error.allowed} if isinstance(error, WrongMethod) else {}
 
 

@@ -19,7 +19,8 @@ def apply_changes(request: flask.Request) -> Response:
     def act() -> None:
         desk = services()
         message = decode_push(body_of(request, LARGEST_PUSH))
-        deadline = desk.clock() + desk.timings.batch_deadline
-        apply_batch(desk, decode_batch(message.data), message.message_id, message.publish_time, deadline)
+        now = desk.clock()
+        batch = decode_batch(message.data)
+        apply_batch(desk, batch, message.message_id, message.published(now), now + desk.timings.batch_deadline)
 
     return push(request, act)

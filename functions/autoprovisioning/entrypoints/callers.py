@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 
 import flask
@@ -10,10 +9,10 @@ import flask
 from autoprovisioning.app.admission import Admitted, Caller, Role
 from autoprovisioning.bootstrap import Administration
 from autoprovisioning.domain.errors import Forbidden, NotFound
+from autoprovisioning.domain.texts import OUR_ID
 
 ASSERTION = "X-Goog-IAP-JWT-Assertion"
 SAFE = ("GET", "HEAD")  # a link from another site may open a form: it shows nothing, and changes nothing
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 
 
 def caller(parts: Administration, request: flask.Request) -> Caller:
@@ -60,6 +59,6 @@ def _host(origin: str) -> str:
 
 def identifier(text: str) -> str:
     """Return the text if it has the shape of our ids; raises NotFound, which does not repeat it."""
-    if not _ID.match(text):
+    if not OUR_ID.fullmatch(text):
         raise NotFound("There is no such connection. Choose one of those listed.")
     return text

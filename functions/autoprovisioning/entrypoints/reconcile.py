@@ -84,5 +84,6 @@ def _requested(desk: Services, message: Push) -> None:
     if asked.preview:
         _preview(desk, asked)
         return
-    timely = desk.clock() - message.publish_time < PATIENCE
+    now = desk.clock()
+    timely = now - message.published(now) < PATIENCE
     _run(desk, asked, insist=timely, request=asked.request if timely else "")

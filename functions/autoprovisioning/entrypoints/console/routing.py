@@ -20,6 +20,7 @@ from autoprovisioning.app.admission import Role
 from autoprovisioning.bootstrap import Administration
 from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.texts import OUR_ID
 from autoprovisioning.entrypoints.answers import WrongMethod
 from autoprovisioning.entrypoints.callers import asker, caller, reader, writer
 
@@ -34,7 +35,7 @@ class Call:
     role: Role
 
 
-ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # an id of ours, or of the directory
+ID = OUR_ID.pattern  # or one of the directory
 Act = Callable[..., Response]  # (call, **arguments of the path)
 
 
