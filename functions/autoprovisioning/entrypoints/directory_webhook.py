@@ -22,6 +22,7 @@ from autoprovisioning.entrypoints.answers import (
     hang_up,
     only,
     problem,
+    status_of,
     told,
 )
 from autoprovisioning.telemetry import Sampled
@@ -43,7 +44,8 @@ def directory_webhook(request: flask.Request) -> Response:
         return Response(status=204)
 
     def refuse(error: ProvisioningError) -> Response:
-        hang_up(request)
+        if status_of(error) < 500:  # then Google does not send it again, or it is a stranger's
+            hang_up(request)
         return _refused(error)
 
     return answered(request, act, refuse)

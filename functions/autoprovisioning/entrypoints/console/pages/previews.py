@@ -44,8 +44,7 @@ def show_preview(call: Call, connection_id: str, preview_id: str) -> Response:
     would = _would(call.request.args.get("kind", ""))
     cursor = call.request.args.get("cursor", "")
     done = preview.state is PreviewState.DONE
-    computing = preview.state in (PreviewState.WAITING, PreviewState.RUNNING)
-    following = computing and call.parts.services.clock() - preview.asked_at < FOLLOWED
+    following = preview.computing and call.parts.services.clock() - preview.asked_at < FOLLOWED
     return show_of(
         call,
         connection,
@@ -55,7 +54,7 @@ def show_preview(call: Call, connection_id: str, preview_id: str) -> Response:
         would=would,
         told=TOLD,
         lines=call.parts.previews.lines(preview, would, cursor, LINES) if done else Page(),
-        computing=computing,
+        computing=preview.computing,
         following=following,
         refresh=3 if following else 0,
         outdated=preview.edition != connection.edition,
