@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from autoprovisioning.app.ports import Clock
-from autoprovisioning.app.reports import Inquiry, Line, Page, Preview, Would
+from autoprovisioning.app.reports import Inquiry, InquiryState, Line, Page, Preview, Would
 from autoprovisioning.domain.errors import BadInput
 
 
@@ -16,6 +17,14 @@ class FakePreviews:
         self._clock = clock
         self._previews: dict[tuple[str, str], Preview] = {}
         self._lines: dict[tuple[str, str], tuple[Line, ...]] = {}
+
+    def open(self, preview: Preview, since: datetime) -> Preview:
+        known = self.get(preview.connection_id, preview.id)
+        if known is not None and known.computing and known.asked_at > since:
+            return known
+        self._lines.pop((preview.connection_id, preview.id), None)
+        self.put(preview)
+        return preview
 
     def put(self, preview: Preview) -> None:
         self._previews[preview.connection_id, preview.id] = preview
@@ -45,6 +54,13 @@ class FakeInquiries:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._inquiries: dict[tuple[str, str], Inquiry] = {}
+
+    def open(self, inquiry: Inquiry, since: datetime) -> Inquiry:
+        known = self.get(inquiry.connection_id, inquiry.id)
+        if known is not None and known.state is InquiryState.WAITING and known.asked_at > since:
+            return known
+        self.put(inquiry)
+        return inquiry
 
     def put(self, inquiry: Inquiry) -> None:
         self._inquiries[inquiry.connection_id, inquiry.id] = inquiry

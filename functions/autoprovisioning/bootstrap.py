@@ -95,7 +95,7 @@ def webhook() -> Webhook:
     token = None if chosen.pubsub_emulator else metadata_token()
     seconds = chosen.outside_timeout.total_seconds()
     queue = RestLookQueue(chosen.project, chosen.topic_looks, chosen.pubsub_emulator, token, seconds)
-    return Webhook(queue, _channel_key(chosen), now)
+    return Webhook(queue, _key(chosen.channel_key, "CHANNEL_KEY"), now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,8 @@ def watch() -> Watch:
     from autoprovisioning.adapters.firestore import FirestoreConnections
 
     connections = FirestoreConnections(_database())
-    return Watch(directory(), channels(), connections, _channel_key(chosen), chosen.webhook_url, now, new_id)
+    key = _key(chosen.channel_key, "CHANNEL_KEY")
+    return Watch(directory(), channels(), connections, key, chosen.webhook_url, now, new_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def administration() -> Administration:
         previews(),
         inquiries(),
         channels(),
-        _channel_key(chosen),
+        _key(chosen.form_key, "FORM_KEY"),
         chosen.console_url,
         chosen.reauthorize_url,
     )
@@ -291,10 +292,10 @@ def _logs() -> None:
     telemetry.set_up(chosen.project, chosen.log_level)
 
 
-def _channel_key(chosen: config.Config) -> bytes:
-    if not chosen.channel_key:
-        raise ConfigurationRefused("CHANNEL_KEY is not set. Mount the channel key's secret version under this name.")
-    return chosen.channel_key
+def _key(key: bytes, name: str) -> bytes:
+    if not key:
+        raise ConfigurationRefused(f"{name} is not set. Mount the secret version of that key under this name.")
+    return key
 
 
 def _timings(chosen: config.Config) -> Timings:

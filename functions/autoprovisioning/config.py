@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +17,7 @@ GOOGLE_DIRECTORY = "https://admin.googleapis.com"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LARGEST_NUMBER = 86_400  # seconds in a day; also more connections than anybody opens at once
+_HOST_NAME = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?")
 
 
 class Misconfigured(Exception):
@@ -38,6 +41,7 @@ class Config:
     directory_first_pause: timedelta
     webhook_url: str
     channel_key: bytes
+    form_key: bytes
     extra_scim_hosts: tuple[str, ...]
     scim_timeout: timedelta
     scim_concurrency: int
@@ -92,6 +96,14 @@ class _Reader:
             self.problems.append(f"{name} is {value!r}. Use an https address (http only on loopback).")
         return value
 
+    def hosts(self, name: str) -> tuple[str, ...]:
+        found = tuple(self.text(name, "").replace(",", " ").split())
+        for host in found:
+            if not _is_host(host):
+                mend = "Name hosts alone, as in scim.example.com: without scheme, port, path or *."
+                self.problems.append(f"{name} holds {host!r}, which the host of no endpoint URL is. {mend}")
+        return found
+
     def _number(self, name: str, default: float, read: Callable[[str], float]) -> float:
         raw = self._environment.get(name, "").strip()
         if not raw:
@@ -122,6 +134,17 @@ def _is_address(value: str) -> bool:
     if parts.scheme == "http":
         return parts.hostname in LOOPBACK
     return parts.scheme == "https" and bool(parts.hostname)
+
+
+def _is_host(text: str) -> bool:
+    """Say whether a URL's host can be this (RFC 3986 section 3.2.2): a name, or an address without brackets."""
+    if _HOST_NAME.fullmatch(text):
+        return True
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def load(environment: Mapping[str, str] | None = None, *, reads_directory: bool = True) -> Config:
@@ -156,7 +179,8 @@ def _read(reader: _Reader, *, reads_directory: bool) -> Config:
         directory_first_pause=reader.seconds("DIRECTORY_FIRST_PAUSE_SECONDS", 0.5),
         webhook_url=reader.url("WEBHOOK_URL", ""),
         channel_key=reader.text("CHANNEL_KEY", "").encode(),
-        extra_scim_hosts=tuple(reader.text("SCIM_EXTRA_HOSTS", "").replace(",", " ").split()),
+        form_key=reader.text("FORM_KEY", "").encode(),
+        extra_scim_hosts=reader.hosts("SCIM_EXTRA_HOSTS"),
         scim_timeout=reader.seconds("SCIM_TIMEOUT_SECONDS", 30),
         scim_concurrency=reader.whole("SCIM_CONCURRENCY", 32),
         user_deadline=reader.seconds("USER_DEADLINE_SECONDS", 60),
@@ -180,6 +204,8 @@ def _read(reader: _Reader, *, reads_directory: bool) -> Config:
 
 
 def _check_order(config: Config, problems: list[str]) -> None:
+    if config.form_key and config.form_key == config.channel_key:
+        problems.append("FORM_KEY is the same as CHANNEL_KEY. Make a key of its own for the forms.")
     for shorter, longer, names in (
         (config.user_deadline, config.user_mark, "USER_DEADLINE_SECONDS and USER_MARK_SECONDS"),
         (config.batch_deadline, config.batch_mark, "BATCH_DEADLINE_SECONDS and BATCH_MARK_SECONDS"),

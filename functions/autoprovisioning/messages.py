@@ -8,17 +8,19 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.runs import Batch, Look, RunKind
+from autoprovisioning.domain.texts import OUR_ID, USER_ID
 
 T = TypeVar("T")
 
 EPOCH = datetime.fromtimestamp(0, UTC)
+SKEW = timedelta(minutes=1)  # by which Pub/Sub's clock may be ahead of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,10 @@ class Push:
     publish_time: datetime
     data: bytes
     attributes: dict[str, str] = field(default_factory=dict)
+
+    def published(self, now: datetime) -> datetime:
+        """Return when it was published; a time to come is an old message's: nothing may stay fresh for ever."""
+        return EPOCH if self.publish_time > now + SKEW else min(self.publish_time, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class RunRequest:
 class _Message(msgspec.Struct, rename="camel"):
     message_id: str
     data: str = ""
-    publish_time: datetime | None = None
+    publish_time: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     attributes: dict[str, str] = {}
 
 
@@ -63,8 +69,13 @@ def encode_look(look: Look) -> bytes:
 def decode_look(data: bytes) -> Look:
     """Decode "look again"; raises BadInput."""
     look = _decode(data, Look, "look")
-    if not look.user_id and look.event != "sync":
-        raise BadInput("look.user_id", "it is empty", "Name the directory id of the user to look at.")
+    if look.event == "sync":
+        _check_id("look.channel", look.channel)
+    elif not USER_ID.fullmatch(look.user_id):
+        problem = "it is no directory id" if look.user_id else "it is empty"
+        raise BadInput("look.user_id", problem, "Name the directory id of the user to look at.")
+    if look.inquiry:
+        _check_named("look.inquiry", "inquiry", look.inquiry)
     return look
 
 
@@ -75,7 +86,10 @@ def encode_batch(batch: Batch) -> bytes:
 
 def decode_batch(data: bytes) -> Batch:
     """Decode a batch; raises BadInput."""
-    return _decode(data, Batch, "batch")
+    batch = _decode(data, Batch, "batch")
+    _check_id("batch.connection_id", batch.connection_id)
+    _check_id("batch.run_id", batch.run_id)
+    return batch
 
 
 def encode_run_request(request: RunRequest) -> bytes:
@@ -90,8 +104,10 @@ def decode_run_request(body: bytes) -> RunRequest:
     if b'"message"' in body:
         body = decode_push(body).data
     request = _decode(body, RunRequest, "run request")
-    if request.preview and not all(request.preview.partition("/")):
-        raise BadInput("run request.preview", "it names no preview", "Name it as <connection>/<preview>.")
+    if request.preview:
+        _check_named("run request.preview", "preview", request.preview)
+    if request.request:
+        _check_id("run request.request", request.request)
     return request
 
 
@@ -103,6 +119,17 @@ def decode_push(body: bytes) -> Push:
     except (binascii.Error, ValueError):
         raise BadInput("message.data", "it is not base64", "Deliver it as a Pub/Sub push subscription does.") from None
     return Push(message.message_id, message.publish_time or EPOCH, data, message.attributes)
+
+
+def _check_id(where: str, text: str) -> None:
+    if not OUR_ID.fullmatch(text):
+        raise BadInput(where, "it is no id of ours", "Send the JSON that this system publishes itself.")
+
+
+def _check_named(where: str, what: str, text: str) -> None:
+    """Check the name of something of a connection: <connection>/<its own id>."""
+    if not all(OUR_ID.fullmatch(part) for part in text.partition("/")[::2]):
+        raise BadInput(where, f"it names no {what}", f"Name it as <connection>/<{what}>.")
 
 
 def _decode(data: bytes, kind: type[T], what: str) -> T:

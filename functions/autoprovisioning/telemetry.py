@@ -10,6 +10,8 @@ import json
 import logging
 import re
 import sys
+import threading
+from datetime import datetime, timedelta
 from typing import Any
 
 _NAMES = "authorization|token|secret|password|assertion|api[-_]?key|cookie"
@@ -72,6 +74,25 @@ def _redacted(value: object) -> object:
             return value
         case _:
             return redact(str(value))
+
+
+class Sampled:
+    """Thins out a line that anybody can cause: the first is logged, then one a while with how many there were."""
+
+    def __init__(self, every: timedelta) -> None:
+        self._every = every
+        self._lock = threading.Lock()
+        self._logged: datetime | None = None
+        self._count = 0
+
+    def due(self, now: datetime) -> int:
+        """Count one more; returns how many there were since the last line if another is due, else 0."""
+        with self._lock:
+            self._count += 1
+            if self._logged is not None and now - self._logged < self._every:
+                return 0
+            count, self._count, self._logged = self._count, 0, now
+            return count
 
 
 class LightFormatter(logging.Formatter):

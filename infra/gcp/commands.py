@@ -12,10 +12,10 @@ from typing import Any
 
 from infra.gcp import access, firestore, watching
 from infra.gcp.description import (
-    CHANNEL_KEY,
     DATABASE,
     DEAD_LETTERS,
     DEPLOYMENT,
+    KEYS,
     RUNTIME,
     Deployment,
     Function,
@@ -35,7 +35,7 @@ def project_number(target: Target) -> Command:
 
 
 def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
-    """Return the steps before the functions: services, identities, database, topics, the channel key."""
+    """Return the steps before the functions: services, identities, database, topics, the keys."""
     plan = _Plan(target, deployment)
     granted = ("project", *(f"account:{account.name}" for account in deployment.accounts))
     topics = [(plan.topic(topic), *plan.grants_on(f"topic:{topic}")) for topic in deployment.topics]
@@ -48,12 +48,12 @@ def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step
         *under("Firestore", firestore.exemptions(target.project, DATABASE)),
         *under("Firestore", firestore.indexes(target.project, DATABASE)),
         *under("Topics", (step for steps in topics for step in steps)),
-        *under("Secrets", plan.channel_key()),
+        *under("Secrets", (step for key in KEYS for step in plan.key(key))),
     ]
 
 
 def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
-    """Return the steps from the functions on; the channel key's version must be known."""
+    """Return the steps from the functions on; the keys' versions must be known."""
     plan = _Plan(target, deployment)
     return [
         *under(
@@ -73,9 +73,9 @@ def alerts(target: Target) -> list[Step]:
     return under("Alert policies", watching.policies(target.project, target.channel, target.runbooks))
 
 
-def key_versions(target: Target) -> Command:
-    """Return the command that lists the channel key's enabled versions."""
-    look = gcloud("secrets", "versions", "list", CHANNEL_KEY, filter="state=ENABLED", project=target.project)
+def key_versions(target: Target, key: str) -> Command:
+    """Return the command that lists a key's enabled versions."""
+    look = gcloud("secrets", "versions", "list", key, filter="state=ENABLED", project=target.project)
     return (*look, AS_JSON)
 
 
@@ -142,20 +142,20 @@ class _Plan:
         look = (*self._cloud("pubsub", "topics", "describe", name), AS_JSON)
         return Step(f"Topic {name}", look, (self._cloud("pubsub", "topics", "create", name),))
 
-    def channel_key(self) -> Iterator[Step]:
+    def key(self, key: str) -> Iterator[Step]:
         yield Step(
-            f"Secret {CHANNEL_KEY}",
-            (*self._cloud("secrets", "describe", CHANNEL_KEY), AS_JSON),
-            (self._cloud("secrets", "create", CHANNEL_KEY, replication_policy="automatic"),),
+            f"Secret {key}",
+            (*self._cloud("secrets", "describe", key), AS_JSON),
+            (self._cloud("secrets", "create", key, replication_policy="automatic"),),
         )
         yield Step(
-            f"A version of {CHANNEL_KEY}: 32 random bytes, on standard input and nowhere else",
-            key_versions(self._target),
-            (self._cloud("secrets", "versions", "add", CHANNEL_KEY, data_file="-"),),
+            f"A version of {key}: 32 random bytes, on standard input and nowhere else",
+            key_versions(self._target, key),
+            (self._cloud("secrets", "versions", "add", key, data_file="-"),),
             find=first(bool),
             stdin=partial(secrets.token_hex, 32),
         )
-        yield from self.grants_on(f"secret:{CHANNEL_KEY}")
+        yield from self.grants_on(f"secret:{key}")
 
     def function(self, function: Function) -> Iterator[Step]:
         name = function.name
@@ -192,7 +192,7 @@ class _Plan:
         target = self._target
         environment = {key: target.filled(text, self._deployment) for key, text in function.environment.items()}
         mounted = [
-            {"key": key, "secret": name, "version": target.key_version} for key, name in function.secrets.items()
+            {"key": key, "secret": name, "version": target.mounted(name)} for key, name in function.secrets.items()
         ]
         account = target.account(function.name)
         memory_and_more = {
@@ -221,7 +221,7 @@ class _Plan:
         )
 
     def _deploy(self, function: Function, environment: dict[str, str]) -> Command:
-        mounts = ",".join(f"{key}={name}:{self._target.key_version}" for key, name in function.secrets.items())
+        mounts = ",".join(f"{key}={name}:{self._target.mounted(name)}" for key, name in function.secrets.items())
         build = f"projects/{self._project}/serviceAccounts/{self._target.account('build')}"
         return self._regional(
             "functions",

@@ -50,7 +50,7 @@ PRICES = {
     "Secret Manager accesses": Price(0.03, 10_000, free_a_month=10_000, source=SECRETS),
 }
 VERSIONS = Price(0.06, 1, free_a_month=6, source=SECRETS)  # active secret versions, a month
-ACTIVE_VERSIONS = 3  # the token, the one before it for a day, the channel key
+ACTIVE_VERSIONS = 4  # the token, the one before it for a day, the two keys
 
 
 def measured() -> dict[int, dict[str, dict[str, float]]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from infra.gcp import commands, watching
 from infra.gcp.delegation import SCOPES
+from infra.gcp.description import KEYS
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.steps import FOUND, Command, Step, checklist, contains, filled, shown
 from infra.gcp.target import KEY_VERSION, Target
@@ -32,7 +33,8 @@ def plan(target: Target, say: Say) -> None:
     say("This command changes nothing, and asks Google nothing. What only a deployment can know is shown as:")
     say(f"  {target.number:<21} the project's number: step 0 tells it")
     say(f"  {target.channel:<21} the name that Google gives the address that alerts go to")
-    say(f"  {f'channel-key:{KEY_VERSION}':<21} the newest version of that secret, the first in a new project")
+    for key in KEYS:
+        say(f"  {f'{key}:{KEY_VERSION}':<21} the newest version of that secret, the first in a new project")
     say(f"  {FOUND:<21} what the look has found: a name, or each member who is not wanted")
     say(f"\n[ ]   0. The project's number\n      look    {shown(commands.project_number(target))}")
     number = 0
@@ -77,7 +79,7 @@ def deploy(target: Target, gcloud: Gcloud, say: Say) -> Target:
     counts: Counter[Done] = Counter()
     target = learn_number(target, gcloud)
     counts += run(commands.foundation(target), gcloud, say)
-    target = replace(target, key_version=newest_key(target, gcloud))
+    target = replace(target, key_versions=newest_keys(target, gcloud))
     counts += run(commands.workload(target), gcloud, say)
     target = replace(target, channel=_channel(target, gcloud))
     watching.prepare(commands.ROOT, target.runbooks)
@@ -99,9 +101,12 @@ def learn_number(target: Target, gcloud: Gcloud) -> Target:
     return replace(target, number=str(project["projectNumber"]))
 
 
-def newest_key(target: Target, gcloud: Gcloud) -> str:
-    """Return the number of the channel key's newest enabled version."""
-    listed = gcloud.look(commands.key_versions(target)) or []
+def newest_keys(target: Target, gcloud: Gcloud) -> dict[str, str]:
+    """Return the number of each key's newest enabled version."""
+    return {key: _newest(gcloud.look(commands.key_versions(target, key)) or []) for key in KEYS}
+
+
+def _newest(listed: list[dict[str, Any]]) -> str:
     return str(max((int(version["name"].rpartition("/")[2]) for version in listed), default=1))
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 RUNTIME = "python311"  # the version that CI tests
 DATABASE = "(default)"
 CHANNEL_KEY = "channel-key"
+FORM_KEY = "form-key"
+KEYS = (CHANNEL_KEY, FORM_KEY)  # made by the deployment: 32 random bytes each, which nobody has to know
 TOKEN_SECRETS = "keeper-token-"  # noqa: S105 - how adapters/secrets.py names the secret of a connection
 DEAD_LETTERS = "dead-letters"
 
@@ -135,7 +137,8 @@ SIGNS = Grant(SIGNER, "account:directory", "signs as the delegated account: read
 READS_TOKENS = Grant(ACCESSOR, "project", "reads the access tokens of Keeper", TOKEN_SECRETS)
 DESTROYS_TOKENS = Grant("keeperTokenDestroyer", "project", "destroys replaced access tokens", TOKEN_SECRETS)
 WRITES_TOKENS = Grant("keeperTokenWriter", "project", "adds an access token, disables the one before", TOKEN_SECRETS)
-KEY = Grant(ACCESSOR, f"secret:{CHANNEL_KEY}", "checks and makes channel and form tokens")
+CHANNELS = Grant(ACCESSOR, f"secret:{CHANNEL_KEY}", "makes or checks the tokens of channels")
+FORMS = Grant(ACCESSOR, f"secret:{FORM_KEY}", "makes and checks the tokens of forms")
 LOOKS = _on_topic("directory-changes", 'publishes "look again"')
 BATCHES = _on_topic("planned-changes", "publishes batches")
 MAKES_SECRETS = "keeperTokenCreator"
@@ -148,18 +151,18 @@ def _may_invoke(function: str, why: str) -> Grant:
 
 ACCOUNTS = (
     Account("directory", "delegated to read the Workspace directory; may do nothing in this project"),
-    Account("directory-webhook", "runs directory_webhook", (LOOKS, KEY)),
+    Account("directory-webhook", "runs directory_webhook", (LOOKS, CHANNELS)),
     Account("provision-user", "runs provision_user", (STATE, SIGNS, READS_TOKENS)),
     Account("reconcile", "runs reconcile", (STATE, SIGNS, READS_TOKENS, DESTROYS_TOKENS, LOOKS, BATCHES)),
     Account("apply-changes", "runs apply_changes", (STATE, SIGNS, READS_TOKENS, LOOKS, BATCHES)),
-    Account("renew-watch", "runs renew_watch", (STATE, SIGNS, KEY)),
+    Account("renew-watch", "runs renew_watch", (STATE, SIGNS, CHANNELS)),
     Account(
         "reauthorize",
         "runs reauthorize",
         (
             STATE,
             SIGNS,
-            KEY,
+            FORMS,
             WRITES_TOKENS,
             Grant(
                 MAKES_SECRETS, "project", "makes a connection's secret anew where a deletion took it; as for console"
@@ -173,7 +176,7 @@ ACCOUNTS = (
         (
             STATE,
             SIGNS,
-            KEY,
+            FORMS,
             WRITES_TOKENS,
             Grant(MAKES_SECRETS, "project", "makes the secret of a new connection; no condition can name it"),
             LOOKS,
@@ -228,7 +231,9 @@ AGENTS = (
 
 ALL = {"GOOGLE_CLOUD_PROJECT": "{project}"}
 DIRECTORY = {"DIRECTORY_ADMIN": "{admin}", "DIRECTORY_SERVICE_ACCOUNT": "{directory}"}
-KEYED = {"CHANNEL_KEY": CHANNEL_KEY}
+# The webhook is public: what it holds must not be good for the administrators' forms.
+CHANNEL_KEYED = {"CHANNEL_KEY": CHANNEL_KEY}
+FORM_KEYED = {"FORM_KEY": FORM_KEY}
 
 
 def _threads(concurrency: int) -> dict[str, str]:
@@ -242,7 +247,7 @@ def _audience(name: str) -> dict[str, str]:
 
 
 FUNCTIONS = (
-    Function("directory_webhook", "256Mi", 60, 40, 5, ALL | _threads(40), KEYED, public=True),
+    Function("directory_webhook", "256Mi", 60, 40, 5, ALL | _threads(40), CHANNEL_KEYED, public=True),
     Function("provision_user", "512Mi", 75, 8, 10, ALL | DIRECTORY | _threads(8)),
     # A run takes one of the four places for up to 25 minutes; previews are computed in the others meanwhile.
     Function("reconcile", "1Gi", 1800, 4, 2, ALL | DIRECTORY | _threads(4)),
@@ -254,7 +259,7 @@ FUNCTIONS = (
         1,
         1,
         ALL | DIRECTORY | _threads(1) | {"WEBHOOK_URL": "{url[directory-webhook]}"},
-        KEYED,
+        CHANNEL_KEYED,
     ),
     Function(
         "reauthorize",
@@ -263,7 +268,7 @@ FUNCTIONS = (
         8,
         2,
         ALL | DIRECTORY | _threads(8) | _audience("reauthorize") | {"CONSOLE_URL": "{url[console]}"},
-        KEYED,
+        FORM_KEYED,
         iap=True,
     ),
     Function(
@@ -273,7 +278,7 @@ FUNCTIONS = (
         16,
         3,
         ALL | DIRECTORY | _threads(16) | _audience("console") | {"REAUTHORIZE_URL": "{url[reauthorize]}"},
-        KEYED,
+        FORM_KEYED,
         iap=True,
     ),
 )

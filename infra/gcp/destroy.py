@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.gcp import access, monitoring, watching
 from infra.gcp.commands import project_number
-from infra.gcp.description import CHANNEL_KEY, DATABASE, DEPLOYMENT, TOKEN_SECRETS
+from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, TOKEN_SECRETS
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.steps import AS_JSON, FOUND, Command, binding, filled, gcloud, shown
 from infra.gcp.target import Target
@@ -89,7 +89,7 @@ def _our_channel(channel: Any) -> bool:
 
 def _our_secret(secret: Any) -> bool:
     name = _name(secret)
-    return name == CHANNEL_KEY or name.startswith(TOKEN_SECRETS)
+    return name in KEYS or name.startswith(TOKEN_SECRETS)
 
 
 def _bindings(target: Target) -> list[Removal]:

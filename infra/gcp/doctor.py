@@ -12,7 +12,7 @@ import requests
 
 from infra.gcp import commands, firestore, watching
 from infra.gcp.delegation import BROADER, SCOPES
-from infra.gcp.deploy import Done, learn_number, newest_key, state_of
+from infra.gcp.deploy import Done, learn_number, newest_keys, state_of
 from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
 from infra.gcp.gcloud import Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
 from infra.gcp.live import Addresses, NotAllowed, Web, reachable
@@ -141,7 +141,7 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
     if state_of(enabled, cloud)[0] is not Done.UNCHANGED:
         yield Finding(enabled.title, patient.deploy)
         return
-    target = replace(target, key_version=newest_key(target, cloud))
+    target = replace(target, key_versions=newest_keys(target, cloud))
     channel = watching.address_channel(target.alerts_to)(cloud.look(watching.channel(target.project, "").look))
     if channel is not None:
         target = replace(target, channel=channel["name"])

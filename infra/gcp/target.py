@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from infra.gcp.description import Deployment
 
@@ -15,13 +16,13 @@ OPTIONAL = ("location", "access", "alerts", "runbooks")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to deploy. Project number, version of the channel key and notification channel are learned on the way."""
+    """Where to deploy. Project number, versions of the keys and notification channel are learned on the way."""
 
     project: str
     region: str
     admin: str  # the administrator in whose name the directory is read
     number: str = NUMBER
-    key_version: str = KEY_VERSION
+    key_versions: Mapping[str, str] = field(default_factory=dict, hash=False)  # by the name of the secret
     channel: str = CHANNEL
     location: str = ""  # of Firestore; the region if empty
     access: str = ""  # who IAP lets in; the administrator's domain if empty
@@ -35,6 +36,10 @@ class Target:
     def url(self, name: str) -> str:
         """Return a function's address: the one that Cloud Run makes from name, project number and region."""
         return f"https://{name}-{self.number}.{self.region}.run.app"
+
+    def mounted(self, secret: str) -> str:
+        """Return the version of a key that functions are given."""
+        return self.key_versions.get(secret, KEY_VERSION)
 
     def filled(self, text: str, deployment: Deployment) -> str:
         """Fill in a text of the description."""

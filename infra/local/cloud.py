@@ -123,6 +123,7 @@ class LocalCloud:
             "DIRECTORY_API_ENDPOINT": directory,
             "WEBHOOK_URL": self.url("directory_webhook"),
             "CHANNEL_KEY": secrets.token_hex(32),
+            "FORM_KEY": secrets.token_hex(32),
         }
 
     def _port(self, name: str) -> int:

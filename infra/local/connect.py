@@ -34,17 +34,18 @@ def connect(
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.app.configure import Settings, edit, set_up, settings_of, turn_on
     from autoprovisioning.bootstrap import services
+    from autoprovisioning.domain.events import Actor
 
-    desk = services()
+    desk, actor = services(), Actor(ACTOR)
     known = desk.connections.get(CONNECTION)
     if known is None:
         wanted = replace(Settings(endpoint=endpoint, scope_groups=groups), **(settings or {}))  # type: ignore[arg-type]
-        connection = set_up(desk, wanted, token, ACTOR, CONNECTION)
+        connection = set_up(desk, wanted, token, actor, CONNECTION)
     else:
         wanted = replace(settings_of(known), endpoint=endpoint, scope_groups=groups, **(settings or {}))  # type: ignore[arg-type]
-        connection = edit(desk, CONNECTION, known.edition, wanted, ACTOR, token, run=False)
+        connection = edit(desk, CONNECTION, known.edition, wanted, actor, token, run=False)
     confirmed = [f"adoptions confirmed: {confirm_all()}"] if adopt_all else []
-    connection = turn_on(desk, connection.id, ACTOR, run=False)
+    connection = turn_on(desk, connection.id, actor, run=False)
     named = ", ".join(group.email for group in connection.scope.groups) or "everybody"
     told = f"connection {connection.id} is {connection.state.value}: {connection.endpoint}, scope: {named}"
     return "\n".join([*confirmed, told])
@@ -63,11 +64,12 @@ def confirm_all() -> int:
     from autoprovisioning.bootstrap import previews, services
     from autoprovisioning.domain.connections import Connection
     from autoprovisioning.domain.errors import WrongState
+    from autoprovisioning.domain.events import Actor
 
-    desk, store = services(), previews()
+    desk, store, actor = services(), previews(), Actor(ACTOR)
     connection = desk.connections.get(CONNECTION)
     assert isinstance(connection, Connection)  # noqa: S101 - set up by the caller
-    asked = ask_preview(desk, store, CONNECTION, connection.edition, settings_of(connection), ACTOR)
+    asked = ask_preview(desk, store, CONNECTION, connection.edition, settings_of(connection), actor)
 
     def ended() -> str | None:
         preview = store.get(CONNECTION, asked.id)
@@ -77,7 +79,7 @@ def confirm_all() -> int:
         return preview.id if preview.state is PreviewState.DONE else None
 
     done = wait_for(ended, "the preview", PREVIEW_SECONDS, every=0.2)
-    return confirm_adoptions(desk, store, CONNECTION, done, None, ACTOR).count
+    return confirm_adoptions(desk, store, CONNECTION, done, None, actor).count
 
 
 def main() -> None:

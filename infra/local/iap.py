@@ -1,8 +1,9 @@
 """Stands in for Identity-Aware Proxy on loopback: real ES256 keys, published; client headers stripped; assertion added.
 
 One process with one listening port for each administrators' function, as each has an address of its own in the cloud.
-Choose who you are with /_iap/as/<address> (a cookie, good for every port), or start it with a default. The functions
-behind verify the assertion as they do in the cloud.
+The account of an address is the directory's user (`--accounts`), or one of elsewhere: its id is in `sub`, as Google
+signs it. Choose who you are with /_iap/as/<address> (a cookie, good for every port), or start it with a default. The
+functions behind verify the assertion as they do in the cloud.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import socket
 import time
 import uuid
+import zlib
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
@@ -33,10 +35,11 @@ COOKIE = "local_iap_user"
 class Proxy:
     """An ASGI app in front of the administrators' functions, chosen by the port that was asked."""
 
-    def __init__(self, targets: dict[int, str], audience: str, user: str) -> None:
+    def __init__(self, targets: dict[int, str], audience: str, user: str, accounts: str = "") -> None:
         self._targets = targets
         self._audience = audience
         self._user = user
+        self._accounts = accounts  # the directory simulator's address; empty: `sub` is left out
         self._key_id = uuid.uuid4().hex[:8]
         key = ec.generate_private_key(ec.SECP256R1())
         private = key.private_bytes(
@@ -65,17 +68,15 @@ class Proxy:
 
     async def _forward(self, scope: Scope, body: bytes, send: Send) -> None:
         """Pass the request on, and the answer back as it comes."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
         query = scope["query_string"].decode()
         target = self._targets[scope["server"][1]]
         url = target + scope["raw_path"].decode() + (f"?{query}" if query else "")
         try:
-            response = await self._session.request(
+            response = await self._client().request(
                 scope["method"],
                 URL(url, encoded=True),
                 data=body or None,
-                headers=self._headers(scope),
+                headers=await self._headers(scope),
                 allow_redirects=False,
             )
         except aiohttp.ClientError:
@@ -89,11 +90,17 @@ class Proxy:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 
-    def _headers(self, scope: Scope) -> dict[str, str]:
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
+        return self._session
+
+    async def _headers(self, scope: Scope) -> dict[str, str]:
         sent = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         left_out = HOP_BY_HOP | {"content-length"}
         kept = {key: value for key, value in sent.items() if key not in left_out and not key.startswith("x-goog-")}
-        return {**kept, HEADER: self._assertion(self._who(sent.get("cookie", "")))}
+        address = self._who(sent.get("cookie", ""))
+        return {**kept, HEADER: self._assertion(address, await self._account(address))}
 
     def _who(self, cookies: str) -> str:
         try:
@@ -102,16 +109,26 @@ class Proxy:
             return self._user
         return jar[COOKIE].value if COOKIE in jar else self._user
 
-    def _assertion(self, address: str) -> str:
+    async def _account(self, address: str) -> str:
+        """Return the id of the Google account: the directory's for its users, an invented one for anybody else."""
+        if not self._accounts:
+            return ""
+        url = URL(f"{self._accounts}/_control/accounts/") / address
+        async with self._client().get(url) as response:
+            found = await response.json(content_type=None)
+        return str(found["id"]) if response.status == 200 else f"1{zlib.crc32(address.encode()):020d}"
+
+    def _assertion(self, address: str, account: str) -> str:
         now = int(time.time())
         claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": self._audience,
             "email": address,
-            "sub": f"accounts.google.com:{address}",
             "iat": now,
             "exp": now + LIFETIME,
         }
+        if account:
+            claims["sub"] = f"accounts.google.com:{account}"
         signed: bytes = jwt.encode(self._signer, claims)  # type: ignore[no-untyped-call]
         return signed.decode()
 
@@ -139,9 +156,10 @@ def main() -> None:
     parser.add_argument("--target", nargs=2, action="append", metavar=("PORT", "URL"), required=True)
     parser.add_argument("--audience", required=True)
     parser.add_argument("--user", required=True)
+    parser.add_argument("--accounts", default="", help="address of the directory simulator")
     asked = parser.parse_args()
     targets = {int(port): url for port, url in asked.target}
-    serve(Proxy(targets, asked.audience, asked.user), list(targets))
+    serve(Proxy(targets, asked.audience, asked.user, asked.accounts), list(targets))
 
 
 if __name__ == "__main__":

@@ -193,6 +193,7 @@ class World:
     def _start_proxy(self) -> dict[str, str]:
         """Start the proxy and return what the functions are told of it."""
         argv = ["-m", "infra.local.iap", "--audience", IAP_AUDIENCE, "--user", self.administrator]
+        argv += ["--accounts", self.directory.url]
         addresses = []
         for name in ("console", "reauthorize"):
             self.cloud._port(name)  # noqa: SLF001 - the proxy must know them before the functions start

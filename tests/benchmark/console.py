@@ -97,6 +97,7 @@ def console() -> Iterator[tuple[list[str], Callable[[str], Seen]]]:
         cloud.start_backing()
         port, inside = free_port(), free_port()
         argv = ["-m", "infra.local.iap", "--audience", IAP_AUDIENCE, "--user", fixture["users"][0]["primaryEmail"]]
+        argv += ["--accounts", DirectorySide(simulator.address).url]
         proxy = supervisor.start("iap", python(*argv, "--target", str(port), f"http://127.0.0.1:{inside}"), cwd=ROOT)
         supervisor.wait_ready()
         settings = {"IAP_AUDIENCE": IAP_AUDIENCE, "IAP_CERTS_URL": f"{proxy.address}/_iap/public_key"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
 from infra.local.world import wait_for
 from tests.functional.test_reauthorize import staff
@@ -95,7 +96,7 @@ def compute_preview(town: Town, wanted: Any) -> str:
 
     desk = town.desk()
     edition = desk.connections.get(CONNECTION).edition
-    asked = ask_preview(desk, previews(), CONNECTION, edition, wanted, ADMIN)
+    asked = ask_preview(desk, previews(), CONNECTION, edition, wanted, Actor(ADMIN, "u0"))
     wait_for(lambda: _state(previews(), asked.id) == "done", "the preview", 40)
     return str(asked.id)
 
@@ -106,7 +107,7 @@ def _inquiry(town: Town) -> str:
     from autoprovisioning.app.reports import InquiryKind
     from autoprovisioning.bootstrap import inquiries
 
-    asked = inquire(town.desk(), inquiries(), CONNECTION, "u1", InquiryKind.PROVISION, ADMIN, Role.SUPER)
+    asked = inquire(town.desk(), inquiries(), CONNECTION, "u1", InquiryKind.PROVISION, Actor(ADMIN, "u0"), Role.SUPER)
     wait_for(lambda: _state(inquiries(), asked.id) == "done", "the answer", 40)
     return str(asked.id)
 

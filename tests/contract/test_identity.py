@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.auth import crypt, jwt
 
 from autoprovisioning.adapters.identity import HEADER, IapIdentity
+from autoprovisioning.app.admission import Caller
 from autoprovisioning.domain.errors import ConfigurationRefused, Forbidden, Transient
 from infra.local import iap
 from infra.local.processes import Supervisor, free_port, python
@@ -30,6 +31,7 @@ from tests.contract.listener import Listener, Response, listening
 ROOT = Path(__file__).parents[2]
 DEFAULT = "admin@example.com"
 ISSUER = "https://cloud.google.com/iap"
+SUBJECT = "accounts.google.com:u0"  # the administrator of tests/town.py
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def through(proxy: str, behind: Listener, path: str = "/", **headers: str) -> di
 
 
 def test_the_proxys_assertion_names_its_default_user(proxy: str, behind: Listener, identity: IapIdentity) -> None:
-    assert identity.address(through(proxy, behind)[HEADER]) == DEFAULT
+    assert identity.caller(through(proxy, behind)[HEADER]).address == DEFAULT
 
 
 def test_the_proxys_assertion_names_whom_one_signed_in_as(proxy: str, behind: Listener, identity: IapIdentity) -> None:
@@ -85,7 +87,7 @@ def test_the_proxys_assertion_names_whom_one_signed_in_as(proxy: str, behind: Li
         cookie = response.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     headers = through(proxy, behind, Cookie=cookie.partition(";")[0])
-    assert identity.address(headers[HEADER]) == "someone@example.com"
+    assert identity.caller(headers[HEADER]).address == "someone@example.com"
 
 
 # ---- the proxy
@@ -100,7 +102,7 @@ def test_what_a_client_claims_to_be_is_stripped(proxy: str, behind: Listener, id
     }
     headers = through(proxy, behind, X_Custom="kept", **forged)
     assert {name for name in headers if name.startswith("x-goog-")} == {HEADER}
-    assert identity.address(headers[HEADER]) == DEFAULT
+    assert identity.caller(headers[HEADER]).address == DEFAULT
     assert headers["x-custom"] == "kept"
 
 
@@ -198,7 +200,15 @@ class Keys:
 
 def claims(**changes: Any) -> dict[str, Any]:
     now = int(time.time())
-    told = {"iss": ISSUER, "aud": IAP_AUDIENCE, "email": DEFAULT, "sub": "s", "iat": now, "exp": now + 600, **changes}
+    told = {
+        "iss": ISSUER,
+        "aud": IAP_AUDIENCE,
+        "email": DEFAULT,
+        "sub": SUBJECT,
+        "iat": now,
+        "exp": now + 600,
+        **changes,
+    }
     return {name: value for name, value in told.items() if value is not None}
 
 
@@ -245,14 +255,24 @@ def mine(published: Listener) -> IapIdentity:
         {"email": ""},
         {"email": "nobody"},
         {"email": ["admin@example.com"]},
+        {"email": {"@": 1}},
+        {"sub": 7},
+        {"sub": ["accounts.google.com:u0"]},
+        {"sub": "u0"},
+        {"sub": "accounts.google.com:"},
+        {"sub": "accounts.google.com:u0 u1"},
+        {"sub": "securetoken.google.com/project:u0"},
+        {"iat": int(time.time()) + 500, "exp": int(time.time()) + 600},
+        {"iat": "now"},
+        {"exp": [9e9]},
     ],
 )
 def test_an_assertion_that_says_the_wrong_thing_is_refused(
     mine: IapIdentity, keys: Keys, changes: dict[str, Any]
 ) -> None:
-    assert mine.address(keys.signed()) == DEFAULT
+    assert mine.caller(keys.signed()).address == DEFAULT
     with pytest.raises(Forbidden):
-        mine.address(keys.signed(**changes))
+        mine.caller(keys.signed(**changes))
 
 
 def test_an_unsigned_assertion_is_refused(mine: IapIdentity, keys: Keys) -> None:
@@ -260,7 +280,7 @@ def test_an_unsigned_assertion_is_refused(mine: IapIdentity, keys: Keys) -> None
         head = encoded({"alg": algorithm, "typ": "JWT", "kid": keys.key_id})
         for signature in ("", encoded(b"signature")):
             with pytest.raises(Forbidden):
-                mine.address(f"{head}.{encoded(claims())}.{signature}")
+                mine.caller(f"{head}.{encoded(claims())}.{signature}")
 
 
 def test_an_assertion_signed_with_the_public_key_as_a_secret_is_refused(mine: IapIdentity, keys: Keys) -> None:
@@ -268,30 +288,30 @@ def test_an_assertion_signed_with_the_public_key_as_a_secret_is_refused(mine: Ia
     for secret in (keys.public, keys.public.strip()):
         signature = hmac.new(secret, signed.encode(), hashlib.sha256).digest()
         with pytest.raises(Forbidden):
-            mine.address(f"{signed}.{encoded(signature)}")
+            mine.caller(f"{signed}.{encoded(signature)}")
 
 
 def test_an_assertion_of_another_key_is_refused(mine: IapIdentity, keys: Keys) -> None:
     for other in (Keys(keys.key_id), Keys("k2")):
         with pytest.raises(Forbidden):
-            mine.address(other.signed())
+            mine.caller(other.signed())
 
 
 def test_an_assertion_that_was_tampered_with_is_refused(mine: IapIdentity, keys: Keys) -> None:
     head, _, signature = keys.signed().split(".")
     with pytest.raises(Forbidden):
-        mine.address(f"{head}.{encoded(claims(email='evil@example.com'))}.{signature}")
+        mine.caller(f"{head}.{encoded(claims(email='evil@example.com'))}.{signature}")
 
 
 @pytest.mark.parametrize("assertion", ["", "nonsense", "a.b", "a.b.c", "....", "é.é.é", "e30.e30.e30"])
 def test_no_assertion_or_none_at_all_is_refused(mine: IapIdentity, assertion: str) -> None:
     with pytest.raises(Forbidden):
-        mine.address(assertion)
+        mine.caller(assertion)
 
 
 def test_without_an_audience_nobody_is_let_in(published: Listener, keys: Keys) -> None:
     with pytest.raises(ConfigurationRefused, match="IAP_AUDIENCE"):
-        IapIdentity("", ISSUER, published.url).address(keys.signed(aud=""))
+        IapIdentity("", ISSUER, published.url).caller(keys.signed(aud=""))
     assert published.requests == []
 
 
@@ -300,9 +320,9 @@ def test_without_an_audience_nobody_is_let_in(published: Listener, keys: Keys) -
 
 def test_the_key_set_is_fetched_once(mine: IapIdentity, keys: Keys, published: Listener) -> None:
     for _ in range(5):
-        assert mine.address(keys.signed()) == DEFAULT
+        assert mine.caller(keys.signed()).address == DEFAULT
     with pytest.raises(Forbidden):
-        mine.address(Keys().signed())
+        mine.caller(Keys().signed())
     assert len(published.requests) == 1
 
 
@@ -312,9 +332,9 @@ def test_a_key_set_that_cannot_be_fetched_is_transient_and_not_kept(
 ) -> None:
     published.answer = lambda _: Response(status)
     with pytest.raises(Transient):
-        mine.address(keys.signed())
+        mine.caller(keys.signed())
     published.answer = lambda _: keys.published()
-    assert mine.address(keys.signed()) == DEFAULT
+    assert mine.caller(keys.signed()).address == DEFAULT
 
 
 def test_a_key_set_that_is_nonsense_is_transient_and_not_kept(
@@ -323,9 +343,9 @@ def test_a_key_set_that_is_nonsense_is_transient_and_not_kept(
     for content in (b"<html>", b"[]", b"{}", b"\xff"):
         published.answer = lambda _, content=content: Response(200, content)
         with pytest.raises(Transient):
-            mine.address(keys.signed())
+            mine.caller(keys.signed())
     published.answer = lambda _: keys.published()
-    assert mine.address(keys.signed()) == DEFAULT
+    assert mine.caller(keys.signed()).address == DEFAULT
 
 
 def test_a_silent_key_server_is_transient_within_the_time_limit(keys: Keys, published: Listener) -> None:
@@ -333,14 +353,77 @@ def test_a_silent_key_server_is_transient_within_the_time_limit(keys: Keys, publ
     published.answer = lambda _: Response(204 if released.wait(10) else 500)
     started = time.monotonic()
     with pytest.raises(Transient):
-        IapIdentity(IAP_AUDIENCE, ISSUER, published.url, seconds=0.3).address(keys.signed())
+        IapIdentity(IAP_AUDIENCE, ISSUER, published.url, seconds=0.3).caller(keys.signed())
     assert time.monotonic() - started < 3
     released.set()
 
 
 def test_a_key_server_that_is_not_there_is_transient(keys: Keys) -> None:
     with pytest.raises(Transient):
-        IapIdentity(IAP_AUDIENCE, ISSUER, f"http://127.0.0.1:{free_port()}").address(keys.signed())
+        IapIdentity(IAP_AUDIENCE, ISSUER, f"http://127.0.0.1:{free_port()}").caller(keys.signed())
+
+
+def test_a_clock_that_is_half_a_minute_off_refuses_nobody(mine: IapIdentity, keys: Keys) -> None:
+    now = int(time.time())
+    assert mine.caller(keys.signed(iat=now + 25)).address == DEFAULT
+    assert mine.caller(keys.signed(iat=now - 600, exp=now - 20)).address == DEFAULT
+
+
+def test_the_account_is_told_where_the_proxy_tells_it(mine: IapIdentity, keys: Keys) -> None:
+    assert mine.caller(keys.signed()) == Caller(DEFAULT, "u0")
+    assert mine.caller(keys.signed(sub=None)) == Caller(DEFAULT, "")
+
+
+@pytest.mark.parametrize("depth", [900, 5000])
+def test_an_assertion_nested_without_end_is_refused(mine: IapIdentity, depth: int) -> None:
+    for segments in ((b"[" * depth, b"{}"), (b"{}", b'{"a":' * depth), (b'{"kid":' * depth, b"{}")):
+        with pytest.raises(Forbidden):
+            mine.caller(f"{encoded(segments[0])}.{encoded(segments[1])}.{encoded(b'x')}")
+
+
+class Watch:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_key_that_is_new_is_fetched_at_once_and_an_invented_one_seldom(published: Listener, keys: Keys) -> None:
+    watch, new = Watch(), Keys("k2")
+    mine = IapIdentity(IAP_AUDIENCE, ISSUER, published.url, clock=watch)
+    assert mine.caller(keys.signed()).address == DEFAULT
+    watch.now += 30
+    published.answer = lambda _: new.published()
+    assert mine.caller(new.signed()).address == DEFAULT
+    assert len(published.requests) == 2
+    for _ in range(100):
+        with pytest.raises(Forbidden):
+            mine.caller(Keys("invented").signed())
+        watch.now += 0.29
+    assert len(published.requests) == 2
+    watch.now += 2
+    with pytest.raises(Forbidden):
+        mine.caller(Keys("invented").signed())
+    assert len(published.requests) == 3
+    watch.now += 600
+    assert mine.caller(new.signed()).address == DEFAULT
+    assert len(published.requests) == 4, "kept for ten minutes at most"
+
+
+def test_keys_that_cannot_be_fetched_for_an_invented_id_leave_the_known_ones(published: Listener, keys: Keys) -> None:
+    watch = Watch()
+    mine = IapIdentity(IAP_AUDIENCE, ISSUER, published.url, clock=watch)
+    mine.caller(keys.signed())
+    watch.now += 31
+    published.answer = lambda _: Response(500)
+    with pytest.raises(Transient):
+        mine.caller(Keys("k2").signed())
+    with pytest.raises(Forbidden):
+        mine.caller(Keys("k2").signed())
+    assert mine.caller(keys.signed()).address == DEFAULT
 
 
 def test_the_proxy_signs_what_the_functions_are_told_to_expect() -> None:

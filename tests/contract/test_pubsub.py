@@ -37,7 +37,6 @@ LOOK = Look(
     Evidence(missing=True, left=("c1",)),
     "d1gest",
     datetime(2026, 5, 1, tzinfo=UTC),
-    "a@x",
     "ch1",
     "keeper/inquiry-1",
 )
@@ -220,6 +219,14 @@ def test_a_wait_that_pubsub_asks_for_is_handed_on(service: Listener) -> None:
         rest_queue("p", service.url.removeprefix("http://")).look_again([LOOK])
     assert raised.value.retry_after == 7
     assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize("told", ["soon", "²", "-1", "1e9", "9" * 5000, "9" * 400, "nan", "inf", ""])
+def test_a_wait_that_is_none_is_five_seconds(service: Listener, told: str) -> None:
+    service.answer = lambda _: Response(400, headers={"Retry-After": told})
+    with pytest.raises(Transient) as raised:
+        rest_queue("p", service.url.removeprefix("http://")).look_again([LOOK])
+    assert raised.value.retry_after == 5
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
 from infra.local.world import KeeperSide, wait_for
 from tests.contract.scim_servers import as_new, keeper
 from tests.town import GROUP, GROUP_ID, Town, person
 
-ACTOR = "admin@example.com"
+ACTOR = Actor("admin@example.com", "u0")
 SECOND = "second"
 OTHER_GROUP = "other-users@example.com"
 OTHER_ID = "g-other"

@@ -186,7 +186,8 @@ def test_a_broken_environment_is_one_log_line_that_names_every_problem(town, mis
     for name in BROKEN:
         assert name in line["message"], name
         assert (name in told) is (function != "directory_webhook"), told
-    assert town.world.cloud.environment["CHANNEL_KEY"] not in line["message"] + told
+    for key in ("CHANNEL_KEY", "FORM_KEY"):
+        assert town.world.cloud.environment[key] not in line["message"] + told
 
 
 @pytest.mark.parametrize("function", LACKING)
@@ -263,7 +264,7 @@ def test_no_token_ever_reaches_a_log(town):
     channel = town.directory.control("GET", "channels")["channels"][0]["id"]
     assert channel
     for name, log in town.logs().items():
-        for token in (*tokens, town.world.cloud.environment["CHANNEL_KEY"]):
+        for token in (*tokens, *(town.world.cloud.environment[key] for key in ("CHANNEL_KEY", "FORM_KEY"))):
             assert token not in log, name
         assert not re.search(r"Bearer (?!\[redacted\])\S{8,}", log), name
 

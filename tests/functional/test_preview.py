@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
 from infra.local.world import wait_for
 from tests.plain_browser import Browser
 from tests.town import ADMIN, GROUP, GROUP_ID, Town, person
 
+BY = Actor(ADMIN, "u0")
 FINISHED = ("done", "failed")
 
 
@@ -33,7 +35,7 @@ def ask(town: Town, connection_id: str = CONNECTION, **changes: Any) -> Any:
 
     desk = town.desk()
     edition = desk.connections.get(connection_id).edition
-    return ask_preview(desk, stored(), connection_id, edition, settings(town, **changes), ADMIN)
+    return ask_preview(desk, stored(), connection_id, edition, settings(town, **changes), BY)
 
 
 def computed(asked: Any) -> Any:
@@ -117,7 +119,7 @@ def test_the_next_run_does_what_the_preview_of_an_edit_said(working):
     assert working.snapshot() == before
 
     known = len(working.events())
-    save_preview(working.desk(), stored(), CONNECTION, preview.id, ADMIN)
+    save_preview(working.desk(), stored(), CONNECTION, preview.id, BY)
     working.sync()
     wait_for(lambda: not working.desk().records.open_runs(CONNECTION), "the run")
     assert happened(working, known) == said
@@ -128,12 +130,12 @@ def test_turning_on_a_draft_does_what_its_preview_said(town):
 
     town.keeper.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True}])
     wanted = Settings(endpoint=town.keeper.endpoint, scope_groups=(GROUP,))
-    set_up(town.desk(), wanted, town.keeper.token, ADMIN, CONNECTION)
+    set_up(town.desk(), wanted, town.keeper.token, BY, CONNECTION)
     preview = computed(ask(town))
     everybody = {f"u{number}" for number in range(12)}
     assert told(preview) == {"adopt": {"u1"}, "create": everybody - {"u1"}}
     assert town.active() == {""}
-    turn_on(town.desk(), CONNECTION, ADMIN, run=False)
+    turn_on(town.desk(), CONNECTION, BY, run=False)
     town.sync()
     assert happened(town, 0) == told(preview)
 

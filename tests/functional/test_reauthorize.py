@@ -194,7 +194,7 @@ def test_our_own_origin_is_welcome(working):
 def test_a_form_without_its_own_secret_is_refused(settled, csrf):
     from autoprovisioning.app.forgery import form_token
 
-    key, now = settled.world.cloud.environment["CHANNEL_KEY"].encode(), datetime.now(UTC)
+    key, now = settled.world.cloud.environment["FORM_KEY"].encode(), datetime.now(UTC)
     if csrf == "of somebody else":
         csrf = form_token(key, "other@example.com", now)
     elif csrf == "stale":

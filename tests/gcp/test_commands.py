@@ -10,7 +10,7 @@ import pytest
 from autoprovisioning.app.renew_watch import RENEW_BEFORE
 from autoprovisioning.config import load
 from infra.gcp import access, commands, deploy
-from infra.gcp.description import DEPLOYMENT, Function
+from infra.gcp.description import DEPLOYMENT, KEYS, Function
 from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, contains, gcloud, shown
 from infra.gcp.target import Target
 from tests.gcp.gcloud_parser import TARGET, complaints
@@ -18,7 +18,8 @@ from tests.gcp.gcloud_parser import TARGET, complaints
 pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
 
 STEPS = commands.all_steps(TARGET)
-ALONE = [commands.project_number(TARGET), commands.key_versions(TARGET), commands.delegated_identity(TARGET)]
+VERSIONS = [commands.key_versions(TARGET, key) for key in KEYS]
+ALONE = [commands.project_number(TARGET), *VERSIONS, commands.delegated_identity(TARGET)]
 COMMANDS = [*ALONE, *(command for step in STEPS for command in step.commands)]
 COMMANDS_AS_PLANNED = [
     c for s in commands.all_steps(Target("keeper-prod", "europe-west1", "admin@example.com")) for c in s.commands
@@ -77,12 +78,14 @@ def test_looks_are_reading_commands_in_json_and_every_command_names_the_project(
 
 
 def test_no_command_line_holds_a_secret():
-    (added,) = issued("secrets", "versions", "add")
-    assert flags(added)["data-file"] == "-"
-    (step,) = [step for step in STEPS if added in step.make]
-    assert step.stdin is not None
-    assert re.fullmatch(r"[0-9a-f]{64}", step.stdin())
-    assert step.stdin() != step.stdin()
+    adding = issued("secrets", "versions", "add")
+    assert len(adding) == len(KEYS)
+    for added in adding:
+        assert flags(added)["data-file"] == "-"
+        (step,) = [step for step in STEPS if added in step.make]
+        assert step.stdin is not None
+        assert re.fullmatch(r"[0-9a-f]{64}", step.stdin())
+        assert step.stdin() != step.stdin()
 
 
 # ---- values, which gcloud's parser does not check: limits from the documentation of each service

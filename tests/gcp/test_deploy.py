@@ -8,7 +8,7 @@ import pytest
 
 from autoprovisioning.adapters.directory.transport import SCOPES
 from infra.gcp import commands, deploy
-from infra.gcp.description import DEPLOYMENT
+from infra.gcp.description import DEPLOYMENT, KEYS
 from infra.gcp.gcloud import PAUSES, Gcloud, GcloudFailed
 from infra.gcp.steps import shown
 from infra.gcp.target import Target
@@ -54,14 +54,14 @@ def test_the_client_id_and_the_scopes_are_printed_for_pasting(cloud):
     assert f"OAuth scopes  {','.join(SCOPES)}\n" in said
 
 
-def test_the_channel_key_is_random_and_seen_nowhere(cloud):
+def test_the_keys_are_random_and_seen_nowhere(cloud):
     said = "\n".join(deployed(cloud))
-    (key,) = cloud.inputs
-    assert len(key) == 64
-    assert key not in said + "\n".join(shown(command) for command in cloud.issued)
+    assert [len(key) for key in cloud.inputs] == [64] * len(KEYS)
+    for key in cloud.inputs:
+        assert key not in said + "\n".join(shown(command) for command in cloud.issued)
     other = StandIn()
     deployed(other)
-    assert other.inputs != [key]
+    assert len({*cloud.inputs, *other.inputs}) == 2 * len(KEYS)
 
 
 def test_a_second_deployment_changes_nothing(cloud):
@@ -156,13 +156,37 @@ def test_a_variable_that_is_not_ours_is_removed_from_a_function(cloud):
     assert "LOCAL_MODE" not in cloud.things["function"]["console"]["serviceConfig"]["environmentVariables"]
 
 
-def test_a_rotated_channel_key_reaches_the_functions_that_use_it(cloud):
+@pytest.mark.parametrize(
+    ("key", "mounted", "using"),
+    [
+        ("channel-key", "CHANNEL_KEY=channel-key:2", {"directory-webhook", "renew-watch"}),
+        ("form-key", "FORM_KEY=form-key:2", {"console", "reauthorize"}),
+    ],
+)
+def test_a_rotated_key_reaches_the_functions_that_use_it_and_no_others(cloud, key, mounted, using):
     deployed(cloud)
-    cloud(("gcloud", "secrets", "versions", "add", "channel-key", "--data-file=-", "--project=keeper-prod"), "new")
-    changed = changes_of(cloud)
-    using = {function.name for function in DEPLOYMENT.functions if function.secrets}
-    assert {text.split()[3] for text in changed if "functions deploy" in text} == using
-    assert all("CHANNEL_KEY=channel-key:2" in text for text in changed if "functions deploy" in text)
+    cloud(("gcloud", "secrets", "versions", "add", key, "--data-file=-", "--project=keeper-prod"), "new")
+    changed = [text for text in changes_of(cloud) if "functions deploy" in text]
+    assert {text.split()[3] for text in changed} == using
+    assert all(mounted in text for text in changed)
+
+
+def test_the_public_webhook_gets_no_key_that_makes_forms(cloud):
+    """Neither mounted, nor to be read with its identity; whoever takes forms in turn opens no channels."""
+    deployed(cloud)
+    webhook = "serviceAccount:keeper-directory-webhook@keeper-prod.iam.gserviceaccount.com"
+    assert webhook in members(cloud, "secret:channel-key")
+    assert webhook not in members(cloud, "secret:form-key")
+    mounted = {
+        name: {each["secret"] for each in item["serviceConfig"].get("secretEnvironmentVariables", [])}
+        for name, item in cloud.things["function"].items()
+    }
+    assert mounted == {name: set() for name in mounted} | {
+        "directory-webhook": {"channel-key"},
+        "renew-watch": {"channel-key"},
+        "console": {"form-key"},
+        "reauthorize": {"form-key"},
+    }
 
 
 def members(cloud: StandIn, resource: str) -> set[str]:

@@ -182,11 +182,10 @@ def test_what_is_wrong_in_the_project_is_named_with_its_mend(cloud, world, kind,
 
 
 def test_a_missing_grant_is_named(cloud, world):
-    cloud.policies["secret:channel-key"]["bindings"] = []
+    cloud.policies["secret:form-key"]["bindings"] = []
     titles = list(to_mend(cloud, world))
     assert any(
-        title.startswith("keeper-console has roles/secretmanager.secretAccessor on secret:channel-key")
-        for title in titles
+        title.startswith("keeper-console has roles/secretmanager.secretAccessor on secret:form-key") for title in titles
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autoprovisioning.domain.events import Actor
 from infra.local.compare import compare
 from infra.local.connect import CONNECTION
 from infra.local.world import http
@@ -101,14 +102,14 @@ def test_a_token_older_than_the_one_in_force_pauses_the_connection_until_it_is_r
     from autoprovisioning.app.tokens import reauthorize
 
     vault.export()
-    reauthorize(town.desk(), CONNECTION, town.keeper.rotate(), "boss@example.com")
+    reauthorize(town.desk(), CONNECTION, town.keeper.rotate(), Actor("boss@example.com", "u0"))
     vault.lose()
     vault.restore()
     active = town.active()
     town.sync()
     assert town.state() == "paused"
     assert town.active() == active
-    reauthorize(town.desk(), CONNECTION, town.keeper.token, "boss@example.com")
+    reauthorize(town.desk(), CONNECTION, town.keeper.token, Actor("boss@example.com", "u0"))
     assert town.sync()["failed"] == 0
     assert (town.state(), differences(town)) == ("on", [])
 

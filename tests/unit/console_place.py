@@ -11,7 +11,7 @@ from typing import Any
 import flask
 from werkzeug.test import EnvironBuilder
 
-from autoprovisioning.app.admission import Role
+from autoprovisioning.app.admission import Admitted, Caller, Role
 from autoprovisioning.app.configure import settings_of
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.reports import (
@@ -32,7 +32,7 @@ from autoprovisioning.app.reports import (
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, PatchDialect, State
 from autoprovisioning.domain.errors import ProvisioningError
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import Hold, HoldState
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Trigger
@@ -105,7 +105,7 @@ class Place:
         self.told.held = self._plans_held
         self.parts: Any = SimpleNamespace(
             services=self.desk.services,
-            identity=SimpleNamespace(address=lambda assertion: assertion),
+            identity=SimpleNamespace(caller=Caller),
             roles=SimpleNamespace(now=self._role, lately=self._role),
             reports=self.told,
             previews=FakePreviews(self.desk.clock),
@@ -131,8 +131,8 @@ class Place:
     def _plans_held(self) -> int:
         return sum(hold.state is HoldState.WAITING for hold in self.desk.store.holds["c1"].values())
 
-    def _role(self, address: str, _now: Any) -> Role:
-        return Role.SUPER if address == ADMIN else Role.DELEGATED
+    def _role(self, caller: Caller, _now: Any) -> Admitted:
+        return Admitted(Actor(caller.address, "u0"), Role.SUPER if caller.address == ADMIN else Role.DELEGATED)
 
     def browser(self, who: str = ADMIN) -> Browser:
         def ask(method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:

@@ -11,10 +11,11 @@ from autoprovisioning.app.configure import Settings, settings_of
 from autoprovisioning.app.preview import ask_preview, compute_preview
 from autoprovisioning.app.reports import Line, Preview, PreviewState
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.events import Actor
 from tests.fake_reports import FakePreviews
 from tests.office import Office
 
-ACTOR = "admin@example.com"
+ACTOR = Actor("admin@example.com", "u0")
 A_MOMENT = timedelta(minutes=1)
 OUT = "the app is turned off for them (not in scope)"
 NO_STATE = {"lock", "meanwhile", "stutters"}  # of the store in memory

@@ -11,11 +11,12 @@ from autoprovisioning.app.ask_for_run import EXPIRES_AFTER, PATIENCE, STALLED, B
 from autoprovisioning.app.reconcile import LEASE, reconcile
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import Busy, NotFound, Transient, WrongState
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind, RunState
 from tests.fakes import Desk
 from tests.office import CONNECTION, Office
 
-ACTOR = "boss@example.com"
+ACTOR = Actor("boss@example.com", "u0")
 MINUTE = timedelta(minutes=1)
 
 

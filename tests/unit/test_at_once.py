@@ -17,6 +17,7 @@ from autoprovisioning.app.renew_watch import renew_watch
 from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import BadInput, Busy, ConfigurationRefused, NotFound, Stale
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.guard import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
 from autoprovisioning.domain.roster import Action, Mark
@@ -25,7 +26,7 @@ from tests.fake_state import FakeChannels, FakeConnections, FakeRecords, FakeRos
 from tests.fakes import FakeDirectory
 from tests.office import Office
 
-ACTOR = "admin@example.com"
+ACTOR = Actor("admin@example.com", "u0")
 ELSEWHERE = "https://keepersecurity.eu/api/rest/scim/v2/9"
 
 
@@ -318,7 +319,11 @@ def test_a_run_goes_on_while_our_own_work_notes_a_wait_or_a_first_number_of_shar
 
 def acts(office: Office) -> list[tuple[str, object, object]]:
     """Return what administrators changed: reason, before and after of each event of theirs."""
-    events = [event for event in office.desk.store.events["c1"].values() if event.actor == ACTOR]
+    events = [
+        event
+        for event in office.desk.store.events["c1"].values()
+        if (event.actor, event.actor_id) == (ACTOR.address, ACTOR.directory_id)
+    ]
     return [(event.reason, event.before, event.changed) for event in events]
 
 

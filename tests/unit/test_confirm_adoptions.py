@@ -60,7 +60,7 @@ def test_chosen_ones_may_be_under_an_alias_and_the_audit_counts_them(desk):
     assert confirm(desk, done.id, "u6", "u4", "u4").count == 2
     assert confirmed(desk.office) == {"u4": {"k4"}, "u6": {"k6"}}
     told = list(desk.office.desk.store.events["c1"].values())[-1]
-    assert (told.name, told.actor) == (EventName.CONFIGURED, ACTOR)
+    assert (told.name, told.actor, told.actor_id) == (EventName.CONFIGURED, ACTOR.address, ACTOR.directory_id)
     assert told.reason == "Confirmed adoptions: 1 in doubt, 1 of accounts under an alias"
     desk.office.run()
     assert {desk.office.entry(f"u{number}").scim_id for number in (4, 6)} == {"k4", "k6"}

@@ -22,6 +22,7 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
 )
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind, RunState
 from tests.fake_state import FakeChannels
 from tests.fakes import FakeAccounts
@@ -123,7 +124,7 @@ def get_failing_for(monkeypatch, scim_ids: set[str], error: Exception) -> None:
 def test_reauthorizing_does_not_depend_on_one_account(office, monkeypatch):
     known = [entry.scim_id for entry in office.services.roster.load(office.connection).values()]
     get_failing_for(monkeypatch, set(known[:-1]), KeeperFailed("HTTP 500"))
-    reauthorize(office.services, "c1", "secret", "boss@example.com")
+    reauthorize(office.services, "c1", "secret", Actor("boss@example.com", "u0"))
     assert office.connection.token_version == "2"
 
 
@@ -132,14 +133,14 @@ def test_a_token_of_another_node_is_refused_whatever_fails_there(office, monkeyp
     office.keeper.accounts.clear()
     get_failing_for(monkeypatch, set(known[:1]), KeeperFailed("HTTP 500"))
     with pytest.raises(BadInput, match="none of the accounts"):
-        reauthorize(office.services, "c1", "secret", "boss@example.com")
+        reauthorize(office.services, "c1", "secret", Actor("boss@example.com", "u0"))
 
 
 def test_where_keeper_tells_of_no_account_nothing_is_concluded(office, monkeypatch):
     known = [entry.scim_id for entry in office.services.roster.load(office.connection).values()]
     get_failing_for(monkeypatch, set(known), KeeperFailed("HTTP 500"))
     with pytest.raises(KeeperFailed):
-        reauthorize(office.services, "c1", "secret", "boss@example.com")
+        reauthorize(office.services, "c1", "secret", Actor("boss@example.com", "u0"))
 
 
 def test_a_token_version_that_cannot_be_destroyed_keeps_no_other_one(office, monkeypatch):

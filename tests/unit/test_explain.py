@@ -18,7 +18,7 @@ from autoprovisioning.domain.errors import (
     MappingFailure,
     NotFound,
 )
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.plan import Rules, decide
 from autoprovisioning.domain.roster import Action, Entry, Mark, Status, Trigger, failed
@@ -432,7 +432,7 @@ def test_a_hold_is_told_until_it_is_rejected_and_then_that():
     office.run()
     assert look_into(office, "u1").words.startswith("Held by the volume guard until an administrator approves it")
     (hold,) = office.services.records.holds("c1")
-    decide_hold(office.services, "c1", hold.digest, approve=False, actor="admin@example.com")
+    decide_hold(office.services, "c1", hold.digest, approve=False, actor=Actor("admin@example.com", "u0"))
     assert look_into(office, "u1").words.startswith("Not done, since an administrator rejected the plan with it")
 
 

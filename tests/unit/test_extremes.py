@@ -68,6 +68,9 @@ def test_nothing_is_said_to_run_where_nothing_does(state):
     [
         (Transient("The directory could not be read", retry_after=30), "Retry-After", "30"),
         (Busy("x", retry_after=0.2), "Retry-After", "1"),
+        (Transient("x", retry_after=1_000_000), "Retry-After", "3600"),
+        (Transient("x", retry_after=float("inf")), "Retry-After", "3600"),
+        (Transient("x", retry_after=-5), "Retry-After", "1"),
         (WrongMethod("PUT", "GET, HEAD"), "Allow", "GET, HEAD"),
         (Forbidden("x"), "Retry-After", None),
     ],
@@ -79,7 +82,7 @@ def test_whoever_was_not_let_in_is_told_when_to_come_back_or_how_to_ask(error, n
 def asked(path: str, state: State = State.ON) -> flask.Response:
     """Return the answer itself: nobody follows where it leads."""
     request = flask.Request(EnvironBuilder(path, headers={"X-Goog-IAP-JWT-Assertion": ADMIN}).get_environ())
-    return answered(lambda: router().answer(request, place(state).parts), refused)
+    return answered(request, lambda: router().answer(request, place(state).parts), refused)
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/api/me", "/api/openapi.json", "/api/connections/c1",

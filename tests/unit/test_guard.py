@@ -11,7 +11,7 @@ from autoprovisioning.app.guarding import may_recreate, reserve_all, reserve_one
 from autoprovisioning.app.holding import HONOURED_ANEW, admit, decide_hold
 from autoprovisioning.domain.connections import Connection, VolumeLimit
 from autoprovisioning.domain.errors import NotFound, Stale
-from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.guard import (
     WINDOW,
     GuardState,
@@ -134,12 +134,12 @@ def test_a_plan_that_changed_replaces_the_one_that_waits(desk):
     assert [hold.digest for hold in desk.services.records.holds("c1")] == [second.digest]
     assert desk.services.records.hold("c1", first.digest).state is HoldState.SUPERSEDED
     with pytest.raises(Stale):
-        decide_hold(desk.services, "c1", first.digest, approve=True, actor="a@x.org")
+        decide_hold(desk.services, "c1", first.digest, approve=True, actor=Actor("a@x.org", "u0"))
 
 
 def test_an_approved_plan_goes_on_and_is_not_counted_again(desk):
     _, hold = admit(desk.services, HOME, leavers(11))
-    decide_hold(desk.services, "c1", hold.digest, approve=True, actor="admin@x.org")
+    decide_hold(desk.services, "c1", hold.digest, approve=True, actor=Actor("admin@x.org", "u0"))
     admitted, none = admit(desk.services, HOME, leavers(11))
     assert (set(admitted.values()), len(admitted), none) == ({hold.digest}, 11, None)
     assert desk.store.guards.get("c1", GuardState()).reserved == {}
@@ -150,7 +150,7 @@ def test_an_approved_plan_goes_on_and_is_not_counted_again(desk):
 
 def test_an_approval_covers_its_members_and_their_action_only(desk):
     _, hold = admit(desk.services, HOME, leavers(11))
-    decide_hold(desk.services, "c1", hold.digest, approve=True, actor="admin@x.org")
+    decide_hold(desk.services, "c1", hold.digest, approve=True, actor=Actor("admin@x.org", "u0"))
     for user_id, action in (("u99", Action.SUSPEND), ("u1", Action.DELETE)):
         assert reserve_one(desk.services, HOME, Look(user_id, hold=hold.digest), action)
         assert reservation(user_id, action.value) in desk.store.guards["c1"].reserved
@@ -158,7 +158,7 @@ def test_an_approval_covers_its_members_and_their_action_only(desk):
 
 def test_later_members_go_to_the_next_hold_and_those_no_longer_due_drop_out(desk):
     _, hold = admit(desk.services, HOME, leavers(11))
-    decide_hold(desk.services, "c1", hold.digest, approve=True, actor="admin@x.org")
+    decide_hold(desk.services, "c1", hold.digest, approve=True, actor=Actor("admin@x.org", "u0"))
     grown = leavers(5) | leavers(11, start=20)
     admitted, following = admit(desk.services, HOME, grown)
     assert admitted == dict.fromkeys(leavers(5), hold.digest)
@@ -167,7 +167,7 @@ def test_later_members_go_to_the_next_hold_and_those_no_longer_due_drop_out(desk
 
 def test_an_approval_that_ran_out_is_asked_for_again(desk):
     _, hold = admit(desk.services, HOME, leavers(11))
-    decide_hold(desk.services, "c1", hold.digest, approve=True, actor="admin@x.org")
+    decide_hold(desk.services, "c1", hold.digest, approve=True, actor=Actor("admin@x.org", "u0"))
     desk.clock.advance(WINDOW)
     admitted, again = admit(desk.services, HOME, leavers(11))
     assert (admitted, again.digest, again.state) == ({}, hold.digest, HoldState.WAITING)
@@ -177,7 +177,7 @@ def test_an_approval_that_ran_out_is_asked_for_again(desk):
 
 def test_a_rejected_plan_is_raised_again_only_when_it_grows(desk):
     _, hold = admit(desk.services, HOME, leavers(12))
-    decide_hold(desk.services, "c1", hold.digest, approve=False, actor="admin@x.org")
+    decide_hold(desk.services, "c1", hold.digest, approve=False, actor=Actor("admin@x.org", "u0"))
     for fewer in (12, 11):
         admitted, still = admit(desk.services, HOME, leavers(fewer))
         assert (admitted, still.state) == ({}, HoldState.REJECTED)
@@ -188,7 +188,7 @@ def test_a_rejected_plan_is_raised_again_only_when_it_grows(desk):
 
 def test_a_rejected_plan_is_noted_to_be_honoured_while_it_keeps_somebody_back_and_not_at_every_run(desk):
     _, hold = admit(desk.services, HOME, leavers(12))
-    decide_hold(desk.services, "c1", hold.digest, approve=False, actor="admin@x.org")
+    decide_hold(desk.services, "c1", hold.digest, approve=False, actor=Actor("admin@x.org", "u0"))
     noted = []
     for due in (leavers(12), leavers(12), leavers(1, start=90), leavers(3)):
         desk.clock.advance(HONOURED_ANEW / 2)
@@ -200,12 +200,12 @@ def test_a_rejected_plan_is_noted_to_be_honoured_while_it_keeps_somebody_back_an
 
 def test_decisions_are_audited_and_made_once(desk):
     _, hold = admit(desk.services, HOME, leavers(11))
-    decided = decide_hold(desk.services, "c1", hold.digest, approve=False, actor="admin@x.org")
+    decided = decide_hold(desk.services, "c1", hold.digest, approve=False, actor=Actor("admin@x.org", "u0"))
     assert (decided.state, decided.decided_by) == (HoldState.REJECTED, "admin@x.org")
     with pytest.raises(Stale, match="rejected already"):
-        decide_hold(desk.services, "c1", hold.digest, approve=True, actor="admin@x.org")
+        decide_hold(desk.services, "c1", hold.digest, approve=True, actor=Actor("admin@x.org", "u0"))
     with pytest.raises(NotFound, match="nonsense"):
-        decide_hold(desk.services, "c1", "nonsense", approve=True, actor="admin@x.org")
+        decide_hold(desk.services, "c1", "nonsense", approve=True, actor=Actor("admin@x.org", "u0"))
     assert [event.actor for event in desk.store.events["c1"].values()] == ["run", "admin@x.org"]
 
 

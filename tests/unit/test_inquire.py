@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from autoprovisioning.app.admission import Role
 from autoprovisioning.app.converge import Asked
-from autoprovisioning.app.inquire import answer_inquiry, inquire
+from autoprovisioning.app.inquire import PATIENCE, answer_inquiry, inquire
 from autoprovisioning.app.reports import Inquiry, InquiryKind, InquiryState
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, Busy, Forbidden, NotFound, Rejected, Throttled, Transient
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.users import Group, Scope
 from tests.fake_reports import FakeInquiries
 from tests.fakes import FakeKeeper
 from tests.office import Office
 
-ACTOR = "admin@example.com"
+ACTOR = Actor("admin@example.com", "u0")
 
 
 @pytest.fixture
@@ -40,6 +42,12 @@ def answer(office: Office, inquiries: FakeInquiries, look: Look, message_id: str
     return inquiries.get("c1", look.inquiry.partition("/")[2])
 
 
+def by(office: Office, user_id: str) -> list[Actor]:
+    """Return who the audit says acted on a user."""
+    events = office.desk.store.events["c1"].values()
+    return [Actor(event.actor, event.actor_id) for event in events if event.user_id == user_id]
+
+
 def texts(inquiry: Inquiry) -> str:
     return " | ".join(step.text for step in inquiry.steps)
 
@@ -49,7 +57,8 @@ def test_an_inquiry_waits_and_is_published_with_who_asked(office, inquiries):
     (look,) = office.desk.queue.looks
     assert inquiries.get("c1", inquiry.id) == inquiry
     assert (inquiry.state, inquiry.expires - inquiry.asked_at) == (InquiryState.WAITING, timedelta(hours=1))
-    assert (look.user_id, look.inquiry, look.actor) == ("u1", f"c1/{inquiry.id}", ACTOR)
+    assert (look.user_id, look.inquiry) == ("u1", f"c1/{inquiry.id}")
+    assert (inquiry.asked_by, inquiry.asked_by_id) == (ACTOR.address, ACTOR.directory_id)
 
 
 REFUSED = [
@@ -116,7 +125,7 @@ def test_provisioning_now_makes_the_account_tells_the_steps_and_names_who_asked(
         "Read the roster", "Read the directory", "Decided. In step", "Keeper answered in 0.00 s",
     ]  # fmt: skip
     assert "dan@example.com" not in texts(told), "steps name attributes, never their values"
-    assert [event.actor for event in office.desk.store.events["c1"].values() if event.user_id == "u4"] == [ACTOR]
+    assert by(office, "u4") == [ACTOR]
 
 
 def test_provisioning_now_does_not_wait_for_the_next_attempt(office, inquiries):
@@ -202,10 +211,12 @@ def test_a_second_delivery_leaves_the_answer_to_the_first(office, inquiries):
 
 def test_clicked_twice_at_once_makes_one_account(office, inquiries):
     office.hire("u4", "dan@example.com")
-    first, another = (ask(office, inquiries, "u4", InquiryKind.PROVISION) for _ in range(2))
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    again = inquire(office.services, inquiries, "c1", "u4", InquiryKind.PROVISION, ACTOR, Role.SUPER)
+    assert (again.id, office.desk.queue.looks) == (look.inquiry.partition("/")[2], []), "one waits already"
     answers: list[Inquiry] = []
-    office.keeper.meanwhile.append(lambda: answers.append(answer(office, inquiries, another, "m2")))
-    told = answer(office, inquiries, first, "m1")
+    office.keeper.meanwhile.append(lambda: answers.append(answer(office, inquiries, look, "m2")))  # delivered twice
+    told = answer(office, inquiries, look, "m1")
     assert told.account == office.keeper.of("u4")[0]
     assert "Another worker is at this user" in texts(answers[0])
     assert len(office.keeper.of("u4")) == 1
@@ -295,3 +306,78 @@ def test_being_throttled_over_a_question_makes_nobody_else_wait(office, inquirie
     told = answer(office, inquiries, look)
     assert (told.state, told.problem) == (InquiryState.FAILED, "429")
     assert office.connection.throttled_until is None
+
+
+def asked(office: Office, inquiries: FakeInquiries, **changes: Any) -> Inquiry:
+    given: dict[str, Any] = {"user_id": "u4", "kind": InquiryKind.PROVISION, "actor": ACTOR, **changes}
+    return inquire(office.services, inquiries, "c1", given["user_id"], given["kind"], given["actor"], Role.SUPER)
+
+
+def test_whoever_asks_again_while_it_waits_gets_that_one(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    first = asked(office, inquiries)
+    office.desk.clock.advance(PATIENCE - timedelta(seconds=1))
+    assert {asked(office, inquiries) for _ in range(50)} == {first}
+    assert len(office.desk.queue.looks) == 1
+
+
+def test_another_person_user_or_question_is_asked_of_its_own(office, inquiries):
+    changes = ({}, {"actor": Actor("b@example.com", "u9")}, {"user_id": "u1"}, {"kind": InquiryKind.EXPLAIN})
+    assert len({asked(office, inquiries, **change).id for change in changes}) == 4
+    renamed = asked(office, inquiries, actor=Actor("renamed@example.com", ACTOR.directory_id))
+    assert renamed.asked_by == ACTOR.address, "the same person, whose address changed, gets the one that waits"
+    assert len(office.desk.queue.looks) == 4
+
+
+def test_asked_again_after_the_answer_it_is_asked_anew(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    first = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.EXPLAIN))
+    assert first.state is InquiryState.DONE
+    office.desk.clock.advance(timedelta(seconds=1))
+    second = ask(office, inquiries, "u4", InquiryKind.EXPLAIN)
+    assert inquiries.get("c1", first.id).state is InquiryState.WAITING
+    assert answer(office, inquiries, second).state is InquiryState.DONE
+
+
+def test_an_answer_that_never_comes_is_waited_for_no_longer_than_five_minutes(office, inquiries):
+    asked(office, inquiries)
+    office.desk.clock.advance(PATIENCE)
+    asked(office, inquiries)
+    assert len(office.desk.queue.looks) == 2
+
+
+def test_an_inquiry_that_could_not_be_published_waits_for_nothing(office, inquiries, monkeypatch):
+    def down(looks):
+        raise Transient("Pub/Sub is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(office.services.queue, "look_again", down)
+        with pytest.raises(Transient):
+            asked(office, inquiries)
+    again = asked(office, inquiries)
+    assert (again.state, len(office.desk.queue.looks)) == (InquiryState.WAITING, 1)
+
+
+FORGED = [
+    lambda look: replace(look, inquiry="c1/0123456789abcdef"),
+    lambda look: replace(look, inquiry=""),
+    lambda look: replace(look, user_id="u5"),
+]
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_message_writes_nobodys_name_into_the_audit(office, inquiries, forged):
+    """Whoever may publish can have a user looked at, but not say who wanted that."""
+    office.hire("u4", "dan@example.com")
+    office.hire("u5", "eve@example.com")
+    look = forged(ask(office, inquiries, "u4", InquiryKind.PROVISION))
+    answer(office, inquiries, look, "m7")
+    assert by(office, look.user_id) == [Actor("notification m7")]
+
+
+def test_who_only_had_a_user_looked_up_provisioned_nobody(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.EXPLAIN)
+    answer(office, inquiries, look)
+    answer(office, inquiries, replace(look, event="provision"), "m7")
+    assert by(office, "u4") == [Actor("notification m7")]

@@ -17,7 +17,7 @@ from autoprovisioning.domain.users import DirectoryUser, Presence, Scope
 from tests.fakes import SALES
 from tests.office import Office
 from tests.unit.builders import NOW, SECOND, active, entry, notice, rules, seen
-from tests.unit.previewing import at
+from tests.unit.previewing import ACTOR, at
 from tests.unit.test_explain import look_into
 
 LEAVERS = ("u1", "u2")
@@ -52,7 +52,7 @@ def holds(office: Office, state: HoldState = HoldState.WAITING) -> list[Hold]:
 
 def decided(office: Office, *, approve: bool) -> None:
     (hold,) = holds(office)
-    decide_hold(office.services, "c1", hold.digest, approve=approve, actor="admin@example.com")
+    decide_hold(office.services, "c1", hold.digest, approve=approve, actor=ACTOR)
 
 
 def access(office: Office) -> list[bool]:

@@ -12,6 +12,7 @@ from autoprovisioning.app.preview import KEPT, PATIENCE, ask_preview, compute_pr
 from autoprovisioning.app.reports import PreviewState
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale, Transient
+from autoprovisioning.domain.events import Actor
 from tests.fake_state import FakeChannels
 from tests.fakes import FakeDirectory
 from tests.office import GROUP, Office
@@ -70,7 +71,7 @@ def test_a_preview_waits_until_its_message_is_delivered(desk):
     assert desk.previews.get("c1", asked.id) == asked
     assert (asked.state, asked.asked_by, asked.asked_at, asked.expires) == (
         PreviewState.WAITING,
-        ACTOR,
+        ACTOR.address,
         now,
         now + KEPT,
     )
@@ -157,3 +158,45 @@ def test_a_preview_that_is_done_stays_as_it_is(desk):
     hired(desk.office)
     desk.office.desk.clock.advance(A_MOMENT)
     assert desk.compute(done) == done
+
+
+def test_whoever_asks_again_while_it_is_computed_gets_that_one(desk):
+    first = desk.ask(name="Vault")
+    desk.previews.put(replace(first, state=PreviewState.RUNNING))
+    desk.office.desk.clock.advance(PATIENCE - A_MOMENT)
+    assert {desk.ask(name="Vault").id for _ in range(50)} == {first.id}
+    assert len(desk.office.desk.queue.previews) == 1
+    desk.office.desk.clock.advance(A_MOMENT)
+    assert desk.ask(name="Vault").state is PreviewState.WAITING, "its message is taken for lost"
+    assert len(desk.office.desk.queue.previews) == 2
+
+
+def test_other_settings_and_other_people_have_previews_of_their_own(desk):
+    office, settings = desk.office, desk.settings(name="Vault")
+    first = desk.ask(name="Vault")
+    other = Actor("b@example.com", "u9")
+    another = ask_preview(office.services, desk.previews, "c1", office.connection.edition, settings, other)
+    assert len({first.id, another.id, desk.ask(name="Safe").id}) == 3
+    edit(office.services, "c1", office.connection.edition, desk.settings(), ACTOR)
+    assert desk.ask(name="Vault").id != first.id, "of another edition"
+
+
+def test_a_preview_asked_for_again_once_it_is_done_is_computed_anew(desk):
+    hired(desk.office)
+    done = desk.compute(desk.ask())
+    assert list(desk.previews.every_line(done))
+    again = desk.ask()
+    assert (again.state, again.counts, list(desk.previews.every_line(again))) == (PreviewState.WAITING, {}, [])
+    assert desk.compute(again).counts == done.counts
+
+
+def test_a_preview_that_could_not_be_published_waits_for_nothing(desk, monkeypatch):
+    def down(connection_id, preview_id):
+        raise Transient("Pub/Sub is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.office.services.queue, "request_preview", down)
+        with pytest.raises(Transient):
+            desk.ask()
+    assert desk.ask().state is PreviewState.WAITING
+    assert len(desk.office.desk.queue.previews) == 1

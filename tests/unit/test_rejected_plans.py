@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.domain.connections import VolumeLimit
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.users import Scope
 from tests.fakes import SALES
@@ -28,7 +29,7 @@ def held_and_rejected() -> Office:
         office.leave(f"x{number}")
     office.run()
     (hold,) = office.services.records.holds("c1")
-    decide_hold(office.services, "c1", hold.digest, approve=False, actor="admin@example.com")
+    decide_hold(office.services, "c1", hold.digest, approve=False, actor=Actor("admin@example.com", "u0"))
     return office
 
 
@@ -84,7 +85,7 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
         notice(office, f"x{number}")
     office.run()
     (hold,) = office.services.records.holds("c1")
-    decide_hold(office.services, "c1", hold.digest, approve=False, actor="admin@example.com")
+    decide_hold(office.services, "c1", hold.digest, approve=False, actor=Actor("admin@example.com", "u0"))
     shielded = sorted(user_id for user_id, _ in hold.members)[:2]
     office.desk.clock.advance(timedelta(days=2))
     office.suspend(shielded[0])
@@ -108,6 +109,6 @@ def test_a_set_that_was_rejected_once_is_raised_anew_when_it_happens_again():
     office.run()
     (hold,) = [each for each in office.services.records.holds("c1") if each.state is HoldState.WAITING]
     assert len(hold.members) == 8
-    decide_hold(office.services, "c1", hold.digest, approve=True, actor="admin@example.com")
+    decide_hold(office.services, "c1", hold.digest, approve=True, actor=Actor("admin@example.com", "u0"))
     office.run()
     assert leavers(office) == [False] * 8

@@ -6,10 +6,12 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
 from autoprovisioning import telemetry
+from tests.unit.builders import NOW
 
 TOKEN = "s3cr3t-T0ken_value.with~all+kinds/of=chars"
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJlbWFpbCI6ImFAeC5vcmcifQ.c2lnbmF0dXJl"
@@ -156,3 +158,11 @@ def test_libraries_are_quiet(log):
     logging.getLogger("google.auth").info("chatter")
     logging.getLogger("urllib3.connectionpool").info("chatter")
     assert lines() == []
+
+
+def test_a_line_that_anybody_can_cause_is_logged_once_a_minute_with_how_often():
+    refusals, minute = telemetry.Sampled(timedelta(minutes=1)), timedelta(minutes=1)
+    assert [refusals.due(NOW + timedelta(seconds=number)) for number in range(60)] == [1] + [0] * 59
+    assert refusals.due(NOW + minute) == 60
+    assert refusals.due(NOW + minute) == 0
+    assert refusals.due(NOW + 3 * minute) == 2

@@ -15,13 +15,13 @@ from autoprovisioning.app.keeper import WAIT, Keeper
 from autoprovisioning.app.reports import InquiryKind
 from autoprovisioning.domain.connections import LONGEST_THROTTLE, State
 from autoprovisioning.domain.errors import Throttled, Waiting
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from tests.fake_reports import FakeInquiries
 from tests.fakes import FakeAccounts
 from tests.office import Office
 from tests.unit.builders import MINUTE, SECOND, active, notice
 
-ACTOR = "boss@example.com"
+ACTOR = Actor("boss@example.com", "u0")
 YEARS = timedelta(days=20_000)
 
 
@@ -91,7 +91,7 @@ def test_whoever_wants_something_done_now_ends_the_wait_and_the_audit_says_so(of
     act(office)
     assert until(office) is None
     event = said(office)
-    assert (event.actor, WAIT in (event.before or {}), event.changed[WAIT]) == (ACTOR, True, None)
+    assert (event.actor, WAIT in (event.before or {}), event.changed[WAIT]) == (ACTOR.address, True, None)
 
 
 @pytest.mark.parametrize("act", [run_now, provision_now])

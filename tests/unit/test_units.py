@@ -127,7 +127,7 @@ def choose(office: Office, *units: OrgUnit) -> None:
 
 def edited(office: Office, *keys: str) -> tuple[OrgUnit, ...]:
     settings = replace(settings_of(office.connection), org_units=keys)
-    return edit(office.services, "c1", office.connection.edition, settings, "admin@example.com").scope.org_units
+    return edit(office.services, "c1", office.connection.edition, settings, ACTOR).scope.org_units
 
 
 NAMED = [
@@ -187,7 +187,7 @@ def test_a_path_means_the_unit_that_has_it_now_an_id_the_one_that_was_chosen(sel
 def test_an_edit_of_something_else_lists_no_units(selling):
     selling.directory.units_fail = Incomplete("broken")
     settings = replace(settings_of(selling.connection), name="Vault")
-    edit(selling.services, "c1", selling.connection.edition, settings, "admin@example.com")
+    edit(selling.services, "c1", selling.connection.edition, settings, ACTOR)
     assert (selling.connection.name, selling.connection.scope.org_units) == ("Vault", (SALES,))
 
 

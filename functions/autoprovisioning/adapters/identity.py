@@ -1,88 +1,115 @@
 """Who calls, by Identity-Aware Proxy's signed assertion (cloud.google.com/iap/docs/signed-headers-howto).
 
-Signature, expiry and audience are checked by google-auth, the issuer here; the unsigned x-goog-authenticated-user-*
+Signature, times and audience are checked by google-auth, the issuer here; the unsigned x-goog-authenticated-user-*
 headers are never looked at.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from google.auth import exceptions
-from google.auth.transport import Request
+from google.auth import exceptions, jwt
 from google.auth.transport import requests as transport
-from google.oauth2 import id_token
 
+from autoprovisioning.app.admission import Caller
 from autoprovisioning.domain.errors import ConfigurationRefused, Forbidden, Transient
 
 HEADER = "x-goog-iap-jwt-assertion"
-CERTS_KEPT = 600.0  # seconds
+GOOGLE = "accounts.google.com:"  # what `sub` begins with for a Google account
+_ACCOUNT = re.compile(rf"{re.escape(GOOGLE)}\S{{1,100}}")
+SKEW_SECONDS = 30  # that Google tells verifiers to allow for iat and exp
+KEYS_KEPT = 600.0  # seconds
+KEYS_ASKED_AGAIN = 30.0  # seconds at least between two fetches because of a key id that is not known
 FETCH_SECONDS = 5.0
 
 
 class IapIdentity:
     """The Identity port."""
 
-    def __init__(self, audience: str, issuer: str, certs_url: str, seconds: float = FETCH_SECONDS) -> None:
+    def __init__(
+        self,
+        audience: str,
+        issuer: str,
+        certs_url: str,
+        seconds: float = FETCH_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._audience = audience
         self._issuer = issuer
-        self._certs_url = certs_url
-        self._request = _CachedRequest(transport.Request(), seconds)
+        self._keys = _Keys(certs_url, seconds, clock)
 
-    def address(self, assertion: str) -> str:
-        """Return the caller's verified e-mail address; raises Forbidden."""
+    def caller(self, assertion: str) -> Caller:
+        """Return the caller's verified address and account; raises Forbidden."""
         if not self._audience:
             raise ConfigurationRefused("IAP_AUDIENCE is not set. Set it to the audience that IAP signs for.")
         if not assertion:
             raise Forbidden("The request did not come through Identity-Aware Proxy. Open the console's own address.")
+        claims = self._verified(assertion)
+        email, subject = claims.get("email"), claims.get("sub", "")
+        if claims.get("iss") != self._issuer or not isinstance(email, str) or "@" not in email:
+            raise _invalid()
+        # The proxy may let in accounts of other kinds: they are none of the directory's.
+        if not isinstance(subject, str) or (subject and not _ACCOUNT.fullmatch(subject)):
+            raise _invalid()
+        return Caller(email.removeprefix(GOOGLE), subject.removeprefix(GOOGLE))
+
+    def _verified(self, assertion: str) -> Mapping[str, Any]:
         try:
-            claims: Mapping[str, Any] = id_token.verify_token(
-                assertion, self._request, audience=self._audience, certs_url=self._certs_url
+            keys = self._keys.for_id(jwt.decode_header(assertion).get("kid"))  # type: ignore[no-untyped-call]
+            claims: Mapping[str, Any] = jwt.decode(  # type: ignore[no-untyped-call]
+                assertion, certs=keys, audience=self._audience, clock_skew_in_seconds=SKEW_SECONDS
             )
         except exceptions.TransportError as error:
             raise Transient("The keys of Identity-Aware Proxy could not be fetched", retry_after=5) from error
-        except (ValueError, exceptions.GoogleAuthError):
-            raise Forbidden("The proxy's assertion is not valid. Sign in again.") from None
-        email = claims.get("email")
-        if claims.get("iss") != self._issuer or not isinstance(email, str) or "@" not in email:
-            raise Forbidden("The proxy's assertion is not valid. Sign in again.")
-        return email.removeprefix("accounts.google.com:")
+        except (ValueError, TypeError, RecursionError, exceptions.GoogleAuthError):
+            raise _invalid() from None
+        return claims
 
 
-class _CachedRequest(Request):
-    """A google-auth transport that keeps the key set for ten minutes: the library fetches it for each verification."""
+def _invalid() -> Forbidden:
+    return Forbidden("The proxy's assertion is not valid. Sign in again.")
 
-    def __init__(self, request: transport.Request, seconds: float) -> None:
-        self._request = request
+
+class _Keys:
+    """The proxy's public keys, by id: kept for ten minutes, fetched anew for an id that is not among them.
+
+    Such an id may be invented: it makes us ask every 30 seconds at most.
+    """
+
+    def __init__(self, url: str, seconds: float, clock: Callable[[], float]) -> None:
+        self._url = url
         self._seconds = seconds
+        self._clock = clock
+        self._request = transport.Request()
         self._lock = threading.Lock()
-        self._kept: dict[str, tuple[float, Any]] = {}
+        self._kept: Mapping[str, str] = {}
+        self._fetched = self._asked = 0.0
 
-    def __call__(
-        self, url: Any, method: Any = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **more: Any
-    ) -> Any:
-        """Fetch, or return what was fetched lately."""
+    def for_id(self, key_id: object) -> Mapping[str, str]:
+        """Return the keys; raises TransportError where they cannot be had."""
         with self._lock:
-            kept = self._kept.get(url)
-            if kept is not None and time.monotonic() - kept[0] < CERTS_KEPT:
-                return kept[1]
-            seconds = timeout or self._seconds
-            response = self._request(url, method=method, body=body, headers=headers, timeout=seconds, **more)
-            if response.status == 200:
-                _check_key_set(response.data)
-                self._kept[url] = (time.monotonic(), response)
-            return response
+            now = self._clock()
+            missing = key_id not in list(self._kept) and now - self._asked >= KEYS_ASKED_AGAIN
+            if not self._kept or missing or now - self._fetched >= KEYS_KEPT:
+                self._asked = now
+                self._kept = self._fetch()
+                self._fetched = now
+            return self._kept
 
-
-def _check_key_set(content: bytes) -> None:
-    """Refuse what is no key set, as if it had not come: it must neither be kept nor blamed on the caller."""
-    try:
-        keys = json.loads(content)
-    except ValueError:
-        keys = None
-    if not isinstance(keys, dict) or not keys:
-        raise exceptions.TransportError("The answer is no key set")  # type: ignore[no-untyped-call]
+    def _fetch(self) -> Mapping[str, str]:
+        response = self._request(self._url, method="GET", timeout=self._seconds)
+        if response.status != 200:
+            raise exceptions.TransportError(f"HTTP {response.status}")  # type: ignore[no-untyped-call]
+        try:
+            keys = json.loads(response.data)
+        except (ValueError, RecursionError):
+            keys = None
+        if not isinstance(keys, dict) or not keys or not all(isinstance(key, str) for key in keys.values()):
+            # As if it had not come: it must neither be kept nor blamed on the caller.
+            raise exceptions.TransportError("The answer is no key set")  # type: ignore[no-untyped-call]
+        return keys

@@ -9,6 +9,7 @@ import base64
 import http.client
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from autoprovisioning.messages import encode_look
 
 GOOGLE = "https://pubsub.googleapis.com"
 ATTEMPTS = 3
+_SECONDS = re.compile(r"[0-9]{1,6}")
 
 AccessToken = Callable[[], str]
 
@@ -62,24 +64,23 @@ class RestLookQueue:
         """Publish; returns once Pub/Sub has accepted, raises Transient otherwise."""
         messages = [{"data": base64.b64encode(encode_look(look)).decode()} for look in looks]
         body = json.dumps({"messages": messages}).encode()
-        status, told = 0, ""
+        status, wait = 0, None
         for attempt in range(ATTEMPTS):
             try:
-                status, told = self._post(body)
+                status, wait = self._post(body)
             except (OSError, http.client.HTTPException):
                 self._local.connection = None  # a kept connection may have gone stale while the process was frozen
-                status, told = 0, ""
+                status, wait = 0, None
             if status == 200:
                 return
-            if told.isdigit() or status not in (0, 429, 500, 502, 503, 504):
+            if wait is not None or status not in (0, 429, 500, 502, 503, 504):
                 break  # a wait that Pub/Sub asks for is Google's to keep: it delivers the notification again
             if attempt + 1 < ATTEMPTS:
                 time.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))
-        wait = float(told) if told.isdigit() else 5.0
-        raise Transient(f"Pub/Sub did not take the message (HTTP {status})", retry_after=wait)
+        raise Transient(f"Pub/Sub did not take the message (HTTP {status})", retry_after=5.0 if wait is None else wait)
 
-    def _post(self, body: bytes) -> tuple[int, str]:
-        """Return the status and Retry-After."""
+    def _post(self, body: bytes) -> tuple[int, float | None]:
+        """Return the status, and the seconds to wait where Pub/Sub names them."""
         connection = getattr(self._local, "connection", None)
         if connection is None:
             kind = http.client.HTTPSConnection if self._base.scheme == "https" else http.client.HTTPConnection
@@ -91,4 +92,5 @@ class RestLookQueue:
         connection.request("POST", self._path, body, headers)
         response = connection.getresponse()
         response.read()
-        return int(response.status), response.headers.get("Retry-After", "")
+        told = response.headers.get("Retry-After", "")
+        return int(response.status), float(told) if _SECONDS.fullmatch(told) else None

@@ -269,7 +269,7 @@ class _Application:
         return marked
 
     def _look(self, user_id: str) -> Look:
-        return Look(user_id, asked_at=self._services.clock(), actor=self._actor)
+        return Look(user_id, asked_at=self._services.clock())
 
     def _flush(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
         """Record outcomes: each with its event and its count in the run in one commit, many in each."""

@@ -16,6 +16,7 @@ from autoprovisioning.app.keeper import end_wait
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import NotFound, WrongState
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
 
 EXPIRES_AFTER = timedelta(days=1)
@@ -58,7 +59,7 @@ class Asked:
     run: Run | None = None
 
 
-def ask_for_run(services: Services, connection: Connection, actor: str) -> Asked:
+def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Asked:
     """Ask `reconcile` for a full run, and end a wait that Keeper asked the connection for.
 
     Raises:
@@ -68,7 +69,7 @@ def ask_for_run(services: Services, connection: Connection, actor: str) -> Asked
     if connection.state is not State.ON:
         raise WrongState(f"Nothing runs, since the connection is not on, but: {SHOWN[connection.state]}.")
     now = services.clock()
-    asked = AskedRun(services.new_id(), connection.id, actor, now, now + EXPIRES_AFTER)
+    asked = AskedRun(services.new_id(), connection.id, actor.address, now, now + EXPIRES_AFTER)
     end_wait(services, connection.id, actor, "Asked for a run")
     services.records.put_asked(asked)  # before it is published: whoever is told of it finds it
     services.queue.request_run(RunKind.FULL, request=asked.id)

@@ -14,13 +14,14 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.app.tokens import pointed, switch, verify
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Value
-from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit
+from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit, node_of
 from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS, Deprovisioning
 from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping, Row
 from autoprovisioning.domain.roster import Trigger
 from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.domain.texts import has_controls
 from autoprovisioning.domain.users import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.words import missing_unit
 
@@ -77,7 +78,7 @@ def shown_state(connection: Connection, *, held: bool) -> str:
     return HELD if held and connection.state is State.ON else SHOWN[connection.state]
 
 
-def set_up(services: Services, settings: Settings, token: str, actor: str, connection_id: str = "") -> Connection:
+def set_up(services: Services, settings: Settings, token: str, actor: Actor, connection_id: str = "") -> Connection:
     """Create a connection, a draft, once endpoint and token have been tried against Keeper.
 
     Raises:
@@ -99,7 +100,7 @@ def set_up(services: Services, settings: Settings, token: str, actor: str, conne
     return connection
 
 
-def finish(services: Services, connection_id: str, actor: str) -> Connection:
+def finish(services: Services, connection_id: str, actor: Actor) -> Connection:
     """End the set-up of a draft: the connection is off, and can be turned on."""
     connection = _existing(services, connection_id)
     _staying(connection)
@@ -119,7 +120,7 @@ def edit(
     connection_id: str,
     edition: int,
     settings: Settings,
-    actor: str,
+    actor: Actor,
     token: str = "",
     *,
     run: bool = True,
@@ -184,6 +185,13 @@ def check(services: Services, settings: Settings, connection_id: str = "", chose
     settings.deprovisioning.check()
     if not settings.name.strip() or len(settings.name) > LONGEST_NAME:
         raise BadInput("name", "it is empty or too long", f"Use 1 to {LONGEST_NAME} characters, for instance Keeper.")
+    for where, texts in (
+        ("name", (settings.name.strip(),)),
+        ("scope.groups", settings.scope_groups),
+        ("scope.org_units", settings.org_units),
+    ):
+        if any(map(has_controls, texts)):
+            raise BadInput(where, "it holds line breaks or control characters", "Type it anew, without them.")
     if not settings.endpoint:
         raise BadInput("endpoint", "it is empty", "Paste the endpoint URL from Keeper's Admin Console.")
     _check_node(services, settings.endpoint, connection_id)
@@ -220,16 +228,12 @@ def _no_unit(key: str) -> OrgUnit:
 def _check_node(services: Services, endpoint: str, connection_id: str) -> None:
     """Refuse a second connection to a node: each would undo what the other does to the accounts they share."""
     for connection in services.connections.all():
-        if connection.id != connection_id and _node(connection.endpoint) == _node(endpoint):
+        if connection.id != connection_id and node_of(connection.endpoint) == node_of(endpoint):
             mend = f"Widen the scope of {connection.name!r} instead, or use another node of Keeper."
             raise BadInput("endpoint", f"the connection {connection.name!r} provisions this node already", mend)
 
 
-def _node(endpoint: str) -> str:
-    return endpoint.strip().rstrip("/").casefold()
-
-
-def turn_on(services: Services, connection_id: str, actor: str, *, run: bool = True) -> Connection:
+def turn_on(services: Services, connection_id: str, actor: Actor, *, run: bool = True) -> Connection:
     """Turn a connection on; timers go on where they stood, and a full run starts at once (unless `run` is False).
 
     A wait that Keeper asked for is over.
@@ -262,7 +266,7 @@ def turned_on(connection: Connection, now: datetime) -> Connection | None:
     return replace(connection, state=State.ON, changed_at=now, off_spans=spans, paused_reason="", throttled_until=None)
 
 
-def turn_off(services: Services, connection_id: str, actor: str) -> Connection:
+def turn_off(services: Services, connection_id: str, actor: Actor) -> Connection:
     """Turn a connection off: the configuration stays, every change stops, timers stand still."""
     connection = _existing(services, connection_id)
     now = services.clock()
@@ -275,7 +279,7 @@ def turn_off(services: Services, connection_id: str, actor: str) -> Connection:
     return services.connections.change(connection_id, change, _states(services, actor, "Turned off")) or connection
 
 
-def delete(services: Services, channels: Channels, connection_id: str, actor: str, typed: str) -> None:
+def delete(services: Services, channels: Channels, connection_id: str, actor: Actor, typed: str) -> None:
     """Delete a connection's configuration: wait out the work in flight, destroy its tokens, forget its roster.
 
     The audit stays, and Keeper's accounts stay as they are. With the last connection the notification channels are
@@ -306,14 +310,14 @@ def finish_deletions(services: Services, channels: Channels) -> None:
     for connection in services.connections.all():
         if connection.state is State.DELETING:
             try:
-                _finish_deletion(services, channels, connection.id, "reconcile")
+                _finish_deletion(services, channels, connection.id, Actor("reconcile"))
             except ProvisioningError as error:
                 log.warning("A configuration could not be deleted yet: %s", error)
             except Exception as error:  # noqa: BLE001 - one connection's: the runs of the others go on
                 unforeseen(error)
 
 
-def _finish_deletion(services: Services, channels: Channels, connection_id: str, actor: str) -> None:
+def _finish_deletion(services: Services, channels: Channels, connection_id: str, actor: Actor) -> None:
     """Finish a deletion, unless that was done by now; two who finish it at once do it once, and tell it once."""
     connection = services.connections.get(connection_id)  # in state deleting: its tokens change no more
     if connection is None:
@@ -363,7 +367,7 @@ def follow_units(services: Services, connection: Connection, listed: Sequence[Or
     def tell(was: Connection, becomes: Connection) -> Event:
         pairs = zip(was.scope.org_units, becomes.scope.org_units, strict=True)
         what = " ".join(filter(None, (_followed(before, now) for before, now in pairs)))
-        return _event(services, "reconcile", what, _described(was), _described(becomes))
+        return _event(services, Actor("reconcile"), what, _described(was), _described(becomes))
 
     services.connections.change(connection.id, change, tell)
 
@@ -428,7 +432,7 @@ def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connect
 
 def _event(
     services: Services,
-    actor: str,
+    actor: Actor,
     what: str,
     was: Mapping[str, Value] = _NOTHING,
     becomes: Mapping[str, Value] = _NOTHING,
@@ -439,14 +443,15 @@ def _event(
         services.new_id(),
         services.clock(),
         EventName.CONFIGURED,
-        actor,
+        actor.address,
         changed={key: becomes.get(key) for key in differing},
         before={key: was.get(key) for key in differing},
         reason=what,
+        actor_id=actor.directory_id,
     )
 
 
-def _states(services: Services, actor: str, what: str) -> Telling[Connection]:
+def _states(services: Services, actor: Actor, what: str) -> Telling[Connection]:
     """Tell of a change of the state, and of the wait that it ends."""
 
     def tell(was: Connection, becomes: Connection) -> Event:

@@ -14,7 +14,7 @@ from autoprovisioning.app.reports import Line, Preview, Previews, PreviewState, 
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.roster import Status
 from autoprovisioning.domain.runs import RunKind
 
@@ -35,7 +35,7 @@ def confirm_adoptions(
     connection_id: str,
     preview_id: str,
     users: Collection[str] | None,
-    actor: str,
+    actor: Actor,
 ) -> Confirmation:
     """Confirm the adoptions of these users (directory ids); None: of all who are in doubt, without those of aliases.
 
@@ -66,10 +66,11 @@ def confirm_adoptions(
         services.new_id(),
         now,
         EventName.CONFIGURED,
-        actor,
+        actor.address,
         reason=f"Confirmed adoptions: {doubtful} in doubt, {len(pairs) - doubtful} of accounts under an alias",
+        actor_id=actor.directory_id,
     )
-    services.adoptions.confirm(connection_id, pairs, actor, now, told)
+    services.adoptions.confirm(connection_id, pairs, actor.address, now, told)
     run = connection.state is State.ON
     if run:
         services.queue.request_run(RunKind.FULL)

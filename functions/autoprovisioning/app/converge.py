@@ -51,7 +51,7 @@ from autoprovisioning.domain.errors import (
     Unresolved,
     Unsafe,
 )
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.plan import READING, Decision, Observed, decide, missed_twice, stuck
 from autoprovisioning.domain.plan import about as what_is_attempted
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, failed
@@ -93,6 +93,12 @@ class Asked:
     run: RunOf | None = None  # counts go to this run
     retry_failures: bool = False
     tell: Tell = nobody_waits
+    actor: Actor | None = None  # the administrator who asked, as stored; None where nobody did
+
+    @property
+    def by(self) -> Actor:
+        """Return who the audit says did it."""
+        return self.actor or Actor(f"run {self.run.id}" if self.run is not None else f"notification {self.message_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,7 @@ class _Convergence:
         self._deadline = deadline
         self._keeper = Keeper(services, connection)
         self._attempted = READING
-        self._actor = asked.look.actor or f"notification {asked.message_id}"
+        self._by = asked.by
 
     def _tell(self, text: str, *, failed: bool = False) -> None:
         several = len(self._connections) > 1
@@ -344,7 +350,9 @@ class _Convergence:
         settled, _, took_effect = recover(entry, account, observation.desired, now)
         applied = self._services.roster.applied(self._connection, [entry.applied_by]) if took_effect else {}
         before = applied.get(entry.applied_by)
-        event = recovered_event(entry, settled, account, observation.desired, before, self._actor, now)
+        event = recovered_event(
+            entry, settled, account, observation.desired, before, self._by.address, now, self._by.directory_id
+        )
         events = [event] if took_effect else []
         if not took_effect:
             failure = self._undone(entry, observation, now)
@@ -516,7 +524,7 @@ class _Convergence:
     def _record(self, outcome: Outcome) -> bool:
         """Record the outcome if the entry still holds our mark; True: look again."""
         user_id, change_id, now = outcome.change.user_id, outcome.change.id, self._services.clock()
-        event = event_for(outcome, self._actor, now)
+        event = event_for(outcome, self._by.address, now, self._by.directory_id)
 
         def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
             current = entries.get(user_id)
@@ -551,12 +559,13 @@ class _Convergence:
             event_id,
             now,
             EventName.FAILED,
-            self._actor,
+            self._by.address,
             entry.user_id,
             entry.email,
             action,
             reason=failure.text,
             code=failure.code,
+            actor_id=self._by.directory_id,
         )
 
 

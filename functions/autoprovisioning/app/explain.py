@@ -25,7 +25,8 @@ from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping
 from autoprovisioning.domain.plan import Decision, Observed, decide
 from autoprovisioning.domain.roster import Entry, Status, Trigger
 from autoprovisioning.domain.runs import Look
-from autoprovisioning.domain.users import USER_ID, DirectoryUser, Group, Located, Presence
+from autoprovisioning.domain.texts import USER_ID
+from autoprovisioning.domain.users import DirectoryUser, Group, Located, Presence
 from autoprovisioning.domain.words import in_words, missing_unit
 
 HISTORY = 20  # events

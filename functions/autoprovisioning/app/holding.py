@@ -12,7 +12,7 @@ from autoprovisioning.app.guarding import reserve_all, spent, within_limit
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import NotFound, Stale
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import Hold, HoldState, Member, digest_of, reservation
 from autoprovisioning.domain.roster import Action
 
@@ -195,7 +195,7 @@ def with_addresses(services: Services, connection: Connection, members: Sequence
     return [(member, known[member[0]].email if member[0] in known else "") for member in members]
 
 
-def decide_hold(services: Services, connection_id: str, digest: str, *, approve: bool, actor: str) -> Hold:
+def decide_hold(services: Services, connection_id: str, digest: str, *, approve: bool, actor: Actor) -> Hold:
     """Approve or reject a waiting plan by its digest; the next run carries it out, reading each user again.
 
     Raises:
@@ -208,16 +208,17 @@ def decide_hold(services: Services, connection_id: str, digest: str, *, approve:
     def decide(hold: Hold) -> Hold:
         if hold.state is not HoldState.WAITING:
             raise Stale(f"The held plan {digest} is {hold.state.value} already. Reload the held plans.")
-        return replace(hold, state=state, decided_by=actor, decided_at=now)
+        return replace(hold, state=state, decided_by=actor.address, decided_at=now)
 
     event = Event(
         services.new_id(),
         now,
         EventName.CONFIGURED,
-        actor,
+        actor.address,
         changed={"held plan": state.value},
         before={"held plan": HoldState.WAITING.value},
         reason=f"{'Approved' if approve else 'Rejected'} held plan {digest}",
+        actor_id=actor.directory_id,
     )
     decided = services.records.change_hold(connection_id, digest, decide, lambda _was, _becomes: event)
     if decided is None:

@@ -14,7 +14,7 @@ from autoprovisioning.app.converge import Asked, converge
 from autoprovisioning.app.keeper import Keeper, end_wait, refusal_of_one
 from autoprovisioning.app.observe import observed
 from autoprovisioning.app.ports import Accounts
-from autoprovisioning.app.reports import Inquiries, Inquiry, InquiryKind, InquiryState, Step
+from autoprovisioning.app.reports import Inquiries, Inquiry, InquiryKind, InquiryState, Step, question_id
 from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
@@ -30,12 +30,15 @@ from autoprovisioning.domain.errors import (
     ProvisioningError,
     Transient,
 )
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Look
-from autoprovisioning.domain.users import USER_ID, Presence
+from autoprovisioning.domain.texts import USER_ID
+from autoprovisioning.domain.users import Presence
 
 EXPIRES_AFTER = timedelta(hours=1)
+PATIENCE = timedelta(minutes=5)  # an answer takes seconds; asked again after that, the message is taken for lost
 MENDS = {
     State.DRAFT: "Finish the set-up and turn it on first.",
     State.OFF: "Turn it on first.",
@@ -49,12 +52,13 @@ def inquire(
     connection_id: str,
     user_id: str,
     kind: InquiryKind,
-    actor: str,
+    actor: Actor,
     role: Role,
 ) -> Inquiry:
     """Ask a worker about one user: every administrator may have the account looked up in Keeper.
 
-    Having a user provisioned ends a wait that Keeper asked the connection for.
+    Having a user provisioned ends a wait that Keeper asked the connection for. Whoever asks again while the inquiry
+    waits gets the same one.
 
     Raises:
         Forbidden: only super administrators may have a user provisioned.
@@ -63,7 +67,7 @@ def inquire(
         Transient: it could not be published.
     """
     if kind is InquiryKind.PROVISION and role is not Role.SUPER:
-        raise Forbidden(f"{actor} may look, but only super administrators may have a user provisioned.")
+        raise Forbidden(f"{actor.address} may look, but only super administrators may have a user provisioned.")
     connection = services.connections.get(connection_id)
     if connection is None or connection.state is State.DELETING:
         raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
@@ -72,13 +76,28 @@ def inquire(
     if kind is InquiryKind.PROVISION and connection.state is not State.ON:
         raise BadInput("connection", f"it is not on, but: {SHOWN[connection.state]}", MENDS[connection.state])
     now = services.clock()
-    inquiry = Inquiry(services.new_id(), connection_id, user_id, kind, actor, now, now + EXPIRES_AFTER)
-    inquiries.put(inquiry)
+    inquiry = Inquiry(
+        question_id(actor, connection_id, user_id, kind.value),
+        connection_id,
+        user_id,
+        kind,
+        actor.address,
+        now,
+        now + EXPIRES_AFTER,
+        asked_by_id=actor.directory_id,
+    )
+    opened = inquiries.open(inquiry, now - PATIENCE)
+    if opened is not inquiry:
+        return opened
     if kind is InquiryKind.PROVISION:
         end_wait(services, connection_id, actor, f"Asked for the user {user_id} to be provisioned now")
     event = kind.value if kind is InquiryKind.PROVISION else ""
     named = f"{connection_id}/{inquiry.id}"
-    services.queue.look_again([Look(user_id, event, asked_at=now, actor=actor, inquiry=named)])
+    try:
+        services.queue.look_again([Look(user_id, event, asked_at=now, inquiry=named)])
+    except ProvisioningError as error:  # or it would wait for a message that never comes
+        inquiries.put(replace(inquiry, state=InquiryState.FAILED, finished=now, problem=str(error)))
+        raise
     return inquiry
 
 
@@ -93,11 +112,20 @@ def answer_inquiry(services: Services, inquiries: Inquiries, asked: Asked, deadl
     """
     connection_id, _, inquiry_id = asked.look.inquiry.partition("/")
     inquiry = inquiries.get(connection_id, inquiry_id)
-    asked = replace(asked, retry_failures=True)
+    if inquiry is not None and inquiry.user_id != asked.look.user_id:
+        inquiry = None  # nobody asked that about this user
+    asked = replace(asked, retry_failures=True, actor=_asker(inquiry))
     if inquiry is not None and inquiry.state is InquiryState.WAITING:
         _Answer(services, inquiries, inquiry).give(asked, deadline)
     elif asked.look.event == InquiryKind.PROVISION.value:
         converge(services, asked, deadline)
+
+
+def _asker(inquiry: Inquiry | None) -> Actor | None:
+    """Return who had the user provisioned, by what was stored when they asked: a message names nobody."""
+    if inquiry is None or inquiry.kind is not InquiryKind.PROVISION:
+        return None
+    return Actor(inquiry.asked_by, inquiry.asked_by_id)
 
 
 @dataclass(slots=True)

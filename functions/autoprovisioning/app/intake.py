@@ -1,13 +1,12 @@
-"""Take in one directory notification: authenticate the channel, publish "look again".
+"""Take in one directory notification: authenticate the channel, then read it, and publish "look again".
 
-Nothing is read and nothing decided here; the answer is a success only once the message is published, so that Google
-retries otherwise.
+Nothing is looked up and nothing decided here; the answer is a success only once the message is published, so that
+Google retries otherwise.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,30 +15,31 @@ from autoprovisioning.app.channels import believes
 from autoprovisioning.app.ports import LookQueue
 from autoprovisioning.domain.errors import BadInput, Forbidden
 from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.texts import USER_ID
 
 EVENTS = ("add", "update", "delete", "undelete", "makeAdmin")
 LARGEST_BODY = 16 * 1024  # a notification is some 200 bytes
-_USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What the Directory API POSTs to a channel (Admin SDK, push notifications guide)."""
+    """What the Directory API POSTs to a channel (Admin SDK, push notifications guide).
+
+    `body` reads the body: a stranger could send it for ever, so only that of a live channel is read.
+    """
 
     channel_id: str
     token: str
     state: str  # "sync" or an event
-    number: str
-    body: bytes
+    body: Callable[[], bytes]
 
 
-def from_headers(header: Callable[[str, str], str], body: bytes) -> Notification:
+def from_headers(header: Callable[[str, str], str], body: Callable[[], bytes]) -> Notification:
     """Pick the notification's parts from its headers; `header` returns one by name, or its second argument."""
     return Notification(
         header("X-Goog-Channel-ID", ""),
         header("X-Goog-Channel-Token", ""),
         header("X-Goog-Resource-State", ""),
-        header("X-Goog-Message-Number", ""),
         body,
     )
 
@@ -49,7 +49,7 @@ def take_in(queue: LookQueue, key: bytes, notification: Notification, now: datet
 
     Raises:
         Forbidden: not one of our channels, or an expired one; nothing is published.
-        BadInput: ours by its token, but malformed; nothing is published.
+        BadInput: ours by its token, but malformed, or as `body` raises it; nothing is published.
         Transient: it could not be published.
     """
     if not believes(key, notification.channel_id, notification.token, now):
@@ -60,10 +60,8 @@ def take_in(queue: LookQueue, key: bytes, notification: Notification, now: datet
     if notification.state not in EVENTS:
         problem = f"{notification.state[:40]!r} is not an event of users.watch"
         raise BadInput("X-Goog-Resource-State", problem, f"Expected one of: {', '.join(EVENTS)}.")
-    user_id = _user_id(notification.body)
-    actor = f"notification {notification.channel_id} {notification.number[:20]}"
-    look = Look(user_id, notification.state, asked_at=now, actor=actor, channel=notification.channel_id)
-    queue.look_again([look])
+    user_id = _user_id(notification.body())
+    queue.look_again([Look(user_id, notification.state, asked_at=now, channel=notification.channel_id)])
 
 
 def _user_id(body: bytes) -> str:
@@ -74,6 +72,6 @@ def _user_id(body: bytes) -> str:
     user_id = user.get("id") if isinstance(user, dict) else None
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         user_id = str(user_id)
-    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
+    if not isinstance(user_id, str) or not USER_ID.fullmatch(user_id):
         raise BadInput("body.id", "it is missing or not a directory id", "Send the id of the user that changed.")
     return user_id

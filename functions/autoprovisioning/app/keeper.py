@@ -27,7 +27,7 @@ from autoprovisioning.domain.errors import (
     Transient,
     Waiting,
 )
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.words import at_time
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ def wait_of(connection: Connection) -> dict[str, Value]:
     return {WAIT: at_time(until)} if until is not None else {}
 
 
-def end_wait(services: Services, connection_id: str, actor: str, because: str) -> None:
+def end_wait(services: Services, connection_id: str, actor: Actor, because: str) -> None:
     """End the wait that Keeper asked this connection for: a super administrator wants something done now."""
     now, event_id = services.clock(), services.new_id()
 
@@ -187,7 +187,16 @@ def end_wait(services: Services, connection_id: str, actor: str, because: str) -
         ended = wait_of(was)
         reason = f"{because}, which ends the wait that Keeper asked for"
         changed = dict.fromkeys(ended)
-        return Event(event_id, now, EventName.CONFIGURED, actor, changed=changed, before=ended, reason=reason)
+        return Event(
+            event_id,
+            now,
+            EventName.CONFIGURED,
+            actor.address,
+            changed=changed,
+            before=ended,
+            reason=reason,
+            actor_id=actor.directory_id,
+        )
 
     services.connections.change(connection_id, edit, tell)
 

@@ -99,7 +99,6 @@ class Planner:
         roster: Mapping[str, Entry],
         rules: Rules,
         now: datetime,
-        actor: str,
         found: Mapping[str, Account] | None = None,
     ) -> None:
         """Plan against `roster` as read; `found` is Keeper's own listing by SCIM id, where drift is to be repaired."""
@@ -109,7 +108,6 @@ class Planner:
         self._roster = roster
         self._rules = rules
         self._now = now
-        self._actor = actor
         self._met: set[str] = set()
         self.plan = Plan()
 
@@ -223,7 +221,7 @@ class Planner:
             self.plan.unchanged += 1
 
     def _look(self, user_id: str, due: Decision | None, evidence: Evidence, *, listed_only: bool = False) -> None:
-        look = Look(user_id, "", evidence, "", None, self._actor)
+        look = Look(user_id, "", evidence)
         if due is None:
             self.plan.looks[user_id] = PlannedLook(look)
             return

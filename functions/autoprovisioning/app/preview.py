@@ -25,7 +25,7 @@ from autoprovisioning.app.keeper import fails_for_everybody, keep_waiting, refus
 from autoprovisioning.app.observe import observed, rules_of
 from autoprovisioning.app.planning import Plan, PlannedLook, Planner, Refusal, match_accounts
 from autoprovisioning.app.ports import Accounts
-from autoprovisioning.app.reports import Line, Preview, Previews, PreviewState, Would
+from autoprovisioning.app.reports import Line, Preview, Previews, PreviewState, Would, question_id
 from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
@@ -44,6 +44,7 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
 )
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.plan import Observed, Rules, decide
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
@@ -73,9 +74,11 @@ HELD = "; held for approval, or rejected before"
 
 
 def ask_preview(
-    services: Services, previews: Previews, connection_id: str, edition: int, settings: Settings, actor: str
+    services: Services, previews: Previews, connection_id: str, edition: int, settings: Settings, actor: Actor
 ) -> Preview:
     """Store a preview of these settings as waiting, and ask for it to be computed.
+
+    Whoever asks again while it waits, or is computed, gets the same one: each reads the whole directory.
 
     Raises:
         NotFound, Stale: no such connection, or an administrator changed it since `edition`.
@@ -87,13 +90,22 @@ def ask_preview(
     # By id: what is saved is what was previewed, though a path be another unit's by then.
     settings = replace(settings, org_units=settings_of(wanted).org_units)
     now = services.clock()
-    preview = Preview(services.new_id(), connection_id, edition, settings, actor, now, now + KEPT)
-    previews.put(preview)
-    services.queue.request_preview(connection_id, preview.id)
+    name = question_id(actor, connection_id, str(edition), repr(settings))
+    preview = Preview(name, connection_id, edition, settings, actor.address, now, now + KEPT)
+    opened = previews.open(preview, now - PATIENCE)
+    if opened is not preview:
+        return opened
+    try:
+        services.queue.request_preview(connection_id, preview.id)
+    except ProvisioningError as error:
+        _fail(services, previews, preview, str(error))  # or it would wait for a message that never comes
+        raise
     return preview
 
 
-def save_preview(services: Services, previews: Previews, connection_id: str, preview_id: str, actor: str) -> Connection:
+def save_preview(
+    services: Services, previews: Previews, connection_id: str, preview_id: str, actor: Actor
+) -> Connection:
     """Save the settings that a preview was made of.
 
     Raises:
@@ -157,7 +169,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     connection = turned_on(connection, now) or replace(connection, state=State.ON)
     roster = services.roster.load(connection) if connection.shards else {}
     rules = rules_of(connection, confirmed_for(services, connection, roster.values()))
-    planner = _Claiming(connection, roster, rules, now, f"preview {preview.id}")
+    planner = _Claiming(connection, roster, rules, now)
     neighbours = _neighbours(services, connection)
     survey = judge_everybody(services, neighbours, {connection.id: planner}, deadline)
     plan = planner.plan

@@ -139,7 +139,7 @@ def _observe(
     for side in sides:
         confirmed = confirmed_for(services, side.connection, side.roster.values())
         rules = rules_of(side.connection, confirmed, retry_failures=retry_failures)
-        side.planner = Planner(side.connection, side.roster, rules, now, f"run {side.run.id}", side.found)
+        side.planner = Planner(side.connection, side.roster, rules, now, side.found)
         planners[side.connection.id] = side.planner
     return judge_everybody(services, connections, planners, deadline)
 

@@ -5,6 +5,8 @@ No method reads the whole roster: every answer comes from small documents that t
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -14,11 +16,17 @@ from typing import Generic, Protocol, TypeVar
 from autoprovisioning.app.configure import Settings
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Deleted
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.runs import Run
 
 T = TypeVar("T")
+
+
+def question_id(actor: Actor, *subject: str) -> str:
+    """Name what this administrator asks: whoever asks the same again while it waits means the same document."""
+    asked = json.dumps([actor.directory_id or actor.address, *subject])
+    return hashlib.blake2b(asked.encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +186,11 @@ class Preview:
     notes: tuple[str, ...] = ()
     problem: str = ""  # why it failed
 
+    @property
+    def computing(self) -> bool:
+        """Say whether it is still to be computed."""
+        return self.state in (PreviewState.WAITING, PreviewState.RUNNING)
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -192,6 +205,12 @@ class Line:
 
 class Previews(Protocol):
     """Previews, which expire by themselves."""
+
+    def open(self, preview: Preview, since: datetime) -> Preview:
+        """Store a preview that was asked for, and return it.
+
+        One with its id that was asked for after `since`, and is not computed yet, is returned instead and left alone.
+        """
 
     def put(self, preview: Preview) -> None:
         """Store a preview's own fields."""
@@ -252,10 +271,17 @@ class Inquiry:
     steps: tuple[Step, ...] = ()
     account: Account | None = None
     problem: str = ""
+    asked_by_id: str = ""  # directory id
 
 
 class Inquiries(Protocol):
     """Inquiries, which expire by themselves."""
+
+    def open(self, inquiry: Inquiry, since: datetime) -> Inquiry:
+        """Store an inquiry that was asked, and return it.
+
+        One with its id that was asked after `since`, and still waits, is returned instead and left alone.
+        """
 
     def put(self, inquiry: Inquiry) -> None:
         """Store an inquiry whole."""

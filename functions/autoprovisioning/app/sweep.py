@@ -19,8 +19,6 @@ from autoprovisioning.domain.runs import Evidence, Look
 
 log = logging.getLogger(__name__)
 
-ACTOR = "scope sweep"
-
 
 @dataclass(frozen=True, slots=True)
 class _Side:
@@ -87,8 +85,7 @@ def sweep(services: Services) -> int:
     sides = [_side(services, connection, rosters[connection.id], members) for connection in scoped]
     now = services.clock()
     looks = [
-        Look(user_id, "", Evidence(left=left), asked_at=now, actor=ACTOR)
-        for user_id, left in sorted(_differences(sides).items())
+        Look(user_id, "", Evidence(left=left), asked_at=now) for user_id, left in sorted(_differences(sides).items())
     ]
     services.queue.look_again(looks)
     for side in sides:

@@ -27,7 +27,7 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
 )
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.runs import RunKind
 
@@ -39,7 +39,7 @@ DESTROY_AFTER = timedelta(days=1)
 LONGEST_TOKEN = 4096
 
 
-def reauthorize(services: Services, connection_id: str, token: str, actor: str) -> int:
+def reauthorize(services: Services, connection_id: str, token: str, actor: Actor) -> int:
     """Switch a connection to a new access token and resume it; returns how many users were waiting.
 
     Raises:
@@ -59,10 +59,11 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: str) 
             event_id,
             now,
             EventName.REAUTHORIZED,
-            actor,
+            actor.address,
             changed=_described(becomes),
             before=_described(was),
             reason=f"{waiting} users were waiting",
+            actor_id=actor.directory_id,
         )
 
     switched = switch(services, connection, token, tell, edit=lambda current: _as_verified(connection, current))

@@ -248,7 +248,7 @@ def unmarked(entry: Entry) -> Entry | None:
     return replace(entry, mark=None, version=entry.version + 1) if entry.version else None
 
 
-def event_for(outcome: Outcome, actor: str, now: datetime) -> Event | None:
+def event_for(outcome: Outcome, actor: str, now: datetime, actor_id: str = "") -> Event | None:
     """Return the audit line of an outcome; None for one that will be tried again and changed nothing."""
     change, error = outcome.change, outcome.error
     if not ended(outcome, now):
@@ -265,6 +265,7 @@ def event_for(outcome: Outcome, actor: str, now: datetime) -> Event | None:
         at=now,
         name=name,
         actor=actor,
+        actor_id=actor_id,
         user_id=change.user_id,
         email=str((change.attributes or {}).get("userName") or change.entry.email or change.email),
         attempted=change.action,
@@ -455,6 +456,7 @@ def recovered_event(
     before: Attributes | None,
     actor: str,
     now: datetime,
+    actor_id: str = "",
 ) -> Event:
     """Return the audit line of a change that `recover` found to have taken effect: what the account shows tells what.
 
@@ -463,7 +465,15 @@ def recovered_event(
     mark = entry.mark
     assert mark is not None  # noqa: S101 - told by the caller
     event = Event(
-        mark.change_id, now, NAME_OF[mark.action], actor, entry.user_id, settled.email, mark.action, recovered=True
+        mark.change_id,
+        now,
+        NAME_OF[mark.action],
+        actor,
+        entry.user_id,
+        settled.email,
+        mark.action,
+        recovered=True,
+        actor_id=actor_id,
     )
     if mark.action not in (Action.CREATE, Action.UPDATE) or account is None:
         changed, access = _access(mark.action, entry)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from urllib.parse import unquote, urlsplit
 
 from .deprovisioning import Deprovisioning, Span
 from .mapping import AttributeMapping
@@ -95,3 +97,23 @@ class Connection:
         """
         until = self.throttled_until
         return min(until, now + LONGEST_THROTTLE) if until is not None and now < until else None
+
+
+_PORTS = {"https": 443, "http": 80}
+
+
+def node_of(endpoint: str) -> str:
+    """Return one spelling for all endpoints that reach the same node, for comparing them (RFC 3986 section 6.2).
+
+    The case, a port that is the scheme's own, a dot or slash in the end, and encoded characters make no other node.
+    """
+    text = endpoint.strip()
+    try:
+        parts = urlsplit(text)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+        host = host.encode("idna").decode()
+    except ValueError:
+        return text.casefold()
+    other = f":{port}" if port not in (None, _PORTS.get(parts.scheme)) else ""
+    path = posixpath.normpath(f"/{unquote(parts.path).lstrip('/')}")
+    return f"{parts.scheme}://{host}{other}{path}".casefold()

@@ -37,6 +37,17 @@ NAME_OF: Mapping[Action, EventName] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did something: an administrator, by address and directory id; else "run <id>" or "notification <id>" alone.
+
+    The address says who it was then; the id says who that is now, whatever became of the address.
+    """
+
+    address: str
+    directory_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One line of the audit; `id` is the change id, so recording it twice is recording it once.
 
@@ -60,3 +71,4 @@ class Event:
     code: str = ""  # of a failure
     seconds: float = 0.0  # from decision to Keeper's answer
     recovered: bool = False  # learnt after a crash, from the account itself
+    actor_id: str = ""  # directory id of the administrator, empty where none acted

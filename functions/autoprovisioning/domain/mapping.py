@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 
 from .accounts import Value
 from .errors import BadInput, MappingFailure
+from .texts import LINES, has_controls
 
 Getter = Callable[[Mapping[str, Any]], object]
 
@@ -153,12 +154,13 @@ def _is_constant(source: str) -> bool:
 
 def _compile_source(source: str, where: str) -> Getter:
     if _is_constant(source):
+        mend = 'Write text in quotes, as in "Contractor".'
         try:
             constant = json.loads(source)
-            str(constant).encode()  # half of a surrogate pair is no text that could be sent
         except ValueError as error:
-            mend = 'Write text in quotes, as in "Contractor".'
             raise BadInput(where, f"{source!r} is not a constant in JSON ({error})", mend) from None
+        if has_controls(str(constant), LINES):
+            raise BadInput(where, f"the constant {source!r} holds control characters", mend)
         return lambda _profile: constant
     try:
         parts = _parts(source)

@@ -103,14 +103,16 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """ "Look at user X again": all a notification or a plan says of a user whose access may change."""
+    """ "Look at user X again": all a notification or a plan says of a user whose access may change.
+
+    It names nobody who acted: whoever may publish could write any name, so the audit takes none from a message.
+    """
 
     user_id: str
     event: str = ""  # add, update, delete, undelete, makeAdmin, or sync of a new channel; empty from our own runs
     evidence: Evidence = field(default_factory=Evidence)
     hold: str = ""  # digest of the approved hold that authorises it
     asked_at: datetime | None = None
-    actor: str = ""
     channel: str = ""  # the notification channel it came through
     inquiry: str = ""  # "<connection>/<inquiry>" of an administrator who waits for the answer; with the event
     # "provision" the user is converged, else only looked into, so that this is known when the inquiry has expired

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
-
-USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")  # as the directory makes them; users.get takes addresses as well
 
 
 class Presence(StrEnum):

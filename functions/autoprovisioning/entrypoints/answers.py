@@ -14,14 +14,17 @@ Forbidden 403, NotFound 404, WrongState 409, Stale 412. Problems are RFC 9457 pr
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
+import socket
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 import flask
 from flask import Response, jsonify
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from autoprovisioning import telemetry
 from autoprovisioning.config import Misconfigured
@@ -42,6 +45,8 @@ from autoprovisioning.domain.errors import (
 
 log = logging.getLogger(__name__)
 
+LARGEST_PUSH = 14 * 1024 * 1024  # a message has 10 MB at most (cloud.google.com/pubsub/quotas), here in base64
+LONGEST_WAIT = 3600  # seconds, whatever somebody else asks for
 PROBLEM = "application/problem+json"  # RFC 9457
 SECURE = {
     "X-Content-Type-Options": "nosniff",
@@ -131,8 +136,48 @@ def only(request: flask.Request, *methods: str) -> None:
         raise WrongMethod(request.method, ", ".join(methods))
 
 
-def answered(act: Callable[[], Response], refuse: Callable[[ProvisioningError], Response] | None = None) -> Response:
-    """Return what `act` answers; whatever goes wrong is handed to `refuse` (`problem`), which logs it."""
+def body_of(request: flask.Request, largest: int) -> bytes:
+    """Read the body, of at most `largest` bytes, whether or not it said so before; `request.form` then parses it.
+
+    Raises:
+        TooLarge: it has more; no more of it was read.
+        BadInput: it ended before the length that it announced, or its chunks are none (RFC 9112 7.1).
+    """
+    from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # the server has it loaded
+
+    # One more than is accepted: what is cut at the limit could not be told from what ends there.
+    request.max_content_length = largest + 1
+    try:
+        content = request.get_data()
+    except RequestEntityTooLarge:
+        raise TooLarge(largest) from None
+    except ParseException:
+        raise BadInput("body", "its chunks cannot be read", "Send a complete and well-formed request.") from None
+    if len(content) > largest:
+        raise TooLarge(largest)
+    if len(content) < (request.content_length or 0):
+        raise BadInput("body", "it ended early", "Send as many bytes as Content-Length says.")
+    return content
+
+
+def hang_up(request: flask.Request) -> None:
+    """Hear no more of this connection: gunicorn would wait for the rest of a body that nobody wants.
+
+    It does so for 5 s in the thread of the request, and then for 2 s where it accepts connections (gthread worker, 27).
+    """
+    connection = request.environ.get("gunicorn.socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RD)
+
+
+def answered(
+    request: flask.Request, act: Callable[[], Response], refuse: Callable[[ProvisioningError], Response] | None = None
+) -> Response:
+    """Return what `act` answers; whatever goes wrong is handed to `refuse` (`problem`), which logs it.
+
+    What `act` left of the body nobody reads: functions-framework would afterwards, all of it, however much it is.
+    """
     try:
         return act()
     except ProvisioningError as raised:
@@ -148,10 +193,12 @@ def answered(act: Callable[[], Response], refuse: Callable[[ProvisioningError], 
         # In the message, which is redacted, and where Error Reporting looks for it.
         log.error("Unforeseen error\n%s", traceback.format_exc(), extra=_alert("unforeseen"))
         error = Unforeseen("Something went wrong that nobody foresaw. The log of this function says what.")
+    finally:
+        request.stream = io.BytesIO()
     return (refuse or problem)(error)
 
 
-def http(act: Callable[[], Any]) -> Response:
+def http(request: flask.Request, act: Callable[[], Any]) -> Response:
     """Run a use case for an HTTP caller: its result as JSON, an error as problem details."""
 
     def shown() -> Response:
@@ -159,7 +206,7 @@ def http(act: Callable[[], Any]) -> Response:
         answer.headers.update(PRIVATE)
         return answer
 
-    return answered(shown)
+    return answered(request, shown)
 
 
 def push(request: flask.Request, act: Callable[[], None]) -> Response:
@@ -176,17 +223,22 @@ def push(request: flask.Request, act: Callable[[], None]) -> Response:
         log.error("%s: %s", error.code, error, extra=_alert(error.code))
         return Response(status=204)
 
-    return answered(acknowledged, refuse)
+    return answered(request, acknowledged, refuse)
 
 
 def problem(error: ProvisioningError) -> Response:
     """Log an error and render it as RFC 9457 problem details."""
     told(error)
+    return details(error)
+
+
+def details(error: ProvisioningError) -> Response:
+    """Render an error as RFC 9457 problem details."""
     status = status_of(error)
-    details: dict[str, Any] = {"type": "about:blank", "title": error.code, "status": status, "detail": str(error)}
+    shown: dict[str, Any] = {"type": "about:blank", "title": error.code, "status": status, "detail": str(error)}
     if isinstance(error, BadInput):
-        details |= {"field": error.field, "problem": error.problem, "mend": error.mend}
-    answer = jsonify(details)
+        shown |= {"field": error.field, "problem": error.problem, "mend": error.mend}
+    answer = jsonify(shown)
     answer.status_code = status
     answer.content_type = PROBLEM
     answer.headers.update(PRIVATE)
@@ -197,7 +249,7 @@ def problem(error: ProvisioningError) -> Response:
 def told_beside(error: ProvisioningError) -> dict[str, str]:
     """Return the headers that belong to an error: when to come back, which methods there are."""
     if isinstance(error, Transient):
-        return {"Retry-After": str(max(1, round(error.retry_after or 5)))}
+        return {"Retry-After": str(round(min(max(error.retry_after or 5, 1), LONGEST_WAIT)))}
     return {"Allow": error.allowed} if isinstance(error, WrongMethod) else {}
 
 

@@ -8,7 +8,7 @@ from flask import Response
 
 from autoprovisioning.app.apply_batch import apply_batch
 from autoprovisioning.bootstrap import services
-from autoprovisioning.entrypoints.answers import push
+from autoprovisioning.entrypoints.answers import LARGEST_PUSH, body_of, push
 from autoprovisioning.messages import decode_batch, decode_push
 
 
@@ -18,8 +18,9 @@ def apply_changes(request: flask.Request) -> Response:
 
     def act() -> None:
         desk = services()
-        message = decode_push(request.get_data())
-        deadline = desk.clock() + desk.timings.batch_deadline
-        apply_batch(desk, decode_batch(message.data), message.message_id, message.publish_time, deadline)
+        message = decode_push(body_of(request, LARGEST_PUSH))
+        now = desk.clock()
+        batch = decode_batch(message.data)
+        apply_batch(desk, batch, message.message_id, message.published(now), now + desk.timings.batch_deadline)
 
     return push(request, act)

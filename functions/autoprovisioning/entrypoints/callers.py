@@ -2,51 +2,63 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 
 import flask
 
-from autoprovisioning.app.admission import Role
+from autoprovisioning.app.admission import Admitted, Caller, Role
 from autoprovisioning.bootstrap import Administration
 from autoprovisioning.domain.errors import Forbidden, NotFound
+from autoprovisioning.domain.texts import OUR_ID
 
 ASSERTION = "X-Goog-IAP-JWT-Assertion"
 SAFE = ("GET", "HEAD")  # a link from another site may open a form: it shows nothing, and changes nothing
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 
 
-def reader(parts: Administration, request: flask.Request) -> tuple[str, Role]:
-    """Return address and role of a caller who may look: any administrator; raises Forbidden."""
-    address = parts.identity.address(request.headers.get(ASSERTION, ""))
-    return address, parts.roles.lately(address, parts.services.clock())
+def caller(parts: Administration, request: flask.Request) -> Caller:
+    """Return whom the proxy let through, whoever that is; raises Forbidden."""
+    return parts.identity.caller(request.headers.get(ASSERTION, ""))
 
 
-def asker(parts: Administration, request: flask.Request) -> tuple[str, Role]:
-    """Return address and role, as of now, of any administrator who asks from our own pages; raises Forbidden."""
-    address = parts.identity.address(request.headers.get(ASSERTION, ""))
-    if request.method not in SAFE:
-        _from_our_pages(request)
-    return address, parts.roles.now(address, parts.services.clock())
+def reader(parts: Administration, request: flask.Request) -> Admitted:
+    """Return a caller who may look: any administrator; raises Forbidden."""
+    return parts.roles.lately(caller(parts, request), parts.services.clock())
 
 
-def writer(parts: Administration, request: flask.Request) -> tuple[str, Role]:
-    """Return address and role of a caller who may change things, and asks from our own pages; raises Forbidden."""
-    address, role = asker(parts, request)
-    if role is not Role.SUPER:
-        raise Forbidden(f"{address} may look, but only super administrators may change this.")
-    return address, role
+def asker(parts: Administration, request: flask.Request) -> Admitted:
+    """Return any administrator who asks from our own pages, as of now, unless it is only to look; raises Forbidden."""
+    if request.method in SAFE:
+        return reader(parts, request)
+    calling = caller(parts, request)
+    _from_our_pages(request)
+    return parts.roles.now(calling, parts.services.clock())
+
+
+def writer(parts: Administration, request: flask.Request) -> Admitted:
+    """Return a caller who may change things, and asks from our own pages; raises Forbidden."""
+    found = asker(parts, request)
+    if found.role is not Role.SUPER:
+        raise Forbidden(f"{found.actor.address} may look, but only super administrators may change this.")
+    return found
 
 
 def _from_our_pages(request: flask.Request) -> None:
     """Refuse a browser that another site sent here (Fetch standard: Origin; Fetch Metadata: Sec-Fetch-Site)."""
     origin, site = request.headers.get("Origin", ""), request.headers.get("Sec-Fetch-Site", "")
-    if (origin and urlsplit(origin).netloc != request.host) or site not in ("", "same-origin", "none"):
+    if (origin and _host(origin) != request.host) or site not in ("", "same-origin", "none"):
         raise Forbidden("The request comes from another site. Open the page here and send it from there.")
+
+
+def _host(origin: str) -> str:
+    """Return the host of an origin, with its port; empty where it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def identifier(text: str) -> str:
     """Return the text if it has the shape of our ids; raises NotFound, which does not repeat it."""
-    if not _ID.match(text):
+    if not OUR_ID.fullmatch(text):
         raise NotFound("There is no such connection. Choose one of those listed.")
     return text

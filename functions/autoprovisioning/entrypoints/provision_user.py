@@ -9,7 +9,7 @@ from flask import Response
 from autoprovisioning.app.converge import Asked, converge
 from autoprovisioning.app.inquire import answer_inquiry
 from autoprovisioning.bootstrap import channels, inquiries, services
-from autoprovisioning.entrypoints.answers import push
+from autoprovisioning.entrypoints.answers import LARGEST_PUSH, body_of, push
 from autoprovisioning.messages import decode_look, decode_push
 
 
@@ -19,12 +19,12 @@ def provision_user(request: flask.Request) -> Response:
 
     def act() -> None:
         desk = services()
-        message = decode_push(request.get_data())
+        message = decode_push(body_of(request, LARGEST_PUSH))
         look = decode_look(message.data)
         if look.event == "sync":
             channels().prove(look.channel, desk.clock())
             return
-        asked = Asked(look, message.message_id, message.publish_time)
+        asked = Asked(look, message.message_id, message.published(desk.clock()))
         deadline = desk.clock() + desk.timings.user_deadline
         if look.inquiry:
             answer_inquiry(desk, inquiries(), asked, deadline)

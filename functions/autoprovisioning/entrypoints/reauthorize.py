@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import flask
@@ -12,7 +13,8 @@ from autoprovisioning.app.forgery import form_token, genuine
 from autoprovisioning.app.tokens import reauthorize as switch_token
 from autoprovisioning.bootstrap import Administration, administration
 from autoprovisioning.domain.errors import BadInput, Forbidden, ProvisioningError
-from autoprovisioning.entrypoints.answers import TooLarge, answered, http, only, status_of, told, told_beside
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.entrypoints.answers import answered, body_of, http, only, status_of, told, told_beside
 from autoprovisioning.entrypoints.callers import identifier, writer
 from autoprovisioning.entrypoints.pages import page_alone
 
@@ -23,13 +25,13 @@ LARGEST_BODY = 16 * 1024
 def reauthorize(request: flask.Request) -> Response:
     """Show the form (GET), take the form or `{"connection", "token"}` (POST)."""
     if request.mimetype == "application/json":
-        return http(lambda: _from_json(request))
+        return http(request, lambda: _from_json(request))
     if request.method == "POST":
-        return answered(lambda: _from_form(request), _refused)
-    return answered(lambda: _form(request), _refused)
+        return answered(request, lambda: _from_form(request), _refused)
+    return answered(request, lambda: _form(request), _refused)
 
 
-def _switch(parts: Administration, actor: str, connection: object, token: object) -> dict[str, Any]:
+def _switch(parts: Administration, actor: Actor, connection: object, token: object) -> dict[str, Any]:
     if not isinstance(connection, str) or not connection:
         raise BadInput("connection", "it is missing", "Name the connection's id.")
     if not isinstance(token, str):
@@ -40,10 +42,12 @@ def _switch(parts: Administration, actor: str, connection: object, token: object
 
 def _from_json(request: flask.Request) -> dict[str, Any]:
     parts = administration()
-    actor, _ = writer(parts, request)  # first: whoever may not come in learns nothing of what is here
+    actor = writer(parts, request).actor  # first: whoever may not come in learns nothing of what is here
     only(request, "POST")
-    _check_size(request)
-    body = request.get_json(silent=True)
+    try:
+        body = json.loads(body_of(request, LARGEST_BODY))
+    except (ValueError, RecursionError):
+        body = None
     if not isinstance(body, dict):
         raise BadInput("body", "it is not a JSON object", 'Send {"connection": "...", "token": "..."}.')
     return _switch(parts, actor, body.get("connection"), body.get("token"))
@@ -51,9 +55,9 @@ def _from_json(request: flask.Request) -> dict[str, Any]:
 
 def _from_form(request: flask.Request) -> Response:
     parts = administration()
-    actor, _ = writer(parts, request)
-    _check_size(request)
-    if not genuine(parts.form_key, actor, request.form.get("csrf", ""), parts.services.clock()):
+    actor = writer(parts, request).actor
+    body_of(request, LARGEST_BODY)
+    if not genuine(parts.form_key, actor.address, request.form.get("csrf", ""), parts.services.clock()):
         raise Forbidden("The form is out of date. Reload it and try again.")
     done = _switch(parts, actor, request.form.get("connection"), request.form.get("token"))
     return _page(parts, actor, done["connection"], "reauthorize_result.html", waiting=done["waiting"], problem="")
@@ -61,32 +65,26 @@ def _from_form(request: flask.Request) -> Response:
 
 def _form(request: flask.Request) -> Response:
     parts = administration()
-    actor, _ = writer(parts, request)
+    actor = writer(parts, request).actor
     only(request, "GET", "HEAD", "POST")
-    csrf = form_token(parts.form_key, actor, parts.services.clock())
+    csrf = form_token(parts.form_key, actor.address, parts.services.clock())
     return _page(parts, actor, request.args.get("connection", ""), "reauthorize.html", csrf=csrf)
 
 
-def _page(parts: Administration, actor: str, chosen: str, template: str, **values: Any) -> Response:
+def _page(parts: Administration, actor: Actor, chosen: str, template: str, **values: Any) -> Response:
     """Show a page about the connection chosen, if there is such a one, with the way back to the console."""
     connections = parts.services.connections.all()
     known = next((connection for connection in connections if connection.id == chosen), None)
     return page_alone(
         template,
         200,
-        actor=actor,
+        actor=actor.address,
         console=parts.console_url.rstrip("/"),
         connections=connections,
         chosen=known.id if known is not None else "",
         chosen_name=known.name if known is not None else "",
         **values,
     )
-
-
-def _check_size(request: flask.Request) -> None:
-    """Refuse a body that is too large, whether or not it says so beforehand."""
-    if (request.content_length or 0) > LARGEST_BODY or len(request.get_data()) > LARGEST_BODY:
-        raise TooLarge(LARGEST_BODY)
 
 
 def _refused(error: ProvisioningError) -> Response:

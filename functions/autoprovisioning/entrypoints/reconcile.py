@@ -20,7 +20,7 @@ from autoprovisioning.app.tokens import destroy_retired
 from autoprovisioning.app.vital_signs import log_vital_signs
 from autoprovisioning.bootstrap import channels, previews, reports, services
 from autoprovisioning.domain.runs import Run, RunKind
-from autoprovisioning.entrypoints.answers import http, only, push
+from autoprovisioning.entrypoints.answers import LARGEST_PUSH, answered, body_of, http, only, push
 from autoprovisioning.messages import Push, RunRequest, decode_push, decode_run_request
 
 PREVIEW_LIMIT = timedelta(minutes=8)  # Pub/Sub delivers a message again after ten
@@ -29,7 +29,10 @@ PREVIEW_LIMIT = timedelta(minutes=8)  # Pub/Sub delivers a message again after t
 @functions_framework.http
 def reconcile(request: flask.Request) -> Response:
     """Run what the body asks for: `{"kind": "full" | "drift" | "sweep", "retry_failures": false}`."""
-    body = request.get_data()
+    return answered(request, lambda: _answer(request, body_of(request, LARGEST_PUSH)))
+
+
+def _answer(request: flask.Request, body: bytes) -> Response:
     if b'"message"' in body:  # Pub/Sub's envelope: what cannot be done is acknowledged, or it would come for ever
         return push(request, lambda: _requested(services(), decode_push(body)))
 
@@ -45,7 +48,7 @@ def reconcile(request: flask.Request) -> Response:
         runs = _run(desk, asked)
         return {"runs": [{"connection": run.connection_id, "run": run.id, "state": run.state.value} for run in runs]}
 
-    return http(act)
+    return http(request, act)
 
 
 def _sweep(desk: Services) -> int:
@@ -81,5 +84,6 @@ def _requested(desk: Services, message: Push) -> None:
     if asked.preview:
         _preview(desk, asked)
         return
-    timely = desk.clock() - message.publish_time < PATIENCE
+    now = desk.clock()
+    timely = now - message.published(now) < PATIENCE
     _run(desk, asked, insist=timely, request=asked.request if timely else "")

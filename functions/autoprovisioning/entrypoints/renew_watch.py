@@ -26,7 +26,7 @@ def renew_watch(request: flask.Request) -> Response:
         )
         return {"channels": [_shown(channel) for channel in live]}
 
-    return http(act)
+    return http(request, act)
 
 
 def _shown(channel: Channel) -> dict[str, Any]:

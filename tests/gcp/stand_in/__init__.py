@@ -7,7 +7,7 @@ enabled before it is used, and a redeployed function has lost what was set on it
 from __future__ import annotations
 
 from infra.gcp import commands, destroy, doctor, rollback
-from infra.gcp.description import DEPLOYMENT
+from infra.gcp.description import DEPLOYMENT, KEYS
 from infra.gcp.steps import FOUND, Command, filled
 from tests.gcp.gcloud_parser import TARGET, complaints
 from tests.gcp.stand_in import firestore, iam, monitoring, pubsub, run, scheduler, secrets
@@ -31,7 +31,7 @@ HANDLERS: dict[str, Handler] = {
 def foreseen() -> list[Command]:
     """Return the commands that are likely to come; any other is parsed when it comes."""
     names = [f"projects/{PROJECT}/{kind}/1" for kind in ("alerts", "dashboards", "notificationChannels")]
-    found = [*names, "channel-key", "keeper-token-c1"]
+    found = [*names, *KEYS, "keeper-token-c1"]
     functions = [function.name for function in DEPLOYMENT.functions]
     templates = [
         *(command for step in commands.all_steps(TARGET) for command in step.commands),

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from autoprovisioning.domain.users import USER_ID, DirectoryUser, Group, Presence
+from autoprovisioning.domain.texts import USER_ID
+from autoprovisioning.domain.users import DirectoryUser, Group, Presence
 
 LONGEST_ID = 256
 

@@ -32,6 +32,7 @@ def event_fields(event: Event) -> dict[str, Any]:
         "at": event.at,
         "name": event.name.value,
         "actor": event.actor,
+        "actor_id": event.actor_id,
         "user_id": event.user_id,
         "email": event.email,
         "attempted": event.attempted.value if event.attempted is not None else "",
@@ -47,7 +48,7 @@ def event_fields(event: Event) -> dict[str, Any]:
 
 
 def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
-    """Return the event a document holds; an older one knows nothing of before and after."""
+    """Return the event a document holds; an older one knows nothing of before and after, nor of ids."""
     fields = fields_of(snapshot)
     before = fields.get("before")
     return Event(
@@ -65,6 +66,7 @@ def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
         fields["code"],
         fields["seconds"],
         fields["recovered"],
+        fields.get("actor_id", ""),
     )
 
 

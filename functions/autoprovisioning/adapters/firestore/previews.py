@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -31,6 +32,20 @@ class FirestorePreviews:
         self._database = database
         self._clock = clock
 
+    def open(self, preview: Preview, since: datetime) -> Preview:
+        """Store it, provided that the document did not change since it was seen not to be computed any more."""
+        standing = preview
+
+        def change(known: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            nonlocal standing
+            found = self._known(preview.connection_id, preview.id, known)
+            waits = found is not None and found.computing and found.asked_at > since
+            standing = found if found is not None and waits else preview
+            return None if waits else {**_fields(preview), "chunks": "[]"}
+
+        self._database.edit(self._document(preview.connection_id, preview.id), change)
+        return standing
+
     def put(self, preview: Preview) -> None:
         """Store a preview's own fields; which lines it has stays as `fill` left it."""
         self._put(preview, {})
@@ -39,7 +54,10 @@ class FirestorePreviews:
         """Read one document; None where it expired: the service may leave it there for a day."""
         if not is_id(preview_id):
             return None
-        fields = fields_of(self._database.get(self._document(connection_id, preview_id)))
+        return self._known(connection_id, preview_id, self._database.get(self._document(connection_id, preview_id)))
+
+    def _known(self, connection_id: str, preview_id: str, snapshot: firestore.DocumentSnapshot) -> Preview | None:
+        fields = fields_of(snapshot)
         if not fields or fields["expires"] <= self._clock():
             return None
         return Preview(
@@ -87,20 +105,7 @@ class FirestorePreviews:
                 yield from lines
 
     def _put(self, preview: Preview, more: dict[str, Any]) -> None:
-        fields = {
-            "edition": preview.edition,
-            "settings": msgspec.json.encode(preview.settings).decode(),
-            "asked_by": preview.asked_by,
-            "asked_at": preview.asked_at,
-            "expires": preview.expires,
-            "state": preview.state.value,
-            "finished": preview.finished,
-            "counts": dict(preview.counts),
-            "held": preview.held,
-            "notes": list(preview.notes),
-            "problem": preview.problem,
-            **more,
-        }
+        fields = {**_fields(preview), **more}
         batch = self._database.client.batch()
         # By name: a merge of everything would keep counts that are no longer there.
         batch.set(self._document(preview.connection_id, preview.id), fields, merge=list(fields))
@@ -149,3 +154,19 @@ class FirestorePreviews:
     def _document(self, connection_id: str, preview_id: str) -> firestore.DocumentReference:
         home = self._database.client.collection("connections").document(connection_id)
         return home.collection("previews").document(preview_id)
+
+
+def _fields(preview: Preview) -> dict[str, Any]:
+    return {
+        "edition": preview.edition,
+        "settings": msgspec.json.encode(preview.settings).decode(),
+        "asked_by": preview.asked_by,
+        "asked_at": preview.asked_at,
+        "expires": preview.expires,
+        "state": preview.state.value,
+        "finished": preview.finished,
+        "counts": dict(preview.counts),
+        "held": preview.held,
+        "notes": list(preview.notes),
+        "problem": preview.problem,
+    }

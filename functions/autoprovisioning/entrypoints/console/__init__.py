@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def console(request: flask.Request) -> Response:
     """Answer an API call or show a page."""
     refuse = problem if request.path.startswith("/api") else _refused
-    return answered(lambda: router().answer(request, administration()), refuse)
+    return answered(request, lambda: router().answer(request, administration()), refuse)
 
 
 @lru_cache(maxsize=1)

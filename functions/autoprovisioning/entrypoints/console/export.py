@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from flask import Response
 
 from autoprovisioning.entrypoints.answers import PRIVATE
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a cell one: owasp.org, CSV Injection
+# What makes a cell a formula (owasp.org, CSV Injection): one of these signs, full-width or not, whatever blanks and
+# control characters stand before it, which spreadsheets skip; and a tab or line break, which begins another cell.
+FORMULA = re.compile(
+    r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*[=+@\-＝＋＠－]|[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+)
 ROWS_AT_ONCE = 200
 
 
@@ -44,4 +49,4 @@ def _encoded(header: Sequence[str], rows: Iterator[Sequence[object]]) -> Iterato
 def cell(value: object) -> str:
     """Render a value; one that a spreadsheet would compute gets a leading apostrophe."""
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if FORMULA.match(text) else text

@@ -1,6 +1,7 @@
 """Routes of the console: which path and method does what, and who may.
 
-Every route asks who calls before it does anything: GET is for administrators, everything else comes from our own pages,
+Every route asks who calls before it does anything, and the directory what they may do; an address that is no route asks
+it nothing. GET is for administrators, everything else comes from our own pages,
 and from super administrators unless the route says that it only looks.
 """
 
@@ -18,8 +19,10 @@ from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 from autoprovisioning.app.admission import Role
 from autoprovisioning.bootstrap import Administration
 from autoprovisioning.domain.errors import NotFound
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.texts import OUR_ID
 from autoprovisioning.entrypoints.answers import WrongMethod
-from autoprovisioning.entrypoints.callers import asker, reader, writer
+from autoprovisioning.entrypoints.callers import asker, caller, reader, writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,11 @@ class Call:
 
     request: flask.Request
     parts: Administration
-    actor: str  # address
+    actor: Actor
     role: Role
 
 
-ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # an id of ours, or of the directory
+ID = OUR_ID.pattern  # or one of the directory
 Act = Callable[..., Response]  # (call, **arguments of the path)
 
 
@@ -71,9 +74,9 @@ class Router:
             reader(parts, request)
             raise WrongMethod(request.method, ", ".join(sorted(error.valid_methods or ()))) from None
         except (NoRoute, RequestRedirect):
-            reader(parts, request)  # whoever may not come in learns nothing of what is here
+            caller(parts, request)
             raise NotFound("There is nothing at this address. Start again from the list of apps.") from None
         route = self._routes[name]
         admit = reader if route.method == "GET" else asker if route.looks else writer
-        actor, role = admit(parts, request)
-        return route.act(Call(request, parts, actor, role), **arguments)
+        found = admit(parts, request)
+        return route.act(Call(request, parts, found.actor, found.role), **arguments)

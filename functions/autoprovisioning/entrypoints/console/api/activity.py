@@ -92,6 +92,7 @@ class Event(Model):
     at: datetime
     name: EventName
     actor: str
+    actor_id: str
     user_id: str
     email: str
     attempted: Action | None
@@ -156,6 +157,7 @@ def export_events(call: Call, query: Wants, connection_id: str) -> Response:
         "reason",
         "code",
         "seconds",
+        "actor id",
     )
     rows = _event_rows(call, audited(call, connection_id), _filters(query))
     return export(f"events-{connection_id}.csv", header, rows)
@@ -194,6 +196,7 @@ def shown_event(found: domain.Event) -> Event:
         at=found.at,
         name=found.name,
         actor=found.actor,
+        actor_id=found.actor_id,
         user_id=found.user_id,
         email=found.email,
         attempted=found.attempted,
@@ -216,7 +219,8 @@ def _event_rows(call: Call, connection_id: str, filters: Filters) -> Iterator[tu
     for found in call.parts.reports.every_event(connection_id, filters):
         whom = found.actor, found.user_id, found.email, found.attempted and found.attempted.value
         values = _values(found.changed), _values(found.before)
-        yield (found.at.isoformat(), found.name.value, *whom, *values, found.reason, found.code, found.seconds)
+        ending = found.reason, found.code, found.seconds, found.actor_id
+        yield (found.at.isoformat(), found.name.value, *whom, *values, *ending)
 
 
 def _values(values: Mapping[str, Any] | None) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from flask import Response
 
 from autoprovisioning.domain.errors import BadInput
-from autoprovisioning.entrypoints.answers import PRIVATE, NotJson, TooLarge
+from autoprovisioning.entrypoints.answers import PRIVATE, NotJson, body_of
 from autoprovisioning.entrypoints.console.routing import Call, Route
 
 ROOT = "/api"
@@ -102,16 +102,12 @@ def read_body(request: flask.Request, model: type[T]) -> T:
     """Read a JSON body; raises NotJson, TooLarge, BadInput."""
     if request.mimetype != JSON:
         raise NotJson(JSON)
-    if (request.content_length or 0) > LARGEST_BODY:
-        raise TooLarge(LARGEST_BODY)
-    content = request.stream.read(LARGEST_BODY + 1)
-    if len(content) > LARGEST_BODY:
-        raise TooLarge(LARGEST_BODY)
+    content = body_of(request, LARGEST_BODY)
     try:
         return msgspec.json.decode(content, type=model)
     except msgspec.ValidationError as error:
         raise _refused(str(error), "body") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadInput("body", "it is not JSON", "Send a JSON object.") from None
 
 

@@ -77,7 +77,7 @@ class Choices(Model):
 
 def me(call: Call) -> Response:
     """Tell the caller who they are here."""
-    return answer(Me(email=call.actor, role=call.role, may_write=call.role is Role.SUPER))
+    return answer(Me(email=call.actor.address, role=call.role, may_write=call.role is Role.SUPER))
 
 
 def search_users(call: Call, query: Search) -> Response:

@@ -23,7 +23,7 @@ from autoprovisioning.domain.errors import (
     Transient,
     WrongState,
 )
-from autoprovisioning.entrypoints.answers import PRIVATE, TooLarge, status_of, told, told_beside
+from autoprovisioning.entrypoints.answers import PRIVATE, body_of, status_of, told, told_beside
 from autoprovisioning.entrypoints.console.routing import Act, Call, Route
 from autoprovisioning.entrypoints.pages import page, page_alone
 
@@ -84,10 +84,10 @@ def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), *
     return page(
         template,
         status,
-        actor=call.actor,
+        actor=call.actor.address,
         role=call.role.value,
         may_change=call.role is Role.SUPER,
-        csrf=form_token(parts.form_key, call.actor, parts.services.clock()),
+        csrf=form_token(parts.form_key, call.actor.address, parts.services.clock()),
         notice=NOTICES.get(call.request.args.get("done", ""), ""),
         now=parts.services.clock(),
         here=call.request.path.rstrip("/") or "/",  # links are made of it by adding a slash and more
@@ -137,10 +137,9 @@ def go(path: str, done: str = "", **query: str) -> Response:
 
 
 def _check_form(call: Call) -> None:
-    if (call.request.content_length or 0) > LARGEST_FORM:
-        raise TooLarge(LARGEST_FORM)
+    body_of(call.request, LARGEST_FORM)
     parts = call.parts
-    if not genuine(parts.form_key, call.actor, form(call).get("csrf", ""), parts.services.clock()):
+    if not genuine(parts.form_key, call.actor.address, form(call).get("csrf", ""), parts.services.clock()):
         raise Forbidden("The form is out of date. Go back, reload the page and try again.")
 
 

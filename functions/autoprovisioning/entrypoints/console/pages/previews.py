@@ -51,10 +51,9 @@ def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | No
     would = _would(call.request.args.get("kind", ""))
     cursor = call.request.args.get("cursor", "")
     done = preview.state is PreviewState.DONE
-    computing = preview.state in (PreviewState.WAITING, PreviewState.RUNNING)
     lines: Page[Line] = call.parts.previews.lines(preview, would, cursor, LINES) if done else Page()
     offered = {line.user_id for line in lines.items if line.would in (Would.DOUBT, Would.CREATE) and line.scim_id}
-    following = computing and call.parts.services.clock() - preview.asked_at < FOLLOWED
+    following = preview.computing and call.parts.services.clock() - preview.asked_at < FOLLOWED
     return show_of(
         call,
         connection,
@@ -68,7 +67,7 @@ def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | No
         offered=offered,
         confirmed=call.parts.services.adoptions.confirmed(connection_id) if offered else {},
         error=error,
-        computing=computing,
+        computing=preview.computing,
         following=following,
         refresh=3 if following else 0,
         outdated=preview.edition != connection.edition,

@@ -1,0 +1,15 @@
+"""What is text, and what an id: whatever comes from outside is held to it before it is stored or asked for."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")  # of the directory; users.get would take an address for an id as well
+OUR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of connections, runs, channels, previews and inquiries
+LINES = "\t\n\r"  # fine in a text of several lines, such as an address
+
+
+def has_controls(text: str, allowed: str = "") -> bool:
+    """Say whether a text holds control characters, line separators or half of a surrogate pair."""
+    return any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text if char not in allowed)
