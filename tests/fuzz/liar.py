@@ -164,6 +164,7 @@ async def _asked(app: Any, request: Request, headers: dict[str, str]) -> tuple[i
         "type": "http",
         "method": request.method,
         "path": unquote(request.path),
+        "raw_path": request.path.encode(),
         "query_string": headers[":query"].encode(),
         "headers": passed,
     }
