@@ -96,7 +96,8 @@ class Liar:
         self.directory = DirectoryServer(customer)
         self.lie_to = lambda _: TRUTH
         self.given = []
-        assert self.defect is None, repr(self.defect)
+        defect, self.defect = self.defect, None
+        assert defect is None, repr(defect)
 
     async def answer(self, request: Request, headers: dict[str, str]) -> tuple[bytes | None, bool]:
         """Return the bytes to send, and whether the connection ends with them."""

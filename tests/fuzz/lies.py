@@ -164,7 +164,8 @@ def _play(trick: Trick, value: Any) -> None:
     if not places:
         return
     holder, key = places[trick.where % len(places)]
-    lists = [(at, name) for at, name in places if isinstance(at, dict) and name in LIST_NAMES and at[name]]
+    named = [(at, name) for at, name in places if isinstance(at, dict) and name in LIST_NAMES]
+    lists = [(at, name) for at, name in named if isinstance(at[name], list) and at[name]]
     flags = [(at, name) for at, name in places if isinstance(at[name], bool)]
     match trick.verb:
         case "drop":
