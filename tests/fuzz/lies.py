@@ -6,6 +6,7 @@ only looks at the shape.
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 from collections.abc import Iterator
@@ -171,9 +172,9 @@ def _play(trick: Trick, value: Any) -> None:
         case "drop":
             del holder[key]
         case "put":
-            holder[key] = trick.junk
+            holder[key] = copy.deepcopy(trick.junk)
         case "add" if isinstance(holder, dict):
-            holder["zz"] = trick.junk
+            holder["zz"] = copy.deepcopy(trick.junk)
         case "flip" if flags:
             at, name = flags[trick.where % len(flags)]
             at[name] = not at[name]
@@ -184,7 +185,7 @@ def _play(trick: Trick, value: Any) -> None:
             del at[name][trick.where % len(at[name])]
         case "double" if lists:
             at, name = lists[trick.where % len(lists)]
-            at[name].append(at[name][0])
+            at[name].append(copy.deepcopy(at[name][0]))
 
 
 def render(value: Any) -> bytes:
