@@ -96,7 +96,8 @@ class Liar:
         self.directory = DirectoryServer(customer)
         self.lie_to = lambda _: TRUTH
         self.given = []
-        assert self.defect is None, repr(self.defect)
+        defect, self.defect = self.defect, None
+        assert defect is None, repr(defect)
 
     async def answer(self, request: Request, headers: dict[str, str]) -> tuple[bytes | None, bool]:
         """Return the bytes to send, and whether the connection ends with them."""
@@ -164,6 +165,7 @@ async def _asked(app: Any, request: Request, headers: dict[str, str]) -> tuple[i
         "type": "http",
         "method": request.method,
         "path": unquote(request.path),
+        "raw_path": request.path.encode(),
         "query_string": headers[":query"].encode(),
         "headers": passed,
     }

@@ -6,6 +6,7 @@ only looks at the shape.
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 from collections.abc import Iterator
@@ -164,15 +165,16 @@ def _play(trick: Trick, value: Any) -> None:
     if not places:
         return
     holder, key = places[trick.where % len(places)]
-    lists = [(at, name) for at, name in places if isinstance(at, dict) and name in LIST_NAMES and at[name]]
+    named = [(at, name) for at, name in places if isinstance(at, dict) and name in LIST_NAMES]
+    lists = [(at, name) for at, name in named if isinstance(at[name], list) and at[name]]
     flags = [(at, name) for at, name in places if isinstance(at[name], bool)]
     match trick.verb:
         case "drop":
             del holder[key]
         case "put":
-            holder[key] = trick.junk
+            holder[key] = copy.deepcopy(trick.junk)
         case "add" if isinstance(holder, dict):
-            holder["zz"] = trick.junk
+            holder["zz"] = copy.deepcopy(trick.junk)
         case "flip" if flags:
             at, name = flags[trick.where % len(flags)]
             at[name] = not at[name]
@@ -183,7 +185,7 @@ def _play(trick: Trick, value: Any) -> None:
             del at[name][trick.where % len(at[name])]
         case "double" if lists:
             at, name = lists[trick.where % len(lists)]
-            at[name].append(at[name][0])
+            at[name].append(copy.deepcopy(at[name][0]))
 
 
 def render(value: Any) -> bytes:

@@ -6,6 +6,7 @@ by the truth or by what was answered (tests/fuzz/proof.py).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -39,6 +40,8 @@ LATER = timedelta(minutes=20)
 DEAD_LETTER = 20  # deliveries, as the subscriptions are set up
 FIRST_BACKOFF, LAST_BACKOFF = timedelta(seconds=10), timedelta(minutes=10)
 PATIENCE = timedelta(hours=1)  # how long a run may be open, or a connection wait
+
+DELIVERIES = 200  # within minutes, for four users
 
 Accounts = dict[str, dict[str, Any]]
 
@@ -206,11 +209,12 @@ class Office:
     def pump(self, until: timedelta = timedelta(minutes=5)) -> None:
         """Deliver what is due, and what that publishes, for so long on the clock."""
         end = self.clock.now + until
-        while True:
+        for delivered in itertools.count():
             self._collect()
             waiting = [message for message in self.messages if message.due <= end]
             if not waiting:
                 break
+            assert delivered < DELIVERIES, f"messages beget messages: {waiting[0]}"
             message = min(waiting, key=lambda waits: waits.due)
             self.clock.now = max(self.clock.now, message.due)
             self._deliver(message)

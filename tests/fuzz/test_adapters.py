@@ -37,6 +37,7 @@ EXAMPLES = settings(
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+pytestmark = pytest.mark.timeout(600)  # a failing example is made smaller for some minutes
 TIMEOUT = 0.25  # seconds, of one request
 LONGEST_CALL = 10.0  # seconds, of one call of a port
 LONGEST_WAIT = 3600.0  # seconds that an error may ask anybody to wait

@@ -30,6 +30,7 @@ EXAMPLES = settings(
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+pytestmark = pytest.mark.timeout(600)  # a failing example is made smaller for some minutes
 REQUESTS_OF_A_RUN = 400  # for four users and what is delivered because of it, however often Keeper fails
 
 
@@ -139,7 +140,7 @@ REFUSALS = st.one_of(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(EXAMPLES, max_examples=max(1, COUNT // 8))
+@settings(EXAMPLES, max_examples=max(1, COUNT // 6))
 @given(
     history=st.lists(STEP.map(lambda step: Step(step.verb, step.arguments)), max_size=6),
     lie=REFUSALS,
