@@ -255,3 +255,9 @@ def test_of_googles_own_text_only_the_beginning_is_passed_on(listener: Listener)
     with pytest.raises(ProvisioningError) as raised:
         answering(listener, answer, status=400).user("1")
     assert len(str(raised.value)) < 800
+
+
+def test_lengths_that_contradict_each_other_are_an_answer_that_was_lost(listener: Listener) -> None:
+    listener.answer = lambda _: Response(200, b"{}", {"Content-Length": "2, 3"})
+    with pytest.raises(Transient):
+        reading(listener.url).user("u1")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autoprovisioning.adapters.directory import GoogleDirectory
-from autoprovisioning.app.admission import role_of
+from autoprovisioning.app.admission import Caller, admitted
 from autoprovisioning.app.observe import read_user
 from autoprovisioning.app.survey import begin, deleted_addresses
 from autoprovisioning.domain.errors import ConfigurationRefused, Forbidden, Transient
@@ -100,12 +100,12 @@ def test_who_is_not_ours_to_see_is_not_let_in_and_not_found(
     admin = customer["users"][0]["primaryEmail"]
     workspace.fault(match={"method": "users.get"}, times=None, **NOT_AUTHORIZED)
     with pytest.raises(Forbidden):
-        role_of(directory, admin)
+        admitted(directory, Caller(admin))
     assert directory.search_users(admin) == ()
     workspace.control("DELETE", "faults")
     workspace.fault(times=None, **NOT_AUTHORIZED)
     with pytest.raises(ConfigurationRefused):
-        role_of(directory, admin)
+        admitted(directory, Caller(admin))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_nobody_is_an_administrator_by_anything_but_true(
 ) -> None:
     workspace.fault(match={"method": "users.get"}, times=None, set={"isAdmin": flag, "isDelegatedAdmin": flag})
     with pytest.raises(Forbidden, match="not an administrator"):
-        role_of(directory, customer["users"][0]["primaryEmail"])
+        admitted(directory, Caller(customer["users"][0]["primaryEmail"]))
 
 
 @pytest.mark.parametrize(

@@ -84,3 +84,21 @@ def test_what_keeper_makes_of_values_is_left_alone_and_what_somebody_makes_of_th
     assert town.sync("drift")["updated"] == 1
     assert town.account("u2")["displayName"] == "Given2 Family2"[:9]
     assert town.sync("drift")["updated"] == 0
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_whoever_leaves_after_a_creation_that_keeper_contradicts_keeps_no_access(town, bulk):
+    """The account is ours, though it is not as written: it must not be lost sight of."""
+    town.keeper.settings(bulk=bulk, bulk_responses=True)
+    town.connect()
+    town.keeper.fault(
+        match={"method": "POST"}, times=None, show={"displayName": "?"}, result_shows={"displayName": "?"}
+    )
+    town.sync()
+    known = town.entry("u1")
+    assert (known.status.value, known.failure.code) == ("active", "contradicted")
+    assert "displayName" in known.failure.text
+    town.keeper.control("DELETE", "faults")
+    suspend(town, "u1")
+    assert town.sync()["suspended"] == 1
+    assert not town.account("u1")["active"]

@@ -9,6 +9,8 @@ import pytest
 
 from autoprovisioning.app.sweep import sweep
 from autoprovisioning.domain.connections import State, VolumeLimit
+from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.users import Group, Scope
 from tests.fakes import SALES, FakeKeeper
 from tests.office import GROUP, LATER, Office
@@ -92,3 +94,27 @@ def test_who_moves_to_a_later_connection_is_let_in_while_the_earlier_one_is_paus
     office.desk.clock.advance(LATER)
     office.run()
     assert [account.active for account in node.of("u1")] == [True]
+
+
+GONE = {
+    "suspended": lambda office: office.suspend("u1"),
+    "deleted": lambda office: office.delete("u1"),
+    "deleted long ago": lambda office: (office.delete("u1"), office.directory.removed.clear()),
+}
+
+
+@pytest.mark.parametrize("policy", [Delays(), Delays(suspend_after=None, delete_after=0)], ids=["suspend", "delete"])
+@pytest.mark.parametrize("gone", GONE)
+def test_a_leaver_who_was_let_in_again_in_keeper_is_found_by_the_next_drift_run(office, gone, policy):
+    """Or Keeper said that the suspension was done, and it was not."""
+    policies = Deprovisioning(policy, policy, policy)
+    office.services.connections.change("c1", lambda current: replace(current, deprovisioning=policies))
+    GONE[gone](office)
+    office.run()
+    assert active(office, "u1") == [False]
+    (account,) = [account for account in office.keeper.accounts.values() if account.external_id == "u1"]
+    office.keeper.accounts[account.scim_id] = replace(account, active=True)
+    office.run()
+    assert active(office, "u1") == [True], "no run looks into Keeper but one that lists it"
+    office.reconcile_to_the_end(RunKind.DRIFT)
+    assert active(office, "u1") == [False]

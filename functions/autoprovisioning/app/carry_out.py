@@ -283,7 +283,7 @@ def _needs_lookup(change: Change) -> bool:
 def _outcome(change: Change, written: Written) -> Outcome:
     if written.error is not None:
         error = written.error if isinstance(written.error, ProvisioningError) else _unknown(written.error)
-        return Outcome(change, error=error, seconds=written.seconds)
+        return Outcome(change, error=error, seconds=written.seconds, made=written.scim_id)
     sent = sent_attributes(change) if change.attributes is not None else {}
     scim_id, shown = written.scim_id or change.scim_id, written.shown
     try:

@@ -149,6 +149,7 @@ class Planner:
                 self.plan.notes[entry.user_id] = (entry, None)
             return
         supposed = Observed(entry.user_id, Presence.DELETED, None, entry.email, since=None)
+        recorded, entry = entry, self._as_found(entry, supposed) or entry
         if entry.mark is not None and rests(entry, supposed, self._rules, self._now):
             self.plan.backing_off.append(entry.user_id)
             return
@@ -157,8 +158,10 @@ class Planner:
             self.plan.backing_off.append(entry.user_id)  # no more: that the user is gone is not proven
             return
         if decision.action is None and entry.gone and entry.mark is None:
-            self._note(entry, decision)
+            self._note(recorded, decision)
             return
+        if entry != recorded:
+            self.plan.notes[entry.user_id] = (recorded, entry)
         due = decision if decision.action is not None and decision.action.deprovisions else None
         self._look(entry.user_id, due, Evidence(missing=True), listed_only=missed_twice(entry, self._now))
 
@@ -181,7 +184,7 @@ class Planner:
             self._write(entry, decision, seen)
 
     def _as_found(self, entry: Entry | None, seen: Observed) -> Entry | None:
-        if entry is None or self._found is None or seen.desired is None:
+        if entry is None or self._found is None:
             return entry
         return as_found(entry, self._found.get(entry.scim_id), self._told, seen.desired)
 
@@ -354,21 +357,26 @@ def _matched(
     return replace(change, looked_up=True, scim_id=account.scim_id, locked=locked, confirmed=choice.confirmed)
 
 
-def as_found(entry: Entry, account: Account | None, told: frozenset[str], desired: Attributes) -> Entry:
+def as_found(entry: Entry, account: Account | None, told: frozenset[str], desired: Attributes | None) -> Entry:
     """Return the entry as Keeper's own listing shows the account: drift to be planned away, or a lock to be respected.
 
     `told` are the attributes that this server returns at all; what it never returns is taken as applied. What it makes
-    of the values that we wrote is no drift, and is remembered where no answer to a write had shown it.
+    of the values that we wrote is no drift, and is remembered where no answer to a write had shown it. Of a leaver
+    without a profile (`desired` None) only the access counts: one who is let in again in Keeper has access again.
     """
-    if entry.status in (Status.NONE, Status.DELETED) or entry.mark is not None:
+    if entry.status is Status.NONE or entry.mark is not None:
         return entry
-    status = entry.status
+    status, deleted = entry.status, entry.status is Status.DELETED
+    if account is None and (deleted or desired is None):
+        return entry
     if account is None:  # an update meets the 404, which looks again under guard; nobody's lock outlives the account
         return replace(entry, fingerprint="", status=Status.ACTIVE if status is Status.LOCKED else status)
-    if account.active and status in (Status.SUSPENDED, Status.LOCKED):
+    if account.active:
         status = Status.ACTIVE
-    elif not account.active and status is Status.ACTIVE:
+    elif status is Status.ACTIVE:
         status = Status.LOCKED
+    if deleted or desired is None:
+        return replace(entry, status=status)
     shown = aligned(account, desired)
     otherwise = [target for target in desired if target in told and shown[target] != desired[target]]
     if (not otherwise and entry.shown is not None) or changed_attributes(entry.fingerprint, desired):

@@ -87,6 +87,7 @@ class Write:
 class Written:
     """What became of a Write: `scim_id` on success, else `error` (one of `domain.errors`).
 
+    Both where a creation made an account, but not as it was written: it is ours, and must not be lost sight of.
     `shown` is what Keeper showed of the account after it, None where it showed nothing.
     """
 

@@ -87,7 +87,8 @@ class Change:
 class Outcome:
     """What became of a change: `error` None is success, then an empty `scim_id` says that there is no account left.
 
-    `shown` is what Keeper showed of the account after it, None where it showed nothing.
+    `shown` is what Keeper showed of the account after it, None where it showed nothing. `made` is the id of an account
+    that a failed creation made all the same.
     """
 
     change: Change
@@ -97,6 +98,7 @@ class Outcome:
     recovered: bool = False
     sent: Mapping[str, Value] = field(default_factory=dict)
     shown: Attributes | None = None
+    made: str = ""
 
 
 def write_for(change: Change) -> Write:
@@ -196,6 +198,9 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if isinstance(outcome.error, Unsafe):
         return replace(moved, held=change.action, pending=False)
     failure = _failure(outcome, entry.failure, now)
+    if outcome.made and failure is not None:  # whoever leaves before it is mended must not keep it
+        made = replace(moved, scim_id=outcome.made, status=Status.ACTIVE, email=entry.email or change.email)
+        return replace(made, failure=failure, pending=failure.trying)
     if failure is None or failure.trying:  # nothing was decided anew: the same plan may be sent again
         return replace(entry, mark=None, pending=True, failure=failure or entry.failure)
     return replace(moved, failure=failure, pending=False, email=entry.email or change.email)

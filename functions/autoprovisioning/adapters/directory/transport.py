@@ -38,7 +38,7 @@ LONGEST_PAUSE = 16.0  # seconds; a longer wait is the caller's
 TEXT_LIMIT = 200
 LONGEST_WAIT = 3600.0  # whatever Retry-After says: then the directory is asked again
 EPOCH_FROM = 1e9  # a Retry-After of more seconds than that is a time
-LOST = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError, auth.TransportError)
+LOST = (requests.RequestException, urllib3.exceptions.HTTPError, auth.TransportError)
 # What IAM's signJwt and the token endpoint say when the set-up is wrong; anything else may pass (google-auth retries
 # the token endpoint itself, and does not say of signJwt or the metadata server whether trying again could help).
 DELEGATION_REFUSED = (

@@ -53,7 +53,8 @@ def proven(write: Write, answer: Answer) -> Written | None:
     differing = contradictions(write, account)
     if differing:
         text = f"Keeper answered {answer.status} to {_doing(write)}, but shows otherwise: {_names(differing)}. {LOOK}"
-        return Written(write.key, error=Contradicted(text), seconds=answer.seconds)
+        made = _made(write, account, differing)
+        return Written(write.key, made, Contradicted(text), answer.seconds)
     return Written(write.key, account.scim_id, seconds=answer.seconds, shown=account.attributes)
 
 
@@ -101,7 +102,14 @@ def as_written(write: Write, account: Account, told: str, *, later: bool = False
     if not differing:
         return Written(write.key, account.scim_id, shown=account.attributes)
     text = f"{told}, but the account is not as written ({_names(differing)}). It is tried again."
-    return Written(write.key, error=Unresolved(text) if later else NotAsWritten(text))
+    if later:
+        return Written(write.key, error=Unresolved(text))
+    return Written(write.key, _made(write, account, differing), NotAsWritten(text))
+
+
+def _made(write: Write, account: Account, differing: list[str]) -> str:
+    """Return the id of the account that a creation made, though not as written; "" where it may be anybody's."""
+    return account.scim_id if write.kind is WriteKind.CREATE and "externalId" not in differing else ""
 
 
 def contradictions(write: Write, account: Account) -> list[str]:
