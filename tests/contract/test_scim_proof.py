@@ -230,11 +230,21 @@ class TestInBulk:
         assert kinds(write(accounts, [suspend(scim_id) for scim_id in ids])) == {"NoneType": 4}
         assert sent(keeper, "PATCH /Users") == 4
 
+    def test_access_that_a_result_does_not_show_is_looked_into(self, keeper, accounts):
+        """The response of a success is optional in Bulk (RFC 7644 3.7.3): nobody is taken for locked without it."""
+        keeper.settings(bulk_responses=False)
+        ids = seed(keeper, 2)
+        written = write(accounts, [suspend(ids[0]), delete(ids[1])])
+        assert kinds(written) == {"NoneType": 2}
+        assert sent(keeper, "GET /Users") == 2
+
     def test_the_id_in_a_location_is_decoded(self, keeper, accounts):
         keeper.settings(bulk_responses=False)
         keeper.control("PUT", "accounts", [{"userName": "a@example.com", "id": "ä/1"}, {"userName": "b@example.com"}])
         ids = [account["id"] for account in keeper.accounts()]
-        assert kinds(write(accounts, [suspend(scim_id) for scim_id in ids])) == {"NoneType": 2}
+        assert kinds(
+            write(accounts, [patch(scim_id, scim_id, attributes={"title": "Countess"}) for scim_id in ids])
+        ) == {"NoneType": 2}
         assert sent(keeper, "GET /Users") == 0
 
     @pytest.mark.parametrize("status", [403, 404, 405, 501])

@@ -99,8 +99,8 @@ class Liar:
         defect, self.defect = self.defect, None
         assert defect is None, repr(defect)
 
-    async def answer(self, request: Request, headers: dict[str, str]) -> tuple[bytes | None, bool]:
-        """Return the bytes to send, and whether the connection ends with them."""
+    async def answer(self, request: Request, headers: dict[str, str]) -> tuple[bytes | None, bool, Lie]:
+        """Return the bytes to send, whether the connection ends with them, and the lie told."""
         lie = self.lie_to(request)
         known = copy.deepcopy(self.keeper.node) if lie.undone and request.method != "GET" else None
         status, told, body = await _asked(self.keeper if request.of_keeper else self.directory, request, headers)
@@ -110,7 +110,8 @@ class Liar:
         self.given.append(Given(request, lie, status, body, _arrives(lie)))
         if lie.manner == "slow":
             await asyncio.sleep(SLOW)
-        return on_the_wire(lie, status, told, body), closes(lie) or not 200 <= status < 600 or status in (204, 304)
+        last = closes(lie) or not 200 <= status < 600 or status in (204, 304)
+        return on_the_wire(lie, status, told, body), last, lie
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
@@ -118,7 +119,7 @@ class Liar:
             while True:
                 request, headers = await _read(reader)
                 try:
-                    content, last = await self.answer(request, headers)
+                    content, last, lie = await self.answer(request, headers)
                 except Exception as error:
                     self.defect = error
                     raise
@@ -126,7 +127,7 @@ class Liar:
                     break
                 writer.write(content)
                 await writer.drain()
-                if self.given[-1].lie.manner == "endless":
+                if lie.manner == "endless":
                     await _go_on(writer)
                 if last:
                     break

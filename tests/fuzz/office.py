@@ -27,7 +27,7 @@ from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.runs import Batch, Look, Run, RunKind, RunState
 from autoprovisioning.domain.users import Group, Scope
 from tests.contract.scim_servers import Counts
-from tests.fake_state import FakeConnections, FakeRecords, FakeRoster, Store
+from tests.fake_state import FakeAdoptions, FakeConnections, FakeRecords, FakeRoster, Store
 from tests.fakes import Clock, FakeMeter, FakeQueue, FakeTokens, Ids
 from tests.fuzz.liar import TOKEN, TRUTH, Given, Liar
 from tests.fuzz.proof import may_adopt, must_leave
@@ -97,6 +97,7 @@ class Office:
             queue=self.queue,
             accounts_for=accounts_for,
             meter=FakeMeter(),
+            adoptions=FakeAdoptions(self.store),
         )
         scope = Scope((Group(GROUP_ID, GROUP, "Keeper users"),))
         version = self.tokens.add("c1", TOKEN)
@@ -271,7 +272,8 @@ class Office:
             owner, claimed = was.get("externalId") or "", account.get("externalId") or ""
             if claimed != owner:
                 user = self.live.get(claimed, {})
-                assert may_adopt(self._known(claimed), was, user, claimed), f"{claimed} adopted {was}"
+                deleted = {str(gone["primaryEmail"]) for gone in self.liar.directory.customer.deleted.values()}
+                assert may_adopt(self._known(claimed), was, user, claimed, deleted), f"{claimed} adopted {was}"
             if was["active"] and not account["active"]:
                 proven = not self.entitled(claimed) or must_leave(
                     self._known(claimed), self.liar.given[since:], claimed

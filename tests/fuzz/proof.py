@@ -5,7 +5,9 @@ Written down here once more, knowing nothing of the code under test.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.fuzz.liar import Given
@@ -32,16 +34,50 @@ def must_leave(known: Sequence[Given], now: Sequence[Given], user_id: str) -> bo
     return any(user_id not in listed for listed in _listings(known, f"/groups/{GROUP_ID}/members"))
 
 
-def may_adopt(known: Sequence[Given], was: Mapping[str, Any], user: Mapping[str, Any], user_id: str) -> bool:
-    """Say whether an account was somebody's already, or nobody's under their primary address, in truth or as told."""
-    told = [item for given in known for item in _resources(given) if item.get("id") == user_id]
-    addresses = {str(item.get("primaryEmail")).casefold() for item in (user, *told)}
-    shown = [item for given in known for item in _resources(given) if item.get("id") == was["id"]]
-    for account in (was, *shown):
-        owner = account.get("externalId") or ""
-        if owner == user_id or (owner == "" and str(account.get("userName")).casefold() in addresses):
+def may_adopt(
+    known: Sequence[Given], was: Mapping[str, Any], user: Mapping[str, Any], user_id: str, deleted: Collection[str]
+) -> bool:
+    """Say whether an account was somebody's already, or nobody's under their primary address, in truth or as told.
+
+    Nobody's are those that are not older than the user, under an address that nobody of the `deleted` had.
+    """
+    users = [user, *(item for given in known for item in _resources(given) if item.get("id") == user_id)]
+    shown = [was, *(item for given in known for item in _resources(given) if item.get("id") == was["id"])]
+    addresses = {str(item.get("primaryEmail")).casefold() for item in users}
+    for account in shown:
+        owner, address = account.get("externalId") or "", str(account.get("userName")).casefold()
+        if owner == user_id:
+            return True
+        if owner == "" and address in addresses and _not_older(shown, users) and _nobodys(known, address, deleted):
             return True
     return False
+
+
+def _not_older(shown: Sequence[Mapping[str, Any]], users: Sequence[Mapping[str, Any]]) -> bool:
+    metas = [account["meta"] for account in shown if isinstance(account.get("meta"), dict)]
+    accounts, people = _times(metas, "created"), _times(users, "creationTime")
+    return any(account >= person for account in accounts for person in people)
+
+
+def _times(items: Sequence[Mapping[str, Any]], name: str) -> list[datetime]:
+    times = []
+    for text in (item.get(name) for item in items):
+        with contextlib.suppress(ValueError, OverflowError):
+            at = datetime.fromisoformat(text) if isinstance(text, str) else None
+            times += [] if at is None else [at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)]
+    return times
+
+
+def _nobodys(known: Sequence[Given], address: str, deleted: Collection[str]) -> bool:
+    """Say whether nobody deleted had an address, in truth or by a list of them that was told."""
+    if address not in {gone.casefold() for gone in deleted}:
+        return True
+    told = [
+        {str(item.get("primaryEmail")).casefold() for item in _resources(given)}
+        for given in known
+        if _asks(given, "/users") and "showDeleted" in given.request.query and given.object() is not None
+    ]
+    return any(address not in addresses for addresses in told)
 
 
 def _asks(given: Given, end: str) -> bool:

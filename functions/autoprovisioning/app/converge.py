@@ -18,7 +18,7 @@ from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.guarding import approved_actions, may_recreate, reserve_one
 from autoprovisioning.app.holding import is_rejected
 from autoprovisioning.app.keeper import Keeper, refusal_of_one
-from autoprovisioning.app.observe import observed, read_user, rules_of
+from autoprovisioning.app.observe import NOT_PROVEN, observed, read_user, rules_of
 from autoprovisioning.app.ports import Accounts, Edit, Progress
 from autoprovisioning.app.scoping import SERVING, AskedOneByOne, Placement, place
 from autoprovisioning.app.services import Services
@@ -250,7 +250,9 @@ class _Convergence:
         """Look at both sides; None where the directory fails on this user again and again, and that was recorded."""
         self._attempted = READING
         try:
-            return self._look(entry)
+            seen = self._look(entry)
+            self._see_user(entry, seen.user)
+            return seen
         except (Transient, ConfigurationRefused) as error:
             old = self._services.clock() >= self._asked.published + self._services.timings.contradiction
             if not old or not self._directory_answers():
@@ -263,6 +265,19 @@ class _Convergence:
             if self._fail(entry, DirectoryFailed(str(error), retry_after=again), READING):
                 raise
             return None
+
+    def _see_user(self, entry: Entry | None, user: DirectoryUser) -> None:
+        """Refuse to take for nothing to do that the directory does not show somebody who has an account.
+
+        What complete listings lack is remembered, and goes to a held plan (`missed_twice`).
+
+        Raises:
+            DirectoryFailed: it answers something about this user that proves nothing.
+        """
+        known = entry is not None and entry.scim_id and entry.mark is None
+        hidden = user.presence is Presence.UNKNOWN and user.untold not in ("", NOT_PROVEN)
+        if known and hidden and not self._asked.look.evidence.missing:
+            raise DirectoryFailed(user.untold)
 
     def _directory_answers(self) -> bool:
         """Say whether the directory shows another user: then its failure is about the one asked for."""

@@ -65,7 +65,9 @@ def proven_in_bulk(write: Write, result: Mapping[str, Any], operation: Answer) -
         return None
     if response:
         return _proven_by_response(write, named, replace(operation, status=200))  # nor is 204 one with a response
-    if write.kind is not WriteKind.CREATE:
+    if write.kind is WriteKind.DELETE or (write.kind is WriteKind.PATCH and write.active is not None):
+        return None  # access counts as given or taken only where it is shown
+    if write.kind is WriteKind.PATCH:
         return Written(write.key, write.scim_id, seconds=operation.seconds)
     account = read_account({"id": named})
     return Written(write.key, account.scim_id, seconds=operation.seconds) if account is not None else None
