@@ -71,12 +71,21 @@ def test_the_page_of_the_token_fits_and_is_accessible(stage, open_page, presenta
     presentable(page)
 
 
-@pytest.mark.parametrize("path", ["/", HOME, "/nowhere"])
+@pytest.mark.parametrize("path", ["/", HOME])
 def test_whoever_may_not_come_in_is_told_so_on_a_page(stage, page, open_page, presentable, path):
     page.request.get("/_iap/as/ordinary@example.com")
     page.goto(path)
     open_page.forgive("403")
     expect(page.get_by_role("alert")).to_contain_text("ordinary@example.com")
+    expect(page.get_by_role("link", name="Keeper", exact=True)).to_have_count(0)
+    presentable(page)
+
+
+def test_whoever_may_not_come_in_is_told_nothing_of_an_address_without_a_page(stage, page, open_page, presentable):
+    page.request.get("/_iap/as/ordinary@example.com")
+    page.goto("/nowhere")
+    open_page.forgive("404")
+    expect(page.get_by_role("alert")).to_contain_text("There is nothing at this address.")
     expect(page.get_by_role("link", name="Keeper", exact=True)).to_have_count(0)
     presentable(page)
 

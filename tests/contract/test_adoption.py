@@ -16,7 +16,7 @@ from autoprovisioning.app.reconcile import reconcile
 from autoprovisioning.app.reports import Line, Preview, PreviewState, Would
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.runs import Look, Run, RunKind
 from infra.local.world import DirectorySide, KeeperSide
 from tests.contract.scim_servers import now, soon
@@ -24,6 +24,7 @@ from tests.fake_reports import FakePreviews
 from tests.fakes import Desk
 from tests.town import ADMIN, customer, person
 
+BY = Actor(ADMIN, "u0")
 PEOPLE = 3
 MANY = 30  # creations that a run matches with one listing
 HIRED = "2020-01-01T00:00:00.000Z"  # everybody of `customer`
@@ -89,7 +90,7 @@ class House:
 
     def preview(self) -> tuple[Preview, dict[str, Line]]:
         asked = ask_preview(
-            self.services, self.previews, "c1", self.connection.edition, settings_of(self.connection), ADMIN
+            self.services, self.previews, "c1", self.connection.edition, settings_of(self.connection), BY
         )
         compute_preview(self.services, self.previews, "c1", asked.id, soon())
         done = self.previews.get("c1", asked.id)
@@ -98,7 +99,7 @@ class House:
         return done, {line.user_id: line for line in self.previews.every_line(done)}
 
     def confirm(self, preview: Preview, *users: str) -> int:
-        return confirm_adoptions(self.services, self.previews, "c1", preview.id, users or None, ADMIN).count
+        return confirm_adoptions(self.services, self.previews, "c1", preview.id, users or None, BY).count
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_an_outage_in_mid_run_is_told_of_and_everybody_of_the_batch_waits(town):
     town.keeper.control("DELETE", f"faults/{outage}")
     everybody = {f"u{number}" for number in range(12)}
     wait_for(lambda: town.active() == everybody, "everybody", 60)
-    assert waiting(town) is None
+    wait_for(lambda: waiting(town) is None, "nobody to wait any more")
 
 
 def waiting(town: Town):

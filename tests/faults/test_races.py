@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
+from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
 from infra.local.world import wait_for
 from tests.town import GROUP_ID, Town, person
 
+BY = Actor("admin@example.com", "u0")
 EVERYBODY = {f"u{number}" for number in range(12)}
 
 
@@ -184,13 +186,13 @@ def test_turned_off_with_batches_in_flight(town):
     town.connect()
     town.freeze("apply_changes")
     town.world.reconcile()
-    turn_off(town.desk(), CONNECTION, "test")
+    turn_off(town.desk(), CONNECTION, BY)
     town.thaw("apply_changes")
     town.directory.patch("u1", {"name": {"familyName": "Changed"}})
     assert town.look("u1") == 204
     assert town.sync()["created"] == 0
     assert town.keeper.accounts() == []
-    turn_on(town.desk(), CONNECTION, "test")
+    turn_on(town.desk(), CONNECTION, BY)
     wait_for(lambda: town.active() == EVERYBODY or not town.sync(), "everybody", 40, 0.5)
 
 
@@ -205,11 +207,11 @@ def test_deleted_with_batches_in_flight(town):
     town.world.reconcile()
     wait_for(lambda: town.keeper.matched(hold), "the writes")
     with pytest.raises(Busy):
-        delete(town.desk(), channels(), CONNECTION, "test", "Keeper")
+        delete(town.desk(), channels(), CONNECTION, BY, "Keeper")
 
     def gone() -> bool:
         try:
-            delete(town.desk(), channels(), CONNECTION, "test", "Keeper")
+            delete(town.desk(), channels(), CONNECTION, BY, "Keeper")
         except Busy:
             return False
         except ProvisioningError:

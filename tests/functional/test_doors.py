@@ -204,7 +204,7 @@ def test_a_set_up_that_is_refused_is_redelivered_not_dropped(town):
     town.provisioned()
     town.directory.weather(lose=True)
     town.directory.patch("u1", {"name": {"familyName": "Waiting"}})
-    town.directory.fault(match={"method": "users.get"}, status=403, reason="forbidden", times=None)
+    town.directory.fault(match={}, status=403, reason="forbidden", times=None)
     assert town.look("u1") == 500
     town.directory.control("DELETE", "faults")
     assert town.look("u1") == 204

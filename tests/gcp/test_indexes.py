@@ -219,7 +219,7 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     records.put_asked(AskedRun("a1", home.id, "boss@example.com", NOW, NOW + DAY))
     records.put_run(Run("r1", home.id, RunKind.FULL, 1, NOW, RunState.PLANNED, request="a1"))
     failing = Entry(
-        "u1", email="ada@example.com", failure=Failure("rejected", "no", 1, NOW, NOW, "create:1"), pending=True
+        "u1", email="ada@example.com", failure=Failure("rejected", "no", 1, NOW, NOW + DAY, "create:1"), pending=True
     )
     event = Event("e1", NOW, EventName.CREATED, "run r1", "u1", "ada@example.com", changed={"title": "x"})
     stores.roster.commit(home, ["u1"], lambda _known: (Edit({"u1": failing}, [event]), None))

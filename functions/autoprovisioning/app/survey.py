@@ -140,7 +140,7 @@ def everybody(
 
     Raises:
         NotSent: the deadline passed; a run must not be cut short by its function's timeout.
-        ConfigurationRefused: nobody could be listed, because these credentials may not.
+        Incomplete, ConfigurationRefused: nobody could be listed.
     """
     seen: set[str] = set()
     try:
@@ -153,8 +153,8 @@ def everybody(
                     survey.untold += user.presence is Presence.UNKNOWN
                     yield user
     except (Incomplete, ConfigurationRefused) as error:
-        if isinstance(error, ConfigurationRefused) and not seen:
-            raise
+        if not seen:
+            raise  # nothing was seen of the directory: a run of nobody would be told as done
         survey.complete = False
         survey.notes.append(f"The listing of users broke off: {error}")
         log.error("The listing of users broke off: this run deprovisions nobody", extra={"json_fields": ALERT})
