@@ -420,4 +420,5 @@ def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
         created=planned.created,
         confirmed=planned.confirmed,
         beside=planned.beside,
+        ours=adopts and planned.ours,
     )

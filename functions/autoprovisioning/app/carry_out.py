@@ -21,7 +21,16 @@ from autoprovisioning.app.survey import deleted_addresses
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Written
 from autoprovisioning.domain.adoption import choose
-from autoprovisioning.domain.changes import Change, Outcome, aligned, check_moved, sent_attributes, write_for
+from autoprovisioning.domain.changes import (
+    Change,
+    Outcome,
+    aligned,
+    check_moved,
+    differing,
+    sent_attributes,
+    write_for,
+    writes_nothing,
+)
 from autoprovisioning.domain.errors import (
     AccountGone,
     AddressTaken,
@@ -143,6 +152,8 @@ class _Work:
         return outcome
 
     def _write(self, changes: Sequence[Change]) -> Iterator[Outcome]:
+        yield from (Outcome(change, change.scim_id) for change in changes if writes_nothing(change))
+        changes = [change for change in changes if not writes_nothing(change)]
         if not changes:
             return
         by_id = {change.id: change for change in changes}
@@ -247,6 +258,7 @@ class _Work:
         account = choice.account
         if account is None:
             return replace(change, looked_up=True, beside=choice.beside)
+        ours, wanted = account.external_id == change.user_id, change.attributes
         matched = replace(
             change,
             scim_id=account.scim_id,
@@ -254,7 +266,8 @@ class _Work:
             looked_up=True,
             locked=not account.active and _is_foreign_lock(change, account),
             unlocked=account.active and change.action is Action.UPDATE and change.entry.status is Status.SUSPENDED,
-            before=aligned(account, change.attributes) if change.attributes is not None else None,
+            before=None if wanted is None else differing(account, wanted) if ours else aligned(account, wanted),
+            ours=ours,
             confirmed=choice.confirmed,
             beside=(),
         )
@@ -283,7 +296,8 @@ def _needs_lookup(change: Change) -> bool:
 def _outcome(change: Change, written: Written) -> Outcome:
     if written.error is not None:
         error = written.error if isinstance(written.error, ProvisioningError) else _unknown(written.error)
-        return Outcome(change, error=error, seconds=written.seconds, made=written.scim_id)
+        made = written.scim_id or (change.scim_id if change.ours else "")
+        return Outcome(change, error=error, seconds=written.seconds, made=made)
     sent = sent_attributes(change) if change.attributes is not None else {}
     scim_id, shown = written.scim_id or change.scim_id, written.shown
     try:

@@ -16,7 +16,7 @@ from autoprovisioning.domain.accounts import (
     remembers,
 )
 from autoprovisioning.domain.adoption import Grounds, Known, Seeker, choose
-from autoprovisioning.domain.changes import aligned, in_step
+from autoprovisioning.domain.changes import aligned, differing, in_step
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
@@ -287,7 +287,8 @@ def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], grounds: Grou
         for account in page:
             wanted = wanted or _Wanted(plan.writes)
             for user_id in wanted.takers(account):
-                found.setdefault(user_id, []).append(replace(account, attributes={}))
+                ours = account.external_id == user_id
+                found.setdefault(user_id, []).append(account if ours else replace(account, attributes={}))
     if found:  # what decides is read before the plan is taken apart: it may fail
         grounds = Known(grounds.held_by, grounds.deleted_addresses, grounds.confirmed)
     kept: list[PlannedChange] = []
@@ -353,8 +354,16 @@ def _matched(
     if account is None:
         return replace(change, looked_up=True, beside=choice.beside)
     taken[account.scim_id] = account.user_name
-    locked = not account.active
-    return replace(change, looked_up=True, scim_id=account.scim_id, locked=locked, confirmed=choice.confirmed)
+    ours = account.external_id == change.user_id
+    return replace(
+        change,
+        looked_up=True,
+        scim_id=account.scim_id,
+        locked=not account.active,
+        confirmed=choice.confirmed,
+        ours=ours,
+        found=differing(account, change.attributes) if ours else change.found,
+    )
 
 
 def as_found(entry: Entry, account: Account | None, told: frozenset[str], desired: Attributes | None) -> Entry:

@@ -57,6 +57,9 @@ class Change:
     scim_id: str = ""
     looked_up: bool = False
     adopts: bool = False
+    ours: bool = (
+        False  # the account to adopt has our externalId already: `before` is what differs of it, and is written
+    )
     locked: bool = False  # the account to adopt was locked by someone else
     unlocked: bool = False  # the account found instead of a suspended one is active: suspending it is still to be done
     recreates: bool = False  # the known account vanished from Keeper
@@ -88,7 +91,7 @@ class Outcome:
     """What became of a change: `error` None is success, then an empty `scim_id` says that there is no account left.
 
     `shown` is what Keeper showed of the account after it, None where it showed nothing. `made` is the id of an account
-    that a failed creation made all the same.
+    of ours that is there although the change failed: made by the creation, or found with our externalId.
     """
 
     change: Change
@@ -113,16 +116,24 @@ def write_for(change: Change) -> Write:
         case _ if not change.scim_id:
             return Write(change.id, WriteKind.CREATE, "", change.user_id, change.attributes or {}, active=True)
         case _:
-            external_id = change.user_id if change.adopts else None
+            external_id = change.user_id if change.adopts and not change.ours else None
             return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, sent_attributes(change))
+
+
+def writes_nothing(change: Change) -> bool:
+    """Say whether the account is ours and has everything already: a creation whose answer was lost, say."""
+    return change.ours and change.attributes is not None and not sent_attributes(change)
 
 
 def sent_attributes(change: Change) -> dict[str, Value]:
     """Return the attributes that this change writes: all on creation and adoption, else those that differ."""
     desired = change.attributes or {}
-    if not change.scim_id or change.adopts:
+    if change.ours and change.before is not None:
+        changed = {target: value for target, value in desired.items() if target in change.before}
+    elif not change.scim_id or change.adopts:
         return {target: value for target, value in desired.items() if value is not None}
-    changed = changed_attributes(change.entry.fingerprint, desired)
+    else:
+        changed = changed_attributes(change.entry.fingerprint, desired)
     for family in MULTI_VALUED:
         # A multi-valued attribute is replaced whole: RFC 7644 3.5.2.3 refuses to replace an entry that is not there.
         if any(target.startswith(family) for target in changed):
@@ -199,7 +210,8 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         return replace(moved, held=change.action, pending=False)
     failure = _failure(outcome, entry.failure, now)
     if outcome.made and failure is not None:  # whoever leaves before it is mended must not keep it
-        made = replace(moved, scim_id=outcome.made, status=Status.ACTIVE, email=entry.email or change.email)
+        status = Status.LOCKED if change.locked else Status.ACTIVE
+        made = replace(moved, scim_id=outcome.made, status=status, email=entry.email or change.email)
         return replace(made, failure=failure, pending=failure.trying)
     if failure is None or failure.trying:  # nothing was decided anew: the same plan may be sent again
         return replace(entry, mark=None, pending=True, failure=failure or entry.failure)
@@ -370,6 +382,12 @@ def created_beside(outcomes: Iterable[Outcome]) -> dict[str, int]:
 def exhausts_seats(outcome: Outcome) -> bool:
     """Say whether Keeper refused a creation for want of licensed seats (428): no more creations in that run."""
     return isinstance(outcome.error, SeatsExhausted)
+
+
+def differing(account: Account, desired: Attributes) -> Attributes:
+    """Return what an account shows of those of the attributes in which it is not as desired."""
+    shown = aligned(account, desired)
+    return {target: shown[target] for target in desired if not same(target, shown[target], desired[target])}
 
 
 def aligned(account: Account, desired: Attributes | None) -> Attributes:

@@ -91,6 +91,7 @@ class PlannedChange:
     created: datetime | None = None  # when the directory user was
     confirmed: bool = False  # an administrator confirmed the adoption
     beside: tuple[Beside, ...] = ()
+    ours: bool = False  # the account to adopt has our externalId already; `found` is what differs of it
 
 
 @dataclass(frozen=True, slots=True)
