@@ -114,7 +114,15 @@ def write_for(change: Change) -> Write:
             return Write(change.id, WriteKind.CREATE, "", change.user_id, change.attributes or {}, active=True)
         case _:
             external_id = change.user_id if change.adopts else None
-            return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, sent_attributes(change))
+            active = True if _is_made(change) else None
+            return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, sent_attributes(change), active)
+
+
+def _is_made(change: Change) -> bool:
+    """Say whether the account is one that our creation made, though not as written: access is part of that."""
+    entry = change.entry
+    new = entry.status is Status.ACTIVE and not (entry.fingerprint or entry.applied_by)
+    return new and change.action is Action.UPDATE and not change.adopts
 
 
 def sent_attributes(change: Change) -> dict[str, Value]:
