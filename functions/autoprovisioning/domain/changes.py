@@ -114,15 +114,13 @@ def write_for(change: Change) -> Write:
             return Write(change.id, WriteKind.CREATE, "", change.user_id, change.attributes or {}, active=True)
         case _:
             external_id = change.user_id if change.adopts else None
-            active = True if _is_made(change) else None
+            active = True if made(change.entry) and not change.adopts else None
             return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, sent_attributes(change), active)
 
 
-def _is_made(change: Change) -> bool:
-    """Say whether the account is one that our creation made, though not as written: access is part of that."""
-    entry = change.entry
-    new = entry.status is Status.ACTIVE and not (entry.fingerprint or entry.applied_by)
-    return new and change.action is Action.UPDATE and not change.adopts
+def made(entry: Entry) -> bool:
+    """Say whether our creation made the account, but not as written: all of it is still to be written, access too."""
+    return entry.status is Status.ACTIVE and not (entry.fingerprint or entry.applied_by)
 
 
 def sent_attributes(change: Change) -> dict[str, Value]:
@@ -207,8 +205,8 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         return replace(moved, held=change.action, pending=False)
     failure = _failure(outcome, entry.failure, now)
     if outcome.made and failure is not None:  # whoever leaves before it is mended must not keep it
-        made = replace(moved, scim_id=outcome.made, status=Status.ACTIVE, email=entry.email or change.email)
-        return replace(made, failure=failure, pending=failure.trying)
+        known = replace(moved, scim_id=outcome.made, status=Status.ACTIVE, email=entry.email or change.email)
+        return replace(known, failure=failure, pending=failure.trying)
     if failure is None or failure.trying:  # nothing was decided anew: the same plan may be sent again
         return replace(entry, mark=None, pending=True, failure=failure or entry.failure)
     return replace(moved, failure=failure, pending=False, email=entry.email or change.email)
