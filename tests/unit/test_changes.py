@@ -69,6 +69,14 @@ def test_one_change_is_one_write(planned, expected):
     assert write_for(planned) == expected
 
 
+def test_an_account_that_was_made_but_not_as_written_is_written_with_its_access():
+    made = entry(mark=MARK, fingerprint="", applied_by="")
+    written = write_for(replace(change(Action.UPDATE), entry=made))
+    assert (written.active, dict(written.attributes)) == (True, ADA)
+    known = replace(made, applied_by="c0")  # it vanished from a listing of Keeper, say
+    assert write_for(replace(change(Action.UPDATE), entry=known)).active is None
+
+
 def test_adoption_never_unlocks():
     assert write_for(replace(ADOPTING, locked=True)).active is None
 

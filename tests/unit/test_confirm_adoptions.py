@@ -217,3 +217,14 @@ def _forget(user_id: str):
     from autoprovisioning.app.ports import Edit
 
     return Edit({user_id: None})
+
+
+def test_what_is_confirmed_is_what_was_shown_though_the_same_was_asked_again(desk):
+    shown, _ = desk.preview()
+    del desk.office.keeper.accounts["k4"]
+    another = desk.office.keeper.seed("dan@example.com", age=OLD)
+    again, lines = desk.preview()
+    assert another.scim_id in [line.scim_id for line in lines]
+    assert again.id != shown.id
+    confirm(desk, shown.id, "u4")
+    assert confirmed(desk.office) == {"u4": {"k4"}}

@@ -14,7 +14,7 @@ from autoprovisioning.adapters.scim.proof import proven, proven_by_account, prov
 from autoprovisioning.adapters.scim.protocol import Answer
 from autoprovisioning.adapters.scim.resources import CORE
 from autoprovisioning.domain.accounts import Write, WriteKind, Written
-from autoprovisioning.domain.errors import ProvisioningError
+from autoprovisioning.domain.errors import Contradicted, ProvisioningError
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 ATTRIBUTES = {"userName": "ada@example.com", "displayName": "Ada", "title": None, "emails.value": "ada@example.com"}
@@ -68,3 +68,21 @@ def test_a_suspension_is_done_only_by_an_account_that_shows_it(status, body):
 @given(st.lists(st.dictionaries(NAMES, VALUES, max_size=6) | LEAVES, max_size=4) | LEAVES)
 def test_every_list_of_results_is_matched(operations):
     assert set(match_results(WRITES, operations)) <= {write.key for write in WRITES}
+
+
+def test_a_creation_is_not_proven_by_an_id_alone():
+    create = WRITES[0]
+    assert proven(create, Answer(201, {"schemas": [CORE], "id": "k9", "active": True})) is None
+    assert proven(create, Answer(201, {"schemas": [CORE], "id": "k9", "externalId": "d1"})).scim_id == "k9"
+
+
+def test_an_account_is_taken_for_the_one_made_only_if_it_is_known_by_its_name_or_our_id():
+    create = WRITES[0]
+    boss = {"schemas": [CORE], "id": "k9", "userName": "boss@example.com"}
+    made = [
+        proven(create, Answer(201, body))
+        for body in (boss, boss | {"externalId": "d1"}, boss | {"userName": "ada@example.com", "active": False})
+    ]
+    assert [(written.scim_id, type(written.error)) for written in made] == [
+        ("", Contradicted), ("k9", Contradicted), ("k9", Contradicted),
+    ]  # fmt: skip

@@ -404,7 +404,11 @@ def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
 
 
 def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
-    adopts = planned.action is Action.CREATE and bool(planned.scim_id)
+    creates = planned.action is Action.CREATE
+    if creates and planned.scim_id and planned.created is None and not planned.confirmed:
+        # Its own by externalId, or chosen by an older version, which had fewer doubts: it is looked up and chosen anew.
+        planned = replace(planned, scim_id="", looked_up=False)
+    adopts = creates and bool(planned.scim_id)
     return Change(
         change_id,
         entry,

@@ -16,7 +16,7 @@ from autoprovisioning.domain.accounts import (
     remembers,
 )
 from autoprovisioning.domain.adoption import Grounds, Known, Seeker, choose
-from autoprovisioning.domain.changes import aligned, differing, in_step
+from autoprovisioning.domain.changes import aligned, differing, in_step, made
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
@@ -373,7 +373,7 @@ def as_found(entry: Entry, account: Account | None, told: frozenset[str], desire
     of the values that we wrote is no drift, and is remembered where no answer to a write had shown it. Of a leaver
     without a profile (`desired` None) only the access counts: one who is let in again in Keeper has access again.
     """
-    if entry.status is Status.NONE or entry.mark is not None:
+    if entry.status is Status.NONE or entry.mark is not None or made(entry):
         return entry
     status, deleted = entry.status, entry.status is Status.DELETED
     if account is None and (deleted or desired is None):

@@ -78,7 +78,8 @@ def ask_preview(
 ) -> Preview:
     """Store a preview of these settings as waiting, and ask for it to be computed.
 
-    Whoever asks again while it waits, or is computed, gets the same one: each reads the whole directory.
+    Whoever asks again while it waits, or is computed, gets the same one: each reads the whole directory. One that has
+    been shown is left as it is: what is confirmed or saved by its id is what was seen.
 
     Raises:
         NotFound, Stale: no such connection, or an administrator changed it since `edition`.
@@ -91,6 +92,8 @@ def ask_preview(
     settings = replace(settings, org_units=settings_of(wanted).org_units)
     now = services.clock()
     name = question_id(actor, connection_id, str(edition), repr(settings))
+    while (known := previews.get(connection_id, name)) is not None and known.finished is not None:
+        name = question_id(actor, name, known.finished.isoformat())
     preview = Preview(name, connection_id, edition, settings, actor.address, now, now + KEPT)
     opened = previews.open(preview, now - PATIENCE)
     if opened is not preview:

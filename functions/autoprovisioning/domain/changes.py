@@ -117,7 +117,13 @@ def write_for(change: Change) -> Write:
             return Write(change.id, WriteKind.CREATE, "", change.user_id, change.attributes or {}, active=True)
         case _:
             external_id = change.user_id if change.adopts and not change.ours else None
-            return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, sent_attributes(change))
+            active = True if made(change.entry) and not change.adopts else None
+            return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, sent_attributes(change), active)
+
+
+def made(entry: Entry) -> bool:
+    """Say whether our creation made the account, but not as written: all of it is still to be written, access too."""
+    return entry.status is Status.ACTIVE and not (entry.fingerprint or entry.applied_by)
 
 
 def writes_nothing(change: Change) -> bool:
@@ -211,8 +217,8 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     failure = _failure(outcome, entry.failure, now)
     if outcome.made and failure is not None:  # whoever leaves before it is mended must not keep it
         status = Status.LOCKED if change.locked else Status.ACTIVE
-        made = replace(moved, scim_id=outcome.made, status=status, email=entry.email or change.email)
-        return replace(made, failure=failure, pending=failure.trying)
+        known = replace(moved, scim_id=outcome.made, status=status, email=entry.email or change.email)
+        return replace(known, failure=failure, pending=failure.trying)
     if failure is None or failure.trying:  # nothing was decided anew: the same plan may be sent again
         return replace(entry, mark=None, pending=True, failure=failure or entry.failure)
     return replace(moved, failure=failure, pending=False, email=entry.email or change.email)

@@ -50,6 +50,8 @@ def proven(write: Write, answer: Answer) -> Written | None:
         return Written(write.key, write.scim_id, seconds=answer.seconds) if gone else None
     if write.active is not None and write.kind is WriteKind.PATCH and _named(answer.body, "active") is None:
         return None
+    if write.kind is WriteKind.CREATE and not (account.user_name or account.external_id):
+        return None  # an id alone names somebody's account, and not whose
     differing = contradictions(write, account)
     if differing:
         text = f"Keeper answered {answer.status} to {_doing(write)}, but shows otherwise: {_names(differing)}. {LOOK}"
@@ -110,8 +112,12 @@ def as_written(write: Write, account: Account, told: str, *, later: bool = False
 
 
 def _made(write: Write, account: Account, differing: list[str]) -> str:
-    """Return the id of the account that a creation made, though not as written; "" where it may be anybody's."""
-    return account.scim_id if write.kind is WriteKind.CREATE and "externalId" not in differing else ""
+    """Return the id of the account that a creation made, though not as written; "" where it may be anybody's.
+
+    It is the new one where it shows the externalId sent, or the userName and no other externalId.
+    """
+    named = account.external_id == write.external_id or not {"externalId", "userName"} & {*differing}
+    return account.scim_id if write.kind is WriteKind.CREATE and named else ""
 
 
 def contradictions(write: Write, account: Account) -> list[str]:

@@ -1,0 +1,16 @@
+"""An account that a creation made, though locked, is let in by the next write, whichever run comes first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from autoprovisioning.app.planning import as_found
+from autoprovisioning.domain.accounts import Account
+from tests.unit.builders import ADA, entry
+
+
+def test_a_drift_run_takes_no_account_that_we_just_made_for_locked_by_somebody_else():
+    ours = replace(entry(), fingerprint="", applied_by="")
+    account = Account(ours.scim_id, "ada@example.com", ours.user_id, active=False, attributes=dict(ADA))
+    assert as_found(ours, account, frozenset(ADA), ADA) == ours
+    assert as_found(replace(ours, applied_by="c0"), account, frozenset(ADA), ADA).status == "locked"
