@@ -57,6 +57,7 @@ class Search:
         self._filters_worked = False
         self._refusals = 0
         self._finds: dict[str, float] = {}  # attribute -> until when a filter by it is taken to find who is there
+        self._trying_out = asyncio.Lock()
         self._listing: _Listing | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -105,19 +106,22 @@ class Search:
         Asked at the first answer without anybody, and believed from then on; where nobody is there to be asked for,
         believed for a minute.
         """
-        if time.monotonic() < self._finds.get(attribute, 0.0):
-            return True
-        self._finds[attribute] = time.monotonic() + UNPROVEN_FOR
-        params = {"startIndex": "1", "count": str(WITNESSES)}
-        shown = resources((await self._sender.ask("GET", USERS, params=params, deadline=deadline)).body or {})
-        there = (_text(read_listed(item), attribute) for item in shown if isinstance(item, dict))
-        witness = next(filter(None, there), "")
-        if not witness:
-            return True
-        found = await self._filtered(attribute, witness, deadline)
-        if found == []:
-            self._do_without_filters(REFUSED_FOR, f"Keeper's filters by {attribute} do not find who is there")
-        return bool(found)
+        async with self._trying_out:  # whoever asks meanwhile waits for what it shows
+            if time.monotonic() < self._finds.get(attribute, 0.0):
+                return True
+            if time.monotonic() < self._without_filters_until:
+                return False
+            params = {"startIndex": "1", "count": str(WITNESSES)}
+            shown = resources((await self._sender.ask("GET", USERS, params=params, deadline=deadline)).body or {})
+            there = (_text(read_listed(item), attribute) for item in shown if isinstance(item, dict))
+            witness = next(filter(None, there), "")
+            if not witness:
+                self._finds[attribute] = time.monotonic() + UNPROVEN_FOR
+                return True
+            found = await self._filtered(attribute, witness, deadline)
+            if found == []:
+                self._do_without_filters(REFUSED_FOR, f"Keeper's filters by {attribute} do not find who is there")
+            return bool(found)
 
     async def _filtered(self, attribute: str, value: str, deadline: datetime | None) -> list[Account] | None:
         """Ask with a filter; None where that tells nothing, and a listing has to."""
