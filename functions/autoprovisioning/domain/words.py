@@ -90,7 +90,7 @@ def _to_do(
     if held and rejected:
         return f"Not done, since an administrator rejected the plan with it: {done}"
     if held:
-        return f"Held by the volume guard until an administrator approves it under Held plans: {done}"
+        return f"Held until an administrator approves it under Held plans: {done}"
     if entry is not None and entry.pending:
         return f"Being tried again: {done}"
     return f"Due now: {done}"
