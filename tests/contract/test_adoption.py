@@ -10,7 +10,8 @@ import pytest
 from autoprovisioning.app.apply_batch import apply_batch
 from autoprovisioning.app.configure import settings_of
 from autoprovisioning.app.confirm_adoptions import confirm_adoptions
-from autoprovisioning.app.converge import Asked, converge
+from autoprovisioning.app.converge import converge
+from autoprovisioning.app.looking import Asked
 from autoprovisioning.app.preview import ask_preview, compute_preview
 from autoprovisioning.app.reconcile import reconcile
 from autoprovisioning.app.reports import Line, Preview, PreviewState, Would
