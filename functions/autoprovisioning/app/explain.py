@@ -15,12 +15,12 @@ from autoprovisioning.app.holding import is_rejected
 from autoprovisioning.app.looking import entry_of
 from autoprovisioning.app.observe import NOT_PROVEN, observed, read_user, rules_of
 from autoprovisioning.app.reports import Filters, Reports
-from autoprovisioning.app.scoping import SERVING, AskedOneByOne, located, place
+from autoprovisioning.app.scoping import SERVING, AskedOneByOne, is_member, located, place
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Value, changed_attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import due
-from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, MappingFailure, NotFound
+from autoprovisioning.domain.errors import MappingFailure, NotFound
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping
 from autoprovisioning.domain.plan import Decision, Observed, decide
@@ -190,7 +190,7 @@ def _own_standing(services: Services, connection: Connection, entry: Entry | Non
         inside = f"{_doubt(where, path)} "
     if not scope.groups:
         return Standing(held, inside.strip() or "Everybody in the organization is in scope.", unit=unit)
-    answers = [(group, _asked(services, group, user.id)) for group in scope.groups]
+    answers = [(group, is_member(services.directory, group.id, user.id)) for group in scope.groups]
     groups = tuple(group for group, answer in answers if answer)
     if groups:
         return Standing(held, f"{inside}Member of {_named(groups)}, directly or nested.", groups, unit)
@@ -214,13 +214,6 @@ def _doubt(where: Located, path: str) -> str:
         chosen = ", ".join(unit.path for unit in where.org_units)
         return f"The directory does not tell the user's organizational unit (chosen: {chosen})."
     return f"The directory does not list the user's own organizational unit {path} yet."
-
-
-def _asked(services: Services, group: Group, user_id: str) -> bool | None:
-    try:
-        return services.directory.is_member(group.id, user_id)
-    except (Incomplete, ConfigurationRefused):
-        return None
 
 
 def _named(groups: Sequence[Group]) -> str:
