@@ -83,6 +83,9 @@ WORDS = [
     (AWAY, SUSPENDED, replace(ON, state=State.PAUSED), NOW + 8 * DAY,
      ("Waits until the connection is reauthorized: suspend the account, "
      "because the user is suspended in the directory.")),
+    (AWAY, SUSPENDED, replace(ON, throttled_until=NOW + 8 * DAY + DAY / 36), NOW + 8 * DAY,
+     ("Keeper asked this connection to wait until 2 Dec 2026, 09:40 UTC: suspend the account, "
+     "because the user is suspended in the directory.")),
     (None, seen(), replace(ON, state=State.OFF), NOW,
      ("Waits until autoprovisioning is turned on: create the account, or adopt the one that is in Keeper under the "
      "user's address, because the user is active and in the provisioning scope.")),
