@@ -17,7 +17,7 @@ from autoprovisioning.app.reconcile import reconcile
 from autoprovisioning.app.reports import Line, Preview, PreviewState, Would
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.runs import Look, Run, RunKind
 from infra.local.world import DirectorySide, KeeperSide
 from tests.contract.scim_servers import now, soon
@@ -30,6 +30,7 @@ MANY = 30  # creations that a run matches with one listing
 HIRED = "2020-01-01T00:00:00.000Z"  # everybody of `customer`
 BEFORE, AFTER = "2019-12-31T23:59:59.000Z", "2020-01-02T00:00:00.000Z"
 WAYS = ("notification", "few", "many")
+ACTOR = Actor(ADMIN, "u0")
 
 
 @dataclass
@@ -90,7 +91,7 @@ class House:
 
     def preview(self) -> tuple[Preview, dict[str, Line]]:
         asked = ask_preview(
-            self.services, self.previews, "c1", self.connection.edition, settings_of(self.connection), ADMIN
+            self.services, self.previews, "c1", self.connection.edition, settings_of(self.connection), ACTOR
         )
         compute_preview(self.services, self.previews, "c1", asked.id, soon())
         done = self.previews.get("c1", asked.id)
@@ -99,7 +100,7 @@ class House:
         return done, {line.user_id: line for line in self.previews.every_line(done)}
 
     def confirm(self, preview: Preview, *users: str) -> int:
-        return confirm_adoptions(self.services, self.previews, "c1", preview.id, users or None, ADMIN).count
+        return confirm_adoptions(self.services, self.previews, "c1", preview.id, users or None, ACTOR).count
 
 
 @pytest.fixture
