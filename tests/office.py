@@ -12,7 +12,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from autoprovisioning.app.apply_batch import apply_batch
-from autoprovisioning.app.converge import Asked, converge
+from autoprovisioning.app.converge import converge
+from autoprovisioning.app.looking import Asked
 from autoprovisioning.app.reconcile import reconcile
 from autoprovisioning.app.sweep import sweep
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit

@@ -137,7 +137,8 @@ def changed(world: World, users: list[dict[str, Any]], name: str) -> None:
 def by_hand(world: World, users: list[dict[str, Any]]) -> dict[str, Counts]:
     """Measure what no run counts: one user after a notification, the sweep, the vital signs, the channel."""
     desk = Desk()
-    from autoprovisioning.app.converge import Asked, converge
+    from autoprovisioning.app.converge import converge
+    from autoprovisioning.app.looking import Asked
     from autoprovisioning.app.renew_watch import renew_watch
     from autoprovisioning.app.sweep import sweep
     from autoprovisioning.app.vital_signs import log_vital_signs

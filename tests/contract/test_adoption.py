@@ -10,7 +10,8 @@ import pytest
 from autoprovisioning.app.apply_batch import apply_batch
 from autoprovisioning.app.configure import settings_of
 from autoprovisioning.app.confirm_adoptions import confirm_adoptions
-from autoprovisioning.app.converge import Asked, converge
+from autoprovisioning.app.converge import converge
+from autoprovisioning.app.looking import Asked
 from autoprovisioning.app.preview import ask_preview, compute_preview
 from autoprovisioning.app.reconcile import reconcile
 from autoprovisioning.app.reports import Line, Preview, PreviewState, Would
@@ -30,6 +31,7 @@ MANY = 30  # creations that a run matches with one listing
 HIRED = "2020-01-01T00:00:00.000Z"  # everybody of `customer`
 BEFORE, AFTER = "2019-12-31T23:59:59.000Z", "2020-01-02T00:00:00.000Z"
 WAYS = ("notification", "few", "many")
+ACTOR = Actor(ADMIN, "u0")
 
 
 @dataclass

@@ -90,6 +90,16 @@ def test_a_body_is_read_to_a_limit_compressed_or_not(workspace: DirectorySide, e
         list(directory.users(FIELDS))
 
 
+@pytest.mark.parametrize("value", [b"{}", b"0", b"[]"])
+def test_a_body_of_nothing_but_small_values_takes_no_more_memory_than_others(
+    workspace: DirectorySide, value: bytes
+) -> None:
+    many = b",".join([value] * (15 * MIB // (len(value) + 1)))
+    workspace.fault(times=None, **body(b'{"users":[' + many + b"]}"))
+    directory = reading(workspace.url, seconds=20)
+    assert peak(lambda: list(directory.users(FIELDS))) < 4 * LARGEST_BODY
+
+
 def test_a_large_page_is_read(listener: Listener) -> None:
     notes = "x" * 20_000
     page = {"users": [{"id": str(number), "notes": notes} for number in range(500)]}

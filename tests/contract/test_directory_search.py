@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, anonymous
-from autoprovisioning.domain.errors import ConfigurationRefused
+from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
 from infra.local.world import DirectorySide, http
 from tests.contract.directory_reader import answering
 from tests.contract.directory_servers import as_new, simulator, validate
@@ -174,3 +174,11 @@ def test_what_the_directory_refuses_is_told_with_its_mend(directory, side, metho
 
     with pytest.raises(ConfigurationRefused, match="Domain-wide delegation"):
         ask(directory)
+
+
+@pytest.mark.parametrize("status", [400, 404, 412, 501])
+def test_a_search_that_is_refused_is_no_fault_of_the_set_up(listener, status):
+    refused = answering(listener, {"error": {"code": status, "message": "Invalid Input: query"}}, status=status)
+    for search in (refused.search_users, refused.search_groups):
+        with pytest.raises(BadInput, match="Invalid Input: query"):
+            search("ada")

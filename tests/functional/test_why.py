@@ -171,7 +171,7 @@ def test_why_tells_of_a_failure_and_of_a_hold(town):
 
     held = why(town, "u1")
     assert (held.decision.action, held.entry.held) == (Action.SUSPEND, Action.SUSPEND)
-    assert held.words.startswith("Held by the volume guard until an administrator approves it under Held plans")
+    assert held.words.startswith("Held until an administrator approves it under Held plans")
     town.keeper.control("DELETE", "requests")
     why(town, "u1")
     assert not town.keeper.requests()["total"], "an explanation never asks Keeper"

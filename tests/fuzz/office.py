@@ -17,7 +17,8 @@ import requests
 from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory
 from autoprovisioning.adapters.scim import ScimAccounts
 from autoprovisioning.app.apply_batch import apply_batch
-from autoprovisioning.app.converge import Asked, converge
+from autoprovisioning.app.converge import converge
+from autoprovisioning.app.looking import Asked
 from autoprovisioning.app.reconcile import reconcile
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.sweep import sweep

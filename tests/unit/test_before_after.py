@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.converge import Asked, converge
+from autoprovisioning.app.converge import converge
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE
+from autoprovisioning.app.looking import Asked
 from autoprovisioning.domain.accounts import Account, Attributes, fingerprint
 from autoprovisioning.domain.changes import Change, Outcome, event_for, recorded, recover, recovered_event
 from autoprovisioning.domain.connections import Connection

@@ -75,13 +75,16 @@ WORDS = [
     (entry(Status.DELETED, timers={Trigger.DELETED: NOW}, gone=True), DELETED, ON, NOW + DAY,
      "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."),
     (replace(AWAY, held=Action.SUSPEND, held_by=Trigger.SUSPENDED), SUSPENDED, ON, NOW + 8 * DAY,
-     ("Held by the volume guard until an administrator approves it under Held plans: suspend the account, "
+     ("Held until an administrator approves it under Held plans: suspend the account, "
      "because the user is suspended in the directory.")),
     # what was held for another reason is no answer for this one
     (replace(AWAY, held=Action.SUSPEND, held_by=Trigger.APP_OFF), SUSPENDED, ON, NOW + 8 * DAY,
      "Due now: suspend the account, because the user is suspended in the directory."),
     (AWAY, SUSPENDED, replace(ON, state=State.PAUSED), NOW + 8 * DAY,
      ("Waits until the connection is reauthorized: suspend the account, "
+     "because the user is suspended in the directory.")),
+    (AWAY, SUSPENDED, replace(ON, throttled_until=NOW + 8 * DAY + DAY / 36), NOW + 8 * DAY,
+     ("Keeper asked this connection to wait until 2 Dec 2026, 09:40 UTC: suspend the account, "
      "because the user is suspended in the directory.")),
     (None, seen(), replace(ON, state=State.OFF), NOW,
      ("Waits until autoprovisioning is turned on: create the account, or adopt the one that is in Keeper under the "
@@ -430,7 +433,7 @@ def test_a_hold_is_told_until_it_is_rejected_and_then_that():
         office.suspend(user_id)
     office.desk.clock.advance(LATER)
     office.run()
-    assert look_into(office, "u1").words.startswith("Held by the volume guard until an administrator approves it")
+    assert look_into(office, "u1").words.startswith("Held until an administrator approves it")
     (hold,) = office.services.records.holds("c1")
     decide_hold(office.services, "c1", hold.digest, approve=False, actor=Actor("admin@example.com", "u0"))
     assert look_into(office, "u1").words.startswith("Not done, since an administrator rejected the plan with it")

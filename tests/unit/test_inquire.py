@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from autoprovisioning.app.admission import Role
-from autoprovisioning.app.converge import Asked
 from autoprovisioning.app.inquire import PATIENCE, answer_inquiry, inquire
+from autoprovisioning.app.looking import Asked
 from autoprovisioning.app.reports import Inquiry, InquiryKind, InquiryState
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, Busy, Forbidden, NotFound, Rejected, Throttled, Transient

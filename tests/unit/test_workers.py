@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.apply_batch import apply_batch
-from autoprovisioning.app.converge import Asked, converge
+from autoprovisioning.app.converge import converge
+from autoprovisioning.app.looking import Asked
 from autoprovisioning.domain.errors import Busy, Rejected, Transient
 from autoprovisioning.domain.roster import Action, Status
 from autoprovisioning.domain.runs import Look, RunState

@@ -55,7 +55,7 @@ class People(Protocol):
     """Finds a directory user by address."""
 
     def by_address(self, address: str) -> DirectoryUser | None:
-        """Read one user by primary address or alias; None is a 404."""
+        """Read one user by primary address or alias; None where there is none, or none any more."""
 
 
 def admitted(people: People, caller: Caller) -> Admitted:

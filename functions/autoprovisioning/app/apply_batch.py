@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from autoprovisioning.app.carry_out import carry_out
-from autoprovisioning.app.converge import Asked, RunOf, converge
+from autoprovisioning.app.converge import converge
 from autoprovisioning.app.finishing import EDITED, OUTAGE, add_notes, close_if_finished, close_unfinished
 from autoprovisioning.app.guarding import may_recreate
 from autoprovisioning.app.keeper import Keeper, fails_for_everybody, may_be_outage
+from autoprovisioning.app.looking import Asked, RunOf
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
 from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.carry_out import carry_out
-from autoprovisioning.app.guarding import approved_actions, may_recreate, reserve_one
+from autoprovisioning.app.guarding import may_recreate, reserve_one
 from autoprovisioning.app.holding import is_rejected
-from autoprovisioning.app.keeper import Keeper, refusal_of_one
-from autoprovisioning.app.observe import NOT_PROVEN, observed, read_user, rules_of
-from autoprovisioning.app.ports import Accounts, Edit, Progress
-from autoprovisioning.app.scoping import SERVING, AskedOneByOne, Placement, place
+from autoprovisioning.app.keeper import Keeper, first_found, refusal_of_one
+from autoprovisioning.app.looking import Asked, RunOf, Seen, entry_of, look_at_both, nobody_waits
+from autoprovisioning.app.observe import observed, rules_of
+from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.app.unmarking import unmark
@@ -51,64 +51,15 @@ from autoprovisioning.domain.errors import (
     Unresolved,
     Unsafe,
 )
-from autoprovisioning.domain.events import Actor, Event, EventName
-from autoprovisioning.domain.plan import READING, Decision, Observed, decide, missed_twice, stuck
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.plan import READING, Decision, Observed, decide, stuck
 from autoprovisioning.domain.plan import about as what_is_attempted
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, failed
-from autoprovisioning.domain.runs import Look
-from autoprovisioning.domain.users import DirectoryUser, Presence
 from autoprovisioning.domain.words import in_words
 
 log = logging.getLogger(__name__)
 
 ROUNDS = 6  # suspend, then rename, then a look that was asked for meanwhile: enough for any honest sequence
-
-
-@dataclass(frozen=True, slots=True)
-class RunOf:
-    """A run, and the connection it is of: what happens on other connections is none of its business."""
-
-    id: str
-    connection_id: str
-
-
-class Tell(Protocol):
-    """Told what is done, step by step, without attribute values: for an administrator who waits."""
-
-    def __call__(self, text: str, *, failed: bool = False) -> None:
-        """Take one step."""
-
-
-def nobody_waits(text: str, *, failed: bool = False) -> None:
-    """Do nothing: a Tell for everything that no administrator asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One delivery of "look at this user again"."""
-
-    look: Look
-    message_id: str
-    published: datetime
-    run: RunOf | None = None  # counts go to this run
-    retry_failures: bool = False
-    tell: Tell = nobody_waits
-    actor: Actor | None = None  # the administrator who asked, as stored; None where nobody did
-
-    @property
-    def by(self) -> Actor:
-        """Return who the audit says did it."""
-        return self.actor or Actor(f"run {self.run.id}" if self.run is not None else f"notification {self.message_id}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """One look at both sides; `missing` is as an `Observed` has it."""
-
-    user: DirectoryUser
-    placement: Placement
-    entries: Mapping[str, Entry | None]
-    missing: bool | None
 
 
 def converge(services: Services, asked: Asked, deadline: datetime) -> None:
@@ -174,7 +125,7 @@ class _Convergence:
     def _surprised(self, error: Exception) -> None:
         """Make what nobody foresaw that user's failure; raises it where the roster has nothing of the user to fail."""
         problem = unforeseen(error)
-        entry = self._entry(self._connection)
+        entry = entry_of(self._services, self._connection, self._asked.look.user_id)
         if entry is None or (entry.mark is not None and entry.mark.live(self._services.clock())):
             raise problem from error
         self._tell(str(problem), failed=True)
@@ -198,7 +149,7 @@ class _Convergence:
 
     def _round(self) -> bool:
         """Look, decide and act once; True: look again."""
-        entry = self._entry(self._connection)
+        entry = entry_of(self._services, self._connection, self._asked.look.user_id)
         now = self._services.clock()
         if entry is not None and entry.mark is not None and entry.mark.live(now):
             self._tell("Another worker is at this user, and looks at them again when it is done.")
@@ -232,7 +183,7 @@ class _Convergence:
         return self._act(entry, decision, observation)
 
     def _tell_decision(
-        self, entry: Entry | None, seen: _Seen, observation: Observed, decision: Decision, now: datetime
+        self, entry: Entry | None, seen: Seen, observation: Observed, decision: Decision, now: datetime
     ) -> None:
         if self._asked.tell is nobody_waits:
             return
@@ -243,16 +194,11 @@ class _Convergence:
         owner = next((other.name for other in holders if other.id != self._connection.id), "")
         self._tell(f"Decided. {in_words(decision, entry, observation, self._connection, now, owner=owner)}")
 
-    def _entry(self, connection: Connection) -> Entry | None:
-        return self._services.roster.entry(connection, self._asked.look.user_id) if connection.shards else None
-
-    def _read(self, entry: Entry | None) -> _Seen | None:
+    def _read(self, entry: Entry | None) -> Seen | None:
         """Look at both sides; None where the directory fails on this user again and again, and that was recorded."""
         self._attempted = READING
         try:
-            seen = self._look(entry)
-            self._see_user(entry, seen.user)
-            return seen
+            return look_at_both(self._services, self._connections, self._connection, entry, self._asked)
         except (Transient, ConfigurationRefused) as error:
             old = self._services.clock() >= self._asked.published + self._services.timings.contradiction
             if not old or not self._directory_answers():
@@ -265,19 +211,6 @@ class _Convergence:
             if self._fail(entry, DirectoryFailed(str(error), retry_after=again), READING):
                 raise
             return None
-
-    def _see_user(self, entry: Entry | None, user: DirectoryUser) -> None:
-        """Refuse to take for nothing to do that the directory does not show somebody who has an account.
-
-        What complete listings lack is remembered, and goes to a held plan (`missed_twice`).
-
-        Raises:
-            DirectoryFailed: it answers something about this user that proves nothing.
-        """
-        known = entry is not None and entry.scim_id and entry.mark is None
-        hidden = user.presence is Presence.UNKNOWN and user.untold not in ("", NOT_PROVEN)
-        if known and hidden and not self._asked.look.evidence.missing:
-            raise DirectoryFailed(user.untold)
 
     def _directory_answers(self) -> bool:
         """Say whether the directory shows another user: then its failure is about the one asked for."""
@@ -302,38 +235,6 @@ class _Convergence:
         failing = replace(entry, pending=False, failure=failure)
         action = entry.mark.action if entry.mark is not None else None
         return self._replace(entry, failing, (self._failed(self._services.new_id(), failing, action, failure, now),))
-
-    def _look(self, entry: Entry | None) -> _Seen:
-        look, now = self._asked.look, self._services.clock()
-        entries = {
-            other.id: entry if other.id == self._connection.id else self._entry(other) for other in self._connections
-        }
-        fresh_until = self._asked.published + self._services.timings.contradiction
-        by_listings = self._approved_by_listings(entry, now)
-        user = read_user(self._services.directory, look, fresh_until, now, by_listings=by_listings)
-
-        def was_in_scope(connection: Connection) -> bool:
-            known = entries.get(connection.id)
-            return known is not None and known.in_scope
-
-        counting = (self._connection.id,) if by_listings else ()
-        asking = AskedOneByOne(self._services.directory, was_in_scope, look.evidence.left, counting)
-        placement = place(self._connections, user, asking)
-        if placement.overlaps:
-            log.warning("A user is in the scope of several connections; the first one keeps them")
-        return _Seen(user, placement, entries, self._missing(user, asking))
-
-    def _approved_by_listings(self, entry: Entry | None, now: datetime) -> bool:
-        """Say whether an administrator approved what nothing but listings tells of this user."""
-        return missed_twice(entry, now) and bool(approved_actions(self._services, self._connection, self._asked.look))
-
-    def _missing(self, user: DirectoryUser, asking: AskedOneByOne) -> bool | None:
-        evidence = self._asked.look.evidence
-        if user.presence is Presence.UNKNOWN:
-            return (evidence.missing and not user.profile) or None
-        if self._connection.id in asking.silent:
-            return self._connection.id in evidence.left or None
-        return False
 
     def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
         """Another worker is at it: the same message waits, another one asks the owner to look again."""
@@ -379,7 +280,7 @@ class _Convergence:
             current = entries.get(user_id)
             if current is None or current.mark is None or current.mark.change_id != mark.change_id:
                 return Edit(), None
-            return Edit({user_id: settled}, events, self._progress(events, bool(events))), None
+            return Edit({user_id: settled}, events, self._counted(count(events))), None
 
         self._services.roster.commit(self._connection, [user_id], edit)
         return True
@@ -404,7 +305,7 @@ class _Convergence:
             accounts = self._keeper.accounts()
             try:
                 account = accounts.get(entry.scim_id) if entry.scim_id else None
-                return account or _by_external_id(accounts, entry.user_id)
+                return account or first_found(accounts, Lookup(entry.user_id, entry.user_id, ()))
             except Throttled as error:
                 self._keeper.throttle(error)
                 raise
@@ -440,7 +341,7 @@ class _Convergence:
             if current != entry:
                 return Edit(), True
             fresh = replace(noted, version=version + 1) if noted is not None else None
-            return Edit({user_id: fresh}, events, self._progress(list(events), bool(events))), False
+            return Edit({user_id: fresh}, events, self._counted(count(list(events)))), False
 
         return self._services.roster.commit(self._connection, [user_id], edit)
 
@@ -558,9 +459,6 @@ class _Convergence:
             raise outcome.error
         return asked_again
 
-    def _progress(self, events: list[Event], happened: bool) -> Progress | None:
-        return self._counted(count(events)) if happened else None
-
     def _counted(self, counts: Mapping[str, int]) -> Progress | None:
         run = self._of_this_connection()
         return Progress(run.id, self._services.clock(), counts) if run is not None and counts else None
@@ -597,12 +495,3 @@ def _told(outcome: Outcome, event: Event | None) -> str:
     if isinstance(outcome.error, Unsafe):
         return f"{answered}Held by the volume guard: see Held plans."
     return f"{answered}Not settled yet: it is tried again."
-
-
-def _by_external_id(accounts: Accounts, user_id: str) -> Account | None:
-    for found in accounts.find([Lookup(user_id, user_id, ())]):
-        if found.error is not None:
-            raise found.error
-        if found.accounts:
-            return found.accounts[0]
-    return None

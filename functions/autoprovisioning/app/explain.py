@@ -12,14 +12,15 @@ from datetime import datetime
 
 from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.holding import is_rejected
+from autoprovisioning.app.looking import entry_of
 from autoprovisioning.app.observe import NOT_PROVEN, observed, read_user, rules_of
 from autoprovisioning.app.reports import Filters, Reports
-from autoprovisioning.app.scoping import SERVING, AskedOneByOne, located, place
+from autoprovisioning.app.scoping import SERVING, AskedOneByOne, is_member, located, place
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Value, changed_attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import due
-from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, MappingFailure, NotFound
+from autoprovisioning.domain.errors import MappingFailure, NotFound
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping
 from autoprovisioning.domain.plan import Decision, Observed, decide
@@ -108,7 +109,7 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
         raise NotFound("That is no directory id. Search for the user by name or address.")
     now = services.clock()
     serving = _as_if_on(connection, now)
-    entry = _entry(services, connection, user_id)
+    entry = entry_of(services, connection, user_id)
     user = read_user(services.directory, Look(user_id), now, now)
     events = reports.events(connection.id, Filters(user=user_id), "", HISTORY).items
     if user.presence is Presence.UNKNOWN and not user.profile and entry is None and not events:
@@ -146,10 +147,6 @@ def _as_if_on(connection: Connection, now: datetime) -> Connection:
     return replace(connection, state=State.ON, off_spans=spans)
 
 
-def _entry(services: Services, connection: Connection, user_id: str) -> Entry | None:
-    return services.roster.entry(connection, user_id) if connection.shards else None
-
-
 def _standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> Standing:
     """Tell the scope as a worker does, and through what: each chosen group is asked once."""
     if user.presence in (Presence.DELETED, Presence.UNKNOWN):
@@ -159,7 +156,7 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
     connections = [connection if other.id == connection.id else other for other in services.connections.all()]
 
     def was_in_scope(other: Connection) -> bool:
-        known = _entry(services, other, user.id)
+        known = entry_of(services, other, user.id)
         return known is not None and known.in_scope
 
     elsewhere = AskedOneByOne(services.directory, was_in_scope, ())
@@ -193,7 +190,7 @@ def _own_standing(services: Services, connection: Connection, entry: Entry | Non
         inside = f"{_doubt(where, path)} "
     if not scope.groups:
         return Standing(held, inside.strip() or "Everybody in the organization is in scope.", unit=unit)
-    answers = [(group, _asked(services, group, user.id)) for group in scope.groups]
+    answers = [(group, is_member(services.directory, group.id, user.id)) for group in scope.groups]
     groups = tuple(group for group, answer in answers if answer)
     if groups:
         return Standing(held, f"{inside}Member of {_named(groups)}, directly or nested.", groups, unit)
@@ -217,13 +214,6 @@ def _doubt(where: Located, path: str) -> str:
         chosen = ", ".join(unit.path for unit in where.org_units)
         return f"The directory does not tell the user's organizational unit (chosen: {chosen})."
     return f"The directory does not list the user's own organizational unit {path} yet."
-
-
-def _asked(services: Services, group: Group, user_id: str) -> bool | None:
-    try:
-        return services.directory.is_member(group.id, user_id)
-    except (Incomplete, ConfigurationRefused):
-        return None
 
 
 def _named(groups: Sequence[Group]) -> str:

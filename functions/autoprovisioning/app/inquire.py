@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 
 from autoprovisioning.app.admission import Role
 from autoprovisioning.app.configure import SHOWN
-from autoprovisioning.app.converge import Asked, converge
-from autoprovisioning.app.keeper import Keeper, end_wait, refusal_of_one
+from autoprovisioning.app.converge import converge
+from autoprovisioning.app.keeper import Keeper, end_wait, first_found, refusal_of_one
+from autoprovisioning.app.looking import Asked, entry_of
 from autoprovisioning.app.observe import observed
 from autoprovisioning.app.ports import Accounts
 from autoprovisioning.app.reports import Inquiries, Inquiry, InquiryKind, InquiryState, Step, question_id
@@ -174,7 +175,7 @@ class _Answer:
         if connection is None:
             raise NotFound("The connection was deleted meanwhile.")
         user_id = self.inquiry.user_id
-        entry = self.services.roster.entry(connection, user_id) if connection.shards else None
+        entry = entry_of(self.services, connection, user_id)
         account = self._find(connection, entry)
         self._end(self._undone(connection, entry), account)
 
@@ -216,7 +217,7 @@ class _Answer:
         account = accounts.get(entry.scim_id) if entry is not None and entry.scim_id else None
         how = "by the SCIM id of the roster"
         if account is None:
-            account = _chosen(accounts, Lookup(user_id, user_id, self._addresses(connection)))
+            account = first_found(accounts, Lookup(user_id, user_id, self._addresses(connection)))
             how = "by the directory id, as its externalId"
             if account is not None and account.external_id != user_id:
                 another = "it carries another directory id" if account.external_id else "it carries no directory id"
@@ -232,12 +233,3 @@ class _Answer:
             return ()
         seen = observed(connection, user, None)
         return addresses(seen.aliases, seen.email, seen.desired or {})
-
-
-def _chosen(accounts: Accounts, lookup: Lookup) -> Account | None:
-    for found in accounts.find([lookup]):
-        if found.error is not None:
-            raise found.error
-        if found.accounts:
-            return found.accounts[0]
-    return None

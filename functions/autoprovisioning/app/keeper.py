@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from autoprovisioning.app.ports import Accounts
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.accounts import Value
+from autoprovisioning.domain.accounts import Account, Lookup, Value
 from autoprovisioning.domain.connections import LONGEST_THROTTLE, Connection, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -199,6 +199,16 @@ def end_wait(services: Services, connection_id: str, actor: Actor, because: str)
         )
 
     services.connections.change(connection_id, edit, tell)
+
+
+def first_found(accounts: Accounts, lookup: Lookup) -> Account | None:
+    """Look one user up; returns the first account found, and raises what the search failed with."""
+    for found in accounts.find([lookup]):
+        if found.error is not None:
+            raise found.error
+        if found.accounts:
+            return found.accounts[0]
+    return None
 
 
 def fails_for_everybody(error: Exception | None) -> bool:

@@ -30,7 +30,8 @@ Telling = Callable[[T, T], Event]  # what the audit says of a change, from befor
 class Directory(Protocol):
     """The Workspace directory, read only.
 
-    Raises Transient (after bounded retries of 403 usageLimits, 429, 5xx and timeouts) and ConfigurationRefused.
+    Raises Transient (after bounded retries of 403 usageLimits, 429, 5xx and timeouts), ConfigurationRefused, and
+    BadInput where it refuses what is searched for.
     """
 
     def user(self, user_id: str) -> DirectoryUser | None:

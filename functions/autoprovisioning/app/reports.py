@@ -169,7 +169,7 @@ class Preview:
     """What a connection would do with these settings: asked for by an administrator, computed by `reconcile`.
 
     `edition` is the connection's when it was asked for, so that saving it is refused if that changed since.
-    `counts` are by `Would`, and "unchanged"; `held` says that the volume guard would hold all it deprovisions.
+    `counts` are by `Would`, and "unchanged"; `held` says that all it deprovisions would be held.
     """
 
     id: str

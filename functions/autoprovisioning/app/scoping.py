@@ -98,7 +98,7 @@ class AskedOneByOne:
         held = scope.located(self._units() if scope.org_units else None).holds_unit(user.org_unit_path)
         if held is False or not scope.groups:
             return held
-        answers = [_asked(self._directory, group.id, user.id) for group in scope.groups]
+        answers = [is_member(self._directory, group.id, user.id) for group in scope.groups]
         if True in answers:
             return held
         if None in answers:
@@ -107,7 +107,8 @@ class AskedOneByOne:
         return None if self._was_in_scope(connection) and connection.id not in self._left else False
 
 
-def _asked(directory: Directory, group_id: str, user_id: str) -> bool | None:
+def is_member(directory: Directory, group_id: str, user_id: str) -> bool | None:
+    """Ask whether a group has a user as a member; None where the directory does not tell."""
     try:
         return directory.is_member(group_id, user_id)
     except (Incomplete, ConfigurationRefused):

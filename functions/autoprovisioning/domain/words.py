@@ -67,7 +67,7 @@ def in_words(
         when = at_time(failure.next_attempt)
         return f"{unknown}. That failed, and is done again on {when}, or as soon as the user changes: {failure.text}"
     if decision.action is not None:
-        return _to_do(decision, entry, seen, connection, owner, rejected=rejected)
+        return _to_do(decision, entry, seen, connection, now, owner, rejected=rejected)
     if decision.failure is not None:
         return f"Nothing can be sent: {decision.failure}"
     if decision.backing_off and entry is not None and entry.failure is not None:
@@ -79,7 +79,14 @@ def in_words(
 
 
 def _to_do(
-    decision: Decision, entry: Entry | None, seen: Observed, connection: Connection, owner: str, *, rejected: bool
+    decision: Decision,
+    entry: Entry | None,
+    seen: Observed,
+    connection: Connection,
+    now: datetime,
+    owner: str,
+    *,
+    rejected: bool,
 ) -> str:
     action = decision.action
     assert action is not None  # noqa: S101 - told by the caller
@@ -90,7 +97,10 @@ def _to_do(
     if held and rejected:
         return f"Not done, since an administrator rejected the plan with it: {done}"
     if held:
-        return f"Held by the volume guard until an administrator approves it under Held plans: {done}"
+        return f"Held until an administrator approves it under Held plans: {done}"
+    until = connection.waits_until(now)
+    if until is not None:
+        return f"Keeper asked this connection to wait until {at_time(until)}: {done}"
     if entry is not None and entry.pending:
         return f"Being tried again: {done}"
     return f"Due now: {done}"

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 LARGEST_BODY = 16 * 1024 * 1024  # bytes, also after decompression; a page of 500 users has some 2 MB
+MOST_VALUES = 1_000_000  # in one body: "{}," sixteen million bytes long would take 400 million decoded
 CHUNK = 64 * 1024
 GZIP = 16 + zlib.MAX_WBITS
 SHORTEST_TOKEN = 8  # a shorter one is no secret, and might be part of any word
@@ -54,11 +55,13 @@ def read_to_the_end(raw: Raw, encoding: str, seconds: float) -> bytes:
 
 
 def decoded(content: bytes) -> Any:
-    """Decode JSON; raises Unreadable for anything else.
+    """Decode JSON; raises Unreadable for anything else, and for more values than any honest answer has.
 
     Beside DecodeError msgspec raises UnicodeDecodeError for text that is not UTF-8, RecursionError for deep nesting,
     and ValueError for an integer of thousands of digits.
     """
+    if len(content) > MOST_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise Unreadable("an answer of too many values")
     try:
         return msgspec.json.decode(content)
     except (msgspec.DecodeError, ValueError, RecursionError):

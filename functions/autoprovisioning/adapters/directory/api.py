@@ -196,7 +196,9 @@ class GoogleDirectory:
         for _ in range(pages):
             listed = self._transport.get(path, asked)
             if isinstance(listed, Refusal):
-                raise _refused(method, listed)
+                if listed.status in (401, 403):
+                    raise _refused(method, listed)
+                raise BadInput("search", f"{method} refuses it: {listed}", "Search for other letters.")
             found += [item for item in _dicts(listed.get(key)) if begins_with(item, text)]
             token = text_of(listed, "nextPageToken")
             if not token or len(token) > LONGEST_TOKEN or len(found) >= FOUND_AT_MOST:

@@ -9,6 +9,7 @@ from flask import Response
 
 from autoprovisioning.app.explain import MappedValue, explain, mapped_values
 from autoprovisioning.app.inquire import inquire
+from autoprovisioning.app.looking import entry_of
 from autoprovisioning.app.reports import InquiryKind, InquiryState
 from autoprovisioning.domain.accounts import Account, Value
 from autoprovisioning.domain.changes import in_step
@@ -127,7 +128,7 @@ def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Res
         raise NotFound("There is no such inquiry: it may have expired. Ask again.")
     waiting = inquiry.state is InquiryState.WAITING
     following = waiting and call.parts.services.clock() - inquiry.asked_at < FOLLOWED
-    entry = call.parts.services.roster.entry(connection, user_id) if connection.shards else None
+    entry = entry_of(call.parts.services, connection, user_id)
     users = f"/connections/{connection_id}/users"
     title = "Provision now" if inquiry.kind is InquiryKind.PROVISION else "Account in Keeper"
     crumbs = [(users, "Users"), (f"{users}/{user_id}", "Why?"), (call.request.path, title)]
