@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from hypothesis import HealthCheck, Phase, currently_in_test_context, given, note, settings
+from hypothesis import currently_in_test_context, given, note, settings
 from hypothesis import strategies as st
 
 from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory
@@ -23,20 +22,11 @@ from autoprovisioning.domain.accounts import Account, Lookup, Write, WriteKind
 from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.errors import ProvisioningError, Transient
 from tests.contract.scim_servers import Counts, person
+from tests.fuzz.examples import COUNT, EXAMPLES
 from tests.fuzz.liar import TOKEN, TRUTH, Liar, Request, lying
 from tests.fuzz.lies import Lie, lies
 from tests.town import GROUP, GROUP_ID, customer
 
-COUNT = int(os.environ.get("FUZZ_EXAMPLES", "60"))
-EXAMPLES = settings(
-    max_examples=COUNT,
-    deadline=None,
-    database=None,
-    derandomize=bool(os.environ.get("CI")),
-    print_blob=True,
-    phases=(Phase.generate, Phase.shrink),
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
 pytestmark = pytest.mark.timeout(600)  # a failing example is made smaller for some minutes
 TIMEOUT = 0.25  # seconds, of one request
 LONGEST_CALL = 10.0  # seconds, of one call of a port

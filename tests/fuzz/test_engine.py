@@ -6,30 +6,20 @@ answers are lies. Then both sides tell the truth again.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from autoprovisioning.domain.runs import Batch
+from tests.fuzz.examples import COUNT, EXAMPLES
 from tests.fuzz.liar import PREFIX, TRUTH, Liar, Request, lying
 from tests.fuzz.lies import RETRY_AFTER, WHOLE, Lie, lies
 from tests.fuzz.office import ADDRESSES, LATER, PATIENCE, USERS, Office
 
-COUNT = int(os.environ.get("FUZZ_EXAMPLES", "60"))
-EXAMPLES = settings(
-    max_examples=COUNT,
-    deadline=None,
-    database=None,
-    derandomize=bool(os.environ.get("CI")),
-    print_blob=True,
-    phases=(Phase.generate, Phase.shrink),
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
 pytestmark = pytest.mark.timeout(600)  # a failing example is made smaller for some minutes
 REQUESTS_OF_A_RUN = 400  # for four users and what is delivered because of it, however often Keeper fails
 
