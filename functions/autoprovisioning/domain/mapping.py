@@ -44,6 +44,7 @@ _KINDS = "work home other"
 _PHONES = "work home mobile fax pager other"
 
 BOOLEAN_TARGETS = frozenset({"emails.primary"})
+ADDRESS_TARGETS = frozenset({"userName", "emails.value"})
 TARGETS: frozenset[str] = frozenset(
     [*_PLAIN.split(), *BOOLEAN_TARGETS]
     + [f"{ENTERPRISE}:{name}" for name in _ENTERPRISE.split()]
@@ -225,14 +226,14 @@ def _split(source: str) -> list[str]:
 
 def _walk(value: object, parts: tuple[Part, ...]) -> object:
     for name, primary, kind in parts:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             return None
         value = value.get(name)
         if primary is not None or kind is not None:
             value = _choose(value, kind)
-    if isinstance(value, list) and all(isinstance(item, Mapping) and "value" in item for item in value):
+    if isinstance(value, list) and all(isinstance(item, dict) and "value" in item for item in value):
         value = [item["value"] for item in value]  # a multi-valued custom attribute
-    elif isinstance(value, Mapping) and "value" in value and "type" in value:
+    elif isinstance(value, dict) and "value" in value and "type" in value:
         value = value["value"]
     return value
 
@@ -241,7 +242,7 @@ def _choose(entries: object, kind: str | None) -> object:
     if not isinstance(entries, list):
         return None
     for entry in entries:
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, dict):
             continue
         if kind is None and entry.get("primary") is True:
             return entry
@@ -252,7 +253,7 @@ def _choose(entries: object, kind: str | None) -> object:
 
 def _full_name(profile: Mapping[str, Any]) -> object:
     name = profile.get("name")
-    if not isinstance(name, Mapping):
+    if not isinstance(name, dict):
         return None
     parts = (name.get("givenName"), name.get("familyName"))
     return name.get("fullName") or " ".join(part for part in parts if isinstance(part, str) and part) or None
@@ -263,12 +264,14 @@ def _primary_email(profile: Mapping[str, Any]) -> Mapping[str, object] | None:
     if not address:
         return None
     listed = _choose(profile.get("emails"), None)
-    entry = listed if isinstance(listed, Mapping) else {}
+    entry = listed if isinstance(listed, dict) else {}
     # primaryEmail is the address in force; the list may lag behind it right after a rename.
     return {"type": "work", **entry, "address": address, "primary": True}
 
 
 def _fit(target: str, source: str, value: object) -> Value:
+    if isinstance(value, str) and value and target not in ADDRESS_TARGETS and target not in BOOLEAN_TARGETS:
+        return value  # nearly every value
     if isinstance(value, list):
         if len(value) > 1:
             raise MappingFailure(
@@ -287,7 +290,7 @@ def _fit(target: str, source: str, value: object) -> Value:
     if not isinstance(value, str | int | float):
         raise MappingFailure(f"{source} is not a single value, but {target} takes one. Map a field of it.")
     text = str(value)
-    if target in ("userName", "emails.value") and not _EMAIL.match(text):
+    if target in ADDRESS_TARGETS and not _EMAIL.match(text):
         raise MappingFailure(f"{target} must be an e-mail address, but {source} is not one. Correct the mapping.")
     return text
 

@@ -19,15 +19,15 @@ LONGEST_ID = 256
 
 def user_of(item: dict[str, Any]) -> DirectoryUser:
     """Read a user whose id was checked; a flag that is left out is not set."""
-    flags = item.get("archived", False), item.get("suspended", False)
+    archived, suspended = item.get("archived", False), item.get("suspended", False)
     untold = ""
     presence, since = Presence.ACTIVE, None
-    if not all(isinstance(flag, bool) for flag in flags):
+    if not (isinstance(archived, bool) and isinstance(suspended, bool)):
         presence = Presence.UNKNOWN
         untold = "The directory says neither yes nor no to whether the user is suspended or archived."
-    elif flags[0]:
+    elif archived:
         presence, since = Presence.ARCHIVED, _time(item.get("archivalTime"))
-    elif flags[1]:
+    elif suspended:
         presence, since = Presence.SUSPENDED, _time(item.get("suspensionTime"))
     unit = text_of(item, "orgUnitPath")
     return DirectoryUser(
@@ -35,7 +35,7 @@ def user_of(item: dict[str, Any]) -> DirectoryUser:
         text_of(item, "primaryEmail"),
         presence,
         unit if unit.startswith("/") else "",
-        tuple(texts_of(item, "aliases")),
+        tuple(texts_of(item, "aliases")) if "aliases" in item else (),
         since,
         item.get("isAdmin") is True,
         item.get("isDelegatedAdmin") is True,
