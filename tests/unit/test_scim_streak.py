@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
-from autoprovisioning.adapters.scim import streak as streaks
 from autoprovisioning.adapters.scim.pace import Pace
 from autoprovisioning.adapters.scim.streak import STOP_AFTER, STOP_FOR, Streak
 
@@ -38,11 +35,12 @@ def test_a_success_begins_anew():
     assert streak.stop() is None
 
 
-def test_after_a_stop_one_more_failure_stops_again_and_a_success_ends_it(monkeypatch):
-    monkeypatch.setattr(streaks, "STOP_FOR", 0.05)
-    streak = failing(2, STOP_AFTER, Streak())
+def test_after_a_stop_one_more_failure_stops_again_and_a_success_ends_it():
+    now = 1000.0
+    streak = failing(2, STOP_AFTER, Streak(lambda: now))
+    now += STOP_FOR - 1
     assert streak.stop() is not None
-    time.sleep(0.06)
+    now += 1
     assert streak.stop() is None, "something is sent again, to see"
     streak.failed("another", "HTTP 502")
     assert "502" in str(streak.stop())
@@ -51,11 +49,11 @@ def test_after_a_stop_one_more_failure_stops_again_and_a_success_ends_it(monkeyp
 
 
 def test_it_knows_whether_anybody_was_answered_since():
-    streak = Streak()
-    began = time.monotonic()
-    assert not streak.succeeded_since(began)
+    streak = Streak(lambda: 1000.0)
+    assert not streak.succeeded_since(1000.0)
     streak.succeeded()
-    assert streak.succeeded_since(began)
+    assert streak.succeeded_since(1000.0)
+    assert not streak.succeeded_since(1000.1)
 
 
 def test_failures_halve_the_pace_once_for_a_burst_and_pause_nobody():

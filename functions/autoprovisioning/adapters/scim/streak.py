@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from autoprovisioning.domain.errors import Transient
 
@@ -19,7 +19,8 @@ class Streak:
     goes out again: if it fails the stop goes on, and any success ends it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._once: set[Hashable] = set()
         self._again: set[Hashable] = set()
         self._until = -math.inf
@@ -28,7 +29,7 @@ class Streak:
 
     def succeeded(self) -> None:
         """Note an answer."""
-        self._succeeded_at = time.monotonic()
+        self._succeeded_at = self._clock()
         if self._once:
             self._once.clear()
             self._again.clear()
@@ -44,11 +45,11 @@ class Streak:
         if len(self._again) < STOP_AFTER:
             (self._again if request in self._once else self._once).add(request)
         if len(self._again) >= STOP_AFTER:
-            self._until = time.monotonic() + STOP_FOR
+            self._until = self._clock() + STOP_FOR
 
     def stop(self) -> Transient | None:
         """Return why nothing may be sent now."""
-        left = self._until - time.monotonic()
+        left = self._until - self._clock()
         if left <= 0:
             return None
         return Transient(f"Keeper fails whatever it is asked ({self._problem}): it is left alone", retry_after=left)
