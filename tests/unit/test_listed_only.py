@@ -10,6 +10,7 @@ import pytest
 
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.guard import Hold, HoldState
 from autoprovisioning.domain.plan import SECOND_LISTING, decide, missed_twice
 from autoprovisioning.domain.roster import Status
@@ -197,6 +198,28 @@ def test_a_user_whom_the_directory_lists_no_more_but_does_not_show_is_held_too(o
     run_after(office, MINUTE)
     assert access(office) == [True] * 3
     assert office.entry("u1").missing_since is None
+
+
+def test_who_is_held_by_listings_is_asked_about_at_each_run(office, silent):
+    office.run()
+    run_after(office, LATER)
+    assert len(holds(office)) == 1
+    silent.users.discard("u2")
+    run_after(office, LATER)
+    assert access(office) == [True, False, True]  # the directory tells of u2 now, and still not of u1
+    assert [hold.members for hold in holds(office)] == [(("u1", "suspend"), ("u2", "suspend"))]
+    run_after(office, LATER)
+    assert [hold.members for hold in holds(office)] == [(("u1", "suspend"),)]
+
+
+def test_many_held_by_listings_are_not_let_go_one_by_one(office, silent):
+    office.run()
+    run_after(office, LATER)
+    limit = VolumeLimit(minimum=1, percent=0)
+    office.services.connections.change("c1", lambda current: replace(current, limit=limit))
+    silent.users.clear()
+    run_after(office, timedelta(days=2))  # what was reserved for them by the first run counts no more
+    assert access(office) == [True] * 3
 
 
 def test_a_preview_says_that_they_would_be_held(office, silent):

@@ -16,6 +16,7 @@ from autoprovisioning.app import dispatch
 from autoprovisioning.app.adopting import AdoptionGrounds, confirmed_for
 from autoprovisioning.app.configure import follow_units
 from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_unfinished, tell
+from autoprovisioning.app.guarding import within_limit
 from autoprovisioning.app.holding import admit
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, judge_everybody, remarks
 from autoprovisioning.app.leasing import leased
@@ -29,7 +30,7 @@ from autoprovisioning.app.sharding import fix_shards
 from autoprovisioning.app.survey import Survey
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Busy, ProvisioningError, Throttled
-from autoprovisioning.domain.guard import GuardState, Hold, HoldState
+from autoprovisioning.domain.guard import GuardState, Hold, HoldState, reservation
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Look, Run, RunKind, RunState
 
@@ -161,8 +162,7 @@ def _plan_and_dispatch(
     _remember_size(services, side, plan)
     whole = survey.whole(side.connection)
     waiting = 0 if whole else plan.drop_deprovisioning()
-    looks, hold = _guarded(services, side.connection, plan)
-    held = _held(plan, looks)
+    looks, held, hold = _guarded(services, side.connection, plan)
     dispatch.flag_held(services, side.connection, held)
     batches = dispatch.batches(services, side.connection, side.run, plan.writes, looks)
     planned = replace(
@@ -234,25 +234,25 @@ def _remember_size(services: Services, side: Side, plan: Plan) -> None:
     services.records.change_guard(side.connection.id, edit)
 
 
-def _guarded(services: Services, connection: Connection, plan: Plan) -> tuple[list[Look], Hold | None]:
-    """Return the looks that may go out, and the hold that keeps the others back."""
+def _guarded(
+    services: Services, connection: Connection, plan: Plan
+) -> tuple[list[Look], dict[str, PlannedLook], Hold | None]:
+    """Return the looks that may go out, whose suspension or deletion is kept back, and the hold that does that."""
     due = plan.deprovisioning()
     actions = {user_id: planned.action for user_id, planned in due.items() if planned.action is not None}
     standing = frozenset(user_id for user_id in due if due[user_id].held)
     listed_only = frozenset(user_id for user_id in due if due[user_id].listed_only)
     admitted, hold = admit(services, connection, actions, standing, listed_only)
+    # The directory may tell of some of them by now; a look at many would take piecemeal what only a plan may.
+    untold = [reservation(user_id, actions[user_id].value) for user_id in listed_only - admitted.keys()]
+    told_by_now = bool(untold) and within_limit(services, connection, untold, plan.provisioned)
     looks: list[Look] = []
     for user_id, planned in plan.looks.items():
-        if user_id not in due:
-            looks.append(planned.look)
-        elif user_id in admitted:
+        if user_id in admitted:
             looks.append(replace(planned.look, hold=admitted[user_id]))
-    return looks, hold
-
-
-def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, PlannedLook]:
-    going = {look.user_id for look in looks}
-    return {user_id: planned for user_id, planned in plan.deprovisioning().items() if user_id not in going}
+        elif user_id not in due or (planned.listed_only and told_by_now):
+            looks.append(planned.look)
+    return looks, {user_id: planned for user_id, planned in due.items() if user_id not in admitted}, hold
 
 
 def _notes(survey: Survey, plan: Plan, side: Side, hold: Hold | None, waiting: int) -> tuple[str, ...]:
