@@ -10,6 +10,7 @@ import secrets
 import time
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,6 +89,22 @@ def test_a_body_is_read_to_a_limit_compressed_or_not(workspace: DirectorySide, e
     assert peak(lambda: directory.user("1")) < 4 * LARGEST_BODY
     with pytest.raises(Incomplete, match="more than 16 MiB"):
         list(directory.users(FIELDS))
+
+
+def test_many_large_bodies_at_once_take_no_more_memory_than_two(workspace: DirectorySide) -> None:
+    workspace.fault(times=None, endless=True)
+    directory = reading(workspace.url, seconds=20)
+
+    def look(number: int) -> None:
+        with pytest.raises(Transient, match="more than 16 MiB"):
+            directory.user(str(number))
+
+    def eight_at_once() -> None:
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(look, range(8)))
+        raise Transient("Each of them failed")
+
+    assert peak(eight_at_once) < 6 * LARGEST_BODY
 
 
 @pytest.mark.parametrize("value", [b"{}", b"0", b"[]"])

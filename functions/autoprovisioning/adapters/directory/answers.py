@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
 LARGEST_BODY = 16 * 1024 * 1024  # bytes, also after decompression; a page of 500 users has some 2 MB
 MOST_VALUES = 1_000_000  # in one body: "{}," sixteen million bytes long would take 400 million decoded
+LARGE = 1024 * 1024  # bytes: only listings are that long
 CHUNK = 64 * 1024
 GZIP = 16 + zlib.MAX_WBITS
 SHORTEST_TOKEN = 8  # a shorter one is no secret, and might be part of any word
@@ -27,22 +29,27 @@ class Raw(Protocol):
         """Return what one read of the connection gives, at most so many bytes; b"" is the end."""
 
 
-def read_to_the_end(raw: Raw, encoding: str, seconds: float) -> bytes:
+def read_to_the_end(raw: Raw, encoding: str, seconds: float, grows_large: Callable[[], object]) -> bytes:
     """Return the body, unpacked; raises Unreadable for one that is damaged, too large or does not end in time.
 
-    A timeout of the socket alone would let a server that sends a byte now and then go on for ever.
+    `grows_large` is called once, as soon as the body is longer than `LARGE`, and may wait. A timeout of the socket
+    alone would let a server that sends a byte now and then go on for ever.
     """
     encoding = encoding.strip().casefold()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise Unreadable("an answer in an encoding that was not asked for")
     unpacking = zlib.decompressobj(GZIP) if encoding.endswith("gzip") else None
     body = bytearray()
+    large = False
     until = time.monotonic() + seconds
     try:
         while chunk := raw.read1(CHUNK, decode_content=False):
             if unpacking is not None and unpacking.eof:
                 raise Unreadable("an answer with more after its end")
             body += unpacking.decompress(chunk, LARGEST_BODY + 1 - len(body)) if unpacking is not None else chunk
+            if len(body) > LARGE and not large:
+                large = True
+                grows_large()
             if len(body) > LARGEST_BODY:
                 raise Unreadable(f"an answer of more than {LARGEST_BODY >> 20} MiB")
             if time.monotonic() > until:

@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -36,6 +37,7 @@ NEVER_SERVED = frozenset({501, 505})  # of the 5xx: asking again cannot help (RF
 ATTEMPTS = 5
 LONGEST_PAUSE = 16.0  # seconds; a longer wait is the caller's
 TEXT_LIMIT = 200
+LARGE_AT_ONCE = 2  # large bodies that are read and decoded at a time: a function looks at eight users at once
 LONGEST_WAIT = 3600.0  # whatever Retry-After says: then the directory is asked again
 EPOCH_FROM = 1e9  # a Retry-After of more seconds than that is a time
 LOST = (requests.RequestException, urllib3.exceptions.HTTPError, auth.TransportError)
@@ -133,6 +135,7 @@ class DirectoryTransport:
         self._longest_pause = longest_pause
         self._attempts = attempts
         self._local = threading.local()
+        self._large = threading.Semaphore(LARGE_AT_ONCE)
 
     def get(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | Refusal:
         """GET a resource; raises Transient once the retries are used up, ConfigurationRefused without credentials."""
@@ -182,12 +185,16 @@ class DirectoryTransport:
             allow_redirects=False,
             stream=True,
         )
-        try:
-            content = read_to_the_end(response.raw, response.headers.get("Content-Encoding", ""), self._seconds)
-        except Unreadable:
-            response.close()  # with its connection: what is left of the answer would come before the next one
-            raise
-        return _understood(response, content), _retry_after(response.headers.get("Retry-After", ""))
+        encoding = response.headers.get("Content-Encoding", "")
+        with ExitStack() as until_decoded:
+            try:
+                content = read_to_the_end(
+                    response.raw, encoding, self._seconds, lambda: until_decoded.enter_context(self._large)
+                )
+            except Unreadable:
+                response.close()  # with its connection: what is left of the answer would come before the next one
+                raise
+            return _understood(response, content), _retry_after(response.headers.get("Retry-After", ""))
 
     def _pause(self, attempt: int, told: float | None) -> float:
         grown: float = self._first_pause * 2 ** (attempt - 1)
