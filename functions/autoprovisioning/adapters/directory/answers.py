@@ -77,10 +77,12 @@ def decoded(content: bytes) -> Any:
 
 def blotted(value: Any, token: str, content: bytes) -> Any:
     """Return a decoded value without the token, however it was escaped; `content` is what it was decoded from."""
-    if len(token) < SHORTEST_TOKEN or (token.encode() not in content and b"\\" not in content):
+    if len(token) < SHORTEST_TOKEN:
         return value
     try:
-        return _without(value, token)
+        # Encoded anew each character stands in one way only; walking through every answer would take much longer.
+        plain = msgspec.json.encode(value) if b"\\" in content else content
+        return _without(value, token) if msgspec.json.encode(token)[1:-1] in plain else value
     except RecursionError:
         raise Unreadable("an answer that is nested too deeply") from None
 
