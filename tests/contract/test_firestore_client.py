@@ -244,6 +244,13 @@ class TestTimeOfTheLastUpdate:
         write(document)
         assert document.get().update_time == before
 
+    def test_another_type_is_a_change(self, document):
+        times = []
+        for value in (1, True, 1.0, 1):
+            document.set({"a": {"b": [value]}})
+            times.append(document.get().update_time)
+        assert times == sorted(set(times))
+
     def test_a_write_is_refused_unless_it_is_the_time_it_names(self, client, document):
         document.set({"a": 1})
         seen = client.write_option(last_update_time=document.get().update_time)

@@ -20,9 +20,10 @@ from tests.simulation.firestore_values import (
     Update,
     index_entries,
     made_of,
+    put,
     size_of,
     time_of,
-    updated,
+    unchanged,
     value_at,
 )
 
@@ -62,6 +63,7 @@ class Document:
     fields: Fields
     created: DatetimeWithNanoseconds
     updated: DatetimeWithNanoseconds
+    size: int  # bytes
 
 
 @dataclass(slots=True)
@@ -102,27 +104,34 @@ class Write:
         if self.verb == "delete":
             return None
         fields = self.fields if self.fields is not None else known.fields if known is not None else {}
-        if self.updates:
-            fields = updated(fields, self.updates)
-        for path, transform in self.made:
-            fields = updated(fields, [(path, made_of(transform, value_at(fields, path), at))])
-        if known is not None and fields == known.fields:
+        if self.updates or self.made:
+            fields = dict(fields)
+            for path, value in self.updates:
+                put(fields, path, value)
+            for path, transform in self.made:
+                put(fields, path, made_of(transform, value_at(fields, path), at))
+        if known is not None and unchanged(fields, known.fields):
             return known  # a write that changes nothing leaves the time of the last update
-        self._check(fields)
-        return Document(fields, known.created if known is not None else at, at)
+        return Document(fields, known.created if known is not None else at, at, self._size(fields))
 
-    def _check(self, fields: Fields) -> None:
-        sizes = {name: size_of(value) for name, value in fields.items()}
-        name = len(self.collection) + len(self.id) + 2 + 16
-        size = 32 + name + sum(size_of(field) for field in fields) + sum(sizes.values())
-        if size > LARGEST_DOCUMENT or any(each > LARGEST_VALUE for each in sizes.values()):
+    def weight(self) -> int:
+        """Return about how many bytes of a request it takes."""
+        return size_of(self.fields or {}) + sum(size_of(value) for _, value in self.updates)
+
+    def _size(self, fields: Fields) -> int:
+        """Return the document's bytes; raises where it is too large or in too many indexes."""
+        size = 32 + 16 + len(self.collection) + len(self.id) + 2
+        for name, value in fields.items():
+            length = size_of(value)
+            size += size_of(name) + (length if length <= LARGEST_VALUE else LARGEST_DOCUMENT)
+        if size > LARGEST_DOCUMENT:
             raise exceptions.InvalidArgument(f"Document {self.collection}/{self.id} has {size} bytes: too large")
-        if size < MOST_INDEX_ENTRIES:
-            return  # no entry is of less than a byte
-        group = self.collection.rpartition("/")[2]
-        entries = sum(index_entries(value) for name, value in fields.items() if (group, name) not in exempt())
-        if entries > MOST_INDEX_ENTRIES:
-            raise exceptions.InvalidArgument(f"too many index entries for entity {self.collection}/{self.id}")
+        if size > MOST_INDEX_ENTRIES:  # else it cannot have as many
+            group = self.collection.rpartition("/")[2]
+            entries = sum(index_entries(value) for name, value in fields.items() if (group, name) not in exempt())
+            if entries > MOST_INDEX_ENTRIES:
+                raise exceptions.InvalidArgument(f"too many index entries for entity {self.collection}/{self.id}")
+        return size
 
 
 @lru_cache(maxsize=1)
@@ -154,9 +163,9 @@ class Service:
             key = (write.collection, write.id)
             check_id(write.id)
             known = results[key] if key in results else self.documents(write.collection).get(write.id)
-            results[key] = write.result(known, at)
-            size += size_of(write.fields or {}) + sum(size_of(value) for _, value in write.updates)
-        if size > LARGEST_COMMIT:
+            results[key] = document = write.result(known, at)
+            size += document.size if document is not None else 0
+        if size > LARGEST_COMMIT and sum(map(Write.weight, writes)) > LARGEST_COMMIT:
             raise exceptions.InvalidArgument(f"Request payload size exceeds the limit: {LARGEST_COMMIT} bytes.")
         self._last = at
         for (collection, name), document in results.items():

@@ -6,7 +6,7 @@ changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -26,6 +26,7 @@ REMOVED = firestore.DELETE_FIELD
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None), DatetimeWithNanoseconds})
 _AS_IS = _PLAIN - {int}  # of an integer the size is checked
 _TRANSFORMS = (Sentinel, Increment, ArrayUnion, ArrayRemove)
+_SIZES = {type(None): 1, bool: 1, int: 8, float: 8, DatetimeWithNanoseconds: 8}
 _INTEGERS = 2**63  # the service's are of 64 bits
 _RANKS = {type(None): 0, bool: 1, int: 2, float: 2, DatetimeWithNanoseconds: 3, str: 4, bytes: 5, list: 8, dict: 10}
 
@@ -124,22 +125,15 @@ def shown(fields: Fields, path: str) -> Any:
     return copied(fields[path] if path in fields and "." not in path else get_nested_value(path, fields))
 
 
-def updated(fields: Fields, updates: Sequence[Update]) -> Fields:
-    """Return fields with some of them replaced or removed; the maps on the way are made where there is none."""
-    fields = dict(fields)
-    for path, value in updates:
-        _put(fields, path, value)
-    return fields
-
-
-def _put(fields: Fields, path: Path, value: Any) -> None:
+def put(fields: Fields, path: Path, value: Any) -> None:
+    """Replace a value, or remove it; the maps on the way are made anew, since others may share them."""
     name = path[0]
     if len(path) > 1:
         inner = fields.get(name)
         if type(inner) is not dict and value is REMOVED:
             return
         fields[name] = inner = dict(inner) if type(inner) is dict else {}
-        _put(inner, path[1:], value)
+        put(inner, path[1:], value)
     elif value is REMOVED:
         fields.pop(name, None)
     else:
@@ -164,15 +158,18 @@ def made_of(transform: Any, known: Any, at: DatetimeWithNanoseconds) -> Any:
 def size_of(value: Any) -> int:
     """Return a value's bytes (firebase.google.com/docs/firestore/storage-size)."""
     kind = type(value)
+    if kind in _SIZES:
+        return _SIZES[kind]
     if kind is bytes:
         return len(value)
     if kind is str:
         return (len(value) if value.isascii() else len(value.encode())) + 1
     if kind is dict:
-        return sum(size_of(name) + size_of(item) for name, item in value.items())
-    if kind is list:
-        return sum(map(size_of, value))
-    return 1 if value is None or kind is bool else 8
+        size = 0
+        for name, item in value.items():
+            size += size_of(name) + size_of(item)
+        return size
+    return sum(map(size_of, value))
 
 
 def index_entries(value: Any) -> int:
@@ -189,9 +186,20 @@ def same(one: Any, other: Any) -> bool:
     return _RANKS[type(one)] == _RANKS[type(other)] and bool(one == other)
 
 
+def unchanged(one: Any, other: Any) -> bool:
+    """Say whether two values are the same and of the same types, which Python's equality does not tell."""
+    if type(one) is not type(other) or one != other:
+        return False
+    if type(one) is dict:
+        return all(unchanged(item, other[name]) for name, item in one.items())
+    return type(one) is not list or all(map(unchanged, one, other))
+
+
 def order_key(value: Any) -> tuple[int, Any]:
     """Return what values of any type are sorted by."""
-    rank = _RANKS[type(value)]
-    if rank > 5:
-        raise NotImplementedError("No query of ours compares arrays or maps")
-    return rank, 0 if value is None else value
+    kind = type(value)
+    if kind is list:
+        return _RANKS[kind], tuple(map(order_key, value))
+    if kind is dict:
+        return _RANKS[kind], tuple((name, order_key(value[name])) for name in sorted(value))
+    return _RANKS[kind], 0 if value is None else value
