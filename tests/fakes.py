@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from autoprovisioning.adapters.threads import Threads
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Account, Found, Lookup, Write, WriteKind, Written
@@ -382,5 +383,5 @@ class Desk:
             queue=self.queue,
             accounts_for=self.keeper.opened,
             meter=FakeMeter(),
-            **changes,
+            **{"executor": Threads(), **changes},
         )

@@ -228,6 +228,7 @@ def services() -> Services:
     )
     from autoprovisioning.adapters.pubsub import PubSubQueue
     from autoprovisioning.adapters.secrets import SecretManagerTokens, build_client
+    from autoprovisioning.adapters.threads import Threads
     from autoprovisioning.app.services import Services
 
     chosen = settings()
@@ -247,6 +248,7 @@ def services() -> Services:
         ),
         accounts_for=accounts_builder(),
         meter=meter(),
+        executor=Threads(),
         timings=_timings(chosen),
     )
 

@@ -16,7 +16,7 @@ from tests.contract.directory_reader import reading
 from tests.contract.keeper_endpoint import Endpoint
 from tests.contract.listener import Listener, listening
 from tests.contract.scim_servers import Counts
-from tests.contract.state_stores import Fakes, Firestore
+from tests.contract.state_stores import IN_FIRESTORE, Fakes, Firestore, InMemory
 from tests.contract.state_stores import State as Stores
 
 
@@ -95,14 +95,26 @@ def listener() -> Iterator[Listener]:
 
 
 @pytest.fixture
-def firestore(backing: Any, project_id: str) -> Iterator[Firestore]:
+def emulated(backing: Any, project_id: str) -> Iterator[Firestore]:
     """The state ports over the emulator."""
     stores = Firestore(f"127.0.0.1:{backing.ports['firestore']}", project_id)
     yield stores
     stores.close()
 
 
-@pytest.fixture(params=["fakes", pytest.param("firestore", marks=pytest.mark.emulator)])
+@pytest.fixture
+def in_memory() -> InMemory:
+    """The state ports over the client of simulations."""
+    return InMemory()
+
+
+@pytest.fixture(params=IN_FIRESTORE)
+def firestore(request: pytest.FixtureRequest) -> Firestore:
+    """The state ports over the emulator, then over the client of simulations, which is to behave alike."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["fakes", *IN_FIRESTORE])
 def state(request: pytest.FixtureRequest) -> Stores:
-    """The state ports, first as fakes, then over the emulator: the same promises."""
-    return Fakes() if request.param == "fakes" else request.getfixturevalue("firestore")
+    """The state ports, first as fakes, then over Firestore: the same promises."""
+    return Fakes() if request.param == "fakes" else request.getfixturevalue(request.param)

@@ -1,4 +1,4 @@
-"""The two things that keep our state, the fakes and Firestore's emulator, behind one set of eyes; and a bad wire."""
+"""What keeps our state, the fakes, Firestore's emulator and its stand-in, behind one set of eyes; and a bad wire."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from unittest import mock
+
+import pytest
 
 from autoprovisioning.adapters.firestore import (
     Database,
@@ -29,10 +31,13 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Hold, digest_of
 from autoprovisioning.domain.roster import Entry
 from tests.fake_state import FakeAdoptions, FakeChannels, FakeConnections, FakeRecords, FakeRoster, Store
+from tests.simulation.firestore import Client
+from tests.simulation.firestore_service import Service
 from tests.unit.builders import NOW
 
 HOME = Connection("c1", shards=64)
 HOUR = timedelta(hours=1)
+IN_FIRESTORE = [pytest.param("emulated", marks=pytest.mark.emulator), "in_memory"]  # names of fixtures
 
 Failures = Mapping[str, tuple[str, str, int]]  # directory id -> address, code, attempts
 
@@ -99,7 +104,11 @@ class Firestore(State):
 
     def __init__(self, host: str, project: str, timeout: timedelta = timedelta(seconds=20)) -> None:
         with mock.patch.dict(os.environ, {"FIRESTORE_EMULATOR_HOST": host}):
-            self.client = build_client(project, "(default)")
+            client = build_client(project, "(default)")
+        self._over(client, timeout)
+
+    def _over(self, client: Any, timeout: timedelta = timedelta(seconds=20)) -> None:
+        self.client = client
         self.reads = Reads()
         self.database = database = Database(self.client, self.reads, timeout)
         super().__init__(
@@ -145,6 +154,13 @@ class Firestore(State):
 
     def pending(self, connection_id: str) -> Mapping[str, str]:
         return {user_id: fields["email"] for user_id, fields in self.collection(connection_id, "pending").items()}
+
+
+class InMemory(Firestore):
+    """The adapters on the client of simulations."""
+
+    def __init__(self) -> None:
+        self._over(Client(Service(lambda: NOW)))
 
 
 class Wire:

@@ -8,8 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from autoprovisioning.app.reports import InquiryState, PreviewState, Would
 from autoprovisioning.domain.accounts import Account
 from tests.contract.test_previews import (  # noqa: F401 - fixtures
@@ -92,7 +90,6 @@ def test_an_inquiry_keeps_who_asked(stores: Stores) -> None:  # noqa: F811
     assert stores.inquiries.get("c1", told.id) == told
 
 
-@pytest.mark.emulator
 class TestInFirestore:
     def test_of_many_who_ask_at_once_one_asks(self, firestore: InFirestore) -> None:  # noqa: F811
         for store, asked, _ in both(firestore):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -31,7 +29,7 @@ from autoprovisioning.domain.connections import Connection, PatchDialect, Volume
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
-from tests.contract.state_stores import Firestore
+from tests.contract.state_stores import IN_FIRESTORE, Firestore
 from tests.fake_reports import FakeInquiries, FakePreviews
 from tests.unit.builders import NOW
 
@@ -63,17 +61,22 @@ class InFirestore(Stores):
         return self.state.reads.pop("firestore_reads", 0)
 
 
-@pytest.fixture
-def firestore(backing: Any, project_id: str) -> Iterator[InFirestore]:
-    state, clock = Firestore(f"127.0.0.1:{backing.ports['firestore']}", project_id), Clock()
-    yield InFirestore(FirestorePreviews(state.database, clock), FirestoreInquiries(state.database, clock), clock, state)
-    state.close()
+def over(state: Firestore) -> InFirestore:
+    clock = Clock()
+    return InFirestore(
+        FirestorePreviews(state.database, clock), FirestoreInquiries(state.database, clock), clock, state
+    )
 
 
-@pytest.fixture(params=["fakes", pytest.param("firestore", marks=pytest.mark.emulator)])
+@pytest.fixture(params=IN_FIRESTORE)
+def firestore(request: pytest.FixtureRequest) -> InFirestore:
+    return over(request.getfixturevalue(request.param))
+
+
+@pytest.fixture(params=["fakes", *IN_FIRESTORE])
 def stores(request: pytest.FixtureRequest) -> Stores:
-    if request.param == "firestore":
-        return request.getfixturevalue("firestore")
+    if request.param != "fakes":
+        return over(request.getfixturevalue(request.param))
     clock = Clock()
     return Stores(FakePreviews(clock), FakeInquiries(clock), clock)
 
@@ -192,7 +195,6 @@ class TestPreviews:
         assert refused.value.field == "cursor"
 
 
-@pytest.mark.emulator
 class TestPreviewsInFirestore:
     def test_lines_that_come_mixed_are_listed_by_kind(self, firestore, monkeypatch):
         monkeypatch.setattr(adapter, "LINES_A_DOCUMENT", 3)

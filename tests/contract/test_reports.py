@@ -24,8 +24,6 @@ from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.contract.state_stores import Firestore
 from tests.unit.builders import DAY, NOW
 
-pytestmark = pytest.mark.emulator
-
 T = TypeVar("T")
 
 HOME = Connection("c1", shards=64)
@@ -34,10 +32,8 @@ TICK = timedelta(microseconds=1)
 
 
 @pytest.fixture
-def state(backing: Any, project_id: str) -> Iterator[Firestore]:
-    stores = Firestore(f"127.0.0.1:{backing.ports['firestore']}", project_id)
-    yield stores
-    stores.close()
+def state(firestore: Firestore) -> Firestore:
+    return firestore
 
 
 def event(event_id: str, name: EventName = EventName.CREATED, **changes: Any) -> Event:

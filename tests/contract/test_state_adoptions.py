@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-
 from autoprovisioning.adapters.firestore import adoptions
 from autoprovisioning.domain.events import EventName
 from tests.contract.state_stores import HOME, Firestore, State, event
@@ -45,7 +43,6 @@ def test_they_are_forgotten_with_the_connection(state):
     assert state.audit("c1") == {"e1"}
 
 
-@pytest.mark.emulator
 class TestDocuments:
     def documents(self, firestore: Firestore) -> list[str]:
         return sorted(firestore.collection("c1", "adoptions"))

@@ -19,13 +19,14 @@ from autoprovisioning.domain.guard import reserve
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from infra.local.processes import free_port
-from tests.contract.state_stores import Firestore, Wire, wire
+from tests.contract.state_stores import IN_FIRESTORE, Firestore, Wire, wire
 from tests.unit.builders import NOW
 
 pytestmark = pytest.mark.emulator
 
 ONE_SHARD = Connection("c1", shards=1)
 HOUR = timedelta(hours=1)
+both = pytest.mark.parametrize("state", IN_FIRESTORE, indirect=True)
 SHORT = timedelta(seconds=1)
 PATIENCE = 6.0  # seconds: a bounded call is over by then, an endless one is not
 
@@ -36,10 +37,9 @@ def address(backing: Any) -> int:
 
 
 @pytest.fixture
-def state(address: int, project_id: str) -> Iterator[Firestore]:
-    stores = Firestore(f"127.0.0.1:{address}", project_id)
-    yield stores
-    stores.close()
+def state(request: pytest.FixtureRequest) -> Firestore:
+    """The emulator, and for the tests that ask for both the client of simulations."""
+    return request.getfixturevalue(getattr(request, "param", "emulated"))
 
 
 @pytest.fixture
@@ -71,6 +71,7 @@ def roster_entry(user_id: str, version: int) -> Entry:
 
 
 class TestContention:
+    @both
     def test_many_writers_of_one_shard_lose_nothing(self, state):
         state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED))
 
@@ -93,6 +94,7 @@ class TestContention:
         assert state.records.run("c1", "r1").counts["created"] == 60
         assert state.usage("c1") == {"2026-11-24": {EventName.CREATED.value: 60}}
 
+    @both
     def test_writers_of_several_shards_at_once_do_not_block_each_other(self, state):
         wide = Connection("c1", shards=4)
         users = [f"u{number}" for number in range(12)]
@@ -126,6 +128,7 @@ class TestContention:
             recorded.result()
         assert state.usage("c1") == {"2026-11-24": {EventName.CONFIGURED.value: 2}}
 
+    @both
     def test_reservations_made_at_once_never_exceed_the_limit(self, state):
         def take(writer: int) -> bool:
             granted = state.records.change_guard("c1", lambda known: reserve(known, [f"n{writer}"], 5, NOW))
@@ -134,18 +137,21 @@ class TestContention:
         assert sum(at_once(take, 16)) == 5
         assert len(state.records.change_guard("c1", lambda known: known).reserved) == 5
 
+    @both
     def test_one_of_many_gets_the_lease_and_the_next_fence_is_higher(self, state):
         fences = at_once(lambda writer: state.records.lease("l", f"w{writer}", NOW, HOUR), 12)
         assert sorted(filter(None, fences)) == [1]
         later = at_once(lambda writer: state.records.lease("l", f"x{writer}", NOW + HOUR, HOUR), 12)
         assert sorted(filter(None, later)) == [2]
 
+    @both
     def test_one_of_many_claims_an_account(self, state):
         wanted = [Claim(f"u{writer}", "x") for writer in range(12)]
         told = at_once(lambda writer: state.records.claim_account("c1", "k1", wanted[writer]), 12)
         assert len(set(told)) == 1
         assert told[0] in wanted
 
+    @both
     def test_one_of_many_takes_a_claim_over(self, state):
         old = Claim("gone", "x")
         state.records.claim_account("c1", "k1", old)
@@ -155,6 +161,7 @@ class TestContention:
         assert told[0] in wanted
         assert state.records.claim_account("c1", "k1", old) == told[0]
 
+    @both
     def test_a_claim_made_anew_and_taken_over_at_once_is_one_of_the_two(self, state):
         for number in range(6):
             name, old = f"k{number}", Claim("a", "x")
@@ -166,6 +173,7 @@ class TestContention:
             told = at_once(lambda writer, steps=steps: steps[writer](), 2)
             assert told in ([Claim("a", "y")] * 2, [Claim("b", "z")] * 2)
 
+    @both
     def test_one_of_many_creates_a_connection(self, state):
         def create(writer: int) -> bool:
             try:
@@ -176,6 +184,7 @@ class TestContention:
 
         assert sum(at_once(create, 8)) == 1
 
+    @both
     def test_edits_of_a_connection_made_at_once_all_count(self, state):
         state.connections.create(ONE_SHARD)
 
@@ -369,11 +378,13 @@ class TestUnavailable:
 
 
 class TestDocumentsRead:
+    @both
     def test_loading_a_roster_reads_one_document_a_shard(self, state):
         state.reads.clear()
         state.roster.load(Connection("c1", shards=64))
         assert state.reads["firestore_reads"] == 64
 
+    @both
     def test_an_entry_is_one_document_and_its_commit_one_more(self, state):
         state.reads.clear()
         state.roster.entry(ONE_SHARD, "u1")
@@ -382,6 +393,7 @@ class TestDocumentsRead:
 
 
 class TestSizes:
+    @both
     def test_a_shard_that_no_document_holds_is_refused_by_name_and_nothing_is_written(self, state):
         failure = Failure("rejected", "\N{GRINNING FACE}" * 200, 1, NOW, NOW, "create:x")
         crowd = {f"u{number}": Entry(f"u{number}", failure=failure) for number in range(1300)}
@@ -389,6 +401,7 @@ class TestSizes:
             state.roster.commit(ONE_SHARD, list(crowd), lambda _known: (Edit(crowd), None))
         assert state.roster.load(ONE_SHARD) == {}
 
+    @both
     def test_full_shards_are_changed_in_parts_that_one_commit_holds(self, state):
         """64 shards of 2,000 users: who joined after the shards were fixed. 250 of them, in all shards, are changed."""
         full = Connection("c1", shards=64)
@@ -426,6 +439,7 @@ class TestSizes:
         assert far.roster.commit_in_parts(ONE_SHARD, ["u1"], edit) == [6]
         assert state.roster.load(ONE_SHARD) == {"u1": Entry("u1", 6), "u2": Entry("u2")}
 
+    @both
     def test_a_chunk_of_changes_spread_over_all_shards_is_one_commit(self, state):
         """20,000 users, 250 of them changed: some 110 shards of 160 users are read and written at once."""
         wide = Connection("c1", shards=110)

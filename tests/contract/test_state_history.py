@@ -43,7 +43,6 @@ class TestApplied:
         assert state.roster.applied(HOME, ["x1", "x2", "none", ""]) == {}
         assert state.roster.applied(HOME, []) == {}
 
-    @pytest.mark.emulator
     def test_it_reads_one_document_a_change(self, firestore):
         firestore.records.record("c1", [updated("x1", after=ADA), updated("x2", after=ADA), updated("x3", after=ADA)])
         firestore.reads.clear()
@@ -134,7 +133,6 @@ class TestDecisions:
         assert (kept.decided_by, kept.members) == (winners[0], MEMBERS)
 
 
-@pytest.mark.emulator
 class TestOlderDocuments:
     def test_a_connection_has_not_been_edited_yet(self, firestore):
         firestore.connections.create(HOME)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from autoprovisioning.domain.users import ROOT, OrgUnit, Scope
 from tests.contract.state_stores import HOME
-
-pytestmark = pytest.mark.emulator
 
 
 def test_ids_stand_beside_the_paths(firestore):

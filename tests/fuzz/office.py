@@ -16,6 +16,7 @@ import requests
 
 from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory
 from autoprovisioning.adapters.scim import ScimAccounts
+from autoprovisioning.adapters.threads import Threads
 from autoprovisioning.app.apply_batch import apply_batch
 from autoprovisioning.app.converge import converge
 from autoprovisioning.app.looking import Asked
@@ -98,6 +99,7 @@ class Office:
             queue=self.queue,
             accounts_for=accounts_for,
             meter=FakeMeter(),
+            executor=Threads(),
             adoptions=FakeAdoptions(self.store),
         )
         scope = Scope((Group(GROUP_ID, GROUP, "Keeper users"),))

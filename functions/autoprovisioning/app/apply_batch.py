@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.converge import converge
@@ -14,7 +14,7 @@ from autoprovisioning.app.finishing import EDITED, OUTAGE, add_notes, close_if_f
 from autoprovisioning.app.guarding import may_recreate
 from autoprovisioning.app.keeper import Keeper, fails_for_everybody, may_be_outage
 from autoprovisioning.app.looking import Asked, RunOf
-from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.ports import Edit, Executor, Progress
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.app.unmarking import unmark
@@ -67,31 +67,28 @@ class _Left:
 
 
 class _Recorder:
-    """Records outcomes in a thread of its own, one commit at a time, so that sending goes on meanwhile."""
+    """Records outcomes beside the sending, one commit at a time."""
 
-    def __init__(self, flush: Callable[[Sequence[Outcome]], None]) -> None:
+    def __init__(self, executor: Executor, flush: Callable[[Sequence[Outcome]], None]) -> None:
+        self._executor = executor
         self._flush = flush
-        self._pool = ThreadPoolExecutor(max_workers=1)
-        self._under_way: Future[None] | None = None
+        self._under_way: Callable[[], None] | None = None
 
     def __enter__(self) -> _Recorder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            self._wait()
-        finally:
-            self._pool.shutdown()
+        self._wait()
 
     def put(self, outcomes: Sequence[Outcome]) -> None:
         """Record these once the ones before are; raises what recording those raised."""
         self._wait()
-        self._under_way = self._pool.submit(self._flush, outcomes)
+        self._under_way = self._executor.start(partial(self._flush, outcomes))
 
     def _wait(self) -> None:
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
-            under_way.result()
+            under_way()
 
 
 def apply_batch(services: Services, batch: Batch, message_id: str, published: datetime, deadline: datetime) -> None:
@@ -201,7 +198,7 @@ class _Application:
         doubtful: list[Outcome] = []
         answered = False
         since = self._services.clock()
-        with _Recorder(lambda outcomes: self._flush(connection, outcomes)) as recorder:
+        with _Recorder(self._services.executor, partial(self._flush, connection)) as recorder:
             for outcome in carry_out(self._services, keeper, changes, self._deadline, recreate):
                 if may_be_outage(outcome.error):
                     doubtful.append(outcome)
@@ -334,17 +331,16 @@ class _Application:
             return []
         left: list[Look] = []
         outages: list[Exception] = []
-        with ThreadPoolExecutor(max_workers=LOOKS_AT_ONCE) as pool:
-            for look, error in pool.map(self._converge, looks):
-                if error is None:
-                    continue
-                if self._services.clock() >= self._deadline:
-                    left.append(look)
-                elif isinstance(error, Throttled):
-                    self._left.postponed = error
-                else:
-                    self._left.looks.append(look)
-                    outages += [error] if fails_for_everybody(error) else []
+        for look, error in self._services.executor.each(self._converge, looks, LOOKS_AT_ONCE):
+            if error is None:
+                continue
+            if self._services.clock() >= self._deadline:
+                left.append(look)
+            elif isinstance(error, Throttled):
+                self._left.postponed = error
+            else:
+                self._left.looks.append(look)
+                outages += [error] if fails_for_everybody(error) else []
         add_notes(self._services, opened[1], [f"{OUTAGE}{error}" for error in outages[:1]], instead_of=OUTAGE)
         return left
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -125,10 +124,8 @@ class _Work:
     def _already_claimed(self, changes: Sequence[Change]) -> list[Change]:
         """Claim the accounts that the plan chose for adoption; returns the changes that came too late."""
         adopting = [change for change in changes if change.adopts]
-        if not adopting:
-            return []
-        with ThreadPoolExecutor(max_workers=min(CLAIMS_AT_ONCE, len(adopting))) as pool:
-            return [change for change, ours in zip(adopting, pool.map(self._claim, adopting), strict=True) if not ours]
+        claimed = self._services.executor.each(self._claim, adopting, CLAIMS_AT_ONCE)
+        return [change for change, ours in zip(adopting, claimed, strict=True) if not ours]
 
     def _claim(self, change: Change) -> bool:
         """Claim an account; False where another user has it, or is at it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -25,22 +24,20 @@ def leased(services: Services, name: str, length: timedelta, until: datetime) ->
     if fence is None:
         yield None
         return
-    over = threading.Event()
 
-    def prolong() -> None:
-        while not over.wait(length.total_seconds() / 3) and services.clock() < until:
-            try:
-                if services.records.lease(name, holder, services.clock(), length) is None:
-                    log.error("The lease %s was lost: its holder stood still for too long", name)
-                    return
-            except ProvisioningError as error:
-                log.warning("The lease %s could not be prolonged: %s", name, type(error).__name__)
+    def prolong() -> bool:
+        if services.clock() >= until:
+            return False
+        try:
+            if services.records.lease(name, holder, services.clock(), length) is None:
+                log.error("The lease %s was lost: its holder stood still for too long", name)
+                return False
+        except ProvisioningError as error:
+            log.warning("The lease %s could not be prolonged: %s", name, type(error).__name__)
+        return True
 
-    keeper = threading.Thread(target=prolong, name=f"lease {name}", daemon=True)
-    keeper.start()
     try:
-        yield fence
+        with services.executor.repeat(f"lease {name}", prolong, length / 3):
+            yield fence
     finally:
-        over.set()
-        keeper.join()
         services.records.release(name, holder)

@@ -11,6 +11,7 @@ from autoprovisioning.app.ports import (
     Clock,
     Connections,
     Directory,
+    Executor,
     Meter,
     NewId,
     Queue,
@@ -49,4 +50,5 @@ class Services:
     queue: Queue
     accounts_for: AccountsFor
     meter: Meter
+    executor: Executor
     timings: Timings = field(default_factory=Timings)

@@ -9,7 +9,7 @@ from typing import Any
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.audit import add_events
-from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, fields_of, is_id, new_stamp, stamped
+from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, fields_of, is_id, stamped
 from autoprovisioning.app.ports import Telling
 from autoprovisioning.domain.connections import (
     Connection,
@@ -74,7 +74,7 @@ class FirestoreConnections:
     def create(self, connection: Connection, event: Event | None = None) -> None:
         """Store a new one and what the audit says of it; an id is never used twice."""
         batch, reference = self._database.client.batch(), self._collection().document(connection.id)
-        stamp = new_stamp()
+        stamp = self._database.new_stamp()
         batch.create(reference, {**to_document(connection), STAMP: stamp})
         events = [event] if event is not None else []
         try:

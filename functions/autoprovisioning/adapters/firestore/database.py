@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,11 +31,6 @@ class Count(Protocol):
 
     def __call__(self, name: str, n: int = 1) -> None:
         """Add n."""
-
-
-def new_stamp() -> str:
-    """Return what one compare-and-set writes into its documents to know its own write again."""
-    return secrets.token_urlsafe(9)
 
 
 def stamped(snapshot: firestore.DocumentSnapshot, stamp: str) -> bool:
@@ -94,11 +88,24 @@ def _indexed() -> Iterator[None]:
 
 
 class Database:
-    """What the Firestore adapters share."""
+    """What the Firestore adapters share.
 
-    def __init__(self, client: firestore.Client, count: Count, timeout: timedelta = timedelta(seconds=20)) -> None:
+    `sleep` (seconds) and `chance` are between the attempts of a compare-and-set; simulations pass their own.
+    """
+
+    def __init__(
+        self,
+        client: firestore.Client,
+        count: Count,
+        timeout: timedelta = timedelta(seconds=20),
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        chance: random.Random | None = None,
+    ) -> None:
         self.client = client
         self._count = count
+        self._sleep = sleep
+        self._chance = chance or random.SystemRandom()
         self._seconds = timeout.total_seconds()
         self._retry = retry.Retry(
             predicate=retry.if_exception_type(exceptions.ServiceUnavailable, exceptions.InternalServerError),
@@ -106,6 +113,10 @@ class Database:
             maximum=2.0,
             timeout=self._seconds,
         )
+
+    def new_stamp(self) -> str:
+        """Return what one compare-and-set writes into its documents to know its own write again."""
+        return f"{self._chance.getrandbits(72):018x}"
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -186,7 +197,7 @@ class Database:
             try:
                 return attempt()
             except LostRace:
-                time.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.01 * 2 ** min(number, 6))))
+                self._sleep(self._chance.uniform(0, min(LONGEST_PAUSE, 0.01 * 2 ** min(number, 6))))
         raise Contention("Firestore: too many writers on one document", retry_after=2)
 
     def edit(
@@ -200,7 +211,7 @@ class Database:
         What `also` adds is written with it, or not at all. A race that our own write won, sent again by the client
         because its answer was lost, counts as won.
         """
-        stamp = new_stamp()
+        stamp = self.new_stamp()
 
         def attempt() -> bool:
             snapshot = self.get(reference)

@@ -11,7 +11,7 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.audit import add_events, event_of
 from autoprovisioning.adapters.firestore.codec import decode, encode
-from autoprovisioning.adapters.firestore.database import Database, new_stamp, stamped
+from autoprovisioning.adapters.firestore.database import Database, stamped
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection
@@ -121,7 +121,7 @@ class FirestoreRoster:
         """Compare-and-set; `read` are the shards where they were read already, for the first attempt."""
         wanted = set(user_ids)
         shards = sorted({self.shard(connection, user_id) for user_id in wanted})
-        stamp = new_stamp()
+        stamp = self._database.new_stamp()
         results: list[T] = []
 
         def attempt() -> T:
