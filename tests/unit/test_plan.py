@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.domain.deprovisioning import Clock
 from autoprovisioning.domain.errors import MappingFailure
 from autoprovisioning.domain.plan import about, decide
-from autoprovisioning.domain.roster import Action, Mark, Status, Trigger, failed
+from autoprovisioning.domain.roster import Action, Mark, Status, Timer, Trigger, failed
 from autoprovisioning.domain.users import Presence
-from tests.unit.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, rules, seen
+from tests.unit.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, begun, entry, rules, seen
 
 ACTIVE, SUSPENDED, ARCHIVED = Presence.ACTIVE, Presence.SUSPENDED, Presence.ARCHIVED
 DELETED, UNKNOWN = Presence.DELETED, Presence.UNKNOWN
@@ -89,7 +90,7 @@ def test_out_of_scope_user_without_account_leaves_no_entry():
 def test_trigger_starts_a_timer_and_suspends_only_when_due():
     first = decide(entry(), seen(in_scope=False), rules(IN_A_WEEK), NOW)
     assert first.action is None
-    assert first.noted.timers == {Trigger.APP_OFF: NOW}
+    assert begun(first.noted) == {Trigger.APP_OFF: NOW}
     early = decide(first.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 6 * DAY)
     assert early.action is None
     late = decide(first.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 7 * DAY)
@@ -100,7 +101,7 @@ def test_directory_time_counts_for_the_suspended_trigger():
     since = NOW - 8 * DAY
     decision = decide(entry(), seen(SUSPENDED, since=since), rules(IN_A_WEEK), NOW)
     assert decision.action is Action.SUSPEND
-    assert decision.noted.timers[Trigger.SUSPENDED] == since
+    assert begun(decision.noted) == {Trigger.SUSPENDED: since}
 
 
 def test_earliest_of_two_triggers_wins():
@@ -128,16 +129,15 @@ def test_running_timer_goes_on_when_the_user_is_deleted():
     assert decision.noted.gone
 
 
-def test_archived_freezes_timers_and_thaws_them_with_the_time_left():
+def test_timers_of_an_archived_user_stand_still_and_go_on_with_the_time_left():
     known = entry(timers={Trigger.APP_OFF: NOW - 6 * DAY})
-    frozen = decide(known, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW).noted
-    assert frozen.frozen_at == NOW
-    still = decide(frozen, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW + 30 * DAY)
-    assert (still.action, still.noted) == (None, frozen)
-    thawed = decide(frozen, seen(in_scope=False), rules(IN_A_WEEK), NOW + 30 * DAY)
-    assert thawed.action is None
-    assert thawed.noted.timers == {Trigger.APP_OFF: NOW + 24 * DAY}
-    assert decide(thawed.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 31 * DAY).action is Action.SUSPEND
+    archived = decide(known, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW).noted
+    assert archived.timers[Trigger.APP_OFF] == Timer(NOW - 6 * DAY, 6 * DAY)
+    still = decide(archived, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW + 30 * DAY)
+    assert (still.action, still.noted) == (None, archived)
+    back = decide(archived, seen(in_scope=False), rules(IN_A_WEEK), NOW + 30 * DAY)
+    assert (back.action, begun(back.noted)) == (None, {Trigger.APP_OFF: NOW - 6 * DAY})
+    assert decide(back.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 31 * DAY).action is Action.SUSPEND
 
 
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.NONE])
@@ -155,10 +155,10 @@ def test_archived_may_count_as_suspended():
 
 def test_timers_stand_still_while_the_connection_was_off():
     known = entry(timers={Trigger.APP_OFF: NOW - 7 * DAY})
-    off = ((NOW - 5 * DAY, NOW - 2 * DAY),)
-    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, off_spans=off), NOW).action is None
+    clock = Clock().stopped(NOW - 5 * DAY).started(NOW - 2 * DAY)
+    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, clock=clock), NOW).action is None
     later = NOW + 3 * DAY
-    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, off_spans=off), later).action is Action.SUSPEND
+    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, clock=clock), later).action is Action.SUSPEND
 
 
 def test_never_means_never():
@@ -245,7 +245,7 @@ def test_deciding_again_after_the_noted_entry_is_recorded_notes_nothing_new():
 
 STANDING = [
     {"timers": {Trigger.APP_OFF: NOW - DAY}},
-    {"frozen_at": NOW - DAY},
+    {"timers": {Trigger.SUSPENDED: Timer(NOW - DAY)}},
     {"held": Action.SUSPEND},
     {"gone": True},
     {"pending": True},

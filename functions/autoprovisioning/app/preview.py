@@ -438,9 +438,9 @@ class _Telling:
             _, noted = self.plan.notes.get(entry.user_id, (entry, entry))
         else:
             noted = self._looked_at(entry, planned)
-        if noted is None or noted.frozen_at is not None or noted.status not in (Status.ACTIVE, Status.SUSPENDED):
+        if noted is None or noted.status not in (Status.ACTIVE, Status.SUSPENDED):
             return ""
-        return _dates(due(self.rules.deprovisioning, noted.timers, self.rules.off_spans, self.now), noted, self.now)
+        return _dates(due(self.rules.deprovisioning, noted.timers, self.rules.clock, self.now), noted, self.now)
 
     def _looked_at(self, entry: Entry, planned: PlannedLook) -> Entry | None:
         """Return the entry as it is after the look; None where that cannot be told, or something is done now."""
