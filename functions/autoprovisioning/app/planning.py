@@ -176,8 +176,11 @@ class Planner:
         if decision.action is None:
             self._idle(entry, decision)
         elif decision.action.rereads:
-            if found != entry:
-                self.plan.notes[seen.user_id] = (entry, found)
+            noted = found
+            if found is not None and decision.noted is not None and decision.action.deprovisions:
+                noted = replace(found, timers=decision.noted.timers)  # they run, whatever becomes of what is due
+            if noted != entry:
+                self.plan.notes[seen.user_id] = (entry, noted)
             listed_only = seen.presence is Presence.ACTIVE and missed_twice(entry, self._now)
             self._look(seen.user_id, decision, evidence(), listed_only=listed_only)
         else:

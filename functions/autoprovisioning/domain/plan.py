@@ -13,7 +13,7 @@
     deleted             -          any of ours                 trigger deleted
     any                 any        locked by someone else      never written to: neither deleted nor let in again
     suspended, deleted  -          suspended by us             the delete timer goes on; UPDATE if an attribute differs
-    archived            -          any                         nothing, timers stand still (or as suspended, if so chosen)
+    archived            -          any                         nothing, timers stand still (or as suspended, if chosen)
     could not be read   -          any                         nothing
 
 Whom complete listings lack, but of whom nothing tells alone, counts as not told ("unknown", "could not be read"): since
