@@ -47,6 +47,7 @@ FULL = Entry(
     gone=True,
     applied_by="change 1",
     held_by=Trigger.SUSPENDED,
+    deleted=True,
 )
 
 

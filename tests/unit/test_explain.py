@@ -73,7 +73,7 @@ WORDS = [
      "Due now: delete the account, which Keeper keeps locked, because the user is suspended in the directory."),
     (LEFT, seen(in_scope=False), ON, NOW + 8 * DAY,
      "Due now: suspend the account, because the user is out of the provisioning scope."),
-    (entry(Status.DELETED, timers={Trigger.DELETED: NOW}, gone=True), DELETED, ON, NOW + DAY,
+    (entry(Status.SUSPENDED, deleted=True, timers={Trigger.DELETED: NOW}, gone=True), DELETED, ON, NOW + DAY,
      "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."),
     (replace(AWAY, held=Action.SUSPEND, held_by=Trigger.SUSPENDED), SUSPENDED, ON, NOW + 8 * DAY,
      ("Held until an administrator approves it under Held plans: suspend the account, "

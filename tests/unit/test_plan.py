@@ -17,6 +17,7 @@ from tests.unit.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, begun, e
 ACTIVE, SUSPENDED, ARCHIVED = Presence.ACTIVE, Presence.SUSPENDED, Presence.ARCHIVED
 DELETED, UNKNOWN = Presence.DELETED, Presence.UNKNOWN
 
+GONE = "deleted"  # suspended by a DELETE of ours
 TABLE = [
     # directory user, in scope, account, changed attributes -> decision
     (ACTIVE, True, None, False, Action.CREATE),
@@ -25,7 +26,7 @@ TABLE = [
     (ACTIVE, True, Status.ACTIVE, True, Action.UPDATE),
     (ACTIVE, True, Status.SUSPENDED, False, Action.UNSUSPEND),
     (ACTIVE, True, Status.SUSPENDED, True, Action.UNSUSPEND),
-    (ACTIVE, True, Status.DELETED, False, Action.UNSUSPEND),
+    (ACTIVE, True, GONE, False, Action.UNSUSPEND),
     (ACTIVE, True, Status.LOCKED, False, None),
     (ACTIVE, True, Status.LOCKED, True, None),
     (ACTIVE, None, None, False, None),
@@ -34,7 +35,7 @@ TABLE = [
     (ACTIVE, None, Status.NONE, False, None),
     (ACTIVE, None, Status.SUSPENDED, False, None),
     (ACTIVE, None, Status.SUSPENDED, True, Action.UPDATE),
-    (ACTIVE, None, Status.DELETED, True, None),  # an update would meet its 404 and create it again
+    (ACTIVE, None, GONE, True, None),  # an update would meet its 404 and create it again
     (ACTIVE, None, Status.LOCKED, True, None),
     (ACTIVE, False, None, False, None),
     (ACTIVE, False, Status.NONE, False, None),
@@ -42,7 +43,7 @@ TABLE = [
     (ACTIVE, False, Status.ACTIVE, True, Action.SUSPEND),
     (ACTIVE, False, Status.SUSPENDED, False, None),
     (ACTIVE, False, Status.SUSPENDED, True, Action.UPDATE),
-    (ACTIVE, False, Status.DELETED, True, None),
+    (ACTIVE, False, GONE, True, None),
     (ACTIVE, False, Status.LOCKED, False, None),
     (SUSPENDED, True, None, False, None),
     (SUSPENDED, True, Status.NONE, False, None),
@@ -53,20 +54,20 @@ TABLE = [
     (SUSPENDED, True, Status.SUSPENDED, False, None),
     (SUSPENDED, True, Status.SUSPENDED, True, Action.UPDATE),
     (SUSPENDED, False, Status.SUSPENDED, True, Action.UPDATE),
-    (SUSPENDED, True, Status.DELETED, True, None),
+    (SUSPENDED, True, GONE, True, None),
     (SUSPENDED, True, Status.LOCKED, True, None),
     (DELETED, None, None, False, None),
     (DELETED, None, Status.NONE, False, None),
     (DELETED, None, Status.ACTIVE, False, Action.SUSPEND),
     (DELETED, None, Status.SUSPENDED, False, None),
-    (DELETED, None, Status.DELETED, False, None),
+    (DELETED, None, GONE, False, None),
     (DELETED, None, Status.LOCKED, False, None),
     (ARCHIVED, True, None, False, None),
     (ARCHIVED, True, Status.ACTIVE, True, None),
     (ARCHIVED, False, Status.ACTIVE, False, None),
     (ARCHIVED, None, Status.ACTIVE, True, None),
     (ARCHIVED, False, Status.SUSPENDED, False, None),
-    (ARCHIVED, True, Status.DELETED, False, None),
+    (ARCHIVED, True, GONE, False, None),
     (UNKNOWN, None, None, False, None),
     (UNKNOWN, True, Status.ACTIVE, True, None),
     (UNKNOWN, None, Status.ACTIVE, True, None),
@@ -76,7 +77,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("presence", "in_scope", "status", "changed", "expected"), TABLE)
 def test_decision_table(presence, in_scope, status, changed, expected):
-    known = None if status is None else entry(status)
+    known = None if status is None else entry(Status.SUSPENDED, deleted=True) if status is GONE else entry(status)
     what = seen(presence, in_scope)
     if changed and what.desired is not None:
         what = seen(presence, in_scope, desired=GRACE)

@@ -12,7 +12,7 @@ from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.roster import Status, Trigger
 from tests.office import LATER
-from tests.unit.builders import DAY, begun, notice
+from tests.unit.builders import DAY, active, begun, notice
 
 THEN_DELETED = Deprovisioning(Delays(0, 7), Delays(0, 7), Delays(0, 7))
 
@@ -62,3 +62,22 @@ def test_a_notification_over_the_limit_records_the_timer(office):
         notice(office, user_id)
     assert begun(office.entry("u2")) == {Trigger.SUSPENDED: office.directory.live["u2"].since}
     assert office.entry("u2").status is Status.ACTIVE
+
+
+def test_what_was_deleted_is_not_deleted_again_by_every_run_and_comes_back_with_its_user(office):
+    at_once = Deprovisioning(Delays(None, 0), Delays(None, 0), Delays(None, 0))
+    office.services.connections.change("c1", lambda connection: replace(connection, deprovisioning=at_once))
+    office.suspend("u1")
+    office.reconcile_to_the_end()
+    deleted = office.entry("u1")
+    assert (deleted.status, deleted.deleted) == (Status.SUSPENDED, True)
+    office.rename("u1", "Grace")
+    office.reconcile_to_the_end()
+    assert office.entry("u1") == deleted
+    office.restore("u1")
+    office.reconcile_to_the_end()
+    assert (office.entry("u1").status, office.entry("u1").deleted, active(office, "u1")) == (
+        Status.ACTIVE,
+        False,
+        [True],
+    )

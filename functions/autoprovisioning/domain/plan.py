@@ -3,16 +3,16 @@
     directory user      in scope   account                     decision
     active              yes        none known                  CREATE (look up; adopt, create or fail, see below)
     active              yes        active                      UPDATE if a mapped attribute differs; timers cancelled
-    active              yes        suspended or deleted by us  UNSUSPEND, timers cancelled
+    active              yes        suspended by us             UNSUSPEND, timers cancelled
     active              yes        locked by someone else      nothing, reported
-    active              unknown    suspended by us             UPDATE if a mapped attribute differs
+    active              unknown    suspended by us             UPDATE if a mapped attribute differs (not once deleted)
     active              unknown    active                      UPDATE if a mapped attribute differs
     active              no         active                      trigger app off: SUSPEND or DELETE when due, else UPDATE
     suspended           any        none known                  nothing
     suspended           any        active                      trigger suspended, and app off when out of scope
     deleted             -          any of ours                 trigger deleted
     any                 any        locked by someone else      never written to: neither deleted nor let in again
-    suspended, deleted  -          suspended by us             the delete timer goes on; UPDATE if an attribute differs
+    suspended, deleted  -          suspended by us             DELETE when due, once; until then UPDATE if one differs
     archived            -          any                         nothing, timers stand still (or as suspended, if chosen)
     could not be read   -          any                         nothing
 
@@ -192,11 +192,11 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
             if not returned:
                 return Decision(None, entry, reason="scope could not be told")
             action = Action.CREATE
-        case Status.SUSPENDED | Status.DELETED if returned:
+        case Status.SUSPENDED if returned:
             return _attempt(Action.UNSUSPEND, noted, seen, rules, now)
         case Status.LOCKED:
             return Decision(None, _clean(noted), reason="locked in Keeper by someone else")
-        case Status.DELETED:
+        case Status.SUSPENDED if noted.deleted:
             return Decision(None, _clean(noted), reason="deleted, and scope could not be told")
         case _:
             action = Action.UPDATE
@@ -231,25 +231,25 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
     if idles:
         return Decision(None, _quiet(noted), reason="archived users are not operated on")
     when = due(rules.deprovisioning, noted.timers, rules.clock, now)
-    if when.delete is not None and when.delete <= now and _keeps_current(noted.status):
+    if when.delete is not None and when.delete <= now and _keeps_current(noted):
         return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
     if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE:
         return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
-    if _keeps_current(noted.status) and _differs(noted.fingerprint, seen.desired):
+    if _keeps_current(noted) and _differs(noted.fingerprint, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
     if noted.gone and _forgettable(noted, when, now):
         return Decision(None, None, reason="deleted long ago")
-    current = _in_step(noted, seen.desired) if _keeps_current(noted.status) else noted
+    current = _in_step(noted, seen.desired) if _keeps_current(noted) else noted
     return Decision(None, _clean(current), reason=_waiting(when))
 
 
-def _keeps_current(status: Status) -> bool:
-    return status in (Status.ACTIVE, Status.SUSPENDED)
+def _keeps_current(entry: Entry) -> bool:
+    return entry.status is Status.ACTIVE or (entry.status is Status.SUSPENDED and not entry.deleted)
 
 
 def _forgettable(noted: Entry, when: Due, now: datetime) -> bool:
     still_to_suspend = when.suspend is not None and noted.status is Status.ACTIVE
-    still_to_delete = when.delete is not None and _keeps_current(noted.status)
+    still_to_delete = when.delete is not None and _keeps_current(noted)
     if still_to_suspend or still_to_delete or noted.mark is not None:
         return False
     last = max(filter(None, (noted.last_action_at, *(timer.since for timer in noted.timers.values()))), default=now)

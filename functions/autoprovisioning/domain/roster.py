@@ -19,7 +19,6 @@ class Status(StrEnum):
     NONE = "none"  # no account known
     ACTIVE = "active"
     SUSPENDED = "suspended"  # by us
-    DELETED = "deleted"  # by us (Keeper locks on DELETE)
     LOCKED = "locked"  # by someone else: left as it is, reported
 
 
@@ -155,4 +154,5 @@ class Entry:
     applied_by: str = ""  # the change that wrote attributes last: its event holds what the account has
     held_by: Trigger | None = None  # why `held` was due: what another trigger makes due is another matter
     missing_since: datetime | None = None  # a complete listing lacked the user, and nothing told of this one alone
+    deleted: bool = False  # suspended by a DELETE of ours: Keeper locks on it, and it is not sent again
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that

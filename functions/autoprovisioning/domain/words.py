@@ -156,7 +156,7 @@ def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: date
         return "Archived users are not operated on: everything stays as it is, and timers stand still."
     if noted is None or noted.status is Status.NONE:
         return _without_account(seen, owner)
-    if noted.status is Status.DELETED:
+    if noted.deleted:
         return "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."
     if seen.presence is Presence.ACTIVE and seen.in_scope is None:  # whatever timers there are
         return _unproven(noted)

@@ -19,6 +19,8 @@ from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status,
 
 SCHEMA = 2
 _STATUSES = tuple(Status)
+_STATUSES_1 = (Status.NONE, Status.ACTIVE, Status.SUSPENDED, Status.SUSPENDED, Status.LOCKED)
+_DELETED_1 = 3  # a status of its own in schema 1
 _ACTIONS = tuple(Action)
 _TRIGGERS = tuple(Trigger)
 _NO_TIMERS: Mapping[Trigger, Timer] = {}
@@ -66,6 +68,7 @@ class _Entry(msgspec.Struct, array_like=True):
     applied_by: str = ""
     missing_since: int | None = None
     shown: str | None = None
+    deleted: bool = False
 
 
 class _Entry1(msgspec.Struct, array_like=True):
@@ -114,8 +117,9 @@ def decode_1(data: bytes, off: Sequence[Span]) -> dict[str, Entry]:
 
 def _to_entry_1(record: _Entry1, off: Sequence[Span]) -> Entry:
     fields = msgspec.structs.asdict(record)
-    begun, frozen_at = fields.pop("timers"), fields.pop("frozen_at")
-    entry = _to_entry(_Entry(**fields))
+    begun, frozen_at, deleted = fields.pop("timers"), fields.pop("frozen_at"), record.status == _DELETED_1
+    status = _STATUSES_1[record.status]
+    entry = replace(_to_entry(_Entry(**fields | {"status": 0})), status=status, deleted=deleted)
     if not begun:
         return entry
     timers: dict[Trigger, Timer] = {}
@@ -163,6 +167,7 @@ def _to_record(entry: Entry) -> _Entry:
         entry.applied_by,
         _seconds(entry.missing_since),
         entry.shown,
+        entry.deleted,
     )
 
 
@@ -186,6 +191,7 @@ def _to_entry(record: _Entry) -> Entry:
         held_by=None if record.held_by is None else _TRIGGERS[record.held_by],
         missing_since=_time(record.missing_since),
         shown=record.shown,
+        deleted=record.deleted,
     )
 
 
