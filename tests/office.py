@@ -219,7 +219,7 @@ class Office:
         for entry in roster.values():
             if entry.scim_id not in self.keeper.accounts:
                 unknown = entry.mark is not None  # deleted, but the answer was lost
-                assert unknown or entry.status in (Status.NONE, Status.DELETED)
+                assert unknown or entry.deleted or entry.status is Status.NONE
             else:
                 assert self.keeper.accounts[entry.scim_id].external_id == entry.user_id
 

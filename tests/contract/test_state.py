@@ -10,12 +10,12 @@ import pytest
 
 from autoprovisioning.app.ports import Channel, Claim, Edit, Progress
 from autoprovisioning.domain.connections import Connection, PatchDialect, RetiredToken, State, VolumeLimit
-from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
 from autoprovisioning.domain.errors import Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import GuardState
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
-from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Trigger
+from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Timer, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.users import ROOT, Group, OrgUnit, Scope
 from tests.contract.state_stores import HOME, HOUR, event, hold, write
@@ -38,8 +38,7 @@ FULL = Entry(
     "f" * 58,
     Status.SUSPENDED,
     in_scope=True,
-    timers={Trigger.APP_OFF: NOW - DAY, Trigger.DELETED: NOW},
-    frozen_at=NOW,
+    timers={Trigger.APP_OFF: Timer(NOW - DAY, HOUR, NOW), Trigger.DELETED: Timer(NOW, DAY)},
     mark=Mark("change", "message", Action.UNSUSPEND, NOW + timedelta(seconds=90, microseconds=250_000), again=True),
     pending=True,
     held=Action.DELETE,
@@ -48,6 +47,7 @@ FULL = Entry(
     gone=True,
     applied_by="change 1",
     held_by=Trigger.SUSPENDED,
+    deleted=True,
 )
 
 
@@ -202,7 +202,7 @@ EVERYTHING = Connection(
     throttled_until=NOW,
     paused_reason="the token is refused",
     changed_at=NOW,
-    off_spans=((NOW - DAY, NOW),),
+    clock=Clock(5 * DAY, (NOW - DAY, NOW), NOW + HOUR),
     retired_tokens=(RetiredToken("3", NOW),),
 )
 

@@ -16,7 +16,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Permanent, Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import reserve
-from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Trigger
+from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Timer, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from infra.local.processes import free_port
 from tests.contract.state_stores import IN_FIRESTORE, Firestore, Wire, wire
@@ -236,7 +236,12 @@ class TestOwnWriteWhoseAnswerWasLost:
             lost.arm()
             entry = known.get("u1", Entry("u1"))
             mark = Mark("c", "m", Action.CREATE, started)
-            fresh = replace(entry, version=entry.version + 1, timers={Trigger.APP_OFF: started}, mark=mark)
+            fresh = replace(
+                entry,
+                version=entry.version + 1,
+                timers={Trigger.APP_OFF: Timer(started, running_since=started)},
+                mark=mark,
+            )
             progress = Progress("r1", NOW, {"created": 1}, "1")
             return Edit({"u1": fresh}, [event("e1")], progress), f"version {fresh.version}"
 

@@ -11,6 +11,7 @@ import pytest
 
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.deprovisioning import Clock
 from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Hold, HoldState, digest_of
@@ -148,7 +149,7 @@ class TestOlderDocuments:
         put(firestore, wanted)
         document = firestore.client.document(f"connections/c1/roster/{firestore.roster.shard(HOME, 'u1'):04d}")
         records = msgspec.msgpack.decode(document.get().get("entries"))
-        document.update({"entries": msgspec.msgpack.encode([record[:16] for record in records])})
+        document.update({"entries": msgspec.msgpack.encode([record[:15] for record in records])})
         assert firestore.roster.load(HOME) == {"u1": replace(wanted, applied_by="")}
 
     def test_an_event_left_no_attributes_to_tell(self, firestore):
@@ -159,7 +160,7 @@ class TestOlderDocuments:
         assert firestore.roster.applied(HOME, ["x1"]) == {}
 
     def test_what_is_read_back_has_plain_times(self, firestore):
-        firestore.connections.create(replace(HOME, changed_at=NOW, off_spans=((NOW - DAY, NOW),)))
+        firestore.connections.create(replace(HOME, changed_at=NOW, clock=Clock(DAY, (NOW - DAY, NOW))))
         firestore.records.put_hold("c1", replace(HOLD, decided_at=NOW))
         connection, hold = firestore.connections.get("c1"), firestore.records.hold("c1", HOLD.digest)
         assert msgspec.json.decode(msgspec.json.encode(connection), type=Connection) == connection

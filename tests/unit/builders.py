@@ -9,7 +9,7 @@ from typing import Any
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.plan import Observed, Rules
-from autoprovisioning.domain.roster import Entry, Status
+from autoprovisioning.domain.roster import Entry, Status, Timer, Trigger
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.users import Presence
 from tests.office import Office
@@ -26,11 +26,26 @@ IN_A_WEEK = Deprovisioning(Delays(7, 30), Delays(7, 30), Delays(7, 30))
 NEVER = Deprovisioning(Delays(None, None), Delays(None, None), Delays(None, None))
 
 
+def running(since: datetime) -> Timer:
+    """Return a timer that has run ever since."""
+    return Timer(since, running_since=since)
+
+
+def begun(noted: Entry) -> dict[Trigger, datetime]:
+    """Return when the triggers of an entry began."""
+    return {trigger: timer.since for trigger, timer in noted.timers.items()}
+
+
 def entry(status: Status = Status.ACTIVE, **changes: Any) -> Entry:
+    """Return an entry; timers that are given as a time have run since then."""
+    timers = {
+        trigger: running(since) if isinstance(since, datetime) else since
+        for trigger, since in changes.pop("timers", {}).items()
+    }
     base = Entry("u1", 3, "ada@example.com", "k1", fingerprint(ADA), status, in_scope=True)
     if status is Status.NONE:
         base = replace(base, scim_id="", fingerprint="")
-    return replace(base, **changes)
+    return replace(base, timers=timers, **changes)
 
 
 def seen(presence: Presence = Presence.ACTIVE, in_scope: bool | None = True, **changes: Any) -> Observed:

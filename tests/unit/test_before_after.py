@@ -76,7 +76,7 @@ def test_an_event_tells_what_was_sent_what_was_there_before_and_all_that_is_ther
 ACCESS = [
     (change(Action.SUSPEND), "k1", OFF, ON),
     (change(Action.UNSUSPEND, Status.SUSPENDED), "k1", ON, OFF),
-    (change(Action.UNSUSPEND, Status.DELETED), "k1", ON, OFF),
+    (change(Action.UNSUSPEND, entry=entry(Status.SUSPENDED, deleted=True, applied_by="c1")), "k1", ON, OFF),
     (change(Action.DELETE), "k1", OFF, ON),
     (change(Action.DELETE, Status.SUSPENDED), "k1", OFF, OFF),
     (change(Action.UNSUSPEND, Status.SUSPENDED, locked=True), "k1", {}, None),  # somebody else's lock stays

@@ -122,7 +122,7 @@ SUCCESSES = [
     (change(Action.UPDATE, Status.SUSPENDED, attributes=GRACE), "k1", Status.SUSPENDED, GRACE),
     (change(Action.SUSPEND), "k1", Status.SUSPENDED, ADA),
     (change(Action.UNSUSPEND, Status.SUSPENDED), "k1", Status.ACTIVE, ADA),
-    (change(Action.DELETE), "k1", Status.DELETED, ADA),
+    (change(Action.DELETE), "k1", Status.SUSPENDED, ADA),
 ]
 
 
@@ -131,6 +131,7 @@ def test_a_success_is_recorded(done, scim_id, status, attributes):
     before = replace(done.entry, pending=True, held=Action.SUSPEND, failure=failed(None, "x", "x", "x", NOW))
     after = recorded(before, Outcome(done, scim_id), NOW)
     assert (after.scim_id, after.status, after.version) == (scim_id, status, before.version + 1)
+    assert after.deleted is (done.action is Action.DELETE)
     assert unchanged(after.fingerprint, attributes)
     assert (after.mark, after.failure, after.pending, after.last_action_at) == (None, None, False, NOW)
     held = Action.SUSPEND if done.action is Action.UPDATE else None
@@ -227,8 +228,8 @@ RECOVERED = [
     (Action.SUSPEND, Status.ACTIVE, account(), ADA, Status.ACTIVE, False),
     (Action.UNSUSPEND, Status.SUSPENDED, account(), ADA, Status.ACTIVE, True),
     (Action.UNSUSPEND, Status.SUSPENDED, account(active=False), ADA, Status.SUSPENDED, False),
-    (Action.DELETE, Status.SUSPENDED, None, None, Status.DELETED, True),
-    (Action.DELETE, Status.ACTIVE, account(active=False), None, Status.DELETED, True),
+    (Action.DELETE, Status.SUSPENDED, None, None, Status.SUSPENDED, True),
+    (Action.DELETE, Status.ACTIVE, account(active=False), None, Status.SUSPENDED, True),
     (Action.DELETE, Status.ACTIVE, account(), None, Status.ACTIVE, False),
 ]
 
@@ -238,6 +239,7 @@ def test_an_expired_mark_is_settled_from_the_account_itself(action, status, foun
     known = entry(status, mark=Mark("lost", "m1", action, NOW))
     settled, change_id, happened = recover(known, found, desired, NOW + DAY)
     assert (settled.status, change_id, happened) == (after, "lost", took_effect)
+    assert settled.deleted is (action is Action.DELETE and took_effect)
     assert (settled.mark, settled.version) == (None, known.version + 1)
     if found is not None:
         assert settled.scim_id == "k1"

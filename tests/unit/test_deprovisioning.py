@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 
-from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning, Due, due, observe, standing_still
+from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning, Due, due, observe
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.plan import decide
 from autoprovisioning.domain.roster import Action, Status, Trigger
 from autoprovisioning.domain.users import Presence
-from tests.unit.builders import DAY, GRACE, IN_A_WEEK, NOW, entry, rules, seen
+from tests.unit.builders import DAY, GRACE, IN_A_WEEK, NOW, begun, entry, rules, running, seen
 
 APP_OFF, SUSPENDED, DELETED = Trigger.APP_OFF, Trigger.SUSPENDED, Trigger.DELETED
 EARLIER, LATER = NOW - DAY, NOW + DAY
@@ -50,7 +50,7 @@ def test_delays_out_of_range_or_order_are_refused_by_name(trigger, delays, field
 
 
 TIMERS = [
-    # running, triggers seen with the directory's time -> timers
+    # running, triggers seen with the directory's time -> since when each has lasted
     ({}, {}, {}),
     ({}, {APP_OFF: None}, {APP_OFF: NOW}),
     ({}, {SUSPENDED: EARLIER}, {SUSPENDED: EARLIER}),
@@ -58,30 +58,38 @@ TIMERS = [
     ({APP_OFF: EARLIER}, {APP_OFF: None}, {APP_OFF: EARLIER}),
     ({APP_OFF: EARLIER}, {}, {}),  # returned
     ({APP_OFF: EARLIER}, {SUSPENDED: None}, {SUSPENDED: NOW}),
-    ({SUSPENDED: EARLIER}, {SUSPENDED: EARLIER - DAY}, {SUSPENDED: EARLIER}),  # it stood still meanwhile
-    ({SUSPENDED: EARLIER - DAY}, {SUSPENDED: EARLIER}, {SUSPENDED: EARLIER}),  # returned unseen, suspended again
+    ({SUSPENDED: EARLIER}, {SUSPENDED: EARLIER - DAY}, {SUSPENDED: EARLIER}),
+    ({SUSPENDED: EARLIER - DAY}, {SUSPENDED: EARLIER}, {SUSPENDED: EARLIER - DAY}),  # archived after it was suspended
     ({APP_OFF: EARLIER}, {APP_OFF: None, DELETED: None}, {APP_OFF: EARLIER, DELETED: NOW}),
 ]
 
 
-@pytest.mark.parametrize(("running", "triggers", "expected"), TIMERS)
-def test_timers_start_go_on_and_stop_with_their_triggers(running, triggers, expected):
-    assert observe(running, triggers, NOW) == expected
+@pytest.mark.parametrize(("known", "triggers", "expected"), TIMERS)
+def test_timers_start_go_on_and_stop_with_their_triggers(known, triggers, expected):
+    timers = {trigger: running(since) for trigger, since in known.items()}
+    assert observe(timers, triggers, Clock(), NOW) == {trigger: running(since) for trigger, since in expected.items()}
 
 
-SPANS = [
-    ([], 0),
-    ([(NOW - 5 * DAY, NOW - 3 * DAY)], 2),
-    ([(NOW - 20 * DAY, NOW - 9 * DAY)], 1),  # began before the timer
-    ([(NOW - 20 * DAY, NOW - 15 * DAY)], 0),  # over before the timer
-    ([(NOW - DAY, NOW + DAY)], 1),  # not over yet
-    ([(NOW - 9 * DAY, NOW - 8 * DAY), (NOW - 2 * DAY, NOW - DAY)], 2),
+OFF = [
+    # turned off and on again -> days of the last ten that timers have run
+    ([], 10),
+    ([(NOW - 5 * DAY, NOW - 3 * DAY)], 8),
+    ([(NOW - 20 * DAY, NOW - 9 * DAY)], 9),  # began before the timer
+    ([(NOW - 20 * DAY, NOW - 15 * DAY)], 10),  # over before the timer
+    ([(NOW - DAY, None)], 9),  # not over yet
+    ([(NOW - 9 * DAY, NOW - 8 * DAY), (NOW - 2 * DAY, NOW - DAY)], 8),
 ]
 
 
-@pytest.mark.parametrize(("spans", "days"), SPANS)
-def test_time_off_is_not_counted(spans, days):
-    assert standing_still(NOW - 10 * DAY, spans, NOW) == timedelta(days=days)
+@pytest.mark.parametrize(("times", "days"), OFF)
+def test_time_off_is_not_counted(times, days):
+    clock, timer = Clock(), None
+    for start, end in [*times, (NOW, NOW)]:
+        if timer is None and start >= NOW - 10 * DAY:  # seen before the connection is turned off next
+            timer = observe({}, {SUSPENDED: NOW - 10 * DAY}, clock, start)[SUSPENDED]
+        clock = clock.stopped(start).started(end) if end is not None else clock.stopped(start)
+    assert timer is not None
+    assert timer.elapsed(clock.at(NOW)) == days * DAY
 
 
 MIXED = Deprovisioning(Delays(7, 30), Delays(1, None), Delays(None, 3))
@@ -98,7 +106,7 @@ DUE = [
 
 @pytest.mark.parametrize(("timers", "expected"), DUE)
 def test_the_earliest_due_of_all_triggers_wins(timers, expected):
-    assert due(MIXED, timers, (), NOW) == expected
+    assert due(MIXED, {trigger: running(since) for trigger, since in timers.items()}, Clock(), NOW) == expected
 
 
 def decided(known, what, now: datetime = NOW, **changes):
@@ -123,25 +131,25 @@ def test_a_deletion_that_is_due_replaces_the_suspension_that_was_missed():
     assert decided(known, seen(in_scope=False)) == (Action.DELETE, APP_OFF)
 
 
-def test_freezing_holds_against_the_directorys_own_time():
+def test_standing_still_holds_against_the_directorys_own_time():
     since = NOW - 6 * DAY
     archived = decide(entry(timers={SUSPENDED: since}), seen(Presence.ARCHIVED), rules(IN_A_WEEK), NOW).noted
     back = decide(archived, seen(Presence.SUSPENDED, since=since), rules(IN_A_WEEK), NOW + 30 * DAY)
-    assert (back.action, back.noted.timers) == (None, {SUSPENDED: NOW + 24 * DAY})
+    assert (back.action, begun(back.noted)) == (None, {SUSPENDED: since})
     due_now = decide(back.noted, seen(Presence.SUSPENDED, since=since), rules(IN_A_WEEK), NOW + 31 * DAY)
     assert due_now.action is Action.SUSPEND
 
 
-def test_a_timer_that_is_frozen_thaws_into_a_return():
+def test_a_timer_that_stands_still_ends_with_a_return():
     archived = decide(entry(timers={APP_OFF: NOW - DAY}), seen(Presence.ARCHIVED, False), rules(IN_A_WEEK), NOW).noted
     back = decide(archived, seen(), rules(IN_A_WEEK), NOW + DAY)
-    assert (back.action, back.noted.timers, back.noted.frozen_at) == (None, {}, None)
+    assert (back.action, back.noted.timers) == (None, {})
 
 
 def test_an_app_off_timer_waits_while_scope_cannot_be_told_and_goes_on_after():
     known = entry(timers={APP_OFF: NOW - 8 * DAY})
     unsure = decide(known, seen(in_scope=None), rules(IN_A_WEEK), NOW)
-    assert (unsure.action, unsure.noted.timers) == (None, {APP_OFF: NOW - 8 * DAY})
+    assert (unsure.action, begun(unsure.noted)) == (None, {APP_OFF: NOW - 8 * DAY})
     assert decided(unsure.noted, seen(in_scope=False)) == (Action.SUSPEND, APP_OFF)
 
 
@@ -153,7 +161,7 @@ def test_a_suspended_user_whose_scope_cannot_be_told_keeps_the_app_off_timer():
 def test_a_user_suspended_and_back_in_scope_has_no_app_off_timer_left():
     known = entry(timers={APP_OFF: NOW - 8 * DAY})
     decision = decide(known, seen(Presence.SUSPENDED, True, since=NOW), rules(IN_A_WEEK), NOW)
-    assert (decision.action, decision.noted.timers) == (None, {SUSPENDED: NOW})
+    assert (decision.action, begun(decision.noted)) == (None, {SUSPENDED: NOW})
 
 
 @pytest.mark.parametrize("presence", [Presence.SUSPENDED, Presence.DELETED])

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from autoprovisioning.app.configure import turned_off
 from autoprovisioning.app.explain import Explanation, explain
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.reports import Filters, Page
@@ -36,7 +37,7 @@ LEFT = entry(timers={Trigger.APP_OFF: NOW}, in_scope=False)
 
 
 def said(known: Entry | None, observation, connection: Connection = ON, now=NOW, **more) -> str:
-    rules = Rules(connection.deprovisioning, connection.off_spans, connection.archived_as_suspended)
+    rules = Rules(connection.deprovisioning, connection.clock, connection.archived_as_suspended)
     return in_words(decide(known, observation, rules, now), known, observation, connection, now, **more)
 
 
@@ -72,7 +73,7 @@ WORDS = [
      "Due now: delete the account, which Keeper keeps locked, because the user is suspended in the directory."),
     (LEFT, seen(in_scope=False), ON, NOW + 8 * DAY,
      "Due now: suspend the account, because the user is out of the provisioning scope."),
-    (entry(Status.DELETED, timers={Trigger.DELETED: NOW}, gone=True), DELETED, ON, NOW + DAY,
+    (entry(Status.SUSPENDED, deleted=True, timers={Trigger.DELETED: NOW}, gone=True), DELETED, ON, NOW + DAY,
      "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."),
     (replace(AWAY, held=Action.SUSPEND, held_by=Trigger.SUSPENDED), SUSPENDED, ON, NOW + 8 * DAY,
      ("Held until an administrator approves it under Held plans: suspend the account, "
@@ -385,7 +386,7 @@ def test_while_the_connection_is_off_the_dates_move_along(office):
     office.run()
     on = look_into(office, "u1").timers[0]
     now = office.desk.clock.now
-    office.services.connections.change("c1", lambda connection: replace(connection, state=State.OFF, changed_at=now))
+    office.services.connections.change("c1", lambda connection: turned_off(connection, now))
     office.desk.clock.advance(2 * DAY)
     told = look_into(office, "u1")
     assert told.timers[0].suspend == on.suspend + 2 * DAY

@@ -7,15 +7,17 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.domain.deprovisioning import Clock
 from autoprovisioning.domain.errors import MappingFailure
 from autoprovisioning.domain.plan import about, decide
-from autoprovisioning.domain.roster import Action, Mark, Status, Trigger, failed
+from autoprovisioning.domain.roster import Action, Mark, Status, Timer, Trigger, failed
 from autoprovisioning.domain.users import Presence
-from tests.unit.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, rules, seen
+from tests.unit.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, begun, entry, rules, seen
 
 ACTIVE, SUSPENDED, ARCHIVED = Presence.ACTIVE, Presence.SUSPENDED, Presence.ARCHIVED
 DELETED, UNKNOWN = Presence.DELETED, Presence.UNKNOWN
 
+GONE = "deleted"  # suspended by a DELETE of ours
 TABLE = [
     # directory user, in scope, account, changed attributes -> decision
     (ACTIVE, True, None, False, Action.CREATE),
@@ -24,7 +26,7 @@ TABLE = [
     (ACTIVE, True, Status.ACTIVE, True, Action.UPDATE),
     (ACTIVE, True, Status.SUSPENDED, False, Action.UNSUSPEND),
     (ACTIVE, True, Status.SUSPENDED, True, Action.UNSUSPEND),
-    (ACTIVE, True, Status.DELETED, False, Action.UNSUSPEND),
+    (ACTIVE, True, GONE, False, Action.UNSUSPEND),
     (ACTIVE, True, Status.LOCKED, False, None),
     (ACTIVE, True, Status.LOCKED, True, None),
     (ACTIVE, None, None, False, None),
@@ -33,7 +35,7 @@ TABLE = [
     (ACTIVE, None, Status.NONE, False, None),
     (ACTIVE, None, Status.SUSPENDED, False, None),
     (ACTIVE, None, Status.SUSPENDED, True, Action.UPDATE),
-    (ACTIVE, None, Status.DELETED, True, None),  # an update would meet its 404 and create it again
+    (ACTIVE, None, GONE, True, None),  # an update would meet its 404 and create it again
     (ACTIVE, None, Status.LOCKED, True, None),
     (ACTIVE, False, None, False, None),
     (ACTIVE, False, Status.NONE, False, None),
@@ -41,7 +43,7 @@ TABLE = [
     (ACTIVE, False, Status.ACTIVE, True, Action.SUSPEND),
     (ACTIVE, False, Status.SUSPENDED, False, None),
     (ACTIVE, False, Status.SUSPENDED, True, Action.UPDATE),
-    (ACTIVE, False, Status.DELETED, True, None),
+    (ACTIVE, False, GONE, True, None),
     (ACTIVE, False, Status.LOCKED, False, None),
     (SUSPENDED, True, None, False, None),
     (SUSPENDED, True, Status.NONE, False, None),
@@ -52,20 +54,20 @@ TABLE = [
     (SUSPENDED, True, Status.SUSPENDED, False, None),
     (SUSPENDED, True, Status.SUSPENDED, True, Action.UPDATE),
     (SUSPENDED, False, Status.SUSPENDED, True, Action.UPDATE),
-    (SUSPENDED, True, Status.DELETED, True, None),
+    (SUSPENDED, True, GONE, True, None),
     (SUSPENDED, True, Status.LOCKED, True, None),
     (DELETED, None, None, False, None),
     (DELETED, None, Status.NONE, False, None),
     (DELETED, None, Status.ACTIVE, False, Action.SUSPEND),
     (DELETED, None, Status.SUSPENDED, False, None),
-    (DELETED, None, Status.DELETED, False, None),
+    (DELETED, None, GONE, False, None),
     (DELETED, None, Status.LOCKED, False, None),
     (ARCHIVED, True, None, False, None),
     (ARCHIVED, True, Status.ACTIVE, True, None),
     (ARCHIVED, False, Status.ACTIVE, False, None),
     (ARCHIVED, None, Status.ACTIVE, True, None),
     (ARCHIVED, False, Status.SUSPENDED, False, None),
-    (ARCHIVED, True, Status.DELETED, False, None),
+    (ARCHIVED, True, GONE, False, None),
     (UNKNOWN, None, None, False, None),
     (UNKNOWN, True, Status.ACTIVE, True, None),
     (UNKNOWN, None, Status.ACTIVE, True, None),
@@ -75,7 +77,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("presence", "in_scope", "status", "changed", "expected"), TABLE)
 def test_decision_table(presence, in_scope, status, changed, expected):
-    known = None if status is None else entry(status)
+    known = None if status is None else entry(Status.SUSPENDED, deleted=True) if status is GONE else entry(status)
     what = seen(presence, in_scope)
     if changed and what.desired is not None:
         what = seen(presence, in_scope, desired=GRACE)
@@ -89,7 +91,7 @@ def test_out_of_scope_user_without_account_leaves_no_entry():
 def test_trigger_starts_a_timer_and_suspends_only_when_due():
     first = decide(entry(), seen(in_scope=False), rules(IN_A_WEEK), NOW)
     assert first.action is None
-    assert first.noted.timers == {Trigger.APP_OFF: NOW}
+    assert begun(first.noted) == {Trigger.APP_OFF: NOW}
     early = decide(first.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 6 * DAY)
     assert early.action is None
     late = decide(first.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 7 * DAY)
@@ -100,7 +102,7 @@ def test_directory_time_counts_for_the_suspended_trigger():
     since = NOW - 8 * DAY
     decision = decide(entry(), seen(SUSPENDED, since=since), rules(IN_A_WEEK), NOW)
     assert decision.action is Action.SUSPEND
-    assert decision.noted.timers[Trigger.SUSPENDED] == since
+    assert begun(decision.noted) == {Trigger.SUSPENDED: since}
 
 
 def test_earliest_of_two_triggers_wins():
@@ -128,16 +130,15 @@ def test_running_timer_goes_on_when_the_user_is_deleted():
     assert decision.noted.gone
 
 
-def test_archived_freezes_timers_and_thaws_them_with_the_time_left():
+def test_timers_of_an_archived_user_stand_still_and_go_on_with_the_time_left():
     known = entry(timers={Trigger.APP_OFF: NOW - 6 * DAY})
-    frozen = decide(known, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW).noted
-    assert frozen.frozen_at == NOW
-    still = decide(frozen, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW + 30 * DAY)
-    assert (still.action, still.noted) == (None, frozen)
-    thawed = decide(frozen, seen(in_scope=False), rules(IN_A_WEEK), NOW + 30 * DAY)
-    assert thawed.action is None
-    assert thawed.noted.timers == {Trigger.APP_OFF: NOW + 24 * DAY}
-    assert decide(thawed.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 31 * DAY).action is Action.SUSPEND
+    archived = decide(known, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW).noted
+    assert archived.timers[Trigger.APP_OFF] == Timer(NOW - 6 * DAY, 6 * DAY)
+    still = decide(archived, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW + 30 * DAY)
+    assert (still.action, still.noted) == (None, archived)
+    back = decide(archived, seen(in_scope=False), rules(IN_A_WEEK), NOW + 30 * DAY)
+    assert (back.action, begun(back.noted)) == (None, {Trigger.APP_OFF: NOW - 6 * DAY})
+    assert decide(back.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 31 * DAY).action is Action.SUSPEND
 
 
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.NONE])
@@ -155,10 +156,10 @@ def test_archived_may_count_as_suspended():
 
 def test_timers_stand_still_while_the_connection_was_off():
     known = entry(timers={Trigger.APP_OFF: NOW - 7 * DAY})
-    off = ((NOW - 5 * DAY, NOW - 2 * DAY),)
-    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, off_spans=off), NOW).action is None
+    clock = Clock().stopped(NOW - 5 * DAY).started(NOW - 2 * DAY)
+    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, clock=clock), NOW).action is None
     later = NOW + 3 * DAY
-    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, off_spans=off), later).action is Action.SUSPEND
+    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, clock=clock), later).action is Action.SUSPEND
 
 
 def test_never_means_never():
@@ -245,7 +246,7 @@ def test_deciding_again_after_the_noted_entry_is_recorded_notes_nothing_new():
 
 STANDING = [
     {"timers": {Trigger.APP_OFF: NOW - DAY}},
-    {"frozen_at": NOW - DAY},
+    {"timers": {Trigger.SUSPENDED: Timer(NOW - DAY)}},
     {"held": Action.SUSPEND},
     {"gone": True},
     {"pending": True},

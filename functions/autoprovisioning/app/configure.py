@@ -107,7 +107,7 @@ def finish(services: Services, connection_id: str, actor: Actor) -> Connection:
     now = services.clock()
 
     def change(current: Connection) -> Connection | None:
-        return replace(current, state=State.OFF, changed_at=now) if current.state is State.DRAFT else None
+        return turned_off(current, now) if current.state is State.DRAFT else None
 
     return (
         services.connections.change(connection_id, change, _states(services, actor, "Finished the set-up"))
@@ -260,10 +260,13 @@ def turned_on(connection: Connection, now: datetime) -> Connection | None:
     """Return the connection as it is when turned on now; None where there is nothing to turn on."""
     if connection.state not in (State.OFF, State.DRAFT):
         return None
-    spans = connection.off_spans
-    if connection.state is State.OFF and connection.changed_at is not None:
-        spans = (*spans, (connection.changed_at, now))[-100:]
-    return replace(connection, state=State.ON, changed_at=now, off_spans=spans, paused_reason="", throttled_until=None)
+    clock = connection.clock.started(now)
+    return replace(connection, state=State.ON, changed_at=now, clock=clock, paused_reason="", throttled_until=None)
+
+
+def turned_off(connection: Connection, now: datetime) -> Connection:
+    """Return the connection as it is when turned off now."""
+    return replace(connection, state=State.OFF, changed_at=now, clock=connection.clock.stopped(now), paused_reason="")
 
 
 def turn_off(services: Services, connection_id: str, actor: Actor) -> Connection:
@@ -272,9 +275,7 @@ def turn_off(services: Services, connection_id: str, actor: Actor) -> Connection
     now = services.clock()
 
     def change(current: Connection) -> Connection | None:
-        if current.state not in (State.ON, State.PAUSED):
-            return None
-        return replace(current, state=State.OFF, changed_at=now, paused_reason="")
+        return turned_off(current, now) if current.state in (State.ON, State.PAUSED) else None
 
     return services.connections.change(connection_id, change, _states(services, actor, "Turned off")) or connection
 

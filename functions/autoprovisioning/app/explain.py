@@ -129,7 +129,7 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
         mapped_values(connection, user),
         entry,
         _timers(serving, decision.noted or entry, now),
-        _standing_still(connection, decision.noted or entry),
+        _standing_still(connection, seen),
         decision,
         _said(services, replace(serving, state=connection.state), standing, decision, entry, seen, now),
         _applied(services, connection, entry),
@@ -142,9 +142,7 @@ def _as_if_on(connection: Connection, now: datetime) -> Connection:
     """Return the connection as it would be if it were turned on now: timers go on where they stood."""
     if connection.state in SERVING:
         return connection
-    off = connection.state is State.OFF and connection.changed_at is not None
-    spans = (*connection.off_spans, (connection.changed_at or now, now)) if off else connection.off_spans
-    return replace(connection, state=State.ON, off_spans=spans)
+    return replace(connection, state=State.ON, clock=connection.clock.started(now))
 
 
 def _standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> Standing:
@@ -239,14 +237,14 @@ def mapped_values(connection: Connection, user: DirectoryUser) -> tuple[MappedVa
 def _timers(connection: Connection, noted: Entry | None, now: datetime) -> tuple[Timer, ...]:
     timers = noted.timers if noted is not None else {}
     rows = []
-    for trigger, since in sorted(timers.items()):
-        when = due(connection.deprovisioning, {trigger: since}, connection.off_spans, now)
-        rows.append(Timer(trigger, since, when.suspend, when.delete))
+    for trigger, timer in sorted(timers.items()):
+        when = due(connection.deprovisioning, {trigger: timer}, connection.clock, now)
+        rows.append(Timer(trigger, timer.since, when.suspend, when.delete))
     return tuple(rows)
 
 
-def _standing_still(connection: Connection, noted: Entry | None) -> str:
-    if noted is not None and noted.frozen_at is not None:
+def _standing_still(connection: Connection, seen: Observed) -> str:
+    if seen.presence is Presence.ARCHIVED and not connection.archived_as_suspended:
         return "The user is archived."
     return "The connection is off." if connection.state is State.OFF else ""
 

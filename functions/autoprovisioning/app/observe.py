@@ -19,7 +19,7 @@ def rules_of(connection: Connection, confirmed: Confirmed, *, retry_failures: bo
     """Return what the connection's configuration, and the adoptions confirmed on it, contribute to decisions."""
     return Rules(
         connection.deprovisioning,
-        connection.off_spans,
+        connection.clock,
         connection.archived_as_suspended,
         retry_failures,
         by_groups=bool(connection.scope.groups),

@@ -139,7 +139,7 @@ class Planner:
                 self._look(entry.user_id, None, Evidence())
 
     def _count(self, entry: Entry) -> None:
-        if entry.status in (Status.ACTIVE, Status.SUSPENDED, Status.LOCKED):
+        if entry.status is not Status.NONE and not entry.deleted:
             self.plan.provisioned += 1
 
     def _missing(self, entry: Entry, *, outsider: bool) -> None:
@@ -176,8 +176,11 @@ class Planner:
         if decision.action is None:
             self._idle(entry, decision)
         elif decision.action.rereads:
-            if found != entry:
-                self.plan.notes[seen.user_id] = (entry, found)
+            noted = found
+            if found is not None and decision.noted is not None and decision.action.deprovisions:
+                noted = replace(found, timers=decision.noted.timers)  # they run, whatever becomes of what is due
+            if noted != entry:
+                self.plan.notes[seen.user_id] = (entry, noted)
             listed_only = seen.presence is Presence.ACTIVE and missed_twice(entry, self._now)
             self._look(seen.user_id, decision, evidence(), listed_only=listed_only)
         else:
@@ -375,8 +378,8 @@ def as_found(entry: Entry, account: Account | None, told: frozenset[str], desire
     """
     if entry.status is Status.NONE or entry.mark is not None or made(entry):
         return entry
-    status, deleted = entry.status, entry.status is Status.DELETED
-    if account is None and (deleted or desired is None):
+    status = entry.status
+    if account is None and (entry.deleted or desired is None):
         return entry
     if account is None:  # an update meets the 404, which looks again under guard; nobody's lock outlives the account
         return replace(entry, fingerprint="", status=Status.ACTIVE if status is Status.LOCKED else status)
@@ -384,15 +387,17 @@ def as_found(entry: Entry, account: Account | None, told: frozenset[str], desire
         status = Status.ACTIVE
     elif status is Status.ACTIVE:
         status = Status.LOCKED
-    if deleted or desired is None:
-        return replace(entry, status=status)
+    if status is not entry.status:
+        entry = replace(entry, status=status, deleted=False)
+    if entry.deleted or desired is None:
+        return entry
     shown = aligned(account, desired)
     otherwise = [target for target in desired if target in told and shown[target] != desired[target]]
     if (not otherwise and entry.shown is not None) or changed_attributes(entry.fingerprint, desired):
-        return entry if status is entry.status else replace(entry, status=status)
+        return entry
     differs = [target for target in otherwise if not in_step(entry, target, shown, desired)]
     if not differs:
         memory = remembered(shown, {target: desired[target] for target in otherwise})
-        return replace(entry, status=status, shown=memory)
+        return replace(entry, shown=memory)
     actual = {target: shown[target] if target in differs else desired[target] for target in desired}
-    return replace(entry, status=status, fingerprint=fingerprint(actual))
+    return replace(entry, fingerprint=fingerprint(actual))

@@ -62,7 +62,6 @@ WOULD: Mapping[Action, Would] = {
     Action.SUSPEND: Would.SUSPEND,
     Action.UNSUSPEND: Would.UNSUSPEND,
 }
-PROVISIONED = (Status.ACTIVE, Status.SUSPENDED, Status.LOCKED)
 BECAUSE: Mapping[Trigger | None, str] = {
     Trigger.APP_OFF: "the app is turned off for them (not in scope)",
     Trigger.SUSPENDED: "suspended in the directory",
@@ -254,6 +253,10 @@ class _Claiming(Planner):
             )
 
 
+def _provisioned(entry: Entry) -> bool:
+    return entry.status is not Status.NONE and not entry.deleted
+
+
 def _taken(
     services: Services, connection: Connection, neighbours: Sequence[Connection], claimed: Collection[str]
 ) -> Iterator[str]:
@@ -262,7 +265,7 @@ def _taken(
         if other.id == connection.id or not other.shards or not claimed:
             continue
         entries = services.roster.load(other).values()
-        count = sum(entry.in_scope and entry.status in PROVISIONED and entry.user_id in claimed for entry in entries)
+        count = sum(entry.in_scope and _provisioned(entry) and entry.user_id in claimed for entry in entries)
         if count:
             yield (
                 f"Users taken from connection {other.name} ({other.id}), which is then turned off for them and "
@@ -394,7 +397,7 @@ class _Telling:
             if text:
                 yield Line(Would.WAIT, entry.user_id, entry.email, text)
             elif entry.user_id not in told and entry.user_id not in self.plan.looks:
-                self.unchanged += entry.status in PROVISIONED
+                self.unchanged += _provisioned(entry)
 
     def _planned(self) -> Iterator[Line]:
         while self.plan.writes:
@@ -438,9 +441,9 @@ class _Telling:
             _, noted = self.plan.notes.get(entry.user_id, (entry, entry))
         else:
             noted = self._looked_at(entry, planned)
-        if noted is None or noted.frozen_at is not None or noted.status not in (Status.ACTIVE, Status.SUSPENDED):
+        if noted is None or noted.deleted or noted.status not in (Status.ACTIVE, Status.SUSPENDED):
             return ""
-        return _dates(due(self.rules.deprovisioning, noted.timers, self.rules.off_spans, self.now), noted, self.now)
+        return _dates(due(self.rules.deprovisioning, noted.timers, self.rules.clock, self.now), noted, self.now)
 
     def _looked_at(self, entry: Entry, planned: PlannedLook) -> Entry | None:
         """Return the entry as it is after the look; None where that cannot be told, or something is done now."""

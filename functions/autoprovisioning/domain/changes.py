@@ -170,7 +170,7 @@ _STATUS_AFTER = {
     Action.CREATE: Status.ACTIVE,
     Action.SUSPEND: Status.SUSPENDED,
     Action.UNSUSPEND: Status.ACTIVE,
-    Action.DELETE: Status.DELETED,
+    Action.DELETE: Status.SUSPENDED,
 }
 
 
@@ -237,14 +237,15 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if change.action is not Action.UPDATE:  # an update says nothing about what is held
         entry = replace(entry, held=None, held_by=None)
     if not outcome.scim_id:
-        return replace(entry, scim_id="", fingerprint="", status=Status.NONE, applied_by="", shown=None)
+        return replace(entry, scim_id="", fingerprint="", status=Status.NONE, deleted=False, applied_by="", shown=None)
     status = _STATUS_AFTER.get(change.action, entry.status)
     if change.locked:
         status = Status.LOCKED
     elif change.unlocked:
         status = Status.ACTIVE
     memory = _memory(entry, outcome)
-    entry = replace(entry, scim_id=outcome.scim_id, status=status, shown=memory)
+    deleted = change.action is Action.DELETE or (entry.deleted and status is Status.SUSPENDED)
+    entry = replace(entry, scim_id=outcome.scim_id, status=status, deleted=deleted, shown=memory)
     if change.attributes is None:
         return entry
     email = str(change.attributes.get("userName") or change.email)
@@ -452,7 +453,7 @@ def recover(
     cleared = replace(entry, mark=None, version=entry.version + 1)
     if account is None:
         if mark.action is Action.DELETE:
-            return replace(cleared, status=Status.DELETED, last_action_at=now), mark.change_id, True
+            return replace(cleared, status=Status.SUSPENDED, deleted=True, last_action_at=now), mark.change_id, True
         return cleared, mark.change_id, False
     values, new = _as_written(entry, account, desired)
     open_again = account.active and entry.status is Status.SUSPENDED  # re-created in Keeper: to be suspended anew
@@ -462,6 +463,7 @@ def recover(
         email=str(values.get("userName") or account.user_name),
         fingerprint=fingerprint(values),
         status=Status.ACTIVE if open_again else entry.status,
+        deleted=entry.deleted and not open_again,
     )
     written = replace(found, applied_by=mark.change_id, shown=None)
     match mark.action:
@@ -469,9 +471,10 @@ def recover(
             status = Status.ACTIVE if account.active else Status.LOCKED
             return replace(written, status=status, last_action_at=now), mark.change_id, True
         case Action.SUSPEND | Action.DELETE if not account.active:
-            return replace(found, status=_STATUS_AFTER[mark.action], last_action_at=now), mark.change_id, True
+            locked = replace(found, status=Status.SUSPENDED, deleted=mark.action is Action.DELETE, last_action_at=now)
+            return locked, mark.change_id, True
         case Action.UNSUSPEND if account.active:
-            return replace(found, status=Status.ACTIVE, last_action_at=now), mark.change_id, True
+            return replace(found, status=Status.ACTIVE, deleted=False, last_action_at=now), mark.change_id, True
         case Action.UPDATE if new:
             return written, mark.change_id, True
     return found, mark.change_id, False

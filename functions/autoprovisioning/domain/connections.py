@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from urllib.parse import unquote, urlsplit
 
-from .deprovisioning import Deprovisioning, Span
+from .deprovisioning import Clock, Deprovisioning
 from .mapping import AttributeMapping
 from .users import Scope
 
@@ -87,7 +87,7 @@ class Connection:
     throttled_until: datetime | None = None
     paused_reason: str = ""
     changed_at: datetime | None = None  # of the state
-    off_spans: tuple[Span, ...] = ()  # while off, deprovisioning timers stood still
+    clock: Clock = field(default_factory=Clock)  # deprovisioning timers run by it
     retired_tokens: tuple[RetiredToken, ...] = ()  # disabled versions still to be destroyed
 
     def waits_until(self, now: datetime) -> datetime | None:

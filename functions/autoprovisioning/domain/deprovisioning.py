@@ -6,12 +6,12 @@ means at the next look, None is never. Deleting must come later than suspending.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from .errors import BadInput
-from .roster import Trigger
+from .roster import Timer, Trigger
 
 WITHIN_24_HOURS = 0
 LONGEST_DAYS = 3650
@@ -77,46 +77,83 @@ class Due:
     delete_by: Trigger | None = None
 
 
-def observe(
-    timers: Mapping[Trigger, datetime], triggers: Mapping[Trigger, datetime | None], now: datetime
-) -> dict[Trigger, datetime]:
-    """Carry on the timers of triggers still seen, start those of new ones, drop the rest.
-
-    `triggers` maps each trigger seen now to the directory's own time for it, where the directory says. A running timer
-    that is later than that has stood still meanwhile; one that is earlier belongs to another time: the user returned
-    in between, unseen, and the trigger began anew.
-    """
-    seen: dict[Trigger, datetime] = {}
-    for trigger, told in triggers.items():
-        running = timers.get(trigger)
-        started = told if told is not None and told <= now else now
-        seen[trigger] = max(running, started) if running is not None and told is not None else running or started
-    return seen
-
-
 Span = tuple[datetime, datetime]
 
 
-def standing_still(since: datetime, spans: Iterable[Span], now: datetime) -> timedelta:
-    """Return how much of the time since then fell into spans in which timers stand still (connection off)."""
-    total = timedelta()
-    for start, end in spans:
-        total += max(timedelta(), min(end, now) - max(start, since))
-    return total
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A connection's own clock, by which timers run: it stands still while the connection is off.
+
+    `stood` is for how long it has stood still in all, up to the `last` time, which is over; `off_since` is since when
+    it stands still now.
+    """
+
+    stood: timedelta = timedelta()
+    last: Span | None = None
+    off_since: datetime | None = None
+
+    def at(self, moment: datetime) -> datetime:
+        """Return what it shows at a moment; before the last time that it stood still, earlier ones are not told apart.
+
+        Whatever begins while a connection is on is seen within minutes, and has a timer that runs by this clock before
+        the connection is turned off twice.
+        """
+        if self.off_since is not None:
+            moment = min(moment, self.off_since)
+        if self.last is None or moment >= self.last[1]:
+            return moment - self.stood
+        start, end = self.last
+        return min(moment, start) - (self.stood - (end - start))
+
+    def stopped(self, now: datetime) -> Clock:
+        """Return the clock of a connection that is turned off."""
+        return replace(self, off_since=self.off_since or now)
+
+    def started(self, now: datetime) -> Clock:
+        """Return the clock of a connection that is turned on."""
+        if self.off_since is None:
+            return self
+        return Clock(self.stood + (now - self.off_since), (self.off_since, now))
 
 
-def due(policy: Deprovisioning, timers: Mapping[Trigger, datetime], frozen: Iterable[Span], now: datetime) -> Due:
-    """Tell when suspension and deletion fall due; with several triggers the earliest wins."""
-    spans = tuple(frozen)
+def observe(
+    timers: Mapping[Trigger, Timer],
+    triggers: Mapping[Trigger, datetime | None],
+    clock: Clock,
+    now: datetime,
+    *,
+    standing: Collection[Trigger] = (),
+) -> dict[Trigger, Timer]:
+    """Carry on the timers of triggers still seen, start those of new ones, drop the rest.
+
+    `triggers` maps each trigger seen now to the directory's own time for it, where the directory says; the timers of
+    those `standing` stand still.
+    """
+
+    def timer(trigger: Trigger, told: datetime | None) -> Timer:
+        since = told if told is not None and told <= now else now
+        stands = trigger in standing
+        known = timers.get(trigger) or Timer(since, running_since=None if stands else clock.at(since))
+        return known.stopped(clock.at(now)) if stands else known.running(clock.at(now))
+
+    return {trigger: timer(trigger, told) for trigger, told in triggers.items()}
+
+
+def due(policy: Deprovisioning, timers: Mapping[Trigger, Timer], clock: Clock, now: datetime) -> Due:
+    """Tell when suspension and deletion fall due; with several triggers the earliest wins.
+
+    Nothing falls due by a timer that stands still; while the connection is off it is as if it were turned on now.
+    """
     suspend: list[_At] = []
     delete: list[_At] = []
-    for trigger, since in timers.items():
-        started = since + standing_still(since, spans, now)
-        delays = policy.of(trigger)
+    for trigger, timer in timers.items():
+        if timer.running_since is None:
+            continue
+        started, delays = now - timer.elapsed(clock.at(now)), policy.of(trigger)
         if delays.suspend_after is not None:
-            suspend.append((started + timedelta(days=delays.suspend_after), since, trigger))
+            suspend.append((started + timedelta(days=delays.suspend_after), timer.since, trigger))
         if delays.delete_after is not None:
-            delete.append((started + timedelta(days=delays.delete_after), since, trigger))
+            delete.append((started + timedelta(days=delays.delete_after), timer.since, trigger))
     return Due(*_earliest(suspend, now), *_earliest(delete, now))
 
 

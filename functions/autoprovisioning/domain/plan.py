@@ -3,17 +3,17 @@
     directory user      in scope   account                     decision
     active              yes        none known                  CREATE (look up; adopt, create or fail, see below)
     active              yes        active                      UPDATE if a mapped attribute differs; timers cancelled
-    active              yes        suspended or deleted by us  UNSUSPEND, timers cancelled
+    active              yes        suspended by us             UNSUSPEND, timers cancelled
     active              yes        locked by someone else      nothing, reported
-    active              unknown    suspended by us             UPDATE if a mapped attribute differs
+    active              unknown    suspended by us             UPDATE if a mapped attribute differs (not once deleted)
     active              unknown    active                      UPDATE if a mapped attribute differs
     active              no         active                      trigger app off: SUSPEND or DELETE when due, else UPDATE
     suspended           any        none known                  nothing
     suspended           any        active                      trigger suspended, and app off when out of scope
     deleted             -          any of ours                 trigger deleted
     any                 any        locked by someone else      never written to: neither deleted nor let in again
-    suspended, deleted  -          suspended by us             the delete timer goes on; UPDATE if an attribute differs
-    archived            -          any                         nothing, timers frozen (or as suspended, if so chosen)
+    suspended, deleted  -          suspended by us             DELETE when due, once; until then UPDATE if one differs
+    archived            -          any                         nothing, timers stand still (or as suspended, if chosen)
     could not be read   -          any                         nothing
 
 Whom complete listings lack, but of whom nothing tells alone, counts as not told ("unknown", "could not be read"): since
@@ -25,6 +25,7 @@ is nothing to us: no entry is made for it.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -36,9 +37,9 @@ from autoprovisioning.domain.accounts import (
     whole_fingerprint,
 )
 from autoprovisioning.domain.adoption import Confirmed, settled_by
-from autoprovisioning.domain.deprovisioning import Deprovisioning, Due, Span, due, observe
+from autoprovisioning.domain.deprovisioning import Clock, Deprovisioning, Due, due, observe
 from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, Permanent
-from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Trigger
+from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Timer, Trigger
 from autoprovisioning.domain.users import Presence
 
 READING = "read"  # what was attempted where the directory does not show one user: it stands in the way of every reread
@@ -72,7 +73,7 @@ class Rules:
     """What a connection's configuration contributes to a decision, and what administrators confirmed on it."""
 
     deprovisioning: Deprovisioning
-    off_spans: tuple[Span, ...] = ()
+    clock: Clock = field(default_factory=Clock)
     archived_as_suspended: bool = False
     retry_failures: bool = False  # an administrator asked: do not wait for the next attempt
     by_groups: bool = False  # the scope names groups: who is in them is remembered, for the scope sweep
@@ -100,27 +101,19 @@ def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> 
     """Decide by the table above; pure, so the same inputs always give the same decision."""
     if _settled(entry, seen):
         return Decision(None, entry)
-    presence = seen.presence
-    if presence is Presence.ARCHIVED and rules.archived_as_suspended:
-        presence = Presence.SUSPENDED
-    if presence is Presence.UNKNOWN:
+    if seen.presence is Presence.UNKNOWN:
         unread = _remembered(entry, seen, rules)
         return Decision(None, _missed(unread, seen, now) if unread is not None else None, reason="could not be read")
-    if presence is Presence.ARCHIVED:
-        noted = _frozen(_remembered(entry, seen, rules), now)
-        return Decision(None, noted, reason="archived users are not operated on")
-    known = _thawed(entry, now) if entry is not None else Entry(seen.user_id, email=seen.email)
-    known = _missed(known, seen, now)
-    if seen.in_scope is not None:
-        known = replace(known, in_scope=seen.in_scope)
-    if presence is Presence.ACTIVE and seen.in_scope is not False:
+    known = _missed(entry or Entry(seen.user_id, email=seen.email), seen, now)
+    known = replace(
+        known,
+        in_scope=known.in_scope if seen.in_scope is None else seen.in_scope,
+        timers=_timers(known, seen, rules, now),
+        gone=seen.presence is Presence.DELETED,
+    )
+    if seen.presence is Presence.ACTIVE and seen.in_scope is not False:
         return _provision(entry, known, seen, rules, now)
-    return _deprovision(entry, known, replace_presence(seen, presence), rules, now)
-
-
-def replace_presence(seen: Observed, presence: Presence) -> Observed:
-    """Return what was seen, with another presence (archived treated as suspended)."""
-    return seen if seen.presence is presence else replace(seen, presence=presence)
+    return _deprovision(entry, known, seen, rules, now)
 
 
 def _settled(entry: Entry | None, seen: Observed) -> bool:
@@ -132,7 +125,6 @@ def _settled(entry: Entry | None, seen: Observed) -> bool:
         and seen.in_scope is True
         and entry.in_scope
         and not entry.timers
-        and entry.frozen_at is None
         and entry.failure is None
         and entry.held is None
         and not entry.pending
@@ -168,45 +160,49 @@ def _remembered(entry: Entry | None, seen: Observed, rules: Rules) -> Entry | No
     return entry
 
 
-def _frozen(entry: Entry | None, now: datetime) -> Entry | None:
-    """Let the timers stand still; nothing waits or fails meanwhile, but what was held stays known."""
-    if entry is None:
-        return None
-    if entry.pending or entry.failure is not None:
-        entry = replace(entry, pending=False, failure=None)
-    if entry.frozen_at is not None or entry.status is Status.NONE:
-        return entry
-    return replace(entry, frozen_at=now)
+def _idles(seen: Observed, rules: Rules) -> bool:
+    """Say whether the user is archived, and so not operated on."""
+    return seen.presence is Presence.ARCHIVED and not rules.archived_as_suspended
 
 
-def _thawed(entry: Entry, now: datetime) -> Entry:
-    if entry.frozen_at is None:
-        return entry
-    stood = now - entry.frozen_at
-    return replace(entry, frozen_at=None, timers={trigger: at + stood for trigger, at in entry.timers.items()})
+def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mapping[Trigger, Timer]:
+    """Carry the timers on; who is archived is suspended, and where that is not operated on the timers stand still."""
+    if known.status is Status.NONE:
+        return {}
+    triggers: dict[Trigger, datetime | None] = {}
+    standing: Collection[Trigger] = tuple(Trigger) if _idles(seen, rules) else ()
+    if seen.in_scope is False or (Trigger.APP_OFF in known.timers and seen.in_scope is not True):
+        triggers[Trigger.APP_OFF] = None
+    if seen.presence in (Presence.SUSPENDED, Presence.ARCHIVED):
+        triggers[Trigger.SUSPENDED] = seen.since
+    if seen.presence is Presence.DELETED:
+        # Nobody returned: triggers that ran before the deletion go on, the earliest due wins.
+        triggers.update(dict.fromkeys(known.timers))
+        standing = [trigger for trigger, timer in known.timers.items() if not timer.ran]
+        triggers[Trigger.DELETED] = seen.since
+    return observe(known.timers, triggers, rules.clock, now, standing=standing)
 
 
-def _provision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
+def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
     """Active, and in scope or not known to be out of it."""
     returned = seen.in_scope is True
-    noted = replace(known, timers={}, gone=False) if returned else replace(known, gone=False)
     action: Action | None
-    match known.status:
+    match noted.status:
         case Status.NONE:
             if not returned:
                 return Decision(None, entry, reason="scope could not be told")
             action = Action.CREATE
-        case Status.SUSPENDED | Status.DELETED if returned:
+        case Status.SUSPENDED if returned:
             return _attempt(Action.UNSUSPEND, noted, seen, rules, now)
         case Status.LOCKED:
             return Decision(None, _clean(noted), reason="locked in Keeper by someone else")
-        case Status.DELETED:
+        case Status.SUSPENDED if noted.deleted:
             return Decision(None, _clean(noted), reason="deleted, and scope could not be told")
         case _:
             action = Action.UPDATE
     if seen.mapping_failure is not None:
         return _fail(noted, seen.mapping_failure, action, rules, now)
-    if action is Action.UPDATE and not _differs(known.fingerprint, seen.desired):
+    if action is Action.UPDATE and not _differs(noted.fingerprint, seen.desired):
         settled = _clean(noted) if returned else noted
         return Decision(None, _in_step(settled, seen.desired), reason="in step")
     return _attempt(action, noted, seen, rules, now)
@@ -224,59 +220,50 @@ def _in_step(noted: Entry, desired: Attributes | None) -> Entry:
     return replace(noted, fingerprint=fingerprint(desired))
 
 
-def _deprovision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
-    """Out of scope, suspended or deleted."""
-    if known.status is Status.NONE:
+def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Out of scope, suspended, archived or deleted."""
+    idles = _idles(seen, rules)
+    if noted.status is Status.NONE:
         if entry is not None and entry.mark is not None:
             return Decision(None, entry, reason="an attempt is under way")
-        noted = _remembered(None, seen, rules)
-        if noted is not None and entry is not None:
-            noted = _clean(known)
-        return Decision(None, noted, reason="no account")
-    timers = observe(known.timers, _triggers(known, seen), now)
-    noted = replace(known, timers=timers, gone=seen.presence is Presence.DELETED)
-    when = due(rules.deprovisioning, timers, rules.off_spans, now)
-    if when.delete is not None and when.delete <= now and _keeps_current(known.status):
+        kept = (idles and entry is not None) or (seen.in_scope and rules.by_groups)
+        return Decision(None, _quiet(noted) if kept else None, reason="no account")
+    if idles:
+        return Decision(None, _quiet(noted), reason="archived users are not operated on")
+    when = due(rules.deprovisioning, noted.timers, rules.clock, now)
+    if when.delete is not None and when.delete <= now and _keeps_current(noted):
         return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
-    if when.suspend is not None and when.suspend <= now and known.status is Status.ACTIVE:
+    if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE:
         return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
-    if _keeps_current(known.status) and _differs(known.fingerprint, seen.desired):
+    if _keeps_current(noted) and _differs(noted.fingerprint, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
     if noted.gone and _forgettable(noted, when, now):
         return Decision(None, None, reason="deleted long ago")
-    current = _in_step(noted, seen.desired) if _keeps_current(noted.status) else noted
+    current = _in_step(noted, seen.desired) if _keeps_current(noted) else noted
     return Decision(None, _clean(current), reason=_waiting(when))
 
 
-def _keeps_current(status: Status) -> bool:
-    return status in (Status.ACTIVE, Status.SUSPENDED)
-
-
-def _triggers(known: Entry, seen: Observed) -> dict[Trigger, datetime | None]:
-    triggers: dict[Trigger, datetime | None] = {}
-    if seen.in_scope is False or (Trigger.APP_OFF in known.timers and seen.in_scope is not True):
-        triggers[Trigger.APP_OFF] = None
-    if seen.presence is Presence.SUSPENDED:
-        triggers[Trigger.SUSPENDED] = seen.since
-    if seen.presence is Presence.DELETED:
-        # Nobody returned: triggers that were running before the deletion go on, the earliest due wins.
-        triggers.update(dict.fromkeys(known.timers))
-        triggers[Trigger.DELETED] = seen.since
-    return triggers
+def _keeps_current(entry: Entry) -> bool:
+    return entry.status is Status.ACTIVE or (entry.status is Status.SUSPENDED and not entry.deleted)
 
 
 def _forgettable(noted: Entry, when: Due, now: datetime) -> bool:
     still_to_suspend = when.suspend is not None and noted.status is Status.ACTIVE
-    still_to_delete = when.delete is not None and _keeps_current(noted.status)
+    still_to_delete = when.delete is not None and _keeps_current(noted)
     if still_to_suspend or still_to_delete or noted.mark is not None:
         return False
-    last = max(filter(None, (noted.last_action_at, *noted.timers.values())), default=now)
+    last = max(filter(None, (noted.last_action_at, *(timer.since for timer in noted.timers.values()))), default=now)
     return now - last >= RETENTION
 
 
 def _waiting(when: Due) -> str:
     dates = [at for at in (when.suspend, when.delete) if at is not None]
     return f"next due {min(dates).date().isoformat()}" if dates else "nothing due"
+
+
+def _quiet(noted: Entry) -> Entry:
+    """Let nothing of the user wait or fail."""
+    return replace(noted, pending=False, failure=None)
 
 
 def _clean(noted: Entry) -> Entry:

@@ -8,7 +8,7 @@ decision.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -19,7 +19,6 @@ class Status(StrEnum):
     NONE = "none"  # no account known
     ACTIVE = "active"
     SUSPENDED = "suspended"  # by us
-    DELETED = "deleted"  # by us (Keeper locks on DELETE)
     LOCKED = "locked"  # by someone else: left as it is, reported
 
 
@@ -49,6 +48,38 @@ class Trigger(StrEnum):
     APP_OFF = "app_off"
     SUSPENDED = "suspended"
     DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """How long a trigger has lasted.
+
+    `since` is when it began: the directory's own time where it tells, else when it was first seen. It stays as it is,
+    whatever is told later: what administrators decide about a trigger is kept under it. `accrued` is what had passed
+    when the timer last stood still; from `running_since` on it runs by the connection's clock, None while it does not.
+    """
+
+    since: datetime
+    accrued: timedelta = timedelta()
+    running_since: datetime | None = None
+
+    @property
+    def ran(self) -> bool:
+        """Say whether it ever did."""
+        return self.running_since is not None or self.accrued > timedelta()
+
+    def elapsed(self, at: datetime) -> timedelta:
+        """Return how long it has run when the connection's clock shows that."""
+        running = at - self.running_since if self.running_since is not None else timedelta()
+        return self.accrued + max(running, timedelta())
+
+    def running(self, at: datetime) -> Timer:
+        """Return the timer as it goes on, or as it does already."""
+        return self if self.running_since is not None else replace(self, running_since=at)
+
+    def stopped(self, at: datetime) -> Timer:
+        """Return the timer as it stands still, or as it does already."""
+        return self if self.running_since is None else Timer(self.since, self.elapsed(at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +144,7 @@ class Entry:
     fingerprint: str = ""
     status: Status = Status.NONE
     in_scope: bool = False  # as last proven by a complete listing or a direct answer
-    timers: Mapping[Trigger, datetime] = field(default_factory=dict)  # when each trigger was first seen
-    frozen_at: datetime | None = None  # archived since: timers stand still
+    timers: Mapping[Trigger, Timer] = field(default_factory=dict)  # of the triggers seen
     mark: Mark | None = None
     pending: bool = False  # something waits for the connection to be reauthorized
     held: Action | None = None  # the volume guard refused this action
@@ -124,4 +154,5 @@ class Entry:
     applied_by: str = ""  # the change that wrote attributes last: its event holds what the account has
     held_by: Trigger | None = None  # why `held` was due: what another trigger makes due is another matter
     missing_since: datetime | None = None  # a complete listing lacked the user, and nothing told of this one alone
+    deleted: bool = False  # suspended by a DELETE of ours: Keeper locks on it, and it is not sent again
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that

@@ -156,12 +156,12 @@ def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: date
         return "Archived users are not operated on: everything stays as it is, and timers stand still."
     if noted is None or noted.status is Status.NONE:
         return _without_account(seen, owner)
-    if noted.status is Status.DELETED:
+    if noted.deleted:
         return "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."
     if seen.presence is Presence.ACTIVE and seen.in_scope is None:  # whatever timers there are
         return _unproven(noted)
     if noted.timers:
-        when = due(connection.deprovisioning, noted.timers, connection.off_spans, now)
+        when = due(connection.deprovisioning, noted.timers, connection.clock, now)
         return _waiting(noted, when, seen, owner, connection)
     return "In step: the account has what the directory says, and nothing is to be done."
 
@@ -205,7 +205,7 @@ def _waiting(noted: Entry, when: Due, seen: Observed, owner: str, connection: Co
     if when.delete is not None:
         why = because(when.delete_by, seen, owner)
         return f"The account is going to be deleted on {at_time(when.delete)}, because {why}.{proviso}"
-    why = because(min(noted.timers, key=lambda trigger: noted.timers[trigger]), seen, owner)
+    why = because(min(noted.timers, key=lambda trigger: noted.timers[trigger].since), seen, owner)
     if noted.status is Status.SUSPENDED:
         return f"The account stays suspended, because {why}; the deprovisioning policy never deletes it for that."
     return f"The account stays as it is although {why}: the deprovisioning policy never takes access for that."

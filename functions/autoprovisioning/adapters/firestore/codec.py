@@ -2,21 +2,34 @@
 
 Records are arrays, so fields are only ever appended, with a default; times are whole seconds. One field instead of a
 map: Firestore indexes every key of a map, and takes twenty times as long to read and to change it.
+
+A shard carries the number of its schema; one without is of schema 1, and is rewritten when anything of it changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Trigger
+from autoprovisioning.domain.deprovisioning import Span
+from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Timer, Trigger
 
+SCHEMA = 2
 _STATUSES = tuple(Status)
+_STATUSES_1 = (Status.NONE, Status.ACTIVE, Status.SUSPENDED, Status.SUSPENDED, Status.LOCKED)
+_DELETED_1 = 3  # a status of its own in schema 1
 _ACTIONS = tuple(Action)
 _TRIGGERS = tuple(Trigger)
-_NO_TIMERS: Mapping[Trigger, datetime] = {}
+_NO_TIMERS: Mapping[Trigger, Timer] = {}
+
+
+class _Timer(msgspec.Struct, array_like=True):
+    since: int
+    accrued: int
+    running_since: int | None
 
 
 class _Mark(msgspec.Struct, array_like=True):
@@ -44,6 +57,30 @@ class _Entry(msgspec.Struct, array_like=True):
     fingerprint: str
     status: int
     in_scope: bool
+    timers: list[_Timer | None] | None = None
+    mark: _Mark | None = None
+    pending: bool = False
+    held: int | None = None
+    failure: _Failure | None = None
+    last_action_at: int | None = None
+    gone: bool = False
+    held_by: int | None = None
+    applied_by: str = ""
+    missing_since: int | None = None
+    shown: str | None = None
+    deleted: bool = False
+
+
+class _Entry1(msgspec.Struct, array_like=True):
+    """Schema 1: a timer was the time of its beginning, moved on by what an archived user's had stood still."""
+
+    user_id: str
+    version: int
+    email: str
+    scim_id: str
+    fingerprint: str
+    status: int
+    in_scope: bool
     timers: list[int | None] | None = None
     frozen_at: int | None = None
     mark: _Mark | None = None
@@ -59,6 +96,7 @@ class _Entry(msgspec.Struct, array_like=True):
 
 
 _decoder = msgspec.msgpack.Decoder(list[_Entry])
+_decoder_1 = msgspec.msgpack.Decoder(list[_Entry1])
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -70,6 +108,31 @@ def encode(entries: Mapping[str, Entry]) -> bytes:
 def decode(data: bytes) -> dict[str, Entry]:
     """Decode a shard to its entries by directory id."""
     return {record.user_id: _to_entry(record) for record in _decoder.decode(data)}
+
+
+def decode_1(data: bytes, off: Sequence[Span]) -> dict[str, Entry]:
+    """Decode a shard of schema 1; `off` are all the times that the connection had been off, while it was in force."""
+    return {record.user_id: _to_entry_1(record, off) for record in _decoder_1.decode(data)}
+
+
+def _to_entry_1(record: _Entry1, off: Sequence[Span]) -> Entry:
+    fields = msgspec.structs.asdict(record)
+    begun, frozen_at, deleted = fields.pop("timers"), fields.pop("frozen_at"), record.status == _DELETED_1
+    status = _STATUSES_1[record.status]
+    entry = replace(_to_entry(_Entry(**fields | {"status": 0})), status=status, deleted=deleted)
+    if not begun:
+        return entry
+    timers: dict[Trigger, Timer] = {}
+    for trigger, seconds in zip(_TRIGGERS, begun, strict=False):
+        if seconds is not None:
+            timer = Timer(_at(seconds), running_since=_clock_1(_at(seconds), off))
+            timers[trigger] = timer if frozen_at is None else timer.stopped(_clock_1(_at(frozen_at), off))
+    return replace(entry, timers=timers)
+
+
+def _clock_1(moment: datetime, off: Sequence[Span]) -> datetime:
+    """Return what the connection's clock showed then."""
+    return moment - sum((max(min(end, moment) - start, timedelta()) for start, end in off), timedelta())
 
 
 def _seconds(at: datetime | None) -> int | None:
@@ -93,8 +156,7 @@ def _to_record(entry: Entry) -> _Entry:
         entry.fingerprint,
         _STATUSES.index(entry.status),
         entry.in_scope,
-        [_seconds(entry.timers.get(trigger)) for trigger in _TRIGGERS] if entry.timers else None,
-        _seconds(entry.frozen_at),
+        [_timer_record(entry.timers.get(trigger)) for trigger in _TRIGGERS] if entry.timers else None,
         _mark_record(entry.mark),
         entry.pending,
         None if entry.held is None else _ACTIONS.index(entry.held),
@@ -105,6 +167,7 @@ def _to_record(entry: Entry) -> _Entry:
         entry.applied_by,
         _seconds(entry.missing_since),
         entry.shown,
+        entry.deleted,
     )
 
 
@@ -118,7 +181,6 @@ def _to_entry(record: _Entry) -> Entry:
         _STATUSES[record.status],
         record.in_scope,
         _timers(record.timers) if record.timers else _NO_TIMERS,
-        _time(record.frozen_at),
         _mark(record.mark),
         record.pending,
         None if record.held is None else _ACTIONS[record.held],
@@ -129,12 +191,23 @@ def _to_entry(record: _Entry) -> Entry:
         held_by=None if record.held_by is None else _TRIGGERS[record.held_by],
         missing_since=_time(record.missing_since),
         shown=record.shown,
+        deleted=record.deleted,
     )
 
 
-def _timers(seconds: list[int | None]) -> dict[Trigger, datetime]:
-    pairs = zip(_TRIGGERS, seconds, strict=False)
-    return {trigger: _at(at) for trigger, at in pairs if at is not None}
+def _timers(records: list[_Timer | None]) -> dict[Trigger, Timer]:
+    return {
+        trigger: Timer(_at(record.since), timedelta(seconds=record.accrued), _time(record.running_since))
+        for trigger, record in zip(_TRIGGERS, records, strict=False)
+        if record is not None
+    }
+
+
+def _timer_record(timer: Timer | None) -> _Timer | None:
+    if timer is None:
+        return None
+    since, accrued = int(timer.since.timestamp()), int(timer.accrued.total_seconds())
+    return _Timer(since, accrued, _seconds(timer.running_since))
 
 
 def _mark_record(mark: Mark | None) -> _Mark | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from google.cloud import firestore
@@ -19,12 +20,13 @@ from autoprovisioning.domain.connections import (
     State,
     VolumeLimit,
 )
-from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning, Span
 from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.mapping import AttributeMapping, Row
 from autoprovisioning.domain.users import Group, OrgUnit, Scope
 
+SCHEMA = 2
 TOMBSTONE = "deleted"
 # Events and usage stay.
 FORGOTTEN = (
@@ -105,7 +107,7 @@ class FirestoreConnections:
                 return None
             changed.append(replace(wanted, revision=current.revision + 1))
             events[:] = [tell(current, wanted)] if tell is not None else []
-            return to_document(changed[0])
+            return to_document(changed[0]) | _kept_of_1(snapshot)
 
         self._database.edit(reference, apply, lambda batch: add_events(batch, reference, events))
         return changed[0] if changed else None
@@ -137,6 +139,16 @@ class FirestoreConnections:
         return self._database.client.collection("connections")
 
 
+def off_spans_1(snapshot: firestore.DocumentSnapshot) -> tuple[Span, ...]:
+    """Return when a connection was off, as schema 1 kept it: the timers of its roster shards are told by that."""
+    return tuple((span["start"], span["end"]) for span in fields_of(snapshot).get("off_spans", ()))
+
+
+def _kept_of_1(snapshot: firestore.DocumentSnapshot) -> dict[str, Any]:
+    """Return what stays in the document of a connection for the roster shards that are of schema 1 still."""
+    return {name: value for name, value in fields_of(snapshot).items() if name == "off_spans"}
+
+
 def _lives(snapshot: firestore.DocumentSnapshot) -> bool:
     return bool(snapshot.exists and snapshot.get("state") != TOMBSTONE)
 
@@ -144,6 +156,7 @@ def _lives(snapshot: firestore.DocumentSnapshot) -> bool:
 def to_document(connection: Connection) -> dict[str, Any]:
     """Return a connection as a document."""
     return {
+        "schema": SCHEMA,
         "order": connection.order,
         "name": connection.name,
         "revision": connection.revision,
@@ -172,7 +185,13 @@ def to_document(connection: Connection) -> dict[str, Any]:
         "throttled_until": connection.throttled_until,
         "paused_reason": connection.paused_reason,
         "changed_at": connection.changed_at,
-        "off_spans": [{"start": start, "end": end} for start, end in connection.off_spans],
+        "clock": {
+            "stood": connection.clock.stood.total_seconds(),
+            "last": {"start": connection.clock.last[0], "end": connection.clock.last[1]}
+            if connection.clock.last
+            else None,
+            "off_since": connection.clock.off_since,
+        },
         "retired_tokens": [{"version": item.version, "at": item.at} for item in connection.retired_tokens],
     }
 
@@ -202,9 +221,23 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         throttled_until=fields["throttled_until"],
         paused_reason=fields["paused_reason"],
         changed_at=fields["changed_at"],
-        off_spans=tuple((span["start"], span["end"]) for span in fields["off_spans"]),
+        clock=_clock(fields["clock"]) if "clock" in fields else _clock_1(snapshot),
         retired_tokens=tuple(RetiredToken(item["version"], item["at"]) for item in fields["retired_tokens"]),
     )
+
+
+def _clock(stored: dict[str, Any]) -> Clock:
+    last = stored["last"]
+    stood = timedelta(seconds=stored["stood"])
+    return Clock(stood, (last["start"], last["end"]) if last else None, stored["off_since"])
+
+
+def _clock_1(snapshot: firestore.DocumentSnapshot) -> Clock:
+    """Return the clock of a connection of schema 1, which kept the times that it was off."""
+    spans, fields = off_spans_1(snapshot), fields_of(snapshot)
+    stood = sum((end - start for start, end in spans), timedelta())
+    off_since = fields["changed_at"] if fields["state"] == State.OFF.value else None
+    return Clock(stood, spans[-1] if spans else None, off_since)
 
 
 def _org_unit(stored: dict[str, Any] | str) -> OrgUnit:

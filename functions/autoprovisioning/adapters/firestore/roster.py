@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.audit import add_events, event_of
-from autoprovisioning.adapters.firestore.codec import decode, encode
+from autoprovisioning.adapters.firestore.codec import SCHEMA, decode, decode_1, encode
+from autoprovisioning.adapters.firestore.connections import off_spans_1
 from autoprovisioning.adapters.firestore.database import Database, stamped
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.deprovisioning import Span
 from autoprovisioning.domain.errors import Permanent
 from autoprovisioning.domain.roster import Entry, Failure
 
@@ -35,17 +37,18 @@ class FirestoreRoster:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._off: dict[str, tuple[Span, ...]] = {}  # as schema 1 kept them: nobody adds to them any more
 
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
         """Read one entry: one document."""
         snapshot = self._database.get(self._reference(connection, self.shard(connection, user_id)))
-        return _entries(snapshot).get(user_id)
+        return self._entries(connection, snapshot).get(user_id)
 
     def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
         """Read the entries of these users: each of their shards once, all at once."""
         wanted = set(user_ids)
         shards = sorted({self.shard(connection, user_id) for user_id in wanted})
-        found = (_entries(snapshot) for snapshot in self._read(connection, shards).values())
+        found = (self._entries(connection, snapshot) for snapshot in self._read(connection, shards).values())
         return {user_id: entry for entries in found for user_id, entry in entries.items() if user_id in wanted}
 
     def load(self, connection: Connection) -> dict[str, Entry]:
@@ -54,7 +57,7 @@ class FirestoreRoster:
         entries: dict[str, Entry] = {}
         for start in range(0, len(references), SHARDS_A_READ):
             for snapshot in self._database.get_all(references[start : start + SHARDS_A_READ]):
-                entries |= _entries(snapshot)
+                entries |= self._entries(connection, snapshot)
         return entries
 
     def applied(self, connection: Connection, change_ids: Sequence[str]) -> dict[str, Attributes]:
@@ -128,7 +131,7 @@ class FirestoreRoster:
             snapshots = read if read and not results else self._read(connection, shards)
             if results and any(stamped(snapshot, stamp) for snapshot in snapshots.values()):
                 return results[0]
-            contents = {shard: _entries(snapshot) for shard, snapshot in snapshots.items()}
+            contents = {shard: self._entries(connection, snapshot) for shard, snapshot in snapshots.items()}
             named = {
                 user_id: entry
                 for entries in contents.values()
@@ -186,7 +189,7 @@ class FirestoreRoster:
             size += len(data)
             if len(data) > LARGEST_SHARD:
                 raise Permanent(f"The roster has outgrown its {connection.shards} shards: one has {len(data)} bytes")
-            self._database.put(batch, snapshots[shard], {FIELD: data}, stamp)
+            self._database.put(batch, snapshots[shard], {FIELD: data, "schema": SCHEMA}, stamp)
         if size > LARGEST_COMMIT:
             raise Permanent(f"A roster commit of {size} bytes is too large; commit fewer users at once")
         return documents + len(touched)
@@ -243,6 +246,17 @@ class FirestoreRoster:
             batch.set(reference, {"email": after.email, "since": firestore.SERVER_TIMESTAMP})
         return 1
 
+    def _entries(self, connection: Connection, snapshot: firestore.DocumentSnapshot) -> dict[str, Entry]:
+        if not snapshot.exists:
+            return {}
+        fields = snapshot.to_dict() or {}
+        if fields.get("schema", 1) == SCHEMA:
+            return decode(fields[FIELD])
+        if connection.id not in self._off:
+            home = self._database.client.collection("connections").document(connection.id)
+            self._off[connection.id] = off_spans_1(self._database.get(home))
+        return decode_1(fields[FIELD], self._off[connection.id])
+
     def _reference(self, connection: Connection, shard: int) -> firestore.DocumentReference:
         home = self._database.client.collection("connections").document(connection.id)
         return home.collection("roster").document(f"{shard:04d}")
@@ -251,12 +265,6 @@ class FirestoreRoster:
 def _told_failure(entry: Entry | None) -> Failure | None:
     failure = entry.failure if entry is not None else None
     return failure if failure is not None and not failure.trying else None
-
-
-def _entries(snapshot: firestore.DocumentSnapshot) -> dict[str, Entry]:
-    if not snapshot.exists:
-        return {}
-    return decode(snapshot.get(FIELD))
 
 
 def _progress_fields(progress: Progress) -> dict[str, Any]:

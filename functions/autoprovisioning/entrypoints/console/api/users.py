@@ -65,9 +65,10 @@ class Failed(Model):
 
 
 class Entry(Model):
-    """What the roster says of the account."""
+    """What the roster says of the account; `deleted`: suspended by a DELETE, on which Keeper locks."""
 
     status: Status
+    deleted: bool
     email: str
     scim_id: str
     in_scope: bool
@@ -202,6 +203,7 @@ def _entry(entry: EntryKept | None, now: datetime) -> Entry | None:
     failure = entry.failure
     return Entry(
         status=entry.status,
+        deleted=entry.deleted,
         email=entry.email,
         scim_id=entry.scim_id,
         in_scope=entry.in_scope,

@@ -29,7 +29,6 @@ STATUS = {
     Status.NONE: "no account known",
     Status.ACTIVE: "active",
     Status.SUSPENDED: "suspended by autoprovisioning",
-    Status.DELETED: "deleted by autoprovisioning (Keeper locks)",
     Status.LOCKED: "locked by someone else: left as it is",
 }
 

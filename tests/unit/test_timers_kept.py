@@ -1,0 +1,83 @@
+"""Timers are recorded when a trigger is seen, whatever becomes of what it makes due."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.domain.connections import VolumeLimit
+from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.errors import Rejected
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.roster import Status, Trigger
+from tests.office import LATER
+from tests.unit.builders import DAY, active, begun, notice
+
+THEN_DELETED = Deprovisioning(Delays(0, 7), Delays(0, 7), Delays(0, 7))
+
+
+def with_policy(office, **changes):
+    office.services.connections.change(
+        "c1", lambda connection: replace(connection, deprovisioning=THEN_DELETED, **changes)
+    )
+
+
+def test_whoever_is_held_is_deleted_on_the_day_that_counts_from_when_they_left(office):
+    with_policy(office, limit=VolumeLimit(1))
+    office.desk.clock.advance(LATER)
+    left = office.desk.clock.now
+    for user_id in ("u1", "u2", "u3"):
+        office.leave(user_id)
+    office.run()
+    assert [begun(office.entry(user_id)) for user_id in ("u1", "u2", "u3")] == [{Trigger.APP_OFF: left}] * 3
+    office.desk.clock.advance(3 * DAY)
+    (hold,) = [hold for hold in office.services.records.holds("c1") if hold.decided_at is None]
+    decide_hold(office.services, "c1", hold.digest, approve=True, actor=Actor("boss@example.com"))
+    office.run()
+    assert {office.entry(user_id).status for user_id in ("u1", "u2", "u3")} == {Status.SUSPENDED}
+    assert begun(office.entry("u1")) == {Trigger.APP_OFF: left}
+
+
+def test_a_suspension_that_fails_keeps_the_time_from_when_it_was_due(office):
+    with_policy(office)
+    office.desk.clock.advance(LATER)
+    office.run()
+    left = office.desk.clock.now
+    office.leave("u1")
+    office.keeper.faults.append(Rejected("400"))
+    office.run()
+    assert begun(office.entry("u1")) == {Trigger.APP_OFF: left}
+    assert office.entry("u1").failure is not None
+    office.desk.clock.advance(timedelta(hours=1))
+    office.run()
+    assert (office.entry("u1").status, begun(office.entry("u1"))) == (Status.SUSPENDED, {Trigger.APP_OFF: left})
+
+
+def test_a_notification_over_the_limit_records_the_timer(office):
+    with_policy(office, limit=VolumeLimit(1))
+    office.desk.clock.advance(LATER)
+    for user_id in ("u1", "u2"):
+        office.suspend(user_id)
+        notice(office, user_id)
+    assert begun(office.entry("u2")) == {Trigger.SUSPENDED: office.directory.live["u2"].since}
+    assert office.entry("u2").status is Status.ACTIVE
+
+
+def test_what_was_deleted_is_not_deleted_again_by_every_run_and_comes_back_with_its_user(office):
+    at_once = Deprovisioning(Delays(None, 0), Delays(None, 0), Delays(None, 0))
+    office.services.connections.change("c1", lambda connection: replace(connection, deprovisioning=at_once))
+    office.suspend("u1")
+    office.reconcile_to_the_end()
+    deleted = office.entry("u1")
+    assert (deleted.status, deleted.deleted) == (Status.SUSPENDED, True)
+    office.rename("u1", "Grace")
+    office.reconcile_to_the_end()
+    assert office.entry("u1") == deleted
+    office.restore("u1")
+    office.reconcile_to_the_end()
+    assert (office.entry("u1").status, office.entry("u1").deleted, active(office, "u1")) == (
+        Status.ACTIVE,
+        False,
+        [True],
+    )
