@@ -134,7 +134,6 @@ def _settled(entry: Entry | None, seen: Observed) -> bool:
         and not entry.timers
         and entry.frozen_at is None
         and entry.failure is None
-        and entry.held is None
         and not entry.pending
         and not entry.gone
         and entry.missing_since is None
@@ -169,7 +168,7 @@ def _remembered(entry: Entry | None, seen: Observed, rules: Rules) -> Entry | No
 
 
 def _frozen(entry: Entry | None, now: datetime) -> Entry | None:
-    """Let the timers stand still; nothing waits or fails meanwhile, but what was held stays known."""
+    """Let the timers stand still; nothing waits or fails meanwhile."""
     if entry is None:
         return None
     if entry.pending or entry.failure is not None:
@@ -281,9 +280,9 @@ def _waiting(when: Due) -> str:
 
 def _clean(noted: Entry) -> Entry:
     """Drop the flags of an action that is no longer wanted."""
-    if noted.held is None and not noted.pending and noted.failure is None:
+    if not noted.pending and noted.failure is None:
         return noted
-    return replace(noted, held=None, held_by=None, pending=False, failure=None)
+    return replace(noted, pending=False, failure=None)
 
 
 def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
@@ -317,9 +316,6 @@ def _attempt(
     )
     if failure is not None and same and now < failure.next_attempt and not rules.retry_failures:
         return Decision(None, noted, reason=failure.text, backing_off=True)
-    unsure = action is Action.UPDATE and seen.in_scope is None  # what is held may be due all the same
-    if noted.held is not None and not unsure and (noted.held, noted.held_by) != (action, trigger):
-        noted = replace(noted, held=None, held_by=None)
     return Decision(action, noted, attributes, trigger=trigger)
 
 
