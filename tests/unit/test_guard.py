@@ -16,6 +16,7 @@ from autoprovisioning.domain.errors import BadInput, NotFound, Stale
 from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.guard import (
     APPROVED,
+    CONFIRMED,
     WINDOW,
     GuardState,
     HoldState,
@@ -79,11 +80,12 @@ def test_a_limit_that_shrank_below_what_is_reserved_stops_new_ones_only():
     assert reserve(state, TAKING, ["d"], 1, NOW) is None
 
 
-def test_each_budget_counts_for_itself_and_what_was_approved_for_none():
-    state = record(reserve(GuardState(), TAKING, ["a"], 1, NOW), ["b"], NOW)
+def test_each_budget_counts_for_itself_and_what_was_approved_is_free_for_nothing_else():
+    state = record(reserve(GuardState(), TAKING, ["a"], 1, NOW), APPROVED, ["b"], NOW)
     assert reserve(state, Kind.GIVING, ["c"], 1, NOW) is not None
-    assert reserve(state, TAKING, ["b"], 1, NOW) == state
-    assert state.current(APPROVED, NOW) == {"b": NOW}
+    assert reserve(state, TAKING, ["b"], 1, NOW) is None
+    confirmed = record(state, CONFIRMED, ["d"], NOW)
+    assert reserve(confirmed, Kind.GIVING, ["d"], 0, NOW) == confirmed
 
 
 def test_the_active_at_the_beginning_of_the_window_count_however_many_were_suspended_since():

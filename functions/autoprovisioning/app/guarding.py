@@ -10,6 +10,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.changes import Change
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.guard import (
+    APPROVED,
     RECREATE,
     Book,
     GuardState,
@@ -38,11 +39,11 @@ def reserve_all(services: Services, connection: Connection, kind: Kind, names: C
     return services.records.change_guard(connection.id, edit) is not None
 
 
-def note_uncounted(services: Services, connection: Connection, names: Collection[str]) -> None:
-    """Note what goes out by an administrator's decision: it counts against nothing, and trying it again is free."""
+def note(services: Services, connection: Connection, budget: str, names: Collection[str]) -> None:
+    """Note what goes out without being counted, because an administrator approved or confirmed it."""
     if names:
         now = services.clock()
-        services.records.change_guard(connection.id, lambda state: record(state, names, now))
+        services.records.change_guard(connection.id, lambda state: record(state, budget, names, now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,12 @@ def may_go(services: Services, connection: Connection, member: Member, entry: En
     What waits in a held plan waits for it: part of a plan that trips the guard is no safer than the rest.
     """
     verdict = Book(services.records.holds(connection.id), member.user_id).verdict(member)
-    name = attempt(member, entry)
     if verdict is not None and verdict.authorises(entry, services.clock()):
-        note_uncounted(services, connection, [name])
+        note(services, connection, APPROVED, [member.name])
         return True
     if verdict is not None and verdict.standing is not Standing.APPROVED:
         return False
-    return reserve_all(services, connection, member.kind, [name])
+    return reserve_all(services, connection, member.kind, [attempt(member, entry)])
 
 
 def may_recreate(services: Services, connection: Connection, change: Change) -> bool:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from autoprovisioning.app.guarding import fits, note_uncounted, reserve_all, room
+from autoprovisioning.app.guarding import fits, note, reserve_all, room
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import (
+    APPROVED,
+    CONFIRMED,
     OPEN,
     Book,
     Hold,
@@ -99,7 +101,7 @@ def admit(
     _let_go(services, connection, kind, sifted.approved)
     held, reason = sifted.untold, _by_listings(sifted)
     if not counted:
-        note_uncounted(services, connection, _names(sifted.fresh))
+        note(services, connection, CONFIRMED, _names(sifted.fresh))
     elif not reserve_all(services, connection, kind, _names(sifted.fresh)):
         held = sifted.fresh + sifted.untold
         over = _over_the_limit(services, connection, kind, held)
@@ -110,7 +112,7 @@ def admit(
 
 def _let_go(services: Services, connection: Connection, kind: Kind, approved: Sequence[Wanted]) -> None:
     """Tell of many at once, approved or not: somebody may have approved what they did not read."""
-    note_uncounted(services, connection, _names(approved))
+    note(services, connection, APPROVED, [each.member.name for each in approved])
     if len(approved) > room(services, connection, kind).allowed:
         fields = {"alert": "many_at_once", "connection": connection.id, "kind": kind.value, "count": len(approved)}
         log.warning("An approved plan beyond the volume limit is carried out", extra={"json_fields": fields})

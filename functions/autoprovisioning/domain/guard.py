@@ -69,6 +69,11 @@ class Member:
         return _KINDS[self.action]
 
     @property
+    def name(self) -> str:
+        """Return a digest of the whole."""
+        return reservation(*map(str, self.order))
+
+    @property
     def cause(self) -> str:
         """Return why it is due, as far as that groups members: the trigger of a deprovisioning."""
         return self.trigger if self.kind is Kind.TAKING else ""
@@ -128,13 +133,17 @@ def reservation(*parts: str) -> str:
 
 
 def attempt(member: Member, entry: Entry | None) -> str:
-    """Name the reservation of a change: a retry has the same, the same change once more after it was done has not."""
+    """Name the reservation of a change: a retry has the same, the same change once more after it was done has not.
+
+    Nor does it say why: a trigger that a plan and a look see first is told a moment apart.
+    """
     last = _whole(entry.last_action_at) if entry is not None else None
     return reservation(member.user_id, member.action, last.isoformat() if last else "")
 
 
 Reservations = Mapping[str, datetime]  # name -> when it was made, in whole seconds
-APPROVED = "approved"  # what an administrator let go: noted, and never counted
+APPROVED = "approved"  # what goes out by an approval: noted, and neither counted nor free for anything else
+CONFIRMED = "confirmed"  # what a first run creates: not counted, and free to be tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +186,8 @@ def seen_active(state: GuardState, count: int, now: datetime) -> GuardState:
 
 def reserve(state: GuardState, budget: str, names: Collection[str], allowed: int, now: datetime) -> GuardState | None:
     """Add reservations to a budget, or return None when that would exceed what is allowed: then nothing is reserved."""
-    current, approved = state.current(budget, now), state.current(APPROVED, now)
-    fresh = {name for name in names if name not in current and name not in approved}
+    current, confirmed = state.current(budget, now), state.current(CONFIRMED, now)
+    fresh = {name for name in names if name not in current and name not in confirmed}
     if not fresh:
         return state
     if len(current) + len(fresh) > min(allowed, ROOM):
@@ -186,11 +195,11 @@ def reserve(state: GuardState, budget: str, names: Collection[str], allowed: int
     return _with(state, budget, fresh, now)
 
 
-def record(state: GuardState, names: Iterable[str], now: datetime) -> GuardState:
+def record(state: GuardState, budget: str, names: Iterable[str], now: datetime) -> GuardState:
     """Note what goes out without being counted; beyond `ROOM` no more is noted."""
-    current = state.current(APPROVED, now)
+    current = state.current(budget, now)
     fresh = {name for name in names if name not in current}
-    return _with(state, APPROVED, fresh, now) if fresh and len(current) + len(fresh) <= ROOM else state
+    return _with(state, budget, fresh, now) if fresh and len(current) + len(fresh) <= ROOM else state
 
 
 def _with(state: GuardState, budget: str, fresh: Iterable[str], now: datetime) -> GuardState:
