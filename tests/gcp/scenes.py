@@ -59,6 +59,9 @@ class Told:
     def pace(self, connection_id: str, since: object) -> Pace:
         return Pace(20, 5, 3.0)
 
+    def decided(self, connection_id: str) -> tuple[()]:
+        return ()
+
     def plans_held(self, connection_id: str) -> int:
         return 1
 

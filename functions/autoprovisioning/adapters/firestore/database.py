@@ -120,7 +120,7 @@ class Database:
             mend = "Grant the function's service account roles/datastore.user."
             raise ConfigurationRefused(f"Firestore refuses this identity. {mend}") from error
         except (exceptions.BadRequest, exceptions.MethodNotImplemented) as error:
-            log.exception("Firestore refuses a request", extra={"json_fields": {"alert": "function_error"}})
+            log.exception("Firestore refuses a request")
             name = type(error).__name__
             raise Unforeseen(f"Firestore refuses what it was asked ({name}): trying again cannot help.") from error
         except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:

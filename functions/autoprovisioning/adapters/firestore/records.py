@@ -314,8 +314,9 @@ class FirestoreRecords:
         members: list[Member] = []
         for part in self._database.get_all(references):
             data = fields_of(part).get("members")
-            if data is not None:  # it may have expired meanwhile: what was decided then covers fewer
-                members += members_of(data)
+            if data is None:  # it has expired, and the plan is about to: the rest could not be told apart any more
+                return hold_of(snapshot.id, fields, ())
+            members += members_of(data)
         return hold_of(snapshot.id, fields, tuple(members))
 
 
