@@ -294,7 +294,8 @@ class FakeRecords:
         return self._store.holds[connection_id].get(digest)
 
     def holds(self, connection_id: str) -> Sequence[Hold]:
-        current = [hold for hold in self._store.holds[connection_id].values() if hold.state is not HoldState.SUPERSEDED]
+        over = (HoldState.CLOSED, HoldState.SUPERSEDED)
+        current = [hold for hold in self._store.holds[connection_id].values() if hold.state not in over]
         return sorted(current, key=lambda hold: hold.raised_at, reverse=True)
 
     def put_hold(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
@@ -306,7 +307,7 @@ class FakeRecords:
         connection_id: str,
         digest: str,
         edit: Callable[[Hold], Hold | None],
-        tell: Telling[Hold] | None = None,
+        tell: Callable[[Hold, Hold], Event | None] | None = None,
     ) -> Hold | None:
         with self._store.lock:
             current = self._store.holds[connection_id].get(digest)
@@ -315,7 +316,8 @@ class FakeRecords:
                 return None
             decided = replace(wanted, members=current.members, raised_at=current.raised_at)
             self._store.holds[connection_id][digest] = decided
-            self._store.append(connection_id, [tell(current, decided)] if tell is not None else [])
+            told = tell(current, decided) if tell is not None else None
+            self._store.append(connection_id, [told] if told is not None else [])
             return decided
 
     def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:

@@ -53,7 +53,7 @@ class Office:
         version = self.desk.tokens.add("c1", "secret")
         delays = Delays(0, delete_after)
         policy = Deprovisioning(delays, delays, delays)
-        volume = VolumeLimit(limit)
+        volume = VolumeLimit(limit, share=1000.0)  # so few people: what half of them means is tested elsewhere
         self.services.connections.create(
             replace(CONNECTION, token_version=version, deprovisioning=policy, limit=volume)
         )

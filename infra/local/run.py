@@ -78,6 +78,7 @@ class Day:
         self.step("notifications lost", "Update Auto Provisioned User", self.lose_notifications)
         self.step("empty listing", "(held)", self.empty_listing)
         self.step("the held plan approved", "(each user read again: none due)", self.approve)
+        self.step("150 suspended by mistake after it", "(held)", self.second_mistake)
         self.step("token revoked", "(paused)", self.revoke)
         self.step("reauthorized, caught up", "Update Auto Provisioned User", self.reauthorize)
 
@@ -209,6 +210,22 @@ class Day:
         summary = self._synchronize()
         _check(not summary["held"], f"still held: {summary}")
         return "approved through the console; nobody locked out"
+
+    def second_mistake(self) -> str:
+        """The same day 150 users are suspended in the directory: the approval is spent, so they are held."""
+        before, many = _active(self.world), [user for user in self.people if self._plain(user)][:150]
+        self.world.directory.weather(lose=True)
+        for user in many:
+            self.world.directory.patch(user["id"], {"suspended": True})
+        summary = self._synchronize()
+        _check(summary["held"] == len(many), f"not all of them were held: {summary}")
+        _check(_active(self.world) == before, "accounts were suspended")
+        for user in many:
+            self.world.directory.patch(user["id"], {"suspended": False})
+        self.world.directory.weather(lose=False)
+        summary = self._synchronize()
+        _check(not summary["held"] and not _waiting(self.world), f"the plan did not end by itself: {summary}")
+        return f"held: {len(many)}; over by itself once it was mended"
 
     def revoke(self) -> str:
         """Keeper's token is replaced behind our back; the next change meets a 401."""

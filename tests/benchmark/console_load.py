@@ -17,7 +17,7 @@ from autoprovisioning.bootstrap import previews, services
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Hold, digest_of
+from autoprovisioning.domain.guard import Hold, Member, digest_of
 from autoprovisioning.domain.roster import Action, Entry, Failure, Status
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 
@@ -53,8 +53,9 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
     _write(_events(connection_id, events))
     _write(_usage(connection_id, events))
     _write(_failures(connection_id, failing, now))
-    members = tuple(sorted((entry.user_id, Action.SUSPEND.value) for entry in chance.sample(entries, HELD)))
-    services().records.put_hold(connection_id, Hold(digest_of(members), now, members, reason=f"{HELD} suspend"))
+    chosen = sorted(entry.user_id for entry in chance.sample(entries, HELD))
+    members = tuple(Member(user_id, Action.SUSPEND.value, "suspended", now) for user_id in chosen)
+    services().records.put_hold(connection_id, Hold(digest_of(members, now), now, members, f"{HELD} suspend"))
     _preview(connection, entries, now)
     for number in range(RUNS):
         started = now - timedelta(minutes=15 * number)

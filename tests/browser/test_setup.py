@@ -231,7 +231,7 @@ def test_a_held_plan_is_seen_and_approved(provisioned, page):
     page.goto(HOME)
     follow(page, "Name and limits")
     page.get_by_label("Users", exact=True).fill("1")
-    page.get_by_label("Percent of provisioned users").fill("1")
+    page.get_by_label("Percent of active users").fill("1")
     press(page, "Save")
     announced(page, "Saved.")
     provisioned.directory.weather(lose=True)

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
 
@@ -28,7 +28,7 @@ from autoprovisioning.adapters.firestore import (
 from autoprovisioning.app.ports import Adoptions, Channels, Connections, Edit, Records, Roster
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Hold, digest_of
+from autoprovisioning.domain.guard import Hold, Member, Standing, Verdict, digest_of
 from autoprovisioning.domain.roster import Entry
 from tests.fake_state import FakeAdoptions, FakeChannels, FakeConnections, FakeRecords, FakeRoster, Store
 from tests.simulation.firestore import Client
@@ -242,6 +242,10 @@ def event(event_id: str, name: EventName = EventName.CREATED, **changes: Any) ->
     return replace(Event(event_id, NOW, name, "run r1", "u1", "ada@example.com"), **changes)
 
 
-def hold(members: list[tuple[str, str]], **changes: Any) -> Hold:
-    chosen = tuple(sorted(members))
-    return replace(Hold(digest_of(chosen), NOW, chosen, reason="too many"), **changes)
+def hold(
+    users: list[str], standing: Standing = Standing.WAITING, raised_at: datetime = NOW, by: str = "", **changes: Any
+) -> Hold:
+    members = tuple(Member(user_id, "suspend", "suspended", NOW) for user_id in sorted(users))
+    verdict = Verdict() if standing is Standing.WAITING else Verdict(standing, NOW, by)
+    raised = Hold(digest_of(members, raised_at), raised_at, members, "too many", (verdict,) * len(members))
+    return replace(raised, **({"decided_by": by, "decided_at": NOW} if by else {}), **changes)

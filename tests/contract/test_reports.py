@@ -18,10 +18,10 @@ from autoprovisioning.app.reports import DayUsage, Failing, Filters, HeldPlan, P
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Hold, HoldState
+from autoprovisioning.domain.guard import HoldState, Standing
 from autoprovisioning.domain.roster import Action, Entry, Failure, failed
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from tests.contract.state_stores import Firestore
+from tests.contract.state_stores import Firestore, hold
 from tests.unit.builders import DAY, NOW
 
 T = TypeVar("T")
@@ -308,8 +308,8 @@ class TestWaiting:
 
 class TestPlansHeld:
     def test_only_those_that_wait_are_counted_and_none_is_read(self, state):
-        for number, condition in enumerate(HoldState):
-            state.records.put_hold("c1", Hold(f"digest{number}", NOW, (("u1", "suspend"),), condition))
+        for standing in set(Standing) - {Standing.WITHDRAWN}:
+            state.records.put_hold("c1", hold([f"u-{standing.name}"], standing, by="boss@example.com"))
         read(state)
         assert state.reports.plans_held("c1") == 1
         assert state.reports.plans_held("c2") == 0
@@ -399,23 +399,28 @@ class TestRuns:
 
 class TestHeldPlans:
     def test_they_are_listed_newest_first_without_those_replaced_and_no_member_is_read(self, state):
-        decided = {"decided_by": "boss@example.com", "decided_at": NOW}
         for number in range(4):
-            members = ((f"u{number}", "suspend"), ("v", "delete"))
-            for kind in (HoldState.SUPERSEDED, HoldState.REJECTED):
-                at = NOW + number * HOUR
-                hold = Hold(f"{kind.value}{number}", at, members, kind, "too many", **decided)
-                state.records.put_hold("c1", hold)
-        state.records.put_hold("c2", Hold("other", NOW, (("u1", "suspend"),)))
+            at = NOW + number * HOUR
+            for standing, by in ((Standing.RELEASED, ""), (Standing.REJECTED, "boss@example.com")):
+                plan = hold([f"u{number}", "v"], standing, at, by, digest=f"{standing.value}{number}")
+                state.records.put_hold("c1", plan)
+        state.records.put_hold("c2", hold(["u1"]))
         read(state)
         first = state.reports.holds("c1", "", 3)
         assert read(state) == 4
         rest = state.reports.holds("c1", first.cursor, 3)
         assert [held.digest for held in (*first.items, *rest.items)] == [f"rejected{number}" for number in (3, 2, 1, 0)]
         assert rest.cursor == ""
-        counts = {"suspend": 1, "delete": 1}
-        last = HeldPlan("rejected0", HoldState.REJECTED, NOW, "too many", counts, "boss@example.com", NOW)
+        who = "boss@example.com"
+        last = HeldPlan("rejected0", HoldState.REJECTED, NOW, "too many", {"suspend": 2}, who, NOW, {"rejected": 2})
         assert rest.items == (last,)
+
+    def test_of_decisions_in_force_the_plans_are_told_without_their_members(self, state):
+        for standing in Standing:
+            state.records.put_hold("c1", hold([standing.name], standing, by="boss@example.com"))
+        read(state)
+        assert {plan.state for plan in state.reports.decided("c1")} == {HoldState.APPROVED, HoldState.REJECTED}
+        assert read(state) == 4
 
 
 class TestDeletedConnections:

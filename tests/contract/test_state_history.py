@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +11,11 @@ import pytest
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Clock
-from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Hold, HoldState, digest_of
-from autoprovisioning.domain.roster import Entry, Trigger
+from autoprovisioning.domain.guard import Hold, Standing
+from autoprovisioning.domain.roster import Entry
 from tests.contract.state_stores import State as Stores
+from tests.contract.state_stores import hold
 from tests.unit.builders import ADA, DAY, GRACE, NOW
 
 HOME = Connection("c1", shards=4)
@@ -73,65 +72,11 @@ class TestPending:
         assert state.pending("c2") == {}
 
 
-MEMBERS = tuple(sorted((f"u{number}", "suspend") for number in range(7)))
-HOLD = Hold(digest_of(MEMBERS), NOW, MEMBERS, reason="too many")
-
-
-class TestDecisions:
-    def test_a_decision_is_kept_and_the_members_stay(self, state):
-        state.records.put_hold("c1", HOLD)
-        wanted = replace(HOLD, state=HoldState.APPROVED, decided_by="a@x.org", decided_at=NOW, reason="fine")
-        assert state.records.change_hold("c1", HOLD.digest, lambda _hold: wanted) == wanted
-        assert state.records.hold("c1", HOLD.digest) == wanted
-        assert list(state.records.holds("c1")) == [wanted]
-
-    def test_members_are_never_changed(self, state):
-        state.records.put_hold("c1", HOLD)
-        state.records.change_hold("c1", HOLD.digest, lambda hold: replace(hold, members=(), raised_at=NOW + DAY))
-        assert state.records.hold("c1", HOLD.digest) == HOLD
-
-    def test_one_that_declines_or_is_refused_leaves_everything(self, state):
-        def refuse(_hold: Hold) -> Hold:
-            raise Stale("decided already")
-
-        state.records.put_hold("c1", HOLD)
-        assert state.records.change_hold("c1", HOLD.digest, lambda _hold: None) is None
-        with pytest.raises(Stale):
-            state.records.change_hold("c1", HOLD.digest, refuse)
-        assert state.records.hold("c1", HOLD.digest) == HOLD
-
-    @pytest.mark.parametrize("digest", ["none", "", "a/b", "..", "__id__", "x" * 2000])
-    def test_there_is_no_plan_of_that_digest(self, state, digest):
-        state.records.put_hold("c1", HOLD)
-        assert state.records.change_hold("c1", digest, lambda hold: hold) is None
-        assert state.records.hold("c1", digest) is None
-
+class TestIds:
     @pytest.mark.parametrize("name", ["", "a/b", ".", "__id__", "x" * 2000])
     def test_an_id_that_could_never_be_stored_names_nothing(self, state, name):
         assert state.connections.get(name) is None
         assert state.records.run("c1", name) is None
-
-    def test_of_many_who_decide_at_once_exactly_one_wins(self, state):
-        state.records.put_hold("c1", HOLD)
-
-        def decide(number: int) -> str:
-            chosen = HoldState.APPROVED if number % 2 else HoldState.REJECTED
-
-            def change(hold: Hold) -> Hold:
-                if hold.state is not HoldState.WAITING:
-                    raise Stale("decided already")
-                return replace(hold, state=chosen, decided_by=f"a{number}", decided_at=NOW)
-
-            try:
-                return state.records.change_hold("c1", HOLD.digest, change).decided_by
-            except Stale:
-                return ""
-
-        with ThreadPoolExecutor(12) as pool:
-            winners = [name for name in pool.map(decide, range(12)) if name]
-        assert len(winners) == 1
-        kept = state.records.hold("c1", HOLD.digest)
-        assert (kept.decided_by, kept.members) == (winners[0], MEMBERS)
 
 
 class TestOlderDocuments:
@@ -145,7 +90,7 @@ class TestOlderDocuments:
         assert firestore.connections.get("c1") == changed == replace(HOME, edition=1, revision=1)
 
     def test_a_roster_entry_names_no_change(self, firestore):
-        wanted = Entry("u1", 4, "ada@example.com", held_by=Trigger.SUSPENDED, applied_by="x1")
+        wanted = Entry("u1", 4, "ada@example.com", applied_by="x1")
         put(firestore, wanted)
         document = firestore.client.document(f"connections/c1/roster/{firestore.roster.shard(HOME, 'u1'):04d}")
         records = msgspec.msgpack.decode(document.get().get("entries"))
@@ -161,7 +106,8 @@ class TestOlderDocuments:
 
     def test_what_is_read_back_has_plain_times(self, firestore):
         firestore.connections.create(replace(HOME, changed_at=NOW, clock=Clock(DAY, (NOW - DAY, NOW))))
-        firestore.records.put_hold("c1", replace(HOLD, decided_at=NOW))
-        connection, hold = firestore.connections.get("c1"), firestore.records.hold("c1", HOLD.digest)
+        wanted = hold(["u1"], Standing.REJECTED, by="a@x.org")
+        firestore.records.put_hold("c1", wanted)
+        connection, read = firestore.connections.get("c1"), firestore.records.hold("c1", wanted.digest)
         assert msgspec.json.decode(msgspec.json.encode(connection), type=Connection) == connection
-        assert msgspec.json.decode(msgspec.json.encode(hold), type=Hold) == hold
+        assert msgspec.json.decode(msgspec.json.encode(read), type=Hold) == read

@@ -9,10 +9,8 @@ import pytest
 
 from autoprovisioning.app.ports import Claim, Progress
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import GuardState, Hold, HoldState, reserve
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
-from tests.contract.state_stores import HOUR, event, hold, write
+from tests.contract.state_stores import HOUR, write
 from tests.unit.builders import NOW
 
 
@@ -85,78 +83,6 @@ class TestRunsAskedFor:
         state.records.put_asked(AskedRun("a1", "c1", "a@x.org", NOW, NOW + HOUR))
         state.connections.purge("c1")
         assert state.records.asked("c1", "a1") is None
-
-
-class TestGuardAndHolds:
-    def test_reservations_are_kept_with_the_roster_size(self, state):
-        wanted = GuardState({"a": NOW, "b": NOW - HOUR}, 200)
-        assert state.records.change_guard("c1", lambda _state: wanted) == wanted
-        assert state.records.change_guard("c1", lambda known: known) == wanted
-        assert state.records.change_guard("c2", lambda known: known) == GuardState()
-
-    def test_a_declined_reservation_changes_nothing(self, state):
-        state.records.change_guard("c1", lambda _state: GuardState({"a": NOW}))
-        assert state.records.change_guard("c1", lambda known: reserve(known, ["b"], 1, NOW)) is None
-        assert state.records.change_guard("c1", lambda known: known) == GuardState({"a": NOW})
-
-    @pytest.mark.parametrize("size", [1, 5001])
-    def test_a_hold_comes_back_with_all_its_members(self, state, size):
-        wanted = hold([(f"u{number}", "suspend") for number in range(size)], decided_by="a@x.org", decided_at=NOW)
-        state.records.put_hold("c1", wanted)
-        assert state.records.hold("c1", wanted.digest) == wanted
-        assert state.records.hold("c1", "none") is None
-
-    def test_holds_are_listed_newest_first_without_the_superseded(self, state):
-        ages = {HoldState.WAITING: 1, HoldState.APPROVED: 2, HoldState.REJECTED: 3, HoldState.SUPERSEDED: 0}
-        for hold_state, age in ages.items():
-            state.records.put_hold("c1", hold([(hold_state, "suspend")], state=hold_state, raised_at=NOW - age * HOUR))
-        listed = [item.state for item in state.records.holds("c1")]
-        assert listed == [HoldState.WAITING, HoldState.APPROVED, HoldState.REJECTED]
-
-    def test_an_approved_hold_is_found_behind_any_number_of_superseded_ones(self, state):
-        approved = hold([("u1", "suspend")], state=HoldState.APPROVED, raised_at=NOW - 12 * HOUR, decided_at=NOW)
-        state.records.put_hold("c1", approved)
-        for number in range(60):
-            members = [(f"v{number}", "suspend")]
-            state.records.put_hold("c1", hold(members, state=HoldState.SUPERSEDED, raised_at=NOW))
-        assert list(state.records.holds("c1")) == [approved]
-
-    def test_no_number_of_later_plans_makes_a_rejected_one_forgotten(self, state):
-        rejected = [
-            hold([(f"u{number}", "suspend")], state=HoldState.REJECTED, raised_at=NOW - number * HOUR, decided_at=NOW)
-            for number in (70, 80)
-        ]
-        for number in range(60):
-            members = [(f"v{number}", "suspend")]
-            state.records.put_hold("c1", hold(members, state=HoldState.APPROVED, raised_at=NOW - number * HOUR))
-        for one in rejected:
-            state.records.put_hold("c1", one)
-        assert [each for each in state.records.holds("c1") if each.state is HoldState.REJECTED] == rejected
-
-    def test_a_hold_that_is_honoured_still_says_so(self, state):
-        rejected = hold([("u1", "suspend")], state=HoldState.REJECTED, decided_at=NOW)
-        state.records.put_hold("c1", rejected)
-        state.records.change_hold("c1", rejected.digest, lambda current: replace(current, honoured=NOW + HOUR))
-        assert state.records.hold("c1", rejected.digest) == replace(rejected, honoured=NOW + HOUR)
-
-    def test_a_decision_replaces_the_hold(self, state):
-        waiting = hold([("u1", "suspend")])
-        state.records.put_hold("c1", waiting)
-        state.records.put_hold("c1", replace(waiting, state=HoldState.REJECTED, decided_by="a@x.org", decided_at=NOW))
-        assert state.records.hold("c1", waiting.digest).state is HoldState.REJECTED
-
-    def test_a_hold_and_what_was_decided_of_it_are_told_with_them(self, state):
-        def approve(current: Hold) -> Hold | None:
-            return replace(current, state=HoldState.APPROVED) if current.state is HoldState.WAITING else None
-
-        def tell(was: Hold, becomes: Hold) -> Event:
-            return event(f"{was.state} to {becomes.state}")
-
-        waiting = hold([("u1", "suspend")])
-        state.records.put_hold("c1", waiting, event("held", EventName.HELD))
-        for _ in range(2):
-            state.records.change_hold("c1", waiting.digest, approve, tell)
-        assert state.audit("c1") == {"held", "waiting to approved"}
 
 
 class TestClaimsAndLeases:

@@ -105,7 +105,7 @@ class Office:
         scope = Scope((Group(GROUP_ID, GROUP, "Keeper users"),))
         version = self.tokens.add("c1", TOKEN)
         connection = Connection("c1", state=State.ON, endpoint=self.liar.endpoint, scope=scope, token_version=version)
-        self.services.connections.create(replace(connection, limit=VolumeLimit(self.limit)))
+        self.services.connections.create(replace(connection, limit=VolumeLimit(self.limit, share=1000.0)))
         self.run()
         self.pump()
 
@@ -324,7 +324,9 @@ class Office:
     def told(self, user_id: str) -> bool:
         """Say whether somebody who is out of step fails with a reason, or waits with a time."""
         entry, now = self.entry(user_id), self.clock.now
-        if entry is not None and (entry.failure is not None or entry.held or entry.pending or entry.mark is not None):
+        if any(member.user_id == user_id for hold in self.services.records.holds("c1") for member in hold.members):
+            return True
+        if entry is not None and (entry.failure is not None or entry.pending or entry.mark is not None):
             return entry.failure is None or bool(entry.failure.text and entry.failure.next_attempt)
         if self.connection.state is not State.ON:
             return True

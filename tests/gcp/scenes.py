@@ -17,7 +17,7 @@ import pytest
 from autoprovisioning import telemetry
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.finishing import close_if_finished, close_unfinished
-from autoprovisioning.app.holding import admit
+from autoprovisioning.app.holding import Wanted, admit
 from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.reconcile import reconcile
 from autoprovisioning.app.renew_watch import renew_watch
@@ -34,6 +34,7 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
 )
+from autoprovisioning.domain.guard import Kind, Member
 from autoprovisioning.domain.roster import Action, Entry
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit, Scope
@@ -57,6 +58,9 @@ class Told:
 
     def pace(self, connection_id: str, since: object) -> Pace:
         return Pace(20, 5, 3.0)
+
+    def decided(self, connection_id: str) -> tuple[()]:
+        return ()
 
     def plans_held(self, connection_id: str) -> int:
         return 1
@@ -98,7 +102,8 @@ def contradicted_write() -> None:
 
 
 def hold() -> None:
-    admit(desk_with().services, ON, {f"u{number}": Action.SUSPEND for number in range(30)})
+    leavers = [Wanted(Member(f"u{number}", "suspend", "suspended", START), None) for number in range(30)]
+    admit(desk_with().services, ON, Kind.TAKING, leavers)
 
 
 def unproven_channel() -> None:

@@ -35,11 +35,11 @@ from autoprovisioning.app.reports import (
 )
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Hold, HoldState
+from autoprovisioning.domain.guard import Hold, Kind, Member, Standing, reservation, reserve
 from autoprovisioning.domain.roster import Entry, Failure
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
 from infra.gcp import firestore as deployed
-from tests.contract.state_stores import Firestore
+from tests.contract.state_stores import Firestore, hold
 from tests.unit.builders import DAY, NOW
 
 pytestmark = pytest.mark.emulator
@@ -224,8 +224,8 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     event = Event("e1", NOW, EventName.CREATED, "run r1", "u1", "ada@example.com", changed={"title": "x"})
     stores.roster.commit(home, ["u1"], lambda _known: (Edit({"u1": failing}, [event]), None))
     records.record(home.id, [replace(event, id=f"e{n}") for n in range(2, 5)])
-    records.change_guard(home.id, lambda state: replace(state, roster_size=1))
-    records.put_hold(home.id, Hold("h1", NOW, (("u1", "suspend"),), HoldState.WAITING, "too many"))
+    records.change_guard(home.id, lambda state: reserve(state, Kind.TAKING, [reservation("u1")], 9, NOW))
+    records.put_hold(home.id, Hold("h1", NOW, (Member("u1", "suspend"),), "too many"))
     records.change_run(home.id, "r1", lambda run: replace(run, notes=("read",)))
     records.change_hold(home.id, "h1", lambda hold: replace(hold, reason="still too many"))
     records.claim_account(home.id, "k1", Claim("u1", "e1"))
@@ -269,6 +269,7 @@ def read(stores: Firestore) -> None:
     assert reports.waiting("c1").count == 1
     assert reports.plans_held("c1") == 1
     reports.runs("c1", "", 5)
+    reports.decided("c1")
     reports.holds("c1", "", 5)
     reports.deleted("", 5)
     stores.connections.purge("c1")
@@ -374,34 +375,29 @@ class TestLifetimes:
         stores.records.change_run("t1", "r9", lambda run: replace(run, state=RunState.DONE))
         assert self.fields(stores, "runs/r9")["expires"] == NOW + timedelta(days=90)
 
-    @pytest.mark.parametrize("state", [HoldState.WAITING, HoldState.APPROVED, HoldState.REJECTED])
-    def test_a_held_plan_expires_with_the_audit_and_its_members_after_it(self, stores, state):
-        digest = f"plan-{state.value}"
-        stores.records.put_hold("t1", Hold(digest, NOW, (("u1", "suspend"),), HoldState.WAITING))
-        stores.records.change_hold("t1", digest, lambda hold: replace(hold, state=state, decided_at=NOW + DAY))
-        assert self.fields(stores, f"holds/{digest}")["expires"] == NOW + timedelta(days=400)
-        assert self.fields(stores, f"holds/{digest}/members/0000")["expires"] == NOW + timedelta(days=402)
+    @pytest.mark.parametrize("by", ["", "boss@example.com"])
+    def test_a_held_plan_expires_with_the_audit_after_its_last_decision_and_its_members_after_it(self, stores, by):
+        digest, later = f"plan-{bool(by)}", NOW + 390 * DAY
+        stores.records.put_hold("t1", hold(["u1", "u2"], digest=digest))
+        if by:
+            stores.records.change_hold("t1", digest, lambda known: known.moved(lambda *_: Standing.REJECTED, later, by))
+        ends = (later if by else NOW) + timedelta(days=400)
+        assert self.fields(stores, f"holds/{digest}")["expires"] == ends
+        assert self.fields(stores, f"holds/{digest}/members/0000")["expires"] == ends + timedelta(days=2)
 
-    def test_a_rejected_plan_expires_only_after_it_has_kept_nobody_back_for_so_long(self, stores):
-        stores.records.put_hold("t1", Hold("no", NOW, (("u1", "suspend"),), HoldState.REJECTED, decided_at=NOW))
-        later = NOW + 390 * DAY
-        stores.records.change_hold("t1", "no", lambda hold: replace(hold, honoured=later))
-        assert self.fields(stores, "holds/no")["expires"] == later + timedelta(days=400)
-        assert self.fields(stores, "holds/no/members/0000")["expires"] == later + timedelta(days=402)
-
-    def test_a_superseded_plan_expires_within_days_with_its_members(self, stores):
-        members = tuple((f"u{number}", "suspend") for number in range(5_001))
-        stores.records.put_hold("t1", Hold("old", NOW, members, HoldState.WAITING))
+    def test_a_plan_that_ended_undecided_expires_within_days_with_its_members(self, stores):
+        stores.records.put_hold("t1", hold([f"u{number}" for number in range(5_001)], digest="old"))
         later = NOW + DAY
-        stores.records.change_hold("t1", "old", lambda h: replace(h, state=HoldState.SUPERSEDED, decided_at=later))
+        stores.records.change_hold("t1", "old", lambda known: known.moved(lambda *_: Standing.RELEASED, later))
         assert self.fields(stores, "holds/old")["expires"] == later + timedelta(days=7)
         for number in range(2):
             part = self.fields(stores, f"holds/old/members/{number:04d}")
             assert part["expires"] == later + timedelta(days=9)
-        assert stores.records.hold("t1", "old").members == members
+        assert len(stores.records.hold("t1", "old").members) == 5_001
 
-    def test_a_plan_whose_members_expired_before_it_authorises_nobody(self, stores):
-        stores.records.put_hold("t1", Hold("half", NOW, (("u1", "suspend"),), HoldState.APPROVED, decided_at=NOW))
+    def test_a_plan_of_whose_members_some_expired_before_it_authorises_nobody(self, stores):
+        plan = hold([f"u{number}" for number in range(5_001)], Standing.APPROVED, by="a@x.org", digest="half")
+        stores.records.put_hold("t1", plan)
         stores.client.document("connections/t1/holds/half/members/0000").delete()
         assert stores.records.hold("t1", "half").members == ()
         assert isinstance(self.fields(stores, "holds/half")["expires"], datetime)

@@ -33,6 +33,7 @@ NOT_PAGED = {
     "not_found": "only where a person asks",
     "stale": "only where a person asks",
     "held": "the plan is",
+    "many_at_once": "an administrator approved it; Health and the audit tell",
     "permanent": "recorded as the failure of a user",
     "reauthorization_required": "the pause is",
 }

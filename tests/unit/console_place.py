@@ -17,6 +17,7 @@ from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.reports import (
     DayUsage,
     Failing,
+    HeldPlan,
     Inquiry,
     InquiryKind,
     InquiryState,
@@ -33,7 +34,7 @@ from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, PatchDialect, State
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.events import Actor, Event, EventName
-from autoprovisioning.domain.guard import Hold, HoldState
+from autoprovisioning.domain.guard import Hold, HoldState, Member, Standing, Verdict
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState
@@ -69,9 +70,16 @@ class Told:
     answers: Pace = NOTHING
     cursor: str = ""
     held: Callable[[], int] = lambda: 0
+    plans: Callable[[], list[HeldPlan]] = list
 
     def plans_held(self, _connection_id: str) -> int:
         return self.held()
+
+    def decided(self, _connection_id: str) -> tuple[HeldPlan, ...]:
+        return ()
+
+    def holds(self, _connection_id: str, _cursor: str, _limit: int) -> Page[HeldPlan]:
+        return Page(tuple(self.plans()))
 
     def events(self, _connection_id: str, _filters: Any, _cursor: str, _limit: int) -> Page[Event]:
         return Page(self.happened, self.cursor)
@@ -103,6 +111,7 @@ class Place:
         self.desk = Desk()
         self.told = told or Told()
         self.told.held = self._plans_held
+        self.told.plans = self._plans
         self.parts: Any = SimpleNamespace(
             services=self.desk.services,
             identity=SimpleNamespace(caller=Caller),
@@ -118,6 +127,15 @@ class Place:
         self._searchable(self.desk.directory)
         if connection is not None:
             self.desk.services.connections.create(connection)
+
+    def _plans(self) -> list[HeldPlan]:
+        return [
+            HeldPlan(
+                hold.digest, hold.state, hold.raised_at, hold.reason, hold.counts(), hold.decided_by, hold.decided_at,
+                hold.standings(),
+            )
+            for hold in self.desk.services.records.holds("c1")
+        ]  # fmt: skip
 
     def _searchable(self, directory: Any) -> None:
         """Find everybody by their first letters."""
@@ -206,10 +224,11 @@ def place(state: State = State.ON) -> Place:
     entry = Entry("u1", 3, f"{EVIL}@x.example", "k1", "", Status.ACTIVE, True, {Trigger.SUSPENDED: START}, START, None,
                   True, Action.DELETE, failure, START)  # fmt: skip
     desk.store.shards["c1", 0] = (1, {"u1": entry})
-    members = tuple((f"u{number}", "suspend") for number in range(60))
+    members = tuple(Member(f"u{number}", "suspend", "suspended", START) for number in range(60))
     records = desk.services.records
-    records.put_hold("c1", Hold("a" * 32, START, members, HoldState.WAITING, EVIL))
-    records.put_hold("c1", Hold("b" * 32, START, members, HoldState.REJECTED, EVIL, EVIL, START))
+    rejected = Verdict(Standing.REJECTED, START, EVIL)
+    records.put_hold("c1", Hold("a" * 32, START, members, EVIL))
+    records.put_hold("c1", Hold("b" * 32, START, members, EVIL, (rejected,) * 60, EVIL, START))
     here.parts.channels.put(Channel("n1", "https://hook", expires=START + DAY, opened=START, proven=True))
     here.parts.channels.put(Channel("n2", "https://hook", expires=START - DAY))
     _previews(here)

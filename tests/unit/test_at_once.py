@@ -18,7 +18,7 @@ from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import BadInput, Busy, ConfigurationRefused, NotFound, Stale
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.guard import Hold
+from autoprovisioning.domain.guard import Hold, Member
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
 from autoprovisioning.domain.roster import Action, Mark
 from autoprovisioning.domain.runs import RunState
@@ -340,8 +340,8 @@ def test_every_act_of_an_administrator_is_told_once_with_what_it_changed(office)
     another = office.connection.token_version
     edit(services, "c1", 1, settings_of(office.connection), ACTOR, "theirs")
     theirs = office.connection.token_version
-    services.records.put_hold("c1", Hold("d1", office.desk.clock.now, (("u1", "suspend"),)))
-    decide_hold(services, "c1", "d1", approve=False, actor=ACTOR)
+    services.records.put_hold("c1", Hold("d1", office.desk.clock.now, (Member("u1", "suspend"),)))
+    decide_hold(services, "c1", "d1", "reject", ACTOR)
     row = "name.givenName"
     assert acts(office) == [
         ("Edited", {f"mapping {row}": row}, {f"mapping {row}": f"{row} (mandatory)"}),
@@ -349,7 +349,7 @@ def test_every_act_of_an_administrator_is_told_once_with_what_it_changed(office)
         ("Turned on", {"state": "Off"}, {"state": "On"}),
         ("0 users were waiting", {"access token": f"version {version}"}, {"access token": f"version {another}"}),
         ("Edited", {"access token": f"version {another}"}, {"access token": f"version {theirs}"}),
-        ("Rejected held plan d1", {"held plan": "waiting"}, {"held plan": "rejected"}),
+        ("1 of 1 of held plan d1: rejected", {"held plan": "waiting"}, {"held plan": "rejected"}),
     ]
 
 

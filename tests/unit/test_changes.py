@@ -128,14 +128,12 @@ SUCCESSES = [
 
 @pytest.mark.parametrize(("done", "scim_id", "status", "attributes"), SUCCESSES)
 def test_a_success_is_recorded(done, scim_id, status, attributes):
-    before = replace(done.entry, pending=True, held=Action.SUSPEND, failure=failed(None, "x", "x", "x", NOW))
+    before = replace(done.entry, pending=True, failure=failed(None, "x", "x", "x", NOW))
     after = recorded(before, Outcome(done, scim_id), NOW)
     assert (after.scim_id, after.status, after.version) == (scim_id, status, before.version + 1)
     assert after.deleted is (done.action is Action.DELETE)
     assert unchanged(after.fingerprint, attributes)
     assert (after.mark, after.failure, after.pending, after.last_action_at) == (None, None, False, NOW)
-    held = Action.SUSPEND if done.action is Action.UPDATE else None
-    assert after.held is held, "an update says nothing about a hold"
 
 
 def test_an_account_that_vanished_leaves_an_entry_without_one():
@@ -156,7 +154,7 @@ def test_what_waits_is_pending_and_the_same_plan_may_be_sent_again(error):
 
 def test_what_the_guard_refused_is_held():
     after = recorded(change(Action.CREATE).entry, Outcome(change(Action.CREATE), error=Unsafe("too many")), NOW)
-    assert (after.held, after.pending, after.failure, after.mark) == (Action.CREATE, False, None, None)
+    assert (after.pending, after.failure, after.mark) == (False, None, None)
     assert after.version == 4
 
 

@@ -12,6 +12,7 @@ from autoprovisioning.app.explain import Explanation, explain
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.reports import Filters, Page
 from autoprovisioning.app.scoping import AskedOneByOne
+from autoprovisioning.domain import guard
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
@@ -75,12 +76,6 @@ WORDS = [
      "Due now: suspend the account, because the user is out of the provisioning scope."),
     (entry(Status.SUSPENDED, deleted=True, timers={Trigger.DELETED: NOW}, gone=True), DELETED, ON, NOW + DAY,
      "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."),
-    (replace(AWAY, held=Action.SUSPEND, held_by=Trigger.SUSPENDED), SUSPENDED, ON, NOW + 8 * DAY,
-     ("Held until an administrator approves it under Held plans: suspend the account, "
-     "because the user is suspended in the directory.")),
-    # what was held for another reason is no answer for this one
-    (replace(AWAY, held=Action.SUSPEND, held_by=Trigger.APP_OFF), SUSPENDED, ON, NOW + 8 * DAY,
-     "Due now: suspend the account, because the user is suspended in the directory."),
     (AWAY, SUSPENDED, replace(ON, state=State.PAUSED), NOW + 8 * DAY,
      ("Waits until the connection is reauthorized: suspend the account, "
      "because the user is suspended in the directory.")),
@@ -149,11 +144,19 @@ def test_who_belongs_to_another_connection_is_told_so():
     )
 
 
-def test_a_rejection_is_told_as_such():
-    held = replace(AWAY, held=Action.SUSPEND, held_by=Trigger.SUSPENDED)
-    assert said(held, SUSPENDED, now=NOW + 8 * DAY, rejected=True) == (
-        "Not done, since an administrator rejected the plan with it: suspend the account, "
-        "because the user is suspended in the directory."
+@pytest.mark.parametrize(
+    ("held", "begins"),
+    [
+        (guard.Standing.REJECTED, "Not done, since an administrator rejected it in a held plan"),
+        (guard.Standing.WAITING, "Held until an administrator approves it under Held plans"),
+        (guard.Standing.WITHDRAWN, "Held until an administrator approves it under Held plans"),
+        (guard.Standing.APPROVED, "Due now"),
+        (None, "Due now"),
+    ],
+)
+def test_what_stands_decided_in_a_held_plan_is_told(held, begins):
+    assert said(AWAY, SUSPENDED, now=NOW + 8 * DAY, held=held) == (
+        f"{begins}: suspend the account, because the user is suspended in the directory."
     )
 
 
@@ -436,8 +439,8 @@ def test_a_hold_is_told_until_it_is_rejected_and_then_that():
     office.run()
     assert look_into(office, "u1").words.startswith("Held until an administrator approves it")
     (hold,) = office.services.records.holds("c1")
-    decide_hold(office.services, "c1", hold.digest, approve=False, actor=Actor("admin@example.com", "u0"))
-    assert look_into(office, "u1").words.startswith("Not done, since an administrator rejected the plan with it")
+    decide_hold(office.services, "c1", hold.digest, "reject", Actor("admin@example.com", "u0"))
+    assert look_into(office, "u1").words.startswith("Not done, since an administrator rejected it")
 
 
 def test_who_was_forgotten_is_still_known_by_the_audit(office):

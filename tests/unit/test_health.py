@@ -11,7 +11,7 @@ import pytest
 from autoprovisioning.app.finishing import OUTAGE
 from autoprovisioning.app.health import health
 from autoprovisioning.app.ports import Channel
-from autoprovisioning.app.reports import Pace, Page, Waiting
+from autoprovisioning.app.reports import HeldPlan, Pace, Page, Waiting
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.users import Scope
@@ -37,6 +37,7 @@ class Told:
     waits: Waiting = NOBODY
     answers: Pace = SWIFT
     held: int = 0
+    plans: Sequence[HeldPlan] = ()
 
     def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
         return Page(tuple(self.latest[:limit]))
@@ -46,6 +47,9 @@ class Told:
 
     def plans_held(self, connection_id: str) -> int:
         return self.held
+
+    def decided(self, connection_id: str) -> Sequence[HeldPlan]:
+        return self.plans
 
     def pace(self, connection_id: str, since: object) -> Pace:
         return self.answers
@@ -76,7 +80,7 @@ def test_there_is_no_concern_while_all_is_well():
         (Told(), replace(ON, state=State.OFF), LIVE, "is off"),
         (Told(), replace(ON, state=State.DRAFT), LIVE, "not finished"),
         (Told(), replace(ON, state=State.DELETING), LIVE, "being deleted"),
-        (Told(held=1), ON, LIVE, "held as one plan"),
+        (Told(held=1), ON, LIVE, "held as a plan"),
         (Told(latest=()), ON, LIVE, "No full run has succeeded for 3 d 0 h"),
         (Told(latest=(replace(DONE, finished=START - 61 * MINUTE),)), ON, LIVE, "succeeded for 1 h 1 min"),
         (Told(waits=Waiting(3, START - 16 * MINUTE)), ON, LIVE, "waiting for 16 min"),

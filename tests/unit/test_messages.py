@@ -28,7 +28,7 @@ from tests.unit.builders import NOW
 LOOKS = [
     Look("u1"),
     Look("", "sync", asked_at=NOW, channel="ch1"),
-    Look("u1", "delete", Evidence(True, ("c1",)), "digest", NOW, "ch1"),
+    Look("u1", "delete", Evidence(True, ("c1",)), NOW, "ch1"),
     Look("u1", asked_at=NOW, inquiry="c1/i1"),
 ]
 BATCHES = [

@@ -144,9 +144,9 @@ def test_timers_of_an_archived_user_stand_still_and_go_on_with_the_time_left():
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.NONE])
 def test_nothing_of_an_archived_user_waits_or_fails(status):
     failure = failed(None, "rejected", "no", about(Action.UPDATE, ADA), NOW - DAY)
-    known = entry(status=status, pending=True, failure=failure, held=Action.SUSPEND)
+    known = entry(status=status, pending=True, failure=failure)
     noted = decide(known, seen(ARCHIVED), rules(), NOW).noted
-    assert (noted.pending, noted.failure, noted.held) == (False, None, Action.SUSPEND)
+    assert (noted.pending, noted.failure) == (False, None)
 
 
 def test_archived_may_count_as_suspended():
@@ -223,8 +223,8 @@ def test_members_without_account_are_remembered_when_groups_decide():
 
 
 def test_pending_and_held_flags_go_when_nothing_is_wanted_any_more():
-    decision = decide(entry(pending=True, held=Action.SUSPEND), seen(), rules(), NOW)
-    assert (decision.action, decision.noted.pending, decision.noted.held) == (None, False, None)
+    decision = decide(entry(pending=True), seen(), rules(), NOW)
+    assert (decision.action, decision.noted.pending) == (None, False)
 
 
 @pytest.mark.parametrize("presence", [SUSPENDED, ARCHIVED])
@@ -247,7 +247,6 @@ def test_deciding_again_after_the_noted_entry_is_recorded_notes_nothing_new():
 STANDING = [
     {"timers": {Trigger.APP_OFF: NOW - DAY}},
     {"timers": {Trigger.SUSPENDED: Timer(NOW - DAY)}},
-    {"held": Action.SUSPEND},
     {"gone": True},
     {"pending": True},
     {"in_scope": False},
@@ -273,14 +272,6 @@ def test_a_deleted_users_entry_is_kept_while_an_attempt_is_under_way():
     known = entry(Status.SUSPENDED, gone=True, timers={Trigger.DELETED: long_ago}, last_action_at=long_ago)
     assert decide(known, seen(DELETED, None), rules(), NOW).noted is None
     assert decide(replace(known, mark=mark), seen(DELETED, None), rules(), NOW).noted is not None
-
-
-def test_a_held_action_stays_held_and_another_one_lifts_the_flag():
-    known = entry(held=Action.SUSPEND, held_by=Trigger.SUSPENDED)
-    assert decide(known, seen(SUSPENDED), rules(), NOW).noted.held is Action.SUSPEND
-    assert decide(replace(known, held_by=Trigger.APP_OFF), seen(SUSPENDED), rules(), NOW).noted.held is None
-    assert decide(known, seen(in_scope=None), rules(), NOW).noted.held is Action.SUSPEND
-    assert decide(known, seen(desired=GRACE), rules(), NOW).noted.held is None
 
 
 def test_failures_back_off_from_fifteen_minutes_to_a_day_and_start_over_when_the_user_changes():

@@ -48,10 +48,10 @@ def test_what_an_administrator_approved_is_not_held_and_what_was_rejected_is():
     office.run()
     digest = office.services.records.holds("c1")[0].digest
     waiting = office.desk.store.holds["c1"][digest]
-    decide_hold(office.services, "c1", digest, approve=True, actor=ACTOR)
+    decide_hold(office.services, "c1", digest, "approve", ACTOR)
     assert at(office).preview()[0].held is False
     office.services.records.put_hold("c1", waiting)
-    decide_hold(office.services, "c1", digest, approve=False, actor=ACTOR)
+    decide_hold(office.services, "c1", digest, "reject", ACTOR)
     assert at(office).preview(limit=replace(office.connection.limit, minimum=100))[0].held is True
 
 
@@ -65,7 +65,7 @@ def test_what_goes_on_beside_a_rejected_plan_is_not_told_as_held():
     office.services.connections.change("c1", lambda current: replace(current, limit=replace(current.limit, minimum=1)))
     office.run()
     digest = office.services.records.holds("c1")[0].digest
-    decide_hold(office.services, "c1", digest, approve=False, actor=ACTOR)
+    decide_hold(office.services, "c1", digest, "reject", ACTOR)
     office.leave("u4")
     done, lines = at(office).preview(limit=replace(office.connection.limit, minimum=100))
     held = {line.user_id: "rejected before" in line.detail for line in lines if line.would is Would.SUSPEND}

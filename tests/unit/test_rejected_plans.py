@@ -29,7 +29,7 @@ def held_and_rejected() -> Office:
         office.leave(f"x{number}")
     office.run()
     (hold,) = office.services.records.holds("c1")
-    decide_hold(office.services, "c1", hold.digest, approve=False, actor=Actor("admin@example.com", "u0"))
+    decide_hold(office.services, "c1", hold.digest, "reject", Actor("admin@example.com", "u0"))
     return office
 
 
@@ -72,7 +72,9 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
     for number in range(10):
         office.hire(f"x{number}", f"x{number}@example.com")
     units = Scope((), (SALES,))
-    office.services.connections.change("c1", lambda current: replace(current, scope=units, limit=VolumeLimit(5, 1.0)))
+    office.services.connections.change(
+        "c1", lambda current: replace(current, scope=units, limit=VolumeLimit(5, 1.0, 1000.0))
+    )
     for number in range(10):
         office.directory.live[f"x{number}"] = replace(office.directory.live[f"x{number}"], org_unit_path="/Sales")
     for user_id in ("u1", "u2", "u3", "admin"):
@@ -85,8 +87,8 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
         notice(office, f"x{number}")
     office.run()
     (hold,) = office.services.records.holds("c1")
-    decide_hold(office.services, "c1", hold.digest, approve=False, actor=Actor("admin@example.com", "u0"))
-    shielded = sorted(user_id for user_id, _ in hold.members)[:2]
+    decide_hold(office.services, "c1", hold.digest, "reject", Actor("admin@example.com", "u0"))
+    shielded = sorted(member.user_id for member in hold.members)[:2]
     office.desk.clock.advance(timedelta(days=2))
     office.suspend(shielded[0])
     office.delete(shielded[1])
@@ -94,7 +96,7 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
         office.desk.clock.advance(timedelta(days=1))
         office.run()
     assert [active(office, user_id) for user_id in shielded] == [[False], [False]]
-    assert sum(active(office, user_id) == [True] for user_id, _ in hold.members) == len(hold.members) - 2
+    assert sum(active(office, member.user_id) == [True] for member in hold.members) == len(hold.members) - 2
 
 
 def test_a_set_that_was_rejected_once_is_raised_anew_when_it_happens_again():
@@ -109,6 +111,6 @@ def test_a_set_that_was_rejected_once_is_raised_anew_when_it_happens_again():
     office.run()
     (hold,) = [each for each in office.services.records.holds("c1") if each.state is HoldState.WAITING]
     assert len(hold.members) == 8
-    decide_hold(office.services, "c1", hold.digest, approve=True, actor=Actor("admin@example.com", "u0"))
+    decide_hold(office.services, "c1", hold.digest, "approve", Actor("admin@example.com", "u0"))
     office.run()
     assert leavers(office) == [False] * 8

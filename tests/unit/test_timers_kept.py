@@ -33,7 +33,7 @@ def test_whoever_is_held_is_deleted_on_the_day_that_counts_from_when_they_left(o
     assert [begun(office.entry(user_id)) for user_id in ("u1", "u2", "u3")] == [{Trigger.APP_OFF: left}] * 3
     office.desk.clock.advance(3 * DAY)
     (hold,) = [hold for hold in office.services.records.holds("c1") if hold.decided_at is None]
-    decide_hold(office.services, "c1", hold.digest, approve=True, actor=Actor("boss@example.com"))
+    decide_hold(office.services, "c1", hold.digest, "approve", Actor("boss@example.com"))
     office.run()
     assert {office.entry(user_id).status for user_id in ("u1", "u2", "u3")} == {Status.SUSPENDED}
     assert begun(office.entry("u1")) == {Trigger.APP_OFF: left}

@@ -192,7 +192,7 @@ class _Application:
         keeper = Keeper(self._services, connection)
 
         def recreate(vanished: Change) -> bool:
-            return may_recreate(self._services, connection, vanished.user_id)
+            return may_recreate(self._services, connection, vanished)
 
         waiting: list[Outcome] = []
         doubtful: list[Outcome] = []

@@ -14,8 +14,7 @@ from datetime import datetime
 
 from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.carry_out import carry_out
-from autoprovisioning.app.guarding import may_recreate, reserve_one
-from autoprovisioning.app.holding import is_rejected
+from autoprovisioning.app.guarding import may_go, may_recreate
 from autoprovisioning.app.keeper import Keeper, first_found, refusal_of_one
 from autoprovisioning.app.looking import Asked, RunOf, Seen, entry_of, look_at_both, nobody_waits
 from autoprovisioning.app.observe import observed, rules_of
@@ -52,6 +51,7 @@ from autoprovisioning.domain.errors import (
     Unsafe,
 )
 from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import braked, member_of
 from autoprovisioning.domain.plan import READING, Decision, Observed, decide, stuck
 from autoprovisioning.domain.plan import about as what_is_attempted
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, failed
@@ -176,9 +176,9 @@ class _Convergence:
         if decision.action is None:
             return self._note(entry, decision)
         if self._connection.state is State.PAUSED:
-            self._flag(entry, decision, pending=True)
+            self._wait(entry, decision)
             return False
-        if decision.action.deprovisions and not self._reserved(decision):
+        if not self._may_go(entry, decision, now):
             return self._hold(entry, decision)
         return self._act(entry, decision, observation)
 
@@ -356,40 +356,45 @@ class _Convergence:
         event = self._failed(self._services.new_id(), decision.noted, action, failure, now)
         return self._replace(entry, replace(decision.noted, failure=failure), (event,))
 
-    def _flag(self, entry: Entry | None, decision: Decision, *, pending: bool = False) -> bool:
-        """Flag the user as waiting for reauthorization, or else for an approval; False where the flag stands."""
+    def _wait(self, entry: Entry | None, decision: Decision) -> None:
+        """Flag the user as waiting for reauthorization; what was noticed on the way is kept, if nothing is newer."""
         user_id, noted = self._asked.look.user_id, decision.noted
-        held, trigger = (None, None) if pending else (decision.action, decision.trigger)
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            current = entries.get(user_id)
+            base = noted if current == entry else current
+            waiting = replace(base, pending=True) if base is not None else None
+            if waiting is None or waiting == current:
+                return Edit(), None
+            return Edit({user_id: replace(waiting, version=waiting.version + 1)}), None
+
+        self._services.roster.commit(self._connection, [user_id], edit)
+
+    def _may_go(self, entry: Entry | None, decision: Decision, now: datetime) -> bool:
+        """Pass the change through the brake of its kind; what does not count goes."""
+        action, noted = decision.action, decision.noted
+        assert action is not None and noted is not None  # noqa: S101, PT018 - told by the caller
+        if not braked(action, entry, decision.attributes, now):
+            return True
+        member = member_of(action, noted, decision.trigger, decision.attributes)
+        return may_go(self._services, self._connection, member, entry)
+
+    def _hold(self, entry: Entry | None, decision: Decision) -> bool:
+        """Send nothing: the next full run plans it again, and raises a plan; True: look again."""
+        self._tell("Held by the volume guard, or by an administrator's decision: see Held plans.", failed=True)
+        fields = {"alert": "change_held", "connection": self._connection.id}
+        log.warning("Change held by the volume guard", extra={"json_fields": fields})
+        assert decision.noted is not None  # noqa: S101 - there is an action
+        user_id, waits = self._asked.look.user_id, replace(decision.noted, pending=False)
 
         def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
             current = entries.get(user_id)
-            base = noted if current == entry else current  # what was noticed on the way is kept, if nothing is newer
-            if base is None:
-                return Edit(), False
-            flagged = replace(base, pending=pending, held=held, held_by=trigger)
-            if flagged == current:
-                return Edit(), False
-            flagged = replace(flagged, version=base.version + 1)
-            return Edit({user_id: flagged}, (), self._counted({"held": 1} if held else {})), True
+            if current != entry:
+                return Edit(), True
+            noted = {} if entry is None or waits == entry else {user_id: replace(waits, version=entry.version + 1)}
+            return Edit(noted, (), self._counted({"held": 1})), False
 
         return self._services.roster.commit(self._connection, [user_id], edit)
-
-    def _reserved(self, decision: Decision) -> bool:
-        """Reserve a suspension or deletion; whom an administrator rejected stays held for the same reason."""
-        services, connection, look, action = self._services, self._connection, self._asked.look, decision.action
-        assert action is not None and decision.noted is not None  # noqa: S101, PT018 - told by the caller
-        if not look.hold and decision.noted.held is action and is_rejected(services, connection, look.user_id, action):
-            return False
-        return reserve_one(services, connection, look, action)
-
-    def _hold(self, entry: Entry | None, decision: Decision) -> bool:
-        self._tell("Held by the volume guard, or by an administrator's decision: see Held plans.", failed=True)
-        if self._flag(entry, decision):
-            log.error(
-                "Change held by the volume guard",
-                extra={"json_fields": {"alert": "change_held", "connection": self._connection.id}},
-            )
-        return False
 
     def _act(self, entry: Entry | None, decision: Decision, observation: Observed) -> bool:
         """Mark, carry out, record; True: look again."""
@@ -401,7 +406,7 @@ class _Convergence:
             return True  # the next round serves the connection as it is now, or not at all
 
         def recreate(vanished: Change) -> bool:
-            return may_recreate(self._services, self._connection, vanished.user_id)
+            return may_recreate(self._services, self._connection, vanished)
 
         (outcome,) = carry_out(self._services, self._keeper, [change], self._deadline, recreate)
         if outcome.error is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from autoprovisioning.app.planning import Plan, PlannedLook, Refusal
+from autoprovisioning.app.planning import Plan, Refusal
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
@@ -75,17 +75,17 @@ def _failure_event(event_id: str, refusal: Refusal, actor: str, text: str, servi
     )
 
 
-def flag_held(services: Services, connection: Connection, held: Mapping[str, PlannedLook]) -> None:
-    """Flag the roster entries whose action the guard refused."""
+def keep_timers(services: Services, connection: Connection, held: Mapping[str, Entry]) -> None:
+    """Record the timers of whoever is held: a decision names when its trigger began, so that must not move."""
     for chunk in _chunks(_by_shard(services, connection, held), NOTES_A_COMMIT):
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             changed: dict[str, Entry | None] = {}
             for user_id in part:
                 entry = entries.get(user_id)
-                action, trigger = held[user_id].action, held[user_id].trigger
-                if entry is not None and (entry.held, entry.held_by) != (action, trigger) and entry.mark is None:
-                    changed[user_id] = replace(entry, held=action, held_by=trigger, version=entry.version + 1)
+                timers = held[user_id].timers
+                if entry is not None and entry.timers != timers and entry.mark is None:
+                    changed[user_id] = replace(entry, timers=timers, version=entry.version + 1)
             return Edit(changed), None
 
         services.roster.commit_in_parts(connection, chunk, edit)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from autoprovisioning.app.adopting import confirmed_for
-from autoprovisioning.app.holding import is_rejected
+from autoprovisioning.app.holding import standing_of
 from autoprovisioning.app.looking import entry_of
 from autoprovisioning.app.observe import NOT_PROVEN, observed, read_user, rules_of
 from autoprovisioning.app.reports import Filters, Reports
 from autoprovisioning.app.scoping import SERVING, AskedOneByOne, is_member, located, place
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain import guard
 from autoprovisioning.domain.accounts import Value, changed_attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import due
@@ -91,6 +92,7 @@ class Explanation:
     standing_still: str
     decision: Decision
     words: str
+    held: guard.Standing | None  # what the change stands at in the held plans
     applied: Mapping[str, Value]
     to_write: Mapping[str, Value]
     events: tuple[Event, ...]
@@ -119,6 +121,7 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
     seen = observed(serving, user, standing.in_scope)
     rules = rules_of(serving, confirmed_for(services, connection, [entry]))
     decision = decide(entry, seen, rules, now)
+    held = _held(services, connection, decision)
     return Explanation(
         now,
         connection,
@@ -131,7 +134,8 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
         _timers(serving, decision.noted or entry, now),
         _standing_still(connection, seen),
         decision,
-        _said(services, replace(serving, state=connection.state), standing, decision, entry, seen, now),
+        _said(replace(serving, state=connection.state), standing, decision, entry, seen, now, held),
+        held,
         _applied(services, connection, entry),
         _to_write(entry, seen),
         tuple(events),
@@ -249,20 +253,24 @@ def _standing_still(connection: Connection, seen: Observed) -> str:
     return "The connection is off." if connection.state is State.OFF else ""
 
 
+def _held(services: Services, connection: Connection, decision: Decision) -> guard.Standing | None:
+    if decision.action is None or decision.noted is None:
+        return None
+    member = guard.member_of(decision.action, decision.noted, decision.trigger, decision.attributes)
+    return standing_of(services, connection, member)
+
+
 def _said(
-    services: Services,
     connection: Connection,
     standing: Standing,
     decision: Decision,
     entry: Entry | None,
     seen: Observed,
     now: datetime,
+    held: guard.Standing | None,
 ) -> str:
-    action, noted = decision.action, decision.noted
-    held = action is not None and noted is not None and noted.held is action
-    rejected = held and action is not None and is_rejected(services, connection, seen.user_id, action)
     owner = standing.owner.name if standing.owner is not None and standing.in_scope is False else ""
-    return in_words(decision, entry, seen, connection, now, owner=owner, rejected=rejected)
+    return in_words(decision, entry, seen, connection, now, owner=owner, held=held)
 
 
 def _applied(services: Services, connection: Connection, entry: Entry | None) -> Mapping[str, Value]:

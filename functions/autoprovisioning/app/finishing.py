@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
+from autoprovisioning.app.holding import settle_holds
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.changes import UNDER_ALIASES
 from autoprovisioning.domain.runs import Run, RunState
@@ -35,6 +36,9 @@ def close_if_finished(services: Services, run: Run) -> Run:
     if closed is None:
         return run
     tell(closed)
+    connection = services.connections.get(run.connection_id)
+    if connection is not None and connection.shards:
+        settle_holds(services, connection, None)
     return closed
 
 

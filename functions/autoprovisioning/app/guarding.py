@@ -1,66 +1,116 @@
-"""The volume guard at work: reservations made before a change, by compare-and-set on one document a connection."""
+"""The brakes at work: reservations made before a change, by compare-and-set on the guard of a connection."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain.changes import Change
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.guard import RECREATE, GuardState, reservation, reserve
-from autoprovisioning.domain.roster import Action
-from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.guard import (
+    APPROVED,
+    RECREATE,
+    Book,
+    GuardState,
+    Kind,
+    Member,
+    Standing,
+    attempt,
+    record,
+    reserve,
+    seen_active,
+)
+from autoprovisioning.domain.roster import Entry
+
+log = logging.getLogger(__name__)
 
 
-def reserve_all(services: Services, connection: Connection, names: Iterable[str], besides: Iterable[str] = ()) -> bool:
-    """Reserve all of the names or none; True when they, and what stands `besides` unreserved, are within the limit."""
-    wanted, others = tuple(names), tuple(besides)
-    if not wanted:
+def reserve_all(services: Services, connection: Connection, kind: Kind, names: Collection[str]) -> bool:
+    """Reserve all of the names or none."""
+    if not names:
         return True
     now = services.clock()
 
     def edit(state: GuardState) -> GuardState | None:
-        allowed = connection.limit.allowed(state.roster_size)
-        if reserve(state, (*wanted, *others), allowed, now) is None:
-            return None
-        return reserve(state, wanted, allowed, now)
+        return reserve(state, kind.budget, names, state.allowed(kind.budget, connection.limit, now), now)
 
     return services.records.change_guard(connection.id, edit) is not None
 
 
-def within_limit(services: Services, connection: Connection, names: Collection[str], size: int) -> bool:
-    """Say whether `reserve_all` would reserve the names for a roster of that size; nothing is reserved."""
-    standing = _standing(services, connection)
-    return reserve(standing, names, connection.limit.allowed(size), services.clock()) is not None
+def note(services: Services, connection: Connection, budget: str, names: Collection[str]) -> None:
+    """Note what goes out without being counted, because an administrator approved or confirmed it."""
+    if names:
+        now = services.clock()
+        services.records.change_guard(connection.id, lambda state: record(state, budget, names, now))
 
 
-def spent(services: Services, connection: Connection) -> tuple[int, int]:
-    """Return how many changes the last 24 hours have reserved, and how many they may."""
-    standing = _standing(services, connection)
-    return len(standing.current(services.clock())), connection.limit.allowed(standing.roster_size)
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many changes of a budget the last 24 hours have reserved and may, and how many people were active then."""
+
+    reserved: int
+    allowed: int
+    active: int
+
+
+def room(services: Services, connection: Connection, kind: Kind, active: int | None = None) -> Room:
+    """Return the room that is left, as a run would find it that counts so many active people; nothing is reserved."""
+    state, now = _standing(services, connection), services.clock()
+    if active is not None:
+        state = seen_active(state, active, now)
+    allowed = state.allowed(kind.budget, connection.limit, now)
+    return Room(len(state.current(kind.budget, now)), allowed, state.base(now))
+
+
+def fits(services: Services, connection: Connection, kind: Kind, names: Collection[str], active: int) -> bool:
+    """Say whether `reserve_all` would reserve the names once a run counted so many active people."""
+    now = services.clock()
+    state = seen_active(_standing(services, connection), active, now)
+    return reserve(state, kind.budget, names, state.allowed(kind.budget, connection.limit, now), now) is not None
+
+
+def remember_active(services: Services, connection: Connection, count: int) -> bool:
+    """Keep how many people are active, for the limits of the day to come; True in a connection's first full run."""
+    now, first = services.clock(), False
+
+    def edit(state: GuardState) -> GuardState:
+        nonlocal first
+        first = not state.active
+        return seen_active(state, count, now)
+
+    services.records.change_guard(connection.id, edit)
+    return first
+
+
+def is_first(services: Services, connection: Connection) -> bool:
+    """Say whether no full run has counted the people of this connection yet."""
+    return not _standing(services, connection).active
 
 
 def _standing(services: Services, connection: Connection) -> GuardState:
-    """Read the guard document: an edit that returns nothing writes nothing."""
+    """Read the guard: an edit that returns nothing writes nothing."""
     seen: list[GuardState] = []
     services.records.change_guard(connection.id, seen.append)
     return seen[-1]
 
 
-def reserve_one(services: Services, connection: Connection, look: Look, action: Action) -> bool:
-    """Reserve one suspension or deletion; what an administrator approved is not counted again."""
-    if action.value in approved_actions(services, connection, look):
+def may_go(services: Services, connection: Connection, member: Member, entry: Entry | None) -> bool:
+    """Say whether a worker may do this now: approved, or undecided and within the limit, for which it is reserved.
+
+    What waits in a held plan waits for it: part of a plan that trips the guard is no safer than the rest.
+    """
+    verdict = Book(services.records.holds(connection.id), member.user_id).verdict(member)
+    if verdict is not None and verdict.authorises(entry, services.clock()):
+        note(services, connection, APPROVED, [member.name])
         return True
-    return reserve_all(services, connection, [reservation(look.user_id, action.value)])
+    if verdict is not None and verdict.standing is not Standing.APPROVED:
+        return False
+    return reserve_all(services, connection, member.kind, [attempt(member, entry)])
 
 
-def may_recreate(services: Services, connection: Connection, user_id: str) -> bool:
+def may_recreate(services: Services, connection: Connection, change: Change) -> bool:
     """Reserve the creation of an account that vanished from Keeper."""
-    return reserve_all(services, connection, [reservation(user_id, RECREATE)])
-
-
-def approved_actions(services: Services, connection: Connection, look: Look) -> frozenset[str]:
-    """Return what an administrator approved to be done with this user, by the hold that the look names."""
-    hold = services.records.hold(connection.id, look.hold) if look.hold else None
-    if hold is None or not hold.authorises(services.clock()):
-        return frozenset()
-    return frozenset(action for user_id, action in hold.members if user_id == look.user_id)
+    member = Member(change.user_id, RECREATE, change.entry.scim_id)
+    return may_go(services, connection, member, change.entry)

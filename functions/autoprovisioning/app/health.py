@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 from autoprovisioning.app.finishing import OUTAGE
 from autoprovisioning.app.ports import Channel, Channels
-from autoprovisioning.app.reports import Pace, Reports, Waiting
+from autoprovisioning.app.reports import HeldPlan, Pace, Reports, Waiting
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.guard import WINDOW, Standing
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.words import at_time, missing_unit
 
@@ -51,7 +52,13 @@ class Health:
     day: Pace
     throttled_until: datetime | None
     plans_held: int  # that wait for an approval, while the connection is on
+    decided: tuple[HeldPlan, ...] = ()  # with live approvals, or rejections that keep somebody
     concerns: tuple[Concern, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """How many changes a rejection keeps from being carried out."""
+        return sum(plan.standings.get(Standing.REJECTED.value, 0) for plan in self.decided)
 
     @property
     def batches_left(self) -> int:
@@ -83,6 +90,7 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
         reports.pace(connection.id, now - timedelta(hours=24)),
         connection.waits_until(now),
         reports.plans_held(connection.id) if connection.state is State.ON else 0,
+        tuple(reports.decided(connection.id)) if connection.state is State.ON else (),
     )
     return replace(seen, concerns=_judged(seen, connection))
 
@@ -91,7 +99,8 @@ def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
     stopped = _stopped(connection)
     concerns = [stopped] if stopped is not None else []
     if connection.state is State.ON:
-        concerns += _held(seen.plans_held) + _late(seen, connection) + _unread(seen, connection) + _keeper(seen)
+        concerns += _held(seen.plans_held) + _approved(seen.decided)
+        concerns += _late(seen, connection) + _unread(seen, connection) + _keeper(seen)
     return tuple(concerns)
 
 
@@ -119,11 +128,18 @@ def _stopped(connection: Connection) -> Concern | None:
 def _held(plans: int) -> list[Concern]:
     if not plans:
         return []
-    what = (
-        "Suspensions and deletions are held as one plan: there are more than the volume limit allows, or only listings "
-        "tell of them."
-    )
-    return [Concern(what, "Approve or reject it under Held plans; creations and updates go on.", "plan_held")]
+    what = "Changes are held as a plan: there are more than the limits allow, or only listings tell of them."
+    return [Concern(what, "Approve or reject it under Held plans; everything else goes on.", "plan_held")]
+
+
+def _approved(plans: Sequence[HeldPlan]) -> list[Concern]:
+    """Tell of approvals in force: until they are spent they let changes go beyond the limits."""
+    count = sum(plan.standings.get(Standing.APPROVED.value, 0) for plan in plans)
+    if not count:
+        return []
+    decided = max(plan.decided_at for plan in plans if plan.decided_at is not None)
+    what = f"Approved and not carried out yet: {count} changes. The approval ends by {at_time(decided + WINDOW)}."
+    return [Concern(what, "The next run carries it out; Withdraw under Held plans ends it at once.")]
 
 
 def _late(seen: Health, connection: Connection) -> list[Concern]:

@@ -1,226 +1,340 @@
-"""Held plans: only a run raises one; an administrator approves or rejects exactly the set it names."""
+"""Held plans: a run raises, keeps and ends them; an administrator decides about all, some, or one cause of a plan."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
-from autoprovisioning.app.guarding import reserve_all, spent, within_limit
+from autoprovisioning.app.guarding import fits, note, reserve_all, room
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.errors import NotFound, Stale
+from autoprovisioning.domain.errors import BadInput, NotFound, Stale
 from autoprovisioning.domain.events import Actor, Event, EventName
-from autoprovisioning.domain.guard import Hold, HoldState, Member, digest_of, reservation
-from autoprovisioning.domain.roster import Action
+from autoprovisioning.domain.guard import (
+    APPROVED,
+    CONFIRMED,
+    OPEN,
+    Book,
+    Hold,
+    HoldState,
+    Kind,
+    Member,
+    Standing,
+    Verdict,
+    attempt,
+    carried_out,
+    digest_of,
+    settled,
+)
+from autoprovisioning.domain.roster import Entry
 
 log = logging.getLogger(__name__)
 
-NOUNS = {Action.SUSPEND.value: "suspension", Action.DELETE.value: "deletion"}
+NOUNS = {
+    "suspend": "suspension",
+    "delete": "deletion",
+    "create": "creation",
+    "unsuspend": "reactivation",
+    "update": "change of a userName or removal of values",
+    "recreate": "creation of an account that vanished from Keeper",
+}
 BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
-DECISION_SETTLES = timedelta(hours=1)  # some runs
-HONOURED_ANEW = timedelta(days=30)  # far more often than what is remembered expires, far more rarely than runs come
+Choice = Literal["approve", "reject", "withdraw"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A change that a plan asks for; `listed_only`: nothing but listings tells of it, so it is held in any number."""
+
+    member: Member
+    entry: Entry | None
+    listed_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Sifted:
+    """Planned changes of one kind, sorted by what an administrator decided about them."""
+
+    approved: list[Wanted]
+    kept: list[Wanted]  # rejected, or to be decided anew
+    untold: list[Wanted]
+    fresh: list[Wanted]
+
+
+def _sift(holds: Iterable[Hold], wanted: Sequence[Wanted], now: datetime) -> _Sifted:
+    book, sifted = Book(holds), _Sifted([], [], [], [])
+    for each in wanted:
+        verdict = book.verdict(each.member)
+        if verdict is not None and verdict.authorises(each.entry, now):
+            sifted.approved.append(each)
+        elif verdict is not None and verdict.standing in (Standing.REJECTED, Standing.WITHDRAWN):
+            sifted.kept.append(each)
+        else:
+            (sifted.untold if each.listed_only else sifted.fresh).append(each)
+    return sifted
+
+
+def _names(wanted: Iterable[Wanted]) -> list[str]:
+    return [attempt(each.member, each.entry) for each in wanted]
 
 
 def admit(
     services: Services,
     connection: Connection,
-    actions: Mapping[str, Action],
-    standing: Collection[str] = (),
-    listed_only: Collection[str] = (),
-) -> tuple[dict[str, str], Hold | None]:
-    """Pass a run's suspensions and deletions through the guard.
+    kind: Kind,
+    wanted: Sequence[Wanted],
+    *,
+    whole: bool = True,
+    counted: bool = True,
+) -> tuple[list[Wanted], Hold | None]:
+    """Pass what a run plans of one kind through the brake: return what is held, and the plan raised for it, if any.
 
-    `standing` are those who have been held for the same reason ever since: whom an administrator rejected stays held,
-    however much room there is. `listed_only` are those of whom nothing but listings tells: they are held, however few
-    they are. Returns the admitted directory ids, each with the digest of the approved hold that covers it (or ""), and
-    the hold that stands for the rest, if any: the whole rest, since part of a plan that trips the guard is no safer.
+    What is over the limit is held whole. A waiting plan ends where it is empty, fits, or differs from what is held now;
+    not so by a plan that is not `whole` (listings broke off). What is not `counted` was confirmed in advance.
     """
-    if not actions:
-        return {}, None
-    known = services.records.holds(connection.id)
-    now = services.clock()
-    sifted = _sift(known, actions, standing, listed_only, now)
-    _honour(services, connection, sifted.rejected.values(), now)
-    fresh, rejected = sifted.names(sifted.fresh), sifted.names(sifted.rejected)
-    if not reserve_all(services, connection, fresh, rejected):
-        over = _over_the_limit(services, connection, sifted.rest)
-        return sifted.approved, _raise(services, connection, sifted.rest, known, now, over + _by_listings(sifted))
-    admitted = sifted.approved | dict.fromkeys(sifted.fresh, "")
-    if sifted.listed_only:
-        reason = f"{_counted(sifted.listed_only)} {BY_LISTINGS}"
-        return admitted, _raise(services, connection, sifted.listed_only, known, now, reason)
-    return admitted, next(iter(sifted.rejected.values()), None)
+    holds, now = services.records.holds(connection.id), services.clock()
+    sifted = _sift(holds, wanted, now)
+    _let_go(services, connection, kind, sifted.approved)
+    held, reason = sifted.untold, _by_listings(sifted)
+    if not counted:
+        note(services, connection, CONFIRMED, _names(sifted.fresh))
+    elif not reserve_all(services, connection, kind, _names(sifted.fresh)):
+        held = sifted.fresh + sifted.untold
+        over = _over_the_limit(services, connection, kind, held)
+        reason = f"{over}; {len(sifted.untold)} of them {BY_LISTINGS}" if sifted.untold else over
+    hold = _stand(services, connection, kind, holds, {each.member for each in held}, reason, whole=whole)
+    return sifted.kept + held, hold
 
 
-def _honour(services: Services, connection: Connection, rejected: Iterable[Hold], now: datetime) -> None:
-    """Note of rejected plans that they keep somebody back still: what is noted anew is not forgotten meanwhile."""
-    for hold in {hold.digest: hold for hold in rejected}.values():
-        since = hold.honoured or hold.decided_at
-        if since is None or now - since >= HONOURED_ANEW:
-            services.records.change_hold(connection.id, hold.digest, lambda current: replace(current, honoured=now))
+def _let_go(services: Services, connection: Connection, kind: Kind, approved: Sequence[Wanted]) -> None:
+    """Tell of many at once, approved or not: somebody may have approved what they did not read."""
+    note(services, connection, APPROVED, [each.member.name for each in approved])
+    if len(approved) > room(services, connection, kind).allowed:
+        fields = {"alert": "many_at_once", "connection": connection.id, "kind": kind.value, "count": len(approved)}
+        log.warning("An approved plan beyond the volume limit is carried out", extra={"json_fields": fields})
 
 
 def would_hold(
-    services: Services,
-    connection: Connection,
-    actions: Mapping[str, Action],
-    standing: Collection[str],
-    listed_only: Collection[str],
-    size: int,
+    services: Services, connection: Connection, kind: Kind, wanted: Sequence[Wanted], active: int
 ) -> frozenset[str]:
-    """Return whom `admit` would hold back on a roster of that size; nothing is reserved or raised."""
-    if not actions:
-        return frozenset()
-    sifted = _sift(services.records.holds(connection.id), actions, standing, listed_only, services.clock())
-    fresh, rejected = sifted.names(sifted.fresh), sifted.names(sifted.rejected)
-    within = not fresh or within_limit(services, connection, (*fresh, *rejected), size)
-    return frozenset((*sifted.rejected, *sifted.listed_only) if within else sifted.rest)
+    """Return whom `admit` would hold back in a run that counts so many active people; nothing is reserved or raised."""
+    sifted = _sift(services.records.holds(connection.id), wanted, services.clock())
+    held = sifted.kept + sifted.untold
+    if sifted.fresh and not fits(services, connection, kind, _names(sifted.fresh), active):
+        held = held + sifted.fresh
+    return frozenset(each.member.user_id for each in held)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sifted:
-    """Planned suspensions and deletions, sorted by what an administrator decided about them."""
-
-    actions: Mapping[str, Action]
-    approved: dict[str, str]  # by the digest of which hold
-    rejected: dict[str, Hold]
-    listed_only: dict[str, Action]
-    fresh: list[str]
-
-    @property
-    def rest(self) -> dict[str, Action]:
-        """Return what was not approved."""
-        return {user_id: action for user_id, action in self.actions.items() if user_id not in self.approved}
-
-    def names(self, user_ids: Iterable[str]) -> list[str]:
-        """Name their reservations."""
-        return [reservation(user_id, self.actions[user_id].value) for user_id in user_ids]
-
-
-def _sift(
-    known: Sequence[Hold],
-    actions: Mapping[str, Action],
-    standing: Collection[str],
-    listed_only: Collection[str],
-    now: datetime,
-) -> _Sifted:
-    by_member = {member: hold.digest for hold in known if hold.authorises(now) for member in hold.members}
-    approved = {
-        user_id: by_member[user_id, action.value]
-        for user_id, action in actions.items()
-        if (user_id, action.value) in by_member
-    }
-    rejected = {
-        user_id: hold
-        for user_id, action in actions.items()
-        if user_id in standing and user_id not in approved and (hold := _rejecting(known, user_id, action)) is not None
-    }
-    open_ones = [user_id for user_id in actions if user_id not in approved and user_id not in rejected]
-    untold = {user_id: actions[user_id] for user_id in open_ones if user_id in listed_only}
-    fresh = [user_id for user_id in open_ones if user_id not in untold]
-    return _Sifted(actions, approved, rejected, untold, fresh)
-
-
-def _rejecting(known: Iterable[Hold], user_id: str, action: Action) -> Hold | None:
-    held = (hold for hold in known if hold.state is HoldState.REJECTED and (user_id, action.value) in hold.members)
-    return next(held, None)
-
-
-def is_rejected(services: Services, connection: Connection, user_id: str, action: Action) -> bool:
-    """Say whether an administrator rejected a plan with this in it."""
-    return _rejecting(services.records.holds(connection.id), user_id, action) is not None
-
-
-def _raise(
+def _stand(
     services: Services,
     connection: Connection,
-    rest: Mapping[str, Action],
-    known: Sequence[Hold],
-    now: datetime,
+    kind: Kind,
+    holds: Sequence[Hold],
+    members: Collection[Member],
     reason: str,
-) -> Hold:
-    members = tuple(sorted((user_id, action.value) for user_id, action in rest.items()))
-    digest = digest_of(members)
-    for hold in known:
-        if hold.digest == digest and hold.state is HoldState.WAITING:
+    *,
+    whole: bool,
+) -> Hold | None:
+    """Keep the plan that holds just these, else end what waits, and raise one for them, if there are any."""
+    now, wanted = services.clock(), frozenset(members)
+    for hold in holds:
+        waiting = frozenset(hold.those(Standing.WAITING)) if hold.kind is kind else frozenset()
+        if waiting and (waiting == wanted or (not whole and wanted <= waiting)):
             return hold
-        decided_now = hold.decided_at is not None and now - hold.decided_at < DECISION_SETTLES
-        if hold.state is HoldState.REJECTED and decided_now and set(members) <= set(hold.members):
-            return hold  # somebody's flag is still to come: a worker was at them when the others' were set
-    for hold in known:
-        if hold.state is HoldState.WAITING:
-            services.records.change_hold(connection.id, hold.digest, lambda current: _superseded(current, now))
-    hold = Hold(digest, now, members, HoldState.WAITING, reason)
-    event = Event(services.new_id(), now, EventName.HELD, "run", reason=f"{reason}. Digest {digest}")
+        if waiting:
+            services.records.change_hold(connection.id, hold.digest, lambda current: _released(current, now))
+    if not wanted:
+        return None
+    ordered = tuple(sorted(wanted, key=lambda member: member.order))
+    hold = Hold(digest_of(ordered, now), now, ordered, reason)
+    event = Event(services.new_id(), now, EventName.HELD, "run", reason=f"{reason}. Plan {hold.digest}")
     services.records.put_hold(connection.id, hold, event)
-    log.error(
-        "Plan held by the volume guard",
-        extra={
-            "json_fields": {"alert": "plan_held", "connection": connection.id, "digest": digest, "held": len(members)}
-        },
-    )
+    _alert(connection, hold, len(ordered))
     return hold
 
 
-def _over_the_limit(services: Services, connection: Connection, rest: Mapping[str, Action]) -> str:
-    reserved, allowed = spent(services, connection)
-    earlier = f", after {reserved} of the last 24 hours," if reserved else ""
-    return f"{_counted(rest)}{earlier} would exceed the limit of {allowed} within 24 hours"
+def _alert(connection: Connection, hold: Hold, held: int) -> None:
+    fields = {"alert": "plan_held", "connection": connection.id, "digest": hold.digest, "held": held}
+    log.error("Plan held by the volume guard", extra={"json_fields": fields})
+
+
+def _released(hold: Hold, now: datetime) -> Hold | None:
+    """End what waits of a plan; what somebody has decided in this very moment stands."""
+    moved = hold.moved(lambda _, verdict: Standing.RELEASED if verdict.standing is Standing.WAITING else None, now)
+    return moved if moved is not hold else None
+
+
+def _over_the_limit(services: Services, connection: Connection, kind: Kind, held: Sequence[Wanted]) -> str:
+    left = room(services, connection, kind)
+    earlier = f", after {left.reserved} of the last 24 hours," if left.reserved else ""
+    over = f"{_counted(held)}{earlier} would exceed the limit of {left.allowed} within 24 hours"
+    if kind is Kind.TAKING and left.allowed < connection.limit.allowed(left.active):
+        over += f", which is fewer than half of the {left.active} people who were active"
+    return over
 
 
 def _by_listings(sifted: _Sifted) -> str:
-    """Say of whom nothing but listings tells; nothing where there are none."""
-    return f"; {len(sifted.listed_only)} of them {BY_LISTINGS}" if sifted.listed_only else ""
+    return f"{_counted(sifted.untold)} {BY_LISTINGS}" if sifted.untold else ""
 
 
-def _counted(rest: Mapping[str, Action]) -> str:
-    counts = Counter(action.value for action in rest.values())
-    return " and ".join(
-        f"{count} {NOUNS[action]}{'s' if count > 1 else ''}" for action, count in sorted(counts.items())
-    )
+def _counted(held: Iterable[Wanted]) -> str:
+    counts = sorted(Counter(each.member.action for each in held).items())
+    return " and ".join(f"{count} {_plural(NOUNS[action], count)}" for action, count in counts)
 
 
-def _superseded(hold: Hold, now: datetime) -> Hold | None:
-    """Give way to a newer plan, unless somebody has decided in this very moment."""
-    return replace(hold, state=HoldState.SUPERSEDED, decided_at=now) if hold.state is HoldState.WAITING else None
+def _plural(noun: str, count: int) -> str:
+    first, _, rest = noun.partition(" of ")
+    words = f"{first}{'s' if count > 1 else ''}{' of ' + rest if rest else ''}"
+    return words.replace("or removal", "or removals") if count > 1 else words
 
 
-def with_addresses(services: Services, connection: Connection, members: Sequence[Member]) -> list[tuple[Member, str]]:
-    """Return members of a held plan, each with the address that the roster has, or ""."""
-    user_ids = [user_id for user_id, _ in members]
-    known = services.roster.entries(connection, user_ids) if connection.shards else {}
-    return [(member, known[member[0]].email if member[0] in known else "") for member in members]
+def settle_holds(
+    services: Services,
+    connection: Connection,
+    due: Collection[Member] | None,
+    entries: Mapping[str, Entry] | None = None,
+    *,
+    whole: bool = True,
+) -> None:
+    """Strike of the held plans what is done, no longer due or too old, and tell of those that are over by it.
 
-
-def decide_hold(services: Services, connection_id: str, digest: str, *, approve: bool, actor: Actor) -> Hold:
-    """Approve or reject a waiting plan by its digest; the next run carries it out, reading each user again.
-
-    Raises:
-        NotFound: no plan has this digest.
-        Stale: the plan changed since, or was decided already.
+    `due` is what a run plans, before any brake, and `entries` the roster then. Without them, when a run closes, the
+    entries that approvals name are read.
     """
     now = services.clock()
-    state = HoldState.APPROVED if approve else HoldState.REJECTED
+    for hold in services.records.holds(connection.id):
+        if entries is None:
+            approved = [member.user_id for member in hold.those(Standing.APPROVED)]
+            known: Mapping[str, Entry] = services.roster.entries(connection, approved) if approved else {}
+            if not approved:
+                continue
+        else:
+            known = entries
+
+        def strike(current: Hold, known: Mapping[str, Entry] = known) -> Hold | None:
+            struck = settled(current, known, due, now, stands=whole)
+            return struck if struck is not current else None
+
+        if strike(hold) is not None:
+            struck = services.records.change_hold(connection.id, hold.digest, strike, _telling(services))
+            if struck is not None and struck.state is HoldState.WAITING and hold.state is not HoldState.WAITING:
+                _alert(connection, struck, len(struck.those(*OPEN)))
+
+
+def _telling(services: Services) -> Callable[[Hold, Hold], Event | None]:
+    """Tell of a plan that is over, or asked about again; nothing of one that goes on."""
+    name, now = services.new_id(), services.clock()
+
+    def tell(was: Hold, becomes: Hold) -> Event | None:
+        if becomes.state is HoldState.CLOSED:
+            return Event(name, now, EventName.HELD, "run", reason=f"Plan {was.digest} {carried_out(becomes)}")
+        if becomes.state is HoldState.WAITING and was.state is not HoldState.WAITING:
+            asked = len(becomes.those(*OPEN))
+            reason = f"{asked} changes that were rejected 30 days ago are asked about again. Plan {was.digest}"
+            return Event(name, now, EventName.HELD, "run", reason=reason)
+        return None
+
+    return tell
+
+
+def with_addresses(services: Services, connection: Connection, members: Sequence[Member]) -> dict[str, str]:
+    """Return the addresses that the roster has of members of a held plan, by directory id."""
+    user_ids = [member.user_id for member in members]
+    known = services.roster.entries(connection, user_ids) if connection.shards else {}
+    return {user_id: known[user_id].email for user_id in user_ids if user_id in known}
+
+
+TAKES: Mapping[Choice, Standing] = {
+    "approve": Standing.APPROVED,
+    "reject": Standing.REJECTED,
+    "withdraw": Standing.WITHDRAWN,
+}
+DECIDABLE = OPEN | {Standing.APPROVED, Standing.REJECTED}
+
+
+def decide_hold(
+    services: Services,
+    connection_id: str,
+    digest: str,
+    choice: Choice,
+    actor: Actor,
+    *,
+    users: Collection[str] = (),
+    cause: str = "",
+) -> Hold:
+    """Decide about a held plan: about what waits of it, or about chosen users, or whoever is due by one cause.
+
+    Whom a decision names that was decided already is decided anew, unless it is done. Withdrawing takes decisions back,
+    all or the chosen ones; who is due still waits in the plan then. The next run carries out what is approved, reading
+    each user again.
+
+    Raises:
+        NotFound: there is no such plan.
+        BadInput: naming the field: it is about nobody of the plan.
+        Stale: nothing of it is left to be decided so.
+    """
+    now, chosen = services.clock(), frozenset(users)
+    becomes = TAKES[choice]
+    among = DECIDABLE if chosen or cause else OPEN
+    if choice == "withdraw":
+        among = frozenset({Standing.APPROVED, Standing.REJECTED})
+
+    def meant(member: Member) -> bool:
+        return (not chosen or member.user_id in chosen) and (not cause or member.cause == cause)
 
     def decide(hold: Hold) -> Hold:
-        if hold.state is not HoldState.WAITING:
-            raise Stale(f"The held plan {digest} is {hold.state.value} already. Reload the held plans.")
-        return replace(hold, state=state, decided_by=actor.address, decided_at=now)
+        if not any(meant(member) for member in hold.members):
+            field = "users" if chosen else "cause"
+            raise BadInput(field, "nobody of this plan is meant by it", "Reload the held plan, and choose from it.")
 
-    event = Event(
-        services.new_id(),
-        now,
-        EventName.CONFIGURED,
-        actor.address,
-        changed={"held plan": state.value},
-        before={"held plan": HoldState.WAITING.value},
-        reason=f"{'Approved' if approve else 'Rejected'} held plan {digest}",
-        actor_id=actor.directory_id,
-    )
-    decided = services.records.change_hold(connection_id, digest, decide, lambda _was, _becomes: event)
+        def move(member: Member, verdict: Verdict) -> Standing | None:
+            return becomes if verdict.standing in among and meant(member) else None
+
+        decided = hold.moved(move, now, actor.address)
+        if decided is hold:
+            state = hold.state.value
+            raise Stale(f"Nothing of the held plan {digest} is left to be decided so: it is {state}. Reload the plan.")
+        return decided
+
+    def tell(was: Hold, decided: Hold) -> Event:
+        count = sum(old is not new for old, new in zip(was.verdicts, decided.verdicts, strict=True))
+        return Event(
+            services.new_id(),
+            now,
+            EventName.CONFIGURED,
+            actor.address,
+            changed={"held plan": becomes.value},
+            before={"held plan": was.state.value},
+            reason=f"{count} of {len(was.members)} of held plan {digest}: {becomes.value}",
+            actor_id=actor.directory_id,
+        )
+
+    decided = services.records.change_hold(connection_id, digest, decide, tell)
     if decided is None:
         raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
     return decided
+
+
+def approved(services: Services, connection: Connection, user_id: str) -> bool:
+    """Say whether an administrator approved taking this user's access, within the last 24 hours."""
+    now = services.clock()
+    return any(
+        member.user_id == user_id and member.kind is Kind.TAKING and verdict.authorises(None, now)
+        for hold in services.records.holds(connection.id)
+        for member, verdict in hold.each()
+    )
+
+
+def approvals(holds: Iterable[Hold]) -> list[tuple[Hold, int]]:
+    """Return the plans with live approvals, and how many each has."""
+    return [(hold, count) for hold in holds if (count := len(hold.those(Standing.APPROVED)))]
+
+
+def standing_of(services: Services, connection: Connection, member: Member) -> Standing | None:
+    """Return what a change stands at in the held plans, None where none holds it."""
+    verdict = Book(services.records.holds(connection.id), member.user_id).verdict(member)
+    return verdict.standing if verdict is not None else None

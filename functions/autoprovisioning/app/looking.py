@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from autoprovisioning.app.guarding import approved_actions
+from autoprovisioning.app.holding import approved
 from autoprovisioning.app.observe import NOT_PROVEN, read_user
 from autoprovisioning.app.scoping import AskedOneByOne, Placement, place
 from autoprovisioning.app.services import Services
@@ -83,7 +83,7 @@ def look_at_both(
     entries = {connection.id: entry} | {other.id: entry_of(services, other, look.user_id) for other in others}
     fresh_until = asked.published + services.timings.contradiction
     # Whether an administrator approved what nothing but listings tells of this user.
-    by_listings = missed_twice(entry, now) and bool(approved_actions(services, connection, look))
+    by_listings = missed_twice(entry, now) and approved(services, connection, look.user_id)
     user = read_user(services.directory, look, fresh_until, now, by_listings=by_listings)
 
     def was_in_scope(connection: Connection) -> bool:

@@ -45,26 +45,28 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class PlannedLook:
-    """Somebody to be read again first: what is expected to be due, by which trigger, and whether it was held before.
+    """Somebody to be read again first: what is expected to be due, and why.
 
-    `listed_only` says that nothing but listings tells of it, and that looks before could not find out more.
+    `noted` is the entry with what the plan noticed, the timers above all. `listed_only` says that nothing but listings
+    tells of it, and that looks before could not find out more.
     """
 
     look: Look
     action: Action | None = None
     trigger: Trigger | None = None
-    held: bool = False
+    noted: Entry | None = None
     listed_only: bool = False
 
 
 @dataclass(slots=True)
 class Plan:
-    """One connection's plan.
+    """One connection's plan, made at `now`.
 
     `writes` add or update and go out in batches; `looks` take access away or give it back, so each user is read again
     first; `notes` only change the roster; `refusals` are failures already.
     """
 
+    now: datetime
     writes: list[PlannedChange] = field(default_factory=list)
     looks: dict[str, PlannedLook] = field(default_factory=dict)
     notes: dict[str, tuple[Entry | None, Entry | None]] = field(default_factory=dict)  # as read, as it should be
@@ -72,7 +74,7 @@ class Plan:
     unchanged: int = 0
     backing_off: list[str] = field(default_factory=list)  # whose earlier failure waits for its next attempt
     locked: int = 0  # entitled users whose account somebody else locked
-    provisioned: int = 0  # accounts of ours that are active or suspended, for the volume limit
+    active: int = 0  # people with an active account of ours, for the limits
 
     def deprovisioning(self) -> dict[str, PlannedLook]:
         """Return the suspensions and deletions planned, by directory id."""
@@ -109,7 +111,7 @@ class Planner:
         self._rules = rules
         self._now = now
         self._met: set[str] = set()
-        self.plan = Plan()
+        self.plan = Plan(now)
 
     def see(self, user: DirectoryUser, in_scope: bool | None, left: Callable[[], tuple[str, ...]] = tuple) -> None:
         """Judge one user that the directory listed; `left` tells which connections' scopes they are proven not in."""
@@ -139,8 +141,7 @@ class Planner:
                 self._look(entry.user_id, None, Evidence())
 
     def _count(self, entry: Entry) -> None:
-        if entry.status is not Status.NONE and not entry.deleted:
-            self.plan.provisioned += 1
+        self.plan.active += entry.status is Status.ACTIVE
 
     def _missing(self, entry: Entry, *, outsider: bool) -> None:
         """A complete listing lacks the user: proof only together with "no such user" by id, which the look asks for."""
@@ -231,9 +232,8 @@ class Planner:
         if due is None:
             self.plan.looks[user_id] = PlannedLook(look)
             return
-        held = due.action is not None and due.noted is not None and due.noted.held is due.action
         listed_only = listed_only and due.action is not None and due.action.deprovisions
-        self.plan.looks[user_id] = PlannedLook(look, due.action, due.trigger, held, listed_only)
+        self.plan.looks[user_id] = PlannedLook(look, due.action, due.trigger, due.noted, listed_only)
 
     def _write(self, entry: Entry | None, decision: Decision, seen: Observed) -> None:
         assert decision.action is not None and decision.attributes is not None  # noqa: S101, PT018 - the table says so

@@ -253,13 +253,16 @@ class Records(Protocol):
         """Apply `edit` to a run's own fields (never `done` and `counts`, which commits add to) by compare-and-set."""
 
     def change_guard(self, connection_id: str, edit: Callable[[GuardState], GuardState | None]) -> GuardState | None:
-        """Apply `edit` to the guard document by compare-and-set; None from `edit` changes nothing and is returned."""
+        """Apply `edit` to the guard by compare-and-set; None from `edit` changes nothing and is returned.
+
+        It has room for every reservation that `ROOM` admits.
+        """
 
     def hold(self, connection_id: str, digest: str) -> Hold | None:
         """Read a held plan with its members."""
 
     def holds(self, connection_id: str) -> Sequence[Hold]:
-        """Return the held plans that wait, were rejected or approved lately, newest first, with their members."""
+        """Return the held plans that wait, are approved, or keep somebody by rejection, newest first, with members."""
 
     def put_hold(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
         """Store a held plan, and the event that tells of it."""
@@ -269,11 +272,11 @@ class Records(Protocol):
         connection_id: str,
         digest: str,
         edit: Callable[[Hold], Hold | None],
-        tell: Telling[Hold] | None = None,
+        tell: Callable[[Hold, Hold], Event | None] | None = None,
     ) -> Hold | None:
-        """Apply `edit` to a held plan's state by compare-and-set, never to its members; None changes nothing.
+        """Apply `edit` to a held plan's verdicts by compare-and-set, never to its members; None changes nothing.
 
-        The event that `tell` makes of before and after is stored with the change, or neither is.
+        The event that `tell` makes of before and after, if any, is stored with the change, or neither is.
         """
 
     def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:

@@ -17,9 +17,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from autoprovisioning.app.adopting import AdoptionGrounds, confirmed_for, in_doubt
+from autoprovisioning.app.braking import foreseen
 from autoprovisioning.app.configure import Settings, as_edited, edit, needs_token, settings_of, turned_on
 from autoprovisioning.app.finishing import beside_note
-from autoprovisioning.app.holding import would_hold
+from autoprovisioning.app.guarding import is_first
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, judge_everybody, remarks
 from autoprovisioning.app.keeper import fails_for_everybody, keep_waiting, refusal_of_one
 from autoprovisioning.app.observe import observed, rules_of
@@ -45,6 +46,7 @@ from autoprovisioning.domain.errors import (
     Transient,
 )
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.plan import Observed, Rules, decide
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
@@ -70,6 +72,10 @@ BECAUSE: Mapping[Trigger | None, str] = {
 }
 
 HELD = "; held for approval, or rejected before"
+BRAKED = {
+    Kind.GIVING: "Creations and reactivations",
+    Kind.WIPING: "Changes of userNames and removals of values",
+}
 
 
 def ask_preview(
@@ -179,14 +185,16 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     keeper = _match(accounts, plan, grounds, planner.doubtful)
     dropped = 0 if survey.whole(connection) else plan.drop_deprovisioning()
     due_now = len(plan.deprovisioning())
-    held = _held(services, connection, plan)
+    held, by_kind = foreseen(services, connection, plan, roster, first=is_first(services, connection))
     telling = _Telling(plan, roster, rules, now, keeper, held)
     lines = sorted(telling.lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))
     counts = Counter(line.would.value for line in lines)
     counts["unchanged"] = telling.unchanged
     notes = remarks(survey, connection, plan, dropped)
-    if 0 < len(held) < due_now:
-        notes.append(f"Suspensions and deletions that would be held: {len(held)}; that go on: {due_now - len(held)}")
+    taking = by_kind[Kind.TAKING]
+    if 0 < taking < due_now:
+        notes.append(f"Suspensions and deletions that would be held: {taking}; that go on: {due_now - taking}")
+    notes += [f"{what} that would be held: {by_kind[kind]}" for kind, what in BRAKED.items() if by_kind[kind]]
     notes += _taken(services, connection, neighbours, planner.claimed)
     notes += telling.about_adoptions()
     if telling.unsettled:
@@ -196,7 +204,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
         state=PreviewState.DONE,
         finished=services.clock(),
         counts=dict(counts),
-        held=0 < len(held) == due_now,
+        held=0 < taking == due_now,
         notes=tuple(notes),
         problem="",
     )
@@ -351,15 +359,6 @@ def _looked_up(accounts: Accounts, plan: Plan, refused: dict[str, str]) -> Itera
         yield found.accounts
 
 
-def _held(services: Services, connection: Connection, plan: Plan) -> frozenset[str]:
-    """Return whose suspension or deletion would be held back: by the volume guard, or for want of proof."""
-    planned = plan.deprovisioning()
-    actions = {user_id: look.action for user_id, look in planned.items() if look.action is not None}
-    standing = frozenset(user_id for user_id, look in planned.items() if look.held)
-    listed_only = frozenset(user_id for user_id, look in planned.items() if look.listed_only)
-    return would_hold(services, connection, actions, standing, listed_only, plan.provisioned)
-
-
 @dataclass(slots=True)
 class _Telling:
     """Tells a plan as lines, and takes it apart meanwhile, so that it and its lines need not be kept both.
@@ -414,15 +413,16 @@ class _Telling:
                 yield Line(WOULD[planned.action], user_id, email, detail)
 
     def _written(self, change: PlannedChange) -> Line:
+        held = HELD if change.user_id in self.held else ""
         if change.action is Action.UPDATE:
             changed = changed_attributes(self.roster[change.user_id].fingerprint, change.attributes)
-            return Line(Would.UPDATE, change.user_id, change.email, ", ".join(changed))
+            return Line(Would.UPDATE, change.user_id, change.email, ", ".join(changed) + held)
         if change.user_id in self.keeper.refused:
             return Line(Would.FAIL, change.user_id, change.email, self.keeper.refused[change.user_id])
         if not change.scim_id:
             self.beside += bool(change.beside)
             scim_id = change.beside[0].scim_id if change.beside else ""
-            return Line(Would.CREATE, change.user_id, change.email, told_beside(change.beside), scim_id)
+            return Line(Would.CREATE, change.user_id, change.email, told_beside(change.beside) + held, scim_id)
         remarks = (" (stays locked)" if change.locked else "") + (" (confirmed)" if change.confirmed else "")
         detail = self.keeper.names[change.scim_id] + remarks
         return Line(Would.ADOPT, change.user_id, change.email, detail, change.scim_id)

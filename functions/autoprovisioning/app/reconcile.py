@@ -14,15 +14,15 @@ from datetime import datetime
 
 from autoprovisioning.app import dispatch
 from autoprovisioning.app.adopting import AdoptionGrounds, confirmed_for
+from autoprovisioning.app.braking import brake
 from autoprovisioning.app.configure import follow_units
 from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_unfinished, tell
-from autoprovisioning.app.guarding import within_limit
-from autoprovisioning.app.holding import admit
+from autoprovisioning.app.guarding import remember_active
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, judge_everybody, remarks
 from autoprovisioning.app.leasing import leased
 from autoprovisioning.app.observe import rules_of
 from autoprovisioning.app.opening import UNLISTED, Side, earlier_run, open_side, refuse
-from autoprovisioning.app.planning import Plan, PlannedLook, Planner, match_accounts
+from autoprovisioning.app.planning import Plan, Planner, match_accounts
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.app.services import Services
@@ -30,9 +30,8 @@ from autoprovisioning.app.sharding import fix_shards
 from autoprovisioning.app.survey import Survey
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Busy, ProvisioningError, Throttled
-from autoprovisioning.domain.guard import GuardState, Hold, HoldState, reservation
 from autoprovisioning.domain.roster import Entry
-from autoprovisioning.domain.runs import Look, Run, RunKind, RunState
+from autoprovisioning.domain.runs import Run, RunKind, RunState
 
 log = logging.getLogger(__name__)
 
@@ -159,20 +158,20 @@ def _plan_and_dispatch(
     _look_up_creations(services, side, plan, grounds, deadline)
     dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
-    _remember_size(services, side, plan)
     whole = survey.whole(side.connection)
     waiting = 0 if whole else plan.drop_deprovisioning()
-    looks, held, hold = _guarded(services, side.connection, plan)
-    dispatch.flag_held(services, side.connection, held)
+    first = remember_active(services, side.connection, plan.active)
+    held, told = brake(services, side.connection, plan, side.roster, whole=whole, first=first)
+    looks = [planned.look for planned in plan.looks.values()]
     batches = dispatch.batches(services, side.connection, side.run, plan.writes, looks)
     planned = replace(
         side.run,
         state=RunState.PLANNED if batches else RunState.DONE,
         finished=None if batches else services.clock(),
         batches=len(batches),
-        planned=_planned(plan, held),
+        planned=_planned(plan),
         complete=whole,
-        notes=_notes(survey, plan, side, hold, waiting),
+        notes=_notes(survey, plan, side, told, waiting),
         last_progress=services.clock(),
     )
     if not _still_ours(services, planned):
@@ -181,7 +180,7 @@ def _plan_and_dispatch(
     side.run = planned
     if not batches:
         tell(planned)
-    _count(services, side, {"unchanged": plan.unchanged, "held": len(held), "failed": len(plan.backing_off)})
+    _count(services, side, {"unchanged": plan.unchanged, "held": held, "failed": len(plan.backing_off)})
     services.queue.apply(batches)
     return side.run
 
@@ -224,51 +223,17 @@ def _look_up_creations(
         side.notes.append(f"Keeper could not be listed, so accounts are looked up one by one: {error}")
 
 
-def _remember_size(services: Services, side: Side, plan: Plan) -> None:
-    """Keep the roster's size for the volume limit; a growing roster only counts once its accounts exist."""
-    size = plan.provisioned
-
-    def edit(state: GuardState) -> GuardState | None:
-        return None if state.roster_size == size else replace(state, roster_size=size)
-
-    services.records.change_guard(side.connection.id, edit)
-
-
-def _guarded(
-    services: Services, connection: Connection, plan: Plan
-) -> tuple[list[Look], dict[str, PlannedLook], Hold | None]:
-    """Return the looks that may go out, whose suspension or deletion is kept back, and the hold that does that."""
-    due = plan.deprovisioning()
-    actions = {user_id: planned.action for user_id, planned in due.items() if planned.action is not None}
-    standing = frozenset(user_id for user_id in due if due[user_id].held)
-    listed_only = frozenset(user_id for user_id in due if due[user_id].listed_only)
-    admitted, hold = admit(services, connection, actions, standing, listed_only)
-    # The directory may tell of some of them by now; a look at many would take piecemeal what only a plan may.
-    untold = [reservation(user_id, actions[user_id].value) for user_id in listed_only - admitted.keys()]
-    told_by_now = bool(untold) and within_limit(services, connection, untold, plan.provisioned)
-    looks: list[Look] = []
-    for user_id, planned in plan.looks.items():
-        if user_id in admitted:
-            looks.append(replace(planned.look, hold=admitted[user_id]))
-        elif user_id not in due or (planned.listed_only and told_by_now):
-            looks.append(planned.look)
-    return looks, {user_id: planned for user_id, planned in due.items() if user_id not in admitted}, hold
-
-
-def _notes(survey: Survey, plan: Plan, side: Side, hold: Hold | None, waiting: int) -> tuple[str, ...]:
-    """Say in the run's record what an administrator should know of it."""
-    notes = [*remarks(survey, side.connection, plan, waiting), *side.notes, *side.keeper.remarks()]
-    if hold is not None:
-        notes.append(f"{'Rejected' if hold.state is HoldState.REJECTED else 'Held for approval'}: {hold.reason}")
+def _notes(survey: Survey, plan: Plan, side: Side, told: Sequence[str], waiting: int) -> tuple[str, ...]:
+    """Say in the run's record what an administrator should know of it; `told` is what is held."""
+    notes = [*remarks(survey, side.connection, plan, waiting), *side.notes, *side.keeper.remarks(), *told]
     return tuple(note[:NOTE_LIMIT] for note in dict.fromkeys(notes))
 
 
-def _planned(plan: Plan, held: Mapping[str, PlannedLook]) -> dict[str, int]:
+def _planned(plan: Plan) -> dict[str, int]:
     planned: dict[str, int] = {}
     for change in plan.writes:
         planned[change.action.value] = planned.get(change.action.value, 0) + 1
-    for user_id, look in plan.looks.items():
-        if user_id not in held:
-            name = look.action.value if look.action is not None else "look"
-            planned[name] = planned.get(name, 0) + 1
+    for look in plan.looks.values():
+        name = look.action.value if look.action is not None else "look"
+        planned[name] = planned.get(name, 0) + 1
     return planned

@@ -93,7 +93,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class HeldPlan:
-    """A held plan in a list: the users it affects are counted by action, not named."""
+    """A held plan in a list: the users it affects are counted, by action and by what became of each, not named."""
 
     digest: str
     state: HoldState
@@ -102,6 +102,7 @@ class HeldPlan:
     counts: Mapping[str, int]
     decided_by: str = ""
     decided_at: datetime | None = None
+    standings: Mapping[str, int] = field(default_factory=dict)
 
 
 class Reports(Protocol):
@@ -129,10 +130,13 @@ class Reports(Protocol):
         """Count the users who wait."""
 
     def plans_held(self, connection_id: str) -> int:
-        """Count the held plans that wait for approval."""
+        """Count the held plans that wait for a decision."""
+
+    def decided(self, connection_id: str) -> Sequence[HeldPlan]:
+        """Return the plans that are being carried out by approval, or keep somebody by rejection, newest first."""
 
     def holds(self, connection_id: str, cursor: str, limit: int) -> Page[HeldPlan]:
-        """Return a page of the plans that wait, are approved or were rejected; raises BadInput("cursor")."""
+        """Return a page of the plans but those that ended undecided; raises BadInput("cursor")."""
 
     def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
         """Return a page of the runs; raises BadInput("cursor")."""

@@ -14,7 +14,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.app.survey import Members, read_groups
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.guard import reservation
-from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.runs import Evidence, Look
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,8 @@ class _Side:
     def just_left(self) -> set[str]:
         """Return who left since the sweep before; nobody where they are too many to be looked at one by one."""
         gone = self.news(self.left())
-        if len(gone) > self.connection.limit.allowed(len(self.roster)):
+        active = sum(entry.status is Status.ACTIVE for entry in self.roster.values())
+        if len(gone) > self.connection.limit.taken(active):
             log.warning("Many users left the scope at once: left to the next full run, which holds them as one plan")
             return set()
         return gone

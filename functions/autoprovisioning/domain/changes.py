@@ -213,7 +213,7 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if outcome.error is None:
         return _succeeded(moved, outcome, now)
     if isinstance(outcome.error, Unsafe):
-        return replace(moved, held=change.action, pending=False)
+        return replace(moved, pending=False)
     failure = _failure(outcome, entry.failure, now)
     if outcome.made and failure is not None:  # whoever leaves before it is mended must not keep it
         status = Status.LOCKED if change.locked else Status.ACTIVE
@@ -234,8 +234,6 @@ def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
 def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     change = outcome.change
     entry = replace(entry, failure=None, pending=False, last_action_at=now)
-    if change.action is not Action.UPDATE:  # an update says nothing about what is held
-        entry = replace(entry, held=None, held_by=None)
     if not outcome.scim_id:
         return replace(entry, scim_id="", fingerprint="", status=Status.NONE, deleted=False, applied_by="", shown=None)
     status = _STATUS_AFTER.get(change.action, entry.status)

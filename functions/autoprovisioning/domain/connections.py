@@ -6,6 +6,7 @@ import posixpath
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from math import ceil
 from urllib.parse import unquote, urlsplit
 
 from .deprovisioning import Clock, Deprovisioning
@@ -34,14 +35,22 @@ class PatchDialect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VolumeLimit:
-    """Suspends, deletes and re-creations allowed in 24 hours: max(minimum, percent of the roster)."""
+    """Changes allowed in 24 hours: max(minimum, percent of the active people).
+
+    Access is never taken from a `share` of them or more at once, whatever an administrator chose.
+    """
 
     minimum: int = 10
     percent: float = 5.0
+    share: float = 0.5
 
-    def allowed(self, roster_size: int) -> int:
-        """Return the limit for a roster of that many provisioned users."""
-        return max(self.minimum, int(roster_size * self.percent / 100))
+    def allowed(self, active: int) -> int:
+        """Return the limit where so many people are active."""
+        return max(self.minimum, int(active * self.percent / 100))
+
+    def taken(self, active: int) -> int:
+        """Return how many of so many active people may lose access; one always may."""
+        return min(self.allowed(active), max(1, ceil(active * self.share) - 1)) if active else self.allowed(active)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,6 @@ def _settled(entry: Entry | None, seen: Observed) -> bool:
         and entry.in_scope
         and not entry.timers
         and entry.failure is None
-        and entry.held is None
         and not entry.pending
         and not entry.gone
         and entry.missing_since is None
@@ -268,9 +267,9 @@ def _quiet(noted: Entry) -> Entry:
 
 def _clean(noted: Entry) -> Entry:
     """Drop the flags of an action that is no longer wanted."""
-    if noted.held is None and not noted.pending and noted.failure is None:
+    if not noted.pending and noted.failure is None:
         return noted
-    return replace(noted, held=None, held_by=None, pending=False, failure=None)
+    return replace(noted, pending=False, failure=None)
 
 
 def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
@@ -304,9 +303,6 @@ def _attempt(
     )
     if failure is not None and same and now < failure.next_attempt and not rules.retry_failures:
         return Decision(None, noted, reason=failure.text, backing_off=True)
-    unsure = action is Action.UPDATE and seen.in_scope is None  # what is held may be due all the same
-    if noted.held is not None and not unsure and (noted.held, noted.held_by) != (action, trigger):
-        noted = replace(noted, held=None, held_by=None)
     return Decision(action, noted, attributes, trigger=trigger)
 
 

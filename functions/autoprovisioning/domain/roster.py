@@ -147,12 +147,10 @@ class Entry:
     timers: Mapping[Trigger, Timer] = field(default_factory=dict)  # of the triggers seen
     mark: Mark | None = None
     pending: bool = False  # something waits for the connection to be reauthorized
-    held: Action | None = None  # the volume guard refused this action
     failure: Failure | None = None
     last_action_at: datetime | None = None
     gone: bool = False  # the directory user is deleted
     applied_by: str = ""  # the change that wrote attributes last: its event holds what the account has
-    held_by: Trigger | None = None  # why `held` was due: what another trigger makes due is another matter
     missing_since: datetime | None = None  # a complete listing lacked the user, and nothing told of this one alone
     deleted: bool = False  # suspended by a DELETE of ours: Keeper locks on it, and it is not sent again
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that

@@ -112,7 +112,6 @@ class Look:
     user_id: str
     event: str = ""  # add, update, delete, undelete, makeAdmin, or sync of a new channel; empty from our own runs
     evidence: Evidence = field(default_factory=Evidence)
-    hold: str = ""  # digest of the approved hold that authorises it
     asked_at: datetime | None = None
     channel: str = ""  # the notification channel it came through
     inquiry: str = ""  # "<connection>/<inquiry>" of an administrator who waits for the answer; with the event

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from autoprovisioning.domain.accounts import changed_attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Due, due
+from autoprovisioning.domain.guard import Standing
 from autoprovisioning.domain.plan import Decision, Observed
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.users import OrgUnit, Presence
@@ -49,12 +50,12 @@ def in_words(
     now: datetime,
     *,
     owner: str = "",
-    rejected: bool = False,
+    held: Standing | None = None,
 ) -> str:
     """Say what would be done with this user now, and why.
 
     `entry` is the roster's, before the decision. `owner` names the other connection that the user belongs to,
-    `rejected` says that an administrator rejected the plan that holds the change.
+    `held` is what the change stands at in the held plans.
     """
     if entry is not None and entry.mark is not None:
         action = entry.mark.action.value
@@ -67,7 +68,7 @@ def in_words(
         when = at_time(failure.next_attempt)
         return f"{unknown}. That failed, and is done again on {when}, or as soon as the user changes: {failure.text}"
     if decision.action is not None:
-        return _to_do(decision, entry, seen, connection, now, owner, rejected=rejected)
+        return _to_do(decision, entry, seen, connection, now, owner, held=held)
     if decision.failure is not None:
         return f"Nothing can be sent: {decision.failure}"
     if decision.backing_off and entry is not None and entry.failure is not None:
@@ -86,17 +87,16 @@ def _to_do(
     now: datetime,
     owner: str,
     *,
-    rejected: bool,
+    held: Standing | None,
 ) -> str:
     action = decision.action
     assert action is not None  # noqa: S101 - told by the caller
     done = f"{_infinitive(action, decision, entry)}, because {_reason(action, decision, seen, owner)}."
     if connection.state in WAITS_FOR:
         return f"{WAITS_FOR[connection.state]}: {done}"
-    held = decision.noted is not None and decision.noted.held is action  # for the same reason as before
-    if held and rejected:
-        return f"Not done, since an administrator rejected the plan with it: {done}"
-    if held:
+    if held is Standing.REJECTED:
+        return f"Not done, since an administrator rejected it in a held plan: {done}"
+    if held in (Standing.WAITING, Standing.WITHDRAWN):
         return f"Held until an administrator approves it under Held plans: {done}"
     until = connection.waits_until(now)
     if until is not None:

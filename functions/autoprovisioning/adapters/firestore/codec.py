@@ -85,7 +85,7 @@ class _Entry1(msgspec.Struct, array_like=True):
     frozen_at: int | None = None
     mark: _Mark | None = None
     pending: bool = False
-    held: int | None = None
+    held: int | None = None  # of schema 1, and so is held_by: decisions live in the hold
     failure: _Failure | None = None
     last_action_at: int | None = None
     gone: bool = False
@@ -159,11 +159,11 @@ def _to_record(entry: Entry) -> _Entry:
         [_timer_record(entry.timers.get(trigger)) for trigger in _TRIGGERS] if entry.timers else None,
         _mark_record(entry.mark),
         entry.pending,
-        None if entry.held is None else _ACTIONS.index(entry.held),
+        None,
         _failure_record(entry.failure),
         _seconds(entry.last_action_at),
         entry.gone,
-        None if entry.held_by is None else _TRIGGERS.index(entry.held_by),
+        None,
         entry.applied_by,
         _seconds(entry.missing_since),
         entry.shown,
@@ -183,12 +183,10 @@ def _to_entry(record: _Entry) -> Entry:
         _timers(record.timers) if record.timers else _NO_TIMERS,
         _mark(record.mark),
         record.pending,
-        None if record.held is None else _ACTIONS[record.held],
         _failure(record.failure),
         _time(record.last_action_at),
         record.gone,
         applied_by=record.applied_by,
-        held_by=None if record.held_by is None else _TRIGGERS[record.held_by],
         missing_since=_time(record.missing_since),
         shown=record.shown,
         deleted=record.deleted,

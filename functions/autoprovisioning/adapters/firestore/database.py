@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import time
@@ -13,9 +14,10 @@ from typing import Any, Protocol, TypeVar
 from google.api_core import exceptions, retry
 from google.cloud import firestore
 
-from autoprovisioning.domain.errors import ConfigurationRefused, Contention, Transient
+from autoprovisioning.domain.errors import ConfigurationRefused, Contention, Transient, Unforeseen
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 Change = Callable[[firestore.DocumentSnapshot], dict[str, Any] | None]
 Also = Callable[[firestore.WriteBatch], int]  # adds to a commit; returns how many documents that touches
@@ -128,6 +130,10 @@ class Database:
         except (exceptions.PermissionDenied, exceptions.Unauthenticated) as error:
             mend = "Grant the function's service account roles/datastore.user."
             raise ConfigurationRefused(f"Firestore refuses this identity. {mend}") from error
+        except (exceptions.BadRequest, exceptions.MethodNotImplemented) as error:
+            log.exception("Firestore refuses a request")
+            name = type(error).__name__
+            raise Unforeseen(f"Firestore refuses what it was asked ({name}): trying again cannot help.") from error
         except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
             raise Transient(f"Firestore could not be reached ({type(error).__name__})", retry_after=5) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,17 +12,25 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.audit import add_events
-from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
-from autoprovisioning.app.ports import Claim, Telling
+from autoprovisioning.adapters.firestore.brakes import (
+    MEMBERS_A_DOCUMENT,
+    SCHEMA,
+    decision_fields,
+    guard_of,
+    guard_of_schema_1,
+    guard_pieces,
+    hold_expires,
+    hold_of,
+    members_of,
+    members_parts,
+)
+from autoprovisioning.adapters.firestore.database import Database, LostRace, fields_of, is_id
+from autoprovisioning.app.ports import Claim
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.guard import GuardState, Hold, HoldState
+from autoprovisioning.domain.guard import GuardState, Hold, HoldState, Member
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
 
-MEMBERS_A_DOCUMENT = 5_000
-APPROVED_READ = 50  # an approval is in force for a day
 RUNS_KEPT = timedelta(days=90)
-HOLDS_KEPT = timedelta(days=400)  # as long as the audit
-SUPERSEDED_KEPT = timedelta(days=7)  # a plan that grows leaves one a run
 MEMBERS_OUTLIVE = timedelta(days=2)  # the service deletes what expired within a day, in no order
 SWEPT_KEPT = 50_000  # names of 16 characters: below 1 MiB
 OPEN = (RunState.OBSERVING.value, RunState.PLANNED.value)
@@ -91,23 +100,57 @@ class FirestoreRecords:
         return changed[0] if changed else None
 
     def change_guard(self, connection_id: str, edit: Callable[[GuardState], GuardState | None]) -> GuardState | None:
-        """Compare-and-set the guard document; an edit that changes nothing is not written."""
+        """Compare-and-set the guard; an edit that changes nothing is not written.
+
+        What one document cannot hold goes on in others. The first decides the race, and is read first: one that goes on
+        from another writing than it names was changed in between.
+        """
         changed: list[GuardState] = []
+        pieces: list[bytes] = []
+        writing = ""
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            nonlocal writing
             changed.clear()
-            fields = fields_of(snapshot)
-            current = _guard_of(fields)
+            pieces.clear()
+            current = self._guard_of(snapshot)
             wanted = edit(current)
             if wanted is None:
                 return None
             changed.append(wanted)
             if wanted == current:
                 return None
-            return _guard_fields(wanted)
+            first, *further = guard_pieces(wanted)
+            pieces[:], writing = further, self._database.new_stamp()
+            return {"schema": SCHEMA, "reserved": first, "pieces": 1 + len(further), "writing": writing}
 
-        self._database.edit(self._home(connection_id).collection("guard").document("state"), apply)
+        home = self._guard(connection_id)
+
+        def also(batch: firestore.WriteBatch) -> int:
+            for number, piece in enumerate(pieces, 1):
+                batch.set(home.document(f"{number}"), {"reserved": piece, "writing": writing})
+            return len(pieces)
+
+        self._database.edit(home.document("state"), apply, also)
         return changed[0] if changed else None
+
+    def _guard(self, connection_id: str) -> firestore.CollectionReference:
+        return self._home(connection_id).collection("guard")
+
+    def _guard_of(self, snapshot: firestore.DocumentSnapshot) -> GuardState:
+        fields = fields_of(snapshot)
+        if not fields:
+            return GuardState()
+        if fields.get("schema") != SCHEMA:
+            return guard_of_schema_1(fields)
+        home = snapshot.reference.parent
+        further = [
+            fields_of(piece)
+            for piece in self._database.get_all([home.document(f"{number}") for number in range(1, fields["pieces"])])
+        ]
+        if any(piece.get("writing") != fields["writing"] for piece in further):
+            raise LostRace
+        return guard_of(b"".join([fields["reserved"], *(piece["reserved"] for piece in further)]))
 
     def hold(self, connection_id: str, digest: str) -> Hold | None:
         """Read a held plan with its members."""
@@ -117,32 +160,26 @@ class FirestoreRecords:
         return self._hold_of(snapshot) if snapshot.exists else None
 
     def holds(self, connection_id: str) -> Sequence[Hold]:
-        """Return the held plans that wait or were rejected, and the latest approved ones, newest first, with members.
+        """Return the held plans of which something is still to come, newest first, with members.
 
-        There is one that waits, and those rejected are as many as administrators decided on: each must be honoured.
+        Those are few: of each kind one that waits, and what was decided within a day, or rejected within 30.
         """
-        standing = [state.value for state in HoldState if state is not HoldState.SUPERSEDED]
+        standing = [HoldState.WAITING.value, HoldState.APPROVED.value, HoldState.REJECTED.value]
         query = self._holds(connection_id).where(filter=firestore.FieldFilter("state", "in", standing))
-        # Sorted here: a plan that grows with each run leaves many superseded ones, which must not hide an approved one.
         found = sorted(self._database.stream(query), key=lambda hold: hold.get("raised_at"), reverse=True)
-        approved = [hold.id for hold in found if hold.get("state") == HoldState.APPROVED.value]
-        spent = set(approved[APPROVED_READ:])
-        return [self._hold_of(snapshot) for snapshot in found if snapshot.id not in spent]
+        return [self._hold_of(snapshot) for snapshot in found]
 
     def put_hold(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
         """Store a held plan: its members first, so that a hold that can be seen is whole, and told of."""
         reference = self._holds(connection_id).document(hold.digest)
-        chunks = _documents(len(hold.members))
-        for number in range(chunks):
-            start = number * MEMBERS_A_DOCUMENT
+        parts = members_parts(hold)
+        for number, data in enumerate(parts):
             batch = self._database.client.batch()
-            data = msgspec.msgpack.encode(hold.members[start : start + MEMBERS_A_DOCUMENT])
-            fields = {"members": data, "expires": _hold_expires(hold) + MEMBERS_OUTLIVE}
+            fields = {"members": data, "expires": hold_expires(hold) + MEMBERS_OUTLIVE}
             batch.set(reference.collection("members").document(f"{number:04d}"), fields)
             self._database.write(batch, 1)
         batch = self._database.client.batch()
-        fields = {"raised_at": hold.raised_at, "counts": hold.counts(), "chunks": chunks, **_decision(hold)}
-        batch.set(reference, fields)
+        batch.set(reference, {"raised_at": hold.raised_at, "chunks": len(parts), **decision_fields(hold)})
         events = [raised] if raised is not None else []
         self._database.write(batch, 1 + add_events(batch, self._home(connection_id), events))
 
@@ -151,38 +188,42 @@ class FirestoreRecords:
         connection_id: str,
         digest: str,
         edit: Callable[[Hold], Hold | None],
-        tell: Telling[Hold] | None = None,
+        tell: Callable[[Hold, Hold], Event | None] | None = None,
     ) -> Hold | None:
         """Compare-and-set what is decided of a held plan; its members stay for as long as it does."""
         if not is_id(digest):
             return None
         changed: list[Hold] = []
         events: list[Event] = []
+        outlives: list[Hold] = []
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             changed.clear()
+            outlives.clear()
             if not snapshot.exists:
                 return None
             current = self._hold_of(snapshot)
             wanted = edit(current)
             if wanted is None:
                 return None
-            changed.append(wanted)
-            events[:] = [tell(current, wanted)] if tell is not None else []
-            return _decision(wanted)
+            changed.append(replace(wanted, members=current.members, raised_at=current.raised_at))
+            told = tell(current, changed[0]) if tell is not None else None
+            events[:] = [told] if told is not None else []
+            outlives[:] = changed if hold_expires(changed[0]) != hold_expires(current) else []
+            return decision_fields(changed[0])
 
         reference = self._holds(connection_id).document(digest)
         self._database.edit(reference, apply, lambda batch: add_events(batch, self._home(connection_id), events))
-        if changed and (changed[0].state is HoldState.SUPERSEDED or changed[0].honoured is not None):
-            self._keep_members(reference, changed[0])
+        for hold in outlives:
+            self._keep_members(reference, hold)
         return changed[0] if changed else None
 
     def _keep_members(self, reference: firestore.DocumentReference, hold: Hold) -> None:
         """Let the members of a plan expire with it, sooner or later than they would have."""
         batch = self._database.client.batch()
-        parts = _documents(len(hold.members))
+        parts = -(-len(hold.members) // MEMBERS_A_DOCUMENT)
         for number in range(parts):
-            fields = {"expires": _hold_expires(hold) + MEMBERS_OUTLIVE}
+            fields = {"expires": hold_expires(hold) + MEMBERS_OUTLIVE}
             batch.set(reference.collection("members").document(f"{number:04d}"), fields, merge=True)
         if parts:
             self._database.write(batch, parts)
@@ -270,56 +311,13 @@ class FirestoreRecords:
         references = [
             snapshot.reference.collection("members").document(f"{number:04d}") for number in range(fields["chunks"])
         ]
-        members: list[tuple[str, str]] = []
+        members: list[Member] = []
         for part in self._database.get_all(references):
             data = fields_of(part).get("members")
-            if data is not None:  # it may have expired meanwhile: an approval then covers fewer
-                members += msgspec.msgpack.decode(data, type=list[tuple[str, str]])
-        return Hold(
-            snapshot.id,
-            fields["raised_at"],
-            tuple(members),
-            HoldState(fields["state"]),
-            fields["reason"],
-            fields["decided_by"],
-            fields["decided_at"],
-            fields.get("honoured"),
-        )
-
-
-def _decision(hold: Hold) -> dict[str, Any]:
-    return {
-        "state": hold.state.value,
-        "reason": hold.reason,
-        "decided_by": hold.decided_by,
-        "decided_at": hold.decided_at,
-        "honoured": hold.honoured,
-        "expires": _hold_expires(hold),
-    }
-
-
-def _hold_expires(hold: Hold) -> datetime:
-    """Return the value of a held plan's TTL field."""
-    if hold.state is HoldState.SUPERSEDED and hold.decided_at is not None:
-        return hold.decided_at + SUPERSEDED_KEPT
-    return max(hold.raised_at, hold.honoured or hold.raised_at) + HOLDS_KEPT
-
-
-def _documents(members: int) -> int:
-    return -(-members // MEMBERS_A_DOCUMENT)
-
-
-def _guard_fields(state: GuardState) -> dict[str, Any]:
-    reserved = {name: at.timestamp() for name, at in state.reserved.items()}
-    return {"reserved": msgspec.msgpack.encode(reserved), "count": len(reserved), "roster_size": state.roster_size}
-
-
-def _guard_of(fields: dict[str, Any]) -> GuardState:
-    if not fields:
-        return GuardState()
-    reserved = msgspec.msgpack.decode(fields["reserved"], type=dict[str, float])
-    times = {name: datetime.fromtimestamp(at, UTC) for name, at in reserved.items()}
-    return GuardState(times, fields["roster_size"])
+            if data is None:  # it has expired, and the plan is about to: the rest could not be told apart any more
+                return hold_of(snapshot.id, fields, ())
+            members += members_of(data)
+        return hold_of(snapshot.id, fields, tuple(members))
 
 
 def _run_fields(run: Run) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from autoprovisioning.adapters.firestore.records import run_of
 from autoprovisioning.app.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.guard import HoldState, Standing
 from autoprovisioning.domain.runs import Run
 
 T = TypeVar("T")
@@ -90,8 +90,17 @@ class FirestoreReports:
         waiting = firestore.FieldFilter("state", "==", HoldState.WAITING.value)
         return self._database.total(self._home(connection_id).collection("holds").where(filter=waiting))
 
+    def decided(self, connection_id: str) -> Sequence[HeldPlan]:
+        """Return the plans of which something stands decided: no member is read."""
+        states = [HoldState.APPROVED.value, HoldState.REJECTED.value, HoldState.WAITING.value]
+        holds = self._home(connection_id).collection("holds")
+        found = self._database.stream(holds.where(filter=firestore.FieldFilter("state", "in", states)))
+        plans = sorted(map(_held, found), key=lambda plan: plan.raised_at, reverse=True)
+        stands = {Standing.APPROVED.value, Standing.REJECTED.value}
+        return [plan for plan in plans if stands & plan.standings.keys()]
+
     def holds(self, connection_id: str, cursor: str, limit: int) -> Page[HeldPlan]:
-        """Return a page of the held plans, without those that a newer one replaced: no member is read."""
+        """Return a page of the held plans, without those that ended undecided: no member is read."""
         standing = [state.value for state in HoldState if state is not HoldState.SUPERSEDED]
         holds = self._home(connection_id).collection("holds")
         query = holds.where(filter=firestore.FieldFilter("state", "in", standing))
@@ -170,6 +179,7 @@ def _held(snapshot: firestore.DocumentSnapshot) -> HeldPlan:
         fields["counts"],
         fields["decided_by"],
         fields["decided_at"],
+        fields.get("standings", {fields["state"]: sum(fields["counts"].values())}),
     )
 
 

@@ -1,4 +1,4 @@
-"""Held plans in the API: what tripped, who is affected, approve or reject."""
+"""Held plans in the API: what tripped, who is affected, what stands decided about each, and decisions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoprovisioning.app.holding import decide_hold, with_addresses
 from autoprovisioning.app.reports import HeldPlan
 from autoprovisioning.domain import guard
 from autoprovisioning.domain.errors import BadInput, NotFound
-from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.guard import HoldState, Standing
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.entrypoints.console.api.connections import existing
 from autoprovisioning.entrypoints.console.api.models import Model, Paging
@@ -21,30 +21,39 @@ from autoprovisioning.entrypoints.console.routing import Call
 
 
 class Hold(Model):
-    """A held plan: `counts` are the users by action, `digest` names exactly this set of them."""
+    """A held plan: `counts` are the users by action, `standings` by what became of each; `digest` names it."""
 
     digest: str
     state: HoldState
     raised_at: datetime
     reason: str
     counts: dict[str, int]
+    standings: dict[str, int]
     decided_by: str
     decided_at: datetime | None
 
 
 class Holds(Model):
-    """A page of the plans that wait, are approved or were rejected, newest first."""
+    """A page of the plans, newest first, those that ended by themselves undecided left out."""
 
     items: list[Hold]
     cursor: str
 
 
 class Member(Model):
-    """A user of a held plan, and what it would do to them; the address is empty where the roster has none."""
+    """A user of a held plan, what it would do to them, why (`cause`), since when, and what stands decided about it.
+
+    The address is empty where the roster has none, `since` null where nothing began.
+    """
 
     user_id: str
     email: str
     action: str
+    cause: str
+    since: datetime | None
+    standing: Standing
+    decided_by: str
+    decided_at: datetime | None
 
 
 class HoldMembers(Hold):
@@ -55,15 +64,22 @@ class HoldMembers(Hold):
 
 
 class Decision(Model):
-    """Approve or reject."""
+    """Approve, reject, or take a decision back: about all that waits, the `users` named, or those of one `cause`.
 
-    decision: Literal["approve", "reject"]
+    Withdrawing without either takes back every decision that is not carried out. Who is named is decided anew, whatever
+    stood decided before: so a rejection is reversed.
+    """
+
+    decision: Literal["approve", "reject", "withdraw"]
+    users: tuple[str, ...] = ()
+    cause: str = ""
 
 
 def list_holds(call: Call, query: Paging, connection_id: str) -> Response:
     """List them."""
     page = call.parts.reports.holds(existing(call, connection_id).id, query.cursor, query.limit)
-    return answer(Holds(items=[Hold(**_told(held, held.counts)) for held in page.items], cursor=page.cursor))
+    items = [Hold(**_told(held, held.counts, held.standings)) for held in page.items]
+    return answer(Holds(items=items, cursor=page.cursor))
 
 
 def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Response:
@@ -75,29 +91,43 @@ def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Res
     if query.cursor and not (query.cursor.isascii() and query.cursor.isdecimal()):
         raise BadInput("cursor", "it is none of ours", "Use the cursor of the page before, or none.")
     first = int(query.cursor or 0)
-    page = hold.members[first : first + query.limit]
+    page = [*hold.each()][first : first + query.limit]
     following = str(first + query.limit) if first + query.limit < len(hold.members) else ""
-    named = with_addresses(services, connection, page)
-    members = [Member(user_id=user_id, email=email, action=action) for (user_id, action), email in named]
-    return answer(HoldMembers(**_told(hold, hold.counts()), items=members, cursor=following))
+    emails = with_addresses(services, connection, [member for member, _ in page])
+    members = [
+        Member(
+            user_id=member.user_id,
+            email=emails.get(member.user_id, ""),
+            action=member.action,
+            cause=member.cause,
+            since=member.since,
+            standing=verdict.standing,
+            decided_by=verdict.by,
+            decided_at=verdict.at,
+        )
+        for member, verdict in page
+    ]
+    return answer(HoldMembers(**_told(hold, hold.counts(), hold.standings()), items=members, cursor=following))
 
 
 def decide(call: Call, body: Decision, connection_id: str, digest: str) -> Response:
-    """Approve or reject one, and run."""
+    """Decide about one, and run."""
     services, connection = call.parts.services, existing(call, connection_id)
-    approve = body.decision == "approve"
-    hold = decide_hold(services, connection.id, digest, approve=approve, actor=call.actor)
+    hold = decide_hold(
+        services, connection.id, digest, body.decision, call.actor, users=frozenset(body.users), cause=body.cause
+    )
     services.queue.request_run(RunKind.FULL)
-    return answer(Hold(**_told(hold, hold.counts())))
+    return answer(Hold(**_told(hold, hold.counts(), hold.standings())))
 
 
-def _told(hold: guard.Hold | HeldPlan, counts: Mapping[str, int]) -> dict[str, Any]:
+def _told(hold: guard.Hold | HeldPlan, counts: Mapping[str, int], standings: Mapping[str, int]) -> dict[str, Any]:
     return {
         "digest": hold.digest,
         "state": hold.state,
         "raised_at": hold.raised_at,
         "reason": hold.reason,
         "counts": dict(counts),
+        "standings": dict(standings),
         "decided_by": hold.decided_by,
         "decided_at": hold.decided_at,
     }
@@ -127,7 +157,7 @@ OPERATIONS = (
         "decideHold",
         "POST",
         f"{_HOLDS}/<id:digest>",
-        "Approve or reject a held plan; a run follows",
+        "Decide about a held plan, or some of its users; a run follows",
         decide,
         {200: Answers("The plan as decided", Hold)},
         body=Decision,

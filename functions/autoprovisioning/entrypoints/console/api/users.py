@@ -12,8 +12,9 @@ from autoprovisioning.app.inquire import inquire
 from autoprovisioning.app.reports import InquiryKind, InquiryState
 from autoprovisioning.domain.accounts import Account as AccountFound
 from autoprovisioning.domain.errors import NotFound
+from autoprovisioning.domain.guard import OPEN
+from autoprovisioning.domain.guard import Standing as Decided
 from autoprovisioning.domain.roster import Action, Status, Trigger
-from autoprovisioning.domain.roster import Entry as EntryKept
 from autoprovisioning.domain.users import Presence
 from autoprovisioning.entrypoints.console.api.activity import Event, shown_event
 from autoprovisioning.entrypoints.console.api.connections import ScopeGroup, existing
@@ -22,6 +23,7 @@ from autoprovisioning.entrypoints.console.api.operations import ROOT, Answers, O
 from autoprovisioning.entrypoints.console.routing import Call
 
 UNDER_WAY = {"Retry-After": "1"}
+HELD = OPEN | {Decided.REJECTED}
 Values = dict[str, str | bool | None]
 
 
@@ -184,7 +186,7 @@ def _why(found: Explanation) -> Why:
             )
             for row in found.mapped
         ],
-        entry=_entry(found.entry, found.at),
+        entry=_entry(found),
         timers=[
             Timer(trigger=timer.trigger, since=timer.since, suspend=timer.suspend, delete=timer.delete)
             for timer in found.timers
@@ -197,7 +199,8 @@ def _why(found: Explanation) -> Why:
     )
 
 
-def _entry(entry: EntryKept | None, now: datetime) -> Entry | None:
+def _entry(found: Explanation) -> Entry | None:
+    entry, now = found.entry, found.at
     if entry is None:
         return None
     failure = entry.failure
@@ -208,7 +211,7 @@ def _entry(entry: EntryKept | None, now: datetime) -> Entry | None:
         scim_id=entry.scim_id,
         in_scope=entry.in_scope,
         waits=entry.pending,
-        held=entry.held,
+        held=found.decision.action if found.held in HELD else None,
         failure=None
         if failure is None
         else Failed(

@@ -50,7 +50,8 @@ NOTICES: Mapping[str, str] = {
     "adopted.",
     "confirmed-run": "Confirmed. A reconciliation has been asked for and adopts these accounts. A new preview lists "
     "them as adopted.",
-    "rejected": "The held plan is rejected. It is not raised again unless it grows.",
+    "rejected": "Rejected: these accounts stay as they are. That is asked again after 30 days.",
+    "withdrawn": "The decision is taken back. Who is still due waits for another one.",
 }
 TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (
     (Stale, "Changed meanwhile"),

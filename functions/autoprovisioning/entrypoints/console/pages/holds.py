@@ -1,26 +1,54 @@
-"""Held plans: what tripped, who is affected, and the decision about exactly that set."""
+"""Held plans: what tripped, who is affected, and the decision about all, some, or one cause of them."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 from flask import Response
 
-from autoprovisioning.app.holding import decide_hold, with_addresses
+from autoprovisioning.app.holding import Choice, decide_hold, with_addresses
 from autoprovisioning.domain.errors import BadInput, NotFound
+from autoprovisioning.domain.guard import OPEN, Standing
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.routing import Call
 
 MEMBERS = 25  # a page: each one's address is in a shard to be read
+SHOWN = 100  # plans
 ONE = "/connections/<id:connection_id>/holds"
-ACTIONS = {"suspend": "Suspend", "delete": "Delete", "recreate": "Create again"}
+ACTIONS = {
+    "suspend": "Suspend",
+    "delete": "Delete",
+    "recreate": "Create again",
+    "create": "Create",
+    "unsuspend": "Reactivate",
+    "update": "Change userName, or remove values",
+}
+CAUSES = {"app_off": "Out of scope", "suspended": "Suspended in the directory", "deleted": "Deleted in the directory"}
+STANDINGS = {
+    Standing.WAITING: "Waits for a decision",
+    Standing.WITHDRAWN: "Waits for another decision",
+    Standing.APPROVED: "Approved",
+    Standing.REJECTED: "Kept by rejection",
+    Standing.DONE: "Done",
+    Standing.NOT_DUE: "No longer due",
+    Standing.EXPIRED: "Approval ran out",
+    Standing.RELEASED: "No longer held here",
+}
+CHOICES: dict[str, tuple[Choice, str]] = {
+    "approve": ("approve", "approved"),
+    "reject": ("reject", "rejected"),
+    "withdraw": ("withdraw", "withdrawn"),
+}
 
 
 def holds(call: Call, connection_id: str) -> Response:
-    """List the plans that wait, are approved or were rejected."""
+    """List the plans, newest first."""
     connection = existing(call, connection_id)
-    known = call.parts.services.records.holds(connection.id)
-    return show_of(call, connection, "holds.html", crumbs=[(call.request.path, "Held plans")], holds=known)
+    known = call.parts.reports.holds(connection.id, "", SHOWN).items
+    crumbs = [(call.request.path, "Held plans")]
+    return show_of(call, connection, "holds.html", crumbs=crumbs, holds=known, standings=STANDINGS)
 
 
 def hold(call: Call, connection_id: str, digest: str) -> Response:
@@ -29,17 +57,26 @@ def hold(call: Call, connection_id: str, digest: str) -> Response:
 
 
 def decide(call: Call, connection_id: str, digest: str) -> Response:
-    """Approve or reject a plan by its digest; the next run follows it at once."""
-    decision = form(call).get("do", "")
-    if form(call).get("confirmed") != "yes" or decision not in ("approve", "reject"):
-        error = BadInput("confirmed", "you have not confirmed it", "Tick the box, then approve or reject.")
+    """Decide about a plan, or those chosen of it; the next run follows at once."""
+    sent = form(call)
+    choice = CHOICES.get(sent.get("do", ""))
+    error: BadInput | None = None
+    if sent.get("confirmed") != "yes" or choice is None:
+        error = BadInput("confirmed", "you have not confirmed it", "Tick the box, then decide.")
+    elif sent.get("about") == "users" and not sent.getlist("user"):
+        error = BadInput("about", "no user is chosen", "Tick those meant in the table, or decide about all.")
+    if error is not None or choice is None:
+        assert error is not None  # noqa: S101 - there is one where there is no choice
         told(error)
         return _shown(call, connection_id, digest, error)
     connection = existing(call, connection_id)
-    decide_hold(call.parts.services, connection.id, digest, approve=decision == "approve", actor=call.actor)
-    if decision == "approve":
+    about = sent.get("about", "")
+    users = sent.getlist("user") if about == "users" else ()
+    cause = about.removeprefix("cause:") if about.startswith("cause:") else ""
+    decide_hold(call.parts.services, connection.id, digest, choice[0], call.actor, users=frozenset(users), cause=cause)
+    if choice[0] == "approve":
         call.parts.services.queue.request_run(RunKind.FULL)
-    return go(f"/connections/{connection_id}/holds", "approved" if decision == "approve" else "rejected")
+    return go(f"/connections/{connection_id}/holds", choice[1])
 
 
 def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None = None) -> Response:
@@ -49,7 +86,7 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
         raise NotFound("No held plan has this digest. Reload the held plans and use one shown there.")
     pages = max(1, -(-len(found.members) // MEMBERS))
     number = min(_page_number(call.request.args.get("page", "1")), pages)
-    shown = found.members[(number - 1) * MEMBERS : number * MEMBERS]
+    shown = [*found.each()][(number - 1) * MEMBERS : number * MEMBERS]
     home = f"/connections/{connection.id}/holds"
     return show_of(
         call,
@@ -58,9 +95,14 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
         400 if error is not None else 200,
         crumbs=[(home, "Held plans"), (call.request.path, digest[:8])],
         hold=found,
-        waiting=found.state.value == "waiting",
+        waiting=len(found.those(*OPEN)),
+        decided=len(found.those(Standing.APPROVED, Standing.REJECTED)),
+        by_cause=Counter(member.cause for member in found.those(*OPEN) if member.cause),
         actions=ACTIONS,
-        members=with_addresses(call.parts.services, connection, shown),
+        causes=CAUSES,
+        standings=STANDINGS,
+        members=shown,
+        emails=with_addresses(call.parts.services, connection, [member for member, _ in shown]),
         number=number,
         pages=pages,
         error=error,

@@ -1,0 +1,121 @@
+"""Brake a plan: pass what it takes, gives and wipes through the guard, and take out of it what is held."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from autoprovisioning.app import dispatch
+from autoprovisioning.app.guarding import fits
+from autoprovisioning.app.holding import Wanted, admit, settle_holds, would_hold
+from autoprovisioning.app.planning import Plan, PlannedLook
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.guard import Kind, Member, attempt, braked, member_of
+from autoprovisioning.domain.roster import Action, Entry
+
+KINDS = (Kind.TAKING, Kind.GIVING, Kind.WIPING)
+
+
+@dataclass(frozen=True, slots=True)
+class Braked:
+    """What of a plan counts, by kind."""
+
+    wanted: Mapping[Kind, list[Wanted]]
+
+    def members(self) -> frozenset[Member]:
+        """Return them all; those of schema 1, which say less, count as planned too."""
+        named = {each.member for wanted in self.wanted.values() for each in wanted}
+        return frozenset(named | {Member(member.user_id, member.action) for member in named})
+
+
+def wanted_of(plan: Plan, roster: Mapping[str, Entry]) -> Braked:
+    """Return what of a plan counts; `roster` is as it was read."""
+    wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in KINDS}
+    for user_id, planned in plan.looks.items():
+        if planned.action is None or planned.noted is None:
+            continue
+        if planned.action.deprovisions or braked(planned.action, planned.noted, None, plan.now):
+            member = member_of(planned.action, planned.noted, planned.trigger, None)
+            wanted[member.kind].append(Wanted(member, roster.get(user_id), planned.listed_only))
+    for change in plan.writes:
+        entry = roster.get(change.user_id)
+        adopts = change.action is Action.CREATE and bool(change.scim_id)
+        if not adopts and braked(change.action, entry, change.attributes, plan.now):
+            noted = entry or Entry(change.user_id)
+            member = member_of(change.action, noted, None, change.attributes)
+            wanted[member.kind].append(Wanted(member, entry))
+    return Braked(wanted)
+
+
+def brake(
+    services: Services,
+    connection: Connection,
+    plan: Plan,
+    roster: Mapping[str, Entry],
+    *,
+    whole: bool,
+    first: bool,
+) -> tuple[int, list[str]]:
+    """Take out of the plan what is held; return how much that is, and what the run's record says of it.
+
+    `first` is a connection's first run: what it creates was confirmed when it was turned on.
+    """
+    counted, looks = wanted_of(plan, roster), plan.looks
+    after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
+    settle_holds(services, connection, counted.members(), after, whole=whole)
+    total, notes = 0, []
+    for kind in KINDS:
+        confirmed = first and kind is Kind.GIVING
+        held, hold = admit(services, connection, kind, counted.wanted[kind], whole=whole, counted=not confirmed)
+        if kind is Kind.TAKING:
+            _keep_timers(services, connection, plan, held)
+        _take_out(plan, held)
+        if kind is Kind.TAKING:
+            plan.looks |= _asked_again(services, connection, looks, held, plan.active)
+        total += len(held)
+        if hold is not None:
+            notes.append(f"Held for approval: {hold.reason}")
+        kept = len(held) - (len(hold.members) if hold is not None else 0)
+        if kept > 0:
+            notes.append(f"Kept by rejection, or to be decided anew: {kept}")
+    return total, notes
+
+
+def _keep_timers(services: Services, connection: Connection, plan: Plan, held: Iterable[Wanted]) -> None:
+    noted = {each.member.user_id: plan.looks[each.member.user_id].noted for each in held}
+    dispatch.keep_timers(services, connection, {user_id: entry for user_id, entry in noted.items() if entry})
+
+
+def _asked_again(
+    services: Services, connection: Connection, looks: Mapping[str, PlannedLook], held: Iterable[Wanted], active: int
+) -> dict[str, PlannedLook]:
+    """Return looks at those of whom only listings tell: without an approval they take nothing, but the directory may
+    tell of them by now. Not so where they are many: looks would take piecemeal what only a plan may.
+    """
+    untold = [each for each in held if each.listed_only]
+    names = [attempt(each.member, each.entry) for each in untold]
+    if not untold or not fits(services, connection, Kind.TAKING, names, active):
+        return {}
+    return {each.member.user_id: PlannedLook(looks[each.member.user_id].look) for each in untold}
+
+
+def _take_out(plan: Plan, held: Iterable[Wanted]) -> None:
+    gone = {each.member.user_id for each in held}
+    if gone:
+        plan.looks = {user_id: look for user_id, look in plan.looks.items() if user_id not in gone}
+        plan.writes = [change for change in plan.writes if change.user_id not in gone]
+
+
+def foreseen(
+    services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry], *, first: bool
+) -> tuple[frozenset[str], Counter[Kind]]:
+    """Return whom `brake` would hold back, and how many of each kind; nothing is reserved or raised."""
+    counted, held, by_kind = wanted_of(plan, roster), frozenset[str](), Counter[Kind]()
+    for kind in KINDS:
+        if first and kind is Kind.GIVING:
+            continue
+        back = would_hold(services, connection, kind, counted.wanted[kind], plan.active)
+        held, by_kind = held | back, by_kind + Counter({kind: len(back)})
+    return held, by_kind

@@ -1,0 +1,347 @@
+"""Decisions about held plans at work: spent once, kept for whom they name, taken back, and over by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.app.holding import Choice, decide_hold
+from autoprovisioning.domain.connections import Connection, State, VolumeLimit
+from autoprovisioning.domain.events import Actor, EventName
+from autoprovisioning.domain.guard import Hold, HoldState
+from autoprovisioning.domain.roster import Entry, Status
+from autoprovisioning.domain.runs import RunKind
+from tests.office import Office
+from tests.unit.builders import active, notice
+
+ADMIN = Actor("admin@example.com", "u0")
+QUARTER = timedelta(minutes=15)
+DAY = timedelta(days=1)
+
+
+def company(people: int, limit: int = 10, settles: timedelta = 2 * DAY) -> Office:
+    """People who have had their accounts for two days, beside the office's own."""
+    office = Office()
+    for number in range(people):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.desk.store.guards.clear()  # as if this were the first run
+    office.run()
+    assert all(active(office, f"x{number}") == [True] for number in range(people))
+    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(limit)))
+    for _ in range(2):
+        office.desk.clock.advance(settles / 2)
+        office.run()
+    return office
+
+
+def run(office: Office, after: timedelta = QUARTER) -> None:
+    office.desk.clock.advance(after)
+    office.run()
+
+
+def plans(office: Office) -> list[Hold]:
+    return list(office.services.records.holds("c1"))
+
+
+def decide(office: Office, choice: Choice, **about) -> None:
+    waiting = [hold for hold in plans(office) if hold.state is HoldState.WAITING or choice == "withdraw"]
+    decide_hold(office.services, "c1", waiting[0].digest, choice, ADMIN, **about)
+
+
+def suspended(office: Office) -> int:
+    return sum(not account.active for account in office.keeper.accounts.values())
+
+
+def told(office: Office) -> list[str]:
+    events = sorted(office.desk.store.events["c1"].values(), key=lambda event: event.at)
+    return [event.reason for event in events if event.name is EventName.HELD]
+
+
+def emptied(office: Office) -> dict:
+    """Let the listing of users come back empty; everybody is there when asked for alone."""
+    office.directory.users = lambda fields: iter(())
+    return office.directory.live
+
+
+def test_the_suspensions_after_an_approved_empty_listing_are_held():
+    office = company(152)
+    emptied(office)
+    run(office)
+    (hold,) = plans(office)
+    assert hold.counts() == {"suspend": 155}
+    decide(office, "approve")
+    run(office, timedelta(minutes=1))
+    assert (suspended(office), plans(office)) == (0, [])
+    assert told(office)[-1] == f"Plan {hold.digest} carried out: 155 no longer due"
+    del office.directory.users
+    run(office)
+    for number in range(150):
+        office.suspend(f"x{number}")
+    run(office)
+    (second,) = plans(office)
+    assert (suspended(office), second.counts(), second.state) == (0, {"suspend": 150}, HoldState.WAITING)
+
+
+def test_an_approved_plan_is_carried_out_once_and_says_so():
+    office = company(40)
+    for number in range(15):
+        office.suspend(f"x{number}")
+    run(office)
+    digest = plans(office)[0].digest
+    office.restore("x14")
+    decide(office, "approve")
+    run(office, timedelta(minutes=1))
+    assert (suspended(office), plans(office)) == (14, [])
+    assert told(office)[-1] == f"Plan {digest} carried out: 14 suspended, 1 no longer due"
+    for account in office.keeper.accounts.values():  # somebody lets them all in again in Keeper
+        office.keeper.accounts[account.scim_id] = replace(account, active=True)
+    office.desk.clock.advance(QUARTER)
+    office.plan(RunKind.DRIFT)
+    office.work_off()
+    assert suspended(office) == 0
+    assert plans(office)[0].counts() == {"suspend": 14}
+
+
+def test_what_is_not_carried_out_of_an_approval_within_a_day_ends():
+    office = company(40)
+    for number in range(15):
+        office.suspend(f"x{number}")
+    run(office)
+    decide(office, "approve")
+    office.services.connections.change("c1", lambda current: replace(current, state=State.OFF))
+    office.desk.clock.advance(DAY)
+    office.services.connections.change("c1", lambda current: replace(current, state=State.ON))
+    run(office)
+    (again,) = plans(office)
+    assert (suspended(office), again.standings()) == (0, {"waiting": 15})
+    assert any("carried out: 15 expired" in reason for reason in told(office))
+
+
+def test_an_approval_is_taken_back_and_what_waits_is_no_matter_of_room():
+    office = company(40)
+    for number in range(11):
+        office.suspend(f"x{number}")
+    run(office)
+    decide(office, "approve")
+    decide(office, "withdraw")
+    office.restore("x0")
+    run(office)
+    (hold,) = plans(office)
+    assert (suspended(office), hold.standings()) == (0, {"withdrawn": 10, "no longer due": 1})
+    decide(office, "approve")
+    run(office)
+    assert suspended(office) == 10
+
+
+def test_real_leavers_are_let_go_while_the_mistakes_of_the_same_plan_stay():
+    office = company(40)
+    for number in range(10):
+        office.leave(f"x{number}")
+    for number in range(10, 15):
+        office.suspend(f"x{number}")
+    run(office)
+    decide(office, "reject", cause="app_off")
+    decide(office, "approve", cause="suspended")
+    for _ in range(3):
+        run(office)
+    assert suspended(office) == 5
+    assert [hold.standings() for hold in plans(office)] == [{"rejected": 10, "done": 5}]
+    for number in range(20, 30):  # a rejection takes no room
+        office.suspend(f"x{number}")
+    run(office, DAY)
+    assert suspended(office) == 15
+    decide_hold(office.services, "c1", plans(office)[0].digest, "approve", ADMIN, users=["x0", "x1"])
+    run(office)
+    assert (suspended(office), active(office, "x0"), active(office, "x2")) == (17, [False], [True])
+
+
+def rejected(people: int = 15) -> Office:
+    office = company(40)
+    for number in range(people):
+        office.suspend(f"x{number}")
+    run(office)
+    decide(office, "reject")
+    run(office)
+    return office
+
+
+def test_a_notification_while_paused_clears_no_rejection():
+    office = rejected()
+    office.services.connections.change("c1", lambda current: replace(current, state=State.PAUSED))
+    notice(office, "x0")
+    office.services.connections.change("c1", lambda current: replace(current, state=State.ON))
+    notice(office, "x0")
+    run(office)
+    assert suspended(office) == 0
+
+
+def test_a_rejection_is_asked_about_again_after_30_days_and_kept_meanwhile():
+    office = rejected()
+    for day in range(1, 31):
+        run(office, DAY)
+        assert [hold.standings() for hold in plans(office)] == [{"rejected" if day < 30 else "withdrawn": 15}], day
+    assert (suspended(office), plans(office)[0].state) == (0, HoldState.WAITING)
+    decide(office, "approve")
+    run(office)
+    assert suspended(office) == 15
+
+
+def test_an_approval_on_one_connection_says_nothing_on_another():
+    office = rejected()
+    shards = office.connection.shards
+    second = Connection(
+        "c2", 1, state=State.ON, endpoint="https://x.example", shards=shards, limit=VolumeLimit(10),
+        token_version=office.desk.tokens.add("c2", "secret"),
+    )  # fmt: skip
+    office.services.connections.create(second)
+    for number in range(15):
+        name = f"x{number}"
+        entry = Entry(name, 1, f"{name}@example.com", f"second-{name}", status=Status.ACTIVE)
+        seed(office, second, entry)
+    run(office)
+    (there,) = office.services.records.holds("c2")
+    decide_hold(office.services, "c2", there.digest, "approve", ADMIN)
+    run(office)
+    assert {office.entry(f"x{number}").status for number in range(15)} == {Status.ACTIVE}
+    assert office.services.roster.entry(second, "x0").status is not Status.ACTIVE
+    assert [hold.standings() for hold in plans(office)] == [{"rejected": 15}]
+
+
+def seed(office: Office, connection: Connection, entry: Entry) -> None:
+    from autoprovisioning.app.ports import Edit
+
+    office.services.roster.commit(connection, [entry.user_id], lambda _entries: (Edit({entry.user_id: entry}), None))
+
+
+@pytest.mark.parametrize("mended", [15, 8, 1])
+def test_a_plan_ends_by_itself_when_it_is_mended_or_differs(mended):
+    office = company(40)
+    for number in range(15):
+        office.suspend(f"x{number}")
+    run(office)
+    first = plans(office)[0].digest
+    for number in range(mended):
+        office.restore(f"x{number}")
+    run(office)
+    assert suspended(office) == (15 - mended if mended == 8 else 0)
+    left = {15: [], 8: [], 1: [({"no longer due": 1, "waiting": 14}, first)]}[mended]
+    assert [(hold.standings(), hold.digest) for hold in plans(office)] == left
+
+
+def test_the_same_users_suspended_again_and_again_count_each_time():
+    office = company(60)
+    for round_ in range(3):
+        for number in range(10):
+            office.suspend(f"x{number}")
+        for number in range(10):
+            notice(office, f"x{number}")
+        assert suspended(office) == (10 if round_ == 0 else 0)
+        for number in range(10):
+            office.restore(f"x{number}")
+            notice(office, f"x{number}")
+        office.desk.clock.advance(QUARTER)
+
+
+@pytest.mark.parametrize("people", [5, 9, 10])
+def test_nobody_of_a_small_company_is_locked_out_at_once_by_notifications_or_a_sweep(people):
+    office = Office()
+    for user_id in ("u1", "u2", "u3"):
+        office.directory.live.pop(user_id)
+        office.leave(user_id)
+    for number in range(people):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.run()
+    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit()))
+    run(office, DAY)
+    run(office, DAY)
+    for number in range(people):
+        office.leave(f"x{number}")
+    office.sweep()
+    run(office)
+    assert suspended(office) == 0
+    assert plans(office)[0].counts() == {"suspend": people}
+    for number in range(people):
+        office.suspend(f"x{number}")
+        notice(office, f"x{number}")
+    assert suspended(office) == (people - 1) // 2
+
+
+def test_a_widened_scope_invites_nobody_before_somebody_looked():
+    office = company(40)
+    created = len(office.keeper.accounts)
+    for number in range(100, 400):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    run(office)
+    (hold,) = plans(office)
+    assert (len(office.keeper.accounts), hold.counts()) == (created, {"create": 300})
+    assert hold.reason == "300 creations would exceed the limit of 50 within 24 hours"
+    for number in range(100, 400):
+        notice(office, f"x{number}")
+    assert len(office.keeper.accounts) == created
+    decide(office, "approve", users=[f"x{number}" for number in range(100, 160)])
+    run(office)
+    assert len(office.keeper.accounts) == created + 60
+
+
+def test_newcomers_by_notification_are_counted_too():
+    office = company(40)
+    created = len(office.keeper.accounts)
+    for number in range(100, 170):
+        office.hire(f"x{number}", f"x{number}@example.com")
+        notice(office, f"x{number}")
+    assert len(office.keeper.accounts) == created + 50
+    run(office)
+    assert (len(office.keeper.accounts), plans(office)[0].counts()) == (created + 50, {"create": 20})
+
+
+def test_a_first_run_creates_whom_it_was_turned_on_for_and_tries_again_for_free():
+    office = Office()
+    for number in range(120):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.desk.store.guards.clear()
+    office.plan()
+    office.desk.queue.batches.clear()  # the first run comes to nothing
+    run(office, timedelta(hours=1))
+    assert (len(office.keeper.accounts), plans(office)) == (123, [])
+
+
+def test_a_suspension_that_is_undone_within_a_day_is_given_back_without_a_brake():
+    office = company(80, limit=1000)
+    for number in range(70):
+        office.suspend(f"x{number}")
+    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(1000, share=1000.0)))
+    run(office)
+    assert suspended(office) == 70
+    for number in range(70):
+        office.restore(f"x{number}")
+    run(office)
+    assert (suspended(office), plans(office)) == (0, [])
+    for number in range(70):
+        office.suspend(f"x{number}")
+    run(office)
+    for number in range(70):
+        office.restore(f"x{number}")
+    run(office, 2 * DAY)
+    assert (suspended(office), plans(office)[0].counts()) == (70, {"unsuspend": 70})
+
+
+def test_a_listing_without_names_wipes_nobodys_name():
+    office = company(60)
+    for number in range(60):
+        user = office.directory.live[f"x{number}"]
+        office.directory.live[user.id] = replace(user, profile={**user.profile, "name": {"fullName": "x"}})
+    run(office)
+    (hold,) = plans(office)
+    assert hold.counts() == {"update": 60}
+    assert all(account.attributes["name.givenName"] for account in office.keeper.accounts.values())
+    for number in range(60):
+        notice(office, f"x{number}")
+    assert all(account.attributes["name.givenName"] for account in office.keeper.accounts.values())
+    decide(office, "reject")
+    for number in range(60):
+        office.rename(f"x{number}", "Grace")
+    run(office)
+    assert plans(office) == []
+    assert {account.attributes["name.givenName"] for account in office.keeper.accounts.values()} == {"Grace", "New"}
