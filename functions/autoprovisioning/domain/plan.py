@@ -37,7 +37,7 @@ from autoprovisioning.domain.accounts import (
 )
 from autoprovisioning.domain.adoption import Confirmed, settled_by
 from autoprovisioning.domain.deprovisioning import Deprovisioning, Due, Span, due, observe
-from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, Permanent
+from autoprovisioning.domain.errors import AddressTaken, AdoptionInDoubt, MappingFailure, Permanent
 from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Trigger
 from autoprovisioning.domain.users import Presence
 
@@ -52,7 +52,10 @@ class Observed:
 
     `in_scope` is None where that could not be told. `desired` is None where there is nothing to map (deleted, unknown)
     or the mapping failed; then `mapping_failure` says why. `missing` is True where complete listings lack the user and
-    nothing tells of this one alone, False where the directory tells, and None where it was not asked.
+    nothing tells of this one alone, False where the directory tells, and None where it was not asked. `moving` is True
+    where the user belongs to another connection, which has not let them in yet. `handed` is True where the account may
+    be on that one's node by now. `holder` is the directory id of who has the wanted address on this connection, empty
+    where nobody has, None where that was not looked up.
     """
 
     user_id: str
@@ -65,6 +68,9 @@ class Observed:
     mapping_failure: MappingFailure | None = None
     created: datetime | None = None  # the directory's creationTime: an account that is older was somebody else's
     missing: bool | None = None
+    moving: bool = False
+    handed: bool = False
+    holder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +242,10 @@ def _deprovision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules
     timers = observe(known.timers, _triggers(known, seen), now)
     noted = replace(known, timers=timers, gone=seen.presence is Presence.DELETED)
     when = due(rules.deprovisioning, timers, rules.off_spans, now)
-    if when.delete is not None and when.delete <= now and _keeps_current(known.status):
+    stays = seen.moving and known.status is Status.ACTIVE  # until the other connection has let them in
+    if when.delete is not None and when.delete <= now and _keeps_current(known.status) and not stays:
         return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
-    if when.suspend is not None and when.suspend <= now and known.status is Status.ACTIVE:
+    if when.suspend is not None and when.suspend <= now and known.status is Status.ACTIVE and not stays:
         return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
     if _keeps_current(known.status) and _differs(known.fingerprint, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
@@ -312,18 +319,32 @@ def _attempt(
     failure = noted.failure
     attributes = seen.desired if action in (Action.CREATE, Action.UPDATE) else None
     same = failure is not None and (
-        failure.about == about(action, attributes, _settled_by(failure, seen, rules))
+        _stands(failure, about(action, attributes, _settled_by(failure, seen, rules)), seen)
         or (failure.about == READING and action.rereads)
     )
     if failure is not None and same and now < failure.next_attempt and not rules.retry_failures:
-        return Decision(None, noted, reason=failure.text, backing_off=True)
+        return _backing_off(noted, failure)
     unsure = action is Action.UPDATE and seen.in_scope is None  # what is held may be due all the same
     if noted.held is not None and not unsure and (noted.held, noted.held_by) != (action, trigger):
         noted = replace(noted, held=None, held_by=None)
     return Decision(action, noted, attributes, trigger=trigger)
 
 
+def _backing_off(noted: Entry, failure: Failure) -> Decision:
+    """Wait for the next attempt: it is the failure that this waits for, and nothing besides."""
+    return Decision(None, replace(noted, pending=False), reason=failure.text, backing_off=True)
+
+
+def _stands(failure: Failure, attempted: str, seen: Observed) -> bool:
+    """Say whether a failure is about this attempt; one who has an address may have given it up since."""
+    if failure.code == AddressTaken.code and seen.holder is None:
+        return failure.about.startswith(attempted)
+    return failure.about == attempted
+
+
 def _settled_by(failure: Failure, seen: Observed, rules: Rules) -> str:
+    if failure.code == AddressTaken.code:
+        return seen.holder or ""
     if failure.code != AdoptionInDoubt.code:
         return ""
     return settled_by(rules.confirmed.get(seen.user_id, frozenset()))
@@ -333,5 +354,5 @@ def _fail(noted: Entry, failure: MappingFailure, action: Action, rules: Rules, n
     standing = noted.failure
     same = standing is not None and standing.about == about(action, None, str(failure))
     if standing is not None and same and now < standing.next_attempt and not rules.retry_failures:
-        return Decision(None, noted, reason=standing.text, backing_off=True)
+        return _backing_off(noted, standing)
     return Decision(None, noted, failure=failure, reason=str(failure))
