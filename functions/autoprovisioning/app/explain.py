@@ -39,7 +39,8 @@ class Standing:
     """Where the user stands with the provisioning scope: `in_scope` None could not be told.
 
     `groups` are the chosen ones that the user is a member of, nested membership included, `unit` the chosen one that
-    holds the user; `owner` is the other connection that the user belongs to.
+    holds the user; `owner` is the other connection that the user belongs to, `moving` says that it has not let them in
+    yet.
     """
 
     in_scope: bool | None
@@ -47,6 +48,7 @@ class Standing:
     groups: tuple[Group, ...] = ()
     unit: str = ""
     owner: Connection | None = None
+    moving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
         why = "" if user.untold == NOT_PROVEN else f" {user.untold}"
         raise NotFound(f"Neither the directory nor this connection knows this user.{why} Search by name or address.")
     standing = _standing(services, serving, entry, user)
-    seen = observed(serving, user, standing.in_scope)
+    seen = observed(serving, user, standing.in_scope, moving=standing.moving)
     rules = rules_of(serving, confirmed_for(services, connection, [entry]))
     decision = decide(entry, seen, rules, now)
     held = _held(services, connection, decision)
@@ -156,9 +158,11 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
         return Standing(None, f"{gone} There is no membership to tell the scope by.")
     own = _own_standing(services, connection, entry, user)
     connections = [connection if other.id == connection.id else other for other in services.connections.all()]
+    entries = {other.id: entry_of(services, other, user.id) for other in connections if other.id != connection.id}
+    entries[connection.id] = entry
 
     def was_in_scope(other: Connection) -> bool:
-        known = entry_of(services, other, user.id)
+        known = entries[other.id]
         return known is not None and known.in_scope
 
     elsewhere = AskedOneByOne(services.directory, was_in_scope, ())
@@ -166,15 +170,18 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
     def in_scope(other: Connection, someone: DirectoryUser) -> bool | None:
         return own.in_scope if other.id == connection.id else elsewhere(other, someone)
 
-    answers = place(connections, user, in_scope).in_scope
-    owner = next((other for other in connections if other.id != connection.id and answers.get(other.id)), None)
-    told = answers.get(connection.id)
+    placement = place(connections, user, in_scope, lambda other: entries[other.id])
+    owner = next((other for other in connections if other.id == placement.owner != connection.id), None)
+    told = placement.in_scope.get(connection.id)
+    moving = owner is not None and placement.awaited
     if told is own.in_scope:
-        return replace(own, owner=owner)
+        return replace(own, owner=owner, moving=moving)
     if owner is not None:
-        words = f"The user belongs to the connection {owner.name}, which comes first. {own.words}"
-        return replace(own, in_scope=told, words=words, owner=owner)
-    words = f"Whether the user belongs to a connection that comes first could not be told. {own.words}"
+        known = entries[owner.id]
+        why = "which comes first" if known is None or known.status is Status.NONE else "where they have their account"
+        words = f"The user belongs to the connection {owner.name}, {why}. {own.words}"
+        return replace(own, in_scope=told, words=words, owner=owner, moving=moving)
+    words = f"Whether the user still belongs to the connection that has their account could not be told. {own.words}"
     return replace(own, in_scope=told, words=words)
 
 

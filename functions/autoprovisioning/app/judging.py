@@ -6,43 +6,65 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from autoprovisioning.app.planning import Plan, Planner
-from autoprovisioning.app.scoping import place
+from autoprovisioning.app.scoping import SERVING, place
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.survey import Survey, begin, everybody
+from autoprovisioning.domain.adoption import Locks
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.roster import Action, Entry
+from autoprovisioning.domain.roster import Action, Entry, Status
 from autoprovisioning.domain.users import DirectoryUser, Scope
 from autoprovisioning.domain.words import missing_unit
 
 LOOKUPS_ONE_BY_ONE = 20  # more creations than this, and one listing of Keeper replaces a lookup each
 
 Planners = Mapping[str, Planner]  # by connection id
+Rosters = Mapping[str, Mapping[str, Entry]]  # as read, by connection id
+NO_ENTRIES: Mapping[str, Entry] = {}
 
 
 def judge_everybody(
-    services: Services, connections: Sequence[Connection], planners: Planners, deadline: datetime
+    services: Services,
+    connections: Sequence[Connection],
+    planners: Planners,
+    rosters: Rosters,
+    deadline: datetime,
 ) -> Survey:
     """Read the directory once and let the planners judge everybody, each for its connection.
 
-    `connections` are all that a user may belong to, in their order.
+    `connections` are all that a user may belong to, in their order; `rosters` are those at hand, the others are read.
 
     Raises:
         Transient: the directory could not be read.
     """
     planned = [connection for connection in connections if connection.id in planners]
+    rosters = _all_rosters(services, connections, rosters)  # before the directory, like those at hand
     survey = begin(services.directory, connections)
     fields = frozenset[str]().union(*(connection.mapping.source_fields() for connection in planned))
     everywhere = Scope().located(survey.units)
     for user in everybody(services.directory, survey, fields, services.clock, deadline):
         survey.unplaced += bool(survey.units) and not everywhere.lists(user.org_unit_path)
-        _judge(connections, planners, survey, user)
+        _judge(connections, planners, rosters, survey, user)
     for connection in planned:
         planners[connection.id].close(survey.deleted, survey.complete, survey.members_of(connection))
     return survey
 
 
-def _judge(connections: Sequence[Connection], planners: Planners, survey: Survey, user: DirectoryUser) -> None:
-    placement = place(connections, user, survey.in_scope)
+def _all_rosters(services: Services, connections: Sequence[Connection], rosters: Rosters) -> Rosters:
+    """Return the roster of each connection that serves; one that serves alone has no neighbour to be told from."""
+    serving = [connection for connection in connections if connection.state in SERVING]
+    if len(serving) < 2:
+        return rosters
+    others = (connection for connection in serving if connection.id not in rosters and connection.shards)
+    return {**rosters, **{connection.id: services.roster.load(connection) for connection in others}}
+
+
+def _judge(
+    connections: Sequence[Connection], planners: Planners, rosters: Rosters, survey: Survey, user: DirectoryUser
+) -> None:
+    def entry_of(connection: Connection) -> Entry | None:
+        return rosters.get(connection.id, NO_ENTRIES).get(user.id)
+
+    placement = place(connections, user, survey.in_scope, entry_of)
     survey.overlaps += bool(placement.overlaps)
 
     def left() -> tuple[str, ...]:
@@ -50,7 +72,7 @@ def _judge(connections: Sequence[Connection], planners: Planners, survey: Survey
         return tuple(each.id for each in connections if survey.in_scope(each, user) is False)
 
     for connection_id, planner in planners.items():
-        planner.see(user, placement.in_scope.get(connection_id), left)
+        planner.see(user, placement.in_scope.get(connection_id), left, moving=placement.stuck)
 
 
 def creations(plan: Plan) -> int:
@@ -58,15 +80,24 @@ def creations(plan: Plan) -> int:
     return sum(1 for change in plan.writes if change.action is Action.CREATE)
 
 
-def holders(services: Services, rosters: Mapping[str, Mapping[str, Entry]]) -> dict[str, str]:
-    """Return SCIM id -> directory id over the rosters of all connections; those not at hand are read."""
+def holders(services: Services, rosters: Rosters) -> tuple[dict[str, str], Locks]:
+    """Return SCIM id -> directory id over the rosters of all connections, and our locks; those not at hand are read."""
     held_by: dict[str, str] = {}
+    locks: set[tuple[str, str]] = set()
+
+    def take(roster: Mapping[str, Entry]) -> None:
+        for entry in roster.values():
+            if entry.scim_id:
+                held_by[entry.scim_id] = entry.user_id
+            if entry.status not in (Status.NONE, Status.ACTIVE, Status.LOCKED):
+                locks.update(((entry.user_id, entry.scim_id), (entry.user_id, entry.email.casefold())))
+
     for roster in rosters.values():
-        held_by |= {entry.scim_id: entry.user_id for entry in roster.values() if entry.scim_id}
+        take(roster)
     for other in services.connections.all():
         if other.id not in rosters and other.shards:
-            held_by |= {entry.scim_id: entry.user_id for entry in services.roster.load(other).values() if entry.scim_id}
-    return held_by
+            take(services.roster.load(other))
+    return held_by, locks
 
 
 def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) -> list[str]:
@@ -88,7 +119,7 @@ def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) ->
             f"Users of whom the directory does not tell whether they are suspended, left as they are: {survey.untold}"
         )
     if survey.overlaps:
-        notes.append(f"Users in the scope of several connections, kept by the first: {survey.overlaps}")
+        notes.append(f"Users in the scope of several connections, kept by the one that has them: {survey.overlaps}")
     if plan.locked:
         notes.append(f"Accounts locked in Keeper by someone else, left as they are: {plan.locked}")
     return notes

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Protocol
 
 from autoprovisioning.app.holding import approved
-from autoprovisioning.app.observe import NOT_PROVEN, read_user
-from autoprovisioning.app.scoping import AskedOneByOne, Placement, place
+from autoprovisioning.app.observe import NOT_PROVEN, observed, read_user
+from autoprovisioning.app.scoping import AskedOneByOne, place
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.errors import DirectoryFailed
+from autoprovisioning.domain.errors import DirectoryFailed, ProvisioningError
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.plan import missed_twice
+from autoprovisioning.domain.ownership import Placement
+from autoprovisioning.domain.plan import Observed, missed_twice
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.users import DirectoryUser, Presence
@@ -62,42 +64,91 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One look at both sides; `missing` is as an `Observed` has it."""
+    """What one reading of the directory showed, for all connections.
 
+    `silent` are the connections of whose groups nothing tells of this user alone, `approved` those on which an
+    administrator approved what nothing but listings tells.
+    """
+
+    look: Look
     user: DirectoryUser
     placement: Placement
-    missing: bool | None
+    silent: frozenset[str]
+    approved: frozenset[str]
+
+    def at(self, connection: Connection, entry: Entry | None) -> Observed:
+        """Return what it means for one connection, whose roster has `entry`.
+
+        Raises:
+            DirectoryFailed: the directory answers something about somebody with an account that proves nothing.
+        """
+        user, placement = self.user, self.placement
+        in_scope = placement.in_scope.get(connection.id)
+        if user.presence is Presence.UNKNOWN and self.look.evidence.missing and connection.id in self.approved:
+            user, in_scope = DirectoryUser(user.id, "", Presence.DELETED), None
+        _shown(self.look, entry, user)
+        moving, handed = placement.awaited, connection.id in placement.handed
+        seen = observed(connection, user, in_scope, moving=moving, handed=handed)
+        return replace(seen, missing=self._missing(connection, user))
+
+    def _missing(self, connection: Connection, user: DirectoryUser) -> bool | None:
+        if user.presence is Presence.UNKNOWN:
+            return (self.look.evidence.missing and not user.profile) or None
+        if connection.id in self.silent:
+            return connection.id in self.look.evidence.left or None
+        return False
 
 
-def look_at_both(
-    services: Services, connections: Sequence[Connection], connection: Connection, entry: Entry | None, asked: Asked
-) -> Seen:
-    """Read the user, and place them among the connections; `entry` is that of the one connection.
+class Round:
+    """One round of a look: every roster's entry, then the directory, each read once, when it is first asked for.
 
-    Raises:
-        DirectoryFailed: the directory answers something about somebody with an account that proves nothing.
-        Transient: the directory failed, or contradicts the event.
+    So what is decided for a connection rests on a reading of the directory that is younger than its entry. Once
+    anything was done, or somebody else did something, the next round reads both anew.
     """
-    look, now = asked.look, services.clock()
-    others = (other for other in connections if other.id != connection.id)
-    entries = {connection.id: entry} | {other.id: entry_of(services, other, look.user_id) for other in others}
-    fresh_until = asked.published + services.timings.contradiction
-    # Whether an administrator approved what nothing but listings tells of this user.
-    by_listings = missed_twice(entry, now) and approved(services, connection, look.user_id)
-    user = read_user(services.directory, look, fresh_until, now, by_listings=by_listings)
 
-    def was_in_scope(connection: Connection) -> bool:
-        known = entries.get(connection.id)
+    def __init__(self, services: Services, connections: Sequence[Connection], asked: Asked) -> None:
+        self.connections = connections
+        self._services = services
+        self._asked = asked
+        self._failed: ProvisioningError | None = None
+
+    @cached_property
+    def entries(self) -> Mapping[str, Entry | None]:
+        """What each connection's roster has of the user."""
+        return {each.id: entry_of(self._services, each, self._asked.look.user_id) for each in self.connections}
+
+    def seen(self) -> Seen:
+        """Return what the directory shows.
+
+        Raises:
+            Transient, ConfigurationRefused: it failed, or contradicts the event; all connections hear of it.
+        """
+        if self._failed is not None:
+            raise self._failed
+        try:
+            return self._seen
+        except ProvisioningError as error:
+            self._failed = error
+            raise
+
+    @cached_property
+    def _seen(self) -> Seen:
+        services, look, entries, now = self._services, self._asked.look, self.entries, self._services.clock()
+        by_listings = frozenset(
+            each.id
+            for each in self.connections
+            if missed_twice(entries[each.id], now) and approved(services, each, look.user_id)
+        )
+        user = read_user(services.directory, look, self._asked.published + services.timings.contradiction, now)
+        asking = AskedOneByOne(services.directory, self._was_in_scope, look.evidence.left, by_listings)
+        placement = place(self.connections, user, asking, lambda each: entries[each.id])
+        if placement.overlaps:
+            log.warning("A user is in the scope of several connections; the one that has them keeps them")
+        return Seen(look, user, placement, frozenset(asking.silent), by_listings)
+
+    def _was_in_scope(self, connection: Connection) -> bool:
+        known = self.entries[connection.id]
         return known is not None and known.in_scope
-
-    asking = AskedOneByOne(
-        services.directory, was_in_scope, look.evidence.left, (connection.id,) if by_listings else ()
-    )
-    placement = place(connections, user, asking)
-    if placement.overlaps:
-        log.warning("A user is in the scope of several connections; the first one keeps them")
-    _shown(look, entry, user)
-    return Seen(user, placement, _missing(look, connection, user, asking))
 
 
 def entry_of(services: Services, connection: Connection, user_id: str) -> Entry | None:
@@ -117,11 +168,3 @@ def _shown(look: Look, entry: Entry | None, user: DirectoryUser) -> None:
     hidden = user.presence is Presence.UNKNOWN and user.untold not in ("", NOT_PROVEN)
     if known and hidden and not look.evidence.missing:
         raise DirectoryFailed(user.untold)
-
-
-def _missing(look: Look, connection: Connection, user: DirectoryUser, asking: AskedOneByOne) -> bool | None:
-    if user.presence is Presence.UNKNOWN:
-        return (look.evidence.missing and not user.profile) or None
-    if connection.id in asking.silent:
-        return connection.id in look.evidence.left or None
-    return False

@@ -27,7 +27,9 @@ def rules_of(connection: Connection, confirmed: Confirmed, *, retry_failures: bo
     )
 
 
-def observed(connection: Connection, user: DirectoryUser, in_scope: bool | None) -> Observed:
+def observed(
+    connection: Connection, user: DirectoryUser, in_scope: bool | None, *, moving: bool = False, handed: bool = False
+) -> Observed:
     """Map the user's attributes and join them with presence and scope."""
     desired, failure = None, None
     if user.presence not in (Presence.DELETED, Presence.UNKNOWN):
@@ -45,17 +47,16 @@ def observed(connection: Connection, user: DirectoryUser, in_scope: bool | None)
         desired,
         failure,
         user.created,
+        moving=moving and in_scope is False and user.presence is Presence.ACTIVE,
+        handed=handed,
     )
 
 
-def read_user(
-    directory: Directory, look: Look, fresh_until: datetime, now: datetime, *, by_listings: bool = False
-) -> DirectoryUser:
+def read_user(directory: Directory, look: Look, fresh_until: datetime, now: datetime) -> DirectoryUser:
     """Read one user again, proving a deletion where the directory knows the user no more.
 
     Deleted is proven by the id among the deleted users, or, where a complete listing lacked the id, by "no such user"
-    while the same credentials read another user of the customer; or, `by_listings`, by an administrator who approved
-    what complete listings say. Anything else that cannot be read is UNKNOWN.
+    while the same credentials read another user of the customer. Anything else that cannot be read is UNKNOWN.
 
     Raises:
         Transient: the answer contradicts the event, which is recent (until `fresh_until`): ask again.
@@ -71,7 +72,7 @@ def read_user(
     deleted = _among_the_deleted(directory, look.user_id)
     if deleted is not None:
         return deleted
-    if look.evidence.missing and (by_listings or (user is None and directory.probe())):
+    if look.evidence.missing and user is None and directory.probe():
         return DirectoryUser(look.user_id, "", Presence.DELETED)
     if look.event == "delete" and young:
         raise Transient("The directory does not list yet a user it reported as deleted", retry_after=5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 from autoprovisioning.app.observe import observed
 from autoprovisioning.domain.accounts import (
@@ -15,13 +16,13 @@ from autoprovisioning.domain.accounts import (
     remembered,
     remembers,
 )
-from autoprovisioning.domain.adoption import Grounds, Known, Seeker, choose
+from autoprovisioning.domain.adoption import Grounds, Known, Seeker, choose, locked_by_us
 from autoprovisioning.domain.changes import aligned, differing, in_step, made
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, NotAdoptable
+from autoprovisioning.domain.errors import AddressTaken, AdoptionInDoubt, MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, missed_twice, rests
-from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
+from autoprovisioning.domain.roster import Action, Entry, Status, Trigger, addressees
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
 from autoprovisioning.domain.users import DirectoryUser, Presence
 
@@ -113,15 +114,27 @@ class Planner:
         self._met: set[str] = set()
         self.plan = Plan(now)
 
-    def see(self, user: DirectoryUser, in_scope: bool | None, left: Callable[[], tuple[str, ...]] = tuple) -> None:
-        """Judge one user that the directory listed; `left` tells which connections' scopes they are proven not in."""
+    def see(
+        self,
+        user: DirectoryUser,
+        in_scope: bool | None,
+        left: Callable[[], tuple[str, ...]] = tuple,
+        *,
+        moving: bool = False,
+    ) -> None:
+        """Judge one user that the directory listed; `left` tells which connections' scopes they are proven not in.
+
+        `moving` says that they are to get access on another connection, and that this has to wait. Where it has not,
+        the look that takes the access here gives it there first.
+        """
         entry = self._roster.get(user.id)
         if entry is not None:
             self._met.add(user.id)
             self._count(entry)
         elif in_scope is False:
             return  # not ours, never was: most of a large customer
-        self._judge(entry, observed(self._connection, user, in_scope), lambda: Evidence(left=left()))
+        seen = observed(self._connection, user, in_scope, moving=moving)
+        self._judge(entry, seen, lambda: Evidence(left=left()))
 
     def close(self, deleted: Mapping[str, DirectoryUser], complete: bool, members: Container[str] = ()) -> None:
         """Judge the roster's users whom the listing lacked: deleted ones and, if it was complete, missing ones.
@@ -170,6 +183,7 @@ class Planner:
         if entry is not None and entry.mark is not None:
             self._marked(entry, seen)
             return
+        seen = self._with_holder(entry, seen)
         found = self._as_found(entry, seen)
         decision = decide(found, seen, self._rules, self._now)
         if found is not None and found.status is Status.LOCKED and seen.presence is Presence.ACTIVE and seen.in_scope:
@@ -186,6 +200,16 @@ class Planner:
             self._look(seen.user_id, decision, evidence(), listed_only=listed_only)
         else:
             self._write(entry, decision, seen)
+
+    def _with_holder(self, entry: Entry | None, seen: Observed) -> Observed:
+        """Tell of whoever waits for an address who has it now: nobody, once its owner has another one."""
+        if entry is None or entry.failure is None or entry.failure.code != AddressTaken.code or seen.desired is None:
+            return seen
+        return replace(seen, holder=self._holders.get(str(seen.desired.get("userName")).casefold(), ""))
+
+    @cached_property
+    def _holders(self) -> Mapping[str, str]:
+        return addressees(self._roster)
 
     def _as_found(self, entry: Entry | None, seen: Observed) -> Entry | None:
         if entry is None or self._found is None:
@@ -293,7 +317,7 @@ def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], grounds: Grou
                 ours = account.external_id == user_id
                 found.setdefault(user_id, []).append(account if ours else replace(account, attributes={}))
     if found:  # what decides is read before the plan is taken apart: it may fail
-        grounds = Known(grounds.held_by, grounds.deleted_addresses, grounds.confirmed)
+        grounds = Known(grounds.held_by, grounds.deleted_addresses, grounds.confirmed, grounds.locks)
     kept: list[PlannedChange] = []
     taken: dict[str, str] = {}
     while plan.writes:
@@ -358,11 +382,13 @@ def _matched(
         return replace(change, looked_up=True, beside=choice.beside)
     taken[account.scim_id] = account.user_name
     ours = account.external_id == change.user_id
+    suspended = locked_by_us(account, change.user_id, grounds.locks)
     return replace(
         change,
         looked_up=True,
         scim_id=account.scim_id,
-        locked=not account.active,
+        locked=not account.active and not suspended,
+        suspended=suspended,
         confirmed=choice.confirmed,
         ours=ours,
         found=differing(account, change.attributes) if ours else change.found,

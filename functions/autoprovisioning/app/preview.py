@@ -179,7 +179,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     rules = rules_of(connection, confirmed_for(services, connection, roster.values()))
     planner = _Claiming(connection, roster, rules, now)
     neighbours = _neighbours(services, connection)
-    survey = judge_everybody(services, neighbours, {connection.id: planner}, deadline)
+    survey = judge_everybody(services, neighbours, {connection.id: planner}, {connection.id: roster}, deadline)
     plan = planner.plan
     grounds = AdoptionGrounds(services, connection, lambda: survey.deleted_addresses, {connection.id: roster})
     keeper = _match(accounts, plan, grounds, planner.doubtful)
@@ -243,12 +243,19 @@ class _Claiming(Planner):
         self.claimed: set[str] = set()
         self.doubtful: dict[str, PlannedChange] = {}
 
-    def see(self, user: DirectoryUser, in_scope: bool | None, left: Callable[[], tuple[str, ...]] = tuple) -> None:
+    def see(
+        self,
+        user: DirectoryUser,
+        in_scope: bool | None,
+        left: Callable[[], tuple[str, ...]] = tuple,
+        *,
+        moving: bool = False,
+    ) -> None:
         """Judge one user; those in scope belong to this connection."""
         if in_scope:
             self.claimed.add(user.id)
             self._note_doubt(user)
-        super().see(user, in_scope, left)
+        super().see(user, in_scope, left, moving=moving)
 
     def _note_doubt(self, user: DirectoryUser) -> None:
         entry = self._roster.get(user.id)
@@ -268,7 +275,7 @@ def _provisioned(entry: Entry) -> bool:
 def _taken(
     services: Services, connection: Connection, neighbours: Sequence[Connection], claimed: Collection[str]
 ) -> Iterator[str]:
-    """Tell how many users this connection takes from each other one, which deprovisions them in the same run."""
+    """Tell how many users of each other connection move to this one; who stays in the other one's scope does not."""
     for other in neighbours:
         if other.id == connection.id or not other.shards or not claimed:
             continue
@@ -276,8 +283,8 @@ def _taken(
         count = sum(entry.in_scope and _provisioned(entry) and entry.user_id in claimed for entry in entries)
         if count:
             yield (
-                f"Users taken from connection {other.name} ({other.id}), which is then turned off for them and "
-                f"suspends or deletes their accounts by its own policy: {count}"
+                f"Users who move here from connection {other.name} ({other.id}), which suspends or deletes their "
+                f"accounts by its own policy once those here are made: {count}"
             )
 
 
@@ -423,7 +430,8 @@ class _Telling:
             self.beside += bool(change.beside)
             scim_id = change.beside[0].scim_id if change.beside else ""
             return Line(Would.CREATE, change.user_id, change.email, told_beside(change.beside) + held, scim_id)
-        remarks = (" (stays locked)" if change.locked else "") + (" (confirmed)" if change.confirmed else "")
+        lock = " (stays locked)" if change.locked else " (reactivated)" if change.suspended else ""
+        remarks = lock + (" (confirmed)" if change.confirmed else "")
         detail = self.keeper.names[change.scim_id] + remarks
         return Line(Would.ADOPT, change.user_id, change.email, detail, change.scim_id)
 

@@ -141,7 +141,8 @@ def _observe(
         rules = rules_of(side.connection, confirmed, retry_failures=retry_failures)
         side.planner = Planner(side.connection, side.roster, rules, now, side.found)
         planners[side.connection.id] = side.planner
-    return judge_everybody(services, connections, planners, deadline)
+    rosters = {side.connection.id: side.roster for side in sides}
+    return judge_everybody(services, connections, planners, rosters, deadline)
 
 
 def _plan_and_dispatch(

@@ -1,15 +1,17 @@
-"""Whose user it is: scope of each connection, and the first one, in their order, that holds the user."""
+"""Whose user it is: what the scope of each connection says, and what its roster has, as `domain.ownership` asks."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import cache
+from urllib.parse import urlsplit
 
 from autoprovisioning.app.ports import Directory
-from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain import ownership
+from autoprovisioning.domain.connections import Connection, State, node_of
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
+from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.users import DirectoryUser, Located, OrgUnit, Presence
 
 log = logging.getLogger(__name__)
@@ -19,38 +21,32 @@ SERVING = (State.ON, State.PAUSED)  # a paused connection keeps its users: they 
 InScope = Callable[[Connection, DirectoryUser], bool | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where a user belongs: `in_scope` by connection id, None where it could not be told; overlaps reported."""
-
-    in_scope: dict[str, bool | None]
-    overlaps: tuple[str, ...] = ()
+EntryOf = Callable[[Connection], Entry | None]
 
 
-def place(connections: Sequence[Connection], user: DirectoryUser, in_scope: InScope) -> Placement:
-    """Give the user to the first connection whose scope holds them; the others do not.
+def place(
+    connections: Sequence[Connection], user: DirectoryUser, in_scope: InScope, entry_of: EntryOf
+) -> ownership.Placement:
+    """Tell where a user belongs among the connections that serve, which come in their order.
 
-    Where an earlier connection's scope could not be told, the later ones cannot be told either: the user might be the
-    earlier one's.
+    `entry_of` is what the roster of each had before the directory was read.
     """
-    answers: dict[str, bool | None] = {}
-    owner: str | None = None
-    unsure = False
-    overlaps: list[str] = []
-    for connection in connections:
-        if connection.state not in SERVING:
-            continue
-        answer = in_scope(connection, user)
-        if answer and owner is None and not unsure:
-            owner = connection.id
-        elif answer and owner is not None:
-            overlaps.append(connection.id)
-            answer = False
-        elif answer and unsure:
-            answer = None
-        unsure = unsure or answer is None
-        answers[connection.id] = answer
-    return Placement(answers, tuple(overlaps))
+    serving = [connection for connection in connections if connection.state in SERVING]
+    if len(serving) == 1:  # nearly everywhere: nobody else could have them
+        (only,) = serving
+        answer = in_scope(only, user)
+        return ownership.Placement({only.id: answer}, only.id if answer else "")
+    return ownership.place([_candidate(each, in_scope(each, user), entry_of(each)) for each in serving])
+
+
+def _candidate(connection: Connection, in_scope: bool | None, entry: Entry | None) -> ownership.Candidate:
+    ready = connection.state is State.ON
+    return ownership.Candidate(connection.id, in_scope, entry, _keeper(connection.endpoint), ready)
+
+
+@cache
+def _keeper(endpoint: str) -> str:
+    return urlsplit(node_of(endpoint)).netloc
 
 
 def located(directory: Directory, connection: Connection) -> Located:

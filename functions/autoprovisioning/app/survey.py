@@ -33,7 +33,7 @@ class Survey:
     deleted_addresses: frozenset[str] | None = None  # primary ones, casefolded; None: the listing failed
     complete: bool = True
     listed: int = 0
-    overlaps: int = 0  # users in the scope of several connections: the first one keeps them
+    overlaps: int = 0  # users in the scope of several connections: one of them has them
     untold: int = 0  # users who were listed without saying whether they are suspended
     notes: list[str] = field(default_factory=list)
     units: Sequence[OrgUnit] | None = ()

@@ -14,6 +14,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.app.survey import Members, read_groups
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.guard import reservation
+from autoprovisioning.domain.ownership import Candidate, place
 from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.runs import Evidence, Look
 
@@ -41,6 +42,11 @@ class _Side:
     def joined(self) -> set[str]:
         """Return who is a member now and was not in scope."""
         return {user_id for user_id in self.inside if not self.has(user_id)}
+
+    def candidate(self, user_id: str) -> Candidate:
+        """Return what the listings say of one user."""
+        in_scope = True if user_id in self.inside else False if self.complete else None
+        return Candidate(self.connection.id, in_scope, self.roster.get(user_id))
 
     def left(self) -> set[str]:
         """Return who was in scope and is no member, by complete listings."""
@@ -105,15 +111,20 @@ def _side(services: Services, connection: Connection, roster: Mapping[str, Entry
 def _differences(sides: Sequence[_Side]) -> dict[str, tuple[str, ...]]:
     """Return whom to look at, and of which connections complete listings prove that they left.
 
-    A user who belongs to an earlier connection has not joined a later one.
+    A user who belongs to one connection has not joined another one.
     """
     differences: dict[str, tuple[str, ...]] = {
         user_id: ()
-        for position, side in enumerate(sides)
+        for side in sides
         for user_id in side.news(side.joined())
-        if not any(earlier.has(user_id) and user_id in earlier.inside for earlier in sides[:position])
+        if _owner(sides, user_id) == side.connection.id
     }
     for side in sides:
         for user_id in side.just_left():
             differences[user_id] = (*differences.get(user_id, ()), side.connection.id)
     return differences
+
+
+def _owner(sides: Sequence[_Side], user_id: str) -> str:
+    """Return the connection that a user belongs to, as far as the scope groups tell."""
+    return place([side.candidate(user_id) for side in sides]).owner

@@ -15,7 +15,7 @@ user, or it cannot be told whether it is so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -25,6 +25,7 @@ from autoprovisioning.domain.errors import AdoptionInDoubt, NotAdoptable
 
 DELETED_HAD_IT = "a user deleted lately had this address"
 
+Locks = Set[tuple[str, str]]  # (directory id, SCIM id), and (directory id, address casefolded), of suspended accounts
 Confirmed = Mapping[str, frozenset[str]]  # directory id -> SCIM ids that an administrator confirmed for this user
 
 
@@ -66,6 +67,10 @@ class Grounds(Protocol):
         """SCIM id -> directory id, over the rosters of all connections."""
 
     @property
+    def locks(self) -> Locks:
+        """What we locked ourselves, over the rosters of all connections."""
+
+    @property
     def deleted_addresses(self) -> frozenset[str] | None:
         """The primary addresses of the directory's deleted users, casefolded; None where they could not be listed."""
 
@@ -81,6 +86,7 @@ class Known:
     held_by: Mapping[str, str] = field(default_factory=dict)
     deleted_addresses: frozenset[str] | None = frozenset()
     confirmed: Confirmed = field(default_factory=dict)
+    locks: Locks = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,15 @@ def choose(accounts: Iterable[Account], seeker: Seeker, grounds: Grounds) -> Cho
 def _free(account: Account, user_id: str, held_by: Mapping[str, str]) -> bool:
     """Say whether the account is this user's or nobody's, as far as directory ids tell."""
     return account.external_id in ("", user_id) and held_by.get(account.scim_id, user_id) == user_id
+
+
+def locked_by_us(account: Account, user_id: str, locks: Locks) -> bool:
+    """Say whether the lock of an account is our own suspension of this user, on whichever connection.
+
+    An account keeps its SCIM id where it is moved from node to node; where not, its address and our externalId tell.
+    """
+    ours = account.external_id == user_id and (user_id, account.user_name.casefold()) in locks
+    return not account.active and (ours or (user_id, account.scim_id) in locks)
 
 
 def _doubts(account: Account, seeker: Seeker, deleted_addresses: frozenset[str] | None) -> list[str]:

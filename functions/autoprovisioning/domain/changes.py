@@ -20,6 +20,7 @@ from autoprovisioning.domain.accounts import (
 )
 from autoprovisioning.domain.adoption import Beside, Seeker
 from autoprovisioning.domain.errors import (
+    AddressTaken,
     AdoptionInDoubt,
     Contradicted,
     DirectoryFailed,
@@ -61,6 +62,7 @@ class Change:
         False  # the account to adopt has our externalId already: `before` is what differs of it, and is written
     )
     locked: bool = False  # the account to adopt was locked by someone else
+    suspended: bool = False  # the account to adopt was locked by ourselves: letting the user in is still to be done
     unlocked: bool = False  # the account found instead of a suspended one is active: suspending it is still to be done
     recreates: bool = False  # the known account vanished from Keeper
     before: Attributes | None = None
@@ -68,6 +70,7 @@ class Change:
     confirmed: bool = False  # an administrator confirmed the adoption
     beside: tuple[Beside, ...] = ()  # accounts under aliases of the user
     written: Attributes | None = None
+    handed: bool = False  # the account may be on another connection's node by now: this node is asked first
 
     @property
     def user_id(self) -> str:
@@ -197,8 +200,8 @@ def _failure(outcome: Outcome, previous: Failure | None, now: datetime) -> Failu
     if error is None or isinstance(error, Unresolved):
         return None
     attributes = change.attributes if change.action in (Action.CREATE, Action.UPDATE) else None
-    confirmed = error.about if isinstance(error, AdoptionInDoubt) else ""
-    return counted(error, previous, about(change.action, attributes, confirmed), now)
+    told = error.about if isinstance(error, AdoptionInDoubt | AddressTaken) else ""
+    return counted(error, previous, about(change.action, attributes, told), now)
 
 
 def ended(outcome: Outcome, now: datetime) -> bool:
@@ -216,7 +219,7 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         return replace(moved, pending=False)
     failure = _failure(outcome, entry.failure, now)
     if outcome.made and failure is not None:  # whoever leaves before it is mended must not keep it
-        status = Status.LOCKED if change.locked else Status.ACTIVE
+        status = Status.LOCKED if change.locked else Status.SUSPENDED if change.suspended else Status.ACTIVE
         known = replace(moved, scim_id=outcome.made, status=status, email=entry.email or change.email)
         return replace(known, failure=failure, pending=failure.trying)
     if failure is None or failure.trying:  # nothing was decided anew: the same plan may be sent again
@@ -239,6 +242,8 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     status = _STATUS_AFTER.get(change.action, entry.status)
     if change.locked:
         status = Status.LOCKED
+    elif change.suspended:
+        status = Status.SUSPENDED
     elif change.unlocked:
         status = Status.ACTIVE
     memory = _memory(entry, outcome)
@@ -332,6 +337,8 @@ def _remark(outcome: Outcome) -> str:
         return _joined("The account was locked in Keeper by someone else and stays so.", _confirmation(change))
     if not outcome.scim_id:
         return "The account no longer exists in Keeper."
+    if change.suspended:
+        return _joined("We had locked the account ourselves: it is reactivated next.", _confirmation(change))
     if change.recreates:
         remark = "The account had vanished from Keeper and was created again."
         return _joined(remark, told_beside(change.beside))

@@ -139,9 +139,16 @@ class Rejected(Permanent):
 
 
 class AddressTaken(Permanent):
-    """409: another account holds this e-mail address."""
+    """409: another account holds this e-mail address.
+
+    `about` is the directory id of the user of this connection who has it; empty where nobody of the roster has.
+    """
 
     code = "address_taken"
+
+    def __init__(self, message: str, *, about: str = "") -> None:
+        super().__init__(message)
+        self.about = about
 
 
 class NotAdoptable(Permanent):

@@ -38,7 +38,7 @@ from autoprovisioning.domain.accounts import (
 )
 from autoprovisioning.domain.adoption import Confirmed, settled_by
 from autoprovisioning.domain.deprovisioning import Clock, Deprovisioning, Due, due, observe
-from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, Permanent
+from autoprovisioning.domain.errors import AddressTaken, AdoptionInDoubt, MappingFailure, Permanent
 from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Timer, Trigger
 from autoprovisioning.domain.users import Presence
 
@@ -53,7 +53,10 @@ class Observed:
 
     `in_scope` is None where that could not be told. `desired` is None where there is nothing to map (deleted, unknown)
     or the mapping failed; then `mapping_failure` says why. `missing` is True where complete listings lack the user and
-    nothing tells of this one alone, False where the directory tells, and None where it was not asked.
+    nothing tells of this one alone, False where the directory tells, and None where it was not asked. `moving` is True
+    where the user belongs to another connection, which has not let them in yet. `handed` is True where the account may
+    be on that one's node by now. `holder` is the directory id of who has the wanted address on this connection, empty
+    where nobody has, None where that was not looked up.
     """
 
     user_id: str
@@ -66,6 +69,9 @@ class Observed:
     mapping_failure: MappingFailure | None = None
     created: datetime | None = None  # the directory's creationTime: an account that is older was somebody else's
     missing: bool | None = None
+    moving: bool = False
+    handed: bool = False
+    holder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +236,10 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
     if idles:
         return Decision(None, _quiet(noted), reason="archived users are not operated on")
     when = due(rules.deprovisioning, noted.timers, rules.clock, now)
-    if when.delete is not None and when.delete <= now and _keeps_current(noted):
+    stays = seen.moving and noted.status is Status.ACTIVE  # until the other connection has let them in
+    if when.delete is not None and when.delete <= now and _keeps_current(noted) and not stays:
         return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
-    if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE:
+    if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE and not stays:
         return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
     if _keeps_current(noted) and _differs(noted.fingerprint, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
@@ -298,15 +305,29 @@ def _attempt(
     failure = noted.failure
     attributes = seen.desired if action in (Action.CREATE, Action.UPDATE) else None
     same = failure is not None and (
-        failure.about == about(action, attributes, _settled_by(failure, seen, rules))
+        _stands(failure, about(action, attributes, _settled_by(failure, seen, rules)), seen)
         or (failure.about == READING and action.rereads)
     )
     if failure is not None and same and now < failure.next_attempt and not rules.retry_failures:
-        return Decision(None, noted, reason=failure.text, backing_off=True)
+        return _backing_off(noted, failure)
     return Decision(action, noted, attributes, trigger=trigger)
 
 
+def _backing_off(noted: Entry, failure: Failure) -> Decision:
+    """Wait for the next attempt: it is the failure that this waits for, and nothing besides."""
+    return Decision(None, replace(noted, pending=False), reason=failure.text, backing_off=True)
+
+
+def _stands(failure: Failure, attempted: str, seen: Observed) -> bool:
+    """Say whether a failure is about this attempt; one who has an address may have given it up since."""
+    if failure.code == AddressTaken.code and seen.holder is None:
+        return failure.about.startswith(attempted)
+    return failure.about == attempted
+
+
 def _settled_by(failure: Failure, seen: Observed, rules: Rules) -> str:
+    if failure.code == AddressTaken.code:
+        return seen.holder or ""
     if failure.code != AdoptionInDoubt.code:
         return ""
     return settled_by(rules.confirmed.get(seen.user_id, frozenset()))
@@ -316,5 +337,5 @@ def _fail(noted: Entry, failure: MappingFailure, action: Action, rules: Rules, n
     standing = noted.failure
     same = standing is not None and standing.about == about(action, None, str(failure))
     if standing is not None and same and now < standing.next_attempt and not rules.retry_failures:
-        return Decision(None, noted, reason=standing.text, backing_off=True)
+        return _backing_off(noted, standing)
     return Decision(None, noted, failure=failure, reason=str(failure))

@@ -133,6 +133,11 @@ def failed(previous: Failure | None, code: str, text: str, about: str, now: date
     return Failure(code, text[:TEXT_LIMIT], attempts, first, due, about)
 
 
+def addressees(roster: Mapping[str, Entry]) -> dict[str, str]:
+    """Return who has which address, casefolded, as last applied: address -> directory id."""
+    return {entry.email.casefold(): user_id for user_id, entry in roster.items() if entry.scim_id}
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One directory user on one connection."""

@@ -92,6 +92,7 @@ class PlannedChange:
     confirmed: bool = False  # an administrator confirmed the adoption
     beside: tuple[Beside, ...] = ()
     ours: bool = False  # the account to adopt has our externalId already; `found` is what differs of it
+    suspended: bool = False  # the account to adopt was locked by ourselves, on another connection
 
 
 @dataclass(frozen=True, slots=True)

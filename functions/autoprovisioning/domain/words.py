@@ -160,6 +160,8 @@ def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: date
         return "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."
     if seen.presence is Presence.ACTIVE and seen.in_scope is None:  # whatever timers there are
         return _unproven(noted)
+    if seen.moving and noted.status is Status.ACTIVE:
+        return f"The user moves to the connection {owner}: this account stays as it is until they are let in there."
     if noted.timers:
         when = due(connection.deprovisioning, noted.timers, connection.clock, now)
         return _waiting(noted, when, seen, owner, connection)

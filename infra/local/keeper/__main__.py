@@ -7,6 +7,7 @@ from pathlib import Path
 
 from infra.local.asgi import serve
 from infra.local.keeper.server import KeeperServer, Settings
+from infra.local.keeper.site import KeeperSite
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     asked = parser.parse_args()
     prefix = f"/api/rest/scim/v2/{asked.node}"
     settings = Settings(asked.token_file.read_text().strip(), asked.latency_ms, bulk=not asked.no_bulk)
-    serve(KeeperServer(prefix, settings), asked.port, prefix)
+    serve(KeeperSite(KeeperServer(prefix, settings)), asked.port, prefix)
 
 
 if __name__ == "__main__":

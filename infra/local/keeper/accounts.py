@@ -58,7 +58,7 @@ class Normalization:
 AS_SENT = Normalization()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Node:
     """Accounts by id, and the node's limits."""
 
@@ -67,8 +67,37 @@ class Node:
     taken_addresses: set[str] = field(default_factory=set)  # elsewhere in Keeper
     normalization: Normalization = AS_SENT
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)  # those of the same Keeper, this one included
     _by_name: dict[str, str] = field(default_factory=dict)
-    _ids: Any = field(default_factory=lambda: itertools.count(970404910858250))
+    ids: Any = field(default_factory=lambda: itertools.count(970404910858250))
+
+    def __post_init__(self) -> None:
+        self.nodes.append(self)
+
+    def beside(self) -> Node:
+        """Return a new node of the same Keeper: addresses and ids are unique across all of its nodes."""
+        return Node(nodes=self.nodes, ids=self.ids)
+
+    def leave(self) -> None:
+        """End being a node of this Keeper."""
+        self.nodes.remove(self)
+
+    def refill(self, fresh: Node) -> None:
+        """Have the accounts of another node instead of one's own."""
+        self.accounts = fresh.accounts
+        self._by_name = {str(account["userName"]).casefold(): name for name, account in fresh.accounts.items()}
+        if len(self.nodes) == 1:
+            self.ids = fresh.ids
+
+    def take(self, scim_id: str) -> None:
+        """Move an account here from another node, as the Admin Console does; it keeps its id."""
+        for node in self.nodes:
+            if node is not self and scim_id in node.accounts:
+                account = node.accounts[scim_id]
+                node.remove(scim_id)
+                self.store(scim_id, account)
+                return
+        raise Refused(404, "Not Found")
 
     def create(self, resource: dict[str, Any]) -> dict[str, Any]:
         """POST: invite a user; 409, 428 and 400 as documented."""
@@ -80,7 +109,7 @@ class Node:
         account["active"] = _boolean(resource.get("active", True))
         account["userName"] = name
         account.setdefault("displayName", name)
-        return self.store(str(next(self._ids)), account)
+        return self.store(str(next(self.ids)), account)
 
     def store(self, scim_id: str, account: dict[str, Any]) -> dict[str, Any]:
         """Keep an account, mirroring userName into emails."""
@@ -101,9 +130,13 @@ class Node:
             raise Refused(404, "Not Found")
         return self.accounts[scim_id]
 
+    def holder(self, name: str) -> str | None:
+        """Return the id of the account under a userName, compared without case."""
+        return self._by_name.get(name.casefold())
+
     def by_name(self, name: str) -> list[dict[str, Any]]:
         """Return the account under a userName, compared without case."""
-        scim_id = self._by_name.get(name.casefold())
+        scim_id = self.holder(name)
         return [self.accounts[scim_id]] if scim_id in self.accounts and scim_id is not None else []
 
     def replace(self, scim_id: str, resource: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +180,7 @@ class Node:
         account.pop("externalId", None)
         account.pop("meta")
         account["active"] = True
-        fresh = str(next(self._ids))
+        fresh = str(next(self.ids))
         self.store(fresh, account)
         return fresh
 
@@ -165,8 +198,8 @@ class Node:
         domain = name.rpartition("@")[2].casefold()
         if self.reserved_domains and domain not in (item.casefold() for item in self.reserved_domains):
             raise Refused(400, f"The domain {domain} is not reserved by this enterprise", "invalidValue")
-        holder = self._by_name.get(name.casefold())
-        if (holder is not None and holder != scim_id) or name.casefold() in self.taken_addresses:
+        holders = [holder for node in self.nodes if (holder := node.holder(name)) is not None]
+        if any(holder != scim_id for holder in holders) or name.casefold() in self.taken_addresses:
             raise Refused(409, "Email already taken", "uniqueness")
 
 

@@ -379,7 +379,10 @@ class KeeperServer:
         return Reply(204)
 
     def _seed(self, accounts: list[dict[str, Any]]) -> None:
-        fresh = Node(self.node.seats, self.node.reserved_domains, self.node.taken_addresses, self.node.normalization)
+        node = self.node
+        fresh = Node(node.seats, node.reserved_domains, node.taken_addresses, node.normalization)
+        if len(node.nodes) > 1:
+            fresh.ids = node.ids
         for account in accounts:
             scim_id = account.get("id")
             created = fresh.create({key: value for key, value in account.items() if key != "id"})
@@ -387,7 +390,7 @@ class KeeperServer:
             if scim_id:
                 fresh.remove(created["id"])
                 fresh.store(str(scim_id), created)
-        self.node = fresh
+        self.node.refill(fresh)
 
     def _set(self, told: dict[str, Any]) -> None:
         known = {item.name for item in fields(Settings)}
