@@ -54,7 +54,7 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
                     continue
                 noted = refusal.noted or current or Entry(user_id, refusal.version, refusal.email, in_scope=True)
                 failure = failed(noted.failure, refusal.error.code, str(refusal.error), refusal.about, now)
-                changed[user_id] = replace(noted, failure=failure, version=noted.version + 1)
+                changed[user_id] = replace(noted, failure=failure, pending=False, version=noted.version + 1)
                 events.append(_failure_event(ids[user_id], refusal, actor, failure.text, services))
             return Edit(changed, events, Progress(run.id, now, {"failed": len(events)})), None
 
@@ -84,8 +84,11 @@ def flag_held(services: Services, connection: Connection, held: Mapping[str, Pla
             for user_id in part:
                 entry = entries.get(user_id)
                 action, trigger = held[user_id].action, held[user_id].trigger
-                if entry is not None and (entry.held, entry.held_by) != (action, trigger) and entry.mark is None:
-                    changed[user_id] = replace(entry, held=action, held_by=trigger, version=entry.version + 1)
+                if entry is None or entry.mark is not None:
+                    continue
+                flagged = replace(entry, held=action, held_by=trigger, pending=False)
+                if flagged != entry:
+                    changed[user_id] = replace(flagged, version=entry.version + 1)
             return Edit(changed), None
 
         services.roster.commit_in_parts(connection, chunk, edit)

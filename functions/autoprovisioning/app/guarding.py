@@ -50,11 +50,15 @@ def reserve_one(services: Services, connection: Connection, look: Look, action: 
     """Reserve one suspension or deletion; what an administrator approved is not counted again."""
     if action.value in approved_actions(services, connection, look):
         return True
+    if action is Action.RECREATE:
+        return may_recreate(services, connection, look.user_id)
     return reserve_all(services, connection, [reservation(look.user_id, action.value)])
 
 
 def may_recreate(services: Services, connection: Connection, user_id: str) -> bool:
-    """Reserve the creation of an account that vanished from Keeper."""
+    """Reserve the creation of an account that vanished from Keeper; on an unproven node it takes an approval."""
+    if connection.unproven:
+        return False
     return reserve_all(services, connection, [reservation(user_id, RECREATE)])
 
 

@@ -18,8 +18,13 @@ from autoprovisioning.domain.roster import Action
 
 log = logging.getLogger(__name__)
 
-NOUNS = {Action.SUSPEND.value: "suspension", Action.DELETE.value: "deletion"}
+NOUNS = {
+    Action.SUSPEND.value: "suspension",
+    Action.DELETE.value: "deletion",
+    Action.RECREATE.value: "re-creation",
+}
 BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
+UNPROVEN = "on a node that was reauthorized although no known account was found there"
 DECISION_SETTLES = timedelta(hours=1)  # some runs
 HONOURED_ANEW = timedelta(days=30)  # far more often than what is remembered expires, far more rarely than runs come
 
@@ -30,19 +35,21 @@ def admit(
     actions: Mapping[str, Action],
     standing: Collection[str] = (),
     listed_only: Collection[str] = (),
+    unproven: Collection[str] = (),
 ) -> tuple[dict[str, str], Hold | None]:
-    """Pass a run's suspensions and deletions through the guard.
+    """Pass a run's suspensions, deletions and re-creations through the guard.
 
     `standing` are those who have been held for the same reason ever since: whom an administrator rejected stays held,
     however much room there is. `listed_only` are those of whom nothing but listings tells: they are held, however few
-    they are. Returns the admitted directory ids, each with the digest of the approved hold that covers it (or ""), and
-    the hold that stands for the rest, if any: the whole rest, since part of a plan that trips the guard is no safer.
+    they are; so are the `unproven`, who would get an account on a node that nothing proves to be the connection's.
+    Returns the admitted directory ids, each with the digest of the approved hold that covers it (or ""), and the hold
+    that stands for the rest, if any: the whole rest, since part of a plan that trips the guard is no safer.
     """
     if not actions:
         return {}, None
     known = services.records.holds(connection.id)
     now = services.clock()
-    sifted = _sift(known, actions, standing, listed_only, now)
+    sifted = _sift(known, actions, standing, {*listed_only, *unproven}, now)
     _honour(services, connection, sifted.rejected.values(), now)
     fresh, rejected = sifted.names(sifted.fresh), sifted.names(sifted.rejected)
     if not reserve_all(services, connection, fresh, rejected):
@@ -50,7 +57,7 @@ def admit(
         return sifted.approved, _raise(services, connection, sifted.rest, known, now, over + _by_listings(sifted))
     admitted = sifted.approved | dict.fromkeys(sifted.fresh, "")
     if sifted.listed_only:
-        reason = f"{_counted(sifted.listed_only)} {BY_LISTINGS}"
+        reason = f"{_counted(sifted.listed_only)} {UNPROVEN if unproven else BY_LISTINGS}"
         return admitted, _raise(services, connection, sifted.listed_only, known, now, reason)
     return admitted, next(iter(sifted.rejected.values()), None)
 

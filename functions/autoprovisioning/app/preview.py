@@ -61,6 +61,7 @@ WOULD: Mapping[Action, Would] = {
     Action.DELETE: Would.DELETE,
     Action.SUSPEND: Would.SUSPEND,
     Action.UNSUSPEND: Would.UNSUSPEND,
+    Action.RECREATE: Would.CREATE,
 }
 PROVISIONED = (Status.ACTIVE, Status.SUSPENDED, Status.LOCKED)
 BECAUSE: Mapping[Trigger | None, str] = {
@@ -179,7 +180,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     grounds = AdoptionGrounds(services, connection, lambda: survey.deleted_addresses, {connection.id: roster})
     keeper = _match(accounts, plan, grounds, planner.doubtful)
     dropped = 0 if survey.whole(connection) else plan.drop_deprovisioning()
-    due_now = len(plan.deprovisioning())
+    due_now = len(plan.guarded())
     held = _held(services, connection, plan)
     telling = _Telling(plan, roster, rules, now, keeper, held)
     lines = sorted(telling.lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))
@@ -349,8 +350,8 @@ def _looked_up(accounts: Accounts, plan: Plan, refused: dict[str, str]) -> Itera
 
 
 def _held(services: Services, connection: Connection, plan: Plan) -> frozenset[str]:
-    """Return whose suspension or deletion would be held back: by the volume guard, or for want of proof."""
-    planned = plan.deprovisioning()
+    """Return whose suspension, deletion or re-creation would be held: by the volume guard, or for want of proof."""
+    planned = plan.guarded()
     actions = {user_id: look.action for user_id, look in planned.items() if look.action is not None}
     standing = frozenset(user_id for user_id, look in planned.items() if look.held)
     listed_only = frozenset(user_id for user_id, look in planned.items() if look.listed_only)
@@ -407,7 +408,8 @@ class _Telling:
         for user_id, planned in self.plan.looks.items():
             if planned.action is not None:
                 email = self.roster[user_id].email
-                detail = BECAUSE[planned.trigger] + (HELD if user_id in self.held else "")
+                vanished = "the account vanished from Keeper" if planned.action is Action.RECREATE else ""
+                detail = (vanished or BECAUSE[planned.trigger]) + (HELD if user_id in self.held else "")
                 yield Line(WOULD[planned.action], user_id, email, detail)
 
     def _written(self, change: PlannedChange) -> Line:

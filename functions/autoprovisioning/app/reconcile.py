@@ -15,6 +15,7 @@ from datetime import datetime
 from autoprovisioning.app import dispatch
 from autoprovisioning.app.adopting import AdoptionGrounds, confirmed_for
 from autoprovisioning.app.configure import follow_units
+from autoprovisioning.app.drift import judge_differing, tell_drift
 from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_unfinished, tell
 from autoprovisioning.app.holding import admit
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, judge_everybody, remarks
@@ -30,7 +31,7 @@ from autoprovisioning.app.survey import Survey
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Busy, ProvisioningError, Throttled
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
-from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.roster import Action, Entry
 from autoprovisioning.domain.runs import Look, Run, RunKind, RunState
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int
     if not sides:
         return runs
     try:
-        survey = _observe(services, connections, sides, deadline, retry_failures=asked.retry_failures)
+        survey = _observe(services, connections, sides, deadline, asked)
     except ProvisioningError as error:
         for side in sides:
             refuse(services, side, str(error))
@@ -130,18 +131,18 @@ def _observe(
     connections: Sequence[Connection],
     sides: Sequence[Side],
     deadline: datetime,
-    *,
-    retry_failures: bool,
+    asked: _Asked,
 ) -> Survey:
-    """Give each connection a planner, and let them judge everybody."""
+    """Give each connection a planner, and let them judge everybody; in a drift run who differs, where that will do."""
     now = services.clock()
     planners: dict[str, Planner] = {}
     for side in sides:
         confirmed = confirmed_for(services, side.connection, side.roster.values())
-        rules = rules_of(side.connection, confirmed, retry_failures=retry_failures)
+        rules = rules_of(side.connection, confirmed, retry_failures=asked.retry_failures)
         side.planner = Planner(side.connection, side.roster, rules, now, side.found)
         planners[side.connection.id] = side.planner
-    return judge_everybody(services, connections, planners, deadline)
+    survey = judge_differing(services, connections, sides) if asked.kind is RunKind.DRIFT else None
+    return survey or judge_everybody(services, connections, planners, deadline)
 
 
 def _plan_and_dispatch(
@@ -158,10 +159,12 @@ def _plan_and_dispatch(
     _look_up_creations(services, side, plan, grounds, deadline)
     dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
-    _remember_size(services, side, plan)
+    if not survey.alone:
+        _remember_size(services, side, plan)
+    tell_drift(side, plan)
     whole = survey.whole(side.connection)
     waiting = 0 if whole else plan.drop_deprovisioning()
-    looks, hold = _guarded(services, side.connection, plan)
+    looks, hold = _guarded(services, side, plan)
     held = _held(plan, looks)
     dispatch.flag_held(services, side.connection, held)
     batches = dispatch.batches(services, side.connection, side.run, plan.writes, looks)
@@ -234,13 +237,18 @@ def _remember_size(services: Services, side: Side, plan: Plan) -> None:
     services.records.change_guard(side.connection.id, edit)
 
 
-def _guarded(services: Services, connection: Connection, plan: Plan) -> tuple[list[Look], Hold | None]:
+def _guarded(services: Services, side: Side, plan: Plan) -> tuple[list[Look], Hold | None]:
     """Return the looks that may go out, and the hold that keeps the others back."""
-    due = plan.deprovisioning()
+    connection, due = side.connection, plan.guarded()
+    anew = {user_id for user_id, planned in due.items() if planned.action is Action.RECREATE}
+    if connection.unproven and side.meets_known():
+        connection = _proven(services, connection)
     actions = {user_id: planned.action for user_id, planned in due.items() if planned.action is not None}
     standing = frozenset(user_id for user_id in due if due[user_id].held)
     listed_only = frozenset(user_id for user_id in due if due[user_id].listed_only)
-    admitted, hold = admit(services, connection, actions, standing, listed_only)
+    admitted, hold = admit(services, connection, actions, standing, listed_only, anew if connection.unproven else ())
+    if connection.unproven and any(admitted.get(user_id) for user_id in anew):
+        _proven(services, connection)  # an administrator approved what would be made there
     looks: list[Look] = []
     for user_id, planned in plan.looks.items():
         if user_id not in due:
@@ -250,9 +258,15 @@ def _guarded(services: Services, connection: Connection, plan: Plan) -> tuple[li
     return looks, hold
 
 
+def _proven(services: Services, connection: Connection) -> Connection:
+    """Note that the node is the connection's: creations need no approval any more."""
+    proven = services.connections.change(connection.id, lambda current: replace(current, unproven=False))
+    return proven or connection
+
+
 def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, PlannedLook]:
     going = {look.user_id for look in looks}
-    return {user_id: planned for user_id, planned in plan.deprovisioning().items() if user_id not in going}
+    return {user_id: planned for user_id, planned in plan.guarded().items() if user_id not in going}
 
 
 def _notes(survey: Survey, plan: Plan, side: Side, hold: Hold | None, waiting: int) -> tuple[str, ...]:

@@ -5,6 +5,7 @@
     active              yes        active                      UPDATE if a mapped attribute differs; timers cancelled
     active              yes        suspended or deleted by us  UNSUSPEND, timers cancelled
     active              yes        locked by someone else      nothing, reported
+    active              yes        vanished from Keeper        RECREATE (guarded; then as CREATE)
     active              unknown    suspended by us             UPDATE if a mapped attribute differs
     active              unknown    active                      UPDATE if a mapped attribute differs
     active              no         active                      trigger app off: SUSPEND or DELETE when due, else UPDATE
@@ -38,7 +39,7 @@ from autoprovisioning.domain.accounts import (
 from autoprovisioning.domain.adoption import Confirmed, settled_by
 from autoprovisioning.domain.deprovisioning import Deprovisioning, Due, Span, due, observe
 from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, Permanent
-from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Trigger
+from autoprovisioning.domain.roster import ACCOUNT, EXTERNAL_ID, Action, Entry, Failure, Status, Trigger
 from autoprovisioning.domain.users import Presence
 
 READING = "read"  # what was attempted where the directory does not show one user: it stands in the way of every reread
@@ -76,6 +77,7 @@ class Rules:
     archived_as_suspended: bool = False
     retry_failures: bool = False  # an administrator asked: do not wait for the next attempt
     by_groups: bool = False  # the scope names groups: who is in them is remembered, for the scope sweep
+    unproven: bool = False  # whether the node is the connection's: what would be created or adopted there is guarded
     confirmed: Confirmed = field(default_factory=dict)  # adoptions; a doubt that one of them settles waits no longer
 
 
@@ -137,6 +139,7 @@ def _settled(entry: Entry | None, seen: Observed) -> bool:
         and entry.held is None
         and not entry.pending
         and not entry.gone
+        and not entry.drift
         and entry.missing_since is None
         and seen.desired is not None
         and unchanged(entry.fingerprint, seen.desired)
@@ -192,10 +195,12 @@ def _provision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules, 
     noted = replace(known, timers={}, gone=False) if returned else replace(known, gone=False)
     action: Action | None
     match known.status:
+        case _ if returned and ACCOUNT in known.drift:
+            action = Action.RECREATE
         case Status.NONE:
             if not returned:
                 return Decision(None, entry, reason="scope could not be told")
-            action = Action.CREATE
+            action = Action.RECREATE if rules.unproven else Action.CREATE
         case Status.SUSPENDED | Status.DELETED if returned:
             return _attempt(Action.UNSUSPEND, noted, seen, rules, now)
         case Status.LOCKED:
@@ -205,16 +210,21 @@ def _provision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules, 
         case _:
             action = Action.UPDATE
     if seen.mapping_failure is not None:
-        return _fail(noted, seen.mapping_failure, action, rules, now)
-    if action is Action.UPDATE and not _differs(known.fingerprint, seen.desired):
+        attempted = action if known.status is Status.NONE else Action.UPDATE
+        return _fail(noted, seen.mapping_failure, attempted, rules, now)
+    if action is Action.UPDATE and not _differs(known, seen.desired):
         settled = _clean(noted) if returned else noted
         return Decision(None, _in_step(settled, seen.desired), reason="in step")
     return _attempt(action, noted, seen, rules, now)
 
 
-def _differs(applied: str, desired: Attributes | None) -> bool:
-    """Say whether an attribute must be written; a mapping that only lost a row writes nothing."""
-    return desired is not None and not unchanged(applied, desired) and bool(changed_attributes(applied, desired))
+def _differs(known: Entry, desired: Attributes | None) -> bool:
+    """Say whether something must be written; a mapping that only lost a row writes nothing."""
+    if desired is None:
+        return False
+    if EXTERNAL_ID in known.drift:
+        return True
+    return not unchanged(known.fingerprint, desired) and bool(changed_attributes(known.fingerprint, desired))
 
 
 def _in_step(noted: Entry, desired: Attributes | None) -> Entry:
@@ -240,7 +250,7 @@ def _deprovision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules
         return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
     if when.suspend is not None and when.suspend <= now and known.status is Status.ACTIVE:
         return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
-    if _keeps_current(known.status) and _differs(known.fingerprint, seen.desired):
+    if _keeps_current(known.status) and _differs(known, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
     if noted.gone and _forgettable(noted, when, now):
         return Decision(None, None, reason="deleted long ago")
@@ -281,13 +291,15 @@ def _waiting(when: Due) -> str:
 
 def _clean(noted: Entry) -> Entry:
     """Drop the flags of an action that is no longer wanted."""
-    if noted.held is None and not noted.pending and noted.failure is None:
+    drift = (ACCOUNT,) if ACCOUNT in noted.drift else ()
+    if noted.held is None and not noted.pending and noted.failure is None and noted.drift == drift:
         return noted
-    return replace(noted, held=None, held_by=None, pending=False, failure=None)
+    return replace(noted, held=None, held_by=None, pending=False, failure=None, drift=drift)
 
 
 def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
     """Name what is attempted, so that a failure is retried at once when that changes."""
+    action = Action.CREATE if action is Action.RECREATE else action  # as which it is carried out
     return f"{action.value}:{whole_fingerprint(attributes or {})}{':' + text[:60] if text else ''}"
 
 
@@ -310,17 +322,22 @@ def _attempt(
     action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
 ) -> Decision:
     failure = noted.failure
-    attributes = seen.desired if action in (Action.CREATE, Action.UPDATE) else None
+    attributes = seen.desired if action in (Action.CREATE, Action.UPDATE, Action.RECREATE) else None
     same = failure is not None and (
         failure.about == about(action, attributes, _settled_by(failure, seen, rules))
         or (failure.about == READING and action.rereads)
     )
     if failure is not None and same and now < failure.next_attempt and not rules.retry_failures:
-        return Decision(None, noted, reason=failure.text, backing_off=True)
+        return Decision(None, _waiting_for_another(noted), reason=failure.text, backing_off=True)
     unsure = action is Action.UPDATE and seen.in_scope is None  # what is held may be due all the same
     if noted.held is not None and not unsure and (noted.held, noted.held_by) != (action, trigger):
         noted = replace(noted, held=None, held_by=None)
     return Decision(action, noted, attributes, trigger=trigger)
+
+
+def _waiting_for_another(noted: Entry) -> Entry:
+    """Nothing is pending of whom the last attempt failed: the failure says when there is another one."""
+    return replace(noted, pending=False) if noted.pending else noted
 
 
 def _settled_by(failure: Failure, seen: Observed, rules: Rules) -> str:
@@ -333,5 +350,5 @@ def _fail(noted: Entry, failure: MappingFailure, action: Action, rules: Rules, n
     standing = noted.failure
     same = standing is not None and standing.about == about(action, None, str(failure))
     if standing is not None and same and now < standing.next_attempt and not rules.retry_failures:
-        return Decision(None, noted, reason=standing.text, backing_off=True)
+        return Decision(None, _waiting_for_another(noted), reason=standing.text, backing_off=True)
     return Decision(None, noted, failure=failure, reason=str(failure))

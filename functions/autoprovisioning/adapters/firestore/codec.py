@@ -56,6 +56,7 @@ class _Entry(msgspec.Struct, array_like=True):
     applied_by: str = ""
     missing_since: int | None = None
     shown: str | None = None
+    drift: list[str] | None = None
 
 
 _decoder = msgspec.msgpack.Decoder(list[_Entry])
@@ -105,6 +106,7 @@ def _to_record(entry: Entry) -> _Entry:
         entry.applied_by,
         _seconds(entry.missing_since),
         entry.shown,
+        list(entry.drift) if entry.drift else None,
     )
 
 
@@ -129,6 +131,7 @@ def _to_entry(record: _Entry) -> Entry:
         held_by=None if record.held_by is None else _TRIGGERS[record.held_by],
         missing_since=_time(record.missing_since),
         shown=record.shown,
+        drift=tuple(record.drift or ()),
     )
 
 
