@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from autoprovisioning.app.looking import Asked, look_at_both
 from autoprovisioning.app.observe import observed
@@ -23,10 +24,12 @@ from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.plan import Observed
 from autoprovisioning.domain.roster import ACCESS, ACCOUNT, EXTERNAL_ID, Entry, Status
 from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.unprovisioned import Offer, Search, digest_of, unprovisioned
 from autoprovisioning.domain.users import Presence
 
 log = logging.getLogger(__name__)
 
+SEARCHED_ANEW = timedelta(days=1)  # whose accounts they are may have changed in the directory
 ONE_BY_ONE = 100  # more users than this, and one listing of the directory replaces a reading of each
 EVENTS_A_READ = 500  # whose attributes are kept in memory at once
 HANDFUL = 5  # accounts that somebody changes by hand within an hour
@@ -37,6 +40,9 @@ def judge_differing(services: Services, connections: Sequence[Connection], sides
 
     None: everybody has to be listed. Then nobody was judged.
     """
+    searching = [_begin_search(services, side) for side in sides]
+    if any(searching):
+        return None
     differing: dict[str, list[str]] = {}
     for side in sides:
         listing = side.planner.listing if side.planner is not None else None
@@ -59,6 +65,37 @@ def judge_differing(services: Services, connections: Sequence[Connection], sides
         assert side.planner is not None  # noqa: S101 - told above
         side.planner.plan.unchanged += len(side.roster) - len(differing[side.connection.id])
     return Survey({}, {}, units=None, alone=True)
+
+
+def _begin_search(services: Services, side: Side) -> bool:
+    """Have the owners looked for of accounts that nobody provisions, unless the last report is of the same ones.
+
+    True: the directory has to be listed for it.
+    """
+    if side.planner is None or side.found is None:
+        return False
+    accounts = unprovisioned(side.found.values(), side.roster)
+    known = services.unprovisioned.get(side.connection.id)
+    same = known is not None and known.digest == digest_of(accounts)
+    if known is not None and same and (not accounts or services.clock() - known.at < SEARCHED_ANEW):
+        return False
+    side.planner.search = Search(accounts, side.roster, side.connection.archived_as_suspended)
+    return bool(accounts)
+
+
+def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None:
+    """Keep what was found of the accounts that nobody provisions, and note how many there are."""
+    search = side.planner.search if side.planner is not None else None
+    told = survey.whole(side.connection) and survey.deleted_addresses is not None  # of every user there is
+    if search is not None and (told or not search.accounts):
+        services.unprovisioned.put(side.connection.id, search.report(services.clock()))
+    if side.found is None:
+        return
+    report = services.unprovisioned.get(side.connection.id)
+    left = [row for row in report.accounts if row.offer is Offer.ALL] if report is not None else []
+    if report is not None and report.accounts:
+        count = f"{len(report.accounts)}, {len(left)} of them of people who left"
+        side.notes.append(f"Active accounts in Keeper that nobody provisions: {count}")
 
 
 def _differing(services: Services, side: Side, listing: Listing) -> Iterator[str]:
@@ -89,7 +126,7 @@ def _differing(services: Services, side: Side, listing: Listing) -> Iterator[str
 def _as_written(entry: Entry, listing: Listing, targets: Collection[str]) -> bool:
     """Say whether every attribute is to the letter what we wrote, or what Keeper has shown that it makes of it."""
     account = listing.accounts.get(entry.scim_id)
-    if account is None or entry.gone or entry.status is Status.DELETED:
+    if account is None or entry.gone or entry.taken_over or entry.status is Status.DELETED:
         return True
     shown = aligned(account, dict.fromkeys(targets))
     return all(

@@ -24,6 +24,7 @@ from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, missed_twice, rests
 from autoprovisioning.domain.roster import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Entry, Status, Trigger
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
+from autoprovisioning.domain.unprovisioned import Search
 from autoprovisioning.domain.users import DirectoryUser, Presence
 
 LOCK = "lock"  # among what somebody else changed in Keeper: it is reported, and left as it is
@@ -112,10 +113,13 @@ class Planner:
         self._rules = rules
         self._now = now
         self._met: set[str] = set()
+        self.search: Search | None = None  # for the owners of accounts that nobody provisions
         self.plan = Plan()
 
     def see(self, user: DirectoryUser, in_scope: bool | None, left: Callable[[], tuple[str, ...]] = tuple) -> None:
         """Judge one user that the directory listed; `left` tells which connections' scopes they are proven not in."""
+        if self.search is not None:
+            self.search.see(user, in_scope)
         entry = self._roster.get(user.id)
         if entry is not None:
             self._met.add(user.id)
@@ -133,6 +137,9 @@ class Planner:
 
         `members` are those of the scope groups: one whom a complete listing lacks is from outside the organization.
         """
+        if self.search is not None:
+            for gone in deleted.values():
+                self.search.see(gone, None)
         for user_id, entry in self._roster.items():
             if user_id in self._met:
                 continue
@@ -304,7 +311,7 @@ class Listing:
 
     def disowned(self, account: Account, entry: Entry) -> bool:
         """Say whether an account of ours carries another externalId, where this server tells any."""
-        return bool(self.owned) and account.external_id != entry.user_id
+        return bool(self.owned) and account.external_id != entry.user_id and not entry.taken_over
 
     def moved(self, entry: Entry) -> bool:
         """Say whether the user of an account that is not there may have another one: re-created there by somebody."""

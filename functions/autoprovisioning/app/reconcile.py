@@ -15,7 +15,7 @@ from datetime import datetime
 from autoprovisioning.app import dispatch
 from autoprovisioning.app.adopting import AdoptionGrounds, confirmed_for
 from autoprovisioning.app.configure import follow_units
-from autoprovisioning.app.drift import judge_differing, tell_drift
+from autoprovisioning.app.drift import judge_differing, report_unprovisioned, tell_drift
 from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_unfinished, tell
 from autoprovisioning.app.holding import admit
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, judge_everybody, remarks
@@ -162,6 +162,7 @@ def _plan_and_dispatch(
     if not survey.alone:
         _remember_size(services, side, plan)
     tell_drift(side, plan)
+    report_unprovisioned(services, side, survey)
     whole = survey.whole(side.connection)
     waiting = 0 if whole else plan.drop_deprovisioning()
     looks, hold = _guarded(services, side, plan)

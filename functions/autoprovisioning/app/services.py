@@ -17,6 +17,7 @@ from autoprovisioning.app.ports import (
     Records,
     Roster,
     Tokens,
+    UnprovisionedAccounts,
 )
 
 
@@ -45,6 +46,7 @@ class Services:
     roster: Roster
     records: Records
     adoptions: Adoptions
+    unprovisioned: UnprovisionedAccounts
     tokens: Tokens
     queue: Queue
     accounts_for: AccountsFor

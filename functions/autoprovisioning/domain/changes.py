@@ -266,7 +266,8 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if change.attributes is None:
         return entry
     email = str(change.attributes.get("userName") or change.email)
-    return replace(entry, fingerprint=fingerprint(change.attributes), email=email, applied_by=change.id)
+    applied = fingerprint(change.attributes)
+    return replace(entry, fingerprint=applied, email=email, applied_by=change.id, taken_over=False)
 
 
 def _memory(entry: Entry, outcome: Outcome) -> str | None:

@@ -250,11 +250,11 @@ def _deprovision(entry: Entry | None, known: Entry, seen: Observed, rules: Rules
         return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
     if when.suspend is not None and when.suspend <= now and known.status is Status.ACTIVE:
         return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
-    if _keeps_current(known.status) and _differs(known, seen.desired):
+    if _keeps_current(known.status) and not known.taken_over and _differs(known, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
     if noted.gone and _forgettable(noted, when, now):
         return Decision(None, None, reason="deleted long ago")
-    current = _in_step(noted, seen.desired) if _keeps_current(noted.status) else noted
+    current = _in_step(noted, seen.desired) if _keeps_current(noted.status) and not noted.taken_over else noted
     return Decision(None, _clean(current), reason=_waiting(when))
 
 

@@ -135,4 +135,5 @@ class Entry:
     held_by: Trigger | None = None  # why `held` was due: what another trigger makes due is another matter
     missing_since: datetime | None = None  # a complete listing lacked the user, and nothing told of this one alone
     drift: tuple[str, ...] = ()  # what a listing of Keeper found changed there and is still to be repaired, by name
+    taken_over: bool = False  # only to be deprovisioned: nothing of the account was written yet
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that

@@ -57,6 +57,7 @@ class _Entry(msgspec.Struct, array_like=True):
     missing_since: int | None = None
     shown: str | None = None
     drift: list[str] | None = None
+    taken_over: bool = False
 
 
 _decoder = msgspec.msgpack.Decoder(list[_Entry])
@@ -107,6 +108,7 @@ def _to_record(entry: Entry) -> _Entry:
         _seconds(entry.missing_since),
         entry.shown,
         list(entry.drift) if entry.drift else None,
+        entry.taken_over,
     )
 
 
@@ -132,6 +134,7 @@ def _to_entry(record: _Entry) -> Entry:
         missing_since=_time(record.missing_since),
         shown=record.shown,
         drift=tuple(record.drift or ()),
+        taken_over=record.taken_over,
     )
 
 

@@ -35,6 +35,7 @@ FORGOTTEN = (
     "pending",
     "claims",
     "adoptions",
+    "unprovisioned",
     "runs",
     "run_requests",
     "sweep",

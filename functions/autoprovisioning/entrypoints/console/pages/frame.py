@@ -50,6 +50,7 @@ NOTICES: Mapping[str, str] = {
     "adopted.",
     "confirmed-run": "Confirmed. A reconciliation has been asked for and adopts these accounts. A new preview lists "
     "them as adopted.",
+    "taken-over": "Taken over. A reconciliation has been asked for: what is due is carried out, or held as one plan.",
     "rejected": "The held plan is rejected. It is not raised again unless it grows.",
 }
 TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (
