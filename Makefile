@@ -31,7 +31,7 @@ connect: $(STAMP) ## ENDPOINT=... TOKEN_FILE=... [SCOPE_GROUPS=a@x,b@x] [ADOPT=a
 	@$(BIN)/python -m infra.local.connect --endpoint "$(ENDPOINT)" --token-file "$(TOKEN_FILE)" --scope-groups "$(SCOPE_GROUPS)" --adopt "$(ADOPT)"
 
 # Make itself exits 2 whatever status a command had: where 1, 2 and 3 must be told apart, call the module.
-sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: with the drift listing)
+sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: and a drift run, which lists Keeper)
 	@$(BIN)/python -m infra.local.sync $(if $(FULL),--full)
 
 test: $(STAMP) ## everything, real emulators included

@@ -20,6 +20,7 @@ from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
 from autoprovisioning.domain.roster import Entry, Failure
 from autoprovisioning.domain.runs import AskedRun, Run, RunState
+from autoprovisioning.domain.unprovisioned import Report
 
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ class Store:
     deleted: list[Deleted] = field(default_factory=list)
     claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
     adoptions: dict[str, dict[Pair, tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(dict))
+    unprovisioned: dict[str, Report] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     meanwhile: deque[Callable[[], None]] = field(default_factory=deque)
@@ -238,6 +240,7 @@ class FakeConnections:
                 store.holds,
                 store.swept,
                 store.adoptions,
+                store.unprovisioned,
             ):
                 kept.pop(connection_id, None)
 
@@ -379,6 +382,19 @@ class FakeAdoptions:
         for user_id, scim_id in self._store.adoptions.get(connection_id, {}):
             confirmed[user_id].add(scim_id)
         return {user_id: frozenset(ids) for user_id, ids in confirmed.items()}
+
+
+class FakeUnprovisioned:
+    """The UnprovisionedAccounts port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put(self, connection_id: str, report: Report) -> None:
+        self._store.unprovisioned[connection_id] = report
+
+    def get(self, connection_id: str) -> Report | None:
+        return self._store.unprovisioned.get(connection_id)
 
 
 class FakeChannels:

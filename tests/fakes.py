@@ -28,7 +28,14 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit
-from tests.fake_state import FakeAdoptions, FakeConnections, FakeRecords, FakeRoster, Store
+from tests.fake_state import (
+    FakeAdoptions,
+    FakeConnections,
+    FakeRecords,
+    FakeRoster,
+    FakeUnprovisioned,
+    Store,
+)
 
 T = TypeVar("T")
 
@@ -394,6 +401,7 @@ class Desk:
             roster=FakeRoster(self.store),
             records=FakeRecords(self.store),
             adoptions=FakeAdoptions(self.store),
+            unprovisioned=FakeUnprovisioned(self.store),
             tokens=self.tokens,
             queue=self.queue,
             accounts_for=self._opened,

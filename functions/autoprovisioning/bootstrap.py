@@ -225,6 +225,7 @@ def services() -> Services:
         FirestoreConnections,
         FirestoreRecords,
         FirestoreRoster,
+        FirestoreUnprovisioned,
     )
     from autoprovisioning.adapters.pubsub import PubSubQueue
     from autoprovisioning.adapters.secrets import SecretManagerTokens, build_client
@@ -242,6 +243,7 @@ def services() -> Services:
         roster=FirestoreRoster(database),
         records=FirestoreRecords(database),
         adoptions=FirestoreAdoptions(database),
+        unprovisioned=FirestoreUnprovisioned(database),
         tokens=SecretManagerTokens(secrets, chosen.project, chosen.outside_timeout),
         queue=PubSubQueue(
             chosen.project, chosen.topic_looks, chosen.topic_batches, chosen.topic_runs, chosen.outside_timeout

@@ -18,8 +18,9 @@ BEGIN, END = "<!-- begin: written by infra.gcp.cost -->", "<!-- end -->"
 SIZES = (500, 10_000, 100_000)
 DAYS = 30.4  # in a month
 CHANGED = 0.02  # of the users, a day
-FULL_RUNS, DRIFT_RUNS, SWEEPS, RENEWALS = 96, 1, 288, 144  # a day
+FULL_RUNS, DRIFT_RUNS, SWEEPS, RENEWALS = 96, 24, 288, 144  # a day
 USERS_A_PAGE, MEMBERS_A_PAGE = 500, 200  # of the Directory API
+ACCOUNTS_A_PAGE = 1_000  # of Keeper
 SMALLEST_SHARDS, USERS_A_SHARD = 64, 300  # app/sharding.py
 AUDIT_DAYS = 400
 EVENT_BYTES, ENTRY_BYTES = 1_500, 250  # of storage, with its indexes; estimated, rounded up
@@ -79,7 +80,9 @@ def scaled(users: int) -> dict[str, dict[str, float]]:
     grown: dict[str, dict[str, float]] = {name: dict(counts) for name, counts in work.items() if name != "shards"}
     for name in ("quiet_run", "drift_run", "sweep"):
         grown[name]["firestore_reads"] += more
-        grown[name]["directory_requests"] += members + (listed if name != "sweep" else 0)
+    grown["quiet_run"]["directory_requests"] += members + listed
+    grown["sweep"]["directory_requests"] += members
+    grown["drift_run"]["scim_requests"] += math.ceil(users / ACCOUNTS_A_PAGE) - math.ceil(size / ACCOUNTS_A_PAGE)
     for name in ("quiet_run", "drift_run"):
         grown[name]["seconds"] *= users / size
     return grown

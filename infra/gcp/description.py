@@ -313,7 +313,7 @@ DEPLOYMENT = Deployment(
     jobs=(
         Job("keeper-full", "reconcile", "*/15 * * * *", '{"kind": "full"}', 15, 1800, 0),
         Job("keeper-sweep", "reconcile", "3-59/5 * * * *", '{"kind": "sweep"}', 5, 300, 0),
-        Job("keeper-drift", "reconcile", "8 3 * * *", '{"kind": "drift"}', 1440, 1800, 3),
+        Job("keeper-drift", "reconcile", "8 * * * *", '{"kind": "drift"}', 60, 1800, 1),
         Job("keeper-renew-watch", "renew-watch", "*/10 * * * *", "{}", 10, 180, 1),
     ),
 )

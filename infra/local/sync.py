@@ -123,10 +123,20 @@ def summarize(counts: list[Any], seconds: float) -> dict[str, Any]:
     return summary
 
 
+def together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Add the summary of a run to that of the one before it; who was left as they were is told by the first."""
+    requests = {**second["scim_requests"]}
+    for method, count in first["scim_requests"].items():
+        requests[method] = requests.get(method, 0) + count
+    flags = {name: first[name] or second[name] for name in ("_refused", "_paused")}
+    kept = {"scim_requests": requests, "unchanged": first["unchanged"], **flags}
+    return {name: kept[name] if name in kept else first[name] + second[name] for name in first}
+
+
 def main() -> None:
     """Print the line and exit by what happened."""
     parser = argparse.ArgumentParser(description="Synchronize now")
-    parser.add_argument("--full", action="store_true", help="include the drift listing")
+    parser.add_argument("--full", action="store_true", help="list Keeper too, and repair drift")
     asked = parser.parse_args()
     ports, environment = load_state()
     os.environ.update(environment)
@@ -134,7 +144,10 @@ def main() -> None:
     from autoprovisioning.domain.errors import ProvisioningError
 
     try:
-        summary = synchronize(f"http://127.0.0.1:{ports['reconcile']}", "drift" if asked.full else "full")
+        url = f"http://127.0.0.1:{ports['reconcile']}"
+        summary = synchronize(url, "full")
+        if asked.full:
+            summary = together(summary, synchronize(url, "drift"))
     except ProvisioningError as error:
         sys.exit(str(error))
     refused, paused = summary.pop("_refused"), summary.pop("_paused")

@@ -229,7 +229,7 @@ class World:
         jobs: list[tuple[str, str, str]] = [
             (str(SWEEP_SECONDS), reconcile, '{"kind": "sweep"}'),
             ("900", reconcile, '{"kind": "full"}'),
-            ("86400", reconcile, '{"kind": "drift"}'),
+            ("3600", reconcile, '{"kind": "drift"}'),
             ("300", renew, "{}"),
         ]
         argv = ["-m", "infra.local.scheduler"]

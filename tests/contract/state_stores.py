@@ -23,14 +23,31 @@ from autoprovisioning.adapters.firestore import (
     FirestoreRecords,
     FirestoreReports,
     FirestoreRoster,
+    FirestoreUnprovisioned,
     build_client,
 )
-from autoprovisioning.app.ports import Adoptions, Channels, Connections, Edit, Records, Roster
+from autoprovisioning.app.ports import (
+    Adoptions,
+    Channels,
+    Connections,
+    Edit,
+    Records,
+    Roster,
+    UnprovisionedAccounts,
+)
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Hold, Member, Standing, Verdict, digest_of
 from autoprovisioning.domain.roster import Entry
-from tests.fake_state import FakeAdoptions, FakeChannels, FakeConnections, FakeRecords, FakeRoster, Store
+from tests.fake_state import (
+    FakeAdoptions,
+    FakeChannels,
+    FakeConnections,
+    FakeRecords,
+    FakeRoster,
+    FakeUnprovisioned,
+    Store,
+)
 from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Service
 from tests.unit.builders import NOW
@@ -58,6 +75,7 @@ class State:
     records: Records
     adoptions: Adoptions
     channels: Channels
+    unprovisioned: UnprovisionedAccounts
 
     def audit(self, connection_id: str) -> set[str]:
         """Return the ids of a connection's events."""
@@ -82,7 +100,12 @@ class Fakes(State):
     def __init__(self) -> None:
         self._store = store = Store()
         super().__init__(
-            FakeRoster(store), FakeConnections(store), FakeRecords(store), FakeAdoptions(store), FakeChannels(store)
+            FakeRoster(store),
+            FakeConnections(store),
+            FakeRecords(store),
+            FakeAdoptions(store),
+            FakeChannels(store),
+            FakeUnprovisioned(store),
         )
 
     def audit(self, connection_id: str) -> set[str]:
@@ -117,6 +140,7 @@ class Firestore(State):
             FirestoreRecords(database),
             FirestoreAdoptions(database),
             FirestoreChannels(database),
+            FirestoreUnprovisioned(database),
         )
         self.reports = FirestoreReports(database)
 

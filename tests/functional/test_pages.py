@@ -21,6 +21,7 @@ PAGES = (
     HOME,
     *(f"{HOME}/{name}" for name in "authorization mapping scope deprovisioning limits turn-off delete".split()),
     *(f"{HOME}/{name}" for name in "usage failures users users?q=person users/u1 holds audit health".split()),
+    f"{HOME}/unprovisioned",
     f"{HOME}/audit?name=Create+User+By+Auto+Provisioning&user=u1&since=2026-01-01&until=2099-12-31",
 )
 
@@ -72,6 +73,7 @@ FORMS = (
     *((f"{HOME}/{name}", {}) for name in "turn-on turn-off run previews finish".split()),
     (f"{HOME}/delete", {"confirmation": "Keeper"}),
     (f"{HOME}/holds/abc", {"do": "approve", "confirmed": "yes"}),
+    (f"{HOME}/unprovisioned", {"do": "all"}),
     (f"{HOME}/previews/abc", {}),
     (f"{HOME}/previews/abc/adoptions", {"do": "all"}),
     (f"{HOME}/users/u1/inquiries", {"kind": "provision"}),

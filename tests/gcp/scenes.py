@@ -16,9 +16,12 @@ import pytest
 
 from autoprovisioning import telemetry
 from autoprovisioning.app.carry_out import carry_out
+from autoprovisioning.app.drift import tell_drift
 from autoprovisioning.app.finishing import close_if_finished, close_unfinished
 from autoprovisioning.app.holding import Wanted, admit
 from autoprovisioning.app.keeper import Keeper
+from autoprovisioning.app.opening import Side
+from autoprovisioning.app.planning import Plan
 from autoprovisioning.app.reconcile import reconcile
 from autoprovisioning.app.renew_watch import renew_watch
 from autoprovisioning.app.reports import Pace, Page, Waiting
@@ -101,6 +104,14 @@ def contradicted_write() -> None:
     list(carry_out(desk.services, Keeper(desk.services, ON), [change], START + MINUTE, lambda _: True))
 
 
+def changed_in_keeper() -> None:
+    desk = desk_with()
+    run = Run("r1", "c1", RunKind.DRIFT, 1, START)
+    tell_drift(
+        Side(ON, run, Keeper(desk.services, ON)), Plan(drifted={f"u{number}": ("active",) for number in range(9)})
+    )
+
+
 def hold() -> None:
     leavers = [Wanted(Member(f"u{number}", "suspend", "suspended", START), None) for number in range(30)]
     admit(desk_with().services, ON, Kind.TAKING, leavers)
@@ -173,6 +184,7 @@ SCENES: dict[str, Callable[[], None]] = {
     "pause": pause,
     "throttle": throttle,
     "contradicted write": contradicted_write,
+    "changed in Keeper": changed_in_keeper,
     "hold": hold,
     "unproven channel": unproven_channel,
     "unreadable group": unreadable_group,
@@ -190,7 +202,7 @@ SCENES: dict[str, Callable[[], None]] = {
 
 # In whose log a scene can be read.
 LOGS: dict[str, tuple[str, ...]] = {
-    "reconcile": ("run refused", "unreadable group", "unreadable units", "hold", "run superseded"),
+    "reconcile": ("run refused", "unreadable group", "unreadable units", "hold", "changed in Keeper", "run superseded"),
     "apply-changes": ("contradicted write", "throttle", "pause", "transient", "configuration"),
     "provision-user": ("contradicted write", "throttle", "pause", "transient", "configuration"),
     "renew-watch": ("unproven channel", "configuration"),

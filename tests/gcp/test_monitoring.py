@@ -198,6 +198,7 @@ def test_the_queues_that_are_watched_are_all_that_there_are():
         ("throttle", {"keeper-throttling"}),
         ("hold", {"plan-held"}),
         ("contradicted write", {"keeper-contradicts"}),
+        ("changed in Keeper", {"changed-in-keeper"}),
         ("unproven channel", {"no-live-channel"}),
         ("unreadable group", {"incomplete-listing"}),
         ("unreadable units", {"incomplete-listing"}),
@@ -244,6 +245,7 @@ def test_the_alerts_of_the_brief_are_all_there():
         "failure-ratio",
         "keeper-throttling",
         "keeper-contradicts",
+        "changed-in-keeper",
         "incomplete-listing",
         "function-error",
     }

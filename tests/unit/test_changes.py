@@ -152,9 +152,9 @@ def test_what_waits_is_pending_and_the_same_plan_may_be_sent_again(error):
     assert event_for(Outcome(change(Action.UPDATE), error=error), "run r1", NOW) is None
 
 
-def test_what_the_guard_refused_is_held():
+def test_a_vanished_account_that_the_guard_refused_is_left_to_a_plan():
     after = recorded(change(Action.CREATE).entry, Outcome(change(Action.CREATE), error=Unsafe("too many")), NOW)
-    assert (after.pending, after.failure, after.mark) == (False, None, None)
+    assert (after.drift, after.pending, after.failure, after.mark) == (("account",), False, None, None)
     assert after.version == 4
 
 

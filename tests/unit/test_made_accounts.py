@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from autoprovisioning.app.planning import as_found
+from autoprovisioning.app.planning import Listing, as_found
 from autoprovisioning.domain.accounts import Account
 from tests.unit.builders import ADA, entry
 
@@ -12,5 +12,6 @@ from tests.unit.builders import ADA, entry
 def test_a_drift_run_takes_no_account_that_we_just_made_for_locked_by_somebody_else():
     ours = replace(entry(), fingerprint="", applied_by="")
     account = Account(ours.scim_id, "ada@example.com", ours.user_id, active=False, attributes=dict(ADA))
-    assert as_found(ours, account, frozenset(ADA), ADA) == ours
-    assert as_found(replace(ours, applied_by="c0"), account, frozenset(ADA), ADA).status == "locked"
+    listing = Listing.of({ours.scim_id: account})
+    assert as_found(ours, listing, ADA, entitled=True) == ours
+    assert as_found(replace(ours, applied_by="c0"), listing, ADA, entitled=True).status == "locked"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprovisioning.adapters.firestore.codec import decode, encode
-from autoprovisioning.app.planning import as_found
+from autoprovisioning.app.planning import Listing, as_found
 from autoprovisioning.domain.accounts import Account, fingerprint, remembered, remembers
 from autoprovisioning.domain.changes import Change, Outcome, check_moved, in_step, recorded, sent_attributes
 from autoprovisioning.domain.errors import Contradicted
@@ -159,12 +159,16 @@ def test_only_what_keeper_made_of_our_own_write_is_in_step(memory, shown, expect
 
 
 def test_what_was_learnt_from_a_listing_is_kept_and_exact_from_then_on():
-    told = frozenset(ADA)
-    learnt = as_found(entry(), Account("k1", "ada@example.com", "u1", True, CUT), told, ADA)
+    learnt = as_listed(entry(), CUT)
     assert (learnt.fingerprint, remembers(learnt.shown, "displayName", "Ada Love")) == (fingerprint(ADA), True)
-    drifted = as_found(learnt, Account("k1", "ada@example.com", "u1", True, {**ADA, "displayName": "Ada"}), told, ADA)
-    assert drifted.fingerprint != learnt.fingerprint
-    assert as_found(learnt, Account("k1", "ada@example.com", "u1", True, CUT), told, ADA) == learnt
+    drifted = as_listed(learnt, {**ADA, "displayName": "Ada"})
+    assert (drifted.fingerprint != learnt.fingerprint, drifted.drift) == (True, ("displayName",))
+    assert as_listed(learnt, CUT) == learnt
+
+
+def as_listed(known, attributes):
+    listing = Listing.of({"k1": Account("k1", "ada@example.com", "u1", True, attributes)})
+    return as_found(known, listing, ADA, entitled=True)
 
 
 def test_an_attribute_that_stays_as_it_was_is_no_cut_value():

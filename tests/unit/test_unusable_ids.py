@@ -14,16 +14,15 @@ FLAW = "The account's id in Keeper cannot be used: it is empty."
 ONE_BY_ONE, BY_LISTING = 100, 0
 
 
-@pytest.mark.parametrize("kind", [RunKind.FULL, RunKind.DRIFT])
 @pytest.mark.parametrize("looked_up", [ONE_BY_ONE, BY_LISTING])
 @pytest.mark.parametrize("external_id", ["", "u4"])
-def test_who_would_get_it_has_a_failure_and_nobody_else(office, monkeypatch, kind, looked_up, external_id):
+def test_who_would_get_it_has_a_failure_and_nobody_else(office, monkeypatch, looked_up, external_id):
     monkeypatch.setattr(reconcile, "LOOKUPS_ONE_BY_ONE", looked_up)
     for number, address in ((4, "dan@example.com"), (5, "eve@example.com"), (6, "fay@example.com")):
         office.hire(f"u{number}", address)
     office.keeper.accounts["x"] = Account("", "dan@example.com", external_id, active=True, flaw=FLAW)
     office.keeper.accounts["y"] = Account("", "nobody@example.com", "", active=True, flaw=FLAW)
-    office.plan(kind)
+    office.plan()
     office.work_off()
     entry = office.entry("u4")
     assert entry is not None

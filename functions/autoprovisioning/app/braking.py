@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from autoprovisioning.app import dispatch
 from autoprovisioning.app.guarding import fits
-from autoprovisioning.app.holding import Wanted, admit, settle_holds, would_hold
+from autoprovisioning.app.holding import BY_LISTINGS, UNPROVEN, Wanted, admit, settle_holds, would_hold
 from autoprovisioning.app.planning import Plan, PlannedLook
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.guard import Kind, Member, attempt, braked, member_of
 from autoprovisioning.domain.roster import Action, Entry
 
-KINDS = (Kind.TAKING, Kind.GIVING, Kind.WIPING)
+KINDS = (Kind.TAKING, Kind.RECREATING, Kind.GIVING, Kind.WIPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Braked:
         return frozenset(named | {Member(member.user_id, member.action) for member in named})
 
 
-def wanted_of(plan: Plan, roster: Mapping[str, Entry]) -> Braked:
+def wanted_of(connection: Connection, plan: Plan, roster: Mapping[str, Entry]) -> Braked:
     """Return what of a plan counts; `roster` is as it was read."""
     wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in KINDS}
     for user_id, planned in plan.looks.items():
@@ -38,7 +38,7 @@ def wanted_of(plan: Plan, roster: Mapping[str, Entry]) -> Braked:
             continue
         if planned.action.deprovisions or braked(planned.action, planned.noted, None, plan.now):
             member = member_of(planned.action, planned.noted, planned.trigger, None)
-            wanted[member.kind].append(Wanted(member, roster.get(user_id), planned.listed_only))
+            wanted[member.kind].append(Wanted(member, roster.get(user_id), _unproven(connection, planned)))
     for change in plan.writes:
         entry = roster.get(change.user_id)
         adopts = change.action is Action.CREATE and bool(change.scim_id)
@@ -47,6 +47,12 @@ def wanted_of(plan: Plan, roster: Mapping[str, Entry]) -> Braked:
             member = member_of(change.action, noted, None, change.attributes)
             wanted[member.kind].append(Wanted(member, entry))
     return Braked(wanted)
+
+
+def _unproven(connection: Connection, planned: PlannedLook) -> str:
+    if planned.action is Action.RECREATE:
+        return UNPROVEN if connection.unproven else ""
+    return BY_LISTINGS if planned.listed_only else ""
 
 
 def brake(
@@ -62,7 +68,7 @@ def brake(
 
     `first` is a connection's first run: what it creates was confirmed when it was turned on.
     """
-    counted, looks = wanted_of(plan, roster), plan.looks
+    counted, looks = wanted_of(connection, plan, roster), plan.looks
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
     settle_holds(services, connection, counted.members(), after, whole=whole)
     total, notes = 0, []
@@ -94,7 +100,7 @@ def _asked_again(
     """Return looks at those of whom only listings tell: without an approval they take nothing, but the directory may
     tell of them by now. Not so where they are many: looks would take piecemeal what only a plan may.
     """
-    untold = [each for each in held if each.listed_only]
+    untold = [each for each in held if each.unproven]
     names = [attempt(each.member, each.entry) for each in untold]
     if not untold or not fits(services, connection, Kind.TAKING, names, active):
         return {}
@@ -112,7 +118,7 @@ def foreseen(
     services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry], *, first: bool
 ) -> tuple[frozenset[str], Counter[Kind]]:
     """Return whom `brake` would hold back, and how many of each kind; nothing is reserved or raised."""
-    counted, held, by_kind = wanted_of(plan, roster), frozenset[str](), Counter[Kind]()
+    counted, held, by_kind = wanted_of(connection, plan, roster), frozenset[str](), Counter[Kind]()
     for kind in KINDS:
         if first and kind is Kind.GIVING:
             continue

@@ -269,8 +269,7 @@ class _Work:
         """Say what becomes of a change whose account is gone and was not found anew; None: go on and write."""
         if change.scim_id:
             return None
-        suspended = change.entry.status is Status.SUSPENDED and change.action is Action.UPDATE
-        if change.action.deprovisions or suspended:
+        if change.action.deprovisions or not change.entitled:
             return Outcome(change)
         if not self._may_recreate(change):
             return Outcome(change, error=Unsafe("Too many accounts vanished from Keeper within 24 hours"))
@@ -321,7 +320,9 @@ def _is_foreign_lock(change: Change, account: Account) -> bool:
     """Say whether an inactive account that was found is somebody else's lock, and not our own suspension."""
     if change.action is Action.UNSUSPEND:
         return account.external_id != change.user_id
-    return change.action in (Action.CREATE, Action.UPDATE) and change.entry.status in (Status.NONE, Status.ACTIVE)
+    if change.action is Action.CREATE:
+        return True
+    return change.action is Action.UPDATE and change.entry.status is Status.ACTIVE
 
 
 def _needs_lookup(change: Change) -> bool:

@@ -54,7 +54,7 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import braked, member_of
 from autoprovisioning.domain.plan import READING, Decision, Observed, decide, stuck
 from autoprovisioning.domain.plan import about as what_is_attempted
-from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, failed
+from autoprovisioning.domain.roster import ACCOUNT, Action, Entry, Failure, Mark, Status, failed
 from autoprovisioning.domain.words import in_words
 
 log = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class _Convergence:
             return False
         seen = round_.seen()
         confirmed = confirmed_for(self._services, self._connection, [entry])
-        rules = rules_of(self._connection, confirmed, retry_failures=self._asked.retry_failures)
+        rules = rules_of(self._connection, confirmed, retry_failures=self._retries())
         if entry is not None and entry.mark is not None:
             self._tell("What became of the last change was not known: Keeper is asked.")
             self._attempted = stuck(entry, observation, rules, now)
@@ -193,6 +193,9 @@ class _Convergence:
         if not self._may_go(entry, decision, now):
             return self._hold(entry, decision)
         return self._act(entry, decision, observation)
+
+    def _retries(self) -> bool:
+        return self._asked.retry_failures or self._asked.look.retry_failures
 
     def _tell_decision(
         self, entry: Entry | None, seen: Seen, observation: Observed, decision: Decision, now: datetime
@@ -373,7 +376,7 @@ class _Convergence:
             decision.noted.failure, decision.failure.code, text, what_is_attempted(action, None, text), now
         )
         event = self._failed(self._services.new_id(), decision.noted, action, failure, now)
-        return self._replace(entry, replace(decision.noted, failure=failure), (event,))
+        return self._replace(entry, replace(decision.noted, failure=failure, pending=False), (event,))
 
     def _wait(self, entry: Entry | None, decision: Decision) -> None:
         """Flag the user as waiting for reauthorization; what was noticed on the way is kept, if nothing is newer."""
@@ -436,7 +439,9 @@ class _Convergence:
         """Put our mark on the entry, unless it changed since it was read (then None)."""
         assert decision.action is not None and decision.noted is not None  # noqa: S101, PT018 - told by the caller
         until = self._services.clock() + self._services.timings.user_mark
-        mark = Mark(self._services.new_id(), self._asked.message_id, decision.action, until)
+        recreates = decision.action is Action.RECREATE
+        action = Action.CREATE if recreates else decision.action
+        mark = Mark(self._services.new_id(), self._asked.message_id, action, until)
         marked = replace(decision.noted, mark=mark)
         user_id = marked.user_id
 
@@ -453,11 +458,12 @@ class _Convergence:
         return Change(
             mark.change_id,
             marked,
-            decision.action,
+            action,
             observation.email or marked.email,
             decision.attributes,
             observation.aliases,
-            marked.scim_id,
+            "" if recreates else marked.scim_id,
+            recreates=ACCOUNT in marked.drift,
             created=observation.created,
             handed=observation.handed,
         )
@@ -518,5 +524,5 @@ def _told(outcome: Outcome, event: Event | None) -> str:
     if event is not None:
         return f"{answered}Recorded as: {event.name.value}."
     if isinstance(outcome.error, Unsafe):
-        return f"{answered}Held by the volume guard: see Held plans."
+        return f"{answered}More accounts vanished than the limit allows: the next run holds them as one plan."
     return f"{answered}Not settled yet: it is tried again."

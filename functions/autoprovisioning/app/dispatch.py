@@ -54,7 +54,7 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
                     continue
                 noted = refusal.noted or current or Entry(user_id, refusal.version, refusal.email, in_scope=True)
                 failure = failed(noted.failure, refusal.error.code, str(refusal.error), refusal.about, now)
-                changed[user_id] = replace(noted, failure=failure, version=noted.version + 1)
+                changed[user_id] = replace(noted, failure=failure, pending=False, version=noted.version + 1)
                 events.append(_failure_event(ids[user_id], refusal, actor, failure.text, services))
             return Edit(changed, events, Progress(run.id, now, {"failed": len(events)})), None
 
@@ -83,9 +83,11 @@ def keep_timers(services: Services, connection: Connection, held: Mapping[str, E
             changed: dict[str, Entry | None] = {}
             for user_id in part:
                 entry = entries.get(user_id)
-                timers = held[user_id].timers
-                if entry is not None and entry.timers != timers and entry.mark is None:
-                    changed[user_id] = replace(entry, timers=timers, version=entry.version + 1)
+                if entry is None or entry.mark is not None:
+                    continue
+                kept = replace(entry, timers=held[user_id].timers, pending=False)
+                if kept != entry:
+                    changed[user_id] = replace(kept, version=entry.version + 1)
             return Edit(changed), None
 
         services.roster.commit_in_parts(connection, chunk, edit)

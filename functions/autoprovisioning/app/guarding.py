@@ -11,7 +11,6 @@ from autoprovisioning.domain.changes import Change
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.guard import (
     APPROVED,
-    RECREATE,
     Book,
     GuardState,
     Kind,
@@ -22,7 +21,7 @@ from autoprovisioning.domain.guard import (
     reserve,
     seen_active,
 )
-from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.roster import Action, Entry
 
 log = logging.getLogger(__name__)
 
@@ -107,10 +106,12 @@ def may_go(services: Services, connection: Connection, member: Member, entry: En
         return True
     if verdict is not None and verdict.standing is not Standing.APPROVED:
         return False
+    if connection.unproven and member.kind is Kind.RECREATING:
+        return False  # nothing proves that the node is the connection's: it takes an approval, however few they are
     return reserve_all(services, connection, member.kind, [attempt(member, entry)])
 
 
 def may_recreate(services: Services, connection: Connection, change: Change) -> bool:
     """Reserve the creation of an account that vanished from Keeper."""
-    member = Member(change.user_id, RECREATE, change.entry.scim_id)
+    member = Member(change.user_id, Action.RECREATE.value, change.entry.scim_id)
     return may_go(services, connection, member, change.entry)

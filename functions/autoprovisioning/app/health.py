@@ -73,7 +73,7 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
     runs = reports.runs(connection.id, "", RUNS_READ).items
     full = [run for run in runs if run.kind is not RunKind.SWEEP]
     running = next((run for run in full if run.state in (RunState.OBSERVING, RunState.PLANNED)), None)
-    last_success = next((run for run in full if run.state is RunState.DONE), None)
+    last_success = next((run for run in full if run.kind is RunKind.FULL and run.state is RunState.DONE), None)
     waiting = reports.waiting(connection.id)
     known = tuple(channel for channel in channels.all() if channel.address)
     proven = [at for channel in known if channel.proven and (at := channel.expires) is not None and at > now]

@@ -43,16 +43,17 @@ NOUNS = {
     "recreate": "creation of an account that vanished from Keeper",
 }
 BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
+UNPROVEN = "on a node that was reauthorized although no known account was found there"
 Choice = Literal["approve", "reject", "withdraw"]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A change that a plan asks for; `listed_only`: nothing but listings tells of it, so it is held in any number."""
+    """A change that a plan asks for; `unproven` says of what there is no proof, so that it is held in any number."""
 
     member: Member
     entry: Entry | None
-    listed_only: bool = False
+    unproven: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class _Sifted:
 
     approved: list[Wanted]
     kept: list[Wanted]  # rejected, or to be decided anew
-    untold: list[Wanted]
+    unproven: list[Wanted]
     fresh: list[Wanted]
 
 
@@ -74,7 +75,7 @@ def _sift(holds: Iterable[Hold], wanted: Sequence[Wanted], now: datetime) -> _Si
         elif verdict is not None and verdict.standing in (Standing.REJECTED, Standing.WITHDRAWN):
             sifted.kept.append(each)
         else:
-            (sifted.untold if each.listed_only else sifted.fresh).append(each)
+            (sifted.unproven if each.unproven else sifted.fresh).append(each)
     return sifted
 
 
@@ -99,13 +100,14 @@ def admit(
     holds, now = services.records.holds(connection.id), services.clock()
     sifted = _sift(holds, wanted, now)
     _let_go(services, connection, kind, sifted.approved)
-    held, reason = sifted.untold, _by_listings(sifted)
+    held, reason = sifted.unproven, _for_want_of_proof(sifted.unproven)
     if not counted:
         note(services, connection, CONFIRMED, _names(sifted.fresh))
     elif not reserve_all(services, connection, kind, _names(sifted.fresh)):
-        held = sifted.fresh + sifted.untold
+        held = sifted.fresh + sifted.unproven
         over = _over_the_limit(services, connection, kind, held)
-        reason = f"{over}; {len(sifted.untold)} of them {BY_LISTINGS}" if sifted.untold else over
+        unproven = sifted.unproven
+        reason = f"{over}; {len(unproven)} of them {unproven[0].unproven}" if unproven else over
     hold = _stand(services, connection, kind, holds, {each.member for each in held}, reason, whole=whole)
     return sifted.kept + held, hold
 
@@ -123,7 +125,7 @@ def would_hold(
 ) -> frozenset[str]:
     """Return whom `admit` would hold back in a run that counts so many active people; nothing is reserved or raised."""
     sifted = _sift(services.records.holds(connection.id), wanted, services.clock())
-    held = sifted.kept + sifted.untold
+    held = sifted.kept + sifted.unproven
     if sifted.fresh and not fits(services, connection, kind, _names(sifted.fresh), active):
         held = held + sifted.fresh
     return frozenset(each.member.user_id for each in held)
@@ -146,6 +148,7 @@ def _stand(
         if waiting and (waiting == wanted or (not whole and wanted <= waiting)):
             return hold
         if waiting:
+            wanted = wanted if whole else wanted | waiting  # who was not looked at waits still
             services.records.change_hold(connection.id, hold.digest, lambda current: _released(current, now))
     if not wanted:
         return None
@@ -177,8 +180,8 @@ def _over_the_limit(services: Services, connection: Connection, kind: Kind, held
     return over
 
 
-def _by_listings(sifted: _Sifted) -> str:
-    return f"{_counted(sifted.untold)} {BY_LISTINGS}" if sifted.untold else ""
+def _for_want_of_proof(unproven: Sequence[Wanted]) -> str:
+    return f"{_counted(unproven)} {unproven[0].unproven}" if unproven else ""
 
 
 def _counted(held: Iterable[Wanted]) -> str:

@@ -38,6 +38,10 @@ class Side:
     notes: list[str] = field(default_factory=list)  # what the run's record is to say of Keeper
     planner: Planner | None = None
 
+    def meets_known(self) -> bool:
+        """Say whether Keeper was listed, and lists an account that the roster knows."""
+        return self.found is not None and any(entry.scim_id in self.found for entry in self.roster.values())
+
 
 def earlier_run(services: Services, connection: Connection) -> Run | None:
     """Settle what an earlier run left: return one that is still being applied, close the others.

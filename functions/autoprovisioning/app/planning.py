@@ -11,6 +11,7 @@ from autoprovisioning.app.observe import observed
 from autoprovisioning.domain.accounts import (
     Account,
     Attributes,
+    Value,
     changed_attributes,
     fingerprint,
     remembered,
@@ -22,9 +23,12 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import AddressTaken, AdoptionInDoubt, MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, missed_twice, rests
-from autoprovisioning.domain.roster import Action, Entry, Status, Trigger, addressees
+from autoprovisioning.domain.roster import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Entry, Status, Trigger, addressees
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
+from autoprovisioning.domain.unprovisioned import Search
 from autoprovisioning.domain.users import DirectoryUser, Presence
+
+LOCK = "lock"  # among what somebody else changed in Keeper: it is reported, and left as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +79,20 @@ class Plan:
     unchanged: int = 0
     backing_off: list[str] = field(default_factory=list)  # whose earlier failure waits for its next attempt
     locked: int = 0  # entitled users whose account somebody else locked
+    drifted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what somebody else changed in Keeper since
     active: int = 0  # people with an active account of ours, for the limits
 
-    def deprovisioning(self) -> dict[str, PlannedLook]:
-        """Return the suspensions and deletions planned, by directory id."""
+    def guarded(self) -> dict[str, PlannedLook]:
+        """Return the suspensions, deletions and re-creations planned, by directory id."""
         return {
             user_id: planned
             for user_id, planned in self.looks.items()
-            if planned.action is not None and planned.action.deprovisions
+            if planned.action is not None and planned.action.guarded
         }
 
     def drop_deprovisioning(self) -> int:
         """Take the suspensions and deletions out of the plan; returns how many there were."""
-        dropped = self.deprovisioning()
+        dropped = [user_id for user_id, look in self.guarded().items() if look.action and look.action.deprovisions]
         for user_id in dropped:
             del self.looks[user_id]
         return len(dropped)
@@ -106,12 +111,12 @@ class Planner:
     ) -> None:
         """Plan against `roster` as read; `found` is Keeper's own listing by SCIM id, where drift is to be repaired."""
         self._connection = connection
-        self._found = found
-        self._told = _told(found.values()) if found is not None else frozenset()
+        self.listing = Listing.of(found) if found is not None else None
         self._roster = roster
         self._rules = rules
         self._now = now
         self._met: set[str] = set()
+        self.search: Search | None = None  # for the owners of accounts that nobody provisions
         self.plan = Plan(now)
 
     def see(
@@ -127,6 +132,8 @@ class Planner:
         `moving` says that they are to get access on another connection, and that this has to wait. Where it has not,
         the look that takes the access here gives it there first.
         """
+        if self.search is not None:
+            self.search.see(user, in_scope)
         entry = self._roster.get(user.id)
         if entry is not None:
             self._met.add(user.id)
@@ -136,11 +143,18 @@ class Planner:
         seen = observed(self._connection, user, in_scope, moving=moving)
         self._judge(entry, seen, lambda: Evidence(left=left()))
 
+    def see_alone(self, seen: Observed) -> None:
+        """Judge one user of the roster who was read alone."""
+        self._judge(self._roster[seen.user_id], seen, Evidence)
+
     def close(self, deleted: Mapping[str, DirectoryUser], complete: bool, members: Container[str] = ()) -> None:
         """Judge the roster's users whom the listing lacked: deleted ones and, if it was complete, missing ones.
 
         `members` are those of the scope groups: one whom a complete listing lacks is from outside the organization.
         """
+        if self.search is not None:
+            for gone in deleted.values():
+                self.search.see(gone, None)
         for user_id, entry in self._roster.items():
             if user_id in self._met:
                 continue
@@ -163,13 +177,16 @@ class Planner:
                 self.plan.notes[entry.user_id] = (entry, None)
             return
         supposed = Observed(entry.user_id, Presence.DELETED, None, entry.email, since=None)
-        recorded, entry = entry, self._as_found(entry, supposed) or entry
+        recorded, entry = entry, self._as_found(entry, supposed)
         if entry.mark is not None and rests(entry, supposed, self._rules, self._now):
             self.plan.backing_off.append(entry.user_id)
             return
         decision = decide(entry, supposed, self._rules, self._now)
         if decision.backing_off:
-            self.plan.backing_off.append(entry.user_id)  # no more: that the user is gone is not proven
+            self.plan.backing_off.append(entry.user_id)
+            noted = replace(entry, pending=False)  # no more: that the user is gone is not proven
+            if noted != recorded:
+                self.plan.notes[entry.user_id] = (recorded, noted)
             return
         if decision.action is None and entry.gone and entry.mark is None:
             self._note(recorded, decision)
@@ -184,7 +201,7 @@ class Planner:
             self._marked(entry, seen)
             return
         seen = self._with_holder(entry, seen)
-        found = self._as_found(entry, seen)
+        found = self._as_found(entry, seen) if entry is not None else None
         decision = decide(found, seen, self._rules, self._now)
         if found is not None and found.status is Status.LOCKED and seen.presence is Presence.ACTIVE and seen.in_scope:
             self.plan.locked += 1
@@ -211,10 +228,15 @@ class Planner:
     def _holders(self) -> Mapping[str, str]:
         return addressees(self._roster)
 
-    def _as_found(self, entry: Entry | None, seen: Observed) -> Entry | None:
-        if entry is None or self._found is None:
+    def _as_found(self, entry: Entry, seen: Observed) -> Entry:
+        if self.listing is None:
             return entry
-        return as_found(entry, self._found.get(entry.scim_id), self._told, seen.desired)
+        entitled = seen.presence is Presence.ACTIVE and seen.in_scope is True
+        found = as_found(entry, self.listing, seen.desired, entitled=entitled)
+        drift = new_drift(entry, found)
+        if drift:
+            self.plan.drifted[entry.user_id] = drift
+        return found
 
     def _marked(self, entry: Entry, seen: Observed) -> None:
         assert entry.mark is not None  # noqa: S101 - told by the caller
@@ -252,7 +274,7 @@ class Planner:
             self.plan.unchanged += 1
 
     def _look(self, user_id: str, due: Decision | None, evidence: Evidence, *, listed_only: bool = False) -> None:
-        look = Look(user_id, "", evidence)
+        look = Look(user_id, "", evidence, retry_failures=self._rules.retry_failures)
         if due is None:
             self.plan.looks[user_id] = PlannedLook(look)
             return
@@ -281,23 +303,46 @@ class Planner:
 
     def _drift(self, entry: Entry | None, desired: Attributes) -> Attributes | None:
         """Return what Keeper's own listing shows where it differs, for the audit: somebody changed it there."""
-        account = self._found.get(entry.scim_id) if self._found is not None and entry is not None else None
-        if account is None or entry is None:
+        if self.listing is None or entry is None:
+            return None
+        account = self.listing.accounts.get(entry.scim_id)
+        if account is None:
             return None
         shown = aligned(account, desired)
-        return {
+        found: dict[str, Value] = {
             target: shown[target]
             for target in desired
-            if target in self._told
+            if target in self.listing.told
             and not in_step(entry, target, shown, desired)
             and not remembers(entry.shown or "", target, shown[target])
         }
+        return found | ({EXTERNAL_ID: account.external_id} if self.listing.disowned(account, entry) else {})
 
 
-def _told(accounts: Iterable[Account]) -> frozenset[str]:
-    return frozenset(
-        target for account in accounts for target, value in account.attributes.items() if value is not None
-    )
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Keeper's own listing of a node: the accounts by SCIM id, and what of them this server tells at all."""
+
+    accounts: Mapping[str, Account]
+    told: frozenset[str]
+    owned: frozenset[str]  # the externalIds of the accounts
+    names: frozenset[str]  # their userNames, casefolded
+
+    @classmethod
+    def of(cls, accounts: Mapping[str, Account]) -> Listing:
+        """Index a listing."""
+        found = accounts.values()
+        told = (target for account in found for target, value in account.attributes.items() if value is not None)
+        owned = frozenset(account.external_id for account in found if account.external_id)
+        return cls(accounts, frozenset(told), owned, frozenset(account.user_name.casefold() for account in found))
+
+    def disowned(self, account: Account, entry: Entry) -> bool:
+        """Say whether an account of ours carries another externalId, where this server tells any."""
+        return bool(self.owned) and account.external_id != entry.user_id and not entry.taken_over
+
+    def moved(self, entry: Entry) -> bool:
+        """Say whether the user of an account that is not there may have another one: re-created there by somebody."""
+        return entry.user_id in self.owned or entry.email.casefold() in self.names
 
 
 def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], grounds: Grounds) -> dict[str, str]:
@@ -395,35 +440,62 @@ def _matched(
     )
 
 
-def as_found(entry: Entry, account: Account | None, told: frozenset[str], desired: Attributes | None) -> Entry:
+def as_found(entry: Entry, listing: Listing, desired: Attributes | None, *, entitled: bool) -> Entry:
     """Return the entry as Keeper's own listing shows the account: drift to be planned away, or a lock to be respected.
 
-    `told` are the attributes that this server returns at all; what it never returns is taken as applied. What it makes
-    of the values that we wrote is no drift, and is remembered where no answer to a write had shown it. Of a leaver
-    without a profile (`desired` None) only the access counts: one who is let in again in Keeper has access again.
+    What this server never returns is taken as applied. What it makes of the values that we wrote is no drift, and is
+    remembered where no answer to a write had shown it. Of a leaver without a profile (`desired` None) only the access
+    counts: one who is let in again in Keeper has access again. The names of what changed are added to `drift`.
     """
     if entry.status is Status.NONE or entry.mark is not None or made(entry):
         return entry
-    status = entry.status
-    if account is None and (entry.deleted or desired is None):
-        return entry
-    if account is None:  # an update meets the 404, which looks again under guard; nobody's lock outlives the account
-        return replace(entry, fingerprint="", status=Status.ACTIVE if status is Status.LOCKED else status)
+    account = listing.accounts.get(entry.scim_id)
+    if account is None:
+        if entry.deleted and not entitled:
+            return entry  # this server deletes on DELETE
+        if not listing.moved(entry):
+            return _drifted(entry, ACCOUNT)
+        if desired is None:
+            return entry
+        # An update meets the 404, and then looks for the other one; nobody's lock outlives the account.
+        status = Status.ACTIVE if entry.status is Status.LOCKED else entry.status
+        return replace(entry, fingerprint="", status=status)
+    found = replace(entry, drift=tuple(name for name in entry.drift if name != ACCOUNT)) if entry.drift else entry
     if account.active:
-        status = Status.ACTIVE
-    elif status is Status.ACTIVE:
-        status = Status.LOCKED
-    if status is not entry.status:
-        entry = replace(entry, status=status, deleted=False)
-    if entry.deleted or desired is None:
-        return entry
+        if entry.status is Status.SUSPENDED:
+            found = _drifted(found, ACCESS)
+        found = _with_status(found, Status.ACTIVE)
+    elif entry.status is Status.ACTIVE:
+        found = _with_status(found, Status.LOCKED)
+    if found.status is not Status.LOCKED and listing.disowned(account, entry):
+        found = _drifted(found, EXTERNAL_ID)
+    return found if found.deleted or desired is None else _values_found(found, account, listing.told, desired)
+
+
+def _values_found(entry: Entry, account: Account, told: frozenset[str], desired: Attributes) -> Entry:
+    """Return the entry with what Keeper's own listing shows of the attributes."""
     shown = aligned(account, desired)
     otherwise = [target for target in desired if target in told and shown[target] != desired[target]]
-    if (not otherwise and entry.shown is not None) or changed_attributes(entry.fingerprint, desired):
+    if not otherwise and entry.shown is not None:
         return entry
-    differs = [target for target in otherwise if not in_step(entry, target, shown, desired)]
+    anew = changed_attributes(entry.fingerprint, desired)  # changed in the directory: written in any case
+    differs = [target for target in otherwise if target not in anew and not in_step(entry, target, shown, desired)]
     if not differs:
         memory = remembered(shown, {target: desired[target] for target in otherwise})
-        return replace(entry, shown=memory)
-    actual = {target: shown[target] if target in differs else desired[target] for target in desired}
-    return replace(entry, fingerprint=fingerprint(actual))
+        return entry if anew else replace(entry, shown=memory)
+    actual = {target: shown[target] if target in anew or target in differs else desired[target] for target in desired}
+    return _drifted(replace(entry, fingerprint=fingerprint(actual)), *differs)
+
+
+def _with_status(entry: Entry, status: Status) -> Entry:
+    return entry if entry.status is status else replace(entry, status=status, deleted=False)
+
+
+def _drifted(entry: Entry, *names: str) -> Entry:
+    return replace(entry, drift=tuple(dict.fromkeys((*entry.drift, *names))))
+
+
+def new_drift(entry: Entry, found: Entry) -> tuple[str, ...]:
+    """Return what somebody else changed in Keeper since the listing before, a lock included; () where nothing."""
+    names = tuple(name for name in found.drift if name not in entry.drift)
+    return (*names, LOCK) if found.status is Status.LOCKED and entry.status is not Status.LOCKED else names

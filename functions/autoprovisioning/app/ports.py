@@ -19,6 +19,7 @@ from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Hold
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import AskedRun, Batch, Counts, Look, Run, RunKind
+from autoprovisioning.domain.unprovisioned import Report
 from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit
 
 T = TypeVar("T")
@@ -309,6 +310,16 @@ class Adoptions(Protocol):
 
     def confirmed(self, connection_id: str) -> Confirmed:
         """Return every pair of the connection."""
+
+
+class UnprovisionedAccounts(Protocol):
+    """The active accounts of a node that no roster entry holds, as the last drift run found them."""
+
+    def put(self, connection_id: str, report: Report) -> None:
+        """Store a report in place of the one before."""
+
+    def get(self, connection_id: str) -> Report | None:
+        """Read it; None where Keeper was not listed yet."""
 
 
 @dataclass(frozen=True, slots=True)

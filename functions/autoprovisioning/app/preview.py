@@ -63,6 +63,7 @@ WOULD: Mapping[Action, Would] = {
     Action.DELETE: Would.DELETE,
     Action.SUSPEND: Would.SUSPEND,
     Action.UNSUSPEND: Would.UNSUSPEND,
+    Action.RECREATE: Would.CREATE,
 }
 BECAUSE: Mapping[Trigger | None, str] = {
     Trigger.APP_OFF: "the app is turned off for them (not in scope)",
@@ -184,7 +185,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     grounds = AdoptionGrounds(services, connection, lambda: survey.deleted_addresses, {connection.id: roster})
     keeper = _match(accounts, plan, grounds, planner.doubtful)
     dropped = 0 if survey.whole(connection) else plan.drop_deprovisioning()
-    due_now = len(plan.deprovisioning())
+    due_now = len(plan.guarded())
     held, by_kind = foreseen(services, connection, plan, roster, first=is_first(services, connection))
     telling = _Telling(plan, roster, rules, now, keeper, held)
     lines = sorted(telling.lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))
@@ -416,7 +417,8 @@ class _Telling:
         for user_id, planned in self.plan.looks.items():
             if planned.action is not None:
                 email = self.roster[user_id].email
-                detail = BECAUSE[planned.trigger] + (HELD if user_id in self.held else "")
+                vanished = "the account vanished from Keeper" if planned.action is Action.RECREATE else ""
+                detail = (vanished or BECAUSE[planned.trigger]) + (HELD if user_id in self.held else "")
                 yield Line(WOULD[planned.action], user_id, email, detail)
 
     def _written(self, change: PlannedChange) -> Line:

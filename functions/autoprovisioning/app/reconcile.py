@@ -16,6 +16,7 @@ from autoprovisioning.app import dispatch
 from autoprovisioning.app.adopting import AdoptionGrounds, confirmed_for
 from autoprovisioning.app.braking import brake
 from autoprovisioning.app.configure import follow_units
+from autoprovisioning.app.drift import judge_differing, report_unprovisioned, tell_drift
 from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_unfinished, tell
 from autoprovisioning.app.guarding import remember_active
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, judge_everybody, remarks
@@ -30,7 +31,7 @@ from autoprovisioning.app.sharding import fix_shards
 from autoprovisioning.app.survey import Survey
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Busy, ProvisioningError, Throttled
-from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.roster import Action, Entry
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int
     if not sides:
         return runs
     try:
-        survey = _observe(services, connections, sides, deadline, retry_failures=asked.retry_failures)
+        survey = _observe(services, connections, sides, deadline, asked)
     except ProvisioningError as error:
         for side in sides:
             refuse(services, side, str(error))
@@ -130,19 +131,19 @@ def _observe(
     connections: Sequence[Connection],
     sides: Sequence[Side],
     deadline: datetime,
-    *,
-    retry_failures: bool,
+    asked: _Asked,
 ) -> Survey:
-    """Give each connection a planner, and let them judge everybody."""
+    """Give each connection a planner, and let them judge everybody; in a drift run who differs, where that will do."""
     now = services.clock()
     planners: dict[str, Planner] = {}
     for side in sides:
         confirmed = confirmed_for(services, side.connection, side.roster.values())
-        rules = rules_of(side.connection, confirmed, retry_failures=retry_failures)
+        rules = rules_of(side.connection, confirmed, retry_failures=asked.retry_failures)
         side.planner = Planner(side.connection, side.roster, rules, now, side.found)
         planners[side.connection.id] = side.planner
+    survey = judge_differing(services, connections, sides) if asked.kind is RunKind.DRIFT else None
     rosters = {side.connection.id: side.roster for side in sides}
-    return judge_everybody(services, connections, planners, rosters, deadline)
+    return survey or judge_everybody(services, connections, planners, rosters, deadline)
 
 
 def _plan_and_dispatch(
@@ -159,10 +160,15 @@ def _plan_and_dispatch(
     _look_up_creations(services, side, plan, grounds, deadline)
     dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
+    tell_drift(side, plan)
+    report_unprovisioned(services, side, survey)
     whole = survey.whole(side.connection)
     waiting = 0 if whole else plan.drop_deprovisioning()
-    first = remember_active(services, side.connection, plan.active)
-    held, told = brake(services, side.connection, plan, side.roster, whole=whole, first=first)
+    first = not survey.alone and remember_active(services, side.connection, plan.active)
+    connection = _proven(services, side.connection) if side.meets_known() else side.connection
+    held, told = brake(services, connection, plan, side.roster, whole=whole and not survey.alone, first=first)
+    if any(planned.action is Action.RECREATE for planned in plan.looks.values()):
+        _proven(services, connection)  # if it was not before, an administrator approved what is to be made there
     looks = [planned.look for planned in plan.looks.values()]
     batches = dispatch.batches(services, side.connection, side.run, plan.writes, looks)
     planned = replace(
@@ -222,6 +228,14 @@ def _look_up_creations(
             side.keeper.throttle(error)
         log.warning("Keeper could not be listed: %s", type(error).__name__)
         side.notes.append(f"Keeper could not be listed, so accounts are looked up one by one: {error}")
+
+
+def _proven(services: Services, connection: Connection) -> Connection:
+    """Note that the node is the connection's: creations need no approval any more."""
+    if not connection.unproven:
+        return connection
+    proven = services.connections.change(connection.id, lambda current: replace(current, unproven=False))
+    return proven or connection
 
 
 def _notes(survey: Survey, plan: Plan, side: Side, told: Sequence[str], waiting: int) -> tuple[str, ...]:

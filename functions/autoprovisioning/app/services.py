@@ -18,6 +18,7 @@ from autoprovisioning.app.ports import (
     Records,
     Roster,
     Tokens,
+    UnprovisionedAccounts,
 )
 
 
@@ -46,6 +47,7 @@ class Services:
     roster: Roster
     records: Records
     adoptions: Adoptions
+    unprovisioned: UnprovisionedAccounts
     tokens: Tokens
     queue: Queue
     accounts_for: AccountsFor

@@ -37,6 +37,7 @@ class Survey:
     untold: int = 0  # users who were listed without saying whether they are suspended
     notes: list[str] = field(default_factory=list)
     units: Sequence[OrgUnit] | None = ()
+    alone: bool = False  # nobody was listed: those who were judged were each read alone
     unplaced: int = 0  # users of organizational units that are not listed
     _located: dict[str, Located] = field(default_factory=dict)  # by connection id
 
@@ -62,6 +63,8 @@ class Survey:
 
     def whole(self, connection: Connection) -> bool:
         """Say whether everything that decides this connection's scope was read to its end."""
+        if self.alone:
+            return True  # who was read alone needs no listing
         if self.units is None and connection.scope.org_units:
             return False
         return self.complete and all(self.members.get(group.id) is not None for group in connection.scope.groups)

@@ -6,16 +6,15 @@ old version is disabled after the switch and destroyed a day later, when no work
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from autoprovisioning.app.ports import Accounts, Telling
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.accounts import Capabilities, Value
+from autoprovisioning.domain.accounts import Account, Capabilities, Lookup, Value
 from autoprovisioning.domain.connections import Connection, RetiredToken, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -33,14 +32,20 @@ from autoprovisioning.domain.runs import RunKind
 
 log = logging.getLogger(__name__)
 
-SAMPLE = 5  # known accounts that a new endpoint or token must resolve
+SAMPLE = 5  # known accounts that are asked for one by one, spread over the roster, before the node is listed
 ASKED = 2 * SAMPLE  # where Keeper fails on some of them
+LOOKED_UP = 100  # known users who are looked up where the node cannot be listed
 DESTROY_AFTER = timedelta(days=1)
 LONGEST_TOKEN = 4096
+OVERRIDDEN = "; no known account was found, which was overridden: new accounts are held for approval"
 
 
-def reauthorize(services: Services, connection_id: str, token: str, actor: Actor) -> int:
+def reauthorize(services: Services, connection_id: str, token: str, actor: Actor, *, override: bool = False) -> int:
     """Switch a connection to a new access token and resume it; returns how many users were waiting.
+
+    `override` accepts a token with which no account of this connection is found, where the connection is paused: all
+    of them may have been deleted in Keeper. From then on every account that would be created or adopted is held for
+    approval (`Connection.unproven`), until a run finds a known account, or a plan of these is approved.
 
     Raises:
         NotFound: no such connection.
@@ -51,7 +56,9 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: Actor
     connection = services.connections.get(connection_id)
     if connection is None or connection.state is State.DELETING:
         raise NotFound("There is no such connection. Choose one of those listed.")
-    waiting = verify(services, connection, token)
+    waiting, proven = _tried(services, connection, token)
+    if not proven and not (override and connection.state is State.PAUSED):
+        raise _another_node(connection)
     event_id, now = services.new_id(), services.clock()
 
     def tell(was: Connection, becomes: Connection) -> Event:
@@ -62,11 +69,16 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: Actor
             actor.address,
             changed=_described(becomes),
             before=_described(was),
-            reason=f"{waiting} users were waiting",
+            reason=f"{waiting} users were waiting{'' if proven else OVERRIDDEN}",
             actor_id=actor.directory_id,
         )
 
-    switched = switch(services, connection, token, tell, edit=lambda current: _as_verified(connection, current))
+    def edit(current: Connection) -> Connection:
+        return replace(_as_verified(connection, current), unproven=not proven)
+
+    switched = switch(services, connection, token, tell, edit=edit)
+    if switched.state is State.ON and not proven:
+        services.queue.request_run(RunKind.DRIFT)
     if switched.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return waiting
@@ -86,8 +98,20 @@ def _as_verified(verified: Connection, current: Connection) -> Connection:
     return current
 
 
-def verify(services: Services, connection: Connection, token: str) -> int:
-    """Try endpoint and token in memory: authorized, and the same node; returns how many users are waiting.
+def verify(services: Services, connection: Connection, token: str) -> None:
+    """Try endpoint and token in memory: authorized, and the same node.
+
+    Raises:
+        BadInput: naming the field that Keeper does not accept.
+        Transient: Keeper could not be asked.
+    """
+    _, proven = _tried(services, connection, token)
+    if not proven:
+        raise _another_node(connection)
+
+
+def _tried(services: Services, connection: Connection, token: str) -> tuple[int, bool]:
+    """Return how many users are waiting, and whether an account is found that proves the node to be the same.
 
     Raises:
         BadInput: naming the field that Keeper does not accept.
@@ -106,8 +130,15 @@ def verify(services: Services, connection: Connection, token: str) -> int:
     except Permanent as error:
         mend = "Copy the endpoint URL from Keeper's Admin Console, where the token was created."
         raise BadInput("endpoint", str(error), mend) from None
-    _same_node(accounts, roster.values())
-    return sum(1 for entry in roster.values() if entry.pending)
+    known = [entry for entry in roster.values() if entry.scim_id]
+    return sum(entry.pending for entry in roster.values()), not known or _same_node(accounts, known)
+
+
+def _another_node(connection: Connection) -> BadInput:
+    mend = "Create the token for the same Keeper node as before; for another node set up another connection."
+    if connection.state is State.PAUSED:
+        mend += " Were all of its accounts deleted in Keeper? Confirm that it is the same node, with override."
+    return BadInput("token", "none of the accounts this connection provisions exists with it", mend)
 
 
 def try_out(services: Services, connection: Connection, token: str) -> Capabilities:
@@ -116,21 +147,19 @@ def try_out(services: Services, connection: Connection, token: str) -> Capabilit
     return services.accounts_for(connection, token).capabilities()
 
 
-def _same_node(accounts: Accounts, entries: Iterable[Entry]) -> None:
-    """Refuse a token of another node: accounts that we know must resolve with it.
+def _same_node(accounts: Accounts, known: Sequence[Entry]) -> bool:
+    """Say whether an account that we know is there: by its id, else by the externalId or userName that it was given.
 
     One of which Keeper does not tell, since it fails on it, says nothing: another one is asked for.
 
     Raises:
-        BadInput: none of them does.
         Transient: Keeper told of none of them.
     """
-    ours = (entry for entry in entries if entry.status is Status.ACTIVE and entry.scim_id)
     missing, failed = 0, None
-    for entry in itertools.islice(ours, ASKED):
+    for entry in _spread(known, ASKED):
         try:
             if _resolves(accounts, entry):
-                return
+                return True
             missing += 1
         except Throttled:
             raise
@@ -140,9 +169,15 @@ def _same_node(accounts: Accounts, entries: Iterable[Entry]) -> None:
             break
     if failed is not None and not missing:
         raise failed
-    if missing:
-        mend = "Create the token for the same Keeper node as before; for another node set up another connection."
-        raise BadInput("token", "none of the accounts this connection provisions exists with it", mend)
+    return _listed(accounts, known)
+
+
+def _spread(known: Sequence[Entry], number: int) -> Sequence[Entry]:
+    """Return so many of them, spread over all of them, those with access first."""
+    ranked = sorted(known, key=lambda entry: entry.status is not Status.ACTIVE)
+    having = sum(entry.status is Status.ACTIVE for entry in ranked) or len(ranked)
+    step = max(1, having // number)
+    return [*ranked[:having:step], *ranked[having:]][:number]
 
 
 def _resolves(accounts: Accounts, entry: Entry) -> bool:
@@ -150,6 +185,25 @@ def _resolves(accounts: Accounts, entry: Entry) -> bool:
         return accounts.get(entry.scim_id) is not None
     except (AuthorizationRefused, Permanent):
         return False  # the token is good, but not for this account
+
+
+def _listed(accounts: Accounts, known: Sequence[Entry]) -> bool:
+    """Look for any of them in the node's listing; where it cannot be listed, look some of them up."""
+    ids, owners = {entry.scim_id for entry in known}, {entry.user_id for entry in known}
+    names = {entry.email.casefold() for entry in known if entry.email}
+
+    def ours(account: Account) -> bool:
+        named = not account.external_id and account.user_name.casefold() in names
+        return account.scim_id in ids or account.external_id in owners or named
+
+    try:
+        return any(ours(account) for page in accounts.list() for account in page)
+    except Throttled:
+        raise
+    except (Transient, Permanent) as error:
+        log.warning("The node could not be listed: %s", type(error).__name__)
+    lookups = [Lookup(entry.user_id, entry.user_id, (entry.email,)) for entry in _spread(known, LOOKED_UP)]
+    return any(ours(account) for found in accounts.find(lookups) for account in found.accounts)
 
 
 def switch(

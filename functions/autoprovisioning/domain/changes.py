@@ -34,7 +34,18 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
 from autoprovisioning.domain.normalization import made_of, same
 from autoprovisioning.domain.plan import about
-from autoprovisioning.domain.roster import AT_ONCE, TEXT_LIMIT, Action, Entry, Failure, Status, failed
+from autoprovisioning.domain.roster import (
+    ACCESS,
+    ACCOUNT,
+    AT_ONCE,
+    EXTERNAL_ID,
+    TEXT_LIMIT,
+    Action,
+    Entry,
+    Failure,
+    Status,
+    failed,
+)
 
 MULTI_VALUED = ("emails.", "phoneNumbers[", "addresses[")
 ACTIVE = "active"  # in the audit only: access is no attribute of the mapping
@@ -77,6 +88,11 @@ class Change:
         """The directory id."""
         return self.entry.user_id
 
+    @property
+    def entitled(self) -> bool:
+        """Say whether the directory entitles the user to an account: in scope, and nothing begun to take it away."""
+        return self.entry.in_scope and not self.entry.timers and not self.entry.gone
+
     def user_names(self) -> tuple[str, ...]:
         """The addresses under which an account may be found: the wanted one, the primary one, then aliases.
 
@@ -111,7 +127,7 @@ def write_for(change: Change) -> Write:
     """Render the SCIM write of a change: one POST, PATCH or DELETE."""
     match change.action:
         case Action.SUSPEND | Action.UNSUSPEND:
-            external_id = change.user_id if change.adopts else None
+            external_id = change.user_id if change.adopts or EXTERNAL_ID in change.entry.drift else None
             active = None if change.locked else change.action is Action.UNSUSPEND
             return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, {}, active=active)
         case Action.DELETE:
@@ -119,7 +135,8 @@ def write_for(change: Change) -> Write:
         case _ if not change.scim_id:
             return Write(change.id, WriteKind.CREATE, "", change.user_id, change.attributes or {}, active=True)
         case _:
-            external_id = change.user_id if change.adopts and not change.ours else None
+            adopts = change.adopts and not change.ours
+            external_id = change.user_id if adopts or EXTERNAL_ID in change.entry.drift else None
             active = True if made(change.entry) and not change.adopts else None
             return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, sent_attributes(change), active)
 
@@ -216,7 +233,8 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if outcome.error is None:
         return _succeeded(moved, outcome, now)
     if isinstance(outcome.error, Unsafe):
-        return replace(moved, pending=False)
+        # What vanished is created again within the limit only: the next run plans that, and holds it where need be.
+        return replace(moved, pending=False, drift=(ACCOUNT,))
     failure = _failure(outcome, entry.failure, now)
     if outcome.made and failure is not None:  # whoever leaves before it is mended must not keep it
         status = Status.LOCKED if change.locked else Status.SUSPENDED if change.suspended else Status.ACTIVE
@@ -236,7 +254,7 @@ def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
 
 def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     change = outcome.change
-    entry = replace(entry, failure=None, pending=False, last_action_at=now)
+    entry = replace(entry, failure=None, pending=False, last_action_at=now, drift=())
     if not outcome.scim_id:
         return replace(entry, scim_id="", fingerprint="", status=Status.NONE, deleted=False, applied_by="", shown=None)
     status = _STATUS_AFTER.get(change.action, entry.status)
@@ -252,7 +270,8 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if change.attributes is None:
         return entry
     email = str(change.attributes.get("userName") or change.email)
-    return replace(entry, fingerprint=fingerprint(change.attributes), email=email, applied_by=change.id)
+    applied = fingerprint(change.attributes)
+    return replace(entry, fingerprint=applied, email=email, applied_by=change.id, taken_over=False)
 
 
 def _memory(entry: Entry, outcome: Outcome) -> str | None:
@@ -319,6 +338,8 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
         return _access(change.action, change.entry)
     if not change.scim_id:
         return sent, {}  # a new account
+    if EXTERNAL_ID in change.entry.drift:
+        sent = {**sent, EXTERNAL_ID: change.user_id}
     if change.before is None:
         return sent, None
     before, wanted = change.before, changed_attributes(change.entry.fingerprint, change.attributes)
@@ -342,7 +363,14 @@ def _remark(outcome: Outcome) -> str:
     if change.recreates:
         remark = "The account had vanished from Keeper and was created again."
         return _joined(remark, told_beside(change.beside))
-    return _confirmation(change) or told_beside(change.beside)
+    return _joined(told_drift(change.entry.drift), _confirmation(change) or told_beside(change.beside))
+
+
+def told_drift(drift: Sequence[str]) -> str:
+    """Say what somebody else changed in Keeper, by the names of an entry's `drift`; empty where nothing."""
+    found = {ACCESS: "the account was active", EXTERNAL_ID: "another externalId", ACCOUNT: "no account"}
+    names = [found.get(name, name.rpartition(":")[2]) for name in drift]
+    return f"Changed in Keeper by somebody else, where was found: {', '.join(names)}." if names else ""
 
 
 def _confirmation(change: Change) -> str:
@@ -469,8 +497,9 @@ def recover(
         fingerprint=fingerprint(values),
         status=Status.ACTIVE if open_again else entry.status,
         deleted=entry.deleted and not open_again,
+        drift=tuple(name for name in entry.drift if name != ACCOUNT),
     )
-    written = replace(found, applied_by=mark.change_id, shown=None)
+    written = replace(found, applied_by=mark.change_id, shown=None, drift=())
     match mark.action:
         case Action.CREATE:
             status = Status.ACTIVE if account.active else Status.LOCKED

@@ -22,7 +22,6 @@ WINDOW = timedelta(hours=24)
 ASKED_AGAIN = timedelta(days=30)  # a rejection is no answer for ever
 ROOM = 1_000_000  # reservations at once: what ten documents hold
 GIVEN_AT_LEAST, GIVEN_SHARE = 50, 0.2
-RECREATE = "recreate"
 FIRST = datetime.fromtimestamp(0, UTC)
 
 
@@ -46,7 +45,7 @@ _KINDS = {
     Action.CREATE.value: Kind.GIVING,
     Action.UNSUSPEND.value: Kind.GIVING,
     Action.UPDATE.value: Kind.WIPING,
-    RECREATE: Kind.RECREATING,
+    Action.RECREATE.value: Kind.RECREATING,
 }
 
 
@@ -93,6 +92,8 @@ def member_of(action: Action, noted: Entry, trigger: Trigger | None, attributes:
             return Member(noted.user_id, action.value, whole_fingerprint(attributes or {})[:16])
         case Action.UNSUSPEND:
             return Member(noted.user_id, action.value, "", _whole(noted.last_action_at))
+        case Action.RECREATE:
+            return Member(noted.user_id, action.value, noted.scim_id)
         case _:
             return Member(noted.user_id, action.value)
 
@@ -418,5 +419,5 @@ DONE_WORDS = {
     Action.CREATE.value: "created",
     Action.UNSUSPEND.value: "reactivated",
     Action.UPDATE.value: "updated",
-    RECREATE: "created again",
+    Action.RECREATE.value: "created again",
 }

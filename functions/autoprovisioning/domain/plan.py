@@ -5,6 +5,7 @@
     active              yes        active                      UPDATE if a mapped attribute differs; timers cancelled
     active              yes        suspended by us             UNSUSPEND, timers cancelled
     active              yes        locked by someone else      nothing, reported
+    active              yes        vanished from Keeper        RECREATE (guarded; then as CREATE)
     active              unknown    suspended by us             UPDATE if a mapped attribute differs (not once deleted)
     active              unknown    active                      UPDATE if a mapped attribute differs
     active              no         active                      trigger app off: SUSPEND or DELETE when due, else UPDATE
@@ -39,7 +40,7 @@ from autoprovisioning.domain.accounts import (
 from autoprovisioning.domain.adoption import Confirmed, settled_by
 from autoprovisioning.domain.deprovisioning import Clock, Deprovisioning, Due, due, observe
 from autoprovisioning.domain.errors import AddressTaken, AdoptionInDoubt, MappingFailure, Permanent
-from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Timer, Trigger
+from autoprovisioning.domain.roster import ACCOUNT, EXTERNAL_ID, Action, Entry, Failure, Status, Timer, Trigger
 from autoprovisioning.domain.users import Presence
 
 READING = "read"  # what was attempted where the directory does not show one user: it stands in the way of every reread
@@ -83,6 +84,7 @@ class Rules:
     archived_as_suspended: bool = False
     retry_failures: bool = False  # an administrator asked: do not wait for the next attempt
     by_groups: bool = False  # the scope names groups: who is in them is remembered, for the scope sweep
+    unproven: bool = False  # whether the node is the connection's: what would be created or adopted there is guarded
     confirmed: Confirmed = field(default_factory=dict)  # adoptions; a doubt that one of them settles waits no longer
 
 
@@ -134,6 +136,7 @@ def _settled(entry: Entry | None, seen: Observed) -> bool:
         and entry.failure is None
         and not entry.pending
         and not entry.gone
+        and not entry.drift
         and entry.missing_since is None
         and seen.desired is not None
         and unchanged(entry.fingerprint, seen.desired)
@@ -193,10 +196,12 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
     returned = seen.in_scope is True
     action: Action | None
     match noted.status:
+        case _ if returned and ACCOUNT in noted.drift:
+            action = Action.RECREATE
         case Status.NONE:
             if not returned:
                 return Decision(None, entry, reason="scope could not be told")
-            action = Action.CREATE
+            action = Action.RECREATE if rules.unproven else Action.CREATE
         case Status.SUSPENDED if returned:
             return _attempt(Action.UNSUSPEND, noted, seen, rules, now)
         case Status.LOCKED:
@@ -206,16 +211,21 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
         case _:
             action = Action.UPDATE
     if seen.mapping_failure is not None:
-        return _fail(noted, seen.mapping_failure, action, rules, now)
-    if action is Action.UPDATE and not _differs(noted.fingerprint, seen.desired):
+        attempted = action if noted.status is Status.NONE else Action.UPDATE
+        return _fail(noted, seen.mapping_failure, attempted, rules, now)
+    if action is Action.UPDATE and not _differs(noted, seen.desired):
         settled = _clean(noted) if returned else noted
         return Decision(None, _in_step(settled, seen.desired), reason="in step")
     return _attempt(action, noted, seen, rules, now)
 
 
-def _differs(applied: str, desired: Attributes | None) -> bool:
-    """Say whether an attribute must be written; a mapping that only lost a row writes nothing."""
-    return desired is not None and not unchanged(applied, desired) and bool(changed_attributes(applied, desired))
+def _differs(known: Entry, desired: Attributes | None) -> bool:
+    """Say whether something must be written; a mapping that only lost a row writes nothing."""
+    if desired is None:
+        return False
+    if EXTERNAL_ID in known.drift:
+        return True
+    return not unchanged(known.fingerprint, desired) and bool(changed_attributes(known.fingerprint, desired))
 
 
 def _in_step(noted: Entry, desired: Attributes | None) -> Entry:
@@ -241,11 +251,11 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
         return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
     if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE and not stays:
         return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
-    if _keeps_current(noted) and _differs(noted.fingerprint, seen.desired):
+    if _keeps_current(noted) and not noted.taken_over and _differs(noted, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
     if noted.gone and _forgettable(noted, when, now):
         return Decision(None, None, reason="deleted long ago")
-    current = _in_step(noted, seen.desired) if _keeps_current(noted) else noted
+    current = _in_step(noted, seen.desired) if _keeps_current(noted) and not noted.taken_over else noted
     return Decision(None, _clean(current), reason=_waiting(when))
 
 
@@ -274,13 +284,15 @@ def _quiet(noted: Entry) -> Entry:
 
 def _clean(noted: Entry) -> Entry:
     """Drop the flags of an action that is no longer wanted."""
-    if not noted.pending and noted.failure is None:
+    drift = (ACCOUNT,) if ACCOUNT in noted.drift else ()
+    if not noted.pending and noted.failure is None and noted.drift == drift:
         return noted
-    return replace(noted, pending=False, failure=None)
+    return replace(noted, pending=False, failure=None, drift=drift)
 
 
 def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
     """Name what is attempted, so that a failure is retried at once when that changes."""
+    action = Action.CREATE if action is Action.RECREATE else action  # as which it is carried out
     return f"{action.value}:{whole_fingerprint(attributes or {})}{':' + text[:60] if text else ''}"
 
 
@@ -303,7 +315,7 @@ def _attempt(
     action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
 ) -> Decision:
     failure = noted.failure
-    attributes = seen.desired if action in (Action.CREATE, Action.UPDATE) else None
+    attributes = seen.desired if action in (Action.CREATE, Action.UPDATE, Action.RECREATE) else None
     same = failure is not None and (
         _stands(failure, about(action, attributes, _settled_by(failure, seen, rules)), seen)
         or (failure.about == READING and action.rereads)

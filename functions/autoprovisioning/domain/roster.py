@@ -30,16 +30,22 @@ class Action(StrEnum):
     SUSPEND = "suspend"
     UNSUSPEND = "unsuspend"
     DELETE = "delete"
+    RECREATE = "recreate"  # an account that vanished from Keeper; planned and guarded as such, carried out as CREATE
 
     @property
     def deprovisions(self) -> bool:
-        """Say whether it takes access away: counted by the volume guard."""
+        """Say whether it takes access away."""
         return self in (Action.SUSPEND, Action.DELETE)
+
+    @property
+    def guarded(self) -> bool:
+        """Say whether the volume guard counts it."""
+        return self.deprovisions or self is Action.RECREATE
 
     @property
     def rereads(self) -> bool:
         """Say whether the user must be read again, alone, right before it is carried out."""
-        return self in (Action.SUSPEND, Action.DELETE, Action.UNSUSPEND)
+        return self in (Action.SUSPEND, Action.DELETE, Action.UNSUSPEND, Action.RECREATE)
 
 
 class Trigger(StrEnum):
@@ -48,6 +54,10 @@ class Trigger(StrEnum):
     APP_OFF = "app_off"
     SUSPENDED = "suspended"
     DELETED = "deleted"
+
+
+# What of an account somebody may change in Keeper, besides its attributes: that it exists, its access, whose it is.
+ACCOUNT, ACCESS, EXTERNAL_ID = "account", "active", "externalId"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,4 +168,6 @@ class Entry:
     applied_by: str = ""  # the change that wrote attributes last: its event holds what the account has
     missing_since: datetime | None = None  # a complete listing lacked the user, and nothing told of this one alone
     deleted: bool = False  # suspended by a DELETE of ours: Keeper locks on it, and it is not sent again
+    drift: tuple[str, ...] = ()  # what a listing of Keeper found changed there and is still to be repaired, by name
+    taken_over: bool = False  # only to be deprovisioned: nothing of the account was written yet
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that

@@ -15,7 +15,7 @@ Counts = Mapping[str, int]  # created, updated, suspended, unsuspended, deleted,
 
 
 class RunKind(StrEnum):
-    """What a run looks at: everybody, the members of the scope groups, or everybody and Keeper's own listing."""
+    """What a run looks at: everybody, the members of the scope groups, or who differs in Keeper's own listing."""
 
     FULL = "full"
     SWEEP = "sweep"
@@ -115,6 +115,7 @@ class Look:
     evidence: Evidence = field(default_factory=Evidence)
     asked_at: datetime | None = None
     channel: str = ""  # the notification channel it came through
+    retry_failures: bool = False  # an administrator asked for the run: do not wait for the next attempt
     inquiry: str = ""  # "<connection>/<inquiry>" of an administrator who waits for the answer; with the event
     # "provision" the user is converged, else only looked into, so that this is known when the inquiry has expired
 

@@ -91,7 +91,7 @@ def _to_do(
 ) -> str:
     action = decision.action
     assert action is not None  # noqa: S101 - told by the caller
-    done = f"{_infinitive(action, decision, entry)}, because {_reason(action, decision, seen, owner)}."
+    done = f"{_infinitive(action, decision, entry)}, because {_reason(action, decision, entry, seen, owner)}."
     if connection.state in WAITS_FOR:
         return f"{WAITS_FOR[connection.state]}: {done}"
     if held is Standing.REJECTED:
@@ -120,12 +120,20 @@ def _infinitive(action: Action, decision: Decision, entry: Entry | None) -> str:
             return "reactivate the account"
         case Action.DELETE:
             return "delete the account, which Keeper keeps locked"
+        case Action.RECREATE:
+            return "create the account again, or adopt the one that is in Keeper under the user's address"
 
 
-def _reason(action: Action, decision: Decision, seen: Observed, owner: str) -> str:
+def _reason(action: Action, decision: Decision, entry: Entry | None, seen: Observed, owner: str) -> str:
     match action:
         case Action.CREATE:
             return "the user is active and in the provisioning scope"
+        case Action.RECREATE if entry is None or entry.status is Status.NONE:
+            return "the user is entitled to one; the node has not been proven to be the same as before"
+        case Action.RECREATE:
+            return "it vanished from Keeper, and the user is active and in the provisioning scope"
+        case Action.UPDATE if entry is not None and entry.drift:
+            return "somebody else changed the account in Keeper"
         case Action.UPDATE:
             return "the directory has other values than were last written"
         case Action.UNSUSPEND:

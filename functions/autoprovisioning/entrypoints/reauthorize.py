@@ -23,7 +23,7 @@ LARGEST_BODY = 16 * 1024
 
 @functions_framework.http
 def reauthorize(request: flask.Request) -> Response:
-    """Show the form (GET), take the form or `{"connection", "token"}` (POST)."""
+    """Show the form (GET), take the form or `{"connection", "token", "override"}` (POST)."""
     if request.mimetype == "application/json":
         return http(request, lambda: _from_json(request))
     if request.method == "POST":
@@ -31,12 +31,14 @@ def reauthorize(request: flask.Request) -> Response:
     return answered(request, lambda: _form(request), _refused)
 
 
-def _switch(parts: Administration, actor: Actor, connection: object, token: object) -> dict[str, Any]:
+def _switch(parts: Administration, actor: Actor, connection: object, token: object, override: object) -> dict[str, Any]:
     if not isinstance(connection, str) or not connection:
         raise BadInput("connection", "it is missing", "Name the connection's id.")
     if not isinstance(token, str):
         raise BadInput("token", "it is missing", "Paste the access token that Keeper shows once.")
-    waiting = switch_token(parts.services, identifier(connection), token.strip(), actor)
+    if not isinstance(override, bool):
+        raise BadInput("override", "it is neither true nor false", "Leave it out, or send true.")
+    waiting = switch_token(parts.services, identifier(connection), token.strip(), actor, override=override)
     return {"connection": connection, "accepted": True, "waiting": waiting}
 
 
@@ -50,7 +52,7 @@ def _from_json(request: flask.Request) -> dict[str, Any]:
         body = None
     if not isinstance(body, dict):
         raise BadInput("body", "it is not a JSON object", 'Send {"connection": "...", "token": "..."}.')
-    return _switch(parts, actor, body.get("connection"), body.get("token"))
+    return _switch(parts, actor, body.get("connection"), body.get("token"), body.get("override", False))
 
 
 def _from_form(request: flask.Request) -> Response:
@@ -59,7 +61,8 @@ def _from_form(request: flask.Request) -> Response:
     body_of(request, LARGEST_BODY)
     if not genuine(parts.form_key, actor.address, request.form.get("csrf", ""), parts.services.clock()):
         raise Forbidden("The form is out of date. Reload it and try again.")
-    done = _switch(parts, actor, request.form.get("connection"), request.form.get("token"))
+    override = request.form.get("override") == "yes"
+    done = _switch(parts, actor, request.form.get("connection"), request.form.get("token"), override)
     return _page(parts, actor, done["connection"], "reauthorize_result.html", waiting=done["waiting"], problem="")
 
 

@@ -9,6 +9,7 @@ from autoprovisioning.adapters.firestore.previews import FirestorePreviews
 from autoprovisioning.adapters.firestore.records import FirestoreRecords
 from autoprovisioning.adapters.firestore.reports import FirestoreReports
 from autoprovisioning.adapters.firestore.roster import FirestoreRoster
+from autoprovisioning.adapters.firestore.unprovisioned import FirestoreUnprovisioned
 
 __all__ = [
     "Database",
@@ -20,5 +21,6 @@ __all__ = [
     "FirestoreRecords",
     "FirestoreReports",
     "FirestoreRoster",
+    "FirestoreUnprovisioned",
     "build_client",
 ]

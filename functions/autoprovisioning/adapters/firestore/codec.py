@@ -69,6 +69,8 @@ class _Entry(msgspec.Struct, array_like=True):
     missing_since: int | None = None
     shown: str | None = None
     deleted: bool = False
+    drift: list[str] | None = None
+    taken_over: bool = False
 
 
 class _Entry1(msgspec.Struct, array_like=True):
@@ -168,6 +170,8 @@ def _to_record(entry: Entry) -> _Entry:
         _seconds(entry.missing_since),
         entry.shown,
         entry.deleted,
+        list(entry.drift) if entry.drift else None,
+        entry.taken_over,
     )
 
 
@@ -190,6 +194,8 @@ def _to_entry(record: _Entry) -> Entry:
         missing_since=_time(record.missing_since),
         shown=record.shown,
         deleted=record.deleted,
+        drift=tuple(record.drift or ()),
+        taken_over=record.taken_over,
     )
 
 

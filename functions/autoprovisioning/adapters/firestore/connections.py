@@ -37,6 +37,7 @@ FORGOTTEN = (
     "pending",
     "claims",
     "adoptions",
+    "unprovisioned",
     "runs",
     "run_requests",
     "sweep",
@@ -193,6 +194,7 @@ def to_document(connection: Connection) -> dict[str, Any]:
             "off_since": connection.clock.off_since,
         },
         "retired_tokens": [{"version": item.version, "at": item.at} for item in connection.retired_tokens],
+        "unproven": connection.unproven,
     }
 
 
@@ -223,6 +225,7 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         changed_at=fields["changed_at"],
         clock=_clock(fields["clock"]) if "clock" in fields else _clock_1(snapshot),
         retired_tokens=tuple(RetiredToken(item["version"], item["at"]) for item in fields["retired_tokens"]),
+        unproven=fields.get("unproven", False),
     )
 
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from autoprovisioning.entrypoints.console.api import activity, connections, holds, people, previews, users, working
+from autoprovisioning.entrypoints.console.api import (
+    activity,
+    connections,
+    holds,
+    people,
+    previews,
+    unprovisioned,
+    users,
+    working,
+)
 from autoprovisioning.entrypoints.console.api.openapi import describing
 from autoprovisioning.entrypoints.console.api.operations import Operation
 from autoprovisioning.entrypoints.console.routing import Route
@@ -14,6 +23,7 @@ OPERATIONS: tuple[Operation, ...] = describing(
         *previews.OPERATIONS,
         *activity.OPERATIONS,
         *holds.OPERATIONS,
+        *unprovisioned.OPERATIONS,
         *working.OPERATIONS,
         *users.OPERATIONS,
     )

@@ -15,6 +15,7 @@ from autoprovisioning.entrypoints.console.pages import (
     previews,
     settings,
     setup,
+    unprovisioned,
     users,
 )
 from autoprovisioning.entrypoints.console.pages.frame import refusal
@@ -29,6 +30,7 @@ ROUTES: tuple[Route, ...] = (
     *activity.ROUTES,
     *users.ROUTES,
     *holds.ROUTES,
+    *unprovisioned.ROUTES,
     *health.ROUTES,
     *deletion.ROUTES,
 )

@@ -52,6 +52,7 @@ NOTICES: Mapping[str, str] = {
     "them as adopted.",
     "rejected": "Rejected: these accounts stay as they are. That is asked again after 30 days.",
     "withdrawn": "The decision is taken back. Who is still due waits for another one.",
+    "taken-over": "Taken over. A reconciliation has been asked for: what is due is carried out, or held as one plan.",
 }
 TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (
     (Stale, "Changed meanwhile"),

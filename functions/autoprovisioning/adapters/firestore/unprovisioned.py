@@ -1,0 +1,54 @@
+"""The accounts that nobody provisions, as the last drift run found them: some thousand a document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from google.cloud import firestore
+
+from autoprovisioning.adapters.firestore.database import Database, fields_of
+from autoprovisioning.domain.unprovisioned import Report, Unprovisioned
+
+ROWS_A_DOCUMENT = 1_000  # of some 200 bytes, 800 at most
+MOST_DOCUMENTS = 20  # whoever has more than that cannot go through them one by one
+
+_rows = msgspec.msgpack.Decoder(list[Unprovisioned])
+
+
+class FirestoreUnprovisioned:
+    """The UnprovisionedAccounts port: one document with the head and the first rows, others with the rest."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, connection_id: str, report: Report) -> None:
+        """Store the rest first: the head says how many documents there are."""
+        rows = report.accounts[: ROWS_A_DOCUMENT * MOST_DOCUMENTS]
+        chunks = [rows[start : start + ROWS_A_DOCUMENT] for start in range(0, len(rows), ROWS_A_DOCUMENT)]
+        for number in range(len(chunks) - 1, 0, -1):
+            self._set(connection_id, number, {"rows": msgspec.msgpack.encode(chunks[number]), "digest": report.digest})
+        head: dict[str, Any] = {"at": report.at, "digest": report.digest, "documents": len(chunks)}
+        self._set(connection_id, 0, {**head, "rows": msgspec.msgpack.encode(chunks[0] if chunks else ())})
+
+    def get(self, connection_id: str) -> Report | None:
+        """Read them all; documents of another report are left out."""
+        head = fields_of(self._database.get(self._document(connection_id, 0)))
+        if not head:
+            return None
+        rows = _rows.decode(head["rows"])
+        others = [self._document(connection_id, number) for number in range(1, head["documents"])]
+        for snapshot in self._database.get_all(others) if others else ():
+            fields = fields_of(snapshot)
+            if fields.get("digest") == head["digest"]:
+                rows += _rows.decode(fields["rows"])
+        return Report(head["at"], head["digest"], tuple(rows))
+
+    def _set(self, connection_id: str, number: int, fields: dict[str, Any]) -> None:
+        batch = self._database.client.batch()
+        batch.set(self._document(connection_id, number), fields)
+        self._database.write(batch, 1)
+
+    def _document(self, connection_id: str, number: int) -> firestore.DocumentReference:
+        home = self._database.client.collection("connections").document(connection_id)
+        return home.collection("unprovisioned").document(f"{number:04d}")

@@ -1,0 +1,114 @@
+"""Accounts that nobody provisions, in the API: whose they are, and which are taken over to be deprovisioned."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flask import Response
+
+from autoprovisioning.app.take_over import take_over
+from autoprovisioning.domain import unprovisioned
+from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.unprovisioned import By, Offer
+from autoprovisioning.domain.users import Presence
+from autoprovisioning.entrypoints.console.api.connections import existing
+from autoprovisioning.entrypoints.console.api.models import Model, Paging
+from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
+from autoprovisioning.entrypoints.console.routing import Call
+
+
+class Unprovisioned(Model):
+    """An active account that no roster entry holds, and its owner, whose id is empty where nothing tells."""
+
+    scim_id: str
+    user_name: str
+    external_id: str
+    by: By
+    offer: Offer
+    user_id: str
+    email: str
+    presence: Presence
+    since: datetime | None
+
+
+class UnprovisionedAccounts(Model):
+    """A page of the last drift run's list; `at` is null where Keeper was not listed yet."""
+
+    at: datetime | None
+    total: int
+    items: list[Unprovisioned]
+    cursor: str
+
+
+class Accounts(Model):
+    """Which accounts are taken over: SCIM ids of the list, or all that it offers together."""
+
+    accounts: list[str] | None = None
+    all: bool = False
+
+
+class TakenOver(Model):
+    """How many are on the roster now; a run follows."""
+
+    taken_over: int
+
+
+def list_unprovisioned(call: Call, query: Paging, connection_id: str) -> Response:
+    """List them."""
+    report = call.parts.services.unprovisioned.get(existing(call, connection_id).id)
+    if query.cursor and not (query.cursor.isascii() and query.cursor.isdecimal()):
+        raise BadInput("cursor", "it is none of ours", "Use the cursor of the page before, or none.")
+    rows = report.accounts if report is not None else ()
+    first = int(query.cursor or 0)
+    page = rows[first : first + query.limit]
+    following = str(first + query.limit) if first + query.limit < len(rows) else ""
+    at = report.at if report is not None else None
+    return answer(UnprovisionedAccounts(at=at, total=len(rows), items=list(map(_told, page)), cursor=following))
+
+
+def take(call: Call, body: Accounts, connection_id: str) -> Response:
+    """Take accounts over."""
+    if body.all is (body.accounts is not None):
+        raise BadInput(
+            "accounts", "either accounts or all is to be given", 'Send {"accounts": [...]} or {"all": true}.'
+        )
+    connection = existing(call, connection_id)
+    return answer(TakenOver(taken_over=take_over(call.parts.services, connection.id, body.accounts, call.actor)))
+
+
+def _told(row: unprovisioned.Unprovisioned) -> Unprovisioned:
+    return Unprovisioned(
+        scim_id=row.scim_id,
+        user_name=row.user_name,
+        external_id=row.external_id,
+        by=row.by,
+        offer=row.offer,
+        user_id=row.user_id,
+        email=row.email,
+        presence=row.presence,
+        since=row.since,
+    )
+
+
+_ALL = "/connections/<id:connection_id>/unprovisioned"
+OPERATIONS = (
+    Operation(
+        "listUnprovisionedAccounts",
+        "GET",
+        _ALL,
+        "List the active accounts in Keeper that nobody provisions, as the last drift run found them",
+        list_unprovisioned,
+        {200: Answers("A page of them", UnprovisionedAccounts)},
+        query=Paging,
+    ),
+    Operation(
+        "takeOverAccounts",
+        "POST",
+        f"{_ALL}/take-over",
+        "Take accounts over, so that they are deprovisioned as their owners'; a run follows",
+        take,
+        {200: Answers("How many", TakenOver)},
+        body=Accounts,
+        refusals=(409,),
+    ),
+)

@@ -1,0 +1,67 @@
+"""Accounts that nobody provisions: whose they are, and which of them are taken over to be deprovisioned."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from autoprovisioning.app.take_over import take_over
+from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.unprovisioned import By, Offer
+from autoprovisioning.entrypoints.answers import told
+from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
+from autoprovisioning.entrypoints.console.routing import Call
+
+ROWS = 100
+ONE = "/connections/<id:connection_id>/unprovisioned"
+BY = {
+    By.EXTERNAL_ID: "its externalId is their directory id",
+    By.ADDRESS: "it has their primary address",
+    By.UNKNOWN_ID: "its externalId is unknown to the directory: deleted long ago, or another system's",
+    By.NOTHING: "the directory does not tell",
+}
+
+
+def show_unprovisioned(call: Call, connection_id: str) -> Response:
+    """List them."""
+    return _shown(call, connection_id)
+
+
+def take(call: Call, connection_id: str) -> Response:
+    """Take over the chosen ones, or all that are offered together."""
+    connection, sent = existing(call, connection_id), form(call)
+    accounts = None if sent.get("do") == "all" else sent.getlist("account")
+    try:
+        take_over(call.parts.services, connection.id, accounts, call.actor)
+    except BadInput as error:
+        told(error)
+        return _shown(call, connection_id, error)
+    return go(f"/connections/{connection_id}/unprovisioned", "taken-over")
+
+
+def _shown(call: Call, connection_id: str, error: BadInput | None = None) -> Response:
+    connection = existing(call, connection_id)
+    report = call.parts.services.unprovisioned.get(connection.id)
+    rows = report.accounts if report is not None else ()
+    pages = max(1, -(-len(rows) // ROWS))
+    number = min(_page_number(call.request.args.get("page", "1")), pages)
+    return show_of(
+        call,
+        connection,
+        "unprovisioned.html",
+        400 if error is not None else 200,
+        crumbs=[(f"/connections/{connection.id}/unprovisioned", "Accounts nobody provisions")],
+        report=report,
+        rows=rows[(number - 1) * ROWS : number * ROWS],
+        together=sum(row.offer is Offer.ALL for row in rows),
+        by=BY,
+        number=number,
+        pages=pages,
+        error=error,
+    )
+
+
+def _page_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0 else 1
+
+
+ROUTES = (get(ONE, show_unprovisioned), post(ONE, take))

@@ -1,0 +1,49 @@
+"""The contract of the report of accounts that nobody provisions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autoprovisioning.adapters.firestore import unprovisioned
+from autoprovisioning.domain.unprovisioned import By, Offer, Report, Unprovisioned
+from autoprovisioning.domain.users import Presence
+from tests.contract.state_stores import HOME, Firestore
+from tests.unit.builders import DAY, NOW
+
+KNOWN = Unprovisioned(
+    "k/1 ü", "ada@example.com", "u1", By.EXTERNAL_ID, Offer.ALL, "u1", "ada@example.com", Presence.DELETED, NOW
+)
+STRANGER = Unprovisioned("k2", "x@example.com", "")
+
+
+def test_there_is_none_before_keeper_was_listed(state):
+    state.unprovisioned.put("c1", Report(NOW, "d1", (KNOWN,)))
+    assert state.unprovisioned.get("c2") is None
+
+
+def test_a_report_replaces_the_one_before(state):
+    state.unprovisioned.put("c1", Report(NOW, "d1", (KNOWN, STRANGER)))
+    assert state.unprovisioned.get("c1") == Report(NOW, "d1", (KNOWN, STRANGER))
+    state.unprovisioned.put("c1", Report(NOW + DAY, "d2"))
+    assert state.unprovisioned.get("c1") == Report(NOW + DAY, "d2")
+
+
+def test_it_is_forgotten_with_the_connection(state):
+    state.connections.create(HOME)
+    state.unprovisioned.put("c1", Report(NOW, "d1", (KNOWN,)))
+    state.connections.purge("c1")
+    assert state.unprovisioned.get("c1") is None
+
+
+@pytest.mark.emulator
+def test_many_go_into_several_documents(firestore: Firestore, monkeypatch):
+    monkeypatch.setattr(unprovisioned, "ROWS_A_DOCUMENT", 3)
+    monkeypatch.setattr(unprovisioned, "MOST_DOCUMENTS", 3)
+    rows = tuple(replace(STRANGER, scim_id=f"k{number}") for number in range(20))
+    firestore.unprovisioned.put("c1", Report(NOW, "d1", rows[:8]))
+    assert firestore.unprovisioned.get("c1") == Report(NOW, "d1", rows[:8])
+    firestore.unprovisioned.put("c1", Report(NOW, "d2", rows))
+    assert firestore.unprovisioned.get("c1") == Report(NOW, "d2", rows[:9])
+    assert sorted(firestore.collection("c1", "unprovisioned")) == ["0000", "0001", "0002"]

@@ -1,0 +1,95 @@
+"""Moving in, and a roster that was lost: nobody who left keeps an account that nobody provisions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.functional.test_pages import DELEGATED, HOME, browser
+from tests.functional.test_reauthorize import staff
+from tests.town import Town
+
+LISTED = "connections/keeper/unprovisioned"
+
+
+@pytest.fixture
+def moved_in(town: Town) -> Town:
+    """A node that another provisioner left: leavers among its active accounts, and some that are nobody's."""
+    town.keeper.control(
+        "PUT",
+        "accounts",
+        [
+            {"userName": "person1@example.com", "externalId": "u1", "active": True},
+            {"userName": "old2@example.com", "externalId": "u2", "displayName": "Two", "active": True},
+            {"userName": "person3@example.com", "externalId": "u3", "active": True},
+            {"userName": "person4@example.com", "active": True},
+            {"userName": "contractor@example.com", "active": True},
+            {"userName": "gone@example.com", "externalId": "100000000000000000001", "active": True},
+            {"userName": "locked@example.com", "active": False},
+        ],
+    )
+    for user_id in ("u2", "u4"):
+        town.directory.patch(user_id, {"suspended": True})
+    town.directory.call("DELETE", "users/u3")
+    town.provisioned()
+    town.directory.weather(lose=True)
+    town.sync("drift")
+    return town
+
+
+def rows(town: Town) -> dict[str, tuple[Any, ...]]:
+    listed = town.world.console("GET", LISTED)["items"]
+    return {row["user_name"]: (row["user_id"], row["by"], row["offer"], row["presence"]) for row in listed}
+
+
+def test_each_is_told_with_its_owner(moved_in):
+    assert rows(moved_in) == {
+        "old2@example.com": ("u2", "external_id", "all", "suspended"),
+        "person3@example.com": ("u3", "external_id", "all", "deleted"),
+        "gone@example.com": ("100000000000000000001", "unknown_id", "chosen", "unknown"),
+        "person4@example.com": ("u4", "address", "chosen", "suspended"),
+        "contractor@example.com": ("", "nothing", "none", "unknown"),
+    }
+
+
+def test_those_who_left_are_taken_over_together_and_locked(moved_in):
+    answer = moved_in.world.console("POST", f"{LISTED}/take-over", {"all": True})
+    assert answer == {"taken_over": 2}
+    moved_in.await_account("u2", lambda account: not account["active"])
+    moved_in.await_account("u3", lambda account: not account["active"])
+    left = moved_in.account("u2")
+    assert (left["userName"], left["displayName"]) == ("old2@example.com", "Two")
+    moved_in.sync("drift")
+    assert set(rows(moved_in)) == {"gone@example.com", "person4@example.com", "contractor@example.com"}
+
+
+def test_one_is_chosen_on_the_page(moved_in):
+    page = browser(moved_in).open(f"{HOME}/unprovisioned")
+    form = page.form("Take over")
+    account = next(one["id"] for one in moved_in.keeper.accounts() if one["userName"] == "person4@example.com")
+    assert account in form.offered["account"]
+    done = browser(moved_in).send("post", form.action, [*form.fields, ("account", account), ("do", "chosen")])
+    assert (done.status, "Taken over." in done.text) == (200, True)
+    moved_in.sync()
+    named = {one["userName"]: one["active"] for one in moved_in.keeper.accounts()}
+    assert (named["person4@example.com"], named["old2@example.com"]) == (False, True)
+
+
+def test_choosing_none_is_refused_with_the_list_shown(moved_in):
+    page = browser(moved_in).open(f"{HOME}/unprovisioned")
+    form = page.form("Take over")
+    refused = browser(moved_in).send("post", form.action, [*form.fields, ("do", "chosen")])
+    assert (refused.status, "one is chosen" in refused.text, "old2@example.com" in refused.text) == (400, True, True)
+
+
+def test_a_delegated_administrator_only_looks(moved_in):
+    staff(moved_in)
+    page = browser(moved_in, DELEGATED).open(f"{HOME}/unprovisioned")
+    assert ("old2@example.com" in page.text, page.buttons()) == (True, [])
+
+
+def test_what_is_not_offered_is_refused(moved_in):
+    contractor = next(one["id"] for one in moved_in.keeper.accounts() if one["userName"] == "contractor@example.com")
+    for body in ({"accounts": [contractor]}, {"accounts": []}, {}, {"all": True, "accounts": [contractor]}):
+        assert moved_in.api("POST", f"/{LISTED}/take-over", body).status == 400
