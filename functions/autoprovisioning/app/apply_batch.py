@@ -296,6 +296,8 @@ class _Application:
                 if event is not None:
                     events.append(event)
                 changed[user_id] = settle(entry, outcome, now)
+                if outcome.change.by_us:  # our own lock was found: lifted by a look, which reads the user again
+                    again.add(user_id)
             seats = any(exhausts_seats(outcome) for outcome in outcomes)
             beside = created_beside(by_user[user_id] for user_id in changed)
             counts = count(events) | beside | (dict(meters) if first in part else {})
@@ -406,8 +408,10 @@ def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
 
 def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
     creates = planned.action is Action.CREATE
-    if creates and planned.scim_id and planned.created is None and not planned.confirmed:
+    older = planned.created is None and not planned.confirmed
+    if creates and planned.scim_id and (older or (planned.locked and planned.ours)):
         # Its own by externalId, or chosen by an older version, which had fewer doubts: it is looked up and chosen anew.
+        # So is one that is locked: any roster may record that the lock is ours.
         planned = replace(planned, scim_id="", looked_up=False)
     adopts = creates and bool(planned.scim_id)
     return Change(

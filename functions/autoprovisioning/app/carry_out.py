@@ -15,6 +15,7 @@ from functools import partial
 
 from autoprovisioning.app.adopting import AdoptionGrounds
 from autoprovisioning.app.keeper import Keeper, refusal_of_one
+from autoprovisioning.app.locks import recorded_elsewhere
 from autoprovisioning.app.ports import Claim
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.survey import deleted_addresses
@@ -27,6 +28,7 @@ from autoprovisioning.domain.changes import (
     aligned,
     check_moved,
     differing,
+    locked_by_us,
     sent_attributes,
     write_for,
     writes_nothing,
@@ -239,7 +241,7 @@ class _Work:
             return None
         suspended = change.entry.status is Status.SUSPENDED and change.action is Action.UPDATE
         if change.action.deprovisions or suspended:
-            return Outcome(change)
+            return Outcome(change, change.entry.scim_id, gone=True)
         if not self._may_recreate(change):
             return Outcome(change, error=Unsafe("Too many accounts vanished from Keeper within 24 hours"))
         # A reactivation has no attributes at hand: the next look, seeing no account, creates it.
@@ -259,12 +261,14 @@ class _Work:
         if account is None:
             return replace(change, looked_up=True, beside=choice.beside)
         ours, wanted = account.external_id == change.user_id, change.attributes
+        locked = not account.active and _stays_locked(change, account)
         matched = replace(
             change,
             scim_id=account.scim_id,
             adopts=True,
             looked_up=True,
-            locked=not account.active and _is_foreign_lock(change, account),
+            locked=locked,
+            by_us=locked and ours and self._by_us(change),
             unlocked=account.active and change.action is Action.UPDATE and change.entry.status is Status.SUSPENDED,
             before=None if wanted is None else differing(account, wanted) if ours else aligned(account, wanted),
             ours=ours,
@@ -275,6 +279,10 @@ class _Work:
             raise _taken_elsewhere(change)
         return matched
 
+    def _by_us(self, change: Change) -> bool:
+        """Say whether any roster of ours records that we locked the user's account."""
+        return locked_by_us(change.entry) or recorded_elsewhere(self._services, self._keeper.connection, change.user_id)
+
 
 def _names_to_ask(change: Change) -> tuple[str, ...]:
     """Return the addresses to look under; none for somebody who has no access any more: there may be a newcomer."""
@@ -282,9 +290,9 @@ def _names_to_ask(change: Change) -> tuple[str, ...]:
     return () if leaver else change.user_names()
 
 
-def _is_foreign_lock(change: Change, account: Account) -> bool:
-    """Say whether an inactive account that was found is somebody else's lock, and not our own suspension."""
-    if change.action is Action.UNSUSPEND:
+def _stays_locked(change: Change, account: Account) -> bool:
+    """Say whether an inactive account that was found stays so, and is not the one that we had suspended."""
+    if change.action in (Action.UNSUSPEND, Action.UNLOCK):
         return account.external_id != change.user_id
     return change.action in (Action.CREATE, Action.UPDATE) and change.entry.status in (Status.NONE, Status.ACTIVE)
 

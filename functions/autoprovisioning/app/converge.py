@@ -14,7 +14,7 @@ from datetime import datetime
 
 from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.carry_out import carry_out
-from autoprovisioning.app.guarding import may_recreate, reserve_one
+from autoprovisioning.app.guarding import approved_actions, may_recreate, reserve_one
 from autoprovisioning.app.holding import is_rejected
 from autoprovisioning.app.keeper import Keeper, first_found, refusal_of_one
 from autoprovisioning.app.looking import Asked, RunOf, Seen, entry_of, look_at_both, nobody_waits
@@ -55,6 +55,7 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.plan import READING, Decision, Observed, decide, stuck
 from autoprovisioning.domain.plan import about as what_is_attempted
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, failed
+from autoprovisioning.domain.users import Presence
 from autoprovisioning.domain.words import in_words
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class _Convergence:
         self._deadline = deadline
         self._keeper = Keeper(services, connection)
         self._attempted = READING
+        self._ours = True  # the account carries the user's directory id, as far as is known
         self._by = asked.by
 
     def _tell(self, text: str, *, failed: bool = False) -> None:
@@ -156,8 +158,10 @@ class _Convergence:
             return self._leave_to_owner(entry.mark, now)
         self._tell(f"Read the roster: {_known(entry)}.")
         seen = self._read(entry)
-        if seen is None:
-            return False
+        return seen is not None and self._bring_into_step(entry, seen, now)
+
+    def _bring_into_step(self, entry: Entry | None, seen: Seen, now: datetime) -> bool:
+        """Decide by what both sides show, and act; True: look again."""
         in_scope = seen.placement.in_scope.get(self._connection.id)
         observation = replace(observed(self._connection, seen.user, in_scope), missing=seen.missing)
         confirmed = confirmed_for(self._services, self._connection, [entry])
@@ -169,7 +173,17 @@ class _Convergence:
         known = entry
         if entry is not None and entry.failure is not None and entry.failure.about == READING:
             known = replace(entry, failure=None)  # the user was read just now
+        if known is not None and known.status is Status.LOCKED and self._connection.state is not State.PAUSED:
+            try:
+                known = self._as_shown(known, observation)
+            except (Throttled, ReauthorizationRequired):
+                raise
+            except ProvisioningError as error:
+                return self._fail(known, self._keeper.judged(error, self._deadline), READING)
         decision = decide(known, observation, rules, now)
+        if decision.action is not None and decision.action.asks and not self._approved(decision.action):
+            self._tell("Locked in Keeper by someone else: unlocked as an administrator approves under Held plans.")
+            return self._note(entry, replace(decision, action=None))
         if decision.action is not None:
             self._attempted = what_is_attempted(decision.action, decision.attributes)
         self._tell_decision(entry, seen, observation, decision, now)
@@ -181,6 +195,24 @@ class _Convergence:
         if decision.action.deprovisions and not self._reserved(decision):
             return self._hold(entry, decision)
         return self._act(entry, decision, observation)
+
+    def _as_shown(self, entry: Entry, seen: Observed) -> Entry:
+        """Return the entry of a locked account as Keeper shows it now.
+
+        Of whoever is entitled the time of the lock stays: what an administrator decides about it is kept under it.
+        """
+        self._tell("The account was locked in Keeper by someone else: it is asked whether it still is.")
+        account = self._fetch(entry)
+        self._ours = account is not None and account.external_id == entry.user_id
+        if account is not None and account.active:
+            return replace(entry, scim_id=account.scim_id, status=Status.ACTIVE, locked_at=None)
+        entitled = seen.presence is Presence.ACTIVE and seen.in_scope is not False
+        return entry if entitled else replace(entry, locked_at=self._services.clock())
+
+    def _approved(self, action: Action) -> bool:
+        """Say whether an administrator approved that, and the account is that of the user's still."""
+        approved = approved_actions(self._services, self._connection, self._asked.look)
+        return self._ours and action.value in approved
 
     def _tell_decision(
         self, entry: Entry | None, seen: Seen, observation: Observed, decision: Decision, now: datetime

@@ -18,8 +18,9 @@ from autoprovisioning.domain.roster import Action
 
 log = logging.getLogger(__name__)
 
-NOUNS = {Action.SUSPEND.value: "suspension", Action.DELETE.value: "deletion"}
+NOUNS = {Action.SUSPEND.value: "suspension", Action.DELETE.value: "deletion", Action.UNLOCK.value: "unlocking"}
 BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
+LOCKED_BY_OTHERS = "of accounts that somebody else locked in Keeper, or that we did and do not know any more"
 DECISION_SETTLES = timedelta(hours=1)  # some runs
 HONOURED_ANEW = timedelta(days=30)  # far more often than what is remembered expires, far more rarely than runs come
 
@@ -50,8 +51,7 @@ def admit(
         return sifted.approved, _raise(services, connection, sifted.rest, known, now, over + _by_listings(sifted))
     admitted = sifted.approved | dict.fromkeys(sifted.fresh, "")
     if sifted.listed_only:
-        reason = f"{_counted(sifted.listed_only)} {BY_LISTINGS}"
-        return admitted, _raise(services, connection, sifted.listed_only, known, now, reason)
+        return admitted, _raise(services, connection, sifted.listed_only, known, now, _asking(sifted.listed_only))
     return admitted, next(iter(sifted.rejected.values()), None)
 
 
@@ -119,7 +119,7 @@ def _sift(
         if user_id in standing and user_id not in approved and (hold := _rejecting(known, user_id, action)) is not None
     }
     open_ones = [user_id for user_id in actions if user_id not in approved and user_id not in rejected]
-    untold = {user_id: actions[user_id] for user_id in open_ones if user_id in listed_only}
+    untold = {user_id: actions[user_id] for user_id in open_ones if user_id in listed_only or actions[user_id].asks}
     fresh = [user_id for user_id in open_ones if user_id not in untold]
     return _Sifted(actions, approved, rejected, untold, fresh)
 
@@ -173,7 +173,16 @@ def _over_the_limit(services: Services, connection: Connection, rest: Mapping[st
 
 def _by_listings(sifted: _Sifted) -> str:
     """Say of whom nothing but listings tells; nothing where there are none."""
-    return f"; {len(sifted.listed_only)} of them {BY_LISTINGS}" if sifted.listed_only else ""
+    number = sum(not action.asks for action in sifted.listed_only.values())
+    return f"; {number} of them {BY_LISTINGS}" if number else ""
+
+
+def _asking(untold: Mapping[str, Action]) -> str:
+    """Say what is done only as an administrator approves it."""
+    listed = {user_id: action for user_id, action in untold.items() if not action.asks}
+    locked = {user_id: action for user_id, action in untold.items() if action.asks}
+    parts = ((listed, BY_LISTINGS), (locked, LOCKED_BY_OTHERS))
+    return "; ".join(f"{_counted(members)} {why}" for members, why in parts if members)
 
 
 def _counted(rest: Mapping[str, Action]) -> str:

@@ -90,5 +90,5 @@ def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) ->
     if survey.overlaps:
         notes.append(f"Users in the scope of several connections, kept by the first: {survey.overlaps}")
     if plan.locked:
-        notes.append(f"Accounts locked in Keeper by someone else, left as they are: {plan.locked}")
+        notes.append(f"Accounts locked in Keeper by someone else, to be unlocked as approved only: {plan.locked}")
     return notes

@@ -82,6 +82,14 @@ class Plan:
             if planned.action is not None and planned.action.deprovisions
         }
 
+    def guarded(self) -> dict[str, PlannedLook]:
+        """Return what is done as the guard or an administrator allows: suspensions, deletions, unlockings."""
+        return {
+            user_id: planned
+            for user_id, planned in self.looks.items()
+            if planned.action is not None and (planned.action.deprovisions or planned.action.asks)
+        }
+
     def drop_deprovisioning(self) -> int:
         """Take the suspensions and deletions out of the plan; returns how many there were."""
         dropped = self.deprovisioning()
@@ -157,7 +165,7 @@ class Planner:
         if decision.backing_off:
             self.plan.backing_off.append(entry.user_id)  # no more: that the user is gone is not proven
             return
-        if decision.action is None and entry.gone and entry.mark is None:
+        if decision.action is None and entry.gone and entry.mark is None and not decision.unsure:
             self._note(recorded, decision)
             return
         if entry != recorded:
@@ -173,7 +181,10 @@ class Planner:
         decision = decide(found, seen, self._rules, self._now)
         if found is not None and found.status is Status.LOCKED and seen.presence is Presence.ACTIVE and seen.in_scope:
             self.plan.locked += 1
-        if decision.action is None:
+        if decision.unsure:
+            self._note(entry, decision)
+            self._look(seen.user_id, None, evidence())
+        elif decision.action is None:
             self._idle(entry, decision)
         elif decision.action.rereads:
             noted = found
@@ -189,7 +200,10 @@ class Planner:
     def _as_found(self, entry: Entry | None, seen: Observed) -> Entry | None:
         if entry is None or self._found is None:
             return entry
-        return as_found(entry, self._found.get(entry.scim_id), self._told, seen.desired)
+        found = as_found(entry, self._found.get(entry.scim_id), self._told, seen.desired)
+        if found.status is entry.status:
+            return found
+        return replace(found, locked_at=self._now if found.status is Status.LOCKED else None)
 
     def _marked(self, entry: Entry, seen: Observed) -> None:
         assert entry.mark is not None  # noqa: S101 - told by the caller

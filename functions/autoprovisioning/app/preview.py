@@ -61,6 +61,7 @@ WOULD: Mapping[Action, Would] = {
     Action.DELETE: Would.DELETE,
     Action.SUSPEND: Would.SUSPEND,
     Action.UNSUSPEND: Would.UNSUSPEND,
+    Action.UNLOCK: Would.UNSUSPEND,
 }
 BECAUSE: Mapping[Trigger | None, str] = {
     Trigger.APP_OFF: "the app is turned off for them (not in scope)",
@@ -69,6 +70,7 @@ BECAUSE: Mapping[Trigger | None, str] = {
     None: "",
 }
 
+SOMEBODY_LOCKED = "locked in Keeper by someone else"
 HELD = "; held for approval, or rejected before"
 
 
@@ -178,15 +180,15 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     grounds = AdoptionGrounds(services, connection, lambda: survey.deleted_addresses, {connection.id: roster})
     keeper = _match(accounts, plan, grounds, planner.doubtful)
     dropped = 0 if survey.whole(connection) else plan.drop_deprovisioning()
-    due_now = len(plan.deprovisioning())
     held = _held(services, connection, plan)
+    due_now, kept = len(plan.deprovisioning()), len(plan.deprovisioning().keys() & held)
     telling = _Telling(plan, roster, rules, now, keeper, held)
     lines = sorted(telling.lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))
     counts = Counter(line.would.value for line in lines)
     counts["unchanged"] = telling.unchanged
     notes = remarks(survey, connection, plan, dropped)
-    if 0 < len(held) < due_now:
-        notes.append(f"Suspensions and deletions that would be held: {len(held)}; that go on: {due_now - len(held)}")
+    if 0 < kept < due_now:
+        notes.append(f"Suspensions and deletions that would be held: {kept}; that go on: {due_now - kept}")
     notes += _taken(services, connection, neighbours, planner.claimed)
     notes += telling.about_adoptions()
     if telling.unsettled:
@@ -196,7 +198,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
         state=PreviewState.DONE,
         finished=services.clock(),
         counts=dict(counts),
-        held=0 < len(held) == due_now,
+        held=0 < kept == due_now,
         notes=tuple(notes),
         problem="",
     )
@@ -353,7 +355,7 @@ def _looked_up(accounts: Accounts, plan: Plan, refused: dict[str, str]) -> Itera
 
 def _held(services: Services, connection: Connection, plan: Plan) -> frozenset[str]:
     """Return whose suspension or deletion would be held back: by the volume guard, or for want of proof."""
-    planned = plan.deprovisioning()
+    planned = plan.guarded()
     actions = {user_id: look.action for user_id, look in planned.items() if look.action is not None}
     standing = frozenset(user_id for user_id, look in planned.items() if look.held)
     listed_only = frozenset(user_id for user_id, look in planned.items() if look.listed_only)
@@ -410,7 +412,8 @@ class _Telling:
         for user_id, planned in self.plan.looks.items():
             if planned.action is not None:
                 email = self.roster[user_id].email
-                detail = BECAUSE[planned.trigger] + (HELD if user_id in self.held else "")
+                why = SOMEBODY_LOCKED if planned.action is Action.UNLOCK else BECAUSE[planned.trigger]
+                detail = why + (HELD if user_id in self.held else "")
                 yield Line(WOULD[planned.action], user_id, email, detail)
 
     def _written(self, change: PlannedChange) -> Line:

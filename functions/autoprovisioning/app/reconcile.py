@@ -236,7 +236,7 @@ def _remember_size(services: Services, side: Side, plan: Plan) -> None:
 
 def _guarded(services: Services, connection: Connection, plan: Plan) -> tuple[list[Look], Hold | None]:
     """Return the looks that may go out, and the hold that keeps the others back."""
-    due = plan.deprovisioning()
+    due = plan.guarded()
     actions = {user_id: planned.action for user_id, planned in due.items() if planned.action is not None}
     standing = frozenset(user_id for user_id in due if due[user_id].held)
     listed_only = frozenset(user_id for user_id in due if due[user_id].listed_only)
@@ -252,7 +252,7 @@ def _guarded(services: Services, connection: Connection, plan: Plan) -> tuple[li
 
 def _held(plan: Plan, looks: Sequence[Look]) -> dict[str, PlannedLook]:
     going = {look.user_id for look in looks}
-    return {user_id: planned for user_id, planned in plan.deprovisioning().items() if user_id not in going}
+    return {user_id: planned for user_id, planned in plan.guarded().items() if user_id not in going}
 
 
 def _notes(survey: Survey, plan: Plan, side: Side, hold: Hold | None, waiting: int) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ NAME_OF: Mapping[Action, EventName] = {
     Action.SUSPEND: EventName.SUSPENDED,
     Action.UNSUSPEND: EventName.UNSUSPENDED,
     Action.DELETE: EventName.DELETED,
+    Action.UNLOCK: EventName.UNSUSPENDED,
 }
 
 

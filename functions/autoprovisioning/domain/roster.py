@@ -19,7 +19,7 @@ class Status(StrEnum):
     NONE = "none"  # no account known
     ACTIVE = "active"
     SUSPENDED = "suspended"  # by us
-    LOCKED = "locked"  # by someone else: left as it is, reported
+    LOCKED = "locked"  # found so, and by no record of ours: an observation, which may be outdated
 
 
 class Action(StrEnum):
@@ -30,6 +30,7 @@ class Action(StrEnum):
     SUSPEND = "suspend"
     UNSUSPEND = "unsuspend"
     DELETE = "delete"
+    UNLOCK = "unlock"  # what somebody else locked
 
     @property
     def deprovisions(self) -> bool:
@@ -39,7 +40,12 @@ class Action(StrEnum):
     @property
     def rereads(self) -> bool:
         """Say whether the user must be read again, alone, right before it is carried out."""
-        return self in (Action.SUSPEND, Action.DELETE, Action.UNSUSPEND)
+        return self in (Action.SUSPEND, Action.DELETE, Action.UNSUSPEND, Action.UNLOCK)
+
+    @property
+    def asks(self) -> bool:
+        """Say whether it is done only as an administrator approved it, however few there are."""
+        return self is Action.UNLOCK
 
 
 class Trigger(StrEnum):
@@ -155,4 +161,6 @@ class Entry:
     held_by: Trigger | None = None  # why `held` was due: what another trigger makes due is another matter
     missing_since: datetime | None = None  # a complete listing lacked the user, and nothing told of this one alone
     deleted: bool = False  # suspended by a DELETE of ours: Keeper locks on it, and it is not sent again
+    # LOCKED: when it was last found so, which names what is approved. NONE: what was lost was locked by us until then.
+    locked_at: datetime | None = None
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that

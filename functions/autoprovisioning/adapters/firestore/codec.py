@@ -69,6 +69,7 @@ class _Entry(msgspec.Struct, array_like=True):
     missing_since: int | None = None
     shown: str | None = None
     deleted: bool = False
+    locked_at: int | None = None
 
 
 class _Entry1(msgspec.Struct, array_like=True):
@@ -168,6 +169,7 @@ def _to_record(entry: Entry) -> _Entry:
         _seconds(entry.missing_since),
         entry.shown,
         entry.deleted,
+        _seconds(entry.locked_at),
     )
 
 
@@ -192,6 +194,7 @@ def _to_entry(record: _Entry) -> Entry:
         missing_since=_time(record.missing_since),
         shown=record.shown,
         deleted=record.deleted,
+        locked_at=_time(record.locked_at),
     )
 
 
