@@ -9,7 +9,7 @@ import pytest
 
 from autoprovisioning.adapters.directory import GoogleDirectory
 from autoprovisioning.domain.errors import Incomplete
-from autoprovisioning.domain.users import Presence
+from autoprovisioning.domain.users import Presence, to_the_second
 from infra.local.world import DirectorySide
 from tests.contract.directory_reader import FIELDS, PARTNER, group_id, ids
 from tests.contract.directory_servers import PEOPLE, SCOPE
@@ -41,6 +41,15 @@ def test_a_users_presence_carries_the_directorys_own_time(directory: GoogleDirec
         user = directory.user(given["id"])
         assert user is not None
         assert (user.presence, user.since) == (presence, datetime.fromisoformat(given[key]))
+
+
+def test_times_are_told_to_the_second_as_they_are_kept(directory: GoogleDirectory, workspace: DirectorySide) -> None:
+    workspace.insert({"id": "fraction", "primaryEmail": "fraction@example.com", "name": {"givenName": "F"}})
+    workspace.patch("fraction", {"suspended": True})
+    workspace.patch("fraction", {"suspensionTime": "2026-11-20T09:00:01.987Z"})
+    user = directory.user("fraction")
+    assert user is not None
+    assert user.since == datetime.fromisoformat("2026-11-20T09:00:01Z")
 
 
 def test_administrators_and_aliases_are_told(directory: GoogleDirectory, customer: dict[str, Any]) -> None:
@@ -93,7 +102,7 @@ def test_a_listing_asks_for_the_mapped_fields_and_no_others(directory: GoogleDir
 def test_deleted_users_are_listed_with_the_time(directory: GoogleDirectory, customer: dict[str, Any]) -> None:
     found = [user for page in directory.deleted_users() for user in page]
     assert {(user.id, user.since) for user in found} == {
-        (user["id"], datetime.fromisoformat(user["deletionTime"])) for user in customer["deletedUsers"]
+        (user["id"], to_the_second(datetime.fromisoformat(user["deletionTime"]))) for user in customer["deletedUsers"]
     }
     assert {user.presence for user in found} == {Presence.DELETED}
 

@@ -48,6 +48,7 @@ FULL = Entry(
     applied_by="change 1",
     held_by=Trigger.SUSPENDED,
     deleted=True,
+    locked_at=NOW,
 )
 
 

@@ -213,7 +213,7 @@ def test_an_account_locked_by_someone_else_is_left_as_it_is(town):
     assert town.entry("u2").status.value == "locked"
     run = town.world.reconcile()[0]["run"]
     assert town.desk().records.run("keeper", run).notes == (
-        "Accounts locked in Keeper by someone else, left as they are: 1",
+        "Accounts locked in Keeper by someone else, to be unlocked as approved only: 1",
     )
     town.directory.patch("u2", {"name": {"familyName": "Other"}})
     wait_for(lambda: town.directory.control("GET", "requests")["methods"].get("users.get", 0) >= 1, "a look")

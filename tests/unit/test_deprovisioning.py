@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -173,7 +174,10 @@ def test_an_account_locked_by_someone_else_is_not_deleted_by_any_timer(presence,
 
 
 def test_a_locked_account_of_a_deleted_user_is_forgotten_in_the_end():
-    known = entry(Status.LOCKED, gone=True, timers={DELETED: NOW - 31 * DAY}, last_action_at=NOW - 90 * DAY)
+    timers = {DELETED: NOW - 31 * DAY}
+    known = entry(Status.LOCKED, gone=True, timers=timers, last_action_at=NOW - 90 * DAY)
+    assert decide(known, seen(Presence.DELETED, None), rules(IN_A_WEEK), NOW).unsure
+    known = replace(known, locked_at=NOW - DAY)
     assert decide(known, seen(Presence.DELETED, None), rules(IN_A_WEEK), NOW).noted is None
 
 

@@ -86,8 +86,14 @@ WORDS = [
      ("Waits until autoprovisioning is turned on: create the account, or adopt the one that is in Keeper under the "
      "user's address, because the user is active and in the provisioning scope.")),
     (entry(Status.LOCKED), seen(), ON, NOW,
-     ("The account was locked in Keeper by someone else and is left as it is; "
-     "unlock it in Keeper's Admin Console if this user is to have access.")),
+     ("Held until an administrator approves it under Held plans: unlock the account, which was locked in Keeper by "
+     "someone else, because the user is active and in the provisioning scope.")),
+    (entry(Status.LOCKED), SUSPENDED, ON, NOW,
+     ("The account was locked in Keeper by someone else: there is no access to take. "
+     "It is not unlocked without an administrator's approval.")),
+    (entry(Status.LOCKED), seen(in_scope=None), ON, NOW,
+     ("The account was locked in Keeper by someone else, and whether the user is in the provisioning scope could not "
+     "be told: it stays so.")),
     (entry(), seen(Presence.ARCHIVED), ON, NOW,
      "Archived users are not operated on: everything stays as it is, and timers stand still."),
     (entry(timers={Trigger.SUSPENDED: NOW}), seen(Presence.ARCHIVED), replace(ON, archived_as_suspended=True), NOW,

@@ -81,3 +81,14 @@ def test_what_was_deleted_is_not_deleted_again_by_every_run_and_comes_back_with_
         False,
         [True],
     )
+
+
+def test_a_leaver_of_whom_the_directory_tells_a_later_time_is_not_rewritten_by_every_run(office):
+    office.suspend("u1")
+    office.reconcile_to_the_end()
+    kept = office.entry("u1")
+    user = office.directory.live["u1"]
+    office.directory.live["u1"] = replace(user, since=user.since + timedelta(milliseconds=987))
+    office.run()
+    office.sweep()
+    assert office.entry("u1") == kept

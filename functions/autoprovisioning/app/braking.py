@@ -8,14 +8,22 @@ from dataclasses import dataclass
 
 from autoprovisioning.app import dispatch
 from autoprovisioning.app.guarding import fits
-from autoprovisioning.app.holding import BY_LISTINGS, UNPROVEN, Wanted, admit, settle_holds, would_hold
+from autoprovisioning.app.holding import (
+    BY_LISTINGS,
+    LOCKED_BY_OTHERS,
+    UNPROVEN,
+    Wanted,
+    admit,
+    settle_holds,
+    would_hold,
+)
 from autoprovisioning.app.planning import Plan, PlannedLook
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.guard import Kind, Member, attempt, braked, member_of
 from autoprovisioning.domain.roster import Action, Entry
 
-KINDS = (Kind.TAKING, Kind.RECREATING, Kind.GIVING, Kind.WIPING)
+KINDS = (Kind.TAKING, Kind.RECREATING, Kind.GIVING, Kind.UNLOCKING, Kind.WIPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,8 @@ def wanted_of(connection: Connection, plan: Plan, roster: Mapping[str, Entry]) -
 def _unproven(connection: Connection, planned: PlannedLook) -> str:
     if planned.action is Action.RECREATE:
         return UNPROVEN if connection.unproven else ""
+    if planned.action is Action.UNLOCK:
+        return LOCKED_BY_OTHERS
     return BY_LISTINGS if planned.listed_only else ""
 
 

@@ -27,6 +27,7 @@ from autoprovisioning.domain.changes import (
     aligned,
     check_moved,
     differing,
+    remembers_lock,
     sent_attributes,
     write_for,
     writes_nothing,
@@ -269,8 +270,10 @@ class _Work:
         """Say what becomes of a change whose account is gone and was not found anew; None: go on and write."""
         if change.scim_id:
             return None
+        if change.handed:
+            return Outcome(change)  # the other connection's roster has it
         if change.action.deprovisions or not change.entitled:
-            return Outcome(change)
+            return Outcome(change, change.entry.scim_id, gone=True)
         if not self._may_recreate(change):
             return Outcome(change, error=Unsafe("Too many accounts vanished from Keeper within 24 hours"))
         # A reactivation has no attributes at hand: the next look, seeing no account, creates it.
@@ -290,8 +293,9 @@ class _Work:
         if account is None:
             return replace(change, looked_up=True, beside=choice.beside)
         ours, wanted = account.external_id == change.user_id, change.attributes
-        locked = not account.active and _is_foreign_lock(change, account)
-        suspended = locked and locked_by_us(account, change.user_id, self._grounds.locks)
+        locked = not account.active and _stays_locked(change, account)
+        remembered = ours and remembers_lock(change.entry)
+        suspended = locked and (remembered or locked_by_us(account, change.user_id, self._grounds.locks))
         matched = replace(
             change,
             scim_id=account.scim_id,
@@ -316,9 +320,9 @@ def _names_to_ask(change: Change) -> tuple[str, ...]:
     return () if leaver else change.user_names()
 
 
-def _is_foreign_lock(change: Change, account: Account) -> bool:
-    """Say whether an inactive account that was found is somebody else's lock, and not our own suspension."""
-    if change.action is Action.UNSUSPEND:
+def _stays_locked(change: Change, account: Account) -> bool:
+    """Say whether an inactive account that was found stays so, and is not the one that we had suspended."""
+    if change.action in (Action.UNSUSPEND, Action.UNLOCK):
         return account.external_id != change.user_id
     if change.action is Action.CREATE:
         return True

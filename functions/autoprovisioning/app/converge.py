@@ -55,6 +55,7 @@ from autoprovisioning.domain.guard import braked, member_of
 from autoprovisioning.domain.plan import READING, Decision, Observed, decide, stuck
 from autoprovisioning.domain.plan import about as what_is_attempted
 from autoprovisioning.domain.roster import ACCOUNT, Action, Entry, Failure, Mark, Status, failed
+from autoprovisioning.domain.users import Presence
 from autoprovisioning.domain.words import in_words
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class _Convergence:
         self._keeper = Keeper(services, connection)
         self._attempted = READING
         self._rounds = 0
+        self._ours = True  # the account carries the user's directory id, as far as is known
         self._by = asked.by
 
     def _tell(self, text: str, *, failed: bool = False) -> None:
@@ -167,8 +169,10 @@ class _Convergence:
             return self._leave_to_owner(entry.mark, now)
         self._tell(f"Read the roster: {_known(entry)}.")
         observation = self._read(round_, entry)
-        if observation is None:
-            return False
+        return observation is not None and self._bring_into_step(round_, entry, observation, now)
+
+    def _bring_into_step(self, round_: Round, entry: Entry | None, observation: Observed, now: datetime) -> bool:
+        """Decide by what both sides show, and act; True: look again."""
         seen = round_.seen()
         confirmed = confirmed_for(self._services, self._connection, [entry])
         rules = rules_of(self._connection, confirmed, retry_failures=self._retries())
@@ -179,7 +183,17 @@ class _Convergence:
         known = entry
         if entry is not None and entry.failure is not None and entry.failure.about == READING:
             known = replace(entry, failure=None)  # the user was read just now
+        if known is not None and known.status is Status.LOCKED and self._connection.state is not State.PAUSED:
+            try:
+                known = self._as_shown(known, observation)
+            except (Throttled, ReauthorizationRequired):
+                raise
+            except ProvisioningError as error:
+                return self._fail(known, self._keeper.judged(error, self._deadline), READING)
         decision = decide(known, observation, rules, now)
+        if decision.action is not None and decision.action.asks and not self._may_go(known, decision, now):
+            self._tell("Locked in Keeper by someone else: unlocked as an administrator approves under Held plans.")
+            return self._note(entry, replace(decision, action=None))
         if decision.action is not None:
             self._attempted = what_is_attempted(decision.action, decision.attributes)
         self._tell_decision(entry, seen, observation, decision, now)
@@ -196,6 +210,19 @@ class _Convergence:
 
     def _retries(self) -> bool:
         return self._asked.retry_failures or self._asked.look.retry_failures
+
+    def _as_shown(self, entry: Entry, seen: Observed) -> Entry:
+        """Return the entry of a locked account as Keeper shows it now.
+
+        Of whoever is entitled the time of the lock stays: what an administrator decides about it is kept under it.
+        """
+        self._tell("The account was locked in Keeper by someone else: it is asked whether it still is.")
+        account = self._fetch(entry)
+        self._ours = account is not None and account.external_id == entry.user_id
+        if account is not None and account.active:
+            return replace(entry, scim_id=account.scim_id, status=Status.ACTIVE, locked_at=None)
+        entitled = seen.presence is Presence.ACTIVE and seen.in_scope is not False
+        return entry if entitled else replace(entry, locked_at=self._services.clock())
 
     def _tell_decision(
         self, entry: Entry | None, seen: Seen, observation: Observed, decision: Decision, now: datetime
@@ -396,6 +423,8 @@ class _Convergence:
         """Pass the change through the brake of its kind; what does not count goes."""
         action, noted = decision.action, decision.noted
         assert action is not None and noted is not None  # noqa: S101, PT018 - told by the caller
+        if action.asks and not self._ours:
+            return False
         if not braked(action, entry, decision.attributes, now):
             return True
         member = member_of(action, noted, decision.trigger, decision.attributes)

@@ -106,8 +106,8 @@ def may_go(services: Services, connection: Connection, member: Member, entry: En
         return True
     if verdict is not None and verdict.standing is not Standing.APPROVED:
         return False
-    if connection.unproven and member.kind is Kind.RECREATING:
-        return False  # nothing proves that the node is the connection's: it takes an approval, however few they are
+    if member.kind is Kind.UNLOCKING or (connection.unproven and member.kind is Kind.RECREATING):
+        return False  # it takes an approval, however few they are
     return reserve_all(services, connection, member.kind, [attempt(member, entry)])
 
 

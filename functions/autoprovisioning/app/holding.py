@@ -41,9 +41,11 @@ NOUNS = {
     "unsuspend": "reactivation",
     "update": "change of a userName or removal of values",
     "recreate": "creation of an account that vanished from Keeper",
+    "unlock": "unlocking",
 }
 BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
 UNPROVEN = "on a node that was reauthorized although no known account was found there"
+LOCKED_BY_OTHERS = "of accounts that somebody else locked in Keeper, or that we did and do not know any more"
 Choice = Literal["approve", "reject", "withdraw"]
 
 

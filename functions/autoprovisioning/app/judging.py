@@ -10,8 +10,9 @@ from autoprovisioning.app.scoping import SERVING, place
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.survey import Survey, begin, everybody
 from autoprovisioning.domain.adoption import Locks
+from autoprovisioning.domain.changes import remembers_lock
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.roster import Action, Entry, Status
+from autoprovisioning.domain.roster import Action, Entry
 from autoprovisioning.domain.users import DirectoryUser, Scope
 from autoprovisioning.domain.words import missing_unit
 
@@ -89,7 +90,7 @@ def holders(services: Services, rosters: Rosters) -> tuple[dict[str, str], Locks
         for entry in roster.values():
             if entry.scim_id:
                 held_by[entry.scim_id] = entry.user_id
-            if entry.status not in (Status.NONE, Status.ACTIVE, Status.LOCKED):
+            if remembers_lock(entry):
                 locks.update(((entry.user_id, entry.scim_id), (entry.user_id, entry.email.casefold())))
 
     for roster in rosters.values():
@@ -121,5 +122,5 @@ def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) ->
     if survey.overlaps:
         notes.append(f"Users in the scope of several connections, kept by the one that has them: {survey.overlaps}")
     if plan.locked:
-        notes.append(f"Accounts locked in Keeper by someone else, left as they are: {plan.locked}")
+        notes.append(f"Accounts locked in Keeper by someone else, to be unlocked as approved only: {plan.locked}")
     return notes

@@ -82,17 +82,17 @@ class Plan:
     drifted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what somebody else changed in Keeper since
     active: int = 0  # people with an active account of ours, for the limits
 
-    def guarded(self) -> dict[str, PlannedLook]:
-        """Return the suspensions, deletions and re-creations planned, by directory id."""
+    def deprovisioning(self) -> dict[str, PlannedLook]:
+        """Return the suspensions and deletions planned, by directory id."""
         return {
             user_id: planned
             for user_id, planned in self.looks.items()
-            if planned.action is not None and planned.action.guarded
+            if planned.action is not None and planned.action.deprovisions
         }
 
     def drop_deprovisioning(self) -> int:
         """Take the suspensions and deletions out of the plan; returns how many there were."""
-        dropped = [user_id for user_id, look in self.guarded().items() if look.action and look.action.deprovisions]
+        dropped = self.deprovisioning()
         for user_id in dropped:
             del self.looks[user_id]
         return len(dropped)
@@ -188,7 +188,7 @@ class Planner:
             if noted != recorded:
                 self.plan.notes[entry.user_id] = (recorded, noted)
             return
-        if decision.action is None and entry.gone and entry.mark is None:
+        if decision.action is None and entry.gone and entry.mark is None and not decision.unsure:
             self._note(recorded, decision)
             return
         if entry != recorded:
@@ -205,7 +205,10 @@ class Planner:
         decision = decide(found, seen, self._rules, self._now)
         if found is not None and found.status is Status.LOCKED and seen.presence is Presence.ACTIVE and seen.in_scope:
             self.plan.locked += 1
-        if decision.action is None:
+        if decision.unsure:
+            self._note(entry, decision)
+            self._look(seen.user_id, None, evidence())
+        elif decision.action is None:
             self._idle(entry, decision)
         elif decision.action.rereads:
             noted = found
@@ -236,7 +239,9 @@ class Planner:
         drift = new_drift(entry, found)
         if drift:
             self.plan.drifted[entry.user_id] = drift
-        return found
+        if found.status is entry.status:
+            return found
+        return replace(found, locked_at=self._now if found.status is Status.LOCKED else None)
 
     def _marked(self, entry: Entry, seen: Observed) -> None:
         assert entry.mark is not None  # noqa: S101 - told by the caller

@@ -64,6 +64,7 @@ WOULD: Mapping[Action, Would] = {
     Action.SUSPEND: Would.SUSPEND,
     Action.UNSUSPEND: Would.UNSUSPEND,
     Action.RECREATE: Would.CREATE,
+    Action.UNLOCK: Would.UNSUSPEND,
 }
 BECAUSE: Mapping[Trigger | None, str] = {
     Trigger.APP_OFF: "the app is turned off for them (not in scope)",
@@ -72,6 +73,10 @@ BECAUSE: Mapping[Trigger | None, str] = {
     None: "",
 }
 
+UNPLANNED: Mapping[Action | None, str] = {
+    Action.RECREATE: "the account vanished from Keeper",
+    Action.UNLOCK: "locked in Keeper by someone else",
+}
 HELD = "; held for approval, or rejected before"
 BRAKED = {
     Kind.GIVING: "Creations and reactivations",
@@ -185,7 +190,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     grounds = AdoptionGrounds(services, connection, lambda: survey.deleted_addresses, {connection.id: roster})
     keeper = _match(accounts, plan, grounds, planner.doubtful)
     dropped = 0 if survey.whole(connection) else plan.drop_deprovisioning()
-    due_now = len(plan.guarded())
+    due_now = len(plan.deprovisioning())
     held, by_kind = foreseen(services, connection, plan, roster, first=is_first(services, connection))
     telling = _Telling(plan, roster, rules, now, keeper, held)
     lines = sorted(telling.lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))
@@ -417,8 +422,8 @@ class _Telling:
         for user_id, planned in self.plan.looks.items():
             if planned.action is not None:
                 email = self.roster[user_id].email
-                vanished = "the account vanished from Keeper" if planned.action is Action.RECREATE else ""
-                detail = (vanished or BECAUSE[planned.trigger]) + (HELD if user_id in self.held else "")
+                why = UNPLANNED.get(planned.action) or BECAUSE[planned.trigger]
+                detail = why + (HELD if user_id in self.held else "")
                 yield Line(WOULD[planned.action], user_id, email, detail)
 
     def _written(self, change: PlannedChange) -> Line:

@@ -110,7 +110,8 @@ class Outcome:
     """What became of a change: `error` None is success, then an empty `scim_id` says that there is no account left.
 
     `shown` is what Keeper showed of the account after it, None where it showed nothing. `made` is the id of an account
-    of ours that is there although the change failed: made by the creation, or found with our externalId.
+    of ours that is there although the change failed: made by the creation, or found with our externalId. `gone`: Keeper
+    shows no account of a leaver, which is as good as locked; the id is kept, in case that was not so.
     """
 
     change: Change
@@ -121,14 +122,15 @@ class Outcome:
     sent: Mapping[str, Value] = field(default_factory=dict)
     shown: Attributes | None = None
     made: str = ""
+    gone: bool = False
 
 
 def write_for(change: Change) -> Write:
     """Render the SCIM write of a change: one POST, PATCH or DELETE."""
     match change.action:
-        case Action.SUSPEND | Action.UNSUSPEND:
+        case Action.SUSPEND | Action.UNSUSPEND | Action.UNLOCK:
             external_id = change.user_id if change.adopts or EXTERNAL_ID in change.entry.drift else None
-            active = None if change.locked else change.action is Action.UNSUSPEND
+            active = None if change.locked else change.action is not Action.SUSPEND
             return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, {}, active=active)
         case Action.DELETE:
             return Write(change.id, WriteKind.DELETE, change.scim_id)
@@ -191,6 +193,7 @@ _STATUS_AFTER = {
     Action.SUSPEND: Status.SUSPENDED,
     Action.UNSUSPEND: Status.ACTIVE,
     Action.DELETE: Status.SUSPENDED,
+    Action.UNLOCK: Status.ACTIVE,
 }
 
 
@@ -239,6 +242,7 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if outcome.made and failure is not None:  # whoever leaves before it is mended must not keep it
         status = Status.LOCKED if change.locked else Status.SUSPENDED if change.suspended else Status.ACTIVE
         known = replace(moved, scim_id=outcome.made, status=status, email=entry.email or change.email)
+        known = replace(known, locked_at=now if change.locked else None)
         return replace(known, failure=failure, pending=failure.trying)
     if failure is None or failure.trying:  # nothing was decided anew: the same plan may be sent again
         return replace(entry, mark=None, pending=True, failure=failure or entry.failure)
@@ -255,8 +259,12 @@ def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
 def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     change = outcome.change
     entry = replace(entry, failure=None, pending=False, last_action_at=now, drift=())
+    if outcome.gone:
+        return replace(entry, status=Status.SUSPENDED, deleted=True)
     if not outcome.scim_id:
-        return replace(entry, scim_id="", fingerprint="", status=Status.NONE, deleted=False, applied_by="", shown=None)
+        ours = now if remembers_lock(entry) else None
+        lost = replace(entry, scim_id="", fingerprint="", status=Status.NONE, deleted=False, applied_by="", shown=None)
+        return replace(lost, locked_at=ours)
     status = _STATUS_AFTER.get(change.action, entry.status)
     if change.locked:
         status = Status.LOCKED
@@ -267,11 +275,17 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     memory = _memory(entry, outcome)
     deleted = change.action is Action.DELETE or (entry.deleted and status is Status.SUSPENDED)
     entry = replace(entry, scim_id=outcome.scim_id, status=status, deleted=deleted, shown=memory)
+    entry = replace(entry, locked_at=now if status is Status.LOCKED else None)
     if change.attributes is None:
         return entry
     email = str(change.attributes.get("userName") or change.email)
     applied = fingerprint(change.attributes)
     return replace(entry, fingerprint=applied, email=email, applied_by=change.id, taken_over=False)
+
+
+def remembers_lock(entry: Entry) -> bool:
+    """Say whether what the roster has of a user records a lock of ours, since when the account was not seen active."""
+    return entry.status is Status.SUSPENDED or (entry.status is Status.NONE and entry.locked_at is not None)
 
 
 def _memory(entry: Entry, outcome: Outcome) -> str | None:
@@ -317,7 +331,7 @@ def event_for(outcome: Outcome, actor: str, now: datetime, actor_id: str = "") -
         attempted=change.action,
         changed=changed,
         before=before,
-        after=(change.attributes or {}) if outcome.scim_id else {},
+        after=(change.attributes or {}) if outcome.scim_id and not outcome.gone else {},
         reason=reason,
         code=error.code if error is not None else "",
         seconds=round(outcome.seconds, 3),
@@ -332,7 +346,7 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
     Keeper's own listing had shown another value than the one that we wrote last.
     """
     change, sent = outcome.change, outcome.sent
-    if not outcome.scim_id or (change.locked and change.attributes is None):
+    if outcome.gone or not outcome.scim_id or (change.locked and change.attributes is None):
         return {}, None  # nothing was written
     if change.attributes is None:
         return _access(change.action, change.entry)
@@ -349,17 +363,19 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
 
 
 def _access(action: Action, entry: Entry) -> tuple[dict[str, Value], dict[str, Value]]:
-    return {ACTIVE: action is Action.UNSUSPEND}, {ACTIVE: entry.status is Status.ACTIVE}
+    return {ACTIVE: action in (Action.UNSUSPEND, Action.UNLOCK)}, {ACTIVE: entry.status is Status.ACTIVE}
 
 
 def _remark(outcome: Outcome) -> str:
     change = outcome.change
     if change.locked:
         return _joined("The account was locked in Keeper by someone else and stays so.", _confirmation(change))
-    if not outcome.scim_id:
+    if outcome.gone or not outcome.scim_id:
         return "The account no longer exists in Keeper."
     if change.suspended:
         return _joined("We had locked the account ourselves: it is reactivated next.", _confirmation(change))
+    if change.action is Action.UNLOCK:
+        return "Somebody else had locked the account; an administrator approved to unlock it."
     if change.recreates:
         remark = "The account had vanished from Keeper and was created again."
         return _joined(remark, told_beside(change.beside))
@@ -502,13 +518,15 @@ def recover(
     written = replace(found, applied_by=mark.change_id, shown=None, drift=())
     match mark.action:
         case Action.CREATE:
-            status = Status.ACTIVE if account.active else Status.LOCKED
-            return replace(written, status=status, last_action_at=now), mark.change_id, True
+            status = Status.ACTIVE if account.active else Status.SUSPENDED if remembers_lock(entry) else Status.LOCKED
+            locked_at = now if status is Status.LOCKED else None
+            return replace(written, status=status, locked_at=locked_at, last_action_at=now), mark.change_id, True
         case Action.SUSPEND | Action.DELETE if not account.active:
             locked = replace(found, status=Status.SUSPENDED, deleted=mark.action is Action.DELETE, last_action_at=now)
             return locked, mark.change_id, True
-        case Action.UNSUSPEND if account.active:
-            return replace(found, status=Status.ACTIVE, deleted=False, last_action_at=now), mark.change_id, True
+        case Action.UNSUSPEND | Action.UNLOCK if account.active:
+            let_in = replace(found, status=Status.ACTIVE, deleted=False, locked_at=None, last_action_at=now)
+            return let_in, mark.change_id, True
         case Action.UPDATE if new:
             return written, mark.change_id, True
     return found, mark.change_id, False

@@ -34,6 +34,7 @@ NAME_OF: Mapping[Action, EventName] = {
     Action.UNSUSPEND: EventName.UNSUSPENDED,
     Action.DELETE: EventName.DELETED,
     Action.RECREATE: EventName.CREATED,
+    Action.UNLOCK: EventName.UNSUSPENDED,
 }
 
 

@@ -31,12 +31,13 @@ class Kind(StrEnum):
     TAKING = "taking"  # suspensions and deletions
     RECREATING = "recreating"  # accounts that vanished from Keeper
     GIVING = "giving"  # creations and reactivations
+    UNLOCKING = "unlocking"  # accounts that somebody else locked: done as approved only
     WIPING = "wiping"  # updates that change a userName or remove a value
 
     @property
     def budget(self) -> Kind:
         """Return the kind whose count it goes into."""
-        return Kind.TAKING if self is Kind.RECREATING else self
+        return {Kind.RECREATING: Kind.TAKING, Kind.UNLOCKING: Kind.GIVING}.get(self, self)
 
 
 _KINDS = {
@@ -46,6 +47,7 @@ _KINDS = {
     Action.UNSUSPEND.value: Kind.GIVING,
     Action.UPDATE.value: Kind.WIPING,
     Action.RECREATE.value: Kind.RECREATING,
+    Action.UNLOCK.value: Kind.UNLOCKING,
 }
 
 
@@ -92,6 +94,8 @@ def member_of(action: Action, noted: Entry, trigger: Trigger | None, attributes:
             return Member(noted.user_id, action.value, whole_fingerprint(attributes or {})[:16])
         case Action.UNSUSPEND:
             return Member(noted.user_id, action.value, "", _whole(noted.last_action_at))
+        case Action.UNLOCK:
+            return Member(noted.user_id, action.value, "", _whole(noted.locked_at))
         case Action.RECREATE:
             return Member(noted.user_id, action.value, noted.scim_id)
         case _:
@@ -420,4 +424,5 @@ DONE_WORDS = {
     Action.UNSUSPEND.value: "reactivated",
     Action.UPDATE.value: "updated",
     Action.RECREATE.value: "created again",
+    Action.UNLOCK.value: "unlocked",
 }

@@ -4,7 +4,7 @@
     active              yes        none known                  CREATE (look up; adopt, create or fail, see below)
     active              yes        active                      UPDATE if a mapped attribute differs; timers cancelled
     active              yes        suspended by us             UNSUSPEND, timers cancelled
-    active              yes        locked by someone else      nothing, reported
+    active              yes        locked by someone else      UNLOCK, as an administrator approves
     active              yes        vanished from Keeper        RECREATE (guarded; then as CREATE)
     active              unknown    suspended by us             UPDATE if a mapped attribute differs (not once deleted)
     active              unknown    active                      UPDATE if a mapped attribute differs
@@ -12,7 +12,7 @@
     suspended           any        none known                  nothing
     suspended           any        active                      trigger suspended, and app off when out of scope
     deleted             -          any of ours                 trigger deleted
-    any                 any        locked by someone else      never written to: neither deleted nor let in again
+    others              any        locked by someone else      asked when access is to be taken whether it still is
     suspended, deleted  -          suspended by us             DELETE when due, once; until then UPDATE if one differs
     archived            -          any                         nothing, timers stand still (or as suspended, if chosen)
     could not be read   -          any                         nothing
@@ -93,7 +93,7 @@ class Decision:
     """What to do, and the entry with what was noticed on the way (timers, scope); None: no entry is to be kept.
 
     `failure` is one that needs no call to Keeper to be known. `backing_off` says that an earlier failure waits for its
-    next attempt.
+    next attempt, `unsure` that the account must be asked first whether it is locked still.
     """
 
     action: Action | None
@@ -102,6 +102,7 @@ class Decision:
     reason: str = ""
     failure: Permanent | None = None
     backing_off: bool = False
+    unsure: bool = False
     trigger: Trigger | None = None
 
 
@@ -204,6 +205,8 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
             action = Action.RECREATE if rules.unproven else Action.CREATE
         case Status.SUSPENDED if returned:
             return _attempt(Action.UNSUSPEND, noted, seen, rules, now)
+        case Status.LOCKED if returned:
+            return _attempt(Action.UNLOCK, noted, seen, rules, now)
         case Status.LOCKED:
             return Decision(None, _clean(noted), reason="locked in Keeper by someone else")
         case Status.SUSPENDED if noted.deleted:
@@ -247,6 +250,8 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
         return Decision(None, _quiet(noted), reason="archived users are not operated on")
     when = due(rules.deprovisioning, noted.timers, rules.clock, now)
     stays = seen.moving and noted.status is Status.ACTIVE  # until the other connection has let them in
+    if noted.status is Status.LOCKED and _outdated(noted, when, now):
+        return Decision(None, noted, reason="locked in Keeper when last seen", unsure=True)
     if when.delete is not None and when.delete <= now and _keeps_current(noted) and not stays:
         return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
     if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE and not stays:
@@ -261,6 +266,12 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
 
 def _keeps_current(entry: Entry) -> bool:
     return entry.status is Status.ACTIVE or (entry.status is Status.SUSPENDED and not entry.deleted)
+
+
+def _outdated(noted: Entry, when: Due, now: datetime) -> bool:
+    """Say whether a lock was not seen since access was to be taken: it may have been lifted meanwhile."""
+    first = min(filter(None, (when.suspend, when.delete)), default=None)
+    return first is not None and first <= now and (noted.locked_at is None or noted.locked_at <= first)
 
 
 def _forgettable(noted: Entry, when: Due, now: datetime) -> bool:

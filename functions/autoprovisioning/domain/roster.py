@@ -19,7 +19,7 @@ class Status(StrEnum):
     NONE = "none"  # no account known
     ACTIVE = "active"
     SUSPENDED = "suspended"  # by us
-    LOCKED = "locked"  # by someone else: left as it is, reported
+    LOCKED = "locked"  # found so, and by no record of ours: an observation, which may be outdated
 
 
 class Action(StrEnum):
@@ -31,6 +31,7 @@ class Action(StrEnum):
     UNSUSPEND = "unsuspend"
     DELETE = "delete"
     RECREATE = "recreate"  # an account that vanished from Keeper; planned and guarded as such, carried out as CREATE
+    UNLOCK = "unlock"  # what somebody else locked
 
     @property
     def deprovisions(self) -> bool:
@@ -38,14 +39,14 @@ class Action(StrEnum):
         return self in (Action.SUSPEND, Action.DELETE)
 
     @property
-    def guarded(self) -> bool:
-        """Say whether the volume guard counts it."""
-        return self.deprovisions or self is Action.RECREATE
-
-    @property
     def rereads(self) -> bool:
         """Say whether the user must be read again, alone, right before it is carried out."""
-        return self in (Action.SUSPEND, Action.DELETE, Action.UNSUSPEND, Action.RECREATE)
+        return self in (Action.SUSPEND, Action.DELETE, Action.UNSUSPEND, Action.UNLOCK, Action.RECREATE)
+
+    @property
+    def asks(self) -> bool:
+        """Say whether it is done only as an administrator approved it, however few there are."""
+        return self is Action.UNLOCK
 
 
 class Trigger(StrEnum):
@@ -170,4 +171,6 @@ class Entry:
     deleted: bool = False  # suspended by a DELETE of ours: Keeper locks on it, and it is not sent again
     drift: tuple[str, ...] = ()  # what a listing of Keeper found changed there and is still to be repaired, by name
     taken_over: bool = False  # only to be deprovisioned: nothing of the account was written yet
+    # LOCKED: when it was last found so, which names what is approved. NONE: what was lost was locked by us until then.
+    locked_at: datetime | None = None
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that

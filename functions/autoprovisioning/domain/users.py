@@ -9,6 +9,11 @@ from enum import StrEnum
 from typing import Any
 
 
+def to_the_second(at: datetime) -> datetime:
+    """Return a time of the directory's as we keep it: what is read again is the same as what was stored."""
+    return at.replace(microsecond=0)
+
+
 class Presence(StrEnum):
     """What the directory says of a user; UNKNOWN is a user who could not be read, which proves nothing."""
 

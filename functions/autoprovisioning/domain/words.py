@@ -96,7 +96,7 @@ def _to_do(
         return f"{WAITS_FOR[connection.state]}: {done}"
     if held is Standing.REJECTED:
         return f"Not done, since an administrator rejected it in a held plan: {done}"
-    if held in (Standing.WAITING, Standing.WITHDRAWN):
+    if held in (Standing.WAITING, Standing.WITHDRAWN) or action.asks:
         return f"Held until an administrator approves it under Held plans: {done}"
     until = connection.waits_until(now)
     if until is not None:
@@ -122,11 +122,13 @@ def _infinitive(action: Action, decision: Decision, entry: Entry | None) -> str:
             return "delete the account, which Keeper keeps locked"
         case Action.RECREATE:
             return "create the account again, or adopt the one that is in Keeper under the user's address"
+        case Action.UNLOCK:
+            return "unlock the account, which was locked in Keeper by someone else"
 
 
 def _reason(action: Action, decision: Decision, entry: Entry | None, seen: Observed, owner: str) -> str:
     match action:
-        case Action.CREATE:
+        case Action.CREATE | Action.UNLOCK:
             return "the user is active and in the provisioning scope"
         case Action.RECREATE if entry is None or entry.status is Status.NONE:
             return "the user is entitled to one; the node has not been proven to be the same as before"
@@ -154,10 +156,10 @@ def because(trigger: Trigger | None, seen: Observed, owner: str = "") -> str:
 def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: datetime, owner: str) -> str:
     """Say why there is nothing to do."""
     if noted is not None and noted.status is Status.LOCKED:
-        return (
-            "The account was locked in Keeper by someone else and is left as it is; "
-            "unlock it in Keeper's Admin Console if this user is to have access."
-        )
+        locked = "The account was locked in Keeper by someone else"
+        if seen.presence is Presence.ACTIVE and seen.in_scope is None:
+            return f"{locked}, and whether the user is in the provisioning scope could not be told: it stays so."
+        return f"{locked}: there is no access to take. It is not unlocked without an administrator's approval."
     if seen.presence is Presence.UNKNOWN:
         return f"The directory does not show this user, which alone proves nothing: {_stays(noted)}."
     if seen.presence is Presence.ARCHIVED and not connection.archived_as_suspended:

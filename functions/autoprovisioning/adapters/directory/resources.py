@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from autoprovisioning.domain.texts import USER_ID
-from autoprovisioning.domain.users import DirectoryUser, Group, Presence
+from autoprovisioning.domain.users import DirectoryUser, Group, Presence, to_the_second
 
 LONGEST_ID = 256
 
@@ -108,7 +108,8 @@ def texts_of(item: Mapping[str, Any], name: str) -> Iterator[str]:
 def _time(value: object) -> datetime | None:
     """Read an RFC 3339 time; a nonsensical one is as good as none, and so is one before there was a Workspace.
 
-    A timer that began in 1970 would be due at once, and one in the year 1 cannot be stored.
+    A timer that began in 1970 would be due at once, and one in the year 1 cannot be stored. Google tells milliseconds:
+    a time that was stored would differ from what is read again.
     """
     try:
         at = datetime.fromisoformat(value) if isinstance(value, str) else None
@@ -116,7 +117,7 @@ def _time(value: object) -> datetime | None:
         return None
     if at is None or not 2000 <= at.year < 2100:
         return None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return to_the_second(at if at.tzinfo is not None else at.replace(tzinfo=UTC))
 
 
 def milliseconds_of(value: object) -> datetime | None:

@@ -71,6 +71,7 @@ class _Entry(msgspec.Struct, array_like=True):
     deleted: bool = False
     drift: list[str] | None = None
     taken_over: bool = False
+    locked_at: int | None = None
 
 
 class _Entry1(msgspec.Struct, array_like=True):
@@ -172,6 +173,7 @@ def _to_record(entry: Entry) -> _Entry:
         entry.deleted,
         list(entry.drift) if entry.drift else None,
         entry.taken_over,
+        _seconds(entry.locked_at),
     )
 
 
@@ -196,6 +198,7 @@ def _to_entry(record: _Entry) -> Entry:
         deleted=record.deleted,
         drift=tuple(record.drift or ()),
         taken_over=record.taken_over,
+        locked_at=_time(record.locked_at),
     )
 
 

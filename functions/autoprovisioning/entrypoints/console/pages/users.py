@@ -29,7 +29,7 @@ STATUS = {
     Status.NONE: "no account known",
     Status.ACTIVE: "active",
     Status.SUSPENDED: "suspended by autoprovisioning",
-    Status.LOCKED: "locked by someone else: left as it is",
+    Status.LOCKED: "locked by someone else",
 }
 
 
