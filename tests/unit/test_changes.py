@@ -153,7 +153,7 @@ def test_what_waits_is_pending_and_the_same_plan_may_be_sent_again(error):
 
 def test_what_the_guard_refused_is_held():
     after = recorded(change(Action.CREATE).entry, Outcome(change(Action.CREATE), error=Unsafe("too many")), NOW)
-    assert (after.pending, after.failure, after.mark) == (False, None, None)
+    assert (after.pending, after.failure.code, after.mark) == (False, "held", None)
     assert after.version == 4
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from autoprovisioning.app.holding import Choice, decide_hold
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
+from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.guard import Hold, HoldState
 from autoprovisioning.domain.roster import Entry, Status
@@ -345,3 +346,34 @@ def test_a_listing_without_names_wipes_nobodys_name():
     run(office)
     assert plans(office) == []
     assert {account.attributes["name.givenName"] for account in office.keeper.accounts.values()} == {"Grace", "New"}
+
+
+def test_accounts_that_vanished_from_keeper_are_one_plan_and_created_again_once_it_is_approved():
+    office = company(60)
+    office.keeper.accounts.clear()
+    office.desk.clock.advance(QUARTER)
+    office.plan(RunKind.DRIFT)
+    office.work_off()
+    assert len(office.keeper.accounts) == 10
+    run(office)
+    (hold,) = plans(office)
+    assert (hold.counts(), len(office.keeper.accounts)) == ({"recreate": 53}, 10)
+    assert "creations of an account that vanished from Keeper" in hold.reason
+    run(office)
+    assert [plan.digest for plan in plans(office)] == [hold.digest]
+    decide(office, "approve")
+    run(office)
+    run(office)
+    assert (len(office.keeper.accounts), plans(office)) == (63, [])
+
+
+def test_creations_that_failed_are_tried_again_without_a_brake():
+    office = Office()
+    for number in range(70):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.desk.store.guards.clear()
+    office.keeper.faults.extend([Rejected("no")] * 73)
+    office.run()
+    assert office.keeper.accounts == {}
+    run(office, 2 * DAY)
+    assert (len(office.keeper.accounts), plans(office)) == (73, [])

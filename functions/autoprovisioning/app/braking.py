@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from autoprovisioning.app import dispatch
 from autoprovisioning.app.holding import Wanted, admit, settle_holds, would_hold
-from autoprovisioning.app.planning import Plan
+from autoprovisioning.app.planning import Plan, PlannedLook
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.guard import Kind, Member, braked, member_of
+from autoprovisioning.domain.errors import Unsafe
+from autoprovisioning.domain.guard import RECREATE, Kind, Member, braked, member_of
 from autoprovisioning.domain.roster import Action, Entry
+from autoprovisioning.domain.runs import Look
 
-KINDS = (Kind.TAKING, Kind.GIVING, Kind.WIPING)
+KINDS = (Kind.TAKING, Kind.RECREATING, Kind.GIVING, Kind.WIPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +34,33 @@ class Braked:
 def wanted_of(plan: Plan, roster: Mapping[str, Entry]) -> Braked:
     """Return what of a plan counts; `roster` is as it was read."""
     wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in KINDS}
+    vanished = _vanished(plan, roster)
+    wanted[Kind.RECREATING] = [Wanted(Member(one.user_id, RECREATE, one.scim_id), one) for one in vanished.values()]
     for user_id, planned in plan.looks.items():
-        if planned.action is None or planned.noted is None:
-            continue
-        if planned.action.deprovisions or braked(planned.action, planned.noted, None, plan.now):
-            member = member_of(planned.action, planned.noted, planned.trigger, None)
+        action, noted = planned.action, planned.noted
+        if (
+            action is not None
+            and noted is not None
+            and user_id not in vanished
+            and braked(action, noted, None, plan.now)
+        ):
+            member = member_of(action, noted, planned.trigger, None)
             wanted[member.kind].append(Wanted(member, roster.get(user_id), planned.listed_only))
     for change in plan.writes:
-        entry = roster.get(change.user_id)
-        adopts = change.action is Action.CREATE and bool(change.scim_id)
-        if not adopts and braked(change.action, entry, change.attributes, plan.now):
-            noted = entry or Entry(change.user_id)
-            member = member_of(change.action, noted, None, change.attributes)
-            wanted[member.kind].append(Wanted(member, entry))
+        entry, adopts = roster.get(change.user_id), change.action is Action.CREATE and bool(change.scim_id)
+        if adopts or change.user_id in vanished or not braked(change.action, entry, change.attributes, plan.now):
+            continue
+        member = member_of(change.action, entry or Entry(change.user_id), None, change.attributes)
+        wanted[member.kind].append(Wanted(member, entry))
     return Braked(wanted)
+
+
+def _vanished(plan: Plan, roster: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return those of a plan whose accounts were found to be gone from Keeper, and too many with them."""
+    writes = (change.user_id for change in plan.writes)
+    looks = (user_id for user_id, planned in plan.looks.items() if not (planned.action and planned.action.deprovisions))
+    known = {user_id: roster[user_id] for user_id in (*plan.backing_off, *looks, *writes) if user_id in roster}
+    return {user_id: e for user_id, e in known.items() if e.failure is not None and e.failure.code == Unsafe.code}
 
 
 def brake(
@@ -70,6 +85,8 @@ def brake(
         held, hold = admit(services, connection, kind, counted.wanted[kind], whole=whole, counted=not confirmed)
         if kind is Kind.TAKING:
             _keep_timers(services, connection, plan, held)
+        if kind is Kind.RECREATING:
+            _try_again(services, connection, plan, counted.wanted[kind], held)
         _take_out(plan, held)
         total += len(held)
         if hold is not None:
@@ -83,6 +100,16 @@ def brake(
 def _keep_timers(services: Services, connection: Connection, plan: Plan, held: Iterable[Wanted]) -> None:
     noted = {each.member.user_id: plan.looks[each.member.user_id].noted for each in held}
     dispatch.keep_timers(services, connection, {user_id: entry for user_id, entry in noted.items() if entry})
+
+
+def _try_again(
+    services: Services, connection: Connection, plan: Plan, wanted: Iterable[Wanted], held: Iterable[Wanted]
+) -> None:
+    """Look at once at those for whose re-creation there is room, or an approval, by now."""
+    going = {each.member.user_id for each in wanted} - {each.member.user_id for each in held}
+    dispatch.forget_failures(services, connection, going)
+    plan.backing_off = [user_id for user_id in plan.backing_off if user_id not in going]
+    plan.looks |= {user_id: PlannedLook(Look(user_id)) for user_id in going}
 
 
 def _take_out(plan: Plan, held: Iterable[Wanted]) -> None:

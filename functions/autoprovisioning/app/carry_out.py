@@ -48,6 +48,7 @@ from autoprovisioning.domain.roster import Action, Status
 log = logging.getLogger(__name__)
 
 CLAIMS_AT_ONCE = 16
+VANISHED = "More accounts vanished from Keeper within 24 hours than the volume limit creates again: see Held plans."
 
 AllowRecreate = Callable[[Change], bool]
 
@@ -241,7 +242,7 @@ class _Work:
         if change.action.deprovisions or suspended:
             return Outcome(change)
         if not self._may_recreate(change):
-            return Outcome(change, error=Unsafe("Too many accounts vanished from Keeper within 24 hours"))
+            return Outcome(change, error=Unsafe(VANISHED))
         # A reactivation has no attributes at hand: the next look, seeing no account, creates it.
         return Outcome(change) if change.attributes is None else None
 

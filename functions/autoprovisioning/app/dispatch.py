@@ -91,6 +91,17 @@ def keep_timers(services: Services, connection: Connection, held: Mapping[str, E
         services.roster.commit_in_parts(connection, chunk, edit)
 
 
+def forget_failures(services: Services, connection: Connection, user_ids: Iterable[str]) -> None:
+    """Let what failed be tried again now."""
+    for chunk in _chunks(_by_shard(services, connection, user_ids), NOTES_A_COMMIT):
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            known = [entries[user_id] for user_id in part if user_id in entries]
+            return Edit({e.user_id: replace(e, failure=None, version=e.version + 1) for e in known if e.failure}), None
+
+        services.roster.commit_in_parts(connection, chunk, edit)
+
+
 def batches(
     services: Services, connection: Connection, run: Run, writes: Sequence[PlannedChange], looks: Sequence[Look]
 ) -> list[Batch]:

@@ -71,14 +71,14 @@ def fits(services: Services, connection: Connection, kind: Kind, names: Collecti
     return reserve(state, kind.budget, names, state.allowed(kind.budget, connection.limit, now), now) is not None
 
 
-def remember_active(services: Services, connection: Connection, count: int) -> bool:
-    """Keep how many people are active, for the limits of the day to come; True in a connection's first full run."""
+def remember_active(services: Services, connection: Connection, count: int, *, whole: bool = True) -> bool:
+    """Keep how many people are active, for the limits of the day to come; True until a first whole run has counted."""
     now, first = services.clock(), False
 
-    def edit(state: GuardState) -> GuardState:
+    def edit(state: GuardState) -> GuardState | None:
         nonlocal first
         first = not state.active
-        return seen_active(state, count, now)
+        return seen_active(state, count, now) if whole or not first else None
 
     services.records.change_guard(connection.id, edit)
     return first

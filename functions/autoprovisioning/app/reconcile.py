@@ -160,7 +160,7 @@ def _plan_and_dispatch(
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
     whole = survey.whole(side.connection)
     waiting = 0 if whole else plan.drop_deprovisioning()
-    first = remember_active(services, side.connection, plan.active)
+    first = remember_active(services, side.connection, plan.active, whole=whole)
     held, told = brake(services, side.connection, plan, side.roster, whole=whole, first=first)
     looks = [planned.look for planned in plan.looks.values()]
     batches = dispatch.batches(services, side.connection, side.run, plan.writes, looks)

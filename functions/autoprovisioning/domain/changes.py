@@ -213,7 +213,9 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if outcome.error is None:
         return _succeeded(moved, outcome, now)
     if isinstance(outcome.error, Unsafe):
-        return replace(moved, pending=False)
+        what = about(change.action, change.attributes if change.action is Action.UPDATE else None)
+        held = failed(entry.failure, outcome.error.code, str(outcome.error), what, now)
+        return replace(moved, failure=held, pending=False)
     failure = _failure(outcome, entry.failure, now)
     if outcome.made and failure is not None:  # whoever leaves before it is mended must not keep it
         status = Status.LOCKED if change.locked else Status.ACTIVE
