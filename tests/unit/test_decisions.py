@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.app.configure import turn_off, turn_on
 from autoprovisioning.app.holding import Choice, decide_hold
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
 from autoprovisioning.domain.errors import Rejected
@@ -377,3 +378,22 @@ def test_creations_that_failed_are_tried_again_without_a_brake():
     assert office.keeper.accounts == {}
     run(office, 2 * DAY)
     assert (len(office.keeper.accounts), plans(office)) == (73, [])
+
+
+@pytest.mark.parametrize(("confirmed", "created"), [(None, 123), (123, 123), (60, 0), (3, 0)])
+def test_a_first_run_creates_no_more_than_was_confirmed_when_it_was_turned_on(confirmed, created):
+    office = Office()
+    for number in range(120):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.desk.store.guards.clear()
+    turn_off(office.services, "c1", ADMIN)
+    turn_on(office.services, "c1", ADMIN, creates=confirmed)
+    run(office)
+    assert len(office.keeper.accounts) == created
+    if not created:
+        (hold,) = plans(office)
+        most = max(confirmed, 50)
+        assert hold.reason == f"123 creations are more than {most}, by the preview that this first run was turned on with"
+        decide(office, "approve")
+        run(office)
+        assert len(office.keeper.accounts) == 123

@@ -12,7 +12,7 @@ from autoprovisioning.app.planning import Plan, PlannedLook
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import Unsafe
-from autoprovisioning.domain.guard import RECREATE, Kind, Member, braked, member_of
+from autoprovisioning.domain.guard import GIVEN_AT_LEAST, RECREATE, Kind, Member, braked, member_of
 from autoprovisioning.domain.roster import Action, Entry
 from autoprovisioning.domain.runs import Look
 
@@ -82,7 +82,8 @@ def brake(
     total, notes = 0, []
     for kind in KINDS:
         confirmed = first and kind is Kind.GIVING
-        held, hold = admit(services, connection, kind, counted.wanted[kind], whole=whole, counted=not confirmed)
+        limit = _confirmed(connection, len(counted.wanted[kind])) if confirmed else None
+        held, hold = admit(services, connection, kind, counted.wanted[kind], whole=whole, confirmed=limit)
         if kind is Kind.TAKING:
             _keep_timers(services, connection, plan, held)
         if kind is Kind.RECREATING:
@@ -95,6 +96,11 @@ def brake(
         if kept > 0:
             notes.append(f"Kept by rejection, or to be decided anew: {kept}")
     return total, notes
+
+
+def _confirmed(connection: Connection, planned: int) -> int:
+    """Return how many accounts a first run may create: as many as it plans, where nobody saw a number before."""
+    return planned if connection.confirmed is None else max(connection.confirmed, GIVEN_AT_LEAST)
 
 
 def _keep_timers(services: Services, connection: Connection, plan: Plan, held: Iterable[Wanted]) -> None:

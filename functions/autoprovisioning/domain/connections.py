@@ -98,6 +98,7 @@ class Connection:
     changed_at: datetime | None = None  # of the state
     off_spans: tuple[Span, ...] = ()  # while off, deprovisioning timers stood still
     retired_tokens: tuple[RetiredToken, ...] = ()  # disabled versions still to be destroyed
+    confirmed: int | None = None  # accounts that its first run may create, where somebody saw a number and turned it on
 
     def waits_until(self, now: datetime) -> datetime | None:
         """Return the end of the wait that Keeper asked for, None where there is none, or it is over.

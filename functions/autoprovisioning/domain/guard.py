@@ -166,10 +166,10 @@ class GuardState:
         within = [count for at, count in self.active if now - at < WINDOW and count]
         return (before[-1] if before else 0) or (within[0] if within else 0)
 
-    def allowed(self, budget: Kind, limit: VolumeLimit, now: datetime) -> int:
-        """Return how many changes of a budget may go out within 24 hours."""
+    def allowed(self, kind: Kind, limit: VolumeLimit, now: datetime) -> int:
+        """Return how many changes its budget may have within 24 hours for one of this kind to go out."""
         base = self.base(now)
-        match budget:
+        match kind:
             case Kind.GIVING:
                 return max(GIVEN_AT_LEAST, int(base * GIVEN_SHARE))
             case Kind.TAKING:

@@ -174,6 +174,7 @@ def to_document(connection: Connection) -> dict[str, Any]:
         "changed_at": connection.changed_at,
         "off_spans": [{"start": start, "end": end} for start, end in connection.off_spans],
         "retired_tokens": [{"version": item.version, "at": item.at} for item in connection.retired_tokens],
+        "confirmed": connection.confirmed,
     }
 
 
@@ -204,6 +205,7 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         changed_at=fields["changed_at"],
         off_spans=tuple((span["start"], span["end"]) for span in fields["off_spans"]),
         retired_tokens=tuple(RetiredToken(item["version"], item["at"]) for item in fields["retired_tokens"]),
+        confirmed=fields.get("confirmed"),
     )
 
 
