@@ -10,6 +10,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from infra.local.cloud import ROOT, load_state
 from infra.local.world import wait_for
@@ -26,10 +27,12 @@ def connect(
     settings: dict[str, object] | None = None,
     *,
     adopt_all: bool = False,
+    preview: bool = False,
 ) -> str:
     """Set up or edit the connection with the same use cases that the console calls; returns a line about it.
 
-    With `adopt_all` what is in doubt is confirmed first, and another line says how many adoptions that were.
+    With `adopt_all` what is in doubt is confirmed first, and another line says how many adoptions that were. With
+    `preview` what turning on would do is told, and confirmed: a first run that is about to create more is held.
     """
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.app.configure import Settings, edit, set_up, settings_of, turn_on
@@ -45,20 +48,35 @@ def connect(
         wanted = replace(settings_of(known), endpoint=endpoint, scope_groups=groups, **(settings or {}))  # type: ignore[arg-type]
         connection = edit(desk, CONNECTION, known.edition, wanted, actor, token, run=False)
     confirmed = [f"adoptions confirmed: {confirm_all()}"] if adopt_all else []
-    connection = turn_on(desk, connection.id, actor, run=False)
+    creates = None
+    if preview and connection.state.value in ("off", "draft"):
+        counts = previewed("The preview").counts
+        creates = counts.get("create", 0)
+        would = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count) or "nothing"
+        confirmed.append(f"turning on would do: {would}; creating {creates} accounts is confirmed")
+    connection = turn_on(desk, connection.id, actor, run=False, creates=creates)
     named = ", ".join(group.email for group in connection.scope.groups) or "everybody"
     told = f"connection {connection.id} is {connection.state.value}: {connection.endpoint}, scope: {named}"
     return "\n".join([*confirmed, told])
 
 
 def confirm_all() -> int:
-    """Let a preview of the settings in force be computed, and confirm what it lists as in doubt; returns how many.
+    """Confirm what a preview lists as in doubt; returns how many."""
+    from autoprovisioning.app.confirm_adoptions import confirm_adoptions
+    from autoprovisioning.bootstrap import previews, services
+    from autoprovisioning.domain.events import Actor
+
+    done = previewed("ADOPT").id
+    return confirm_adoptions(services(), previews(), CONNECTION, done, None, Actor(ACTOR)).count
+
+
+def previewed(what: str) -> Any:
+    """Let a preview of the settings in force be computed, and return it.
 
     Raises:
-        WrongState: the preview failed.
+        WrongState: the preview failed; `what` begins its text.
     """
     from autoprovisioning.app.configure import settings_of
-    from autoprovisioning.app.confirm_adoptions import confirm_adoptions
     from autoprovisioning.app.preview import ask_preview
     from autoprovisioning.app.reports import PreviewState
     from autoprovisioning.bootstrap import previews, services
@@ -71,15 +89,14 @@ def confirm_all() -> int:
     assert isinstance(connection, Connection)  # noqa: S101 - set up by the caller
     asked = ask_preview(desk, store, CONNECTION, connection.edition, settings_of(connection), actor)
 
-    def ended() -> str | None:
+    def ended() -> Any:
         preview = store.get(CONNECTION, asked.id)
         if preview is None or preview.state is PreviewState.FAILED:
             problem = preview.problem if preview is not None else "it expired"
-            raise WrongState(f"ADOPT: the preview failed, so nothing was confirmed: {problem}")
-        return preview.id if preview.state is PreviewState.DONE else None
+            raise WrongState(f"{what}: the preview failed, so nothing was confirmed: {problem}")
+        return preview if preview.state is PreviewState.DONE else None
 
-    done = wait_for(ended, "the preview", PREVIEW_SECONDS, every=0.2)
-    return confirm_adoptions(desk, store, CONNECTION, done, None, actor).count
+    return wait_for(ended, "the preview", PREVIEW_SECONDS, every=0.2)
 
 
 def main() -> None:
@@ -102,13 +119,13 @@ def main() -> None:
         token = asked.token_file.expanduser().read_text().strip()
         if not token:
             sys.exit(f"TOKEN_FILE: {asked.token_file} is empty. Write Keeper's access token into it.")
-        print(connect(asked.endpoint, token, groups, adopt_all=asked.adopt == "all"))
+        print(connect(asked.endpoint, token, groups, adopt_all=asked.adopt == "all", preview=True))
     except OSError as error:
         sys.exit(f"TOKEN_FILE: {error.strerror}: {asked.token_file}. Write Keeper's access token into a file of yours.")
     except UnicodeDecodeError:
         sys.exit(f"TOKEN_FILE: {asked.token_file} is not a text file. Write Keeper's access token into it.")
     except TimeoutError as error:
-        sys.exit(f"ADOPT: nothing was confirmed: {error}")
+        sys.exit(f"Nothing was confirmed, nor turned on: {error}")
     except ProvisioningError as error:
         sys.exit(str(error))
 

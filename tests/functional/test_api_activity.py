@@ -265,7 +265,7 @@ def test_an_unknown_digest_is_not_found(settled):
 
 def test_the_digest_of_a_plan_that_changed_since_approves_nothing(town):
     hold = held(town)
-    town.directory.join(GROUP_ID, "u1")
+    town.directory.leave(GROUP_ID, "u0")
     town.sync()
     answer = decide(town, hold["digest"], "approve")
     assert (answer.status, answer.json()["title"]) == (412, "stale")

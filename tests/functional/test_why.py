@@ -15,6 +15,7 @@ from autoprovisioning.app.reports import Filters, Inquiry, InquiryKind, InquiryS
 from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.guard import Standing
 from autoprovisioning.domain.roster import Action, Status
 from autoprovisioning.domain.users import Presence
 from infra.local.connect import CONNECTION
@@ -170,7 +171,7 @@ def test_why_tells_of_a_failure_and_of_a_hold(town):
     assert [event.name for event in failing.events] == [EventName.FAILED]
 
     held = why(town, "u1")
-    assert (held.decision.action, held.entry.held) == (Action.SUSPEND, Action.SUSPEND)
+    assert (held.decision.action, held.held) == (Action.SUSPEND, Standing.WAITING)
     assert held.words.startswith("Held until an administrator approves it under Held plans")
     town.keeper.control("DELETE", "requests")
     why(town, "u1")

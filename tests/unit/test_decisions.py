@@ -7,8 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.app.configure import turn_off, turn_on
 from autoprovisioning.app.holding import Choice, decide_hold
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
+from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.guard import Hold, HoldState
 from autoprovisioning.domain.roster import Entry, Status
@@ -345,3 +347,50 @@ def test_a_listing_without_names_wipes_nobodys_name():
     run(office)
     assert plans(office) == []
     assert {account.attributes["name.givenName"] for account in office.keeper.accounts.values()} == {"Grace", "New"}
+
+
+def test_accounts_that_vanished_from_keeper_are_one_plan_and_created_again_once_it_is_approved():
+    office = company(60)
+    office.keeper.accounts.clear()
+    office.desk.clock.advance(QUARTER)
+    office.plan(RunKind.DRIFT)
+    office.work_off()
+    (hold,) = plans(office)
+    assert (hold.counts(), len(office.keeper.accounts)) == ({"recreate": 63}, 0)
+    assert "creations of an account that vanished from Keeper" in hold.reason
+    run(office)
+    assert [plan.digest for plan in plans(office)] == [hold.digest]
+    decide(office, "approve")
+    run(office)
+    run(office)
+    assert (len(office.keeper.accounts), plans(office)) == (63, [])
+
+
+def test_creations_that_failed_are_tried_again_without_a_brake():
+    office = Office()
+    for number in range(70):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.desk.store.guards.clear()
+    office.keeper.faults.extend([Rejected("no")] * 73)
+    office.run()
+    assert office.keeper.accounts == {}
+    run(office, 2 * DAY)
+    assert (len(office.keeper.accounts), plans(office)) == (73, [])
+
+
+@pytest.mark.parametrize(("confirmed", "created"), [(None, 123), (123, 123), (60, 0), (3, 0)])
+def test_a_first_run_creates_no_more_than_was_confirmed_when_it_was_turned_on(confirmed, created):
+    office = Office()
+    for number in range(120):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.desk.store.guards.clear()
+    turn_off(office.services, "c1", ADMIN)
+    turn_on(office.services, "c1", ADMIN, creates=confirmed)
+    run(office)
+    assert len(office.keeper.accounts) == created
+    if not created:
+        (hold,) = plans(office)
+        assert hold.reason.startswith(f"123 creations are more than {max(confirmed, 50)}, by the preview")
+        decide(office, "approve")
+        run(office)
+        assert len(office.keeper.accounts) == 123

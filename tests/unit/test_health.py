@@ -13,6 +13,7 @@ from autoprovisioning.app.health import health
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.reports import HeldPlan, Pace, Page, Waiting
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.users import Scope
 from tests.fake_state import FakeChannels
@@ -27,6 +28,12 @@ DONE = Run("r1", "c1", RunKind.FULL, 1, START - 20 * MINUTE, RunState.DONE, STAR
 WAITING = Waiting(3, START - 10 * MINUTE)
 FAILS = Run("r2", "c1", RunKind.FULL, 2, START - 10 * MINUTE, RunState.PLANNED, batches=1, notes=(f"{OUTAGE}HTTP 500",))
 REFUSED = replace(FAILS, state=RunState.REFUSED, finished=START, notes=("Keeper did not answer (HTTP 500)",))
+
+
+APPROVED = HeldPlan(
+    "d1", HoldState.APPROVED, START, "too many", {"suspend": 9}, "boss@x.org", START, {"approved": 7, "done": 2}
+)
+REJECTED = HeldPlan("d2", HoldState.REJECTED, START, "too many", {"suspend": 15}, "boss@x.org", START, {"rejected": 15})
 
 
 @dataclass
@@ -65,6 +72,11 @@ def look(told: Told, connection: Connection = ON, channel: Channel | None = LIVE
     return health(desk.services, told, channels, connection)
 
 
+def test_what_a_rejection_keeps_is_counted_and_no_concern():
+    seen = look(Told(plans=(REJECTED, replace(APPROVED, standings={"rejected": 2, "done": 5}))))
+    assert (seen.kept, seen.concerns) == (17, ())
+
+
 def test_there_is_no_concern_while_all_is_well():
     seen = look(Told())
 
@@ -81,6 +93,7 @@ def test_there_is_no_concern_while_all_is_well():
         (Told(), replace(ON, state=State.DRAFT), LIVE, "not finished"),
         (Told(), replace(ON, state=State.DELETING), LIVE, "being deleted"),
         (Told(held=1), ON, LIVE, "held as a plan"),
+        (Told(plans=(APPROVED,)), ON, LIVE, "not carried out yet: 7 changes. The approval ends by 25 Nov 2026, 09:00"),
         (Told(latest=()), ON, LIVE, "No full run has succeeded for 3 d 0 h"),
         (Told(latest=(replace(DONE, finished=START - 61 * MINUTE),)), ON, LIVE, "succeeded for 1 h 1 min"),
         (Told(waits=Waiting(3, START - 16 * MINUTE)), ON, LIVE, "waiting for 16 min"),

@@ -20,7 +20,7 @@ from autoprovisioning.app.holding import (
 from autoprovisioning.app.planning import Plan, PlannedLook
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.guard import Kind, Member, attempt, braked, member_of
+from autoprovisioning.domain.guard import GIVEN_AT_LEAST, Kind, Member, attempt, braked, member_of
 from autoprovisioning.domain.roster import Action, Entry
 
 KINDS = (Kind.TAKING, Kind.RECREATING, Kind.GIVING, Kind.UNLOCKING, Kind.WIPING)
@@ -42,18 +42,16 @@ def wanted_of(connection: Connection, plan: Plan, roster: Mapping[str, Entry]) -
     """Return what of a plan counts; `roster` is as it was read."""
     wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in KINDS}
     for user_id, planned in plan.looks.items():
-        if planned.action is None or planned.noted is None:
-            continue
-        if planned.action.deprovisions or braked(planned.action, planned.noted, None, plan.now):
-            member = member_of(planned.action, planned.noted, planned.trigger, None)
+        action, noted = planned.action, planned.noted
+        if action is not None and noted is not None and braked(action, noted, None, plan.now):
+            member = member_of(action, noted, planned.trigger, None)
             wanted[member.kind].append(Wanted(member, roster.get(user_id), _unproven(connection, planned)))
     for change in plan.writes:
-        entry = roster.get(change.user_id)
-        adopts = change.action is Action.CREATE and bool(change.scim_id)
-        if not adopts and braked(change.action, entry, change.attributes, plan.now):
-            noted = entry or Entry(change.user_id)
-            member = member_of(change.action, noted, None, change.attributes)
-            wanted[member.kind].append(Wanted(member, entry))
+        entry, adopts = roster.get(change.user_id), change.action is Action.CREATE and bool(change.scim_id)
+        if adopts or not braked(change.action, entry, change.attributes, plan.now):
+            continue
+        member = member_of(change.action, entry or Entry(change.user_id), None, change.attributes)
+        wanted[member.kind].append(Wanted(member, entry))
     return Braked(wanted)
 
 
@@ -84,7 +82,8 @@ def brake(
     total, notes = 0, []
     for kind in KINDS:
         confirmed = first and kind is Kind.GIVING
-        held, hold = admit(services, connection, kind, counted.wanted[kind], whole=whole, counted=not confirmed)
+        limit = _confirmed(connection, len(counted.wanted[kind])) if confirmed else None
+        held, hold = admit(services, connection, kind, counted.wanted[kind], whole=whole, confirmed=limit)
         if kind is Kind.TAKING:
             _keep_timers(services, connection, plan, held)
         _take_out(plan, held)
@@ -97,6 +96,11 @@ def brake(
         if kept > 0:
             notes.append(f"Kept by rejection, or to be decided anew: {kept}")
     return total, notes
+
+
+def _confirmed(connection: Connection, planned: int) -> int:
+    """Return how many accounts a first run may create: as many as it plans, where nobody saw a number before."""
+    return planned if connection.confirmed is None else max(connection.confirmed, GIVEN_AT_LEAST)
 
 
 def _keep_timers(services: Services, connection: Connection, plan: Plan, held: Iterable[Wanted]) -> None:

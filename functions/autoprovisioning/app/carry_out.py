@@ -49,6 +49,9 @@ from autoprovisioning.domain.roster import Action, Status, addressees
 log = logging.getLogger(__name__)
 
 CLAIMS_AT_ONCE = 16
+VANISHED = (
+    "More accounts vanished from Keeper than a day's limit creates again: the next run holds them as one plan."
+)
 
 AllowRecreate = Callable[[Change], bool]
 
@@ -275,7 +278,7 @@ class _Work:
         if change.action.deprovisions or not change.entitled:
             return Outcome(change, change.entry.scim_id, gone=True)
         if not self._may_recreate(change):
-            return Outcome(change, error=Unsafe("Too many accounts vanished from Keeper within 24 hours"))
+            return Outcome(change, error=Unsafe(VANISHED))
         # A reactivation has no attributes at hand: the next look, seeing no account, creates it.
         return Outcome(change) if change.attributes is None else None
 

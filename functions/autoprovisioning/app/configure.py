@@ -233,10 +233,13 @@ def _check_node(services: Services, endpoint: str, connection_id: str) -> None:
             raise BadInput("endpoint", f"the connection {connection.name!r} provisions this node already", mend)
 
 
-def turn_on(services: Services, connection_id: str, actor: Actor, *, run: bool = True) -> Connection:
+def turn_on(
+    services: Services, connection_id: str, actor: Actor, *, run: bool = True, creates: int | None = None
+) -> Connection:
     """Turn a connection on; timers go on where they stood, and a full run starts at once (unless `run` is False).
 
-    A wait that Keeper asked for is over.
+    A wait that Keeper asked for is over. `creates` is how many accounts a preview said would be created: if this is the
+    first run, more than that are held.
     """
     connection = _existing(services, connection_id)
     _staying(connection)
@@ -244,7 +247,12 @@ def turn_on(services: Services, connection_id: str, actor: Actor, *, run: bool =
     _check_node(services, connection.endpoint, connection_id)  # two may have been set up at the same moment
     now = services.clock()
     tell = _states(services, actor, "Turned on")
-    turned = services.connections.change(connection_id, lambda current: turned_on(current, now), tell)
+
+    def change(current: Connection) -> Connection | None:
+        turned = turned_on(current, now)
+        return replace(turned, confirmed=creates) if turned is not None else None
+
+    turned = services.connections.change(connection_id, change, tell)
     if turned is not None and run:
         services.queue.request_run(RunKind.FULL)
     return turned or connection

@@ -33,7 +33,7 @@ def reserve_all(services: Services, connection: Connection, kind: Kind, names: C
     now = services.clock()
 
     def edit(state: GuardState) -> GuardState | None:
-        return reserve(state, kind.budget, names, state.allowed(kind.budget, connection.limit, now), now)
+        return reserve(state, kind.budget, names, state.allowed(kind, connection.limit, now), now)
 
     return services.records.change_guard(connection.id, edit) is not None
 
@@ -59,7 +59,7 @@ def room(services: Services, connection: Connection, kind: Kind, active: int | N
     state, now = _standing(services, connection), services.clock()
     if active is not None:
         state = seen_active(state, active, now)
-    allowed = state.allowed(kind.budget, connection.limit, now)
+    allowed = state.allowed(kind, connection.limit, now)
     return Room(len(state.current(kind.budget, now)), allowed, state.base(now))
 
 
@@ -67,17 +67,17 @@ def fits(services: Services, connection: Connection, kind: Kind, names: Collecti
     """Say whether `reserve_all` would reserve the names once a run counted so many active people."""
     now = services.clock()
     state = seen_active(_standing(services, connection), active, now)
-    return reserve(state, kind.budget, names, state.allowed(kind.budget, connection.limit, now), now) is not None
+    return reserve(state, kind.budget, names, state.allowed(kind, connection.limit, now), now) is not None
 
 
-def remember_active(services: Services, connection: Connection, count: int) -> bool:
-    """Keep how many people are active, for the limits of the day to come; True in a connection's first full run."""
+def remember_active(services: Services, connection: Connection, count: int, *, whole: bool = True) -> bool:
+    """Keep how many people are active, for the limits of the day to come; True until a first whole run has counted."""
     now, first = services.clock(), False
 
-    def edit(state: GuardState) -> GuardState:
+    def edit(state: GuardState) -> GuardState | None:
         nonlocal first
         first = not state.active
-        return seen_active(state, count, now)
+        return seen_active(state, count, now) if whole or not first else None
 
     services.records.change_guard(connection.id, edit)
     return first

@@ -92,19 +92,22 @@ def admit(
     wanted: Sequence[Wanted],
     *,
     whole: bool = True,
-    counted: bool = True,
+    confirmed: int | None = None,
 ) -> tuple[list[Wanted], Hold | None]:
     """Pass what a run plans of one kind through the brake: return what is held, and the plan raised for it, if any.
 
     What is over the limit is held whole. A waiting plan ends where it is empty, fits, or differs from what is held now;
-    not so by a plan that is not `whole` (listings broke off). What is not `counted` was confirmed in advance.
+    not so by a plan that is not `whole` (listings broke off). So many were `confirmed` in advance count for no limit.
     """
     holds, now = services.records.holds(connection.id), services.clock()
     sifted = _sift(holds, wanted, now)
     _let_go(services, connection, kind, sifted.approved)
     held, reason = sifted.unproven, _for_want_of_proof(sifted.unproven)
-    if not counted:
+    if confirmed is not None and len(sifted.fresh) <= confirmed:
         note(services, connection, CONFIRMED, _names(sifted.fresh))
+    elif confirmed is not None:
+        held = sifted.fresh + sifted.unproven
+        reason = f"{_counted(held)} are more than {confirmed}, by the preview that this first run was turned on with"
     elif not reserve_all(services, connection, kind, _names(sifted.fresh)):
         held = sifted.fresh + sifted.unproven
         over = _over_the_limit(services, connection, kind, held)

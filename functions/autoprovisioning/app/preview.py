@@ -132,6 +132,14 @@ def save_preview(
     return edit(services, connection_id, preview.edition, preview.settings, actor)
 
 
+def would_create(previews: Previews, connection: Connection, preview_id: str) -> int | None:
+    """Return how many accounts a preview of the settings in force would create; None where there is no such preview."""
+    preview = previews.get(connection.id, preview_id) if preview_id else None
+    if preview is None or preview.state is not PreviewState.DONE or preview.settings != settings_of(connection):
+        return None
+    return preview.counts.get(Would.CREATE.value, 0)
+
+
 def compute_preview(
     services: Services, previews: Previews, connection_id: str, preview_id: str, deadline: datetime
 ) -> None:

@@ -164,7 +164,7 @@ def _plan_and_dispatch(
     report_unprovisioned(services, side, survey)
     whole = survey.whole(side.connection)
     waiting = 0 if whole else plan.drop_deprovisioning()
-    first = not survey.alone and remember_active(services, side.connection, plan.active)
+    first = not survey.alone and remember_active(services, side.connection, plan.active, whole=whole)
     connection = _proven(services, side.connection) if side.meets_known() else side.connection
     held, told = brake(services, connection, plan, side.roster, whole=whole and not survey.alone, first=first)
     if any(planned.action is Action.RECREATE for planned in plan.looks.values()):

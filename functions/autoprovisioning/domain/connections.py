@@ -99,6 +99,7 @@ class Connection:
     clock: Clock = field(default_factory=Clock)  # deprovisioning timers run by it
     retired_tokens: tuple[RetiredToken, ...] = ()  # disabled versions still to be destroyed
     unproven: bool = False  # reauthorized although no known account was found: new accounts wait for an approval
+    confirmed: int | None = None  # accounts that its first run may create, where somebody saw a number and turned it on
 
     def waits_until(self, now: datetime) -> datetime | None:
         """Return the end of the wait that Keeper asked for, None where there is none, or it is over.

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 from .accounts import Attributes, Value, changed_attributes, holds, whole_fingerprint
 from .connections import VolumeLimit
+from .errors import MappingFailure
 from .roster import Action, Entry, Status, Trigger
 
 WINDOW = timedelta(hours=24)
@@ -109,9 +110,11 @@ def _whole(at: datetime | None) -> datetime | None:
 def braked(action: Action, entry: Entry | None, attributes: Attributes | None, now: datetime) -> bool:
     """Say whether a change counts.
 
-    What gives back access that we took within the last 24 hours repairs, and so does not. Of updates only those do that
-    change the userName or remove a value.
+    What gives back access that we took within the last 24 hours repairs, and so does not; nor does a creation that was
+    let go before, and failed. Of updates only those do that change the userName or remove a value.
     """
+    if action is Action.CREATE:
+        return entry is None or entry.failure is None or entry.failure.code == MappingFailure.code
     if action is Action.UNSUSPEND:
         return entry is None or entry.last_action_at is None or now - entry.last_action_at >= WINDOW
     if action is Action.UPDATE:
@@ -168,10 +171,10 @@ class GuardState:
         within = [count for at, count in self.active if now - at < WINDOW and count]
         return (before[-1] if before else 0) or (within[0] if within else 0)
 
-    def allowed(self, budget: Kind, limit: VolumeLimit, now: datetime) -> int:
-        """Return how many changes of a budget may go out within 24 hours."""
+    def allowed(self, kind: Kind, limit: VolumeLimit, now: datetime) -> int:
+        """Return how many changes its budget may have within 24 hours for one of this kind to go out."""
         base = self.base(now)
-        match budget:
+        match kind:
             case Kind.GIVING:
                 return max(GIVEN_AT_LEAST, int(base * GIVEN_SHARE))
             case Kind.TAKING:

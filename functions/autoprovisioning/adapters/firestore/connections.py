@@ -195,6 +195,7 @@ def to_document(connection: Connection) -> dict[str, Any]:
         },
         "retired_tokens": [{"version": item.version, "at": item.at} for item in connection.retired_tokens],
         "unproven": connection.unproven,
+        "confirmed": connection.confirmed,
     }
 
 
@@ -226,6 +227,7 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         clock=_clock(fields["clock"]) if "clock" in fields else _clock_1(snapshot),
         retired_tokens=tuple(RetiredToken(item["version"], item["at"]) for item in fields["retired_tokens"]),
         unproven=fields.get("unproven", False),
+        confirmed=fields.get("confirmed"),
     )
 
 

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from autoprovisioning.app import configure
 from autoprovisioning.app.configure import Settings, settings_of, shown_state
+from autoprovisioning.app.preview import would_create
 from autoprovisioning.app.tokens import try_out
 from autoprovisioning.domain import connections as domain
 from autoprovisioning.domain.connections import PatchDialect, State
@@ -65,6 +66,12 @@ class Connection(Summary):
     limit: settings.Limit
     archived_as_suspended: bool
     patch_dialect: PatchDialect
+
+
+class TurnOn(Model):
+    """What was looked at before: with the id of a preview, a first run does not create more than that (or 50)."""
+
+    preview: str = ""
 
 
 class Connections(Model):
@@ -223,9 +230,10 @@ def finish(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa: 
     return shown(call, configure.finish(call.parts.services, connection_id, call.actor))
 
 
-def turn_on(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa: ARG001 - an empty object
+def turn_on(call: Call, body: TurnOn, connection_id: str) -> Response:
     """Turn it on."""
-    return shown(call, configure.turn_on(call.parts.services, connection_id, call.actor))
+    creates = would_create(call.parts.previews, existing(call, connection_id), body.preview)
+    return shown(call, configure.turn_on(call.parts.services, connection_id, call.actor, creates=creates))
 
 
 def turn_off(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa: ARG001 - an empty object
@@ -312,7 +320,7 @@ OPERATIONS = (
         body=Attempt,
     ),
     _step("finishSetUp", "finish", "End the set-up: the connection is off and can be turned on", finish),
-    _step("turnOn", "turn-on", "Turn autoprovisioning on", turn_on),
+    Operation("turnOn", "POST", f"{_ONE}/turn-on", "Turn autoprovisioning on", turn_on, {200: _SHOWN}, body=TurnOn),
     _step("turnOff", "turn-off", "Turn autoprovisioning off: the configuration stays, every change stops", turn_off),
     Operation(
         "deleteConnection",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response
 
 from autoprovisioning.app.ask_for_run import ask_for_run
 from autoprovisioning.app.configure import shown_state, turn_off, turn_on
+from autoprovisioning.app.preview import would_create
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.entrypoints.console.pages.frame import (
     existing,
+    form,
     get,
     go,
     post,
@@ -69,8 +72,11 @@ def reauthorize_address(call: Call, connection: Connection) -> str:
 
 
 def confirm_on(call: Call, connection_id: str) -> Response:
-    """Ask before turning on."""
-    return _confirm(call, connection_id, "turn_on.html", "Turn on", (State.OFF,))
+    """Ask before turning on; `preview` names the one whose numbers were looked at."""
+    preview = call.request.args.get("preview", "")
+    creates = would_create(call.parts.previews, existing(call, connection_id), preview)
+    about = {"preview": preview if creates is not None else "", "creates": creates}
+    return _confirm(call, connection_id, "turn_on.html", "Turn on", (State.OFF,), **about)
 
 
 def confirm_off(call: Call, connection_id: str) -> Response:
@@ -78,18 +84,22 @@ def confirm_off(call: Call, connection_id: str) -> Response:
     return _confirm(call, connection_id, "turn_off.html", "Turn off", (State.ON, State.PAUSED))
 
 
-def _confirm(call: Call, connection_id: str, template: str, title: str, states: tuple[State, ...]) -> Response:
+def _confirm(
+    call: Call, connection_id: str, template: str, title: str, states: tuple[State, ...], **about: Any
+) -> Response:
     connection = existing(call, connection_id)
     if connection.state not in states:
         return go(f"/connections/{connection_id}")
-    return show_of(call, connection, template, crumbs=[(call.request.path, title)])
+    return show_of(call, connection, template, crumbs=[(call.request.path, title)], **about)
 
 
 def switch_on(call: Call, connection_id: str) -> Response:
     """Turn on; a draft is finished first."""
-    if existing(call, connection_id).state is State.DRAFT:
+    connection = existing(call, connection_id)
+    if connection.state is State.DRAFT:
         return go(f"/connections/{connection_id}/finish")
-    turn_on(call.parts.services, connection_id, call.actor)
+    creates = would_create(call.parts.previews, connection, form(call).get("preview", ""))
+    turn_on(call.parts.services, connection_id, call.actor, creates=creates)
     return go(f"/connections/{connection_id}", "on")
 
 
