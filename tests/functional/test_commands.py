@@ -152,7 +152,10 @@ def test_connect_and_sync_through_a_day(fresh):
     fresh.node.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True}])
     connected = fresh.connect()
     assert connected.returncode == 0, connected.stderr
-    assert connected.stdout == f"connection keeper is on: {fresh.node.endpoint}, scope: {GROUP}\n"
+    assert connected.stdout == (
+        f"connection keeper is on: {fresh.node.endpoint}, scope: {GROUP}\n"
+        "archived users: kept, not operated on (ARCHIVED=suspended)\n"
+    )
     summary = fresh.sync()
     assert (summary["created"], summary["adopted"], summary["failed"], summary["held"]) == (11, 1, 0, 0)
     assert set(summary["scim_requests"]) <= {"GET", "POST", "PATCH", "PUT", "DELETE"}

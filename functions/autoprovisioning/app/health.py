@@ -51,6 +51,7 @@ class Health:
     day: Pace
     throttled_until: datetime | None
     plans_held: int  # that wait for an approval, while the connection is on
+    archived: int  # users who keep their access, since archived ones are not operated on; by the last successful run
     concerns: tuple[Concern, ...] = ()
 
     @property
@@ -83,6 +84,7 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
         reports.pace(connection.id, now - timedelta(hours=24)),
         connection.waits_until(now),
         reports.plans_held(connection.id) if connection.state is State.ON else 0,
+        last_success.counts.get("archived", 0) if last_success is not None else 0,
     )
     return replace(seen, concerns=_judged(seen, connection))
 

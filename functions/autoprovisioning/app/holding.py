@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 NOUNS = {Action.SUSPEND.value: "suspension", Action.DELETE.value: "deletion", Action.UNLOCK.value: "unlocking"}
 BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
-LOCKED_BY_OTHERS = "of accounts that somebody else locked in Keeper, or that we did and do not know any more"
+LOCKED_BY_OTHERS = "of accounts that somebody else seems to have locked in Keeper"
 DECISION_SETTLES = timedelta(hours=1)  # some runs
 HONOURED_ANEW = timedelta(days=30)  # far more often than what is remembered expires, far more rarely than runs come
 

@@ -20,7 +20,7 @@ from autoprovisioning.domain.changes import aligned, differing, in_step, made
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import AdoptionInDoubt, MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
-from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, missed_twice, rests
+from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, idles, missed_twice, rests
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
 from autoprovisioning.domain.users import DirectoryUser, Presence
@@ -71,6 +71,7 @@ class Plan:
     refusals: list[Refusal] = field(default_factory=list)
     unchanged: int = 0
     backing_off: list[str] = field(default_factory=list)  # whose earlier failure waits for its next attempt
+    archived: int = 0  # users who keep their access, since archived ones are not operated on
     locked: int = 0  # entitled users whose account somebody else locked
     provisioned: int = 0  # accounts of ours that are active or suspended, for the volume limit
 
@@ -181,6 +182,8 @@ class Planner:
         decision = decide(found, seen, self._rules, self._now)
         if found is not None and found.status is Status.LOCKED and seen.presence is Presence.ACTIVE and seen.in_scope:
             self.plan.locked += 1
+        if found is not None and found.status is Status.ACTIVE and idles(seen, self._rules):
+            self.plan.archived += 1
         if decision.unsure:
             self._note(entry, decision)
             self._look(seen.user_id, None, evidence())

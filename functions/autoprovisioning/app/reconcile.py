@@ -181,7 +181,8 @@ def _plan_and_dispatch(
     side.run = planned
     if not batches:
         tell(planned)
-    _count(services, side, {"unchanged": plan.unchanged, "held": len(held), "failed": len(plan.backing_off)})
+    told = {"unchanged": plan.unchanged, "held": len(held), "failed": len(plan.backing_off), "archived": plan.archived}
+    _count(services, side, told)
     services.queue.apply(batches)
     return side.run
 
