@@ -26,9 +26,9 @@ run: $(STAMP) ## the whole system on this machine, through a working day (ONCE=1
 local: $(STAMP) ## emulators and functions only, for any DIRECTORY_API_ENDPOINT and any SCIM endpoint
 	@$(BIN)/python -m infra.local.up
 
-connect: $(STAMP) ## ENDPOINT=... TOKEN_FILE=... [SCOPE_GROUPS=a@x,b@x] [ADOPT=all]: set up the connection and turn it on
-	@test -n "$(ENDPOINT)" -a -n "$(TOKEN_FILE)" || { echo "Usage: make connect ENDPOINT=https://... TOKEN_FILE=path [SCOPE_GROUPS=a@x,b@x] [ADOPT=all]" >&2; exit 2; }
-	@$(BIN)/python -m infra.local.connect --endpoint "$(ENDPOINT)" --token-file "$(TOKEN_FILE)" --scope-groups "$(SCOPE_GROUPS)" --adopt "$(ADOPT)"
+connect: $(STAMP) ## ENDPOINT=... TOKEN_FILE=... [SCOPE_GROUPS=a@x,b@x] [ADOPT=all] [ARCHIVED=suspended]: set up the connection and turn it on
+	@test -n "$(ENDPOINT)" -a -n "$(TOKEN_FILE)" || { echo "Usage: make connect ENDPOINT=https://... TOKEN_FILE=path [SCOPE_GROUPS=a@x,b@x] [ADOPT=all] [ARCHIVED=suspended]" >&2; exit 2; }
+	@$(BIN)/python -m infra.local.connect --endpoint "$(ENDPOINT)" --token-file "$(TOKEN_FILE)" --scope-groups "$(SCOPE_GROUPS)" --adopt "$(ADOPT)" --archived "$(ARCHIVED)"
 
 # Make itself exits 2 whatever status a command had: where 1, 2 and 3 must be told apart, call the module.
 sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: and a drift run, which lists Keeper)

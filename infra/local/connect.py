@@ -1,6 +1,7 @@
 """`make connect`: create or update the connection of the running local cloud, and turn it on.
 
 With ADOPT=all every adoption that is in doubt is confirmed before: a preview lists them, as in the console.
+ARCHIVED=suspended treats archived users as suspended, ARCHIVED=kept leaves them alone; without it that stays as it is.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ def connect(
     connection = turn_on(desk, connection.id, actor, run=False, creates=creates)
     named = ", ".join(group.email for group in connection.scope.groups) or "everybody"
     told = f"connection {connection.id} is {connection.state.value}: {connection.endpoint}, scope: {named}"
-    return "\n".join([*confirmed, told])
+    treated = (
+        "treated as suspended" if connection.archived_as_suspended else "kept, not operated on (ARCHIVED=suspended)"
+    )
+    return "\n".join([*confirmed, told, f"archived users: {treated}"])
 
 
 def confirm_all() -> int:
@@ -106,9 +110,13 @@ def main() -> None:
     parser.add_argument("--token-file", type=Path, required=True)
     parser.add_argument("--scope-groups", default="")
     parser.add_argument("--adopt", default="", help="all: confirm every adoption that is in doubt")
+    parser.add_argument("--archived", default="", help="suspended or kept")
     asked = parser.parse_args()
     if asked.adopt not in ("", "all"):
         sys.exit("ADOPT: only all is known. Leave it out, and confirm adoptions one by one in a preview.")
+    if asked.archived not in ("", "suspended", "kept"):
+        sys.exit("ARCHIVED: only suspended and kept are known. Use suspended to treat archived users as suspended.")
+    settings: dict[str, object] = {"archived_as_suspended": asked.archived == "suspended"} if asked.archived else {}
     _, environment = load_state()
     os.environ.update(environment)
     sys.path.insert(0, str(ROOT / "functions"))
@@ -119,7 +127,7 @@ def main() -> None:
         token = asked.token_file.expanduser().read_text().strip()
         if not token:
             sys.exit(f"TOKEN_FILE: {asked.token_file} is empty. Write Keeper's access token into it.")
-        print(connect(asked.endpoint, token, groups, adopt_all=asked.adopt == "all", preview=True))
+        print(connect(asked.endpoint, token, groups, settings, adopt_all=asked.adopt == "all", preview=True))
     except OSError as error:
         sys.exit(f"TOKEN_FILE: {error.strerror}: {asked.token_file}. Write Keeper's access token into a file of yours.")
     except UnicodeDecodeError:

@@ -205,7 +205,7 @@ def test_accounts_vanished_from_keeper_are_recreated_within_the_limit_only(town)
     assert len(town.keeper.accounts()) == 10
 
 
-def test_an_account_locked_by_someone_else_is_left_as_it_is(town):
+def test_an_account_locked_by_someone_else_is_left_as_it_is_and_asked_about(town):
     town.provisioned()
     town.keeper.control("PATCH", f"accounts/{town.account('u2')['id']}", {"active": False})
     town.sync("drift")
@@ -214,6 +214,7 @@ def test_an_account_locked_by_someone_else_is_left_as_it_is(town):
     run = town.world.reconcile()[0]["run"]
     assert town.desk().records.run("keeper", run).notes == (
         "Accounts locked in Keeper by someone else, to be unlocked as approved only: 1",
+        "Held for approval: 1 unlocking of accounts that somebody else seems to have locked in Keeper",
     )
     town.directory.patch("u2", {"name": {"familyName": "Other"}})
     wait_for(lambda: town.directory.control("GET", "requests")["methods"].get("users.get", 0) >= 1, "a look")

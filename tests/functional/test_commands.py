@@ -156,6 +156,7 @@ def test_connect_and_sync_through_a_day(fresh):
     assert connected.stdout == (
         "turning on would do: adopt 1, create 11; creating 11 accounts is confirmed\n"
         f"connection keeper is on: {fresh.node.endpoint}, scope: {GROUP}\n"
+        "archived users: kept, not operated on (ARCHIVED=suspended)\n"
     )
     summary = fresh.sync()
     assert (summary["created"], summary["adopted"], summary["failed"], summary["held"]) == (11, 1, 0, 0)

@@ -62,6 +62,11 @@ class Told:
         return self.answers
 
 
+def test_archived_people_who_keep_their_access_are_counted():
+    assert look(Told(latest=(replace(DONE, counts={"archived": 3}),))).archived == 3
+    assert look(Told()).archived == look(Told(latest=())).archived == 0
+
+
 def look(told: Told, connection: Connection = ON, channel: Channel | None = LIVE):
     desk = Desk()
     channels = FakeChannels(desk.store)

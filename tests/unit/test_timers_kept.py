@@ -92,3 +92,19 @@ def test_a_leaver_of_whom_the_directory_tells_a_later_time_is_not_rewritten_by_e
     office.run()
     office.sweep()
     assert office.entry("u1") == kept
+
+
+def test_how_many_archived_people_keep_their_access_is_told_by_every_run(office):
+    office.archive("u1")
+    office.archive("u2")
+    office.suspend("u3")
+    office.desk.clock.advance(LATER)
+    run = office.plan()
+    office.work_off()
+    run = office.services.records.run("c1", run.id)
+    assert run.counts["archived"] == 2
+    assert "Archived users who keep their access, since they are not operated on: 2" in "\n".join(run.notes)
+    office.services.connections.change("c1", lambda connection: replace(connection, archived_as_suspended=True))
+    office.reconcile_to_the_end()
+    run = office.plan()
+    assert ("archived" in run.counts, active(office, "u1")) == (False, [False])

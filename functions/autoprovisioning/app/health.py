@@ -52,7 +52,8 @@ class Health:
     day: Pace
     throttled_until: datetime | None
     plans_held: int  # that wait for an approval, while the connection is on
-    decided: tuple[HeldPlan, ...] = ()  # with live approvals, or rejections that keep somebody
+    decided: tuple[HeldPlan, ...]  # with live approvals, or rejections that keep somebody
+    archived: int  # users who keep their access, since archived ones are not operated on; by the last successful run
     concerns: tuple[Concern, ...] = ()
 
     @property
@@ -91,6 +92,7 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
         connection.waits_until(now),
         reports.plans_held(connection.id) if connection.state is State.ON else 0,
         tuple(reports.decided(connection.id)) if connection.state is State.ON else (),
+        last_success.counts.get("archived", 0) if last_success is not None else 0,
     )
     return replace(seen, concerns=_judged(seen, connection))
 

@@ -45,7 +45,7 @@ NOUNS = {
 }
 BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
 UNPROVEN = "on a node that was reauthorized although no known account was found there"
-LOCKED_BY_OTHERS = "of accounts that somebody else locked in Keeper, or that we did and do not know any more"
+LOCKED_BY_OTHERS = "of accounts that somebody else seems to have locked in Keeper"
 Choice = Literal["approve", "reject", "withdraw"]
 
 

@@ -121,6 +121,11 @@ def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) ->
         )
     if survey.overlaps:
         notes.append(f"Users in the scope of several connections, kept by the one that has them: {survey.overlaps}")
+    if plan.archived:
+        notes.append(
+            f"Archived users who keep their access, since they are not operated on: {plan.archived}. "
+            "Treat archived users as suspended under Deprovisioning if they are to lose it"
+        )
     if plan.locked:
         notes.append(f"Accounts locked in Keeper by someone else, to be unlocked as approved only: {plan.locked}")
     return notes

@@ -22,7 +22,7 @@ from autoprovisioning.domain.changes import aligned, differing, in_step, made
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import AddressTaken, AdoptionInDoubt, MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
-from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, missed_twice, rests
+from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, idles, missed_twice, rests
 from autoprovisioning.domain.roster import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Entry, Status, Trigger, addressees
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
 from autoprovisioning.domain.unprovisioned import Search
@@ -78,6 +78,7 @@ class Plan:
     refusals: list[Refusal] = field(default_factory=list)
     unchanged: int = 0
     backing_off: list[str] = field(default_factory=list)  # whose earlier failure waits for its next attempt
+    archived: int = 0  # users who keep their access, since archived ones are not operated on
     locked: int = 0  # entitled users whose account somebody else locked
     drifted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what somebody else changed in Keeper since
     active: int = 0  # people with an active account of ours, for the limits
@@ -205,6 +206,8 @@ class Planner:
         decision = decide(found, seen, self._rules, self._now)
         if found is not None and found.status is Status.LOCKED and seen.presence is Presence.ACTIVE and seen.in_scope:
             self.plan.locked += 1
+        if found is not None and found.status is Status.ACTIVE and idles(seen, self._rules):
+            self.plan.archived += 1
         if decision.unsure:
             self._note(entry, decision)
             self._look(seen.user_id, None, evidence())

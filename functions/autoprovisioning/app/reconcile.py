@@ -187,7 +187,8 @@ def _plan_and_dispatch(
     side.run = planned
     if not batches:
         tell(planned)
-    _count(services, side, {"unchanged": plan.unchanged, "held": held, "failed": len(plan.backing_off)})
+    counts = {"unchanged": plan.unchanged, "held": held, "failed": len(plan.backing_off), "archived": plan.archived}
+    _count(services, side, counts)
     services.queue.apply(batches)
     return side.run
 

@@ -169,7 +169,7 @@ def _remembered(entry: Entry | None, seen: Observed, rules: Rules) -> Entry | No
     return entry
 
 
-def _idles(seen: Observed, rules: Rules) -> bool:
+def idles(seen: Observed, rules: Rules) -> bool:
     """Say whether the user is archived, and so not operated on."""
     return seen.presence is Presence.ARCHIVED and not rules.archived_as_suspended
 
@@ -179,7 +179,7 @@ def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mappin
     if known.status is Status.NONE:
         return {}
     triggers: dict[Trigger, datetime | None] = {}
-    standing: Collection[Trigger] = tuple(Trigger) if _idles(seen, rules) else ()
+    standing: Collection[Trigger] = tuple(Trigger) if idles(seen, rules) else ()
     if seen.in_scope is False or (Trigger.APP_OFF in known.timers and seen.in_scope is not True):
         triggers[Trigger.APP_OFF] = None
     if seen.presence in (Presence.SUSPENDED, Presence.ARCHIVED):
@@ -240,13 +240,13 @@ def _in_step(noted: Entry, desired: Attributes | None) -> Entry:
 
 def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
     """Out of scope, suspended, archived or deleted."""
-    idles = _idles(seen, rules)
+    archived = idles(seen, rules)
     if noted.status is Status.NONE:
         if entry is not None and entry.mark is not None:
             return Decision(None, entry, reason="an attempt is under way")
-        kept = (idles and entry is not None) or (seen.in_scope and rules.by_groups)
+        kept = (archived and entry is not None) or (seen.in_scope and rules.by_groups)
         return Decision(None, _quiet(noted) if kept else None, reason="no account")
-    if idles:
+    if archived:
         return Decision(None, _quiet(noted), reason="archived users are not operated on")
     when = due(rules.deprovisioning, noted.timers, rules.clock, now)
     stays = seen.moving and noted.status is Status.ACTIVE  # until the other connection has let them in

@@ -85,7 +85,7 @@ class NotificationChannel(Model):
 
 
 class Health(Model):
-    """How the work on a connection goes; without concerns all is well."""
+    """How the work on a connection goes; without concerns all is well. `archived` users keep their access."""
 
     at: datetime
     concerns: list[Concern]
@@ -101,6 +101,7 @@ class Health(Model):
     last_hour: Answered
     last_day: Answered
     throttled_until: datetime | None
+    archived: int
 
 
 def list_runs(call: Call, query: Paging, connection_id: str) -> Response:
@@ -184,6 +185,7 @@ def _health(seen: app.Health) -> Health:
         last_hour=_answered(seen.hour),
         last_day=_answered(seen.day),
         throttled_until=seen.throttled_until,
+        archived=seen.archived,
     )
 
 
