@@ -78,12 +78,13 @@ def brake(
     """
     counted = wanted_of(plan, roster)
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
-    settle_holds(services, connection, counted.members(), after, whole=whole)
+    known = settle_holds(services, connection, counted.members(), after, whole=whole)
     total, notes = 0, []
     for kind in KINDS:
         confirmed = first and kind is Kind.GIVING
         limit = _confirmed(connection, len(counted.wanted[kind])) if confirmed else None
-        held, hold = admit(services, connection, kind, counted.wanted[kind], whole=whole, confirmed=limit)
+        wanted = counted.wanted[kind]
+        held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=limit)
         if kind is Kind.TAKING:
             _keep_timers(services, connection, plan, held)
         if kind is Kind.RECREATING:
@@ -112,7 +113,8 @@ def _try_again(
     services: Services, connection: Connection, plan: Plan, wanted: Iterable[Wanted], held: Iterable[Wanted]
 ) -> None:
     """Look at once at those for whose re-creation there is room, or an approval, by now."""
-    going = {each.member.user_id for each in wanted} - {each.member.user_id for each in held}
+    back = {each.member.user_id for each in wanted} - {each.member.user_id for each in held}
+    going = back.intersection(plan.backing_off)
     dispatch.forget_failures(services, connection, going)
     plan.backing_off = [user_id for user_id in plan.backing_off if user_id not in going]
     plan.looks |= {user_id: PlannedLook(Look(user_id)) for user_id in going}
