@@ -17,7 +17,8 @@ HELD = (
 
 def test_a_flag_that_an_action_is_held_is_passed_over():
     wanted = Entry(
-        "u1", 7, "ada@example.com", "k1", "fp", Status.ACTIVE, in_scope=True, timers={Trigger.SUSPENDED: Timer(AT, running_since=AT)},
+        "u1", 7, "ada@example.com", "k1", "fp", Status.ACTIVE, in_scope=True,
+        timers={Trigger.SUSPENDED: Timer(AT, running_since=AT)},
         last_action_at=AT, applied_by="x1", shown="",
     )  # fmt: skip
     assert decode_1(HELD, ()) == {"u1": wanted}

@@ -78,12 +78,13 @@ def brake(
     """
     counted, looks = wanted_of(connection, plan, roster), plan.looks
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
-    settle_holds(services, connection, counted.members(), after, whole=whole)
+    known = settle_holds(services, connection, counted.members(), after, whole=whole)
     total, notes = 0, []
     for kind in KINDS:
         confirmed = first and kind is Kind.GIVING
         limit = _confirmed(connection, len(counted.wanted[kind])) if confirmed else None
-        held, hold = admit(services, connection, kind, counted.wanted[kind], whole=whole, confirmed=limit)
+        wanted = counted.wanted[kind]
+        held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=limit)
         if kind is Kind.TAKING:
             _keep_timers(services, connection, plan, held)
         _take_out(plan, held)

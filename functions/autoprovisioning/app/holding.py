@@ -90,6 +90,7 @@ def admit(
     connection: Connection,
     kind: Kind,
     wanted: Sequence[Wanted],
+    known: Sequence[Hold] | None = None,
     *,
     whole: bool = True,
     confirmed: int | None = None,
@@ -98,10 +99,12 @@ def admit(
 
     What is over the limit is held whole. A waiting plan ends where it is empty, fits, or differs from what is held now;
     not so by a plan that is not `whole` (listings broke off). So many were `confirmed` in advance count for no limit.
+    `known` are the held plans, where they are at hand.
     """
-    holds, now = services.records.holds(connection.id), services.clock()
-    sifted = _sift(holds, wanted, now)
-    _let_go(services, connection, kind, sifted.approved)
+    holds = known if known is not None else services.records.holds(connection.id)
+    sifted = _sift(holds, wanted, services.clock())
+    if sifted.approved:
+        _let_go(services, connection, kind, sifted.approved)
     held, reason = sifted.unproven, _for_want_of_proof(sifted.unproven)
     if confirmed is not None and len(sifted.fresh) <= confirmed:
         note(services, connection, CONFIRMED, _names(sifted.fresh))
@@ -207,30 +210,28 @@ def settle_holds(
     entries: Mapping[str, Entry] | None = None,
     *,
     whole: bool = True,
-) -> None:
+) -> list[Hold]:
     """Strike of the held plans what is done, no longer due or too old, and tell of those that are over by it.
 
     `due` is what a run plans, before any brake, and `entries` the roster then. Without them, when a run closes, the
-    entries that approvals name are read.
+    entries that approvals name are read. Returns the plans as they stand then.
     """
-    now = services.clock()
+    now, kept = services.clock(), []
     for hold in services.records.holds(connection.id):
-        if entries is None:
-            approved = [member.user_id for member in hold.those(Standing.APPROVED)]
-            known: Mapping[str, Entry] = services.roster.entries(connection, approved) if approved else {}
-            if not approved:
-                continue
-        else:
-            known = entries
+        approved = [member.user_id for member in hold.those(Standing.APPROVED)]
+        known = entries if entries is not None else services.roster.entries(connection, approved) if approved else {}
 
         def strike(current: Hold, known: Mapping[str, Entry] = known) -> Hold | None:
             struck = settled(current, known, due, now, stands=whole)
             return struck if struck is not current else None
 
+        struck = hold
         if strike(hold) is not None:
-            struck = services.records.change_hold(connection.id, hold.digest, strike, _telling(services))
-            if struck is not None and struck.state is HoldState.WAITING and hold.state is not HoldState.WAITING:
-                _alert(connection, struck, len(struck.those(*OPEN)))
+            struck = services.records.change_hold(connection.id, hold.digest, strike, _telling(services)) or hold
+        if struck.state is HoldState.WAITING and hold.state is not HoldState.WAITING:
+            _alert(connection, struck, len(struck.those(*OPEN)))
+        kept.append(struck)
+    return kept
 
 
 def _telling(services: Services) -> Callable[[Hold, Hold], Event | None]:
