@@ -86,7 +86,7 @@ def documents(town: Town, path: str) -> list[dict]:
     return [item.to_dict() or {} for item in client.collection(path).stream()]
 
 
-def test_a_user_belongs_to_the_first_connection_whose_scope_holds_them(both):
+def test_a_new_user_belongs_to_the_first_connection_whose_scope_holds_them(both):
     town, other = both
     assert active(town.keeper) == {f"u{number}" for number in range(12)}
     assert active(other) == {"u20", "u21"}
@@ -117,6 +117,8 @@ def test_a_user_moves_from_one_connection_to_the_next_and_back(both):
     town.await_account("u1", lambda account: not account["active"])
 
     town.directory.join(GROUP_ID, "u1")
+    assert town.ask("reconcile", body=b'{"kind": "sweep"}').json() == {"looked_at": 0}, "who has an account stays"
+    town.directory.leave(OTHER_ID, "u1")
     town.ask("reconcile", body=b'{"kind": "sweep"}')
     after = town.await_account("u1", lambda account: account["active"])
     assert after["id"] == before["id"]

@@ -1,0 +1,110 @@
+"""Two connections whose nodes are of one Keeper: an e-mail address is taken on both, and DELETE only locks."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.local.connect import CONNECTION
+from infra.local.world import KeeperSide, wait_for
+from tests.functional.test_connections import OTHER_GROUP, OTHER_ID, SECOND, active, documents, entry, set_up
+from tests.town import GROUP_ID, Town, person
+
+
+@pytest.fixture
+def other(town):
+    """A second node of the same Keeper, and a scope group for it, of which u20 and u21 are members."""
+    side = town.keeper.beside("4243")
+    state = town.directory.control("GET", "state")
+    state["groups"].append({"id": OTHER_ID, "email": OTHER_GROUP, "name": "Other users"})
+    state["users"] += [person(20), person(21)]
+    state["members"][OTHER_ID] = [
+        {"id": f"u{number}", "email": f"person{number}@example.com", "type": "USER", "role": "MEMBER"}
+        for number in (20, 21)
+    ]
+    town.directory.control("PUT", "state", state)
+    yield side
+    side.rotate()
+    town.keeper.alone()
+
+
+@pytest.fixture
+def both(town, other) -> tuple[Town, KeeperSide]:
+    """Two connections that have provisioned everybody, and a live notification channel."""
+    town.connect()
+    set_up(town, other, SECOND, OTHER_GROUP)
+    summary = town.sync()
+    assert (summary["created"], summary["failed"]) == (14, 0)
+    town.world.watch_directory()
+    return town, other
+
+
+def sweep(town: Town) -> int:
+    return int(town.ask("reconcile", body=b'{"kind": "sweep"}').json()["looked_at"])
+
+
+def test_who_is_also_put_into_the_first_connections_group_keeps_access_where_they_have_it(both):
+    town, other = both
+    town.directory.join(GROUP_ID, "u20")
+    assert sweep(town) == 0
+    town.directory.patch("u20", {"name": {"familyName": "Stays"}})
+    wait_for(lambda: other.of("u20")["name"]["familyName"] == "Stays", "the change where the account is")
+    assert town.sync()["failed"] == 0
+    assert active(other) == {"u20", "u21"}
+    known = entry(town, CONNECTION, "u20")
+    assert known is None or (known.scim_id, known.failure, known.in_scope) == ("", None, False)
+    posted = [seen for seen in town.keeper.requests()["log"] if "person20@example.com" in seen["body"]]
+    assert posted == [], "no attempt, and so no 409, on the first"
+
+
+def test_who_moves_keeps_access_until_an_administrator_moves_the_account_and_then_has_it_there(both):
+    town, other = both
+    town.directory.join(GROUP_ID, "u20")
+    town.directory.leave(OTHER_ID, "u20")
+    assert sweep(town) == 1
+    wait_for(lambda: entry(town, CONNECTION, "u20") and entry(town, CONNECTION, "u20").failure, "the refusal")
+    wait_for(lambda: town.look("u20") == 204, "quiet")
+    town.sync()
+    assert active(other) == {"u20", "u21"}
+    text = entry(town, CONNECTION, "u20").failure.text
+    assert text.startswith("person20@example.com is the address of this user's own account on the connection second.")
+
+    account = other.of("u20")["id"]
+    town.keeper.take(account)
+    assert town.ask("reconcile", body=b'{"kind": "full", "retry_failures": true}').status == 200
+    wait_for(lambda: entry(town, CONNECTION, "u20").scim_id == account, "the adoption")
+    wait_for(lambda: town.look("u20") == 204, "quiet")
+    for _ in range(2):
+        town.sync()
+    assert entry(town, SECOND, "u20") is None
+    assert (town.account("u20")["id"], town.account("u20")["active"]) == (account, True)
+
+
+def test_whom_we_locked_on_one_node_we_let_in_again_on_the_other(both):
+    town, other = both
+    town.directory.leave(OTHER_ID, "u20")
+    assert sweep(town) == 1
+    wait_for(lambda: active(other) == {"u21"}, "the lock")
+    wait_for(lambda: town.look("u20") == 204, "quiet")
+    account = other.of("u20")["id"]
+    town.keeper.take(account)
+    town.directory.join(GROUP_ID, "u20")
+    assert sweep(town) == 1
+    after = town.await_account("u20", lambda found: found["active"])
+    assert after["id"] == account
+    assert entry(town, CONNECTION, "u20").status.value == "active"
+
+
+def test_a_deleted_scope_group_of_the_first_does_not_stop_hiring_on_the_second(both):
+    town, other = both
+    town.directory.call("DELETE", f"groups/{GROUP_ID}")
+    town.directory.insert(person(30))
+    town.directory.join(OTHER_ID, "u30")
+    assert sweep(town) == 1
+    wait_for(lambda: "u30" in active(other), "the new account")
+    town.directory.insert(person(31))
+    town.directory.join(OTHER_ID, "u31")
+    town.sync()
+    assert active(other) == {"u20", "u21", "u30", "u31"}
+    assert len(active(town.keeper)) == 12
+    runs = documents(town, f"connections/{CONNECTION}/runs")
+    assert any("could not be read" in note for run in runs for note in run["notes"])
