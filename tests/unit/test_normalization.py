@@ -184,5 +184,5 @@ def test_a_shard_of_an_older_version_is_read():
     known = entry(timers={}, last_action_at=NOW, shown="abcdef")
     assert decode(encode({"u1": known})) == {"u1": known}
     (record,) = msgspec.msgpack.decode(encode({"u1": known}))
-    older = msgspec.msgpack.encode([record[:-2]])
+    older = msgspec.msgpack.encode([record[:-3]])
     assert decode(older) == {"u1": replace(known, shown=None)}
