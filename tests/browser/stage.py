@@ -55,8 +55,25 @@ def set_stage(town: Town) -> Stage:
     narrower = replace(settings_of(town.desk().connections.get(CONNECTION)), org_units=("/Sales",))
     inquiry = _inquiry(town)
     in_doubt(town)
+    unprovisioned(town)
     in_force = settings_of(town.desk().connections.get(CONNECTION))
     return Stage(town, compute_preview(town, narrower), compute_preview(town, in_force), inquiry, hold.digest)
+
+
+def unprovisioned(town: Town) -> None:
+    """Store what a drift run would report: accounts of every kind that nobody provisions."""
+    from autoprovisioning.domain.unprovisioned import By, Offer, Report, Unprovisioned
+    from autoprovisioning.domain.users import Presence
+
+    desk = town.desk()
+    rows = (
+        Unprovisioned("k1", ENDLESS, "u80", By.EXTERNAL_ID, Offer.ALL, "u80", ENDLESS, Presence.DELETED, desk.clock()),
+        Unprovisioned("k2", "old@example.com", "1", By.UNKNOWN_ID, Offer.CHOSEN, "1"),
+        Unprovisioned("k3", "a@example.com", "", By.ADDRESS, Offer.CHOSEN, "u81", "a@example.com", Presence.SUSPENDED),
+        Unprovisioned("k4", "second@example.com", "u2", By.EXTERNAL_ID, Offer.NONE, "u2", "two@example.com"),
+        Unprovisioned("k5", "nobody@example.com", ""),
+    )
+    desk.unprovisioned.put(CONNECTION, Report(desk.clock(), "d", rows))
 
 
 def in_doubt(town: Town) -> None:

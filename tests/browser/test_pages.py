@@ -16,7 +16,10 @@ PAGES = (
     "/connections/new",
     HOME,
     *(f"{HOME}/{name}" for name in "authorization mapping scope deprovisioning limits turn-off delete".split()),
-    *(f"{HOME}/{name}" for name in "usage failures users?q=person users?q=zzz holds audit health".split()),
+    *(
+        f"{HOME}/{name}"
+        for name in "usage failures users?q=person users?q=zzz holds audit health unprovisioned".split()
+    ),
     *(f"{HOME}/users/{name}" for name in ("u1", "u10", "u20", "u58", "u59")),
     f"{HOME}/audit?user=u1&since=2026-01-01",
     HOME + "/holds/{hold}",

@@ -29,7 +29,7 @@ from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.runs import Batch, Look, Run, RunKind, RunState
 from autoprovisioning.domain.users import Group, Scope
 from tests.contract.scim_servers import Counts
-from tests.fake_state import FakeAdoptions, FakeConnections, FakeRecords, FakeRoster, Store
+from tests.fake_state import FakeAdoptions, FakeConnections, FakeRecords, FakeRoster, FakeUnprovisioned, Store
 from tests.fakes import Clock, FakeMeter, FakeQueue, FakeTokens, Ids
 from tests.fuzz.liar import TOKEN, TRUTH, Given, Liar
 from tests.fuzz.proof import may_adopt, must_leave
@@ -101,6 +101,7 @@ class Office:
             meter=FakeMeter(),
             executor=Threads(),
             adoptions=FakeAdoptions(self.store),
+            unprovisioned=FakeUnprovisioned(self.store),
         )
         scope = Scope((Group(GROUP_ID, GROUP, "Keeper users"),))
         version = self.tokens.add("c1", TOKEN)

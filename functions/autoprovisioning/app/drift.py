@@ -28,6 +28,8 @@ from autoprovisioning.domain.users import Presence
 
 log = logging.getLogger(__name__)
 
+Notes = dict[str, tuple[Entry | None, Entry | None]]  # as read, as it should be
+
 SEARCHED_ANEW = timedelta(days=1)  # whose accounts they are may have changed in the directory
 ONE_BY_ONE = 100  # more users than this, and one listing of the directory replaces a reading of each
 EVENTS_A_READ = 500  # whose attributes are kept in memory at once
@@ -43,11 +45,13 @@ def judge_differing(services: Services, connections: Sequence[Connection], sides
     if any(searching):
         return None
     differing: dict[str, list[str]] = {}
+    learnt: dict[str, Notes] = {}
     for side in sides:
         listing = side.planner.listing if side.planner is not None else None
         if listing is None or not side.connection.shards:
             return None
-        differing[side.connection.id] = sorted(_differing(services, side, listing))
+        notes = learnt[side.connection.id] = {}
+        differing[side.connection.id] = sorted(_differing(services, side, listing, notes))
     if sum(map(len, differing.values())) > ONE_BY_ONE:
         return None
     seen: list[tuple[Side, Observed]] = []
@@ -62,6 +66,7 @@ def judge_differing(services: Services, connections: Sequence[Connection], sides
         side.planner.see_alone(alone)
     for side in sides:
         assert side.planner is not None  # noqa: S101 - told above
+        side.planner.plan.notes |= learnt[side.connection.id]
         side.planner.plan.unchanged += len(side.roster) - len(differing[side.connection.id])
     return Survey({}, {}, units=None, alone=True)
 
@@ -97,9 +102,8 @@ def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None
         side.notes.append(f"Active accounts in Keeper that nobody provisions: {count}")
 
 
-def _differing(services: Services, side: Side, listing: Listing) -> Iterator[str]:
-    """Yield whose account is not as we left it; what is only Keeper's spelling of what we wrote is noted."""
-    assert side.planner is not None  # noqa: S101 - told by the caller
+def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -> Iterator[str]:
+    """Yield whose account is not as we left it; what is only Keeper's spelling of what we wrote goes to the notes."""
     targets = {row.target for row in side.connection.mapping.rows} & listing.told
     doubtful: list[Entry] = []
     for entry in side.roster.values():
@@ -119,7 +123,7 @@ def _differing(services: Services, side: Side, listing: Listing) -> Iterator[str
             if written is None or replace(found, shown=entry.shown) != entry:
                 yield entry.user_id
             elif found != entry:
-                side.planner.plan.notes[entry.user_id] = (entry, found)
+                notes[entry.user_id] = (entry, found)
 
 
 def _as_written(entry: Entry, listing: Listing, targets: Collection[str]) -> bool:

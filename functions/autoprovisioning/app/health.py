@@ -100,6 +100,10 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
 def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
     stopped = _stopped(connection)
     concerns = [stopped] if stopped is not None else []
+    if connection.unproven:
+        what = "Reauthorized although no known account was found: whoever would get an account waits for an approval."
+        mend = "Approve the plan under Held plans, or reauthorize with a token of the node that has the accounts."
+        concerns.append(Concern(what, mend))
     if connection.state is State.ON:
         concerns += _held(seen.plans_held) + _approved(seen.decided)
         concerns += _late(seen, connection) + _unread(seen, connection) + _keeper(seen)
