@@ -125,21 +125,20 @@ def test_local_prints_where_everything_is(machine):
 
 
 def test_connect_confirms_every_adoption_in_doubt_where_it_is_told_to(fresh):
-    old = [{"userName": f"person{number}@example.com", "active": True, "meta": {"created": "2001-01-01T00:00:00Z"}}
-           for number in (1, 2, 3)]  # fmt: skip
+    made = {"active": True, "meta": {"created": "2001-01-01T00:00:00Z"}}
+    old = [{"userName": f"person{number}@example.com", **made} for number in (1, 2, 3)]
     fresh.node.control("PUT", "accounts", [*old, {"userName": "shared@example.com", "active": True}])
     fresh.directory.call("POST", "users/u4/aliases", {"alias": "shared@example.com"})
     connected = fresh.run("infra.local.connect", *fresh.arguments(), "--adopt", "all")
     assert connected.returncode == 0, connected.stderr
-    told = "turning on would do: adopt 3, create 9; creating 9 accounts is confirmed"
-    assert connected.stdout.startswith(f"adoptions confirmed: 3\n{told}\nconnection keeper is on: ")
+    assert connected.stdout.startswith("adoptions confirmed: 3\nturning on would do: adopt 3, create 9; creating 9 ")
     summary = fresh.sync()
     assert (summary["created"], summary["adopted"], summary["failed"]) == (9, 3, 0)
 
 
 def test_connect_without_it_leaves_them_in_doubt_and_knows_nothing_else(fresh):
-    old = {"userName": "person1@example.com", "active": True, "meta": {"created": "2001-01-01T00:00:00Z"}}
-    fresh.node.control("PUT", "accounts", [old])
+    made = {"created": "2001-01-01T00:00:00Z"}
+    fresh.node.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True, "meta": made}])
     refused = fresh.run("infra.local.connect", *fresh.arguments(), "--adopt", "some")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == "ADOPT: only all is known. Leave it out, and confirm adoptions one by one in a preview.\n"
@@ -152,12 +151,9 @@ def test_connect_and_sync_through_a_day(fresh):
     """One connection, and a sync for each exit status there is."""
     fresh.node.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True}])
     connected = fresh.connect()
-    assert connected.returncode == 0, connected.stderr
-    assert connected.stdout == (
-        "turning on would do: adopt 1, create 11; creating 11 accounts is confirmed\n"
-        f"connection keeper is on: {fresh.node.endpoint}, scope: {GROUP}\n"
-        "archived users: kept, not operated on (ARCHIVED=suspended)\n"
-    )
+    told = "turning on would do: adopt 1, create 11; creating 11 accounts is confirmed\nconnection keeper is on: "
+    told += f"{fresh.node.endpoint}, scope: {GROUP}\narchived users: kept, not operated on (ARCHIVED=suspended)\n"
+    assert connected.stdout == told, connected.stderr
     summary = fresh.sync()
     assert (summary["created"], summary["adopted"], summary["failed"], summary["held"]) == (11, 1, 0, 0)
     assert set(summary["scim_requests"]) <= {"GET", "POST", "PATCH", "PUT", "DELETE"}

@@ -7,10 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.configure import turn_off, turn_on
 from autoprovisioning.app.holding import Choice, decide_hold
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
-from autoprovisioning.domain.errors import Rejected
+from autoprovisioning.domain.deprovisioning import Delays
 from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.guard import Hold, HoldState
 from autoprovisioning.domain.roster import Entry, Status
@@ -179,6 +178,17 @@ def test_a_notification_while_paused_clears_no_rejection():
     assert suspended(office) == 0
 
 
+def test_a_rejection_outlives_a_time_in_which_nothing_is_due():
+    office = rejected()
+    never = replace(office.connection.deprovisioning, suspended=Delays(None, None))
+    now = office.connection.deprovisioning
+    for policy in (never, now):
+        office.services.connections.change("c1", lambda current, policy=policy: replace(current, deprovisioning=policy))
+        run(office)
+        assert [hold.standings() for hold in plans(office)] == [{"rejected": 15}]
+    assert suspended(office) == 0
+
+
 def test_a_rejection_is_asked_about_again_after_30_days_and_kept_meanwhile():
     office = rejected()
     for day in range(1, 31):
@@ -268,129 +278,3 @@ def test_nobody_of_a_small_company_is_locked_out_at_once_by_notifications_or_a_s
         office.suspend(f"x{number}")
         notice(office, f"x{number}")
     assert suspended(office) == (people - 1) // 2
-
-
-def test_a_widened_scope_invites_nobody_before_somebody_looked():
-    office = company(40)
-    created = len(office.keeper.accounts)
-    for number in range(100, 400):
-        office.hire(f"x{number}", f"x{number}@example.com")
-    run(office)
-    (hold,) = plans(office)
-    assert (len(office.keeper.accounts), hold.counts()) == (created, {"create": 300})
-    assert hold.reason == "300 creations would exceed the limit of 50 within 24 hours"
-    for number in range(100, 400):
-        notice(office, f"x{number}")
-    assert len(office.keeper.accounts) == created
-    decide(office, "approve", users=[f"x{number}" for number in range(100, 160)])
-    run(office)
-    assert len(office.keeper.accounts) == created + 60
-
-
-def test_newcomers_by_notification_are_counted_too():
-    office = company(40)
-    created = len(office.keeper.accounts)
-    for number in range(100, 170):
-        office.hire(f"x{number}", f"x{number}@example.com")
-        notice(office, f"x{number}")
-    assert len(office.keeper.accounts) == created + 50
-    run(office)
-    assert (len(office.keeper.accounts), plans(office)[0].counts()) == (created + 50, {"create": 20})
-
-
-def test_a_first_run_creates_whom_it_was_turned_on_for_and_tries_again_for_free():
-    office = Office()
-    for number in range(120):
-        office.hire(f"x{number}", f"x{number}@example.com")
-    office.desk.store.guards.clear()
-    office.plan()
-    office.desk.queue.batches.clear()  # the first run comes to nothing
-    run(office, timedelta(hours=1))
-    assert (len(office.keeper.accounts), plans(office)) == (123, [])
-
-
-def test_a_suspension_that_is_undone_within_a_day_is_given_back_without_a_brake():
-    office = company(80, limit=1000)
-    for number in range(70):
-        office.suspend(f"x{number}")
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(1000, share=1000.0)))
-    run(office)
-    assert suspended(office) == 70
-    for number in range(70):
-        office.restore(f"x{number}")
-    run(office)
-    assert (suspended(office), plans(office)) == (0, [])
-    for number in range(70):
-        office.suspend(f"x{number}")
-    run(office)
-    for number in range(70):
-        office.restore(f"x{number}")
-    run(office, 2 * DAY)
-    assert (suspended(office), plans(office)[0].counts()) == (70, {"unsuspend": 70})
-
-
-def test_a_listing_without_names_wipes_nobodys_name():
-    office = company(60)
-    for number in range(60):
-        user = office.directory.live[f"x{number}"]
-        office.directory.live[user.id] = replace(user, profile={**user.profile, "name": {"fullName": "x"}})
-    run(office)
-    (hold,) = plans(office)
-    assert hold.counts() == {"update": 60}
-    assert all(account.attributes["name.givenName"] for account in office.keeper.accounts.values())
-    for number in range(60):
-        notice(office, f"x{number}")
-    assert all(account.attributes["name.givenName"] for account in office.keeper.accounts.values())
-    decide(office, "reject")
-    for number in range(60):
-        office.rename(f"x{number}", "Grace")
-    run(office)
-    assert plans(office) == []
-    assert {account.attributes["name.givenName"] for account in office.keeper.accounts.values()} == {"Grace", "New"}
-
-
-def test_accounts_that_vanished_from_keeper_are_one_plan_and_created_again_once_it_is_approved():
-    office = company(60)
-    office.keeper.accounts.clear()
-    office.desk.clock.advance(QUARTER)
-    office.plan(RunKind.DRIFT)
-    office.work_off()
-    (hold,) = plans(office)
-    assert (hold.counts(), len(office.keeper.accounts)) == ({"recreate": 63}, 0)
-    assert "creations of an account that vanished from Keeper" in hold.reason
-    run(office)
-    assert [plan.digest for plan in plans(office)] == [hold.digest]
-    decide(office, "approve")
-    run(office)
-    run(office)
-    assert (len(office.keeper.accounts), plans(office)) == (63, [])
-
-
-def test_creations_that_failed_are_tried_again_without_a_brake():
-    office = Office()
-    for number in range(70):
-        office.hire(f"x{number}", f"x{number}@example.com")
-    office.desk.store.guards.clear()
-    office.keeper.faults.extend([Rejected("no")] * 73)
-    office.run()
-    assert office.keeper.accounts == {}
-    run(office, 2 * DAY)
-    assert (len(office.keeper.accounts), plans(office)) == (73, [])
-
-
-@pytest.mark.parametrize(("confirmed", "created"), [(None, 123), (123, 123), (60, 0), (3, 0)])
-def test_a_first_run_creates_no_more_than_was_confirmed_when_it_was_turned_on(confirmed, created):
-    office = Office()
-    for number in range(120):
-        office.hire(f"x{number}", f"x{number}@example.com")
-    office.desk.store.guards.clear()
-    turn_off(office.services, "c1", ADMIN)
-    turn_on(office.services, "c1", ADMIN, creates=confirmed)
-    run(office)
-    assert len(office.keeper.accounts) == created
-    if not created:
-        (hold,) = plans(office)
-        assert hold.reason.startswith(f"123 creations are more than {max(confirmed, 50)}, by the preview")
-        decide(office, "approve")
-        run(office)
-        assert len(office.keeper.accounts) == 123

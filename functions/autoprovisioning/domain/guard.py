@@ -370,6 +370,7 @@ def settled(
 ) -> Hold:
     """Strike what is done, no longer due, or has been approved or rejected for too long.
 
+    What was rejected is kept for as long as its trigger goes on, due at this moment or not (the user is archived, say).
     `due` is what a whole plan would do now; None where there is none: then what the entries show counts. Without
     `stands` nobody is struck as no longer due.
     """
@@ -382,7 +383,9 @@ def settled(
             if stands and not _stands(member, entry, due):
                 return Standing.NOT_DUE
             return Standing.EXPIRED if verdict.at is None or now - verdict.at >= WINDOW else None
-        if verdict.standing in STANDS and stands and due is not None and not _stands(member, entry, due):
+        decided = verdict.standing in (Standing.REJECTED, Standing.WITHDRAWN)
+        rests = decided and entry is not None and member.kind is Kind.TAKING and _goes_on(member, entry)
+        if verdict.standing in STANDS and stands and due is not None and not rests and not _stands(member, entry, due):
             return Standing.NOT_DUE
         old = verdict.standing is Standing.REJECTED and verdict.at is not None and now - verdict.at >= ASKED_AGAIN
         return Standing.WITHDRAWN if old else None
