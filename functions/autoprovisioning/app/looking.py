@@ -66,15 +66,15 @@ class Asked:
 class Seen:
     """What one reading of the directory showed, for all connections.
 
-    `silent` are the connections of whose groups nothing tells of this user alone, `approved` those on which an
-    administrator approved what nothing but listings tells.
+    `silent` are the connections of whose groups nothing tells of this user alone, `gone` those on which an
+    administrator approved that the user is deleted, which nothing but listings tells.
     """
 
     look: Look
     user: DirectoryUser
     placement: Placement
     silent: frozenset[str]
-    approved: frozenset[str]
+    gone: frozenset[str]
 
     def at(self, connection: Connection, entry: Entry | None) -> Observed:
         """Return what it means for one connection, whose roster has `entry`.
@@ -84,8 +84,8 @@ class Seen:
         """
         user, placement = self.user, self.placement
         in_scope = placement.in_scope.get(connection.id)
-        if user.presence is Presence.UNKNOWN and self.look.evidence.missing and connection.id in self.approved:
-            user, in_scope = DirectoryUser(user.id, "", Presence.DELETED), None
+        if connection.id in self.gone:
+            user = DirectoryUser(user.id, "", Presence.DELETED)
         _shown(self.look, entry, user)
         moving, handed = placement.awaited, connection.id in placement.handed
         seen = observed(connection, user, in_scope, moving=moving, handed=handed)
@@ -140,11 +140,16 @@ class Round:
             if missed_twice(entries[each.id], now) and approved(services, each, look.user_id)
         )
         user = read_user(services.directory, look, self._asked.published + services.timings.contradiction, now)
+        gone = by_listings if user.presence is Presence.UNKNOWN and look.evidence.missing else frozenset[str]()
         asking = AskedOneByOne(services.directory, self._was_in_scope, look.evidence.left, by_listings)
-        placement = place(self.connections, user, asking, lambda each: entries[each.id])
+
+        def in_scope(connection: Connection, someone: DirectoryUser) -> bool | None:
+            return None if connection.id in gone else asking(connection, someone)
+
+        placement = place(self.connections, user, in_scope, lambda each: entries[each.id])
         if placement.overlaps:
             log.warning("A user is in the scope of several connections; the one that has them keeps them")
-        return Seen(look, user, placement, frozenset(asking.silent), by_listings)
+        return Seen(look, user, placement, frozenset(asking.silent), gone)
 
     def _was_in_scope(self, connection: Connection) -> bool:
         known = self.entries[connection.id]

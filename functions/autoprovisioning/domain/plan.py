@@ -20,6 +20,7 @@
 Whom complete listings lack, but of whom nothing tells alone, counts as not told ("unknown", "could not be read"): since
 when is remembered, and from the second listing on (`missed_twice`) an administrator may let the listings count.
 
+Who left for another connection's scope keeps the active account until that one has let them in (`domain.ownership`).
 Which account found on CREATE may be adopted is decided in `domain.adoption`. What is not in scope and has no account
 is nothing to us: no entry is made for it.
 """
