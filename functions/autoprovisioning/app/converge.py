@@ -102,6 +102,7 @@ class _Convergence:
         self._deadline = deadline
         self._keeper = Keeper(services, connection)
         self._attempted = READING
+        self._retries = False  # in the first round alone: what fails in this look waits like anything else
         self._by = asked.by
 
     def _tell(self, text: str, *, failed: bool = False) -> None:
@@ -113,6 +114,7 @@ class _Convergence:
             for number in range(ROUNDS):
                 if number and not self._still_served():
                     return
+                self._retries = not number and (self._asked.retry_failures or self._asked.look.retry_failures)
                 if not self._round():
                     return
         except ProvisioningError:
@@ -161,7 +163,7 @@ class _Convergence:
         in_scope = seen.placement.in_scope.get(self._connection.id)
         observation = replace(observed(self._connection, seen.user, in_scope), missing=seen.missing)
         confirmed = confirmed_for(self._services, self._connection, [entry])
-        rules = rules_of(self._connection, confirmed, retry_failures=self._retries())
+        rules = rules_of(self._connection, confirmed, retry_failures=self._retries)
         if entry is not None and entry.mark is not None:
             self._tell("What became of the last change was not known: Keeper is asked.")
             self._attempted = stuck(entry, observation, rules, now)
@@ -181,9 +183,6 @@ class _Convergence:
         if decision.action.guarded and not self._reserved(decision):
             return self._hold(entry, decision)
         return self._act(entry, decision, observation)
-
-    def _retries(self) -> bool:
-        return self._asked.retry_failures or self._asked.look.retry_failures
 
     def _tell_decision(
         self, entry: Entry | None, seen: Seen, observation: Observed, decision: Decision, now: datetime
