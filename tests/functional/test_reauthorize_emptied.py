@@ -37,8 +37,9 @@ def remove(town: Town, users: set[str]) -> None:
         town.keeper.control("DELETE", f"accounts/{account['id']}")
 
 
-def test_one_account_that_is_left_is_found(paused):
-    remove(paused, EVERYBODY - {"u7"})
+@pytest.mark.parametrize("left", ["u1", "u4", "u7", "u10"])
+def test_one_account_that_is_left_is_found(paused, left):
+    remove(paused, EVERYBODY - {left})
     assert enter(paused).status == 200
     assert paused.state() == "on"
 

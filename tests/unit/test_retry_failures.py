@@ -8,10 +8,10 @@ import pytest
 
 from autoprovisioning.domain.connections import State, VolumeLimit
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
-from autoprovisioning.domain.errors import Rejected, Transient
+from autoprovisioning.domain.errors import Rejected, Transient, Unresolved
 from autoprovisioning.domain.runs import RunKind
 from tests.office import Office
-from tests.unit.builders import active, notice
+from tests.unit.builders import SECOND, active, notice
 
 
 def fail(office: Office, user_id: str) -> None:
@@ -89,3 +89,17 @@ def _edit(entry):
     from autoprovisioning.app.ports import Edit
 
     return Edit({entry.user_id: replace(entry, version=entry.version + 1)})
+
+
+def test_what_fails_again_waits_for_its_next_attempt(office):
+    office.suspend("u1")
+    office.keeper.faults.extend([Unresolved("HTTP 500")] * 20)
+    office.plan(RunKind.FULL, retry_failures=True)
+    for _ in range(10):
+        office.work_off()
+        office.desk.clock.advance(SECOND)
+        for look in office.refused[:]:
+            office.refused.remove(look)
+            office.deliver(look)
+    assert len(office.keeper.faults) == 17, "three attempts, then a wait"
+    assert office.entry("u1").failure.attempts == 3

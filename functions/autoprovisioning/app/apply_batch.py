@@ -341,7 +341,7 @@ class _Application:
             elif isinstance(error, Throttled):
                 self._left.postponed = error
             else:
-                self._left.looks.append(look)
+                self._left.looks.append(replace(look, retry_failures=False))  # it was tried
                 outages += [error] if fails_for_everybody(error) else []
         add_notes(self._services, opened[1], [f"{OUTAGE}{error}" for error in outages[:1]], instead_of=OUTAGE)
         return left

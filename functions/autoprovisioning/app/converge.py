@@ -122,6 +122,7 @@ class _Convergence:
         self._attempted = READING
         self._rounds = 0
         self._ours = True  # the account carries the user's directory id, as far as is known
+        self._retries = False  # in the first round alone: what fails in this look waits like anything else
         self._by = asked.by
 
     def _tell(self, text: str, *, failed: bool = False) -> None:
@@ -134,6 +135,7 @@ class _Convergence:
             self._connection, self._keeper = connection, Keeper(self._services, connection)
         self._connections = round_.connections
         try:
+            self._retries = not self._rounds and (self._asked.retry_failures or self._asked.look.retry_failures)
             if not self._round(round_):
                 return False
         except ProvisioningError:
@@ -175,7 +177,7 @@ class _Convergence:
         """Decide by what both sides show, and act; True: look again."""
         seen = round_.seen()
         confirmed = confirmed_for(self._services, self._connection, [entry])
-        rules = rules_of(self._connection, confirmed, retry_failures=self._retries())
+        rules = rules_of(self._connection, confirmed, retry_failures=self._retries)
         if entry is not None and entry.mark is not None:
             self._tell("What became of the last change was not known: Keeper is asked.")
             self._attempted = stuck(entry, observation, rules, now)
@@ -207,9 +209,6 @@ class _Convergence:
         if not self._may_go(entry, decision, now):
             return self._hold(entry, decision)
         return self._act(entry, decision, observation)
-
-    def _retries(self) -> bool:
-        return self._asked.retry_failures or self._asked.look.retry_failures
 
     def _as_shown(self, entry: Entry, seen: Observed) -> Entry:
         """Return the entry of a locked account as Keeper shows it now.
