@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.database import fields_of
+from autoprovisioning.adapters.firestore.database import Also, Database, fields_of, nothing
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
 from autoprovisioning.domain.roster import Action
@@ -71,10 +71,26 @@ def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
 
 
 def add_events(batch: firestore.WriteBatch, home: firestore.DocumentReference, events: Sequence[Event]) -> int:
-    """Add the events of a connection, and their usage, to a commit; returns how many documents that touches."""
+    """Add the events of a connection, and their usage, to a commit; returns how many documents that touches.
+
+    The commit needs a precondition: sent again after a lost answer it would count twice (`write_events` has its own).
+    """
     for event in events:
         batch.set(home.collection("events").document(event.id), event_fields(event))
     return len(events) + count_usage(batch, home, events)
+
+
+def write_events(
+    database: Database, home: firestore.DocumentReference, events: Sequence[Event], also: Also = nothing
+) -> None:
+    """Write events, their usage and what `also` adds, once, however often the client sends it."""
+
+    def fill(batch: firestore.WriteBatch) -> int:
+        for event in events:
+            batch.create(home.collection("events").document(event.id), event_fields(event))
+        return len(events) + count_usage(batch, home, events) + also(batch)
+
+    database.write_once(home.collection("events").document(events[0].id), fill)
 
 
 def _text(attributes: Mapping[str, Value]) -> str:

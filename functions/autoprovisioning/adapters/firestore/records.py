@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.audit import add_events
+from autoprovisioning.adapters.firestore.audit import add_events, write_events
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
 from autoprovisioning.app.ports import Claim, Telling
 from autoprovisioning.domain.events import Event
@@ -140,11 +140,17 @@ class FirestoreRecords:
             fields = {"members": data, "expires": _hold_expires(hold) + MEMBERS_OUTLIVE}
             batch.set(reference.collection("members").document(f"{number:04d}"), fields)
             self._database.write(batch, 1)
-        batch = self._database.client.batch()
         fields = {"raised_at": hold.raised_at, "counts": hold.counts(), "chunks": chunks, **_decision(hold)}
-        batch.set(reference, fields)
-        events = [raised] if raised is not None else []
-        self._database.write(batch, 1 + add_events(batch, self._home(connection_id), events))
+
+        def whole(batch: firestore.WriteBatch) -> int:
+            batch.set(reference, fields)
+            return 1
+
+        if raised is not None:
+            write_events(self._database, self._home(connection_id), [raised], whole)
+            return
+        batch = self._database.client.batch()
+        self._database.write(batch, whole(batch))
 
     def change_hold(
         self,
@@ -219,9 +225,8 @@ class FirestoreRecords:
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         """Append events that belong to no roster change."""
-        batch = self._database.client.batch()
-        documents = add_events(batch, self._home(connection_id), events)
-        self._database.write(batch, documents)
+        if events:
+            write_events(self._database, self._home(connection_id), events)
 
     def lease(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
         """Take a lease by compare-and-set: a free or an expired one, with the next fence, or prolong our own."""
