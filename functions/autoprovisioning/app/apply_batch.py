@@ -28,6 +28,7 @@ from autoprovisioning.domain.changes import (
     ended,
     event_for,
     exhausts_seats,
+    sending,
     settle,
 )
 from autoprovisioning.domain.connections import Connection, State
@@ -257,8 +258,9 @@ class _Application:
                     continue
                 fresh = entry or _new(change)
                 own = Mark(ids[change.user_id], self._message_id, change.action, until)
-                marked[change.user_id] = replace(fresh, mark=own)
-                changes.append(_change(ids[change.user_id], change, replace(fresh, mark=own)))
+                sent = sending(_change(ids[change.user_id], change, replace(fresh, mark=own)))
+                marked[change.user_id] = sent.entry
+                changes.append(sent)
             return Edit(marked), (changes, overtaken, busy)
 
         marked: list[Change] = []

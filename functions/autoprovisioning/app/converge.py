@@ -36,6 +36,7 @@ from autoprovisioning.domain.changes import (
     recover,
     recovered_event,
     settle,
+    sending,
 )
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
@@ -414,19 +415,7 @@ class _Convergence:
         until = self._services.clock() + self._services.timings.user_mark
         mark = Mark(self._services.new_id(), self._asked.message_id, decision.action, until)
         marked = replace(decision.noted, mark=mark)
-        user_id = marked.user_id
-
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
-            current = entries.get(user_id)
-            if current is not None and current.mark is not None and current.mark.change_id == mark.change_id:
-                return Edit(), True  # our own write, whose answer was lost
-            if current != entry:
-                return Edit(), False
-            return Edit({user_id: marked}), True
-
-        if not self._services.roster.commit(self._connection, [user_id], edit):
-            return None
-        return Change(
+        change = Change(
             mark.change_id,
             marked,
             decision.action,
@@ -437,6 +426,18 @@ class _Convergence:
             created=observation.created,
         )
 
+        change = sending(change)
+        user_id = marked.user_id
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
+            current = entries.get(user_id)
+            if current is not None and current.mark is not None and current.mark.change_id == mark.change_id:
+                return Edit(), True  # our own write, whose answer was lost
+            if current != entry:
+                return Edit(), False
+            return Edit({user_id: change.entry}), True
+
+        return change if self._services.roster.commit(self._connection, [user_id], edit) else None
     def _record(self, outcome: Outcome) -> bool:
         """Record the outcome if the entry still holds our mark; True: look again."""
         user_id, change_id, now = outcome.change.user_id, outcome.change.id, self._services.clock()
