@@ -375,6 +375,9 @@ COUNT_OF: Mapping[EventName, str] = {
 }
 
 
+UNSENT = "unsent"  # among a run's counts: those of the failed ones of which nothing was sent
+
+
 def count(events: list[Event]) -> dict[str, int]:
     """Count events in the words of a run's summary."""
     counts: dict[str, int] = {}
@@ -382,6 +385,8 @@ def count(events: list[Event]) -> dict[str, int]:
         if event.name in COUNT_OF:
             name = COUNT_OF[event.name]
             counts[name] = counts.get(name, 0) + 1
+        if event.unsent:
+            counts[UNSENT] = counts.get(UNSENT, 0) + 1
     return counts
 
 
@@ -509,11 +514,6 @@ def recovered_event(
     actor_id: str = "",
 ) -> Event:
     """Return the audit line of a change that `recover` found to have taken effect: what the account shows tells what.
-def _recreated(entry: Entry, account: Account) -> bool:
-    """Say whether another account has our externalId: the known one had vanished, and a new one was created."""
-    return bool(entry.scim_id) and account.scim_id != entry.scim_id
-
-
 
     `entry` is the one with the mark, `settled` what became of it.
     """
@@ -537,9 +537,9 @@ def _recreated(entry: Entry, account: Account) -> bool:
     if mark.action is Action.CREATE:  # or it was an adoption: then nobody knows any more what was there
         filled = {target: value for target, value in after.items() if value is not None}
         return replace(event, changed=filled, after=after)
-    differing = {target: after[target] for target in sorted(new)}
-    was = {target: before[target] for target in differing if before is not None and target in before}
-    return replace(event, changed=differing, before=was or None, after=after)
     if _recreated(entry, account):
         filled = {target: value for target, value in after.items() if value is not None}
         return replace(event, changed=filled, before={}, after=after, reason=RECREATED)
+    differing = {target: after[target] for target in sorted(new)}
+    was = {target: before[target] for target in differing if before is not None and target in before}
+    return replace(event, changed=differing, before=was or None, after=after)

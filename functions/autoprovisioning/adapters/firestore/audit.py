@@ -101,7 +101,7 @@ def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, 
     """Add the events to their days' counters; returns how many documents that touches.
 
     A counter holds how many events there were of each name, and for each hour (UTC) how many changes Keeper answered,
-    how many of them it refused, and the seconds they took.
+    how many of them it refused, the seconds they took, and how many failed before anything was sent.
     """
     days: dict[str, Counter[tuple[str, ...]]] = {}
     seconds: dict[tuple[str, str], float] = {}
@@ -110,9 +110,10 @@ def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, 
         day, hour = event.at.date().isoformat(), f"{event.at.hour:02d}"
         counts = days.setdefault(day, Counter())
         counts["counts", event.name.value] += 1
-        if _went_to_keeper(event):
-            counts["hours", hour, "changes"] += 1
-            counts["hours", hour, "failed"] += event.name is EventName.FAILED
+        if _went_to_keeper(event) or event.unsent:  # each of the figures, so that an hour has them all
+            counts["hours", hour, "changes"] += not event.unsent
+            counts["hours", hour, "failed"] += event.name is EventName.FAILED and not event.unsent
+            counts["hours", hour, "unsent"] += event.unsent
             seconds[day, hour] = seconds.get((day, hour), 0.0) + event.seconds
         spread = int.from_bytes(hashlib.blake2b(event.id.encode(), digest_size=2).digest(), "big") % COUNTERS
     for day, counts in days.items():

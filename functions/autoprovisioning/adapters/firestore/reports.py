@@ -73,8 +73,10 @@ class FirestoreReports:
             for hour, figures in fields.get("hours", {}).items()
             if (fields["day"], hour) >= start
         ]
-        changes, failed = (sum(figures[name] for figures in hours) for name in ("changes", "failed"))
-        return Pace(changes, failed, sum(float(figures["seconds"]) for figures in hours))
+        changes, failed, unsent = (
+            sum(figures.get(name, 0) for figures in hours) for name in ("changes", "failed", "unsent")
+        )
+        return Pace(changes, failed, sum(float(figures.get("seconds", 0)) for figures in hours), unsent)
 
     def waiting(self, connection_id: str) -> Waiting:
         """Count the users who wait, in the service, and read the one who has waited longest."""
