@@ -33,10 +33,11 @@ from autoprovisioning.domain.changes import (
     created_beside,
     ended,
     event_for,
+    kept_back,
     recover,
     recovered_event,
-    settle,
     sending,
+    settle,
 )
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
@@ -425,7 +426,6 @@ class _Convergence:
             marked.scim_id,
             created=observation.created,
         )
-
         change = sending(change)
         user_id = marked.user_id
 
@@ -438,6 +438,7 @@ class _Convergence:
             return Edit({user_id: change.entry}), True
 
         return change if self._services.roster.commit(self._connection, [user_id], edit) else None
+
     def _record(self, outcome: Outcome) -> bool:
         """Record the outcome if the entry still holds our mark; True: look again."""
         user_id, change_id, now = outcome.change.user_id, outcome.change.id, self._services.clock()
@@ -449,7 +450,7 @@ class _Convergence:
                 return Edit(), False
             asked_again = current.mark.again
             events = [event] if event is not None else []
-            progress = self._counted(count(events) | created_beside([outcome]))
+            progress = self._counted(count(events) | created_beside([outcome]) | kept_back([outcome]))
             return Edit({user_id: settle(current, outcome, now)}, events, progress), asked_again
 
         asked_again = self._services.roster.commit(self._connection, [user_id], edit)

@@ -399,6 +399,12 @@ def created_beside(outcomes: Iterable[Outcome]) -> dict[str, int]:
     return {UNDER_ALIASES: number} if number else {}
 
 
+def kept_back(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """Count the changes that the guard refused when they were about to be sent: they are held."""
+    number = sum(isinstance(outcome.error, Unsafe) for outcome in outcomes)
+    return {"held": number} if number else {}
+
+
 def exhausts_seats(outcome: Outcome) -> bool:
     """Say whether Keeper refused a creation for want of licensed seats (428): no more creations in that run."""
     return isinstance(outcome.error, SeatsExhausted)
@@ -488,6 +494,8 @@ def recover(
         status=Status.ACTIVE if open_again else entry.status,
     )
     written = replace(found, applied_by=mark.change_id, shown=None)
+    if mark.action is Action.UPDATE and _recreated(entry, account):
+        return replace(written, last_action_at=now), mark.change_id, True
     match mark.action:
         case Action.CREATE:
             status = Status.ACTIVE if account.active else Status.LOCKED
@@ -499,8 +507,11 @@ def recover(
         case Action.UPDATE if new:
             return written, mark.change_id, True
     return found, mark.change_id, False
-    if mark.action is Action.UPDATE and _recreated(entry, account):
-        return replace(written, last_action_at=now), mark.change_id, True
+
+
+def _recreated(entry: Entry, account: Account) -> bool:
+    """Say whether another account has our externalId: the known one had vanished, and a new one was created."""
+    return bool(entry.scim_id) and account.scim_id != entry.scim_id
 
 
 def recovered_event(
