@@ -72,6 +72,7 @@ class Plan:
     unchanged: int = 0
     backing_off: list[str] = field(default_factory=list)  # whose earlier failure waits for its next attempt
     locked: int = 0  # entitled users whose account somebody else locked
+    active: int = 0  # accounts of ours that are active
     provisioned: int = 0  # accounts of ours that are active or suspended, for the volume limit
 
     def deprovisioning(self) -> dict[str, PlannedLook]:
@@ -139,6 +140,7 @@ class Planner:
                 self._look(entry.user_id, None, Evidence())
 
     def _count(self, entry: Entry) -> None:
+        self.plan.active += entry.status is Status.ACTIVE
         if entry.status in (Status.ACTIVE, Status.SUSPENDED, Status.LOCKED):
             self.plan.provisioned += 1
 

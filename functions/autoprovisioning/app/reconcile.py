@@ -17,7 +17,7 @@ from autoprovisioning.app.adopting import AdoptionGrounds, confirmed_for
 from autoprovisioning.app.configure import follow_units
 from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_unfinished, tell
 from autoprovisioning.app.holding import admit
-from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, judge_everybody, remarks
+from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, empty_listings, judge_everybody, remarks
 from autoprovisioning.app.leasing import leased
 from autoprovisioning.app.observe import rules_of
 from autoprovisioning.app.opening import UNLISTED, Side, earlier_run, open_side, refuse
@@ -31,7 +31,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Busy, ProvisioningError, Throttled
 from autoprovisioning.domain.guard import GuardState, Hold, HoldState
 from autoprovisioning.domain.roster import Entry
-from autoprovisioning.domain.runs import Look, Run, RunKind, RunState
+from autoprovisioning.domain.runs import KEEP_ACCESS, Look, Run, RunKind, RunState
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def _plan_and_dispatch(
         finished=None if batches else services.clock(),
         batches=len(batches),
         planned=_planned(plan, held),
-        complete=whole,
+        complete=whole and not empty_listings(survey, read, plan) and side.listed,
         notes=_notes(survey, plan, side, hold, waiting),
         last_progress=services.clock(),
     )
@@ -181,7 +181,8 @@ def _plan_and_dispatch(
     side.run = planned
     if not batches:
         tell(planned)
-    _count(services, side, {"unchanged": plan.unchanged, "held": len(held), "failed": len(plan.backing_off)})
+    found = {"unchanged": plan.unchanged, "held": len(held), "failed": len(plan.backing_off)}
+    _count(services, side, {**found, KEEP_ACCESS: waiting + len(held)})
     services.queue.apply(batches)
     return side.run
 
