@@ -73,6 +73,9 @@ class Told:
     def plans_held(self, _connection_id: str) -> int:
         return self.held()
 
+    def failing_users(self, _connection_id: str) -> int:
+        return len(self.failing)
+
     def events(self, _connection_id: str, _filters: Any, _cursor: str, _limit: int) -> Page[Event]:
         return Page(self.happened, self.cursor)
 

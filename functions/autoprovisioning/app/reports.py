@@ -133,6 +133,9 @@ class Reports(Protocol):
     def every_failure(self, connection_id: str) -> Iterator[Failing]:
         """Stream the users who fail now."""
 
+    def failing_users(self, connection_id: str) -> int:
+        """Count the users who fail now."""
+
     def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:
         """Return one entry for each day from first to last, oldest first, those without events included."""
 

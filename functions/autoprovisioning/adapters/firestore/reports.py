@@ -54,6 +54,10 @@ class FirestoreReports:
         """Stream the users who fail now, some hundred a query."""
         return self._every(self._home(connection_id).collection("failures"), "first", _failing)
 
+    def failing_users(self, connection_id: str) -> int:
+        """Count the users who fail now, in the service, without reading one."""
+        return self._database.total(self._home(connection_id).collection("failures"))
+
     def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:
         """Add up the counters of each day: one query, at most eight documents a day."""
         days: dict[str, Counter[EventName]] = {}
