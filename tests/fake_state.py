@@ -56,6 +56,7 @@ class Store:
     unprovisioned: dict[str, Report] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
+    set_ups: dict[str, datetime] = field(default_factory=dict)
     meanwhile: deque[Callable[[], None]] = field(default_factory=deque)
     stutters: bool = False
 
@@ -204,6 +205,15 @@ class FakeConnections:
             self._store.used.add(connection.id)
             self._store.connections[connection.id] = connection
             self._store.append(connection.id, [event] if event is not None else [])
+
+    def begin_set_up(self, connection_id: str, now: datetime) -> None:
+        self._store.set_ups[connection_id] = now
+
+    def begun_set_ups(self) -> Mapping[str, datetime]:
+        return dict(self._store.set_ups)
+
+    def end_set_up(self, connection_id: str) -> None:
+        self._store.set_ups.pop(connection_id, None)
 
     def change(
         self,

@@ -332,6 +332,8 @@ class FakeTokens:
 
     def __init__(self) -> None:
         self.enabled: dict[tuple[str, str], str] = {}
+        self.added: dict[tuple[str, str], datetime] = {}
+        self.clock: Callable[[], datetime] = lambda: START
         self._numbers = itertools.count(1)
 
     def read(self, connection_id: str, version: str) -> str:
@@ -342,13 +344,18 @@ class FakeTokens:
     def add(self, connection_id: str, token: str) -> str:
         version = str(next(self._numbers))
         self.enabled[connection_id, version] = token
+        self.added[connection_id, version] = self.clock()
         return version
+
+    def stored(self, connection_id: str) -> Mapping[str, datetime]:
+        return {version: at for (owner, version), at in self.added.items() if owner == connection_id}
 
     def disable(self, connection_id: str, version: str) -> None:
         self.enabled.pop((connection_id, version), None)
 
     def destroy(self, connection_id: str, version: str) -> None:
         self.enabled.pop((connection_id, version), None)
+        self.added.pop((connection_id, version), None)
 
 
 class FakeQueue:
@@ -392,6 +399,7 @@ class Desk:
         self.keepers: Mapping[str, FakeKeeper] = {}  # other nodes than that, by connection
         self.store = Store()
         self.tokens = FakeTokens()
+        self.tokens.clock = self.clock
         self.queue = FakeQueue()
         self.services = Services(
             clock=self.clock,

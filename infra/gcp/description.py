@@ -296,9 +296,18 @@ DEPLOYMENT = Deployment(
         Role(
             "keeperTokenWriter",
             "Keeper: add an access token and retire the one before",
-            ("secretmanager.versions.add", "secretmanager.versions.disable", "secretmanager.versions.destroy"),
+            (
+                "secretmanager.versions.add",
+                "secretmanager.versions.disable",
+                "secretmanager.versions.destroy",
+                "secretmanager.versions.list",
+            ),
         ),
-        Role("keeperTokenDestroyer", "Keeper: destroy replaced access tokens", ("secretmanager.versions.destroy",)),
+        Role(
+            "keeperTokenDestroyer",
+            "Keeper: find and destroy access tokens that are not in use",
+            ("secretmanager.versions.destroy", "secretmanager.versions.list"),
+        ),
     ),
     accounts=ACCOUNTS,
     agents=AGENTS,

@@ -22,7 +22,7 @@ from infra.gcp.target import Target
 
 RUN_WITHIN = timedelta(hours=1)
 FULL_RUN = "keeper-full"  # the job
-PAST_ITS_PROBE = ("planned", "done")  # states of a run that was planned, and so had its token accepted
+PAST_ITS_PROBE = ("planned", "done", "unsettled")  # states of a run that was planned, and so had its token accepted
 THERE = (401, 403)  # what Keeper says to a request without a token
 VERSION: Command = ("gcloud", "version", AS_JSON)
 TRIED = (528, 0, 0)  # the SDK whose parser the tests use

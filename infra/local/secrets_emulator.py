@@ -10,6 +10,7 @@ import argparse
 import threading
 from collections.abc import Callable
 from concurrent import futures
+from datetime import UTC, datetime
 from typing import Any
 
 import google_crc32c
@@ -77,7 +78,13 @@ class SecretManager:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "The payload does not match its data_crc32c.")
         versions = self._versions[request.parent]
         name = f"{request.parent}/versions/{len(versions) + 1}"
-        version = types.SecretVersion(name=name, state=State.ENABLED, etag="1", client_specified_payload_checksum=given)
+        version = types.SecretVersion(
+            name=name,
+            state=State.ENABLED,
+            etag="1",
+            client_specified_payload_checksum=given,
+            create_time=datetime.now(UTC),
+        )
         versions.append(version)
         self._payloads[name] = data
         return version

@@ -1,6 +1,7 @@
 """`make sync`: trigger a full run, wait until its last batch is recorded, print one JSON line on stdout.
 
-Exit status: 0, 1 something failed, 2 something is held, 3 the connection is paused.
+Exit status: 0, 1 something failed or is not done, 2 something is held, 3 the connection is paused. What that is stands
+on stderr: notes, who failed and why, how many leavers keep their access; while it waits, how far the run is.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ OUTCOMES = (
     "unchanged",
 )
 POLL = 0.05
-FINISHED = ("done", "superseded", "refused")
+TOLD_EVERY = 5.0  # seconds between two lines of progress
+NAMED = 10  # users who fail; of the others only the number is told
 STUCK_AFTER = timedelta(minutes=35)  # longer than a planner lives, or a batch without a recorded outcome
 SEE_LOGS = f"The functions' logs are in {STATE / 'logs'}; start the local cloud anew, or run `make sync` again."
 
@@ -57,9 +59,12 @@ def on_stderr(line: str) -> None:
 
 
 def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_stderr) -> dict[str, Any]:
-    """Run and wait; returns the summary, `_paused` and `_refused` included; `tell` gets what else is worth saying."""
+    """Run and wait; returns the summary, `_paused` and `_undone` included; `tell` gets what else is worth saying.
+
+    `_undone` says that a run did not end as done, that a listing was not whole, or that users fail.
+    """
     sys.path.insert(0, str(ROOT / "functions"))
-    from autoprovisioning.bootstrap import services
+    from autoprovisioning.bootstrap import reports, services
 
     desk = services()
     started, runs = _fresh_runs(desk, reconcile_url, kind, tell)
@@ -72,7 +77,15 @@ def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_
         states = ", ".join(f"{connection.id} is {connection.state.value}" for connection in connections)
         tell(f"No connection is on ({states or 'there is none'}): use `make connect`.")
     summary = summarize([run.counts for run in runs], seconds)
-    summary["_refused"] = any(run.state.value == "refused" for run in runs)
+    failing = [failure for run in runs for failure in reports().every_failure(run.connection_id)]
+    _tell_failures(failing, tell)
+    _tell_leavers(runs, failing, tell)
+    undone = [run for run in runs if run.state.value != "done" or not run.complete]
+    for run in undone:
+        what = f"ended as {run.state.value}" if run.state.value != "done" else "lacked whole listings"
+        tell(f"The run of {run.connection_id} {what}, so not everything is in step.")
+    summary["failed"] = max(summary["failed"], len(failing))  # those whose attempt is not due are no less failing
+    summary["_undone"] = bool(undone or failing)
     summary["_paused"] = any(connection.state.value == "paused" for connection in connections)
     return summary
 
@@ -84,7 +97,7 @@ def _fresh_runs(desk: Any, url: str, kind: str, tell: Callable[[str], None]) -> 
         answer = call(url, {"kind": kind, "retry_failures": True})
         if "runs" not in answer:
             raise SystemExit(f"The run could not be started: {answer.get('detail', answer)}")
-        found = [_finished(desk, item["connection"], item["run"]) for item in answer["runs"]]
+        found = [_finished(desk, item["connection"], item["run"], tell) for item in answer["runs"]]
         runs = [run for run in found if run is not None]
         on = any(connection.state.value == "on" for connection in desk.connections.all())
         if all(run.started.timestamp() >= started for run in runs) and (runs or not on):
@@ -93,19 +106,51 @@ def _fresh_runs(desk: Any, url: str, kind: str, tell: Callable[[str], None]) -> 
         time.sleep(POLL)
 
 
-def _finished(desk: Any, connection_id: str, run_id: str) -> Any:
-    """Wait for a run's end; None where it went away with its connection.
+def _finished(desk: Any, connection_id: str, run_id: str, tell: Callable[[str], None]) -> Any:
+    """Wait for a run's end, telling how far it is; None where it went away with its connection.
 
     Raises:
         SystemExit: nothing of it was recorded for a long time.
     """
+    following = time.monotonic() + TOLD_EVERY
     while True:
         run = desk.records.run(connection_id, run_id)
-        if run is None or run.state.value in FINISHED:
+        if run is None or run.ended:
             return run
+        if time.monotonic() >= following:
+            tell(progress_of(run))
+            following = time.monotonic() + TOLD_EVERY
         if desk.clock() - (run.last_progress or run.started) > STUCK_AFTER:
             raise SystemExit(f"The run {run_id} stands still: its messages may be among the dead letters. {SEE_LOGS}")
         time.sleep(POLL)
+
+
+def progress_of(run: Any) -> str:
+    """Say how far a run is, and what it ran into so far."""
+    if run.state.value == "observing":
+        return f"{run.connection_id}: reading the directory and planning"
+    done = {name: run.counts[name] for name in OUTCOMES if run.counts.get(name)}
+    counted = ", ".join(f"{number} {name}" for name, number in done.items())
+    batches = f"{len(run.done)} of {run.batches + sum(run.done.values())} batches done"
+    return "; ".join(filter(None, (f"{run.connection_id}: {batches}", counted, *run.notes[-1:])))
+
+
+def _tell_failures(failing: list[Any], tell: Callable[[str], None]) -> None:
+    """Say who fails and why: the first of them, then how many more there are."""
+    for failure in failing[:NAMED]:
+        again = f"{failure.next_attempt:%Y-%m-%d %H:%M} UTC"
+        tell(f"{failure.email or failure.user_id} fails ({failure.code}), tried again at {again}: {failure.reason}")
+    if len(failing) > NAMED:
+        tell(f"... and {len(failing) - NAMED} more: Failures in the console lists all {len(failing)}.")
+
+
+def _tell_leavers(runs: list[Any], failing: list[Any], tell: Callable[[str], None]) -> None:
+    """Say how many leavers keep their access, and what keeps it."""
+    waiting = sum(run.counts.get("keep_access", 0) for run in runs)
+    failed = sum(failure.attempted in ("suspend", "delete") for failure in failing)
+    if waiting or failed:
+        what = f"Leavers who keep their access: {waiting + failed}"
+        tell(f"{what} (held, or waiting for whole listings: {waiting}; failing: {failed}).")
 
 
 def summarize(counts: list[Any], seconds: float) -> dict[str, Any]:
@@ -150,13 +195,18 @@ def main() -> None:
             summary = together(summary, synchronize(url, "drift"))
     except ProvisioningError as error:
         sys.exit(str(error))
-    refused, paused = summary.pop("_refused"), summary.pop("_paused")
+    undone, paused = summary.pop("_undone"), summary.pop("_paused")
     print(json.dumps(summary), flush=True)
+    sys.exit(exit_status(summary, undone=undone, paused=paused))
+
+
+def exit_status(summary: dict[str, Any], *, undone: bool, paused: bool) -> int:
+    """Return what the command exits with: the highest that applies."""
     if paused:
-        sys.exit(3)
+        return 3
     if summary["held"]:
-        sys.exit(2)
-    sys.exit(1 if summary["failed"] or refused else 0)
+        return 2
+    return 1 if summary["failed"] or undone else 0
 
 
 if __name__ == "__main__":

@@ -360,7 +360,7 @@ class TestPace:
         never_sent = answered("mapping", EventName.FAILED, 0, 0.0)
         unrelated = replace(refused, id="other", attempted=None)
         state.records.record("c1", [*events, refused, never_sent, unrelated])
-        assert state.reports.pace("c1", NOW) == Pace(7, 1, 5.25)
+        assert state.reports.pace("c1", NOW) == Pace(7, 1, 5.25, unsent=1)
 
     def test_it_adds_up_from_the_full_hour_on_over_midnight(self, state):
         for number in range(48):  # NOW is 9:00: the day before from 9:00, that day, and the next until 9:00

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import google_crc32c
@@ -318,3 +318,15 @@ def test_a_token_that_is_not_confirmed_counts_as_not_stored(
     with pytest.raises(Transient, match="did not confirm") as raised:
         tokens.add("c1", PAYLOAD)
     assert PAYLOAD not in repr(raised.value)
+    assert tokens.stored("c1") == {}, "nor is it left behind"
+
+
+def test_what_is_stored_is_listed_with_its_time_until_it_is_destroyed(tokens: SecretManagerTokens) -> None:
+    assert tokens.stored("never") == {}
+    before = datetime.now(UTC)
+    versions = [tokens.add("c1", PAYLOAD) for _ in range(3)]
+    tokens.disable("c1", versions[0])
+    tokens.destroy("c1", versions[1])
+    found = tokens.stored("c1")
+    assert sorted(found) == [versions[0], versions[2]]
+    assert all(before <= at <= datetime.now(UTC) for at in found.values())

@@ -121,7 +121,7 @@ class TestContention:
         holder._begin()
         counter.get(transaction=holder)
         with ThreadPoolExecutor(max_workers=1) as pool:
-            recorded = pool.submit(state.records.record, "c1", [told])
+            recorded = pool.submit(state.records.record, "c1", [replace(told, id="e10")])  # the same counter
             with pytest.raises(TimeoutError):
                 recorded.result(2.5)  # the emulator gives up on a lock after two seconds
             holder._rollback()

@@ -53,8 +53,14 @@ Line = dict[str, Any]
 class Told:
     """The Reports port, as far as health reads it: nothing is well."""
 
+    def __init__(self, *runs: Run) -> None:
+        self.latest = runs
+
     def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
-        return Page()
+        return Page(self.latest)
+
+    def failing_users(self, connection_id: str) -> int:
+        return 12
 
     def waiting(self, connection_id: str) -> Waiting:
         return Waiting(3, START - 16 * MINUTE)
@@ -71,6 +77,9 @@ class Told:
 
 ON = Connection("c1", state=State.ON, token_version="1", shards=64, changed_at=START - timedelta(days=1))
 
+DONE = Run("r1", "c1", RunKind.FULL, 1, START - 20 * MINUTE, RunState.DONE, START - 19 * MINUTE)
+REFUSED = Run("r2", "c1", RunKind.FULL, 2, START - 5 * MINUTE, RunState.REFUSED, START - 5 * MINUTE, notes=("503",))
+
 
 def desk_with(connection: Connection = ON, **changes: Any) -> Desk:
     desk = Desk(**changes)
@@ -80,9 +89,9 @@ def desk_with(connection: Connection = ON, **changes: Any) -> Desk:
     return desk
 
 
-def vital_signs(connection: Connection) -> None:
+def vital_signs(connection: Connection, *runs: Run) -> None:
     desk = desk_with(connection)
-    log_vital_signs(desk.services, Told(), FakeChannels(desk.store))  # type: ignore[arg-type]
+    log_vital_signs(desk.services, Told(*runs), FakeChannels(desk.store))  # type: ignore[arg-type]
 
 
 def pause() -> None:
@@ -181,6 +190,7 @@ SCENES: dict[str, Callable[[], None]] = {
     "vital signs with a unit gone": lambda: vital_signs(
         replace(ON, scope=Scope((), (OrgUnit("id:1", "/gone", listed=False),)))
     ),
+    "vital signs after a refused run": lambda: vital_signs(ON, REFUSED, DONE),
     "pause": pause,
     "throttle": throttle,
     "contradicted write": contradicted_write,

@@ -214,6 +214,7 @@ def documents(stores: Firestore) -> dict[str, set[str]]:
 
 def fill(stores: Firestore, home: Connection = HOME) -> None:
     """Write a document of each kind."""
+    stores.connections.begin_set_up(home.id, NOW)
     stores.connections.create(home)
     records, database = stores.records, stores.database
     records.put_asked(AskedRun("a1", home.id, "boss@example.com", NOW, NOW + DAY))
@@ -268,6 +269,9 @@ def read(stores: Firestore) -> None:
     reports.pace("c1", NOW - timedelta(hours=1))
     assert reports.waiting("c1").count == 1
     assert reports.plans_held("c1") == 1
+    assert reports.failing_users("c1") == 1
+    assert stores.connections.begun_set_ups() == {"c1": NOW}
+    stores.connections.end_set_up("c1")
     reports.runs("c1", "", 5)
     reports.decided("c1")
     reports.holds("c1", "", 5)

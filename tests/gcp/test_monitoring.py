@@ -194,6 +194,7 @@ def test_the_queues_that_are_watched_are_all_that_there_are():
         ("vital signs", {"plan-held", "no-successful-run", "pending-too-long", "no-live-channel", "failure-ratio"}),
         ("vital signs while paused", {"connection-paused"}),
         ("vital signs while throttled", {"keeper-throttling"}),
+        ("vital signs after a refused run", {"failure-ratio"}),
         ("pause", {"connection-paused"}),
         ("throttle", {"keeper-throttling"}),
         ("hold", {"plan-held"}),
@@ -261,6 +262,7 @@ def test_it_is_noticed_when_nobody_takes_the_vital_signs():
         "vital signs while paused",
         "vital signs while throttled",
         "vital signs with a unit gone",
+        "vital signs after a refused run",
     ]
 
 

@@ -81,6 +81,9 @@ class Told:
     def holds(self, _connection_id: str, _cursor: str, _limit: int) -> Page[HeldPlan]:
         return Page(tuple(self.plans()))
 
+    def failing_users(self, _connection_id: str) -> int:
+        return len(self.failing)
+
     def events(self, _connection_id: str, _filters: Any, _cursor: str, _limit: int) -> Page[Event]:
         return Page(self.happened, self.cursor)
 

@@ -198,6 +198,7 @@ def test_a_run_counts_its_events_in_its_own_words():
     events = [event_for(outcome, "run r1", NOW) for outcome, *_ in EVENTS]
     assert count(events) == {
         "created": 1, "adopted": 2, "updated": 2, "suspended": 2, "unsuspended": 1, "deleted": 1, "failed": 1,
+        "unsent": 1,
     }  # fmt: skip
 
 

@@ -86,6 +86,7 @@ def test_a_drift_run_that_cannot_list_keeper_does_what_a_full_run_does(office, m
     assert (active(office, "u1"), active(office, "u4")) == ([False], [True])
     done = office.services.records.run("c1", run.id)
     assert (done.state, "is not looked for" in done.notes[0]) == (RunState.DONE, True)
+    assert done.complete == (not isinstance(error, Transient)), "a listing that broke off is told as such"
 
 
 @pytest.mark.parametrize("error", UNLISTED[:3], ids=lambda error: type(error).__name__)
@@ -203,4 +204,5 @@ def test_health_of_a_run_that_met_an_outage_names_it_until_nobody_waits(office, 
     assert list(office.desk.store.pending["c1"]) == ["u1"]
     told = Told(latest=(run,), waits=Waiting(1, office.desk.clock.now))
     concerns = health(office.services, told, FakeChannels(office.desk.store), office.connection).concerns
-    assert concerns[-1].what == "Keeper answers HTTP 500: 1 user waits since 24 Nov 2026, 09:00 UTC."
+    why = "Keeper answers HTTP 500: 1 user waits since 24 Nov 2026, 09:00 UTC."
+    assert concerns[0].what == f"The last full run could not be planned, so nothing was changed: {why}"

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.finishing import OUTAGE
+from autoprovisioning.app.finishing import EDITED, OUTAGE
 from autoprovisioning.app.health import health
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.reports import HeldPlan, Pace, Page, Waiting
@@ -21,6 +21,7 @@ from tests.fakes import SALES, START, Desk, unit
 
 MINUTE = timedelta(minutes=1)
 ON = Connection("c1", state=State.ON, changed_at=START - timedelta(days=3))
+JUST_ON = replace(ON, changed_at=START - 15 * MINUTE)
 LIVE = Channel("n1", "https://hook", expires=START + timedelta(days=1), proven=True)
 GONE = Scope((), (replace(SALES, listed=False), unit("/Navy")))
 NOBODY, SWIFT = Waiting(), Pace(100, 0, 5.0)
@@ -28,6 +29,7 @@ DONE = Run("r1", "c1", RunKind.FULL, 1, START - 20 * MINUTE, RunState.DONE, STAR
 WAITING = Waiting(3, START - 10 * MINUTE)
 FAILS = Run("r2", "c1", RunKind.FULL, 2, START - 10 * MINUTE, RunState.PLANNED, batches=1, notes=(f"{OUTAGE}HTTP 500",))
 REFUSED = replace(FAILS, state=RunState.REFUSED, finished=START, notes=("Keeper did not answer (HTTP 500)",))
+UNSETTLED = replace(REFUSED, state=RunState.UNSETTLED, planned={"create": 300}, counts={"unsettled": 26}, notes=())
 
 
 APPROVED = HeldPlan(
@@ -45,6 +47,10 @@ class Told:
     answers: Pace = SWIFT
     held: int = 0
     plans: Sequence[HeldPlan] = ()
+    failing: int = 0
+
+    def failing_users(self, connection_id: str) -> int:
+        return self.failing
 
     def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
         return Page(tuple(self.latest[:limit]))
@@ -118,6 +124,17 @@ def test_there_is_no_concern_while_all_is_well():
         (Told(answers=Pace(20, 3, 2.0)), ON, LIVE, "3 of 20 changes failed"),
         (Told(), replace(ON, scope=GONE), LIVE, "The organizational unit /Sales is not in the directory any more"),
         (Told(latest=(replace(DONE, complete=False),)), ON, LIVE, "could not read the directory to its end"),
+        (Told(latest=(REFUSED, DONE)), ON, LIVE, "could not be planned, so nothing was changed: Keeper did not answer"),
+        (Told(latest=(UNSETTLED, DONE)), ON, LIVE, "left 26 of 300 planned changes not settled."),
+        (Told(latest=(replace(UNSETTLED, state=RunState.SUPERSEDED), DONE)), ON, LIVE, "was closed with work left"),
+        (Told(latest=(replace(FAILS, notes=()), REFUSED, DONE)), ON, LIVE, "Keeper did not answer"),  # tried again now
+        (Told(failing=1), ON, LIVE, "1 user fails"),
+        (
+            Told(answers=Pace(8, 0, 2.0, unsent=12)),
+            ON,
+            LIVE,
+            "12 of 20 changes failed within the last hour, 12 of them before",
+        ),
     ],
 )
 def test_a_concern_says_what_is_wrong_and_what_ends_it(told, connection, channel, concern):
@@ -134,15 +151,17 @@ def test_a_concern_says_what_is_wrong_and_what_ends_it(told, connection, channel
         (Told(latest=(replace(DONE, finished=START - 59 * MINUTE),)), ON),
         (Told(latest=()), replace(ON, changed_at=START - 10 * MINUTE)),  # turned on just now
         (Told(waits=Waiting(3, START - 14 * MINUTE)), ON),
+        (Told(latest=()), JUST_ON),  # nor is a channel open yet
         (Told(answers=Pace(9, 9, 2.0)), ON),  # too few to tell
         (Told(), replace(ON, throttled_until=START - MINUTE)),
-        (Told(latest=(REFUSED, DONE)), ON),  # nobody waits
+        (Told(latest=(replace(REFUSED, notes=(EDITED,)), DONE)), ON),  # the run after it does it
+        (Told(latest=(REFUSED, DONE)), replace(ON, changed_at=START - 9 * MINUTE)),  # turned on since
         (Told(waits=WAITING, latest=(replace(FAILS, notes=("Accounts locked: 3",)), DONE)), ON),
         (Told(waits=WAITING, latest=(replace(DONE, notes=FAILS.notes),)), ON),  # it is over
     ],
 )
 def test_what_is_usual_is_no_concern(told, connection):
-    assert look(told, connection).concerns == ()
+    assert look(told, connection, None if connection is JUST_ON else LIVE).concerns == ()
 
 
 def test_the_reason_of_runs_that_fail_is_told():
@@ -152,6 +171,17 @@ def test_the_reason_of_runs_that_fail_is_told():
     seen = look(Told(latest=(refused, replace(DONE, finished=START - timedelta(hours=2)))))
 
     assert "users.list is refused: HTTP 403" in seen.concerns[0].what
+
+
+@pytest.mark.parametrize(("failing", "alert"), [(9, ""), (10, "users_failing")])
+def test_a_handful_of_failing_users_is_shown_and_more_call_somebody_out(failing, alert):
+    (concern,) = look(Told(failing=failing)).concerns
+    assert (concern.what.startswith(f"{failing} users fail"), concern.alert) == (True, alert)
+
+
+def test_a_run_that_did_not_end_as_done_calls_somebody_out_at_once():
+    (concern,) = look(Told(latest=(REFUSED, DONE))).concerns
+    assert concern.alert == "run_not_done"
 
 
 def test_a_long_wait_is_called_urgent_with_what_ends_it():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 import google_crc32c
 from google.api_core import exceptions, retry
@@ -69,9 +70,11 @@ class SecretManagerTokens:
                 self._create(connection_id)
                 added = self._client.add_secret_version(request=request, retry=self._retry, timeout=self._seconds)
         enabled = added.state is secretmanager.SecretVersion.State.ENABLED
+        version = str(added.name.rpartition("/")[2])
         if not enabled or not added.client_specified_payload_checksum:
+            self.destroy(connection_id, version)
             raise Transient("Secret Manager did not confirm that the access token arrived whole")
-        return str(added.name.rpartition("/")[2])
+        return version
 
     def disable(self, connection_id: str, version: str) -> None:
         """Disable a version; one destroyed or never stored counts as done."""
@@ -92,6 +95,22 @@ class SecretManagerTokens:
                 )
             except (exceptions.FailedPrecondition, exceptions.NotFound):
                 return
+
+    def stored(self, connection_id: str) -> Mapping[str, datetime]:
+        """List the versions that are not destroyed; none where there is no secret."""
+        with self._translated("The list of access tokens"):
+            try:
+                listed = list(
+                    self._client.list_secret_versions(
+                        request={"parent": self._secret(connection_id), "filter": "NOT state:DESTROYED"},
+                        retry=self._retry,
+                        timeout=self._seconds,
+                    )
+                )
+            except exceptions.NotFound:
+                return {}
+        left = (each for each in listed if each.state is not secretmanager.SecretVersion.State.DESTROYED)
+        return {str(each.name.rpartition("/")[2]): _time(cast(Any, each.create_time)) for each in left}
 
     def _create(self, connection_id: str) -> None:
         request = {
@@ -121,6 +140,11 @@ class SecretManagerTokens:
             raise ConfigurationRefused(f"Secret Manager refuses this identity. {mend}") from error
         except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
             raise Transient(f"Secret Manager could not be reached ({type(error).__name__})", retry_after=5) from error
+
+
+def _time(at: datetime) -> datetime:
+    """Return a plain datetime for the client's own kind."""
+    return datetime.combine(at.date(), at.timetz())
 
 
 def _crc32c(data: bytes) -> int:

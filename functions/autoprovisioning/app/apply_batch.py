@@ -28,6 +28,8 @@ from autoprovisioning.domain.changes import (
     ended,
     event_for,
     exhausts_seats,
+    kept_back,
+    sending,
     settle,
 )
 from autoprovisioning.domain.connections import Connection, State
@@ -43,7 +45,7 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.roster import Action, Entry, Mark, Status
-from autoprovisioning.domain.runs import Batch, Look, PlannedChange, Run, RunState
+from autoprovisioning.domain.runs import UNSETTLED, Batch, Look, PlannedChange, Run, RunState
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class _Left:
 
     rest: list[PlannedChange] = field(default_factory=list)  # the deadline came first: published as another batch
     looks: list[Look] = field(default_factory=list)  # overtaken, or not told yet what is wrong: look at the user again
+    unsettled: set[str] = field(default_factory=set)  # who of these was planned, and is no further
     postponed: Transient | None = None  # Keeper or Firestore failed: this message is to be delivered again
     stops: bool = False  # ... and nothing more of it is to be sent now
 
@@ -221,6 +224,7 @@ class _Application:
         untold = [outcome.change.user_id for outcome in doubtful if fails_for_everybody(outcome.error)]
         if answered or (not outage and len(untold) <= FEW):
             self._left.looks += map(self._look, untold)
+            self._left.unsettled.update(untold)
             return doubtful
         again = max(OUTAGE_PAUSE, error.retry_after or 0)
         self._left.postponed, self._left.stops = Transient(f"{OUTAGE}{error}", retry_after=again), True
@@ -235,10 +239,11 @@ class _Application:
 
         def edit(
             part: Sequence[str], entries: Mapping[str, Entry]
-        ) -> tuple[Edit, tuple[list[Change], list[str], bool]]:
+        ) -> tuple[Edit, tuple[list[Change], list[str], list[str], bool]]:
             marked: dict[str, Entry | None] = {}
             changes: list[Change] = []
             overtaken: list[str] = []
+            unsettled: list[str] = []
             busy = False
             for change in [by_user[user_id] for user_id in part]:
                 entry = entries.get(change.user_id)
@@ -251,17 +256,20 @@ class _Application:
                 elif mark is not None or (entry.version if entry is not None else 0) != change.version:
                     if not _already_done(entry, change):
                         overtaken.append(change.user_id)
+                        unsettled += [change.user_id] if _stands_open(entry) else []
                     continue
                 fresh = entry or _new(change)
                 own = Mark(ids[change.user_id], self._message_id, change.action, until)
-                marked[change.user_id] = replace(fresh, mark=own)
-                changes.append(_change(ids[change.user_id], change, replace(fresh, mark=own)))
-            return Edit(marked), (changes, overtaken, busy)
+                sent = sending(_change(ids[change.user_id], change, replace(fresh, mark=own)))
+                marked[change.user_id] = sent.entry
+                changes.append(sent)
+            return Edit(marked), (changes, overtaken, unsettled, busy)
 
         marked: list[Change] = []
-        for changes, overtaken, busy in self._services.roster.commit_in_parts(connection, ids, edit):
+        for changes, overtaken, unsettled, busy in self._services.roster.commit_in_parts(connection, ids, edit):
             marked += changes
             self._left.looks += [self._look(user_id) for user_id in overtaken]
+            self._left.unsettled.update(unsettled)
             if busy:
                 self._left.postponed = Busy("An earlier delivery of this batch is being worked on", retry_after=30)
         return marked
@@ -294,8 +302,9 @@ class _Application:
                     events.append(event)
                 changed[user_id] = settle(entry, outcome, now)
             seats = any(exhausts_seats(outcome) for outcome in outcomes)
-            beside = created_beside(by_user[user_id] for user_id in changed)
-            counts = count(events) | beside | (dict(meters) if first in part else {})
+            settled = [by_user[user_id] for user_id in changed]
+            counts = count(events) | created_beside(settled) | kept_back(settled)
+            counts |= dict(meters) if first in part else {}
             # A batch that only fails stands still.
             at = now if any(ended(outcome, now) for outcome in outcomes) else None
             return Edit(changed, events, Progress(self._batch.run_id, at, counts, seats_exhausted=seats)), None
@@ -319,6 +328,7 @@ class _Application:
         elif isinstance(error, (Unresolved, *PASSING)):
             if not ended(outcome, self._services.clock()):
                 self._left.looks.append(self._look(outcome.change.user_id))
+                self._left.unsettled.add(outcome.change.user_id)
         elif isinstance(error, Transient) and not fails_for_everybody(error):
             self._left.postponed = self._left.postponed or error
 
@@ -342,6 +352,7 @@ class _Application:
                 self._left.postponed = error
             else:
                 self._left.looks.append(replace(look, retry_failures=False))  # it was tried
+                self._left.unsettled.add(look.user_id)
                 outages += [error] if fails_for_everybody(error) else []
         add_notes(self._services, opened[1], [f"{OUTAGE}{error}" for error in outages[:1]], instead_of=OUTAGE)
         return left
@@ -372,8 +383,8 @@ class _Application:
         continued = list(self._continuations(looks))
         if continued:
             self._services.queue.apply(continued)
-        meters = self._services.meter.take()
-        progress = Progress(run.id, self._services.clock(), meters, self._batch.number, len(continued))
+        counts = {**self._services.meter.take(), UNSETTLED: len(self._left.unsettled)}
+        progress = Progress(run.id, self._services.clock(), counts, self._batch.number, len(continued))
         self._services.roster.commit(connection, (), lambda _entries: (Edit(progress=progress), None))
         recorded = self._services.records.run(connection.id, run.id)
         if recorded is not None:
@@ -400,6 +411,13 @@ def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
         and entry.failure is None
         and unchanged(entry.fingerprint, change.attributes)
     )
+
+
+def _stands_open(entry: Entry | None) -> bool:
+    """Say of somebody whom another decision overtook whether that one is not settled either."""
+    if entry is None:
+        return False
+    return entry.mark is not None or entry.pending or (entry.failure is not None and entry.failure.trying)
 
 
 def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:

@@ -30,6 +30,7 @@ class Became(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
+    UNSETTLED = "unsettled"
     REFUSED = "refused"
     SUPERSEDED = "superseded"
     GIVEN_UP = "given up"
@@ -39,11 +40,13 @@ SAID = {
     Became.WAITING: "It has not begun yet. It waits where an earlier run is under way.",
     Became.RUNNING: "It is under way.",
     Became.DONE: "It is done.",
+    Became.UNSETTLED: "It ended, but not all that it planned is settled: the rest is tried again by itself.",
     Became.REFUSED: "Nothing was planned: the notes of the run say why. The next run tries again.",
     Became.SUPERSEDED: "It was closed with work left, which the next run does.",
 }
 ENDED = {
     RunState.DONE: Became.DONE,
+    RunState.UNSETTLED: Became.UNSETTLED,
     RunState.REFUSED: Became.REFUSED,
     RunState.SUPERSEDED: Became.SUPERSEDED,
 }

@@ -71,15 +71,15 @@ def brake(
     *,
     whole: bool,
     first: bool,
-) -> tuple[int, list[str]]:
-    """Take out of the plan what is held; return how much that is, and what the run's record says of it.
+) -> tuple[Counter[Kind], list[str]]:
+    """Take out of the plan what is held; return how much that is, by kind, and what the run's record says of it.
 
     `first` is a connection's first run: what it creates was confirmed when it was turned on.
     """
     counted, looks = wanted_of(connection, plan, roster), plan.looks
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
     known = settle_holds(services, connection, counted.members(), after, whole=whole)
-    total, notes = 0, []
+    back, notes = Counter[Kind](), []
     for kind in KINDS:
         confirmed = first and kind is Kind.GIVING
         limit = _confirmed(connection, len(counted.wanted[kind])) if confirmed else None
@@ -90,13 +90,13 @@ def brake(
         _take_out(plan, held)
         if kind is Kind.TAKING:
             plan.looks |= _asked_again(services, connection, looks, held, plan.active)
-        total += len(held)
+        back[kind] = len(held)
         if hold is not None:
             notes.append(f"Held for approval: {hold.reason}")
         kept = len(held) - (len(hold.members) if hold is not None else 0)
         if kept > 0:
             notes.append(f"Kept by rejection, or to be decided anew: {kept}")
-    return total, notes
+    return back, notes
 
 
 def _confirmed(connection: Connection, planned: int) -> int:

@@ -11,12 +11,12 @@ from autoprovisioning.app.keeper import wait_of
 from autoprovisioning.app.ports import Channels, Telling
 from autoprovisioning.app.renew_watch import stop
 from autoprovisioning.app.services import Services
-from autoprovisioning.app.tokens import pointed, switch, verify
+from autoprovisioning.app.tokens import destroyed, in_use, pointed, switch, verify
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit, node_of
 from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS, Deprovisioning
-from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale
+from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale, Transient
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping, Row
 from autoprovisioning.domain.roster import Trigger
@@ -90,14 +90,27 @@ def set_up(services: Services, settings: Settings, token: str, actor: Actor, con
     draft = _edited(Connection(connection_id or services.new_id()[:12], order), settings, scope)
     verify(services, draft, token)
     now = services.clock()
+    services.connections.begin_set_up(draft.id, now)  # whoever is cut short from here on is cleaned up after
     version = services.tokens.add(draft.id, token)  # first: a connection that is there can be used
     connection = replace(pointed(draft, version, now), changed_at=now)
     try:
         services.connections.create(connection, _event(services, actor, "Set up", {}, _described(connection)))
-    except Stale:
-        services.tokens.destroy(draft.id, version)
+    except ProvisioningError as error:
+        _give_up(services, draft.id, version, error)
         raise
+    services.connections.end_set_up(draft.id)
     return connection
+
+
+def _give_up(services: Services, connection_id: str, version: str, error: ProvisioningError) -> None:
+    """Destroy the token of a set-up that failed; where the connection may be there all the same that is seen first."""
+    if isinstance(error, Transient):
+        try:
+            if version in in_use(services.connections.get(connection_id)):
+                return
+        except ProvisioningError:
+            return  # `destroy_unused` sees to it
+    destroyed(services, connection_id, version)
 
 
 def finish(services: Services, connection_id: str, actor: Actor) -> Connection:
@@ -335,8 +348,7 @@ def _finish_deletion(services: Services, channels: Channels, connection_id: str,
     latest = _in_flight_until(services, connection, now)
     if latest > now:
         raise Busy("Changes are still in flight", retry_after=(latest - now).total_seconds())
-    versions = [connection.token_version, *(retired.version for retired in connection.retired_tokens)]
-    for version in filter(None, versions):
+    for version in filter(None, in_use(connection) | set(services.tokens.stored(connection.id))):
         services.tokens.destroy(connection.id, version)
     _stop_channels(services, channels, connection)
     # Told first: whoever is cut short after the purge finds nothing left to finish.

@@ -32,8 +32,10 @@ from autoprovisioning.domain.changes import (
     created_beside,
     ended,
     event_for,
+    kept_back,
     recover,
     recovered_event,
+    sending,
     settle,
 )
 from autoprovisioning.domain.connections import Connection, State
@@ -471,19 +473,7 @@ class _Convergence:
         action = Action.CREATE if recreates else decision.action
         mark = Mark(self._services.new_id(), self._asked.message_id, action, until)
         marked = replace(decision.noted, mark=mark)
-        user_id = marked.user_id
-
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
-            current = entries.get(user_id)
-            if current is not None and current.mark is not None and current.mark.change_id == mark.change_id:
-                return Edit(), True  # our own write, whose answer was lost
-            if current != entry:
-                return Edit(), False
-            return Edit({user_id: marked}), True
-
-        if not self._services.roster.commit(self._connection, [user_id], edit):
-            return None
-        return Change(
+        change = Change(
             mark.change_id,
             marked,
             action,
@@ -495,6 +485,18 @@ class _Convergence:
             created=observation.created,
             handed=observation.handed,
         )
+        change = sending(change)
+        user_id = marked.user_id
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
+            current = entries.get(user_id)
+            if current is not None and current.mark is not None and current.mark.change_id == mark.change_id:
+                return Edit(), True  # our own write, whose answer was lost
+            if current != entry:
+                return Edit(), False
+            return Edit({user_id: change.entry}), True
+
+        return change if self._services.roster.commit(self._connection, [user_id], edit) else None
 
     def _record(self, outcome: Outcome) -> bool:
         """Record the outcome if the entry still holds our mark; True: look again."""
@@ -507,7 +509,7 @@ class _Convergence:
                 return Edit(), False
             asked_again = current.mark.again
             events = [event] if event is not None else []
-            progress = self._counted(count(events) | created_beside([outcome]))
+            progress = self._counted(count(events) | created_beside([outcome]) | kept_back([outcome]))
             return Edit({user_id: settle(current, outcome, now)}, events, progress), asked_again
 
         asked_again = self._services.roster.commit(self._connection, [user_id], edit)

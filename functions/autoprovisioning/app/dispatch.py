@@ -8,6 +8,7 @@ from dataclasses import replace
 from autoprovisioning.app.planning import Plan, Refusal
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain.changes import count
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.roster import Entry, failed
@@ -56,7 +57,7 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
                 failure = failed(noted.failure, refusal.error.code, str(refusal.error), refusal.about, now)
                 changed[user_id] = replace(noted, failure=failure, pending=False, version=noted.version + 1)
                 events.append(_failure_event(ids[user_id], refusal, actor, failure.text, services))
-            return Edit(changed, events, Progress(run.id, now, {"failed": len(events)})), None
+            return Edit(changed, events, Progress(run.id, now, count(events))), None
 
         services.roster.commit_in_parts(connection, chunk, edit)
 

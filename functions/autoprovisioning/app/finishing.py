@@ -28,9 +28,10 @@ def close_if_finished(services: Services, run: Run) -> Run:
     def edit(current: Run) -> Run | None:
         if current.state is not RunState.PLANNED or not current.finished_all():
             return None
-        beside = current.counts.get(UNDER_ALIASES, 0)
+        beside, unsettled = current.counts.get(UNDER_ALIASES, 0), current.unsettled
         notes = (*current.notes, beside_note(beside)) if beside else current.notes
-        return replace(current, state=RunState.DONE, finished=now, notes=notes)
+        notes = (*notes, unsettled_note(current)) if unsettled else notes
+        return replace(current, state=RunState.UNSETTLED if unsettled else RunState.DONE, finished=now, notes=notes)
 
     closed = services.records.change_run(run.connection_id, run.id, edit)
     if closed is None:
@@ -45,6 +46,12 @@ def close_if_finished(services: Services, run: Run) -> Run:
 def beside_note(count: int) -> str:
     """Say how many new accounts stand beside one that was left alone."""
     return f"New accounts of users under one of whose aliases Keeper has an account, which is left alone: {count}"
+
+
+def unsettled_note(run: Run) -> str:
+    """Say how much of what a run planned is not settled, and what becomes of that."""
+    planned = sum(run.planned.values())
+    return f"Ended with {run.unsettled} of {planned} planned changes not settled: each is tried again by itself"
 
 
 def close_unfinished(services: Services, run: Run, note: str = "") -> None:

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from autoprovisioning.app.finishing import OUTAGE
+from autoprovisioning.app.finishing import EDITED, OUTAGE
 from autoprovisioning.app.ports import Channel, Channels
 from autoprovisioning.app.reports import HeldPlan, Pace, Reports, Waiting
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.guard import WINDOW, Standing
-from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.runs import ARCHIVED, Run, RunKind, RunState
 from autoprovisioning.domain.words import at_time, missing_unit
 
-RUNS_READ = 50  # half a day of full runs
+RUNS_READ = 50  # half a day of full runs; only some of them are read where one of those is done
+FEW_RUNS = 8
 RUN_LATE = timedelta(hours=1)  # full runs are scheduled every 15 minutes
 PENDING_LATE = timedelta(minutes=15)
+FIRST_CHANNEL = timedelta(minutes=15)  # after turning on: renew_watch comes every 10 minutes
 LONG_WAIT = timedelta(minutes=15)
 FAILING_SHARE = 0.1
 FEWEST_CHANGES = 10  # below that a share says nothing
@@ -54,6 +56,8 @@ class Health:
     plans_held: int  # that wait for an approval, while the connection is on
     decided: tuple[HeldPlan, ...]  # with live approvals, or rejections that keep somebody
     archived: int  # users who keep their access, since archived ones are not operated on; by the last successful run
+    failing: int  # users whose last attempt failed
+    last_ended: Run | None  # the last full run that is over, however it ended
     concerns: tuple[Concern, ...] = ()
 
     @property
@@ -71,8 +75,7 @@ class Health:
 def health(services: Services, reports: Reports, channels: Channels, connection: Connection) -> Health:
     """Look at the small documents; reads neither the roster nor the directory nor Keeper."""
     now = services.clock()
-    runs = reports.runs(connection.id, "", RUNS_READ).items
-    full = [run for run in runs if run.kind is not RunKind.SWEEP]
+    full = _full_runs(reports, connection)
     running = next((run for run in full if run.state in (RunState.OBSERVING, RunState.PLANNED)), None)
     last_success = next((run for run in full if run.kind is RunKind.FULL and run.state is RunState.DONE), None)
     waiting = reports.waiting(connection.id)
@@ -92,9 +95,26 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
         connection.waits_until(now),
         reports.plans_held(connection.id) if connection.state is State.ON else 0,
         tuple(reports.decided(connection.id)) if connection.state is State.ON else (),
-        last_success.counts.get("archived", 0) if last_success is not None else 0,
+        _archived(full),
+        reports.failing_users(connection.id),
+        next((run for run in full if run.ended), None),
     )
     return replace(seen, concerns=_judged(seen, connection))
+
+
+def _archived(full: Sequence[Run]) -> int:
+    """Return how many archived users the last run counted that looked at everybody."""
+    return next((run.counts[ARCHIVED] for run in full if run.ended and ARCHIVED in run.counts), 0)
+
+
+def _full_runs(reports: Reports, connection: Connection) -> list[Run]:
+    """Return the latest full runs, as far back as one that is done."""
+    full: list[Run] = []
+    for number in (FEW_RUNS, RUNS_READ):
+        full = [run for run in reports.runs(connection.id, "", number).items if run.kind is not RunKind.SWEEP]
+        if any(run.state is RunState.DONE for run in full):
+            break
+    return full
 
 
 def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
@@ -105,8 +125,10 @@ def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
         mend = "Approve the plan under Held plans, or reauthorize with a token of the node that has the accounts."
         concerns.append(Concern(what, mend))
     if connection.state is State.ON:
+        late = _late(seen, connection)
         concerns += _held(seen.plans_held) + _approved(seen.decided)
-        concerns += _late(seen, connection) + _unread(seen, connection) + _keeper(seen)
+        concerns += (late or _not_done(seen, connection)) + _slow(seen, connection)
+        concerns += _unread(seen, connection) + _keeper(seen) + _failing(seen.failing)
     return tuple(concerns)
 
 
@@ -126,7 +148,7 @@ def _stopped(connection: Connection) -> Concern | None:
         case State.DELETING:
             return Concern(
                 "The configuration is being deleted, once changes in flight have ended.",
-                "Nothing is to be done: the next run finishes it, after at most half an hour.",
+                "The next full run finishes it; with changes in flight that may take half an hour.",
             )
     return None
 
@@ -149,24 +171,66 @@ def _approved(plans: Sequence[HeldPlan]) -> list[Concern]:
 
 
 def _late(seen: Health, connection: Connection) -> list[Concern]:
-    concerns = []
     since = max(filter(None, (connection.changed_at, _ended(seen.last_success))), default=None)
-    if since is not None and seen.at - since > RUN_LATE:
-        said = "; ".join(_said(seen))
-        what = (
-            f"No full run has succeeded for {_length(seen.at - since)}. {said and f'The last one ended with: {said}'}"
-        )
-        mend = "Look at the last runs' notes, and at the log of reconcile."
-        concerns.append(Concern(what.strip(), mend, "no_successful_run"))
+    if since is None or seen.at - since <= RUN_LATE:
+        return []
+    said = "; ".join(_said(seen))
+    what = f"No full run has succeeded for {_length(seen.at - since)}. {said and f'The last one ended with: {said}'}"
+    mend = "Look at the last runs' notes, and at the log of reconcile."
+    return [Concern(what.strip(), mend, "no_successful_run")]
+
+
+def _not_done(seen: Health, connection: Connection) -> list[Concern]:
+    """Tell at once of a full run that did not end as done; one from before the connection was turned on is over."""
+    run = seen.last_ended
+    if run is None or run.state is RunState.DONE or EDITED in run.notes:
+        return []
+    if connection.changed_at is not None and run.started < connection.changed_at:
+        return []
+    told = run.notes if run.state is RunState.REFUSED else [note for note in run.notes if note.startswith(OUTAGE)]
+    why = f": {told[0].rstrip('.')}" if told else ""
+    what = f"The last full run {_ended_as(run)}{why}{_who_waits(seen.waiting)}."
+    mend = "The next one, within 15 minutes, tries again, and Run now at once. If it goes on, its notes below say why."
+    return [Concern(what, mend, "run_not_done")]
+
+
+def _ended_as(run: Run) -> str:
+    match run.state:
+        case RunState.REFUSED:
+            return "could not be planned, so nothing was changed"
+        case RunState.UNSETTLED:
+            return f"left {run.unsettled} of {sum(run.planned.values())} planned changes not settled"
+        case _:
+            return "was closed with work left"
+
+
+def _who_waits(waiting: Waiting) -> str:
+    if not waiting.count:
+        return ""
+    since = f" since {at_time(waiting.oldest)}" if waiting.oldest is not None else ""
+    return f": {'1 user waits' if waiting.count == 1 else f'{waiting.count} users wait'}{since}"
+
+
+def _slow(seen: Health, connection: Connection) -> list[Concern]:
+    concerns = []
     if seen.oldest_pending is not None and seen.at - seen.oldest_pending > PENDING_LATE:
         what = f"The oldest change has been waiting for {_length(seen.at - seen.oldest_pending)}."
         mend = "Look at Failures and at Keeper's answers below; it is tried again by itself."
         concerns.append(Concern(what, mend, "pending_too_long"))
-    if seen.live_until is None:
+    turned_on = connection.changed_at
+    if seen.live_until is None and (turned_on is None or seen.at - turned_on > FIRST_CHANNEL):
         what = "No notification channel is live: changes of users wait for the next full run, up to 15 minutes."
         mend = "The next renew_watch opens one; if that goes on, look at its log."
         concerns.append(Concern(what, mend, "no_live_channel"))
     return concerns
+
+
+def _failing(users: int) -> list[Concern]:
+    if not users:
+        return []
+    what = f"{'1 user fails' if users == 1 else f'{users} users fail'}: what was due for them is not done."
+    mend = "Failures names each with the reason, what ends it, and when it is tried again."
+    return [Concern(what, mend, "users_failing" if users >= FEWEST_CHANGES else "")]
 
 
 def _unread(seen: Health, connection: Connection) -> list[Concern]:
@@ -178,8 +242,11 @@ def _unread(seen: Health, connection: Connection) -> list[Concern]:
             mend = "Choose another organizational unit under Provisioning scope, or remove the one that is gone."
             concerns.append(Concern(what, mend, "scope_unknown"))
     if seen.last_success is not None and not seen.last_success.complete:
-        what = "The last run could not read the directory to its end, so it took access from nobody."
-        mend = "Its notes say what could not be read; the next run tries again."
+        what = (
+            "The last run could not read the directory to its end, or Keeper, or found a listing empty: whoever left "
+            "may have kept access."
+        )
+        mend = "Its notes say what broke off or was empty, and what waits for it; the next run tries again."
         concerns.append(Concern(what, mend, "listing_incomplete"))
     return concerns
 
@@ -189,8 +256,10 @@ def _keeper(seen: Health) -> list[Concern]:
     if seen.throttled_until is not None:
         concerns.append(_throttled(seen.throttled_until, seen.at))
     concerns += _outage(seen)
-    if seen.hour.changes >= FEWEST_CHANGES and seen.hour.failed > FAILING_SHARE * seen.hour.changes:
-        what = f"{seen.hour.failed} of {seen.hour.changes} changes failed within the last hour."
+    attempted, failed = seen.hour.attempted, seen.hour.came_to_nothing
+    if attempted >= FEWEST_CHANGES and failed > FAILING_SHARE * attempted:
+        unsent = f", {seen.hour.unsent} of them before anything was sent" if seen.hour.unsent else ""
+        what = f"{failed} of {attempted} changes failed within the last hour{unsent}."
         concerns.append(Concern(what, "Look at Failures: each names its reason and its mend.", "failure_ratio"))
     return concerns
 
@@ -199,7 +268,8 @@ def _throttled(until: datetime, now: datetime) -> Concern:
     """Tell of a wait; a long one stops everything, leavers included, and calls for somebody."""
     if until - now <= LONG_WAIT:
         what = f"Keeper asked this connection to wait {(until - now).total_seconds():.0f} s more."
-        return Concern(what, "Nothing is to be done: the changes go on by themselves.", "keeper_throttling")
+        mend = f"The changes go on by themselves at {at_time(until)}; Run now ends the wait at once."
+        return Concern(what, mend, "keeper_throttling")
     what = (
         f"Urgent: Keeper asked this connection to wait, and nothing is changed until {at_time(until)}, suspensions "
         f"included. That is {_length(until - now)} more; no wait is longer than an hour, then Keeper is asked again."
@@ -212,16 +282,12 @@ def _throttled(until: datetime, now: datetime) -> Concern:
 
 
 def _outage(seen: Health) -> list[Concern]:
-    """Tell why whoever waits does: the last run could not be planned, or its batches met an outage."""
-    run, waiting = seen.last_run, seen.waiting
-    if run is None or run.state is RunState.DONE or not waiting.count:
+    """Tell why whoever waits does: batches of the run under way met an outage."""
+    run = seen.running
+    told = [note for note in run.notes if note.startswith(OUTAGE)] if run is not None else []
+    if not told or not seen.waiting.count:
         return []
-    told = run.notes if run.state is RunState.REFUSED else [note for note in run.notes if note.startswith(OUTAGE)]
-    if not told:
-        return []
-    since = f" since {at_time(waiting.oldest)}" if waiting.oldest is not None else ""
-    who = "1 user waits" if waiting.count == 1 else f"{waiting.count} users wait"
-    what = f"{told[0].rstrip('.')}: {who}{since}."
+    what = f"{told[0].rstrip('.')}{_who_waits(seen.waiting)}."
     return [Concern(what, "It is tried again by itself, and nothing is lost. If it goes on, ask Keeper's support.")]
 
 

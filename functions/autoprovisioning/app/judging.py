@@ -101,6 +101,16 @@ def holders(services: Services, rosters: Rosters) -> tuple[dict[str, str], Locks
     return held_by, locks
 
 
+def empty_listings(survey: Survey, connection: Connection, plan: Plan) -> list[str]:
+    """Say which listings have nobody although the connection provisions accounts: no error told of it."""
+    if survey.alone or not plan.active:
+        return []
+    accounts = f"although {plan.active} of this connection's accounts are active"
+    found = [] if survey.listed else [f"The directory's listing of users is empty, {accounts}"]
+    empty = (group for group in connection.scope.groups if survey.members.get(group.id) == frozenset())
+    return found + [f"Scope group {group.email or group.id} is empty, {accounts}" for group in empty]
+
+
 def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) -> list[str]:
     """Say what an administrator should know of a plan; `dropped` counts what incomplete listings kept out of it."""
     notes = list(survey.notes)
@@ -115,6 +125,7 @@ def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) ->
         )
     if dropped:
         notes.append(f"Suspensions and deletions that wait for a run with complete listings: {dropped}")
+    notes += [f"{what}: look whether that is true" for what in empty_listings(survey, connection, plan)]
     if survey.untold:
         notes.append(
             f"Users of whom the directory does not tell whether they are suspended, left as they are: {survey.untold}"

@@ -35,6 +35,7 @@ class Side:
     keeper: Keeper
     roster: dict[str, Entry] = field(default_factory=dict)
     found: dict[str, Account] | None = None
+    listed: bool = True  # False: a drift run whose listing of Keeper broke off
     notes: list[str] = field(default_factory=list)  # what the run's record is to say of Keeper
     planner: Planner | None = None
 
@@ -97,6 +98,7 @@ def _list(side: Side) -> None:
         raise
     except UNLISTED as error:
         log.warning("Keeper could not be listed: %s", type(error).__name__)
+        side.listed = not isinstance(error, Transient)  # one that is refused for good is done without
         side.notes.append(f"Keeper could not be listed, so what was changed there is not looked for: {error}")
 
 

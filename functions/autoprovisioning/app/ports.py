@@ -206,6 +206,15 @@ class Connections(Protocol):
     def create(self, connection: Connection, event: Event | None = None) -> None:
         """Store a new one, and the event with it; raises Stale where the id was ever used."""
 
+    def begin_set_up(self, connection_id: str, now: datetime) -> None:
+        """Note that a token is about to be stored for a connection that is not there yet."""
+
+    def begun_set_ups(self) -> Mapping[str, datetime]:
+        """Return the set-ups that were begun and whose end was not noted, by connection id."""
+
+    def end_set_up(self, connection_id: str) -> None:
+        """Note that a set-up ended, with a connection or without any token."""
+
     def change(
         self,
         connection_id: str,
@@ -370,6 +379,9 @@ class Tokens(Protocol):
 
     def destroy(self, connection_id: str, version: str) -> None:
         """Destroy a version; one that is destroyed already counts as done."""
+
+    def stored(self, connection_id: str) -> Mapping[str, datetime]:
+        """Return the versions that are not destroyed, each with the time at which it was stored."""
 
 
 class LookQueue(Protocol):

@@ -19,7 +19,7 @@ from autoprovisioning.app.configure import follow_units
 from autoprovisioning.app.drift import judge_differing, report_unprovisioned, tell_drift
 from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_unfinished, tell
 from autoprovisioning.app.guarding import remember_active
-from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, judge_everybody, remarks
+from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE, creations, empty_listings, judge_everybody, remarks
 from autoprovisioning.app.leasing import leased
 from autoprovisioning.app.observe import rules_of
 from autoprovisioning.app.opening import UNLISTED, Side, earlier_run, open_side, refuse
@@ -31,8 +31,9 @@ from autoprovisioning.app.sharding import fix_shards
 from autoprovisioning.app.survey import Survey
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Busy, ProvisioningError, Throttled
+from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.roster import Action, Entry
-from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.runs import ARCHIVED, KEEP_ACCESS, Run, RunKind, RunState
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +178,7 @@ def _plan_and_dispatch(
         finished=None if batches else services.clock(),
         batches=len(batches),
         planned=_planned(plan),
-        complete=whole,
+        complete=whole and not empty_listings(survey, read, plan) and side.listed,
         notes=_notes(survey, plan, side, told, waiting),
         last_progress=services.clock(),
     )
@@ -187,8 +188,9 @@ def _plan_and_dispatch(
     side.run = planned
     if not batches:
         tell(planned)
-    counts = {"unchanged": plan.unchanged, "held": held, "failed": len(plan.backing_off), "archived": plan.archived}
-    _count(services, side, counts)
+    counts = {"unchanged": plan.unchanged, "held": held.total(), "failed": len(plan.backing_off)}
+    counts |= {} if survey.alone else {ARCHIVED: plan.archived}
+    _count(services, side, {**counts, KEEP_ACCESS: waiting + held[Kind.TAKING]})
     services.queue.apply(batches)
     return side.run
 

@@ -76,11 +76,25 @@ class DayUsage:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How Keeper answered: changes carried out, how many of them failed, and the seconds they took together."""
+    """How Keeper answered: changes carried out, how many of them failed, and the seconds they took together.
+
+    `unsent` counts the changes that failed before anything was sent: a mandatory attribute without a value, say.
+    """
 
     changes: int = 0
     failed: int = 0
     seconds: float = 0.0
+    unsent: int = 0
+
+    @property
+    def attempted(self) -> int:
+        """How many changes were due, sent or not."""
+        return self.changes + self.unsent
+
+    @property
+    def came_to_nothing(self) -> int:
+        """How many of them failed."""
+        return self.failed + self.unsent
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,9 @@ class Reports(Protocol):
 
     def every_failure(self, connection_id: str) -> Iterator[Failing]:
         """Stream the users who fail now."""
+
+    def failing_users(self, connection_id: str) -> int:
+        """Count the users who fail now."""
 
     def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:
         """Return one entry for each day from first to last, oldest first, those without events included."""

@@ -36,6 +36,7 @@ SAMPLE = 5  # known accounts that are asked for one by one, spread over the rost
 ASKED = 2 * SAMPLE  # where Keeper fails on some of them
 LOOKED_UP = 100  # known users who are looked up where the node cannot be listed
 DESTROY_AFTER = timedelta(days=1)
+UNUSED_AFTER = timedelta(hours=1)  # far longer than a set-up or a switch takes
 LONGEST_TOKEN = 4096
 OVERRIDDEN = "; no known account was found, which was overridden: new accounts are held for approval"
 
@@ -230,9 +231,9 @@ def switch(
         if switched is None:
             raise NotFound(f"The connection {connection.id!r} was deleted meanwhile.")
     except Transient:
-        raise  # the pointer may have moved all the same: the version must stay
+        raise  # the pointer may have moved all the same; where it did not, `destroy_unused` finds the version
     except ProvisioningError:
-        services.tokens.destroy(connection.id, version)
+        destroyed(services, connection.id, version)
         raise
     for retired in switched.retired_tokens:
         _disable(services, connection.id, retired.version)
@@ -255,7 +256,7 @@ def destroy_retired(services: Services) -> None:
     now = services.clock()
     for connection in services.connections.all():
         due = tuple(retired for retired in connection.retired_tokens if now - retired.at >= DESTROY_AFTER)
-        gone = tuple(retired for retired in due if _destroyed(services, connection.id, retired.version))
+        gone = tuple(retired for retired in due if destroyed(services, connection.id, retired.version))
         if gone:
             services.connections.change(connection.id, partial(_without, gone))
 
@@ -264,12 +265,40 @@ def _without(gone: tuple[RetiredToken, ...], connection: Connection) -> Connecti
     return replace(connection, retired_tokens=tuple(item for item in connection.retired_tokens if item not in gone))
 
 
-def _destroyed(services: Services, connection_id: str, version: str) -> bool:
+def destroy_unused(services: Services) -> None:
+    """Destroy the token versions that no connection points to, nor has replaced: what was cut short left them behind.
+
+    A version of less than an hour may be about to be pointed to.
+    """
+    now = services.clock()
+    begun = services.connections.begun_set_ups()
+    old = [connection_id for connection_id, at in begun.items() if now - at >= UNUSED_AFTER]
+    named = {connection.id: connection for connection in services.connections.all()}
+    for connection_id in {*named, *old}:
+        try:
+            kept = in_use(named.get(connection_id))
+            stored = services.tokens.stored(connection_id)
+            unused = [name for name, at in stored.items() if name not in kept and now - at >= UNUSED_AFTER]
+            gone = [destroyed(services, connection_id, name) for name in unused]
+            if connection_id in old and all(gone):
+                services.connections.end_set_up(connection_id)
+        except ProvisioningError as error:
+            log.warning("Unused token versions could not be looked for: %s", type(error).__name__)
+
+
+def in_use(connection: Connection | None) -> frozenset[str]:
+    """Return the token versions that a connection names: the one in force, and those that are destroyed in time."""
+    if connection is None:
+        return frozenset()
+    return frozenset((connection.token_version, *(retired.version for retired in connection.retired_tokens)))
+
+
+def destroyed(services: Services, connection_id: str, version: str) -> bool:
     """Destroy a version; one that cannot be now is destroyed by a later run, and keeps none back."""
     try:
         services.tokens.destroy(connection_id, version)
     except ProvisioningError as error:
-        log.warning("A replaced token version could not be destroyed: %s", type(error).__name__)
+        log.warning("A token version could not be destroyed: %s", type(error).__name__)
         return False
     return True
 

@@ -51,8 +51,9 @@ def _signs(connection: Connection, seen: Health) -> dict[str, object]:
         "oldest_pending_seconds": _since(seen.oldest_pending, seen.at) or 0,
         "waiting": seen.waiting.count,
         "plans_held": seen.plans_held,
-        "hour_changes": seen.hour.changes,
-        "hour_failed": seen.hour.failed,
+        "hour_changes": seen.hour.attempted,
+        "hour_failed": seen.hour.came_to_nothing,
+        "failing": seen.failing,
     }
 
 

@@ -141,8 +141,12 @@ def whole_fingerprint(attributes: Attributes) -> str:
 
 def fingerprint(attributes: Attributes) -> str:
     """Digest the applied attributes: 16 characters over all of them, then 6 for each, in the order of their names."""
-    parts = _text(attributes)
-    return _digest("\x1e".join(parts), _WHOLE) + "".join(_digest(part, _PART) for part in parts)
+    return whole_fingerprint(attributes) + one_by_one(attributes)
+
+
+def one_by_one(attributes: Attributes) -> str:
+    """Digest each attribute with its value, 6 characters each: what `remembers` looks in."""
+    return "".join(_digest(part, _PART) for part in _text(attributes))
 
 
 def unchanged(applied: str, attributes: Attributes) -> bool:
@@ -157,8 +161,7 @@ def holds(applied: str, target: str, value: Value) -> bool:
 
 def remembered(shown: Attributes, written: Attributes) -> str:
     """Digest what Keeper shows of the attributes written wherever that is not what was written, 6 characters each."""
-    parts = {target: shown.get(target) for target, value in written.items() if shown.get(target) != value}
-    return "".join(_digest(part, _PART) for part in _text(parts))
+    return one_by_one({target: shown.get(target) for target, value in written.items() if shown.get(target) != value})
 
 
 def remembers(memory: str, target: str, value: Value) -> bool:

@@ -15,6 +15,7 @@ from autoprovisioning.domain.accounts import (
     changed_attributes,
     fingerprint,
     holds,
+    one_by_one,
     remembered,
     remembers,
 )
@@ -48,6 +49,7 @@ from autoprovisioning.domain.roster import (
 )
 
 MULTI_VALUED = ("emails.", "phoneNumbers[", "addresses[")
+RECREATED = "The account had vanished from Keeper and was created again."
 ACTIVE = "active"  # in the audit only: access is no attribute of the mapping
 
 
@@ -167,6 +169,14 @@ def sent_attributes(change: Change) -> dict[str, Value]:
         if any(target.startswith(family) for target in changed):
             changed |= {target: value for target, value in desired.items() if target.startswith(family)}
     return changed
+
+
+def sending(change: Change) -> Change:
+    """Return an update whose mark tells what is sent, which settles it should its answer be lost."""
+    if change.action is not Action.UPDATE or change.entry.mark is None:
+        return change
+    mark = replace(change.entry.mark, sent=one_by_one(sent_attributes(change)))
+    return replace(change, entry=replace(change.entry, mark=mark))
 
 
 def check_moved(change: Change, sent: Attributes, shown: Attributes) -> None:
@@ -377,8 +387,7 @@ def _remark(outcome: Outcome) -> str:
     if change.action is Action.UNLOCK:
         return "Somebody else had locked the account; an administrator approved to unlock it."
     if change.recreates:
-        remark = "The account had vanished from Keeper and was created again."
-        return _joined(remark, told_beside(change.beside))
+        return _joined(RECREATED, told_beside(change.beside))
     return _joined(told_drift(change.entry.drift), _confirmation(change) or told_beside(change.beside))
 
 
@@ -416,6 +425,9 @@ COUNT_OF: Mapping[EventName, str] = {
 }
 
 
+UNSENT = "unsent"  # among a run's counts: those of the failed ones of which nothing was sent
+
+
 def count(events: list[Event]) -> dict[str, int]:
     """Count events in the words of a run's summary."""
     counts: dict[str, int] = {}
@@ -423,6 +435,8 @@ def count(events: list[Event]) -> dict[str, int]:
         if event.name in COUNT_OF:
             name = COUNT_OF[event.name]
             counts[name] = counts.get(name, 0) + 1
+        if event.unsent:
+            counts[UNSENT] = counts.get(UNSENT, 0) + 1
     return counts
 
 
@@ -433,6 +447,12 @@ def created_beside(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """Count the new accounts of users under one of whose aliases another account stands."""
     number = sum(bool(outcome.change.beside and outcome.scim_id) for outcome in outcomes)
     return {UNDER_ALIASES: number} if number else {}
+
+
+def kept_back(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """Count the changes that the guard refused when they were about to be sent: they are held."""
+    number = sum(isinstance(outcome.error, Unsafe) for outcome in outcomes)
+    return {"held": number} if number else {}
 
 
 def exhausts_seats(outcome: Outcome) -> bool:
@@ -472,21 +492,31 @@ def in_step(entry: Entry, target: str, shown: Attributes, desired: Attributes) -
 def _as_written(entry: Entry, account: Account, desired: Attributes | None) -> tuple[dict[str, Value], set[str]]:
     """Return the account's attributes, as they were sent where Keeper shows them otherwise, and which of them are new.
 
-    What the account had before a change whose answer was lost is not taken for that change's doing.
+    New is what the change of the mark sent and the account did not have before. An attribute that the server does not
+    return tells nothing: it is taken as sent where another one shows that the change was carried out, else as it was.
     """
-    shown = aligned(account, desired)
-    if desired is None:
-        return dict(shown), set(changed_attributes(entry.fingerprint, shown))
+    shown, wanted = aligned(account, desired), desired or {}
+    assert entry.mark is not None  # noqa: S101 - told by the caller
+    sent = entry.mark.sent or one_by_one(changed_attributes(entry.fingerprint, wanted))
+    untold = {target for target, value in shown.items() if value is None and _unreturned(entry, target)}
+    as_wanted = {target for target, value in wanted.items() if remembers(sent, target, value)}
 
-    def as_before(target: str, value: Value) -> bool:
-        return holds(entry.fingerprint, target, value) or remembers(entry.shown or "", target, value)
+    def arrived(target: str, value: Value) -> bool:
+        if holds(entry.fingerprint, target, value) or remembers(entry.shown or "", target, value):
+            return False  # it was there before
+        return made_of(target, shown, wanted) if target in as_wanted else remembers(sent, target, value)
 
-    values: dict[str, Value] = {}
-    for target, value in shown.items():
-        sent = in_step(entry, target, shown, desired)
-        sent = sent or (not as_before(target, value) and made_of(target, shown, desired))
-        values[target] = desired[target] if sent else value
-    return values, {target for target, value in values.items() if not as_before(target, value)}
+    new = {target for target, value in shown.items() if target not in untold and arrived(target, value)}
+    if new:
+        new |= {target for target in untold & as_wanted if not holds(entry.fingerprint, target, wanted[target])}
+    kept = {target for target in untold & set(wanted) if holds(entry.fingerprint, target, wanted[target])}
+    kept |= {target for target in wanted if in_step(entry, target, shown, wanted)} | (new & as_wanted)
+    return {target: wanted[target] if target in kept else value for target, value in shown.items()}, new
+
+
+def _unreturned(entry: Entry, target: str) -> bool:
+    """Say whether an account without this attribute says nothing of it: this server may never return it."""
+    return entry.shown is None or remembers(entry.shown, target, None)
 
 
 def recover(
@@ -516,6 +546,8 @@ def recover(
         drift=tuple(name for name in entry.drift if name != ACCOUNT),
     )
     written = replace(found, applied_by=mark.change_id, shown=None, drift=())
+    if mark.action is Action.UPDATE and _recreated(entry, account):
+        return replace(written, last_action_at=now), mark.change_id, True
     match mark.action:
         case Action.CREATE:
             status = Status.ACTIVE if account.active else Status.SUSPENDED if remembers_lock(entry) else Status.LOCKED
@@ -530,6 +562,11 @@ def recover(
         case Action.UPDATE if new:
             return written, mark.change_id, True
     return found, mark.change_id, False
+
+
+def _recreated(entry: Entry, account: Account) -> bool:
+    """Say whether another account has our externalId: the known one had vanished, and a new one was created."""
+    return bool(entry.scim_id) and account.scim_id != entry.scim_id
 
 
 def recovered_event(
@@ -566,6 +603,9 @@ def recovered_event(
     if mark.action is Action.CREATE:  # or it was an adoption: then nobody knows any more what was there
         filled = {target: value for target, value in after.items() if value is not None}
         return replace(event, changed=filled, after=after)
+    if _recreated(entry, account):
+        filled = {target: value for target, value in after.items() if value is not None}
+        return replace(event, changed=filled, before={}, after=after, reason=RECREATED)
     differing = {target: after[target] for target in sorted(new)}
     was = {target: before[target] for target in differing if before is not None and target in before}
     return replace(event, changed=differing, before=was or None, after=after)

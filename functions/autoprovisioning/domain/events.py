@@ -74,3 +74,8 @@ class Event:
     seconds: float = 0.0  # from decision to Keeper's answer
     recovered: bool = False  # learnt after a crash, from the account itself
     actor_id: str = ""  # directory id of the administrator, empty where none acted
+
+    @property
+    def unsent(self) -> bool:
+        """Say whether a change failed before anything of it was sent to Keeper."""
+        return self.name is EventName.FAILED and self.attempted is not None and not self.seconds

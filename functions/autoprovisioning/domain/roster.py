@@ -95,13 +95,18 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A SCIM call may be under way; once `until` has passed its outcome is unknown and the account is fetched first."""
+    """A SCIM call may be under way; once `until` has passed its outcome is unknown and the account is fetched first.
+
+    `sent` digests what an update sends (`accounts.one_by_one`), to be compared with what the account then shows; empty
+    for other actions, and in marks that were stored before it was kept.
+    """
 
     change_id: str
     message_id: str
     action: Action
     until: datetime
     again: bool = False  # someone asked to look again meanwhile
+    sent: str = ""
 
     def live(self, now: datetime) -> bool:
         """Say whether the holder may still be working."""

@@ -12,6 +12,9 @@ from .adoption import Beside
 from .roster import Action
 
 Counts = Mapping[str, int]  # created, updated, suspended, unsuspended, deleted, adopted, failed, held, unchanged ...
+ARCHIVED = "archived"  # among a run's counts: archived people who keep their access; not where nobody was listed
+UNSETTLED = "unsettled"  # among a run's counts: what was planned, and left to a look of its own
+KEEP_ACCESS = "keep_access"  # ... and leavers who keep theirs: their suspension is held, or waits for whole listings
 
 
 class RunKind(StrEnum):
@@ -23,11 +26,17 @@ class RunKind(StrEnum):
 
 
 class RunState(StrEnum):
-    """PLANNED: batches are out; DONE: every batch recorded; SUPERSEDED: closed with work left, the next run has it."""
+    """How far a run is. Every one but the first two is an end, and DONE alone says that nothing is left.
+
+    PLANNED: batches are out. DONE: whatever was planned is settled, be it as a failure or as held. UNSETTLED: every
+    batch is recorded, but of some changes nobody knows yet what becomes of them. SUPERSEDED: closed with work left,
+    which the next run has.
+    """
 
     OBSERVING = "observing"  # listing and planning; from here on what is decided of anybody is recorded
     PLANNED = "planned"
     DONE = "done"
+    UNSETTLED = "unsettled"
     SUPERSEDED = "superseded"
     REFUSED = "refused"  # the directory or Keeper could not be read; nothing was planned
 
@@ -37,7 +46,7 @@ class Run:
     """The record of one run.
 
     `edition` is the connection's when the run began: what was planned for other settings is not carried out. `counts`
-    say what became of it: created, updated ..., failed, held, unchanged, and the outside requests by name.
+    say what became of it: created, updated ..., failed, held, unchanged, unsettled, and the outside requests by name.
     """
 
     id: str
@@ -52,11 +61,21 @@ class Run:
     planned: Counts = field(default_factory=dict)
     counts: Counts = field(default_factory=dict)
     seats_exhausted: bool = False
-    complete: bool = True  # every listing was read to its end
+    complete: bool = True  # every listing was read to its end, Keeper's too, and none was empty beside active accounts
     notes: tuple[str, ...] = ()
     last_progress: datetime | None = None
     edition: int = 0
     request: str = ""  # id of the `AskedRun` because of which it was opened
+
+    @property
+    def unsettled(self) -> int:
+        """How many of the changes and looks planned its batches left to a look of their own."""
+        return self.counts.get(UNSETTLED, 0)
+
+    @property
+    def ended(self) -> bool:
+        """Say whether nothing more is done for it."""
+        return self.state not in (RunState.OBSERVING, RunState.PLANNED)
 
     def finished_all(self) -> bool:
         """Say whether every batch, continuations included, is recorded."""

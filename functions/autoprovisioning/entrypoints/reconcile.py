@@ -16,7 +16,7 @@ from autoprovisioning.app.preview import compute_preview
 from autoprovisioning.app.reconcile import reconcile as reconcile_everybody
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.sweep import sweep
-from autoprovisioning.app.tokens import destroy_retired
+from autoprovisioning.app.tokens import destroy_retired, destroy_unused
 from autoprovisioning.app.vital_signs import log_vital_signs
 from autoprovisioning.bootstrap import channels, previews, reports, services
 from autoprovisioning.domain.runs import Run, RunKind
@@ -65,6 +65,8 @@ def _run(desk: Services, asked: RunRequest, *, insist: bool = False, request: st
         desk, asked.kind, deadline, retry_failures=asked.retry_failures, insist=insist, request=request
     )
     destroy_retired(desk)
+    if asked.kind is RunKind.DRIFT:  # once a day: what a set-up or a switch left behind that was cut short
+        destroy_unused(desk)
     return runs
 
 

@@ -37,10 +37,12 @@ class Normalization:
     nfc: bool = False
     longest: int | None = None  # characters; addresses, ids and phone numbers are not cut
     bare_phones: bool = False  # without blanks and punctuation
+    dropped: tuple[str, ...] = ()  # attributes that are taken and never shown
 
     def of(self, value: Any, name: str = "") -> Any:
         """Return what is stored of a value; `name` is that of its attribute."""
         if isinstance(value, dict):
+            value = value if name else {key: item for key, item in value.items() if key not in self.dropped}
             return {key: self.of(item, name if key == "value" else key) for key, item in value.items()}
         if isinstance(value, list):
             return [self.of(item, name) for item in value]

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.database import fields_of
+from autoprovisioning.adapters.firestore.database import Also, Database, fields_of, nothing
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
 from autoprovisioning.domain.roster import Action
@@ -71,10 +71,26 @@ def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
 
 
 def add_events(batch: firestore.WriteBatch, home: firestore.DocumentReference, events: Sequence[Event]) -> int:
-    """Add the events of a connection, and their usage, to a commit; returns how many documents that touches."""
+    """Add the events of a connection, and their usage, to a commit; returns how many documents that touches.
+
+    The commit needs a precondition: sent again after a lost answer it would count twice (`write_events` has its own).
+    """
     for event in events:
         batch.set(home.collection("events").document(event.id), event_fields(event))
     return len(events) + count_usage(batch, home, events)
+
+
+def write_events(
+    database: Database, home: firestore.DocumentReference, events: Sequence[Event], also: Also = nothing
+) -> None:
+    """Write events, their usage and what `also` adds, once, however often the client sends it."""
+
+    def fill(batch: firestore.WriteBatch) -> int:
+        for event in events:
+            batch.create(home.collection("events").document(event.id), event_fields(event))
+        return len(events) + count_usage(batch, home, events) + also(batch)
+
+    database.write_once(home.collection("events").document(events[0].id), fill)
 
 
 def _text(attributes: Mapping[str, Value]) -> str:
@@ -85,7 +101,7 @@ def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, 
     """Add the events to their days' counters; returns how many documents that touches.
 
     A counter holds how many events there were of each name, and for each hour (UTC) how many changes Keeper answered,
-    how many of them it refused, and the seconds they took.
+    how many of them it refused, the seconds they took, and how many failed before anything was sent.
     """
     days: dict[str, Counter[tuple[str, ...]]] = {}
     seconds: dict[tuple[str, str], float] = {}
@@ -94,9 +110,10 @@ def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, 
         day, hour = event.at.date().isoformat(), f"{event.at.hour:02d}"
         counts = days.setdefault(day, Counter())
         counts["counts", event.name.value] += 1
-        if _went_to_keeper(event):
-            counts["hours", hour, "changes"] += 1
-            counts["hours", hour, "failed"] += event.name is EventName.FAILED
+        if _went_to_keeper(event) or event.unsent:  # each of the figures, so that an hour has them all
+            counts["hours", hour, "changes"] += not event.unsent
+            counts["hours", hour, "failed"] += event.name is EventName.FAILED and not event.unsent
+            counts["hours", hour, "unsent"] += event.unsent
             seconds[day, hour] = seconds.get((day, hour), 0.0) + event.seconds
         spread = int.from_bytes(hashlib.blake2b(event.id.encode(), digest_size=2).digest(), "big") % COUNTERS
     for day, counts in days.items():

@@ -38,6 +38,7 @@ class _Mark(msgspec.Struct, array_like=True):
     action: int
     until: float
     again: bool = False
+    sent: str = ""
 
 
 class _Failure(msgspec.Struct, array_like=True):
@@ -220,13 +221,15 @@ def _timer_record(timer: Timer | None) -> _Timer | None:
 def _mark_record(mark: Mark | None) -> _Mark | None:
     if mark is None:
         return None
-    return _Mark(mark.change_id, mark.message_id, _ACTIONS.index(mark.action), mark.until.timestamp(), mark.again)
+    action, until = _ACTIONS.index(mark.action), mark.until.timestamp()
+    return _Mark(mark.change_id, mark.message_id, action, until, mark.again, mark.sent)
 
 
 def _mark(record: _Mark | None) -> Mark | None:
     if record is None:
         return None
-    return Mark(record.change_id, record.message_id, _ACTIONS[record.action], _at(record.until), record.again)
+    action, until = _ACTIONS[record.action], _at(record.until)
+    return Mark(record.change_id, record.message_id, action, until, record.again, record.sent)
 
 
 def _failure_record(failure: Failure | None) -> _Failure | None:

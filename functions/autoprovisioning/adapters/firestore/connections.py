@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from google.cloud import firestore
@@ -87,6 +87,23 @@ class FirestoreConnections:
                 return  # our own write, sent again because its answer was lost
             raise Stale(f"The connection id {connection.id!r} was used before. Choose another one.") from None
 
+    def begin_set_up(self, connection_id: str, now: datetime) -> None:
+        """Note it in a document of its own: the connection's would use its id up."""
+        batch = self._database.client.batch()
+        batch.set(self._set_ups().document(connection_id), {"begun": now})
+        self._database.write(batch, 1)
+
+    def begun_set_ups(self) -> Mapping[str, datetime]:
+        """Read the notes: none, but for a set-up that is under way or was cut short."""
+        found = self._database.stream(self._set_ups())
+        return {snapshot.id: fields_of(snapshot)["begun"] for snapshot in found}
+
+    def end_set_up(self, connection_id: str) -> None:
+        """Remove the note."""
+        batch = self._database.client.batch()
+        batch.delete(self._set_ups().document(connection_id))
+        self._database.write(batch, 1)
+
     def change(
         self,
         connection_id: str,
@@ -135,6 +152,9 @@ class FirestoreConnections:
             for snapshot in found:
                 batch.delete(snapshot.reference)
             self._database.write(batch, len(found))
+
+    def _set_ups(self) -> firestore.CollectionReference:
+        return self._database.client.collection("set_ups")
 
     def _collection(self) -> firestore.CollectionReference:
         return self._database.client.collection("connections")

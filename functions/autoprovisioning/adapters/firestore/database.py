@@ -179,6 +179,25 @@ class Database:
         """Commit a batch without preconditions: again, where the service gave up because others hold its documents."""
         self.compare_and_set(lambda: self.commit(batch, documents))
 
+    def write_once(self, proof: firestore.DocumentReference, fill: Also) -> None:
+        """Commit what `fill` adds, which creates the document `proof`: where that is there, it was done already.
+
+        For a batch that counts: the client sends one again whose answer was lost, and counts must not grow twice.
+        """
+        refused: list[LostRace] = []
+
+        def attempt() -> None:
+            if refused and self.get(proof).exists:
+                return
+            batch = self.client.batch()
+            try:
+                self.commit(batch, fill(batch))
+            except LostRace as error:
+                refused.append(error)
+                raise
+
+        self.compare_and_set(attempt)
+
     def put(
         self, batch: firestore.WriteBatch, snapshot: firestore.DocumentSnapshot, fields: dict[str, Any], stamp: str
     ) -> None:

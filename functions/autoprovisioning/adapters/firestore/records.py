@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.audit import add_events
+from autoprovisioning.adapters.firestore.audit import add_events, write_events
 from autoprovisioning.adapters.firestore.brakes import (
     MEMBERS_A_DOCUMENT,
     SCHEMA,
@@ -178,10 +178,17 @@ class FirestoreRecords:
             fields = {"members": data, "expires": hold_expires(hold) + MEMBERS_OUTLIVE}
             batch.set(reference.collection("members").document(f"{number:04d}"), fields)
             self._database.write(batch, 1)
+        fields = {"raised_at": hold.raised_at, "chunks": len(parts), **decision_fields(hold)}
+
+        def whole(batch: firestore.WriteBatch) -> int:
+            batch.set(reference, fields)
+            return 1
+
+        if raised is not None:
+            write_events(self._database, self._home(connection_id), [raised], whole)
+            return
         batch = self._database.client.batch()
-        batch.set(reference, {"raised_at": hold.raised_at, "chunks": len(parts), **decision_fields(hold)})
-        events = [raised] if raised is not None else []
-        self._database.write(batch, 1 + add_events(batch, self._home(connection_id), events))
+        self._database.write(batch, whole(batch))
 
     def change_hold(
         self,
@@ -260,9 +267,8 @@ class FirestoreRecords:
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         """Append events that belong to no roster change."""
-        batch = self._database.client.batch()
-        documents = add_events(batch, self._home(connection_id), events)
-        self._database.write(batch, documents)
+        if events:
+            write_events(self._database, self._home(connection_id), events)
 
     def lease(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
         """Take a lease by compare-and-set: a free or an expired one, with the next fence, or prolong our own."""

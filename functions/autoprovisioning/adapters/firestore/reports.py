@@ -54,6 +54,10 @@ class FirestoreReports:
         """Stream the users who fail now, some hundred a query."""
         return self._every(self._home(connection_id).collection("failures"), "first", _failing)
 
+    def failing_users(self, connection_id: str) -> int:
+        """Count the users who fail now, in the service, without reading one."""
+        return self._database.total(self._home(connection_id).collection("failures"))
+
     def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:
         """Add up the counters of each day: one query, at most eight documents a day."""
         days: dict[str, Counter[EventName]] = {}
@@ -73,8 +77,10 @@ class FirestoreReports:
             for hour, figures in fields.get("hours", {}).items()
             if (fields["day"], hour) >= start
         ]
-        changes, failed = (sum(figures[name] for figures in hours) for name in ("changes", "failed"))
-        return Pace(changes, failed, sum(float(figures["seconds"]) for figures in hours))
+        changes, failed, unsent = (
+            sum(figures.get(name, 0) for figures in hours) for name in ("changes", "failed", "unsent")
+        )
+        return Pace(changes, failed, sum(float(figures.get("seconds", 0)) for figures in hours), unsent)
 
     def waiting(self, connection_id: str) -> Waiting:
         """Count the users who wait, in the service, and read the one who has waited longest."""

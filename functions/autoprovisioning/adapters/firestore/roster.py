@@ -157,12 +157,35 @@ class FirestoreRoster:
         documents = self._write_entries(batch, connection, snapshots, contents, change.entries, stamp)
         home = self._database.client.collection("connections").document(connection.id)
         documents += add_events(batch, home, change.events)
-        progress = _progress_fields(change.progress) if change.progress is not None else {}
-        if change.progress is not None and progress:
-            batch.update(home.collection("runs").document(change.progress.run_id), progress)
-            documents += 1
+        documents += self._add_progress(batch, home, change.progress, stamp, alone=not documents)
         if documents:
             self._database.commit(batch, documents)
+
+    def _add_progress(
+        self,
+        batch: firestore.WriteBatch,
+        home: firestore.DocumentReference,
+        progress: Progress | None,
+        stamp: str,
+        *,
+        alone: bool,
+    ) -> int:
+        """Add to a run's record; where nothing else has a precondition the record has one, lest it count twice.
+
+        The client sends a commit again whose answer was lost: then the record has our stamp, or our batch as done.
+        """
+        fields = _progress_fields(progress) if progress is not None else {}
+        if progress is None or not fields:
+            return 0
+        run = home.collection("runs").document(progress.run_id)
+        snapshot = self._database.get(run) if alone else None
+        if snapshot is None or not snapshot.exists:
+            batch.update(run, fields)
+            return 1
+        if stamped(snapshot, stamp) or progress.done in (snapshot.to_dict() or {}).get("done", {}):
+            return 0
+        self._database.put(batch, snapshot, fields, stamp)
+        return 1
 
     def _write_entries(
         self,

@@ -68,11 +68,15 @@ class Concern(Model):
 
 
 class Answered(Model):
-    """How Keeper answered: changes, how many failed, and the seconds they took together."""
+    """How Keeper answered: changes, how many failed, and the seconds they took together.
+
+    `unsent` counts those that failed before anything was sent.
+    """
 
     changes: int
     failed: int
     seconds: float
+    unsent: int
 
 
 class NotificationChannel(Model):
@@ -93,6 +97,7 @@ class Health(Model):
     running: Run | None
     last_run: Run | None
     batches_left: int
+    failing: int
     waiting: int
     waiting_since: datetime | None
     oldest_pending: datetime | None
@@ -177,6 +182,7 @@ def _health(seen: app.Health) -> Health:
         running=Run(**_run(seen.running)) if seen.running is not None else None,
         last_run=Run(**_run(seen.last_run)) if seen.last_run is not None else None,
         batches_left=seen.batches_left,
+        failing=seen.failing,
         waiting=seen.waiting.count,
         waiting_since=seen.waiting.oldest,
         oldest_pending=seen.oldest_pending,
@@ -194,7 +200,7 @@ def _channel(channel: Channel) -> NotificationChannel:
 
 
 def _answered(pace: Pace) -> Answered:
-    return Answered(changes=pace.changes, failed=pace.failed, seconds=pace.seconds)
+    return Answered(changes=pace.changes, failed=pace.failed, seconds=pace.seconds, unsent=pace.unsent)
 
 
 _ONE = "/connections/<id:connection_id>"

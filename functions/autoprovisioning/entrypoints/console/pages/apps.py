@@ -10,6 +10,7 @@ from flask import Response
 
 from autoprovisioning.app.ask_for_run import ask_for_run
 from autoprovisioning.app.configure import shown_state, turn_off, turn_on
+from autoprovisioning.app.health import health
 from autoprovisioning.app.preview import would_create
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import EventName
@@ -46,11 +47,14 @@ def apps(call: Call) -> Response:
 
 def overview(call: Call, connection_id: str) -> Response:
     """Show a connection's card."""
-    connection = existing(call, connection_id)
+    connection, parts = existing(call, connection_id), call.parts
+    seen = health(parts.services, parts.reports, parts.channels, connection)
     return show_of(
         call,
         connection,
         "overview.html",
+        held=seen.plans_held,
+        concerns=seen.concerns,
         counters=counters(call, connection),
         days=DAYS,
         reauthorize=reauthorize_address(call, connection),

@@ -1,0 +1,100 @@
+"""What is counted is counted once, though the answer to a commit is lost and the client sends it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import Hold, HoldState
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+from tests.contract.state_stores import Firestore, Wire, wire
+from tests.contract.test_state_faults import LostAnswer
+from tests.unit.builders import NOW
+
+pytestmark = pytest.mark.emulator
+
+HOME = Connection("c1", shards=1)
+TODAY = "2026-11-24"
+
+
+@pytest.fixture
+def state(backing: Any, project_id: str) -> Iterator[Firestore]:
+    stores = Firestore(f"127.0.0.1:{backing.ports['firestore']}", project_id)
+    stores.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED, batches=1))
+    yield stores
+    stores.close()
+
+
+@pytest.fixture
+def relay(backing: Any) -> Iterator[Wire]:
+    with wire(int(backing.ports["firestore"])) as running:
+        yield running
+
+
+@pytest.fixture
+def far(relay: Wire, project_id: str) -> Iterator[Firestore]:
+    """The same project as `state`, over the relay."""
+    stores = Firestore(relay.host, project_id)
+    stores.records.run("c1", "r1")  # connects
+    yield stores
+    stores.close()
+
+
+def event(event_id: str, name: EventName) -> Event:
+    return Event(event_id, NOW, name, "reconcile")
+
+
+def test_an_event_of_no_user_counts_once(state, far, relay):
+    lost = LostAnswer(relay)
+    lost.arm()
+    lost.during(
+        lambda: far.records.record("c1", [event("e1", EventName.PAUSED), event("e2", EventName.CONFIGURED)]),
+        lambda: bool(state.audit("c1")),
+    )
+    assert state.audit("c1") == {"e1", "e2"}
+    assert state.usage("c1") == {TODAY: {EventName.PAUSED.value: 1, EventName.CONFIGURED.value: 1}}
+
+
+def test_a_held_plan_counts_once(state, far, relay):
+    hold = Hold("plan", NOW, (), HoldState.WAITING, "too many")
+    lost = LostAnswer(relay)
+    lost.arm()
+    lost.during(
+        lambda: far.records.put_hold("c1", hold, event("e1", EventName.HELD)),
+        lambda: bool(state.audit("c1")),
+    )
+    assert state.usage("c1") == {TODAY: {EventName.HELD.value: 1}}
+    assert state.records.hold("c1", "plan") == hold
+
+
+def test_the_end_of_a_batch_counts_once(state, far, relay):
+    """It changes no entry, so nothing but the run's own record tells that it was written."""
+    progress = Progress("r1", NOW, {"unsettled": 2, "scim_get": 3}, "1", 1)
+    LostAnswer(relay).during(
+        lambda: far.roster.commit(HOME, (), lambda _known: (Edit(progress=progress), None)),
+        lambda: bool(state.records.run("c1", "r1").done),
+        writing_with=far,
+    )
+    run = state.records.run("c1", "r1")
+    assert (dict(run.counts), dict(run.done)) == ({"unsettled": 2, "scim_get": 3}, {"1": 1})
+
+
+def test_a_batch_that_two_deliveries_end_counts_once(state):
+    for unsettled in (2, 5):
+        progress = Progress("r1", NOW, {"unsettled": unsettled}, "1")
+        state.roster.commit(HOME, (), lambda _known, told=progress: (Edit(progress=told), None))
+    assert state.records.run("c1", "r1").unsettled == 2
+
+
+def test_an_event_that_is_there_already_is_not_recorded_again(state):
+    """Two who finish a deletion at once give its event one name."""
+    for reason in ("first", "second"):
+        state.records.record("c1", [replace(event("deleted", EventName.CONFIGURED), reason=reason)])
+    assert state.collection("c1", "events")["deleted"]["reason"] == "first"
+    assert state.usage("c1") == {TODAY: {EventName.CONFIGURED.value: 1}}

@@ -1,0 +1,131 @@
+"""Whoever asks is told at once: an outage, standing failures, broken listings, and changes that were not done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from infra.local.sync import exit_status, synchronize
+from infra.local.world import wait_for
+from tests.town import GROUP_ID, Town, customer
+
+UPDATED = "Update Auto Provisioned User"
+
+
+def sync(town: Town) -> tuple[int, dict[str, Any], str]:
+    """Synchronize as `make sync` does; returns its exit status, its line, and what it says beside."""
+    said: list[str] = []
+    summary = synchronize(town.world.cloud.url("reconcile"), "full", said.append)
+    undone, paused = summary.pop("_undone"), summary.pop("_paused")
+    return exit_status(summary, undone=undone, paused=paused), summary, "\n".join(said)
+
+
+def concerns(town: Town) -> str:
+    health = town.api("GET", "/connections/keeper/health").json()
+    return " ".join(concern["what"] for concern in health["concerns"])
+
+
+def overview(town: Town) -> str:
+    return town.through_proxy("GET", "/connections/keeper").text
+
+
+def test_keeper_that_answers_503_to_everything_is_told_of_at_once(town):
+    town.provisioned()
+    assert "Syncing active." in overview(town)
+    town.keeper.fault(match={"path": "/"}, status=503, times=None)
+    status, _, said = sync(town)
+    assert status == 1
+    assert "ended as refused" in said
+    assert "The last full run could not be planned, so nothing was changed" in concerns(town)
+    page = overview(town)
+    assert "Syncing active." not in page
+    assert "could not be planned" in page
+    assert town.ask("reconcile", body=b'{"kind": "sweep"}').status == 200
+    assert '"alert": "run_not_done"' in town.log("reconcile")
+    town.keeper.control("DELETE", "faults")
+    assert sync(town)[0] == 0
+    assert "could not be planned" not in concerns(town)
+
+
+def test_creations_that_keeper_always_fails_on_are_never_done_with_exit_0(town):
+    town.directory.control("PUT", "state", customer(30))
+    town.keeper.settings(bulk=False)
+    town.keeper.fault(match={"method": "POST", "path": "/Users$"}, status=500, times=None)
+    town.connect()
+    for _ in range(2):
+        status, summary, said = sync(town)
+        assert status == 1
+        assert summary["created"] == 0
+    wait_for(lambda: "30 users fail" in concerns(town), "everybody's failure", 60)
+    status, summary, said = sync(town)
+    assert (status, summary["failed"]) == (1, 30)
+    assert said.count("@example.com fails (") == 10
+    assert "... and 20 more: Failures in the console lists all 30." in said
+    town.keeper.control("DELETE", "faults")
+    wait_for(lambda: sync(town)[0] == 0, "everybody's account", 90)
+    assert len(town.active()) == 30
+
+
+def test_renames_that_keeper_did_not_do_leave_no_line_that_says_so(town):
+    town.provisioned()
+    town.keeper.settings(bulk=False)
+    town.directory.weather(lose=True)
+    for number in range(1, 12):
+        town.directory.patch(f"u{number}", {"name": {"familyName": "Renamed"}})
+    town.keeper.fault(match={"method": "PATCH", "path": "/Users/"}, status=500, times=None)
+    sync(town)
+    status, summary, _ = sync(town)
+    assert (status, summary["updated"]) == (1, 0)
+    assert [event for event in town.events() if event["name"] == UPDATED] == []
+    town.keeper.control("DELETE", "faults")
+    wait_for(lambda: sync(town)[0] == 0, "everybody in step", 60)
+    assert {town.account(f"u{number}")["name"]["familyName"] for number in range(1, 12)} == {"Renamed"}
+    told = [(event["user_id"], event["recovered"]) for event in town.events() if event["name"] == UPDATED]
+    assert sorted(told) == sorted((f"u{number}", False) for number in range(1, 12))
+
+
+def test_renames_of_which_nothing_is_known_are_told_from_what_was_sent(town):
+    """The node never shows one of the attributes, which therefore says nothing of what was done."""
+    town.keeper.settings(normalization={"dropped": ["displayName"]})  # in Bulk, whose answers show no account
+    town.provisioned()
+    town.directory.weather(lose=True)
+    for number in range(1, 7):
+        town.directory.patch(f"u{number}", {"name": {"familyName": "Renamed", "fullName": f"New {number}"}})
+    town.keeper.fault(match={"method": "(PATCH|POST)", "path": "/(Users|Bulk)"}, status=500, times=None)
+    town.keeper.fault(match={"method": "GET", "path": "/Users/"}, status=500, times=None)
+    town.world.reconcile()
+    wait_for(lambda: all(town.entry(f"u{number}").mark for number in range(1, 7)), "the marks", 30)
+    town.keeper.control("DELETE", "faults")
+    wait_for(lambda: sync(town)[0] == 0, "everybody in step", 90)
+    told = [(event["user_id"], event["recovered"]) for event in town.events() if event["name"] == UPDATED]
+    assert sorted(told) == sorted((f"u{number}", False) for number in range(1, 7))
+
+
+@pytest.mark.parametrize("method", ["users.list", "members.list"])
+def test_a_listing_that_broke_off_is_never_exit_0(town, method):
+    town.directory.control("PUT", "state", customer(510))
+    town.provisioned()
+    town.directory.weather(lose=True)
+    town.directory.patch("u3", {"suspended": True})
+    town.directory.fault(match={"method": method, "from_page": 200}, status=500, times=None)
+    status, _, said = sync(town)
+    assert status == 1
+    assert "lacked whole listings" in said
+
+
+def test_an_empty_listing_beside_active_accounts_is_never_exit_0(town):
+    town.provisioned()
+    town.directory.fault(match={"method": "users.list"}, empty=True, times=None)
+    status, _, said = sync(town)
+    assert status in (1, 2)
+    assert "The directory's listing of users is empty, although 12 of this connection's accounts are active" in said
+    assert "Leavers who keep their access: 12" in said
+
+
+def test_an_emptied_scope_group_is_told_of(town):
+    town.provisioned()
+    for number in range(12):
+        town.directory.leave(GROUP_ID, f"u{number}")
+    _, _, said = sync(town)
+    assert "Scope group keeper-users@example.com is empty" in said

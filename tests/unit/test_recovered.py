@@ -1,0 +1,99 @@
+"""A mark that ran out is settled by what its change sent: the audit tells of nothing that was not done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autoprovisioning.adapters.firestore.codec import decode, decode_1, encode
+from autoprovisioning.domain.accounts import Account, fingerprint, remembered
+from autoprovisioning.domain.changes import Change, recover, recovered_event, sending
+from autoprovisioning.domain.roster import Action, Entry, Mark
+from tests.unit.builders import DAY, NOW, entry
+
+ADA = {"userName": "ada@example.com", "name.familyName": "Lovelace", "title": "Countess", "nickName": "Ada"}
+MARRIED = {**ADA, "name.familyName": "King"}
+UNRETURNED = ("title", "nickName")
+
+
+def found(attributes, scim_id: str = "k1") -> Account:
+    """An account as a server shows it that never returns some attributes."""
+    shown = {target: value for target, value in attributes.items() if target not in UNRETURNED}
+    return Account(scim_id, "ada@example.com", "u1", active=True, attributes=shown)
+
+
+def sent(desired, was=ADA, **known) -> Entry:
+    """An entry whose update to `desired` was sent, and whose answer never came."""
+    before = entry(fingerprint=fingerprint(was), applied_by="c1", **known)
+    marked = replace(before, mark=Mark("lost", "m1", Action.UPDATE, NOW))
+    return sending(Change("lost", marked, Action.UPDATE, "ada@example.com", desired, scim_id="k1")).entry
+
+
+def test_what_was_not_done_is_not_told_though_the_server_returns_less_than_was_written():
+    known = sent(MARRIED)
+    settled, _, took_effect = recover(known, found(ADA), MARRIED, NOW + DAY)
+    assert not took_effect
+    assert settled.applied_by == "c1"
+
+
+def test_what_was_done_is_told_and_what_the_server_never_returns_stays_as_it_was():
+    known = sent(MARRIED)
+    settled, _, took_effect = recover(known, found(MARRIED), MARRIED, NOW + DAY)
+    event = recovered_event(known, settled, found(MARRIED), MARRIED, ADA, "run r1", NOW + DAY)
+    assert took_effect
+    assert settled.fingerprint == fingerprint(MARRIED)
+    assert (event.changed, event.before) == ({"name.familyName": "King"}, {"name.familyName": "Lovelace"})
+    assert event.after == MARRIED
+
+
+def test_a_change_of_nothing_but_what_the_server_never_returns_is_not_told():
+    desired = {**ADA, "title": "Enchantress"}
+    settled, _, took_effect = recover(sent(desired), found(desired), desired, NOW + DAY)
+    assert not took_effect
+    assert settled.fingerprint != fingerprint(desired), "it is sent once more"
+
+
+def test_what_somebody_else_wrote_meanwhile_is_not_told_as_ours():
+    somebody = {**ADA, "name.familyName": "Byron"}
+    _, _, took_effect = recover(sent(MARRIED), found(somebody), MARRIED, NOW + DAY)
+    assert not took_effect
+
+
+@pytest.mark.parametrize(("shows", "took_effect"), [(MARRIED, True), (ADA, False)])
+def test_what_was_sent_counts_though_the_directory_wants_something_else_by_now(shows, took_effect):
+    _, _, happened = recover(sent(MARRIED), found(shows), ADA, NOW + DAY)
+    assert happened is took_effect
+
+
+def test_the_old_value_in_the_servers_own_spelling_is_no_effect():
+    spelled = {**ADA, "name.familyName": "lovelace"}
+    known = sent({**ADA, "name.familyName": "Lovelace-King"}, shown=remembered(spelled, ADA))
+    _, _, took_effect = recover(known, found(spelled), {**ADA, "name.familyName": "Lovelace-King"}, NOW + DAY)
+    assert not took_effect
+
+
+def test_without_a_wish_of_the_directory_what_was_sent_tells():
+    assert recover(sent(MARRIED), found(MARRIED), None, NOW + DAY)[2]
+    assert not recover(sent(MARRIED), found(ADA), None, NOW + DAY)[2]
+
+
+def test_an_account_that_was_created_again_has_its_event():
+    known = sent(MARRIED)
+    account = found(MARRIED, "k2")
+    settled, _, took_effect = recover(known, account, MARRIED, NOW + DAY)
+    event = recovered_event(known, settled, account, MARRIED, ADA, "run r1", NOW + DAY)
+    assert (took_effect, settled.scim_id, settled.applied_by) == (True, "k2", "lost")
+    assert (event.before, event.changed) == ({}, MARRIED)
+    assert event.reason == "The account had vanished from Keeper and was created again."
+
+
+def test_a_mark_keeps_what_was_sent_and_one_stored_before_has_nothing():
+    known = sent(MARRIED)
+    assert decode(encode({"u1": known}))["u1"].mark.sent == known.mark.sent != ""
+    # An entry with a mark as it was encoded before `sent` was kept.
+    old = bytes.fromhex(OLD_MARK)
+    assert decode_1(old, ())["u1"].mark == Mark("lost", "m1", Action.UPDATE, NOW)
+
+
+OLD_MARK = "91dc0013a2753103a0a0a000c2c0c095a46c6f7374a26d3101cb41dac15484000000c2c2c0c0c0c2c0a0c0c0"
