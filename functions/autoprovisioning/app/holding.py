@@ -18,6 +18,7 @@ from autoprovisioning.domain.guard import (
     APPROVED,
     CONFIRMED,
     OPEN,
+    STANDS,
     Book,
     Hold,
     HoldState,
@@ -262,7 +263,6 @@ TAKES: Mapping[Choice, Standing] = {
     "reject": Standing.REJECTED,
     "withdraw": Standing.WITHDRAWN,
 }
-DECIDABLE = OPEN | {Standing.APPROVED, Standing.REJECTED}
 
 
 def decide_hold(
@@ -288,9 +288,9 @@ def decide_hold(
     """
     now, chosen = services.clock(), frozenset(users)
     becomes = TAKES[choice]
-    among = DECIDABLE if chosen or cause else OPEN
+    among = STANDS if chosen or cause else OPEN
     if choice == "withdraw":
-        among = frozenset({Standing.APPROVED, Standing.REJECTED})
+        among = STANDS - OPEN
 
     def meant(member: Member) -> bool:
         return (not chosen or member.user_id in chosen) and (not cause or member.cause == cause)
