@@ -27,7 +27,7 @@ class Standing:
 
     at: datetime
     triggers: Mapping[Trigger, datetime]
-    still: bool  # timers stand still from now on: archived, or the connection not on
+    still: bool  # timers stand still from now on: archived, or the connection off
     archived: bool
     stood: Mapping[Trigger, timedelta] = field(default_factory=dict)
 
@@ -92,7 +92,7 @@ class Truth:
         triggers = {trigger: since or _since(last, trigger, now) for trigger, since in found.items()}
         if archived and last is not None:
             triggers = {**last.triggers, **triggers}
-        still = archived or connection.state is not State.ON
+        still = archived or connection.state not in SERVING
         stood: dict[Trigger, timedelta] = {}
         for trigger, since in triggers.items():
             before = last is not None and last.triggers.get(trigger) == since
