@@ -16,7 +16,6 @@ from autoprovisioning.domain.normalization import same
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.users import Presence
-from tests.simulation.history import LEFT_OUT
 from tests.simulation.keeper import Effect, Node
 from tests.simulation.people import ADMIN
 from tests.simulation.watch import members_of
@@ -56,10 +55,14 @@ def judge(world: World) -> None:
         world.watch.broken("two more runs write nothing", f"{told}")
     for each in world.ports.archive.connections():
         now = world.ports.archive.entries(each)
-        differing = [user_id for user_id in {*now, *rosters[each.id]} if now.get(user_id) != rosters[each.id].get(user_id)]
+        differing = [
+            user_id for user_id in {*now, *rosters[each.id]} if now.get(user_id) != rosters[each.id].get(user_id)
+        ]
         trying = [user_id for user_id in differing if now.get(user_id) is None or now[user_id].failure is None]
         if trying:
-            world.watch.broken("two more runs change no entry", f"{[(rosters[each.id].get(u), now.get(u)) for u in trying]}")
+            world.watch.broken(
+                "two more runs change no entry", f"{[(rosters[each.id].get(u), now.get(u)) for u in trying]}"
+            )
 
 
 def _mend(world: World) -> None:
@@ -161,7 +164,7 @@ def _nothing_left(world: World, connection: Connection, entries: dict[str, Entry
     for run in world.ports.archive.runs(connection.id):
         if run.state in (RunState.OBSERVING, RunState.PLANNED):
             world.watch.broken("no run is left open", str(run))
-    if "stale holds" in LEFT_OUT:
+    if "stale holds" in world.history.left_out:
         return
     for hold in world.ports.archive.holds(connection.id):
         if hold.state is HoldState.WAITING:
@@ -179,14 +182,16 @@ def _audit(world: World, connection: Connection, node: Node) -> None:
         if moved and effect.write.key not in events and not _excused(world, node, effect):
             world.watch.broken("each change has its event", f"{connection.id}: {name}, {before} -> {after}")
     for event in events.values():
-        if event.name in CHANGES and event.id not in effects and not _without_write(event):
+        if event.name in CHANGES and event.id not in effects and not _without_write(world, event):
             world.watch.broken("each event has its change", f"{connection.id}: {event}")
     counted = Counter(event.name.value for event in events.values())
     if dict(counted) != world.ports.archive.usage(connection.id):
         told = f"{connection.id}: {dict(counted)}, {world.ports.archive.usage(connection.id)}"
         world.watch.broken("counters tell the events", told)
     for run in world.ports.archive.runs(connection.id):
-        mine = Counter(COUNTED[event.name] for event in events.values() if event.actor == f"run {run.id}" and event.name in COUNTED)
+        mine = Counter(
+            COUNTED[event.name] for event in events.values() if event.actor == f"run {run.id}" and event.name in COUNTED
+        )
         told_counts = {name: run.counts.get(name, 0) for name in COUNTED.values() if run.counts.get(name, 0)}
         if dict(mine) != told_counts:
             world.watch.broken("counts of a run tell its events", f"{run.id}: {dict(mine)}, {told_counts}")
@@ -194,15 +199,14 @@ def _audit(world: World, connection: Connection, node: Node) -> None:
 
 def _excused(world: World, node: Node, effect: Effect) -> bool:
     """Say whether nobody could know of a change: another hand undid it, or a failure tells of it."""
-    if "false recoveries" in LEFT_OUT and effect.write.attributes:
+    if "false recoveries" in world.history.left_out and effect.write.attributes:
         return True
     scim_id = effect.after.scim_id if effect.after is not None else effect.write.scim_id
     return node.hands.get(scim_id, effect.at - HOUR) >= effect.at
 
 
-def _without_write(event: Event) -> bool:
+def _without_write(world: World, event: Event) -> bool:
     """Say whether an event tells that there was nothing to write: adopted as it is, or gone from Keeper."""
-    if "false recoveries" in LEFT_OUT and event.recovered:
+    if "false recoveries" in world.history.left_out and event.recovered:
         return True
     return not event.changed
-

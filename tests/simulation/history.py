@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -110,6 +110,7 @@ class History:
     seed: int
     setting: Setting
     steps: tuple[Step, ...]
+    left_out: frozenset[str] = frozenset()  # kinds of event, of `LEFT_OUT`
 
     def told(self) -> str:
         """Tell it, step by step."""
@@ -140,8 +141,9 @@ class Leaning:
 EVEN = Leaning()
 
 
-def generate(seed: int, leaning: Leaning = EVEN, left_out: Mapping[str, str] = LEFT_OUT) -> History:
-    """Make the history of a seed."""
+def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> History:
+    """Make the history of a seed; `also` are kinds of event that are not to be left out for once."""
+    left_out = frozenset(LEFT_OUT) - frozenset(also)
     chance = Random(seed)
     kinds = sorted(KINDS - WITNESSES[chance.randrange(2)])
     setting = Setting(
@@ -167,7 +169,7 @@ def generate(seed: int, leaning: Leaning = EVEN, left_out: Mapping[str, str] = L
         Step(at, verb, chance.choice(USERS[: setting.people + 3]), chance.randrange(1000))
         for at, verb in zip(times, chosen, strict=True)
     )
-    return History(seed, setting, steps)
+    return History(seed, setting, steps, left_out)
 
 
 def _time(chance: Random, minutes: int) -> float:

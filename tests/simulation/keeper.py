@@ -27,9 +27,10 @@ from tests.simulation.weather import PROCESS, Weather
 
 READING = (*PROCESS, "failed", "throttled", "refused")
 SEARCH = (*READING, "failed")
-WRITING = (  # nothing stands still between the last look at the deadline and the request: that is the adapter's
-    "crash before", "crash after", "failed", "throttled", "refused", "rejected", "seats", "lost, done", "lost, not done", "contradicted",
-    "not as written", "made otherwise", "crash after", "lost, done",
+# Nothing stands still between the last look at the deadline and the request: that stretch is the adapter's.
+WRITING = (
+    "crash before", "crash after", "failed", "throttled", "refused", "rejected", "seats", "lost, done",
+    "lost, not done", "contradicted", "not as written", "made otherwise", "crash after", "lost, done",
 )  # fmt: skip
 
 
@@ -125,7 +126,10 @@ class Node:
             assert before is not None
             return replace(before, active=False) if self.locks else None
         known = before or Account("", "", "", active=True, created=self.scheduler.now)
-        attributes = {**known.attributes, **{name: self._stored(name, value) for name, value in write.attributes.items()}}
+        attributes = {
+            **known.attributes,
+            **{name: self._stored(name, value) for name, value in write.attributes.items()},
+        }
         user_name = str(attributes.get("userName") or known.user_name)
         if self._taken(user_name, known.scim_id):
             raise AddressTaken("409")
@@ -239,7 +243,9 @@ class SimAccounts:
             raise AuthorizationRefused("401", status=401)
         self._refuse(kind, write)
         self._watch(self._node, write)
-        after = self._node.write(_otherwise(write) if kind == "made otherwise" else write, task.process if task else None)
+        after = self._node.write(
+            _otherwise(write) if kind == "made otherwise" else write, task.process if task else None
+        )
         self._weather.after(kind)
         if kind == "lost, done":
             raise Unresolved("The answer was lost")

@@ -1,8 +1,8 @@
-"""Make a failing history smaller: without steps, without strikes, in fair weather, as long as the same law is broken."""
+"""Make a failing history smaller: fewer steps, fewer strikes, a simpler setting, while the same law is broken."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 LINES = 40
 
 
-def shrunk(seed: int, leaning: Leaning = EVEN) -> str:
+def shrunk(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> str:
     """Return the shortest history found that breaks what the one of a seed breaks, step by step."""
-    history = generate(seed, leaning)
+    history = generate(seed, leaning, also)
     first = World(history).run()
     if not first.law:
         return f"Seed {seed}: every law holds ({first.calls} calls)."
@@ -31,8 +31,8 @@ def shrunk(seed: int, leaning: Leaning = EVEN) -> str:
         keys = ()
     while True:
         size = (len(history.steps), len(keys))
-        history = without(_fewer(history.steps, lambda steps: breaks(without(steps), keys)))
-        keys = _fewer(keys, lambda some: breaks(history, some))
+        history = without(_fewer(history.steps, lambda steps, keys=keys: breaks(without(steps), keys)))
+        keys = _fewer(keys, lambda some, history=history: breaks(history, some))
         if size == (len(history.steps), len(keys)):
             break
     for change in ({"skewed": False}, {"normalises": False}, {"rough_start": False}, {"connections": 1}, {"policy": 0}):
@@ -46,7 +46,9 @@ def shrunk(seed: int, leaning: Leaning = EVEN) -> str:
 
 def told(seed: int, history: History, ending: Ending, trace: Sequence[str]) -> str:
     """Tell a history, what struck it, and its last calls."""
-    struck = [f"{strike.at:%d %H:%M:%S}  {strike.kind} strikes {strike.call} [{strike.key}]" for strike in ending.struck]
+    struck = [
+        f"{strike.at:%d %H:%M:%S}  {strike.kind} strikes {strike.call} [{strike.key}]" for strike in ending.struck
+    ]
     parts = [f"Seed {seed} breaks: {ending.law}", ending.told, "", history.told(), *struck, "", *trace[-LINES:]]
     return "\n".join(parts)
 

@@ -7,21 +7,18 @@ import gc
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from multiprocessing import get_context
 
-from tests.simulation.history import generate
-from tests.simulation.world import Ending, World
+from tests.simulation.history import LEFT_OUT, generate
+from tests.simulation.world import World
 
 
-def run_seed(seed: int) -> Ending:
-    """Run the history of a seed."""
-    return World(generate(seed)).run()
-
-
-def _run(seeds: range) -> tuple[int, int, list[tuple[int, str, str]]]:
+def _run(seeds: range, also: Sequence[str]) -> tuple[int, int, list[tuple[int, str, str]]]:
     calls, found = 0, []
     for seed in seeds:
-        ending = run_seed(seed)
+        ending = World(generate(seed, also=also)).run()
         calls += ending.calls
         if ending.law:
             found.append((seed, ending.law, ending.told))
@@ -34,18 +31,19 @@ def main() -> int:
     parser.add_argument("--histories", type=int, default=1000)
     parser.add_argument("--from", dest="first", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seed", type=int, help="run this one alone, and make it smaller where it fails")
+    parser.add_argument("--also", action="append", default=[], choices=sorted(LEFT_OUT), help="a kind that is left out")
     chosen = parser.parse_args()
     if chosen.seed is not None:
         from tests.simulation.shrink import shrunk
 
-        print(shrunk(chosen.seed))
+        print(shrunk(chosen.seed, also=chosen.also))
         return 0
     seeds = range(chosen.first, chosen.first + chosen.histories)
     parts = [seeds[start : start + 50] for start in range(0, len(seeds), 50)]
     began, calls, found = time.monotonic(), 0, list[tuple[int, str, str]]()
     with get_context("fork").Pool(chosen.jobs) as pool:
-        for _, called, broken in pool.imap_unordered(_run, parts):
+        for _, called, broken in pool.imap_unordered(partial(_run, also=chosen.also), parts):
             calls += called
             found += broken
     seconds = time.monotonic() - began

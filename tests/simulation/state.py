@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from autoprovisioning.app.ports import Adoptions, Channels, Claim, Connections, Edit, Records, Roster
@@ -178,5 +177,3 @@ class SimRoster:
         if task is not None:
             known = task.process.memory.setdefault("entries", {})
             known |= {(connection.id, user_id): entry for user_id, entry in entries.items()}
-
-

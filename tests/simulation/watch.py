@@ -43,11 +43,14 @@ class Broken(AssertionError):
 class Watch:
     """Watches the writes and the commits of one history."""
 
-    def __init__(self, scheduler: Scheduler, truth: Truth, archive: Archive, *, skewed: bool) -> None:
+    def __init__(
+        self, scheduler: Scheduler, truth: Truth, archive: Archive, *, skewed: bool, repeats_are_free: bool
+    ) -> None:
         self._scheduler = scheduler
         self._truth = truth
         self._archive = archive
         self._skewed = skewed
+        self._repeats_are_free = repeats_are_free
         self._taken: dict[str, list[tuple[datetime, str, str]]] = {}  # connection -> when, whom, what
         self.marks: dict[str, tuple[str, str]] = {}  # change id -> connection, user
         self._marked_at: dict[str, datetime] = {}
@@ -104,12 +107,18 @@ class Watch:
             return
         known = process.memory.get("entries", {})
         key = (connection.id, user_id)
-        read = known.get(key) if key in known or f"loaded {connection.id}" in process.memory else _NEVER
+        empty = was is None and not any(connection_id == connection.id for connection_id, _ in known)  # a first run
+        read = known.get(key) if key in known or f"loaded {connection.id}" in process.memory or empty else _NEVER
         if read is _NEVER or not _same_decision(read, was):
             told = f"{connection.id}/{user_id}: {sorted(differing)} changed on version {version}, which was not read"
             self.broken("decided on the newest version", told)
 
-            if was is not None and was.mark is not None and was.mark.again and (becomes is None or becomes.mark is None):
+            if (
+                was is not None
+                and was.mark is not None
+                and was.mark.again
+                and (becomes is None or becomes.mark is None)
+            ):
                 process.memory.setdefault("again", {})[user_id] = self._scheduler.now
 
     def done(self, process: Process) -> None:
@@ -140,7 +149,9 @@ class Watch:
         self._of_an_open_run(process, write)
         before = node.accounts.get(write.scim_id)
         if before is not None and before.external_id not in ("", user_id):
-            self.broken("nobody's account is handed on", f"{user_id} writes to {before.scim_id} of {before.external_id}")
+            self.broken(
+                "nobody's account is handed on", f"{user_id} writes to {before.scim_id} of {before.external_id}"
+            )
         takes = write.kind is WriteKind.DELETE or write.active is False
         gives = write.kind is WriteKind.CREATE or (write.active is True and before is not None and not before.active)
         if takes:
@@ -201,7 +212,7 @@ class Watch:
         taken = [each for each in self._taken.get(connection_id, []) if now - each[0] < WINDOW]
         taken.append((now, user_id, action))
         self._taken[connection_id] = taken
-        counted = len({(whom, what) for _, whom, what in taken})
+        counted = len({(whom, what) for _, whom, what in taken} if self._repeats_are_free else taken)
         if counted > self._truth.limit(connection_id):
             told = f"{connection_id}: {counted} within a day at a limit of {self._truth.limit(connection_id)}"
             self.broken("the volume limit is kept", told)
@@ -219,7 +230,10 @@ class Watch:
 
 def members_of(hold: Any) -> set[tuple[str, str]]:
     """Return (user, action) of the members of a hold."""
-    return {(member[0], member[1]) if isinstance(member, tuple) else (member.user_id, str(member.action)) for member in hold.members}
+    return {
+        (member[0], member[1]) if isinstance(member, tuple) else (member.user_id, str(member.action))
+        for member in hold.members
+    }
 
 
 _NEVER = object()

@@ -17,9 +17,10 @@ STATE = (*PROCESS, "unavailable", "ambiguous")
 STALL = 200.0  # seconds: longer than a user's mark and most deadlines
 FAST = 0.02  # seconds of a call once the weather is fair
 KINDS = frozenset(
-    "crash before|crash after|stall|unavailable|ambiguous|failed|stale|forbidden|not found|says no|breaks off|lacks|untold|"
-    "throttled|refused|rejected|seats|lost, done|lost, not done|contradicted|not as written|made otherwise|"
+    "crash before|crash after|stall|unavailable|ambiguous|failed|stale|forbidden|not found|says no|breaks off|lacks|"
+    "untold|throttled|refused|rejected|seats|lost, done|lost, not done|contradicted|not as written|made otherwise|"
     "message lost|message twice|message late|notification lost|notification late".split("|")
+)
 )
 # A complete listing that lacks somebody, and the user's own answer, are two witnesses: they never lie at once.
 WITNESSES = (frozenset({"lacks"}), frozenset({"not found", "says no"}))

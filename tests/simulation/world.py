@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,7 +25,7 @@ from autoprovisioning.app.sweep import sweep
 from autoprovisioning.app.tokens import destroy_retired
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
 from autoprovisioning.domain.errors import Transient
-from autoprovisioning.domain.runs import Batch, Look, RunKind
+from autoprovisioning.domain.runs import Batch, RunKind
 from autoprovisioning.domain.users import Group, Scope
 from tests.fakes import START, FakeDirectory, FakeMeter, FakeTokens, Ids
 from tests.office import person
@@ -69,12 +69,15 @@ class World:
         setting = history.setting
         self.history = history
         self.scheduler = scheduler = Scheduler(history.seed, START)
-        self.weather = weather = Weather(scheduler, setting.rate, setting.kinds, only, not setting.rough_start, trace=trace)
+        self.weather = weather = Weather(
+            scheduler, setting.rate, setting.kinds, only, not setting.rough_start, trace=trace
+        )
         self.customer = FakeDirectory(page=3)
         self.directory = SimDirectory(scheduler, weather, self.customer)
         self.truth = Truth(scheduler, self.customer)
         self.ports = StatePorts.in_memory(scheduler)
-        self.watch = Watch(scheduler, self.truth, self.ports.archive, skewed=setting.skewed)
+        free = "repeated suspensions" in history.left_out
+        self.watch = Watch(scheduler, self.truth, self.ports.archive, skewed=setting.skewed, repeats_are_free=free)
         self.topics = Topics(scheduler, weather, self._deliver, self._function, self.watch.done)
         self.tokens = FakeTokens()
         self.nodes: dict[str, Node] = {}
@@ -198,7 +201,9 @@ class World:
     def _deliver(self, process: Process, message: Message) -> None:
         payload, services = message.payload, self.services
         now = services.clock()
-        published = datetime.fromtimestamp(0, now.tzinfo) if message.published > now + MINUTE else min(message.published, now)
+        published = (
+            datetime.fromtimestamp(0, now.tzinfo) if message.published > now + MINUTE else min(message.published, now)
+        )
         if isinstance(payload, Request):
             process.limit = RECONCILE_TIMEOUT
             self._requested(payload, published)
@@ -232,7 +237,13 @@ class World:
 
     def _renew(self) -> None:
         renew_watch(
-            self.directory, self.channels, self.services.connections, KEY, "https://webhook", self.services.clock, self.services.new_id
+            self.directory,
+            self.channels,
+            self.services.connections,
+            KEY,
+            "https://webhook",
+            self.services.clock,
+            self.services.new_id,
         )
 
     def schedule(self, name: str, work: Callable[[], object], at: datetime) -> None:
@@ -307,7 +318,11 @@ class World:
 
     def _digest(self) -> tuple[Any, ...]:
         """Return what tells two histories apart: every write, when it was done, and every strike."""
-        writes = [(effect.at, effect.node, effect.write.key, effect.after) for node in self.nodes.values() for effect in node.effects]
+        writes = [
+            (effect.at, effect.node, effect.write.key, effect.after)
+            for node in self.nodes.values()
+            for effect in node.effects
+        ]
         return (self.scheduler.calls, self.now, tuple(map(repr, writes)), tuple(map(repr, self.weather.struck)))
 
     def _beginning(self) -> None:
@@ -331,7 +346,7 @@ class World:
         self._until(end)
 
     def _tick(self, at: datetime, number: int) -> None:
-        """Schedule what the schedule has every five minutes: a sweep; every third time a full run, a drift run hourly."""
+        """Schedule what there is within five minutes: a sweep, at times a full run, a drift run, a renewal."""
         self.schedule(f"sweep-{number}", lambda: sweep(self.services), at + 2 * MINUTE)
         if number % 12 == 5:
             self.schedule(f"drift-{number}", lambda: self._reconcile(RunKind.DRIFT), at + 3 * MINUTE)
