@@ -21,7 +21,6 @@ KINDS = frozenset(
     "untold|throttled|refused|rejected|seats|lost, done|lost, not done|contradicted|not as written|made otherwise|"
     "message lost|message twice|message late|notification lost|notification late".split("|")
 )
-)
 # A complete listing that lacks somebody, and the user's own answer, are two witnesses: they never lie at once.
 WITNESSES = (frozenset({"lacks"}), frozenset({"not found", "says no"}))
 
