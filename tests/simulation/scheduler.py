@@ -20,6 +20,7 @@ from greenlet import getcurrent, greenlet
 
 from autoprovisioning.domain.errors import ProvisioningError
 
+_NONE = Random(0)  # of what takes no time: nothing is drawn from it
 MOST_CALLS = 200_000  # of a history: more means that it goes on for ever
 
 
@@ -171,7 +172,7 @@ class Scheduler:
 
     def at(self, when: datetime, what: Callable[[], None]) -> None:
         """Let something that takes no time happen at a time."""
-        task = Task(Process("", Random(0), when, timedelta.max, quiet=True), Random(0))
+        task = Task(Process("", _NONE, when, timedelta.max, quiet=True), _NONE)
         task.turn = greenlet(what, self._hub)
         self._push(when, task)
 

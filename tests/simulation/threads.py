@@ -12,10 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from autoprovisioning.app import apply_batch, carry_out, leasing
+from autoprovisioning.app import apply_batch, carry_out, leasing, sharding
 from tests.simulation.scheduler import Killed, Scheduler, Task
 
 AT_ONCE = 8
+SHARDS = 4  # instead of 64: reading them all costs more than all else, and few people share one the sooner
 
 
 class _Future:
@@ -104,5 +105,6 @@ def as_tasks(scheduler: Scheduler) -> Iterator[None]:
         patch.object(apply_batch, "ThreadPoolExecutor", pool),
         patch.object(carry_out, "ThreadPoolExecutor", pool),
         patch.object(leasing, "threading", standing_in),
+        patch.object(sharding, "SMALLEST_SHARDS", SHARDS),
     ):
         yield
