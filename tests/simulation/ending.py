@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from autoprovisioning.app import configure
@@ -13,11 +14,12 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.normalization import same
-from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.roster import Entry, Trigger
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.users import Presence
 from tests.simulation.keeper import Effect, Node
 from tests.simulation.people import ADMIN
+from tests.simulation.truth import Standing
 from tests.simulation.watch import members_of
 
 if TYPE_CHECKING:
@@ -94,7 +96,22 @@ def _pass(world: World) -> None:
         world.schedule(f"quiet-{number}", lambda kind=kind: world._reconcile(kind), at)
         world.schedule(f"quiet-renew-{number}", world._renew, at + timedelta(minutes=1))
         at += 4 * HOUR
+    for due in sorted(_due_times(world, start)):
+        world.schedule(f"due-{due}", lambda: world._reconcile(RunKind.FULL), due + timedelta(minutes=3))
     world._until(start + QUIET)
+
+
+def _due_times(world: World, start: datetime) -> set[datetime]:
+    """Return when something falls due in the quiet days, as the directory and the settings have it."""
+    moments: set[datetime] = set()
+    for connection in world.ports.archive.connections():
+        for user_id in world.truth.people:
+            standing = world.truth.standings[connection.id, user_id][-1]
+            for trigger in standing.triggers:
+                delays = connection.deprovisioning.of(trigger)
+                for days in filter(None, (delays.suspend_after, delays.delete_after)):
+                    moments.add(world.now + timedelta(days=days) - world.truth.accrued(standing, trigger))
+    return {moment for moment in moments if world.now < moment < start + QUIET}
 
 
 def _judge(world: World) -> None:
@@ -133,10 +150,29 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
         for hold in world.ports.archive.holds(connection.id)
     )
     failing = entry is not None and entry.failure is not None
-    late = timedelta(hours=9)  # the last full run may be four hours ago, or a drift run; and back
-    due = any(world.truth.due(connection.id, standing, delete=delete, slack=-late) for delete in (False, True))
+    # There is a run right after what the directory tells the time of; leaving a scope is noticed by a run, or a sweep.
+    told = replace(
+        standing, triggers={each: at for each, at in standing.triggers.items() if each is not Trigger.APP_OFF}
+    )
+    due = any(
+        world.truth.due(connection.id, of, delete=delete, slack=-late)
+        for delete in (False, True)
+        for of, late in ((told, HOUR), (standing, 9 * HOUR))
+    )
     if active and due and not held and not failing:
         world.watch.broken("nobody else has access", f"{where}: {standing}, {entry}")
+    if entry is not None and not failing:
+        _timers(world, where, told, entry)
+
+
+def _timers(world: World, where: str, told: Standing, entry: Entry) -> None:
+    """See that the timer of a trigger began when the directory says, to the minute."""
+    for trigger, since in told.triggers.items():
+        timer = entry.timers.get(trigger)
+        begun = getattr(timer, "since", timer)
+        still = told.stood.get(trigger)
+        if begun is not None and not still and abs(begun - since) > timedelta(minutes=1):
+            world.watch.broken("timers are kept to the minute", f"{where}: {trigger.value} since {since}, not {begun}")
 
 
 def _attributes(world: World, connection: Connection, user_id: str, account: Account) -> None:

@@ -20,21 +20,16 @@ POLICIES = (
     Deprovisioning(Delays(2, 3), Delays(0, None), Delays(1, None)),
 )
 
-# Kinds of event that are left out for now, each with the fault of the product that it would show.
+# What is left out for now, each with the fault of the product that it shows; a line goes when its fault is mended.
 LEFT_OUT: Mapping[str, str] = {
-    "overlapping scopes": "the first connection in order takes a user over from the one that has their account",
-    "shared addresses": "who moves between connections is answered 409 by the node that shares the addresses",
-    "archiving": "a timer that had begun is frozen, and moved, while the user is archived",
-    "approving": "an approval switches the brake off for its members for a day, whatever they are due for then",
-    "rejecting": "a rejected plan is kept as a flag of the entry, which notifications and other looks clear",
-    "locking by hand": "a lock that was ours is taken for a stranger's where the roster lost the account, and kept",
-    "unlocking by hand": "who was let in again in Keeper after having left is found once a day, deleted users never",
-    "deleting by hand": "an account that vanished is re-created for a leaver in the grace period",
-    "swapping": "two users who swap their addresses refuse each other for ever",
-    "stale holds": "a held plan outlives what it was about",
-    "repeated suspensions": "the same user suspended again within a day is not counted again",
-    "false recoveries": "a change that Keeper did not do is told as recovered, or one it did is not told",
-    "connection deleted": "what is in flight is waited for, but nothing tells the oracles of what was left",
+    "overlapping scopes": "the first connection in order takes over a user who has an account on another (seed 5)",
+    "deleting by hand": "who left is given a new account in the grace period (seed 5518); where the accounts tried "
+    "were deleted in Keeper, no token is accepted any more (seed 5132)",
+    "approving twice": "an approval excuses whatever its members are due for within a day",
+    "stale holds": "a held plan outlives what it was about (seed 154)",
+    "repeated suspensions": "the same user suspended again within a day is not counted again (seed 7022)",
+    "false recoveries": "what somebody wrote in Keeper is told as our change (seed 5119); an account that was made but "
+    "not as written, has no event of its creation (seed 7263)",
 }
 
 # verb -> weight, and the kind of event that it belongs to ("" is always there)
@@ -43,25 +38,25 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "rename": (8, ""),
     "readdress": (5, ""),
     "reuse": (3, ""),
-    "swap": (3, "swapping"),
+    "swap": (3, ""),
     "suspend": (9, ""),
     "restore": (7, ""),
-    "archive": (4, "archiving"),
+    "archive": (4, ""),
     "delete": (5, ""),
     "undelete": (3, ""),
     "leave": (7, ""),
     "join": (6, ""),
     "move": (4, ""),
     "also": (4, "overlapping scopes"),
-    "lock": (3, "locking by hand"),
-    "unlock": (3, "unlocking by hand"),
+    "lock": (3, ""),
+    "unlock": (3, ""),
     "rename_by_hand": (3, ""),
     "delete_by_hand": (2, "deleting by hand"),
     "stranger": (2, ""),
     "edit_policy": (2, ""),
     "edit_limit": (2, ""),
-    "approve": (3, "approving"),
-    "reject": (3, "rejecting"),
+    "approve": (3, ""),
+    "reject": (3, ""),
     "off": (2, ""),
     "on": (4, ""),
     "kill_token": (2, ""),
@@ -69,7 +64,7 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "provision": (4, ""),
     "preview": (2, ""),
     "run": (3, ""),
-    "delete_connection": (1, "connection deleted"),
+    "delete_connection": (1, ""),
 }
 
 
@@ -156,7 +151,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         skewed=chance.random() < 0.3 if leaning.skewed is None else leaning.skewed,
         locks=chance.random() < 0.7,
         normalises=chance.random() < 0.2,
-        shared="shared addresses" not in left_out and chance.random() < 0.5,
+        shared=chance.random() < 0.5,
         rough_start=chance.random() < 0.3,
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}

@@ -8,7 +8,7 @@ roster: nobody changes an entry but from what it is, or under a mark of their ow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,13 +44,14 @@ class Watch:
     """Watches the writes and the commits of one history."""
 
     def __init__(
-        self, scheduler: Scheduler, truth: Truth, archive: Archive, *, skewed: bool, repeats_are_free: bool
+        self, scheduler: Scheduler, truth: Truth, archive: Archive, *, skewed: bool, left_out: Collection[str]
     ) -> None:
         self._scheduler = scheduler
         self._truth = truth
         self._archive = archive
         self._skewed = skewed
-        self._repeats_are_free = repeats_are_free
+        self._left_out = left_out
+        self._spent: set[tuple[str, str, str]] = set()  # digest of an approved plan, user, action
         self._taken: dict[str, list[tuple[datetime, str, str]]] = {}  # connection -> when, whom, what
         self.marks: dict[str, tuple[str, str]] = {}  # change id -> connection, user
         self._marked_at: dict[str, datetime] = {}
@@ -212,20 +213,24 @@ class Watch:
         taken = [each for each in self._taken.get(connection_id, []) if now - each[0] < WINDOW]
         taken.append((now, user_id, action))
         self._taken[connection_id] = taken
-        counted = len({(whom, what) for _, whom, what in taken} if self._repeats_are_free else taken)
+        counted = len({(whom, what) for _, whom, what in taken} if "repeated suspensions" in self._left_out else taken)
         if counted > self._truth.limit(connection_id):
             told = f"{connection_id}: {counted} within a day at a limit of {self._truth.limit(connection_id)}"
             self.broken("the volume limit is kept", told)
 
     def _approved(self, connection_id: str, user_id: str, action: str) -> bool:
+        """Say whether an administrator approved this; an approval authorises one carrying out."""
         now = self._scheduler.now
-        return any(
-            hold.state is HoldState.APPROVED
-            and hold.decided_at is not None
-            and now - hold.decided_at < timedelta(hours=24) + SKEW
-            and (user_id, action) in members_of(hold)
-            for hold in self._archive.holds(connection_id)
-        )
+        for hold in self._archive.holds(connection_id):
+            decided, spent = hold.decided_at, (hold.digest, user_id, action)
+            if decided is None or hold.state in (HoldState.WAITING, HoldState.REJECTED):
+                continue
+            if now - decided >= timedelta(hours=24) + SKEW or (user_id, action) not in members_of(hold):
+                continue
+            if spent not in self._spent or "approving twice" in self._left_out:
+                self._spent.add(spent)
+                return True
+        return False
 
 
 def members_of(hold: Any) -> set[tuple[str, str]]:

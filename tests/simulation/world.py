@@ -76,8 +76,8 @@ class World:
         self.directory = SimDirectory(scheduler, weather, self.customer)
         self.truth = Truth(scheduler, self.customer)
         self.ports = StatePorts.in_memory(scheduler)
-        free = "repeated suspensions" in history.left_out
-        self.watch = Watch(scheduler, self.truth, self.ports.archive, skewed=setting.skewed, repeats_are_free=free)
+        archive, left_out = self.ports.archive, history.left_out
+        self.watch = Watch(scheduler, self.truth, archive, skewed=setting.skewed, left_out=left_out)
         self.topics = Topics(scheduler, weather, self._deliver, self._function, self.watch.done)
         self.tokens = FakeTokens()
         self.nodes: dict[str, Node] = {}
