@@ -95,6 +95,7 @@ def _pass(world: World) -> None:
         kind = RunKind.DRIFT if number % 3 == 0 else RunKind.FULL
         world.schedule(f"quiet-{number}", lambda kind=kind: world._reconcile(kind), at)
         world.schedule(f"quiet-renew-{number}", world._renew, at + timedelta(minutes=1))
+        world.scheduler.at(at + timedelta(minutes=2), world.sync_channels)
         at += 4 * HOUR
     for due in sorted(_due_times(world, start)):
         world.schedule(f"due-{due}", lambda: world._reconcile(RunKind.FULL), due + timedelta(minutes=3))

@@ -26,6 +26,7 @@ LEFT_OUT: Mapping[str, str] = {
     "deleting by hand": "who left is given a new account in the grace period (seed 5518); where the accounts tried "
     "were deleted in Keeper, no token is accepted any more (seed 5132)",
     "approving twice": "an approval excuses whatever its members are due for within a day",
+    "swapping": "two who swap addresses refuse each other, and wait for a day after one of them left (seed 26)",
     "stale holds": "a held plan outlives what it was about (seed 154)",
     "repeated suspensions": "the same user suspended again within a day is not counted again (seed 7022)",
     "false recoveries": "what somebody wrote in Keeper is told as our change (seed 5119); an account that was made but "
@@ -38,7 +39,7 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "rename": (8, ""),
     "readdress": (5, ""),
     "reuse": (3, ""),
-    "swap": (3, ""),
+    "swap": (3, "swapping"),
     "suspend": (9, ""),
     "restore": (7, ""),
     "archive": (4, ""),
@@ -131,6 +132,7 @@ class Leaning:
     connections: int | None = None
     skewed: bool | None = None
     policy: int | None = None
+    rough: bool | None = None
 
 
 EVEN = Leaning()
@@ -152,7 +154,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         locks=chance.random() < 0.7,
         normalises=chance.random() < 0.2,
         shared=chance.random() < 0.5,
-        rough_start=chance.random() < 0.3,
+        rough_start=chance.random() < 0.3 if leaning.rough is None else leaning.rough,
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
     for verb in leaning.verbs:

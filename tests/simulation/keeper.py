@@ -43,7 +43,7 @@ class Effect:
     write: Write
     before: Account | None
     after: Account | None
-    process: Process | None
+    process: Process | None = field(repr=False)
 
     @property
     def takes(self) -> bool:
