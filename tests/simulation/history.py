@@ -23,6 +23,7 @@ POLICIES = (
 # What is left out for now, each with the fault of the product that it shows; a line goes when its fault is mended.
 LEFT_OUT: Mapping[str, str] = {
     "overlapping scopes": "the first connection in order takes over a user who has an account on another (seed 5)",
+    "archiving": "the timer of a trigger is moved by the time that the user was archived meanwhile",
     "deleting by hand": "who left is given a new account in the grace period (seed 5518); where the accounts tried "
     "were deleted in Keeper, no token is accepted any more (seed 5132)",
     "approving twice": "an approval excuses whatever its members are due for within a day",
@@ -42,7 +43,7 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "swap": (3, "swapping"),
     "suspend": (9, ""),
     "restore": (7, ""),
-    "archive": (4, ""),
+    "archive": (4, "archiving"),
     "delete": (5, ""),
     "undelete": (3, ""),
     "leave": (7, ""),
@@ -133,6 +134,8 @@ class Leaning:
     skewed: bool | None = None
     policy: int | None = None
     rough: bool | None = None
+    whom: int | None = None  # how many people things happen to
+    together: bool = False  # all within some seconds of the schedule
 
 
 EVEN = Leaning()
@@ -161,16 +164,16 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         verbs[verb] = verbs.get(verb, VERBS[verb][0]) * 8
     count = leaning.steps or chance.randint(3, 16)
     chosen = chance.choices(tuple(verbs), tuple(verbs.values()), k=count)
-    times = sorted(_time(chance, leaning.minutes) for _ in range(count))
+    times = sorted(_time(chance, leaning) for _ in range(count))
     steps = tuple(
-        Step(at, verb, chance.choice(USERS[: setting.people + 3]), chance.randrange(1000))
+        Step(at, verb, chance.choice(USERS[: leaning.whom or setting.people + 3]), chance.randrange(1000))
         for at, verb in zip(times, chosen, strict=True)
     )
     return History(seed, setting, steps, left_out)
 
 
-def _time(chance: Random, minutes: int) -> float:
+def _time(chance: Random, leaning: Leaning) -> float:
     """Choose a moment: often one at which something of ours is under way."""
-    if chance.random() < 0.5:
-        return round(5 * chance.randrange(minutes // 5) + 0.2 * chance.random(), 3)
-    return round(minutes * chance.random(), 1)
+    if leaning.together or chance.random() < 0.5:
+        return round(5 * chance.randrange(leaning.minutes // 5) + 0.2 * chance.random(), 3)
+    return round(leaning.minutes * chance.random(), 1)

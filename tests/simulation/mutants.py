@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,21 +26,22 @@ MOST = 2000  # histories
 
 CRASHES = ("crash before", "crash after", "stall", "message twice", "message late")
 BUSY = Leaning(verbs=("rename", "provision", "run"), kinds=CRASHES, rate=0.03, skewed=False, steps=18, minutes=60)
-BATCHES = Leaning(verbs=("rename", "provision"), kinds=CRASHES, rate=0.03, skewed=False, steps=18, minutes=60, people=5)
+BATCHES = replace(BUSY, verbs=("rename", "provision"), people=5)
+AT_ONCE = Leaning(
+    verbs=("rename", "provision"), kinds=("message twice",), rate=0.3, people=1, whom=1, together=True, steps=40,
+    minutes=60, connections=1, skewed=False,
+)  # fmt: skip
+UNTOLD = replace(AT_ONCE, kinds=("notification lost", "notification late"), verbs=("rename", "provision", "run"))
 STALLED = Leaning(
-    verbs=("suspend", "restore", "provision", "run"),
-    kinds=("stall", "crash before", "crash after", "notification lost"),
-    rate=0.15,
-    skewed=False,
-    steps=24,
-    minutes=60,
-    people=2,
-    policy=0,
-    connections=1,
-)
+    verbs=("suspend", "restore", "provision", "run"), kinds=("stall", "crash before", "notification lost"), rate=0.15,
+    skewed=False, steps=24, minutes=60, people=2, whom=2, policy=0, connections=1,
+)  # fmt: skip
 LEAVING = Leaning(verbs=("suspend", "leave", "restore", "join"), rate=0.01, policy=0, steps=16, people=5)
 LIMITED = Leaning(verbs=("suspend", "leave"), rate=0.01, policy=0, steps=16, people=5, limit=2, connections=1)
-SWITCHED = Leaning(verbs=("off", "on", "rename", "suspend", "provision", "run"), rate=0.02, steps=24, minutes=60)
+SWITCHED = Leaning(
+    verbs=("off", "on", "rename", "suspend", "provision", "run"), kinds=("stall", "notification lost"), rate=0.08,
+    steps=24, minutes=60, people=2, whom=2, connections=1, skewed=False,
+)  # fmt: skip
 DELAYED = Leaning(verbs=("suspend", "leave", "off", "on"), rate=0.004, policy=3, steps=18, connections=1)
 
 
@@ -85,13 +86,6 @@ MUTANTS = (
         STALLED,
     ),
     Mutant(
-        "batches record under any mark",
-        "app/apply_batch.py",
-        "if entry is None or entry.mark is None or entry.mark.change_id != outcome.change.id:",
-        "if entry is None or entry.mark is None:",
-        BATCHES,
-    ),
-    Mutant(
         "a live mark keeps nobody away",
         "app/converge.py",
         "if entry is not None and entry.mark is not None and entry.mark.live(now):\n            self._tell(",
@@ -110,14 +104,14 @@ MUTANTS = (
         "app/apply_batch.py",
         "                if entry.mark.again:\n                    again.add(user_id)",
         "                if entry.mark.again and not by_user:\n                    again.add(user_id)",
-        BATCHES,
+        UNTOLD,
     ),
     Mutant(
         "looks do not look again",
         "app/converge.py",
         "            return True  # whatever is left to do (a rename after a suspension) is seen by another look",
         "            return False",
-        BUSY,
+        AT_ONCE,
     ),
     Mutant(
         "hasMember alone counts as leaving",
@@ -251,6 +245,22 @@ MUTANTS = (
         "    if isinstance(outcome.error, Unresolved) and entry.mark is not None:\n",
         "    if isinstance(outcome.error, Unresolved) and entry.mark is None:\n",
         Leaning(verbs=("suspend", "restore"), kinds=("lost, done",), rate=0.1, policy=0, steps=18),
+    ),
+    Mutant(
+        "nothing waits any more, and is shown as waiting",
+        "domain/plan.py",
+        "    return replace(noted, held=None, held_by=None, pending=False, failure=None)",
+        "    return replace(noted, held=None, held_by=None, failure=None)",
+        Leaning(verbs=("kill_token", "suspend", "restore", "reauthorize"), rate=0.004, policy=0, steps=18),
+    ),
+    Mutant(
+        "an earlier suspension's timer goes on",
+        "domain/deprovisioning.py",
+        "max(running, started) if running is not None and told is not None else running or started",
+        "running or started",
+        Leaning(
+            verbs=("suspend", "restore"), kinds=("notification lost",), rate=0.3, policy=3, steps=24, whom=2, minutes=60
+        ),
     ),
     Mutant(
         "looks write no audit",

@@ -80,12 +80,15 @@ class People:
             self._changed(other.id, "update")
 
     def suspend(self, step: Step) -> None:
-        now = self._world.now.replace(microsecond=0)
-        self._edit(step.whom, lambda user: replace(user, presence=Presence.SUSPENDED, since=now))
+        self._turns(step, Presence.SUSPENDED)
 
     def archive(self, step: Step) -> None:
-        now = self._world.now.replace(microsecond=0)
-        self._edit(step.whom, lambda user: replace(user, presence=Presence.ARCHIVED, since=now))
+        self._turns(step, Presence.ARCHIVED)
+
+    def _turns(self, step: Step, presence: Presence) -> None:
+        user, now = self._directory.live.get(step.whom), self._world.now.replace(microsecond=0)
+        if user is not None and user.presence is not presence:
+            self._edit(step.whom, lambda user: replace(user, presence=presence, since=now))
 
     def restore(self, step: Step) -> None:
         self._edit(step.whom, lambda user: replace(user, presence=Presence.ACTIVE, since=None))

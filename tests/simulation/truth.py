@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from autoprovisioning.domain.accounts import Attributes
@@ -30,6 +30,7 @@ class Standing:
     still: bool  # timers stand still from now on: archived, or the connection off
     archived: bool
     stood: Mapping[Trigger, timedelta] = field(default_factory=dict)
+    ended: Mapping[Trigger, datetime] = field(default_factory=dict)  # of a deleted user: whose end nobody may have seen
 
 
 class Truth:
@@ -99,9 +100,17 @@ class Truth:
             stood[trigger] = last.stood.get(trigger, timedelta(0)) if last is not None and before else timedelta(0)
             if last is not None and before and last.still:
                 stood[trigger] += now - max(last.at, since)
-        standing = Standing(now, triggers, still, archived, stood)
-        if last is None or standing != Standing(now, last.triggers, last.still, last.archived, last.stood):
+        ended = self._ended(connection, user_id) if user is None else {}
+        standing = Standing(now, triggers, still, archived, stood, ended)
+        if last is None or replace(standing, at=last.at) != last:
             past.append(standing)
+
+    def _ended(self, connection: Connection, user_id: str) -> dict[Trigger, datetime]:
+        """Return the triggers of the last hour: of the deleted, nobody is told that a membership had come back."""
+        ended: dict[Trigger, datetime] = {}
+        for standing in self.lately(connection.id, user_id, timedelta(hours=1)):
+            ended = {**standing.ended, **standing.triggers, **ended}
+        return ended
 
     def _triggers(
         self, connection: Connection, user: DirectoryUser | None, gone: DirectoryUser | None, last: Standing | None
@@ -151,6 +160,11 @@ class Truth:
                 delays = policy.of(trigger)
                 days = delays.delete_after if delete else delays.suspend_after
                 if days is not None and self.accrued(standing, trigger) + slack >= days * DAY:
+                    return True
+            for trigger, since in standing.ended.items() if slack >= timedelta(0) else ():
+                delays = policy.of(trigger)
+                days = delays.delete_after if delete else delays.suspend_after
+                if days is not None and self._scheduler.now - since + slack >= days * DAY:
                     return True
         return False
 

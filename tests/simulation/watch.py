@@ -259,7 +259,11 @@ def _same_decision(read: object, was: Entry | None) -> bool:
     """Say whether what was read is what is there; flags that others set meanwhile aside."""
     if read is None or was is None:
         return read is was
-    return isinstance(read, Entry) and (read == was or read.version == was.version)
+    return isinstance(read, Entry) and (read == was or (read.version, _mark_of(read)) == (was.version, _mark_of(was)))
+
+
+def _mark_of(entry: Entry) -> str:
+    return entry.mark.change_id if entry.mark is not None else ""
 
 
 def _planned(payload: object, connection: Connection, user_id: str) -> int | None:
