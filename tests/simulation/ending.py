@@ -146,10 +146,7 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
         if active and not (entry is not None and entry.failure is not None):
             _attributes(world, connection, user_id, active[0])
         return
-    held = any(
-        hold.state in (HoldState.WAITING, HoldState.REJECTED) and user_id in {member for member, _ in members_of(hold)}
-        for hold in world.ports.archive.holds(connection.id)
-    )
+    held = _held(world, connection, user_id)
     failing = entry is not None and entry.failure is not None
     # There is a run right after what the directory tells the time of; leaving a scope is noticed by a run, or a sweep.
     told = replace(
@@ -164,6 +161,13 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
         world.watch.broken("nobody else has access", f"{where}: {standing}, {entry}")
     if entry is not None and not failing:
         _timers(world, where, told, entry)
+
+
+def _held(world: World, connection: Connection, user_id: str) -> bool:
+    return any(
+        hold.state in (HoldState.WAITING, HoldState.REJECTED) and user_id in {member for member, _ in members_of(hold)}
+        for hold in world.ports.archive.holds(connection.id)
+    )
 
 
 def _timers(world: World, where: str, told: Standing, entry: Entry) -> None:
@@ -193,7 +197,8 @@ def _nothing_left(world: World, connection: Connection, entries: dict[str, Entry
     for user_id, entry in entries.items():
         if entry.mark is not None:
             world.watch.broken("no mark is left", f"{connection.id}/{user_id}: {entry}")
-        if entry.pending:
+        waits_too = "pending beside a hold" in world.history.left_out and _held(world, connection, user_id)
+        if entry.pending and not waits_too:
             world.watch.broken("nobody is pending", f"{connection.id}/{user_id}: {entry}")
     ids = [entry.scim_id for entry in entries.values() if entry.scim_id]
     if len(ids) != len(set(ids)):

@@ -30,7 +30,7 @@ class Standing:
     still: bool  # timers stand still from now on: archived, or the connection off
     archived: bool
     stood: Mapping[Trigger, timedelta] = field(default_factory=dict)
-    ended: Mapping[Trigger, datetime] = field(default_factory=dict)  # of a deleted user: whose end nobody may have seen
+    ended: Mapping[Trigger, datetime] = field(default_factory=dict)  # a while ago: nobody may have seen that end
 
 
 class Truth:
@@ -100,7 +100,9 @@ class Truth:
             stood[trigger] = last.stood.get(trigger, timedelta(0)) if last is not None and before else timedelta(0)
             if last is not None and before and last.still:
                 stood[trigger] += now - max(last.at, since)
-        ended = self._ended(connection, user_id) if user is None else {}
+        ended = self._ended(connection, user_id)
+        if user is not None:  # who was back for a moment only need not have been seen
+            ended = {trigger: since for trigger, since in ended.items() if trigger in triggers}
         standing = Standing(now, triggers, still, archived, stood, ended)
         if last is None or replace(standing, at=last.at) != last:
             past.append(standing)

@@ -211,9 +211,11 @@ class Watch:
         if self._approved(connection_id, user_id, action):
             return
         taken = [each for each in self._taken.get(connection_id, []) if now - each[0] < WINDOW]
-        taken.append((now, user_id, action))
+        repeated = any((whom, what) == (user_id, action) for _, whom, what in taken)
+        if not repeated or "repeated suspensions" not in self._left_out:
+            taken.append((now, user_id, action))
         self._taken[connection_id] = taken
-        counted = len({(whom, what) for _, whom, what in taken} if "repeated suspensions" in self._left_out else taken)
+        counted = len(taken)
         if counted > self._truth.limit(connection_id):
             told = f"{connection_id}: {counted} within a day at a limit of {self._truth.limit(connection_id)}"
             self.broken("the volume limit is kept", told)
