@@ -161,7 +161,8 @@ class People:
 
     def stranger(self, step: Step) -> None:
         node = self._world.node(step.other)
-        node.seed(f"stranger{step.other}@example.net", "" if step.other % 2 else f"x{step.other}")
+        theirs = ADDRESSES[step.other % len(ADDRESSES)] if step.other % 3 == 0 else f"stranger{step.other}@example.net"
+        node.seed(theirs, "" if step.other % 2 else f"x{step.other}")
 
     def _by_hand(self, step: Step, change: Callable[[Account], Account | None]) -> None:
         for node in self._world.nodes.values():

@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--histories", type=int, default=1000)
     parser.add_argument("--from", dest="first", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing new after so many")
     parser.add_argument("--seed", type=int, help="run this one alone, and make it smaller where it fails")
     parser.add_argument("--also", action="append", default=[], choices=sorted(LEFT_OUT), help="a kind that is left out")
     chosen = parser.parse_args()
@@ -40,12 +41,16 @@ def main() -> int:
         print(shrunk(chosen.seed, also=chosen.also))
         return 0
     seeds = range(chosen.first, chosen.first + chosen.histories)
-    parts = [seeds[start : start + 50] for start in range(0, len(seeds), 50)]
-    began, calls, found = time.monotonic(), 0, list[tuple[int, str, str]]()
+    parts = [seeds[start : start + 20] for start in range(0, len(seeds), 20)]
+    began, done, calls, found = time.monotonic(), 0, 0, list[tuple[int, str, str]]()
     with get_context("fork").Pool(chosen.jobs) as pool:
-        for _, called, broken in pool.imap_unordered(partial(_run, also=chosen.also), parts):
+        for ran, called, broken in pool.imap(partial(_run, also=chosen.also), parts):
+            done += ran
             calls += called
             found += broken
+            if time.monotonic() - began >= chosen.seconds:
+                break
+    seeds = seeds[:done]
     seconds = time.monotonic() - began
     print(f"{len(seeds)} histories, seeds {seeds[0]} to {seeds[-1]}, {calls} calls in {seconds:.0f} s:", end=" ")
     print(f"{len(seeds) / seconds:.1f} histories and {calls / seconds:.0f} calls a second")

@@ -153,6 +153,8 @@ class Watch:
             self.broken(
                 "nobody's account is handed on", f"{user_id} writes to {before.scim_id} of {before.external_id}"
             )
+        if before is not None and not before.external_id and write.external_id != user_id:
+            self.broken("a foreign account is adopted or left alone", f"{user_id} writes to {before.scim_id}: {write}")
         takes = write.kind is WriteKind.DELETE or write.active is False
         gives = write.kind is WriteKind.CREATE or (write.active is True and before is not None and not before.active)
         if takes:
