@@ -62,7 +62,7 @@ class Watch:
         task = self._scheduler.current
         who = task.process.name if task is not None else "the end"
         self._scheduler.defects.append((who, Broken(law, told)))
-        if task is not None:
+        if task is not None and not task.over:
             raise Killed
 
     # ---- commits
@@ -83,6 +83,8 @@ class Watch:
                 self._marked_at[mark.change_id] = self._scheduler.now
                 if _planned(process.memory.get("batch"), connection, user_id) is not None:
                     self._of_batches.add(mark.change_id)
+            if was is not None and was.mark is not None and was.mark.again and mark is None:
+                process.memory.setdefault("again", {})[user_id] = self._scheduler.now
 
     def _judge(
         self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None
@@ -113,14 +115,6 @@ class Watch:
         if read is _NEVER or not _same_decision(read, was):
             told = f"{connection.id}/{user_id}: {sorted(differing)} changed on version {version}, which was not read"
             self.broken("decided on the newest version", told)
-
-            if (
-                was is not None
-                and was.mark is not None
-                and was.mark.again
-                and (becomes is None or becomes.mark is None)
-            ):
-                process.memory.setdefault("again", {})[user_id] = self._scheduler.now
 
     def done(self, process: Process) -> None:
         """Judge a delivery that was acknowledged: whoever asked to look again has been answered."""

@@ -259,7 +259,7 @@ class World:
         for channel in list(self.customer.channels.values()):
             if channel.expires is not None and channel.expires > self.now:
                 name = f"{self.now:%d-%H:%M:%S}-{event}-{user_id}"
-                self._post(channel.id, channel.token, event, user_id, f"{name}")
+                self._post(channel.id, channel.token, event, user_id, name)
 
     def _post(self, channel_id: str, token: str, state: str, user_id: str, name: str, tried: int = 0) -> None:
         process = self._function(f"{name}/{tried}", USER_TIMEOUT)
@@ -333,9 +333,8 @@ class World:
 
     def _act(self) -> None:
         begin = START + timedelta(minutes=5)
-        for number, step in enumerate(self.history.steps):
+        for step in self.history.steps:
             process = self.scheduler.process(f"step-{step.at}-{step.verb}-{step.whom}", FOREVER, quiet=True)
-            del number
             self.scheduler.start(process, lambda step=step: happen(self, step), begin + step.at * MINUTE)
         end = begin + (self.history.steps[-1].at + 10 if self.history.steps else 0) * MINUTE
         tick, number = begin, 0
