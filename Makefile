@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := functions
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run local connect sync test check screenshots bench lock clean \
+.PHONY: help setup run local connect sync test simulate mutants check screenshots bench lock clean \
 	plan deploy rollback destroy logs doctor
 
 help: ## list the targets
@@ -43,6 +43,12 @@ check: $(STAMP) ## lint, types, import contracts, unit tests
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/unit
+
+simulate: $(STAMP) ## [HISTORIES=1000] [FROM=1] [SEED=17]: run histories of the simulation, or make one that fails smaller
+	@$(BIN)/python -m tests.simulation.simulate --histories $(or $(HISTORIES),1000) --from $(or $(FROM),1) $(if $(SEED),--seed $(SEED))
+
+mutants: $(STAMP) ## take one safeguard after the other out of a copy of the code, and see that the simulation finds it
+	@$(BIN)/python -m tests.simulation.mutants
 
 screenshots: $(STAMP) ## take the pictures in docs/screenshots anew (needs Chromium)
 	@SCREENSHOTS=1 REQUIRE_EMULATORS=1 REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q tests/browser/test_pictures.py

@@ -1,0 +1,126 @@
+"""The Workspace directory of the simulation: FakeDirectory, asked by calls that take time and may be struck."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from autoprovisioning.app.ports import Channel
+from autoprovisioning.domain.errors import Incomplete, Transient
+from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit, Presence
+from tests.fakes import FakeDirectory
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.weather import PROCESS, Weather
+
+T = TypeVar("T")
+
+LAG = 40.0  # seconds by which a stale answer is behind: less than `Timings.contradiction`
+ONE = (*PROCESS, "failed", "stale", "forbidden", "not found")
+LISTING = (*PROCESS, "failed", "breaks off", "lacks")
+MEMBER = (*PROCESS, "failed", "untold", "says no")
+PLAIN = (*PROCESS, "failed")
+
+Known = tuple[DirectoryUser | None, DirectoryUser | None]  # live, deleted
+
+
+class SimDirectory:
+    """The Directory port. `history` is what each user was when, for stale answers and for the oracles."""
+
+    def __init__(self, scheduler: Scheduler, weather: Weather, truth: FakeDirectory) -> None:
+        self._scheduler = scheduler
+        self._weather = weather
+        self.truth = truth
+        self.history: dict[str, tuple[list[datetime], list[Known]]] = {}
+
+    def changed(self, user_id: str) -> None:
+        """Note what became of a user."""
+        times, known = self.history.setdefault(user_id, ([], []))
+        times.append(self._scheduler.now)
+        known.append((self.truth.live.get(user_id), self.truth.removed.get(user_id)))
+
+    def at(self, user_id: str, when: datetime) -> Known:
+        """Return what a user was at a time."""
+        times, known = self.history.get(user_id, ([], []))
+        position = bisect_right(times, when)
+        return known[position - 1] if position else (None, None)
+
+    def user(self, user_id: str) -> DirectoryUser | None:
+        kind = self._before("user", ONE)
+        task = self._scheduler.current
+        if task is not None:
+            task.process.memory.setdefault("read", {})[user_id] = self._scheduler.now
+        if kind == "stale":
+            live, gone = self.at(user_id, self._scheduler.now - timedelta(seconds=LAG * self._chance()))
+            return live if gone is None else None
+        user = self.truth.user(user_id)
+        if kind == "forbidden":
+            return DirectoryUser(user_id, "", Presence.UNKNOWN, "", untold="The directory refuses to show it (403).")
+        self._weather.after(kind)
+        return None if kind == "not found" else user
+
+    def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        return self._listed("users", lambda: self.truth.users(fields))
+
+    def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
+        return self._listed("deleted_users", self.truth.deleted_users)
+
+    def members(self, group_id: str) -> Iterator[Sequence[str]]:
+        return self._listed(f"members {group_id}", lambda: self.truth.members(group_id))
+
+    def is_member(self, group_id: str, user_id: str) -> bool | None:
+        kind = self._before("is_member", MEMBER)
+        if kind == "untold":
+            return None  # hasMember answers 400
+        return kind != "says no" and self.truth.is_member(group_id, user_id)
+
+    def group(self, key: str) -> Group | None:
+        self._before("group", PLAIN)
+        return self.truth.group(key)
+
+    def org_units(self) -> Sequence[OrgUnit]:
+        if self._before("org_units", (*PLAIN, "breaks off")) == "breaks off":
+            raise Incomplete("orgunits.list broke off")
+        return self.truth.org_units()
+
+    def probe(self) -> bool:
+        self._before("probe", PLAIN)
+        return self.truth.probe()
+
+    def search_users(self, text: str) -> Sequence[DirectoryUser]:
+        return []
+
+    def search_groups(self, letters: str) -> Sequence[Group]:
+        return []
+
+    def watch(self, channel: Channel, event: str) -> Channel:
+        self._before("watch", PLAIN)
+        granted = replace(channel, event=event, resource_id=f"r-{channel.id}")
+        self.truth.channels[channel.id] = granted
+        return replace(granted, token="")
+
+    def stop(self, channel: Channel) -> None:
+        self._before("stop", PLAIN)
+        self.truth.stop(channel)
+
+    def _before(self, verb: str, kinds: tuple[str, ...]) -> str:
+        kind = self._weather.before(f"directory.{verb}", kinds)
+        if kind == "failed":
+            raise Transient("The directory failed (503)")
+        return kind
+
+    def _chance(self) -> float:
+        task = self._scheduler.current
+        return task.chance.random() if task is not None else 0.5
+
+    def _listed(self, verb: str, pages: Callable[[], Iterator[Sequence[T]]]) -> Iterator[Sequence[T]]:
+        """Yield the pages as they are when asked for; some lack one item, some listings break off."""
+        for number, page in enumerate(list(pages())):
+            kind = self._weather.before(f"directory.{verb}", LISTING)
+            if kind == "breaks off" or (kind == "failed" and number):
+                raise Incomplete(f"{verb} broke off")
+            if kind == "failed":
+                raise Transient("The directory failed (503)")
+            yield page[1:] if kind == "lacks" else page

@@ -1,0 +1,212 @@
+"""What must be true once the faults have stopped and four quiet days have passed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from autoprovisioning.app import configure
+from autoprovisioning.app.tokens import reauthorize
+from autoprovisioning.domain.accounts import Account
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.normalization import same
+from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.domain.users import Presence
+from tests.simulation.keeper import Effect, Node
+from tests.simulation.people import ADMIN
+from tests.simulation.watch import members_of
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+HOUR = timedelta(hours=1)
+QUIET = timedelta(days=4)
+CHANGES = {
+    EventName.CREATED, EventName.UPDATED, EventName.SUSPENDED, EventName.UNSUSPENDED, EventName.DELETED,
+    EventName.ADOPTED,
+}  # fmt: skip
+COUNTED = {
+    EventName.CREATED: "created", EventName.UPDATED: "updated", EventName.SUSPENDED: "suspended",
+    EventName.UNSUSPENDED: "unsuspended", EventName.DELETED: "deleted", EventName.ADOPTED: "adopted",
+}  # fmt: skip
+
+
+def judge(world: World) -> None:
+    """Let the weather be fair, everybody mend what they broke, and four days pass; then look at everything."""
+    _mend(world)
+    _pass(world)
+    if world.scheduler.defects:
+        return
+    _judge(world)
+    if world.scheduler.defects:
+        return
+    before = [len(node.effects) for node in world.nodes.values()]
+    rosters = {each.id: world.ports.archive.entries(each) for each in world.ports.archive.connections()}
+    for number, kind in enumerate((RunKind.DRIFT, RunKind.FULL)):
+        world.schedule(f"once-more-{number}", lambda kind=kind: world._reconcile(kind), world.now)
+        world._until(world.now + HOUR)
+    after = [len(node.effects) for node in world.nodes.values()]
+    if before != after:
+        told = [effect for node in world.nodes.values() for effect in node.effects][sum(before) :]
+        world.watch.broken("two more runs write nothing", f"{told}")
+    for each in world.ports.archive.connections():
+        now = world.ports.archive.entries(each)
+        differing = [
+            user_id for user_id in {*now, *rosters[each.id]} if now.get(user_id) != rosters[each.id].get(user_id)
+        ]
+        trying = [user_id for user_id in differing if now.get(user_id) is None or now[user_id].failure is None]
+        if trying:
+            world.watch.broken(
+                "two more runs change no entry", f"{[(rosters[each.id].get(u), now.get(u)) for u in trying]}"
+            )
+
+
+def _mend(world: World) -> None:
+    world.weather.fair = True
+    world.scheduler.run_until(world.now + timedelta(minutes=20))
+    for connection in list(world.ports.archive.connections()):
+        process = world.scheduler.process(f"mend-{connection.id}", timedelta(days=1), quiet=True)
+
+        def mend(connection: Connection = connection) -> None:
+            if connection.state in (State.OFF, State.DRAFT):
+                configure.turn_on(world.services, connection.id, ADMIN)
+            token = world.new_token(connection.id)
+            reauthorize(world.services, connection.id, token, ADMIN)
+
+        world.scheduler.start(process, mend)
+    world.scheduler.run_until(world.now + timedelta(minutes=10))
+
+
+def _pass(world: World) -> None:
+    """Let the time pass: the whole schedule for two hours, then some runs a day, and what is due at each."""
+    start = world.now
+    for number in range(1, 25):
+        world._tick(start + number * timedelta(minutes=5), 1000 + number)
+    world._until(start + 2 * HOUR)
+    at, number = start + 2 * HOUR, 0
+    while at < start + QUIET:
+        number += 1
+        kind = RunKind.DRIFT if number % 3 == 0 else RunKind.FULL
+        world.schedule(f"quiet-{number}", lambda kind=kind: world._reconcile(kind), at)
+        world.schedule(f"quiet-renew-{number}", world._renew, at + timedelta(minutes=1))
+        at += 4 * HOUR
+    world._until(start + QUIET)
+
+
+def _judge(world: World) -> None:
+    archive = world.ports.archive
+    for connection in archive.connections():
+        node = world.nodes[f"n{connection.id[1:]}"]
+        entries = archive.entries(connection)
+        for user_id in sorted(world.truth.people):
+            _access(world, connection, node, user_id, entries.get(user_id))
+        _nothing_left(world, connection, entries)
+        _audit(world, connection, node)
+    if archive.leases():
+        world.watch.broken("no lease is left", str(archive.leases()))
+    if world.topics.waiting:
+        world.watch.broken("no message is left", str(world.topics.waiting))
+
+
+def _access(world: World, connection: Connection, node: Node, user_id: str, entry: Entry | None) -> None:
+    standing = world.truth.standings[connection.id, user_id][-1]
+    accounts = node.of(user_id)
+    active = [account for account in accounts if account.active]
+    where = f"{connection.id}/{user_id}"
+    if len(active) > 1:
+        world.watch.broken("one account a person", f"{where}: {active}")
+    if standing.archived:
+        return
+    if not standing.triggers:
+        told = entry is not None and entry.failure is not None
+        if not active and not told and not any(account.scim_id in node.theirs for account in accounts):
+            world.watch.broken("everybody who should have access has it", f"{where}: {accounts}, {entry}")
+        if active and not (entry is not None and entry.failure is not None):
+            _attributes(world, connection, user_id, active[0])
+        return
+    held = any(
+        hold.state in (HoldState.WAITING, HoldState.REJECTED) and user_id in {member for member, _ in members_of(hold)}
+        for hold in world.ports.archive.holds(connection.id)
+    )
+    failing = entry is not None and entry.failure is not None
+    late = timedelta(hours=9)  # the last full run may be four hours ago, or a drift run; and back
+    due = any(world.truth.due(connection.id, standing, delete=delete, slack=-late) for delete in (False, True))
+    if active and due and not held and not failing:
+        world.watch.broken("nobody else has access", f"{where}: {standing}, {entry}")
+
+
+def _attributes(world: World, connection: Connection, user_id: str, account: Account) -> None:
+    user = world.customer.live[user_id]
+    assert user.presence is Presence.ACTIVE
+    wanted = connection.mapping.apply(user.profile)
+    wrong = {
+        name: (account.attributes.get(name), value)
+        for name, value in wanted.items()
+        if not same(name, account.attributes.get(name), value)
+    }
+    if wrong:
+        world.watch.broken("accounts are as the directory says", f"{connection.id}/{user_id}: {wrong}")
+
+
+def _nothing_left(world: World, connection: Connection, entries: dict[str, Entry]) -> None:
+    for user_id, entry in entries.items():
+        if entry.mark is not None:
+            world.watch.broken("no mark is left", f"{connection.id}/{user_id}: {entry}")
+        if entry.pending:
+            world.watch.broken("nobody is pending", f"{connection.id}/{user_id}: {entry}")
+    ids = [entry.scim_id for entry in entries.values() if entry.scim_id]
+    if len(ids) != len(set(ids)):
+        world.watch.broken("one account a person", f"{connection.id}: {sorted(ids)}")
+    for run in world.ports.archive.runs(connection.id):
+        if run.state in (RunState.OBSERVING, RunState.PLANNED):
+            world.watch.broken("no run is left open", str(run))
+    if "stale holds" in world.history.left_out:
+        return
+    for hold in world.ports.archive.holds(connection.id):
+        if hold.state is HoldState.WAITING:
+            world.watch.broken("no hold outlives what it is about", str(hold))
+
+
+def _audit(world: World, connection: Connection, node: Node) -> None:
+    """Each effective change has exactly one event, each event its change, and the counters tell the events."""
+    events = world.ports.archive.events(connection.id)
+    effects: dict[str, list[Effect]] = {}
+    for effect in node.effects:
+        effects.setdefault(effect.write.key, []).append(effect)
+        name, before, after = effect.write, effect.before, effect.after
+        moved = before is None or after is None or (before != after)
+        if moved and effect.write.key not in events and not _excused(world, node, effect):
+            world.watch.broken("each change has its event", f"{connection.id}: {name}, {before} -> {after}")
+    for event in events.values():
+        if event.name in CHANGES and event.id not in effects and not _without_write(world, event):
+            world.watch.broken("each event has its change", f"{connection.id}: {event}")
+    counted = Counter(event.name.value for event in events.values())
+    if dict(counted) != world.ports.archive.usage(connection.id):
+        told = f"{connection.id}: {dict(counted)}, {world.ports.archive.usage(connection.id)}"
+        world.watch.broken("counters tell the events", told)
+    for run in world.ports.archive.runs(connection.id):
+        mine = Counter(
+            COUNTED[event.name] for event in events.values() if event.actor == f"run {run.id}" and event.name in COUNTED
+        )
+        told_counts = {name: run.counts.get(name, 0) for name in COUNTED.values() if run.counts.get(name, 0)}
+        if dict(mine) != told_counts:
+            world.watch.broken("counts of a run tell its events", f"{run.id}: {dict(mine)}, {told_counts}")
+
+
+def _excused(world: World, node: Node, effect: Effect) -> bool:
+    """Say whether nobody could know of a change: another hand undid it, or a failure tells of it."""
+    if "false recoveries" in world.history.left_out and effect.write.attributes:
+        return True
+    scim_id = effect.after.scim_id if effect.after is not None else effect.write.scim_id
+    return node.hands.get(scim_id, effect.at - HOUR) >= effect.at
+
+
+def _without_write(world: World, event: Event) -> bool:
+    """Say whether an event tells that there was nothing to write: adopted as it is, or gone from Keeper."""
+    if "false recoveries" in world.history.left_out and event.recovered:
+        return True
+    return not event.changed

@@ -1,0 +1,179 @@
+"""Histories: who there is, what happens when, and how often calls are struck; made from a seed, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from random import Random
+
+from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from tests.simulation.weather import KINDS, WITNESSES
+
+USERS = tuple(f"u{number}" for number in range(1, 9))
+NAMES = ("Ada", "Bob", "Cyd", "Dan", "Eve", "Fay")
+ADDRESSES = tuple(f"{name.lower()}@example.com" for name in (*NAMES, "Gus", "Hal", "Ivy"))
+ACTIVE_MINUTES = 200
+POLICIES = (
+    Deprovisioning(),
+    Deprovisioning(Delays(0, 1), Delays(0, 2), Delays(0, 1)),
+    Deprovisioning(Delays(1, None), Delays(1, 2), Delays(0, None)),
+    Deprovisioning(Delays(2, 3), Delays(0, None), Delays(1, None)),
+)
+
+# Kinds of event that are left out for now, each with the fault of the product that it would show.
+LEFT_OUT: Mapping[str, str] = {
+    "overlapping scopes": "the first connection in order takes a user over from the one that has their account",
+    "shared addresses": "who moves between connections is answered 409 by the node that shares the addresses",
+    "archiving": "a timer that had begun is frozen, and moved, while the user is archived",
+    "approving": "an approval switches the brake off for its members for a day, whatever they are due for then",
+    "rejecting": "a rejected plan is kept as a flag of the entry, which notifications and other looks clear",
+    "locking by hand": "a lock that was ours is taken for a stranger's where the roster lost the account, and kept",
+    "unlocking by hand": "who was let in again in Keeper after having left is found once a day, deleted users never",
+    "deleting by hand": "an account that vanished is re-created for a leaver in the grace period",
+    "swapping": "two users who swap their addresses refuse each other for ever",
+    "stale holds": "a held plan outlives what it was about",
+    "repeated suspensions": "the same user suspended again within a day is not counted again",
+    "false recoveries": "a change that Keeper did not do is told as recovered, or one it did is not told",
+    "connection deleted": "what is in flight is waited for, but nothing tells the oracles of what was left",
+}
+
+# verb -> weight, and the kind of event that it belongs to ("" is always there)
+VERBS: Mapping[str, tuple[int, str]] = {
+    "hire": (10, ""),
+    "rename": (8, ""),
+    "readdress": (5, ""),
+    "reuse": (3, ""),
+    "swap": (3, "swapping"),
+    "suspend": (9, ""),
+    "restore": (7, ""),
+    "archive": (4, "archiving"),
+    "delete": (5, ""),
+    "undelete": (3, ""),
+    "leave": (7, ""),
+    "join": (6, ""),
+    "move": (4, ""),
+    "also": (4, "overlapping scopes"),
+    "lock": (3, "locking by hand"),
+    "unlock": (3, "unlocking by hand"),
+    "rename_by_hand": (3, ""),
+    "delete_by_hand": (2, "deleting by hand"),
+    "stranger": (2, ""),
+    "edit_policy": (2, ""),
+    "edit_limit": (2, ""),
+    "approve": (3, "approving"),
+    "reject": (3, "rejecting"),
+    "off": (2, ""),
+    "on": (4, ""),
+    "kill_token": (2, ""),
+    "reauthorize": (4, ""),
+    "provision": (4, ""),
+    "preview": (2, ""),
+    "run": (3, ""),
+    "delete_connection": (1, "connection deleted"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that somebody does, so many minutes after the beginning."""
+
+    at: float
+    verb: str
+    whom: str  # a user
+    other: int  # whatever else the verb needs: an address, a connection, a policy
+
+    def __str__(self) -> str:
+        return f"{self.at:6.1f} min  {self.verb} {self.whom} ({self.other})"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What stands at the beginning."""
+
+    connections: int
+    people: int
+    policy: int
+    limit: int
+    rate: float
+    kinds: frozenset[str]
+    skewed: bool
+    locks: bool
+    normalises: bool
+    shared: bool
+    rough_start: bool  # the first run meets faults
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that a run of the simulation is made from."""
+
+    seed: int
+    setting: Setting
+    steps: tuple[Step, ...]
+    left_out: frozenset[str] = frozenset()  # kinds of event, of `LEFT_OUT`
+
+    def told(self) -> str:
+        """Tell it, step by step."""
+        setting = self.setting
+        head = (
+            f"{setting.connections} connections, {setting.people} people, policy {setting.policy}, "
+            f"limit {setting.limit}, faults {setting.rate:.3f}, clocks {'apart' if setting.skewed else 'alike'}"
+        )
+        return "\n".join([head, *map(str, self.steps)])
+
+
+@dataclass(frozen=True, slots=True)
+class Leaning:
+    """What a generator leans towards, for finding one kind of fault sooner; verbs weigh more, rates are chosen."""
+
+    verbs: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    rate: float | None = None
+    limit: int | None = None
+    people: int | None = None
+    minutes: int = ACTIVE_MINUTES
+    steps: int | None = None
+    connections: int | None = None
+    skewed: bool | None = None
+    policy: int | None = None
+
+
+EVEN = Leaning()
+
+
+def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> History:
+    """Make the history of a seed; `also` are kinds of event that are not to be left out for once."""
+    left_out = frozenset(LEFT_OUT) - frozenset(also)
+    chance = Random(seed)
+    kinds = sorted(KINDS - WITNESSES[chance.randrange(2)])
+    setting = Setting(
+        connections=leaning.connections or chance.choice((1, 1, 1, 2, 2, 3)),
+        people=leaning.people or chance.randint(2, 5),
+        policy=chance.randrange(len(POLICIES)) if leaning.policy is None else leaning.policy,
+        limit=leaning.limit or chance.choice((1000, 1000, 3, 2, 5)),
+        rate=chance.choice((0.0, 0.004, 0.015, 0.05)) if leaning.rate is None else leaning.rate,
+        kinds=frozenset(leaning.kinds) or frozenset(chance.sample(kinds, chance.randint(4, len(kinds)))),
+        skewed=chance.random() < 0.3 if leaning.skewed is None else leaning.skewed,
+        locks=chance.random() < 0.7,
+        normalises=chance.random() < 0.2,
+        shared="shared addresses" not in left_out and chance.random() < 0.5,
+        rough_start=chance.random() < 0.3,
+    )
+    verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
+    for verb in leaning.verbs:
+        verbs[verb] = verbs.get(verb, VERBS[verb][0]) * 8
+    count = leaning.steps or chance.randint(3, 16)
+    chosen = chance.choices(tuple(verbs), tuple(verbs.values()), k=count)
+    times = sorted(_time(chance, leaning.minutes) for _ in range(count))
+    steps = tuple(
+        Step(at, verb, chance.choice(USERS[: setting.people + 3]), chance.randrange(1000))
+        for at, verb in zip(times, chosen, strict=True)
+    )
+    return History(seed, setting, steps, left_out)
+
+
+def _time(chance: Random, minutes: int) -> float:
+    """Choose a moment: often one at which something of ours is under way."""
+    if chance.random() < 0.5:
+        return round(5 * chance.randrange(minutes // 5) + 0.2 * chance.random(), 3)
+    return round(minutes * chance.random(), 1)

@@ -1,0 +1,332 @@
+"""Mutants: the production code with one safeguard less, each run until the simulation finds it.
+
+python -m tests.simulation.mutants [NAME ...]. A mutant is a patch of the source, applied to a copy of it: what is
+replaced must stand in its file exactly once, so that a mutant whose code has changed is told, and never passed over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.simulation.history import EVEN, Leaning
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path("functions/autoprovisioning")
+MOST = 2000  # histories
+
+CRASHES = ("crash before", "crash after", "stall", "message twice", "message late")
+BUSY = Leaning(verbs=("rename", "provision", "run"), kinds=CRASHES, rate=0.03, skewed=False, steps=18, minutes=60)
+BATCHES = Leaning(verbs=("rename", "provision"), kinds=CRASHES, rate=0.03, skewed=False, steps=18, minutes=60, people=5)
+STALLED = Leaning(
+    verbs=("suspend", "restore", "provision", "run"),
+    kinds=("stall", "crash before", "crash after", "notification lost"),
+    rate=0.15,
+    skewed=False,
+    steps=24,
+    minutes=60,
+    people=2,
+    policy=0,
+    connections=1,
+)
+LEAVING = Leaning(verbs=("suspend", "leave", "restore", "join"), rate=0.01, policy=0, steps=16, people=5)
+LIMITED = Leaning(verbs=("suspend", "leave"), rate=0.01, policy=0, steps=16, people=5, limit=2, connections=1)
+SWITCHED = Leaning(verbs=("off", "on", "rename", "suspend", "provision", "run"), rate=0.02, steps=24, minutes=60)
+DELAYED = Leaning(verbs=("suspend", "leave", "off", "on"), rate=0.004, policy=3, steps=18, connections=1)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One patch: `old` becomes `new` in a file of the package."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    leaning: Leaning = EVEN
+
+
+def _lies(*kinds: str, verbs: Sequence[str] = (), rate: float = 0.08) -> Leaning:
+    return Leaning(verbs=tuple(verbs), kinds=kinds, rate=rate, policy=0, steps=14, minutes=120)
+
+
+MUTANTS = (
+    Mutant(
+        "batches do not compare the version",
+        "app/apply_batch.py",
+        "elif mark is not None or (entry.version if entry is not None else 0) != change.version:",
+        "elif mark is not None:",
+        BATCHES,
+    ),
+    Mutant(
+        "looks do not compare the entry before they mark it",
+        "app/converge.py",
+        "            if current != entry:\n                return Edit(), False\n"
+        "            return Edit({user_id: marked}), True",
+        "            return Edit({user_id: marked}), True",
+        BUSY,
+    ),
+    Mutant(
+        "looks record under any mark",
+        "app/converge.py",
+        "            if current is None or current.mark is None or current.mark.change_id != change_id:\n"
+        "                return Edit(), False\n            asked_again",
+        "            if current is None or current.mark is None:\n"
+        "                return Edit(), False\n            asked_again",
+        STALLED,
+    ),
+    Mutant(
+        "batches record under any mark",
+        "app/apply_batch.py",
+        "if entry is None or entry.mark is None or entry.mark.change_id != outcome.change.id:",
+        "if entry is None or entry.mark is None:",
+        BATCHES,
+    ),
+    Mutant(
+        "a live mark keeps nobody away",
+        "app/converge.py",
+        "if entry is not None and entry.mark is not None and entry.mark.live(now):\n            self._tell(",
+        "if entry is not None and entry.mark is not None and not now:\n            self._tell(",
+        BUSY,
+    ),
+    Mutant(
+        "marks run out at once",
+        "app/converge.py",
+        "until = self._services.clock() + self._services.timings.user_mark",
+        "until = self._services.clock()",
+        BUSY,
+    ),
+    Mutant(
+        "batches do not look again",
+        "app/apply_batch.py",
+        "                if entry.mark.again:\n                    again.add(user_id)",
+        "                if entry.mark.again and not by_user:\n                    again.add(user_id)",
+        BATCHES,
+    ),
+    Mutant(
+        "looks do not look again",
+        "app/converge.py",
+        "            return True  # whatever is left to do (a rename after a suspension) is seen by another look",
+        "            return False",
+        BUSY,
+    ),
+    Mutant(
+        "hasMember alone counts as leaving",
+        "app/scoping.py",
+        "return None if self._was_in_scope(connection) and connection.id not in self._left else False",
+        "return False",
+        _lies("says no", verbs=("rename", "provision")),
+    ),
+    Mutant(
+        "the sweep takes incomplete listings for evidence",
+        "app/sweep.py",
+        "        if not self.complete:\n            return set()\n",
+        "",
+        _lies("says no", "breaks off", rate=0.2),
+    ),
+    Mutant(
+        "notes are not compared",
+        "app/dispatch.py",
+        "                if entries.get(user_id) == read:\n",
+        "                if read == read:\n",
+        Leaning(
+            verbs=("suspend", "restore", "leave", "join", "provision", "run"), rate=0.03, policy=3, steps=24, minutes=60
+        ),
+    ),
+    Mutant(
+        "looks read the listing instead of the user",
+        "app/looking.py",
+        "    user = read_user(services.directory, look, fresh_until, now, by_listings=by_listings)\n",
+        "    listed = {one.id: one for page in services.directory.users(frozenset()) for one in page}\n"
+        "    user = listed.get(look.user_id)\n"
+        "    user = user or read_user(services.directory, look, fresh_until, now, by_listings=by_listings)\n",
+        LEAVING,
+    ),
+    Mutant(
+        "one 404 proves a deletion",
+        "app/observe.py",
+        "if look.evidence.missing and (by_listings or (user is None and directory.probe())):",
+        "if by_listings or (user is None and directory.probe()):",
+        _lies("not found", verbs=("rename", "provision")),
+    ),
+    Mutant(
+        "a listing that broke off counts as complete",
+        "app/survey.py",
+        "        survey.complete = False\n",
+        "",
+        _lies("not found", "breaks off", rate=0.2),
+    ),
+    Mutant(
+        "the guard counts after the call",
+        "app/converge.py",
+        "        if decision.action.deprovisions and not self._reserved(decision):\n"
+        "            return self._hold(entry, decision)\n        return self._act(entry, decision, observation)",
+        "        again = self._act(entry, decision, observation)\n"
+        "        reserved = not decision.action.deprovisions or self._reserved(decision)\n"
+        "        return again and reserved",
+        LIMITED,
+    ),
+    Mutant(
+        "the guard lets one more through",
+        "domain/guard.py",
+        "if fresh and len(current) + len(fresh) > allowed:",
+        "if fresh and len(current) + len(fresh) > allowed + 1:",
+        LIMITED,
+    ),
+    Mutant(
+        "the guard forgets after an hour",
+        "domain/guard.py",
+        "WINDOW = timedelta(hours=24)",
+        "WINDOW = timedelta(hours=1)",
+        LIMITED,
+    ),
+    Mutant(
+        "batches of a closed run are applied",
+        "app/apply_batch.py",
+        "if connection is None or run is None or run.state is not RunState.PLANNED or run.fence != self._batch.fence:",
+        "if connection is None or run is None:",
+        Leaning(kinds=("message late", "message twice"), rate=0.3, steps=20, verbs=("rename",), people=5),
+    ),
+    Mutant(
+        "looks do not see that the connection was turned off",
+        "app/converge.py",
+        "return current is not None and current.state in SERVING and current.edition == self._connection.edition",
+        "return True",
+        SWITCHED,
+    ),
+    Mutant(
+        "batches do not see that the connection was turned off",
+        "app/apply_batch.py",
+        "        if self._open() is None:  # turned off",
+        "        if not planned:  # turned off",
+        SWITCHED,
+    ),
+    Mutant(
+        "anybody's account is adopted",
+        "domain/adoption.py",
+        'return account.external_id in ("", user_id) and held_by.get(account.scim_id, user_id) == user_id',
+        "return True",
+        Leaning(verbs=("reuse", "delete", "hire", "readdress"), rate=0.004, steps=24),
+    ),
+    Mutant(
+        "timers run while the connection is off",
+        "domain/deprovisioning.py",
+        "        started = since + standing_still(since, spans, now)\n",
+        "        started = since\n",
+        DELAYED,
+    ),
+    Mutant(
+        "days are hours",
+        "domain/deprovisioning.py",
+        "suspend.append((started + timedelta(days=delays.suspend_after), since, trigger))",
+        "suspend.append((started + timedelta(hours=delays.suspend_after), since, trigger))",
+        DELAYED,
+    ),
+    Mutant(
+        "timers outlive the user's return",
+        "domain/plan.py",
+        "noted = replace(known, timers={}, gone=False) if returned else replace(known, gone=False)",
+        "noted = replace(known, gone=False)",
+        Leaning(verbs=("leave", "join"), rate=0.004, policy=2, steps=20, connections=1, people=2),
+    ),
+    Mutant(
+        "a reactivation that came to nothing is taken for done",
+        "domain/changes.py",
+        "        case Action.UNSUSPEND if account.active:\n",
+        "        case Action.UNSUSPEND:\n",
+        Leaning(verbs=("suspend", "restore"), kinds=("lost, not done", "crash before"), rate=0.1, policy=0, steps=18),
+    ),
+    Mutant(
+        "an unknown outcome keeps no mark",
+        "domain/changes.py",
+        "    if isinstance(outcome.error, Unresolved) and entry.mark is not None:\n",
+        "    if isinstance(outcome.error, Unresolved) and entry.mark is None:\n",
+        Leaning(verbs=("suspend", "restore"), kinds=("lost, done",), rate=0.1, policy=0, steps=18),
+    ),
+    Mutant(
+        "looks write no audit",
+        "app/converge.py",
+        "            events = [event] if event is not None else []\n            progress",
+        "            events = []\n            progress",
+        LEAVING,
+    ),
+    Mutant(
+        "a run counts its events twice",
+        "app/converge.py",
+        "return Progress(run.id, self._services.clock(), counts) if",
+        "return Progress(run.id, self._services.clock(), {n: 2 * c for n, c in counts.items()}) if",
+        LEAVING,
+    ),
+)
+
+
+def patched(mutant: Mutant, folder: Path) -> Path:
+    """Copy the source, apply the patch, and return the copy's source root."""
+    shutil.copytree(ROOT / "functions", folder / "functions", ignore=shutil.ignore_patterns("__pycache__"))
+    path = folder / PACKAGE / mutant.file
+    text = path.read_text()
+    if text.count(mutant.old) != 1:
+        raise SystemExit(f"{mutant.name}: what it replaces stands {text.count(mutant.old)} times in {mutant.file}")
+    path.write_text(text.replace(mutant.old, mutant.new))
+    return folder / "functions"
+
+
+def search(name: str, most: int = MOST) -> None:
+    """Run histories in this process, which has the patched source, until one breaks a law."""
+    from tests.simulation.history import generate
+    from tests.simulation.world import World
+
+    mutant = next(each for each in MUTANTS if each.name == name)
+    for seed in range(1, most + 1):
+        ending = World(generate(seed, mutant.leaning)).run()
+        if ending.law:
+            print(f"{seed}\t{ending.law}")
+            return
+    print("0\tnot found")
+
+
+def tried(mutant: Mutant, most: int = MOST) -> tuple[Mutant, int, str]:
+    """Return in which history a mutant was found, 0 for none, and by which law."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = patched(mutant, Path(folder))
+        command = [sys.executable, "-m", "tests.simulation.mutants", "--search", mutant.name, "--most", str(most)]
+        environment = {**os.environ, "PYTHONPATH": f"{source}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+    if done.returncode:
+        raise SystemExit(f"{mutant.name}: {done.stderr}")
+    seed, law = done.stdout.strip().split("\t")
+    return mutant, int(seed), law
+
+
+def main() -> int:
+    """Run the mutants named, or all, and print the histories that each needed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--search")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--most", type=int, default=MOST, help="histories for each")
+    chosen = parser.parse_args()
+    if chosen.search:
+        search(chosen.search, chosen.most)
+        return 0
+    wanted = [mutant for mutant in MUTANTS if not chosen.names or mutant.name in chosen.names]
+    missed = 0
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        for mutant, seed, law in pool.map(partial(tried, most=chosen.most), wanted):
+            missed += not seed
+            print(f"{seed or 'never':>6}  {mutant.name}: {law}", flush=True)
+    print(f"{len(wanted) - missed} of {len(wanted)} mutants found, each within {chosen.most} histories")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""The state ports of the simulation, all made in one place.
+
+Another implementation (the real adapters over a Firestore in memory) takes the place of `StatePorts.in_memory`; the
+oracles read through `Archive` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autoprovisioning.app.ports import Adoptions, Channels, Claim, Connections, Edit, Records, Roster
+from autoprovisioning.app.reports import Inquiries, Previews
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.runs import Run
+from tests.fake_reports import FakeInquiries, FakePreviews
+from tests.fake_state import FakeAdoptions, FakeChannels, FakeConnections, FakeRecords, FakeRoster, Store
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.weather import Weather
+
+RACE = 0.3  # seconds between the read and the write of a commit
+SEEN = Callable[[Connection, Mapping[str, Entry], Edit], None]
+
+VERBS: Mapping[str, tuple[str, ...]] = {
+    "connections": ("all", "get", "deleted", "create", "change", "purge"),
+    "records": (
+        "put_run", "run", "open_runs", "put_asked", "asked", "run_asked_for", "change_run", "change_guard", "hold",
+        "holds", "put_hold", "change_hold", "claim_account", "swept", "put_swept", "record", "lease", "release",
+    ),
+    "adoptions": ("confirm", "confirmed"),
+    "channels": ("all", "put", "prove", "remove"),
+    "previews": ("open", "put", "get", "fill", "lines", "every_line"),
+    "inquiries": ("open", "put", "get"),
+    "tokens": ("read", "add", "disable", "destroy"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StatePorts:
+    """The state ports, without faults."""
+
+    connections: Connections
+    roster: Roster
+    records: Records
+    adoptions: Adoptions
+    channels: Channels
+    previews: Previews
+    inquiries: Inquiries
+    archive: Archive
+
+    @staticmethod
+    def in_memory(scheduler: Scheduler) -> StatePorts:
+        """Make those of tests/fake_state.py; between the read and the write of a commit others may come first."""
+        store = _Store(scheduler)
+        return StatePorts(
+            FakeConnections(store),
+            FakeRoster(store),
+            FakeRecords(store),
+            FakeAdoptions(store),
+            FakeChannels(store),
+            FakePreviews(scheduler.clock),
+            FakeInquiries(scheduler.clock),
+            Archive(store),
+        )
+
+
+class _Store(Store):
+    def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__()
+        self._scheduler = scheduler
+
+    def interrupt(self) -> None:
+        task = self._scheduler.current
+        if task is not None:
+            self._scheduler.pause(RACE * task.chance.random() ** 4)
+
+
+class Archive:
+    """What is stored, for the oracles."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def entries(self, connection: Connection) -> dict[str, Entry]:
+        return FakeRoster(self._store).load(connection)
+
+    def entry(self, connection: Connection, user_id: str) -> Entry | None:
+        return FakeRoster(self._store).entry(connection, user_id) if connection.shards else None
+
+    def connections(self) -> Sequence[Connection]:
+        return list(self._store.connections.values())
+
+    def events(self, connection_id: str) -> dict[str, Event]:
+        return self._store.events[connection_id]
+
+    def usage(self, connection_id: str) -> dict[str, int]:
+        """Return how many events of each name were counted."""
+        counted: dict[str, int] = {}
+        for day in self._store.usage[connection_id].values():
+            for name, number in day.items():
+                counted[name] = counted.get(name, 0) + number
+        return counted
+
+    def runs(self, connection_id: str) -> list[Run]:
+        return list(self._store.runs[connection_id].values())
+
+    def holds(self, connection_id: str) -> list[Any]:
+        return list(self._store.holds[connection_id].values())
+
+    def leases(self) -> list[str]:
+        """Return the names of the leases that somebody holds."""
+        return [name for name, (holder, _, _) in self._store.leases.items() if holder]
+
+    def claims(self) -> dict[tuple[str, str], Claim]:
+        return self._store.claims
+
+
+class Called:
+    """A port each of whose verbs is a call to the outside."""
+
+    def __init__(self, name: str, port: object, weather: Weather) -> None:
+        for verb in VERBS[name]:
+            setattr(self, verb, weather.around(f"{name}.{verb}", getattr(port, verb)))
+
+
+class SimRoster:
+    """The Roster port as calls to the outside; the oracles see every edit with the entries it was made from.
+
+    What a process read last of which user is kept with it: its decisions must be made from exactly that.
+    """
+
+    def __init__(self, roster: Roster, scheduler: Scheduler, weather: Weather, seen: SEEN) -> None:
+        self._roster = roster
+        self._scheduler = scheduler
+        self._weather = weather
+        self._seen = seen
+        self.shard = roster.shard
+        self.applied = weather.around("roster.applied", roster.applied)
+
+    def entry(self, connection: Connection, user_id: str) -> Entry | None:
+        entry = self._weather.around("roster.entry", self._roster.entry)(connection, user_id)
+        self._keep(connection, {user_id: entry})
+        return entry
+
+    def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
+        return self._weather.around("roster.entries", self._roster.entries)(connection, user_ids)
+
+    def load(self, connection: Connection) -> dict[str, Entry]:
+        entries = self._weather.around("roster.load", self._roster.load)(connection)
+        task = self._scheduler.current
+        if task is not None:
+            task.process.memory[f"loaded {connection.id}"] = True
+        self._keep(connection, entries)
+        return entries
+
+    def commit(self, connection: Connection, user_ids: Iterable[str], edit: Callable[..., Any]) -> Any:
+        def watched(entries: Mapping[str, Entry]) -> Any:
+            change, result = edit(entries)
+            self._seen(connection, entries, change)
+            return change, result
+
+        return self._weather.around("roster.commit", self._roster.commit)(connection, user_ids, watched)
+
+    def commit_in_parts(self, connection: Connection, user_ids: Iterable[str], edit: Callable[..., Any]) -> Any:
+        def watched(part: Sequence[str], entries: Mapping[str, Entry]) -> Any:
+            change, result = edit(part, entries)
+            self._seen(connection, entries, change)
+            return change, result
+
+        return self._weather.around("roster.commit", self._roster.commit_in_parts)(connection, user_ids, watched)
+
+    def _keep(self, connection: Connection, entries: Mapping[str, Entry | None]) -> None:
+        task = self._scheduler.current
+        if task is not None:
+            known = task.process.memory.setdefault("entries", {})
+            known |= {(connection.id, user_id): entry for user_id, entry in entries.items()}

@@ -1,0 +1,174 @@
+"""Who was entitled to what, and when: from the directory and the settings alone, nothing of the code under test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from autoprovisioning.domain.accounts import Attributes
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.deprovisioning import Deprovisioning
+from autoprovisioning.domain.roster import Trigger
+from autoprovisioning.domain.users import DirectoryUser, Presence
+from tests.fakes import FakeDirectory
+from tests.simulation.scheduler import Scheduler
+
+SERVING = (State.ON, State.PAUSED)
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one user stands with one connection: no trigger means that access is due.
+
+    `stood` is how long the timer of each trigger has stood still when this began: archived, or the connection off.
+    """
+
+    at: datetime
+    triggers: Mapping[Trigger, datetime]
+    still: bool  # timers stand still from now on: archived, or the connection off
+    archived: bool
+    stood: Mapping[Trigger, timedelta] = field(default_factory=dict)
+
+
+class Truth:
+    """Keeps how everybody stood with every connection."""
+
+    def __init__(self, scheduler: Scheduler, directory: FakeDirectory) -> None:
+        self._scheduler = scheduler
+        self._directory = directory
+        self.connections: dict[str, Connection] = {}
+        self.policies: dict[str, list[tuple[datetime, Deprovisioning]]] = {}
+        self.limits: dict[str, list[tuple[datetime, int]]] = {}
+        self.standings: dict[tuple[str, str], list[Standing]] = {}
+        self.desired: dict[tuple[str, str], list[tuple[datetime, Attributes]]] = {}
+        self.people: set[str] = set()
+        self.off_since: dict[str, datetime] = {}
+
+    def connection_changed(self, connection: Connection | None, connection_id: str) -> None:
+        """Take a connection's settings over; None: it is deleted."""
+        now = self._scheduler.now
+        if connection is None:
+            self.connections.pop(connection_id, None)
+            return
+        known = self.connections.get(connection.id)
+        self.connections[connection.id] = connection
+        if connection.state in SERVING:
+            self.off_since.pop(connection.id, None)
+        else:
+            self.off_since.setdefault(connection.id, now)
+        policies = self.policies.setdefault(connection.id, [])
+        if not policies or policies[-1][1] != connection.deprovisioning:
+            policies.append((now, connection.deprovisioning))
+        limits = self.limits.setdefault(connection.id, [])
+        if not limits or limits[-1][1] != connection.limit.minimum:
+            limits.append((now, connection.limit.minimum))
+        if known is None or (known.state, known.scope, known.archived_as_suspended) != (
+            connection.state,
+            connection.scope,
+            connection.archived_as_suspended,
+        ):
+            for user_id in self.people:
+                self._stands(connection, user_id)
+
+    def user_changed(self, user_id: str) -> None:
+        """Take over what the directory says of a user."""
+        self.people.add(user_id)
+        user = self._directory.live.get(user_id)
+        for connection in self.connections.values():
+            self._stands(connection, user_id)
+            if user is not None:
+                versions = self.desired.setdefault((connection.id, user_id), [])
+                versions.append((self._scheduler.now, connection.mapping.apply(user.profile)))
+
+    def _stands(self, connection: Connection, user_id: str) -> None:
+        now, key = self._scheduler.now, (connection.id, user_id)
+        past = self.standings.setdefault(key, [])
+        last = past[-1] if past else None
+        user, gone = self._directory.live.get(user_id), self._directory.removed.get(user_id)
+        archived = user is not None and user.presence is Presence.ARCHIVED and not connection.archived_as_suspended
+        found = self._triggers(connection, user, gone, last)
+        triggers = {trigger: since or _since(last, trigger, now) for trigger, since in found.items()}
+        if archived and last is not None:
+            triggers = {**last.triggers, **triggers}
+        still = archived or connection.state not in SERVING
+        stood: dict[Trigger, timedelta] = {}
+        for trigger, since in triggers.items():
+            before = last is not None and last.triggers.get(trigger) == since
+            stood[trigger] = last.stood.get(trigger, timedelta(0)) if last is not None and before else timedelta(0)
+            if last is not None and before and last.still:
+                stood[trigger] += now - max(last.at, since)
+        standing = Standing(now, triggers, still, archived, stood)
+        if last is None or standing != Standing(now, last.triggers, last.still, last.archived, last.stood):
+            past.append(standing)
+
+    def _triggers(
+        self, connection: Connection, user: DirectoryUser | None, gone: DirectoryUser | None, last: Standing | None
+    ) -> dict[Trigger, datetime | None]:
+        if user is None:
+            kept = dict.fromkeys(last.triggers) if last is not None else {}
+            return {**kept, Trigger.DELETED: gone.since if gone is not None else None}
+        triggers: dict[Trigger, datetime | None] = {}
+        if not self.in_scope(connection, user):
+            triggers[Trigger.APP_OFF] = None
+        archived = user.presence is Presence.ARCHIVED and connection.archived_as_suspended
+        if user.presence is Presence.SUSPENDED or archived:
+            triggers[Trigger.SUSPENDED] = user.since
+        return triggers
+
+    def in_scope(self, connection: Connection, user: DirectoryUser) -> bool:
+        """Say whether a user is in a connection's scope."""
+        scope = connection.scope
+        if scope.org_units and not any(unit.holds(user.org_unit_path) for unit in scope.org_units):
+            return False
+        return not scope.groups or any(user.id in self._directory.memberships[group.id] for group in scope.groups)
+
+    def lately(self, connection_id: str, user_id: str, within: timedelta) -> Iterator[Standing]:
+        """Yield how a user stood with a connection in the last so long, latest first."""
+        since = self._scheduler.now - within
+        for standing in reversed(self.standings.get((connection_id, user_id), [])):
+            yield standing
+            if standing.at <= since:
+                return
+
+    def accrued(self, standing: Standing, trigger: Trigger) -> timedelta:
+        """Return how long the timer of a trigger has run."""
+        now, since = self._scheduler.now, standing.triggers[trigger]
+        ran = now - since - standing.stood.get(trigger, timedelta(0))
+        return ran - (now - max(standing.at, since)) if standing.still else ran
+
+    def due(self, connection_id: str, standing: Standing, *, delete: bool, slack: timedelta) -> bool:
+        """Say whether a trigger makes taking access away due, by a policy of the last hour."""
+        if standing.archived:
+            return False
+        horizon = self._scheduler.now - timedelta(hours=1)
+        policies = self.policies[connection_id]
+        latest = [policy for at, policy in policies if at >= horizon]
+        in_force = [policy for at, policy in policies if at < horizon][-1:]
+        for policy in (*in_force, *latest):
+            for trigger in standing.triggers:
+                delays = policy.of(trigger)
+                days = delays.delete_after if delete else delays.suspend_after
+                if days is not None and self.accrued(standing, trigger) + slack >= days * DAY:
+                    return True
+        return False
+
+    def limit(self, connection_id: str) -> int:
+        """Return the largest volume limit of the last day."""
+        horizon = self._scheduler.now - DAY
+        limits = self.limits[connection_id]
+        return max([number for at, number in limits if at >= horizon] + [n for at, n in limits if at < horizon][-1:])
+
+    def wanted_lately(self, connection_id: str, user_id: str, within: timedelta) -> list[Attributes]:
+        """Return what the directory said of a user's attributes in the last so long."""
+        since, found = self._scheduler.now - within, list[Attributes]()
+        for at, desired in reversed(self.desired.get((connection_id, user_id), [])):
+            found.append(desired)
+            if at <= since:
+                break
+        return found
+
+
+def _since(last: Standing | None, trigger: Trigger, now: datetime) -> datetime:
+    return last.triggers.get(trigger, now) if last is not None else now

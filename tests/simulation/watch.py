@@ -1,0 +1,263 @@
+"""What must be true at every moment: an end state heals what short harm was done, so each step is watched.
+
+At each write to Keeper: it is marked, by the mark that the roster holds; the user was entitled to it by the truth of
+the last minutes; a suspension, a deletion and a reactivation follow upon a reading of that very user; and what takes
+access away stays within the volume limit in every window of a day, but for what was approved. At each commit to a
+roster: nobody changes an entry but from what it is, or under a mark of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from autoprovisioning.app.ports import Edit
+from autoprovisioning.domain.accounts import Write, WriteKind
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.runs import Batch
+from tests.simulation.keeper import Node
+from tests.simulation.scheduler import Killed, Process, Scheduler
+from tests.simulation.state import Archive
+from tests.simulation.truth import Truth
+
+PLANNED = timedelta(minutes=45)  # how old the truth may be that a batch was planned on: two runs, and its messages
+LOOKED = timedelta(minutes=4)  # how old it may be where the user was read right before
+REREAD = timedelta(minutes=3)
+SKEW = timedelta(minutes=2)
+WINDOW = timedelta(hours=24) - timedelta(minutes=15)  # a reservation comes some minutes before its write
+FLAGS = frozenset("held held_by pending version failure".split())  # may be set on an entry that changed meanwhile
+
+
+class Broken(AssertionError):
+    """An invariant does not hold; `law` names it."""
+
+    def __init__(self, law: str, told: str) -> None:
+        super().__init__(f"{law}: {told}")
+        self.law = law
+
+
+class Watch:
+    """Watches the writes and the commits of one history."""
+
+    def __init__(
+        self, scheduler: Scheduler, truth: Truth, archive: Archive, *, skewed: bool, repeats_are_free: bool
+    ) -> None:
+        self._scheduler = scheduler
+        self._truth = truth
+        self._archive = archive
+        self._skewed = skewed
+        self._repeats_are_free = repeats_are_free
+        self._taken: dict[str, list[tuple[datetime, str, str]]] = {}  # connection -> when, whom, what
+        self.marks: dict[str, tuple[str, str]] = {}  # change id -> connection, user
+        self._marked_at: dict[str, datetime] = {}
+        self._of_batches: set[str] = set()  # change ids that a batch planned
+
+    def broken(self, law: str, told: str) -> None:
+        """End the history: it has shown what it is about."""
+        task = self._scheduler.current
+        who = task.process.name if task is not None else "the end"
+        self._scheduler.defects.append((who, Broken(law, told)))
+        if task is not None:
+            raise Killed
+
+    # ---- commits
+
+    def commit(self, connection: Connection, entries: Mapping[str, Entry], change: Edit) -> None:
+        """Judge an edit, by the entries that it was made from."""
+        task = self._scheduler.current
+        if task is None:
+            return
+        process = task.process
+        for user_id, becomes in change.entries.items():
+            was = entries.get(user_id)
+            self._judge(connection, process, user_id, was, becomes)
+            mark = becomes.mark if becomes is not None else None
+            if mark is not None and (was is None or was.mark is None or was.mark.change_id != mark.change_id):
+                process.memory.setdefault("marks", set()).add(mark.change_id)
+                self.marks[mark.change_id] = (connection.id, user_id)
+                self._marked_at[mark.change_id] = self._scheduler.now
+                if _planned(process.memory.get("batch"), connection, user_id) is not None:
+                    self._of_batches.add(mark.change_id)
+
+    def _judge(
+        self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None
+    ) -> None:
+        differing = _differing(was, becomes)
+        if not differing or (was is None and becomes is not None and differing <= FLAGS):
+            return
+        mine = process.memory.get("marks", ())
+        mark = was.mark if was is not None else None
+        if mark is not None and mark.change_id in mine:
+            return
+        if mark is not None and mark.live(self._scheduler.clock()):
+            only_again = differing == {"mark"} and becomes is not None and becomes.mark is not None
+            if not (only_again and becomes is not None and becomes.mark is not None and becomes.mark.again):
+                self.broken("a live mark is its owner's", f"{connection.id}/{user_id}: {sorted(differing)} changed")
+            return
+        if differing <= FLAGS:
+            return
+        payload = process.memory.get("batch")
+        planned = _planned(payload, connection, user_id)
+        version = was.version if was is not None else 0
+        if planned is not None and version == planned:
+            return
+        known = process.memory.get("entries", {})
+        key = (connection.id, user_id)
+        empty = was is None and not any(connection_id == connection.id for connection_id, _ in known)  # a first run
+        read = known.get(key) if key in known or f"loaded {connection.id}" in process.memory or empty else _NEVER
+        if read is _NEVER or not _same_decision(read, was):
+            told = f"{connection.id}/{user_id}: {sorted(differing)} changed on version {version}, which was not read"
+            self.broken("decided on the newest version", told)
+
+            if (
+                was is not None
+                and was.mark is not None
+                and was.mark.again
+                and (becomes is None or becomes.mark is None)
+            ):
+                process.memory.setdefault("again", {})[user_id] = self._scheduler.now
+
+    def done(self, process: Process) -> None:
+        """Judge a delivery that was acknowledged: whoever asked to look again has been answered."""
+        read, published = process.memory.get("read", {}), process.memory.get("published", {})
+        for user_id, since in process.memory.get("again", {}).items():
+            looked = max((at for at in (read.get(user_id), published.get(user_id)) if at is not None), default=None)
+            if looked is None or looked < since:
+                self.broken("who asked to look again is answered", f"{user_id}, since {since}")
+
+    # ---- writes
+
+    def write(self, node: Node, write: Write) -> None:
+        """Judge a write right before it takes effect."""
+        task = self._scheduler.current
+        assert task is not None
+        process = task.process
+        if write.key not in process.memory.get("marks", ()):
+            self.broken("nothing is written without a mark", f"{node.name}: {write}")
+        connection_id, user_id = self.marks[write.key]
+        connection = self._truth.connections.get(connection_id)
+        if connection is None:
+            return  # deleted while the write was under way
+        off = self._truth.off_since.get(connection_id)
+        if off is not None and off < self._marked_at[write.key]:
+            self.broken("nothing is begun on a connection that is off", f"{connection_id} is off since {off}: {write}")
+        self._marked(connection, user_id, write)
+        self._of_an_open_run(process, write)
+        before = node.accounts.get(write.scim_id)
+        if before is not None and before.external_id not in ("", user_id):
+            self.broken(
+                "nobody's account is handed on", f"{user_id} writes to {before.scim_id} of {before.external_id}"
+            )
+        takes = write.kind is WriteKind.DELETE or write.active is False
+        gives = write.kind is WriteKind.CREATE or (write.active is True and before is not None and not before.active)
+        if takes:
+            self._reread(process, user_id, write)
+            self._due(connection_id, user_id, delete=write.kind is WriteKind.DELETE)
+            if before is not None and before.active:
+                self._within_limit(connection_id, user_id, write)
+        if gives:
+            creates = write.kind is WriteKind.CREATE
+            if not creates:
+                self._reread(process, user_id, write)
+            self._entitled(connection_id, user_id, PLANNED if creates else LOOKED)
+        if write.attributes:
+            self._said_lately(connection_id, user_id, write)
+
+    def _marked(self, connection: Connection, user_id: str, write: Write) -> None:
+        entry = self._archive.entry(connection, user_id)
+        held = entry.mark.change_id if entry is not None and entry.mark is not None else ""
+        if held != write.key and not self._skewed:
+            self.broken("the roster holds the mark of what is written", f"{connection.id}/{user_id}: {write}")
+
+    def _of_an_open_run(self, process: Process, write: Write) -> None:
+        batch = process.memory.get("batch")
+        if not isinstance(batch, Batch):
+            return
+        runs = self._archive.runs(batch.connection_id)
+        finished = next((run.finished for run in runs if run.id == batch.run_id), None)
+        if finished is not None and finished + SKEW < self._marked_at[write.key] and write.key in self._of_batches:
+            self.broken("a closed run writes nothing", f"run {batch.run_id}, closed at {finished}: {write}")
+
+    def _reread(self, process: Process, user_id: str, write: Write) -> None:
+        at = process.memory.get("read", {}).get(user_id)
+        if at is None or self._scheduler.now - at > REREAD:
+            self.broken("read again before access changes", f"{user_id} was last read at {at}: {write}")
+
+    def _entitled(self, connection_id: str, user_id: str, within: timedelta) -> None:
+        lately = list(self._truth.lately(connection_id, user_id, within))
+        if all(standing.triggers or standing.archived for standing in lately):
+            self.broken("access is given to the entitled", f"{connection_id}/{user_id}: {lately[:2]}")
+
+    def _due(self, connection_id: str, user_id: str, *, delete: bool) -> None:
+        lately = list(self._truth.lately(connection_id, user_id, LOOKED))
+        if not any(self._truth.due(connection_id, standing, delete=delete, slack=SKEW) for standing in lately):
+            what = "deleted" if delete else "suspended"
+            self.broken("access is taken when due", f"{connection_id}/{user_id} is {what}: {lately[:2]}")
+
+    def _said_lately(self, connection_id: str, user_id: str, write: Write) -> None:
+        wanted = self._truth.wanted_lately(connection_id, user_id, PLANNED)
+        for name, value in write.attributes.items():
+            if wanted and all(desired.get(name) != value for desired in wanted):
+                self.broken("what is written is what the directory said lately", f"{user_id}: {name}={value!r}")
+
+    def _within_limit(self, connection_id: str, user_id: str, write: Write) -> None:
+        action = "delete" if write.kind is WriteKind.DELETE else "suspend"
+        now = self._scheduler.now
+        if self._approved(connection_id, user_id, action):
+            return
+        taken = [each for each in self._taken.get(connection_id, []) if now - each[0] < WINDOW]
+        taken.append((now, user_id, action))
+        self._taken[connection_id] = taken
+        counted = len({(whom, what) for _, whom, what in taken} if self._repeats_are_free else taken)
+        if counted > self._truth.limit(connection_id):
+            told = f"{connection_id}: {counted} within a day at a limit of {self._truth.limit(connection_id)}"
+            self.broken("the volume limit is kept", told)
+
+    def _approved(self, connection_id: str, user_id: str, action: str) -> bool:
+        now = self._scheduler.now
+        return any(
+            hold.state is HoldState.APPROVED
+            and hold.decided_at is not None
+            and now - hold.decided_at < timedelta(hours=24) + SKEW
+            and (user_id, action) in members_of(hold)
+            for hold in self._archive.holds(connection_id)
+        )
+
+
+def members_of(hold: Any) -> set[tuple[str, str]]:
+    """Return (user, action) of the members of a hold."""
+    return {
+        (member[0], member[1]) if isinstance(member, tuple) else (member.user_id, str(member.action))
+        for member in hold.members
+    }
+
+
+_NEVER = object()
+_NAMES = [each.name for each in fields(Entry)]
+
+
+def _differing(was: Entry | None, becomes: Entry | None) -> set[str]:
+    if was == becomes:
+        return set()
+    if was is None or becomes is None:
+        whole = becomes or was
+        empty = Entry(whole.user_id) if whole is not None else None
+        return {name for name in _NAMES if getattr(whole, name) != getattr(empty, name)} | {"version"}
+    return {name for name in _NAMES if getattr(was, name) != getattr(becomes, name)}
+
+
+def _same_decision(read: object, was: Entry | None) -> bool:
+    """Say whether what was read is what is there; flags that others set meanwhile aside."""
+    if read is None or was is None:
+        return read is was
+    return isinstance(read, Entry) and (read == was or read.version == was.version)
+
+
+def _planned(payload: object, connection: Connection, user_id: str) -> int | None:
+    if not isinstance(payload, Batch) or payload.connection_id != connection.id:
+        return None
+    return next((change.version for change in payload.changes if change.user_id == user_id), None)

@@ -1,0 +1,386 @@
+"""The world of one history: both sides, our functions between them, the schedule, and the people."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from autoprovisioning.app import configure
+from autoprovisioning.app.apply_batch import apply_batch
+from autoprovisioning.app.ask_for_run import PATIENCE
+from autoprovisioning.app.converge import converge
+from autoprovisioning.app.inquire import answer_inquiry
+from autoprovisioning.app.intake import Notification, take_in
+from autoprovisioning.app.looking import Asked
+from autoprovisioning.app.preview import compute_preview
+from autoprovisioning.app.reconcile import reconcile
+from autoprovisioning.app.renew_watch import renew_watch
+from autoprovisioning.app.services import Services
+from autoprovisioning.app.sweep import sweep
+from autoprovisioning.app.tokens import destroy_retired
+from autoprovisioning.domain.connections import Connection, State, VolumeLimit
+from autoprovisioning.domain.errors import Transient
+from autoprovisioning.domain.runs import Batch, RunKind
+from autoprovisioning.domain.users import Group, Scope
+from tests.fakes import START, FakeDirectory, FakeMeter, FakeTokens, Ids
+from tests.office import person
+from tests.simulation.directory import SimDirectory
+from tests.simulation.history import ADDRESSES, POLICIES, USERS, History
+from tests.simulation.keeper import Node, SimAccounts
+from tests.simulation.people import happen
+from tests.simulation.pubsub import Message, Request, Topics
+from tests.simulation.scheduler import Killed, Process, Scheduler
+from tests.simulation.state import Called, SimRoster, StatePorts
+from tests.simulation.threads import as_tasks
+from tests.simulation.truth import Truth
+from tests.simulation.watch import Broken, Watch
+from tests.simulation.weather import Strike, Weather
+
+KEY = b"a key of the simulation"
+USER_TIMEOUT = timedelta(seconds=75)
+BATCH_TIMEOUT = timedelta(seconds=540)
+RECONCILE_TIMEOUT = timedelta(minutes=30)
+PREVIEW_LIMIT = timedelta(minutes=8)
+FOREVER = timedelta(days=3650)
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a history ended: `law` names the broken invariant, "" where all held."""
+
+    law: str
+    told: str
+    who: str
+    calls: int
+    struck: tuple[Strike, ...]
+    digest: tuple[Any, ...] = ()
+
+
+class World:
+    """Everything, at the beginning of a history."""
+
+    def __init__(self, history: History, only: Collection[str] | None = None, trace: list[str] | None = None) -> None:
+        setting = history.setting
+        self.history = history
+        self.scheduler = scheduler = Scheduler(history.seed, START)
+        self.weather = weather = Weather(
+            scheduler, setting.rate, setting.kinds, only, not setting.rough_start, trace=trace
+        )
+        self.customer = FakeDirectory(page=3)
+        self.directory = SimDirectory(scheduler, weather, self.customer)
+        self.truth = Truth(scheduler, self.customer)
+        self.ports = StatePorts.in_memory(scheduler)
+        free = "repeated suspensions" in history.left_out
+        self.watch = Watch(scheduler, self.truth, self.ports.archive, skewed=setting.skewed, repeats_are_free=free)
+        self.topics = Topics(scheduler, weather, self._deliver, self._function, self.watch.done)
+        self.tokens = FakeTokens()
+        self.nodes: dict[str, Node] = {}
+        self.hired: dict[str, datetime] = {}
+        self.previews: Any = Called("previews", self.ports.previews, weather)
+        self.inquiries: Any = Called("inquiries", self.ports.inquiries, weather)
+        self.channels: Any = Called("channels", self.ports.channels, weather)
+        self._follow_connections()
+        self.services = self._made_services()
+        self._settle_in()
+
+    def _made_services(self) -> Services:
+        weather, watch = self.weather, self.watch
+
+        def accounts_for(connection: Connection, token: str) -> SimAccounts:
+            node = self.nodes[connection.endpoint.rpartition("/")[2]]
+            return SimAccounts(node, token, self.scheduler, weather, watch.write)
+
+        roster: Any = SimRoster(self.ports.roster, self.scheduler, weather, watch.commit)
+        connections: Any = Called("connections", self.ports.connections, weather)
+        records: Any = Called("records", self.ports.records, weather)
+        adoptions: Any = Called("adoptions", self.ports.adoptions, weather)
+        tokens: Any = Called("tokens", self.tokens, weather)
+        return Services(
+            clock=self.scheduler.clock,
+            new_id=Ids(),
+            directory=self.directory,
+            connections=connections,
+            roster=roster,
+            records=records,
+            adoptions=adoptions,
+            tokens=tokens,
+            queue=self.topics,
+            accounts_for=accounts_for,
+            meter=FakeMeter(),
+        )
+
+    def _follow_connections(self) -> None:
+        """Let the truth know of a connection's settings the moment they are stored."""
+        ports: Any = self.ports.connections
+        change, create, purge = ports.change, ports.create, ports.purge
+
+        def changed(connection_id: str, *rest: Any) -> Any:
+            result = change(connection_id, *rest)
+            if result is not None:
+                self.truth.connection_changed(result, connection_id)
+            return result
+
+        def created(connection: Connection, *rest: Any) -> None:
+            create(connection, *rest)
+            self.truth.connection_changed(connection, connection.id)
+
+        def purged(connection_id: str) -> None:
+            purge(connection_id)
+            self.truth.connection_changed(None, connection_id)
+
+        ports.change, ports.create, ports.purge = changed, created, purged
+
+    def _settle_in(self) -> None:
+        setting = self.history.setting
+        self.customer.live["admin"] = person("admin", "admin@example.com", "Admin")
+        for number in range(1, setting.connections + 1):
+            name = f"c{number}"
+            group = Group(f"g{number}", f"keeper{number}@example.com", f"Keeper {number}")
+            self.customer.groups[group.id] = group
+            node = Node(f"n{number}", self.scheduler, set(), setting.locks, setting.normalises)
+            self.nodes[node.name] = node
+            connection = Connection(
+                name,
+                number,
+                name,
+                state=State.ON,
+                endpoint=f"https://keepersecurity.eu/api/rest/scim/v2/{node.name}",
+                token_version=self.tokens.add(name, self.new_token(name)),
+                scope=Scope((group,)),
+                deprovisioning=POLICIES[setting.policy],
+                limit=VolumeLimit(setting.limit),
+                changed_at=START,
+            )
+            self.ports.connections.create(connection)
+        if setting.shared:
+            for node in self.nodes.values():
+                node.shared = list(self.nodes.values())
+        for number in range(setting.people):
+            user = person(USERS[number], ADDRESSES[number], "New")
+            self.customer.live[user.id] = user
+            self.customer.memberships[f"g{1 + number % setting.connections}"].add(user.id)
+            self.user_changed(user.id)
+        self.user_changed("admin")
+
+    @property
+    def now(self) -> datetime:
+        return self.scheduler.now
+
+    def node(self, number: int) -> Node:
+        return self.nodes[f"n{1 + number % self.history.setting.connections}"]
+
+    def new_token(self, connection_id: str) -> str:
+        """Let a super administrator make another token in Keeper; the one before is refused from now on."""
+        node = self.nodes[f"n{connection_id[1:]}"]
+        token = f"token-{connection_id}-{self.scheduler.calls}-{len(self.tokens.enabled)}"
+        node.accepts = {token}
+        return token
+
+    def user_changed(self, user_id: str) -> None:
+        """Note a change of the directory, for the truth and for stale answers."""
+        user = self.customer.live.get(user_id)
+        if user is not None and user.created is not None:
+            self.hired[user_id] = user.created
+        self.directory.changed(user_id)
+        self.truth.user_changed(user_id)
+
+    # ---- what our functions do
+
+    def _function(self, name: str, limit: timedelta = BATCH_TIMEOUT) -> Process:
+        process = self.scheduler.process(name, limit)
+        if self.history.setting.skewed:
+            process.skew = timedelta(seconds=process.chance.uniform(-60, 60))
+        return process
+
+    def _deliver(self, process: Process, message: Message) -> None:
+        payload, services = message.payload, self.services
+        now = services.clock()
+        published = (
+            datetime.fromtimestamp(0, now.tzinfo) if message.published > now + MINUTE else min(message.published, now)
+        )
+        if isinstance(payload, Request):
+            process.limit = RECONCILE_TIMEOUT
+            self._requested(payload, published)
+        elif isinstance(payload, Batch):
+            process.memory["batch"] = payload
+            apply_batch(services, payload, message.id, published, now + services.timings.batch_deadline)
+        elif payload.event == "sync":
+            self.channels.prove(payload.channel, now)
+        else:
+            process.limit = USER_TIMEOUT
+            asked = Asked(payload, message.id, published)
+            deadline = now + services.timings.user_deadline
+            if payload.inquiry:
+                answer_inquiry(services, self.inquiries, asked, deadline)
+            else:
+                converge(services, asked, deadline)
+
+    def _requested(self, request: Request, published: datetime) -> None:
+        now = self.services.clock()
+        if request.preview is not None:
+            compute_preview(self.services, self.previews, *request.preview, now + PREVIEW_LIMIT)
+            return
+        timely = now - published < PATIENCE
+        self._reconcile(request.kind, insist=timely, request=request.request if timely else "")
+
+    def _reconcile(self, kind: RunKind, *, insist: bool = False, request: str = "") -> None:
+        configure.finish_deletions(self.services, self.channels)
+        deadline = self.services.clock() + self.services.timings.reconcile_deadline
+        reconcile(self.services, kind, deadline, insist=insist, request=request)
+        destroy_retired(self.services)
+
+    def _renew(self) -> None:
+        renew_watch(
+            self.directory,
+            self.channels,
+            self.services.connections,
+            KEY,
+            "https://webhook",
+            self.services.clock,
+            self.services.new_id,
+        )
+
+    def schedule(self, name: str, work: Callable[[], object], at: datetime) -> None:
+        """Let Cloud Scheduler call a function."""
+
+        def call() -> None:
+            self.scheduler.start(self._function(name, RECONCILE_TIMEOUT), work)
+
+        self.scheduler.at(at, call)
+
+    def notify(self, user_id: str, event: str) -> None:
+        """Let Google tell every live channel of a change; some notifications are lost, some late, some come twice."""
+        for channel in list(self.customer.channels.values()):
+            if channel.expires is not None and channel.expires > self.now:
+                name = f"{self.now:%d-%H:%M:%S}-{event}-{user_id}"
+                self._post(channel.id, channel.token, event, user_id, f"{name}")
+
+    def _post(self, channel_id: str, token: str, state: str, user_id: str, name: str, tried: int = 0) -> None:
+        process = self._function(f"{name}/{tried}", USER_TIMEOUT)
+        luck, delay, rate = process.chance.random(), 0.5 + 3 * process.chance.random(), self.weather.rate
+        if luck < 2 * rate and self.weather.strikes(f"{name}/{tried}", "notification lost", state):
+            return
+        if luck > 1 - 2 * rate and self.weather.strikes(f"{name}/{tried}", "notification late", state):
+            delay *= 300
+
+        def arrives() -> None:
+            body = json.dumps({"id": user_id}).encode()
+            take_in(self.topics, KEY, Notification(channel_id, token, state, lambda: body), self.services.clock())
+
+        def again(error: BaseException | None) -> None:
+            if isinstance(error, Transient | Killed) and tried < 5:
+                self._post(channel_id, token, state, user_id, name, tried + 1)
+
+        def begin() -> None:
+            process.began = self.now
+            self.scheduler.start(process, arrives, then=again)
+
+        self.scheduler.at(self.now + timedelta(seconds=delay), begin)
+
+    def sync_channels(self) -> None:
+        """Let Google prove the channels that were opened."""
+        for channel in list(self.customer.channels.values()):
+            name = f"sync-{channel.id}"
+            if name not in self.synced:
+                self.synced.add(name)
+                self._post(channel.id, channel.token, "sync", "", name)
+
+    synced: set[str]
+
+    # ---- the course of a history
+
+    def run(self) -> Ending:
+        """Let the history happen; return how it ended."""
+        from tests.simulation.ending import judge  # it looks at a World
+
+        self.synced = set()
+        with as_tasks(self.scheduler), _quiet_logs(self):
+            try:
+                self._beginning()
+                self._act()
+                if not self.scheduler.defects:
+                    judge(self)
+            except AssertionError as error:  # Endless
+                self.scheduler.defects.append(("the history", error))
+        struck = tuple(self.weather.struck)
+        digest = self._digest()
+        if not self.scheduler.defects:
+            return Ending("", "", "", self.scheduler.calls, struck, digest)
+        who, error = self.scheduler.defects[0]
+        law = error.law if isinstance(error, Broken) else type(error).__name__
+        return Ending(law, str(error) or repr(error), who, self.scheduler.calls, struck, digest)
+
+    def _digest(self) -> tuple[Any, ...]:
+        """Return what tells two histories apart: every write, when it was done, and every strike."""
+        writes = [
+            (effect.at, effect.node, effect.write.key, effect.after)
+            for node in self.nodes.values()
+            for effect in node.effects
+        ]
+        return (self.scheduler.calls, self.now, tuple(map(repr, writes)), tuple(map(repr, self.weather.struck)))
+
+    def _beginning(self) -> None:
+        self.schedule("renew-0", self._renew, START)
+        self.schedule("full-0", lambda: self._reconcile(RunKind.FULL), START)
+        self._until(START + timedelta(minutes=4))
+        self.weather.fair = False
+
+    def _act(self) -> None:
+        begin = START + timedelta(minutes=5)
+        for number, step in enumerate(self.history.steps):
+            process = self.scheduler.process(f"step-{step.at}-{step.verb}-{step.whom}", FOREVER, quiet=True)
+            del number
+            self.scheduler.start(process, lambda step=step: happen(self, step), begin + step.at * MINUTE)
+        end = begin + (self.history.steps[-1].at + 10 if self.history.steps else 0) * MINUTE
+        tick, number = begin, 0
+        while tick < end:
+            number += 1
+            self._tick(tick, number)
+            tick += 5 * MINUTE
+        self._until(end)
+
+    def _tick(self, at: datetime, number: int) -> None:
+        """Schedule what there is within five minutes: a sweep, at times a full run, a drift run, a renewal."""
+        self.schedule(f"sweep-{number}", lambda: sweep(self.services), at + 2 * MINUTE)
+        if number % 12 == 5:
+            self.schedule(f"drift-{number}", lambda: self._reconcile(RunKind.DRIFT), at + 3 * MINUTE)
+        if number % 3 == 0:
+            self.schedule(f"full-{number}", lambda: self._reconcile(RunKind.FULL), at)
+        if number % 6 == 1:
+            self.schedule(f"renew-{number}", self._renew, at + 4 * MINUTE)
+        self.scheduler.at(at + MINUTE, self.sync_channels)
+
+    def _until(self, end: datetime) -> None:
+        self.sync_channels()
+        self.scheduler.run_until(end)
+
+
+@contextlib.contextmanager
+def _quiet_logs(world: World) -> Any:
+    """Keep the log silent, but for what nobody foresaw: that is a defect."""
+    names = ("autoprovisioning", "autoprovisioning.app.unforeseen")
+    product, surprise = (logging.getLogger(name) for name in names)
+    before = (product.level, surprise.level, surprise.propagate)
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            world.scheduler.defects.append(("a use case", Broken("nothing is unforeseen", record.getMessage())))
+
+    handler = Told()
+    product.setLevel(logging.CRITICAL + 1)
+    surprise.setLevel(logging.ERROR)
+    surprise.addHandler(handler)
+    surprise.propagate = False
+    try:
+        yield
+    finally:
+        surprise.removeHandler(handler)
+        product.setLevel(before[0])
+        surprise.setLevel(before[1])
+        surprise.propagate = before[2]
