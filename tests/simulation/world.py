@@ -36,7 +36,7 @@ from tests.simulation.people import happen
 from tests.simulation.pubsub import Message, Request, Topics
 from tests.simulation.scheduler import Killed, Process, Scheduler
 from tests.simulation.state import Called, SimRoster, StatePorts
-from tests.simulation.threads import as_tasks
+from tests.simulation.threads import Tasks, few_shards
 from tests.simulation.truth import Truth
 from tests.simulation.watch import Broken, Watch
 from tests.simulation.weather import Strike, Weather
@@ -113,6 +113,7 @@ class World:
             queue=self.topics,
             accounts_for=accounts_for,
             meter=FakeMeter(),
+            executor=Tasks(self.scheduler),
         )
 
     def _follow_connections(self) -> None:
@@ -300,7 +301,7 @@ class World:
         from tests.simulation.ending import judge  # it looks at a World
 
         self.synced = set()
-        with as_tasks(self.scheduler), _quiet_logs(self):
+        with few_shards(), _quiet_logs(self):
             try:
                 self._beginning()
                 self._act()
