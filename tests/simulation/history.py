@@ -101,6 +101,7 @@ class Setting:
     normalises: bool
     shared: bool
     rough_start: bool  # the first run meets faults
+    firestore: bool = False  # state is kept by the real adapters, over Firestore in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class History:
         head = (
             f"{setting.connections} connections, {setting.people} people, policy {setting.policy}, "
             f"limit {setting.limit}, faults {setting.rate:.3f}, clocks {'apart' if setting.skewed else 'alike'}"
+            f"{', state over Firestore' if setting.firestore else ''}"
         )
         return "\n".join([head, *map(str, self.steps)])
 
@@ -158,6 +160,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         normalises=chance.random() < 0.2,
         shared="shared addresses" not in left_out and chance.random() < 0.5,
         rough_start=chance.random() < 0.3,
+        firestore=seed % 3 == 0,
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
     for verb in leaning.verbs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 from unittest.mock import patch
 
@@ -30,7 +31,7 @@ class Tasks:
         try:
             while left or under_way:
                 while left and len(under_way) < at_once:
-                    under_way.append(self._begin(lambda item=left.pop(): work(item)))
+                    under_way.append(self._begin(partial(work, left.pop())))
                 task = under_way.pop(0)
                 yield self._result(task)
         finally:
