@@ -138,6 +138,7 @@ class Leaning:
     connections: int | None = None
     skewed: bool | None = None
     policy: int | None = None
+    firestore: bool | None = None
 
 
 EVEN = Leaning()
@@ -160,7 +161,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         normalises=chance.random() < 0.2,
         shared="shared addresses" not in left_out and chance.random() < 0.5,
         rough_start=chance.random() < 0.3,
-        firestore=seed % 3 == 0,
+        firestore=seed % 3 == 0 if leaning.firestore is None else leaning.firestore,
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
     for verb in leaning.verbs:

@@ -40,6 +40,14 @@ STALLED = Leaning(
 )
 LEAVING = Leaning(verbs=("suspend", "leave", "restore", "join"), rate=0.01, policy=0, steps=16, people=5)
 LIMITED = Leaning(verbs=("suspend", "leave"), rate=0.01, policy=0, steps=16, people=5, limit=2, connections=1)
+STORED = Leaning(
+    verbs=("rename", "suspend", "restore", "provision", "run"),
+    kinds=("ambiguous", "unavailable", "crash before", "crash after", "message twice"),
+    rate=0.05,
+    steps=20,
+    minutes=60,
+    firestore=True,
+)
 SWITCHED = Leaning(verbs=("off", "on", "rename", "suspend", "provision", "run"), rate=0.02, steps=24, minutes=60)
 DELAYED = Leaning(verbs=("suspend", "leave", "off", "on"), rate=0.004, policy=3, steps=18, connections=1)
 
@@ -258,6 +266,22 @@ MUTANTS = (
         "            events = [event] if event is not None else []\n            progress",
         "            events = []\n            progress",
         LEAVING,
+    ),
+    Mutant(
+        "Firestore does not compare the time of the last update",
+        "adapters/firestore/database.py",
+        "            batch.update(snapshot.reference, fields, option=option)",
+        "            batch.update(snapshot.reference, fields)",
+        STORED,
+    ),
+    Mutant(
+        "events are not written with the entry",
+        "adapters/firestore/roster.py",
+        "        documents += add_events(batch, home, change.events)\n",
+        "        apart = self._database.client.batch()\n"
+        "        if change.events:\n"
+        "            self._database.commit(apart, add_events(apart, home, change.events))\n",
+        STORED,
     ),
     Mutant(
         "a run counts its events twice",
