@@ -147,7 +147,7 @@ class Service:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
         self.collections: dict[str, dict[str, Document]] = {}
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self._last = time_of(clock()) - TICK
 
     def documents(self, collection: str) -> Mapping[str, Document]:

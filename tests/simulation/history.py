@@ -99,6 +99,7 @@ class Setting:
     normalises: bool
     shared: bool
     rough_start: bool  # the first run meets faults
+    firestore: bool = False  # state is kept by the real adapters, over Firestore in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class History:
         head = (
             f"{setting.connections} connections, {setting.people} people, policy {setting.policy}, "
             f"limit {setting.limit}, faults {setting.rate:.3f}, clocks {'apart' if setting.skewed else 'alike'}"
+            f"{', state over Firestore' if setting.firestore else ''}"
         )
         return "\n".join([head, *map(str, self.steps)])
 
@@ -137,6 +139,7 @@ class Leaning:
     rough: bool | None = None
     whom: int | None = None  # how many people things happen to
     together: bool = False  # all within some seconds of the schedule
+    firestore: bool | None = None
 
 
 EVEN = Leaning()
@@ -159,6 +162,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         normalises=chance.random() < 0.2,
         shared=chance.random() < 0.5,
         rough_start=chance.random() < 0.3 if leaning.rough is None else leaning.rough,
+        firestore=seed % 3 == 0 if leaning.firestore is None else leaning.firestore,
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
     for verb in leaning.verbs:

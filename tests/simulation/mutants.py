@@ -42,6 +42,11 @@ SWITCHED = Leaning(
     verbs=("off", "on", "rename", "suspend", "provision", "run"), kinds=("stall", "notification lost"), rate=0.08,
     steps=24, minutes=60, people=2, whom=2, connections=1, skewed=False,
 )  # fmt: skip
+STORED = Leaning(
+    verbs=("rename", "suspend", "restore", "provision", "run"),
+    kinds=("ambiguous", "unavailable", "crash before", "crash after", "message twice"), rate=0.05, steps=20,
+    minutes=60, firestore=True,
+)  # fmt: skip
 DELAYED = Leaning(verbs=("suspend", "leave", "off", "on"), rate=0.004, policy=3, steps=18, connections=1)
 
 
@@ -268,6 +273,22 @@ MUTANTS = (
         "            events = [event] if event is not None else []\n            progress",
         "            events = []\n            progress",
         LEAVING,
+    ),
+    Mutant(
+        "Firestore does not compare the time of the last update",
+        "adapters/firestore/database.py",
+        "            batch.update(snapshot.reference, fields, option=option)",
+        "            batch.update(snapshot.reference, fields)",
+        STORED,
+    ),
+    Mutant(
+        "events are not written with the entry",
+        "adapters/firestore/roster.py",
+        "        documents += add_events(batch, home, change.events)\n",
+        "        apart = self._database.client.batch()\n"
+        "        if change.events:\n"
+        "            self._database.commit(apart, add_events(apart, home, change.events))\n",
+        STORED,
     ),
     Mutant(
         "a run counts its events twice",

@@ -35,7 +35,8 @@ def shrunk(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> st
         keys = _fewer(keys, lambda some, history=history: breaks(history, some))
         if size == (len(history.steps), len(keys)):
             break
-    for change in ({"skewed": False}, {"normalises": False}, {"rough_start": False}, {"connections": 1}, {"policy": 0}):
+    simpler = ("firestore", False), ("skewed", False), ("normalises", False), ("rough_start", False)
+    for change in ({name: value} for name, value in (*simpler, ("connections", 1), ("policy", 0))):
         tried = replace(history, setting=replace(history.setting, **change))  # type: ignore[arg-type]
         if breaks(tried, keys):
             history = tried

@@ -1,110 +1,84 @@
-"""Threads as tasks of the simulation, in the four places that start any.
-
-The use cases name `ThreadPoolExecutor` and `threading` themselves; the names are replaced in their modules, so that a
-history has no thread of the machine's in it.
-"""
+"""The Executor port as tasks of the simulation: a history has no thread of the machine's in it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 from unittest.mock import patch
 
-from autoprovisioning.app import apply_batch, carry_out, leasing, sharding
+from autoprovisioning.app import sharding
 from tests.simulation.scheduler import Killed, Scheduler, Task
 
-AT_ONCE = 8
+T = TypeVar("T")
+R = TypeVar("R")
+
 SHARDS = 4  # instead of 64: reading them all costs more than all else, and few people share one the sooner
 
 
-class _Future:
-    def __init__(self, scheduler: Scheduler, task: Task) -> None:
-        self._scheduler, self._task = scheduler, task
-
-    def result(self) -> Any:
-        self._scheduler.join([self._task])
-        if self._task.error is not None:
-            raise self._task.error
-        return self._task.result
-
-
-class Pool:
-    """What the use cases need of a ThreadPoolExecutor."""
+class Tasks:
+    """Starts tasks of the process that asks."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._tasks: list[Task] = []
 
-    def __enter__(self) -> Pool:
-        return self
+    def each(self, work: Callable[[T], R], items: Sequence[T], at_once: int) -> Iterator[R]:
+        """Start as many tasks as may be at once, and one more for each whose result is taken."""
+        left = list(items)[::-1]
+        under_way: list[Task] = []
+        try:
+            while left or under_way:
+                while left and len(under_way) < at_once:
+                    under_way.append(self._begin(partial(work, left.pop())))
+                task = under_way.pop(0)
+                yield self._result(task)
+        finally:
+            with contextlib.suppress(Killed):
+                self._scheduler.join(under_way)
 
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
+    def start(self, work: Callable[[], T]) -> Callable[[], T]:
+        task = self._begin(work)
+        return lambda: self._result(task)
 
-    def submit(self, work: Callable[..., Any], *arguments: Any) -> _Future:
-        task = self._start(lambda: work(*arguments))
-        return _Future(self._scheduler, task)
+    @contextlib.contextmanager
+    def repeat(self, name: str, work: Callable[[], bool], every: timedelta) -> Iterator[None]:
+        over = busy = False
 
-    def map(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        futures = [self.submit(work, item) for item in items]
-        return (future.result() for future in futures)
+        def run() -> None:
+            nonlocal busy
+            while True:
+                self._scheduler.pause(every.total_seconds())
+                busy = not over
+                if over or not work():
+                    break
+                busy = False
+            busy = False
 
-    def shutdown(self) -> None:
-        with contextlib.suppress(Killed):
-            self._scheduler.join(self._tasks)
+        task = self._begin(run)
+        try:
+            yield
+        finally:
+            over = True
+            if busy:  # else it only waits, and nobody waits for that
+                with contextlib.suppress(Killed):
+                    self._scheduler.join([task])
 
-    def _start(self, work: Callable[[], Any]) -> Task:
+    def _begin(self, work: Callable[[], T]) -> Task:
         current = self._scheduler.current
         assert current is not None
-        task = self._scheduler.start(current.process, work)
-        self._tasks.append(task)
-        return task
+        return self._scheduler.start(current.process, work)
 
-
-class _Event:
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        self._set = False
-
-    def set(self) -> None:
-        self._set = True
-
-    def wait(self, seconds: float) -> bool:
-        """Wait to the end of the time: nobody waits for who waits here."""
-        self._scheduler.pause(seconds)
-        return self._set
-
-
-class _Thread:
-    def __init__(self, scheduler: Scheduler, target: Callable[[], None]) -> None:
-        self._scheduler, self._target = scheduler, target
-
-    def start(self) -> None:
-        current = self._scheduler.current
-        assert current is not None
-        self._task = self._scheduler.start(current.process, self._target)
-
-    def join(self) -> None:
-        """Return at once: whoever sets the event has nothing more to wait for."""
+    def _result(self, task: Task) -> R:
+        self._scheduler.join([task])
+        if task.error is not None:
+            raise task.error
+        return task.result
 
 
 @contextlib.contextmanager
-def as_tasks(scheduler: Scheduler) -> Iterator[None]:
-    """Let the use cases start tasks instead of threads, within the block."""
-
-    def pool(max_workers: int = AT_ONCE) -> Pool:
-        return Pool(scheduler)
-
-    standing_in = SimpleNamespace(
-        Event=lambda: _Event(scheduler),
-        Thread=lambda target, name="", daemon=True: _Thread(scheduler, target),
-    )
-    with (
-        patch.object(apply_batch, "ThreadPoolExecutor", pool),
-        patch.object(carry_out, "ThreadPoolExecutor", pool),
-        patch.object(leasing, "threading", standing_in),
-        patch.object(sharding, "SMALLEST_SHARDS", SHARDS),
-    ):
+def few_shards() -> Iterator[None]:
+    """Let a first run choose few shards, within the block."""
+    with patch.object(sharding, "SMALLEST_SHARDS", SHARDS):
         yield

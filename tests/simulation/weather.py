@@ -106,6 +106,13 @@ class Weather:
             self.trace.append(f"{self.scheduler.now:%d %H:%M:%S.%f} {task.process.name}: {call}{struck}")
 
 
+class Fair:
+    """Strikes nothing: of what is no call to the outside by itself."""
+
+    def around(self, call: str, work: Callable[..., T], kinds: tuple[str, ...] = STATE) -> Callable[..., T]:
+        return work
+
+
 def _length(draw: float) -> float:
     """Return how long a call takes: mostly some hundredths of a second, at times seconds."""
     return 0.01 + 4 * draw**6

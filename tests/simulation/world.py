@@ -36,10 +36,11 @@ from tests.simulation.people import happen
 from tests.simulation.pubsub import Message, Request, Topics
 from tests.simulation.scheduler import Killed, Process, Scheduler
 from tests.simulation.state import Called, SimRoster, StatePorts
-from tests.simulation.threads import as_tasks
+from tests.simulation.stored import in_firestore
+from tests.simulation.threads import Tasks, few_shards
 from tests.simulation.truth import Truth
 from tests.simulation.watch import Broken, Watch
-from tests.simulation.weather import Strike, Weather
+from tests.simulation.weather import Fair, Strike, Weather
 
 KEY = b"a key of the simulation"
 USER_TIMEOUT = timedelta(seconds=75)
@@ -75,17 +76,22 @@ class World:
         self.customer = FakeDirectory(page=3)
         self.directory = SimDirectory(scheduler, weather, self.customer)
         self.truth = Truth(scheduler, self.customer)
-        self.ports = StatePorts.in_memory(scheduler)
+        if setting.firestore:
+            self.ports = in_firestore(scheduler, weather, self.truth.connection_changed)
+        else:
+            self.ports = StatePorts.in_memory(scheduler)
         archive, left_out = self.ports.archive, history.left_out
         self.watch = Watch(scheduler, self.truth, archive, skewed=setting.skewed, left_out=left_out)
         self.topics = Topics(scheduler, weather, self._deliver, self._function, self.watch.done)
         self.tokens = FakeTokens()
         self.nodes: dict[str, Node] = {}
         self.hired: dict[str, datetime] = {}
-        self.previews: Any = Called("previews", self.ports.previews, weather)
-        self.inquiries: Any = Called("inquiries", self.ports.inquiries, weather)
-        self.channels: Any = Called("channels", self.ports.channels, weather)
-        self._follow_connections()
+        self.calls: Any = Fair() if setting.firestore else weather  # over Firestore the calls are those of its client
+        self.previews: Any = Called("previews", self.ports.previews, self.calls)
+        self.inquiries: Any = Called("inquiries", self.ports.inquiries, self.calls)
+        self.channels: Any = Called("channels", self.ports.channels, self.calls)
+        if not setting.firestore:
+            self._follow_connections()
         self.services = self._made_services()
         self._settle_in()
 
@@ -96,10 +102,10 @@ class World:
             node = self.nodes[connection.endpoint.rpartition("/")[2]]
             return SimAccounts(node, token, self.scheduler, weather, watch.write)
 
-        roster: Any = SimRoster(self.ports.roster, self.scheduler, weather, watch.commit)
-        connections: Any = Called("connections", self.ports.connections, weather)
-        records: Any = Called("records", self.ports.records, weather)
-        adoptions: Any = Called("adoptions", self.ports.adoptions, weather)
+        roster: Any = SimRoster(self.ports.roster, self.scheduler, self.calls, watch.commit)
+        connections: Any = Called("connections", self.ports.connections, self.calls)
+        records: Any = Called("records", self.ports.records, self.calls)
+        adoptions: Any = Called("adoptions", self.ports.adoptions, self.calls)
         tokens: Any = Called("tokens", self.tokens, weather)
         return Services(
             clock=self.scheduler.clock,
@@ -113,6 +119,7 @@ class World:
             queue=self.topics,
             accounts_for=accounts_for,
             meter=FakeMeter(),
+            executor=Tasks(self.scheduler),
         )
 
     def _follow_connections(self) -> None:
@@ -300,7 +307,7 @@ class World:
         from tests.simulation.ending import judge  # it looks at a World
 
         self.synced = set()
-        with as_tasks(self.scheduler), _quiet_logs(self):
+        with few_shards(), _quiet_logs(self):
             try:
                 self._beginning()
                 self._act()
