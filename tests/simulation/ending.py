@@ -173,6 +173,8 @@ def _held(world: World, connection: Connection, user_id: str) -> bool:
 def _timers(world: World, where: str, told: Standing, entry: Entry) -> None:
     """See that the timer of a trigger began when the directory says, to the minute."""
     for trigger, since in told.triggers.items():
+        if Trigger.DELETED in told.triggers and trigger is not Trigger.DELETED:
+            continue  # of the deleted, the directory does not tell what else they were, nor since when
         timer = entry.timers.get(trigger)
         begun = getattr(timer, "since", timer)
         still = told.stood.get(trigger)
