@@ -119,7 +119,7 @@ class Planner:
             self._count(entry)
         elif in_scope is False:
             return  # not ours, never was: most of a large customer
-        self._judge(entry, observed(self._connection, user, in_scope), lambda: Evidence(left=left()))
+        self._judge(entry, observed(self._connection, user, in_scope), lambda: Evidence(left=left(), listed=True))
 
     def close(self, deleted: Mapping[str, DirectoryUser], complete: bool, members: Container[str] = ()) -> None:
         """Judge the roster's users whom the listing lacked: deleted ones and, if it was complete, missing ones.
