@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, note, settings
+from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
 from autoprovisioning.domain.runs import Batch
@@ -136,6 +136,7 @@ REFUSALS = st.one_of(
     lie=REFUSALS,
     bulk=st.booleans(),
 )
+@example(history=[], lie=Lie(404, undone=True), bulk=False)  # listed as suspended, and "no such user" when asked for
 def test_a_lasting_refusal_has_an_end(liar: Liar, history: Sequence[Step], kind: str, lie: Lie, bulk: bool):
     """Whoever is out of step fails with a reason or waits with a time; no run and no message goes on for ever."""
     note(f"{history}, {lie}")

@@ -254,3 +254,15 @@ def test_a_leaver_whom_the_listing_lacks_is_not_sent_again_and_again(office):
     assert office.entry("u1").failure is not None
     run = office.plan()
     assert (dict(run.planned), len(office.keeper.faults)) == ({}, 9)
+
+
+def test_a_listed_leaver_whom_the_directory_knows_not_alone_fails_with_that_reason(office, monkeypatch):
+    office.suspend("u1")
+    monkeypatch.setattr(office.directory, "user", lambda _user_id: None)
+    for _ in range(3):
+        asked = office.desk.clock.now
+        office.desk.clock.advance(2 * MINUTE)
+        try_again(office, Look("u1", "", Evidence(listed=True)), asked)
+    failure = office.entry("u1").failure
+    assert "knows no such user when it is asked for this one alone" in failure.text
+    assert active(office, "u1") == [True], "nothing proves that the user is deleted, and nothing shows the suspension"

@@ -24,6 +24,8 @@ from autoprovisioning.domain.users import DirectoryUser, Presence
 
 log = logging.getLogger(__name__)
 
+LISTED_ONLY = "The directory lists this user, but knows no such user when it is asked for this one alone."
+
 
 @dataclass(frozen=True, slots=True)
 class RunOf:
@@ -164,7 +166,8 @@ def entry_of(services: Services, connection: Connection, user_id: str) -> Entry 
 def _shown(look: Look, entry: Entry | None, user: DirectoryUser) -> None:
     """Refuse to take for nothing to do that the directory does not show somebody who has an account.
 
-    What complete listings lack is remembered, and goes to a held plan (`missed_twice`).
+    What complete listings lack is remembered, and goes to a held plan (`missed_twice`). "No such user" about somebody
+    who is listed is no sign of a deletion: what was due waits, and somebody has to hear of it.
 
     Raises:
         DirectoryFailed: it answers something about this user that proves nothing.
@@ -173,3 +176,5 @@ def _shown(look: Look, entry: Entry | None, user: DirectoryUser) -> None:
     hidden = user.presence is Presence.UNKNOWN and user.untold not in ("", NOT_PROVEN)
     if known and hidden and not look.evidence.missing:
         raise DirectoryFailed(user.untold)
+    if known and look.evidence.listed and user.presence is Presence.UNKNOWN and user.untold == NOT_PROVEN:
+        raise DirectoryFailed(LISTED_ONLY)

@@ -142,7 +142,7 @@ class Planner:
         elif in_scope is False:
             return  # not ours, never was: most of a large customer
         seen = observed(self._connection, user, in_scope, moving=moving)
-        self._judge(entry, seen, lambda: Evidence(left=left()))
+        self._judge(entry, seen, lambda: Evidence(left=left(), listed=True))
 
     def see_alone(self, seen: Observed) -> None:
         """Judge one user of the roster who was read alone."""

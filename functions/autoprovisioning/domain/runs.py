@@ -120,6 +120,7 @@ class Evidence:
 
     missing: bool = False  # a complete listing of the customer lacks the id
     left: tuple[str, ...] = ()  # connections of which no complete derived listing of a scope group has the id
+    listed: bool = False  # the listing of the customer has the user
 
 
 @dataclass(frozen=True, slots=True)
