@@ -35,7 +35,6 @@ LOOK = Look(
     "u1",
     "update",
     Evidence(missing=True, left=("c1",)),
-    "d1gest",
     datetime(2026, 5, 1, tzinfo=UTC),
     "ch1",
     "keeper/inquiry-1",

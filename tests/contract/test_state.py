@@ -13,7 +13,7 @@ from autoprovisioning.domain.connections import Connection, PatchDialect, Retire
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
 from autoprovisioning.domain.errors import Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import GuardState
+from autoprovisioning.domain.guard import GuardState, Kind, reservation
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Timer, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState
@@ -41,12 +41,10 @@ FULL = Entry(
     timers={Trigger.APP_OFF: Timer(NOW - DAY, HOUR, NOW), Trigger.DELETED: Timer(NOW, DAY)},
     mark=Mark("change", "message", Action.UNSUSPEND, NOW + timedelta(seconds=90, microseconds=250_000), again=True),
     pending=True,
-    held=Action.DELETE,
     failure=FAILURE,
     last_action_at=NOW,
     gone=True,
     applied_by="change 1",
-    held_by=Trigger.SUSPENDED,
     deleted=True,
     locked_at=NOW,
 )
@@ -271,7 +269,7 @@ class TestConnections:
         state.connections.create(HOME)
         state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW))
         state.records.put_hold("c1", hold([("u1", "suspend")]))
-        state.records.change_guard("c1", lambda _state: GuardState({"x": NOW}, 5))
+        state.records.change_guard("c1", lambda _state: GuardState({Kind.TAKING: {reservation("x"): NOW}}, ((NOW, 5),)))
         assert state.records.claim_account("c1", "k1", Claim("u1", "x1")) == Claim("u1", "x1")
         state.records.put_swept("c1", frozenset({"x"}))
         write(state, entries={"u1": FULL}, events=[event("e1")])

@@ -15,7 +15,7 @@ from autoprovisioning.app.ports import Claim, Edit, Progress
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Permanent, Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import reserve
+from autoprovisioning.domain.guard import Kind, reservation, reserve
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Timer, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from infra.local.processes import free_port
@@ -131,11 +131,12 @@ class TestContention:
     @both
     def test_reservations_made_at_once_never_exceed_the_limit(self, state):
         def take(writer: int) -> bool:
-            granted = state.records.change_guard("c1", lambda known: reserve(known, [f"n{writer}"], 5, NOW))
+            name = reservation(f"n{writer}")
+            granted = state.records.change_guard("c1", lambda known: reserve(known, Kind.TAKING, [name], 5, NOW))
             return granted is not None
 
         assert sum(at_once(take, 16)) == 5
-        assert len(state.records.change_guard("c1", lambda known: known).reserved) == 5
+        assert len(state.records.change_guard("c1", lambda known: known).current(Kind.TAKING, NOW)) == 5
 
     @both
     def test_one_of_many_gets_the_lease_and_the_next_fence_is_higher(self, state):
