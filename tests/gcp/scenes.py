@@ -117,7 +117,8 @@ def changed_in_keeper() -> None:
     desk = desk_with()
     run = Run("r1", "c1", RunKind.DRIFT, 1, START)
     tell_drift(
-        Side(ON, run, Keeper(desk.services, ON)), Plan(drifted={f"u{number}": ("active",) for number in range(9)})
+        Side(ON, run, Keeper(desk.services, ON)),
+        Plan(desk.services.clock(), drifted={f"u{number}": ("active",) for number in range(9)}),
     )
 
 
