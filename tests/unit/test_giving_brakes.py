@@ -140,3 +140,15 @@ def test_a_first_run_creates_no_more_than_was_confirmed_when_it_was_turned_on(co
         decide(office, "approve")
         run(office)
         assert len(office.keeper.accounts) == 123
+
+
+def test_a_listing_that_breaks_off_lets_nothing_of_a_waiting_plan_go():
+    office = company(40)
+    created = len(office.keeper.accounts)
+    for number in range(100, 400):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    run(office)
+    (raised,) = plans(office)
+    office.directory.broken_after = 40  # pages of two, 36 of whom are newcomers
+    run(office)
+    assert (len(office.keeper.accounts), plans(office)) == (created, [raised])
