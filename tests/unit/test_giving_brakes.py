@@ -8,8 +8,11 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.configure import turn_off, turn_on
+from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.errors import Rejected
+from autoprovisioning.domain.plan import READING
+from autoprovisioning.domain.roster import Entry, Failure
 from autoprovisioning.domain.runs import RunKind
 from tests.office import Office
 from tests.unit.builders import notice
@@ -140,3 +143,32 @@ def test_a_first_run_creates_no_more_than_was_confirmed_when_it_was_turned_on(co
         decide(office, "approve")
         run(office)
         assert len(office.keeper.accounts) == 123
+
+
+def test_a_listing_that_breaks_off_lets_nothing_of_a_waiting_plan_go():
+    office = company(40)
+    created = len(office.keeper.accounts)
+    for number in range(100, 400):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    run(office)
+    (raised,) = plans(office)
+    office.directory.broken_after = 40  # pages of two, 36 of whom are newcomers
+    run(office)
+    assert (len(office.keeper.accounts), plans(office)) == (created, [raised])
+
+
+@pytest.mark.parametrize("decided", [None, "reject"])
+def test_whom_the_directory_failed_to_show_is_braked_like_anybody(decided):
+    office = company(40)
+    created, now = len(office.keeper.accounts), office.desk.clock.now
+    newcomers = [f"x{number}" for number in range(100, 160)]
+    failure = Failure("directory_failed", "500", 3, now, now + QUARTER, READING)
+    for user_id in newcomers:
+        office.hire(user_id, f"{user_id}@example.com")
+    if decided:
+        run(office)
+        decide(office, decided)
+    known = {user_id: Entry(user_id, 1, in_scope=True, failure=failure) for user_id in newcomers}
+    office.services.roster.commit(office.connection, newcomers, lambda _known: (Edit(known), None))
+    run(office)
+    assert (len(office.keeper.accounts), plans(office)[0].counts()) == (created, {"create": 60})

@@ -64,18 +64,19 @@ class _Sifted:
     """Planned changes of one kind, sorted by what an administrator decided about them."""
 
     approved: list[Wanted]
-    kept: list[Wanted]  # rejected, or to be decided anew
+    kept: list[Wanted]  # rejected, to be decided anew, or part of a plan that this one does not see the whole of
     unproven: list[Wanted]
     fresh: list[Wanted]
 
 
-def _sift(holds: Iterable[Hold], wanted: Sequence[Wanted], now: datetime) -> _Sifted:
+def _sift(holds: Iterable[Hold], wanted: Sequence[Wanted], now: datetime, *, whole: bool = True) -> _Sifted:
     book, sifted = Book(holds), _Sifted([], [], [], [])
+    keeps = {Standing.REJECTED, Standing.WITHDRAWN} | ({Standing.WAITING} if not whole else set())
     for each in wanted:
         verdict = book.verdict(each.member)
         if verdict is not None and verdict.authorises(each.entry, now):
             sifted.approved.append(each)
-        elif verdict is not None and verdict.standing in (Standing.REJECTED, Standing.WITHDRAWN):
+        elif verdict is not None and verdict.standing in keeps:
             sifted.kept.append(each)
         else:
             (sifted.unproven if each.unproven else sifted.fresh).append(each)
@@ -99,11 +100,12 @@ def admit(
     """Pass what a run plans of one kind through the brake: return what is held, and the plan raised for it, if any.
 
     What is over the limit is held whole. A waiting plan ends where it is empty, fits, or differs from what is held now;
-    not so by a plan that is not `whole` (listings broke off). So many were `confirmed` in advance count for no limit.
-    `known` are the held plans, where they are at hand.
+    not so by a plan that is not `whole` (listings broke off, say): what of a waiting plan it happens to meet is no safer
+    than the rest, and waits with it. So many were `confirmed` in advance count for no limit. `known` are the held
+    plans, where they are at hand.
     """
     holds = known if known is not None else services.records.holds(connection.id)
-    sifted = _sift(holds, wanted, services.clock())
+    sifted = _sift(holds, wanted, services.clock(), whole=whole)
     if sifted.approved:
         _let_go(services, connection, kind, sifted.approved)
     held, reason = sifted.unproven, _for_want_of_proof(sifted.unproven)

@@ -17,7 +17,7 @@ from itertools import pairwise
 from .accounts import Attributes, Value, changed_attributes, holds, whole_fingerprint
 from .connections import VolumeLimit
 from .errors import MappingFailure
-from .roster import Action, Entry, Status, Trigger
+from .roster import Action, Entry, Failure, Status, Trigger
 
 WINDOW = timedelta(hours=24)
 ASKED_AGAIN = timedelta(days=30)  # a rejection is no answer for ever
@@ -114,12 +114,19 @@ def braked(action: Action, entry: Entry | None, attributes: Attributes | None, n
     let go before, and failed. Of updates only those do that change the userName or remove a value.
     """
     if action is Action.CREATE:
-        return entry is None or entry.failure is None or entry.failure.code == MappingFailure.code
+        return entry is None or not _let_go_before(entry.failure)
     if action is Action.UNSUSPEND:
         return entry is None or entry.last_action_at is None or now - entry.last_action_at >= WINDOW
     if action is Action.UPDATE:
         return entry is not None and _wipes(entry, attributes or {})
     return True
+
+
+def _let_go_before(failure: Failure | None) -> bool:
+    """Say whether a creation failed in Keeper: neither one that could not be sent, nor a read of the directory did."""
+    if failure is None or failure.code == MappingFailure.code:
+        return False
+    return failure.about.startswith(f"{Action.CREATE.value}:")
 
 
 def _wipes(entry: Entry, desired: Attributes) -> bool:
