@@ -12,7 +12,8 @@ from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.guard import OPEN, Kind
+from autoprovisioning.domain.guard import Standing as Verdict
 from autoprovisioning.domain.normalization import same
 from autoprovisioning.domain.roster import Entry, Trigger
 from autoprovisioning.domain.runs import RunKind, RunState
@@ -20,7 +21,6 @@ from autoprovisioning.domain.users import Presence
 from tests.simulation.keeper import Effect, Node
 from tests.simulation.people import ADMIN
 from tests.simulation.truth import Standing
-from tests.simulation.watch import members_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -157,7 +157,7 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
         for delete in (False, True)
         for of, late in ((told, HOUR), (standing, 9 * HOUR))
     )
-    if active and due and not held and not failing:
+    if active and due and not held and not failing and not _awaited(world, connection, user_id):
         world.watch.broken("nobody else has access", f"{where}: {standing}, {entry}")
     if entry is not None and not failing:
         _timers(world, where, told, entry)
@@ -165,8 +165,9 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
 
 def _held(world: World, connection: Connection, user_id: str) -> bool:
     return any(
-        hold.state in (HoldState.WAITING, HoldState.REJECTED) and user_id in {member for member, _ in members_of(hold)}
+        member.user_id == user_id and verdict.standing in (*OPEN, Verdict.REJECTED)
         for hold in world.ports.archive.holds(connection.id)
+        for member, verdict in hold.each()
     )
 
 
@@ -180,6 +181,17 @@ def _timers(world: World, where: str, told: Standing, entry: Entry) -> None:
         still = told.stood.get(trigger)
         if begun is not None and not still and abs(begun - since) > timedelta(minutes=1):
             world.watch.broken("timers are kept to the minute", f"{where}: {trigger.value} since {since}, not {begun}")
+
+
+def _awaited(world: World, connection: Connection, user_id: str) -> bool:
+    """Say whether somebody moves to another connection, which says why it cannot take them: their access stays here."""
+    for other in world.ports.archive.connections():
+        if other.id == connection.id or world.truth.standings[other.id, user_id][-1].triggers:
+            continue
+        there = world.ports.archive.entry(other, user_id)
+        if there is not None and there.failure is not None:
+            return True
+    return False
 
 
 def _attributes(world: World, connection: Connection, user_id: str, account: Account) -> None:
@@ -199,8 +211,7 @@ def _nothing_left(world: World, connection: Connection, entries: dict[str, Entry
     for user_id, entry in entries.items():
         if entry.mark is not None:
             world.watch.broken("no mark is left", f"{connection.id}/{user_id}: {entry}")
-        waits_too = "pending beside a hold" in world.history.left_out and _held(world, connection, user_id)
-        if entry.pending and not waits_too:
+        if entry.pending:
             world.watch.broken("nobody is pending", f"{connection.id}/{user_id}: {entry}")
     ids = [entry.scim_id for entry in entries.values() if entry.scim_id]
     if len(ids) != len(set(ids)):
@@ -208,11 +219,13 @@ def _nothing_left(world: World, connection: Connection, entries: dict[str, Entry
     for run in world.ports.archive.runs(connection.id):
         if run.state in (RunState.OBSERVING, RunState.PLANNED):
             world.watch.broken("no run is left open", str(run))
-    if "stale holds" in world.history.left_out:
-        return
     for hold in world.ports.archive.holds(connection.id):
-        if hold.state is HoldState.WAITING:
-            world.watch.broken("no hold outlives what it is about", str(hold))
+        for member in hold.those(*OPEN):
+            stood = world.truth.standings[connection.id, member.user_id][-1]
+            if member.kind is Kind.TAKING and not stood.triggers and not stood.archived:
+                world.watch.broken("no hold outlives what it is about", f"{member}, {stood}, {hold}")
+            if member.kind in (Kind.GIVING, Kind.RECREATING, Kind.UNLOCKING) and stood.triggers:
+                world.watch.broken("no hold outlives what it is about", f"{member}, {stood}, {hold}")
 
 
 def _audit(world: World, connection: Connection, node: Node) -> None:

@@ -143,6 +143,10 @@ class DocumentReference:
     def __hash__(self) -> int:
         return hash(self.path)
 
+    @property
+    def parent(self) -> CollectionReference:
+        return CollectionReference(self._client, self.collection_path)
+
     def collection(self, name: str) -> CollectionReference:
         return CollectionReference(self._client, f"{self.path}/{name}")
 

@@ -77,8 +77,8 @@ MUTANTS = (
         "looks do not compare the entry before they mark it",
         "app/converge.py",
         "            if current != entry:\n                return Edit(), False\n"
-        "            return Edit({user_id: marked}), True",
-        "            return Edit({user_id: marked}), True",
+        "            return Edit({user_id: change.entry}), True",
+        "            return Edit({user_id: change.entry}), True",
         BUSY,
     ),
     Mutant(
@@ -144,17 +144,17 @@ MUTANTS = (
     Mutant(
         "looks read the listing instead of the user",
         "app/looking.py",
-        "    user = read_user(services.directory, look, fresh_until, now, by_listings=by_listings)\n",
-        "    listed = {one.id: one for page in services.directory.users(frozenset()) for one in page}\n"
-        "    user = listed.get(look.user_id)\n"
-        "    user = user or read_user(services.directory, look, fresh_until, now, by_listings=by_listings)\n",
+        "        user = read_user(services.directory, look, self._asked.published + services.timings.contradiction, "
+        "now)\n",
+        "        listed = {one.id: one for page in services.directory.users(frozenset()) for one in page}\n"
+        "        user = listed.get(look.user_id) or read_user(services.directory, look, now, now)\n",
         LEAVING,
     ),
     Mutant(
         "one 404 proves a deletion",
         "app/observe.py",
-        "if look.evidence.missing and (by_listings or (user is None and directory.probe())):",
-        "if by_listings or (user is None and directory.probe()):",
+        "if look.evidence.missing and user is None and directory.probe():",
+        "if user is None and directory.probe():",
         _lies("not found", verbs=("rename", "provision")),
     ),
     Mutant(
@@ -167,18 +167,17 @@ MUTANTS = (
     Mutant(
         "the guard counts after the call",
         "app/converge.py",
-        "        if decision.action.deprovisions and not self._reserved(decision):\n"
+        "        if not self._may_go(entry, decision, now):\n"
         "            return self._hold(entry, decision)\n        return self._act(entry, decision, observation)",
         "        again = self._act(entry, decision, observation)\n"
-        "        reserved = not decision.action.deprovisions or self._reserved(decision)\n"
-        "        return again and reserved",
+        "        return self._may_go(entry, decision, now) and again",
         LIMITED,
     ),
     Mutant(
         "the guard lets one more through",
         "domain/guard.py",
-        "if fresh and len(current) + len(fresh) > allowed:",
-        "if fresh and len(current) + len(fresh) > allowed + 1:",
+        "if len(current) + len(fresh) > min(allowed, ROOM):",
+        "if len(current) + len(fresh) > min(allowed, ROOM) + 1:",
         LIMITED,
     ),
     Mutant(
@@ -219,29 +218,29 @@ MUTANTS = (
     Mutant(
         "timers run while the connection is off",
         "domain/deprovisioning.py",
-        "        started = since + standing_still(since, spans, now)\n",
-        "        started = since\n",
+        "        return Clock(self.stood + (now - self.off_since), (self.off_since, now))\n",
+        "        return Clock(self.stood, (self.off_since, now))\n",
         DELAYED,
     ),
     Mutant(
         "days are hours",
         "domain/deprovisioning.py",
-        "suspend.append((started + timedelta(days=delays.suspend_after), since, trigger))",
-        "suspend.append((started + timedelta(hours=delays.suspend_after), since, trigger))",
+        "suspend.append((started + timedelta(days=delays.suspend_after), timer.since, trigger))",
+        "suspend.append((started + timedelta(hours=delays.suspend_after), timer.since, trigger))",
         DELAYED,
     ),
     Mutant(
         "timers outlive the user's return",
         "domain/plan.py",
-        "noted = replace(known, timers={}, gone=False) if returned else replace(known, gone=False)",
-        "noted = replace(known, gone=False)",
+        "        timers=_timers(known, seen, rules, now),\n",
+        "        timers={**known.timers, **_timers(known, seen, rules, now)},\n",
         Leaning(verbs=("leave", "join"), rate=0.004, policy=2, steps=20, connections=1, people=2),
     ),
     Mutant(
         "a reactivation that came to nothing is taken for done",
         "domain/changes.py",
-        "        case Action.UNSUSPEND if account.active:\n",
-        "        case Action.UNSUSPEND:\n",
+        "        case Action.UNSUSPEND | Action.UNLOCK if account.active:\n",
+        "        case Action.UNSUSPEND | Action.UNLOCK:\n",
         Leaning(verbs=("suspend", "restore"), kinds=("lost, not done", "crash before"), rate=0.1, policy=0, steps=18),
     ),
     Mutant(
@@ -254,18 +253,44 @@ MUTANTS = (
     Mutant(
         "nothing waits any more, and is shown as waiting",
         "domain/plan.py",
-        "    return replace(noted, held=None, held_by=None, pending=False, failure=None)",
-        "    return replace(noted, held=None, held_by=None, failure=None)",
+        "    return replace(noted, pending=False, failure=None, drift=drift)",
+        "    return replace(noted, failure=None, drift=drift)",
         Leaning(verbs=("kill_token", "suspend", "restore", "reauthorize"), rate=0.004, policy=0, steps=18),
     ),
     Mutant(
-        "an earlier suspension's timer goes on",
+        "the directory's own time is not heeded",
         "domain/deprovisioning.py",
-        "max(running, started) if running is not None and told is not None else running or started",
-        "running or started",
-        Leaning(
-            verbs=("suspend", "restore"), kinds=("notification lost",), rate=0.3, policy=3, steps=24, whom=2, minutes=60
-        ),
+        "        since = told if told is not None and told <= now else now\n",
+        "        since = now\n",
+        Leaning(verbs=("suspend",), kinds=("notification lost", "message lost"), rate=0.3, policy=3, steps=12),
+    ),
+    Mutant(
+        "a plan that is held brings timers back",
+        "app/dispatch.py",
+        "if entry is not None and entry.mark is None and entry.version == version:",
+        "if entry is not None and entry.mark is None:",
+        replace(LIMITED, verbs=("leave", "join", "delete")),
+    ),
+    Mutant(
+        "an approval is not spent",
+        "domain/guard.py",
+        "return entry is None or entry.last_action_at is None or entry.last_action_at < self.at",
+        "return True",
+        replace(LIMITED, verbs=("suspend", "restore", "approve", "run"), steps=30, people=3),
+    ),
+    Mutant(
+        "what was suspended before is not counted again",
+        "domain/guard.py",
+        'last.isoformat() if last else "")',
+        '"")',
+        replace(LIMITED, verbs=("suspend", "restore"), steps=30, people=3),
+    ),
+    Mutant(
+        "a held plan stays when nobody of it is due any more",
+        "domain/guard.py",
+        "verdict.standing in STANDS and stands and due is not None and not rests and not _stands(member, entry, due)",
+        "not member",
+        replace(LIMITED, verbs=("suspend", "restore", "leave", "join")),
     ),
     Mutant(
         "looks write no audit",

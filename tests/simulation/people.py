@@ -186,16 +186,16 @@ class People:
             configure.edit(self._world.services, connection.id, connection.edition, settings, ADMIN)
 
     def approve(self, step: Step) -> None:
-        self._decide(step, approve=True)
+        self._decide(step, "approve")
 
     def reject(self, step: Step) -> None:
-        self._decide(step, approve=False)
+        self._decide(step, "reject")
 
-    def _decide(self, step: Step, *, approve: bool) -> None:
+    def _decide(self, step: Step, choice: holding.Choice) -> None:
         services, connection_id = self._world.services, self._connection(step)
         for hold in services.records.holds(connection_id):
             if hold.state is HoldState.WAITING:
-                holding.decide_hold(services, connection_id, hold.digest, approve=approve, actor=ADMIN)
+                holding.decide_hold(services, connection_id, hold.digest, choice, ADMIN)
 
     def off(self, step: Step) -> None:
         configure.turn_off(self._world.services, self._connection(step), ADMIN)

@@ -10,14 +10,31 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autoprovisioning.app.ports import Adoptions, Channels, Claim, Connections, Edit, Records, Roster
+from autoprovisioning.app.ports import (
+    Adoptions,
+    Channels,
+    Claim,
+    Connections,
+    Edit,
+    Records,
+    Roster,
+    UnprovisionedAccounts,
+)
 from autoprovisioning.app.reports import Inquiries, Previews
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Run
 from tests.fake_reports import FakeInquiries, FakePreviews
-from tests.fake_state import FakeAdoptions, FakeChannels, FakeConnections, FakeRecords, FakeRoster, Store
+from tests.fake_state import (
+    FakeAdoptions,
+    FakeChannels,
+    FakeConnections,
+    FakeRecords,
+    FakeRoster,
+    FakeUnprovisioned,
+    Store,
+)
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.weather import Weather
 
@@ -25,16 +42,19 @@ RACE = 0.3  # seconds between the read and the write of a commit
 SEEN = Callable[[Connection, Mapping[str, Entry], Edit], None]
 
 VERBS: Mapping[str, tuple[str, ...]] = {
-    "connections": ("all", "get", "deleted", "create", "change", "purge"),
+    "connections": (
+        "all", "get", "deleted", "create", "begin_set_up", "begun_set_ups", "end_set_up", "change", "purge",
+    ),
     "records": (
         "put_run", "run", "open_runs", "put_asked", "asked", "run_asked_for", "change_run", "change_guard", "hold",
         "holds", "put_hold", "change_hold", "claim_account", "swept", "put_swept", "record", "lease", "release",
     ),
     "adoptions": ("confirm", "confirmed"),
+    "unprovisioned": ("put", "get"),
     "channels": ("all", "put", "prove", "remove"),
     "previews": ("open", "put", "get", "fill", "lines", "every_line"),
     "inquiries": ("open", "put", "get"),
-    "tokens": ("read", "add", "disable", "destroy"),
+    "tokens": ("read", "add", "disable", "destroy", "stored"),
 }  # fmt: skip
 
 
@@ -46,6 +66,7 @@ class StatePorts:
     roster: Roster
     records: Records
     adoptions: Adoptions
+    unprovisioned: UnprovisionedAccounts
     channels: Channels
     previews: Previews
     inquiries: Inquiries
@@ -60,6 +81,7 @@ class StatePorts:
             FakeRoster(store),
             FakeRecords(store),
             FakeAdoptions(store),
+            FakeUnprovisioned(store),
             FakeChannels(store),
             FakePreviews(scheduler.clock),
             FakeInquiries(scheduler.clock),

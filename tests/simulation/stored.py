@@ -22,6 +22,7 @@ from autoprovisioning.adapters.firestore import (
     FirestorePreviews,
     FirestoreRecords,
     FirestoreRoster,
+    FirestoreUnprovisioned,
 )
 from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.records import run_of
@@ -113,6 +114,7 @@ def in_firestore(scheduler: Scheduler, weather: Weather, told: Told) -> StatePor
         FirestoreRoster(database),
         FirestoreRecords(database),
         FirestoreAdoptions(database),
+        FirestoreUnprovisioned(database),
         FirestoreChannels(database),
         FirestorePreviews(database, scheduler.clock),
         FirestoreInquiries(database, scheduler.clock),

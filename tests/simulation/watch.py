@@ -8,15 +8,14 @@ roster: nobody changes an entry but from what it is, or under a mark of their ow
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any
 
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.accounts import Write, WriteKind
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.guard import Standing
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Batch
 from tests.simulation.keeper import Node
@@ -29,7 +28,7 @@ LOOKED = timedelta(minutes=4)  # how old it may be where the user was read right
 REREAD = timedelta(minutes=3)
 SKEW = timedelta(minutes=2)
 WINDOW = timedelta(hours=24) - timedelta(minutes=15)  # a reservation comes some minutes before its write
-FLAGS = frozenset("held held_by pending version failure".split())  # may be set on an entry that changed meanwhile
+FLAGS = frozenset("pending version failure".split())  # may be set on an entry that changed meanwhile
 
 
 class Broken(AssertionError):
@@ -43,14 +42,11 @@ class Broken(AssertionError):
 class Watch:
     """Watches the writes and the commits of one history."""
 
-    def __init__(
-        self, scheduler: Scheduler, truth: Truth, archive: Archive, *, skewed: bool, left_out: Collection[str]
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, truth: Truth, archive: Archive, *, skewed: bool) -> None:
         self._scheduler = scheduler
         self._truth = truth
         self._archive = archive
         self._skewed = skewed
-        self._left_out = left_out
         self._spent: set[tuple[str, str, str]] = set()  # digest of an approved plan, user, action
         self._taken: dict[str, list[tuple[datetime, str, str]]] = {}  # connection -> when, whom, what
         self.marks: dict[str, tuple[str, str]] = {}  # change id -> connection, user
@@ -207,9 +203,7 @@ class Watch:
         if self._approved(connection_id, user_id, action):
             return
         taken = [each for each in self._taken.get(connection_id, []) if now - each[0] < WINDOW]
-        repeated = any((whom, what) == (user_id, action) for _, whom, what in taken)
-        if not repeated or "repeated suspensions" not in self._left_out:
-            taken.append((now, user_id, action))
+        taken.append((now, user_id, action))
         self._taken[connection_id] = taken
         counted = len(taken)
         if counted > self._truth.limit(connection_id):
@@ -220,23 +214,16 @@ class Watch:
         """Say whether an administrator approved this; an approval authorises one carrying out."""
         now = self._scheduler.now
         for hold in self._archive.holds(connection_id):
-            decided, spent = hold.decided_at, (hold.digest, user_id, action)
-            if decided is None or hold.state in (HoldState.WAITING, HoldState.REJECTED):
-                continue
-            if now - decided >= timedelta(hours=24) + SKEW or (user_id, action) not in members_of(hold):
-                continue
-            if spent not in self._spent or "approving twice" in self._left_out:
-                self._spent.add(spent)
-                return True
+            for member, verdict in hold.each():
+                if (member.user_id, member.action) != (user_id, action) or verdict.at is None or not hold.decided_by:
+                    continue
+                # One that was withdrawn, or ended, while it was being carried out.
+                lately = timedelta(hours=24) + SKEW if verdict.standing is Standing.APPROVED else LOOKED
+                spent = (hold.digest, user_id, action)
+                if now - verdict.at < lately and spent not in self._spent:
+                    self._spent.add(spent)
+                    return True
         return False
-
-
-def members_of(hold: Any) -> set[tuple[str, str]]:
-    """Return (user, action) of the members of a hold."""
-    return {
-        (member[0], member[1]) if isinstance(member, tuple) else (member.user_id, str(member.action))
-        for member in hold.members
-    }
 
 
 _NEVER = object()

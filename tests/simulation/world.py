@@ -22,7 +22,7 @@ from autoprovisioning.app.reconcile import reconcile
 from autoprovisioning.app.renew_watch import renew_watch
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.sweep import sweep
-from autoprovisioning.app.tokens import destroy_retired
+from autoprovisioning.app.tokens import destroy_retired, destroy_unused
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.runs import Batch, RunKind
@@ -80,10 +80,10 @@ class World:
             self.ports = in_firestore(scheduler, weather, self.truth.connection_changed)
         else:
             self.ports = StatePorts.in_memory(scheduler)
-        archive, left_out = self.ports.archive, history.left_out
-        self.watch = Watch(scheduler, self.truth, archive, skewed=setting.skewed, left_out=left_out)
+        self.watch = Watch(scheduler, self.truth, self.ports.archive, skewed=setting.skewed)
         self.topics = Topics(scheduler, weather, self._deliver, self._function, self.watch.done)
         self.tokens = FakeTokens()
+        self.tokens.clock = scheduler.clock
         self.nodes: dict[str, Node] = {}
         self.hired: dict[str, datetime] = {}
         self.calls: Any = Fair() if setting.firestore else weather  # over Firestore the calls are those of its client
@@ -106,6 +106,7 @@ class World:
         connections: Any = Called("connections", self.ports.connections, self.calls)
         records: Any = Called("records", self.ports.records, self.calls)
         adoptions: Any = Called("adoptions", self.ports.adoptions, self.calls)
+        unprovisioned: Any = Called("unprovisioned", self.ports.unprovisioned, self.calls)
         tokens: Any = Called("tokens", self.tokens, weather)
         return Services(
             clock=self.scheduler.clock,
@@ -115,6 +116,7 @@ class World:
             roster=roster,
             records=records,
             adoptions=adoptions,
+            unprovisioned=unprovisioned,
             tokens=tokens,
             queue=self.topics,
             accounts_for=accounts_for,
@@ -241,6 +243,8 @@ class World:
         deadline = self.services.clock() + self.services.timings.reconcile_deadline
         reconcile(self.services, kind, deadline, insist=insist, request=request)
         destroy_retired(self.services)
+        if kind is RunKind.DRIFT:
+            destroy_unused(self.services)
 
     def _renew(self) -> None:
         renew_watch(

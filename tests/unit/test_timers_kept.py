@@ -108,3 +108,21 @@ def test_how_many_archived_people_keep_their_access_is_told_by_every_run(office)
     office.reconcile_to_the_end()
     run = office.plan()
     assert ("archived" in run.counts, active(office, "u1")) == (False, [False])
+
+
+def test_who_returns_while_a_plan_is_held_gets_no_timer_back(office, monkeypatch):
+    with_policy(office, limit=VolumeLimit(1))
+    office.desk.clock.advance(LATER)
+    for user_id in ("u1", "u2", "u3"):
+        office.leave(user_id)
+    put_hold = office.services.records.put_hold
+
+    def meanwhile(*plan):
+        put_hold(*plan)
+        office.join("u1")
+        notice(office, "u1")
+
+    monkeypatch.setattr(office.services.records, "put_hold", meanwhile)
+    office.run()
+    assert (begun(office.entry("u1")), office.entry("u1").status) == ({}, Status.ACTIVE)
+    assert begun(office.entry("u2")) == {Trigger.APP_OFF: office.desk.clock.now}

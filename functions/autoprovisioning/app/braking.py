@@ -86,7 +86,7 @@ def brake(
         wanted = counted.wanted[kind]
         held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=limit)
         if kind is Kind.TAKING:
-            _keep_timers(services, connection, plan, held)
+            _keep_timers(services, connection, plan, roster, held)
         _take_out(plan, held)
         if kind is Kind.TAKING:
             plan.looks |= _asked_again(services, connection, looks, held, plan.active)
@@ -104,9 +104,19 @@ def _confirmed(connection: Connection, planned: int) -> int:
     return planned if connection.confirmed is None else max(connection.confirmed, GIVEN_AT_LEAST)
 
 
-def _keep_timers(services: Services, connection: Connection, plan: Plan, held: Iterable[Wanted]) -> None:
-    noted = {each.member.user_id: plan.looks[each.member.user_id].noted for each in held}
-    dispatch.keep_timers(services, connection, {user_id: entry for user_id, entry in noted.items() if entry})
+def _keep_timers(
+    services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry], held: Iterable[Wanted]
+) -> None:
+    """Record the timers of whoever is held, where the plan's notes have not."""
+    kept: dict[str, tuple[int, Entry]] = {}
+    for user_id in {each.member.user_id for each in held}:
+        planned, read = plan.looks[user_id].noted, roster.get(user_id)
+        _, known = plan.notes.get(user_id, (None, read))
+        if planned is None or known is None or read is None:
+            continue
+        if known.pending or known.timers != planned.timers:
+            kept[user_id] = (read.version + (user_id in plan.notes), planned)
+    dispatch.keep_timers(services, connection, kept)
 
 
 def _asked_again(

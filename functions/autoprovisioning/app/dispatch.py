@@ -76,19 +76,19 @@ def _failure_event(event_id: str, refusal: Refusal, actor: str, text: str, servi
     )
 
 
-def keep_timers(services: Services, connection: Connection, held: Mapping[str, Entry]) -> None:
-    """Record the timers of whoever is held: a decision names when its trigger began, so that must not move."""
+def keep_timers(services: Services, connection: Connection, held: Mapping[str, tuple[int, Entry]]) -> None:
+    """Record the timers of whoever is held: a decision names when its trigger began, so that must not move.
+
+    `held` has the version that each entry was left at, and the entry as planned; one that changed since is left alone.
+    """
     for chunk in _chunks(_by_shard(services, connection, held), NOTES_A_COMMIT):
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             changed: dict[str, Entry | None] = {}
             for user_id in part:
-                entry = entries.get(user_id)
-                if entry is None or entry.mark is not None:
-                    continue
-                kept = replace(entry, timers=held[user_id].timers, pending=False)
-                if kept != entry:
-                    changed[user_id] = replace(kept, version=entry.version + 1)
+                entry, (version, noted) = entries.get(user_id), held[user_id]
+                if entry is not None and entry.mark is None and entry.version == version:
+                    changed[user_id] = replace(entry, timers=noted.timers, pending=False, version=version + 1)
             return Edit(changed), None
 
         services.roster.commit_in_parts(connection, chunk, edit)
