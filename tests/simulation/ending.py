@@ -46,6 +46,9 @@ def judge(world: World) -> None:
     _judge(world)
     if world.scheduler.defects:
         return
+    archive = world.ports.archive
+    if any(hold.state is HoldState.WAITING for each in archive.connections() for hold in archive.holds(each.id)):
+        return  # what is held goes on, part by part, as soon as there is room
     before = [len(node.effects) for node in world.nodes.values()]
     rosters = {each.id: world.ports.archive.entries(each) for each in world.ports.archive.connections()}
     for number, kind in enumerate((RunKind.DRIFT, RunKind.FULL)):
