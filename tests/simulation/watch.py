@@ -15,7 +15,7 @@ from typing import Any
 
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.accounts import Write, WriteKind
-from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Batch
@@ -84,7 +84,7 @@ class Watch:
                 if _planned(process.memory.get("batch"), connection, user_id) is not None:
                     self._of_batches.add(mark.change_id)
             if was is not None and was.mark is not None and was.mark.again and mark is None:
-                process.memory.setdefault("again", {})[user_id] = self._scheduler.now
+                process.memory.setdefault("again", {})[connection.id, user_id] = self._scheduler.now
 
     def _judge(
         self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None
@@ -119,7 +119,10 @@ class Watch:
     def done(self, process: Process) -> None:
         """Judge a delivery that was acknowledged: whoever asked to look again has been answered."""
         read, published = process.memory.get("read", {}), process.memory.get("published", {})
-        for user_id, since in process.memory.get("again", {}).items():
+        for (connection_id, user_id), since in process.memory.get("again", {}).items():
+            connection = self._truth.connections.get(connection_id)
+            if connection is None or connection.state is not State.ON:
+                continue  # everybody is looked at once it goes on
             looked = max((at for at in (read.get(user_id), published.get(user_id)) if at is not None), default=None)
             if looked is None or looked < since:
                 self.broken("who asked to look again is answered", f"{user_id}, since {since}")
