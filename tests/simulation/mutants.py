@@ -77,12 +77,12 @@ MUTANTS = (
         BUSY,
     ),
     Mutant(
-        "looks record under any mark",
+        "looks record without their mark",
         "app/converge.py",
         "            if current is None or current.mark is None or current.mark.change_id != change_id:\n"
-        "                return Edit(), False\n            asked_again",
-        "            if current is None or current.mark is None:\n"
-        "                return Edit(), False\n            asked_again",
+        "                return Edit(), False\n            asked_again = current.mark.again\n",
+        "            if current is None:\n                return Edit(), False\n"
+        "            asked_again = current.mark is not None and current.mark.again\n",
         STALLED,
     ),
     Mutant(

@@ -177,3 +177,5 @@ class SimRoster:
         if task is not None:
             known = task.process.memory.setdefault("entries", {})
             known |= {(connection.id, user_id): entry for user_id, entry in entries.items()}
+            for user_id in entries:
+                task.process.memory.get("open", {}).pop((connection.id, user_id), None)

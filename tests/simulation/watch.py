@@ -75,6 +75,7 @@ class Watch:
         process = task.process
         for user_id, becomes in change.entries.items():
             was = entries.get(user_id)
+            self._own_mark(connection, process, user_id, was, becomes)
             self._judge(connection, process, user_id, was, becomes)
             mark = becomes.mark if becomes is not None else None
             if mark is not None and (was is None or was.mark is None or was.mark.change_id != mark.change_id):
@@ -83,8 +84,25 @@ class Watch:
                 self._marked_at[mark.change_id] = self._scheduler.now
                 if _planned(process.memory.get("batch"), connection, user_id) is not None:
                     self._of_batches.add(mark.change_id)
+                else:
+                    process.memory.setdefault("open", {})[connection.id, user_id] = mark.change_id
             if was is not None and was.mark is not None and was.mark.again and mark is None:
                 process.memory.setdefault("again", {})[connection.id, user_id] = self._scheduler.now
+
+    def _own_mark(
+        self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None
+    ) -> None:
+        """See that a look that marked an entry records under that very mark, or reads the entry anew."""
+        key, marked = (connection.id, user_id), process.memory.get("open", {})
+        if key not in marked:
+            return
+        if was is None or _mark_of(was) != marked[key]:
+            if was != becomes:
+                self.broken(
+                    "an outcome is recorded under its own mark", f"{connection.id}/{user_id}: {was} -> {becomes}"
+                )
+        elif becomes is None or becomes.mark is None:
+            del marked[key]
 
     def _judge(
         self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None
