@@ -178,7 +178,8 @@ class Watch:
             if before is not None and before.active:
                 self._within_limit(connection_id, user_id, write)
         if gives:
-            creates = write.kind is WriteKind.CREATE
+            # What was made, but not as written, is made whole by an update, which is planned like the creation was.
+            creates = write.kind is WriteKind.CREATE or bool(write.attributes)
             if not creates:
                 self._reread(process, user_id, write)
             self._entitled(connection_id, user_id, PLANNED if creates else LOOKED)
