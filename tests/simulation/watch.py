@@ -97,7 +97,8 @@ class Watch:
         if key not in marked:
             return
         if was is None or _mark_of(was) != marked[key]:
-            if was != becomes:
+            again = becomes is not None and _mark_of(becomes) == marked[key]  # the commit that marks lost its race
+            if was != becomes and not again:
                 self.broken(
                     "an outcome is recorded under its own mark", f"{connection.id}/{user_id}: {was} -> {becomes}"
                 )
