@@ -143,6 +143,9 @@ class SimRoster:
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
         entry = self._weather.around("roster.entry", self._roster.entry)(connection, user_id)
         self._keep(connection, {user_id: entry})
+        task = self._scheduler.current
+        if task is not None:
+            task.process.memory.setdefault("glanced", {})[user_id] = self._scheduler.now
         return entry
 
     def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:

@@ -137,12 +137,12 @@ class Watch:
 
     def done(self, process: Process) -> None:
         """Judge a delivery that was acknowledged: whoever asked to look again has been answered."""
-        read, published = process.memory.get("read", {}), process.memory.get("published", {})
+        glanced, published = process.memory.get("glanced", {}), process.memory.get("published", {})
         for (connection_id, user_id), since in process.memory.get("again", {}).items():
             connection = self._truth.connections.get(connection_id)
             if connection is None or connection.state is not State.ON:
                 continue  # everybody is looked at once it goes on
-            looked = max((at for at in (read.get(user_id), published.get(user_id)) if at is not None), default=None)
+            looked = max((at for at in (glanced.get(user_id), published.get(user_id)) if at is not None), default=None)
             if looked is None or looked < since:
                 self.broken("who asked to look again is answered", f"{user_id}, since {since}")
 
