@@ -153,7 +153,18 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
         return
     if not standing.triggers:
         told = entry is not None and entry.failure is not None
-        if not active and not told and not any(account.scim_id in node.theirs for account in accounts):
+        elsewhere = any(
+            account.active and not world.truth.standings[f"c{other.name[1:]}", user_id][-1].triggers
+            for other in world.nodes.values()
+            for account in other.of(user_id)
+            if (f"c{other.name[1:]}", user_id) in world.truth.standings
+        )
+        if (
+            not active
+            and not elsewhere
+            and not told
+            and not any(account.scim_id in node.theirs for account in accounts)
+        ):
             world.watch.broken("everybody who should have access has it", f"{where}: {accounts}, {entry}")
         if active and not (entry is not None and entry.failure is not None):
             _attributes(world, connection, user_id, active[0])
