@@ -111,7 +111,7 @@ class Truth:
         """Return the triggers of the last hour: of the deleted, nobody is told that a membership had come back."""
         ended: dict[Trigger, datetime] = {}
         for standing in self.lately(connection.id, user_id, timedelta(hours=1)):
-            ended = {**standing.ended, **standing.triggers, **ended}
+            ended = {**ended, **standing.triggers, **standing.ended}
         return ended
 
     def _triggers(
