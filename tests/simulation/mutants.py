@@ -34,7 +34,7 @@ AT_ONCE = Leaning(
 UNTOLD = replace(AT_ONCE, kinds=("notification lost", "notification late"), verbs=("rename", "provision", "run"))
 STALLED = Leaning(
     verbs=("suspend", "restore", "provision", "run"), kinds=("stall", "crash before", "notification lost"), rate=0.3,
-    skewed=False, steps=24, minutes=60, people=2, whom=2, policy=0, connections=1,
+    skewed=False, steps=60, minutes=60, people=1, whom=1, policy=0, connections=1,
 )  # fmt: skip
 LEAVING = Leaning(verbs=("suspend", "leave", "restore", "join"), rate=0.01, policy=0, steps=16, people=5)
 LIMITED = Leaning(verbs=("suspend", "leave"), rate=0.01, policy=0, steps=16, people=5, limit=2, connections=1)
@@ -82,12 +82,12 @@ MUTANTS = (
         BUSY,
     ),
     Mutant(
-        "looks record under any mark",
+        "looks record without their mark",
         "app/converge.py",
         "            if current is None or current.mark is None or current.mark.change_id != change_id:\n"
-        "                return Edit(), False\n            asked_again",
-        "            if current is None or current.mark is None:\n"
-        "                return Edit(), False\n            asked_again",
+        "                return Edit(), False\n            asked_again = current.mark.again\n",
+        "            if current is None:\n                return Edit(), False\n"
+        "            asked_again = current.mark is not None and current.mark.again\n",
         STALLED,
     ),
     Mutant(

@@ -165,6 +165,9 @@ class SimRoster:
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
         entry = self._weather.around("roster.entry", self._roster.entry)(connection, user_id)
         self._keep(connection, {user_id: entry})
+        task = self._scheduler.current
+        if task is not None:
+            task.process.memory.setdefault("glanced", {})[user_id] = self._scheduler.now
         return entry
 
     def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
@@ -199,3 +202,5 @@ class SimRoster:
         if task is not None:
             known = task.process.memory.setdefault("entries", {})
             known |= {(connection.id, user_id): entry for user_id, entry in entries.items()}
+            for user_id in entries:
+                task.process.memory.get("open", {}).pop((connection.id, user_id), None)

@@ -102,7 +102,7 @@ class Truth:
                 stood[trigger] += now - max(last.at, since)
         ended = self._ended(connection, user_id)
         if user is not None:  # who was back for a moment only need not have been seen
-            ended = {trigger: since for trigger, since in ended.items() if trigger in triggers}
+            ended = {trigger: since for trigger, since in ended.items() if triggers.get(trigger, since) != since}
         standing = Standing(now, triggers, still, archived, stood, ended)
         if last is None or replace(standing, at=last.at) != last:
             past.append(standing)
@@ -111,7 +111,7 @@ class Truth:
         """Return the triggers of the last hour: of the deleted, nobody is told that a membership had come back."""
         ended: dict[Trigger, datetime] = {}
         for standing in self.lately(connection.id, user_id, timedelta(hours=1)):
-            ended = {**standing.ended, **standing.triggers, **ended}
+            ended = {**ended, **standing.triggers, **standing.ended}
         return ended
 
     def _triggers(

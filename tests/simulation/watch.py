@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.accounts import Write, WriteKind
-from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.guard import Standing
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Batch
@@ -71,6 +71,7 @@ class Watch:
         process = task.process
         for user_id, becomes in change.entries.items():
             was = entries.get(user_id)
+            self._own_mark(connection, process, user_id, was, becomes)
             self._judge(connection, process, user_id, was, becomes)
             mark = becomes.mark if becomes is not None else None
             if mark is not None and (was is None or was.mark is None or was.mark.change_id != mark.change_id):
@@ -79,8 +80,26 @@ class Watch:
                 self._marked_at[mark.change_id] = self._scheduler.now
                 if _planned(process.memory.get("batch"), connection, user_id) is not None:
                     self._of_batches.add(mark.change_id)
+                else:
+                    process.memory.setdefault("open", {})[connection.id, user_id] = mark.change_id
             if was is not None and was.mark is not None and was.mark.again and mark is None:
-                process.memory.setdefault("again", {})[user_id] = self._scheduler.now
+                process.memory.setdefault("again", {})[connection.id, user_id] = self._scheduler.now
+
+    def _own_mark(
+        self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None
+    ) -> None:
+        """See that a look that marked an entry records under that very mark, or reads the entry anew."""
+        key, marked = (connection.id, user_id), process.memory.get("open", {})
+        if key not in marked:
+            return
+        if was is None or _mark_of(was) != marked[key]:
+            again = becomes is not None and _mark_of(becomes) == marked[key]  # the commit that marks lost its race
+            if was != becomes and not again:
+                self.broken(
+                    "an outcome is recorded under its own mark", f"{connection.id}/{user_id}: {was} -> {becomes}"
+                )
+        elif becomes is None or becomes.mark is None:
+            del marked[key]
 
     def _judge(
         self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None
@@ -114,9 +133,12 @@ class Watch:
 
     def done(self, process: Process) -> None:
         """Judge a delivery that was acknowledged: whoever asked to look again has been answered."""
-        read, published = process.memory.get("read", {}), process.memory.get("published", {})
-        for user_id, since in process.memory.get("again", {}).items():
-            looked = max((at for at in (read.get(user_id), published.get(user_id)) if at is not None), default=None)
+        glanced, published = process.memory.get("glanced", {}), process.memory.get("published", {})
+        for (connection_id, user_id), since in process.memory.get("again", {}).items():
+            connection = self._truth.connections.get(connection_id)
+            if connection is None or connection.state is not State.ON:
+                continue  # everybody is looked at once it goes on
+            looked = max((at for at in (glanced.get(user_id), published.get(user_id)) if at is not None), default=None)
             if looked is None or looked < since:
                 self.broken("who asked to look again is answered", f"{user_id}, since {since}")
 
@@ -153,7 +175,8 @@ class Watch:
             if before is not None and before.active:
                 self._within_limit(connection_id, user_id, write)
         if gives:
-            creates = write.kind is WriteKind.CREATE
+            # What was made, but not as written, is made whole by an update, which is planned like the creation was.
+            creates = write.kind is WriteKind.CREATE or bool(write.attributes)
             if not creates:
                 self._reread(process, user_id, write)
             self._entitled(connection_id, user_id, PLANNED if creates else LOOKED)

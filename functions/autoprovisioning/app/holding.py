@@ -100,8 +100,8 @@ def admit(
     """Pass what a run plans of one kind through the brake: return what is held, and the plan raised for it, if any.
 
     What is over the limit is held whole. A waiting plan ends where it is empty, fits, or differs from what is held now;
-    not so by a plan that is not `whole` (listings broke off, say): what of a waiting plan it happens to meet is no safer
-    than the rest, and waits with it. So many were `confirmed` in advance count for no limit. `known` are the held
+    not so by a plan that is not `whole` (listings broke off, say): what of a waiting plan it happens to meet is no
+    safer than the rest, and waits with it. So many were `confirmed` in advance count for no limit. `known` are the held
     plans, where they are at hand.
     """
     holds = known if known is not None else services.records.holds(connection.id)
