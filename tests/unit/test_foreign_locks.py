@@ -14,7 +14,7 @@ from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.guard import HoldState
 from autoprovisioning.domain.plan import decide
-from autoprovisioning.domain.roster import Action, Entry, Status
+from autoprovisioning.domain.roster import EXTERNAL_ID, Action, Entry, Status
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.users import Presence
 from tests.office import LATER
@@ -200,3 +200,25 @@ def test_a_leaver_whose_account_vanished_is_found_by_drift_if_it_was_only_hidden
     office.keeper.accounts[account.scim_id] = hidden
     drift(office)
     assert active(office, "u1") == [False]
+
+
+@pytest.mark.parametrize("seen_by", ["drift", "an approved look"])
+def test_nobody_is_asked_to_unlock_what_carries_another_directory_id(office, seen_by):
+    (account,) = office.keeper.of("u1")
+    if seen_by == "drift":
+        office.keeper.accounts[account.scim_id] = replace(account, external_id="somebody-else")
+    office.keeper.accounts[account.scim_id] = replace(office.keeper.accounts[account.scim_id], active=False)
+    drift(office)
+    if seen_by != "drift":
+        office.keeper.accounts[account.scim_id] = replace(account, active=False, external_id="somebody-else")
+        decided(office, approve=True)
+    for _ in range(2):
+        office.desk.clock.advance(2 * DAY)
+        office.run()
+        drift(office)
+    known = office.entry("u1")
+    assert (waiting(office), known.status, known.drift) == ([], Status.LOCKED, (EXTERNAL_ID,))
+    office.keeper.accounts[account.scim_id] = replace(account, active=False)  # mended
+    drift(office)
+    decided(office, approve=True)
+    assert active(office, "u1") == [True]

@@ -172,3 +172,18 @@ def test_whom_the_directory_failed_to_show_is_braked_like_anybody(decided):
     office.services.roster.commit(office.connection, newcomers, lambda _known: (Edit(known), None))
     run(office)
     assert (len(office.keeper.accounts), plans(office)[0].counts()) == (created, {"create": 60})
+
+
+def test_a_rename_of_suspended_accounts_makes_them_no_newer():
+    office = company(80, limit=1000)
+    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(1000, share=1000.0)))
+    for number in range(70):
+        office.suspend(f"x{number}")
+    run(office)
+    for number in range(70):
+        office.rename(f"x{number}", "Other")
+    run(office, 2 * DAY)
+    for number in range(70):
+        office.restore(f"x{number}")
+    run(office)
+    assert (suspended(office), plans(office)[0].counts()) == (70, {"unsuspend": 70})

@@ -56,7 +56,7 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import braked, member_of
 from autoprovisioning.domain.plan import READING, Decision, Observed, decide, stuck
 from autoprovisioning.domain.plan import about as what_is_attempted
-from autoprovisioning.domain.roster import ACCOUNT, Action, Entry, Failure, Mark, Status, failed
+from autoprovisioning.domain.roster import ACCOUNT, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, failed
 from autoprovisioning.domain.users import Presence
 from autoprovisioning.domain.words import in_words
 
@@ -222,6 +222,8 @@ class _Convergence:
         self._ours = account is not None and account.external_id == entry.user_id
         if account is not None and account.active:
             return replace(entry, scim_id=account.scim_id, status=Status.ACTIVE, locked_at=None)
+        if account is not None and not self._ours and EXTERNAL_ID not in entry.drift:
+            entry = replace(entry, drift=(*entry.drift, EXTERNAL_ID))  # nobody is asked to unlock it any more
         entitled = seen.presence is Presence.ACTIVE and seen.in_scope is not False
         return entry if entitled else replace(entry, locked_at=self._services.clock())
 

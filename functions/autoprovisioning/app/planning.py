@@ -475,8 +475,10 @@ def as_found(entry: Entry, listing: Listing, desired: Attributes | None, *, enti
         found = _with_status(found, Status.ACTIVE)
     elif entry.status is Status.ACTIVE:
         found = _with_status(found, Status.LOCKED)
-    if found.status is not Status.LOCKED and listing.disowned(account, entry):
+    if listing.disowned(account, entry):
         found = _drifted(found, EXTERNAL_ID)
+    elif found.status is Status.LOCKED and account.external_id == entry.user_id:
+        found = replace(found, drift=tuple(name for name in found.drift if name != EXTERNAL_ID))
     return found if found.deleted or desired is None else _values_found(found, account, listing.told, desired)
 
 

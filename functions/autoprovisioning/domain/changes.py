@@ -252,7 +252,7 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if outcome.made and failure is not None:  # whoever leaves before it is mended must not keep it
         status = Status.LOCKED if change.locked else Status.SUSPENDED if change.suspended else Status.ACTIVE
         known = replace(moved, scim_id=outcome.made, status=status, email=entry.email or change.email)
-        known = replace(known, locked_at=now if change.locked else None)
+        known = replace(known, locked_at=now if status is not Status.ACTIVE else None)
         return replace(known, failure=failure, pending=failure.trying)
     if failure is None or failure.trying:  # nothing was decided anew: the same plan may be sent again
         return replace(entry, mark=None, pending=True, failure=failure or entry.failure)
@@ -269,8 +269,10 @@ def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
 def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     change = outcome.change
     entry = replace(entry, failure=None, pending=False, last_action_at=now, drift=())
+    renamed = entry.status is Status.SUSPENDED and not change.action.deprovisions
+    locked_at = entry.locked_at if renamed else now  # an update of a suspended account locks nothing
     if outcome.gone:
-        return replace(entry, status=Status.SUSPENDED, deleted=True)
+        return replace(entry, status=Status.SUSPENDED, deleted=True, locked_at=locked_at)
     if not outcome.scim_id:
         ours = now if remembers_lock(entry) else None
         lost = replace(entry, scim_id="", fingerprint="", status=Status.NONE, deleted=False, applied_by="", shown=None)
@@ -285,7 +287,8 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     memory = _memory(entry, outcome)
     deleted = change.action is Action.DELETE or (entry.deleted and status is Status.SUSPENDED)
     entry = replace(entry, scim_id=outcome.scim_id, status=status, deleted=deleted, shown=memory)
-    entry = replace(entry, locked_at=now if status is Status.LOCKED else None)
+    since = {Status.LOCKED: now, Status.SUSPENDED: locked_at}
+    entry = replace(entry, locked_at=since.get(status))
     if change.attributes is None:
         return entry
     email = str(change.attributes.get("userName") or change.email)
@@ -532,7 +535,8 @@ def recover(
     cleared = replace(entry, mark=None, version=entry.version + 1)
     if account is None:
         if mark.action is Action.DELETE:
-            return replace(cleared, status=Status.SUSPENDED, deleted=True, last_action_at=now), mark.change_id, True
+            gone = replace(cleared, status=Status.SUSPENDED, deleted=True, locked_at=now, last_action_at=now)
+            return gone, mark.change_id, True
         return cleared, mark.change_id, False
     values, new = _as_written(entry, account, desired)
     open_again = account.active and entry.status is Status.SUSPENDED  # re-created in Keeper: to be suspended anew
@@ -551,11 +555,11 @@ def recover(
     match mark.action:
         case Action.CREATE:
             status = Status.ACTIVE if account.active else Status.SUSPENDED if remembers_lock(entry) else Status.LOCKED
-            locked_at = now if status is Status.LOCKED else None
+            locked_at = now if status is not Status.ACTIVE else None
             return replace(written, status=status, locked_at=locked_at, last_action_at=now), mark.change_id, True
         case Action.SUSPEND | Action.DELETE if not account.active:
-            locked = replace(found, status=Status.SUSPENDED, deleted=mark.action is Action.DELETE, last_action_at=now)
-            return locked, mark.change_id, True
+            locked = replace(found, status=Status.SUSPENDED, deleted=mark.action is Action.DELETE, locked_at=now)
+            return replace(locked, last_action_at=now), mark.change_id, True
         case Action.UNSUSPEND | Action.UNLOCK if account.active:
             let_in = replace(found, status=Status.ACTIVE, deleted=False, locked_at=None, last_action_at=now)
             return let_in, mark.change_id, True

@@ -94,13 +94,18 @@ def member_of(action: Action, noted: Entry, trigger: Trigger | None, attributes:
         case Action.UPDATE:
             return Member(noted.user_id, action.value, whole_fingerprint(attributes or {})[:16])
         case Action.UNSUSPEND:
-            return Member(noted.user_id, action.value, "", _whole(noted.last_action_at))
+            return Member(noted.user_id, action.value, "", _whole(_taken_at(noted)))
         case Action.UNLOCK:
             return Member(noted.user_id, action.value, "", _whole(noted.locked_at))
         case Action.RECREATE:
             return Member(noted.user_id, action.value, noted.scim_id)
         case _:
             return Member(noted.user_id, action.value)
+
+
+def _taken_at(entry: Entry) -> datetime | None:
+    """Return when we suspended an account; where that was not kept, when we wrote to it last."""
+    return entry.locked_at or entry.last_action_at
 
 
 def _whole(at: datetime | None) -> datetime | None:
@@ -116,7 +121,8 @@ def braked(action: Action, entry: Entry | None, attributes: Attributes | None, n
     if action is Action.CREATE:
         return entry is None or not _let_go_before(entry.failure)
     if action is Action.UNSUSPEND:
-        return entry is None or entry.last_action_at is None or now - entry.last_action_at >= WINDOW
+        taken_at = _taken_at(entry) if entry is not None else None
+        return taken_at is None or now - taken_at >= WINDOW
     if action is Action.UPDATE:
         return entry is not None and _wipes(entry, attributes or {})
     return True

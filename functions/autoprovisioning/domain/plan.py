@@ -4,7 +4,8 @@
     active              yes        none known                  CREATE (look up; adopt, create or fail, see below)
     active              yes        active                      UPDATE if a mapped attribute differs; timers cancelled
     active              yes        suspended by us             UNSUSPEND, timers cancelled
-    active              yes        locked by someone else      UNLOCK, as an administrator approves
+    active              yes        locked by someone else      UNLOCK, as an administrator approves; not where the
+                                                               account carries another externalId
     active              yes        vanished from Keeper        RECREATE (guarded; then as CREATE)
     active              unknown    suspended by us             UPDATE if a mapped attribute differs (not once deleted)
     active              unknown    active                      UPDATE if a mapped attribute differs
@@ -206,7 +207,7 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
             action = Action.RECREATE if rules.unproven else Action.CREATE
         case Status.SUSPENDED if returned:
             return _attempt(Action.UNSUSPEND, noted, seen, rules, now)
-        case Status.LOCKED if returned:
+        case Status.LOCKED if returned and EXTERNAL_ID not in noted.drift:
             return _attempt(Action.UNLOCK, noted, seen, rules, now)
         case Status.LOCKED:
             return Decision(None, _clean(noted), reason="locked in Keeper by someone else")
@@ -296,7 +297,8 @@ def _quiet(noted: Entry) -> Entry:
 
 def _clean(noted: Entry) -> Entry:
     """Drop the flags of an action that is no longer wanted."""
-    drift = (ACCOUNT,) if ACCOUNT in noted.drift else ()
+    stays = (ACCOUNT, EXTERNAL_ID) if noted.status is Status.LOCKED else (ACCOUNT,)
+    drift = tuple(name for name in noted.drift if name in stays)
     if not noted.pending and noted.failure is None and noted.drift == drift:
         return noted
     return replace(noted, pending=False, failure=None, drift=drift)

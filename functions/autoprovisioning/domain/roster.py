@@ -176,6 +176,7 @@ class Entry:
     deleted: bool = False  # suspended by a DELETE of ours: Keeper locks on it, and it is not sent again
     drift: tuple[str, ...] = ()  # what a listing of Keeper found changed there and is still to be repaired, by name
     taken_over: bool = False  # only to be deprovisioned: nothing of the account was written yet
-    # LOCKED: when it was last found so, which names what is approved. NONE: what was lost was locked by us until then.
+    # LOCKED: when it was last found so, which names what is approved. SUSPENDED: when we locked it, where that was
+    # kept. NONE: what was lost was locked by us until then.
     locked_at: datetime | None = None
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that
