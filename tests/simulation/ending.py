@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -47,19 +48,19 @@ def judge(world: World) -> None:
     if world.scheduler.defects:
         return
     before = {node.name: len(node.effects) for node in world.nodes.values()}
-    held = {
-        (c.id, user_id)
-        for c in world.ports.archive.connections()
-        for user_id in world.truth.people
-        if _held(world, c, user_id)
-    }
     rosters = {each.id: world.ports.archive.entries(each) for each in world.ports.archive.connections()}
+    waiting = {  # for room, or for the next attempt, which may come by now
+        (connection.id, user_id)
+        for connection in world.ports.archive.connections()
+        for user_id in world.truth.people
+        if _held(world, connection, user_id) or _failing(rosters[connection.id].get(user_id))
+    }
     for number, kind in enumerate((RunKind.DRIFT, RunKind.FULL)):
         world.schedule(f"once-more-{number}", lambda kind=kind: world._reconcile(kind), world.now)
         world._until(world.now + HOUR)
     for node in world.nodes.values():
-        told = [each for each in node.effects[before[node.name] :] if world.watch.marks[each.write.key] not in held]
-        if told:  # for whoever was held there may be room by now
+        told = [each for each in node.effects[before[node.name] :] if world.watch.marks[each.write.key] not in waiting]
+        if told:
             world.watch.broken("two more runs write nothing", f"{told}")
     for each in world.ports.archive.connections():
         now = world.ports.archive.entries(each)
@@ -69,7 +70,7 @@ def judge(world: World) -> None:
         trying = [
             user_id
             for user_id in differing
-            if (each.id, user_id) not in held and (now.get(user_id) is None or now[user_id].failure is None)
+            if (each.id, user_id) not in waiting and (now.get(user_id) is None or now[user_id].failure is None)
         ]
         if trying:
             world.watch.broken(
@@ -150,14 +151,18 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
     if standing.archived:
         return
     if not standing.triggers:
-        told = entry is not None and entry.failure is not None
-        if not active and not told and not any(account.scim_id in node.theirs for account in accounts):
+        others = list(_elsewhere(world, connection, user_id))
+        theirs = any(account.scim_id in node.theirs for account in accounts)
+        if not active and not _failing(entry) and not theirs and not any(has or fails for has, fails in others):
             world.watch.broken("everybody who should have access has it", f"{where}: {accounts}, {entry}")
-        if active and not (entry is not None and entry.failure is not None):
+        held = any(_held(world, each, user_id) for each in world.ports.archive.connections())
+        if active and any(has and not fails for has, fails in others) and not held and not _failing(entry):
+            world.watch.broken("one account a person", f"{where}: {active}, and on another connection")
+        if active and not _failing(entry):
             _attributes(world, connection, user_id, active[0])
         return
     held = _held(world, connection, user_id)
-    failing = entry is not None and entry.failure is not None
+    failing = _failing(entry)
     # There is a run right after what the directory tells the time of; leaving a scope is noticed by a run, or a sweep.
     told = replace(
         standing, triggers={each: at for each, at in standing.triggers.items() if each is not Trigger.APP_OFF}
@@ -167,10 +172,15 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
         for delete in (False, True)
         for of, late in ((told, HOUR), (standing, 9 * HOUR))
     )
-    if active and due and not held and not failing and not _awaited(world, connection, user_id):
+    moves = any(fails for _, fails in _elsewhere(world, connection, user_id))  # their access stays here meanwhile
+    if active and due and not held and not failing and not moves:
         world.watch.broken("nobody else has access", f"{where}: {standing}, {entry}")
     if entry is not None and not failing:
         _timers(world, where, told, entry)
+
+
+def _failing(entry: Entry | None) -> bool:
+    return entry is not None and entry.failure is not None
 
 
 def _held(world: World, connection: Connection, user_id: str) -> bool:
@@ -193,15 +203,13 @@ def _timers(world: World, where: str, told: Standing, entry: Entry) -> None:
             world.watch.broken("timers are kept to the minute", f"{where}: {trigger.value} since {since}, not {begun}")
 
 
-def _awaited(world: World, connection: Connection, user_id: str) -> bool:
-    """Say whether somebody moves to another connection, which says why it cannot take them: their access stays here."""
+def _elsewhere(world: World, connection: Connection, user_id: str) -> Iterator[tuple[bool, bool]]:
+    """Yield of each other connection that entitles somebody whether they have access there, and whether that fails."""
     for other in world.ports.archive.connections():
-        if other.id == connection.id or world.truth.standings[other.id, user_id][-1].triggers:
-            continue
-        there = world.ports.archive.entry(other, user_id)
-        if there is not None and there.failure is not None:
-            return True
-    return False
+        if other.id != connection.id and not world.truth.standings[other.id, user_id][-1].triggers:
+            accounts = world.nodes[f"n{other.id[1:]}"].of(user_id)
+            entry = world.ports.archive.entry(other, user_id)
+            yield any(account.active for account in accounts), _failing(entry)
 
 
 def _attributes(world: World, connection: Connection, user_id: str, account: Account) -> None:
