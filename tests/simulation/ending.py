@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from autoprovisioning.app import configure
 from autoprovisioning.app.tokens import reauthorize
-from autoprovisioning.domain.accounts import Account, WriteKind
+from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import OPEN, HoldState, Kind
+from autoprovisioning.domain.guard import OPEN, Kind
 from autoprovisioning.domain.guard import Standing as Verdict
 from autoprovisioning.domain.normalization import same
 from autoprovisioning.domain.roster import Entry, Trigger
@@ -46,27 +47,31 @@ def judge(world: World) -> None:
     _judge(world)
     if world.scheduler.defects:
         return
-    archive = world.ports.archive
-    if any(hold.state is HoldState.WAITING for each in archive.connections() for hold in archive.holds(each.id)):
-        return  # what is held goes on, part by part, as soon as there is room
-    before = [len(node.effects) for node in world.nodes.values()]
+    before = {node.name: len(node.effects) for node in world.nodes.values()}
     rosters = {each.id: world.ports.archive.entries(each) for each in world.ports.archive.connections()}
+    waiting = {  # for room, or for the next attempt, which may come by now
+        (connection.id, user_id)
+        for connection in world.ports.archive.connections()
+        for user_id in world.truth.people
+        if _held(world, connection, user_id) or _failing(rosters[connection.id].get(user_id))
+    }
     for number, kind in enumerate((RunKind.DRIFT, RunKind.FULL)):
         world.schedule(f"once-more-{number}", lambda kind=kind: world._reconcile(kind), world.now)
         world._until(world.now + HOUR)
-    for node, count in zip(world.nodes.values(), before, strict=True):
-        entries = rosters.get(f"c{node.name[1:]}", {})
-        for effect in node.effects[count:]:
-            entry = entries.get(world.watch.marks[effect.write.key][1])
-            again = entry is None or entry.failure is not None  # what failed is tried again, the last time within a day
-            if not again and not effect.takes and effect.write.kind is not WriteKind.DELETE:
-                world.watch.broken("two more runs write nothing", f"{effect}")
+    for node in world.nodes.values():
+        told = [each for each in node.effects[before[node.name] :] if world.watch.marks[each.write.key] not in waiting]
+        if told:
+            world.watch.broken("two more runs write nothing", f"{told}")
     for each in world.ports.archive.connections():
         now = world.ports.archive.entries(each)
         differing = [
             user_id for user_id in {*now, *rosters[each.id]} if now.get(user_id) != rosters[each.id].get(user_id)
         ]
-        trying = [user_id for user_id in differing if not _excuses(rosters[each.id].get(user_id), now.get(user_id))]
+        trying = [
+            user_id
+            for user_id in differing
+            if (each.id, user_id) not in waiting and not _excuses(rosters[each.id].get(user_id), now.get(user_id))
+        ]
         if trying:
             world.watch.broken(
                 "two more runs change no entry", f"{[(rosters[each.id].get(u), now.get(u)) for u in trying]}"
@@ -152,25 +157,18 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
     if standing.archived:
         return
     if not standing.triggers:
-        told = entry is not None and entry.failure is not None
-        elsewhere = any(
-            account.active and not world.truth.standings[f"c{other.name[1:]}", user_id][-1].triggers
-            for other in world.nodes.values()
-            for account in other.of(user_id)
-            if (f"c{other.name[1:]}", user_id) in world.truth.standings
-        )
-        if (
-            not active
-            and not elsewhere
-            and not told
-            and not any(account.scim_id in node.theirs for account in accounts)
-        ):
+        others = list(_elsewhere(world, connection, user_id))
+        theirs = any(account.scim_id in node.theirs for account in accounts)
+        if not active and not _failing(entry) and not theirs and not any(has or fails for has, fails in others):
             world.watch.broken("everybody who should have access has it", f"{where}: {accounts}, {entry}")
-        if active and not (entry is not None and entry.failure is not None):
+        held = any(_held(world, each, user_id) for each in world.ports.archive.connections())
+        if active and any(has and not fails for has, fails in others) and not held and not _failing(entry):
+            world.watch.broken("one account a person", f"{where}: {active}, and on another connection")
+        if active and not _failing(entry):
             _attributes(world, connection, user_id, active[0])
         return
     held = _held(world, connection, user_id)
-    failing = entry is not None and entry.failure is not None
+    failing = _failing(entry)
     # There is a run right after what the directory tells the time of; leaving a scope is noticed by a run, or a sweep.
     told = replace(
         standing, triggers={each: at for each, at in standing.triggers.items() if each is not Trigger.APP_OFF}
@@ -180,10 +178,15 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
         for delete in (False, True)
         for of, late in ((told, HOUR), (standing, 9 * HOUR))
     )
-    if active and due and not held and not failing and not _awaited(world, connection, user_id):
+    moves = any(fails for _, fails in _elsewhere(world, connection, user_id))  # their access stays here meanwhile
+    if active and due and not held and not failing and not moves:
         world.watch.broken("nobody else has access", f"{where}: {standing}, {entry}")
     if entry is not None and not failing:
         _timers(world, where, told, entry)
+
+
+def _failing(entry: Entry | None) -> bool:
+    return entry is not None and entry.failure is not None
 
 
 def _held(world: World, connection: Connection, user_id: str) -> bool:
@@ -206,15 +209,13 @@ def _timers(world: World, where: str, told: Standing, entry: Entry) -> None:
             world.watch.broken("timers are kept to the minute", f"{where}: {trigger.value} since {since}, not {begun}")
 
 
-def _awaited(world: World, connection: Connection, user_id: str) -> bool:
-    """Say whether somebody moves to another connection, which says why it cannot take them: their access stays here."""
+def _elsewhere(world: World, connection: Connection, user_id: str) -> Iterator[tuple[bool, bool]]:
+    """Yield of each other connection that entitles somebody whether they have access there, and whether that fails."""
     for other in world.ports.archive.connections():
-        if other.id == connection.id or world.truth.standings[other.id, user_id][-1].triggers:
-            continue
-        there = world.ports.archive.entry(other, user_id)
-        if there is not None and there.failure is not None:
-            return True
-    return False
+        if other.id != connection.id and not world.truth.standings[other.id, user_id][-1].triggers:
+            accounts = world.nodes[f"n{other.id[1:]}"].of(user_id)
+            entry = world.ports.archive.entry(other, user_id)
+            yield any(account.active for account in accounts), _failing(entry)
 
 
 def _attributes(world: World, connection: Connection, user_id: str, account: Account) -> None:
@@ -279,8 +280,6 @@ def _audit(world: World, connection: Connection, node: Node) -> None:
 
 def _excused(world: World, node: Node, effect: Effect) -> bool:
     """Say whether nobody could know of a change: another hand undid it, or a failure tells of it."""
-    if "false recoveries" in world.history.left_out and effect.write.attributes:
-        return True
     if world.history.setting.skewed:  # who takes a live mark for one that ran out does the same, and tells it
         connection_id, user_id = world.watch.marks[effect.write.key]
         told = (each for each in world.ports.archive.events(connection_id).values() if each.user_id == user_id)
@@ -292,6 +291,4 @@ def _excused(world: World, node: Node, effect: Effect) -> bool:
 
 def _without_write(world: World, event: Event) -> bool:
     """Say whether an event tells that there was nothing to write: adopted as it is, or gone from Keeper."""
-    if "false recoveries" in world.history.left_out and event.recovered:
-        return True
     return not event.changed

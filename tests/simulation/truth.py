@@ -123,9 +123,9 @@ class Truth:
         triggers: dict[Trigger, datetime | None] = {}
         if not self.in_scope(connection, user):
             triggers[Trigger.APP_OFF] = None
-        archived = user.presence is Presence.ARCHIVED and connection.archived_as_suspended
-        if user.presence is Presence.SUSPENDED or archived:
-            triggers[Trigger.SUSPENDED] = user.since
+        if user.presence in (Presence.SUSPENDED, Presence.ARCHIVED):
+            begun = last.triggers.get(Trigger.SUSPENDED) if last is not None else None
+            triggers[Trigger.SUSPENDED] = begun or user.since
         return triggers
 
     def in_scope(self, connection: Connection, user: DirectoryUser) -> bool:

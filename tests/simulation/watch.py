@@ -16,12 +16,12 @@ from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.accounts import Write, WriteKind
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.guard import Standing
-from autoprovisioning.domain.roster import Entry
+from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.runs import Batch
 from tests.simulation.keeper import Node
 from tests.simulation.scheduler import Killed, Process, Scheduler
 from tests.simulation.state import Archive
-from tests.simulation.truth import Truth
+from tests.simulation.truth import SERVING, Truth
 
 PLANNED = timedelta(minutes=45)  # how old the truth may be that a batch was planned on: two runs, and its messages
 LOOKED = timedelta(minutes=4)  # how old it may be where the user was read right before
@@ -210,9 +210,22 @@ class Watch:
 
     def _due(self, connection_id: str, user_id: str, *, delete: bool) -> None:
         lately = list(self._truth.lately(connection_id, user_id, LOOKED))
+        if self._has_another(connection_id, user_id):
+            return
         if not any(self._truth.due(connection_id, standing, delete=delete, slack=SKEW) for standing in lately):
             what = "deleted" if delete else "suspended"
             self.broken("access is taken when due", f"{connection_id}/{user_id} is {what}: {lately[:2]}")
+
+    def _has_another(self, connection_id: str, user_id: str) -> bool:
+        """Say whether another connection that entitles somebody, too, has let them in."""
+        for other in self._truth.connections.values():
+            if other.id == connection_id or other.state not in SERVING:
+                continue
+            entry = self._archive.entry(other, user_id)
+            entitled = any(not standing.triggers for standing in self._truth.lately(other.id, user_id, PLANNED))
+            if entitled and entry is not None and entry.status in (Status.ACTIVE, Status.LOCKED):
+                return True
+        return False
 
     def _said_lately(self, connection_id: str, user_id: str, write: Write) -> None:
         wanted = self._truth.wanted_lately(connection_id, user_id, PLANNED)
