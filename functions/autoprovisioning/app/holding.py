@@ -340,6 +340,16 @@ def approved(services: Services, connection: Connection, user_id: str) -> bool:
     )
 
 
+def kept_out(services: Services, connection: Connection) -> frozenset[str]:
+    """Return who is not let in, since a held plan of this connection waits for a decision about them or rejects it."""
+    return frozenset(
+        member.user_id
+        for hold in services.records.holds(connection.id)
+        for member in hold.those(*OPEN, Standing.REJECTED)
+        if member.kind in (Kind.GIVING, Kind.RECREATING)
+    )
+
+
 def approvals(holds: Iterable[Hold]) -> list[tuple[Hold, int]]:
     """Return the plans with live approvals, and how many each has."""
     return [(hold, count) for hold in holds if (count := len(hold.those(Standing.APPROVED)))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from autoprovisioning.app.holding import kept_out
 from autoprovisioning.app.planning import Plan, Planner
 from autoprovisioning.app.scoping import SERVING, place
 from autoprovisioning.app.services import Services
@@ -39,12 +40,14 @@ def judge_everybody(
     """
     planned = [connection for connection in connections if connection.id in planners]
     rosters = _all_rosters(services, connections, rosters)  # before the directory, like those at hand
+    serving = [connection for connection in connections if connection.state in SERVING]
+    held = {each.id: kept_out(services, each) for each in serving} if len(serving) > 1 else {}
     survey = begin(services.directory, connections)
     fields = frozenset[str]().union(*(connection.mapping.source_fields() for connection in planned))
     everywhere = Scope().located(survey.units)
     for user in everybody(services.directory, survey, fields, services.clock, deadline):
         survey.unplaced += bool(survey.units) and not everywhere.lists(user.org_unit_path)
-        _judge(connections, planners, rosters, survey, user)
+        _judge(connections, planners, rosters, survey, held, user)
     for connection in planned:
         planners[connection.id].close(survey.deleted, survey.complete, survey.members_of(connection))
     return survey
@@ -60,12 +63,17 @@ def _all_rosters(services: Services, connections: Sequence[Connection], rosters:
 
 
 def _judge(
-    connections: Sequence[Connection], planners: Planners, rosters: Rosters, survey: Survey, user: DirectoryUser
+    connections: Sequence[Connection],
+    planners: Planners,
+    rosters: Rosters,
+    survey: Survey,
+    held: Mapping[str, frozenset[str]],
+    user: DirectoryUser,
 ) -> None:
     def entry_of(connection: Connection) -> Entry | None:
         return rosters.get(connection.id, NO_ENTRIES).get(user.id)
 
-    placement = place(connections, user, survey.in_scope, entry_of)
+    placement = place(connections, user, survey.in_scope, entry_of, held)
     survey.overlaps += bool(placement.overlaps)
 
     def left() -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -22,25 +22,34 @@ InScope = Callable[[Connection, DirectoryUser], bool | None]
 
 
 EntryOf = Callable[[Connection], Entry | None]
+NOBODY: Mapping[str, Collection[str]] = {}
 
 
 def place(
-    connections: Sequence[Connection], user: DirectoryUser, in_scope: InScope, entry_of: EntryOf
+    connections: Sequence[Connection],
+    user: DirectoryUser,
+    in_scope: InScope,
+    entry_of: EntryOf,
+    held: Mapping[str, Collection[str]] = NOBODY,
 ) -> ownership.Placement:
     """Tell where a user belongs among the connections that serve, which come in their order.
 
-    `entry_of` is what the roster of each had before the directory was read.
+    `entry_of` is what the roster of each had before the directory was read. `held` are, by connection id, those whom a
+    held plan keeps from being let in there.
     """
     serving = [connection for connection in connections if connection.state in SERVING]
     if len(serving) == 1:  # nearly everywhere: nobody else could have them
         (only,) = serving
         answer = in_scope(only, user)
         return ownership.Placement({only.id: answer}, only.id if answer else "")
-    return ownership.place([_candidate(each, in_scope(each, user), entry_of(each)) for each in serving])
+    waiting = {each.id for each in serving if user.id in held.get(each.id, ())}
+    return ownership.place(
+        [_candidate(each, in_scope(each, user), entry_of(each), each.id in waiting) for each in serving]
+    )
 
 
-def _candidate(connection: Connection, in_scope: bool | None, entry: Entry | None) -> ownership.Candidate:
-    ready = connection.state is State.ON
+def _candidate(connection: Connection, in_scope: bool | None, entry: Entry | None, waits: bool) -> ownership.Candidate:
+    ready = connection.state is State.ON and not waits
     return ownership.Candidate(connection.id, in_scope, entry, _keeper(connection.endpoint), ready)
 
 

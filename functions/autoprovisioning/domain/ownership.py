@@ -34,7 +34,8 @@ class Candidate:
     """A connection that a user may belong to.
 
     `in_scope` is what its own scope says, None where that could not be told. `entry` is the roster's. `keeper` names
-    the Keeper that its node is of: SCIM ids are unique there. `ready` says that it can be written to.
+    the Keeper that its node is of: SCIM ids are unique there. `ready` says that it can be written to, and that no held
+    plan keeps this user from it.
     """
 
     connection_id: str
