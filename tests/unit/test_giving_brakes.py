@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.configure import turn_off, turn_on
+from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.errors import Rejected
@@ -187,3 +188,23 @@ def test_a_rename_of_suspended_accounts_makes_them_no_newer():
         office.restore(f"x{number}")
     run(office)
     assert (suspended(office), plans(office)[0].counts()) == (70, {"unsuspend": 70})
+
+
+@pytest.mark.parametrize("choice", ["withdraw", "reject"])
+def test_an_approval_that_is_taken_back_ends_what_is_not_sent_yet(choice):
+    office = company(40)
+    created = len(office.keeper.accounts)
+    newcomers = [f"x{number}" for number in range(100, 160)]
+    for user_id in newcomers:
+        office.hire(user_id, f"{user_id}@example.com")
+    run(office)
+    (hold,) = plans(office)
+    decide(office, "approve")
+    office.desk.clock.advance(QUARTER)
+    planned = office.plan()
+    decide_hold(office.services, "c1", hold.digest, choice, ADMIN, users=newcomers[:50])
+    office.work_off()
+    ended = office.services.records.run("c1", planned.id)
+    assert (len(office.keeper.accounts), ended.counts["held"]) == (created + 10, 50)
+    run(office)
+    assert len(office.keeper.accounts) == created + 10

@@ -11,7 +11,7 @@ from functools import partial
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.converge import converge
 from autoprovisioning.app.finishing import EDITED, OUTAGE, add_notes, close_if_finished, close_unfinished
-from autoprovisioning.app.guarding import may_recreate
+from autoprovisioning.app.guarding import may_recreate, taken_back
 from autoprovisioning.app.keeper import Keeper, fails_for_everybody, may_be_outage
 from autoprovisioning.app.looking import Asked, RunOf
 from autoprovisioning.app.ports import Edit, Executor, Progress
@@ -65,6 +65,7 @@ class _Left:
     rest: list[PlannedChange] = field(default_factory=list)  # the deadline came first: published as another batch
     looks: list[Look] = field(default_factory=list)  # overtaken, or not told yet what is wrong: look at the user again
     unsettled: set[str] = field(default_factory=set)  # who of these was planned, and is no further
+    held: int = 0  # of which an administrator took the approval back
     postponed: Transient | None = None  # Keeper or Firestore failed: this message is to be delivered again
     stops: bool = False  # ... and nothing more of it is to be sent now
 
@@ -184,7 +185,9 @@ class _Application:
         self._services.roster.commit_in_parts(connection, planned, edit)
 
     def _chunk(self, connection: Connection, run: Run, planned: Sequence[PlannedChange]) -> None:
-        changes = self._mark(connection, planned)
+        back = taken_back(self._services, connection, planned)
+        self._left.held += len(back)
+        changes = self._mark(connection, [change for change in planned if change.user_id not in back])
         if self._open() is None:  # turned off, edited or deleted since: whoever did that saw none of our marks
             unmark(self._services, connection, changes)
             return
@@ -383,7 +386,7 @@ class _Application:
         continued = list(self._continuations(looks))
         if continued:
             self._services.queue.apply(continued)
-        counts = {**self._services.meter.take(), UNSETTLED: len(self._left.unsettled)}
+        counts = {**self._services.meter.take(), UNSETTLED: len(self._left.unsettled), "held": self._left.held}
         progress = Progress(run.id, self._services.clock(), counts, self._batch.number, len(continued))
         self._services.roster.commit(connection, (), lambda _entries: (Edit(progress=progress), None))
         recorded = self._services.records.run(connection.id, run.id)

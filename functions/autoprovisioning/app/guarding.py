@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from autoprovisioning.app.services import Services
@@ -16,12 +16,15 @@ from autoprovisioning.domain.guard import (
     Kind,
     Member,
     Standing,
+    Verdict,
     attempt,
+    member_of,
     record,
     reserve,
     seen_active,
 )
 from autoprovisioning.domain.roster import Action, Entry
+from autoprovisioning.domain.runs import PlannedChange
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +107,26 @@ def may_go(services: Services, connection: Connection, member: Member, entry: En
     if verdict is not None and verdict.authorises(entry, services.clock()):
         note(services, connection, APPROVED, [member.name])
         return True
-    if verdict is not None and verdict.standing is not Standing.APPROVED:
+    if _keeps_back(verdict):
         return False
     if member.kind is Kind.UNLOCKING or (connection.unproven and member.kind is Kind.RECREATING):
         return False  # it takes an approval, however few they are
     return reserve_all(services, connection, member.kind, [attempt(member, entry)])
+
+
+def _keeps_back(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.standing is not Standing.APPROVED
+
+
+def taken_back(services: Services, connection: Connection, changes: Iterable[PlannedChange]) -> frozenset[str]:
+    """Return whose planned writes are not to be sent any more: an administrator took the approval back meanwhile."""
+    book = Book(services.records.holds(connection.id))
+    members = {
+        change.user_id: member_of(change.action, Entry(change.user_id), None, change.attributes)
+        for change in changes
+        if not (change.action is Action.CREATE and change.scim_id)  # adoptions are not braked
+    }
+    return frozenset(user_id for user_id, member in members.items() if _keeps_back(book.verdict(member)))
 
 
 def may_recreate(services: Services, connection: Connection, change: Change) -> bool:
