@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from autoprovisioning.app import configure
 from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import OPEN, Kind
 from autoprovisioning.domain.guard import Standing as Verdict
@@ -94,9 +96,18 @@ def _mend(world: World) -> None:
             if connection.state in (State.OFF, State.DRAFT):
                 configure.turn_on(world.services, connection.id, ADMIN)
             token = world.new_token(connection.id)
-            reauthorize(world.services, connection.id, token, ADMIN)
+            with contextlib.suppress(BadInput):
+                reauthorize(world.services, connection.id, token, ADMIN)
+
+        def confirm(connection_id: str = connection.id) -> None:
+            """Say of a node none of whose known accounts is left that it is the same, once a run has paused for it."""
+            now = world.ports.connections.get(connection_id)
+            if now is not None and now.state is State.PAUSED:
+                reauthorize(world.services, connection_id, world.new_token(connection_id), ADMIN, override=True)
 
         world.scheduler.start(process, mend)
+        later = world.scheduler.process(f"confirm-{connection.id}", timedelta(days=1), quiet=True)
+        world.scheduler.start(later, confirm, world.now + HOUR)
     world.scheduler.run_until(world.now + timedelta(minutes=10))
 
 
@@ -159,9 +170,9 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
     if not standing.triggers:
         others = list(_elsewhere(world, connection, user_id))
         theirs = any(account.scim_id in node.theirs for account in accounts)
-        if not active and not _failing(entry) and not theirs and not any(has or fails for has, fails in others):
-            world.watch.broken("everybody who should have access has it", f"{where}: {accounts}, {entry}")
         held = any(_held(world, each, user_id) for each in world.ports.archive.connections())
+        if not active and not _failing(entry) and not theirs and not held and not any(map(any, others)):
+            world.watch.broken("everybody who should have access has it", f"{where}: {accounts}, {entry}")
         if active and any(has and not fails for has, fails in others) and not held and not _failing(entry):
             world.watch.broken("one account a person", f"{where}: {active}, and on another connection")
         if active and not _failing(entry):
@@ -210,12 +221,13 @@ def _timers(world: World, where: str, told: Standing, entry: Entry) -> None:
 
 
 def _elsewhere(world: World, connection: Connection, user_id: str) -> Iterator[tuple[bool, bool]]:
-    """Yield of each other connection that entitles somebody whether they have access there, and whether that fails."""
+    """Yield of each other connection that entitles somebody: whether they have access, whether that is told to fail."""
     for other in world.ports.archive.connections():
         if other.id != connection.id and not world.truth.standings[other.id, user_id][-1].triggers:
-            accounts = world.nodes[f"n{other.id[1:]}"].of(user_id)
-            entry = world.ports.archive.entry(other, user_id)
-            yield any(account.active for account in accounts), _failing(entry)
+            node, entry = world.nodes[f"n{other.id[1:]}"], world.ports.archive.entry(other, user_id)
+            accounts = node.of(user_id)
+            locked = any(account.scim_id in node.theirs for account in accounts)
+            yield any(account.active for account in accounts), locked or _failing(entry)
 
 
 def _attributes(world: World, connection: Connection, user_id: str, account: Account) -> None:

@@ -21,11 +21,7 @@ POLICIES = (
 )
 
 # What is left out for now, each with the fault of the product that it shows; a line goes when its fault is mended.
-LEFT_OUT: Mapping[str, str] = {
-    "overlapping scopes": "the first connection in order takes over a user who has an account on another (seed 9)",
-    "deleting by hand": "who left is given a new account in the grace period (seed 5518); where the accounts tried "
-    "were deleted in Keeper, no token is accepted any more (seed 5132)",
-}
+LEFT_OUT: Mapping[str, str] = {}
 
 # verb -> weight, and the kind of event that it belongs to ("" is always there)
 VERBS: Mapping[str, tuple[int, str]] = {
@@ -42,11 +38,11 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "leave": (7, ""),
     "join": (6, ""),
     "move": (4, ""),
-    "also": (4, "overlapping scopes"),
+    "also": (4, ""),
     "lock": (3, ""),
     "unlock": (3, ""),
     "rename_by_hand": (3, ""),
-    "delete_by_hand": (2, "deleting by hand"),
+    "delete_by_hand": (2, ""),
     "stranger": (2, ""),
     "edit_policy": (2, ""),
     "edit_limit": (2, ""),

@@ -212,7 +212,8 @@ class People:
         connection = self._world.services.connections.get(self._connection(step))
         if connection is not None:
             token = self._world.new_token(connection.id)
-            reauthorize(self._world.services, connection.id, token, ADMIN)
+            override = step.other // 10 % 3 == 0
+            reauthorize(self._world.services, connection.id, token, ADMIN, override=override)
 
     def provision(self, step: Step) -> None:
         services, inquiries = self._world.services, self._world.inquiries

@@ -21,6 +21,7 @@ from autoprovisioning.domain.changes import (
 )
 from autoprovisioning.domain.errors import (
     AddressTaken,
+    NotAsWritten,
     NotSent,
     ReauthorizationRequired,
     SeatsExhausted,
@@ -210,6 +211,16 @@ def test_only_428_exhausts_seats():
 
 def test_an_unresolved_outcome_says_nothing_yet():
     assert event_for(Outcome(NEW, error=Unresolved("lost")), "run r1", NOW) is None
+
+
+def test_an_account_that_was_made_but_not_as_written_was_created_though_the_rest_is_tried_again():
+    outcome = Outcome(NEW, error=NotAsWritten("Keeper made it without access"), made="k9", seconds=0.2)
+    event = event_for(outcome, "run r1", NOW)
+    assert (event.id, event.name, event.reason) == ("c1", EventName.CREATED, "Keeper made it without access")
+    assert count([event]) == {"created": 1}
+    assert event_for(replace(outcome, made=""), "run r1", NOW) is None
+    ours = replace(outcome, change=replace(ADOPTING, ours=True))
+    assert event_for(ours, "run r1", NOW) is None
 
 
 def account(*, active: bool = True, **attributes) -> Account:

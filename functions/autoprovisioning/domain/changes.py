@@ -322,12 +322,17 @@ def unmarked(entry: Entry) -> Entry | None:
 
 
 def event_for(outcome: Outcome, actor: str, now: datetime, actor_id: str = "") -> Event | None:
-    """Return the audit line of an outcome; None for one that will be tried again and changed nothing."""
+    """Return the audit line of an outcome; None for one that will be tried again and changed nothing.
+
+    An account that is there, but not as written, was created all the same: what is tried again is an update.
+    """
     change, error = outcome.change, outcome.error
-    if not ended(outcome, now):
+    created = bool(outcome.made) and change.action is Action.CREATE and not change.scim_id  # but not as written
+    trying = not ended(outcome, now)
+    if trying and not created:
         return None
     name = NAME_OF[change.action]
-    if error is not None:
+    if error is not None and not trying:
         name = EventName.FAILED
     elif change.adopts and change.action is Action.CREATE:
         name = EventName.ADOPTED
