@@ -18,7 +18,7 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import OPEN, Kind
 from autoprovisioning.domain.guard import Standing as Verdict
 from autoprovisioning.domain.normalization import same
-from autoprovisioning.domain.roster import Entry, Trigger
+from autoprovisioning.domain.roster import Action, Entry, Trigger
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.users import Presence
 from tests.simulation.keeper import Effect, Node
@@ -175,7 +175,7 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
             world.watch.broken("everybody who should have access has it", f"{where}: {accounts}, {entry}")
         if active and any(has and not fails for has, fails in others) and not held and not _failing(entry):
             world.watch.broken("one account a person", f"{where}: {active}, and on another connection")
-        if active and not _failing(entry):
+        if active and not held and not _failing(entry):
             _attributes(world, connection, user_id, active[0])
         return
     held = _held(world, connection, user_id)
@@ -193,7 +193,7 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
     if active and due and not held and not failing and not moves:
         world.watch.broken("nobody else has access", f"{where}: {standing}, {entry}")
     if entry is not None and not failing:
-        _timers(world, where, told, entry)
+        _timers(world, connection, told, entry)
 
 
 def _failing(entry: Entry | None) -> bool:
@@ -208,7 +208,7 @@ def _held(world: World, connection: Connection, user_id: str) -> bool:
     )
 
 
-def _timers(world: World, where: str, told: Standing, entry: Entry) -> None:
+def _timers(world: World, connection: Connection, told: Standing, entry: Entry) -> None:
     """See that the timer of a trigger began when the directory says, to the minute."""
     for trigger, since in told.triggers.items():
         if Trigger.DELETED in told.triggers and trigger is not Trigger.DELETED:
@@ -216,7 +216,10 @@ def _timers(world: World, where: str, told: Standing, entry: Entry) -> None:
         timer = entry.timers.get(trigger)
         begun = getattr(timer, "since", timer)
         still = told.stood.get(trigger)
-        if begun is not None and not still and abs(begun - since) > timedelta(minutes=1):
+        if begun is None or still or abs(begun - since) <= timedelta(minutes=1):
+            continue
+        if not world.truth.seemed_to_last(connection.id, entry.user_id, trigger, begun):
+            where = f"{connection.id}/{entry.user_id}"
             world.watch.broken("timers are kept to the minute", f"{where}: {trigger.value} since {since}, not {begun}")
 
 
@@ -275,7 +278,7 @@ def _audit(world: World, connection: Connection, node: Node) -> None:
         if moved and effect.write.key not in events and not _excused(world, node, effect):
             world.watch.broken("each change has its event", f"{connection.id}: {name}, {before} -> {after}")
     for event in events.values():
-        if event.name in CHANGES and event.id not in effects and not _without_write(world, event):
+        if event.name in CHANGES and event.id not in effects and not _without_write(node, event):
             world.watch.broken("each event has its change", f"{connection.id}: {event}")
     counted = Counter(event.name.value for event in events.values())
     if dict(counted) != world.ports.archive.usage(connection.id):
@@ -301,6 +304,12 @@ def _excused(world: World, node: Node, effect: Effect) -> bool:
     return node.hands.get(scim_id, effect.at - HOUR) >= effect.at
 
 
-def _without_write(world: World, event: Event) -> bool:
-    """Say whether an event tells that there was nothing to write: adopted as it is, or gone from Keeper."""
+def _without_write(node: Node, event: Event) -> bool:
+    """Say whether an event tells that there was nothing to write: adopted as it is, or gone from Keeper.
+
+    Where somebody locks or unlocks an account by hand, and our worker dies right before it does the same, nothing
+    tells whose doing it was.
+    """
+    if event.recovered and event.attempted in (Action.SUSPEND, Action.UNSUSPEND):
+        return any(account.scim_id in node.hands for account in node.of(event.user_id))
     return not event.changed

@@ -16,6 +16,8 @@ from tests.simulation.scheduler import Scheduler
 
 SERVING = (State.ON, State.PAUSED)
 DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+UNSEEN = timedelta(minutes=45)  # whoever is back for less than this need not have been seen: two runs, and their faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,19 @@ class Truth:
             yield standing
             if standing.at <= since:
                 return
+
+    def seemed_to_last(self, connection_id: str, user_id: str, trigger: Trigger, begun: datetime) -> bool:
+        """Say whether a trigger that began then ended for so short a time only that nobody need have seen it."""
+        past, ended = self.standings[connection_id, user_id], None
+        began = [abs(each.triggers[trigger] - begun) <= MINUTE if trigger in each.triggers else False for each in past]
+        for standing in past[began.index(True) :] if True in began else ():
+            if trigger not in standing.triggers:
+                ended = ended or standing.at
+            elif ended is not None and standing.at - ended > UNSEEN:
+                return False
+            else:
+                ended = None
+        return True in began
 
     def accrued(self, standing: Standing, trigger: Trigger) -> timedelta:
         """Return how long the timer of a trigger has run."""
