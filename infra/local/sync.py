@@ -169,12 +169,16 @@ def summarize(counts: list[Any], seconds: float) -> dict[str, Any]:
 
 
 def together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Add the summary of a run to that of the one before it; who was left as they were is told by the first."""
+    """Add the summary of a run to that of the one before it.
+
+    Who was left as they were is told by the first; who fails or is held is the same user in both.
+    """
     requests = {**second["scim_requests"]}
     for method, count in first["scim_requests"].items():
         requests[method] = requests.get(method, 0) + count
-    flags = {name: first[name] or second[name] for name in ("_refused", "_paused")}
-    kept = {"scim_requests": requests, "unchanged": first["unchanged"], **flags}
+    flags = {name: first[name] or second[name] for name in ("_undone", "_paused")}
+    standing = {name: max(first[name], second[name]) for name in ("failed", "held")}
+    kept = {"scim_requests": requests, "unchanged": first["unchanged"], **standing, **flags}
     return {name: kept[name] if name in kept else first[name] + second[name] for name in first}
 
 

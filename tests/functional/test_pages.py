@@ -142,7 +142,7 @@ def test_a_connection_is_set_up_previewed_and_turned_on_by_plain_forms(town):
     assert town.keeper.accounts() == []
     [connection] = town.desk().connections.all()
     home = f"/connections/{connection.id}"
-    assert f"{home}/turn-on" in ready.links()
+    assert any(link.startswith(f"{home}/turn-on?preview=") for link in ready.links())
     on = browser(town).open(f"{home}/turn-on").send("Turn on", "Turn on")
     assert "Syncing active" in on.text
     wait_for(lambda: len(town.active()) == 12, "the accounts", 40)

@@ -209,7 +209,7 @@ def test_a_job_runs_as_often_as_it_says():
     for job in DEPLOYMENT.jobs:
         minute, hour = job.schedule.split()[:2]
         step = re.fullmatch(r"(?:\*|\d+-59)/(\d+)", minute)
-        assert job.every == (int(step[1]) if step else 1440)
+        assert job.every == (int(step[1]) if step else 60 if hour == "*" else 1440)
         assert hour == ("*" if step else hour)
 
 

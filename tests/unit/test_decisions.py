@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.holding import Choice, decide_hold
+from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
 from autoprovisioning.domain.deprovisioning import Delays
 from autoprovisioning.domain.events import Actor, EventName
@@ -278,3 +279,19 @@ def test_nobody_of_a_small_company_is_locked_out_at_once_by_notifications_or_a_s
         office.suspend(f"x{number}")
         notice(office, f"x{number}")
     assert suspended(office) == (people - 1) // 2
+
+
+def test_an_approval_within_the_second_of_the_last_change_is_carried_out():
+    office = company(30)
+    for number in range(15):
+        office.suspend(f"x{number}")
+    run(office)
+    connection = office.services.connections.get("c1")
+    touched = office.desk.clock.now + timedelta(milliseconds=100)
+    for user_id, entry in office.services.roster.load(connection).items():
+        changed = {user_id: replace(entry, last_action_at=touched)}
+        office.services.roster.commit(connection, [user_id], lambda _, changed=changed: (Edit(changed), None))
+    office.desk.clock.advance(timedelta(milliseconds=200))
+    decide(office, "approve")
+    run(office)
+    assert suspended(office) == 15

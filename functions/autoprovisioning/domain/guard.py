@@ -251,7 +251,7 @@ class Verdict:
     """What a member stands at, since when, and by whose decision."""
 
     standing: Standing = Standing.WAITING
-    at: datetime | None = None  # in whole seconds
+    at: datetime | None = None
     by: str = ""
 
     def authorises(self, entry: Entry | None, now: datetime) -> bool:
@@ -332,7 +332,6 @@ class Hold:
         """Return the hold with other verdicts, by an administrator or else by the run; None leaves a member's."""
         fresh: dict[Standing, Verdict] = {}
         verdicts: list[Verdict] = []
-        at = at.replace(microsecond=0)
         for member, verdict in self.each():
             standing = becomes(member, verdict)
             moves = standing is not None and standing is not verdict.standing

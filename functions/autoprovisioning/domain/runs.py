@@ -135,9 +135,9 @@ class Look:
     evidence: Evidence = field(default_factory=Evidence)
     asked_at: datetime | None = None
     channel: str = ""  # the notification channel it came through
-    retry_failures: bool = False  # an administrator asked for the run: do not wait for the next attempt
     inquiry: str = ""  # "<connection>/<inquiry>" of an administrator who waits for the answer; with the event
     # "provision" the user is converged, else only looked into, so that this is known when the inquiry has expired
+    retry_failures: bool = False  # an administrator asked for the run: do not wait for the next attempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class _Member(msgspec.Struct, array_like=True):
 
 class _Verdict(msgspec.Struct, array_like=True):
     standing: Standing
-    at: int | None
+    at: float | None  # to the microsecond: what is done within the second of a decision came before or after it
     by: str
 
 
@@ -115,7 +115,7 @@ def members_of(data: bytes) -> list[Member]:
 def decision_fields(hold: Hold) -> dict[str, Any]:
     """Return the fields of what was decided, counts for the lists included."""
     distinct = {verdict: number for number, verdict in enumerate(dict.fromkeys(hold.verdicts))}
-    each = [_Verdict(v.standing, None if v.at is None else _seconds(v.at), v.by) for v in distinct]
+    each = [_Verdict(v.standing, None if v.at is None else v.at.timestamp(), v.by) for v in distinct]
     return {
         "schema": SCHEMA,
         "state": hold.state.value,
@@ -153,13 +153,13 @@ def _whole_verdict(fields: Mapping[str, Any]) -> Verdict:
     by = fields["decided_by"]
     match HoldState(fields["state"]):
         case HoldState.APPROVED:
-            return Verdict(Standing.APPROVED, at and at.replace(microsecond=0), by)
+            return Verdict(Standing.APPROVED, at, by)
         case HoldState.REJECTED:
-            return Verdict(Standing.REJECTED, at and at.replace(microsecond=0), by)
+            return Verdict(Standing.REJECTED, at, by)
         case HoldState.WAITING:
             return Verdict()
         case _:
-            return Verdict(Standing.RELEASED, at and at.replace(microsecond=0))
+            return Verdict(Standing.RELEASED, at)
 
 
 def hold_expires(hold: Hold) -> datetime:

@@ -63,7 +63,7 @@ class _Entry(msgspec.Struct, array_like=True):
     pending: bool = False
     held: int | None = None
     failure: _Failure | None = None
-    last_action_at: int | None = None
+    last_action_at: float | None = None  # to the microsecond, as decisions are: which of them came first counts
     gone: bool = False
     held_by: int | None = None
     applied_by: str = ""
@@ -165,7 +165,7 @@ def _to_record(entry: Entry) -> _Entry:
         entry.pending,
         None,
         _failure_record(entry.failure),
-        _seconds(entry.last_action_at),
+        None if entry.last_action_at is None else entry.last_action_at.timestamp(),
         entry.gone,
         None,
         entry.applied_by,
