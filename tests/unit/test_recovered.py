@@ -8,8 +8,8 @@ import pytest
 
 from autoprovisioning.adapters.firestore.codec import decode, decode_1, encode
 from autoprovisioning.domain.accounts import Account, fingerprint, remembered
-from autoprovisioning.domain.changes import Change, recover, recovered_event, sending
-from autoprovisioning.domain.roster import Action, Entry, Mark
+from autoprovisioning.domain.changes import RECREATED, Change, recover, recovered_event, sending
+from autoprovisioning.domain.roster import ACCOUNT, Action, Entry, Mark
 from tests.unit.builders import DAY, NOW, entry
 
 ADA = {"userName": "ada@example.com", "name.familyName": "Lovelace", "title": "Countess", "nickName": "Ada"}
@@ -97,3 +97,17 @@ def test_a_mark_keeps_what_was_sent_and_one_stored_before_has_nothing():
 
 
 OLD_MARK = "91dc0013a2753103a0a0a000c2c0c095a46c6f7374a26d3101cb41dac15484000000c2c2c0c0c0c2c0a0c0c0"
+
+
+@pytest.mark.parametrize(("scim_id", "reason"), [("k2", RECREATED), ("k1", None)])
+def test_a_recreation_is_told_where_there_is_another_account_and_not_where_the_known_one_is_there_again(
+    scim_id, reason
+):
+    known = entry(fingerprint=fingerprint(ADA), drift=(ACCOUNT,), mark=Mark("lost", "m1", Action.CREATE, NOW))
+    account = found(ADA, scim_id)
+    settled, _, took_effect = recover(known, account, ADA, NOW + DAY)
+    assert (took_effect, settled.scim_id, settled.drift) == (reason is not None, scim_id, ())
+    if took_effect:
+        assert recovered_event(known, settled, account, ADA, ADA, "run r1", NOW + DAY).reason == reason
+    else:
+        assert (settled.applied_by, settled.last_action_at) == (known.applied_by, known.last_action_at)

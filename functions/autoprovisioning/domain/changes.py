@@ -558,7 +558,7 @@ def recover(
     if mark.action is Action.UPDATE and _recreated(entry, account):
         return replace(written, last_action_at=now), mark.change_id, True
     match mark.action:
-        case Action.CREATE:
+        case Action.CREATE if account.scim_id != entry.scim_id:  # else the one that had vanished is there again
             status = Status.ACTIVE if account.active else Status.SUSPENDED if remembers_lock(entry) else Status.LOCKED
             locked_at = now if status is not Status.ACTIVE else None
             return replace(written, status=status, locked_at=locked_at, last_action_at=now), mark.change_id, True
@@ -611,7 +611,8 @@ def recovered_event(
     after, new = _as_written(entry, account, desired)
     if mark.action is Action.CREATE:  # or it was an adoption: then nobody knows any more what was there
         filled = {target: value for target, value in after.items() if value is not None}
-        return replace(event, changed=filled, after=after)
+        reason = RECREATED if _recreated(entry, account) else ""
+        return replace(event, changed=filled, after=after, reason=reason)
     if _recreated(entry, account):
         filled = {target: value for target, value in after.items() if value is not None}
         return replace(event, changed=filled, before={}, after=after, reason=RECREATED)
