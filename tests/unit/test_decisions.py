@@ -278,3 +278,21 @@ def test_nobody_of_a_small_company_is_locked_out_at_once_by_notifications_or_a_s
         office.suspend(f"x{number}")
         notice(office, f"x{number}")
     assert suspended(office) == (people - 1) // 2
+
+
+def test_whom_a_drift_run_adds_to_a_waiting_plan_its_reason_counts_with_the_others():
+    office = company(60)
+    for number in range(30):
+        office.suspend(f"x{number}")
+    run(office)
+    for number in range(30, 40):
+        office.suspend(f"x{number}")
+        notice(office, f"x{number}")
+    (account,) = office.keeper.of("x35")
+    office.keeper.accounts[account.scim_id] = replace(account, active=True)
+    office.desk.clock.advance(QUARTER)
+    office.plan(RunKind.DRIFT)
+    office.work_off()
+    (hold,) = plans(office)
+    assert hold.counts() == {"suspend": 31}
+    assert hold.reason.startswith("31 suspensions, after 10 of the last 24 hours, would exceed the limit of 10")
