@@ -295,3 +295,21 @@ def test_an_approval_within_the_second_of_the_last_change_is_carried_out():
     decide(office, "approve")
     run(office)
     assert suspended(office) == 15
+
+
+def test_whom_a_drift_run_adds_to_a_waiting_plan_its_reason_counts_with_the_others():
+    office = company(60)
+    for number in range(30):
+        office.suspend(f"x{number}")
+    run(office)
+    for number in range(30, 40):
+        office.suspend(f"x{number}")
+        notice(office, f"x{number}")
+    (account,) = office.keeper.of("x35")
+    office.keeper.accounts[account.scim_id] = replace(account, active=True)
+    office.desk.clock.advance(QUARTER)
+    office.plan(RunKind.DRIFT)
+    office.work_off()
+    (hold,) = plans(office)
+    assert hold.counts() == {"suspend": 31}
+    assert hold.reason.startswith("31 suspensions, after 10 of the last 24 hours, would exceed the limit of 10")

@@ -11,7 +11,7 @@ from autoprovisioning.app.configure import turn_off, turn_on
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.connections import VolumeLimit
-from autoprovisioning.domain.errors import Rejected
+from autoprovisioning.domain.errors import NotAdoptable, Rejected
 from autoprovisioning.domain.plan import READING
 from autoprovisioning.domain.roster import Entry, Failure
 from autoprovisioning.domain.runs import RunKind
@@ -208,3 +208,18 @@ def test_an_approval_that_is_taken_back_ends_what_is_not_sent_yet(choice):
     assert (len(office.keeper.accounts), ended.counts["held"]) == (created + 10, 50)
     run(office)
     assert len(office.keeper.accounts) == created + 10
+
+
+def test_creations_that_accounts_of_others_stood_in_the_way_of_are_braked_once_those_are_gone():
+    office = company(40)
+    newcomers = [f"x{number}" for number in range(100, 160)]
+    for user_id in newcomers:
+        office.keeper.seed(f"{user_id}@example.com", f"other-{user_id}")
+        office.hire(user_id, f"{user_id}@example.com")
+    run(office)
+    assert {office.entry(user_id).failure.code for user_id in newcomers} == {NotAdoptable.code}
+    for account in [each for each in office.keeper.accounts.values() if each.external_id.startswith("other-")]:
+        del office.keeper.accounts[account.scim_id]
+    created = len(office.keeper.accounts)
+    run(office, 2 * DAY)
+    assert (len(office.keeper.accounts), plans(office)[0].counts()) == (created, {"create": 60})

@@ -116,11 +116,18 @@ def admit(
         reason = f"{_counted(held)} are more than {confirmed}, by the preview that this first run was turned on with"
     elif not reserve_all(services, connection, kind, _names(sifted.fresh)):
         held = sifted.fresh + sifted.unproven
-        over = _over_the_limit(services, connection, kind, held)
+        over = _over_the_limit(services, connection, kind, held + ([] if whole else _waiting(holds, kind, held)))
         unproven = sifted.unproven
         reason = f"{over}; {len(unproven)} of them {unproven[0].unproven}" if unproven else over
     hold = _stand(services, connection, kind, holds, {each.member for each in held}, reason, whole=whole)
     return sifted.kept + held, hold
+
+
+def _waiting(holds: Iterable[Hold], kind: Kind, beside: Iterable[Wanted]) -> list[Wanted]:
+    """Return who waits in the plan of a kind, beside these: they are held together."""
+    these = {each.member for each in beside}
+    members = (member for hold in holds if hold.kind is kind for member in hold.those(Standing.WAITING))
+    return [Wanted(member, None) for member in members if member not in these]
 
 
 def _let_go(services: Services, connection: Connection, kind: Kind, approved: Sequence[Wanted]) -> None:

@@ -16,12 +16,13 @@ from itertools import pairwise
 
 from .accounts import Attributes, Value, changed_attributes, holds, whole_fingerprint
 from .connections import VolumeLimit
-from .errors import MappingFailure
+from .errors import AdoptionInDoubt, MappingFailure, NotAdoptable
 from .roster import Action, Entry, Failure, Status, Trigger
 
 WINDOW = timedelta(hours=24)
 ASKED_AGAIN = timedelta(days=30)  # a rejection is no answer for ever
 ROOM = 1_000_000  # reservations at once: what ten documents hold
+UNSENT = frozenset(error.code for error in (MappingFailure, NotAdoptable, AdoptionInDoubt))
 GIVEN_AT_LEAST, GIVEN_SHARE = 50, 0.2
 FIRST = datetime.fromtimestamp(0, UTC)
 
@@ -129,8 +130,8 @@ def braked(action: Action, entry: Entry | None, attributes: Attributes | None, n
 
 
 def _let_go_before(failure: Failure | None) -> bool:
-    """Say whether a creation failed in Keeper: neither one that could not be sent, nor a read of the directory did."""
-    if failure is None or failure.code == MappingFailure.code:
+    """Say whether a creation failed in Keeper: neither one of which nothing was sent, nor a read of the directory."""
+    if failure is None or failure.code in UNSENT:
         return False
     return failure.about.startswith(f"{Action.CREATE.value}:")
 
