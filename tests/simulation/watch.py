@@ -80,7 +80,9 @@ class Watch:
                 if _planned(process.memory.get("batch"), connection, user_id) is not None:
                     self._of_batches.add(mark.change_id)
             if was is not None and was.mark is not None and was.mark.again and mark is None:
-                process.memory.setdefault("again", {})[user_id] = self._scheduler.now
+                waits = becomes is not None and becomes.pending  # for a new token: a run looks at everybody then
+                if not waits:
+                    process.memory.setdefault("again", {})[user_id] = self._scheduler.now
 
     def _judge(
         self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None
