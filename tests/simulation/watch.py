@@ -83,7 +83,9 @@ class Watch:
                 else:
                     process.memory.setdefault("open", {})[connection.id, user_id] = mark.change_id
             if was is not None and was.mark is not None and was.mark.again and mark is None:
-                process.memory.setdefault("again", {})[connection.id, user_id] = self._scheduler.now
+                waits = becomes is not None and becomes.pending  # for a new token: a run looks at everybody then
+                if not waits:
+                    process.memory.setdefault("again", {})[connection.id, user_id] = self._scheduler.now
 
     def _own_mark(
         self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autoprovisioning.domain.errors import SeatsExhausted
-from autoprovisioning.domain.roster import Status
+from autoprovisioning.domain.roster import ACCOUNT, Status
 from autoprovisioning.domain.runs import RunKind
 from tests.office import LATER, person
 from tests.unit.builders import active, notice
@@ -69,3 +69,27 @@ def test_coming_back_does_not_lift_a_lock_that_somebody_else_put_on_a_new_accoun
     office.restore("u1")
     notice(office, "u1")
     assert (office.entry("u1").status, active(office, "u1")) == (Status.LOCKED, [False])
+
+
+def test_nobody_gets_a_new_account_whose_scope_cannot_be_told_alone(office):
+    (account,) = office.keeper.of("u1")
+    del office.keeper.accounts[account.scim_id]
+    office.leave("u1")
+    office.rename("u1", "Grace")
+    notice(office, "u1")  # the directory says that u1 is no member, which alone proves nothing
+    assert (office.keeper.of("u1"), office.entry("u1").drift) == ([], (ACCOUNT,))
+    office.desk.clock.advance(LATER)
+    office.run()
+    assert (office.keeper.of("u1"), office.entry("u1").status) == ([], Status.SUSPENDED)
+
+
+def test_who_is_back_in_scope_is_given_the_account_that_vanished_meanwhile(office):
+    (account,) = office.keeper.of("u1")
+    del office.keeper.accounts[account.scim_id]
+    office.leave("u1")
+    office.rename("u1", "Grace")
+    notice(office, "u1")
+    office.join("u1")
+    office.desk.clock.advance(LATER)
+    office.run()
+    assert active(office, "u1") == [True]

@@ -49,7 +49,7 @@ from autoprovisioning.domain.roster import Action, Status, addressees
 log = logging.getLogger(__name__)
 
 CLAIMS_AT_ONCE = 16
-VANISHED = "More accounts vanished from Keeper than a day's limit creates again: the next run holds them as one plan."
+VANISHED = "The account vanished from Keeper. The next run creates it again, or holds it where too many vanished."
 
 AllowRecreate = Callable[[Change], bool]
 

@@ -460,7 +460,8 @@ class _Convergence:
             return True  # the next round serves the connection as it is now, or not at all
 
         def recreate(vanished: Change) -> bool:
-            return may_recreate(self._services, self._connection, vanished)
+            entitled = observation.in_scope is True  # else it is what was proven last: the next run tells
+            return entitled and may_recreate(self._services, self._connection, vanished)
 
         (outcome,) = carry_out(self._services, self._keeper, [change], self._deadline, recreate)
         if outcome.error is not None:
@@ -556,5 +557,5 @@ def _told(outcome: Outcome, event: Event | None) -> str:
     if event is not None:
         return f"{answered}Recorded as: {event.name.value}."
     if isinstance(outcome.error, Unsafe):
-        return f"{answered}More accounts vanished than the limit allows: the next run holds them as one plan."
+        return f"{answered}The account vanished from Keeper: the next run creates it again, or holds it with others."
     return f"{answered}Not settled yet: it is tried again."
