@@ -313,3 +313,13 @@ def test_whom_a_drift_run_adds_to_a_waiting_plan_its_reason_counts_with_the_othe
     (hold,) = plans(office)
     assert hold.counts() == {"suspend": 31}
     assert hold.reason.startswith("31 suspensions, after 10 of the last 24 hours, would exceed the limit of 10")
+
+
+def test_a_run_tells_how_many_a_rejection_keeps_beside_those_who_wait_in_the_same_plan():
+    office = company(40)
+    for number in range(20):
+        office.suspend(f"x{number}")
+    run(office)
+    decide(office, "reject", users=[f"x{number}" for number in range(5)])
+    office.desk.clock.advance(QUARTER)
+    assert "Kept by rejection, or to be decided anew: 5" in office.plan().notes

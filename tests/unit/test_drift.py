@@ -139,12 +139,14 @@ def test_an_account_that_is_there_again_has_not_vanished(office):
 
 
 def test_two_summaries_make_one():
-    first = {"updated": 1, "unchanged": 9, "scim_requests": {"GET": 1}, "_refused": False, "_paused": False}
-    second = {"updated": 2, "unchanged": 9, "scim_requests": {"GET": 2, "PATCH": 1}, "_refused": True, "_paused": False}
-    assert together(first, second) == {
+    first = {"updated": 1, "unchanged": 9, "failed": 2, "held": 0, "scim_requests": {"GET": 1}, "_undone": False}
+    second = {"updated": 2, "unchanged": 9, "failed": 1, "held": 3, "scim_requests": {"GET": 2, "PATCH": 1}}
+    assert together(first | {"_paused": False}, second | {"_undone": True, "_paused": False}) == {
         "updated": 3,
         "unchanged": 9,
+        "failed": 2,
+        "held": 3,
         "scim_requests": {"GET": 3, "PATCH": 1},
-        "_refused": True,
+        "_undone": True,
         "_paused": False,
     }

@@ -20,7 +20,7 @@ from autoprovisioning.app.holding import (
 from autoprovisioning.app.planning import Plan, PlannedLook
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.guard import GIVEN_AT_LEAST, Kind, Member, attempt, braked, member_of
+from autoprovisioning.domain.guard import GIVEN_AT_LEAST, Kind, Member, Standing, attempt, braked, member_of
 from autoprovisioning.domain.roster import Action, Entry
 
 KINDS = (Kind.TAKING, Kind.RECREATING, Kind.GIVING, Kind.UNLOCKING, Kind.WIPING)
@@ -93,7 +93,8 @@ def brake(
         back[kind] = len(held)
         if hold is not None:
             notes.append(f"Held for approval: {hold.reason}")
-        kept = len(held) - (len(hold.members) if hold is not None else 0)
+        waiting = frozenset(hold.those(Standing.WAITING)) if hold is not None else frozenset[Member]()
+        kept = sum(each.member not in waiting for each in held)
         if kept > 0:
             notes.append(f"Kept by rejection, or to be decided anew: {kept}")
     return back, notes
