@@ -69,10 +69,12 @@ class Watch:
         if task is None:
             return
         process = task.process
+        wrote = process.memory.setdefault("wrote", {})
         for user_id, becomes in change.entries.items():
             was = entries.get(user_id)
             self._own_mark(connection, process, user_id, was, becomes)
             self._judge(connection, process, user_id, was, becomes)
+            wrote[connection.id, user_id] = becomes
             mark = becomes.mark if becomes is not None else None
             if mark is not None and (was is None or was.mark is None or was.mark.change_id != mark.change_id):
                 process.memory.setdefault("marks", set()).add(mark.change_id)
@@ -129,6 +131,8 @@ class Watch:
         key = (connection.id, user_id)
         empty = was is None and not any(connection_id == connection.id for connection_id, _ in known)  # a first run
         read = known.get(key) if key in known or f"loaded {connection.id}" in process.memory or empty else _NEVER
+        if _same_decision(process.memory["wrote"].get(key), was):
+            return  # as it left it itself
         if read is _NEVER or not _same_decision(read, was):
             told = f"{connection.id}/{user_id}: {sorted(differing)} changed on version {version}, which was not read"
             self.broken("decided on the newest version", told)

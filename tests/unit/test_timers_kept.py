@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from autoprovisioning.app.holding import decide_hold
-from autoprovisioning.domain.connections import VolumeLimit
+from autoprovisioning.domain.connections import State, VolumeLimit
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor
@@ -126,3 +126,15 @@ def test_who_returns_while_a_plan_is_held_gets_no_timer_back(office, monkeypatch
     office.run()
     assert (begun(office.entry("u1")), office.entry("u1").status) == ({}, Status.ACTIVE)
     assert begun(office.entry("u2")) == {Trigger.APP_OFF: office.desk.clock.now}
+
+
+def test_who_waited_for_a_token_and_is_held_waits_for_the_hold_alone(office):
+    office.services.connections.change("c1", lambda connection: replace(connection, state=State.PAUSED))
+    for user_id, address in (("u1", "ann@example.com"), ("u2", "ben@example.com")):
+        office.readdress(user_id, address)
+        notice(office, user_id)
+    assert office.entry("u1").pending
+    with_policy(office, limit=VolumeLimit(1), state=State.ON)
+    office.run()
+    assert office.services.records.holds("c1")
+    assert [office.entry(user_id).pending for user_id in ("u1", "u2")] == [False, False]

@@ -85,8 +85,7 @@ def brake(
         limit = _confirmed(connection, len(counted.wanted[kind])) if confirmed else None
         wanted = counted.wanted[kind]
         held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=limit)
-        if kind is Kind.TAKING:
-            _keep_timers(services, connection, plan, roster, held)
+        _keep_timers(services, connection, plan, roster, held)
         _take_out(plan, held)
         if kind is Kind.TAKING:
             plan.looks |= _asked_again(services, connection, looks, held, plan.active)
@@ -108,15 +107,16 @@ def _confirmed(connection: Connection, planned: int) -> int:
 def _keep_timers(
     services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry], held: Iterable[Wanted]
 ) -> None:
-    """Record the timers of whoever is held, where the plan's notes have not."""
+    """Record the timers of whoever is held, where the plan's notes have not, and that they wait for nothing else."""
     kept: dict[str, tuple[int, Entry]] = {}
-    for user_id in {each.member.user_id for each in held}:
-        planned, read = plan.looks[user_id].noted, roster.get(user_id)
-        _, known = plan.notes.get(user_id, (None, read))
-        if planned is None or known is None or read is None:
+    for member in {each.member for each in held}:
+        read, look = roster.get(member.user_id), plan.looks.get(member.user_id)
+        _, known = plan.notes.get(member.user_id, (None, read))
+        if known is None or read is None:
             continue
+        planned = look.noted if look is not None and look.noted is not None and member.kind is Kind.TAKING else known
         if known.pending or known.timers != planned.timers:
-            kept[user_id] = (read.version + (user_id in plan.notes), planned)
+            kept[member.user_id] = (read.version + (member.user_id in plan.notes), planned)
     dispatch.keep_timers(services, connection, kept)
 
 

@@ -79,7 +79,8 @@ def _failure_event(event_id: str, refusal: Refusal, actor: str, text: str, servi
 def keep_timers(services: Services, connection: Connection, held: Mapping[str, tuple[int, Entry]]) -> None:
     """Record the timers of whoever is held: a decision names when its trigger began, so that must not move.
 
-    `held` has the version that each entry was left at, and the entry as planned; one that changed since is left alone.
+    Nor does whoever is held wait for anything else, such as a new token. `held` has the version that each entry was
+    left at, and the entry as planned; one that changed since is left alone.
     """
     for chunk in _chunks(_by_shard(services, connection, held), NOTES_A_COMMIT):
 
