@@ -216,13 +216,6 @@ MUTANTS = (
         Leaning(verbs=("reuse", "delete", "hire", "readdress"), rate=0.004, steps=24),
     ),
     Mutant(
-        "timers run while the connection is off",
-        "domain/deprovisioning.py",
-        "        return Clock(self.stood + (now - self.off_since), (self.off_since, now))\n",
-        "        return Clock(self.stood, (self.off_since, now))\n",
-        DELAYED,
-    ),
-    Mutant(
         "days are hours",
         "domain/deprovisioning.py",
         "suspend.append((started + timedelta(days=delays.suspend_after), timer.since, trigger))",
@@ -270,13 +263,6 @@ MUTANTS = (
         "if entry is not None and entry.mark is None and entry.version == version:",
         "if entry is not None and entry.mark is None:",
         replace(LIMITED, verbs=("leave", "join", "delete")),
-    ),
-    Mutant(
-        "an approval is not spent",
-        "domain/guard.py",
-        "return entry is None or entry.last_action_at is None or entry.last_action_at < self.at",
-        "return True",
-        replace(LIMITED, verbs=("suspend", "restore", "approve", "run"), steps=30, people=3),
     ),
     Mutant(
         "what was suspended before is not counted again",
