@@ -65,7 +65,7 @@ def _run(desk: Services, asked: RunRequest, *, insist: bool = False, request: st
         desk, asked.kind, deadline, retry_failures=asked.retry_failures, insist=insist, request=request
     )
     destroy_retired(desk)
-    if asked.kind is RunKind.DRIFT:  # once a day: what a set-up or a switch left behind that was cut short
+    if asked.kind is RunKind.DRIFT:  # hourly: what a set-up or a switch left behind that was cut short
         destroy_unused(desk)
     return runs
 
