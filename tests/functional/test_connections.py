@@ -132,7 +132,8 @@ def test_a_run_sees_a_move_through_on_both_connections(both):
     wait_for(lambda: "u1" in active(other), "the account on the next node")
     assert "u1" not in active(town.keeper)
     runs = {name: documents(town, f"connections/{name}/runs") for name in (CONNECTION, SECOND)}
-    assert all(run["state"] == "done" for found in runs.values() for run in found)
+    # Whichever of the two runs meets the other one at this user leaves the user to it.
+    assert {run["state"] for found in runs.values() for run in found} <= {"done", "unsettled"}
     assert town.sync()["unchanged"] == 15, "the suspended account on the first one, and three on the second"
 
 
