@@ -17,7 +17,8 @@ from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.errors import Contention, Stale, Transient
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.guard import GuardState, Hold, HoldState
+from autoprovisioning.domain.guard import GuardState
+from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.roster import Entry, Failure
 from autoprovisioning.domain.runs import AskedRun, Run, RunState
 from autoprovisioning.domain.unprovisioned import Report

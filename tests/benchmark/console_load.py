@@ -17,7 +17,8 @@ from autoprovisioning.bootstrap import previews, services
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Hold, Member, digest_of
+from autoprovisioning.domain.guard import Member
+from autoprovisioning.domain.holds import Hold, digest_of
 from autoprovisioning.domain.roster import Action, Entry, Failure, Status
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 

@@ -37,7 +37,8 @@ from autoprovisioning.app.ports import (
 )
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Hold, Member, Standing, Verdict, digest_of
+from autoprovisioning.domain.guard import Member
+from autoprovisioning.domain.holds import Hold, Standing, Verdict, digest_of
 from autoprovisioning.domain.roster import Entry
 from tests.fake_state import (
     FakeAdoptions,

@@ -18,7 +18,7 @@ from autoprovisioning.app.reports import DayUsage, Failing, Filters, HeldPlan, P
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import HoldState, Standing
+from autoprovisioning.domain.holds import HoldState, Standing
 from autoprovisioning.domain.roster import Action, Entry, Failure, failed
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.contract.state_stores import Firestore, hold

@@ -11,18 +11,8 @@ from google.api_core import exceptions
 
 from autoprovisioning.domain.errors import Stale, Transient, Unforeseen
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import (
-    FIRST,
-    GuardState,
-    Hold,
-    HoldState,
-    Kind,
-    Member,
-    Standing,
-    Verdict,
-    reservation,
-    reserve,
-)
+from autoprovisioning.domain.guard import FIRST, GuardState, Kind, Member, reservation, reserve
+from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
 from tests.contract.state_stores import event, hold
 from tests.unit.builders import NOW
 

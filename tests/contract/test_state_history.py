@@ -12,7 +12,7 @@ from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Clock
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Hold, Standing
+from autoprovisioning.domain.holds import Hold, Standing
 from autoprovisioning.domain.roster import Entry
 from tests.contract.state_stores import State as Stores
 from tests.contract.state_stores import hold

@@ -11,7 +11,7 @@ import pytest
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Hold, HoldState
+from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.contract.state_stores import Firestore, Wire, wire
 from tests.contract.test_state_faults import LostAnswer

@@ -15,7 +15,7 @@ from autoprovisioning.app.reports import Filters, Inquiry, InquiryKind, InquiryS
 from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.events import Actor, Event, EventName
-from autoprovisioning.domain.guard import Standing
+from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.roster import Action, Status
 from autoprovisioning.domain.users import Presence
 from infra.local.connect import CONNECTION

@@ -35,7 +35,8 @@ from autoprovisioning.app.reports import (
 )
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Hold, Kind, Member, Standing, reservation, reserve
+from autoprovisioning.domain.guard import Kind, Member, reservation, reserve
+from autoprovisioning.domain.holds import Hold, Standing
 from autoprovisioning.domain.roster import Entry, Failure
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
 from infra.gcp import firestore as deployed

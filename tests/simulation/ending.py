@@ -15,8 +15,9 @@ from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import OPEN, Kind
-from autoprovisioning.domain.guard import Standing as Verdict
+from autoprovisioning.domain.guard import Kind
+from autoprovisioning.domain.holds import OPEN
+from autoprovisioning.domain.holds import Standing as Verdict
 from autoprovisioning.domain.normalization import same
 from autoprovisioning.domain.roster import Action, Entry, Trigger
 from autoprovisioning.domain.runs import RunKind, RunState

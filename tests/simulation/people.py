@@ -19,7 +19,7 @@ from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import State, VolumeLimit
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.users import DirectoryUser, Presence
 from tests.office import person
 from tests.simulation.history import ADDRESSES, NAMES, POLICIES, Step

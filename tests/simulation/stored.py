@@ -29,7 +29,7 @@ from autoprovisioning.adapters.firestore.records import run_of
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.guard import Hold
+from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Run
 from tests.simulation.firestore import Client

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.accounts import Write, WriteKind
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.guard import Standing
+from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.runs import Batch
 from tests.simulation.keeper import Node

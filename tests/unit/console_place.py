@@ -34,7 +34,8 @@ from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, PatchDialect, State
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.events import Actor, Event, EventName
-from autoprovisioning.domain.guard import Hold, HoldState, Member, Standing, Verdict
+from autoprovisioning.domain.guard import Member
+from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.roster import Action, Entry, Failure, Status, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState

@@ -18,7 +18,8 @@ from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import BadInput, Busy, ConfigurationRefused, NotFound, Stale
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.guard import Hold, Member
+from autoprovisioning.domain.guard import Member
+from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
 from autoprovisioning.domain.roster import Action, Mark
 from autoprovisioning.domain.runs import RunState

@@ -12,7 +12,7 @@ from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
 from autoprovisioning.domain.deprovisioning import Delays
 from autoprovisioning.domain.events import Actor, EventName
-from autoprovisioning.domain.guard import Hold, HoldState
+from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.runs import RunKind
 from tests.office import Office

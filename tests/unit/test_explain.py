@@ -12,7 +12,7 @@ from autoprovisioning.app.explain import Explanation, explain
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.reports import Filters, Page
 from autoprovisioning.app.scoping import AskedOneByOne
-from autoprovisioning.domain import guard
+from autoprovisioning.domain import holds
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
@@ -153,10 +153,10 @@ def test_who_belongs_to_another_connection_is_told_so():
 @pytest.mark.parametrize(
     ("held", "begins"),
     [
-        (guard.Standing.REJECTED, "Not done, since an administrator rejected it in a held plan"),
-        (guard.Standing.WAITING, "Held until an administrator approves it under Held plans"),
-        (guard.Standing.WITHDRAWN, "Held until an administrator approves it under Held plans"),
-        (guard.Standing.APPROVED, "Due now"),
+        (holds.Standing.REJECTED, "Not done, since an administrator rejected it in a held plan"),
+        (holds.Standing.WAITING, "Held until an administrator approves it under Held plans"),
+        (holds.Standing.WITHDRAWN, "Held until an administrator approves it under Held plans"),
+        (holds.Standing.APPROVED, "Due now"),
         (None, "Due now"),
     ],
 )

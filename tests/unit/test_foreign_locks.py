@@ -12,7 +12,7 @@ from autoprovisioning.domain.changes import Change, Outcome, recorded
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.events import Actor, EventName
-from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.plan import decide
 from autoprovisioning.domain.roster import EXTERNAL_ID, Action, Entry, Status
 from autoprovisioning.domain.runs import RunKind

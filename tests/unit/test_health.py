@@ -13,7 +13,7 @@ from autoprovisioning.app.health import health
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.reports import HeldPlan, Pace, Page, Waiting
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.users import Scope
 from tests.fake_state import FakeChannels

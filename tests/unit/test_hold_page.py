@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.guard import Hold, Member, Standing
+from autoprovisioning.domain.guard import Member
+from autoprovisioning.domain.holds import Hold, Standing
 from tests.fakes import START
 from tests.unit.console_place import HOME, Place
 

@@ -11,7 +11,7 @@ import pytest
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.app.holding import Choice, decide_hold
 from autoprovisioning.domain.connections import VolumeLimit
-from autoprovisioning.domain.guard import Hold, HoldState
+from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.plan import SECOND_LISTING, decide, missed_twice
 from autoprovisioning.domain.roster import Status
 from autoprovisioning.domain.users import DirectoryUser, Presence, Scope

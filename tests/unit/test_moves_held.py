@@ -8,7 +8,8 @@ import pytest
 
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.domain.connections import VolumeLimit
-from autoprovisioning.domain.guard import Hold, HoldState, Kind
+from autoprovisioning.domain.guard import Kind
+from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.runs import RunKind
 from tests.fakes import FakeKeeper
 from tests.office import Office

@@ -15,7 +15,7 @@ from autoprovisioning.app.preview import HELD, save_preview
 from autoprovisioning.app.reports import Line, Would
 from autoprovisioning.domain.deprovisioning import Delays
 from autoprovisioning.domain.events import EventName
-from autoprovisioning.domain.guard import HoldState, Standing
+from autoprovisioning.domain.holds import HoldState, Standing
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from tests.office import GROUP, USERS, Office
 from tests.unit.previewing import ACTOR, IN_A_WEEK, NEVER, NOW, at, everything, policy, roster

@@ -8,7 +8,7 @@ from datetime import timedelta
 from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.users import Scope
 from tests.fakes import SALES
 from tests.office import Office

@@ -20,7 +20,8 @@ from autoprovisioning.app.holding import (
 from autoprovisioning.app.planning import Plan, PlannedLook
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.guard import GIVEN_AT_LEAST, Kind, Member, Standing, attempt, braked, member_of
+from autoprovisioning.domain.guard import GIVEN_AT_LEAST, Kind, Member, attempt, braked, member_of
+from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.roster import Action, Entry
 
 KINDS = (Kind.TAKING, Kind.RECREATING, Kind.GIVING, Kind.UNLOCKING, Kind.WIPING)

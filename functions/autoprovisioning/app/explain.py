@@ -17,7 +17,7 @@ from autoprovisioning.app.observe import NOT_PROVEN, observed, read_user, rules_
 from autoprovisioning.app.reports import Filters, Reports
 from autoprovisioning.app.scoping import SERVING, AskedOneByOne, is_member, located, place
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain import guard
+from autoprovisioning.domain import guard, holds
 from autoprovisioning.domain.accounts import Value, changed_attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import due
@@ -94,7 +94,7 @@ class Explanation:
     standing_still: str
     decision: Decision
     words: str
-    held: guard.Standing | None  # what the change stands at in the held plans
+    held: holds.Standing | None  # what the change stands at in the held plans
     applied: Mapping[str, Value]
     to_write: Mapping[str, Value]
     events: tuple[Event, ...]
@@ -260,7 +260,7 @@ def _standing_still(connection: Connection, seen: Observed) -> str:
     return "The connection is off." if connection.state is State.OFF else ""
 
 
-def _held(services: Services, connection: Connection, decision: Decision) -> guard.Standing | None:
+def _held(services: Services, connection: Connection, decision: Decision) -> holds.Standing | None:
     if decision.action is None or decision.noted is None:
         return None
     member = guard.member_of(decision.action, decision.noted, decision.trigger, decision.attributes)
@@ -274,7 +274,7 @@ def _said(
     entry: Entry | None,
     seen: Observed,
     now: datetime,
-    held: guard.Standing | None,
+    held: holds.Standing | None,
 ) -> str:
     owner = standing.owner.name if standing.owner is not None and standing.in_scope is False else ""
     return in_words(decision, entry, seen, connection, now, owner=owner, held=held)

@@ -11,18 +11,16 @@ from autoprovisioning.domain.changes import Change
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.guard import (
     APPROVED,
-    Book,
     GuardState,
     Kind,
     Member,
-    Standing,
-    Verdict,
     attempt,
     member_of,
     record,
     reserve,
     seen_active,
 )
+from autoprovisioning.domain.holds import Book, Standing, Verdict
 from autoprovisioning.domain.roster import Action, Entry
 from autoprovisioning.domain.runs import PlannedChange
 

@@ -11,7 +11,8 @@ from autoprovisioning.app.ports import Channel, Channels
 from autoprovisioning.app.reports import HeldPlan, Pace, Reports, Waiting
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.guard import WINDOW, Standing
+from autoprovisioning.domain.guard import WINDOW
+from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.runs import ARCHIVED, Run, RunKind, RunState
 from autoprovisioning.domain.words import at_time, missing_unit
 

@@ -14,19 +14,15 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale
 from autoprovisioning.domain.events import Actor, Event, EventName
-from autoprovisioning.domain.guard import (
-    APPROVED,
-    CONFIRMED,
+from autoprovisioning.domain.guard import APPROVED, CONFIRMED, Kind, Member, attempt
+from autoprovisioning.domain.holds import (
     OPEN,
     STANDS,
     Book,
     Hold,
     HoldState,
-    Kind,
-    Member,
     Standing,
     Verdict,
-    attempt,
     carried_out,
     digest_of,
     settled,

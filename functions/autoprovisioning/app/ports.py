@@ -16,7 +16,8 @@ from autoprovisioning.domain.accounts import Account, Attributes, Capabilities, 
 from autoprovisioning.domain.adoption import Confirmed
 from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.guard import GuardState, Hold
+from autoprovisioning.domain.guard import GuardState
+from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import AskedRun, Batch, Counts, Look, Run, RunKind
 from autoprovisioning.domain.unprovisioned import Report

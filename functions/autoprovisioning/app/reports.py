@@ -17,7 +17,7 @@ from autoprovisioning.app.configure import Settings
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.events import Actor, Event, EventName
-from autoprovisioning.domain.guard import HoldState
+from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import Run
 
 T = TypeVar("T")

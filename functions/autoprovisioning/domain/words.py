@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from autoprovisioning.domain.accounts import changed_attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Due, due
-from autoprovisioning.domain.guard import Standing
+from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.plan import Decision, Observed
 from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.users import OrgUnit, Presence

@@ -13,16 +13,8 @@ from typing import Any
 
 import msgspec
 
-from autoprovisioning.domain.guard import (
-    FIRST,
-    GuardState,
-    Hold,
-    HoldState,
-    Kind,
-    Member,
-    Standing,
-    Verdict,
-)
+from autoprovisioning.domain.guard import FIRST, GuardState, Kind, Member
+from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
 
 SCHEMA = 2
 MEMBERS_A_DOCUMENT = 5_000

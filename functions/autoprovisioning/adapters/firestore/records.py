@@ -27,7 +27,8 @@ from autoprovisioning.adapters.firestore.brakes import (
 from autoprovisioning.adapters.firestore.database import Database, LostRace, fields_of, is_id
 from autoprovisioning.app.ports import Claim
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.guard import GuardState, Hold, HoldState, Member
+from autoprovisioning.domain.guard import GuardState, Member
+from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
 
 RUNS_KEPT = timedelta(days=90)

@@ -22,7 +22,7 @@ from autoprovisioning.adapters.firestore.records import run_of
 from autoprovisioning.app.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import HoldState, Standing
+from autoprovisioning.domain.holds import HoldState, Standing
 from autoprovisioning.domain.runs import Run
 
 T = TypeVar("T")

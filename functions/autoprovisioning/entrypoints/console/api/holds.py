@@ -10,9 +10,9 @@ from flask import Response
 
 from autoprovisioning.app.holding import decide_hold, with_addresses
 from autoprovisioning.app.reports import HeldPlan
-from autoprovisioning.domain import guard
+from autoprovisioning.domain import holds
 from autoprovisioning.domain.errors import BadInput, NotFound
-from autoprovisioning.domain.guard import HoldState, Standing
+from autoprovisioning.domain.holds import HoldState, Standing
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.entrypoints.console.api.connections import existing
 from autoprovisioning.entrypoints.console.api.models import Model, Paging
@@ -120,7 +120,7 @@ def decide(call: Call, body: Decision, connection_id: str, digest: str) -> Respo
     return answer(Hold(**_told(hold, hold.counts(), hold.standings())))
 
 
-def _told(hold: guard.Hold | HeldPlan, counts: Mapping[str, int], standings: Mapping[str, int]) -> dict[str, Any]:
+def _told(hold: holds.Hold | HeldPlan, counts: Mapping[str, int], standings: Mapping[str, int]) -> dict[str, Any]:
     return {
         "digest": hold.digest,
         "state": hold.state,

@@ -12,8 +12,8 @@ from autoprovisioning.app.inquire import inquire
 from autoprovisioning.app.reports import InquiryKind, InquiryState
 from autoprovisioning.domain.accounts import Account as AccountFound
 from autoprovisioning.domain.errors import NotFound
-from autoprovisioning.domain.guard import OPEN
-from autoprovisioning.domain.guard import Standing as Decided
+from autoprovisioning.domain.holds import OPEN
+from autoprovisioning.domain.holds import Standing as Decided
 from autoprovisioning.domain.roster import Action, Status, Trigger
 from autoprovisioning.domain.users import Presence
 from autoprovisioning.entrypoints.console.api.activity import Event, shown_event

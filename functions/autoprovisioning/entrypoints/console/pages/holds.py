@@ -8,7 +8,7 @@ from flask import Response
 
 from autoprovisioning.app.holding import Choice, decide_hold, with_addresses
 from autoprovisioning.domain.errors import BadInput, NotFound
-from autoprovisioning.domain.guard import OPEN, Standing
+from autoprovisioning.domain.holds import OPEN, Standing
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
