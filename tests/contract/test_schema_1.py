@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.adapters.firestore.codec import decode_1
+from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Clock
@@ -100,9 +100,9 @@ CONNECTION: dict[str, Any] = {
 
 
 def test_the_timers_of_a_shard_run_by_the_clock_from_then_on():
-    assert decode_1(SHARD, OFF) == ENTRIES
+    assert schema_1.roster(SHARD, OFF) == ENTRIES
     clock = Clock(3 * DAY, OFF[-1])
-    elapsed = {name: entry.timers for name, entry in decode_1(SHARD, OFF).items() if entry.timers}
+    elapsed = {name: entry.timers for name, entry in schema_1.roster(SHARD, OFF).items() if entry.timers}
     assert elapsed["u2"][Trigger.APP_OFF].elapsed(clock.at(NOW)) == 7 * DAY
     assert elapsed["u2"][Trigger.DELETED].elapsed(clock.at(NOW)) == DAY
     assert elapsed["u3"][Trigger.SUSPENDED].elapsed(clock.at(NOW)) == 5 * DAY

@@ -16,7 +16,10 @@ def test_ids_stand_beside_the_paths(firestore):
 
 def test_paths_alone_are_read_as_units_whose_ids_are_not_known(firestore):
     firestore.connections.create(HOME)
-    firestore.client.document("connections/c1").update({"scope.org_units": ["/Sales", "/R&D/", "/"]})
+    document = firestore.client.document("connections/c1")
+    stored = document.get().to_dict()
+    del stored["schema"]
+    document.set(stored | {"scope": {"groups": [], "org_units": ["/Sales", "/R&D/", "/"]}})
     units = firestore.connections.get("c1").scope.org_units
     assert units == (OrgUnit("", "/Sales"), OrgUnit("", "/R&D"), ROOT)
     firestore.connections.change("c1", lambda current: replace(current, name="New"))

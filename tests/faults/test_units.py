@@ -45,7 +45,7 @@ def store_paths_only(town: Town) -> None:
     from google.cloud import firestore
 
     document = firestore.Client(project=town.world.cloud.project).document(f"connections/{CONNECTION}")
-    document.update({"scope.org_units": ["/Sales"]})
+    document.update({"schema": firestore.DELETE_FIELD, "scope.org_units": ["/Sales"]})
 
 
 MOVES = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from autoprovisioning.adapters.firestore.codec import decode, decode_1, encode
+from autoprovisioning.adapters.firestore import schema_1
+from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.domain.roster import Entry, Status, Timer, Trigger
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -21,5 +22,5 @@ def test_a_flag_that_an_action_is_held_is_passed_over():
         timers={Trigger.SUSPENDED: Timer(AT, running_since=AT)},
         last_action_at=AT, applied_by="x1", shown="",
     )  # fmt: skip
-    assert decode_1(HELD, ()) == {"u1": wanted}
+    assert schema_1.roster(HELD, ()) == {"u1": wanted}
     assert decode(encode({"u1": wanted})) == {"u1": wanted}

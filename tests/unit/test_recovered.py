@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from autoprovisioning.adapters.firestore.codec import decode, decode_1, encode
+from autoprovisioning.adapters.firestore import schema_1
+from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.domain.accounts import Account, fingerprint, remembered
 from autoprovisioning.domain.changes import RECREATED, Change, recover, recovered_event, sending
 from autoprovisioning.domain.roster import ACCOUNT, Action, Entry, Mark
@@ -93,7 +94,7 @@ def test_a_mark_keeps_what_was_sent_and_one_stored_before_has_nothing():
     assert decode(encode({"u1": known}))["u1"].mark.sent == known.mark.sent != ""
     # An entry with a mark as it was encoded before `sent` was kept.
     old = bytes.fromhex(OLD_MARK)
-    assert decode_1(old, ())["u1"].mark == Mark("lost", "m1", Action.UPDATE, NOW)
+    assert schema_1.roster(old, ())["u1"].mark == Mark("lost", "m1", Action.UPDATE, NOW)
 
 
 OLD_MARK = "91dc0013a2753103a0a0a000c2c0c095a46c6f7374a26d3101cb41dac15484000000c2c2c0c0c0c2c0a0c0c0"

@@ -1,4 +1,4 @@
-"""The shapes of the guard and of held plans: schema 2, and how schema 1 is read.
+"""The shapes of the guard and of held plans.
 
 A reservation takes 8 bytes, below the second in which it was made; the guard is one field, cut into as many documents
 as it takes. Of a held plan each part of the members has a document of its own, and the plan has a verdict for each:
@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from autoprovisioning.domain.guard import FIRST, GuardState, Kind, Member
+from autoprovisioning.adapters.firestore import schema_1
+from autoprovisioning.domain.guard import GuardState, Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
 
 SCHEMA = 2
@@ -81,14 +82,6 @@ def _names(buckets: Mapping[int, bytes]) -> list[tuple[str, datetime]]:
     ]
 
 
-def guard_of_schema_1(fields: Mapping[str, Any]) -> GuardState:
-    """Decode a guard of schema 1: one budget, and the size of the roster for the people active."""
-    reserved = msgspec.msgpack.decode(fields["reserved"], type=dict[str, float])
-    names = {name: _time(at) for name, at in reserved.items()}
-    size = fields["roster_size"]
-    return GuardState({Kind.TAKING: names} if names else {}, ((FIRST, size),) if size else ())
-
-
 def members_parts(hold: Hold) -> list[bytes]:
     """Encode the members of a held plan, as many as a document holds in each part."""
     records = [_Member(m.user_id, m.action, m.trigger, _seconds(m.since) if m.since else None) for m in hold.members]
@@ -128,7 +121,7 @@ def hold_of(digest: str, fields: Mapping[str, Any], members: tuple[Member, ...])
         each = [Verdict(v.standing, None if v.at is None else _time(v.at), v.by) for v in known.each]
         verdicts = tuple(each[number] for number in known.numbers)
     else:
-        verdicts = (_whole_verdict(fields),) * len(members)
+        verdicts = (schema_1.verdict(fields),) * len(members)
     return Hold(
         digest,
         fields["raised_at"],
@@ -138,20 +131,6 @@ def hold_of(digest: str, fields: Mapping[str, Any], members: tuple[Member, ...])
         fields["decided_by"],
         fields["decided_at"],
     )
-
-
-def _whole_verdict(fields: Mapping[str, Any]) -> Verdict:
-    at = fields["decided_at"]
-    by = fields["decided_by"]
-    match HoldState(fields["state"]):
-        case HoldState.APPROVED:
-            return Verdict(Standing.APPROVED, at, by)
-        case HoldState.REJECTED:
-            return Verdict(Standing.REJECTED, at, by)
-        case HoldState.WAITING:
-            return Verdict()
-        case _:
-            return Verdict(Standing.RELEASED, at)
 
 
 def hold_expires(hold: Hold) -> datetime:

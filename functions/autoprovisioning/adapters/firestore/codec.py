@@ -3,24 +3,20 @@
 Records are arrays, so fields are only ever appended, with a default; times are whole seconds. One field instead of a
 map: Firestore indexes every key of a map, and takes twenty times as long to read and to change it.
 
-A shard carries the number of its schema; one without is of schema 1, and is rewritten when anything of it changes.
+A shard carries the number of its schema; one without is of schema 1 (`schema_1.roster`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from autoprovisioning.domain.deprovisioning import Span
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Timer, Trigger
 
 SCHEMA = 2
 _STATUSES = tuple(Status)
-_STATUSES_1 = (Status.NONE, Status.ACTIVE, Status.SUSPENDED, Status.SUSPENDED, Status.LOCKED)
-_DELETED_1 = 3  # a status of its own in schema 1
 _ACTIONS = tuple(Action)
 _TRIGGERS = tuple(Trigger)
 _NO_TIMERS: Mapping[Trigger, Timer] = {}
@@ -61,7 +57,7 @@ class _Entry(msgspec.Struct, array_like=True):
     timers: list[_Timer | None] | None = None
     mark: _Mark | None = None
     pending: bool = False
-    held: int | None = None
+    held: int | None = None  # of schema 1, and so is held_by: decisions live in the hold
     failure: _Failure | None = None
     last_action_at: float | None = None  # to the microsecond, as decisions are: which of them came first counts
     gone: bool = False
@@ -75,32 +71,7 @@ class _Entry(msgspec.Struct, array_like=True):
     locked_at: int | None = None
 
 
-class _Entry1(msgspec.Struct, array_like=True):
-    """Schema 1: a timer was the time of its beginning, moved on by what an archived user's had stood still."""
-
-    user_id: str
-    version: int
-    email: str
-    scim_id: str
-    fingerprint: str
-    status: int
-    in_scope: bool
-    timers: list[int | None] | None = None
-    frozen_at: int | None = None
-    mark: _Mark | None = None
-    pending: bool = False
-    held: int | None = None  # of schema 1, and so is held_by: decisions live in the hold
-    failure: _Failure | None = None
-    last_action_at: int | None = None
-    gone: bool = False
-    held_by: int | None = None
-    applied_by: str = ""
-    missing_since: int | None = None
-    shown: str | None = None
-
-
 _decoder = msgspec.msgpack.Decoder(list[_Entry])
-_decoder_1 = msgspec.msgpack.Decoder(list[_Entry1])
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -112,31 +83,6 @@ def encode(entries: Mapping[str, Entry]) -> bytes:
 def decode(data: bytes) -> dict[str, Entry]:
     """Decode a shard to its entries by directory id."""
     return {record.user_id: _to_entry(record) for record in _decoder.decode(data)}
-
-
-def decode_1(data: bytes, off: Sequence[Span]) -> dict[str, Entry]:
-    """Decode a shard of schema 1; `off` are all the times that the connection had been off, while it was in force."""
-    return {record.user_id: _to_entry_1(record, off) for record in _decoder_1.decode(data)}
-
-
-def _to_entry_1(record: _Entry1, off: Sequence[Span]) -> Entry:
-    fields = msgspec.structs.asdict(record)
-    begun, frozen_at, deleted = fields.pop("timers"), fields.pop("frozen_at"), record.status == _DELETED_1
-    status = _STATUSES_1[record.status]
-    entry = replace(_to_entry(_Entry(**fields | {"status": 0})), status=status, deleted=deleted)
-    if not begun:
-        return entry
-    timers: dict[Trigger, Timer] = {}
-    for trigger, seconds in zip(_TRIGGERS, begun, strict=False):
-        if seconds is not None:
-            timer = Timer(_at(seconds), running_since=_clock_1(_at(seconds), off))
-            timers[trigger] = timer if frozen_at is None else timer.stopped(_clock_1(_at(frozen_at), off))
-    return replace(entry, timers=timers)
-
-
-def _clock_1(moment: datetime, off: Sequence[Span]) -> datetime:
-    """Return what the connection's clock showed then."""
-    return moment - sum((max(min(end, moment) - start, timedelta()) for start, end in off), timedelta())
 
 
 def _seconds(at: datetime | None) -> int | None:

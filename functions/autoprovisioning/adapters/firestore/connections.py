@@ -9,6 +9,7 @@ from typing import Any
 
 from google.cloud import firestore
 
+from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, fields_of, is_id, stamped
 from autoprovisioning.app.ports import Telling
@@ -20,7 +21,7 @@ from autoprovisioning.domain.connections import (
     State,
     VolumeLimit,
 )
-from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning, Span
+from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
 from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.mapping import AttributeMapping, Row
@@ -125,7 +126,7 @@ class FirestoreConnections:
                 return None
             changed.append(replace(wanted, revision=current.revision + 1))
             events[:] = [tell(current, wanted)] if tell is not None else []
-            return to_document(changed[0]) | _kept_of_1(snapshot)
+            return to_document(changed[0]) | schema_1.kept(fields_of(snapshot))
 
         self._database.edit(reference, apply, lambda batch: add_events(batch, reference, events))
         return changed[0] if changed else None
@@ -158,16 +159,6 @@ class FirestoreConnections:
 
     def _collection(self) -> firestore.CollectionReference:
         return self._database.client.collection("connections")
-
-
-def off_spans_1(snapshot: firestore.DocumentSnapshot) -> tuple[Span, ...]:
-    """Return when a connection was off, as schema 1 kept it: the timers of its roster shards are told by that."""
-    return tuple((span["start"], span["end"]) for span in fields_of(snapshot).get("off_spans", ()))
-
-
-def _kept_of_1(snapshot: firestore.DocumentSnapshot) -> dict[str, Any]:
-    """Return what stays in the document of a connection for the roster shards that are of schema 1 still."""
-    return {name: value for name, value in fields_of(snapshot).items() if name == "off_spans"}
 
 
 def _lives(snapshot: firestore.DocumentSnapshot) -> bool:
@@ -221,19 +212,22 @@ def to_document(connection: Connection) -> dict[str, Any]:
 
 def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
     """Return the connection a document holds."""
-    fields = fields_of(snapshot)
+    stored = fields_of(snapshot)
+    fields = stored if stored.get("schema") == SCHEMA else schema_1.connection(stored)
     scope, policy = fields["scope"], fields["deprovisioning"]
     return Connection(
         id=snapshot.id,
         order=fields["order"],
         name=fields["name"],
         revision=fields["revision"],
-        edition=fields.get("edition", 0),
+        edition=fields["edition"],
         state=State(fields["state"]),
         endpoint=fields["endpoint"],
         token_version=fields["token_version"],
         mapping=AttributeMapping(tuple(Row(**row) for row in fields["mapping"])),
-        scope=Scope(tuple(Group(**group) for group in scope["groups"]), tuple(map(_org_unit, scope["org_units"]))),
+        scope=Scope(
+            tuple(Group(**group) for group in scope["groups"]), tuple(OrgUnit(**unit) for unit in scope["org_units"])
+        ),
         deprovisioning=Deprovisioning(
             Delays(**policy["app_off"]), Delays(**policy["suspended"]), Delays(**policy["deleted"])
         ),
@@ -244,7 +238,7 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         throttled_until=fields["throttled_until"],
         paused_reason=fields["paused_reason"],
         changed_at=fields["changed_at"],
-        clock=_clock(fields["clock"]) if "clock" in fields else _clock_1(snapshot),
+        clock=_clock(fields["clock"]),
         retired_tokens=tuple(RetiredToken(item["version"], item["at"]) for item in fields["retired_tokens"]),
         unproven=fields.get("unproven", False),
         confirmed=fields.get("confirmed"),
@@ -255,19 +249,6 @@ def _clock(stored: dict[str, Any]) -> Clock:
     last = stored["last"]
     stood = timedelta(seconds=stored["stood"])
     return Clock(stood, (last["start"], last["end"]) if last else None, stored["off_since"])
-
-
-def _clock_1(snapshot: firestore.DocumentSnapshot) -> Clock:
-    """Return the clock of a connection of schema 1, which kept the times that it was off."""
-    spans, fields = off_spans_1(snapshot), fields_of(snapshot)
-    stood = sum((end - start for start, end in spans), timedelta())
-    off_since = fields["changed_at"] if fields["state"] == State.OFF.value else None
-    return Clock(stood, spans[-1] if spans else None, off_since)
-
-
-def _org_unit(stored: dict[str, Any] | str) -> OrgUnit:
-    """Return a chosen unit; earlier versions kept paths alone, and the next run adds the id."""
-    return OrgUnit("", stored.rstrip("/") or "/") if isinstance(stored, str) else OrgUnit(**stored)
 
 
 def _delays(delays: Delays) -> dict[str, int | None]:

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 from google.cloud import firestore
 
+from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events, write_events
 from autoprovisioning.adapters.firestore.brakes import (
     MEMBERS_A_DOCUMENT,
     SCHEMA,
     decision_fields,
     guard_of,
-    guard_of_schema_1,
     guard_pieces,
     hold_expires,
     hold_of,
@@ -143,7 +143,7 @@ class FirestoreRecords:
         if not fields:
             return GuardState()
         if fields.get("schema") != SCHEMA:
-            return guard_of_schema_1(fields)
+            return schema_1.guard(fields)
         home = snapshot.reference.parent
         further = [
             fields_of(piece)

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from google.cloud import firestore
 
+from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events, event_of
-from autoprovisioning.adapters.firestore.codec import SCHEMA, decode, decode_1, encode
-from autoprovisioning.adapters.firestore.connections import off_spans_1
-from autoprovisioning.adapters.firestore.database import Database, stamped
+from autoprovisioning.adapters.firestore.codec import SCHEMA, decode, encode
+from autoprovisioning.adapters.firestore.database import Database, fields_of, stamped
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection
@@ -277,8 +277,8 @@ class FirestoreRoster:
             return decode(fields[FIELD])
         if connection.id not in self._off:
             home = self._database.client.collection("connections").document(connection.id)
-            self._off[connection.id] = off_spans_1(self._database.get(home))
-        return decode_1(fields[FIELD], self._off[connection.id])
+            self._off[connection.id] = schema_1.off_spans(fields_of(self._database.get(home)))
+        return schema_1.roster(fields[FIELD], self._off[connection.id])
 
     def _reference(self, connection: Connection, shard: int) -> firestore.DocumentReference:
         home = self._database.client.collection("connections").document(connection.id)

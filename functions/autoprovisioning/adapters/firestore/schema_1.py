@@ -1,0 +1,127 @@
+"""Documents of schema 1, which carry no number of their schema, as schema 2 has them.
+
+They are migrated when they are read, and stored as schema 2 once anything of them changes. When none is left this
+module goes, and with it what held plans of schema 1 lack: the defaults of `Member`, and where those are made up for
+(`domain.holds.Book.verdict`, `app.braking.Braked.members`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from autoprovisioning.adapters.firestore.codec import decode
+from autoprovisioning.domain.deprovisioning import Span
+from autoprovisioning.domain.guard import FIRST, GuardState, Kind
+from autoprovisioning.domain.holds import HoldState, Standing, Verdict
+from autoprovisioning.domain.roster import Entry
+
+_STATUSES = (0, 1, 2, 2, 3)  # none, active, suspended, deleted, locked: deleted is a suspension of its own kind now
+_DELETED = 3
+
+
+class _Entry(msgspec.Struct, array_like=True):
+    """A timer was the time of its beginning, moved on by what an archived user's had stood still."""
+
+    user_id: str
+    version: int
+    email: str
+    scim_id: str
+    fingerprint: str
+    status: int
+    in_scope: bool
+    timers: list[int | None] | None = None
+    frozen_at: int | None = None
+    mark: list[Any] | None = None
+    pending: bool = False
+    held: int | None = None
+    failure: list[Any] | None = None
+    last_action_at: int | None = None
+    gone: bool = False
+    held_by: int | None = None
+    applied_by: str = ""
+    missing_since: int | None = None
+    shown: str | None = None
+
+
+_decoder = msgspec.msgpack.Decoder(list[_Entry])
+
+
+def roster(data: bytes, off: Sequence[Span]) -> dict[str, Entry]:
+    """Decode a shard; `off` are all the times that the connection had been off, while schema 1 was in force."""
+    return decode(msgspec.msgpack.encode([_record(entry, off) for entry in _decoder.decode(data)]))
+
+
+def _record(entry: _Entry, off: Sequence[Span]) -> list[Any]:
+    fields = msgspec.structs.asdict(entry)
+    frozen_at = fields.pop("frozen_at")
+    fields["timers"] = [_timer(began, frozen_at, off) for began in entry.timers] if entry.timers else None
+    fields["status"] = _STATUSES[entry.status]
+    return [*fields.values(), entry.status == _DELETED]
+
+
+def _timer(began: int | None, frozen_at: int | None, off: Sequence[Span]) -> tuple[int, int, int | None] | None:
+    """Return since when it lasts, what had accrued, and since when it runs by the connection's clock."""
+    if began is None:
+        return None
+    running_since = _clock(began, off)
+    if frozen_at is None:
+        return began, 0, running_since
+    return began, max(_clock(frozen_at, off) - running_since, 0), None
+
+
+def _clock(moment: int, off: Sequence[Span]) -> int:
+    """Return what the connection's clock showed then."""
+    stood = (min(end.timestamp(), moment) - start.timestamp() for start, end in off)
+    return int(moment - sum(max(each, 0) for each in stood))
+
+
+def connection(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a connection: it kept the times that it was off, and of units at first the paths alone."""
+    spans, scope = fields.get("off_spans", ()), fields["scope"]
+    stood = sum((span["end"] - span["start"]).total_seconds() for span in spans)
+    off_since = fields["changed_at"] if fields["state"] == "off" else None
+    units = [
+        {"id": "", "path": unit.rstrip("/") or "/"} if isinstance(unit, str) else unit for unit in scope["org_units"]
+    ]
+    return {
+        "edition": 0,
+        **fields,
+        "scope": {**scope, "org_units": units},
+        "clock": {"stood": stood, "last": spans[-1] if spans else None, "off_since": off_since},
+    }
+
+
+def kept(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stays in the document of a connection for the roster shards that are of schema 1 still."""
+    return {name: value for name, value in fields.items() if name == "off_spans"}
+
+
+def off_spans(fields: Mapping[str, Any]) -> tuple[Span, ...]:
+    """Return when a connection was off: the timers of its roster shards are told by that."""
+    return tuple((span["start"], span["end"]) for span in fields.get("off_spans", ()))
+
+
+def guard(fields: Mapping[str, Any]) -> GuardState:
+    """Return a guard: it had one budget, and the size of the roster for the people active."""
+    reserved = msgspec.msgpack.decode(fields["reserved"], type=dict[str, float])
+    names = {name: datetime.fromtimestamp(at, UTC) for name, at in reserved.items()}
+    size = fields["roster_size"]
+    return GuardState({Kind.TAKING: names} if names else {}, ((FIRST, size),) if size else ())
+
+
+def verdict(fields: Mapping[str, Any]) -> Verdict:
+    """Return what every member of a held plan stands at: it was decided as a whole."""
+    at, by = fields["decided_at"], fields["decided_by"]
+    match HoldState(fields["state"]):
+        case HoldState.APPROVED:
+            return Verdict(Standing.APPROVED, at, by)
+        case HoldState.REJECTED:
+            return Verdict(Standing.REJECTED, at, by)
+        case HoldState.WAITING:
+            return Verdict()
+        case _:
+            return Verdict(Standing.RELEASED, at)
