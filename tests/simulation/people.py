@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autoprovisioning.app import configure, holding
+from autoprovisioning.app import configure
 from autoprovisioning.app.admission import Role
 from autoprovisioning.app.ask_for_run import ask_for_run
+from autoprovisioning.app.decide_hold import Choice, decide_hold
 from autoprovisioning.app.inquire import inquire
 from autoprovisioning.app.preview import ask_preview
 from autoprovisioning.app.reports import InquiryKind
@@ -191,11 +192,11 @@ class People:
     def reject(self, step: Step) -> None:
         self._decide(step, "reject")
 
-    def _decide(self, step: Step, choice: holding.Choice) -> None:
+    def _decide(self, step: Step, choice: Choice) -> None:
         services, connection_id = self._world.services, self._connection(step)
         for hold in services.records.holds(connection_id):
             if hold.state is HoldState.WAITING:
-                holding.decide_hold(services, connection_id, hold.digest, choice, ADMIN)
+                decide_hold(services, connection_id, hold.digest, choice, ADMIN)
 
     def off(self, step: Step) -> None:
         configure.turn_off(self._world.services, self._connection(step), ADMIN)

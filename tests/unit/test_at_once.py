@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from autoprovisioning.app.configure import delete, edit, finish_deletions, set_up, settings_of, turn_off, turn_on
+from autoprovisioning.app.decide_hold import decide_hold
 from autoprovisioning.app.finishing import EDITED
-from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.ports import Channel
 from autoprovisioning.app.renew_watch import renew_watch
 from autoprovisioning.app.tokens import reauthorize

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.holding import Choice, decide_hold
+from autoprovisioning.app.decide_hold import Choice, decide_hold
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
 from autoprovisioning.domain.deprovisioning import Delays

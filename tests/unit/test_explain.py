@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from autoprovisioning.app.configure import turned_off
+from autoprovisioning.app.decide_hold import decide_hold
 from autoprovisioning.app.explain import Explanation, explain
-from autoprovisioning.app.holding import decide_hold
 from autoprovisioning.app.reports import Filters, Page
 from autoprovisioning.app.scoping import AskedOneByOne
 from autoprovisioning.domain import holds

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.app.decide_hold import decide_hold
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.changes import Change, Outcome, recorded
 from autoprovisioning.domain.connections import State

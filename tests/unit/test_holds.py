@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.guarding import may_go, remember_active, reserve_all
-from autoprovisioning.app.holding import Wanted, admit, decide_hold
+from autoprovisioning.app.decide_hold import decide_hold
+from autoprovisioning.app.holding import Wanted, admit
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale
 from autoprovisioning.domain.events import Actor, EventName

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from autoprovisioning.adapters.firestore.codec import decode, encode
-from autoprovisioning.app.holding import Choice, decide_hold
+from autoprovisioning.app.decide_hold import Choice, decide_hold
 from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.plan import SECOND_LISTING, decide, missed_twice

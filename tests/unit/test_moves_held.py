@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.app.decide_hold import decide_hold
 from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.holds import Hold, HoldState

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.configure import edit, settings_of, turn_off, turn_on
-from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.app.decide_hold import decide_hold
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.app.preview import ask_preview, compute_preview
 from autoprovisioning.app.reports import PreviewState, Would

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autoprovisioning.app.configure import turn_off, turn_on
 from autoprovisioning.app.confirm_adoptions import confirm_adoptions
-from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.app.decide_hold import decide_hold
 from autoprovisioning.app.preview import HELD, save_preview
 from autoprovisioning.app.reports import Line, Would
 from autoprovisioning.domain.deprovisioning import Delays

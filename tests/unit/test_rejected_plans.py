@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from autoprovisioning.app.holding import decide_hold
+from autoprovisioning.app.decide_hold import decide_hold
 from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import HoldState

@@ -1,4 +1,4 @@
-"""Held plans: a run raises, keeps and ends them; an administrator decides about all, some, or one cause of a plan."""
+"""Held plans: runs raise, keep and end them, and everybody asks what stands decided."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from autoprovisioning.app.guarding import fits, note, reserve_all, room
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.errors import BadInput, NotFound, Stale
-from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import APPROVED, CONFIRMED, Kind, Member, attempt
 from autoprovisioning.domain.holds import (
     OPEN,
@@ -43,7 +41,6 @@ NOUNS = {
 BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
 UNPROVEN = "on a node that was reauthorized although no known account was found there"
 LOCKED_BY_OTHERS = "of accounts that somebody else seems to have locked in Keeper"
-Choice = Literal["approve", "reject", "withdraw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,83 +251,6 @@ def _telling(services: Services) -> Callable[[Hold, Hold], Event | None]:
         return None
 
     return tell
-
-
-def with_addresses(services: Services, connection: Connection, members: Sequence[Member]) -> dict[str, str]:
-    """Return the addresses that the roster has of members of a held plan, by directory id."""
-    user_ids = [member.user_id for member in members]
-    known = services.roster.entries(connection, user_ids) if connection.shards else {}
-    return {user_id: known[user_id].email for user_id in user_ids if user_id in known}
-
-
-TAKES: Mapping[Choice, Standing] = {
-    "approve": Standing.APPROVED,
-    "reject": Standing.REJECTED,
-    "withdraw": Standing.WITHDRAWN,
-}
-
-
-def decide_hold(
-    services: Services,
-    connection_id: str,
-    digest: str,
-    choice: Choice,
-    actor: Actor,
-    *,
-    users: Collection[str] = (),
-    cause: str = "",
-) -> Hold:
-    """Decide about a held plan: about what waits of it, or about chosen users, or whoever is due by one cause.
-
-    Whom a decision names that was decided already is decided anew, unless it is done. Withdrawing takes decisions back,
-    all or the chosen ones; who is due still waits in the plan then. The next run carries out what is approved, reading
-    each user again.
-
-    Raises:
-        NotFound: there is no such plan.
-        BadInput: naming the field: it is about nobody of the plan.
-        Stale: nothing of it is left to be decided so.
-    """
-    now, chosen = services.clock(), frozenset(users)
-    becomes = TAKES[choice]
-    among = STANDS if chosen or cause else OPEN
-    if choice == "withdraw":
-        among = STANDS - OPEN
-
-    def meant(member: Member) -> bool:
-        return (not chosen or member.user_id in chosen) and (not cause or member.cause == cause)
-
-    def decide(hold: Hold) -> Hold:
-        if not any(meant(member) for member in hold.members):
-            field = "users" if chosen else "cause"
-            raise BadInput(field, "nobody of this plan is meant by it", "Reload the held plan, and choose from it.")
-
-        def move(member: Member, verdict: Verdict) -> Standing | None:
-            return becomes if verdict.standing in among and meant(member) else None
-
-        decided = hold.moved(move, now, actor.address)
-        if decided is hold:
-            state = hold.state.value
-            raise Stale(f"Nothing of the held plan {digest} is left to be decided so: it is {state}. Reload the plan.")
-        return decided
-
-    def tell(was: Hold, decided: Hold) -> Event:
-        count = sum(old is not new for old, new in zip(was.verdicts, decided.verdicts, strict=True))
-        return Event(
-            services.new_id(),
-            now,
-            EventName.CONFIGURED,
-            actor.address,
-            changed={"held plan": becomes.value},
-            before={"held plan": was.state.value},
-            reason=f"{count} of {len(was.members)} of held plan {digest}: {becomes.value}",
-            actor_id=actor.directory_id,
-        )
-
-    decided = services.records.change_hold(connection_id, digest, decide, tell)
-    if decided is None:
-        raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
-    return decided
 
 
 def approved(services: Services, connection: Connection, user_id: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from flask import Response
 
-from autoprovisioning.app.holding import decide_hold, with_addresses
+from autoprovisioning.app.decide_hold import decide_hold, with_addresses
 from autoprovisioning.app.reports import HeldPlan
 from autoprovisioning.domain import holds
 from autoprovisioning.domain.errors import BadInput, NotFound
