@@ -124,7 +124,7 @@ def changed_in_keeper() -> None:
 
 def hold() -> None:
     leavers = [Wanted(Member(f"u{number}", "suspend", "suspended", START), None) for number in range(30)]
-    admit(desk_with().services, ON, Kind.TAKING, leavers)
+    admit(desk_with().services, ON, Kind.TAKING, leavers, ())
 
 
 def unproven_channel() -> None:

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.guarding import may_go, remember_active, reserve_all
 from autoprovisioning.app.decide_hold import decide_hold
+from autoprovisioning.app.guarding import may_go, remember_active, reserve_all
 from autoprovisioning.app.holding import Wanted, admit
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale
 from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.guard import APPROVED, WINDOW, Kind, Member, attempt
-from autoprovisioning.domain.holds import HoldState, Standing, digest_of
+from autoprovisioning.domain.holds import Hold, HoldState, Standing, digest_of
 from autoprovisioning.domain.roster import Entry, Status
 from tests.fakes import Desk
 from tests.unit.builders import NOW
@@ -43,21 +43,25 @@ def leavers(number: int, start: int = 0, trigger: str = "suspended") -> list[Wan
     return [Wanted(Member(name, "suspend", trigger, NOW), Entry(name, status=Status.ACTIVE)) for name in names]
 
 
+def run(desk: Desk, wanted: list[Wanted], *, whole: bool = True) -> tuple[list[Wanted], Hold | None]:
+    return admit(desk.services, HOME, TAKING, wanted, desk.services.records.holds(HOME.id), whole=whole)
+
+
 def users(held: list[Wanted]) -> set[str]:
     return {each.member.user_id for each in held}
 
 
 def test_a_plan_within_the_limit_is_admitted(desk):
-    assert admit(desk.services, HOME, TAKING, leavers(10)) == ([], None)
+    assert run(desk, leavers(10)) == ([], None)
 
 
 def test_nothing_to_admit_is_not_written(desk):
-    assert admit(desk.services, HOME, TAKING, []) == ([], None)
+    assert run(desk, []) == ([], None)
     assert desk.store.guards == {}
 
 
 def test_a_plan_above_the_limit_is_held_as_a_whole(desk):
-    held, hold = admit(desk.services, HOME, TAKING, leavers(11))
+    held, hold = run(desk, leavers(11))
     assert users(held) == users(leavers(11))
     assert (hold.state, hold.counts()) == (HoldState.WAITING, {"suspend": 11})
     assert hold.reason == "11 suspensions would exceed the limit of 10 within 24 hours"
@@ -69,23 +73,23 @@ def test_a_plan_above_the_limit_is_held_as_a_whole(desk):
 @pytest.mark.parametrize(("people", "leaving"), [(5, 5), (9, 9), (10, 10), (4, 2), (20, 10)])
 def test_whoever_takes_access_from_half_of_the_active_is_held(desk, people, leaving):
     remember_active(desk.services, HOME, people)
-    held, hold = admit(desk.services, HOME, TAKING, leavers(leaving))
+    held, hold = run(desk, leavers(leaving))
     assert len(held) == leaving
     assert f"fewer than half of the {people} people who were active" in hold.reason
 
 
 def test_the_same_plan_is_raised_once(desk):
-    _, first = admit(desk.services, HOME, TAKING, leavers(11))
+    _, first = run(desk, leavers(11))
     desk.clock.advance(timedelta(minutes=15))
-    _, second = admit(desk.services, HOME, TAKING, leavers(11))
+    _, second = run(desk, leavers(11))
     assert second == first
     assert len(desk.store.events["c1"]) == 1
 
 
 def test_a_plan_that_changed_replaces_the_one_that_waits(desk):
-    _, first = admit(desk.services, HOME, TAKING, leavers(11))
+    _, first = run(desk, leavers(11))
     desk.clock.advance(SECOND)
-    _, second = admit(desk.services, HOME, TAKING, leavers(12))
+    _, second = run(desk, leavers(12))
     assert [hold.digest for hold in desk.services.records.holds("c1")] == [second.digest]
     assert desk.services.records.hold("c1", first.digest).state is HoldState.SUPERSEDED
     with pytest.raises(Stale):
@@ -94,26 +98,26 @@ def test_a_plan_that_changed_replaces_the_one_that_waits(desk):
 
 @pytest.mark.parametrize("later", [0, 3])
 def test_a_plan_ends_by_itself_where_it_is_empty_or_fits(desk, later):
-    admit(desk.services, HOME, TAKING, leavers(11))
-    assert admit(desk.services, HOME, TAKING, leavers(later)) == ([], None)
+    run(desk, leavers(11))
+    assert run(desk, leavers(later)) == ([], None)
     assert desk.services.records.holds("c1") == []
 
 
 def test_a_plan_of_listings_that_broke_off_ends_nothing(desk):
-    _, hold = admit(desk.services, HOME, TAKING, leavers(11))
-    admit(desk.services, HOME, TAKING, [], whole=False)
+    _, hold = run(desk, leavers(11))
+    run(desk, [], whole=False)
     assert desk.services.records.holds("c1") == [hold]
 
 
 def approved(desk: Desk, number: int = 11) -> str:
-    _, hold = admit(desk.services, HOME, TAKING, leavers(number))
+    _, hold = run(desk, leavers(number))
     decide_hold(desk.services, "c1", hold.digest, "approve", ADMIN)
     return hold.digest
 
 
 def test_an_approved_plan_goes_on_and_is_noted_but_not_counted(desk):
     approved(desk)
-    assert admit(desk.services, HOME, TAKING, leavers(11)) == ([], None)
+    assert run(desk, leavers(11)) == ([], None)
     guard = desk.store.guards["c1"]
     assert len(guard.current(APPROVED, desk.clock.now)) == 11
     assert guard.current(TAKING, desk.clock.now) == {}
@@ -145,32 +149,32 @@ def test_an_approval_is_spent_once_something_was_done_to_the_user(desk):
 
 def test_later_members_go_to_the_next_plan(desk):
     approved(desk)
-    held, following = admit(desk.services, HOME, TAKING, leavers(5) + leavers(11, start=20))
+    held, following = run(desk, leavers(5) + leavers(11, start=20))
     assert users(held) == {member.user_id for member in following.members} == users(leavers(11, start=20))
 
 
 def test_an_approval_that_ran_out_is_asked_for_again(desk):
     digest = approved(desk)
     desk.clock.advance(WINDOW)
-    held, again = admit(desk.services, HOME, TAKING, leavers(11))
+    held, again = run(desk, leavers(11))
     assert (len(held), again.state, again.digest != digest) == (11, HoldState.WAITING, True)
 
 
 def test_whoever_waits_in_a_plan_does_not_slip_through_one_by_one(desk):
-    admit(desk.services, HOME, TAKING, leavers(11))
+    run(desk, leavers(11))
     assert not may_go(desk.services, HOME, leavers(1)[0].member, Entry("u0"))
 
 
 def test_what_was_rejected_is_kept_and_takes_no_room_from_others(desk):
-    _, hold = admit(desk.services, HOME, TAKING, leavers(12))
+    _, hold = run(desk, leavers(12))
     decide_hold(desk.services, "c1", hold.digest, "reject", ADMIN)
-    held, none = admit(desk.services, HOME, TAKING, leavers(12) + leavers(10, start=20))
+    held, none = run(desk, leavers(12) + leavers(10, start=20))
     assert (users(held), none) == (users(leavers(12)), None)
     assert not may_go(desk.services, HOME, leavers(1)[0].member, Entry("u0"))
 
 
 def test_some_or_one_cause_of_a_plan_are_decided_and_decisions_are_reversed_and_taken_back(desk):
-    _, hold = admit(desk.services, HOME, TAKING, leavers(10) + leavers(5, start=20, trigger="app_off"))
+    _, hold = run(desk, leavers(10) + leavers(5, start=20, trigger="app_off"))
     decided = decide_hold(desk.services, "c1", hold.digest, "reject", ADMIN, cause="suspended")
     assert (decided.state, decided.standings()) == (HoldState.WAITING, {"rejected": 10, "waiting": 5})
     decided = decide_hold(desk.services, "c1", hold.digest, "approve", ADMIN)
@@ -179,7 +183,7 @@ def test_some_or_one_cause_of_a_plan_are_decided_and_decisions_are_reversed_and_
     assert decided.standings() == {"rejected": 8, "approved": 7}
     decided = decide_hold(desk.services, "c1", hold.digest, "withdraw", ADMIN, cause="app_off")
     assert decided.standings() == {"rejected": 8, "approved": 2, "withdrawn": 5}
-    held, _ = admit(desk.services, HOME, TAKING, leavers(5, start=20, trigger="app_off"))
+    held, _ = run(desk, leavers(5, start=20, trigger="app_off"))
     assert len(held) == 5, "what was taken back is no matter of room"
     assert {member.user_id for member in decided.those(Standing.APPROVED)} == {"u0", "u1"}
     for choice, named in (("reject", {"users": ["u77"]}), ("reject", {"cause": "deleted"})):
@@ -188,7 +192,7 @@ def test_some_or_one_cause_of_a_plan_are_decided_and_decisions_are_reversed_and_
 
 
 def test_decisions_are_audited_and_made_once(desk):
-    _, hold = admit(desk.services, HOME, TAKING, leavers(11))
+    _, hold = run(desk, leavers(11))
     decided = decide_hold(desk.services, "c1", hold.digest, "reject", ADMIN)
     assert (decided.state, decided.decided_by) == (HoldState.REJECTED, "admin@x.org")
     with pytest.raises(Stale, match="rejected"):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from autoprovisioning.app import dispatch
 from autoprovisioning.app.guarding import fits
@@ -24,24 +23,10 @@ from autoprovisioning.domain.guard import GIVEN_AT_LEAST, Kind, Member, attempt,
 from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.roster import Action, Entry
 
-KINDS = (Kind.TAKING, Kind.RECREATING, Kind.GIVING, Kind.UNLOCKING, Kind.WIPING)
 
-
-@dataclass(frozen=True, slots=True)
-class Braked:
-    """What of a plan counts, by kind."""
-
-    wanted: Mapping[Kind, list[Wanted]]
-
-    def members(self) -> frozenset[Member]:
-        """Return them all; those of schema 1, which say less, count as planned too."""
-        named = {each.member for wanted in self.wanted.values() for each in wanted}
-        return frozenset(named | {Member(member.user_id, member.action) for member in named})
-
-
-def wanted_of(connection: Connection, plan: Plan, roster: Mapping[str, Entry]) -> Braked:
-    """Return what of a plan counts; `roster` is as it was read."""
-    wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in KINDS}
+def _wanted(connection: Connection, plan: Plan, roster: Mapping[str, Entry]) -> Mapping[Kind, Sequence[Wanted]]:
+    """Return what of a plan counts, by kind; `roster` is as it was read."""
+    wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in Kind}
     for user_id, planned in plan.looks.items():
         action, noted = planned.action, planned.noted
         if action is not None and noted is not None and braked(action, noted, None, plan.now):
@@ -53,7 +38,13 @@ def wanted_of(connection: Connection, plan: Plan, roster: Mapping[str, Entry]) -
             continue
         member = member_of(change.action, entry or Entry(change.user_id), None, change.attributes)
         wanted[member.kind].append(Wanted(member, entry))
-    return Braked(wanted)
+    return wanted
+
+
+def _members(wanted: Mapping[Kind, Sequence[Wanted]]) -> frozenset[Member]:
+    """Return all that is planned; of schema 1, which says less, too."""
+    named = {each.member for several in wanted.values() for each in several}
+    return frozenset(named | {Member(member.user_id, member.action) for member in named})
 
 
 def _unproven(connection: Connection, planned: PlannedLook) -> str:
@@ -77,15 +68,13 @@ def brake(
 
     `first` is a connection's first run: what it creates was confirmed when it was turned on.
     """
-    counted, looks = wanted_of(connection, plan, roster), plan.looks
+    counted, looks = _wanted(connection, plan, roster), plan.looks
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
-    known = settle_holds(services, connection, counted.members(), after, whole=whole)
+    known = settle_holds(services, connection, _members(counted), after, whole=whole)
     back, notes = Counter[Kind](), []
-    for kind in KINDS:
-        confirmed = first and kind is Kind.GIVING
-        limit = _confirmed(connection, len(counted.wanted[kind])) if confirmed else None
-        wanted = counted.wanted[kind]
-        held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=limit)
+    for kind, wanted in counted.items():
+        confirmed = _confirmed(connection, len(wanted)) if first and kind is Kind.GIVING else None
+        held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=confirmed)
         _keep_timers(services, connection, plan, roster, held)
         _take_out(plan, held)
         if kind is Kind.TAKING:
@@ -145,10 +134,10 @@ def foreseen(
     services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry], *, first: bool
 ) -> tuple[frozenset[str], Counter[Kind]]:
     """Return whom `brake` would hold back, and how many of each kind; nothing is reserved or raised."""
-    counted, held, by_kind = wanted_of(connection, plan, roster), frozenset[str](), Counter[Kind]()
-    for kind in KINDS:
+    held, by_kind = frozenset[str](), Counter[Kind]()
+    for kind, wanted in _wanted(connection, plan, roster).items():
         if first and kind is Kind.GIVING:
             continue
-        back = would_hold(services, connection, kind, counted.wanted[kind], plan.active)
+        back = would_hold(services, connection, kind, wanted, plan.active)
         held, by_kind = held | back, by_kind + Counter({kind: len(back)})
     return held, by_kind

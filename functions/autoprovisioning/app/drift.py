@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from autoprovisioning.app.looking import Asked, Round
 from autoprovisioning.app.opening import Side
-from autoprovisioning.app.planning import LOCK, Listing, Plan, as_found
+from autoprovisioning.app.planning import LOCK, Listing, Plan, Planner, as_found
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.survey import Survey
 from autoprovisioning.domain.accounts import holds, remembers
@@ -44,30 +44,26 @@ def judge_differing(services: Services, connections: Sequence[Connection], sides
     searching = [_begin_search(services, side) for side in sides]
     if any(searching):
         return None
-    differing: dict[str, list[str]] = {}
-    learnt: dict[str, Notes] = {}
+    found: list[tuple[Side, Planner, list[str], Notes]] = []
     for side in sides:
-        listing = side.planner.listing if side.planner is not None else None
-        if listing is None or not side.connection.shards:
+        if side.planner is None or side.planner.listing is None or not side.connection.shards:
             return None
-        notes = learnt[side.connection.id] = {}
-        differing[side.connection.id] = sorted(_differing(services, side, listing, notes))
-    if sum(map(len, differing.values())) > ONE_BY_ONE:
+        notes: Notes = {}
+        found.append((side, side.planner, sorted(_differing(services, side, side.planner.listing, notes)), notes))
+    if sum(len(differing) for _, _, differing, _ in found) > ONE_BY_ONE:
         return None
-    seen: list[tuple[Side, Observed]] = []
-    for side in sides:
-        for user_id in differing[side.connection.id]:
+    seen: list[tuple[Planner, Observed]] = []
+    for side, planner, differing, _ in found:
+        for user_id in differing:
             alone = _read(services, connections, side, user_id)
             if alone is None:
                 return None
-            seen.append((side, alone))
-    for side, alone in seen:
-        assert side.planner is not None  # noqa: S101 - told above
-        side.planner.see_alone(alone)
-    for side in sides:
-        assert side.planner is not None  # noqa: S101 - told above
-        side.planner.plan.notes |= learnt[side.connection.id]
-        side.planner.plan.unchanged += len(side.roster) - len(differing[side.connection.id])
+            seen.append((planner, alone))
+    for planner, alone in seen:
+        planner.see_alone(alone)
+    for side, planner, differing, notes in found:
+        planner.plan.notes |= notes
+        planner.plan.unchanged += len(side.roster) - len(differing)
     return Survey({}, {}, units=None, alone=True)
 
 

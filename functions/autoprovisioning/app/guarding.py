@@ -55,13 +55,12 @@ class Room:
     active: int
 
 
-def room(services: Services, connection: Connection, kind: Kind, active: int | None = None) -> Room:
-    """Return the room that is left, as a run would find it that counts so many active people; nothing is reserved."""
+def room(services: Services, connection: Connection, kind: Kind) -> Room:
+    """Return the room that is left; nothing is reserved."""
     state, now = _standing(services, connection), services.clock()
-    if active is not None:
-        state = seen_active(state, active, now)
-    allowed = state.allowed(kind, connection.limit, now)
-    return Room(len(state.current(kind.budget, now)), allowed, state.base(now))
+    return Room(
+        len(state.current(kind.budget, now)), state.allowed(kind, connection.limit, now), state.base(now)
+    )
 
 
 def fits(services: Services, connection: Connection, kind: Kind, names: Collection[str], active: int) -> bool:

@@ -15,12 +15,10 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import APPROVED, CONFIRMED, Kind, Member, attempt
 from autoprovisioning.domain.holds import (
     OPEN,
-    STANDS,
     Book,
     Hold,
     HoldState,
     Standing,
-    Verdict,
     carried_out,
     digest_of,
     settled,
@@ -85,42 +83,36 @@ def admit(
     connection: Connection,
     kind: Kind,
     wanted: Sequence[Wanted],
-    known: Sequence[Hold] | None = None,
+    holds: Sequence[Hold],
     *,
     whole: bool = True,
     confirmed: int | None = None,
 ) -> tuple[list[Wanted], Hold | None]:
     """Pass what a run plans of one kind through the brake: return what is held, and the plan raised for it, if any.
 
-    What is over the limit is held whole. A waiting plan ends where it is empty, fits, or differs from what is held now;
-    not so by a plan that is not `whole` (listings broke off, say): what of a waiting plan it happens to meet is no
-    safer than the rest, and waits with it. So many were `confirmed` in advance count for no limit. `known` are the held
-    plans, where they are at hand.
+    `holds` are the connection's. What is over the limit is held whole. A waiting plan ends where it is empty, fits, or
+    differs from what is held now; not so by a plan that is not `whole` (listings broke off, say): what of a waiting
+    plan it happens to meet is no safer than the rest, and waits with it. So many were `confirmed` in advance count for
+    no limit.
     """
-    holds = known if known is not None else services.records.holds(connection.id)
     sifted = _sift(holds, wanted, services.clock(), whole=whole)
     if sifted.approved:
         _let_go(services, connection, kind, sifted.approved)
-    held, reason = sifted.unproven, _for_want_of_proof(sifted.unproven)
-    if confirmed is not None and len(sifted.fresh) <= confirmed:
-        note(services, connection, CONFIRMED, _names(sifted.fresh))
-    elif confirmed is not None:
-        held = sifted.fresh + sifted.unproven
-        reason = f"{_counted(held)} are more than {confirmed}, by the preview that this first run was turned on with"
-    elif not reserve_all(services, connection, kind, _names(sifted.fresh)):
-        held = sifted.fresh + sifted.unproven
-        over = _over_the_limit(services, connection, kind, held + ([] if whole else _waiting(holds, kind, held)))
-        unproven = sifted.unproven
-        reason = f"{over}; {len(unproven)} of them {unproven[0].unproven}" if unproven else over
-    hold = _stand(services, connection, kind, holds, {each.member for each in held}, reason, whole=whole)
-    return sifted.kept + held, hold
-
-
-def _waiting(holds: Iterable[Hold], kind: Kind, beside: Iterable[Wanted]) -> list[Wanted]:
-    """Return who waits in the plan of a kind, beside these: they are held together."""
-    these = {each.member for each in beside}
-    members = (member for hold in holds if hold.kind is kind for member in hold.those(Standing.WAITING))
-    return [Wanted(member, None) for member in members if member not in these]
+    names = _names(sifted.fresh)
+    if confirmed is None:
+        fit = reserve_all(services, connection, kind, names)
+    else:
+        fit = len(names) <= confirmed
+        note(services, connection, CONFIRMED, names if fit else ())
+    held = sifted.unproven + ([] if fit else sifted.fresh)
+    mine = [hold for hold in holds if hold.kind is kind]
+    beside = () if whole else (member for hold in mine for member in hold.those(Standing.WAITING))
+    members = frozenset((*(each.member for each in held), *beside))
+    reasons = [] if fit else [_over_the_limit(services, connection, kind, members, confirmed)]
+    if sifted.unproven:
+        those = f"{len(sifted.unproven)} of them" if reasons else _counted(each.member for each in sifted.unproven)
+        reasons.append(f"{those} {sifted.unproven[0].unproven}")
+    return sifted.kept + held, _stand(services, connection, mine, members, "; ".join(reasons))
 
 
 def _let_go(services: Services, connection: Connection, kind: Kind, approved: Sequence[Wanted]) -> None:
@@ -143,27 +135,19 @@ def would_hold(
 
 
 def _stand(
-    services: Services,
-    connection: Connection,
-    kind: Kind,
-    holds: Sequence[Hold],
-    members: Collection[Member],
-    reason: str,
-    *,
-    whole: bool,
+    services: Services, connection: Connection, holds: Sequence[Hold], members: frozenset[Member], reason: str
 ) -> Hold | None:
     """Keep the plan that holds just these, else end what waits, and raise one for them, if there are any."""
-    now, wanted = services.clock(), frozenset(members)
+    now = services.clock()
     for hold in holds:
-        waiting = frozenset(hold.those(Standing.WAITING)) if hold.kind is kind else frozenset()
-        if waiting and (waiting == wanted or (not whole and wanted <= waiting)):
+        waiting = hold.those(Standing.WAITING)
+        if waiting and members == {*waiting}:
             return hold
         if waiting:
-            wanted = wanted if whole else wanted | waiting  # who was not looked at waits still
             services.records.change_hold(connection.id, hold.digest, lambda current: _released(current, now))
-    if not wanted:
+    if not members:
         return None
-    ordered = tuple(sorted(wanted, key=lambda member: member.order))
+    ordered = tuple(sorted(members, key=lambda member: member.order))
     hold = Hold(digest_of(ordered, now), now, ordered, reason)
     event = Event(services.new_id(), now, EventName.HELD, "run", reason=f"{reason}. Plan {hold.digest}")
     services.records.put_hold(connection.id, hold, event)
@@ -182,21 +166,21 @@ def _released(hold: Hold, now: datetime) -> Hold | None:
     return moved if moved is not hold else None
 
 
-def _over_the_limit(services: Services, connection: Connection, kind: Kind, held: Sequence[Wanted]) -> str:
+def _over_the_limit(
+    services: Services, connection: Connection, kind: Kind, members: Collection[Member], confirmed: int | None
+) -> str:
+    if confirmed is not None:
+        return f"{_counted(members)} are more than {confirmed}, by the preview that this first run was turned on with"
     left = room(services, connection, kind)
     earlier = f", after {left.reserved} of the last 24 hours," if left.reserved else ""
-    over = f"{_counted(held)}{earlier} would exceed the limit of {left.allowed} within 24 hours"
+    over = f"{_counted(members)}{earlier} would exceed the limit of {left.allowed} within 24 hours"
     if kind is Kind.TAKING and left.allowed < connection.limit.allowed(left.active):
         over += f", which is fewer than half of the {left.active} people who were active"
     return over
 
 
-def _for_want_of_proof(unproven: Sequence[Wanted]) -> str:
-    return f"{_counted(unproven)} {unproven[0].unproven}" if unproven else ""
-
-
-def _counted(held: Iterable[Wanted]) -> str:
-    counts = sorted(Counter(each.member.action for each in held).items())
+def _counted(members: Iterable[Member]) -> str:
+    counts = sorted(Counter(member.action for member in members).items())
     return " and ".join(f"{count} {_plural(NOUNS[action], count)}" for action, count in counts)
 
 
@@ -271,11 +255,6 @@ def kept_out(services: Services, connection: Connection) -> frozenset[str]:
         for member in hold.those(*OPEN, Standing.REJECTED)
         if member.kind in (Kind.GIVING, Kind.RECREATING)
     )
-
-
-def approvals(holds: Iterable[Hold]) -> list[tuple[Hold, int]]:
-    """Return the plans with live approvals, and how many each has."""
-    return [(hold, count) for hold in holds if (count := len(hold.those(Standing.APPROVED)))]
 
 
 def standing_of(services: Services, connection: Connection, member: Member) -> Standing | None:

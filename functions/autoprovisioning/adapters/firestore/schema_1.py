@@ -2,7 +2,7 @@
 
 They are migrated when they are read, and stored as schema 2 once anything of them changes. When none is left this
 module goes, and with it what held plans of schema 1 lack: the defaults of `Member`, and where those are made up for
-(`domain.holds.Book.verdict`, `app.braking.Braked.members`).
+(`domain.holds.Book.verdict`, `app.braking.brake`).
 """
 
 from __future__ import annotations
