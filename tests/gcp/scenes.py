@@ -16,6 +16,7 @@ import pytest
 
 from autoprovisioning import telemetry
 from autoprovisioning.app.carry_out import carry_out
+from autoprovisioning.app.decide_hold import decide_hold
 from autoprovisioning.app.drift import tell_drift
 from autoprovisioning.app.finishing import close_if_finished, close_unfinished
 from autoprovisioning.app.holding import Wanted, admit
@@ -37,6 +38,7 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
 )
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.guard import Kind, Member
 from autoprovisioning.domain.roster import Action, Entry
 from autoprovisioning.domain.runs import Run, RunKind, RunState
@@ -122,9 +124,19 @@ def changed_in_keeper() -> None:
     )
 
 
+LEAVERS = [Wanted(Member(f"u{number}", "suspend", "suspended", START), None) for number in range(30)]
+
+
 def hold() -> None:
-    leavers = [Wanted(Member(f"u{number}", "suspend", "suspended", START), None) for number in range(30)]
-    admit(desk_with().services, ON, Kind.TAKING, leavers, ())
+    admit(desk_with().services, ON, Kind.TAKING, LEAVERS, ())
+
+
+def many_at_once() -> None:
+    services = desk_with().services
+    _, held = admit(services, ON, Kind.TAKING, LEAVERS, ())
+    assert held is not None
+    approved = decide_hold(services, ON.id, held.digest, "approve", Actor("admin@example.com"))
+    admit(services, ON, Kind.TAKING, LEAVERS, [approved])
 
 
 def unproven_channel() -> None:
@@ -197,6 +209,7 @@ SCENES: dict[str, Callable[[], None]] = {
     "contradicted write": contradicted_write,
     "changed in Keeper": changed_in_keeper,
     "hold": hold,
+    "many at once": many_at_once,
     "unproven channel": unproven_channel,
     "unreadable group": unreadable_group,
     "unreadable units": unreadable_units,
@@ -213,7 +226,15 @@ SCENES: dict[str, Callable[[], None]] = {
 
 # In whose log a scene can be read.
 LOGS: dict[str, tuple[str, ...]] = {
-    "reconcile": ("run refused", "unreadable group", "unreadable units", "hold", "changed in Keeper", "run superseded"),
+    "reconcile": (
+        "run refused",
+        "unreadable group",
+        "unreadable units",
+        "hold",
+        "many at once",
+        "changed in Keeper",
+        "run superseded",
+    ),
     "apply-changes": ("contradicted write", "throttle", "pause", "transient", "configuration"),
     "provision-user": ("contradicted write", "throttle", "pause", "transient", "configuration"),
     "renew-watch": ("unproven channel", "configuration"),

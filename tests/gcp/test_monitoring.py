@@ -33,7 +33,6 @@ NOT_PAGED = {
     "not_found": "only where a person asks",
     "stale": "only where a person asks",
     "held": "the plan is",
-    "many_at_once": "an administrator approved it; Health and the audit tell",
     "permanent": "recorded as the failure of a user",
     "reauthorization_required": "the pause is",
 }
@@ -200,6 +199,7 @@ def test_the_queues_that_are_watched_are_all_that_there_are():
         ("hold", {"plan-held"}),
         ("contradicted write", {"keeper-contradicts"}),
         ("changed in Keeper", {"changed-in-keeper"}),
+        ("many at once", {"many-at-once"}),
         ("unproven channel", {"no-live-channel"}),
         ("unreadable group", {"incomplete-listing"}),
         ("unreadable units", {"incomplete-listing"}),
@@ -247,6 +247,7 @@ def test_the_alerts_of_the_brief_are_all_there():
         "keeper-throttling",
         "keeper-contradicts",
         "changed-in-keeper",
+        "many-at-once",
         "incomplete-listing",
         "function-error",
     }
