@@ -257,8 +257,8 @@ def test_the_same_users_suspended_again_and_again_count_each_time():
         office.desk.clock.advance(QUARTER)
 
 
-@pytest.mark.parametrize("people", [5, 9, 10])
-def test_nobody_of_a_small_company_is_locked_out_at_once_by_notifications_or_a_sweep(people):
+def pilot(people: int) -> Office:
+    """So few people, and nobody else, under the limits as they are by default."""
     office = Office()
     for user_id in ("u1", "u2", "u3"):
         office.directory.live.pop(user_id)
@@ -269,6 +269,21 @@ def test_nobody_of_a_small_company_is_locked_out_at_once_by_notifications_or_a_s
     office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit()))
     run(office, DAY)
     run(office, DAY)
+    return office
+
+
+@pytest.mark.parametrize(("people", "leaving"), [(2, 1), (5, 2), (9, 4), (10, 4)])
+def test_one_person_or_fewer_than_half_leave_a_small_company_in_one_sweep(people, leaving):
+    office = pilot(people)
+    for number in range(leaving):
+        office.leave(f"x{number}")
+    office.sweep()
+    assert suspended(office) == leaving
+
+
+@pytest.mark.parametrize("people", [2, 5, 9, 10])
+def test_nobody_of_a_small_company_is_locked_out_at_once_by_notifications_or_a_sweep(people):
+    office = pilot(people)
     for number in range(people):
         office.leave(f"x{number}")
     office.sweep()
@@ -278,7 +293,7 @@ def test_nobody_of_a_small_company_is_locked_out_at_once_by_notifications_or_a_s
     for number in range(people):
         office.suspend(f"x{number}")
         notice(office, f"x{number}")
-    assert suspended(office) == (people - 1) // 2
+    assert suspended(office) == max(1, (people - 1) // 2)
 
 
 def test_an_approval_within_the_second_of_the_last_change_is_carried_out():

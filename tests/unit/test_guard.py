@@ -86,8 +86,16 @@ def test_the_active_at_the_beginning_of_the_window_count_however_many_were_suspe
     for hours in range(1, 12):
         state = seen_active(state, 20 - hours, NOW - WINDOW + hours * HOUR)
     assert state.base(NOW) == 20
-    assert state.allowed(TAKING, VolumeLimit(), NOW) == 9
+    assert state.allowed(Kind.WIPING, VolumeLimit(1, 25.0), NOW) == 5
     assert state.base(NOW + 6 * HOUR) == 14
+
+
+def test_fewer_than_half_of_those_active_by_now_may_lose_access_at_once():
+    state = seen_active(seen_active(GuardState(), 400, NOW - 2 * WINDOW), 20, NOW)
+    assert state.allowed(TAKING, VolumeLimit(), NOW) == 9
+    some = reserve(state, TAKING, [str(number) for number in range(9)], 9, NOW)
+    assert some.allowed(TAKING, VolumeLimit(), NOW) == 18
+    assert seen_active(some, 11, NOW).allowed(TAKING, VolumeLimit(), NOW) == 14
 
 
 def test_of_a_new_connection_the_first_count_above_nobody_is_taken():

@@ -70,12 +70,30 @@ def test_a_plan_above_the_limit_is_held_as_a_whole(desk):
     assert (event.name, hold.digest in event.reason) == (EventName.HELD, True)
 
 
-@pytest.mark.parametrize(("people", "leaving"), [(5, 5), (9, 9), (10, 10), (4, 2), (20, 10)])
+@pytest.mark.parametrize(("people", "leaving"), [(2, 2), (5, 5), (9, 9), (10, 10), (4, 2), (20, 10)])
 def test_whoever_takes_access_from_half_of_the_active_is_held(desk, people, leaving):
     remember_active(desk.services, HOME, people)
     held, hold = run(desk, leavers(leaving))
     assert len(held) == leaving
-    assert f"fewer than half of the {people} people who were active" in hold.reason
+    assert "never taken from half of the active people at once" in hold.reason
+
+
+@pytest.mark.parametrize(("people", "leaving"), [(1, 1), (2, 1), (3, 1), (5, 2), (9, 4), (10, 4), (20, 9)])
+def test_one_person_or_fewer_than_half_may_leave_at_once(desk, people, leaving):
+    remember_active(desk.services, HOME, people)
+    assert run(desk, leavers(leaving)) == ([], None)
+
+
+def test_half_of_those_left_after_an_approved_plan_are_held(desk):
+    remember_active(desk.services, HOME, 100)
+    _, hold = run(desk, leavers(80))
+    decide_hold(desk.services, HOME.id, hold.digest, "approve", ADMIN)
+    assert run(desk, leavers(80)) == ([], None)
+    remember_active(desk.services, HOME, 20)
+    held, second = run(desk, leavers(80) + leavers(10, start=80))
+    assert users(held) == {member.user_id for member in second.members} == users(leavers(10, start=80))
+    assert "never taken from half" in second.reason
+    assert run(desk, leavers(80) + leavers(9, start=80)) == ([], None)
 
 
 def test_the_same_plan_is_raised_once(desk):

@@ -175,7 +175,7 @@ def _over_the_limit(
     earlier = f", after {left.reserved} of the last 24 hours," if left.reserved else ""
     over = f"{_counted(members)}{earlier} would exceed the limit of {left.allowed} within 24 hours"
     if kind is Kind.TAKING and left.allowed < connection.limit.allowed(left.active):
-        over += f", which is fewer than half of the {left.active} people who were active"
+        over += ", since access is never taken from half of the active people at once"
     return over
 
 

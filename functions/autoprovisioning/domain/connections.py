@@ -37,7 +37,7 @@ class PatchDialect(StrEnum):
 class VolumeLimit:
     """Changes allowed in 24 hours: max(minimum, percent of the active people).
 
-    Access is never taken from a `share` of them or more at once, whatever an administrator chose.
+    Access is never taken from two or more people and a `share` of the active, whatever an administrator chose.
     """
 
     minimum: int = 10
@@ -48,9 +48,13 @@ class VolumeLimit:
         """Return the limit where so many people are active."""
         return max(self.minimum, int(active * self.percent / 100))
 
+    def at_once(self, active: int) -> int:
+        """Return of how many of so many active people access may be taken; one always may leave."""
+        return max(1, ceil(active * self.share) - 1)
+
     def taken(self, active: int) -> int:
-        """Return how many of so many active people may lose access; one always may."""
-        return min(self.allowed(active), max(1, ceil(active * self.share) - 1)) if active else self.allowed(active)
+        """Return of how many people access may be taken in 24 hours that began with so many active; 0 is not known."""
+        return min(self.allowed(active), self.at_once(active)) if active else self.allowed(active)
 
 
 @dataclass(frozen=True, slots=True)

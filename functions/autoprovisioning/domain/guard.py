@@ -189,7 +189,10 @@ class GuardState:
             case Kind.GIVING:
                 return max(GIVEN_AT_LEAST, int(base * GIVEN_SHARE))
             case Kind.TAKING:
-                return limit.taken(base)
+                # Fewer than half of those active by now, too: what was approved meanwhile counts for no limit.
+                latest = self.active[-1][1] if self.active else 0
+                more = limit.at_once(latest) if latest else limit.allowed(base)
+                return min(limit.taken(base), len(self.current(kind, now)) + more)
             case _:
                 return limit.allowed(base)
 
