@@ -32,6 +32,7 @@ CONNECTION = Connection(
     state=State.ON,
     endpoint="https://keepersecurity.eu/api/rest/scim/v2/1",
     scope=Scope((GROUP,)),
+    confirmed=1000,
 )
 LONG_AGO = START - timedelta(days=1000)  # when everybody was hired: whatever account there is was made later
 LATER = timedelta(minutes=20)  # longer than a mark's lease, a contradiction, and a first failure's back-off

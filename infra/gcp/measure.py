@@ -96,7 +96,7 @@ def measure(users: int) -> dict[str, Any]:
         world.start(fixture, fixture["users"][0]["primaryEmail"], scheduler=False)
         os.environ.update(world.cloud.environment)
         Desk()
-        connect.connect(world.keeper.endpoint, world.keeper.token, (GROUP,))
+        connect.connect(world.keeper.endpoint, world.keeper.token, (GROUP,), creates=users)
         first, quiet = run(world), run(world)
         changed(world, fixture["users"][:CHANGES], "Run")
         some = run(world)

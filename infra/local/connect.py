@@ -29,11 +29,13 @@ def connect(
     *,
     adopt_all: bool = False,
     preview: bool = False,
+    creates: int | None = None,
 ) -> str:
     """Set up or edit the connection with the same use cases that the console calls; returns a line about it.
 
     With `adopt_all` what is in doubt is confirmed first, and another line says how many adoptions that were. With
     `preview` what turning on would do is told, and confirmed: a first run that is about to create more is held.
+    `creates` is confirmed without one.
     """
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.app.configure import Settings, edit, set_up, settings_of, turn_on
@@ -49,7 +51,6 @@ def connect(
         wanted = replace(settings_of(known), endpoint=endpoint, scope_groups=groups, **(settings or {}))  # type: ignore[arg-type]
         connection = edit(desk, CONNECTION, known.edition, wanted, actor, token, run=False)
     confirmed = [f"adoptions confirmed: {confirm_all()}"] if adopt_all else []
-    creates = None
     if preview and connection.state.value in ("off", "draft"):
         counts = previewed("The preview").counts
         creates = counts.get("create", 0)

@@ -285,7 +285,7 @@ def _failure_of(user_id: str) -> dict[str, Any] | None:
 def live_through(world: World) -> bool:
     """Connect, play the day, compare; True when everything went as it should."""
     os.environ.update(world.cloud.environment)
-    print(connect.connect(world.keeper.endpoint, world.keeper.token, (SCOPE_GROUP,)))
+    print(connect.connect(world.keeper.endpoint, world.keeper.token, (SCOPE_GROUP,), creates=USERS))
     world.watch_directory()
     day = Day(world)
     print(f"\n  {'step':<34} {'in Google’s admin log':<36} {'took':>9}")

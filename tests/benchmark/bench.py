@@ -63,7 +63,7 @@ def world_of(users: int, *, bulk: bool = True, latency: float = LATENCY_MS) -> I
         os.environ.update(world.cloud.environment)
         _forget_services()
         world.keeper.settings(bulk=bulk, latency_ms=0)
-        print(connect.connect(world.keeper.endpoint, world.keeper.token, ()), file=sys.stderr)
+        print(connect.connect(world.keeper.endpoint, world.keeper.token, (), creates=users), file=sys.stderr)
         _warm(world)
         world.keeper.settings(latency_ms=latency)
         world.keeper.control("DELETE", "requests")

@@ -128,7 +128,7 @@ def test_creations_that_failed_are_tried_again_without_a_brake():
     assert (len(office.keeper.accounts), plans(office)) == (73, [])
 
 
-@pytest.mark.parametrize(("confirmed", "created"), [(None, 123), (123, 123), (60, 0), (3, 0)])
+@pytest.mark.parametrize(("confirmed", "created"), [(123, 123), (60, 0), (3, 0)])
 def test_a_first_run_creates_no_more_than_was_confirmed_when_it_was_turned_on(confirmed, created):
     office = Office()
     for number in range(120):
@@ -144,6 +144,42 @@ def test_a_first_run_creates_no_more_than_was_confirmed_when_it_was_turned_on(co
         decide(office, "approve")
         run(office)
         assert len(office.keeper.accounts) == 123
+
+
+def test_a_first_run_that_was_turned_on_without_a_preview_is_limited_like_any_other():
+    office = Office()
+    for number in range(120):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.desk.store.guards.clear()
+    turn_off(office.services, "c1", ADMIN)
+    turn_on(office.services, "c1", ADMIN)
+    run(office)
+    (hold,) = plans(office)
+    assert (len(office.keeper.accounts), hold.reason) == (
+        0,
+        "123 creations would exceed the limit of 50 within 24 hours",
+    )
+    decide(office, "approve")
+    run(office)
+    assert len(office.keeper.accounts) == 123
+
+
+def test_what_was_confirmed_for_a_first_run_is_for_all_runs_until_one_saw_everybody():
+    office = Office()
+    for number in range(120):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.desk.store.guards.clear()
+    turn_off(office.services, "c1", ADMIN)
+    turn_on(office.services, "c1", ADMIN, creates=70)
+    office.directory.broken_after = 30  # pages of two
+    run(office)
+    created = len(office.keeper.accounts)
+    assert 0 < created <= 70
+    office.directory.broken_after = None
+    run(office)
+    (hold,) = plans(office)
+    assert (len(office.keeper.accounts), hold.counts()) == (created, {"create": 123 - created})
+    assert f"after {created} of the last 24 hours, are more than 70" in hold.reason
 
 
 def test_a_listing_that_breaks_off_lets_nothing_of_a_waiting_plan_go():

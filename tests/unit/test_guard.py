@@ -77,7 +77,7 @@ def test_each_budget_counts_for_itself_and_what_was_approved_is_free_for_nothing
     state = record(reserve(GuardState(), TAKING, ["a"], 1, NOW), APPROVED, ["b"], NOW)
     assert reserve(state, Kind.GIVING, ["c"], 1, NOW) is not None
     assert reserve(state, TAKING, ["b"], 1, NOW) is None
-    confirmed = record(state, CONFIRMED, ["d"], NOW)
+    confirmed = reserve(state, CONFIRMED, ["d"], 1, NOW)
     assert reserve(confirmed, Kind.GIVING, ["d"], 0, NOW) == confirmed
 
 

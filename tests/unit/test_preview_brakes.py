@@ -90,6 +90,20 @@ def test_a_connection_that_is_off_is_previewed_as_if_turned_on_and_its_timers_st
     assert office.connection.state is State.OFF
 
 
+def test_what_a_first_run_would_create_is_confirmed_by_turning_on_from_the_preview_and_held_without_one():
+    office = Office()
+    for number in range(60):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.desk.store.guards.clear()
+    told = "Creations and reactivations that would be held: 63"
+    turn_off(office.services, "c1", ACTOR)
+    assert told not in at(office).preview()[0].notes
+    turn_on(office.services, "c1", ACTOR)
+    assert told in at(office).preview()[0].notes
+    office.run()
+    assert (office.keeper.accounts, office.services.records.holds("c1")[0].counts()) == ({}, {"create": 63})
+
+
 def test_a_draft_is_previewed_with_an_empty_roster(desk):
     office = desk.office
     token = office.desk.tokens.add("new", "secret")

@@ -66,14 +66,14 @@ def brake(
 ) -> tuple[Counter[Kind], list[str]]:
     """Take out of the plan what is held; return how much that is, by kind, and what the run's record says of it.
 
-    `first` is a connection's first run: what it creates was confirmed when it was turned on.
+    `first` is a connection's first run.
     """
     counted, looks = _wanted(connection, plan, roster), plan.looks
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
     known = settle_holds(services, connection, _members(counted), after, whole=whole)
     back, notes = Counter[Kind](), []
     for kind, wanted in counted.items():
-        confirmed = _confirmed(connection, len(wanted)) if first and kind is Kind.GIVING else None
+        confirmed = _confirmed(connection) if first and kind is Kind.GIVING else None
         held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=confirmed)
         _keep_timers(services, connection, plan, roster, held)
         _take_out(plan, held)
@@ -89,9 +89,9 @@ def brake(
     return back, notes
 
 
-def _confirmed(connection: Connection, planned: int) -> int:
-    """Return how many accounts a first run may create: as many as it plans, where nobody saw a number before."""
-    return planned if connection.confirmed is None else max(connection.confirmed, GIVEN_AT_LEAST)
+def _confirmed(connection: Connection) -> int | None:
+    """Return how many accounts a first run may create; None where nobody saw a number, and it is limited like any."""
+    return None if connection.confirmed is None else max(connection.confirmed, GIVEN_AT_LEAST)
 
 
 def _keep_timers(
@@ -136,8 +136,7 @@ def foreseen(
     """Return whom `brake` would hold back, and how many of each kind; nothing is reserved or raised."""
     held, by_kind = frozenset[str](), Counter[Kind]()
     for kind, wanted in _wanted(connection, plan, roster).items():
-        if first and kind is Kind.GIVING:
-            continue
-        back = would_hold(services, connection, kind, wanted, plan.active)
+        confirmed = _confirmed(connection) if first and kind is Kind.GIVING else None
+        back = would_hold(services, connection, kind, wanted, plan.active, confirmed)
         held, by_kind = held | back, by_kind + Counter({kind: len(back)})
     return held, by_kind

@@ -252,7 +252,7 @@ def turn_on(
     """Turn a connection on; timers go on where they stood, and a full run starts at once (unless `run` is False).
 
     A wait that Keeper asked for is over. `creates` is how many accounts a preview said would be created: if this is the
-    first run, more than that are held.
+    first run, more than that are held. Without it the first run is limited like any other.
     """
     connection = _existing(services, connection_id)
     _staying(connection)

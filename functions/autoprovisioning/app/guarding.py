@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.changes import Change
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.guard import (
     APPROVED,
+    CONFIRMED,
     GuardState,
     Kind,
     Member,
@@ -27,20 +29,32 @@ from autoprovisioning.domain.runs import PlannedChange
 log = logging.getLogger(__name__)
 
 
-def reserve_all(services: Services, connection: Connection, kind: Kind, names: Collection[str]) -> bool:
+def _limit(
+    state: GuardState, connection: Connection, kind: Kind, confirmed: int | None, now: datetime
+) -> tuple[str, int]:
+    """Return the budget that a change goes into, and how many may be in it: so many as were confirmed in advance."""
+    if confirmed is not None:
+        return CONFIRMED, confirmed
+    return kind.budget, state.allowed(kind, connection.limit, now)
+
+
+def reserve_all(
+    services: Services, connection: Connection, kind: Kind, names: Collection[str], confirmed: int | None = None
+) -> bool:
     """Reserve all of the names or none."""
     if not names:
         return True
     now = services.clock()
 
     def edit(state: GuardState) -> GuardState | None:
-        return reserve(state, kind.budget, names, state.allowed(kind, connection.limit, now), now)
+        budget, allowed = _limit(state, connection, kind, confirmed, now)
+        return reserve(state, budget, names, allowed, now)
 
     return services.records.change_guard(connection.id, edit) is not None
 
 
 def note(services: Services, connection: Connection, budget: str, names: Collection[str]) -> None:
-    """Note what goes out without being counted, because an administrator approved or confirmed it."""
+    """Note what goes out without being counted, because an administrator approved it."""
     if names:
         now = services.clock()
         services.records.change_guard(connection.id, lambda state: record(state, budget, names, now))
@@ -55,19 +69,26 @@ class Room:
     active: int
 
 
-def room(services: Services, connection: Connection, kind: Kind) -> Room:
+def room(services: Services, connection: Connection, kind: Kind, confirmed: int | None = None) -> Room:
     """Return the room that is left; nothing is reserved."""
     state, now = _standing(services, connection), services.clock()
-    return Room(
-        len(state.current(kind.budget, now)), state.allowed(kind, connection.limit, now), state.base(now)
-    )
+    budget, allowed = _limit(state, connection, kind, confirmed, now)
+    return Room(len(state.current(budget, now)), allowed, state.base(now))
 
 
-def fits(services: Services, connection: Connection, kind: Kind, names: Collection[str], active: int) -> bool:
+def fits(
+    services: Services,
+    connection: Connection,
+    kind: Kind,
+    names: Collection[str],
+    active: int,
+    confirmed: int | None = None,
+) -> bool:
     """Say whether `reserve_all` would reserve the names once a run counted so many active people."""
     now = services.clock()
     state = seen_active(_standing(services, connection), active, now)
-    return reserve(state, kind.budget, names, state.allowed(kind, connection.limit, now), now) is not None
+    budget, allowed = _limit(state, connection, kind, confirmed, now)
+    return reserve(state, budget, names, allowed, now) is not None
 
 
 def remember_active(services: Services, connection: Connection, count: int, *, whole: bool = True) -> bool:

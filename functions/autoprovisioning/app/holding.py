@@ -12,7 +12,7 @@ from autoprovisioning.app.guarding import fits, note, reserve_all, room
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import APPROVED, CONFIRMED, Kind, Member, attempt
+from autoprovisioning.domain.guard import APPROVED, Kind, Member, attempt
 from autoprovisioning.domain.holds import (
     OPEN,
     Book,
@@ -92,18 +92,13 @@ def admit(
 
     `holds` are the connection's. What is over the limit is held whole. A waiting plan ends where it is empty, fits, or
     differs from what is held now; not so by a plan that is not `whole` (listings broke off, say): what of a waiting
-    plan it happens to meet is no safer than the rest, and waits with it. So many were `confirmed` in advance count for
-    no limit.
+    plan it happens to meet is no safer than the rest, and waits with it. Where a number was `confirmed` in advance it
+    is the limit.
     """
     sifted = _sift(holds, wanted, services.clock(), whole=whole)
     if sifted.approved:
         _let_go(services, connection, kind, sifted.approved)
-    names = _names(sifted.fresh)
-    if confirmed is None:
-        fit = reserve_all(services, connection, kind, names)
-    else:
-        fit = len(names) <= confirmed
-        note(services, connection, CONFIRMED, names if fit else ())
+    fit = reserve_all(services, connection, kind, _names(sifted.fresh), confirmed)
     held = sifted.unproven + ([] if fit else sifted.fresh)
     mine = [hold for hold in holds if hold.kind is kind]
     beside = () if whole else (member for hold in mine for member in hold.those(Standing.WAITING))
@@ -124,12 +119,17 @@ def _let_go(services: Services, connection: Connection, kind: Kind, approved: Se
 
 
 def would_hold(
-    services: Services, connection: Connection, kind: Kind, wanted: Sequence[Wanted], active: int
+    services: Services,
+    connection: Connection,
+    kind: Kind,
+    wanted: Sequence[Wanted],
+    active: int,
+    confirmed: int | None,
 ) -> frozenset[str]:
     """Return whom `admit` would hold back in a run that counts so many active people; nothing is reserved or raised."""
     sifted = _sift(services.records.holds(connection.id), wanted, services.clock())
     held = sifted.kept + sifted.unproven
-    if sifted.fresh and not fits(services, connection, kind, _names(sifted.fresh), active):
+    if sifted.fresh and not fits(services, connection, kind, _names(sifted.fresh), active, confirmed):
         held = held + sifted.fresh
     return frozenset(each.member.user_id for each in held)
 
@@ -169,10 +169,11 @@ def _released(hold: Hold, now: datetime) -> Hold | None:
 def _over_the_limit(
     services: Services, connection: Connection, kind: Kind, members: Collection[Member], confirmed: int | None
 ) -> str:
-    if confirmed is not None:
-        return f"{_counted(members)} are more than {confirmed}, by the preview that this first run was turned on with"
-    left = room(services, connection, kind)
+    left = room(services, connection, kind, confirmed)
     earlier = f", after {left.reserved} of the last 24 hours," if left.reserved else ""
+    if confirmed is not None:
+        by = "by the preview that this first run was turned on with"
+        return f"{_counted(members)}{earlier} are more than {confirmed}, {by}"
     over = f"{_counted(members)}{earlier} would exceed the limit of {left.allowed} within 24 hours"
     if kind is Kind.TAKING and left.allowed < connection.limit.allowed(left.active):
         over += ", since access is never taken from half of the active people at once"

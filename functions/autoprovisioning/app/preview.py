@@ -188,7 +188,8 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     now = services.clock()
     connection = as_edited(services, preview.connection_id, preview.settings)
     accounts = _opened(services, connection)
-    connection = turned_on(connection, now) or replace(connection, state=State.ON)
+    turned = turned_on(connection, now)
+    connection = turned or replace(connection, state=State.ON)
     roster = services.roster.load(connection) if connection.shards else {}
     rules = rules_of(connection, confirmed_for(services, connection, roster.values()))
     planner = _Claiming(connection, roster, rules, now)
@@ -199,6 +200,8 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     keeper = _match(accounts, plan, grounds, planner.doubtful)
     dropped = 0 if survey.whole(connection) else plan.drop_deprovisioning()
     due_now = len(plan.deprovisioning())
+    if turned is not None:
+        connection = replace(connection, confirmed=creations(plan))  # by whoever turns it on from this preview
     held, by_kind = foreseen(services, connection, plan, roster, first=is_first(services, connection))
     telling = _Telling(plan, roster, rules, now, keeper, held)
     lines = sorted(telling.lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))

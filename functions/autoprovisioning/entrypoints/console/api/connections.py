@@ -69,7 +69,7 @@ class Connection(Summary):
 
 
 class TurnOn(Model):
-    """What was looked at before: with the id of a preview, a first run does not create more than that (or 50)."""
+    """What was looked at before: a first run creates as many accounts as this preview says, and without one 50."""
 
     preview: str = ""
 
