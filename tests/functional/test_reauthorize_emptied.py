@@ -79,11 +79,12 @@ def test_an_emptied_node_takes_a_confirmation_and_then_approvals(paused):
     paused.sync("drift")
     assert paused.sync()["held"] == 13
     assert paused.keeper.accounts() == []
-    hold = next(
+    held = [
         item for item in paused.world.console("GET", "connections/keeper/holds")["items"] if item["state"] == "waiting"
-    )
-    assert hold["counts"] == {"recreate": 13}
-    paused.world.console("POST", f"connections/keeper/holds/{hold['digest']}", {"decision": "approve"})
+    ]
+    assert sorted(str(hold["counts"]) for hold in held) == ["{'create': 1}", "{'recreate': 12}"]
+    for hold in held:
+        paused.world.console("POST", f"connections/keeper/holds/{hold['digest']}", {"decision": "approve"})
     paused.sync()
     assert paused.active() == EVERYBODY | {"u60"}
     paused.directory.insert(person(61))

@@ -49,7 +49,7 @@ def _members(wanted: Mapping[Kind, Sequence[Wanted]]) -> frozenset[Member]:
 
 def _unproven(connection: Connection, planned: PlannedLook) -> str:
     if planned.action is Action.RECREATE:
-        return UNPROVEN if connection.unproven else ""
+        return UNPROVEN if connection.unproven is not None else ""
     if planned.action is Action.UNLOCK:
         return LOCKED_BY_OTHERS
     return BY_LISTINGS if planned.listed_only else ""

@@ -127,7 +127,8 @@ def may_go(services: Services, connection: Connection, member: Member, entry: En
         return True
     if _keeps_back(verdict):
         return False
-    if member.kind is Kind.UNLOCKING or (connection.unproven and member.kind is Kind.RECREATING):
+    creates = member.action in (Action.CREATE, Action.RECREATE)
+    if member.kind is Kind.UNLOCKING or (connection.unproven is not None and creates):
         return False  # it takes an approval, however few they are
     return reserve_all(services, connection, member.kind, [attempt(member, entry)])
 

@@ -121,9 +121,9 @@ def _full_runs(reports: Reports, connection: Connection) -> list[Run]:
 def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
     stopped = _stopped(connection)
     concerns = [stopped] if stopped is not None else []
-    if connection.unproven:
+    if connection.unproven is not None:
         what = "Reauthorized although no known account was found: whoever would get an account waits for an approval."
-        mend = "Approve the plan under Held plans, or reauthorize with a token of the node that has the accounts."
+        mend = "Approve all of them under Held plans, or reauthorize with a token of the node that has the accounts."
         concerns.append(Concern(what, mend))
     if connection.state is State.ON:
         late = _late(seen, connection)

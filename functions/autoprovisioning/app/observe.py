@@ -23,7 +23,7 @@ def rules_of(connection: Connection, confirmed: Confirmed, *, retry_failures: bo
         connection.archived_as_suspended,
         retry_failures,
         by_groups=bool(connection.scope.groups),
-        unproven=connection.unproven,
+        unproven=connection.unproven is not None,
         confirmed=confirmed,
     )
 

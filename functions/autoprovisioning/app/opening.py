@@ -9,6 +9,7 @@ from autoprovisioning.app.finishing import EDITED, NOTE_LIMIT, close_if_finished
 from autoprovisioning.app.keeper import Keeper
 from autoprovisioning.app.planning import Planner
 from autoprovisioning.app.services import Services
+from autoprovisioning.app.tokens import proving
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import (
@@ -40,8 +41,9 @@ class Side:
     planner: Planner | None = None
 
     def meets_known(self) -> bool:
-        """Say whether Keeper was listed, and lists an account that the roster knows."""
-        return self.found is not None and any(entry.scim_id in self.found for entry in self.roster.values())
+        """Say whether Keeper was listed, and lists an account that proves the node to be the connection's."""
+        found = self.found
+        return found is not None and any(entry.scim_id in found for entry in proving(self.connection, self.roster))
 
 
 def earlier_run(services: Services, connection: Connection) -> Run | None:

@@ -167,9 +167,11 @@ def _plan_and_dispatch(
     waiting = 0 if whole else plan.drop_deprovisioning()
     first = not survey.alone and remember_active(services, side.connection, plan.active, whole=whole)
     connection = _proven(services, side.connection) if side.meets_known() else side.connection
-    held, told = brake(services, connection, plan, side.roster, whole=whole and not survey.alone, first=first)
-    if any(planned.action is Action.RECREATE for planned in plan.looks.values()):
-        _proven(services, connection)  # if it was not before, an administrator approved what is to be made there
+    creating = {user_id for user_id, planned in plan.looks.items() if planned.action is Action.RECREATE}
+    everybody = whole and not survey.alone
+    held, told = brake(services, connection, plan, side.roster, whole=everybody, first=first)
+    if everybody and creating and creating <= plan.looks.keys():
+        _proven(services, connection)  # if it was not before, an administrator approved all that is to be made there
     looks = [planned.look for planned in plan.looks.values()]
     batches = dispatch.batches(services, side.connection, side.run, plan.writes, looks)
     planned = replace(
@@ -235,9 +237,9 @@ def _look_up_creations(
 
 def _proven(services: Services, connection: Connection) -> Connection:
     """Note that the node is the connection's: creations need no approval any more."""
-    if not connection.unproven:
+    if connection.unproven is None:
         return connection
-    proven = services.connections.change(connection.id, lambda current: replace(current, unproven=False))
+    proven = services.connections.change(connection.id, lambda current: replace(current, unproven=None))
     return proven or connection
 
 

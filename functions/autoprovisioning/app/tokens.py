@@ -7,7 +7,7 @@ old version is disabled after the switch and destroyed a day later, when no work
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,7 +46,7 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: Actor
 
     `override` accepts a token with which no account of this connection is found, where the connection is paused: all
     of them may have been deleted in Keeper. From then on every account that would be created or adopted is held for
-    approval (`Connection.unproven`), until a run finds a known account, or a plan of these is approved.
+    approval (`Connection.unproven`), until a run finds a known account, or all that one would create is approved.
 
     Raises:
         NotFound: no such connection.
@@ -75,7 +75,7 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: Actor
         )
 
     def edit(current: Connection) -> Connection:
-        return replace(_as_verified(connection, current), unproven=not proven)
+        return replace(_as_verified(connection, current), unproven=None if proven else current.unproven or now)
 
     switched = switch(services, connection, token, tell, edit=edit)
     if switched.state is State.ON and not proven:
@@ -131,8 +131,19 @@ def _tried(services: Services, connection: Connection, token: str) -> tuple[int,
     except Permanent as error:
         mend = "Copy the endpoint URL from Keeper's Admin Console, where the token was created."
         raise BadInput("endpoint", str(error), mend) from None
-    known = [entry for entry in roster.values() if entry.scim_id]
-    return sum(entry.pending for entry in roster.values()), not known or _same_node(accounts, known)
+    known = any(entry.scim_id for entry in roster.values())
+    proven = not known or _same_node(accounts, proving(connection, roster))
+    return sum(entry.pending for entry in roster.values()), proven
+
+
+def proving(connection: Connection, roster: Mapping[str, Entry]) -> list[Entry]:
+    """Return the entries whose accounts prove a node to be the connection's: not by what was made there on trust."""
+    since = connection.unproven
+    return [
+        entry
+        for entry in roster.values()
+        if entry.scim_id and (since is None or entry.last_action_at is None or entry.last_action_at < since)
+    ]
 
 
 def _another_node(connection: Connection) -> BadInput:

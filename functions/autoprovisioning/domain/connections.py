@@ -102,7 +102,7 @@ class Connection:
     changed_at: datetime | None = None  # of the state
     clock: Clock = field(default_factory=Clock)  # deprovisioning timers run by it
     retired_tokens: tuple[RetiredToken, ...] = ()  # disabled versions still to be destroyed
-    unproven: bool = False  # reauthorized although no known account was found: new accounts wait for an approval
+    unproven: datetime | None = None  # reauthorized then though no known account was found: new ones need approval
     confirmed: int | None = None  # accounts that its first run may create, where somebody saw a number and turned it on
 
     def waits_until(self, now: datetime) -> datetime | None:

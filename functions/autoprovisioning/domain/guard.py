@@ -95,8 +95,10 @@ def member_of(action: Action, noted: Entry, trigger: Trigger | None, attributes:
             return Member(noted.user_id, action.value, "", _whole(_taken_at(noted)))
         case Action.UNLOCK:
             return Member(noted.user_id, action.value, "", _whole(noted.locked_at))
-        case Action.RECREATE:
+        case Action.RECREATE if noted.scim_id:
             return Member(noted.user_id, action.value, noted.scim_id)
+        case Action.RECREATE:  # on a node without proof, and decided as what it is once there is one
+            return Member(noted.user_id, Action.CREATE.value)
         case _:
             return Member(noted.user_id, action.value)
 

@@ -240,7 +240,7 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         changed_at=fields["changed_at"],
         clock=_clock(fields["clock"]),
         retired_tokens=tuple(RetiredToken(item["version"], item["at"]) for item in fields["retired_tokens"]),
-        unproven=fields.get("unproven", False),
+        unproven=fields.get("unproven") or None,
         confirmed=fields.get("confirmed"),
     )
 
