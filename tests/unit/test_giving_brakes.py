@@ -99,6 +99,40 @@ def test_a_listing_without_names_wipes_nobodys_name():
     assert {account.attributes["name.givenName"] for account in office.keeper.accounts.values()} == {"Grace", "New"}
 
 
+def test_a_rejected_wiping_is_kept_however_the_user_changes_otherwise():
+    office = company(60)
+    for number in range(60):
+        user = office.directory.live[f"x{number}"]
+        profile = {**user.profile, "name": {"givenName": "New", "fullName": "x"}}
+        office.directory.live[user.id] = replace(user, profile=profile)
+    run(office)
+    decide(office, "reject")
+    user = office.directory.live["x0"]
+    name = {"givenName": "Grace", "fullName": "x"}
+    office.directory.live["x0"] = replace(user, profile={**user.profile, "name": name})
+    run(office)
+    notice(office, "x0")
+    (account,) = office.keeper.of("x0")
+    assert account.attributes["name.familyName"] == "Byron"
+    assert [hold.standings() for hold in plans(office)] == [{"rejected": 60}]
+
+
+@pytest.mark.parametrize("choice", ["withdraw", "reject"])
+def test_an_approval_of_wiping_that_is_taken_back_ends_what_is_not_sent_yet(choice):
+    office = company(60)
+    for number in range(60):
+        user = office.directory.live[f"x{number}"]
+        office.directory.live[user.id] = replace(user, profile={**user.profile, "name": {"fullName": "x"}})
+    run(office)
+    decide(office, "approve")
+    office.desk.clock.advance(QUARTER)
+    office.plan()
+    everybody = [f"x{number}" for number in range(60)]
+    decide_hold(office.services, "c1", plans(office)[0].digest, choice, ADMIN, users=everybody)
+    office.work_off()
+    assert all(account.attributes["name.givenName"] for account in office.keeper.accounts.values())
+
+
 def test_accounts_that_vanished_from_keeper_are_one_plan_and_created_again_once_it_is_approved():
     office = company(60)
     office.keeper.accounts.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -137,11 +137,16 @@ def _keeps_back(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.standing is not Standing.APPROVED
 
 
-def taken_back(services: Services, connection: Connection, changes: Iterable[PlannedChange]) -> frozenset[str]:
+def taken_back(services: Services, connection: Connection, changes: Sequence[PlannedChange]) -> frozenset[str]:
     """Return whose planned writes are not to be sent any more: an administrator took the approval back meanwhile."""
-    book = Book(services.records.holds(connection.id))
+    holds = services.records.holds(connection.id)
+    if not holds:
+        return frozenset()
+    book, known = Book(holds), services.roster.entries(connection, [change.user_id for change in changes])
     members = {
-        change.user_id: member_of(change.action, Entry(change.user_id), None, change.attributes)
+        change.user_id: member_of(
+            change.action, known.get(change.user_id) or Entry(change.user_id), None, change.attributes
+        )
         for change in changes
         if not (change.action is Action.CREATE and change.scim_id)  # adoptions are not braked
     }

@@ -54,7 +54,7 @@ _KINDS = {
 class Member:
     """One change of a plan, and the key of what is decided about it.
 
-    `trigger` is why it is due (of an update: a digest of what it writes; of a re-creation: the SCIM id that is gone),
+    `trigger` is why it is due (of an update: a digest of what it wipes; of a re-creation: the SCIM id that is gone),
     `since` when that began, in whole seconds. Members stored by schema 1 have neither.
     """
 
@@ -90,7 +90,7 @@ def member_of(action: Action, noted: Entry, trigger: Trigger | None, attributes:
         case Action.SUSPEND | Action.DELETE if trigger is not None:
             return Member(noted.user_id, action.value, trigger.value, _whole(noted.timers[trigger].since))
         case Action.UPDATE:
-            return Member(noted.user_id, action.value, whole_fingerprint(attributes or {})[:16])
+            return Member(noted.user_id, action.value, whole_fingerprint(_wiped(noted, attributes or {}))[:16])
         case Action.UNSUSPEND:
             return Member(noted.user_id, action.value, "", _whole(_taken_at(noted)))
         case Action.UNLOCK:
@@ -124,7 +124,7 @@ def braked(action: Action, entry: Entry | None, attributes: Attributes | None, n
         taken_at = _taken_at(entry) if entry is not None else None
         return taken_at is None or now - taken_at >= WINDOW
     if action is Action.UPDATE:
-        return entry is not None and _wipes(entry, attributes or {})
+        return entry is not None and bool(_wiped(entry, attributes or {}))
     return True
 
 
@@ -135,12 +135,16 @@ def _let_go_before(failure: Failure | None) -> bool:
     return failure.about.startswith(f"{Action.CREATE.value}:")
 
 
-def _wipes(entry: Entry, desired: Attributes) -> bool:
+def _wiped(entry: Entry, desired: Attributes) -> Attributes:
+    """Return what of an update counts: another userName, and the values that it removes."""
     changed = changed_attributes(entry.fingerprint, desired)
-    name = str(changed.get("userName") or entry.email)
-    if "userName" in changed and entry.email and name.casefold() != entry.email.casefold():
-        return True
-    return bool(entry.fingerprint) and any(_removes(entry, target, value) for target, value in changed.items())
+    wiped: dict[str, Value] = {
+        target: None for target, value in changed.items() if entry.fingerprint and _removes(entry, target, value)
+    }
+    name = str(changed.get("userName") or "").casefold()
+    if name and entry.email and name != entry.email.casefold():
+        wiped["userName"] = name
+    return wiped
 
 
 def _removes(entry: Entry, target: str, value: Value) -> bool:
