@@ -8,12 +8,16 @@ A shard carries the number of its schema; one without is of schema 1 (`schema_1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import msgspec
 
 from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Timer, Trigger
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 SCHEMA = 2
 _STATUSES = tuple(Status)
@@ -85,15 +89,16 @@ def decode(data: bytes) -> dict[str, Entry]:
     return {record.user_id: _to_entry(record) for record in _decoder.decode(data)}
 
 
-def _seconds(at: datetime | None) -> int | None:
-    return None if at is None else int(at.timestamp())
+def _perhaps(convert: Callable[[A], B], value: A | None) -> B | None:
+    """Convert what is there."""
+    return None if value is None else convert(value)
 
 
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+def _seconds(at: datetime) -> int:
+    return int(at.timestamp())
 
 
-def _at(seconds: float) -> datetime:
+def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -106,21 +111,21 @@ def _to_record(entry: Entry) -> _Entry:
         entry.fingerprint,
         _STATUSES.index(entry.status),
         entry.in_scope,
-        [_timer_record(entry.timers.get(trigger)) for trigger in _TRIGGERS] if entry.timers else None,
-        _mark_record(entry.mark),
+        [_perhaps(_timer_record, entry.timers.get(trigger)) for trigger in _TRIGGERS] if entry.timers else None,
+        _perhaps(_mark_record, entry.mark),
         entry.pending,
         None,
-        _failure_record(entry.failure),
-        None if entry.last_action_at is None else entry.last_action_at.timestamp(),
+        _perhaps(_failure_record, entry.failure),
+        _perhaps(datetime.timestamp, entry.last_action_at),
         entry.gone,
         None,
         entry.applied_by,
-        _seconds(entry.missing_since),
+        _perhaps(_seconds, entry.missing_since),
         entry.shown,
         entry.deleted,
         list(entry.drift) if entry.drift else None,
         entry.taken_over,
-        _seconds(entry.locked_at),
+        _perhaps(_seconds, entry.locked_at),
     )
 
 
@@ -134,58 +139,48 @@ def _to_entry(record: _Entry) -> Entry:
         _STATUSES[record.status],
         record.in_scope,
         _timers(record.timers) if record.timers else _NO_TIMERS,
-        _mark(record.mark),
+        _perhaps(_mark, record.mark),
         record.pending,
-        _failure(record.failure),
-        _time(record.last_action_at),
+        _perhaps(_failure, record.failure),
+        _perhaps(_time, record.last_action_at),
         record.gone,
         applied_by=record.applied_by,
-        missing_since=_time(record.missing_since),
+        missing_since=_perhaps(_time, record.missing_since),
         shown=record.shown,
         deleted=record.deleted,
         drift=tuple(record.drift or ()),
         taken_over=record.taken_over,
-        locked_at=_time(record.locked_at),
+        locked_at=_perhaps(_time, record.locked_at),
     )
 
 
 def _timers(records: list[_Timer | None]) -> dict[Trigger, Timer]:
     return {
-        trigger: Timer(_at(record.since), timedelta(seconds=record.accrued), _time(record.running_since))
+        trigger: Timer(_time(record.since), timedelta(seconds=record.accrued), _perhaps(_time, record.running_since))
         for trigger, record in zip(_TRIGGERS, records, strict=False)
         if record is not None
     }
 
 
-def _timer_record(timer: Timer | None) -> _Timer | None:
-    if timer is None:
-        return None
-    since, accrued = int(timer.since.timestamp()), int(timer.accrued.total_seconds())
-    return _Timer(since, accrued, _seconds(timer.running_since))
+def _timer_record(timer: Timer) -> _Timer:
+    return _Timer(_seconds(timer.since), int(timer.accrued.total_seconds()), _perhaps(_seconds, timer.running_since))
 
 
-def _mark_record(mark: Mark | None) -> _Mark | None:
-    if mark is None:
-        return None
+def _mark_record(mark: Mark) -> _Mark:
     action, until = _ACTIONS.index(mark.action), mark.until.timestamp()
     return _Mark(mark.change_id, mark.message_id, action, until, mark.again, mark.sent)
 
 
-def _mark(record: _Mark | None) -> Mark | None:
-    if record is None:
-        return None
-    action, until = _ACTIONS[record.action], _at(record.until)
+def _mark(record: _Mark) -> Mark:
+    action, until = _ACTIONS[record.action], _time(record.until)
     return Mark(record.change_id, record.message_id, action, until, record.again, record.sent)
 
 
-def _failure_record(failure: Failure | None) -> _Failure | None:
-    if failure is None:
-        return None
-    first, following = int(failure.first.timestamp()), int(failure.next_attempt.timestamp())
+def _failure_record(failure: Failure) -> _Failure:
+    first, following = _seconds(failure.first), _seconds(failure.next_attempt)
     return _Failure(failure.code, failure.text, failure.attempts, first, following, failure.about)
 
 
-def _failure(record: _Failure | None) -> Failure | None:
-    if record is None:
-        return None
-    return Failure(record.code, record.text, record.attempts, _at(record.first), _at(record.next_attempt), record.about)
+def _failure(record: _Failure) -> Failure:
+    first, following = _time(record.first), _time(record.next_attempt)
+    return Failure(record.code, record.text, record.attempts, first, following, record.about)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -176,20 +176,12 @@ def to_document(connection: Connection) -> dict[str, Any]:
         "state": connection.state.value,
         "endpoint": connection.endpoint,
         "token_version": connection.token_version,
-        "mapping": [
-            {"target": row.target, "source": row.source, "mandatory": row.mandatory} for row in connection.mapping.rows
-        ],
+        "mapping": [asdict(row) for row in connection.mapping.rows],
         "scope": {
-            "groups": [{"id": group.id, "email": group.email, "name": group.name} for group in connection.scope.groups],
-            "org_units": [
-                {"id": unit.id, "path": unit.path, "listed": unit.listed} for unit in connection.scope.org_units
-            ],
+            "groups": [asdict(group) for group in connection.scope.groups],
+            "org_units": [asdict(unit) for unit in connection.scope.org_units],
         },
-        "deprovisioning": {
-            "app_off": _delays(connection.deprovisioning.app_off),
-            "suspended": _delays(connection.deprovisioning.suspended),
-            "deleted": _delays(connection.deprovisioning.deleted),
-        },
+        "deprovisioning": asdict(connection.deprovisioning),
         "limit": {"minimum": connection.limit.minimum, "percent": connection.limit.percent},
         "archived_as_suspended": connection.archived_as_suspended,
         "patch_dialect": connection.patch_dialect.value,
@@ -204,7 +196,7 @@ def to_document(connection: Connection) -> dict[str, Any]:
             else None,
             "off_since": connection.clock.off_since,
         },
-        "retired_tokens": [{"version": item.version, "at": item.at} for item in connection.retired_tokens],
+        "retired_tokens": [asdict(retired) for retired in connection.retired_tokens],
         "unproven": connection.unproven,
         "confirmed": connection.confirmed,
     }
@@ -228,9 +220,7 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         scope=Scope(
             tuple(Group(**group) for group in scope["groups"]), tuple(OrgUnit(**unit) for unit in scope["org_units"])
         ),
-        deprovisioning=Deprovisioning(
-            Delays(**policy["app_off"]), Delays(**policy["suspended"]), Delays(**policy["deleted"])
-        ),
+        deprovisioning=Deprovisioning(**{trigger: Delays(**delays) for trigger, delays in policy.items()}),
         limit=VolumeLimit(fields["limit"]["minimum"], fields["limit"]["percent"]),
         archived_as_suspended=fields["archived_as_suspended"],
         patch_dialect=PatchDialect(fields["patch_dialect"]),
@@ -239,7 +229,7 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         paused_reason=fields["paused_reason"],
         changed_at=fields["changed_at"],
         clock=_clock(fields["clock"]),
-        retired_tokens=tuple(RetiredToken(item["version"], item["at"]) for item in fields["retired_tokens"]),
+        retired_tokens=tuple(RetiredToken(**retired) for retired in fields["retired_tokens"]),
         unproven=fields.get("unproven") or None,
         confirmed=fields.get("confirmed"),
     )
@@ -249,7 +239,3 @@ def _clock(stored: dict[str, Any]) -> Clock:
     last = stored["last"]
     stood = timedelta(seconds=stored["stood"])
     return Clock(stood, (last["start"], last["end"]) if last else None, stored["off_since"])
-
-
-def _delays(delays: Delays) -> dict[str, int | None]:
-    return {"suspend_after": delays.suspend_after, "delete_after": delays.delete_after}
