@@ -73,6 +73,21 @@ def test_archived_people_who_keep_their_access_are_counted():
     assert look(Told()).archived == look(Told(latest=())).archived == 0
 
 
+@pytest.mark.parametrize(
+    ("latest", "archived"),
+    [
+        ((DONE,), 0),  # a count of nobody is not stored
+        ((replace(DONE, state=RunState.UNSETTLED),), 0),
+        ((replace(DONE, state=RunState.REFUSED),), 3),
+        ((replace(DONE, kind=RunKind.DRIFT),), 3),
+        ((replace(DONE, state=RunState.PLANNED, finished=None),), 3),
+    ],
+)
+def test_archived_people_are_counted_by_the_last_run_that_looked_at_everybody(latest, archived):
+    before = replace(DONE, id="r0", counts={"archived": 3})
+    assert look(Told(latest=(*latest, before))).archived == archived
+
+
 def look(told: Told, connection: Connection = ON, channel: Channel | None = LIVE):
     desk = Desk()
     channels = FakeChannels(desk.store)

@@ -103,8 +103,10 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
 
 
 def _archived(full: Sequence[Run]) -> int:
-    """Return how many archived users the last run counted that looked at everybody."""
-    return next((run.counts[ARCHIVED] for run in full if run.ended and ARCHIVED in run.counts), 0)
+    """Return how many archived users the last run counted that is sure to have looked at everybody."""
+    looked = (RunState.DONE, RunState.UNSETTLED)
+    counts = (run.counts for run in full if run.kind is RunKind.FULL and run.state in looked)
+    return next(counts, {}).get(ARCHIVED, 0)
 
 
 def _full_runs(reports: Reports, connection: Connection) -> list[Run]:
