@@ -103,6 +103,13 @@ def test_what_a_rejection_keeps_is_counted_and_no_concern():
     assert (seen.kept, seen.concerns) == (17, ())
 
 
+@pytest.mark.parametrize("state", [State.PAUSED, State.OFF])
+def test_approvals_in_force_are_told_whatever_stops_the_connection(state):
+    seen = look(Told(plans=(APPROVED, REJECTED)), replace(ON, state=state))
+    assert [concern.what.partition(":")[0] for concern in seen.concerns[1:]] == ["Approved and not carried out yet"]
+    assert seen.kept == 15
+
+
 def test_there_is_no_concern_while_all_is_well():
     seen = look(Told())
 

@@ -94,7 +94,7 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
         reports.pace(connection.id, now - timedelta(hours=24)),
         connection.waits_until(now),
         reports.plans_held(connection.id) if connection.state is State.ON else 0,
-        tuple(reports.decided(connection.id)) if connection.state is State.ON else (),
+        tuple(reports.decided(connection.id)),
         _archived(full),
         reports.failing_users(connection.id),
         next((run for run in full if run.ended), None),
@@ -126,9 +126,10 @@ def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
         what = "Reauthorized although no known account was found: whoever would get an account waits for an approval."
         mend = "Approve the plan under Held plans, or reauthorize with a token of the node that has the accounts."
         concerns.append(Concern(what, mend))
+    concerns += _approved(seen.decided)
     if connection.state is State.ON:
         late = _late(seen, connection)
-        concerns += _held(seen.plans_held) + _approved(seen.decided)
+        concerns += _held(seen.plans_held)
         concerns += (late or _not_done(seen, connection)) + _slow(seen, connection)
         concerns += _unread(seen, connection) + _keeper(seen) + _failing(seen.failing)
     return tuple(concerns)
