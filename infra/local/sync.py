@@ -61,7 +61,8 @@ def on_stderr(line: str) -> None:
 def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_stderr) -> dict[str, Any]:
     """Run and wait; returns the summary, `_paused` and `_undone` included; `tell` gets what else is worth saying.
 
-    `_undone` says that a run did not end as done, that a listing was not whole, or that users fail.
+    `_undone` says that a run did not end as done, that a listing was not whole, that a chosen organizational unit is
+    gone, or that users fail.
     """
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.bootstrap import reports, services
@@ -85,7 +86,8 @@ def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_
         what = f"ended as {run.state.value}" if run.state.value != "done" else "lacked whole listings"
         tell(f"The run of {run.connection_id} {what}, so not everything is in step.")
     summary["failed"] = max(summary["failed"], len(failing))  # those whose attempt is not due are no less failing
-    summary["_undone"] = bool(undone or failing)
+    gone = any(not unit.listed for connection in connections for unit in connection.scope.org_units)
+    summary["_undone"] = bool(undone or failing or gone)
     summary["_paused"] = any(connection.state.value == "paused" for connection in connections)
     return summary
 

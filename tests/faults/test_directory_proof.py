@@ -100,6 +100,7 @@ def test_while_the_deleted_cannot_be_listed_their_412_counts_and_creations_go_on
     assert town.active() == people(12) - {"u1"} | {"u40"}
     run = town.world.console("GET", "connections/keeper/runs")["items"][0]
     assert any("deleted users could not be listed" in note for note in run["notes"])
+    assert (run["state"], run["complete"]) == ("done", False), "whoever waits for it is told"
 
 
 def test_who_is_not_ours_to_see_is_not_deleted(town):

@@ -102,13 +102,20 @@ def test_renames_of_which_nothing_is_known_are_told_from_what_was_sent(town):
     assert sorted(told) == sorted((f"u{number}", False) for number in range(1, 7))
 
 
-@pytest.mark.parametrize("method", ["users.list", "members.list"])
-def test_a_listing_that_broke_off_is_never_exit_0(town, method):
+BROKEN = [
+    {"method": "users.list", "from_page": 200},
+    {"method": "users.list", "deleted": True},
+    {"method": "members.list", "from_page": 200},
+]
+
+
+@pytest.mark.parametrize("listing", BROKEN, ids=["users", "deleted users", "members"])
+def test_a_listing_that_broke_off_is_never_exit_0(town, listing):
     town.directory.control("PUT", "state", customer(510))
     town.provisioned()
     town.directory.weather(lose=True)
     town.directory.patch("u3", {"suspended": True})
-    town.directory.fault(match={"method": method, "from_page": 200}, status=500, times=None)
+    town.directory.fault(match=listing, status=500, times=None)
     status, _, said = sync(town)
     assert status == 1
     assert "lacked whole listings" in said
@@ -127,5 +134,27 @@ def test_an_emptied_scope_group_is_told_of(town):
     town.provisioned()
     for number in range(12):
         town.directory.leave(GROUP_ID, f"u{number}")
-    _, _, said = sync(town)
+    status, summary, said = sync(town)
+    assert (status, summary["held"]) == (2, 12)
     assert "Scope group keeper-users@example.com is empty" in said
+    assert "Leavers who keep their access: 12 (held, or waiting for whole listings: 12; failing: 0)." in said
+
+
+def test_a_scope_group_that_is_gone_is_never_exit_0(town):
+    town.provisioned()
+    town.directory.call("DELETE", f"groups/{GROUP_ID}")
+    status, summary, said = sync(town)
+    assert (status, summary["suspended"]) == (1, 0)
+    assert "Scope group keeper-users@example.com could not be read" in said
+    assert "lacked whole listings" in said
+    assert "could not read the directory to its end" in concerns(town)
+
+
+def test_a_chosen_organizational_unit_that_is_gone_is_never_exit_0(town):
+    town.directory.patch("u1", {"orgUnitPath": "/Sales"})
+    town.provisioned((), org_units=("/Sales",))
+    town.directory.patch("u1", {"orgUnitPath": "/"})
+    town.directory.delete_unit("/Sales")
+    status, summary, said = sync(town)
+    assert (status, summary["suspended"]) == (1, 0)
+    assert "The organizational unit /Sales is not in the directory any more" in said

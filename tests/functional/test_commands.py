@@ -136,6 +136,18 @@ def test_connect_confirms_every_adoption_in_doubt_where_it_is_told_to(fresh):
     assert (summary["created"], summary["adopted"], summary["failed"]) == (9, 3, 0)
 
 
+def test_connect_offers_to_treat_archived_users_as_suspended(fresh):
+    refused = fresh.run("infra.local.connect", *fresh.arguments(), "--archived", "gone")
+    assert (refused.returncode, refused.stderr.startswith("ARCHIVED: only suspended and kept are known")) == (1, True)
+    fresh.connect()
+    fresh.sync()
+    fresh.directory.patch("u1", {"archived": True})
+    assert fresh.sync()["suspended"] == 0
+    connected = fresh.run("infra.local.connect", *fresh.arguments(), "--archived", "suspended")
+    assert connected.stdout.endswith("archived users: treated as suspended\n"), connected.stderr
+    assert fresh.sync()["suspended"] == 1
+
+
 def test_connect_without_it_leaves_them_in_doubt_and_knows_nothing_else(fresh):
     made = {"created": "2001-01-01T00:00:00Z"}
     fresh.node.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True, "meta": made}])

@@ -133,9 +133,10 @@ def test_a_connection_is_set_up_previewed_and_turned_on_by_plain_forms(town):
     deprovisioning = chosen.send("Provisioning scope", "Continue")
     finish = deprovisioning.send(
         "Deprovisioning", "Continue", app_off__suspend_after="7", app_off__delete_after="other",
-        app_off__delete_after_days="90",
+        app_off__delete_after_days="90", archived="yes",
     )  # fmt: skip
     assert "suspend after 7 days, delete after 90 days" in finish.text
+    assert "Archived users: treated as suspended" in finish.text
     preview = finish.send("Finish", "Finish")
     ready = wait_for(lambda: _ready(preview), "the preview", 40)
     assert "<strong>12</strong> <span>Created</span>" in ready.text
@@ -147,6 +148,7 @@ def test_a_connection_is_set_up_previewed_and_turned_on_by_plain_forms(town):
     assert "Syncing active" in on.text
     wait_for(lambda: len(town.active()) == 12, "the accounts", 40)
     assert [group.id for group in connection.scope.groups] == [GROUP_ID]
+    assert connection.archived_as_suspended
 
 
 def _ready(preview: Page) -> Page | None:

@@ -23,7 +23,7 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.plan import Rules, decide
-from autoprovisioning.domain.roster import Action, Entry, Mark, Status, Trigger, failed
+from autoprovisioning.domain.roster import EXTERNAL_ID, Action, Entry, Mark, Status, Trigger, failed
 from autoprovisioning.domain.users import Group, Presence, Scope
 from autoprovisioning.domain.words import in_words
 from tests.fake_state import Store
@@ -91,6 +91,15 @@ WORDS = [
     (entry(Status.LOCKED), SUSPENDED, ON, NOW,
      ("The account was locked in Keeper by someone else: there is no access to take. "
      "It is not unlocked without an administrator's approval.")),
+    (entry(Status.LOCKED, timers={Trigger.SUSPENDED: NOW}), SUSPENDED, ON, NOW + 8 * DAY,
+     ("The account was locked in Keeper by someone else when it was last seen. "
+     "Keeper is asked whether it still is: if not, access is taken.")),
+    (entry(Status.LOCKED, timers={Trigger.SUSPENDED: NOW}), SUSPENDED, replace(ON, state=State.PAUSED), NOW + 8 * DAY,
+     ("Waits until the connection is reauthorized: "
+     "ask Keeper whether the account, locked when last seen, is so still.")),
+    (entry(Status.LOCKED, drift=(EXTERNAL_ID,)), seen(), ON, NOW,
+     ("The account was locked in Keeper by someone else, and carries another externalId: "
+     "nobody is asked to unlock it until that is mended in Keeper.")),
     (entry(Status.LOCKED), seen(in_scope=None), ON, NOW,
      ("The account was locked in Keeper by someone else, and whether the user is in the provisioning scope could not "
      "be told: it stays so.")),
@@ -105,6 +114,8 @@ WORDS = [
     (LEFT, seen(in_scope=None), ON, NOW + 8 * DAY,
      "In step; whether the user is still in scope could not be told, and nobody loses access for that."),
     (replace(LEFT, status=Status.SUSPENDED), seen(in_scope=None), ON, NOW + 31 * DAY,
+     "The account stays suspended: whether the user is in the provisioning scope again could not be told."),
+    (entry(Status.SUSPENDED, deleted=True), seen(in_scope=None), ON, NOW,
      "The account stays suspended: whether the user is in the provisioning scope again could not be told."),
     (AWAY, SUSPENDED, replace(ON, state=State.PAUSED), NOW,
      ("The account is going to be suspended on 1 Dec 2026, 09:00 UTC, because the user is suspended in the directory. "

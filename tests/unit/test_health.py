@@ -73,6 +73,21 @@ def test_archived_people_who_keep_their_access_are_counted():
     assert look(Told()).archived == look(Told(latest=())).archived == 0
 
 
+@pytest.mark.parametrize(
+    ("latest", "archived"),
+    [
+        ((DONE,), 0),  # a count of nobody is not stored
+        ((replace(DONE, state=RunState.UNSETTLED),), 0),
+        ((replace(DONE, state=RunState.REFUSED),), 3),
+        ((replace(DONE, kind=RunKind.DRIFT),), 3),
+        ((replace(DONE, state=RunState.PLANNED, finished=None),), 3),
+    ],
+)
+def test_archived_people_are_counted_by_the_last_run_that_looked_at_everybody(latest, archived):
+    before = replace(DONE, id="r0", counts={"archived": 3})
+    assert look(Told(latest=(*latest, before))).archived == archived
+
+
 def look(told: Told, connection: Connection = ON, channel: Channel | None = LIVE):
     desk = Desk()
     channels = FakeChannels(desk.store)
@@ -86,6 +101,13 @@ def look(told: Told, connection: Connection = ON, channel: Channel | None = LIVE
 def test_what_a_rejection_keeps_is_counted_and_no_concern():
     seen = look(Told(plans=(REJECTED, replace(APPROVED, standings={"rejected": 2, "done": 5}))))
     assert (seen.kept, seen.concerns) == (17, ())
+
+
+@pytest.mark.parametrize("state", [State.PAUSED, State.OFF])
+def test_approvals_in_force_are_told_whatever_stops_the_connection(state):
+    seen = look(Told(plans=(APPROVED, REJECTED)), replace(ON, state=state))
+    assert [concern.what.partition(":")[0] for concern in seen.concerns[1:]] == ["Approved and not carried out yet"]
+    assert seen.kept == 15
 
 
 def test_there_is_no_concern_while_all_is_well():

@@ -170,8 +170,9 @@ def test_whoever_is_never_deprovisioned_or_is_archived_does_not_wait(desk):
     desk.office.leave("u1")
     desk.office.run()
     desk.office.archive("u2")
-    _, lines = desk.preview(deprovisioning=policy(NEVER))
+    done, lines = desk.preview(deprovisioning=policy(NEVER))
     assert lines == []
+    assert [note.partition(": ")[2][:2] for note in done.notes if note.startswith("Archived users who keep")] == ["1."]
     _, lines = desk.preview(deprovisioning=policy(IN_A_WEEK))
     assert [(line.would, line.user_id) for line in lines] == [(Would.WAIT, "u1")]
 

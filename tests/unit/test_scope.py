@@ -193,14 +193,15 @@ def test_deleted_users_that_cannot_be_listed_prove_nobody_deleted_and_end_no_run
     survey = begin(directory, [])
     assert (survey.deleted, survey.deleted_addresses, deleted_addresses(directory)) == ({}, None, None)
     (note,) = survey.notes
-    assert note.startswith("The deleted users could not be listed")
+    assert (survey.deleted_listed, note.startswith("The deleted users could not be listed")) == (False, True)
 
 
 def test_the_addresses_of_deleted_users_are_told_whole_or_not_at_all(directory):
     directory.removed["u1"] = replace(GONE, primary_email="Ada@Example.com")
     assert begin(directory, []).deleted_addresses == deleted_addresses(directory) == {"ada@example.com"}
     directory.removed["u2"] = replace(GONE, id="u2", primary_email="")
-    assert (begin(directory, []).deleted_addresses, deleted_addresses(directory)) == (None, None)
+    survey = begin(directory, [])
+    assert (survey.deleted_addresses, deleted_addresses(directory), survey.deleted_listed) == (None, None, True)
 
 
 READ = [

@@ -95,7 +95,7 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
         reports.pace(connection.id, now - timedelta(hours=24)),
         connection.waits_until(now),
         reports.plans_held(connection.id) if connection.state is State.ON else 0,
-        tuple(reports.decided(connection.id)) if connection.state is State.ON else (),
+        tuple(reports.decided(connection.id)),
         _archived(full),
         reports.failing_users(connection.id),
         next((run for run in full if run.ended), None),
@@ -104,8 +104,10 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
 
 
 def _archived(full: Sequence[Run]) -> int:
-    """Return how many archived users the last run counted that looked at everybody."""
-    return next((run.counts[ARCHIVED] for run in full if run.ended and ARCHIVED in run.counts), 0)
+    """Return how many archived users the last run counted that is sure to have looked at everybody."""
+    looked = (RunState.DONE, RunState.UNSETTLED)
+    counts = (run.counts for run in full if run.kind is RunKind.FULL and run.state in looked)
+    return next(counts, {}).get(ARCHIVED, 0)
 
 
 def _full_runs(reports: Reports, connection: Connection) -> list[Run]:
@@ -125,9 +127,10 @@ def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
         what = "Reauthorized although no known account was found: whoever would get an account waits for an approval."
         mend = "Approve all of them under Held plans, or reauthorize with a token of the node that has the accounts."
         concerns.append(Concern(what, mend))
+    concerns += _approved(seen.decided)
     if connection.state is State.ON:
         late = _late(seen, connection)
-        concerns += _held(seen.plans_held) + _approved(seen.decided)
+        concerns += _held(seen.plans_held)
         concerns += (late or _not_done(seen, connection)) + _slow(seen, connection)
         concerns += _unread(seen, connection) + _keeper(seen) + _failing(seen.failing)
     return tuple(concerns)

@@ -180,7 +180,7 @@ def _plan_and_dispatch(
         finished=None if batches else services.clock(),
         batches=len(batches),
         planned=_planned(plan),
-        complete=whole and not empty_listings(survey, read, plan) and side.listed,
+        complete=whole and survey.deleted_listed and not empty_listings(survey, read, plan) and side.listed,
         notes=_notes(survey, plan, side, told, waiting),
         last_progress=services.clock(),
     )

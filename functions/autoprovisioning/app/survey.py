@@ -25,12 +25,14 @@ class Survey:
     `members` maps a group id to its derived members, None where they could not be read to the end. `units` are all
     organizational units, None where they could not be listed; they are not where no connection has any chosen.
     `complete` turns False when the listing of users breaks off; `notes` say what was wrong, for the run's record.
-    `deleted_addresses` are as the function of that name returns them.
+    `deleted_addresses` are as the function of that name returns them; `deleted_listed` is False where that listing
+    broke off, which proves nobody deleted, and takes nothing from what the others prove.
     """
 
     members: Mapping[str, frozenset[str] | None]
     deleted: Mapping[str, DirectoryUser]
     deleted_addresses: frozenset[str] | None = None  # primary ones, casefolded; None: the listing failed
+    deleted_listed: bool = True
     complete: bool = True
     listed: int = 0
     overlaps: int = 0  # users in the scope of several connections: one of them has them
@@ -115,7 +117,8 @@ def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
         notes.append(f"The deleted users could not be listed, so nobody is taken for deleted by that: {error}")
         log.error("The deleted users could not be listed", extra={"json_fields": ALERT})
     by_id = {user.id: user for user in deleted or ()}
-    return Survey(members, by_id, deleted_addresses=_addresses(deleted), notes=notes, units=units)
+    addresses, listed = _addresses(deleted), deleted is not None
+    return Survey(members, by_id, deleted_addresses=addresses, deleted_listed=listed, notes=notes, units=units)
 
 
 def deleted_addresses(directory: Directory) -> frozenset[str] | None:

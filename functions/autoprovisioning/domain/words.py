@@ -10,7 +10,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Due, due
 from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.plan import Decision, Observed
-from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
+from autoprovisioning.domain.roster import EXTERNAL_ID, Action, Entry, Status, Trigger
 from autoprovisioning.domain.users import OrgUnit, Presence
 
 BECAUSE: Mapping[Trigger, str] = {
@@ -76,7 +76,10 @@ def in_words(
             return f"{WAITS_FOR[connection.state]}; the last attempt failed: {decision.reason}"
         when = at_time(entry.failure.next_attempt)
         return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {decision.reason}"
-    return _idle(decision.noted or entry, seen, connection, now, owner)
+    noted = decision.noted or entry
+    if noted is not None and noted.status is Status.LOCKED:
+        return _locked(noted, seen, connection, unsure=decision.unsure)
+    return _idle(noted, seen, connection, now, owner)
 
 
 def _to_do(
@@ -153,23 +156,32 @@ def because(trigger: Trigger | None, seen: Observed, owner: str = "") -> str:
     return BECAUSE[trigger] if trigger is not None else "it is due"
 
 
+def _locked(noted: Entry, seen: Observed, connection: Connection, *, unsure: bool) -> str:
+    """Say what becomes of an account that somebody else locked, as far as that was seen; it may be open by now."""
+    locked = "The account was locked in Keeper by someone else"
+    if unsure and connection.state in WAITS_FOR:
+        return f"{WAITS_FOR[connection.state]}: ask Keeper whether the account, locked when last seen, is so still."
+    if unsure:
+        return f"{locked} when it was last seen. Keeper is asked whether it still is: if not, access is taken."
+    if seen.presence is Presence.ACTIVE and seen.in_scope is None:
+        return f"{locked}, and whether the user is in the provisioning scope could not be told: it stays so."
+    if seen.presence is Presence.ACTIVE and seen.in_scope and EXTERNAL_ID in noted.drift:
+        return f"{locked}, and carries another externalId: nobody is asked to unlock it until that is mended in Keeper."
+    return f"{locked}: there is no access to take. It is not unlocked without an administrator's approval."
+
+
 def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: datetime, owner: str) -> str:
     """Say why there is nothing to do."""
-    if noted is not None and noted.status is Status.LOCKED:
-        locked = "The account was locked in Keeper by someone else"
-        if seen.presence is Presence.ACTIVE and seen.in_scope is None:
-            return f"{locked}, and whether the user is in the provisioning scope could not be told: it stays so."
-        return f"{locked}: there is no access to take. It is not unlocked without an administrator's approval."
     if seen.presence is Presence.UNKNOWN:
         return f"The directory does not show this user, which alone proves nothing: {_stays(noted)}."
     if seen.presence is Presence.ARCHIVED and not connection.archived_as_suspended:
         return "Archived users are not operated on: everything stays as it is, and timers stand still."
     if noted is None or noted.status is Status.NONE:
         return _without_account(seen, owner)
-    if noted.deleted:
-        return "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."
     if seen.presence is Presence.ACTIVE and seen.in_scope is None:  # whatever timers there are
         return _unproven(noted)
+    if noted.deleted:
+        return "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."
     if seen.moving and noted.status is Status.ACTIVE:
         return f"The user moves to the connection {owner}: this account stays as it is until they are let in there."
     if noted.timers:
