@@ -187,13 +187,13 @@ class _Convergence:
         known = entry
         if entry is not None and entry.failure is not None and entry.failure.about == READING:
             known = replace(entry, failure=None)  # the user was read just now
-        if known is not None and known.status is Status.LOCKED and self._connection.state is not State.PAUSED:
+        if entry is not None and entry.status is Status.LOCKED and self._connection.state is not State.PAUSED:
             try:
-                known = self._as_shown(known, observation)
+                known = self._as_shown(known or entry, observation)
             except (Throttled, ReauthorizationRequired):
                 raise
             except ProvisioningError as error:
-                return self._fail(known, self._keeper.judged(error, self._deadline), READING)
+                return self._fail(entry, self._keeper.judged(error, self._deadline), READING)
         decision = decide(known, observation, rules, now)
         if decision.action is not None and decision.action.asks and not self._may_go(known, decision, now):
             self._tell("Locked in Keeper by someone else: unlocked as an administrator approves under Held plans.")
