@@ -85,9 +85,9 @@ MUTANTS = (
         "looks record without their mark",
         "app/converge.py",
         "            if current is None or current.mark is None or current.mark.change_id != change_id:\n"
-        "                return Edit(), False\n            asked_again = current.mark.again\n",
-        "            if current is None:\n                return Edit(), False\n"
-        "            asked_again = current.mark is not None and current.mark.again\n",
+        "                return Edit(), None\n            asked_again = asked_again or current.mark.again\n",
+        "            if current is None:\n                return Edit(), None\n"
+        "            asked_again = asked_again or (current.mark is not None and current.mark.again)\n",
         STALLED,
     ),
     Mutant(

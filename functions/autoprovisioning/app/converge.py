@@ -505,17 +505,19 @@ class _Convergence:
         """Record the outcome if the entry still holds our mark; True: look again."""
         user_id, change_id, now = outcome.change.user_id, outcome.change.id, self._services.clock()
         event = event_for(outcome, self._by.address, now, self._by.directory_id)
+        asked_again = False
 
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            nonlocal asked_again  # outside: it must outlive an attempt whose answer was lost
             current = entries.get(user_id)
             if current is None or current.mark is None or current.mark.change_id != change_id:
-                return Edit(), False
-            asked_again = current.mark.again
+                return Edit(), None
+            asked_again = asked_again or current.mark.again
             events = [event] if event is not None else []
             progress = self._counted(count(events) | created_beside([outcome]) | kept_back([outcome]))
-            return Edit({user_id: settle(current, outcome, now)}, events, progress), asked_again
+            return Edit({user_id: settle(current, outcome, now)}, events, progress), None
 
-        asked_again = self._services.roster.commit(self._connection, [user_id], edit)
+        self._services.roster.commit(self._connection, [user_id], edit)
         self._tell(_told(outcome, event), failed=outcome.error is not None)
         if outcome.error is None:
             return True  # whatever is left to do (a rename after a suspension) is seen by another look
