@@ -78,6 +78,12 @@ def test_without_a_wish_of_the_directory_what_was_sent_tells():
     assert not recover(sent(MARRIED), found(ADA), None, NOW + DAY)[2]
 
 
+def test_an_account_that_was_taken_over_is_kept_current_once_an_update_arrived_though_its_answer_was_lost():
+    known = sent(MARRIED, taken_over=True)
+    assert not recover(known, found(MARRIED), MARRIED, NOW + DAY)[0].taken_over
+    assert recover(known, found(ADA), MARRIED, NOW + DAY)[0].taken_over
+
+
 def test_an_account_that_was_created_again_has_its_event():
     known = sent(MARRIED)
     account = found(MARRIED, "k2")

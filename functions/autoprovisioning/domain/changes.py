@@ -554,7 +554,7 @@ def recover(
         deleted=entry.deleted and not open_again,
         drift=tuple(name for name in entry.drift if name != ACCOUNT),
     )
-    written = replace(found, applied_by=mark.change_id, shown=None, drift=())
+    written = replace(found, applied_by=mark.change_id, shown=None, drift=(), taken_over=False)
     if mark.action is Action.UPDATE and _recreated(entry, account):
         return replace(written, last_action_at=now), mark.change_id, True
     match mark.action:
