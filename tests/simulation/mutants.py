@@ -218,8 +218,8 @@ MUTANTS = (
     Mutant(
         "days are hours",
         "domain/deprovisioning.py",
-        "suspend.append((started + timedelta(days=delays.suspend_after), timer.since, trigger))",
-        "suspend.append((started + timedelta(hours=delays.suspend_after), timer.since, trigger))",
+        "(started + timedelta(days=days), since, trigger)",
+        "(started + timedelta(hours=days), since, trigger)",
         DELAYED,
     ),
     Mutant(
