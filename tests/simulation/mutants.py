@@ -232,8 +232,8 @@ MUTANTS = (
     Mutant(
         "a reactivation that came to nothing is taken for done",
         "domain/changes.py",
-        "        case Action.UNSUSPEND | Action.UNLOCK if account.active:\n",
-        "        case Action.UNSUSPEND | Action.UNLOCK:\n",
+        "        case Action.UNSUSPEND | Action.UNLOCK:\n            return account.active\n",
+        "        case Action.UNSUSPEND | Action.UNLOCK:\n            return True\n",
         Leaning(verbs=("suspend", "restore"), kinds=("lost, not done", "crash before"), rate=0.1, policy=0, steps=18),
     ),
     Mutant(

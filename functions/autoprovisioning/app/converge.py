@@ -29,12 +29,9 @@ from autoprovisioning.domain.changes import (
     Outcome,
     count,
     counted,
-    created_beside,
     ended,
     event_for,
-    kept_back,
     recover,
-    recovered_event,
     sending,
     settle,
 )
@@ -49,7 +46,6 @@ from autoprovisioning.domain.errors import (
     ReauthorizationRequired,
     Throttled,
     Transient,
-    Unresolved,
     Unsafe,
 )
 from autoprovisioning.domain.events import Event, EventName
@@ -315,18 +311,10 @@ class _Convergence:
         now, user_id = self._services.clock(), entry.user_id
         mark = entry.mark
         assert mark is not None  # noqa: S101 - the caller checked; keeps the types honest
-        settled, _, took_effect = recover(entry, account, observation.desired, now)
-        applied = self._services.roster.applied(self._connection, [entry.applied_by]) if took_effect else {}
-        before = applied.get(entry.applied_by)
-        event = recovered_event(
-            entry, settled, account, observation.desired, before, self._by.address, now, self._by.directory_id
-        )
-        events = [event] if took_effect else []
-        if not took_effect:
-            failure = self._undone(entry, observation, now)
-            settled = replace(settled, failure=failure, pending=failure.trying)
-            if not failure.trying:
-                events = [self._failed(mark.change_id, settled, mark.action, failure, now)]
+        applied = self._services.roster.applied(self._connection, [entry.applied_by])
+        settled, outcome = recover(entry, account, observation.desired, applied.get(entry.applied_by), now)
+        event = event_for(outcome, self._by.address, now, self._by.directory_id)
+        events = [event] if event is not None else []
 
         def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             current = entries.get(user_id)
@@ -336,16 +324,6 @@ class _Convergence:
 
         self._services.roster.commit(self._connection, [user_id], edit)
         return True
-
-    def _undone(self, entry: Entry, observation: Observed, now: datetime) -> Failure:
-        """Count an attempt that came to nothing: tried again at once at first, then ever more seldom."""
-        assert entry.mark is not None  # noqa: S101 - the caller checked; keeps the types honest
-        action = entry.mark.action
-        attributes = observation.desired if action in (Action.CREATE, Action.UPDATE) else None
-        text = "Keeper did not carry this out, nor said why. It is tried again; if that goes on, ask Keeper's support."
-        failure = counted(Unresolved(text), entry.failure, what_is_attempted(action, attributes), now)
-        assert failure is not None  # noqa: S101 - what stays unresolved is counted
-        return failure
 
     def _fetch(self, entry: Entry) -> Account | None:
         """Return the account an expired mark was about: by its id, else the one that carries our externalId.
@@ -514,7 +492,7 @@ class _Convergence:
                 return Edit(), None
             asked_again = asked_again or current.mark.again
             events = [event] if event is not None else []
-            progress = self._counted(count(events) | created_beside([outcome]) | kept_back([outcome]))
+            progress = self._counted(count(events, [outcome]))
             return Edit({user_id: settle(current, outcome, now)}, events, progress), None
 
         self._services.roster.commit(self._connection, [user_id], edit)
