@@ -76,18 +76,15 @@ MUTANTS = (
     Mutant(
         "looks do not compare the entry before they mark it",
         "app/converge.py",
-        "            if current != entry:\n                return Edit(), False\n"
-        "            return Edit({user_id: change.entry}), True",
-        "            return Edit({user_id: change.entry}), True",
+        "return current == entry or _holds(mark, current)  # by",
+        "return True  # by",
         BUSY,
     ),
     Mutant(
         "looks record without their mark",
         "app/converge.py",
-        "            if current is None or current.mark is None or current.mark.change_id != change_id:\n"
-        "                return Edit(), None\n            asked_again = asked_again or current.mark.again\n",
-        "            if current is None:\n                return Edit(), None\n"
-        "            asked_again = asked_again or (current.mark is not None and current.mark.again)\n",
+        "self._edit(partial(_holds, mark), settled, event, counts)",
+        "self._edit(lambda current: current is not None, settled, event, counts)",
         STALLED,
     ),
     Mutant(
@@ -281,8 +278,8 @@ MUTANTS = (
     Mutant(
         "looks write no audit",
         "app/converge.py",
-        "            events = [event] if event is not None else []\n            progress",
-        "            events = []\n            progress",
+        "self._edit(partial(_holds, mark), settled, event, counts)",
+        "self._edit(partial(_holds, mark), settled, None, counts)",
         LEAVING,
     ),
     Mutant(
