@@ -197,15 +197,6 @@ def check_moved(change: Change, sent: Attributes, shown: Attributes) -> None:
         )
 
 
-_STATUS_AFTER = {
-    Action.CREATE: Status.ACTIVE,
-    Action.SUSPEND: Status.SUSPENDED,
-    Action.UNSUSPEND: Status.ACTIVE,
-    Action.DELETE: Status.SUSPENDED,
-    Action.UNLOCK: Status.ACTIVE,
-}
-
-
 # They say nothing of the user, but come again and again for this one. Unresolved is counted once the account is asked.
 PASSING = (KeeperFailed, DirectoryFailed, Incomplete)
 PASSING_CODES = frozenset(error.code for error in (*PASSING, Unresolved))
@@ -228,8 +219,7 @@ def _failure(outcome: Outcome, previous: Failure | None, now: datetime) -> Failu
     change, error = outcome.change, outcome.error
     if error is None or (isinstance(error, Unresolved) and not outcome.recovered):
         return None
-    attributes = change.attributes if change.action.writes else None
-    return counted(error, previous, about(change.action, attributes, error.about), now)
+    return counted(error, previous, about(change.action, change.attributes, error.about), now)
 
 
 def ended(outcome: Outcome, now: datetime) -> bool:
@@ -274,7 +264,8 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if not outcome.scim_id:
         lost = replace(entry, scim_id="", fingerprint="", status=Status.NONE, deleted=False, applied_by="", shown=None)
         return replace(lost, locked_at=now if remembers_lock(entry) else None)
-    status = change.leaves or _STATUS_AFTER.get(change.action, entry.status)
+    after = Status.SUSPENDED if change.action.deprovisions else Status.ACTIVE
+    status = change.leaves or (entry.status if change.action is Action.UPDATE else after)
     entry = replace(
         entry,
         scim_id=outcome.scim_id,
@@ -393,7 +384,7 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
 
 
 def _access(action: Action, entry: Entry) -> tuple[dict[str, Value], dict[str, Value]]:
-    return {ACCESS: action in (Action.UNSUSPEND, Action.UNLOCK)}, {ACCESS: entry.status is Status.ACTIVE}
+    return {ACCESS: not action.deprovisions}, {ACCESS: entry.status is Status.ACTIVE}
 
 
 def _remark(outcome: Outcome) -> str:
