@@ -76,18 +76,15 @@ MUTANTS = (
     Mutant(
         "looks do not compare the entry before they mark it",
         "app/converge.py",
-        "            if current != entry:\n                return Edit(), False\n"
-        "            return Edit({user_id: change.entry}), True",
-        "            return Edit({user_id: change.entry}), True",
+        "return current == entry or _holds(mark, current)  # by",
+        "return True  # by",
         BUSY,
     ),
     Mutant(
         "looks record without their mark",
         "app/converge.py",
-        "            if current is None or current.mark is None or current.mark.change_id != change_id:\n"
-        "                return Edit(), False\n            asked_again = current.mark.again\n",
-        "            if current is None:\n                return Edit(), False\n"
-        "            asked_again = current.mark is not None and current.mark.again\n",
+        "self._edit(partial(_holds, mark), settled, event, counts)",
+        "self._edit(lambda current: current is not None, settled, event, counts)",
         STALLED,
     ),
     Mutant(
@@ -218,8 +215,8 @@ MUTANTS = (
     Mutant(
         "days are hours",
         "domain/deprovisioning.py",
-        "suspend.append((started + timedelta(days=delays.suspend_after), timer.since, trigger))",
-        "suspend.append((started + timedelta(hours=delays.suspend_after), timer.since, trigger))",
+        "(started + timedelta(days=days), since, trigger)",
+        "(started + timedelta(hours=days), since, trigger)",
         DELAYED,
     ),
     Mutant(
@@ -232,8 +229,8 @@ MUTANTS = (
     Mutant(
         "a reactivation that came to nothing is taken for done",
         "domain/changes.py",
-        "        case Action.UNSUSPEND | Action.UNLOCK if account.active:\n",
-        "        case Action.UNSUSPEND | Action.UNLOCK:\n",
+        "        case Action.UNSUSPEND | Action.UNLOCK:\n            return account.active\n",
+        "        case Action.UNSUSPEND | Action.UNLOCK:\n            return True\n",
         Leaning(verbs=("suspend", "restore"), kinds=("lost, not done", "crash before"), rate=0.1, policy=0, steps=18),
     ),
     Mutant(
@@ -281,8 +278,8 @@ MUTANTS = (
     Mutant(
         "looks write no audit",
         "app/converge.py",
-        "            events = [event] if event is not None else []\n            progress",
-        "            events = []\n            progress",
+        "self._edit(partial(_holds, mark), settled, event, counts)",
+        "self._edit(partial(_holds, mark), settled, None, counts)",
         LEAVING,
     ),
     Mutant(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from autoprovisioning.domain.accounts import Written
+from autoprovisioning.domain.accounts import Write, Written
 from autoprovisioning.domain.changes import Change, Outcome, ended, event_for, recorded
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -26,6 +27,7 @@ from autoprovisioning.domain.plan import Decision
 from autoprovisioning.domain.roster import Action, Status
 from autoprovisioning.domain.runs import Evidence, Look, RunState
 from autoprovisioning.domain.words import in_words
+from tests.fake_state import FakeRoster
 from tests.fakes import FakeAccounts
 from tests.office import Office
 from tests.unit.builders import ADA, MINUTE, NOW, SECOND, active, entry, notice, seen
@@ -266,3 +268,43 @@ def test_a_listed_leaver_whom_the_directory_knows_not_alone_fails_with_that_reas
     failure = office.entry("u1").failure
     assert "knows no such user when it is asked for this one alone" in failure.text
     assert active(office, "u1") == [True], "nothing proves that the user is deleted, and nothing shows the suspension"
+
+
+class LosesAnswers(FakeRoster):
+    """Every commit arrives, its answer is lost, and before it is tried again others write to the shard."""
+
+    def __init__(self, store):
+        super().__init__(store)
+        self.meanwhile = deque()
+
+    def commit(self, connection, user_ids, edit):
+        wanted = set(user_ids)
+        super().commit(connection, wanted, edit)
+        if self.meanwhile:
+            self.meanwhile.popleft()()
+        return super().commit(connection, wanted, edit)
+
+
+@pytest.mark.parametrize("when", ["marking", "writing"])
+def test_a_look_asked_for_meanwhile_outlives_a_commit_whose_answer_was_lost(office, monkeypatch, when):
+    roster = LosesAnswers(office.desk.store)
+    office.services = replace(office.services, roster=roster)
+    written = FakeAccounts._written
+
+    def ask() -> None:
+        office.rename("u1", "Second")
+        notice(office, "u1")  # finds the mark, and asks its owner to look again
+
+    def refused(accounts: FakeAccounts, write: Write, at: datetime) -> Written:
+        monkeypatch.setattr(FakeAccounts, "_written", written)
+        if when == "writing":
+            ask()
+        return Written(write.key, error=Rejected("400"))
+
+    if when == "marking":
+        roster.meanwhile.append(ask)
+    monkeypatch.setattr(FakeAccounts, "_written", refused)
+    office.rename("u1", "First")
+    notice(office, "u1")
+    (account,) = office.keeper.of("u1")
+    assert (account.attributes["name.givenName"], office.entry("u1").failure) == ("Second", None)

@@ -12,7 +12,7 @@ from autoprovisioning.app.converge import converge
 from autoprovisioning.app.judging import LOOKUPS_ONE_BY_ONE
 from autoprovisioning.app.looking import Asked
 from autoprovisioning.domain.accounts import Account, Attributes, fingerprint
-from autoprovisioning.domain.changes import Change, Outcome, event_for, recorded, recover, recovered_event
+from autoprovisioning.domain.changes import Change, Outcome, event_for, recorded, recover
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import AddressTaken
 from autoprovisioning.domain.events import Event, EventName
@@ -79,7 +79,7 @@ ACCESS = [
     (change(Action.UNSUSPEND, entry=entry(Status.SUSPENDED, deleted=True, applied_by="c1")), "k1", ON, OFF),
     (change(Action.DELETE), "k1", OFF, ON),
     (change(Action.DELETE, Status.SUSPENDED), "k1", OFF, OFF),
-    (change(Action.UNSUSPEND, Status.SUSPENDED, locked=True), "k1", {}, None),  # somebody else's lock stays
+    (change(Action.UNSUSPEND, Status.SUSPENDED, leaves=Status.LOCKED), "k1", {}, None),  # somebody else's lock stays
     (change(Action.SUSPEND), "", {}, None),  # there is no account any more
 ]
 
@@ -124,18 +124,18 @@ RECOVERED = [
 def test_what_is_learnt_after_a_crash_is_told_from_the_account(action, status, found, changed, before, after, by):
     known = entry(status, mark=Mark("lost", "m1", action, NOW), applied_by="c1")
     desired = {**GRACE, "title": None}
-    settled, _, took_effect = recover(known, found, desired, NOW + DAY)
-    assert took_effect
+    settled, outcome = recover(known, found, desired, ADA, NOW + DAY)
+    assert outcome.error is None
     assert settled.applied_by == by
-    event = recovered_event(known, settled, found, desired, ADA, "run r1", NOW + DAY)
+    event = event_for(outcome, "run r1", NOW + DAY)
     assert (event.id, event.recovered, event.attempted, event.email) == ("lost", True, action, settled.email)
     assert (event.changed, event.before, event.after) == (changed, before, after)
 
 
 def test_an_attempt_that_came_to_nothing_wrote_nothing():
     known = entry(mark=Mark("lost", "m1", Action.UPDATE, NOW), applied_by="c1")
-    settled, _, took_effect = recover(known, account(ADA), GRACE, NOW + DAY)
-    assert (took_effect, settled.applied_by) == (False, "c1")
+    settled, outcome = recover(known, account(ADA), GRACE, ADA, NOW + DAY)
+    assert (outcome.error is None, settled.applied_by) == (False, "c1")
 
 
 class Counting(FakeRoster):

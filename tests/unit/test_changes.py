@@ -13,7 +13,6 @@ from autoprovisioning.domain.changes import (
     aligned,
     count,
     event_for,
-    exhausts_seats,
     recorded,
     recover,
     sent_attributes,
@@ -24,7 +23,6 @@ from autoprovisioning.domain.errors import (
     NotAsWritten,
     NotSent,
     ReauthorizationRequired,
-    SeatsExhausted,
     Throttled,
     Transient,
     Unresolved,
@@ -53,7 +51,7 @@ ADOPTING = replace(NEW, scim_id="k9", adopts=True)
 WRITES = [
     (NEW, Write("c1", WriteKind.CREATE, "", "u1", ADA, active=True)),
     (ADOPTING, Write("c1", WriteKind.PATCH, "k9", "u1", ADA)),
-    (replace(ADOPTING, locked=True), Write("c1", WriteKind.PATCH, "k9", "u1", ADA)),
+    (replace(ADOPTING, leaves=Status.LOCKED), Write("c1", WriteKind.PATCH, "k9", "u1", ADA)),
     (
         change(Action.UPDATE, attributes=GRACE),
         Write("c1", WriteKind.PATCH, "k1", None, {"displayName": "Grace Hopper"}),
@@ -79,7 +77,7 @@ def test_an_account_that_was_made_but_not_as_written_is_written_with_its_access(
 
 
 def test_adoption_never_unlocks():
-    assert write_for(replace(ADOPTING, locked=True)).active is None
+    assert write_for(replace(ADOPTING, leaves=Status.LOCKED)).active is None
 
 
 def test_an_update_sends_what_differs_and_removes_what_has_no_value():
@@ -118,7 +116,7 @@ def test_lookups_ask_for_the_wanted_address_then_aliases_never_for_one_that_was_
 SUCCESSES = [
     (NEW, "k5", Status.ACTIVE, ADA),
     (ADOPTING, "k9", Status.ACTIVE, ADA),
-    (replace(ADOPTING, locked=True), "k9", Status.LOCKED, ADA),
+    (replace(ADOPTING, leaves=Status.LOCKED), "k9", Status.LOCKED, ADA),
     (change(Action.UPDATE, attributes=GRACE), "k1", Status.ACTIVE, GRACE),
     (change(Action.UPDATE, Status.SUSPENDED, attributes=GRACE), "k1", Status.SUSPENDED, GRACE),
     (change(Action.SUSPEND), "k1", Status.SUSPENDED, ADA),
@@ -173,7 +171,7 @@ OFF, ON = {"active": False}, {"active": True}
 EVENTS = [
     (Outcome(NEW, "k5", sent=ADA), EventName.CREATED, ADA, ""),
     (Outcome(ADOPTING, "k9", sent=ADA), EventName.ADOPTED, ADA, ""),
-    (Outcome(replace(ADOPTING, locked=True), "k9"), EventName.ADOPTED, {}, "locked in Keeper by someone else"),
+    (Outcome(replace(ADOPTING, leaves=Status.LOCKED), "k9"), EventName.ADOPTED, {}, "locked in Keeper by someone else"),
     (Outcome(change(Action.UPDATE), "k1"), EventName.UPDATED, {}, ""),
     (Outcome(change(Action.SUSPEND), "k1"), EventName.SUSPENDED, OFF, ""),
     (Outcome(change(Action.SUSPEND)), EventName.SUSPENDED, {}, "no longer exists"),
@@ -201,12 +199,6 @@ def test_a_run_counts_its_events_in_its_own_words():
         "created": 1, "adopted": 2, "updated": 2, "suspended": 2, "unsuspended": 1, "deleted": 1, "failed": 1,
         "unsent": 1,
     }  # fmt: skip
-
-
-def test_only_428_exhausts_seats():
-    assert exhausts_seats(Outcome(NEW, error=SeatsExhausted("428")))
-    assert not exhausts_seats(Outcome(NEW, error=AddressTaken("409")))
-    assert not exhausts_seats(Outcome(NEW, "k1"))
 
 
 def test_an_unresolved_outcome_says_nothing_yet():
@@ -247,8 +239,8 @@ RECOVERED = [
 @pytest.mark.parametrize(("action", "status", "found", "desired", "after", "took_effect"), RECOVERED)
 def test_an_expired_mark_is_settled_from_the_account_itself(action, status, found, desired, after, took_effect):
     known = entry(status, mark=Mark("lost", "m1", action, NOW))
-    settled, change_id, happened = recover(known, found, desired, NOW + DAY)
-    assert (settled.status, change_id, happened) == (after, "lost", took_effect)
+    settled, outcome = recover(known, found, desired, None, NOW + DAY)
+    assert (settled.status, outcome.change.id, outcome.error is None) == (after, "lost", took_effect)
     assert settled.deleted is (action is Action.DELETE and took_effect)
     assert (settled.mark, settled.version) == (None, known.version + 1)
     if found is not None:
@@ -256,8 +248,17 @@ def test_an_expired_mark_is_settled_from_the_account_itself(action, status, foun
         assert unchanged(settled.fingerprint, aligned(found, desired))
 
 
-def test_without_a_mark_there_is_nothing_to_recover():
-    assert recover(entry(), account(), ADA, NOW) == (entry(), "", False)
+def test_what_came_to_nothing_is_counted_and_told_once_it_is_that_users_failure():
+    known = entry(mark=Mark("lost", "m1", Action.SUSPEND, NOW))
+    settled, outcome = recover(known, account(), ADA, None, NOW)
+    assert (settled.failure.code, settled.failure.about) == ("unresolved", about(Action.SUSPEND, None))
+    assert (settled.pending, event_for(outcome, "run r1", NOW)) == (True, None)
+    for _ in range(2):
+        settled, outcome = recover(replace(settled, mark=known.mark), account(), ADA, None, NOW)
+    event = event_for(outcome, "run r1", NOW)
+    assert (settled.pending, settled.failure.attempts) == (False, 3)
+    assert (event.id, event.name, event.attempted) == ("lost", EventName.FAILED, Action.SUSPEND)
+    assert (event.reason, event.recovered) == (settled.failure.text, False)
 
 
 def test_accounts_are_compared_in_the_terms_of_the_mapping():

@@ -11,12 +11,14 @@ from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.changes import Change, Outcome, recorded
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.plan import decide
 from autoprovisioning.domain.roster import EXTERNAL_ID, Action, Entry, Status
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.users import Presence
+from tests.fakes import FakeAccounts
 from tests.office import LATER
 from tests.unit.builders import DAY, IN_A_WEEK, MINUTE, NOW, active, entry, notice, rules, seen
 
@@ -82,6 +84,21 @@ def test_unlocked_in_keeper_and_suspended_in_the_directory_loses_access_at_once(
     else:
         office.run()
     assert (office.entry("u1").status, active(office, "u1")) == (Status.SUSPENDED, [False])
+
+
+def test_a_locked_account_that_keeper_does_not_show_fails_once_at_each_look(office, monkeypatch):
+    lock(office, "u1")
+    drift(office)
+
+    def refuse(_accounts: FakeAccounts, _scim_id: str) -> None:
+        raise Rejected("Keeper refuses to show it")
+
+    monkeypatch.setattr(FakeAccounts, "get", refuse)
+    for attempts in (1, 2, 3):
+        office.desk.clock.advance(DAY)
+        notice(office, "u1")
+        failure = office.entry("u1").failure
+        assert (failure.code, failure.attempts) == (Rejected.code, attempts)
 
 
 def test_one_who_stays_locked_is_not_asked_for_by_every_run(office):

@@ -9,7 +9,7 @@ import pytest
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.domain.accounts import Account, fingerprint, remembered
-from autoprovisioning.domain.changes import RECREATED, Change, recover, recovered_event, sending
+from autoprovisioning.domain.changes import RECREATED, Change, event_for, recover, sending
 from autoprovisioning.domain.roster import ACCOUNT, Action, Entry, Mark
 from tests.unit.builders import DAY, NOW, entry
 
@@ -33,16 +33,16 @@ def sent(desired, was=ADA, **known) -> Entry:
 
 def test_what_was_not_done_is_not_told_though_the_server_returns_less_than_was_written():
     known = sent(MARRIED)
-    settled, _, took_effect = recover(known, found(ADA), MARRIED, NOW + DAY)
-    assert not took_effect
+    settled, outcome = recover(known, found(ADA), MARRIED, ADA, NOW + DAY)
+    assert outcome.error is not None
     assert settled.applied_by == "c1"
 
 
 def test_what_was_done_is_told_and_what_the_server_never_returns_stays_as_it_was():
     known = sent(MARRIED)
-    settled, _, took_effect = recover(known, found(MARRIED), MARRIED, NOW + DAY)
-    event = recovered_event(known, settled, found(MARRIED), MARRIED, ADA, "run r1", NOW + DAY)
-    assert took_effect
+    settled, outcome = recover(known, found(MARRIED), MARRIED, ADA, NOW + DAY)
+    event = event_for(outcome, "run r1", NOW + DAY)
+    assert outcome.error is None
     assert settled.fingerprint == fingerprint(MARRIED)
     assert (event.changed, event.before) == ({"name.familyName": "King"}, {"name.familyName": "Lovelace"})
     assert event.after == MARRIED
@@ -50,41 +50,47 @@ def test_what_was_done_is_told_and_what_the_server_never_returns_stays_as_it_was
 
 def test_a_change_of_nothing_but_what_the_server_never_returns_is_not_told():
     desired = {**ADA, "title": "Enchantress"}
-    settled, _, took_effect = recover(sent(desired), found(desired), desired, NOW + DAY)
-    assert not took_effect
+    settled, outcome = recover(sent(desired), found(desired), desired, ADA, NOW + DAY)
+    assert outcome.error is not None
     assert settled.fingerprint != fingerprint(desired), "it is sent once more"
 
 
 def test_what_somebody_else_wrote_meanwhile_is_not_told_as_ours():
     somebody = {**ADA, "name.familyName": "Byron"}
-    _, _, took_effect = recover(sent(MARRIED), found(somebody), MARRIED, NOW + DAY)
-    assert not took_effect
+    _, outcome = recover(sent(MARRIED), found(somebody), MARRIED, ADA, NOW + DAY)
+    assert outcome.error is not None
 
 
 @pytest.mark.parametrize(("shows", "took_effect"), [(MARRIED, True), (ADA, False)])
 def test_what_was_sent_counts_though_the_directory_wants_something_else_by_now(shows, took_effect):
-    _, _, happened = recover(sent(MARRIED), found(shows), ADA, NOW + DAY)
-    assert happened is took_effect
+    _, outcome = recover(sent(MARRIED), found(shows), ADA, ADA, NOW + DAY)
+    assert (outcome.error is None) is took_effect
 
 
 def test_the_old_value_in_the_servers_own_spelling_is_no_effect():
     spelled = {**ADA, "name.familyName": "lovelace"}
     known = sent({**ADA, "name.familyName": "Lovelace-King"}, shown=remembered(spelled, ADA))
-    _, _, took_effect = recover(known, found(spelled), {**ADA, "name.familyName": "Lovelace-King"}, NOW + DAY)
-    assert not took_effect
+    _, outcome = recover(known, found(spelled), {**ADA, "name.familyName": "Lovelace-King"}, ADA, NOW + DAY)
+    assert outcome.error is not None
 
 
 def test_without_a_wish_of_the_directory_what_was_sent_tells():
-    assert recover(sent(MARRIED), found(MARRIED), None, NOW + DAY)[2]
-    assert not recover(sent(MARRIED), found(ADA), None, NOW + DAY)[2]
+    assert recover(sent(MARRIED), found(MARRIED), None, ADA, NOW + DAY)[1].error is None
+    assert recover(sent(MARRIED), found(ADA), None, ADA, NOW + DAY)[1].error is not None
+
+
+def test_an_account_that_was_taken_over_is_kept_current_once_an_update_arrived_though_its_answer_was_lost():
+    known = sent(MARRIED, taken_over=True)
+    assert not recover(known, found(MARRIED), MARRIED, ADA, NOW + DAY)[0].taken_over
+    assert recover(known, found(ADA), MARRIED, ADA, NOW + DAY)[0].taken_over
 
 
 def test_an_account_that_was_created_again_has_its_event():
     known = sent(MARRIED)
     account = found(MARRIED, "k2")
-    settled, _, took_effect = recover(known, account, MARRIED, NOW + DAY)
-    event = recovered_event(known, settled, account, MARRIED, ADA, "run r1", NOW + DAY)
-    assert (took_effect, settled.scim_id, settled.applied_by) == (True, "k2", "lost")
+    settled, outcome = recover(known, account, MARRIED, ADA, NOW + DAY)
+    event = event_for(outcome, "run r1", NOW + DAY)
+    assert (outcome.error is None, settled.scim_id, settled.applied_by) == (True, "k2", "lost")
     assert (event.before, event.changed) == ({}, MARRIED)
     assert event.reason == "The account had vanished from Keeper and was created again."
 
@@ -106,9 +112,9 @@ def test_a_recreation_is_told_where_there_is_another_account_and_not_where_the_k
 ):
     known = entry(fingerprint=fingerprint(ADA), drift=(ACCOUNT,), mark=Mark("lost", "m1", Action.CREATE, NOW))
     account = found(ADA, scim_id)
-    settled, _, took_effect = recover(known, account, ADA, NOW + DAY)
-    assert (took_effect, settled.scim_id, settled.drift) == (reason is not None, scim_id, ())
-    if took_effect:
-        assert recovered_event(known, settled, account, ADA, ADA, "run r1", NOW + DAY).reason == reason
+    settled, outcome = recover(known, account, ADA, ADA, NOW + DAY)
+    assert (outcome.error is None, settled.scim_id, settled.drift) == (reason is not None, scim_id, ())
+    if outcome.error is None:
+        assert event_for(outcome, "run r1", NOW + DAY).reason == reason
     else:
         assert (settled.applied_by, settled.last_action_at) == (known.applied_by, known.last_action_at)

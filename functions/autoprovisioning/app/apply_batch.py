@@ -24,11 +24,8 @@ from autoprovisioning.domain.changes import (
     Change,
     Outcome,
     count,
-    created_beside,
     ended,
     event_for,
-    exhausts_seats,
-    kept_back,
     sending,
     settle,
 )
@@ -304,10 +301,9 @@ class _Application:
                 if event is not None:
                     events.append(event)
                 changed[user_id] = settle(entry, outcome, now)
-            seats = any(exhausts_seats(outcome) for outcome in outcomes)
+            seats = any(isinstance(outcome.error, SeatsExhausted) for outcome in outcomes)
             settled = [by_user[user_id] for user_id in changed]
-            counts = count(events) | created_beside(settled) | kept_back(settled)
-            counts |= dict(meters) if first in part else {}
+            counts = count(events, settled) | (dict(meters) if first in part else {})
             # A batch that only fails stands still.
             at = now if any(ended(outcome, now) for outcome in outcomes) else None
             return Edit(changed, events, Progress(self._batch.run_id, at, counts, seats_exhausted=seats)), None
@@ -322,7 +318,7 @@ class _Application:
     def _postpone(self, outcome: Outcome) -> None:
         """Keep what was not done: for a continuation (the deadline came), a look (one user) or a redelivery (all)."""
         error = outcome.error
-        if error is None and outcome.change.suspended:
+        if error is None and outcome.change.leaves is Status.SUSPENDED:
             self._left.looks.append(self._look(outcome.change.user_id))  # which lets them in
         elif isinstance(error, NotSent) and self._services.clock() >= self._deadline:
             self._left.rest += [change for change in self._batch.changes if change.user_id == outcome.change.user_id]
@@ -429,6 +425,7 @@ def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
         # Its own by externalId, or chosen by an older version, which had fewer doubts: it is looked up and chosen anew.
         planned = replace(planned, scim_id="", looked_up=False)
     adopts = creates and bool(planned.scim_id)
+    leaves = Status.LOCKED if planned.locked else Status.SUSPENDED if planned.suspended else None
     return Change(
         change_id,
         entry,
@@ -439,11 +436,10 @@ def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
         planned.scim_id,
         looked_up=planned.looked_up,
         adopts=adopts,
-        locked=adopts and planned.locked,
+        leaves=leaves if adopts else None,
         before=planned.found,
         created=planned.created,
         confirmed=planned.confirmed,
         beside=planned.beside,
         ours=adopts and planned.ours,
-        suspended=adopts and planned.suspended,
     )

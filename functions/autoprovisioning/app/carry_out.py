@@ -294,17 +294,20 @@ class _Work:
         if account is None:
             return replace(change, looked_up=True, beside=choice.beside)
         ours, wanted = account.external_id == change.user_id, change.attributes
-        locked = not account.active and _stays_locked(change, account)
-        remembered = ours and remembers_lock(change.entry)
-        suspended = locked and (remembered or locked_by_us(account, change.user_id, self._grounds.locks))
+        leaves: Status | None = None
+        if account.active:
+            opened = change.action is Action.UPDATE and change.entry.status is Status.SUSPENDED
+            leaves = Status.ACTIVE if opened else None
+        elif _stays_locked(change, account):
+            remembered = ours and remembers_lock(change.entry)
+            own = remembered or locked_by_us(account, change.user_id, self._grounds.locks)
+            leaves = Status.SUSPENDED if own else Status.LOCKED
         matched = replace(
             change,
             scim_id=account.scim_id,
             adopts=True,
             looked_up=True,
-            locked=locked and not suspended,
-            suspended=suspended,
-            unlocked=account.active and change.action is Action.UPDATE and change.entry.status is Status.SUSPENDED,
+            leaves=leaves,
             before=None if wanted is None else differing(account, wanted) if ours else aligned(account, wanted),
             ours=ours,
             confirmed=choice.confirmed,

@@ -8,9 +8,10 @@ runs out. A mark that ran out means that the outcome is unknown: the account its
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.carry_out import carry_out
@@ -29,12 +30,10 @@ from autoprovisioning.domain.changes import (
     Outcome,
     count,
     counted,
-    created_beside,
     ended,
     event_for,
-    kept_back,
+    failure_event,
     recover,
-    recovered_event,
     sending,
     settle,
 )
@@ -49,14 +48,14 @@ from autoprovisioning.domain.errors import (
     ReauthorizationRequired,
     Throttled,
     Transient,
-    Unresolved,
     Unsafe,
 )
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import braked, member_of
-from autoprovisioning.domain.plan import READING, Decision, Observed, decide, stuck
+from autoprovisioning.domain.plan import READING, Attempt, Decision, Observed, decide, stuck, unmapped
 from autoprovisioning.domain.plan import about as what_is_attempted
-from autoprovisioning.domain.roster import ACCOUNT, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, failed
+from autoprovisioning.domain.roster import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status
+from autoprovisioning.domain.runs import Counts
 from autoprovisioning.domain.users import Presence
 from autoprovisioning.domain.words import in_words
 
@@ -121,6 +120,7 @@ class _Convergence:
         self._asked = asked
         self._deadline = deadline
         self._keeper = Keeper(services, connection)
+        self._user_id = asked.look.user_id
         self._attempted = READING
         self._rounds = 0
         self._ours = True  # the account carries the user's directory id, as far as is known
@@ -153,11 +153,11 @@ class _Convergence:
     def _surprised(self, error: Exception) -> None:
         """Make what nobody foresaw that user's failure; raises it where the roster has nothing of the user to fail."""
         problem = unforeseen(error)
-        entry = entry_of(self._services, self._connection, self._asked.look.user_id)
+        entry = entry_of(self._services, self._connection, self._user_id)
         if entry is None or (entry.mark is not None and entry.mark.live(self._services.clock())):
             raise problem from error
         self._tell(str(problem), failed=True)
-        if self._fail(entry, problem, self._attempted):
+        if self._fail(entry, entry, problem):
             raise problem from error
 
     def _as_it_was(self) -> bool:
@@ -180,45 +180,47 @@ class _Convergence:
         seen = round_.seen()
         confirmed = confirmed_for(self._services, self._connection, [entry])
         rules = rules_of(self._connection, confirmed, retry_failures=self._retries)
-        if entry is not None and entry.mark is not None:
-            self._tell("What became of the last change was not known: Keeper is asked.")
-            self._attempted = stuck(entry, observation, rules, now)
-            return self._recover(entry, observation)
         known = entry
-        if entry is not None and entry.failure is not None and entry.failure.about == READING:
+        if entry is not None and entry.mark is None and entry.failure is not None and entry.failure.about == READING:
             known = replace(entry, failure=None)  # the user was read just now
-        if known is not None and known.status is Status.LOCKED and self._connection.state is not State.PAUSED:
+        paused = self._connection.state is State.PAUSED
+        if entry is not None and (entry.mark is not None or (entry.status is Status.LOCKED and not paused)):
+            if entry.mark is not None:
+                self._tell("What became of the last change was not known: Keeper is asked.")
+                self._attempted = stuck(entry, observation, rules, now)
+            else:
+                self._tell("The account was locked in Keeper by someone else: it is asked whether it still is.")
             try:
-                known = self._as_shown(known, observation)
+                account = self._fetch(entry)
             except (Throttled, ReauthorizationRequired):
                 raise
             except ProvisioningError as error:
-                return self._fail(known, self._keeper.judged(error, self._deadline), READING)
+                return self._fail(entry, entry, self._keeper.judged(error, self._deadline))
+            if entry.mark is not None:
+                return self._recover(entry, entry.mark, account, observation)
+            known = self._as_shown(known or entry, account, observation)
         decision = decide(known, observation, rules, now)
-        if decision.action is not None and decision.action.asks and not self._may_go(known, decision, now):
-            self._tell("Locked in Keeper by someone else: unlocked as an administrator approves under Held plans.")
-            return self._note(entry, replace(decision, action=None))
-        if decision.action is not None:
+        if isinstance(decision, Attempt):
+            if decision.action.asks and not self._may_go(known, decision, now):
+                self._tell("Locked in Keeper by someone else: unlocked as an administrator approves under Held plans.")
+                return self._note(entry, decision)
             self._attempted = what_is_attempted(decision.action, decision.attributes)
         self._tell_decision(entry, seen, observation, decision, now)
-        if decision.action is None:
+        if not isinstance(decision, Attempt):
             again = self._note(entry, decision)
             self._wait_for_owner(round_, observation, now)
             return again
-        if self._connection.state is State.PAUSED:
-            self._wait(entry, decision)
-            return False
+        if paused:
+            return self._replace(entry, replace(decision.noted, pending=True))
         if not self._may_go(entry, decision, now):
             return self._hold(entry, decision)
         return self._act(entry, decision, observation)
 
-    def _as_shown(self, entry: Entry, seen: Observed) -> Entry:
+    def _as_shown(self, entry: Entry, account: Account | None, seen: Observed) -> Entry:
         """Return the entry of a locked account as Keeper shows it now.
 
         Of whoever is entitled the time of the lock stays: what an administrator decides about it is kept under it.
         """
-        self._tell("The account was locked in Keeper by someone else: it is asked whether it still is.")
-        account = self._fetch(entry)
         self._ours = account is not None and account.external_id == entry.user_id
         if account is not None and account.active:
             return replace(entry, scim_id=account.scim_id, status=Status.ACTIVE, locked_at=None)
@@ -253,7 +255,7 @@ class _Convergence:
                 self._tell(f"The directory fails to show this user: {error}", failed=True)
                 return None
             again = error.retry_after if isinstance(error, Transient) else None
-            if self._fail(entry, DirectoryFailed(str(error), retry_after=again), READING):
+            if self._fail(entry, entry, DirectoryFailed(str(error), retry_after=again)):
                 raise
             return None
 
@@ -264,38 +266,30 @@ class _Convergence:
         except ProvisioningError:
             return False
 
-    def _fail(self, entry: Entry, error: ProvisioningError, attempted: str) -> bool:
-        """Count a failure at the entry, whose mark stays; True: the entry changed since, look again.
+    def _fail(self, entry: Entry | None, noted: Entry, error: ProvisioningError, action: Action | None = None) -> bool:
+        """Count a failure of what was attempted at the entry as noted, whose mark stays; True: look again.
 
         Raises:
             ProvisioningError: the error itself, while the attempt is made again at once.
         """
         now = self._services.clock()
-        failure = counted(error, entry.failure, attempted, now)
+        failure = counted(error, noted.failure, self._attempted, now)
         if failure is None or failure.trying:
-            waiting = replace(entry, pending=True, failure=failure or entry.failure)
-            if waiting != entry:
-                self._replace(entry, waiting)
+            self._replace(entry, replace(noted, pending=True, failure=failure or noted.failure))
             raise error
-        failing = replace(entry, pending=False, failure=failure)
-        action = entry.mark.action if entry.mark is not None else None
-        return self._replace(entry, failing, (self._failed(self._services.new_id(), failing, action, failure, now),))
+        action = noted.mark.action if noted.mark is not None else action
+        event = failure_event(self._services.new_id(), noted, action, failure, self._by, now)
+        return self._replace(entry, replace(noted, pending=False, failure=failure), event)
 
     def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
         """Another worker is at it: the same message waits, another one asks the owner to look again."""
         if mark.message_id == self._asked.message_id:
             raise Busy("This message is being worked on", retry_after=max(1.0, (mark.until - now).total_seconds()))
-        user_id = self._asked.look.user_id
 
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
-            entry = entries.get(user_id)
-            if entry is None or entry.mark is None or entry.mark.change_id != mark.change_id:
-                return Edit(), True
-            if entry.mark.again:
-                return Edit(), False
-            return Edit({user_id: replace(entry, mark=replace(entry.mark, again=True))}), False
+        def asked(entry: Entry) -> Entry:
+            return replace(entry, mark=replace(entry.mark or mark, again=True))
 
-        return self._services.roster.commit(self._connection, [user_id], edit)
+        return not self._edit(partial(_holds, mark), asked)
 
     def _wait_for_owner(self, round_: Round, observation: Observed, now: datetime) -> None:
         """See a move through: raise Busy while another worker lets the user in on the connection they belong to."""
@@ -304,51 +298,17 @@ class _Convergence:
             wait = (owner.mark.until - now).total_seconds()
             raise Busy("The account of this user on another connection is being made", retry_after=max(1.0, wait))
 
-    def _recover(self, entry: Entry, observation: Observed) -> bool:
-        """Settle a mark that ran out: fetch the account, record what had happened; True: look again."""
-        try:
-            account = self._fetch(entry)
-        except (Throttled, ReauthorizationRequired):
-            raise
-        except ProvisioningError as error:
-            return self._fail(entry, self._keeper.judged(error, self._deadline), self._attempted)
-        now, user_id = self._services.clock(), entry.user_id
-        mark = entry.mark
-        assert mark is not None  # noqa: S101 - the caller checked; keeps the types honest
-        settled, _, took_effect = recover(entry, account, observation.desired, now)
-        applied = self._services.roster.applied(self._connection, [entry.applied_by]) if took_effect else {}
-        before = applied.get(entry.applied_by)
-        event = recovered_event(
-            entry, settled, account, observation.desired, before, self._by.address, now, self._by.directory_id
-        )
-        events = [event] if took_effect else []
-        if not took_effect:
-            failure = self._undone(entry, observation, now)
-            settled = replace(settled, failure=failure, pending=failure.trying)
-            if not failure.trying:
-                events = [self._failed(mark.change_id, settled, mark.action, failure, now)]
-
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-            current = entries.get(user_id)
-            if current is None or current.mark is None or current.mark.change_id != mark.change_id:
-                return Edit(), None
-            return Edit({user_id: settled}, events, self._counted(count(events))), None
-
-        self._services.roster.commit(self._connection, [user_id], edit)
+    def _recover(self, entry: Entry, mark: Mark, account: Account | None, observation: Observed) -> bool:
+        """Settle a mark that ran out by the account: record what had happened; True: look again."""
+        applied = self._services.roster.applied(self._connection, [entry.applied_by])
+        now = self._services.clock()
+        settled, outcome = recover(entry, account, observation.desired, applied.get(entry.applied_by), now)
+        event = event_for(outcome, self._by.address, now, self._by.directory_id)
+        self._edit(partial(_holds, mark), lambda _: settled, event)
         return True
 
-    def _undone(self, entry: Entry, observation: Observed, now: datetime) -> Failure:
-        """Count an attempt that came to nothing: tried again at once at first, then ever more seldom."""
-        assert entry.mark is not None  # noqa: S101 - the caller checked; keeps the types honest
-        action = entry.mark.action
-        attributes = observation.desired if action in (Action.CREATE, Action.UPDATE) else None
-        text = "Keeper did not carry this out, nor said why. It is tried again; if that goes on, ask Keeper's support."
-        failure = counted(Unresolved(text), entry.failure, what_is_attempted(action, attributes), now)
-        assert failure is not None  # noqa: S101 - what stays unresolved is counted
-        return failure
-
     def _fetch(self, entry: Entry) -> Account | None:
-        """Return the account an expired mark was about: by its id, else the one that carries our externalId.
+        """Return the account as Keeper shows it: by its id, else the one that carries our externalId.
 
         Raises:
             Rejected: Keeper refuses to show it, although the token works.
@@ -368,14 +328,14 @@ class _Convergence:
 
     def _note(self, entry: Entry | None, decision: Decision) -> bool:
         """Nothing to send: keep what was noticed, and let no plan made before this look undo it."""
-        if decision.failure is not None:
-            return self._record_failure(entry, decision)
         noted = decision.noted
-        if self._plan_in_flight():
-            noted = noted or Entry(self._asked.look.user_id, in_scope=False)
-        elif noted == entry:
-            return False
-        return self._replace(entry, noted)
+        if decision.failure is not None and noted is not None:
+            action, self._attempted = unmapped(noted, decision.failure)
+            return self._fail(entry, noted, decision.failure, action)
+        in_flight = self._plan_in_flight()
+        if in_flight:
+            noted = noted or Entry(self._user_id, in_scope=False)
+        return (in_flight or noted != entry) and self._replace(entry, noted, anew=True)
 
     def _plan_in_flight(self) -> bool:
         """Say whether a plan made before this look may still be applied: then even "nothing to do" is recorded."""
@@ -383,76 +343,65 @@ class _Convergence:
             return False
         return bool(self._services.records.open_runs(self._connection.id))
 
-    def _replace(self, entry: Entry | None, noted: Entry | None, events: tuple[Event, ...] = ()) -> bool:
-        """Write an entry unless it changed since it was read; True: it did, look again."""
-        user_id = self._asked.look.user_id
-        version = entry.version if entry is not None else 0
+    def _replace(
+        self,
+        entry: Entry | None,
+        noted: Entry | None,
+        event: Event | None = None,
+        counts: Counts | None = None,
+        *,
+        anew: bool = False,
+    ) -> bool:
+        """Write an entry unless it changed since it was read; True: it did, look again.
+
+        `anew`: that was decided anew, even if it is what was decided before.
+        """
+        version = entry.version + 1 if entry is not None else 1
+        fresh = replace(noted, version=version) if noted is not None else None
+        becomes = fresh if anew or noted != entry else entry
+        return not self._edit(lambda current: current == entry, lambda _: becomes, event, counts)
+
+    def _edit(
+        self,
+        stands: Callable[[Entry | None], bool],
+        becomes: Callable[[Entry], Entry | None],
+        event: Event | None = None,
+        counts: Counts | None = None,
+    ) -> bool:
+        """Write what becomes of the entry if it stands as expected; True: it did."""
+        events = [event] if event is not None else []
 
         def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
-            current = entries.get(user_id)
-            if current != entry:
-                return Edit(), True
-            fresh = replace(noted, version=version + 1) if noted is not None else None
-            return Edit({user_id: fresh}, events, self._counted(count(list(events)))), False
+            current = entries.get(self._user_id)
+            if not stands(current):
+                return Edit(), False
+            fresh = becomes(current or Entry(self._user_id))
+            changed = {self._user_id: fresh} if fresh != current else {}
+            return Edit(changed, events, self._counted(counts or count(events))), True
 
-        return self._services.roster.commit(self._connection, [user_id], edit)
+        return self._services.roster.commit(self._connection, [self._user_id], edit)
 
-    def _record_failure(self, entry: Entry | None, decision: Decision) -> bool:
-        """Record a failure that needs no call to Keeper to be known (a mandatory attribute without a value)."""
-        assert decision.failure is not None and decision.noted is not None  # noqa: S101, PT018 - told by the caller
-        now, text = self._services.clock(), str(decision.failure)
-        action = Action.CREATE if decision.noted.status is Status.NONE else Action.UPDATE
-        failure = failed(
-            decision.noted.failure, decision.failure.code, text, what_is_attempted(action, None, text), now
-        )
-        event = self._failed(self._services.new_id(), decision.noted, action, failure, now)
-        return self._replace(entry, replace(decision.noted, failure=failure, pending=False), (event,))
-
-    def _wait(self, entry: Entry | None, decision: Decision) -> None:
-        """Flag the user as waiting for reauthorization; what was noticed on the way is kept, if nothing is newer."""
-        user_id, noted = self._asked.look.user_id, decision.noted
-
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-            current = entries.get(user_id)
-            base = noted if current == entry else current
-            waiting = replace(base, pending=True) if base is not None else None
-            if waiting is None or waiting == current:
-                return Edit(), None
-            return Edit({user_id: replace(waiting, version=waiting.version + 1)}), None
-
-        self._services.roster.commit(self._connection, [user_id], edit)
-
-    def _may_go(self, entry: Entry | None, decision: Decision, now: datetime) -> bool:
+    def _may_go(self, entry: Entry | None, attempt: Attempt, now: datetime) -> bool:
         """Pass the change through the brake of its kind; what does not count goes."""
-        action, noted = decision.action, decision.noted
-        assert action is not None and noted is not None  # noqa: S101, PT018 - told by the caller
+        action, attributes = attempt.action, attempt.attributes
         if action.asks and not self._ours:
             return False
-        if not braked(action, entry, decision.attributes, now):
+        if not braked(action, entry, attributes, now):
             return True
-        member = member_of(action, noted, decision.trigger, decision.attributes)
+        member = member_of(action, attempt.noted, attempt.trigger, attributes)
         return may_go(self._services, self._connection, member, entry)
 
-    def _hold(self, entry: Entry | None, decision: Decision) -> bool:
+    def _hold(self, entry: Entry | None, attempt: Attempt) -> bool:
         """Send nothing: the next full run plans it again, and raises a plan; True: look again."""
         self._tell("Held by the volume guard, or by an administrator's decision: see Held plans.", failed=True)
         fields = {"alert": "change_held", "connection": self._connection.id}
         log.warning("Change held by the volume guard", extra={"json_fields": fields})
-        assert decision.noted is not None  # noqa: S101 - there is an action
-        user_id, waits = self._asked.look.user_id, replace(decision.noted, pending=False)
+        waits = replace(attempt.noted, pending=False) if entry is not None else None
+        return self._replace(entry, waits, counts={"held": 1})
 
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
-            current = entries.get(user_id)
-            if current != entry:
-                return Edit(), True
-            noted = {} if entry is None or waits == entry else {user_id: replace(waits, version=entry.version + 1)}
-            return Edit(noted, (), self._counted({"held": 1})), False
-
-        return self._services.roster.commit(self._connection, [user_id], edit)
-
-    def _act(self, entry: Entry | None, decision: Decision, observation: Observed) -> bool:
+    def _act(self, entry: Entry | None, attempt: Attempt, observation: Observed) -> bool:
         """Mark, carry out, record; True: look again."""
-        change = self._mark(entry, decision, observation)
+        change = self._mark(entry, attempt, observation)
         if change is None:
             return True
         if not self._as_it_was():
@@ -468,20 +417,19 @@ class _Convergence:
             outcome = replace(outcome, error=self._keeper.judged(outcome.error, self._deadline))
         return self._record(outcome)
 
-    def _mark(self, entry: Entry | None, decision: Decision, observation: Observed) -> Change | None:
+    def _mark(self, entry: Entry | None, attempt: Attempt, observation: Observed) -> Change | None:
         """Put our mark on the entry, unless it changed since it was read (then None)."""
-        assert decision.action is not None and decision.noted is not None  # noqa: S101, PT018 - told by the caller
         until = self._services.clock() + self._services.timings.user_mark
-        recreates = decision.action is Action.RECREATE
-        action = Action.CREATE if recreates else decision.action
+        recreates = attempt.action is Action.RECREATE
+        action = Action.CREATE if recreates else attempt.action
         mark = Mark(self._services.new_id(), self._asked.message_id, action, until)
-        marked = replace(decision.noted, mark=mark)
+        marked = replace(attempt.noted, mark=mark)
         change = Change(
             mark.change_id,
             marked,
             action,
             observation.email or marked.email,
-            decision.attributes,
+            attempt.attributes,
             observation.aliases,
             "" if recreates else marked.scim_id,
             recreates=ACCOUNT in marked.drift,
@@ -489,33 +437,27 @@ class _Convergence:
             handed=observation.handed,
         )
         change = sending(change)
-        user_id = marked.user_id
 
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
-            current = entries.get(user_id)
-            if current is not None and current.mark is not None and current.mark.change_id == mark.change_id:
-                return Edit(), True  # our own write, whose answer was lost
-            if current != entry:
-                return Edit(), False
-            return Edit({user_id: change.entry}), True
+        def stands(current: Entry | None) -> bool:
+            return current == entry or _holds(mark, current)  # by our own write, whose answer was lost
 
-        return change if self._services.roster.commit(self._connection, [user_id], edit) else None
+        stood = self._edit(stands, lambda current: current if _holds(mark, current) else change.entry)
+        return change if stood else None
 
     def _record(self, outcome: Outcome) -> bool:
         """Record the outcome if the entry still holds our mark; True: look again."""
-        user_id, change_id, now = outcome.change.user_id, outcome.change.id, self._services.clock()
+        mark, now = outcome.change.entry.mark, self._services.clock()
+        assert mark is not None  # noqa: S101 - told by the caller
         event = event_for(outcome, self._by.address, now, self._by.directory_id)
+        counts = count([event] if event is not None else [], [outcome])
+        asked_again = False
 
-        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
-            current = entries.get(user_id)
-            if current is None or current.mark is None or current.mark.change_id != change_id:
-                return Edit(), False
-            asked_again = current.mark.again
-            events = [event] if event is not None else []
-            progress = self._counted(count(events) | created_beside([outcome]) | kept_back([outcome]))
-            return Edit({user_id: settle(current, outcome, now)}, events, progress), asked_again
+        def settled(current: Entry) -> Entry:
+            nonlocal asked_again  # outside: it must outlive an attempt whose answer was lost
+            asked_again = asked_again or (current.mark is not None and current.mark.again)
+            return settle(current, outcome, now)
 
-        asked_again = self._services.roster.commit(self._connection, [user_id], edit)
+        self._edit(partial(_holds, mark), settled, event, counts)
         self._tell(_told(outcome, event), failed=outcome.error is not None)
         if outcome.error is None:
             return True  # whatever is left to do (a rename after a suspension) is seen by another look
@@ -523,7 +465,7 @@ class _Convergence:
             raise outcome.error
         return asked_again
 
-    def _counted(self, counts: Mapping[str, int]) -> Progress | None:
+    def _counted(self, counts: Counts) -> Progress | None:
         run = self._of_this_connection()
         return Progress(run.id, self._services.clock(), counts) if run is not None and counts else None
 
@@ -531,19 +473,9 @@ class _Convergence:
         run = self._asked.run
         return run if run is not None and run.connection_id == self._connection.id else None
 
-    def _failed(self, event_id: str, entry: Entry, action: Action | None, failure: Failure, now: datetime) -> Event:
-        return Event(
-            event_id,
-            now,
-            EventName.FAILED,
-            self._by.address,
-            entry.user_id,
-            entry.email,
-            action,
-            reason=failure.text,
-            code=failure.code,
-            actor_id=self._by.directory_id,
-        )
+
+def _holds(mark: Mark, entry: Entry | None) -> bool:
+    return entry is not None and entry.mark is not None and entry.mark.change_id == mark.change_id
 
 
 def _known(entry: Entry | None) -> str:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from autoprovisioning.app.planning import Plan, Refusal
 from autoprovisioning.app.ports import Edit, Progress
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.changes import count
+from autoprovisioning.domain.changes import count, failure_event
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event
 from autoprovisioning.domain.roster import Entry, failed
 from autoprovisioning.domain.runs import Batch, Look, PlannedChange, Run
 
@@ -42,7 +42,7 @@ def write_notes(services: Services, connection: Connection, plan: Plan) -> None:
 def write_refusals(services: Services, connection: Connection, run: Run, refusals: Sequence[Refusal]) -> None:
     """Record the failures that planning found."""
     by_user = {refusal.user_id: refusal for refusal in refusals}
-    now, actor = services.clock(), f"run {run.id}"
+    now, by = services.clock(), Actor(f"run {run.id}")
     for chunk in _chunks(_by_shard(services, connection, by_user), NOTES_A_COMMIT):
         ids = {user_id: services.new_id() for user_id in chunk}
 
@@ -56,24 +56,11 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
                 noted = refusal.noted or current or Entry(user_id, refusal.version, refusal.email, in_scope=True)
                 failure = failed(noted.failure, refusal.error.code, str(refusal.error), refusal.about, now)
                 changed[user_id] = replace(noted, failure=failure, pending=False, version=noted.version + 1)
-                events.append(_failure_event(ids[user_id], refusal, actor, failure.text, services))
+                told = replace(noted, email=refusal.email)
+                events.append(failure_event(ids[user_id], told, refusal.action, failure, by, now))
             return Edit(changed, events, Progress(run.id, now, count(events))), None
 
         services.roster.commit_in_parts(connection, chunk, edit)
-
-
-def _failure_event(event_id: str, refusal: Refusal, actor: str, text: str, services: Services) -> Event:
-    return Event(
-        event_id,
-        services.clock(),
-        EventName.FAILED,
-        actor,
-        refusal.user_id,
-        refusal.email,
-        refusal.action,
-        reason=text,
-        code=refusal.error.code,
-    )
 
 
 def keep_timers(services: Services, connection: Connection, held: Mapping[str, tuple[int, Entry]]) -> None:

@@ -24,7 +24,7 @@ from autoprovisioning.domain.deprovisioning import due
 from autoprovisioning.domain.errors import MappingFailure, NotFound
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping
-from autoprovisioning.domain.plan import Decision, Observed, decide
+from autoprovisioning.domain.plan import Attempt, Decision, Observed, decide
 from autoprovisioning.domain.roster import Entry, Status, Trigger
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.texts import USER_ID
@@ -261,7 +261,7 @@ def _standing_still(connection: Connection, seen: Observed) -> str:
 
 
 def _held(services: Services, connection: Connection, decision: Decision) -> holds.Standing | None:
-    if decision.action is None or decision.noted is None:
+    if not isinstance(decision, Attempt):
         return None
     member = guard.member_of(decision.action, decision.noted, decision.trigger, decision.attributes)
     return standing_of(services, connection, member)

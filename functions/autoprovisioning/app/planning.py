@@ -20,9 +20,20 @@ from autoprovisioning.domain.accounts import (
 from autoprovisioning.domain.adoption import Grounds, Known, Seeker, choose, locked_by_us
 from autoprovisioning.domain.changes import aligned, differing, in_step, made
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.errors import AddressTaken, AdoptionInDoubt, MappingFailure, NotAdoptable
+from autoprovisioning.domain.errors import AddressTaken, MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
-from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, idles, missed_twice, rests
+from autoprovisioning.domain.plan import (
+    Attempt,
+    Decision,
+    Observed,
+    Rules,
+    about,
+    decide,
+    idles,
+    missed_twice,
+    rests,
+    unmapped,
+)
 from autoprovisioning.domain.roster import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Entry, Status, Trigger, addressees
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
 from autoprovisioning.domain.unprovisioned import Search
@@ -178,47 +189,44 @@ class Planner:
                 self.plan.notes[entry.user_id] = (entry, None)
             return
         supposed = Observed(entry.user_id, Presence.DELETED, None, entry.email, since=None)
-        recorded, entry = entry, self._as_found(entry, supposed)
-        if entry.mark is not None and rests(entry, supposed, self._rules, self._now):
+        found = self._as_found(entry, supposed)
+        if found.mark is not None and rests(found, supposed, self._rules, self._now):
             self.plan.backing_off.append(entry.user_id)
             return
-        decision = decide(entry, supposed, self._rules, self._now)
+        decision = decide(found, supposed, self._rules, self._now)
         if decision.backing_off:
-            self.plan.backing_off.append(entry.user_id)
-            noted = replace(entry, pending=False)  # no more: that the user is gone is not proven
-            if noted != recorded:
-                self.plan.notes[entry.user_id] = (recorded, noted)
-            return
-        if decision.action is None and entry.gone and entry.mark is None and not decision.unsure:
-            self._note(recorded, decision)
-            return
-        if entry != recorded:
-            self.plan.notes[entry.user_id] = (recorded, entry)
-        due = decision if decision.action is not None and decision.action.deprovisions else None
-        self._look(entry.user_id, due, Evidence(missing=True), listed_only=missed_twice(entry, self._now))
+            self._back_off(entry, replace(found, pending=False))  # no more: that the user is gone is not proven
+        elif decision.action is None and found.gone and found.mark is None and not decision.unsure:
+            self._idle(entry, decision)
+        else:
+            self._note(entry, found)
+            due = decision if isinstance(decision, Attempt) and decision.action.deprovisions else None
+            self._look(entry.user_id, due, Evidence(missing=True), listed_only=missed_twice(found, self._now))
 
     def _judge(self, entry: Entry | None, seen: Observed, evidence: Callable[[], Evidence]) -> None:
         if entry is not None and entry.mark is not None:
-            self._marked(entry, seen)
+            if entry.mark.live(self._now):
+                self.plan.unchanged += 1
+            elif rests(entry, seen, self._rules, self._now):
+                self.plan.backing_off.append(entry.user_id)
+            else:
+                self._look(entry.user_id, None, Evidence())
             return
         seen = self._with_holder(entry, seen)
         found = self._as_found(entry, seen) if entry is not None else None
         decision = decide(found, seen, self._rules, self._now)
-        if found is not None and found.status is Status.LOCKED and seen.presence is Presence.ACTIVE and seen.in_scope:
-            self.plan.locked += 1
-        if found is not None and found.status is Status.ACTIVE and idles(seen, self._rules):
-            self.plan.archived += 1
-        if decision.unsure:
-            self._note(entry, decision)
-            self._look(seen.user_id, None, evidence())
-        elif decision.action is None:
+        if found is not None:
+            locked = found.status is Status.LOCKED
+            self.plan.locked += locked and seen.presence is Presence.ACTIVE and seen.in_scope is True
+            self.plan.archived += found.status is Status.ACTIVE and idles(seen, self._rules)
+        if not isinstance(decision, Attempt):
             self._idle(entry, decision)
+            if decision.unsure:
+                self._look(seen.user_id, None, evidence())
         elif decision.action.rereads:
-            noted = found
-            if found is not None and decision.noted is not None and decision.action.deprovisions:
-                noted = replace(found, timers=decision.noted.timers)  # they run, whatever becomes of what is due
-            if noted != entry:
-                self.plan.notes[seen.user_id] = (entry, noted)
+            if found is not None and decision.action.deprovisions:
+                found = replace(found, timers=decision.noted.timers)  # they run, whatever becomes of what is due
+            self._note(entry, found)
             listed_only = seen.presence is Presence.ACTIVE and missed_twice(entry, self._now)
             self._look(seen.user_id, decision, evidence(), listed_only=listed_only)
         else:
@@ -246,54 +254,41 @@ class Planner:
             return found
         return replace(found, locked_at=self._now if found.status is Status.LOCKED else None)
 
-    def _marked(self, entry: Entry, seen: Observed) -> None:
-        assert entry.mark is not None  # noqa: S101 - told by the caller
-        if entry.mark.live(self._now):
-            self.plan.unchanged += 1
-        elif rests(entry, seen, self._rules, self._now):
-            self.plan.backing_off.append(entry.user_id)
-        else:
-            self._look(entry.user_id, None, Evidence())
-
     def _idle(self, entry: Entry | None, decision: Decision) -> None:
-        if isinstance(decision.failure, MappingFailure) and decision.noted is not None:
-            action = Action.CREATE if decision.noted.status is Status.NONE else Action.UPDATE
-            noted = decision.noted
-            what = about(action, None, str(decision.failure))
+        """Keep what was noticed of somebody for whom nothing is to be done."""
+        noted = decision.noted
+        if decision.failure is not None and noted is not None:
+            action, what = unmapped(noted, decision.failure)
             refusal = Refusal(noted.user_id, noted.email, action, decision.failure, what, noted.version, noted)
             self.plan.refusals.append(refusal)
-        elif decision.backing_off:
-            assert decision.noted is not None  # noqa: S101 - it holds the failure
-            self.plan.backing_off.append(decision.noted.user_id)
-            if decision.noted != entry:
-                self.plan.notes[decision.noted.user_id] = (entry, decision.noted)
+        elif decision.backing_off and noted is not None:
+            self._back_off(entry, noted)
         else:
-            self._note(entry, decision)
+            self._note(entry, noted)
+            self.plan.unchanged += noted is not None and (noted.status is not Status.NONE or noted == entry)
 
-    def _note(self, entry: Entry | None, decision: Decision) -> None:
-        if decision.noted == entry:
-            if entry is not None:
-                self.plan.unchanged += 1
-            return
-        noted = decision.noted or entry
-        if noted is not None:
-            self.plan.notes[noted.user_id] = (entry, decision.noted)
-        if decision.noted is not None and decision.noted.status is not Status.NONE:
-            self.plan.unchanged += 1
+    def _back_off(self, entry: Entry | None, noted: Entry) -> None:
+        self.plan.backing_off.append(noted.user_id)
+        self._note(entry, noted)
 
-    def _look(self, user_id: str, due: Decision | None, evidence: Evidence, *, listed_only: bool = False) -> None:
+    def _note(self, read: Entry | None, noted: Entry | None) -> None:
+        entry = noted or read
+        if entry is not None and noted is not read and noted != read:
+            self.plan.notes[entry.user_id] = (read, noted)
+
+    def _look(self, user_id: str, due: Attempt | None, evidence: Evidence, *, listed_only: bool = False) -> None:
         look = Look(user_id, "", evidence, retry_failures=self._rules.retry_failures)
         if due is None:
             self.plan.looks[user_id] = PlannedLook(look)
-            return
-        listed_only = listed_only and due.action is not None and due.action.deprovisions
-        self.plan.looks[user_id] = PlannedLook(look, due.action, due.trigger, due.noted, listed_only)
+        else:
+            listed_only = listed_only and due.action.deprovisions
+            self.plan.looks[user_id] = PlannedLook(look, due.action, due.trigger, due.noted, listed_only)
 
-    def _write(self, entry: Entry | None, decision: Decision, seen: Observed) -> None:
-        assert decision.action is not None and decision.attributes is not None  # noqa: S101, PT018 - the table says so
+    def _write(self, entry: Entry | None, decision: Attempt, seen: Observed) -> None:
+        attributes = decision.attributes or {}
         version = entry.version if entry is not None else 0
         if entry is not None and decision.noted != entry:
-            self.plan.notes[seen.user_id] = (entry, decision.noted)
+            self._note(entry, decision.noted)
             version += 1  # the note is recorded before the batch goes out
         self.plan.writes.append(
             PlannedChange(
@@ -301,10 +296,10 @@ class Planner:
                 seen.email,
                 version,
                 decision.action,
-                decision.attributes,
+                attributes,
                 entry.scim_id if entry is not None else "",
                 seen.aliases if decision.action is Action.CREATE else (),
-                found=self._drift(entry, decision.attributes),
+                found=self._drift(entry, attributes),
                 created=seen.created,
             )
         )
@@ -379,8 +374,7 @@ def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], grounds: Grou
             try:
                 change = _matched(change, found.get(change.user_id, ()), grounds, taken)
             except NotAdoptable as error:
-                confirmed = error.about if isinstance(error, AdoptionInDoubt) else ""
-                what = about(Action.CREATE, change.attributes, confirmed)
+                what = about(Action.CREATE, change.attributes, error.about)
                 refusal = Refusal(change.user_id, change.email, Action.CREATE, error, what, change.version)
                 plan.refusals.append(refusal)
                 continue
@@ -399,7 +393,7 @@ class _Wanted:
         for change in writes:
             if change.action is Action.CREATE:
                 self._users.add(change.user_id)
-                for name in _names(change):
+                for name in addresses(change.aliases, change.email, change.attributes):
                     first = self._names.setdefault(name, change.user_id)
                     if first != change.user_id:
                         self._shared.setdefault(name, {first}).add(change.user_id)
@@ -413,10 +407,6 @@ class _Wanted:
         if account.external_id in self._users:
             takers.add(account.external_id)
         return takers
-
-
-def _names(change: PlannedChange) -> tuple[str, ...]:
-    return addresses(change.aliases, change.email, change.attributes)
 
 
 def _matched(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -21,18 +22,15 @@ from autoprovisioning.domain.accounts import (
 )
 from autoprovisioning.domain.adoption import Beside, Seeker
 from autoprovisioning.domain.errors import (
-    AddressTaken,
-    AdoptionInDoubt,
     Contradicted,
     DirectoryFailed,
     Incomplete,
     KeeperFailed,
     ProvisioningError,
-    SeatsExhausted,
     Unresolved,
     Unsafe,
 )
-from autoprovisioning.domain.events import NAME_OF, Event, EventName
+from autoprovisioning.domain.events import NAME_OF, Actor, Event, EventName
 from autoprovisioning.domain.normalization import made_of, same
 from autoprovisioning.domain.plan import about
 from autoprovisioning.domain.roster import (
@@ -44,13 +42,13 @@ from autoprovisioning.domain.roster import (
     Action,
     Entry,
     Failure,
+    Mark,
     Status,
     failed,
 )
 
 MULTI_VALUED = ("emails.", "phoneNumbers[", "addresses[")
 RECREATED = "The account had vanished from Keeper and was created again."
-ACTIVE = "active"  # in the audit only: access is no attribute of the mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,10 @@ class Change:
     `attributes` is everything desired (None where the action does not write any). `scim_id` is set when the account to
     write to is known: the entry's, or one to adopt. `looked_up` says that Keeper was searched and has none. `before` is
     what the account had of the mapping, where that is known; only the audit reads it. `written` is what we wrote last.
+
+    `leaves` is the status that the account found has afterwards, where that is not what the action makes of it: locked
+    by someone else, and stays so; locked by ourselves, so that letting the user in is still to be done; active instead
+    of suspended, so that suspending it is still to be done.
     """
 
     id: str
@@ -71,12 +73,8 @@ class Change:
     scim_id: str = ""
     looked_up: bool = False
     adopts: bool = False
-    ours: bool = (
-        False  # the account to adopt has our externalId already: `before` is what differs of it, and is written
-    )
-    locked: bool = False  # the account to adopt was locked by someone else
-    suspended: bool = False  # the account to adopt was locked by ourselves: letting the user in is still to be done
-    unlocked: bool = False  # the account found instead of a suspended one is active: suspending it is still to be done
+    ours: bool = False  # the one to adopt has our externalId already: `before` is what differs of it, and is written
+    leaves: Status | None = None
     recreates: bool = False  # the known account vanished from Keeper
     before: Attributes | None = None
     created: datetime | None = None  # when the directory user was
@@ -113,7 +111,8 @@ class Outcome:
 
     `shown` is what Keeper showed of the account after it, None where it showed nothing. `made` is the id of an account
     of ours that is there although the change failed: made by the creation, or found with our externalId. `gone`: Keeper
-    shows no account of a leaver, which is as good as locked; the id is kept, in case that was not so.
+    shows no account of a leaver, which is as good as locked; the id is kept, in case that was not so. `recovered`: the
+    answer was lost, and the account was asked.
     """
 
     change: Change
@@ -132,7 +131,7 @@ def write_for(change: Change) -> Write:
     match change.action:
         case Action.SUSPEND | Action.UNSUSPEND | Action.UNLOCK:
             external_id = change.user_id if change.adopts or EXTERNAL_ID in change.entry.drift else None
-            active = None if change.locked else change.action is not Action.SUSPEND
+            active = None if change.leaves is Status.LOCKED else change.action is not Action.SUSPEND
             return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, {}, active=active)
         case Action.DELETE:
             return Write(change.id, WriteKind.DELETE, change.scim_id)
@@ -198,15 +197,6 @@ def check_moved(change: Change, sent: Attributes, shown: Attributes) -> None:
         )
 
 
-_STATUS_AFTER = {
-    Action.CREATE: Status.ACTIVE,
-    Action.SUSPEND: Status.SUSPENDED,
-    Action.UNSUSPEND: Status.ACTIVE,
-    Action.DELETE: Status.SUSPENDED,
-    Action.UNLOCK: Status.ACTIVE,
-}
-
-
 # They say nothing of the user, but come again and again for this one. Unresolved is counted once the account is asked.
 PASSING = (KeeperFailed, DirectoryFailed, Incomplete)
 PASSING_CODES = frozenset(error.code for error in (*PASSING, Unresolved))
@@ -227,11 +217,9 @@ def counted(error: ProvisioningError, previous: Failure | None, what: str, now: 
 
 def _failure(outcome: Outcome, previous: Failure | None, now: datetime) -> Failure | None:
     change, error = outcome.change, outcome.error
-    if error is None or isinstance(error, Unresolved):
+    if error is None or (isinstance(error, Unresolved) and not outcome.recovered):
         return None
-    attributes = change.attributes if change.action in (Action.CREATE, Action.UPDATE) else None
-    told = error.about if isinstance(error, AdoptionInDoubt | AddressTaken) else ""
-    return counted(error, previous, about(change.action, attributes, told), now)
+    return counted(error, previous, about(change.action, change.attributes, error.about), now)
 
 
 def ended(outcome: Outcome, now: datetime) -> bool:
@@ -249,14 +237,14 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         # What vanished is created again within the limit only: the next run plans that, and holds it where need be.
         return replace(moved, pending=False, drift=(ACCOUNT,))
     failure = _failure(outcome, entry.failure, now)
-    if outcome.made and failure is not None:  # whoever leaves before it is mended must not keep it
-        status = Status.LOCKED if change.locked else Status.SUSPENDED if change.suspended else Status.ACTIVE
-        known = replace(moved, scim_id=outcome.made, status=status, email=entry.email or change.email)
-        known = replace(known, locked_at=now if status is not Status.ACTIVE else None)
-        return replace(known, failure=failure, pending=failure.trying)
-    if failure is None or failure.trying:  # nothing was decided anew: the same plan may be sent again
+    if failure is None or (failure.trying and not outcome.made):  # nothing was decided anew: the plan may be sent again
         return replace(entry, mark=None, pending=True, failure=failure or entry.failure)
-    return replace(moved, failure=failure, pending=False, email=entry.email or change.email)
+    failing = replace(moved, failure=failure, pending=failure.trying, email=entry.email or change.email)
+    if not outcome.made:
+        return failing
+    status = change.leaves or Status.ACTIVE  # whoever leaves before it is mended must not keep it
+    locked_at = now if status is not Status.ACTIVE else None
+    return replace(failing, scim_id=outcome.made, status=status, locked_at=locked_at)
 
 
 def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
@@ -274,21 +262,18 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if outcome.gone:
         return replace(entry, status=Status.SUSPENDED, deleted=True, locked_at=locked_at)
     if not outcome.scim_id:
-        ours = now if remembers_lock(entry) else None
         lost = replace(entry, scim_id="", fingerprint="", status=Status.NONE, deleted=False, applied_by="", shown=None)
-        return replace(lost, locked_at=ours)
-    status = _STATUS_AFTER.get(change.action, entry.status)
-    if change.locked:
-        status = Status.LOCKED
-    elif change.suspended:
-        status = Status.SUSPENDED
-    elif change.unlocked:
-        status = Status.ACTIVE
-    memory = _memory(entry, outcome)
-    deleted = change.action is Action.DELETE or (entry.deleted and status is Status.SUSPENDED)
-    entry = replace(entry, scim_id=outcome.scim_id, status=status, deleted=deleted, shown=memory)
-    since = {Status.LOCKED: now, Status.SUSPENDED: locked_at}
-    entry = replace(entry, locked_at=since.get(status))
+        return replace(lost, locked_at=now if remembers_lock(entry) else None)
+    after = Status.SUSPENDED if change.action.deprovisions else Status.ACTIVE
+    status = change.leaves or (entry.status if change.action is Action.UPDATE else after)
+    entry = replace(
+        entry,
+        scim_id=outcome.scim_id,
+        status=status,
+        deleted=change.action is Action.DELETE or (entry.deleted and status is Status.SUSPENDED),
+        shown=_memory(entry, outcome),
+        locked_at={Status.LOCKED: now, Status.SUSPENDED: locked_at}.get(status),
+    )
     if change.attributes is None:
         return entry
     email = str(change.attributes.get("userName") or change.email)
@@ -353,7 +338,25 @@ def event_for(outcome: Outcome, actor: str, now: datetime, actor_id: str = "") -
         reason=reason,
         code=error.code if error is not None else "",
         seconds=round(outcome.seconds, 3),
-        recovered=outcome.recovered,
+        recovered=outcome.recovered and error is None,
+    )
+
+
+def failure_event(
+    change_id: str, entry: Entry, action: Action | None, failure: Failure, by: Actor, now: datetime
+) -> Event:
+    """Return the audit line of a failure that no answer to a write told."""
+    return Event(
+        id=change_id,
+        at=now,
+        name=EventName.FAILED,
+        actor=by.address,
+        actor_id=by.directory_id,
+        user_id=entry.user_id,
+        email=entry.email,
+        attempted=action,
+        reason=failure.text,
+        code=failure.code,
     )
 
 
@@ -364,7 +367,7 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
     Keeper's own listing had shown another value than the one that we wrote last.
     """
     change, sent = outcome.change, outcome.sent
-    if outcome.gone or not outcome.scim_id or (change.locked and change.attributes is None):
+    if outcome.gone or not outcome.scim_id or (change.leaves is Status.LOCKED and change.attributes is None):
         return {}, None  # nothing was written
     if change.attributes is None:
         return _access(change.action, change.entry)
@@ -381,16 +384,16 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
 
 
 def _access(action: Action, entry: Entry) -> tuple[dict[str, Value], dict[str, Value]]:
-    return {ACTIVE: action in (Action.UNSUSPEND, Action.UNLOCK)}, {ACTIVE: entry.status is Status.ACTIVE}
+    return {ACCESS: not action.deprovisions}, {ACCESS: entry.status is Status.ACTIVE}
 
 
 def _remark(outcome: Outcome) -> str:
     change = outcome.change
-    if change.locked:
+    if change.leaves is Status.LOCKED:
         return _joined("The account was locked in Keeper by someone else and stays so.", _confirmation(change))
     if outcome.gone or not outcome.scim_id:
         return "The account no longer exists in Keeper."
-    if change.suspended:
+    if change.leaves is Status.SUSPENDED:
         return _joined("We had locked the account ourselves: it is reactivated next.", _confirmation(change))
     if change.action is Action.UNLOCK:
         return "Somebody else had locked the account; an administrator approved to unlock it."
@@ -434,38 +437,22 @@ COUNT_OF: Mapping[EventName, str] = {
 
 
 UNSENT = "unsent"  # among a run's counts: those of the failed ones of which nothing was sent
+UNDER_ALIASES = "under_aliases"  # and new accounts beside one under an alias of their user
 
 
-def count(events: list[Event]) -> dict[str, int]:
-    """Count events in the words of a run's summary."""
-    counts: dict[str, int] = {}
+def count(events: Iterable[Event], outcomes: Iterable[Outcome] = ()) -> dict[str, int]:
+    """Count events and outcomes in the words of a run's summary.
+
+    Held are the changes that the guard refused when they were about to be sent.
+    """
+    names: list[str] = []
     for event in events:
-        if event.name in COUNT_OF:
-            name = COUNT_OF[event.name]
-            counts[name] = counts.get(name, 0) + 1
-        if event.unsent:
-            counts[UNSENT] = counts.get(UNSENT, 0) + 1
-    return counts
-
-
-UNDER_ALIASES = "under_aliases"  # among a run's counts: new accounts beside one under an alias of their user
-
-
-def created_beside(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    """Count the new accounts of users under one of whose aliases another account stands."""
-    number = sum(bool(outcome.change.beside and outcome.scim_id) for outcome in outcomes)
-    return {UNDER_ALIASES: number} if number else {}
-
-
-def kept_back(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    """Count the changes that the guard refused when they were about to be sent: they are held."""
-    number = sum(isinstance(outcome.error, Unsafe) for outcome in outcomes)
-    return {"held": number} if number else {}
-
-
-def exhausts_seats(outcome: Outcome) -> bool:
-    """Say whether Keeper refused a creation for want of licensed seats (428): no more creations in that run."""
-    return isinstance(outcome.error, SeatsExhausted)
+        names += [COUNT_OF[event.name]] if event.name in COUNT_OF else []
+        names += [UNSENT] if event.unsent else []
+    for outcome in outcomes:
+        names += [UNDER_ALIASES] if outcome.change.beside and outcome.scim_id else []
+        names += ["held"] if isinstance(outcome.error, Unsafe) else []
+    return dict(Counter(names))
 
 
 def differing(account: Account, desired: Attributes) -> Attributes:
@@ -493,19 +480,19 @@ def in_step(entry: Entry, target: str, shown: Attributes, desired: Attributes) -
         return False
     if entry.shown is not None and remembers(entry.shown, target, value):
         return True
-    unseen = entry.shown is None or remembers(entry.shown, target, None)
-    return unseen and made_of(target, shown, desired)
+    return _unreturned(entry, target) and made_of(target, shown, desired)
 
 
-def _as_written(entry: Entry, account: Account, desired: Attributes | None) -> tuple[dict[str, Value], set[str]]:
+def _as_written(
+    entry: Entry, mark: Mark, account: Account, desired: Attributes | None
+) -> tuple[dict[str, Value], set[str]]:
     """Return the account's attributes, as they were sent where Keeper shows them otherwise, and which of them are new.
 
     New is what the change of the mark sent and the account did not have before. An attribute that the server does not
     return tells nothing: it is taken as sent where another one shows that the change was carried out, else as it was.
     """
     shown, wanted = aligned(account, desired), desired or {}
-    assert entry.mark is not None  # noqa: S101 - told by the caller
-    sent = entry.mark.sent or one_by_one(changed_attributes(entry.fingerprint, wanted))
+    sent = mark.sent or one_by_one(changed_attributes(entry.fingerprint, wanted))
     untold = {target for target, value in shown.items() if value is None and _unreturned(entry, target)}
     as_wanted = {target for target, value in wanted.items() if remembers(sent, target, value)}
 
@@ -527,26 +514,49 @@ def _unreturned(entry: Entry, target: str) -> bool:
     return entry.shown is None or remembers(entry.shown, target, None)
 
 
-def recover(
-    entry: Entry, account: Account | None, desired: Attributes | None, now: datetime
-) -> tuple[Entry, str, bool]:
-    """Settle an expired mark from the account itself.
+UNDONE = "Keeper did not carry this out, nor said why. It is tried again; if that goes on, ask Keeper's support."
 
-    Returns the entry without its mark, the id of the change (for the audit), and whether that change had taken effect.
+
+def recover(
+    entry: Entry, account: Account | None, desired: Attributes | None, before: Attributes | None, now: datetime
+) -> tuple[Entry, Outcome]:
+    """Settle a mark that ran out from the account itself, which tells what the change did.
+
+    `before` is what had been written last, where that is known. Returns the entry without its mark, and the outcome:
+    Unresolved where the change came to nothing, which is that user's failure by now.
     """
     mark = entry.mark
-    if mark is None:
-        return entry, "", False
-    cleared = replace(entry, mark=None, version=entry.version + 1)
-    if account is None:
-        if mark.action is Action.DELETE:
-            gone = replace(cleared, status=Status.SUSPENDED, deleted=True, locked_at=now, last_action_at=now)
-            return gone, mark.change_id, True
-        return cleared, mark.change_id, False
-    values, new = _as_written(entry, account, desired)
-    open_again = account.active and entry.status is Status.SUSPENDED  # re-created in Keeper: to be suspended anew
-    found = replace(
-        cleared,
+    assert mark is not None  # noqa: S101 - told by the caller
+    values, new = _as_written(entry, mark, account, desired) if account is not None else ({}, set())
+    found = _as_shown(entry, account, values) if account is not None else entry
+    change = Change(
+        mark.change_id, entry, mark.action, found.email, desired if mark.action.writes else None, scim_id=found.scim_id
+    )
+    if not _took_effect(entry, mark, account, new):
+        undone = Outcome(change, error=Unresolved(UNDONE), recovered=True)
+        failure = _failure(undone, entry.failure, now)
+        pending = failure is not None and failure.trying
+        return replace(found, mark=None, version=entry.version + 1, failure=failure, pending=pending), undone
+    done = Outcome(change, found.scim_id, recovered=True)
+    if account is not None and mark.action.writes:
+        recreates, creates = _another(entry, account), mark.action is Action.CREATE
+        sent = {target: values[target] for target in sorted(values) if values[target] is not None}
+        if recreates and not creates:
+            change = replace(change, scim_id="")
+        elif not creates:
+            sent, change = {target: values[target] for target in sorted(new)}, replace(change, before=before)
+        elif not account.active:
+            change = replace(change, leaves=Status.SUSPENDED if remembers_lock(entry) else Status.LOCKED)
+        # Of a creation, which may have been an adoption, nobody knows any more what was there before.
+        done = replace(done, change=replace(change, attributes=values, recreates=recreates), sent=sent)
+    return recorded(found, done, now), done
+
+
+def _as_shown(entry: Entry, account: Account, values: Attributes) -> Entry:
+    """Return the entry with what the account has; one that is active again is to be suspended anew."""
+    open_again = account.active and entry.status is Status.SUSPENDED
+    return replace(
+        entry,
         scim_id=account.scim_id,
         email=str(values.get("userName") or account.user_name),
         fingerprint=fingerprint(values),
@@ -554,68 +564,22 @@ def recover(
         deleted=entry.deleted and not open_again,
         drift=tuple(name for name in entry.drift if name != ACCOUNT),
     )
-    written = replace(found, applied_by=mark.change_id, shown=None, drift=())
-    if mark.action is Action.UPDATE and _recreated(entry, account):
-        return replace(written, last_action_at=now), mark.change_id, True
+
+
+def _took_effect(entry: Entry, mark: Mark, account: Account | None, new: Collection[str]) -> bool:
+    if account is None:
+        return mark.action is Action.DELETE
     match mark.action:
-        case Action.CREATE if account.scim_id != entry.scim_id:  # else the one that had vanished is there again
-            status = Status.ACTIVE if account.active else Status.SUSPENDED if remembers_lock(entry) else Status.LOCKED
-            locked_at = now if status is not Status.ACTIVE else None
-            return replace(written, status=status, locked_at=locked_at, last_action_at=now), mark.change_id, True
-        case Action.SUSPEND | Action.DELETE if not account.active:
-            locked = replace(found, status=Status.SUSPENDED, deleted=mark.action is Action.DELETE, locked_at=now)
-            return replace(locked, last_action_at=now), mark.change_id, True
-        case Action.UNSUSPEND | Action.UNLOCK if account.active:
-            let_in = replace(found, status=Status.ACTIVE, deleted=False, locked_at=None, last_action_at=now)
-            return let_in, mark.change_id, True
-        case Action.UPDATE if new:
-            return written, mark.change_id, True
-    return found, mark.change_id, False
+        case Action.SUSPEND | Action.DELETE:
+            return not account.active
+        case Action.UNSUSPEND | Action.UNLOCK:
+            return account.active
+        case Action.CREATE:
+            return account.scim_id != entry.scim_id  # else the one that had vanished is there again
+        case _:
+            return bool(new) or _another(entry, account)
 
 
-def _recreated(entry: Entry, account: Account) -> bool:
+def _another(entry: Entry, account: Account) -> bool:
     """Say whether another account has our externalId: the known one had vanished, and a new one was created."""
     return bool(entry.scim_id) and account.scim_id != entry.scim_id
-
-
-def recovered_event(
-    entry: Entry,
-    settled: Entry,
-    account: Account | None,
-    desired: Attributes | None,
-    before: Attributes | None,
-    actor: str,
-    now: datetime,
-    actor_id: str = "",
-) -> Event:
-    """Return the audit line of a change that `recover` found to have taken effect: what the account shows tells what.
-
-    `entry` is the one with the mark, `settled` what became of it.
-    """
-    mark = entry.mark
-    assert mark is not None  # noqa: S101 - told by the caller
-    event = Event(
-        mark.change_id,
-        now,
-        NAME_OF[mark.action],
-        actor,
-        entry.user_id,
-        settled.email,
-        mark.action,
-        recovered=True,
-        actor_id=actor_id,
-    )
-    if mark.action not in (Action.CREATE, Action.UPDATE) or account is None:
-        changed, access = _access(mark.action, entry)
-        return replace(event, changed=changed, before=access)
-    after, new = _as_written(entry, account, desired)
-    if mark.action is Action.CREATE:  # or it was an adoption: then nobody knows any more what was there
-        filled = {target: value for target, value in after.items() if value is not None}
-        reason = RECREATED if _recreated(entry, account) else ""
-        return replace(event, changed=filled, after=after, reason=reason)
-    if _recreated(entry, account):
-        filled = {target: value for target, value in after.items() if value is not None}
-        return replace(event, changed=filled, before={}, after=after, reason=RECREATED)
-    differing = {target: after[target] for target in sorted(new)}
-    was = {target: before[target] for target in differing if before is not None and target in before}
-    return replace(event, changed=differing, before=was or None, after=after)

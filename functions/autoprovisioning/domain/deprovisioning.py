@@ -6,7 +6,7 @@ means at the next look, None is never. Deleting must come later than suspending.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -144,25 +144,22 @@ def due(policy: Deprovisioning, timers: Mapping[Trigger, Timer], clock: Clock, n
 
     Nothing falls due by a timer that stands still; while the connection is off it is as if it were turned on now.
     """
-    suspend: list[_At] = []
-    delete: list[_At] = []
-    for trigger, timer in timers.items():
-        if timer.running_since is None:
-            continue
-        started, delays = now - timer.elapsed(clock.at(now)), policy.of(trigger)
-        if delays.suspend_after is not None:
-            suspend.append((started + timedelta(days=delays.suspend_after), timer.since, trigger))
-        if delays.delete_after is not None:
-            delete.append((started + timedelta(days=delays.delete_after), timer.since, trigger))
-    return Due(*_earliest(suspend, now), *_earliest(delete, now))
+    running = [
+        (now - timer.elapsed(clock.at(now)), timer.since, trigger)
+        for trigger, timer in timers.items()
+        if timer.running_since is not None
+    ]
 
+    def earliest(after: Callable[[Delays], int | None]) -> tuple[datetime | None, Trigger | None]:
+        dates = [
+            (started + timedelta(days=days), since, trigger)
+            for started, since, trigger in running
+            if (days := after(policy.of(trigger))) is not None
+        ]
+        if not dates:
+            return None, None
+        at, _, first = min(dates)
+        due_now = [(since, trigger) for when, since, trigger in dates if when <= now]
+        return at, max(due_now)[1] if due_now else first
 
-_At = tuple[datetime, datetime, Trigger]  # due at, seen since, by
-
-
-def _earliest(candidates: list[_At], now: datetime) -> tuple[datetime | None, Trigger | None]:
-    if not candidates:
-        return None, None
-    at, _, trigger = min(candidates)
-    due_now = [(since, other) for when, since, other in candidates if when <= now]
-    return at, max(due_now)[1] if due_now else trigger
+    return Due(*earliest(lambda delays: delays.suspend_after), *earliest(lambda delays: delays.delete_after))

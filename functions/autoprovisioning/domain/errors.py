@@ -12,6 +12,7 @@ class ProvisioningError(Exception):
 
     code = "error"
     defers = False  # the work is not lost and not a failure: it waits for a retry, an approval or a new token
+    about = ""  # what it depends on besides what was attempted: once that changes, it is attempted again at once
 
 
 class BadInput(ProvisioningError):

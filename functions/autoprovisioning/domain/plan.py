@@ -41,7 +41,7 @@ from autoprovisioning.domain.accounts import (
 )
 from autoprovisioning.domain.adoption import Confirmed, settled_by
 from autoprovisioning.domain.deprovisioning import Clock, Deprovisioning, Due, due, observe
-from autoprovisioning.domain.errors import AddressTaken, AdoptionInDoubt, MappingFailure, Permanent
+from autoprovisioning.domain.errors import AddressTaken, AdoptionInDoubt, MappingFailure
 from autoprovisioning.domain.roster import ACCOUNT, EXTERNAL_ID, Action, Entry, Failure, Status, Timer, Trigger
 from autoprovisioning.domain.users import Presence
 
@@ -101,11 +101,18 @@ class Decision:
     action: Action | None
     noted: Entry | None
     attributes: Attributes | None = None
-    reason: str = ""
-    failure: Permanent | None = None
+    failure: MappingFailure | None = None
     backing_off: bool = False
     unsure: bool = False
     trigger: Trigger | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Decision):
+    """Something is to be done."""
+
+    action: Action
+    noted: Entry
 
 
 def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> Decision:
@@ -114,7 +121,7 @@ def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> 
         return Decision(None, entry)
     if seen.presence is Presence.UNKNOWN:
         unread = _remembered(entry, seen, rules)
-        return Decision(None, _missed(unread, seen, now) if unread is not None else None, reason="could not be read")
+        return Decision(None, _missed(unread, seen, now) if unread is not None else None)
     known = _missed(entry or Entry(seen.user_id, email=seen.email), seen, now)
     known = replace(
         known,
@@ -196,31 +203,25 @@ def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mappin
 
 def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
     """Active, and in scope or not known to be out of it."""
-    returned = seen.in_scope is True
-    action: Action | None
-    match noted.status:
-        case _ if returned and ACCOUNT in noted.drift:
-            action = Action.RECREATE
-        case Status.NONE:
-            if not returned:
-                return Decision(None, entry, reason="scope could not be told")
-            action = Action.RECREATE if rules.unproven else Action.CREATE
-        case Status.SUSPENDED if returned:
-            return _attempt(Action.UNSUSPEND, noted, seen, rules, now)
-        case Status.LOCKED if returned and EXTERNAL_ID not in noted.drift:
-            return _attempt(Action.UNLOCK, noted, seen, rules, now)
-        case Status.LOCKED:
-            return Decision(None, _clean(noted), reason="locked in Keeper by someone else")
-        case Status.SUSPENDED if noted.deleted:
-            return Decision(None, _clean(noted), reason="deleted, and scope could not be told")
-        case _:
-            action = Action.UPDATE
-    if seen.mapping_failure is not None:
-        attempted = action if noted.status is Status.NONE else Action.UPDATE
-        return _fail(noted, seen.mapping_failure, attempted, rules, now)
+    returned, status = seen.in_scope is True, noted.status
+    if returned and ACCOUNT in noted.drift:
+        action = Action.RECREATE
+    elif status is Status.NONE:
+        if not returned:
+            return Decision(None, entry)
+        action = Action.RECREATE if rules.unproven else Action.CREATE
+    elif returned and status is Status.SUSPENDED:
+        action = Action.UNSUSPEND
+    elif returned and status is Status.LOCKED and EXTERNAL_ID not in noted.drift:
+        action = Action.UNLOCK
+    elif status is Status.LOCKED or noted.deleted:
+        return Decision(None, _clean(noted))
+    else:
+        action = Action.UPDATE
+    if seen.mapping_failure is not None and action.writes:
+        return _fail(noted, seen.mapping_failure, rules, now)
     if action is Action.UPDATE and not _differs(noted, seen.desired):
-        settled = _clean(noted) if returned else noted
-        return Decision(None, _in_step(settled, seen.desired), reason="in step")
+        return Decision(None, _in_step(_clean(noted) if returned else noted, seen.desired))
     return _attempt(action, noted, seen, rules, now)
 
 
@@ -245,25 +246,24 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
     archived = idles(seen, rules)
     if noted.status is Status.NONE:
         if entry is not None and entry.mark is not None:
-            return Decision(None, entry, reason="an attempt is under way")
+            return Decision(None, entry)
         kept = (archived and entry is not None) or (seen.in_scope and rules.by_groups)
-        return Decision(None, _quiet(noted) if kept else None, reason="no account")
+        return Decision(None, _quiet(noted) if kept else None)
     if archived:
-        return Decision(None, _quiet(noted), reason="archived users are not operated on")
+        return Decision(None, _quiet(noted))
     when = due(rules.deprovisioning, noted.timers, rules.clock, now)
-    stays = seen.moving and noted.status is Status.ACTIVE  # until the other connection has let them in
     if noted.status is Status.LOCKED and _outdated(noted, when, now):
-        return Decision(None, noted, reason="locked in Keeper when last seen", unsure=True)
-    if when.delete is not None and when.delete <= now and _keeps_current(noted) and not stays:
-        return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
-    if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE and not stays:
-        return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
-    if _keeps_current(noted) and not noted.taken_over and _differs(noted, seen.desired):
-        return _attempt(Action.UPDATE, noted, seen, rules, now)
-    if noted.gone and _forgettable(noted, when, now):
-        return Decision(None, None, reason="deleted long ago")
-    current = _in_step(noted, seen.desired) if _keeps_current(noted) and not noted.taken_over else noted
-    return Decision(None, _clean(current), reason=_waiting(when))
+        return Decision(None, noted, unsure=True)
+    if not (seen.moving and noted.status is Status.ACTIVE):  # who moves stays until the other connection let them in
+        if when.delete is not None and when.delete <= now and _keeps_current(noted):
+            return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
+        if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE:
+            return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
+    if _keeps_current(noted) and not noted.taken_over:
+        if _differs(noted, seen.desired):
+            return _attempt(Action.UPDATE, noted, seen, rules, now)
+        noted = _in_step(noted, seen.desired)
+    return Decision(None, None if noted.gone and _forgettable(noted, when, now) else _clean(noted))
 
 
 def _keeps_current(entry: Entry) -> bool:
@@ -283,11 +283,6 @@ def _forgettable(noted: Entry, when: Due, now: datetime) -> bool:
         return False
     last = max(filter(None, (noted.last_action_at, *(timer.since for timer in noted.timers.values()))), default=now)
     return now - last >= RETENTION
-
-
-def _waiting(when: Due) -> str:
-    dates = [at for at in (when.suspend, when.delete) if at is not None]
-    return f"next due {min(dates).date().isoformat()}" if dates else "nothing due"
 
 
 def _quiet(noted: Entry) -> Entry:
@@ -310,58 +305,59 @@ def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
     return f"{action.value}:{whole_fingerprint(attributes or {})}{':' + text[:60] if text else ''}"
 
 
+def unmapped(noted: Entry, failure: MappingFailure) -> tuple[Action, str]:
+    """Return what cannot be sent, and its name as by `about`."""
+    action = Action.CREATE if noted.status is Status.NONE else Action.UPDATE
+    return action, about(action, None, str(failure))
+
+
 def stuck(entry: Entry, seen: Observed, rules: Rules, now: datetime) -> str:
     """Name what a mark that ran out stands in the way of, as `about` does: what would be done if it were not there."""
     assert entry.mark is not None  # noqa: S101 - told by the caller
     action = decide(replace(entry, mark=None, failure=None), seen, rules, now).action or entry.mark.action
-    return about(action, seen.desired if action in (Action.CREATE, Action.UPDATE) else None)
+    return about(action, seen.desired if action.writes else None)
 
 
 def rests(entry: Entry, seen: Observed, rules: Rules, now: datetime) -> bool:
     """Say whether a mark that ran out is to be left alone: its account could not be fetched, and nothing changed."""
     failure = entry.failure
-    if failure is None or now >= failure.next_attempt or rules.retry_failures:
-        return False
-    return failure.about == stuck(entry, seen, rules, now)
+    return failure is not None and _waits(failure, rules, now) and failure.about == stuck(entry, seen, rules, now)
+
+
+def _waits(failure: Failure, rules: Rules, now: datetime) -> bool:
+    return now < failure.next_attempt and not rules.retry_failures
 
 
 def _attempt(
     action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
 ) -> Decision:
     failure = noted.failure
-    attributes = seen.desired if action in (Action.CREATE, Action.UPDATE, Action.RECREATE) else None
-    same = failure is not None and (
-        _stands(failure, about(action, attributes, _settled_by(failure, seen, rules)), seen)
-        or (failure.about == READING and action.rereads)
-    )
-    if failure is not None and same and now < failure.next_attempt and not rules.retry_failures:
-        return _backing_off(noted, failure)
-    return Decision(action, noted, attributes, trigger=trigger)
+    attributes = seen.desired if action.writes else None
+    if failure is not None and _waits(failure, rules, now) and _stands(failure, action, attributes, seen, rules):
+        return _backing_off(noted)
+    return Attempt(action, noted, attributes, trigger=trigger)
 
 
-def _backing_off(noted: Entry, failure: Failure) -> Decision:
+def _backing_off(noted: Entry) -> Decision:
     """Wait for the next attempt: it is the failure that this waits for, and nothing besides."""
-    return Decision(None, replace(noted, pending=False), reason=failure.text, backing_off=True)
+    return Decision(None, replace(noted, pending=False), backing_off=True)
 
 
-def _stands(failure: Failure, attempted: str, seen: Observed) -> bool:
+def _stands(failure: Failure, action: Action, attributes: Attributes | None, seen: Observed, rules: Rules) -> bool:
     """Say whether a failure is about this attempt; one who has an address may have given it up since."""
-    if failure.code == AddressTaken.code and seen.holder is None:
-        return failure.about.startswith(attempted)
-    return failure.about == attempted
-
-
-def _settled_by(failure: Failure, seen: Observed, rules: Rules) -> str:
+    if failure.about == READING:
+        return action.rereads
+    told: str | None = ""
     if failure.code == AddressTaken.code:
-        return seen.holder or ""
-    if failure.code != AdoptionInDoubt.code:
-        return ""
-    return settled_by(rules.confirmed.get(seen.user_id, frozenset()))
+        told = seen.holder
+    elif failure.code == AdoptionInDoubt.code:
+        told = settled_by(rules.confirmed.get(seen.user_id, frozenset()))
+    attempted = about(action, attributes, told or "")
+    return failure.about.startswith(attempted) if told is None else failure.about == attempted
 
 
-def _fail(noted: Entry, failure: MappingFailure, action: Action, rules: Rules, now: datetime) -> Decision:
+def _fail(noted: Entry, failure: MappingFailure, rules: Rules, now: datetime) -> Decision:
     standing = noted.failure
-    same = standing is not None and standing.about == about(action, None, str(failure))
-    if standing is not None and same and now < standing.next_attempt and not rules.retry_failures:
-        return _backing_off(noted, standing)
-    return Decision(None, noted, failure=failure, reason=str(failure))
+    if standing is not None and standing.about == unmapped(noted, failure)[1] and _waits(standing, rules, now):
+        return _backing_off(noted)
+    return Decision(None, noted, failure=failure)

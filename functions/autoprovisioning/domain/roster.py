@@ -39,6 +39,11 @@ class Action(StrEnum):
         return self in (Action.SUSPEND, Action.DELETE)
 
     @property
+    def writes(self) -> bool:
+        """Say whether it writes attributes."""
+        return self in (Action.CREATE, Action.UPDATE, Action.RECREATE)
+
+    @property
     def rereads(self) -> bool:
         """Say whether the user must be read again, alone, right before it is carried out."""
         return self in (Action.SUSPEND, Action.DELETE, Action.UNSUSPEND, Action.UNLOCK, Action.RECREATE)

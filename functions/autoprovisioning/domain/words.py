@@ -9,7 +9,7 @@ from autoprovisioning.domain.accounts import changed_attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Due, due
 from autoprovisioning.domain.holds import Standing
-from autoprovisioning.domain.plan import Decision, Observed
+from autoprovisioning.domain.plan import Attempt, Decision, Observed
 from autoprovisioning.domain.roster import EXTERNAL_ID, Action, Entry, Status, Trigger
 from autoprovisioning.domain.users import OrgUnit, Presence
 
@@ -67,15 +67,15 @@ def in_words(
             return f"{unknown}."
         when = at_time(failure.next_attempt)
         return f"{unknown}. That failed, and is done again on {when}, or as soon as the user changes: {failure.text}"
-    if decision.action is not None:
+    if isinstance(decision, Attempt):
         return _to_do(decision, entry, seen, connection, now, owner, held=held)
     if decision.failure is not None:
         return f"Nothing can be sent: {decision.failure}"
     if decision.backing_off and entry is not None and entry.failure is not None:
+        text, when = entry.failure.text, at_time(entry.failure.next_attempt)
         if connection.state in WAITS_FOR:
-            return f"{WAITS_FOR[connection.state]}; the last attempt failed: {decision.reason}"
-        when = at_time(entry.failure.next_attempt)
-        return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {decision.reason}"
+            return f"{WAITS_FOR[connection.state]}; the last attempt failed: {text}"
+        return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {text}"
     noted = decision.noted or entry
     if noted is not None and noted.status is Status.LOCKED:
         return _locked(noted, seen, connection, unsure=decision.unsure)
@@ -83,7 +83,7 @@ def in_words(
 
 
 def _to_do(
-    decision: Decision,
+    decision: Attempt,
     entry: Entry | None,
     seen: Observed,
     connection: Connection,
@@ -93,7 +93,6 @@ def _to_do(
     held: Standing | None,
 ) -> str:
     action = decision.action
-    assert action is not None  # noqa: S101 - told by the caller
     done = f"{_infinitive(action, decision, entry)}, because {_reason(action, decision, entry, seen, owner)}."
     if connection.state in WAITS_FOR:
         return f"{WAITS_FOR[connection.state]}: {done}"
