@@ -562,7 +562,7 @@ def recover(
             status = Status.ACTIVE if account.active else Status.SUSPENDED if remembers_lock(entry) else Status.LOCKED
             locked_at = now if status is not Status.ACTIVE else None
             return replace(written, status=status, locked_at=locked_at, last_action_at=now), mark.change_id, True
-        case Action.SUSPEND | Action.DELETE if not account.active:
+        case Action.SUSPEND | Action.DELETE if not account.active and entry.status is not Status.SUSPENDED:
             locked = replace(found, status=Status.SUSPENDED, deleted=mark.action is Action.DELETE, locked_at=now)
             return replace(locked, last_action_at=now), mark.change_id, True
         case Action.UNSUSPEND | Action.UNLOCK if account.active:
