@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from autoprovisioning.app.ports import Channel
-from autoprovisioning.domain.errors import Incomplete, Transient
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit, Presence
 from tests.fakes import FakeDirectory
 from tests.simulation.scheduler import Scheduler
@@ -27,13 +27,17 @@ Known = tuple[DirectoryUser | None, DirectoryUser | None]  # live, deleted
 
 
 class SimDirectory:
-    """The Directory port. `history` is what each user was when, for stale answers and for the oracles."""
+    """The Directory port. `history` is what each user was when, for stale answers and for the oracles.
+
+    Groups of `lost` are not ours to see at the moment, and those that the truth has as unreadable break off.
+    """
 
     def __init__(self, scheduler: Scheduler, weather: Weather, truth: FakeDirectory) -> None:
         self._scheduler = scheduler
         self._weather = weather
         self.truth = truth
         self.history: dict[str, tuple[list[datetime], list[Known]]] = {}
+        self.lost: set[str] = set()
 
     def changed(self, user_id: str) -> None:
         """Note what became of a user."""
@@ -68,17 +72,23 @@ class SimDirectory:
         return self._listed("deleted_users", self.truth.deleted_users)
 
     def members(self, group_id: str) -> Iterator[Sequence[str]]:
+        if group_id in self.lost:
+            self._before(f"members {group_id}", PLAIN)
+            raise ConfigurationRefused("members.list: notFound (404)")
         return self._listed(f"members {group_id}", lambda: self.truth.members(group_id))
 
     def is_member(self, group_id: str, user_id: str) -> bool | None:
         kind = self._before("is_member", MEMBER)
+        if group_id in self.lost:
+            raise ConfigurationRefused("members.list: notFound (404)")
         if kind == "untold":
             return None  # hasMember answers 400
         return kind != "says no" and self.truth.is_member(group_id, user_id)
 
     def group(self, key: str) -> Group | None:
         self._before("group", PLAIN)
-        return self.truth.group(key)
+        group = self.truth.group(key)
+        return group if group is not None and group.id not in self.lost else None
 
     def org_units(self) -> Sequence[OrgUnit]:
         if self._before("org_units", (*PLAIN, "breaks off")) == "breaks off":

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from autoprovisioning.app import configure
+from autoprovisioning.app.take_over import take_over
 from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
@@ -19,11 +21,12 @@ from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.holds import OPEN
 from autoprovisioning.domain.holds import Standing as Verdict
 from autoprovisioning.domain.normalization import same
-from autoprovisioning.domain.roster import Action, Entry, Trigger
+from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.domain.unprovisioned import Offer
 from autoprovisioning.domain.users import Presence
+from tests.simulation.administrators import ADMIN
 from tests.simulation.keeper import Effect, Node
-from tests.simulation.people import ADMIN
 from tests.simulation.truth import Standing
 
 if TYPE_CHECKING:
@@ -90,7 +93,9 @@ def _excuses(was: Entry | None, becomes: Entry | None) -> bool:
 
 def _mend(world: World) -> None:
     world.weather.fair = True
-    world.scheduler.run_until(world.now + timedelta(minutes=20))
+    world.scheduler.run_until(max(world.now, world.topics.stopped_until) + timedelta(minutes=20))
+    world.customer.unreadable.clear()
+    world.directory.lost.clear()
     for connection in list(world.ports.archive.connections()):
         process = world.scheduler.process(f"mend-{connection.id}", timedelta(days=1), quiet=True)
 
@@ -122,14 +127,21 @@ def _pass(world: World) -> None:
     at, number = start + 2 * HOUR, 0
     while at < start + QUIET:
         number += 1
-        kind = RunKind.DRIFT if number % 3 == 0 else RunKind.FULL
-        world.schedule(f"quiet-{number}", lambda kind=kind: world._reconcile(kind), at)
-        world.schedule(f"quiet-renew-{number}", world._renew, at + timedelta(minutes=1))
-        world.scheduler.at(at + timedelta(minutes=2), world.sync_channels)
+        world.seldom(at, 1000 + number)
         at += 4 * HOUR
+    world.scheduler.at(start + timedelta(hours=27), lambda: _take_over(world))
     for due in sorted(_due_times(world, start)):
         world.schedule(f"due-{due}", lambda: world._reconcile(RunKind.FULL), due + timedelta(minutes=3))
     world._until(start + QUIET)
+
+
+def _take_over(world: World) -> None:
+    """Let the administrators take over what the drift runs offer together."""
+    for connection in world.ports.archive.connections():
+        process = world.scheduler.process(f"take-over-{connection.id}", timedelta(days=1), quiet=True)
+        report = world.ports.unprovisioned.get(connection.id)
+        if report is not None and any(row.offer is Offer.ALL for row in report.accounts):
+            world.scheduler.start(process, partial(take_over, world.services, connection.id, None, ADMIN))
 
 
 def _due_times(world: World, start: datetime) -> set[datetime]:
@@ -148,7 +160,7 @@ def _due_times(world: World, start: datetime) -> set[datetime]:
 def _judge(world: World) -> None:
     archive = world.ports.archive
     for connection in archive.connections():
-        node = world.nodes[f"n{connection.id[1:]}"]
+        node = world.node_of(connection.id)
         entries = archive.entries(connection)
         for user_id in sorted(world.truth.people):
             _access(world, connection, node, user_id, entries.get(user_id))
@@ -162,7 +174,7 @@ def _judge(world: World) -> None:
 
 def _access(world: World, connection: Connection, node: Node, user_id: str, entry: Entry | None) -> None:
     standing = world.truth.standings[connection.id, user_id][-1]
-    accounts = node.of(user_id)
+    accounts = _accounts(node, user_id, entry)
     active = [account for account in accounts if account.active]
     where = f"{connection.id}/{user_id}"
     if len(active) > 1:
@@ -186,16 +198,43 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
     told = replace(
         standing, triggers={each: at for each, at in standing.triggers.items() if each is not Trigger.APP_OFF}
     )
+    noticed = told if entry is not None and entry.taken_over else standing  # whose scope counts from then on
     due = any(
         world.truth.due(connection.id, of, delete=delete, slack=-late)
         for delete in (False, True)
-        for of, late in ((told, HOUR), (standing, 9 * HOUR))
+        for of, late in ((told, HOUR), (noticed, 9 * HOUR))
     )
     moves = any(fails for _, fails in _elsewhere(world, connection, user_id))  # their access stays here meanwhile
-    if active and due and not held and not failing and not moves:
+    # Whose roster entry was lost is told, to be taken over: see below.
+    kept = [each for each in active if connection.id not in world.lost or (entry and entry.scim_id == each.scim_id)]
+    if kept and due and not held and not failing and not moves:
         world.watch.broken("nobody else has access", f"{where}: {standing}, {entry}")
+    _unprovisioned(world, connection, node, user_id, entry, due=due)
     if entry is not None and not failing:
         _timers(world, connection, told, entry)
+
+
+def _accounts(node: Node, user_id: str, entry: Entry | None) -> list[Account]:
+    """Return the accounts that are a user's: what the roster holds, else what we made, by externalId."""
+    held = node.accounts.get(entry.scim_id) if entry is not None and entry.status is not Status.NONE else None
+    rest = [account for account in node.of(user_id) if account.scim_id not in node.foreign]
+    return [held, *(account for account in rest if account != held)] if held is not None else rest
+
+
+def _unprovisioned(
+    world: World, connection: Connection, node: Node, user_id: str, entry: Entry | None, *, due: bool
+) -> None:
+    """See that the drift runs told of active accounts that carry a leaver's id and are on no roster."""
+    holds = entry.scim_id if entry is not None and entry.status is not Status.NONE else ""
+    report = world.ports.unprovisioned.get(connection.id)
+    told = {row.scim_id: row for row in report.accounts} if report is not None else {}
+    for account in node.of(user_id):
+        if account.active and account.scim_id != holds:
+            row, where = told.get(account.scim_id), f"{connection.id}/{user_id}: {account}"
+            if row is None:
+                world.watch.broken("accounts that nobody provisions are told", where)
+            if due and not holds and row is not None and row.offer is Offer.ALL:
+                world.watch.broken("what is taken over is deprovisioned", where)
 
 
 def _failing(entry: Entry | None) -> bool:
@@ -229,7 +268,7 @@ def _elsewhere(world: World, connection: Connection, user_id: str) -> Iterator[t
     """Yield of each other connection that entitles somebody: whether they have access, whether that is told to fail."""
     for other in world.ports.archive.connections():
         if other.id != connection.id and not world.truth.standings[other.id, user_id][-1].triggers:
-            node, entry = world.nodes[f"n{other.id[1:]}"], world.ports.archive.entry(other, user_id)
+            node, entry = world.node_of(other.id), world.ports.archive.entry(other, user_id)
             accounts = node.of(user_id)
             locked = any(account.scim_id in node.theirs for account in accounts)
             yield any(account.active for account in accounts), locked or _failing(entry)
@@ -262,6 +301,8 @@ def _nothing_left(world: World, connection: Connection, entries: dict[str, Entry
             world.watch.broken("no run is left open", str(run))
     for hold in world.ports.archive.holds(connection.id):
         for member in hold.those(*OPEN):
+            if member.user_id not in world.truth.people:  # taken over, with an id that the directory does not know
+                continue
             stood = world.truth.standings[connection.id, member.user_id][-1]
             if member.kind is Kind.TAKING and not stood.triggers and not stood.archived:
                 world.watch.broken("no hold outlives what it is about", f"{member}, {stood}, {hold}")
@@ -273,14 +314,16 @@ def _audit(world: World, connection: Connection, node: Node) -> None:
     """Each effective change has exactly one event, each event its change, and the counters tell the events."""
     events = world.ports.archive.events(connection.id)
     effects: dict[str, list[Effect]] = {}
-    for effect in node.effects:
+    for effect in (each for other in world.nodes.values() for each in other.effects):
+        if world.watch.marks[effect.write.key][0] != connection.id:
+            continue
         effects.setdefault(effect.write.key, []).append(effect)
         name, before, after = effect.write, effect.before, effect.after
         moved = before is None or after is None or (before != after)
         if moved and effect.write.key not in events and not _excused(world, node, effect):
             world.watch.broken("each change has its event", f"{connection.id}: {name}, {before} -> {after}")
     for event in events.values():
-        if event.name in CHANGES and event.id not in effects and not _without_write(node, event):
+        if event.name in CHANGES and event.id not in effects and not _without_write(world, connection, node, event):
             world.watch.broken("each event has its change", f"{connection.id}: {event}")
     counted = Counter(event.name.value for event in events.values())
     if dict(counted) != world.ports.archive.usage(connection.id):
@@ -306,12 +349,15 @@ def _excused(world: World, node: Node, effect: Effect) -> bool:
     return node.hands.get(scim_id, effect.at - HOUR) >= effect.at
 
 
-def _without_write(node: Node, event: Event) -> bool:
+def _without_write(world: World, connection: Connection, node: Node, event: Event) -> bool:
     """Say whether an event tells that there was nothing to write: adopted as it is, or gone from Keeper.
 
-    Where somebody locks or unlocks an account by hand, and our worker dies right before it does the same, nothing
-    tells whose doing it was.
+    Whoever finds a user's own account after a crash cannot tell whether they were about to create or to adopt it. Where
+    somebody locks or unlocks an account by hand, and our worker dies right before it does the same, nothing tells
+    whose doing it was.
     """
     if event.recovered and event.attempted in (Action.SUSPEND, Action.UNSUSPEND):
         return any(account.scim_id in node.hands for account in node.of(event.user_id))
+    if event.recovered and event.attempted is Action.CREATE:
+        return any(connection.id in world.lost or each.scim_id in node.foreign for each in node.of(event.user_id))
     return not event.changed

@@ -7,21 +7,34 @@ from dataclasses import dataclass
 from random import Random
 
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from tests.simulation.weather import KINDS, WITNESSES
 
 USERS = tuple(f"u{number}" for number in range(1, 9))
 NAMES = ("Ada", "Bob", "Cyd", "Dan", "Eve", "Fay")
 ADDRESSES = tuple(f"{name.lower()}@example.com" for name in (*NAMES, "Gus", "Hal", "Ivy"))
 ACTIVE_MINUTES = 200
+LONG_DAYS = 12  # of one history in eight: some steps, and days between them
 POLICIES = (
     Deprovisioning(),
     Deprovisioning(Delays(0, 1), Delays(0, 2), Delays(0, 1)),
     Deprovisioning(Delays(1, None), Delays(1, 2), Delays(0, None)),
     Deprovisioning(Delays(2, 3), Delays(0, None), Delays(1, None)),
 )
+MAPPINGS = (
+    AttributeMapping(),
+    AttributeMapping((*DEFAULT_ROWS, Row("title", '"Contractor"'))),
+    AttributeMapping((*DEFAULT_ROWS, Row("title", "organizations[primary].title"))),  # nobody has one
+    AttributeMapping(tuple(row for row in DEFAULT_ROWS if row.target != "name.familyName")),
+    AttributeMapping((*DEFAULT_ROWS[1:], Row("displayName", "name.givenName"))),
+)
+SCOPES = ("groups", "groups", "groups", "units", "both")
 
 # What is left out for now, each with the fault of the product that it shows; a line goes when its fault is mended.
 LEFT_OUT: Mapping[str, str] = {}
+
+# In long histories these weigh more: what timers run by.
+OF_TIMERS = frozenset("suspend restore archive leave join off on edit_archived edit_policy delete undelete".split())
 
 # verb -> weight, and the kind of event that it belongs to ("" is always there)
 VERBS: Mapping[str, tuple[int, str]] = {
@@ -30,6 +43,8 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "readdress": (5, ""),
     "reuse": (3, ""),
     "swap": (3, ""),
+    "alias": (2, ""),
+    "drop_alias": (2, ""),
     "suspend": (9, ""),
     "restore": (7, ""),
     "archive": (4, ""),
@@ -39,15 +54,31 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "join": (6, ""),
     "move": (4, ""),
     "also": (4, ""),
+    "transfer": (3, ""),
+    "rename_unit": (2, ""),
+    "break_group": (2, ""),
     "lock": (3, ""),
     "unlock": (3, ""),
     "rename_by_hand": (3, ""),
     "delete_by_hand": (2, ""),
     "stranger": (2, ""),
+    "invite": (2, ""),
+    "relabel": (2, ""),
     "edit_policy": (2, ""),
     "edit_limit": (2, ""),
+    "edit_scope": (3, ""),
+    "edit_mapping": (2, ""),
+    "edit_archived": (2, ""),
+    "rename_connection": (1, ""),
+    "edit_endpoint": (1, ""),
     "approve": (3, ""),
     "reject": (3, ""),
+    "decide_some": (3, ""),
+    "reverse": (2, ""),
+    "withdraw": (3, ""),
+    "confirm": (3, ""),
+    "take_over": (3, ""),
+    "lose_roster": (1, ""),
     "off": (2, ""),
     "on": (4, ""),
     "kill_token": (2, ""),
@@ -69,7 +100,7 @@ class Step:
     other: int  # whatever else the verb needs: an address, a connection, a policy
 
     def __str__(self) -> str:
-        return f"{self.at:6.1f} min  {self.verb} {self.whom} ({self.other})"
+        return f"{self.at:8.1f} min  {self.verb} {self.whom} ({self.other})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +119,8 @@ class Setting:
     shared: bool
     rough_start: bool  # the first run meets faults
     firestore: bool = False  # state is kept by the real adapters, over Firestore in memory
+    scopes: str = "groups"  # of which the scopes are made at first: one of `SCOPES`
+    days: int = 0  # of a long history, whose schedule is whole around its steps alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +138,8 @@ class History:
         head = (
             f"{setting.connections} connections, {setting.people} people, policy {setting.policy}, "
             f"limit {setting.limit}, faults {setting.rate:.3f}, clocks {'apart' if setting.skewed else 'alike'}"
-            f"{', state over Firestore' if setting.firestore else ''}"
+            f"{', state over Firestore' if setting.firestore else ''}, scopes of {setting.scopes}"
+            f"{f', {setting.days} days' if setting.days else ''}"
         )
         return "\n".join([head, *map(str, self.steps)])
 
@@ -128,9 +162,10 @@ class Leaning:
     whom: int | None = None  # how many people things happen to
     together: bool = False  # all within some seconds of the schedule
     firestore: bool | None = None
+    days: int | None = 0  # None: as chance has it
 
 
-EVEN = Leaning()
+EVEN = Leaning(days=None)
 
 
 def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> History:
@@ -138,10 +173,11 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
     left_out = frozenset(LEFT_OUT) - frozenset(also)
     chance = Random(seed)
     kinds = sorted(KINDS - WITNESSES[chance.randrange(2)])
+    days = LONG_DAYS * (chance.random() < 1 / 8) if leaning.days is None else leaning.days
     setting = Setting(
         connections=leaning.connections or chance.choice((1, 1, 1, 2, 2, 3)),
         people=leaning.people or chance.randint(2, 5),
-        policy=chance.randrange(len(POLICIES)) if leaning.policy is None else leaning.policy,
+        policy=chance.randrange(bool(days), len(POLICIES)) if leaning.policy is None else leaning.policy,
         limit=leaning.limit or chance.choice((1000, 1000, 3, 2, 5)),
         rate=chance.choice((0.0, 0.004, 0.015, 0.05)) if leaning.rate is None else leaning.rate,
         kinds=frozenset(leaning.kinds) or frozenset(chance.sample(kinds, chance.randint(4, len(kinds)))),
@@ -151,13 +187,18 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         shared=chance.random() < 0.5,
         rough_start=chance.random() < 0.3 if leaning.rough is None else leaning.rough,
         firestore=seed % 3 == 0 if leaning.firestore is None else leaning.firestore,
+        scopes=chance.choice(SCOPES),
+        days=days,
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
+    for verb in OF_TIMERS & verbs.keys() if days else ():
+        verbs[verb] *= 4
     for verb in leaning.verbs:
         verbs[verb] = verbs.get(verb, VERBS[verb][0]) * 8
     count = leaning.steps or chance.randint(3, 16)
     chosen = chance.choices(tuple(verbs), tuple(verbs.values()), k=count)
-    times = sorted(_time(chance, leaning) for _ in range(count))
+    minutes = days * 1440 or leaning.minutes
+    times = sorted(_time(chance, minutes, together=leaning.together) for _ in range(count))
     steps = tuple(
         Step(at, verb, chance.choice(USERS[: leaning.whom or setting.people + 3]), chance.randrange(1000))
         for at, verb in zip(times, chosen, strict=True)
@@ -165,8 +206,8 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
     return History(seed, setting, steps, left_out)
 
 
-def _time(chance: Random, leaning: Leaning) -> float:
+def _time(chance: Random, minutes: int, *, together: bool) -> float:
     """Choose a moment: often one at which something of ours is under way."""
-    if leaning.together or chance.random() < 0.5:
-        return round(5 * chance.randrange(leaning.minutes // 5) + 0.2 * chance.random(), 3)
-    return round(leaning.minutes * chance.random(), 1)
+    if together or chance.random() < 0.5:
+        return round(5 * chance.randrange(minutes // 5) + 0.2 * chance.random(), 3)
+    return round(minutes * chance.random(), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -63,7 +64,8 @@ class Node:
     """One node: e-mail addresses are unique among those of `shared`, DELETE locks unless `locks` is False.
 
     `normalises` makes the server store addresses in lower case and trim what it stores. `theirs` are the accounts that
-    people locked in Keeper themselves; `hands` are those that people changed there at all, and when last.
+    people locked in Keeper themselves; `hands` are those that people changed there at all, and when last. `foreign` are
+    those that people made, `were` the directory ids that accounts carried before people changed them.
     """
 
     name: str
@@ -76,6 +78,8 @@ class Node:
     effects: list[Effect] = field(default_factory=list)
     theirs: set[str] = field(default_factory=set)
     hands: dict[str, datetime] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
+    were: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     made: int = 0
 
     def of(self, user_id: str) -> list[Account]:
@@ -94,11 +98,14 @@ class Node:
         account = Account(self._id(), user_name, external_id, active, {"userName": user_name}, self.scheduler.now)
         self.accounts[account.scim_id] = account
         self.hands[account.scim_id] = self.scheduler.now
+        self.foreign.add(account.scim_id)
         return account
 
     def by_hand(self, scim_id: str, change: Callable[[Account], Account | None]) -> None:
         """Let somebody change an account in Keeper's Admin Console."""
         changed = change(self.accounts[scim_id])
+        if changed is not None and changed.external_id != self.accounts[scim_id].external_id:
+            self.were[scim_id].add(self.accounts[scim_id].external_id)
         self.hands[scim_id] = self.scheduler.now
         if changed is None:
             del self.accounts[scim_id]

@@ -47,6 +47,10 @@ STORED = Leaning(
     kinds=("ambiguous", "unavailable", "crash before", "crash after", "message twice"), rate=0.05, steps=20,
     minutes=60, firestore=True,
 )  # fmt: skip
+FOR_DAYS = Leaning(
+    verbs=("suspend", "archive", "off", "on", "leave"), rate=0.004, steps=9, people=2, whom=2, limit=1000,
+    connections=1, skewed=False, policy=3, days=12,
+)  # fmt: skip
 DELAYED = Leaning(verbs=("suspend", "leave", "off", "on"), rate=0.004, policy=3, steps=18, connections=1)
 
 
@@ -304,6 +308,20 @@ MUTANTS = (
         "return Progress(run.id, self._services.clock(), counts) if",
         "return Progress(run.id, self._services.clock(), {n: 2 * c for n, c in counts.items()}) if",
         LEAVING,
+    ),
+    Mutant(
+        "timers run while the connection is off",
+        "domain/deprovisioning.py",
+        "return Clock(self.stood + (now - self.off_since), (self.off_since, now))",
+        "return replace(self, off_since=None)",
+        FOR_DAYS,
+    ),
+    Mutant(
+        "timers run while the user is archived",
+        "domain/plan.py",
+        "standing: Collection[Trigger] = tuple(Trigger) if idles(seen, rules) else ()",
+        "standing: Collection[Trigger] = ()",
+        FOR_DAYS,
     ),
 )
 

@@ -1,4 +1,4 @@
-"""What people do: in the directory, in Keeper's Admin Console, and as administrators of this system.
+"""What people do in the directory and in Keeper's Admin Console.
 
 What a side would refuse (an address in use, a user who is not there) does nothing.
 """
@@ -7,38 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from autoprovisioning.app import configure
-from autoprovisioning.app.admission import Role
-from autoprovisioning.app.ask_for_run import ask_for_run
-from autoprovisioning.app.decide_hold import Choice, decide_hold
-from autoprovisioning.app.inquire import inquire
-from autoprovisioning.app.preview import ask_preview
-from autoprovisioning.app.reports import InquiryKind
-from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.accounts import Account
-from autoprovisioning.domain.connections import State, VolumeLimit
-from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.users import DirectoryUser, Presence
 from tests.office import person
-from tests.simulation.history import ADDRESSES, NAMES, POLICIES, Step
+from tests.simulation.history import ADDRESSES, NAMES, Step
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-ADMIN = Actor("admin@example.com", "admin")
-
-
-def happen(world: World, step: Step) -> None:
-    """Let a step happen; those of our administrators are calls that take time."""
-    verb = getattr(People, step.verb)
-    verb(People(world), step)
+MINUTE = timedelta(minutes=1)
 
 
 class People:
-    """The verbs of a history."""
+    """The verbs of a history that are not our administrators'."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -51,7 +35,8 @@ class People:
         if step.whom in self._directory.live or step.whom in self._directory.removed or self._in_use(address):
             return
         user = person(step.whom, address, NAMES[step.other % len(NAMES)])
-        self._directory.live[step.whom] = replace(user, created=self._world.now)
+        unit = self._world.unit(step.other)
+        self._directory.live[step.whom] = replace(user, created=self._world.now, org_unit_path=unit)
         self._directory.memberships[self._group(step)].add(step.whom)
         self._changed(step.whom, "add")
 
@@ -79,6 +64,15 @@ class People:
             self._directory.live[other.id] = _at(other, mine.primary_email)
             self._changed(mine.id, "update")
             self._changed(other.id, "update")
+
+    def alias(self, step: Step) -> None:
+        address = ADDRESSES[step.other % len(ADDRESSES)]
+        if not self._in_use(address):
+            self._edit(step.whom, lambda user: replace(user, aliases=(*user.aliases, address)))
+
+    def drop_alias(self, step: Step) -> None:
+        """Take an alias away, which is free for others then."""
+        self._edit(step.whom, lambda user: replace(user, aliases=user.aliases[1:]))
 
     def suspend(self, step: Step) -> None:
         self._turns(step, Presence.SUSPENDED)
@@ -114,20 +108,49 @@ class People:
         for members in self._directory.memberships.values():
             members.discard(step.whom)
         self._changed(step.whom)
+        self._sits(step.whom, "/")
 
     def join(self, step: Step) -> None:
         if not any(step.whom in members for members in self._directory.memberships.values()):
             self.also(step)
+            self._sits(step.whom, self._world.unit(step.other))
 
     def move(self, step: Step) -> None:
         for members in self._directory.memberships.values():
             members.discard(step.whom)
         self.also(step)
+        self._sits(step.whom, self._world.unit(step.other))
 
     def also(self, step: Step) -> None:
         if step.whom in self._directory.live:
             self._directory.memberships[self._group(step)].add(step.whom)
             self._changed(step.whom)
+
+    def transfer(self, step: Step) -> None:
+        """Move somebody to another organizational unit, or to one below it; groups stay."""
+        below = "/Night shift" if step.other // 10 % 3 == 0 else ""
+        self._sits(step.whom, self._world.unit(step.other) + below)
+
+    def _sits(self, user_id: str, path: str) -> None:
+        user = self._directory.live.get(user_id)
+        if user is not None and user.org_unit_path != path:
+            self._edit(user_id, lambda user: replace(user, org_unit_path=path))
+
+    def rename_unit(self, step: Step) -> None:
+        """Rename a unit, or move it below another one: nobody is told of the users in it."""
+        old, above = self._world.unit(step.other), "/Europe" if step.other // 10 % 2 else ""
+        before = {user_id: user.org_unit_path for user_id, user in self._directory.live.items()}
+        self._directory.rename_unit(old, f"{above}/Unit {step.other}")
+        for user_id, user in sorted(self._directory.live.items()):
+            if user.org_unit_path != before[user_id]:
+                self._changed(user_id)
+
+    def break_group(self, step: Step) -> None:
+        """Let a scope group not be ours to read for up to two hours: not to its end, or not at all."""
+        broken = self._directory.unreadable if step.other // 10 % 2 else self._world.directory.lost
+        group = self._group(step)
+        broken.add(group)
+        self._world.scheduler.at(self._world.now + (10 + step.other % 110) * MINUTE, lambda: broken.discard(group))
 
     def _edit(self, user_id: str, change: Callable[[DirectoryUser], DirectoryUser]) -> None:
         if user_id in self._directory.live:
@@ -165,79 +188,22 @@ class People:
         theirs = ADDRESSES[step.other % len(ADDRESSES)] if step.other % 3 == 0 else f"stranger{step.other}@example.net"
         node.seed(theirs, "" if step.other % 2 else f"x{step.other}")
 
+    def relabel(self, step: Step) -> None:
+        """Change the externalId of an account, as another provisioner may."""
+        self._by_hand(step, lambda account: replace(account, external_id=f"x{step.other}" if step.other % 2 else ""))
+
+    def invite(self, step: Step) -> None:
+        """Make an account for a directory user by hand, under an address of theirs; some carry the directory id."""
+        user = self._directory.live.get(step.whom)
+        if user is not None:
+            addresses = (user.primary_email, *user.aliases)
+            address = addresses[step.other // 10 % len(addresses)]
+            self._world.node(step.other).seed(address, user.id if step.other % 4 == 0 else "")
+
     def _by_hand(self, step: Step, change: Callable[[Account], Account | None]) -> None:
         for node in self._world.nodes.values():
             for account in node.of(step.whom)[:1]:
                 node.by_hand(account.scim_id, change)
-
-    # ---- as administrators of this system
-
-    def edit_policy(self, step: Step) -> None:
-        policy = POLICIES[step.other // 10 % len(POLICIES)]
-        self._edited(step, lambda settings: replace(settings, deprovisioning=policy))
-
-    def edit_limit(self, step: Step) -> None:
-        limit = VolumeLimit((2, 3, 1000)[step.other // 10 % 3])
-        self._edited(step, lambda settings: replace(settings, limit=limit))
-
-    def _edited(self, step: Step, change: Callable[[configure.Settings], configure.Settings]) -> None:
-        connection = self._world.services.connections.get(self._connection(step))
-        if connection is not None:
-            settings = change(configure.settings_of(connection))
-            configure.edit(self._world.services, connection.id, connection.edition, settings, ADMIN)
-
-    def approve(self, step: Step) -> None:
-        self._decide(step, "approve")
-
-    def reject(self, step: Step) -> None:
-        self._decide(step, "reject")
-
-    def _decide(self, step: Step, choice: Choice) -> None:
-        services, connection_id = self._world.services, self._connection(step)
-        for hold in services.records.holds(connection_id):
-            if hold.state is HoldState.WAITING:
-                decide_hold(services, connection_id, hold.digest, choice, ADMIN)
-
-    def off(self, step: Step) -> None:
-        configure.turn_off(self._world.services, self._connection(step), ADMIN)
-
-    def on(self, step: Step) -> None:
-        connection = self._world.services.connections.get(self._connection(step))
-        if connection is not None and connection.state is State.OFF:
-            configure.turn_on(self._world.services, connection.id, ADMIN)
-
-    def kill_token(self, step: Step) -> None:
-        self._world.node(step.other).accepts.clear()
-
-    def reauthorize(self, step: Step) -> None:
-        connection = self._world.services.connections.get(self._connection(step))
-        if connection is not None:
-            token = self._world.new_token(connection.id)
-            override = step.other // 10 % 3 == 0
-            reauthorize(self._world.services, connection.id, token, ADMIN, override=override)
-
-    def provision(self, step: Step) -> None:
-        services, inquiries = self._world.services, self._world.inquiries
-        inquire(services, inquiries, self._connection(step), step.whom, InquiryKind.PROVISION, ADMIN, Role.SUPER)
-
-    def preview(self, step: Step) -> None:
-        connection = self._world.services.connections.get(self._connection(step))
-        if connection is not None:
-            settings = configure.settings_of(connection)
-            ask_preview(self._world.services, self._world.previews, connection.id, connection.edition, settings, ADMIN)
-
-    def run(self, step: Step) -> None:
-        connection = self._world.services.connections.get(self._connection(step))
-        if connection is not None:
-            ask_for_run(self._world.services, connection, ADMIN)
-
-    def delete_connection(self, step: Step) -> None:
-        connection = self._world.services.connections.get(self._connection(step))
-        if connection is not None:
-            configure.delete(self._world.services, self._world.channels, connection.id, ADMIN, connection.name)
-
-    def _connection(self, step: Step) -> str:
-        return f"c{1 + step.other % self._world.history.setting.connections}"
 
 
 def _at(user: DirectoryUser, address: str) -> DirectoryUser:

@@ -57,6 +57,7 @@ class Topics:
         self._deliver = deliver
         self._begin = begin
         self._done = done  # told of each delivery that ended well
+        self.stopped_until = scheduler.now  # the push endpoints are taken away until then
         self.waiting: set[Message] = set()
         self.dead: list[Message] = []
 
@@ -106,6 +107,9 @@ class Topics:
     def _push(self, message: Message, *, again: bool = False) -> None:
         if message.over and not again:
             return
+        if self._scheduler.now < self.stopped_until:
+            self._scheduler.at(self.stopped_until, lambda: self._push(message, again=again))
+            return
         message.deliveries += 1
         process = self._begin(f"{message.id}/{message.deliveries}")
 
@@ -122,6 +126,11 @@ class Topics:
                 self._scheduler.at(self._later(wait), lambda: self._push(message))
 
         self._scheduler.start(process, lambda: self._deliver(process, message), then=end)
+
+    def drop_batches(self) -> None:
+        """Seek planned-changes to now: no batch that waits is delivered any more."""
+        for message in [each for each in self.waiting if isinstance(each.payload, Batch)]:
+            self._drop(message)
 
     def _drop(self, message: Message) -> None:
         message.over = True

@@ -101,7 +101,7 @@ class _Store(Store):
 
 
 class Archive:
-    """What is stored, for the oracles."""
+    """What is stored, for the oracles; and for losing it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -135,6 +135,13 @@ class Archive:
     def leases(self) -> list[str]:
         """Return the names of the leases that somebody holds."""
         return [name for name, (holder, _, _) in self._store.leases.items() if holder]
+
+    def lose_roster(self, connection_id: str) -> None:
+        """Lose what docs/restore.md deletes of a connection."""
+        for key in [key for key in self._store.shards if key[0] == connection_id]:
+            del self._store.shards[key]
+        self._store.pending.pop(connection_id, None)
+        self._store.failures.pop(connection_id, None)
 
     def claims(self) -> dict[tuple[str, str], Claim]:
         return self._store.claims

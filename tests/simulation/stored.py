@@ -127,9 +127,10 @@ def _database(client: Client, **named: Any) -> Database:
 
 
 class StoredArchive:
-    """What is stored, for the oracles: read past the network, in no time."""
+    """What is stored, for the oracles, read past the network, in no time; and for losing it."""
 
     def __init__(self, service: Service) -> None:
+        self._service = service
         self._client = Client(service)
         database = _database(self._client)
         self._roster, self._records = FirestoreRoster(database), FirestoreRecords(database)
@@ -164,6 +165,11 @@ class StoredArchive:
     def leases(self) -> list[str]:
         """Return the names of the leases that somebody holds."""
         return [lease.id for lease in self._client.collection("leases").stream() if lease.get("holder")]
+
+    def lose_roster(self, connection_id: str) -> None:
+        """Lose what docs/restore.md deletes of a connection."""
+        for collection in ("roster", "pending", "failures"):
+            self._service.collections.pop(f"connections/{connection_id}/{collection}", None)
 
     def _all(self, connection_id: str, collection: str) -> Any:
         return self._client.collection(f"connections/{connection_id}/{collection}").stream()

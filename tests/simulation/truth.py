@@ -10,7 +10,7 @@ from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Deprovisioning
 from autoprovisioning.domain.roster import Trigger
-from autoprovisioning.domain.users import DirectoryUser, Presence
+from autoprovisioning.domain.users import DirectoryUser, OrgUnit, Presence
 from tests.fakes import FakeDirectory
 from tests.simulation.scheduler import Scheduler
 
@@ -74,6 +74,9 @@ class Truth:
         ):
             for user_id in self.people:
                 self._stands(connection, user_id)
+        if known is not None and known.mapping != connection.mapping:
+            for user_id in self.people & self._directory.live.keys():
+                self._wants(connection, self._directory.live[user_id])
 
     def user_changed(self, user_id: str) -> None:
         """Take over what the directory says of a user."""
@@ -82,8 +85,11 @@ class Truth:
         for connection in self.connections.values():
             self._stands(connection, user_id)
             if user is not None:
-                versions = self.desired.setdefault((connection.id, user_id), [])
-                versions.append((self._scheduler.now, connection.mapping.apply(user.profile)))
+                self._wants(connection, user)
+
+    def _wants(self, connection: Connection, user: DirectoryUser) -> None:
+        versions = self.desired.setdefault((connection.id, user.id), [])
+        versions.append((self._scheduler.now, connection.mapping.apply(user.profile)))
 
     def _stands(self, connection: Connection, user_id: str) -> None:
         now, key = self._scheduler.now, (connection.id, user_id)
@@ -131,9 +137,10 @@ class Truth:
         return triggers
 
     def in_scope(self, connection: Connection, user: DirectoryUser) -> bool:
-        """Say whether a user is in a connection's scope."""
-        scope = connection.scope
-        if scope.org_units and not any(unit.holds(user.org_unit_path) for unit in scope.org_units):
+        """Say whether a user is in a connection's scope; units are found by id, wherever they are by now."""
+        scope, paths = connection.scope, self._directory.units
+        chosen = [OrgUnit(unit.id, paths.get(unit.id, unit.path)) for unit in scope.org_units]
+        if chosen and not any(unit.holds(user.org_unit_path) for unit in chosen):
             return False
         return not scope.groups or any(user.id in self._directory.memberships[group.id] for group in scope.groups)
 
@@ -165,7 +172,10 @@ class Truth:
         return ran - (now - max(standing.at, since)) if standing.still else ran
 
     def due(self, connection_id: str, standing: Standing, *, delete: bool, slack: timedelta) -> bool:
-        """Say whether a trigger makes taking access away due, by a policy of the last hour."""
+        """Say whether a trigger makes taking access away due, by a policy of the last hour.
+
+        That somebody is archived is noticed by a run: their timer may have run on until then.
+        """
         if standing.archived:
             return False
         horizon = self._scheduler.now - timedelta(hours=1)
@@ -176,7 +186,8 @@ class Truth:
             for trigger in standing.triggers:
                 delays = policy.of(trigger)
                 days = delays.delete_after if delete else delays.suspend_after
-                if days is not None and self.accrued(standing, trigger) + slack >= days * DAY:
+                late = UNSEEN if standing.stood.get(trigger) and slack >= timedelta(0) else timedelta(0)
+                if days is not None and self.accrued(standing, trigger) + slack + late >= days * DAY:
                     return True
             for trigger, since in standing.ended.items() if slack >= timedelta(0) else ():
                 delays = policy.of(trigger)

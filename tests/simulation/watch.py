@@ -13,7 +13,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 
 from autoprovisioning.app.ports import Edit
-from autoprovisioning.domain.accounts import Write, WriteKind
+from autoprovisioning.domain.accounts import Account, Write, WriteKind
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.roster import Entry, Status
@@ -167,12 +167,13 @@ class Watch:
         self._marked(connection, user_id, write)
         self._of_an_open_run(process, write)
         before = node.accounts.get(write.scim_id)
-        if before is not None and before.external_id not in ("", user_id):
-            self.broken(
-                "nobody's account is handed on", f"{user_id} writes to {before.scim_id} of {before.external_id}"
-            )
-        if before is not None and not before.external_id and write.external_id != user_id:
-            self.broken("a foreign account is adopted or left alone", f"{user_id} writes to {before.scim_id}: {write}")
+        if before is not None and not self._theirs(node, before, connection, user_id):
+            if before.external_id not in ("", user_id):
+                told = f"{user_id} writes to {before.scim_id} of {before.external_id}"
+                self.broken("nobody's account is handed on", told)
+            if not before.external_id and write.external_id != user_id:
+                told = f"{user_id} writes to {before.scim_id}: {write}"
+                self.broken("a foreign account is adopted or left alone", told)
         takes = write.kind is WriteKind.DELETE or write.active is False
         gives = write.kind is WriteKind.CREATE or (write.active is True and before is not None and not before.active)
         if takes:
@@ -195,6 +196,12 @@ class Watch:
         if held != write.key and not self._skewed:
             self.broken("the roster holds the mark of what is written", f"{connection.id}/{user_id}: {write}")
 
+    def _theirs(self, node: Node, account: Account, connection: Connection, user_id: str) -> bool:
+        """Say whether an account is a user's whatever its externalId is: taken over, or changed by hand."""
+        entry = self._archive.entry(connection, user_id)
+        held = entry is not None and entry.scim_id == account.scim_id
+        return held and (user_id in node.were[account.scim_id] or (entry is not None and entry.taken_over))
+
     def _of_an_open_run(self, process: Process, write: Write) -> None:
         batch = process.memory.get("batch")
         if not isinstance(batch, Batch):
@@ -216,7 +223,8 @@ class Watch:
 
     def _due(self, connection_id: str, user_id: str, *, delete: bool) -> None:
         lately = list(self._truth.lately(connection_id, user_id, LOOKED))
-        if self._has_another(connection_id, user_id):
+        unknown = user_id not in self._truth.people  # an administrator took over what has no directory id
+        if unknown or self._has_another(connection_id, user_id):
             return
         if not any(self._truth.due(connection_id, standing, delete=delete, slack=SKEW) for standing in lately):
             what = "deleted" if delete else "suspended"

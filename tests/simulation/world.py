@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,13 +26,13 @@ from autoprovisioning.app.tokens import destroy_retired, destroy_unused
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.runs import Batch, RunKind
-from autoprovisioning.domain.users import Group, Scope
+from autoprovisioning.domain.users import Group, OrgUnit, Scope
 from tests.fakes import START, FakeDirectory, FakeMeter, FakeTokens, Ids
 from tests.office import person
+from tests.simulation.administrators import happen
 from tests.simulation.directory import SimDirectory
 from tests.simulation.history import ADDRESSES, POLICIES, USERS, History
 from tests.simulation.keeper import Node, SimAccounts
-from tests.simulation.people import happen
 from tests.simulation.pubsub import Message, Request, Topics
 from tests.simulation.scheduler import Killed, Process, Scheduler
 from tests.simulation.state import Called, SimRoster, StatePorts
@@ -49,6 +49,8 @@ RECONCILE_TIMEOUT = timedelta(minutes=30)
 PREVIEW_LIMIT = timedelta(minutes=8)
 FOREVER = timedelta(days=3650)
 MINUTE = timedelta(minutes=1)
+BUSY = timedelta(minutes=50)  # for which the whole schedule goes on after each step of a long history
+DRAINED = timedelta(minutes=35)  # whatever was under way when the writers were stopped has ended by then
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class World:
         self.tokens = FakeTokens()
         self.tokens.clock = scheduler.clock
         self.nodes: dict[str, Node] = {}
+        self.homes: dict[str, str] = {}  # connection -> node
+        self.lost: set[str] = set()  # connections whose roster was lost
         self.hired: dict[str, datetime] = {}
         self.calls: Any = Fair() if setting.firestore else weather  # over Firestore the calls are those of its client
         self.previews: Any = Called("previews", self.ports.previews, self.calls)
@@ -147,13 +151,17 @@ class World:
 
     def _settle_in(self) -> None:
         setting = self.history.setting
+        self.customer.units["eu"] = "/Europe"
         self.customer.live["admin"] = person("admin", "admin@example.com", "Admin")
         for number in range(1, setting.connections + 1):
             name = f"c{number}"
             group = Group(f"g{number}", f"keeper{number}@example.com", f"Keeper {number}")
+            unit = OrgUnit(f"ou{number}", f"/Unit {number}")
             self.customer.groups[group.id] = group
+            self.customer.units[unit.id] = unit.path
             node = Node(f"n{number}", self.scheduler, set(), setting.locks, setting.normalises)
             self.nodes[node.name] = node
+            self.homes[name] = node.name
             connection = Connection(
                 name,
                 number,
@@ -161,18 +169,21 @@ class World:
                 state=State.ON,
                 endpoint=f"https://keepersecurity.eu/api/rest/scim/v2/{node.name}",
                 token_version=self.tokens.add(name, self.new_token(name)),
-                scope=Scope((group,)),
+                scope=Scope(
+                    (group,) if setting.scopes != "units" else (), (unit,) if setting.scopes != "groups" else ()
+                ),
                 deprovisioning=POLICIES[setting.policy],
                 limit=VolumeLimit(setting.limit),
                 changed_at=START,
             )
             self.ports.connections.create(connection)
         if setting.shared:
-            for node in self.nodes.values():
-                node.shared = list(self.nodes.values())
+            together = list(self.nodes.values())
+            for node in together:
+                node.shared = together
         for number in range(setting.people):
             user = person(USERS[number], ADDRESSES[number], "New")
-            self.customer.live[user.id] = user
+            self.customer.live[user.id] = replace(user, org_unit_path=self.unit(number))
             self.customer.memberships[f"g{1 + number % setting.connections}"].add(user.id)
             self.user_changed(user.id)
         self.user_changed("admin")
@@ -182,11 +193,30 @@ class World:
         return self.scheduler.now
 
     def node(self, number: int) -> Node:
-        return self.nodes[f"n{1 + number % self.history.setting.connections}"]
+        return self.node_of(f"c{1 + number % self.history.setting.connections}")
+
+    def node_of(self, connection_id: str) -> Node:
+        """Return the node that has a connection's accounts by now."""
+        return self.nodes[self.homes[connection_id]]
+
+    def move_accounts(self, connection_id: str, to: Node | None = None) -> Node:
+        """Let somebody move all accounts of a connection's node to another one, a new one where none is named."""
+        old = self.node_of(connection_id)
+        new = to or replace(old, name=f"{old.name}x", accepts=set(), effects=[], accounts={})
+        new.accounts, old.accounts = old.accounts, {}
+        self.nodes[new.name] = new
+        if old.shared and new not in old.shared:
+            old.shared.append(new)
+        self.homes[connection_id] = new.name
+        return new
+
+    def unit(self, number: int) -> str:
+        """Return the path that the organizational unit of a connection has by now."""
+        return self.customer.units[f"ou{1 + number % self.history.setting.connections}"]
 
     def new_token(self, connection_id: str) -> str:
         """Let a super administrator make another token in Keeper; the one before is refused from now on."""
-        node = self.nodes[f"n{connection_id[1:]}"]
+        node = self.node_of(connection_id)
         token = f"token-{connection_id}-{self.scheduler.calls}-{len(self.tokens.enabled)}"
         node.accepts = {token}
         return token
@@ -261,9 +291,21 @@ class World:
         """Let Cloud Scheduler call a function."""
 
         def call() -> None:
-            self.scheduler.start(self._function(name, RECONCILE_TIMEOUT), work)
+            if self.now >= self.topics.stopped_until:
+                self.scheduler.start(self._function(name, RECONCILE_TIMEOUT), work)
 
         self.scheduler.at(at, call)
+
+    def lose_roster(self, connection_id: str) -> None:
+        """Lose the roster of a connection as docs/restore.md has it: the writers are stopped until nothing runs."""
+        self.topics.stopped_until = self.now + DRAINED + MINUTE
+
+        def lose() -> None:
+            self.lost.add(connection_id)
+            self.topics.drop_batches()
+            self.ports.archive.lose_roster(connection_id)
+
+        self.scheduler.at(self.now + DRAINED, lose)
 
     def notify(self, user_id: str, event: str) -> None:
         """Let Google tell every live channel of a change; some notifications are lost, some late, some come twice."""
@@ -351,9 +393,24 @@ class World:
         tick, number = begin, 0
         while tick < end:
             number += 1
-            self._tick(tick, number)
+            if self._busy(tick - begin):
+                self._tick(tick, number)
+            elif number % 48 == 0:
+                self.seldom(tick, number // 48)
             tick += 5 * MINUTE
         self._until(end)
+
+    def _busy(self, after: timedelta) -> bool:
+        """Say whether the whole schedule is played then: in long histories around the steps alone."""
+        since = (after + 5 * MINUTE - step.at * MINUTE for step in self.history.steps)
+        return not self.history.setting.days or any(timedelta(0) <= each <= BUSY for each in since)
+
+    def seldom(self, at: datetime, number: int) -> None:
+        """Schedule what stands for four hours of days in which nothing happens: one run, and the channels."""
+        kind = RunKind.DRIFT if number % 3 == 0 else RunKind.FULL
+        self.schedule(f"seldom-{number}", lambda: self._reconcile(kind), at)
+        self.schedule(f"seldom-renew-{number}", self._renew, at + MINUTE)
+        self.scheduler.at(at + 2 * MINUTE, self.sync_channels)
 
     def _tick(self, at: datetime, number: int) -> None:
         """Schedule what there is within five minutes: a sweep, at times a full run, a drift run, a renewal."""

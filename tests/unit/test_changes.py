@@ -233,6 +233,8 @@ RECOVERED = [
     (Action.DELETE, Status.SUSPENDED, None, None, Status.SUSPENDED, True),
     (Action.DELETE, Status.ACTIVE, account(active=False), None, Status.SUSPENDED, True),
     (Action.DELETE, Status.ACTIVE, account(), None, Status.ACTIVE, False),
+    # It was locked before: that says nothing of the deletion, which is sent again.
+    (Action.DELETE, Status.SUSPENDED, account(active=False), None, Status.SUSPENDED, False),
 ]
 
 

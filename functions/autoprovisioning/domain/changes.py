@@ -571,7 +571,7 @@ def _took_effect(entry: Entry, mark: Mark, account: Account | None, new: Collect
         return mark.action is Action.DELETE
     match mark.action:
         case Action.SUSPEND | Action.DELETE:
-            return not account.active
+            return not account.active and entry.status is not Status.SUSPENDED  # else it was locked before
         case Action.UNSUSPEND | Action.UNLOCK:
             return account.active
         case Action.CREATE:

@@ -1,0 +1,224 @@
+"""What the administrators of this system do, by the use cases of the console: each step is calls that take time.
+
+What a use case refuses (a state that does not fit, somebody who edited meanwhile) does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from autoprovisioning.app import configure
+from autoprovisioning.app.admission import Role
+from autoprovisioning.app.ask_for_run import ask_for_run
+from autoprovisioning.app.confirm_adoptions import confirm_adoptions
+from autoprovisioning.app.decide_hold import Choice, decide_hold
+from autoprovisioning.app.inquire import inquire
+from autoprovisioning.app.preview import ask_preview
+from autoprovisioning.app.reports import InquiryKind, Preview, Would
+from autoprovisioning.app.take_over import take_over
+from autoprovisioning.app.tokens import reauthorize
+from autoprovisioning.domain.connections import Connection, State, VolumeLimit
+from autoprovisioning.domain.errors import ProvisioningError
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.holds import HoldState, Standing
+from autoprovisioning.domain.unprovisioned import Offer
+from tests.simulation.history import MAPPINGS, POLICIES, Step
+from tests.simulation.people import People
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+ADMIN = Actor("admin@example.com", "admin")
+COMPUTED = 600.0  # seconds that somebody waits for a preview
+DRAINED = 600.0  # seconds until nothing of a connection that was turned off is under way
+
+
+def happen(world: World, step: Step) -> None:
+    """Let a step happen; while the state is being restored nobody touches the console."""
+    people, administrators = People(world), Administrators(world)
+    if hasattr(people, step.verb):
+        getattr(people, step.verb)(step)
+    elif not administrators.stopped():
+        getattr(administrators, step.verb)(step)
+
+
+class Administrators:
+    """The verbs of a history that are calls of our use cases."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._services = world.services
+
+    def edit_policy(self, step: Step) -> None:
+        policy = POLICIES[step.other // 10 % len(POLICIES)]
+        self._edited(step, lambda settings: replace(settings, deprovisioning=policy))
+
+    def edit_limit(self, step: Step) -> None:
+        limit = VolumeLimit((2, 3, 1000)[step.other // 10 % 3])
+        self._edited(step, lambda settings: replace(settings, limit=limit))
+
+    def _edited(self, step: Step, change: Callable[[configure.Settings], configure.Settings]) -> None:
+        connection = self._known(step)
+        if connection is not None:
+            settings = change(configure.settings_of(connection))
+            configure.edit(self._services, connection.id, connection.edition, settings, ADMIN)
+
+    def edit_scope(self, step: Step) -> None:
+        """Narrow or widen a scope: groups, organizational units, both, or everybody."""
+        number, connections = step.other, self._world.history.setting.connections
+        mine, other = 1 + number % connections, 1 + (number + 1) % connections
+        group, another, unit = f"g{mine}", f"g{other}", f"ou{mine}"
+        scopes = ((group,), ()), ((group, another), ()), ((), ()), ((), (unit,)), ((group,), (unit,))
+        groups, units = scopes[number // 10 % len(scopes)]
+        self._edited(step, lambda settings: replace(settings, scope_groups=groups, org_units=units))
+
+    def edit_mapping(self, step: Step) -> None:
+        mapping = MAPPINGS[step.other // 10 % len(MAPPINGS)]
+        self._edited(step, lambda settings: replace(settings, mapping=mapping))
+
+    def edit_archived(self, step: Step) -> None:
+        self._edited(step, lambda settings: replace(settings, archived_as_suspended=not settings.archived_as_suspended))
+
+    def edit_endpoint(self, step: Step) -> None:
+        """Point a connection to another node, to which all of its accounts were moved in Keeper while it was off."""
+        self.off(step)
+        self._world.scheduler.pause(DRAINED)
+        connection = self._known(step)
+        if connection is None or connection.state is not State.OFF or self.stopped():
+            return
+        old = self._world.node(step.other)
+        new = self._world.move_accounts(connection.id)
+        endpoint = f"{connection.endpoint.rpartition('/')[0]}/{new.name}"
+        settings = replace(configure.settings_of(connection), endpoint=endpoint)
+        token = self._world.new_token(connection.id)
+        try:
+            configure.edit(self._services, connection.id, connection.edition, settings, ADMIN, token)
+        except ProvisioningError:
+            self._world.move_accounts(connection.id, old)
+            raise
+        self.on(step)
+
+    def rename_connection(self, step: Step) -> None:
+        self._edited(step, lambda settings: replace(settings, name=f"Keeper {step.other}"))
+
+    def approve(self, step: Step) -> None:
+        self._decide(step, "approve")
+
+    def reject(self, step: Step) -> None:
+        self._decide(step, "reject")
+
+    def _decide(self, step: Step, choice: Choice) -> None:
+        connection_id = self._connection(step)
+        for hold in self._services.records.holds(connection_id):
+            if hold.state is HoldState.WAITING:
+                decide_hold(self._services, connection_id, hold.digest, choice, ADMIN)
+
+    def decide_some(self, step: Step) -> None:
+        """Approve one of a plan, or whoever is due by the same cause, and reject some of the rest, or nobody."""
+        connection_id, by_cause = self._connection(step), step.other // 10 % 3 == 0
+        for hold in self._services.records.holds(connection_id):
+            waiting = hold.those(Standing.WAITING)
+            if not waiting:
+                continue
+            chosen = waiting[step.other % len(waiting)]
+            users, cause = ((), chosen.cause) if by_cause and chosen.cause else ((chosen.user_id,), "")
+            decide_hold(self._services, connection_id, hold.digest, "approve", ADMIN, users=users, cause=cause)
+            rest = [member.user_id for member in waiting if member.user_id != chosen.user_id]
+            if rest and not by_cause and step.other % 2:
+                decide_hold(self._services, connection_id, hold.digest, "reject", ADMIN, users=rest[:2])
+
+    def reverse(self, step: Step) -> None:
+        """Approve what was rejected."""
+        self._decide_again(step, Standing.REJECTED, "approve")
+
+    def withdraw(self, step: Step) -> None:
+        """Take approvals back, or rejections: all of a plan, or of one user."""
+        self._decide_again(step, Standing.REJECTED if step.other % 4 == 0 else Standing.APPROVED, "withdraw")
+
+    def _decide_again(self, step: Step, decided: Standing, choice: Choice) -> None:
+        connection_id = self._connection(step)
+        for hold in self._services.records.holds(connection_id):
+            users = [member.user_id for member in hold.those(decided)]
+            if users:
+                some = users[:1] if step.other // 10 % 2 else users
+                decide_hold(self._services, connection_id, hold.digest, choice, ADMIN, users=some)
+
+    def confirm(self, step: Step) -> None:
+        """Ask for a preview, wait for it, and confirm adoptions: all in doubt, one, or whatever it lists."""
+        preview = self._preview(step)
+        if preview is None:
+            return
+        self._world.scheduler.pause(COMPUTED)
+        if self.stopped():
+            return
+        lines = self._world.previews.every_line(preview)
+        offered = [line.user_id for line in lines if line.scim_id and line.would in (Would.DOUBT, Would.CREATE)]
+        chosen = (None, offered[:1], offered)[step.other // 10 % 3]
+        confirm_adoptions(self._services, self._world.previews, preview.connection_id, preview.id, chosen, ADMIN)
+
+    def take_over(self, step: Step) -> None:
+        """Take over what the last drift run found that nobody provisions: what is offered together, or one account."""
+        connection_id = self._connection(step)
+        report = self._services.unprovisioned.get(connection_id)
+        offered = [row.scim_id for row in report.accounts if row.offer is not Offer.NONE] if report is not None else []
+        if offered:
+            one = [offered[step.other // 10 % len(offered)]]
+            take_over(self._services, connection_id, one if step.other % 2 else None, ADMIN)
+
+    def lose_roster(self, step: Step) -> None:
+        """Lose a connection's roster, and restore nothing."""
+        self._world.lose_roster(self._connection(step))
+
+    def off(self, step: Step) -> None:
+        configure.turn_off(self._services, self._connection(step), ADMIN)
+
+    def on(self, step: Step) -> None:
+        connection = self._known(step)
+        if connection is not None and connection.state is State.OFF:
+            configure.turn_on(self._services, connection.id, ADMIN)
+
+    def kill_token(self, step: Step) -> None:
+        self._world.node(step.other).accepts.clear()
+
+    def reauthorize(self, step: Step) -> None:
+        connection = self._known(step)
+        if connection is not None:
+            token = self._world.new_token(connection.id)
+            override = step.other // 10 % 3 == 0
+            reauthorize(self._services, connection.id, token, ADMIN, override=override)
+
+    def provision(self, step: Step) -> None:
+        services, inquiries = self._services, self._world.inquiries
+        inquire(services, inquiries, self._connection(step), step.whom, InquiryKind.PROVISION, ADMIN, Role.SUPER)
+
+    def preview(self, step: Step) -> None:
+        self._preview(step)
+
+    def _preview(self, step: Step) -> Preview | None:
+        connection = self._known(step)
+        if connection is None:
+            return None
+        settings = configure.settings_of(connection)
+        return ask_preview(self._services, self._world.previews, connection.id, connection.edition, settings, ADMIN)
+
+    def run(self, step: Step) -> None:
+        connection = self._known(step)
+        if connection is not None:
+            ask_for_run(self._services, connection, ADMIN)
+
+    def delete_connection(self, step: Step) -> None:
+        connection = self._known(step)
+        if connection is not None:
+            configure.delete(self._services, self._world.channels, connection.id, ADMIN, connection.name)
+
+    def _connection(self, step: Step) -> str:
+        return f"c{1 + step.other % self._world.history.setting.connections}"
+
+    def _known(self, step: Step) -> Connection | None:
+        return self._services.connections.get(self._connection(step))
+
+    def stopped(self) -> bool:
+        """Say whether the writers are stopped, for a restore."""
+        return self._world.now < self._world.topics.stopped_until
