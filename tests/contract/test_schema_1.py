@@ -120,6 +120,13 @@ class TestStored:
         assert document.get().get("schema") == 2
         assert firestore.connections.get("c1") == replace(read, name="New", revision=5)
 
+    @pytest.mark.parametrize(("stored", "since"), [(True, NOW), (False, None), (NOW, NOW), (None, None)])
+    def test_a_node_without_proof_was_a_flag_at_first(self, firestore, stored, since):
+        firestore.client.document("connections/c1").set(CONNECTION)
+        firestore.connections.change("c1", lambda current: replace(current, name="New"))
+        firestore.client.document("connections/c1").update({"unproven": stored})
+        assert firestore.connections.get("c1").unproven == since
+
     def test_a_shard_is_read_and_rewritten_whole_whatever_became_of_the_connection_meanwhile(self, firestore):
         firestore.client.document("connections/c1").set(CONNECTION)
         document = firestore.client.document("connections/c1/roster/0000")

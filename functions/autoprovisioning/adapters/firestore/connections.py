@@ -230,7 +230,8 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         changed_at=fields["changed_at"],
         clock=_clock(fields["clock"]),
         retired_tokens=tuple(RetiredToken(**retired) for retired in fields["retired_tokens"]),
-        unproven=fields.get("unproven") or None,
+        # It was a flag at first; the state changed when it was set, and nothing nearer to it was kept.
+        unproven=fields["changed_at"] if fields.get("unproven") is True else fields.get("unproven") or None,
         confirmed=fields.get("confirmed"),
     )
 
