@@ -147,12 +147,24 @@ def _tell_failures(failing: list[Any], tell: Callable[[str], None]) -> None:
 
 
 def _tell_leavers(runs: list[Any], failing: list[Any], tell: Callable[[str], None]) -> None:
-    """Say how many leavers keep their access, and what keeps it."""
+    """Say how many leavers keep their access, and what keeps it; an unsettled change may have taken it."""
     waiting = sum(run.counts.get("keep_access", 0) for run in runs)
     failed = sum(failure.attempted in ("suspend", "delete") for failure in failing)
+    unsettled = sum(min(run.unsettled, _not_taken(run)) for run in runs)
     if waiting or failed:
         what = f"Leavers who keep their access: {waiting + failed}"
         tell(f"{what} (held, or waiting for whole listings: {waiting}; failing: {failed}).")
+    if unsettled:
+        tell(
+            f"Leavers who may have kept it, since Keeper did not say what became of their change: at most {unsettled}."
+        )
+
+
+def _not_taken(run: Any) -> int:
+    """Count the suspensions and deletions that a run planned and did not carry out."""
+    planned: int = sum(run.planned.get(name, 0) for name in ("suspend", "delete"))
+    done: int = sum(run.counts.get(name, 0) for name in ("suspended", "deleted"))
+    return max(0, planned - done)
 
 
 def summarize(counts: list[Any], seconds: float) -> dict[str, Any]:

@@ -56,6 +56,26 @@ def test_a_run_of_which_nothing_is_recorded_any_more_is_given_up(told_at_each_lo
         wait([HALF] * 9, now=36 * MINUTE)
 
 
+KEPT = "Leavers who keep their access: 7 (held, or waiting for whole listings: 5; failing: 2)."
+MAYBE = "Leavers who may have kept it, since Keeper did not say what became of their change: at most 3."
+
+
+@pytest.mark.parametrize(
+    ("planned", "counts", "attempted", "said"),
+    [
+        ({"suspend": 3}, {"suspended": 3}, ["update"], []),
+        ({}, {"keep_access": 5}, ["suspend", "delete", "create"], [KEPT]),
+        ({"suspend": 4, "update": 9}, {"suspended": 1, "unsettled": 8}, [], [MAYBE]),
+        ({"suspend": 4, "delete": 2, "update": 9}, {"updated": 9, "unsettled": 3}, [], [MAYBE]),
+    ],
+)
+def test_how_many_leavers_keep_their_access_is_told(planned, counts, attempted, said):
+    told: list[str] = []
+    failing = [SimpleNamespace(attempted=name) for name in attempted]
+    sync._tell_leavers([replace(DONE, planned=planned, counts=counts)], failing, told.append)
+    assert told == said
+
+
 @pytest.mark.parametrize(
     ("summary", "undone", "paused", "status"),
     [
