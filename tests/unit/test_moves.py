@@ -331,3 +331,46 @@ def test_the_looks_of_a_day_leave_no_one_waiting(pair):
     for user_id in ("u1", "u2", "u3", "u4"):
         pair.office.deliver(Look(user_id, "update", asked_at=pair.office.desk.clock.now - timedelta(minutes=5)))
     assert pair.office.refused == []
+
+
+class TestALockOfOursIsOlderThanTheAccessElsewhere:
+    """u1 was suspended on c2, moved to c1 with the account, and moves back with it."""
+
+    @pytest.fixture
+    def back(self):
+        pair = Pair()
+        pair.leave("u1")
+        pair.run()
+        (account,) = pair.other.of("u1")
+        pair.other.move(account.scim_id, pair.office.keeper)
+        pair.office.join("u1")
+        for _ in range(2):
+            pair.run()
+        assert pair.access("u1") == [[True], []]
+        assert pair.office.entry("u1", "c2").status is Status.SUSPENDED
+        pair.office.desk.clock.advance(timedelta(days=30))
+        return pair
+
+    def move_back(self, pair: Pair) -> None:
+        (account,) = pair.office.keeper.of("u1")
+        pair.office.keeper.move(account.scim_id, pair.other)
+        pair.office.leave("u1")
+        pair.join("u1")
+        for _ in range(3):
+            pair.run()
+
+    def test_it_is_somebodys_and_asked_about(self, back):
+        (account,) = back.office.keeper.of("u1")
+        back.office.keeper.accounts[account.scim_id] = replace(account, active=False)
+        back.office.plan(RunKind.DRIFT)
+        back.office.work_off()
+        self.move_back(back)
+        assert back.access("u1") == [[], [False]]
+        (hold,) = back.office.services.records.holds("c2")
+        assert [(member.user_id, member.kind) for member in hold.members] == [("u1", Kind.UNLOCKING)]
+
+    def test_an_account_that_nobody_locked_is_found_active(self, back):
+        self.move_back(back)
+        assert back.access("u1") == [[], [True]]
+        assert back.office.entry("u1", "c2").status is Status.ACTIVE
+        assert back.office.services.records.holds("c2") == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autoprovisioning.domain.ownership import Candidate, Placement, place
 from autoprovisioning.domain.roster import Action, Entry, Mark, Status, failed
-from tests.unit.builders import NOW, entry
+from tests.unit.builders import DAY, NOW, entry
 
 HERE = entry()  # an active account, and the user belonged here last
 LEFT = entry(in_scope=False)  # an active account, of which a timer may run
@@ -90,6 +90,19 @@ def test_one_account_on_two_rosters_of_one_keeper_was_moved_from_node_to_node(he
     there = replace(HERE, scim_id="" if here is not None and not here.scim_id else "k1")
     placement = place([Candidate("c1", True, there, "k"), Candidate("c2", False, here, keeper)])
     assert placement.handed == handed
+
+
+@pytest.mark.parametrize(
+    ("there", "outdated"),
+    [(replace(HERE, last_action_at=NOW + DAY), {"c2"}), (replace(LOCKED, last_action_at=NOW + DAY), {"c2"}),
+     (replace(HERE, last_action_at=NOW - DAY), set()), (HERE, set()),
+     (replace(CLOSED, last_action_at=NOW + DAY, locked_at=NOW + DAY), set()),
+     (replace(HERE, last_action_at=NOW + DAY, scim_id="k9"), set()), (None, set())],
+)  # fmt: skip
+def test_a_lock_of_ours_is_outdated_by_later_access_to_the_same_account(there, outdated):
+    here = replace(CLOSED, locked_at=NOW)
+    placement = place([Candidate("c1", False, there, "k"), Candidate("c2", True, here, "k")])
+    assert placement.outdated == outdated
 
 
 ENTRIES = st.sampled_from([None, HERE, LEFT, CLOSED, AWAY, LOCKED, MAKING, KNOWN, FAILED])

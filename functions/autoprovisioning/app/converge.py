@@ -184,12 +184,15 @@ class _Convergence:
         if entry is not None and entry.mark is None and entry.failure is not None and entry.failure.about == READING:
             known = replace(entry, failure=None)  # the user was read just now
         paused = self._connection.state is State.PAUSED
-        if entry is not None and (entry.mark is not None or (entry.status is Status.LOCKED and not paused)):
+        doubted = entry is not None and (
+            entry.status is Status.LOCKED or (entry.status is Status.SUSPENDED and observation.outdated)
+        )
+        if entry is not None and (entry.mark is not None or (doubted and not paused)):
             if entry.mark is not None:
                 self._tell("What became of the last change was not known: Keeper is asked.")
                 self._attempted = stuck(entry, observation, rules, now)
             else:
-                self._tell("The account was locked in Keeper by someone else: it is asked whether it still is.")
+                self._tell("Somebody else may have locked the account in Keeper: it is asked how it is now.")
             try:
                 account = self._fetch(entry)
             except (Throttled, ReauthorizationRequired):
@@ -227,7 +230,8 @@ class _Convergence:
         if account is not None and not self._ours and EXTERNAL_ID not in entry.drift:
             entry = replace(entry, drift=(*entry.drift, EXTERNAL_ID))  # nobody is asked to unlock it any more
         entitled = seen.presence is Presence.ACTIVE and seen.in_scope is not False
-        return entry if entitled else replace(entry, locked_at=self._services.clock())
+        locked = replace(entry, status=Status.LOCKED)
+        return locked if entitled else replace(locked, locked_at=self._services.clock())
 
     def _tell_decision(
         self, entry: Entry | None, seen: Seen, observation: Observed, decision: Decision, now: datetime

@@ -40,7 +40,7 @@ class Standing:
 
     `groups` are the chosen ones that the user is a member of, nested membership included, `unit` the chosen one that
     holds the user; `owner` is the other connection that the user belongs to, `moving` says that it has not let them in
-    yet.
+    yet, `outdated` that the account was active on another one since it was suspended here.
     """
 
     in_scope: bool | None
@@ -49,6 +49,7 @@ class Standing:
     unit: str = ""
     owner: Connection | None = None
     moving: bool = False
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
         why = "" if user.untold == NOT_PROVEN else f" {user.untold}"
         raise NotFound(f"Neither the directory nor this connection knows this user.{why} Search by name or address.")
     standing = _standing(services, serving, entry, user)
-    seen = observed(serving, user, standing.in_scope, moving=standing.moving)
+    seen = observed(serving, user, standing.in_scope, moving=standing.moving, outdated=standing.outdated)
     rules = rules_of(serving, confirmed_for(services, connection, [entry]))
     decision = decide(entry, seen, rules, now)
     held = _held(services, connection, decision)
@@ -175,7 +176,7 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
     told = placement.in_scope.get(connection.id)
     moving = owner is not None and placement.awaited
     if told is own.in_scope:
-        return replace(own, owner=owner, moving=moving)
+        return replace(own, owner=owner, moving=moving, outdated=connection.id in placement.outdated)
     if owner is not None:
         known = entries[owner.id]
         why = "which comes first" if known is None or known.status is Status.NONE else "where they have their account"

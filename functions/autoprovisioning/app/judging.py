@@ -81,7 +81,8 @@ def _judge(
         return tuple(each.id for each in connections if survey.in_scope(each, user) is False)
 
     for connection_id, planner in planners.items():
-        planner.see(user, placement.in_scope.get(connection_id), left, moving=placement.stuck)
+        in_scope, outdated = placement.in_scope.get(connection_id), connection_id in placement.outdated
+        planner.see(user, in_scope, left, moving=placement.stuck, outdated=outdated)
 
 
 def creations(plan: Plan) -> int:

@@ -90,7 +90,8 @@ class Seen:
             user = DirectoryUser(user.id, "", Presence.DELETED)
         _shown(self.look, entry, user)
         moving, handed = placement.awaited, connection.id in placement.handed
-        seen = observed(connection, user, in_scope, moving=moving, handed=handed)
+        outdated = connection.id in placement.outdated
+        seen = observed(connection, user, in_scope, moving=moving, handed=handed, outdated=outdated)
         return replace(seen, missing=self._missing(connection, user))
 
     def _missing(self, connection: Connection, user: DirectoryUser) -> bool | None:

@@ -29,7 +29,13 @@ def rules_of(connection: Connection, confirmed: Confirmed, *, retry_failures: bo
 
 
 def observed(
-    connection: Connection, user: DirectoryUser, in_scope: bool | None, *, moving: bool = False, handed: bool = False
+    connection: Connection,
+    user: DirectoryUser,
+    in_scope: bool | None,
+    *,
+    moving: bool = False,
+    handed: bool = False,
+    outdated: bool = False,
 ) -> Observed:
     """Map the user's attributes and join them with presence and scope."""
     desired, failure = None, None
@@ -50,6 +56,7 @@ def observed(
         user.created,
         moving=moving and in_scope is False and user.presence is Presence.ACTIVE,
         handed=handed,
+        outdated=outdated and in_scope is True and user.presence is Presence.ACTIVE,
     )
 
 

@@ -138,11 +138,13 @@ class Planner:
         left: Callable[[], tuple[str, ...]] = tuple,
         *,
         moving: bool = False,
+        outdated: bool = False,
     ) -> None:
         """Judge one user that the directory listed; `left` tells which connections' scopes they are proven not in.
 
         `moving` says that they are to get access on another connection, and that this has to wait. Where it has not,
-        the look that takes the access here gives it there first.
+        the look that takes the access here gives it there first. `outdated` says that the account was another
+        connection's since it was suspended here.
         """
         if self.search is not None:
             self.search.see(user, in_scope)
@@ -152,7 +154,7 @@ class Planner:
             self._count(entry)
         elif in_scope is False:
             return  # not ours, never was: most of a large customer
-        seen = observed(self._connection, user, in_scope, moving=moving)
+        seen = observed(self._connection, user, in_scope, moving=moving, outdated=outdated)
         self._judge(entry, seen, lambda: Evidence(left=left(), listed=True))
 
     def see_alone(self, seen: Observed) -> None:

@@ -267,12 +267,13 @@ class _Claiming(Planner):
         left: Callable[[], tuple[str, ...]] = tuple,
         *,
         moving: bool = False,
+        outdated: bool = False,
     ) -> None:
         """Judge one user; those in scope belong to this connection."""
         if in_scope:
             self.claimed.add(user.id)
             self._note_doubt(user)
-        super().see(user, in_scope, left, moving=moving)
+        super().see(user, in_scope, left, moving=moving, outdated=outdated)
 
     def _note_doubt(self, user: DirectoryUser) -> None:
         entry = self._roster.get(user.id)

@@ -75,6 +75,8 @@ class Placement:
     `awaited` says that the owner has not let them in yet, `stuck` that this waits for something. `overlaps` are the
     connections whose scope holds them too. `handed` are those whose account may be on the owner's node by now, moved
     there in Keeper's Admin Console: both rosters name it, so their own node is to be asked before it is locked.
+    `outdated` are those whose record of a lock of ours is older than the access that the same account had on another
+    one: if it is locked, somebody else may have locked it since.
     """
 
     in_scope: Mapping[str, bool | None] = field(default_factory=dict)
@@ -83,6 +85,7 @@ class Placement:
     stuck: bool = False
     overlaps: tuple[str, ...] = ()
     handed: frozenset[str] = frozenset()
+    outdated: frozenset[str] = frozenset()
 
 
 def place(candidates: Sequence[Candidate]) -> Placement:
@@ -104,6 +107,7 @@ def place(candidates: Sequence[Candidate]) -> Placement:
         awaited and owner.stuck(),
         tuple(overlapping),
         frozenset(each.connection_id for each in others if _same_account(each, owner)),
+        frozenset(one.connection_id for one in candidates if any(_open_since(one, other) for other in candidates)),
     )
 
 
@@ -116,3 +120,12 @@ def _same_account(one: Candidate, other: Candidate) -> bool:
     if one.entry is None or other.entry is None or one.keeper != other.keeper:
         return False
     return one.entry.scim_id == other.entry.scim_id != ""
+
+
+def _open_since(one: Candidate, other: Candidate) -> bool:
+    """Say whether the account that one suspended was another one's, and not suspended there, later."""
+    if not _same_account(one, other) or one.entry is None or other.entry is None:
+        return False
+    taken, given = one.entry.locked_at, other.entry.last_action_at
+    let_in = one.entry.status is Status.SUSPENDED and other.lets_in()
+    return let_in and taken is not None and given is not None and taken < given

@@ -14,6 +14,8 @@
     suspended           any        active                      trigger suspended, and app off when out of scope
     deleted             -          any of ours                 trigger deleted
     others              any        locked by someone else      asked when access is to be taken whether it still is
+    active              yes        suspended by us, and then   asked whether it is locked, and then somebody else did
+                                   active on another connection
     suspended, deleted  -          suspended by us             DELETE when due, once; until then UPDATE if one differs
     archived            -          any                         nothing, timers stand still (or as suspended, if chosen)
     could not be read   -          any                         nothing
@@ -58,8 +60,9 @@ class Observed:
     or the mapping failed; then `mapping_failure` says why. `missing` is True where complete listings lack the user and
     nothing tells of this one alone, False where the directory tells, and None where it was not asked. `moving` is True
     where the user belongs to another connection, which has not let them in yet. `handed` is True where the account may
-    be on that one's node by now. `holder` is the directory id of who has the wanted address on this connection, empty
-    where nobody has, None where that was not looked up.
+    be on that one's node by now. `outdated` is True where the user returned, but the account was another connection's,
+    and active there, since this one suspended it. `holder` is the directory id of who has the wanted address on this
+    connection, empty where nobody has, None where that was not looked up.
     """
 
     user_id: str
@@ -74,6 +77,7 @@ class Observed:
     missing: bool | None = None
     moving: bool = False
     handed: bool = False
+    outdated: bool = False
     holder: str | None = None
 
 
@@ -204,6 +208,8 @@ def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mappin
 def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
     """Active, and in scope or not known to be out of it."""
     returned, status = seen.in_scope is True, noted.status
+    if status is Status.SUSPENDED and seen.outdated:
+        return Decision(None, noted, unsure=True)
     if returned and ACCOUNT in noted.drift:
         action = Action.RECREATE
     elif status is Status.NONE:

@@ -77,6 +77,8 @@ def in_words(
             return f"{WAITS_FOR[connection.state]}; the last attempt failed: {text}"
         return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {text}"
     noted = decision.noted or entry
+    if decision.unsure and noted is not None and noted.status is Status.SUSPENDED:
+        return "The account was active on another connection since it was suspended here: Keeper is asked about it."
     if noted is not None and noted.status is Status.LOCKED:
         return _locked(noted, seen, connection, unsure=decision.unsure)
     return _idle(noted, seen, connection, now, owner)
