@@ -22,7 +22,7 @@ from autoprovisioning.domain.changes import aligned, differing, in_step, made
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import AddressTaken, AdoptionInDoubt, MappingFailure, NotAdoptable
 from autoprovisioning.domain.mapping import addresses
-from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, idles, missed_twice, rests
+from autoprovisioning.domain.plan import Decision, Observed, Rules, about, decide, idles, missed_twice, rests, settled
 from autoprovisioning.domain.roster import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Entry, Status, Trigger, addressees
 from autoprovisioning.domain.runs import Evidence, Look, PlannedChange
 from autoprovisioning.domain.unprovisioned import Search
@@ -200,6 +200,9 @@ class Planner:
     def _judge(self, entry: Entry | None, seen: Observed, evidence: Callable[[], Evidence]) -> None:
         if entry is not None and entry.mark is not None:
             self._marked(entry, seen)
+            return
+        if self.listing is None and settled(entry, seen):
+            self.plan.unchanged += 1
             return
         seen = self._with_holder(entry, seen)
         found = self._as_found(entry, seen) if entry is not None else None
