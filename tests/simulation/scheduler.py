@@ -12,6 +12,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from random import Random
 from typing import Any
 from zlib import crc32
@@ -20,7 +21,6 @@ from greenlet import getcurrent, greenlet
 
 from autoprovisioning.domain.errors import ProvisioningError
 
-_NONE = Random(0)  # of what takes no time: nothing is drawn from it
 MOST_CALLS = 200_000  # of a history: more means that it goes on for ever
 
 
@@ -32,6 +32,18 @@ class Endless(AssertionError):
     """The history does not come to an end."""
 
 
+class Stream:
+    """What a name draws; it is seeded when first drawn from: in fair weather few are, and it takes its time."""
+
+    def __init__(self, seed: int, name: str) -> None:
+        self._seed = seed
+        self._name = name
+
+    @cached_property
+    def chance(self) -> Random:
+        return Random((self._seed << 32) ^ crc32(self._name.encode()))
+
+
 @dataclass(eq=False, slots=True)
 class Process:
     """What lives and dies together: one delivery or call of a function, with the threads it starts.
@@ -41,7 +53,7 @@ class Process:
     """
 
     name: str
-    chance: Random
+    stream: Stream
     began: datetime
     limit: timedelta
     skew: timedelta = timedelta(0)
@@ -50,6 +62,10 @@ class Process:
     children: int = 0
     calls: int = 0
     memory: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def chance(self) -> Random:
+        return self.stream.chance
 
     def child(self) -> str:
         """Name the next thing that comes about through this one."""
@@ -62,17 +78,16 @@ class Task:
     """One thread of a process."""
 
     process: Process
-    chance: Random
+    stream: Stream
     turn: greenlet | None = None
     over: bool = False
     waiting: list[Task] = field(default_factory=list)  # for the end of this one
     result: Any = None
     error: BaseException | None = None
 
-
-def stream(seed: int, name: str) -> Random:
-    """Return the stream of a name."""
-    return Random((seed << 32) ^ crc32(name.encode()))
+    @property
+    def chance(self) -> Random:
+        return self.stream.chance
 
 
 class Scheduler:
@@ -83,7 +98,7 @@ class Scheduler:
         self.now = now
         self.calls = 0
         self.current: Task | None = None
-        self._heap: list[tuple[datetime, int, Task]] = []
+        self._heap: list[tuple[datetime, int, Task | Callable[[], None]]] = []
         self._order = 0
         self._hub = getcurrent()
         self.defects: list[tuple[str, BaseException]] = []  # what escaped a task and is no error of ours
@@ -94,7 +109,7 @@ class Scheduler:
 
     def process(self, name: str, limit: timedelta, skew: timedelta = timedelta(0), *, quiet: bool = False) -> Process:
         """Make a process that begins now."""
-        return Process(name, stream(self.seed, name), self.now, limit, skew, quiet)
+        return Process(name, Stream(self.seed, name), self.now, limit, skew, quiet)
 
     def start(
         self,
@@ -104,7 +119,7 @@ class Scheduler:
         then: Callable[[BaseException | None], None] | None = None,
     ) -> Task:
         """Let a process do something, from a time on; `then` is told the error it ended with, in the hub."""
-        task = Task(process, process.chance if process.children == 0 else stream(self.seed, process.child()))
+        task = Task(process, process.stream if process.children == 0 else Stream(self.seed, process.child()))
         process.children += 1
 
         def run() -> None:
@@ -162,24 +177,25 @@ class Scheduler:
     def run_until(self, end: datetime) -> None:
         """Let everything happen that is due before a time."""
         while self._heap and self._heap[0][0] <= end and not self.defects:
-            at, _, task = heapq.heappop(self._heap)
+            at, _, due = heapq.heappop(self._heap)
             self.now = max(self.now, at)
-            self.current = task
-            assert task.turn is not None
-            task.turn.switch()
+            if not isinstance(due, Task):
+                due()
+                continue
+            self.current = due
+            assert due.turn is not None
+            due.turn.switch()
             self.current = None
         self.now = max(self.now, end)
 
     def at(self, when: datetime, what: Callable[[], None]) -> None:
         """Let something that takes no time happen at a time."""
-        task = Task(Process("", _NONE, when, timedelta.max, quiet=True), _NONE)
-        task.turn = greenlet(what, self._hub)
-        self._push(when, task)
+        self._push(when, what)
 
     def idle(self) -> bool:
         """Say whether nothing is under way or due."""
         return not self._heap
 
-    def _push(self, at: datetime, task: Task) -> None:
+    def _push(self, at: datetime, due: Task | Callable[[], None]) -> None:
         self._order += 1
-        heapq.heappush(self._heap, (at, self._order, task))
+        heapq.heappush(self._heap, (at, self._order, due))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -286,3 +287,11 @@ EVERY_KIND = AttributeMapping(
 def test_whatever_the_directory_says_of_one_user_is_a_value_or_that_users_failure(profile):
     with contextlib.suppress(MappingFailure):
         EVERY_KIND.apply(profile)
+
+
+def test_a_mapping_stays_what_it_is_once_it_was_applied():
+    """Previews name what they were computed from by its encoding."""
+    applied, fresh = AttributeMapping(), AttributeMapping()
+    applied.apply({"primaryEmail": "ada@example.com", "name": {"givenName": "Ada", "familyName": "Byron"}})
+    assert (applied, hash(applied), repr(applied)) == (fresh, hash(fresh), repr(fresh))
+    assert msgspec.json.encode(applied) == msgspec.json.encode(fresh)

@@ -32,6 +32,7 @@ from autoprovisioning.domain.plan import (
     idles,
     missed_twice,
     rests,
+    settled,
     unmapped,
 )
 from autoprovisioning.domain.roster import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Entry, Status, Trigger, addressees
@@ -213,6 +214,9 @@ class Planner:
                 self.plan.backing_off.append(entry.user_id)
             else:
                 self._look(entry.user_id, None, Evidence())
+            return
+        if self.listing is None and settled(entry, seen):
+            self.plan.unchanged += 1
             return
         seen = self._with_holder(entry, seen)
         found = self._as_found(entry, seen) if entry is not None else None

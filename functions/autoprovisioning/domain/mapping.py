@@ -23,7 +23,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NoReturn
 
 from .accounts import Value
@@ -31,6 +31,7 @@ from .errors import BadInput, MappingFailure
 from .texts import LINES, has_controls
 
 Getter = Callable[[Mapping[str, Any]], object]
+Compiled = tuple[tuple[str, str, bool, Getter], ...]  # target, source, whether it is mandatory, and how to read it
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 _PLAIN = (
@@ -90,7 +91,7 @@ NAME_FIELDS = frozenset("displayName familyName fullName givenName".split())
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AttributeMapping:
     """The rows of a connection; checked when an administrator saves them, applied to every user."""
 
@@ -120,7 +121,7 @@ class AttributeMapping:
             MappingFailure: a mandatory attribute has no value, or a value does not fit; names attribute and source.
         """
         desired: dict[str, Value] = {}
-        for target, source, mandatory, getter in _compiled(self):
+        for target, source, mandatory, getter in self._compiled:
             value = _fit(target, source, getter(profile))
             if value is None and mandatory:
                 raise MappingFailure(
@@ -130,6 +131,10 @@ class AttributeMapping:
             desired[target] = value
         return desired
 
+    @cached_property  # the rows are not to be hashed again for each user
+    def _compiled(self) -> Compiled:
+        return _compile(self.rows)
+
     def source_fields(self) -> frozenset[str]:
         """Return the top-level fields of the user resource that the rows read, for the `fields` mask."""
         names = {_parts(row.source)[0][0] for row in self.rows if not _is_constant(row.source)}
@@ -137,7 +142,7 @@ class AttributeMapping:
 
 
 @lru_cache(maxsize=64)
-def _compiled(mapping: AttributeMapping) -> tuple[tuple[str, str, bool, Getter], ...]:
+def _compile(rows: tuple[Row, ...]) -> Compiled:
     return tuple(
         (
             row.target,
@@ -145,7 +150,7 @@ def _compiled(mapping: AttributeMapping) -> tuple[tuple[str, str, bool, Getter],
             row.mandatory or row.target in MANDATORY,
             _compile_source(row.source, row.target),
         )
-        for row in sorted(mapping.rows, key=lambda row: row.target)
+        for row in sorted(rows, key=lambda row: row.target)
     )
 
 

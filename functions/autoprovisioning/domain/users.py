@@ -11,7 +11,7 @@ from typing import Any
 
 def to_the_second(at: datetime) -> datetime:
     """Return a time of the directory's as we keep it: what is read again is the same as what was stored."""
-    return at.replace(microsecond=0)
+    return at.replace(microsecond=0) if at.microsecond else at
 
 
 class Presence(StrEnum):

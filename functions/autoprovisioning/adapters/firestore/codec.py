@@ -148,7 +148,7 @@ def _to_entry(record: _Entry) -> Entry:
         missing_since=_perhaps(_time, record.missing_since),
         shown=record.shown,
         deleted=record.deleted,
-        drift=tuple(record.drift or ()),
+        drift=tuple(record.drift) if record.drift else (),
         taken_over=record.taken_over,
         locked_at=_perhaps(_time, record.locked_at),
     )

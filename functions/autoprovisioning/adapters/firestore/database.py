@@ -50,15 +50,22 @@ def fields_of(snapshot: firestore.DocumentSnapshot) -> dict[str, Any]:
 
     The client's times are of a class of its own, which encoders of JSON refuse: they become datetimes.
     """
-    return {name: _plain(value) for name, value in (snapshot.to_dict() or {}).items()}
+    return _plain_fields(snapshot.to_dict() or {})
+
+
+_AS_THEY_ARE = frozenset((str, int, bool, float, bytes, type(None)))  # nearly every value
+
+
+def _plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value if type(value) in _AS_THEY_ARE else _plain(value) for name, value in fields.items()}
 
 
 def _plain(value: Any) -> Any:
     match value:
         case datetime():
-            return datetime.combine(value.date(), value.timetz())
+            return datetime.combine(value, value.timetz())
         case dict():
-            return {name: _plain(item) for name, item in value.items()}
+            return _plain_fields(value)
         case list():
             return [_plain(item) for item in value]
         case _:
