@@ -88,6 +88,7 @@ class Setting:
     shared: bool
     rough_start: bool  # the first run meets faults
     firestore: bool = False  # state is kept by the real adapters, over Firestore in memory
+    given: int = 50  # creations and reactivations a day, after the first run
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ class History:
         setting = self.setting
         head = (
             f"{setting.connections} connections, {setting.people} people, policy {setting.policy}, "
-            f"limit {setting.limit}, faults {setting.rate:.3f}, clocks {'apart' if setting.skewed else 'alike'}"
+            f"limits {setting.limit} and {setting.given}, faults {setting.rate:.3f}, "
+            f"clocks {'apart' if setting.skewed else 'alike'}"
             f"{', state over Firestore' if setting.firestore else ''}"
         )
         return "\n".join([head, *map(str, self.steps)])
@@ -128,6 +130,7 @@ class Leaning:
     whom: int | None = None  # how many people things happen to
     together: bool = False  # all within some seconds of the schedule
     firestore: bool | None = None
+    given: int | None = None
 
 
 EVEN = Leaning()
@@ -151,6 +154,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         shared=chance.random() < 0.5,
         rough_start=chance.random() < 0.3 if leaning.rough is None else leaning.rough,
         firestore=seed % 3 == 0 if leaning.firestore is None else leaning.firestore,
+        given=leaning.given or (2 if seed % 4 == 1 else 50),
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
     for verb in leaning.verbs:
