@@ -121,6 +121,7 @@ class Setting:
     firestore: bool = False  # state is kept by the real adapters, over Firestore in memory
     scopes: str = "groups"  # of which the scopes are made at first: one of `SCOPES`
     days: int = 0  # of a long history, whose schedule is whole around its steps alone
+    given: int = 50  # creations and reactivations a day, after the first run
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,8 @@ class History:
         setting = self.setting
         head = (
             f"{setting.connections} connections, {setting.people} people, policy {setting.policy}, "
-            f"limit {setting.limit}, faults {setting.rate:.3f}, clocks {'apart' if setting.skewed else 'alike'}"
+            f"limits {setting.limit} and {setting.given}, faults {setting.rate:.3f}, "
+            f"clocks {'apart' if setting.skewed else 'alike'}"
             f"{', state over Firestore' if setting.firestore else ''}, scopes of {setting.scopes}"
             f"{f', {setting.days} days' if setting.days else ''}"
         )
@@ -163,6 +165,7 @@ class Leaning:
     together: bool = False  # all within some seconds of the schedule
     firestore: bool | None = None
     days: int | None = 0  # None: as chance has it
+    given: int | None = None
 
 
 EVEN = Leaning(days=None)
@@ -189,6 +192,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         firestore=seed % 3 == 0 if leaning.firestore is None else leaning.firestore,
         scopes=chance.choice(SCOPES),
         days=days,
+        given=leaning.given or (2 if seed % 4 == 1 else 50),
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
     for verb in OF_TIMERS & verbs.keys() if days else ():

@@ -149,6 +149,10 @@ class Node:
             known.created,
         )
 
+    def refuses(self, write: Write) -> bool:
+        """Say whether it answers a write with 409: another account has the address."""
+        return "userName" in write.attributes and self._taken(str(write.attributes["userName"]), write.scim_id)
+
     def _stored(self, name: str, value: str | bool | None) -> str | bool | None:
         if not self.normalises or not isinstance(value, str):
             return value
