@@ -102,5 +102,6 @@ def _without_write(node: Node, event: Event) -> bool:
     tells whose doing it was.
     """
     if event.recovered and event.attempted in (Action.SUSPEND, Action.UNSUSPEND):
-        return any(account.scim_id in node.hands for account in node.of(event.user_id))
+        theirs = (effect.after for effect in node.effects if effect.after is not None)  # one may be gone by now
+        return any(account.external_id == event.user_id and account.scim_id in node.hands for account in theirs)
     return not event.changed
