@@ -105,7 +105,8 @@ def _without_write(world: World, connection_id: str, node: Node, event: Event) -
     whose doing it was.
     """
     if event.recovered and event.attempted in (Action.SUSPEND, Action.UNSUSPEND):
-        return any(account.scim_id in node.hands for account in node.of(event.user_id))
+        theirs = (effect.after for effect in node.effects if effect.after is not None)  # one may be gone by now
+        return any(account.external_id == event.user_id and account.scim_id in node.hands for account in theirs)
     if event.recovered and event.attempted is Action.CREATE:
         return any(connection_id in world.lost or each.scim_id in node.foreign for each in node.of(event.user_id))
     return not event.changed

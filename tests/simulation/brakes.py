@@ -65,6 +65,7 @@ class Brakes:
         self._known: set[tuple[str, str]] = set()  # connection, user: whose account the roster has had
         self._begun: dict[tuple[str, str, Action], datetime] = {}  # when what is not done yet was first attempted
         self._counted: dict[tuple[str, Kind], list[datetime]] = {}  # by budget
+        self._leavers: dict[str, dict[str, datetime]] = {}  # connection -> who lost access, and when
         self._taken_at: dict[str, datetime] = {}  # user -> when their access was last taken, wherever
         self._approvals: dict[tuple[str, str], list[Approval]] = {}  # connection, digest of the plan
         self._refusals: dict[tuple[str, str], list[Refusal]] = {}
@@ -133,6 +134,8 @@ class Brakes:
                 self._broken("what somebody locked is unlocked as approved only", told)
         elif not approved and not self._exempt(connection, user_id, kind, write):
             self._counts(connection, kind, begun, told)
+            if kind is Kind.TAKING:
+                self._half(connection, user_id, told)
 
     def _kind(
         self, connection: Connection, user_id: str, action: Action, write: Write, before: Account | None
@@ -178,13 +181,18 @@ class Brakes:
     def _counts(self, connection: Connection, kind: Kind, begun: datetime, told: str) -> None:
         self._counted.setdefault((connection.id, kind.budget), []).append(begun)
         number, limit = self.lately(connection.id, kind.budget, WINDOW), self._truth.limit(connection.id)
-        most = self._most_active(connection.id)
         if kind is Kind.GIVING:
-            limit = max(self._given, int(most * 0.2))
+            limit = max(self._given, int(self._most_active(connection.id) * 0.2))
         if number > limit:
             law = "the volume limit is kept" if kind.budget is Kind.TAKING else f"the limit of {kind.value} is kept"
             self._broken(law, f"{told}: {number} within a day at a limit of {limit}")
-        if kind is Kind.TAKING and number > max(1, ceil(most / 2) - 1):
+
+    def _half(self, connection: Connection, user_id: str, told: str) -> None:
+        """See that fewer than half of the people, or one alone, lose access within a day."""
+        leavers, now = self._leavers.setdefault(connection.id, {}), self._scheduler.now
+        leavers[user_id] = now
+        number, most = sum(now - at < WINDOW for at in leavers.values()), self._most_active(connection.id)
+        if number > max(1, ceil(most / 2) - 1):
             self._broken("half of the people keep their access", f"{told}: {number} of {most} within a day")
 
     def lately(self, connection_id: str, budget: Kind, within: timedelta = DAY + COUNTED) -> int:

@@ -249,7 +249,8 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
         if Trigger.DELETED in standing.triggers and trigger is not Trigger.DELETED:
             continue  # of the deleted, the directory does not tell what else they were, nor since when
         timer = entry.timers.get(trigger)
-        if timer is None or standing.stood.get(trigger):
+        taken = trigger is Trigger.APP_OFF and entry.taken_over  # whose scope counts from then on
+        if timer is None or standing.stood.get(trigger) or taken:
             continue
         late = timedelta(minutes=1)
         if trigger is Trigger.APP_OFF:  # of which the directory tells no time: a sweep or a run notices
@@ -266,7 +267,7 @@ def _elsewhere(world: World, connection: Connection, user_id: str) -> Iterator[t
     for other in world.ports.archive.connections():
         if other.id != connection.id and not world.truth.standings[other.id, user_id][-1].triggers:
             node, entry = world.node_of(other.id), world.ports.archive.entry(other, user_id)
-            accounts = node.of(user_id)
+            accounts = _accounts(node, user_id, entry)
             locked = any(account.scim_id in node.theirs for account in accounts)
             yield any(account.active for account in accounts), locked or _failing(entry)
 
