@@ -167,7 +167,7 @@ def _access(
     world: World, connection: Connection, node: Node, user_id: str, entry: Entry | None, mended: datetime
 ) -> None:
     standing = world.truth.standings[connection.id, user_id][-1]
-    accounts = _accounts(node, user_id, entry)
+    accounts = _accounts(world, connection, user_id, entry)
     active = [account for account in accounts if account.active]
     where = f"{connection.id}/{user_id}"
     if len(active) > 1:
@@ -190,9 +190,7 @@ def _access(
     noticed = _as_noticed(standing, entry)
     due = any(world.truth.due(connection.id, noticed, delete=delete, slack=-HOUR) for delete in (False, True))
     moves = any(fails for _, fails in _elsewhere(world, connection, user_id))  # their access stays here meanwhile
-    # Whose roster entry was lost is told, to be taken over: see below.
-    kept = [each for each in active if connection.id not in world.lost or (entry and entry.scim_id == each.scim_id)]
-    if kept and due and not held and not failing and not moves:
+    if active and due and not held and not failing and not moves:
         world.watch.broken("nobody else has access", f"{where}: {standing}, {entry}")
     _unprovisioned(world, connection, node, user_id, entry, due=due)
     if entry is not None and not failing:
@@ -208,11 +206,16 @@ def _as_noticed(standing: Standing, entry: Entry | None) -> Standing:
     return replace(standing, triggers={**standing.triggers, Trigger.APP_OFF: max(left, timer.since)})
 
 
-def _accounts(node: Node, user_id: str, entry: Entry | None) -> list[Account]:
-    """Return the accounts that are a user's: what the roster holds, else what we made, by externalId."""
+def _accounts(world: World, connection: Connection, user_id: str, entry: Entry | None) -> list[Account]:
+    """Return the accounts that are a user's: what the roster holds, and what we made, by externalId.
+
+    Where the roster was lost, what it does not hold is told, to be taken over.
+    """
+    node = world.node_of(connection.id)
     held = node.accounts.get(entry.scim_id) if entry is not None and entry.status is not Status.NONE else None
-    rest = [account for account in node.of(user_id) if account.scim_id not in node.foreign]
-    return [held, *(account for account in rest if account != held)] if held is not None else rest
+    made = [] if connection.id in world.lost else node.of(user_id)
+    rest = [account for account in made if account.scim_id not in node.foreign and account != held]
+    return [held, *rest] if held is not None else rest
 
 
 def _unprovisioned(
@@ -267,7 +270,7 @@ def _elsewhere(world: World, connection: Connection, user_id: str) -> Iterator[t
     for other in world.ports.archive.connections():
         if other.id != connection.id and not world.truth.standings[other.id, user_id][-1].triggers:
             node, entry = world.node_of(other.id), world.ports.archive.entry(other, user_id)
-            accounts = _accounts(node, user_id, entry)
+            accounts = _accounts(world, other, user_id, entry)
             locked = any(account.scim_id in node.theirs for account in accounts)
             yield any(account.active for account in accounts), locked or _failing(entry)
 
