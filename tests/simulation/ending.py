@@ -252,8 +252,8 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
         if Trigger.DELETED in standing.triggers and trigger is not Trigger.DELETED:
             continue  # of the deleted, the directory does not tell what else they were, nor since when
         timer = entry.timers.get(trigger)
-        taken = trigger is Trigger.APP_OFF and entry.taken_over  # whose scope counts from then on
-        if timer is None or standing.stood.get(trigger) or taken:
+        unseen = trigger is Trigger.APP_OFF and (entry.taken_over or world.directory.blind)
+        if timer is None or standing.stood.get(trigger) or unseen:
             continue
         late = timedelta(minutes=1)
         if trigger is Trigger.APP_OFF:  # of which the directory tells no time: a sweep or a run notices

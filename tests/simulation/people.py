@@ -166,6 +166,7 @@ class People:
         broken = self._directory.unreadable if step.other // 10 % 2 else self._world.directory.lost
         group = self._group(step)
         broken.add(group)
+        self._world.directory.blind = True
         self._world.scheduler.at(self._world.now + (10 + step.other % 110) * MINUTE, lambda: broken.discard(group))
 
     def _edit(self, user_id: str, change: Callable[[DirectoryUser], DirectoryUser]) -> None:
