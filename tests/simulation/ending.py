@@ -185,7 +185,8 @@ def _access(
         if active and not held and not _failing(entry):
             _attributes(world, connection, user_id, active[0])
         return
-    held = _held(world, connection, user_id)
+    # Who moves keeps their access here while a plan of the other connection waits.
+    held = any(_held(world, each, user_id) for each in world.ports.archive.connections())
     failing = _failing(entry)
     noticed = _as_noticed(standing, entry)
     due = any(world.truth.due(connection.id, noticed, delete=delete, slack=-HOUR) for delete in (False, True))
