@@ -102,7 +102,11 @@ def _outlived(world: World, connection: Connection, member: Member, entries: dic
     if member.kind is Kind.WIPING:
         wanted = world.truth.desired.get((connection.id, member.user_id), [])
         return not wanted or whole_fingerprint(wanted[-1][1])[:16] != member.trigger
-    return not stood.triggers if member.kind is Kind.TAKING else bool(stood.triggers)
+    if member.kind is not Kind.TAKING:
+        return bool(stood.triggers)
+    others = (each.id for each in world.ports.archive.connections() if each.id != connection.id)
+    kept_elsewhere = any(not world.truth.standings[other, member.user_id][-1].triggers for other in others)
+    return not stood.triggers and not kept_elsewhere  # of two that entitle somebody one lets them go
 
 
 def _fits(world: World, connection: Connection, hold: Hold, entries: dict[str, Entry]) -> None:
