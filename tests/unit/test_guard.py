@@ -104,6 +104,15 @@ def test_of_a_new_connection_the_first_count_above_nobody_is_taken():
     assert seen_active(GuardState(), 0, NOW).base(NOW) == 0
 
 
+def test_until_a_run_has_counted_anybody_those_count_who_were_let_in():
+    """Half of a pilot must not lose access in the quarter of an hour between the first run and the second."""
+    state = record(seen_active(GuardState(), 0, NOW), CONFIRMED, ["a", "b", "c"], NOW)
+    state = record(state, Kind.GIVING, ["d"], NOW)
+    assert state.allowed(TAKING, VolumeLimit(), NOW + HOUR) == 1
+    assert seen_active(state, 3, NOW + HOUR).base(NOW + HOUR) == 3
+    assert state.base(NOW + WINDOW + HOUR) == 0
+
+
 def test_no_more_counts_are_kept_than_a_window_can_begin_with():
     state = GuardState()
     for quarter in range(1000):

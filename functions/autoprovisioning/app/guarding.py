@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,7 +22,7 @@ from autoprovisioning.domain.guard import (
     reserve,
     seen_active,
 )
-from autoprovisioning.domain.holds import Book, Standing, Verdict
+from autoprovisioning.domain.holds import Book, Hold, Standing, Verdict
 from autoprovisioning.domain.roster import Action, Entry
 from autoprovisioning.domain.runs import PlannedChange
 
@@ -121,16 +121,26 @@ def may_go(services: Services, connection: Connection, member: Member, entry: En
 
     What waits in a held plan waits for it: part of a plan that trips the guard is no safer than the rest.
     """
-    verdict = Book(services.records.holds(connection.id), member.user_id).verdict(member)
+    holds = services.records.holds(connection.id)
+    verdict = Book(holds, member.user_id).verdict(member)
     if verdict is not None and verdict.authorises(entry, services.clock()):
         note(services, connection, APPROVED, [member.name])
         return True
-    if _keeps_back(verdict):
+    if _keeps_back(verdict) or _waits(holds, member):
         return False
     creates = member.action in (Action.CREATE, Action.RECREATE)
     if member.kind is Kind.UNLOCKING or (connection.unproven is not None and creates):
         return False  # it takes an approval, however few they are
     return reserve_all(services, connection, member.kind, [attempt(member, entry)])
+
+
+def _waits(holds: Iterable[Hold], member: Member) -> bool:
+    """Say whether a plan waits for the same with another time: a timer that a run could not record began anew.
+
+    Who came back and left again waits with it until the next run, which ends what is no longer due.
+    """
+    waiting = (each for hold in holds for each in hold.those(Standing.WAITING) if each.user_id == member.user_id)
+    return any((each.action, each.trigger) == (member.action, member.trigger) for each in waiting)
 
 
 def _keeps_back(verdict: Verdict | None) -> bool:

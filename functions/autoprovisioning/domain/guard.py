@@ -183,10 +183,14 @@ class GuardState:
         return {name: at for name, at in self.reserved.get(budget, {}).items() if now - at < WINDOW}
 
     def base(self, now: datetime) -> int:
-        """Return how many were active when the window began, or first within it; 0 where nobody is known to be."""
+        """Return how many were active when the window began, or first within it; 0 where nobody is known to be.
+
+        Until a run has counted anybody, those count who are let in: the next one is minutes away.
+        """
         before = [count for at, count in self.active if now - at >= WINDOW]
         within = [count for at, count in self.active if now - at < WINDOW and count]
-        return (before[-1] if before else 0) or (within[0] if within else 0)
+        let_in = sum(len(self.current(budget, now)) for budget in (CONFIRMED, Kind.GIVING))
+        return (before[-1] if before else 0) or (within[0] if within else let_in)
 
     def allowed(self, kind: Kind, limit: VolumeLimit, now: datetime) -> int:
         """Return how many changes its budget may have within 24 hours for one of this kind to go out."""
