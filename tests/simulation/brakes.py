@@ -170,14 +170,17 @@ class Brakes:
 
     def _of_first_run(self, connection: Connection, user_id: str) -> bool:
         """Say whether somebody was entitled before a run had seen everybody for the first time."""
-        ends = [
+        first = min(self._whole_runs(connection), default=self._scheduler.now)
+        past = self._truth.standings.get((connection.id, user_id), ())
+        return any(not standing.triggers and standing.at <= first for standing in past)
+
+    def _whole_runs(self, connection: Connection) -> list[datetime]:
+        """Return when the runs ended, or are under way, that saw everybody."""
+        return [
             run.finished or self._scheduler.now
             for run in self._archive.runs(connection.id)
             if run.kind is RunKind.FULL and run.complete and run.state not in (RunState.OBSERVING, RunState.REFUSED)
         ]
-        first = min(ends, default=self._scheduler.now)
-        past = self._truth.standings.get((connection.id, user_id), ())
-        return any(not standing.triggers and standing.at <= first for standing in past)
 
     def _counts(self, connection: Connection, kind: Kind, begun: datetime, told: str) -> None:
         self._counted.setdefault((connection.id, kind.budget), []).append(begun)
@@ -193,6 +196,8 @@ class Brakes:
         leavers, now = self._leavers.setdefault(connection.id, {}), self._scheduler.now
         leavers[user_id] = now
         number, most = sum(now - at < WINDOW for at in leavers.values()), self._most_active(connection.id)
+        if len(self._whole_runs(connection)) < 2:  # nobody has counted yet: whom the first run was to let in counts
+            most = max(most, sum(self._of_first_run(connection, each) for each in self._truth.people))
         if number > max(1, ceil(most / 2) - 1):
             self._broken("half of the people keep their access", f"{told}: {number} of {most} within a day")
 
