@@ -23,34 +23,46 @@ from autoprovisioning.domain.guard import (
     seen_active,
 )
 from autoprovisioning.domain.holds import Book, Hold, Standing, Verdict
-from autoprovisioning.domain.roster import Action, Entry
+from autoprovisioning.domain.roster import Action, Entry, Status
 from autoprovisioning.domain.runs import PlannedChange
 
 log = logging.getLogger(__name__)
 
 
 def _limit(
-    state: GuardState, connection: Connection, kind: Kind, confirmed: int | None, now: datetime
+    state: GuardState, connection: Connection, kind: Kind, confirmed: int | None, now: datetime, let_in: int = 0
 ) -> tuple[str, int]:
     """Return the budget that a change goes into, and how many may be in it: so many as were confirmed in advance."""
     if confirmed is not None:
         return CONFIRMED, confirmed
-    return kind.budget, state.allowed(kind, connection.limit, now)
+    return kind.budget, state.allowed(kind, connection.limit, now, let_in)
 
 
 def reserve_all(
     services: Services, connection: Connection, kind: Kind, names: Collection[str], confirmed: int | None = None
 ) -> bool:
-    """Reserve all of the names or none."""
+    """Reserve all of the names or none.
+
+    Until a run has counted anybody, the roster tells how many are active: who was to be let in need not have been.
+    """
     if not names:
         return True
-    now = services.clock()
+    now, let_in, uncounted = services.clock(), 0, False
 
     def edit(state: GuardState) -> GuardState | None:
-        budget, allowed = _limit(state, connection, kind, confirmed, now)
+        budget, allowed = _limit(state, connection, kind, confirmed, now, let_in)
         return reserve(state, budget, names, allowed, now)
 
-    return services.records.change_guard(connection.id, edit) is not None
+    def edit_counted(state: GuardState) -> GuardState | None:
+        nonlocal uncounted
+        uncounted = kind is Kind.TAKING and not state.base(now)
+        return None if uncounted else edit(state)
+
+    reserved = services.records.change_guard(connection.id, edit_counted)
+    if uncounted:
+        let_in = sum(entry.status is Status.ACTIVE for entry in services.roster.load(connection).values())
+        reserved = services.records.change_guard(connection.id, edit)
+    return reserved is not None
 
 
 def note(services: Services, connection: Connection, budget: str, names: Collection[str]) -> None:
