@@ -350,7 +350,9 @@ class FakeRecords:
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         with self._store.lock:
-            self._store.append(connection_id, events)
+            known = self._store.events[connection_id]
+            if not events or events[0].id not in known:  # else they are recorded already
+                self._store.append(connection_id, events)
 
     def lease(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
         with self._store.lock:
