@@ -179,6 +179,13 @@ class TestRoster:
         }
         assert state.audit("c1") == {"e1", "e2", "e3", "e4"}
 
+    def test_an_event_that_is_there_already_is_neither_recorded_nor_counted_again(self, state):
+        """Who finishes a deletion that was cut short, or that another finishes, too, gives its event one name."""
+        for _ in range(2):
+            state.records.record("c1", [event("deleted", EventName.CONFIGURED)])
+        assert state.usage("c1") == {"2026-11-24": {EventName.CONFIGURED.value: 1}}
+        assert state.audit("c1") == {"deleted"}
+
 
 EVERYTHING = Connection(
     "c1",

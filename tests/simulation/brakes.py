@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-from autoprovisioning.domain.accounts import Account, Write, WriteKind, whole_fingerprint
+from autoprovisioning.domain.accounts import Account, Write, WriteKind
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import EventName
-from autoprovisioning.domain.guard import Kind, Member
+from autoprovisioning.domain.guard import Kind, Member, member_of
 from autoprovisioning.domain.holds import OPEN, Standing
 from autoprovisioning.domain.holds import Hold as HeldPlan
 from autoprovisioning.domain.roster import Action, Entry, Status
@@ -273,7 +273,10 @@ class Brakes:
                 return self._cover_every_cause(connection.id, user_id, what, refusals)
             case Kind.WIPING:
                 wanted = self._truth.wanted_lately(connection.id, user_id, LISTING)
-                return bool(wanted) and {whole_fingerprint(desired)[:16] for desired in wanted} <= named
+                known = entry or Entry(user_id)
+                return (
+                    bool(wanted) and {member_of(Action.UPDATE, known, None, each).trigger for each in wanted} <= named
+                )
             case Kind.RECREATING:
                 return entry is not None and entry.scim_id in named
             case Kind.GIVING if Action.UNSUSPEND in what:

@@ -259,7 +259,8 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
         late = timedelta(minutes=1)
         if trigger is Trigger.APP_OFF:  # of which the directory tells no time: a sweep or a run notices
             late = max(since, mended + HOUR) + world.truth.patience.unseen - since
-        if -LISTING <= timer.since - since <= late:
+        began = {since, world.watch.left_since(connection.id, entry.user_id) if trigger is Trigger.APP_OFF else None}
+        if any(-LISTING <= timer.since - each <= late for each in began if each is not None):
             continue
         if not world.truth.seemed_to_last(connection.id, entry.user_id, trigger, timer.since):
             where, told = f"{connection.id}/{entry.user_id}", f"{trigger.value} since {since}, not {timer.since}"

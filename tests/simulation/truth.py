@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -192,6 +192,32 @@ class Truth:
             else:
                 ended = None
         return True in began
+
+    def in_scope_throughout(self, connection_id: str, user_id: str, start: datetime, end: datetime) -> bool:
+        """Say whether a scope held somebody all the time between two moments."""
+        past = self.standings[connection_id, user_id]
+        before = [standing for standing in past if standing.at <= start][-1:]
+        within = [standing for standing in past if start < standing.at < end]
+        return bool(before) and all(Trigger.APP_OFF not in standing.triggers for standing in (*before, *within))
+
+    def left_since(
+        self, connection_id: str, user_id: str, elsewhere: Callable[[datetime, datetime], bool]
+    ) -> datetime | None:
+        """Return since when somebody is out of a scope, or with another connection that had them when they were back.
+
+        `elsewhere` says whether another one had them all the time between two moments.
+        """
+        since: datetime | None = None
+        ended: datetime | None = None
+        for standing in self.standings[connection_id, user_id]:
+            left = standing.triggers.get(Trigger.APP_OFF)
+            if left is None:
+                ended = ended or standing.at
+                continue
+            if since is None or (ended is not None and not elsewhere(ended, standing.at)):
+                since = left
+            ended = None
+        return since if ended is None or elsewhere(ended, self._scheduler.now) else None
 
     @staticmethod
     def _begins(standing: Standing, trigger: Trigger, begun: datetime) -> bool:

@@ -9,13 +9,13 @@ under a mark of their own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.accounts import Account, Write, WriteKind
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.roster import Action, Entry, Status
+from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
 from autoprovisioning.domain.runs import Batch
 from tests.simulation.brakes import Brakes
 from tests.simulation.keeper import Node
@@ -49,6 +49,7 @@ class Watch:
         self._marked_at: dict[str, datetime] = {}
         self._actions: dict[str, Action] = {}
         self._of_batches: set[str] = set()  # change ids that a batch planned
+        self._had_since: dict[tuple[str, str], datetime] = {}  # connection, user: since when the roster has an account
 
     def broken(self, law: str, told: str) -> None:
         """End the history: it has shown what it is about."""
@@ -73,6 +74,10 @@ class Watch:
             self._judge(connection, process, user_id, was, becomes)
             wrote[connection.id, user_id] = becomes
             self.brakes.edited(connection, user_id, becomes)
+            if becomes is None or becomes.status is Status.NONE:
+                self._had_since.pop((connection.id, user_id), None)
+            else:
+                self._had_since.setdefault((connection.id, user_id), self._scheduler.now)
             mark = becomes.mark if becomes is not None else None
             if mark is not None and (was is None or was.mark is None or was.mark.change_id != mark.change_id):
                 process.memory.setdefault("marks", set()).add(mark.change_id)
@@ -225,6 +230,9 @@ class Watch:
         unknown = user_id not in self._truth.people  # an administrator took over what has no directory id
         if unknown or self._has_another(connection_id, user_id):
             return
+        left = self.left_since(connection_id, user_id)
+        if left is not None:
+            lately = [replace(each, triggers={**each.triggers, Trigger.APP_OFF: left}) for each in lately]
         if not any(self._truth.due(connection_id, standing, delete=delete, slack=SKEW) for standing in lately):
             what = "deleted" if delete else "suspended"
             self.broken("access is taken when due", f"{connection_id}/{user_id} is {what}: {lately[:2]}")
@@ -241,6 +249,23 @@ class Watch:
             if entitled and entry is not None and entry.status in (Status.ACTIVE, Status.LOCKED):
                 return True
         return False
+
+    def left_since(self, connection_id: str, user_id: str) -> datetime | None:
+        """Return since when a connection has lost somebody: out of its scope, or one that let them in has them still.
+
+        Who comes back into a scope stays with the connection that they left it for.
+        """
+
+        def elsewhere(start: datetime, end: datetime) -> bool:
+            return any(
+                connection != connection_id
+                and since <= start
+                and self._truth.in_scope_throughout(connection, user_id, start, end)
+                for (connection, user), since in self._had_since.items()
+                if user == user_id
+            )
+
+        return self._truth.left_since(connection_id, user_id, elsewhere)
 
     def _said_lately(self, connection_id: str, user_id: str, write: Write) -> None:
         wanted = self._truth.wanted_lately(connection_id, user_id, self._patience.planned)

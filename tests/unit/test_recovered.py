@@ -79,6 +79,18 @@ def test_without_a_wish_of_the_directory_what_was_sent_tells():
     assert recover(sent(MARRIED), found(ADA), None, ADA, NOW + DAY)[1].error is not None
 
 
+def test_of_an_account_of_which_nothing_was_known_before_an_update_arrived_whole_or_not_at_all():
+    """It was found with our externalId, and refused the new address; what it has of the rest it had before."""
+    desired = {**MARRIED, "userName": "ada.king@example.com"}
+    known = replace(sent(desired, {}), fingerprint="", applied_by="")
+    settled, outcome = recover(known, found(MARRIED), desired, None, NOW + DAY)
+    assert outcome.error is not None
+    assert event_for(outcome, "run r1", NOW + DAY) is None
+    assert settled.applied_by == ""
+    _, outcome = recover(known, found(desired), desired, None, NOW + DAY)
+    assert event_for(outcome, "run r1", NOW + DAY).changed == desired
+
+
 def test_an_account_that_was_taken_over_is_kept_current_once_an_update_arrived_though_its_answer_was_lost():
     known = sent(MARRIED, taken_over=True)
     assert not recover(known, found(MARRIED), MARRIED, ADA, NOW + DAY)[0].taken_over

@@ -502,6 +502,9 @@ def _as_written(
         return made_of(target, shown, wanted) if target in as_wanted else remembers(sent, target, value)
 
     new = {target for target, value in shown.items() if target not in untold and arrived(target, value)}
+    missed = as_wanted - untold - new
+    if mark.action is Action.UPDATE and not entry.fingerprint and missed:
+        new = set()  # nothing tells what was there before, but a PATCH is carried out whole (RFC 7644 3.5.2)
     if new:
         new |= {target for target in untold & as_wanted if not holds(entry.fingerprint, target, wanted[target])}
     kept = {target for target in untold & set(wanted) if holds(entry.fingerprint, target, wanted[target])}
