@@ -399,3 +399,16 @@ class TestALockOfOursIsOlderThanTheAccessElsewhere:
         back.run()
         (account,) = back.other.of("u1")
         assert account.attributes["name.givenName"] == "Augusta"
+
+    def test_nor_is_access_taken_by_the_record_of_somebodys_lock(self, back):
+        services, there = back.office.services, back.office.services.connections.get("c2")
+        locked = replace(back.office.entry("u1", "c2"), status=Status.LOCKED)
+        services.roster.commit(there, ["u1"], lambda _: (Edit({"u1": locked}), None))
+        self.move_back(back, moved=False)
+        assert back.access("u1") == [[True], []]
+        (account,) = back.office.keeper.of("u1")
+        back.office.keeper.move(account.scim_id, back.other)
+        for _ in range(3):
+            back.run()
+        assert back.access("u1") == [[], [True]]
+        assert back.office.entry("u1") is None
