@@ -350,7 +350,8 @@ class FakeRecords:
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         with self._store.lock:
-            self._store.append(connection_id, events)
+            if not any(event.id in self._store.events[connection_id] for event in events):
+                self._store.append(connection_id, events)
 
     def lease(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
         with self._store.lock:

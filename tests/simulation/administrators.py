@@ -5,9 +5,10 @@ What a use case refuses (a state that does not fit, somebody who edited meanwhil
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from autoprovisioning.app import configure
 from autoprovisioning.app.admission import Role
@@ -22,7 +23,7 @@ from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.holds import HoldState, Standing
+from autoprovisioning.domain.holds import Hold, Standing
 from autoprovisioning.domain.unprovisioned import Offer
 from tests.simulation.history import MAPPINGS, POLICIES, Step
 from tests.simulation.people import People
@@ -30,8 +31,10 @@ from tests.simulation.people import People
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+T = TypeVar("T")
 ADMIN = Actor("admin@example.com", "admin")
 COMPUTED = 600.0  # seconds that somebody waits for a preview
+LOOKS, BETWEEN_LOOKS = 30, 120.0  # seconds: how often somebody looks whether there is anything to decide
 DRAINED = 600.0  # seconds until nothing of a connection that was turned off is under way
 
 
@@ -110,24 +113,22 @@ class Administrators:
         self._decide(step, "reject")
 
     def _decide(self, step: Step, choice: Choice) -> None:
-        connection_id = self._connection(step)
-        for hold in self._services.records.holds(connection_id):
-            if hold.state is HoldState.WAITING:
-                decide_hold(self._services, connection_id, hold.digest, choice, ADMIN)
+        for hold in self._plans(step, Standing.WAITING):
+            decide_hold(self._services, self._connection(step), hold.digest, choice, ADMIN)
 
     def decide_some(self, step: Step) -> None:
         """Approve one of a plan, or whoever is due by the same cause, and reject some of the rest, or nobody."""
-        connection_id, by_cause = self._connection(step), step.other // 10 % 3 == 0
-        for hold in self._services.records.holds(connection_id):
+        decide, by_cause = partial(decide_hold, self._services, self._connection(step)), step.other // 10 % 3
+        for hold in self._plans(step, Standing.WAITING):
             waiting = hold.those(Standing.WAITING)
-            if not waiting:
-                continue
             chosen = waiting[step.other % len(waiting)]
-            users, cause = ((), chosen.cause) if by_cause and chosen.cause else ((chosen.user_id,), "")
-            decide_hold(self._services, connection_id, hold.digest, "approve", ADMIN, users=users, cause=cause)
+            if not by_cause and chosen.cause:
+                decide(hold.digest, "approve", ADMIN, cause=chosen.cause)
+                continue
+            decide(hold.digest, "approve", ADMIN, users=[chosen.user_id])
             rest = [member.user_id for member in waiting if member.user_id != chosen.user_id]
-            if rest and not by_cause and step.other % 2:
-                decide_hold(self._services, connection_id, hold.digest, "reject", ADMIN, users=rest[:2])
+            if rest and step.other % 2:
+                decide(hold.digest, "reject", ADMIN, users=rest[:2])
 
     def reverse(self, step: Step) -> None:
         """Approve what was rejected."""
@@ -138,12 +139,25 @@ class Administrators:
         self._decide_again(step, Standing.REJECTED if step.other % 4 == 0 else Standing.APPROVED, "withdraw")
 
     def _decide_again(self, step: Step, decided: Standing, choice: Choice) -> None:
-        connection_id = self._connection(step)
-        for hold in self._services.records.holds(connection_id):
+        for hold in self._plans(step, decided):
             users = [member.user_id for member in hold.those(decided)]
-            if users:
-                some = users[:1] if step.other // 10 % 2 else users
-                decide_hold(self._services, connection_id, hold.digest, choice, ADMIN, users=some)
+            some = users[:1] if step.other // 10 % 2 else users
+            decide_hold(self._services, self._connection(step), hold.digest, choice, ADMIN, users=some)
+
+    def _plans(self, step: Step, standing: Standing) -> Sequence[Hold]:
+        """Return the held plans of which something stands at this, once there are some."""
+        holds = partial(self._services.records.holds, self._connection(step))
+        return self._once(lambda: [hold for hold in holds() if hold.those(standing)])
+
+    def _once(self, look: Callable[[], Sequence[T]]) -> Sequence[T]:
+        """Look again and again, for an hour at most, until there is something to see."""
+        for _ in range(LOOKS):
+            if self.stopped() or self._world.weather.fair:
+                break
+            if seen := look():
+                return seen
+            self._world.scheduler.pause(BETWEEN_LOOKS)
+        return ()
 
     def confirm(self, step: Step) -> None:
         """Ask for a preview, wait for it, and confirm adoptions: all in doubt, one, or whatever it lists."""
@@ -159,13 +173,18 @@ class Administrators:
         confirm_adoptions(self._services, self._world.previews, preview.connection_id, preview.id, chosen, ADMIN)
 
     def take_over(self, step: Step) -> None:
-        """Take over what the last drift run found that nobody provisions: what is offered together, or one account."""
+        """Take over what a drift run found that nobody provisions: what is offered together, or one account."""
         connection_id = self._connection(step)
-        report = self._services.unprovisioned.get(connection_id)
-        offered = [row.scim_id for row in report.accounts if row.offer is not Offer.NONE] if report is not None else []
-        if offered:
-            one = [offered[step.other // 10 % len(offered)]]
-            take_over(self._services, connection_id, one if step.other % 2 else None, ADMIN)
+
+        def offered() -> Sequence[str]:
+            report = self._services.unprovisioned.get(connection_id)
+            rows = report.accounts if report is not None else ()
+            return [row.scim_id for row in rows if row.offer is not Offer.NONE]
+
+        accounts = self._once(offered)
+        if accounts:
+            one = [accounts[step.other // 18 % len(accounts)]]
+            take_over(self._services, connection_id, one if step.other // 6 % 3 else None, ADMIN)
 
     def lose_roster(self, step: Step) -> None:
         """Lose a connection's roster, and restore nothing."""

@@ -38,6 +38,7 @@ class SimDirectory:
         self.truth = truth
         self.history: dict[str, tuple[list[datetime], list[Known]]] = {}
         self.lost: set[str] = set()
+        self.blind = False  # a scope group could not be read for a while: nobody need have seen who was back meanwhile
 
     def changed(self, user_id: str) -> None:
         """Note what became of a user."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,17 +15,17 @@ from autoprovisioning.app.tokens import reauthorize
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import BadInput
-from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.holds import OPEN
 from autoprovisioning.domain.holds import Standing as Verdict
 from autoprovisioning.domain.normalization import same
-from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
-from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.domain.roster import Entry, Status, Trigger
+from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.unprovisioned import Offer
 from autoprovisioning.domain.users import Presence
 from tests.simulation.administrators import ADMIN
-from tests.simulation.keeper import Effect, Node
+from tests.simulation.audit import judge_audit
+from tests.simulation.keeper import Node
+from tests.simulation.leftovers import judge_leftovers, judge_requests
 from tests.simulation.truth import Standing
 
 if TYPE_CHECKING:
@@ -35,23 +34,16 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 LISTING = timedelta(minutes=25)  # a run's time is that of its beginning: what it lists later counts from then
 QUIET = timedelta(days=4)
-CHANGES = {
-    EventName.CREATED, EventName.UPDATED, EventName.SUSPENDED, EventName.UNSUSPENDED, EventName.DELETED,
-    EventName.ADOPTED,
-}  # fmt: skip
-COUNTED = {
-    EventName.CREATED: "created", EventName.UPDATED: "updated", EventName.SUSPENDED: "suspended",
-    EventName.UNSUSPENDED: "unsuspended", EventName.DELETED: "deleted", EventName.ADOPTED: "adopted",
-}  # fmt: skip
 
 
 def judge(world: World) -> None:
     """Let the weather be fair, everybody mend what they broke, and four days pass; then look at everything."""
     _mend(world)
+    mended = world.now
     _pass(world)
     if world.scheduler.defects:
         return
-    _judge(world)
+    _judge(world, mended)
     if world.scheduler.defects:
         return
     before = {node.name: len(node.effects) for node in world.nodes.values()}
@@ -124,6 +116,7 @@ def _pass(world: World) -> None:
     for number in range(1, 25):
         world._tick(start + number * timedelta(minutes=5), 1000 + number)
     world._until(start + 2 * HOUR)
+    judge_requests(world)
     at, number = start + 2 * HOUR, 0
     while at < start + QUIET:
         number += 1
@@ -145,36 +138,36 @@ def _take_over(world: World) -> None:
 
 
 def _due_times(world: World, start: datetime) -> set[datetime]:
-    """Return when something falls due in the quiet days, as the directory and the settings have it."""
+    """Return when something falls due in the quiet days, as the directory and the settings have it, or was noticed."""
     moments: set[datetime] = set()
     for connection in world.ports.archive.connections():
+        entries = world.ports.archive.entries(connection)
         for user_id in world.truth.people:
             standing = world.truth.standings[connection.id, user_id][-1]
-            for trigger in standing.triggers:
-                delays = connection.deprovisioning.of(trigger)
-                for days in filter(None, (delays.suspend_after, delays.delete_after)):
-                    moments.add(world.now + timedelta(days=days) - world.truth.accrued(standing, trigger))
+            for seen in (standing, _as_noticed(standing, entries.get(user_id))):
+                for trigger in seen.triggers:
+                    delays = connection.deprovisioning.of(trigger)
+                    for days in filter(None, (delays.suspend_after, delays.delete_after)):
+                        moments.add(world.now + timedelta(days=days) - world.truth.accrued(seen, trigger))
     return {moment for moment in moments if world.now < moment < start + QUIET}
 
 
-def _judge(world: World) -> None:
+def _judge(world: World, mended: datetime) -> None:
     archive = world.ports.archive
     for connection in archive.connections():
         node = world.node_of(connection.id)
         entries = archive.entries(connection)
         for user_id in sorted(world.truth.people):
-            _access(world, connection, node, user_id, entries.get(user_id))
-        _nothing_left(world, connection, entries)
-        _audit(world, connection, node)
-    if archive.leases():
-        world.watch.broken("no lease is left", str(archive.leases()))
-    if world.topics.waiting:
-        world.watch.broken("no message is left", str(world.topics.waiting))
+            _access(world, connection, node, user_id, entries.get(user_id), mended)
+    judge_leftovers(world)
+    judge_audit(world)
 
 
-def _access(world: World, connection: Connection, node: Node, user_id: str, entry: Entry | None) -> None:
+def _access(
+    world: World, connection: Connection, node: Node, user_id: str, entry: Entry | None, mended: datetime
+) -> None:
     standing = world.truth.standings[connection.id, user_id][-1]
-    accounts = _accounts(node, user_id, entry)
+    accounts = _accounts(world, connection, user_id, entry)
     active = [account for account in accounts if account.active]
     where = f"{connection.id}/{user_id}"
     if len(active) > 1:
@@ -192,33 +185,38 @@ def _access(world: World, connection: Connection, node: Node, user_id: str, entr
         if active and not held and not _failing(entry):
             _attributes(world, connection, user_id, active[0])
         return
-    held = _held(world, connection, user_id)
+    # Who moves keeps their access here while a plan of the other connection waits.
+    held = any(_held(world, each, user_id) for each in world.ports.archive.connections())
     failing = _failing(entry)
-    # There is a run right after what the directory tells the time of; leaving a scope is noticed by a run, or a sweep.
-    told = replace(
-        standing, triggers={each: at for each, at in standing.triggers.items() if each is not Trigger.APP_OFF}
-    )
-    noticed = told if entry is not None and entry.taken_over else standing  # whose scope counts from then on
-    due = any(
-        world.truth.due(connection.id, of, delete=delete, slack=-late)
-        for delete in (False, True)
-        for of, late in ((told, HOUR), (noticed, 9 * HOUR))
-    )
+    noticed = _as_noticed(standing, entry)
+    due = any(world.truth.due(connection.id, noticed, delete=delete, slack=-HOUR) for delete in (False, True))
     moves = any(fails for _, fails in _elsewhere(world, connection, user_id))  # their access stays here meanwhile
-    # Whose roster entry was lost is told, to be taken over: see below.
-    kept = [each for each in active if connection.id not in world.lost or (entry and entry.scim_id == each.scim_id)]
-    if kept and due and not held and not failing and not moves:
+    if active and due and not held and not failing and not moves:
         world.watch.broken("nobody else has access", f"{where}: {standing}, {entry}")
     _unprovisioned(world, connection, node, user_id, entry, due=due)
     if entry is not None and not failing:
-        _timers(world, connection, told, entry)
+        _timers(world, connection, standing, entry, mended)
 
 
-def _accounts(node: Node, user_id: str, entry: Entry | None) -> list[Account]:
-    """Return the accounts that are a user's: what the roster holds, else what we made, by externalId."""
+def _as_noticed(standing: Standing, entry: Entry | None) -> Standing:
+    """Return since when leaving a scope counts: nobody tells when that was, so a timer runs from when it was seen."""
+    timer = entry.timers.get(Trigger.APP_OFF) if entry is not None else None
+    left = standing.triggers.get(Trigger.APP_OFF)
+    if timer is None or left is None:
+        return standing
+    return replace(standing, triggers={**standing.triggers, Trigger.APP_OFF: max(left, timer.since)})
+
+
+def _accounts(world: World, connection: Connection, user_id: str, entry: Entry | None) -> list[Account]:
+    """Return the accounts that are a user's: what the roster holds, and what we made, by externalId.
+
+    Where the roster was lost, what it does not hold is told, to be taken over.
+    """
+    node = world.node_of(connection.id)
     held = node.accounts.get(entry.scim_id) if entry is not None and entry.status is not Status.NONE else None
-    rest = [account for account in node.of(user_id) if account.scim_id not in node.foreign]
-    return [held, *(account for account in rest if account != held)] if held is not None else rest
+    made = [] if connection.id in world.lost else node.of(user_id)
+    rest = [account for account in made if account.scim_id not in node.foreign and account != held]
+    return [held, *rest] if held is not None else rest
 
 
 def _unprovisioned(
@@ -249,19 +247,23 @@ def _held(world: World, connection: Connection, user_id: str) -> bool:
     )
 
 
-def _timers(world: World, connection: Connection, told: Standing, entry: Entry) -> None:
-    """See that the timer of a trigger began when the directory says, to the minute."""
-    for trigger, since in told.triggers.items():
-        if Trigger.DELETED in told.triggers and trigger is not Trigger.DELETED:
+def _timers(world: World, connection: Connection, standing: Standing, entry: Entry, mended: datetime) -> None:
+    """See that the timer of a trigger began when the directory says, to the minute, or within what it takes to see."""
+    for trigger, since in standing.triggers.items():
+        if Trigger.DELETED in standing.triggers and trigger is not Trigger.DELETED:
             continue  # of the deleted, the directory does not tell what else they were, nor since when
         timer = entry.timers.get(trigger)
-        begun = getattr(timer, "since", timer)
-        still = told.stood.get(trigger)
-        if begun is None or still or -LISTING <= begun - since <= timedelta(minutes=1):
+        unseen = trigger is Trigger.APP_OFF and (entry.taken_over or world.directory.blind)
+        if timer is None or standing.stood.get(trigger) or unseen:
             continue
-        if not world.truth.seemed_to_last(connection.id, entry.user_id, trigger, begun):
-            where = f"{connection.id}/{entry.user_id}"
-            world.watch.broken("timers are kept to the minute", f"{where}: {trigger.value} since {since}, not {begun}")
+        late = timedelta(minutes=1)
+        if trigger is Trigger.APP_OFF:  # of which the directory tells no time: a sweep or a run notices
+            late = max(since, mended + HOUR) + world.truth.patience.unseen - since
+        if -LISTING <= timer.since - since <= late:
+            continue
+        if not world.truth.seemed_to_last(connection.id, entry.user_id, trigger, timer.since):
+            where, told = f"{connection.id}/{entry.user_id}", f"{trigger.value} since {since}, not {timer.since}"
+            world.watch.broken("timers are kept to the minute", f"{where}: {told}")
 
 
 def _elsewhere(world: World, connection: Connection, user_id: str) -> Iterator[tuple[bool, bool]]:
@@ -269,7 +271,7 @@ def _elsewhere(world: World, connection: Connection, user_id: str) -> Iterator[t
     for other in world.ports.archive.connections():
         if other.id != connection.id and not world.truth.standings[other.id, user_id][-1].triggers:
             node, entry = world.node_of(other.id), world.ports.archive.entry(other, user_id)
-            accounts = node.of(user_id)
+            accounts = _accounts(world, other, user_id, entry)
             locked = any(account.scim_id in node.theirs for account in accounts)
             yield any(account.active for account in accounts), locked or _failing(entry)
 
@@ -285,79 +287,3 @@ def _attributes(world: World, connection: Connection, user_id: str, account: Acc
     }
     if wrong:
         world.watch.broken("accounts are as the directory says", f"{connection.id}/{user_id}: {wrong}")
-
-
-def _nothing_left(world: World, connection: Connection, entries: dict[str, Entry]) -> None:
-    for user_id, entry in entries.items():
-        if entry.mark is not None:
-            world.watch.broken("no mark is left", f"{connection.id}/{user_id}: {entry}")
-        if entry.pending:
-            world.watch.broken("nobody is pending", f"{connection.id}/{user_id}: {entry}")
-    ids = [entry.scim_id for entry in entries.values() if entry.scim_id]
-    if len(ids) != len(set(ids)):
-        world.watch.broken("one account a person", f"{connection.id}: {sorted(ids)}")
-    for run in world.ports.archive.runs(connection.id):
-        if run.state in (RunState.OBSERVING, RunState.PLANNED):
-            world.watch.broken("no run is left open", str(run))
-    for hold in world.ports.archive.holds(connection.id):
-        for member in hold.those(*OPEN):
-            if member.user_id not in world.truth.people:  # taken over, with an id that the directory does not know
-                continue
-            stood = world.truth.standings[connection.id, member.user_id][-1]
-            if member.kind is Kind.TAKING and not stood.triggers and not stood.archived:
-                world.watch.broken("no hold outlives what it is about", f"{member}, {stood}, {hold}")
-            if member.kind in (Kind.GIVING, Kind.RECREATING, Kind.UNLOCKING) and stood.triggers:
-                world.watch.broken("no hold outlives what it is about", f"{member}, {stood}, {hold}")
-
-
-def _audit(world: World, connection: Connection, node: Node) -> None:
-    """Each effective change has exactly one event, each event its change, and the counters tell the events."""
-    events = world.ports.archive.events(connection.id)
-    effects: dict[str, list[Effect]] = {}
-    for effect in (each for other in world.nodes.values() for each in other.effects):
-        if world.watch.marks[effect.write.key][0] != connection.id:
-            continue
-        effects.setdefault(effect.write.key, []).append(effect)
-        name, before, after = effect.write, effect.before, effect.after
-        moved = before is None or after is None or (before != after)
-        if moved and effect.write.key not in events and not _excused(world, node, effect):
-            world.watch.broken("each change has its event", f"{connection.id}: {name}, {before} -> {after}")
-    for event in events.values():
-        if event.name in CHANGES and event.id not in effects and not _without_write(world, connection, node, event):
-            world.watch.broken("each event has its change", f"{connection.id}: {event}")
-    counted = Counter(event.name.value for event in events.values())
-    if dict(counted) != world.ports.archive.usage(connection.id):
-        told = f"{connection.id}: {dict(counted)}, {world.ports.archive.usage(connection.id)}"
-        world.watch.broken("counters tell the events", told)
-    for run in world.ports.archive.runs(connection.id):
-        mine = Counter(
-            COUNTED[event.name] for event in events.values() if event.actor == f"run {run.id}" and event.name in COUNTED
-        )
-        told_counts = {name: run.counts.get(name, 0) for name in COUNTED.values() if run.counts.get(name, 0)}
-        if dict(mine) != told_counts:
-            world.watch.broken("counts of a run tell its events", f"{run.id}: {dict(mine)}, {told_counts}")
-
-
-def _excused(world: World, node: Node, effect: Effect) -> bool:
-    """Say whether nobody could know of a change: another hand undid it, or a failure tells of it."""
-    if world.history.setting.skewed:  # who takes a live mark for one that ran out does the same, and tells it
-        connection_id, user_id = world.watch.marks[effect.write.key]
-        told = (each for each in world.ports.archive.events(connection_id).values() if each.user_id == user_id)
-        if any(abs(each.at - effect.at) < timedelta(minutes=5) and each.name in CHANGES for each in told):
-            return True
-    scim_id = effect.after.scim_id if effect.after is not None else effect.write.scim_id
-    return node.hands.get(scim_id, effect.at - HOUR) >= effect.at
-
-
-def _without_write(world: World, connection: Connection, node: Node, event: Event) -> bool:
-    """Say whether an event tells that there was nothing to write: adopted as it is, or gone from Keeper.
-
-    Whoever finds a user's own account after a crash cannot tell whether they were about to create or to adopt it. Where
-    somebody locks or unlocks an account by hand, and our worker dies right before it does the same, nothing tells
-    whose doing it was.
-    """
-    if event.recovered and event.attempted in (Action.SUSPEND, Action.UNSUSPEND):
-        return any(account.scim_id in node.hands for account in node.of(event.user_id))
-    if event.recovered and event.attempted is Action.CREATE:
-        return any(connection.id in world.lost or each.scim_id in node.foreign for each in node.of(event.user_id))
-    return not event.changed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -36,6 +36,18 @@ LEFT_OUT: Mapping[str, str] = {}
 # In long histories these weigh more: what timers run by.
 OF_TIMERS = frozenset("suspend restore archive leave join off on edit_archived edit_policy delete undelete".split())
 
+# What administrators often do about what has happened, on the same connection, within the hour.
+SEQUELS: Mapping[str, tuple[str, ...]] = {
+    "empty_group": ("approve", "reject", "decide_some", "fill_group"),
+    "approve": ("withdraw", "run"),
+    "reject": ("reverse", "withdraw"),
+    "decide_some": ("reverse", "withdraw"),
+    "hire": ("confirm",),
+    "lose_roster": ("take_over",),
+    "relabel": ("take_over",),
+    "stranger": ("take_over",),
+}
+
 # verb -> weight, and the kind of event that it belongs to ("" is always there)
 VERBS: Mapping[str, tuple[int, str]] = {
     "hire": (10, ""),
@@ -54,6 +66,8 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "join": (6, ""),
     "move": (4, ""),
     "also": (4, ""),
+    "empty_group": (9, ""),
+    "fill_group": (3, ""),
     "transfer": (3, ""),
     "rename_unit": (2, ""),
     "break_group": (2, ""),
@@ -71,12 +85,12 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "edit_archived": (2, ""),
     "rename_connection": (1, ""),
     "edit_endpoint": (1, ""),
-    "approve": (3, ""),
-    "reject": (3, ""),
-    "decide_some": (3, ""),
-    "reverse": (2, ""),
-    "withdraw": (3, ""),
-    "confirm": (3, ""),
+    "approve": (4, ""),
+    "reject": (4, ""),
+    "decide_some": (4, ""),
+    "reverse": (3, ""),
+    "withdraw": (4, ""),
+    "confirm": (4, ""),
     "take_over": (3, ""),
     "lose_roster": (1, ""),
     "off": (2, ""),
@@ -121,6 +135,7 @@ class Setting:
     firestore: bool = False  # state is kept by the real adapters, over Firestore in memory
     scopes: str = "groups"  # of which the scopes are made at first: one of `SCOPES`
     days: int = 0  # of a long history, whose schedule is whole around its steps alone
+    given: int = 50  # creations and reactivations a day, after the first run
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +152,8 @@ class History:
         setting = self.setting
         head = (
             f"{setting.connections} connections, {setting.people} people, policy {setting.policy}, "
-            f"limit {setting.limit}, faults {setting.rate:.3f}, clocks {'apart' if setting.skewed else 'alike'}"
+            f"limits {setting.limit} and {setting.given}, faults {setting.rate:.3f}, "
+            f"clocks {'apart' if setting.skewed else 'alike'}"
             f"{', state over Firestore' if setting.firestore else ''}, scopes of {setting.scopes}"
             f"{f', {setting.days} days' if setting.days else ''}"
         )
@@ -163,6 +179,7 @@ class Leaning:
     together: bool = False  # all within some seconds of the schedule
     firestore: bool | None = None
     days: int | None = 0  # None: as chance has it
+    given: int | None = None
 
 
 EVEN = Leaning(days=None)
@@ -189,6 +206,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         firestore=seed % 3 == 0 if leaning.firestore is None else leaning.firestore,
         scopes=chance.choice(SCOPES),
         days=days,
+        given=leaning.given or (2 if seed % 4 == 1 else 50),
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
     for verb in OF_TIMERS & verbs.keys() if days else ():
@@ -199,11 +217,22 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
     chosen = chance.choices(tuple(verbs), tuple(verbs.values()), k=count)
     minutes = days * 1440 or leaning.minutes
     times = sorted(_time(chance, minutes, together=leaning.together) for _ in range(count))
-    steps = tuple(
+    steps = [
         Step(at, verb, chance.choice(USERS[: leaning.whom or setting.people + 3]), chance.randrange(1000))
         for at, verb in zip(times, chosen, strict=True)
-    )
-    return History(seed, setting, steps, left_out)
+    ]
+    if leaning is EVEN:
+        steps += [sequel for step in steps for sequel in _sequels(chance, step) if sequel.verb in verbs]
+    return History(seed, setting, tuple(sorted(steps, key=lambda step: step.at)), left_out)
+
+
+def _sequels(chance: Random, step: Step) -> Iterator[Step]:
+    """Yield what follows upon a step: half of the time something does, and that has sequels, too."""
+    if step.verb in SEQUELS and chance.random() < 0.5:
+        at = round(step.at + 20 + 40 * chance.random(), 1)
+        sequel = Step(at, chance.choice(SEQUELS[step.verb]), step.whom, step.other % 6 + 6 * chance.randrange(100))
+        yield sequel
+        yield from _sequels(chance, sequel)
 
 
 def _time(chance: Random, minutes: int, *, together: bool) -> float:

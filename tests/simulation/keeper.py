@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from autoprovisioning.domain.accounts import Account, Attributes, Capabilities, Found, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.errors import (
@@ -91,11 +91,12 @@ class Node:
         wanted = user_name.casefold()
         return next((account for account in self.accounts.values() if account.user_name.casefold() == wanted), None)
 
-    def seed(self, user_name: str, external_id: str = "", *, active: bool = True) -> Account | None:
-        """Let somebody make an account by hand, unless the address is taken."""
+    def seed(self, user_name: str, external_id: str = "", *, age: timedelta = timedelta(0)) -> Account | None:
+        """Let somebody make an account by hand, or have made it so long ago, unless the address is taken."""
         if self._taken(user_name, ""):
             return None
-        account = Account(self._id(), user_name, external_id, active, {"userName": user_name}, self.scheduler.now)
+        made = self.scheduler.now - age
+        account = Account(self._id(), user_name, external_id, True, {"userName": user_name}, made)
         self.accounts[account.scim_id] = account
         self.hands[account.scim_id] = self.scheduler.now
         self.foreign.add(account.scim_id)
@@ -148,6 +149,10 @@ class Node:
             {name: value for name, value in attributes.items() if value is not None},
             known.created,
         )
+
+    def refuses(self, write: Write) -> bool:
+        """Say whether it answers a write with 409: another account has the address."""
+        return "userName" in write.attributes and self._taken(str(write.attributes["userName"]), write.scim_id)
 
     def _stored(self, name: str, value: str | bool | None) -> str | bool | None:
         if not self.normalises or not isinstance(value, str):

@@ -51,6 +51,12 @@ FOR_DAYS = Leaning(
     verbs=("suspend", "archive", "off", "on", "leave"), rate=0.004, steps=9, people=2, whom=2, limit=1000,
     connections=1, skewed=False, policy=3, days=12,
 )  # fmt: skip
+HALVED = replace(LIMITED, limit=1000, people=4)
+HELD = replace(LIMITED, verbs=("suspend", "leave", "restore", "join", "reject", "run"), steps=24)
+GIVING = Leaning(verbs=("hire",), rate=0.004, policy=0, steps=16, people=2, given=1, connections=1)
+WIPING = Leaning(verbs=("readdress", "swap"), rate=0.004, steps=16, people=5, limit=2, connections=1)
+REJECTED = replace(LIMITED, verbs=("suspend", "reject", "restore", "provision"), rate=0.004, whom=5, steps=48)
+STILL = Leaning(verbs=("leave", "off", "archive", "suspend"), rate=0.0, policy=2, steps=8, people=4, connections=1)
 DELAYED = Leaning(verbs=("suspend", "leave", "off", "on"), rate=0.004, policy=3, steps=18, connections=1)
 
 
@@ -322,6 +328,97 @@ MUTANTS = (
         "standing: Collection[Trigger] = tuple(Trigger) if idles(seen, rules) else ()",
         "standing: Collection[Trigger] = ()",
         FOR_DAYS,
+    ),
+    Mutant(
+        "half of the people may lose access",
+        "domain/connections.py",
+        "return max(1, ceil(active * self.share) - 1)",
+        "return max(1, active)",
+        HALVED,
+    ),
+    Mutant(
+        "nothing limits what is given",
+        "domain/guard.py",
+        "return max(GIVEN_AT_LEAST, int(base * GIVEN_SHARE))",
+        "return ROOM",
+        GIVING,
+    ),
+    Mutant(
+        "nothing limits what is wiped",
+        "domain/guard.py",
+        "return entry is not None and bool(_wiped(entry, attributes or {}))",
+        "return False",
+        WIPING,
+    ),
+    Mutant(
+        "what somebody locked is unlocked without an approval",
+        "app/guarding.py",
+        "    if member.kind is Kind.UNLOCKING or (",
+        "    if (",
+        Leaning(verbs=("lock", "suspend", "restore"), rate=0.004, policy=0, steps=16, connections=1),
+    ),
+    Mutant(
+        "what waits in a held plan goes one by one",
+        "app/guarding.py",
+        "return verdict is not None and verdict.standing is not Standing.APPROVED",
+        "return verdict is not None and verdict.standing is Standing.REJECTED",
+        HELD,
+    ),
+    Mutant(
+        "looks do not heed a rejection",
+        "app/guarding.py",
+        "return verdict is not None and verdict.standing is not Standing.APPROVED",
+        "return verdict is not None and verdict.standing is Standing.WAITING",
+        REJECTED,
+    ),
+    Mutant(
+        "runs do not heed a rejection",
+        "app/holding.py",
+        "keeps = {Standing.REJECTED, Standing.WITHDRAWN} | ",
+        "keeps = {Standing.WITHDRAWN} | ",
+        REJECTED,
+    ),
+    Mutant(
+        "a waiting plan does not end where it differs",
+        "app/holding.py",
+        "services.records.change_hold(connection.id, hold.digest, lambda current: _released(current, now))",
+        "pass",
+        HELD,
+    ),
+    Mutant(
+        "a claim is taken from whoever has the account",
+        "app/carry_out.py",
+        "        if holder is not None and (holder.mark is not None or holder.scim_id == change.scim_id):\n"
+        "            return False\n",
+        "",
+        Leaning(verbs=("stranger", "hire", "readdress", "swap"), rate=0.03, steps=24),
+    ),
+    Mutant(
+        "an edit tells nothing",
+        "app/configure.py",
+        "edited = services.connections.change(connection_id, change, tell) or _gone(connection_id)",
+        "edited = services.connections.change(connection_id, change) or _gone(connection_id)",
+        Leaning(verbs=("edit_policy", "edit_limit"), rate=0.004),
+    ),
+    Mutant(
+        "a decision about a held plan tells nothing",
+        "app/decide_hold.py",
+        "decided = services.records.change_hold(connection_id, digest, decide, tell)",
+        "decided = services.records.change_hold(connection_id, digest, decide)",
+        HELD,
+    ),
+    Mutant(
+        "leases are not given back",
+        "app/leasing.py",
+        "services.records.release(name, holder)",
+        "pass",
+    ),
+    Mutant(
+        "timers run on while the connection is off",
+        "domain/deprovisioning.py",
+        "return Clock(self.stood + (now - self.off_since), (self.off_since, now))",
+        "return Clock(self.stood, (self.off_since, now))",
+        STILL,
     ),
 )
 

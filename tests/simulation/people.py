@@ -5,7 +5,7 @@ What a side would refuse (an address in use, a user who is not there) does nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.users import DirectoryUser, Presence
 from tests.office import person
-from tests.simulation.history import ADDRESSES, NAMES, Step
+from tests.simulation.history import ADDRESSES, NAMES, USERS, Step
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -31,14 +31,19 @@ class People:
     # ---- in the directory
 
     def hire(self, step: Step) -> None:
-        address = ADDRESSES[step.other % len(ADDRESSES)]
-        if step.whom in self._directory.live or step.whom in self._directory.removed or self._in_use(address):
+        """Hire somebody who was not there yet, under a free address; some had been invited by hand the day before."""
+        known = {*self._directory.live, *self._directory.removed}
+        newcomers = [user_id for user_id in (step.whom, *USERS) if user_id not in known]
+        free = [address for address in _from(step.other, ADDRESSES) if not self._in_use(address)]
+        if not newcomers or not free:
             return
-        user = person(step.whom, address, NAMES[step.other % len(NAMES)])
+        if step.other // 10 % 3 == 0:
+            self._world.node(step.other).seed(free[0], age=timedelta(days=1))
+        user = person(newcomers[0], free[0], NAMES[step.other % len(NAMES)])
         unit = self._world.unit(step.other)
-        self._directory.live[step.whom] = replace(user, created=self._world.now, org_unit_path=unit)
-        self._directory.memberships[self._group(step)].add(step.whom)
-        self._changed(step.whom, "add")
+        self._directory.live[user.id] = replace(user, created=self._world.now, org_unit_path=unit)
+        self._directory.memberships[self._group(step)].add(user.id)
+        self._changed(user.id, "add")
 
     def rename(self, step: Step) -> None:
         name = NAMES[step.other % len(NAMES)]
@@ -126,6 +131,17 @@ class People:
             self._directory.memberships[self._group(step)].add(step.whom)
             self._changed(step.whom)
 
+    def empty_group(self, step: Step) -> None:
+        """Take everybody out of a scope group and its unit, by mistake."""
+        for user_id in sorted(self._directory.memberships[self._group(step)]):
+            self.leave(replace(step, whom=user_id))
+
+    def fill_group(self, step: Step) -> None:
+        """Put everybody into a scope group, and into its unit."""
+        for user_id in sorted(self._directory.live.keys() - {"admin"}):
+            self.also(replace(step, whom=user_id))
+            self._sits(user_id, self._world.unit(step.other))
+
     def transfer(self, step: Step) -> None:
         """Move somebody to another organizational unit, or to one below it; groups stay."""
         below = "/Night shift" if step.other // 10 % 3 == 0 else ""
@@ -150,6 +166,7 @@ class People:
         broken = self._directory.unreadable if step.other // 10 % 2 else self._world.directory.lost
         group = self._group(step)
         broken.add(group)
+        self._world.directory.blind = True
         self._world.scheduler.at(self._world.now + (10 + step.other % 110) * MINUTE, lambda: broken.discard(group))
 
     def _edit(self, user_id: str, change: Callable[[DirectoryUser], DirectoryUser]) -> None:
@@ -208,3 +225,9 @@ class People:
 
 def _at(user: DirectoryUser, address: str) -> DirectoryUser:
     return person(user.id, address, user.profile["name"]["givenName"], user)
+
+
+def _from(number: int, items: Sequence[str]) -> Sequence[str]:
+    """Return all items, beginning with the one of a number."""
+    start = number % len(items)
+    return [*items[start:], *items[:start]]

@@ -13,7 +13,6 @@ from typing import Any
 from autoprovisioning.app.ports import (
     Adoptions,
     Channels,
-    Claim,
     Connections,
     Edit,
     Records,
@@ -24,7 +23,7 @@ from autoprovisioning.app.reports import Inquiries, Previews
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.roster import Entry
-from autoprovisioning.domain.runs import Run
+from autoprovisioning.domain.runs import AskedRun, Run
 from tests.fake_reports import FakeInquiries, FakePreviews
 from tests.fake_state import (
     FakeAdoptions,
@@ -143,8 +142,17 @@ class Archive:
         self._store.pending.pop(connection_id, None)
         self._store.failures.pop(connection_id, None)
 
-    def claims(self) -> dict[tuple[str, str], Claim]:
-        return self._store.claims
+    def claimed_by(self, connection_id: str, scim_id: str) -> str:
+        """Return who claimed an account for adoption last, "" where nobody did."""
+        claim = self._store.claims.get((connection_id, scim_id))
+        return claim.user_id if claim is not None else ""
+
+    def asked(self, connection_id: str) -> list[AskedRun]:
+        return list(self._store.asked[connection_id].values())
+
+    def rosters(self, connection_id: str) -> int:
+        """Return how many shards are stored."""
+        return sum(owner == connection_id for owner, _ in self._store.shards)
 
 
 class Called:

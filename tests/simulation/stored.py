@@ -6,6 +6,7 @@ of commits that took effect are lost.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
@@ -31,7 +32,7 @@ from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.roster import Entry
-from autoprovisioning.domain.runs import Run
+from autoprovisioning.domain.runs import AskedRun, Run
 from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Call, Network, Service, Write
 from tests.simulation.scheduler import Scheduler, Task
@@ -170,6 +171,20 @@ class StoredArchive:
         """Lose what docs/restore.md deletes of a connection."""
         for collection in ("roster", "pending", "failures"):
             self._service.collections.pop(f"connections/{connection_id}/{collection}", None)
+
+    def claimed_by(self, connection_id: str, scim_id: str) -> str:
+        """Return who claimed an account for adoption last, "" where nobody did."""
+        name = hashlib.sha256(scim_id.encode()).hexdigest()[:32]
+        claim = self._client.collection(f"connections/{connection_id}/claims").document(name).get()
+        return claim.get("user_id") if claim.exists else ""
+
+    def asked(self, connection_id: str) -> list[AskedRun]:
+        found = [self._records.asked(connection_id, each.id) for each in self._all(connection_id, "run_requests")]
+        return [asked for asked in found if asked is not None]
+
+    def rosters(self, connection_id: str) -> int:
+        """Return how many shards are stored."""
+        return sum(1 for _ in self._all(connection_id, "roster"))
 
     def _all(self, connection_id: str, collection: str) -> Any:
         return self._client.collection(f"connections/{connection_id}/{collection}").stream()

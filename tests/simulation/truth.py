@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from datetime import datetime, timedelta
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Deprovisioning
+from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.roster import Trigger
 from autoprovisioning.domain.users import DirectoryUser, OrgUnit, Presence
 from tests.fakes import FakeDirectory
@@ -17,7 +19,29 @@ from tests.simulation.scheduler import Scheduler
 SERVING = (State.ON, State.PAUSED)
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
-UNSEEN = timedelta(minutes=45)  # whoever is back for less than this need not have been seen: two runs, and their faults
+UNNOTICED = timedelta(hours=4)  # a scope left while faults strike; from the weather being fair on it is `unseen`
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How old the truth may be that something rests on, as the product's own times have it.
+
+    `planned`: a batch was planned on it. `looked`: the user was read right before. `reread`: since that reading.
+    `unseen`: whoever is back for less need not have been seen.
+    """
+
+    planned: timedelta
+    looked: timedelta
+    reread: timedelta
+    unseen: timedelta
+
+
+# A run every 15 minutes, of which one may fail to read the directory, and a message that comes again after up to 10. A
+# look has 60 seconds for its work, and reads what is up to 60 seconds behind; then a clock that is 2 minutes off.
+FOUL = Patience(45 * MINUTE, 4 * MINUTE, 3 * MINUTE, 45 * MINUTE)
+# Without faults the next run sees everybody, what is told is true, and messages are delivered at once, but for those
+# that meet another worker: they come again after 10, 20, 40 ... seconds.
+FAIR = Patience(20 * MINUTE, 2 * MINUTE, 1 * MINUTE, 20 * MINUTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +62,8 @@ class Standing:
 class Truth:
     """Keeps how everybody stood with every connection."""
 
-    def __init__(self, scheduler: Scheduler, directory: FakeDirectory) -> None:
+    def __init__(self, scheduler: Scheduler, directory: FakeDirectory, patience: Patience) -> None:
+        self.patience = patience
         self._scheduler = scheduler
         self._directory = directory
         self.connections: dict[str, Connection] = {}
@@ -48,6 +73,7 @@ class Truth:
         self.desired: dict[tuple[str, str], list[tuple[datetime, Attributes]]] = {}
         self.people: set[str] = set()
         self.off_since: dict[str, datetime] = {}
+        self.told: dict[str, Counter[str]] = {}  # what the audit must tell of the connection itself, and how often
 
     def connection_changed(self, connection: Connection | None, connection_id: str) -> None:
         """Take a connection's settings over; None: it is deleted."""
@@ -56,6 +82,8 @@ class Truth:
             self.connections.pop(connection_id, None)
             return
         known = self.connections.get(connection.id)
+        told = self.told.setdefault(connection.id, Counter())
+        told.update(_told(known, connection) if known is not None else ())
         self.connections[connection.id] = connection
         if connection.state in SERVING:
             self.off_since.pop(connection.id, None)
@@ -155,15 +183,21 @@ class Truth:
     def seemed_to_last(self, connection_id: str, user_id: str, trigger: Trigger, begun: datetime) -> bool:
         """Say whether a trigger that began then ended for so short a time only that nobody need have seen it."""
         past, ended = self.standings[connection_id, user_id], None
-        began = [abs(each.triggers[trigger] - begun) <= MINUTE if trigger in each.triggers else False for each in past]
+        began = [trigger in each.triggers and self._begins(each, trigger, begun) for each in past]
         for standing in past[began.index(True) :] if True in began else ():
             if trigger not in standing.triggers:
                 ended = ended or standing.at
-            elif ended is not None and standing.at - ended > UNSEEN:
+            elif ended is not None and standing.at - ended > self.patience.unseen:
                 return False
             else:
                 ended = None
         return True in began
+
+    @staticmethod
+    def _begins(standing: Standing, trigger: Trigger, begun: datetime) -> bool:
+        """Say whether a timer that began then is that of a trigger; leaving a scope was noticed some time after it."""
+        since = standing.triggers[trigger]
+        return abs(since - begun) <= MINUTE or (trigger is Trigger.APP_OFF and since <= begun <= since + UNNOTICED)
 
     def accrued(self, standing: Standing, trigger: Trigger) -> timedelta:
         """Return how long the timer of a trigger has run."""
@@ -172,29 +206,34 @@ class Truth:
         return ran - (now - max(standing.at, since)) if standing.still else ran
 
     def due(self, connection_id: str, standing: Standing, *, delete: bool, slack: timedelta) -> bool:
-        """Say whether a trigger makes taking access away due, by a policy of the last hour.
+        """Say whether a trigger makes taking access away due, by a policy of the last hour."""
+        return any(True for _ in self.causes(connection_id, standing, delete=delete, slack=slack))
+
+    def causes(
+        self, connection_id: str, standing: Standing, *, delete: bool, slack: timedelta
+    ) -> Iterator[tuple[Trigger, datetime]]:
+        """Yield the triggers that make it due, each with when it began.
 
         That somebody is archived is noticed by a run: their timer may have run on until then.
         """
         if standing.archived:
-            return False
+            return
         horizon = self._scheduler.now - timedelta(hours=1)
         policies = self.policies[connection_id]
         latest = [policy for at, policy in policies if at >= horizon]
         in_force = [policy for at, policy in policies if at < horizon][-1:]
         for policy in (*in_force, *latest):
-            for trigger in standing.triggers:
+            for trigger, since in standing.triggers.items():
                 delays = policy.of(trigger)
                 days = delays.delete_after if delete else delays.suspend_after
-                late = UNSEEN if standing.stood.get(trigger) and slack >= timedelta(0) else timedelta(0)
+                late = self.patience.unseen if standing.stood.get(trigger) and slack >= timedelta(0) else timedelta(0)
                 if days is not None and self.accrued(standing, trigger) + slack + late >= days * DAY:
-                    return True
+                    yield trigger, since
             for trigger, since in standing.ended.items() if slack >= timedelta(0) else ():
                 delays = policy.of(trigger)
                 days = delays.delete_after if delete else delays.suspend_after
                 if days is not None and self._scheduler.now - since + slack >= days * DAY:
-                    return True
-        return False
+                    yield trigger, since
 
     def limit(self, connection_id: str) -> int:
         """Return the largest volume limit of the last day."""
@@ -210,6 +249,23 @@ class Truth:
             if at <= since:
                 break
         return found
+
+
+def _told(was: Connection, becomes: Connection) -> Iterator[str]:
+    """Yield what a change of a connection makes the audit tell: the reason, or the name where it has one of its own."""
+    if becomes.edition != was.edition:
+        yield "Edited"  # with a new token, too, where it was given with the edit
+    elif becomes.token_version != was.token_version:
+        yield EventName.REAUTHORIZED.value
+    match was.state, becomes.state:
+        case State.OFF | State.DRAFT, State.ON:
+            yield "Turned on"
+        case State.ON | State.PAUSED, State.OFF:
+            yield "Turned off"
+        case State.ON, State.PAUSED:
+            yield EventName.PAUSED.value
+        case _, State.DELETING if was.state is not State.DELETING:
+            yield "Asked to delete the configuration"
 
 
 def _since(last: Standing | None, trigger: Trigger, now: datetime) -> datetime:

@@ -1,9 +1,9 @@
 """What must be true at every moment: an end state heals what short harm was done, so each step is watched.
 
 At each write to Keeper: it is marked, by the mark that the roster holds; the user was entitled to it by the truth of
-the last minutes; a suspension, a deletion and a reactivation follow upon a reading of that very user; and what takes
-access away stays within the volume limit in every window of a day, but for what was approved. At each commit to a
-roster: nobody changes an entry but from what it is, or under a mark of their own.
+the last minutes; a suspension, a deletion and a reactivation follow upon a reading of that very user; and it passes
+the brakes (`tests/simulation/brakes.py`). At each commit to a roster: nobody changes an entry but from what it is, or
+under a mark of their own.
 """
 
 from __future__ import annotations
@@ -15,19 +15,15 @@ from datetime import datetime, timedelta
 from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.accounts import Account, Write, WriteKind
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.holds import Standing
-from autoprovisioning.domain.roster import Entry, Status
+from autoprovisioning.domain.roster import Action, Entry, Status
 from autoprovisioning.domain.runs import Batch
+from tests.simulation.brakes import Brakes
 from tests.simulation.keeper import Node
 from tests.simulation.scheduler import Killed, Process, Scheduler
 from tests.simulation.state import Archive
 from tests.simulation.truth import SERVING, Truth
 
-PLANNED = timedelta(minutes=45)  # how old the truth may be that a batch was planned on: two runs, and its messages
-LOOKED = timedelta(minutes=4)  # how old it may be where the user was read right before
-REREAD = timedelta(minutes=3)
 SKEW = timedelta(minutes=2)
-WINDOW = timedelta(hours=24) - timedelta(minutes=15)  # a reservation comes some minutes before its write
 FLAGS = frozenset("pending version failure".split())  # may be set on an entry that changed meanwhile
 
 
@@ -42,15 +38,16 @@ class Broken(AssertionError):
 class Watch:
     """Watches the writes and the commits of one history."""
 
-    def __init__(self, scheduler: Scheduler, truth: Truth, archive: Archive, *, skewed: bool) -> None:
+    def __init__(self, scheduler: Scheduler, truth: Truth, archive: Archive, *, skewed: bool, given: int) -> None:
         self._scheduler = scheduler
         self._truth = truth
+        self._patience = truth.patience
         self._archive = archive
         self._skewed = skewed
-        self._spent: set[tuple[str, str, str]] = set()  # digest of an approved plan, user, action
-        self._taken: dict[str, list[tuple[datetime, str, str]]] = {}  # connection -> when, whom, what
+        self.brakes = Brakes(scheduler, truth, archive, self.broken, given)
         self.marks: dict[str, tuple[str, str]] = {}  # change id -> connection, user
         self._marked_at: dict[str, datetime] = {}
+        self._actions: dict[str, Action] = {}
         self._of_batches: set[str] = set()  # change ids that a batch planned
 
     def broken(self, law: str, told: str) -> None:
@@ -75,11 +72,13 @@ class Watch:
             self._own_mark(connection, process, user_id, was, becomes)
             self._judge(connection, process, user_id, was, becomes)
             wrote[connection.id, user_id] = becomes
+            self.brakes.edited(connection, user_id, becomes)
             mark = becomes.mark if becomes is not None else None
             if mark is not None and (was is None or was.mark is None or was.mark.change_id != mark.change_id):
                 process.memory.setdefault("marks", set()).add(mark.change_id)
                 self.marks[mark.change_id] = (connection.id, user_id)
                 self._marked_at[mark.change_id] = self._scheduler.now
+                self._actions[mark.change_id] = mark.action
                 if _planned(process.memory.get("batch"), connection, user_id) is not None:
                     self._of_batches.add(mark.change_id)
                 else:
@@ -179,16 +178,16 @@ class Watch:
         if takes:
             self._reread(process, user_id, write)
             self._due(connection_id, user_id, delete=write.kind is WriteKind.DELETE)
-            if before is not None and before.active:
-                self._within_limit(connection_id, user_id, write)
         if gives:
             # What was made, but not as written, is made whole by an update, which is planned like the creation was.
             creates = write.kind is WriteKind.CREATE or bool(write.attributes)
             if not creates:
                 self._reread(process, user_id, write)
-            self._entitled(connection_id, user_id, PLANNED if creates else LOOKED)
+            self._entitled(connection_id, user_id, self._patience.planned if creates else self._patience.looked)
         if write.attributes:
             self._said_lately(connection_id, user_id, write)
+        if not node.refuses(write):
+            self.brakes.write(process, connection, user_id, self._actions[write.key], write, before)
 
     def _marked(self, connection: Connection, user_id: str, write: Write) -> None:
         entry = self._archive.entry(connection, user_id)
@@ -213,7 +212,7 @@ class Watch:
 
     def _reread(self, process: Process, user_id: str, write: Write) -> None:
         at = process.memory.get("read", {}).get(user_id)
-        if at is None or self._scheduler.now - at > REREAD:
+        if at is None or self._scheduler.now - at > self._patience.reread:
             self.broken("read again before access changes", f"{user_id} was last read at {at}: {write}")
 
     def _entitled(self, connection_id: str, user_id: str, within: timedelta) -> None:
@@ -222,7 +221,7 @@ class Watch:
             self.broken("access is given to the entitled", f"{connection_id}/{user_id}: {lately[:2]}")
 
     def _due(self, connection_id: str, user_id: str, *, delete: bool) -> None:
-        lately = list(self._truth.lately(connection_id, user_id, LOOKED))
+        lately = list(self._truth.lately(connection_id, user_id, self._patience.looked))
         unknown = user_id not in self._truth.people  # an administrator took over what has no directory id
         if unknown or self._has_another(connection_id, user_id):
             return
@@ -236,44 +235,18 @@ class Watch:
             if other.id == connection_id or other.state not in SERVING:
                 continue
             entry = self._archive.entry(other, user_id)
-            entitled = any(not standing.triggers for standing in self._truth.lately(other.id, user_id, PLANNED))
+            entitled = any(
+                not standing.triggers for standing in self._truth.lately(other.id, user_id, self._patience.planned)
+            )
             if entitled and entry is not None and entry.status in (Status.ACTIVE, Status.LOCKED):
                 return True
         return False
 
     def _said_lately(self, connection_id: str, user_id: str, write: Write) -> None:
-        wanted = self._truth.wanted_lately(connection_id, user_id, PLANNED)
+        wanted = self._truth.wanted_lately(connection_id, user_id, self._patience.planned)
         for name, value in write.attributes.items():
             if wanted and all(desired.get(name) != value for desired in wanted):
                 self.broken("what is written is what the directory said lately", f"{user_id}: {name}={value!r}")
-
-    def _within_limit(self, connection_id: str, user_id: str, write: Write) -> None:
-        action = "delete" if write.kind is WriteKind.DELETE else "suspend"
-        now = self._scheduler.now
-        if self._approved(connection_id, user_id, action):
-            return
-        taken = [each for each in self._taken.get(connection_id, []) if now - each[0] < WINDOW]
-        taken.append((now, user_id, action))
-        self._taken[connection_id] = taken
-        counted = len(taken)
-        if counted > self._truth.limit(connection_id):
-            told = f"{connection_id}: {counted} within a day at a limit of {self._truth.limit(connection_id)}"
-            self.broken("the volume limit is kept", told)
-
-    def _approved(self, connection_id: str, user_id: str, action: str) -> bool:
-        """Say whether an administrator approved this; an approval authorises one carrying out."""
-        now = self._scheduler.now
-        for hold in self._archive.holds(connection_id):
-            for member, verdict in hold.each():
-                if (member.user_id, member.action) != (user_id, action) or verdict.at is None or not hold.decided_by:
-                    continue
-                # One that was withdrawn, or ended, while it was being carried out.
-                lately = timedelta(hours=24) + SKEW if verdict.standing is Standing.APPROVED else LOOKED
-                spent = (hold.digest, user_id, action)
-                if now - verdict.at < lately and spent not in self._spent:
-                    self._spent.add(spent)
-                    return True
-        return False
 
 
 _NEVER = object()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
-from autoprovisioning.app import configure
+from autoprovisioning.app import braking, configure
 from autoprovisioning.app.apply_batch import apply_batch
 from autoprovisioning.app.ask_for_run import PATIENCE
 from autoprovisioning.app.converge import converge
@@ -23,6 +24,7 @@ from autoprovisioning.app.renew_watch import renew_watch
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.sweep import sweep
 from autoprovisioning.app.tokens import destroy_retired, destroy_unused
+from autoprovisioning.domain import guard
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.runs import Batch, RunKind
@@ -38,7 +40,7 @@ from tests.simulation.scheduler import Killed, Process, Scheduler
 from tests.simulation.state import Called, SimRoster, StatePorts
 from tests.simulation.stored import in_firestore
 from tests.simulation.threads import Tasks, few_shards
-from tests.simulation.truth import Truth
+from tests.simulation.truth import FAIR, FOUL, Truth
 from tests.simulation.watch import Broken, Watch
 from tests.simulation.weather import Fair, Strike, Weather
 
@@ -77,12 +79,12 @@ class World:
         )
         self.customer = FakeDirectory(page=3)
         self.directory = SimDirectory(scheduler, weather, self.customer)
-        self.truth = Truth(scheduler, self.customer)
+        self.truth = Truth(scheduler, self.customer, FOUL if setting.rate else FAIR)
         if setting.firestore:
             self.ports = in_firestore(scheduler, weather, self.truth.connection_changed)
         else:
             self.ports = StatePorts.in_memory(scheduler)
-        self.watch = Watch(scheduler, self.truth, self.ports.archive, skewed=setting.skewed)
+        self.watch = Watch(scheduler, self.truth, self.ports.archive, skewed=setting.skewed, given=setting.given)
         self.topics = Topics(scheduler, weather, self._deliver, self._function, self.watch.done)
         self.tokens = FakeTokens()
         self.tokens.clock = scheduler.clock
@@ -109,6 +111,7 @@ class World:
         roster: Any = SimRoster(self.ports.roster, self.scheduler, self.calls, watch.commit)
         connections: Any = Called("connections", self.ports.connections, self.calls)
         records: Any = Called("records", self.ports.records, self.calls)
+        records.change_hold = self._told_of_decisions(records.change_hold)
         adoptions: Any = Called("adoptions", self.ports.adoptions, self.calls)
         unprovisioned: Any = Called("unprovisioned", self.ports.unprovisioned, self.calls)
         tokens: Any = Called("tokens", self.tokens, weather)
@@ -127,6 +130,15 @@ class World:
             meter=FakeMeter(),
             executor=Tasks(self.scheduler),
         )
+
+    def _told_of_decisions(self, change_hold: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(connection_id: str, *rest: Any) -> Any:
+            plan = change_hold(connection_id, *rest)
+            if plan is not None:
+                self.watch.brakes.decided(connection_id, plan)
+            return plan
+
+        return changed
 
     def _follow_connections(self) -> None:
         """Let the truth know of a connection's settings the moment they are stored."""
@@ -353,7 +365,7 @@ class World:
         from tests.simulation.ending import judge  # it looks at a World
 
         self.synced = set()
-        with few_shards(), _quiet_logs(self):
+        with few_shards(), few_gifts(self.history.setting.given), _quiet_logs(self):
             try:
                 self._beginning()
                 self._act()
@@ -426,6 +438,13 @@ class World:
     def _until(self, end: datetime) -> None:
         self.sync_channels()
         self.scheduler.run_until(end)
+
+
+@contextlib.contextmanager
+def few_gifts(number: int) -> Iterator[None]:
+    """Let so few creations and reactivations a day trip the brake, within the block."""
+    with patch.object(guard, "GIVEN_AT_LEAST", number), patch.object(braking, "GIVEN_AT_LEAST", number):
+        yield
 
 
 @contextlib.contextmanager

@@ -18,7 +18,11 @@ TEMPLATE = ROOT / "tests" / "benchmark" / "report.md"
 GENERATED = ROOT / "docs" / "benchmarks.md"  # made from the template: checked through it
 PAGES = [
     page
-    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", TEMPLATE, *sorted((ROOT / "docs").rglob("*.md"))]
+    for page in [
+        *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")),
+        TEMPLATE,
+        *sorted((ROOT / "docs").rglob("*.md")),
+    ]
     if page != GENERATED
 ]
 BASES = (ROOT, ROOT / "functions" / "autoprovisioning")

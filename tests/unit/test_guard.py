@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.guarding import may_go, may_recreate, reserve_all
+from autoprovisioning.app.guarding import may_go, may_recreate, remember_active, reserve_all
+from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.changes import Change
 from autoprovisioning.domain.connections import Connection, VolumeLimit
@@ -102,6 +103,23 @@ def test_of_a_new_connection_the_first_count_above_nobody_is_taken():
     state = seen_active(seen_active(GuardState(), 0, NOW), 30, NOW + HOUR)
     assert [state.base(at) for at in (NOW, NOW + HOUR, NOW + 2 * HOUR)] == [30, 30, 30]
     assert seen_active(GuardState(), 0, NOW).base(NOW) == 0
+
+
+def test_until_a_run_has_counted_anybody_those_count_who_are_active_by_the_roster():
+    state = seen_active(GuardState(), 0, NOW)
+    assert state.allowed(TAKING, VolumeLimit(), NOW + HOUR, let_in=4) == 1
+    assert seen_active(state, 20, NOW + HOUR).allowed(TAKING, VolumeLimit(), NOW + HOUR, let_in=4) == 9
+
+
+def test_half_of_a_pilot_do_not_lose_access_before_a_run_has_counted(desk):
+    """A first run reserved five creations and was cut short: four accounts were made since, and the group emptied."""
+    home = replace(HOME, shards=1)
+    remember_active(desk.services, home, 0)
+    assert reserve_all(desk.services, home, Kind.GIVING, [f"create u{number}" for number in range(5)])
+    entries = {f"u{number}": Entry(f"u{number}", status=Status.ACTIVE) for number in range(4)}
+    desk.services.roster.commit(home, entries, lambda _: (Edit(entries=entries), None))
+    leavers = [Member(user_id, "suspend", "app_off", NOW) for user_id in entries]
+    assert [may_go(desk.services, home, leaver, entries[leaver.user_id]) for leaver in leavers] == [True] + 3 * [False]
 
 
 def test_no_more_counts_are_kept_than_a_window_can_begin_with():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from autoprovisioning.app.decide_hold import decide_hold
+from autoprovisioning.app.ports import Edit
 from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import HoldState
+from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.users import Scope
 from tests.fakes import SALES
 from tests.office import Office
@@ -114,3 +117,23 @@ def test_a_set_that_was_rejected_once_is_raised_anew_when_it_happens_again():
     decide_hold(office.services, "c1", hold.digest, "approve", Actor("admin@example.com", "u0"))
     office.run()
     assert leavers(office) == [False] * 8
+
+
+def test_who_waits_in_a_plan_is_not_taken_alone_where_the_timer_it_names_was_not_kept():
+    """A worker that had the entry marked meanwhile kept the run from recording the timer: the look begins another."""
+    office = Office(limit=1)
+    office.run()
+    for user_id in ("u1", "u2"):
+        office.leave(user_id)
+    office.run()
+    office.services.roster.commit(office.connection, ["u1", "u2"], unrecorded)
+    office.desk.clock.advance(timedelta(minutes=1))
+    office.sweep()
+    assert active(office, "u1") == [True]
+
+
+def unrecorded(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+    """Make u1 as if nobody had seen them leave; it is told of u2."""
+    u1, u2 = entries["u1"], entries["u2"]
+    begun = replace(u1, timers={}, in_scope=True, version=u1.version + 1)
+    return Edit({"u1": begun, "u2": replace(u2, in_scope=False, version=u2.version + 1)}), None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,35 +22,47 @@ from autoprovisioning.domain.guard import (
     reserve,
     seen_active,
 )
-from autoprovisioning.domain.holds import Book, Standing, Verdict
-from autoprovisioning.domain.roster import Action, Entry
+from autoprovisioning.domain.holds import Book, Hold, Standing, Verdict
+from autoprovisioning.domain.roster import Action, Entry, Status
 from autoprovisioning.domain.runs import PlannedChange
 
 log = logging.getLogger(__name__)
 
 
 def _limit(
-    state: GuardState, connection: Connection, kind: Kind, confirmed: int | None, now: datetime
+    state: GuardState, connection: Connection, kind: Kind, confirmed: int | None, now: datetime, let_in: int = 0
 ) -> tuple[str, int]:
     """Return the budget that a change goes into, and how many may be in it: so many as were confirmed in advance."""
     if confirmed is not None:
         return CONFIRMED, confirmed
-    return kind.budget, state.allowed(kind, connection.limit, now)
+    return kind.budget, state.allowed(kind, connection.limit, now, let_in)
 
 
 def reserve_all(
     services: Services, connection: Connection, kind: Kind, names: Collection[str], confirmed: int | None = None
 ) -> bool:
-    """Reserve all of the names or none."""
+    """Reserve all of the names or none.
+
+    Until a run has counted anybody, the roster tells how many are active: who was to be let in need not have been.
+    """
     if not names:
         return True
-    now = services.clock()
+    now, let_in, uncounted = services.clock(), 0, False
 
     def edit(state: GuardState) -> GuardState | None:
-        budget, allowed = _limit(state, connection, kind, confirmed, now)
+        budget, allowed = _limit(state, connection, kind, confirmed, now, let_in)
         return reserve(state, budget, names, allowed, now)
 
-    return services.records.change_guard(connection.id, edit) is not None
+    def edit_counted(state: GuardState) -> GuardState | None:
+        nonlocal uncounted
+        uncounted = kind is Kind.TAKING and not state.base(now)
+        return None if uncounted else edit(state)
+
+    reserved = services.records.change_guard(connection.id, edit_counted)
+    if uncounted:
+        let_in = sum(entry.status is Status.ACTIVE for entry in services.roster.load(connection).values())
+        reserved = services.records.change_guard(connection.id, edit)
+    return reserved is not None
 
 
 def note(services: Services, connection: Connection, budget: str, names: Collection[str]) -> None:
@@ -121,16 +133,26 @@ def may_go(services: Services, connection: Connection, member: Member, entry: En
 
     What waits in a held plan waits for it: part of a plan that trips the guard is no safer than the rest.
     """
-    verdict = Book(services.records.holds(connection.id), member.user_id).verdict(member)
+    holds = services.records.holds(connection.id)
+    verdict = Book(holds, member.user_id).verdict(member)
     if verdict is not None and verdict.authorises(entry, services.clock()):
         note(services, connection, APPROVED, [member.name])
         return True
-    if _keeps_back(verdict):
+    if _keeps_back(verdict) or _waits(holds, member):
         return False
     creates = member.action in (Action.CREATE, Action.RECREATE)
     if member.kind is Kind.UNLOCKING or (connection.unproven is not None and creates):
         return False  # it takes an approval, however few they are
     return reserve_all(services, connection, member.kind, [attempt(member, entry)])
+
+
+def _waits(holds: Iterable[Hold], member: Member) -> bool:
+    """Say whether a plan waits for the same with another time: a timer that a run could not record began anew.
+
+    Who came back and left again waits with it until the next run, which ends what is no longer due.
+    """
+    waiting = (each for hold in holds for each in hold.those(Standing.WAITING) if each.user_id == member.user_id)
+    return any((each.action, each.trigger) == (member.action, member.trigger) for each in waiting)
 
 
 def _keeps_back(verdict: Verdict | None) -> bool:

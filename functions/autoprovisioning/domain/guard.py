@@ -183,14 +183,17 @@ class GuardState:
         return {name: at for name, at in self.reserved.get(budget, {}).items() if now - at < WINDOW}
 
     def base(self, now: datetime) -> int:
-        """Return how many were active when the window began, or first within it; 0 where nobody is known to be."""
+        """Return how many were active when the window began, or first within it; 0 until a run has counted anybody."""
         before = [count for at, count in self.active if now - at >= WINDOW]
         within = [count for at, count in self.active if now - at < WINDOW and count]
         return (before[-1] if before else 0) or (within[0] if within else 0)
 
-    def allowed(self, kind: Kind, limit: VolumeLimit, now: datetime) -> int:
-        """Return how many changes its budget may have within 24 hours for one of this kind to go out."""
-        base = self.base(now)
+    def allowed(self, kind: Kind, limit: VolumeLimit, now: datetime, let_in: int = 0) -> int:
+        """Return how many changes its budget may have within 24 hours for one of this kind to go out.
+
+        `let_in` is how many are active by the roster: they count until a run has counted anybody.
+        """
+        base = self.base(now) or let_in
         match kind:
             case Kind.GIVING:
                 return max(GIVEN_AT_LEAST, int(base * GIVEN_SHARE))

@@ -1,0 +1,112 @@
+"""The audit: each change in Keeper and each edit of an administrator is one event, each event one of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.roster import Action
+from tests.simulation.keeper import Effect, Node
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+HOUR = timedelta(hours=1)
+CHANGES = {
+    EventName.CREATED, EventName.UPDATED, EventName.SUSPENDED, EventName.UNSUSPENDED, EventName.DELETED,
+    EventName.ADOPTED,
+}  # fmt: skip
+COUNTED = {
+    EventName.CREATED: "created", EventName.UPDATED: "updated", EventName.SUSPENDED: "suspended",
+    EventName.UNSUSPENDED: "unsuspended", EventName.DELETED: "deleted", EventName.ADOPTED: "adopted",
+}  # fmt: skip
+
+
+def judge_audit(world: World) -> None:
+    """Judge the audit of every connection, deleted ones included: it outlives them."""
+    for connection_id in world.truth.told:
+        _changes(world, connection_id, world.node_of(connection_id))
+        _edits(world, connection_id)
+
+
+def _edits(world: World, connection_id: str) -> None:
+    """Each edit of an administrator, each decision about a held plan and each pause is exactly one event."""
+    events = world.ports.archive.events(connection_id).values()
+    wanted = +world.truth.told[connection_id]
+    wanted["held plan"] = len(world.watch.brakes.decisions.get(connection_id, ()))
+    wanted["Deleted the configuration"] = int(connection_id not in world.truth.connections)
+    found = Counter(_about(event) for event in events)
+    told = {what: (wanted[what], found[what]) for what in (*wanted, *_OWN) if wanted[what] != found[what]}
+    if told:
+        world.watch.broken("each edit is one event", f"{connection_id}: happened, told: {told}")
+
+
+_OWN = (
+    "Edited", "Turned on", "Turned off", "Asked to delete the configuration", "Deleted the configuration", "held plan",
+    EventName.REAUTHORIZED.value, EventName.PAUSED.value,
+)  # fmt: skip
+
+
+def _about(event: Event) -> str:
+    if event.name is EventName.CONFIGURED:
+        return "held plan" if "held plan" in event.changed else event.reason
+    return event.name.value
+
+
+def _changes(world: World, connection_id: str, node: Node) -> None:
+    """Each effective change has exactly one event, each event its change, and the counters tell the events."""
+    events = world.ports.archive.events(connection_id)
+    effects: dict[str, list[Effect]] = {}
+    for effect in (each for other in world.nodes.values() for each in other.effects):
+        if world.watch.marks[effect.write.key][0] != connection_id:
+            continue
+        effects.setdefault(effect.write.key, []).append(effect)
+        name, before, after = effect.write, effect.before, effect.after
+        moved = before is None or after is None or (before != after)
+        lost = (
+            connection_id not in world.truth.connections
+        )  # who died with a write under way left its mark, and it went
+        if moved and not lost and effect.write.key not in events and not _excused(world, node, effect):
+            world.watch.broken("each change has its event", f"{connection_id}: {name}, {before} -> {after}")
+    for event in events.values():
+        if event.name in CHANGES and event.id not in effects and not _without_write(world, connection_id, node, event):
+            world.watch.broken("each event has its change", f"{connection_id}: {event}")
+    counted = Counter(event.name.value for event in events.values())
+    if dict(counted) != world.ports.archive.usage(connection_id):
+        told = f"{connection_id}: {dict(counted)}, {world.ports.archive.usage(connection_id)}"
+        world.watch.broken("counters tell the events", told)
+    for run in world.ports.archive.runs(connection_id):
+        mine = Counter(
+            COUNTED[event.name] for event in events.values() if event.actor == f"run {run.id}" and event.name in COUNTED
+        )
+        told_counts = {name: run.counts.get(name, 0) for name in COUNTED.values() if run.counts.get(name, 0)}
+        if dict(mine) != told_counts:
+            world.watch.broken("counts of a run tell its events", f"{run.id}: {dict(mine)}, {told_counts}")
+
+
+def _excused(world: World, node: Node, effect: Effect) -> bool:
+    """Say whether nobody could know of a change: another hand undid it, or a failure tells of it."""
+    if world.history.setting.skewed:  # who takes a live mark for one that ran out does the same, and tells it
+        connection_id, user_id = world.watch.marks[effect.write.key]
+        told = (each for each in world.ports.archive.events(connection_id).values() if each.user_id == user_id)
+        if any(abs(each.at - effect.at) < timedelta(minutes=5) and each.name in CHANGES for each in told):
+            return True
+    scim_id = effect.after.scim_id if effect.after is not None else effect.write.scim_id
+    return node.hands.get(scim_id, effect.at - HOUR) >= effect.at
+
+
+def _without_write(world: World, connection_id: str, node: Node, event: Event) -> bool:
+    """Say whether an event tells that there was nothing to write: adopted as it is, or gone from Keeper.
+
+    Whoever finds a user's own account after a crash cannot tell whether they were about to create or to adopt it. Where
+    somebody locks or unlocks an account by hand, and our worker dies right before it does the same, nothing tells
+    whose doing it was.
+    """
+    if event.recovered and event.attempted in (Action.SUSPEND, Action.UNSUSPEND):
+        theirs = (effect.after for effect in node.effects if effect.after is not None)  # one may be gone by now
+        return any(account.external_id == event.user_id and account.scim_id in node.hands for account in theirs)
+    if event.recovered and event.attempted is Action.CREATE:
+        return any(connection_id in world.lost or each.scim_id in node.foreign for each in node.of(event.user_id))
+    return not event.changed
