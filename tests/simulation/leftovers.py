@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from autoprovisioning.app.ask_for_run import Became, look_after_run
 from autoprovisioning.app.scoping import SERVING
-from autoprovisioning.domain.accounts import whole_fingerprint
+from autoprovisioning.domain.accounts import unchanged
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.guard import Kind, Member
 from autoprovisioning.domain.holds import OPEN, Hold
@@ -102,7 +102,7 @@ def _outlived(world: World, connection: Connection, member: Member, entries: dic
         return False
     if member.kind is Kind.WIPING:
         wanted = world.truth.desired.get((connection.id, member.user_id), [])
-        return not wanted or whole_fingerprint(wanted[-1][1])[:16] != member.trigger
+        return not wanted or (entry is not None and unchanged(entry.fingerprint, wanted[-1][1]))
     if member.kind is not Kind.TAKING:
         return bool(stood.triggers)
     others = (each.id for each in world.ports.archive.connections() if each.id != connection.id)
