@@ -296,6 +296,26 @@ def test_nobody_of_a_small_company_is_locked_out_at_once_by_notifications_or_a_s
     assert suspended(office) == max(1, (people - 1) // 2)
 
 
+def test_half_of_those_left_after_an_approved_plan_do_not_leave_by_notifications_either():
+    office = company(97)
+    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit()))
+    run(office, DAY)
+    run(office, DAY)
+    for number in range(80):
+        office.suspend(f"x{number}")
+    run(office)
+    decide(office, "approve")
+    run(office)
+    run(office)
+    assert suspended(office) == 80
+    for number in range(80, 97):
+        office.suspend(f"x{number}")
+        notice(office, f"x{number}")
+    assert suspended(office) == 80 + 9
+    run(office)
+    assert plans(office)[-1].counts() == {"suspend": 17 - 9}
+
+
 def test_an_approval_within_the_second_of_the_last_change_is_carried_out():
     office = company(30)
     for number in range(15):

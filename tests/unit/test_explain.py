@@ -97,6 +97,11 @@ WORDS = [
     (entry(Status.LOCKED, timers={Trigger.SUSPENDED: NOW}), SUSPENDED, replace(ON, state=State.PAUSED), NOW + 8 * DAY,
      ("Waits until the connection is reauthorized: "
      "ask Keeper whether the account, locked when last seen, is so still.")),
+    (entry(Status.SUSPENDED), seen(outdated=True), ON, NOW,
+     "The account was active on another connection since it was suspended here: Keeper is asked about it."),
+    (entry(Status.SUSPENDED), seen(outdated=True), replace(ON, state=State.PAUSED), NOW,
+     ("Waits until the connection is reauthorized: "
+     "ask Keeper about the account, which was active on another connection since it was suspended here.")),
     (entry(Status.LOCKED, drift=(EXTERNAL_ID,)), seen(), ON, NOW,
      ("The account was locked in Keeper by someone else, and carries another externalId: "
      "nobody is asked to unlock it until that is mended in Keeper.")),

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.app.ports import Edit
 from autoprovisioning.app.sweep import sweep
 from autoprovisioning.domain.connections import State, VolumeLimit
 from autoprovisioning.domain.errors import ConfigurationRefused, Rejected
@@ -351,9 +352,10 @@ class TestALockOfOursIsOlderThanTheAccessElsewhere:
         pair.office.desk.clock.advance(timedelta(days=30))
         return pair
 
-    def move_back(self, pair: Pair) -> None:
+    def move_back(self, pair: Pair, *, moved: bool = True) -> None:
         (account,) = pair.office.keeper.of("u1")
-        pair.office.keeper.move(account.scim_id, pair.other)
+        if moved:
+            pair.office.keeper.move(account.scim_id, pair.other)
         pair.office.leave("u1")
         pair.join("u1")
         for _ in range(3):
@@ -374,3 +376,39 @@ class TestALockOfOursIsOlderThanTheAccessElsewhere:
         assert back.access("u1") == [[], [True]]
         assert back.office.entry("u1", "c2").status is Status.ACTIVE
         assert back.office.services.records.holds("c2") == []
+
+    def test_one_that_was_not_moved_back_keeps_its_access_where_it_is(self, back):
+        self.move_back(back, moved=False)
+        back.office.plan(RunKind.DRIFT)
+        back.office.work_off()
+        assert back.access("u1") == [[True], []]
+        assert "move that account to this connection's node" in back.office.entry("u1", "c2").failure.text
+        (account,) = back.office.keeper.of("u1")
+        back.office.keeper.move(account.scim_id, back.other)
+        for _ in range(3):
+            back.run()
+        assert back.access("u1") == [[], [True]]
+
+    def test_one_that_we_had_deleted_is_kept_current_again(self, back):
+        services, there = back.office.services, back.office.services.connections.get("c2")
+        deleted = replace(back.office.entry("u1", "c2"), deleted=True)
+        services.roster.commit(there, ["u1"], lambda _: (Edit({"u1": deleted}), None))
+        self.move_back(back)
+        assert back.access("u1") == [[], [True]]
+        back.office.rename("u1", "Augusta")
+        back.run()
+        (account,) = back.other.of("u1")
+        assert account.attributes["name.givenName"] == "Augusta"
+
+    def test_nor_is_access_taken_by_the_record_of_somebodys_lock(self, back):
+        services, there = back.office.services, back.office.services.connections.get("c2")
+        locked = replace(back.office.entry("u1", "c2"), status=Status.LOCKED)
+        services.roster.commit(there, ["u1"], lambda _: (Edit({"u1": locked}), None))
+        self.move_back(back, moved=False)
+        assert back.access("u1") == [[True], []]
+        (account,) = back.office.keeper.of("u1")
+        back.office.keeper.move(account.scim_id, back.other)
+        for _ in range(3):
+            back.run()
+        assert back.access("u1") == [[], [True]]
+        assert back.office.entry("u1") is None

@@ -77,7 +77,7 @@ MOVES = [
 
 @pytest.mark.parametrize(("there", "ready", "awaited", "stuck"), MOVES)
 def test_a_move_waits_for_access_on_the_new_connection(there, ready, awaited, stuck):
-    placement = place([Candidate("c1", True, there, ready=ready), Candidate("c2", False, HERE)])
+    placement = place([Candidate("c1", True, there, ready=ready), Candidate("c2", False, replace(HERE, scim_id="k2"))])
     assert (placement.owner, placement.awaited, placement.stuck) == ("c1", awaited, stuck)
 
 
@@ -103,6 +103,16 @@ def test_a_lock_of_ours_is_outdated_by_later_access_to_the_same_account(there, o
     here = replace(CLOSED, locked_at=NOW)
     placement = place([Candidate("c1", False, there, "k"), Candidate("c2", True, here, "k")])
     assert placement.outdated == outdated
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "awaited"),
+    [(LOCKED, LEFT, True), (LOCKED, replace(LEFT, scim_id="k9"), False), (LOCKED, CLOSED, False),
+     (LOCKED, LOCKED, False), (HERE, LEFT, False), (CLOSED, LEFT, True)],
+)  # fmt: skip
+def test_an_account_that_is_active_elsewhere_is_not_let_in_by_the_record_of_a_lock(here, there, awaited):
+    placement = place([Candidate("c1", False, there, "k"), Candidate("c2", True, here, "k")])
+    assert (placement.owner, placement.awaited) == ("c2", awaited)
 
 
 ENTRIES = st.sampled_from([None, HERE, LEFT, CLOSED, AWAY, LOCKED, MAKING, KNOWN, FAILED])

@@ -47,6 +47,20 @@ def emptied() -> Office:
     return office
 
 
+def test_what_was_planned_before_is_not_made_there_when_its_batch_is_delivered_late():
+    office = company(5)
+    office.hire("x20", "x20@example.com")
+    office.plan()
+    late, office.desk.queue.batches = office.desk.queue.batches, []
+    office.keeper.accounts.clear()
+    again(office)
+    for batch in late:
+        office.apply(batch)
+    assert office.keeper.accounts == {}
+    run(office)
+    assert [hold.counts() for hold in plans(office)] == [{"create": 1}]
+
+
 def of(office: Office, action: str) -> Hold:
     (hold,) = [hold for hold in plans(office) if hold.members[0].action == action]
     return hold

@@ -202,6 +202,7 @@ class _Convergence:
             if entry.mark is not None:
                 return self._recover(entry, entry.mark, account, observation)
             known = self._as_shown(known or entry, account, observation)
+            observation = replace(observation, outdated=False)  # it was asked just now
         decision = decide(known, observation, rules, now)
         if isinstance(decision, Attempt):
             if decision.action.asks and not self._may_go(known, decision, now):
@@ -222,9 +223,13 @@ class _Convergence:
     def _as_shown(self, entry: Entry, account: Account | None, seen: Observed) -> Entry:
         """Return the entry of a locked account as Keeper shows it now.
 
-        Of whoever is entitled the time of the lock stays: what an administrator decides about it is kept under it.
+        Of whoever is entitled the time of the lock stays: what an administrator decides about it is kept under it. What
+        we suspended and Keeper does not show was locked by nobody else: a reactivation finds out what became of it.
         """
         self._ours = account is not None and account.external_id == entry.user_id
+        if account is None and entry.status is Status.SUSPENDED:
+            return entry
+        entry = replace(entry, deleted=False)
         if account is not None and account.active:
             return replace(entry, scim_id=account.scim_id, status=Status.ACTIVE, locked_at=None)
         if account is not None and not self._ours and EXTERNAL_ID not in entry.drift:

@@ -160,10 +160,16 @@ def _keeps_back(verdict: Verdict | None) -> bool:
 
 
 def taken_back(services: Services, connection: Connection, changes: Sequence[PlannedChange]) -> frozenset[str]:
-    """Return whose planned writes are not to be sent any more: an administrator took the approval back meanwhile."""
+    """Return whose planned writes are not to be sent any more, by what an administrator decided meanwhile.
+
+    An approval was taken back; or the node was taken on trust: what a run planned to create there before is planned
+    anew, as what needs an approval.
+    """
+    on_trust = connection.unproven is not None
+    untrusted = frozenset(change.user_id for change in changes if on_trust and change.action is Action.CREATE)
     holds = services.records.holds(connection.id)
     if not holds:
-        return frozenset()
+        return untrusted
     book, known = Book(holds), services.roster.entries(connection, [change.user_id for change in changes])
     members = {
         change.user_id: member_of(
@@ -172,7 +178,7 @@ def taken_back(services: Services, connection: Connection, changes: Sequence[Pla
         for change in changes
         if not (change.action is Action.CREATE and change.scim_id)  # adoptions are not braked
     }
-    return frozenset(user_id for user_id, member in members.items() if _keeps_back(book.verdict(member)))
+    return untrusted | {user_id for user_id, member in members.items() if _keeps_back(book.verdict(member))}
 
 
 def may_recreate(services: Services, connection: Connection, change: Change) -> bool:

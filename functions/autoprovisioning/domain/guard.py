@@ -198,10 +198,10 @@ class GuardState:
             case Kind.GIVING:
                 return max(GIVEN_AT_LEAST, int(base * GIVEN_SHARE))
             case Kind.TAKING:
-                # Fewer than half of those active by now, too: what was approved meanwhile counts for no limit.
-                latest = self.active[-1][1] if self.active else 0
+                # Fewer than half of those last counted, too: what was approved meanwhile counts for no limit.
+                counted_at, latest = self.active[-1] if self.active else (FIRST, 0)
                 more = limit.at_once(latest) if latest else limit.allowed(base)
-                return min(limit.taken(base), len(self.current(kind, now)) + more)
+                return min(limit.taken(base), sum(at < counted_at for at in self.current(kind, now).values()) + more)
             case _:
                 return limit.allowed(base)
 

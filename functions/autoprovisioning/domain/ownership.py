@@ -99,7 +99,7 @@ def place(candidates: Sequence[Candidate]) -> Placement:
     overlapping = [each.connection_id for each in others if each.in_scope]
     if owner.in_scope is None:
         return Placement(told | dict.fromkeys(overlapping))
-    awaited = not owner.lets_in()
+    awaited = not owner.lets_in() or any(_stayed(owner, each) for each in others)
     return Placement(
         told | dict.fromkeys(overlapping, False),
         owner.connection_id,
@@ -120,6 +120,16 @@ def _same_account(one: Candidate, other: Candidate) -> bool:
     if one.entry is None or other.entry is None or one.keeper != other.keeper:
         return False
     return one.entry.scim_id == other.entry.scim_id != ""
+
+
+def _stayed(owner: Candidate, other: Candidate) -> bool:
+    """Say whether the account that is locked by the owner's record is active by that of another connection.
+
+    A node shows its own accounts alone: until this one is moved back the owner can neither see nor unlock it.
+    """
+    if not _same_account(owner, other) or owner.entry is None or other.entry is None:
+        return False
+    return owner.entry.status is Status.LOCKED and other.entry.status is Status.ACTIVE
 
 
 def _open_since(one: Candidate, other: Candidate) -> bool:

@@ -78,7 +78,10 @@ def in_words(
         return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {text}"
     noted = decision.noted or entry
     if decision.unsure and noted is not None and noted.status is Status.SUSPENDED:
-        return "The account was active on another connection since it was suspended here: Keeper is asked about it."
+        moved = "active on another connection since it was suspended here"
+        if connection.state in WAITS_FOR:
+            return f"{WAITS_FOR[connection.state]}: ask Keeper about the account, which was {moved}."
+        return f"The account was {moved}: Keeper is asked about it."
     if noted is not None and noted.status is Status.LOCKED:
         return _locked(noted, seen, connection, unsure=decision.unsure)
     return _idle(noted, seen, connection, now, owner)
