@@ -56,7 +56,6 @@ HELD = replace(LIMITED, verbs=("suspend", "leave", "restore", "join", "reject", 
 GIVING = Leaning(verbs=("hire",), rate=0.004, policy=0, steps=16, people=2, given=1, connections=1)
 WIPING = Leaning(verbs=("readdress", "swap"), rate=0.004, steps=16, people=5, limit=2, connections=1)
 REJECTED = replace(LIMITED, verbs=("suspend", "reject", "restore", "provision"), rate=0.004, whom=5, steps=48)
-STILL = Leaning(verbs=("leave", "off", "archive", "suspend"), rate=0.0, policy=2, steps=8, people=4, connections=1)
 DELAYED = Leaning(verbs=("suspend", "leave", "off", "on"), rate=0.004, policy=3, steps=18, connections=1)
 
 
@@ -412,13 +411,6 @@ MUTANTS = (
         "app/leasing.py",
         "services.records.release(name, holder)",
         "pass",
-    ),
-    Mutant(
-        "timers run on while the connection is off",
-        "domain/deprovisioning.py",
-        "return Clock(self.stood + (now - self.off_since), (self.off_since, now))",
-        "return Clock(self.stood, (self.off_since, now))",
-        STILL,
     ),
 )
 
