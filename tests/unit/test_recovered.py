@@ -91,6 +91,23 @@ def test_of_an_account_of_which_nothing_was_known_before_an_update_arrived_whole
     assert event_for(outcome, "run r1", NOW + DAY).changed == desired
 
 
+@pytest.mark.parametrize("value", [None, "Countess"])
+def test_what_was_mapped_since_the_last_update_tells_nothing_where_the_rest_is_missing(value):
+    """The new address was refused; what is mapped newly is there, or not, as it was before."""
+    was = {"userName": "ada@example.com", "name.familyName": "Lovelace"}
+    desired = {**was, "userName": "ada.king@example.com", "title": value}
+    known, account = sent(desired, was, shown=""), replace(found(was), attributes={**was, "title": value})
+    assert recover(known, account, desired, was, NOW + DAY)[1].error is not None
+    _, outcome = recover(known, replace(account, attributes=desired), desired, was, NOW + DAY)
+    assert outcome.error is None
+
+
+def test_a_value_that_is_missing_tells_nothing_where_it_was_not_mapped_before():
+    was = {"userName": "ada@example.com", "name.familyName": "Lovelace"}
+    desired = {**was, "title": None}
+    assert recover(sent(desired, was, shown=""), found(was), desired, was, NOW + DAY)[1].error is not None
+
+
 def test_an_account_that_was_taken_over_is_kept_current_once_an_update_arrived_though_its_answer_was_lost():
     known = sent(MARRIED, taken_over=True)
     assert not recover(known, found(MARRIED), MARRIED, ADA, NOW + DAY)[0].taken_over

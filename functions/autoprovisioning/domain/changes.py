@@ -484,14 +484,14 @@ def in_step(entry: Entry, target: str, shown: Attributes, desired: Attributes) -
 
 
 def _as_written(
-    entry: Entry, mark: Mark, account: Account, desired: Attributes | None
+    entry: Entry, mark: Mark, account: Account, desired: Attributes | None, before: Attributes | None
 ) -> tuple[dict[str, Value], set[str]]:
     """Return the account's attributes, as they were sent where Keeper shows them otherwise, and which of them are new.
 
     New is what the change of the mark sent and the account did not have before. An attribute that the server does not
     return tells nothing: it is taken as sent where another one shows that the change was carried out, else as it was.
     """
-    shown, wanted = aligned(account, desired), desired or {}
+    shown, wanted, known = aligned(account, desired), desired or {}, before or {}
     sent = mark.sent or one_by_one(changed_attributes(entry.fingerprint, wanted))
     untold = {target for target, value in shown.items() if value is None and _unreturned(entry, target)}
     as_wanted = {target for target, value in wanted.items() if remembers(sent, target, value)}
@@ -499,11 +499,13 @@ def _as_written(
     def arrived(target: str, value: Value) -> bool:
         if holds(entry.fingerprint, target, value) or remembers(entry.shown or "", target, value):
             return False  # it was there before
+        if value is None and known and target not in known:
+            return False  # it was not mapped, so that it is missing is nothing new
         return made_of(target, shown, wanted) if target in as_wanted else remembers(sent, target, value)
 
     new = {target for target, value in shown.items() if target not in untold and arrived(target, value)}
-    missed = as_wanted - untold - new
-    if mark.action is Action.UPDATE and not entry.fingerprint and missed:
+    missed = any(not made_of(target, shown, wanted) for target in as_wanted - untold)
+    if mark.action is Action.UPDATE and missed and not new & known.keys():
         new = set()  # nothing tells what was there before, but a PATCH is carried out whole (RFC 7644 3.5.2)
     if new:
         new |= {target for target in untold & as_wanted if not holds(entry.fingerprint, target, wanted[target])}
@@ -530,7 +532,7 @@ def recover(
     """
     mark = entry.mark
     assert mark is not None  # noqa: S101 - told by the caller
-    values, new = _as_written(entry, mark, account, desired) if account is not None else ({}, set())
+    values, new = _as_written(entry, mark, account, desired, before) if account is not None else ({}, set())
     found = _as_shown(entry, account, values) if account is not None else entry
     change = Change(
         mark.change_id, entry, mark.action, found.email, desired if mark.action.writes else None, scim_id=found.scim_id
