@@ -102,6 +102,14 @@ def test_what_was_mapped_since_the_last_update_tells_nothing_where_the_rest_is_m
     assert outcome.error is None
 
 
+def test_what_is_mapped_again_tells_nothing_where_it_is_as_written_last_and_the_rest_is_missing():
+    narrow = {"userName": "ada@example.com"}
+    desired = {"userName": "ada.king@example.com", "name.familyName": "Lovelace"}
+    known = sent(desired, narrow, shown="")
+    assert recover(known, found(ADA), desired, ADA, NOW + DAY)[1].error is not None
+    assert recover(known, found(desired), desired, ADA, NOW + DAY)[1].error is None
+
+
 def test_a_value_that_is_missing_tells_nothing_where_it_was_not_mapped_before():
     was = {"userName": "ada@example.com", "name.familyName": "Lovelace"}
     desired = {**was, "title": None}
