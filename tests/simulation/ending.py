@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 LISTING = timedelta(minutes=25)  # a run's time is that of its beginning: what it lists later counts from then
 QUIET = timedelta(days=4)
+TAKEN_OVER = timedelta(hours=40)  # a report is kept for a day, and in the quiet days a drift run comes every 12 hours
 
 
 def judge(world: World) -> None:
@@ -122,7 +123,7 @@ def _pass(world: World) -> None:
         number += 1
         world.seldom(at, 1000 + number)
         at += 4 * HOUR
-    world.scheduler.at(start + timedelta(hours=27), lambda: _take_over(world))
+    world.scheduler.at(start + TAKEN_OVER, lambda: _take_over(world))
     for due in sorted(_due_times(world, start)):
         world.schedule(f"due-{due}", lambda: world._reconcile(RunKind.FULL), due + timedelta(minutes=3))
     world._until(start + QUIET)

@@ -10,7 +10,7 @@ from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.domain.accounts import Account, fingerprint, remembered
 from autoprovisioning.domain.changes import RECREATED, Change, event_for, recover, sending
-from autoprovisioning.domain.roster import ACCOUNT, Action, Entry, Mark
+from autoprovisioning.domain.roster import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark
 from tests.unit.builders import DAY, NOW, entry
 
 ADA = {"userName": "ada@example.com", "name.familyName": "Lovelace", "title": "Countess", "nickName": "Ada"}
@@ -102,6 +102,14 @@ def test_what_was_mapped_since_the_last_update_tells_nothing_where_the_rest_is_m
     assert outcome.error is None
 
 
+def test_what_is_mapped_again_tells_nothing_where_it_is_as_written_last_and_the_rest_is_missing():
+    narrow = {"userName": "ada@example.com"}
+    desired = {"userName": "ada.king@example.com", "name.familyName": "Lovelace"}
+    known = sent(desired, narrow, shown="")
+    assert recover(known, found(ADA), desired, ADA, NOW + DAY)[1].error is not None
+    assert recover(known, found(desired), desired, ADA, NOW + DAY)[1].error is None
+
+
 def test_a_value_that_is_missing_tells_nothing_where_it_was_not_mapped_before():
     was = {"userName": "ada@example.com", "name.familyName": "Lovelace"}
     desired = {**was, "title": None}
@@ -112,6 +120,15 @@ def test_an_account_that_was_taken_over_is_kept_current_once_an_update_arrived_t
     known = sent(MARRIED, taken_over=True)
     assert not recover(known, found(MARRIED), MARRIED, ADA, NOW + DAY)[0].taken_over
     assert recover(known, found(ADA), MARRIED, ADA, NOW + DAY)[0].taken_over
+
+
+@pytest.mark.parametrize(("shown", "took_effect"), [("u1", True), ("x705", False), (None, False)])
+def test_an_external_id_that_is_ours_again_was_put_back_by_the_update_that_sent_it(shown, took_effect):
+    account = replace(found(ADA), external_id=shown)
+    settled, outcome = recover(sent(ADA, drift=(EXTERNAL_ID,)), account, ADA, ADA, NOW + DAY)
+    assert (outcome.error is None, settled.drift == ()) == (took_effect, took_effect)
+    if took_effect:
+        assert event_for(outcome, "run r1", NOW + DAY).changed == {EXTERNAL_ID: "u1"}
 
 
 def test_an_account_that_was_created_again_has_its_event():

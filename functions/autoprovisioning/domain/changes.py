@@ -505,8 +505,12 @@ def _as_written(
 
     new = {target for target, value in shown.items() if target not in untold and arrived(target, value)}
     missed = any(not made_of(target, shown, wanted) for target in as_wanted - untold)
-    if mark.action is Action.UPDATE and missed and not new & known.keys():
-        new = set()  # nothing tells what was there before, but a PATCH is carried out whole (RFC 7644 3.5.2)
+    if (
+        mark.action is Action.UPDATE
+        and missed
+        and all(known.get(target, shown[target]) == shown[target] for target in new)
+    ):
+        new = set()  # it may have been there before, and a PATCH is carried out whole (RFC 7644 3.5.2)
     if new:
         new |= {target for target in untold & as_wanted if not holds(entry.fingerprint, target, wanted[target])}
     kept = {target for target in untold & set(wanted) if holds(entry.fingerprint, target, wanted[target])}
@@ -582,7 +586,8 @@ def _took_effect(entry: Entry, mark: Mark, account: Account | None, new: Collect
         case Action.CREATE:
             return account.scim_id != entry.scim_id  # else the one that had vanished is there again
         case _:
-            return bool(new) or _another(entry, account)
+            labelled = EXTERNAL_ID in entry.drift and account.external_id == entry.user_id
+            return bool(new) or labelled or _another(entry, account)
 
 
 def _another(entry: Entry, account: Account) -> bool:
