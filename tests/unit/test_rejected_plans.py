@@ -137,3 +137,19 @@ def unrecorded(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
     u1, u2 = entries["u1"], entries["u2"]
     begun = replace(u1, timers={}, in_scope=True, version=u1.version + 1)
     return Edit({"u1": begun, "u2": replace(u2, in_scope=False, version=u2.version + 1)}), None
+
+
+def test_a_rejection_stands_where_the_timer_it_names_began_anew_between_two_runs():
+    """A look that read the group a moment too early had ended it: no run saw anybody in scope since."""
+    office = held_and_rejected()
+
+    def ended(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+        return Edit(
+            {each: replace(entry, timers={}, version=entry.version + 1) for each, entry in entries.items()}
+        ), None
+
+    office.services.roster.commit(office.connection, [f"x{number}" for number in range(10, 18)], ended)
+    office.desk.clock.advance(timedelta(hours=25))
+    office.run()
+    notice(office, "x10")
+    assert leavers(office) == [True] * 8

@@ -50,18 +50,34 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Member:
     """One change of a plan, and the key of what is decided about it.
 
     `trigger` is why it is due (of an update: a digest of what it wipes; of a re-creation: the SCIM id that is gone),
     `since` when that began, in whole seconds. Members stored by schema 1 have neither.
+
+    When somebody left a scope nobody tells: a run and a look see it moments apart. So that time is no part of the key;
+    whoever was seen in scope by a run meanwhile is struck by it.
     """
 
     user_id: str
     action: str
     trigger: str = ""
     since: datetime | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what decisions are kept under."""
+        return isinstance(other, Member) and self._key == other._key
+
+    def __hash__(self) -> int:
+        """Return a number for what decisions are kept under."""
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[str, str, str, datetime | None]:
+        dated = self.trigger != Trigger.APP_OFF.value
+        return self.user_id, self.action, self.trigger, self.since if dated else None
 
     @property
     def kind(self) -> Kind:

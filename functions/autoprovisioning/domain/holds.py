@@ -213,8 +213,8 @@ def _stands(member: Member, entry: Entry | None, due: Collection[Member] | None)
 def _goes_on(member: Member, entry: Entry) -> bool:
     if member.since is None:
         return True
-    began = {trigger.value: timer.since for trigger, timer in entry.timers.items()}
-    return member.trigger in began and began[member.trigger].replace(microsecond=0) == member.since
+    timers = ((trigger.value, timer.since.replace(microsecond=0)) for trigger, timer in entry.timers.items())
+    return any(replace(member, trigger=trigger, since=since) == member for trigger, since in timers)
 
 
 def carried_out(hold: Hold) -> str:
