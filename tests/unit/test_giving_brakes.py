@@ -293,3 +293,41 @@ def test_creations_that_accounts_of_others_stood_in_the_way_of_are_braked_once_t
     created = len(office.keeper.accounts)
     run(office, 2 * DAY)
     assert (len(office.keeper.accounts), plans(office)[0].counts()) == (created, {"create": 60})
+
+
+def newcomers_over_the_limit(office: Office) -> list[str]:
+    newcomers = [f"x{number}" for number in range(100, 160)]
+    for user_id in newcomers:
+        office.hire(user_id, f"{user_id}@example.com")
+    run(office)
+    return newcomers
+
+
+@pytest.mark.parametrize("choice", ["withdraw", "reject"])
+def test_an_approval_that_is_taken_back_ends_what_failed_and_would_be_tried_again(choice):
+    office = company(40)
+    created = len(office.keeper.accounts)
+    newcomers = newcomers_over_the_limit(office)
+    (hold,) = plans(office)
+    decide(office, "approve")
+    office.keeper.faults.extend([Rejected("no")] * 60)
+    run(office)
+    decide_hold(office.services, "c1", hold.digest, choice, ADMIN, users=newcomers)
+    run(office, 2 * DAY)
+    for user_id in newcomers:
+        notice(office, user_id)
+    assert len(office.keeper.accounts) == created
+
+
+def test_who_waits_in_a_plan_waits_though_a_creation_of_theirs_had_failed():
+    """A look had it under way when the plan was raised."""
+    office = company(40)
+    created = len(office.keeper.accounts)
+    newcomers_over_the_limit(office)
+    now = office.desk.clock.now
+    failure = Failure("rejected", "no", 1, now, now, "create:x")
+    attempted = Entry("x100", 1, "x100@example.com", in_scope=True, failure=failure)
+    office.services.roster.commit(office.connection, ["x100"], lambda _known: (Edit({"x100": attempted}), None))
+    notice(office, "x100")
+    run(office)
+    assert (len(office.keeper.accounts), plans(office)[0].standings()) == (created, {"waiting": 60})

@@ -20,24 +20,33 @@ from autoprovisioning.app.planning import Plan, PlannedLook
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.guard import GIVEN_AT_LEAST, Kind, Member, attempt, braked, member_of
-from autoprovisioning.domain.holds import Standing
+from autoprovisioning.domain.holds import Book, Standing
 from autoprovisioning.domain.roster import Action, Entry
 
 
-def _wanted(connection: Connection, plan: Plan, roster: Mapping[str, Entry]) -> Mapping[Kind, Sequence[Wanted]]:
-    """Return what of a plan counts, by kind; `roster` is as it was read."""
+def _wanted(
+    services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry]
+) -> Mapping[Kind, Sequence[Wanted]]:
+    """Return what of a plan counts, or was decided about, by kind; `roster` is as it was read."""
     wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in Kind}
     for user_id, planned in plan.looks.items():
         action, noted = planned.action, planned.noted
         if action is not None and noted is not None and braked(action, noted, None, plan.now):
             member = member_of(action, noted, planned.trigger, None)
             wanted[member.kind].append(Wanted(member, roster.get(user_id), _unproven(connection, planned)))
+    free: list[Wanted] = []
     for change in plan.writes:
-        entry, adopts = roster.get(change.user_id), change.action is Action.CREATE and bool(change.scim_id)
-        if adopts or not braked(change.action, entry, change.attributes, plan.now):
-            continue
+        entry, creates = roster.get(change.user_id), change.action is Action.CREATE
+        if creates and change.scim_id:
+            continue  # it adopts
         member = member_of(change.action, entry or Entry(change.user_id), None, change.attributes)
-        wanted[member.kind].append(Wanted(member, entry))
+        if braked(change.action, entry, change.attributes, plan.now):
+            wanted[member.kind].append(Wanted(member, entry))
+        elif creates:
+            free.append(Wanted(member, entry))
+    if free:  # a creation that failed needs no room, but what was decided about it stands
+        book = Book(services.records.holds(connection.id))
+        wanted[Kind.GIVING] += [each for each in free if book.verdict(each.member) is not None]
     return wanted
 
 
@@ -68,7 +77,7 @@ def brake(
 
     `first` is a connection's first run.
     """
-    counted, looks = _wanted(connection, plan, roster), plan.looks
+    counted, looks = _wanted(services, connection, plan, roster), plan.looks
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
     known = settle_holds(services, connection, _members(counted), after, whole=whole)
     back, notes = Counter[Kind](), []
@@ -135,7 +144,7 @@ def foreseen(
 ) -> tuple[frozenset[str], Counter[Kind]]:
     """Return whom `brake` would hold back, and how many of each kind; nothing is reserved or raised."""
     held, by_kind = frozenset[str](), Counter[Kind]()
-    for kind, wanted in _wanted(connection, plan, roster).items():
+    for kind, wanted in _wanted(services, connection, plan, roster).items():
         confirmed = _confirmed(connection) if first and kind is Kind.GIVING else None
         back = would_hold(services, connection, kind, wanted, plan.active, confirmed)
         held, by_kind = held | back, by_kind + Counter({kind: len(back)})

@@ -16,6 +16,7 @@ from functools import partial
 from autoprovisioning.app.adopting import confirmed_for
 from autoprovisioning.app.carry_out import carry_out
 from autoprovisioning.app.guarding import may_go, may_recreate
+from autoprovisioning.app.holding import standing_of
 from autoprovisioning.app.keeper import Keeper, first_found, refusal_of_one
 from autoprovisioning.app.looking import Asked, Round, RunOf, Seen, entry_of, nobody_waits
 from autoprovisioning.app.observe import rules_of
@@ -395,9 +396,11 @@ class _Convergence:
         action, attributes = attempt.action, attempt.attributes
         if action.asks and not self._ours:
             return False
-        if not braked(action, entry, attributes, now):
-            return True
         member = member_of(action, attempt.noted, attempt.trigger, attributes)
+        if not braked(action, entry, attributes, now) and (
+            action is not Action.CREATE or standing_of(self._services, self._connection, member) is None
+        ):
+            return True  # a creation that failed needs no room, but what was decided about it stands
         return may_go(self._services, self._connection, member, entry)
 
     def _hold(self, entry: Entry | None, attempt: Attempt) -> bool:
