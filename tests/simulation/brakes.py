@@ -225,6 +225,8 @@ class Brakes:
 
     def _caused(self, connection: Connection, member: Member) -> bool:
         """Say whether the trigger that a member names has been there lately."""
+        if member.user_id not in self._truth.people:
+            return True  # whom an account that was taken over names, and who never was in the directory
         lately = self._truth.lately(connection.id, member.user_id, self._truth.patience.looked)
         return any(member.trigger in (*standing.triggers, *standing.ended) for standing in lately)
 
