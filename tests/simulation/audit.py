@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from autoprovisioning.domain.accounts import WriteKind
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.roster import Action
 from tests.simulation.keeper import Effect, Node
@@ -88,11 +89,14 @@ def _changes(world: World, connection_id: str, node: Node) -> None:
 
 def _excused(world: World, node: Node, effect: Effect) -> bool:
     """Say whether nobody could know of a change: another hand undid it, or a failure tells of it."""
-    if world.history.setting.skewed:  # who takes a live mark for one that ran out does the same, and tells it
-        connection_id, user_id = world.watch.marks[effect.write.key]
-        told = (each for each in world.ports.archive.events(connection_id).values() if each.user_id == user_id)
-        if any(abs(each.at - effect.at) < timedelta(minutes=5) and each.name in CHANGES for each in told):
-            return True
+    connection_id, user_id = world.watch.marks[effect.write.key]
+    told = [each for each in world.ports.archive.events(connection_id).values() if each.user_id == user_id]
+    near = (each for each in told if abs(each.at - effect.at) < timedelta(minutes=5) and each.name in CHANGES)
+    if world.history.setting.skewed and any(near):
+        return True  # who takes a live mark for one that ran out does the same, and tells it
+    again = (each for each in told if each.name is EventName.DELETED and effect.at < each.at < effect.at + HOUR)
+    if effect.write.kind is WriteKind.DELETE and any(again):
+        return True  # the roster had the account locked before, so nothing told: it was sent once more
     scim_id = effect.after.scim_id if effect.after is not None else effect.write.scim_id
     return node.hands.get(scim_id, effect.at - HOUR) >= effect.at
 
