@@ -110,6 +110,18 @@ def test_what_is_mapped_again_tells_nothing_where_it_is_as_written_last_and_the_
     assert recover(known, found(desired), desired, ADA, NOW + DAY)[1].error is None
 
 
+def test_what_is_mapped_again_tells_nothing_where_all_of_it_is_as_written_last():
+    narrow = {target: value for target, value in ADA.items() if target != "name.familyName"}
+    assert recover(sent(ADA, narrow, shown=""), found(ADA), ADA, ADA, NOW + DAY)[1].error is not None
+
+
+def test_what_was_sent_is_told_though_it_is_mapped_no_more():
+    desired = {**ADA, "timezone": "Europe/London"}
+    settled, outcome = recover(sent(desired), found(desired), ADA, ADA, NOW + DAY)
+    assert event_for(outcome, "run r1", NOW + DAY).changed == {"timezone": "Europe/London"}
+    assert settled.fingerprint == fingerprint(desired)
+
+
 def test_a_value_that_is_missing_tells_nothing_where_it_was_not_mapped_before():
     was = {"userName": "ada@example.com", "name.familyName": "Lovelace"}
     desired = {**was, "title": None}

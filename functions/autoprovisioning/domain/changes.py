@@ -491,7 +491,8 @@ def _as_written(
     New is what the change of the mark sent and the account did not have before. An attribute that the server does not
     return tells nothing: it is taken as sent where another one shows that the change was carried out, else as it was.
     """
-    shown, wanted, known = aligned(account, desired), desired or {}, before or {}
+    unmapped = {target: value for target, value in account.attributes.items() if remembers(mark.sent, target, value)}
+    shown, wanted, known = {**unmapped, **aligned(account, desired)}, desired or {}, before or {}
     sent = mark.sent or one_by_one(changed_attributes(entry.fingerprint, wanted))
     untold = {target for target, value in shown.items() if value is None and _unreturned(entry, target)}
     as_wanted = {target for target, value in wanted.items() if remembers(sent, target, value)}
@@ -505,12 +506,10 @@ def _as_written(
 
     new = {target for target, value in shown.items() if target not in untold and arrived(target, value)}
     missed = any(not made_of(target, shown, wanted) for target in as_wanted - untold)
-    if (
-        mark.action is Action.UPDATE
-        and missed
-        and all(known.get(target, shown[target]) == shown[target] for target in new)
-    ):
-        new = set()  # it may have been there before, and a PATCH is carried out whole (RFC 7644 3.5.2)
+    there = all(target in known and known[target] == shown[target] for target in new)
+    perhaps = all(known.get(target, shown[target]) == shown[target] for target in new)
+    if mark.action is Action.UPDATE and (there or (missed and perhaps)):
+        new = set()  # it was there before, or may have been: a PATCH is carried out whole (RFC 7644 3.5.2)
     if new:
         new |= {target for target in untold & as_wanted if not holds(entry.fingerprint, target, wanted[target])}
     kept = {target for target in untold & set(wanted) if holds(entry.fingerprint, target, wanted[target])}
