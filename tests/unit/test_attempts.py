@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from autoprovisioning.domain.accounts import Write, Written
+from autoprovisioning.domain.accounts import Account, Write, Written
 from autoprovisioning.domain.changes import Change, Outcome, ended, event_for, recorded
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -308,3 +308,25 @@ def test_a_look_asked_for_meanwhile_outlives_a_commit_whose_answer_was_lost(offi
     notice(office, "u1")
     (account,) = office.keeper.of("u1")
     assert (account.attributes["name.givenName"], office.entry("u1").failure) == ("Second", None)
+
+
+def test_who_counts_a_failure_while_another_settles_the_same_mark_is_not_written_over(office, monkeypatch):
+    """The same message was published twice: one worker is shown the account, the other one's request fails."""
+    lost(office)
+    office.desk.clock.advance(timedelta(hours=1))
+    get, counted = FakeAccounts.get, []
+
+    def first(accounts: FakeAccounts, scim_id: str) -> Account | None:
+        monkeypatch.setattr(FakeAccounts, "get", refusing(KeeperFailed("HTTP 500")))
+        notice(office, "u1")
+        monkeypatch.setattr(FakeAccounts, "get", get)
+        counted.append(office.entry("u1"))
+        return get(accounts, scim_id)
+
+    monkeypatch.setattr(FakeAccounts, "get", first)
+    notice(office, "u1")
+    (meanwhile,) = counted
+    assert (meanwhile.failure.attempts, meanwhile.mark is not None) == (1, True)
+    known = office.entry("u1")
+    assert (known.mark, known.failure) == (None, None)
+    assert known.version > meanwhile.version, "else a plan made upon the other one's entry would be carried out"

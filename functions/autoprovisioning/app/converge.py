@@ -201,7 +201,7 @@ class _Convergence:
             except ProvisioningError as error:
                 return self._fail(entry, entry, self._keeper.judged(error, self._deadline))
             if entry.mark is not None:
-                return self._recover(entry, entry.mark, account, observation)
+                return self._recover(entry, account, observation)
             known = self._as_shown(known or entry, account, observation)
             observation = replace(observation, outdated=False)  # it was asked just now
         decision = decide(known, observation, rules, now)
@@ -308,13 +308,16 @@ class _Convergence:
             wait = (owner.mark.until - now).total_seconds()
             raise Busy("The account of this user on another connection is being made", retry_after=max(1.0, wait))
 
-    def _recover(self, entry: Entry, mark: Mark, account: Account | None, observation: Observed) -> bool:
-        """Settle a mark that ran out by the account: record what had happened; True: look again."""
+    def _recover(self, entry: Entry, account: Account | None, observation: Observed) -> bool:
+        """Settle a mark that ran out by the account, unless the entry changed meanwhile; True: look again.
+
+        Whoever settles the same mark at the same time, or counts a failure to ask, changes it.
+        """
         applied = self._services.roster.applied(self._connection, [entry.applied_by])
         now = self._services.clock()
         settled, outcome = recover(entry, account, observation.desired, applied.get(entry.applied_by), now)
         event = event_for(outcome, self._by.address, now, self._by.directory_id)
-        self._edit(partial(_holds, mark), lambda _: settled, event)
+        self._edit(lambda current: current == entry, lambda _: settled, event)
         return True
 
     def _fetch(self, entry: Entry) -> Account | None:
