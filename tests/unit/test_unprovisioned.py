@@ -9,7 +9,7 @@ import pytest
 
 from autoprovisioning.app.take_over import take_over
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
-from autoprovisioning.domain.errors import BadInput, NotFound
+from autoprovisioning.domain.errors import BadInput, Incomplete, NotFound
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.roster import Status
 from autoprovisioning.domain.runs import RunKind
@@ -206,6 +206,32 @@ def test_who_came_back_is_provisioned_again(lost):
     (account,) = lost.keeper.of("u1")
     assert (account.active, account.attributes["name.givenName"]) == (True, "Back")
     assert (lost.entry("u1").status, lost.entry("u1").taken_over) == (Status.ACTIVE, False)
+
+
+def test_an_account_taken_over_by_address_is_theirs_once_they_are_in_scope_and_untouched_before(office, monkeypatch):
+    policy = Deprovisioning(app_off=Delays(suspend_after=30))
+    office.services.connections.change("c1", lambda current: replace(current, deprovisioning=policy))
+    office.hire("u4", "dan@example.com")
+    office.leave("u4")
+    primary = office.keeper.seed("dan@example.com")
+    drift(office)
+    take_over(office.services, "c1", [primary.scim_id], ACTOR)
+    unknown = office.directory.is_member
+    monkeypatch.setattr(office.directory, "is_member", silent)
+    notice(office, "u4")
+    assert office.keeper.accounts[primary.scim_id] == primary
+    monkeypatch.setattr(office.directory, "is_member", unknown)
+    office.run()
+    assert office.keeper.accounts[primary.scim_id] == primary
+    office.join("u4")
+    office.run()
+    account = office.keeper.accounts[primary.scim_id]
+    assert (account.external_id, account.attributes["name.givenName"]) == ("u4", "New")
+    assert (office.entry("u4").status, office.entry("u4").taken_over) == (Status.ACTIVE, False)
+
+
+def silent(_group_id: str, _user_id: str) -> bool:
+    raise Incomplete("the directory does not tell")
 
 
 def test_each_one_has_its_line_in_the_audit(lost):

@@ -139,7 +139,8 @@ def write_for(change: Change) -> Write:
             return Write(change.id, WriteKind.CREATE, "", change.user_id, change.attributes or {}, active=True)
         case _:
             adopts = change.adopts and not change.ours
-            external_id = change.user_id if adopts or EXTERNAL_ID in change.entry.drift else None
+            labels = adopts or change.entry.taken_over or EXTERNAL_ID in change.entry.drift
+            external_id = change.user_id if labels else None
             active = True if made(change.entry) and not change.adopts else None
             return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, sent_attributes(change), active)
 
@@ -373,7 +374,7 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
         return _access(change.action, change.entry)
     if not change.scim_id:
         return sent, {}  # a new account
-    if EXTERNAL_ID in change.entry.drift:
+    if change.entry.taken_over or EXTERNAL_ID in change.entry.drift:
         sent = {**sent, EXTERNAL_ID: change.user_id}
     if change.before is None:
         return sent, None

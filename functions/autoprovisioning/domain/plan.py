@@ -220,7 +220,7 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
         action = Action.UNSUSPEND
     elif returned and status is Status.LOCKED and EXTERNAL_ID not in noted.drift:
         action = Action.UNLOCK
-    elif status is Status.LOCKED or noted.deleted:
+    elif status is Status.LOCKED or noted.deleted or (noted.taken_over and not returned):
         return Decision(None, _clean(noted))
     else:
         action = Action.UPDATE
