@@ -112,5 +112,7 @@ def _without_write(world: World, connection_id: str, node: Node, event: Event) -
         theirs = (effect.after for effect in node.effects if effect.after is not None)  # one may be gone by now
         return any(account.external_id == event.user_id and account.scim_id in node.hands for account in theirs)
     if event.recovered and event.attempted is Action.CREATE:
-        return any(connection_id in world.lost or each.scim_id in node.foreign for each in node.of(event.user_id))
+        return connection_id in world.lost or any(each.scim_id in node.foreign for each in node.of(event.user_id))
+    if event.recovered and event.attempted is Action.UPDATE and event.before is None:
+        return True  # what was not mapped when the account was written last may have been there all along
     return not event.changed
