@@ -94,6 +94,9 @@ def _excused(world: World, node: Node, effect: Effect) -> bool:
     near = (each for each in told if abs(each.at - effect.at) < timedelta(minutes=5) and each.name in CHANGES)
     if world.history.setting.skewed and any(near):
         return True  # who takes a live mark for one that ran out does the same, and tells it
+    lost = world.lost.get(connection_id)
+    if lost is not None and timedelta() < lost - effect.at < HOUR:
+        return True  # the mark that nobody had settled yet went with the roster
     again = (each for each in told if each.name is EventName.DELETED and effect.at < each.at < effect.at + HOUR)
     if effect.write.kind is WriteKind.DELETE and any(again):
         return True  # the roster had the account locked before, so nothing told: it was sent once more

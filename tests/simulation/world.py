@@ -90,7 +90,7 @@ class World:
         self.tokens.clock = scheduler.clock
         self.nodes: dict[str, Node] = {}
         self.homes: dict[str, str] = {}  # connection -> node
-        self.lost: set[str] = set()  # connections whose roster was lost
+        self.lost: dict[str, datetime] = {}  # connections whose roster was lost, and when
         self.hired: dict[str, datetime] = {}
         self.calls: Any = Fair() if setting.firestore else weather  # over Firestore the calls are those of its client
         self.previews: Any = Called("previews", self.ports.previews, self.calls)
@@ -313,7 +313,7 @@ class World:
         self.topics.stopped_until = self.now + DRAINED + MINUTE
 
         def lose() -> None:
-            self.lost.add(connection_id)
+            self.lost[connection_id] = self.now
             self.topics.drop_batches()
             self.ports.archive.lose_roster(connection_id)
 
