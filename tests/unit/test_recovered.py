@@ -115,6 +115,13 @@ def test_what_is_mapped_again_tells_nothing_where_all_of_it_is_as_written_last()
     assert recover(sent(ADA, narrow, shown=""), found(ADA), ADA, ADA, NOW + DAY)[1].error is not None
 
 
+def test_what_somebody_changed_in_keeper_and_is_as_before_again_was_put_back_by_us():
+    was = {**ADA, "name.familyName": "Mallory"}
+    known = sent(ADA, was, drift=("name.familyName",), shown="")
+    _, outcome = recover(known, found(ADA), ADA, ADA, NOW + DAY)
+    assert event_for(outcome, "run r1", NOW + DAY).changed == {"name.familyName": "Lovelace"}
+
+
 def test_what_was_sent_is_told_though_it_is_mapped_no_more():
     desired = {**ADA, "timezone": "Europe/London"}
     settled, outcome = recover(sent(desired), found(desired), ADA, ADA, NOW + DAY)
