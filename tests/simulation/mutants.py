@@ -182,8 +182,8 @@ MUTANTS = (
     Mutant(
         "the guard lets one more through",
         "domain/guard.py",
-        "if len(current) + len(fresh) > min(allowed, ROOM):",
-        "if len(current) + len(fresh) > min(allowed, ROOM) + 1:",
+        "if fresh and len(current) + len(fresh) > min(allowed, ROOM):",
+        "if fresh and len(current) + len(fresh) > min(allowed, ROOM) + 1:",
         LIMITED,
     ),
     Mutant(

@@ -56,9 +56,17 @@ def test_a_plan_is_reserved_whole_or_not_at_all():
     assert set(reserve(first, TAKING, ["c"], 3, NOW).current(TAKING, NOW)) == {"a", "b", "c"}
 
 
+def test_what_was_reserved_yesterday_and_is_done_today_counts_today():
+    """A look found the user not due then; within a day of today's suspension no other one goes."""
+    yesterday = reserve(GuardState(), TAKING, ["a"], 1, NOW)
+    today = reserve(yesterday, TAKING, ["a"], 1, NOW + WINDOW - SECOND)
+    assert reserve(today, TAKING, ["b"], 1, NOW + WINDOW + SECOND) is None
+
+
 def test_reserving_again_is_free_even_at_the_limit():
     full = reserve(GuardState(), TAKING, ["a", "b"], 2, NOW)
-    assert reserve(full, TAKING, ["b", "a"], 2, NOW + SECOND) == full
+    again = reserve(full, TAKING, ["b", "a"], 2, NOW + SECOND)
+    assert again.current(TAKING, NOW + SECOND) == {"a": NOW + SECOND, "b": NOW + SECOND}
     assert reserve(full, TAKING, ["a", "c"], 2, NOW) is None
 
 

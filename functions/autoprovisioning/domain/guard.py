@@ -232,14 +232,18 @@ def seen_active(state: GuardState, count: int, now: datetime) -> GuardState:
 
 
 def reserve(state: GuardState, budget: str, names: Collection[str], allowed: int, now: datetime) -> GuardState | None:
-    """Add reservations to a budget, or return None when that would exceed what is allowed: then nothing is reserved."""
+    """Add reservations to a budget, or return None when that would exceed what is allowed: then nothing is reserved.
+
+    A retry needs no room, but counts from now on: what was reserved yesterday, and came to nothing, may be done today.
+    """
     current, confirmed = state.current(budget, now), state.current(CONFIRMED, now)
-    fresh = {name for name in names if name not in current and name not in confirmed}
-    if not fresh:
+    counted = {name for name in names if name not in confirmed}
+    if not counted:
         return state
-    if len(current) + len(fresh) > min(allowed, ROOM):
+    fresh = counted - current.keys()
+    if fresh and len(current) + len(fresh) > min(allowed, ROOM):
         return None
-    return _with(state, budget, fresh, now)
+    return _with(state, budget, counted, now)
 
 
 def record(state: GuardState, budget: str, names: Iterable[str], now: datetime) -> GuardState:
