@@ -185,6 +185,7 @@ def attempt(member: Member, entry: Entry | None) -> str:
 Reservations = Mapping[str, datetime]  # name -> when it was made, in whole seconds
 APPROVED = "approved"  # what goes out by an approval: noted, and neither counted nor free for anything else
 CONFIRMED = "confirmed"  # what a first run creates: not counted, and free to be tried again
+AGAIN = timedelta(hours=1)  # what is tried again so long after it was reserved is another attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,16 +235,16 @@ def seen_active(state: GuardState, count: int, now: datetime) -> GuardState:
 def reserve(state: GuardState, budget: str, names: Collection[str], allowed: int, now: datetime) -> GuardState | None:
     """Add reservations to a budget, or return None when that would exceed what is allowed: then nothing is reserved.
 
-    A retry needs no room, but counts from now on: what was reserved yesterday, and came to nothing, may be done today.
+    A retry needs no room, but one after an hour counts from now on: what was reserved yesterday, and came to nothing,
+    may be done today. Within the hour it is what the plan reserved, and each look of that plan must write nothing.
     """
     current, confirmed = state.current(budget, now), state.current(CONFIRMED, now)
     counted = {name for name in names if name not in confirmed}
-    if not counted:
-        return state
     fresh = counted - current.keys()
+    again = {name for name in counted & current.keys() if now - current[name] >= AGAIN}
     if fresh and len(current) + len(fresh) > min(allowed, ROOM):
         return None
-    return _with(state, budget, counted, now)
+    return _with(state, budget, fresh | again, now) if fresh or again else state
 
 
 def record(state: GuardState, budget: str, names: Iterable[str], now: datetime) -> GuardState:
