@@ -41,7 +41,7 @@ def backing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """The Firestore, Pub/Sub and Secret Manager emulators."""
     _need_emulators()
     with Supervisor(tmp_path_factory.mktemp("backing")) as supervisor:
-        cloud = LocalCloud(supervisor)
+        cloud = LocalCloud(supervisor=supervisor)
         cloud.start_backing()
         yield cloud
 

@@ -42,7 +42,9 @@ class FakePreviews:
             raise BadInput("cursor", "it was not made here", "Start again with the first page.")
         start = int(cursor or 0)
         wanted = [line for line in self.every_line(preview) if would in (None, line.would)]
-        return Page(tuple(wanted[start : start + limit]), str(start + limit) if start + limit < len(wanted) else "")
+        return Page(
+            items=tuple(wanted[start : start + limit]), cursor=str(start + limit) if start + limit < len(wanted) else ""
+        )
 
     def every_line(self, preview: Preview) -> Iterator[Line]:
         return iter(self._lines.get((preview.connection_id, preview.id), ()))

@@ -239,7 +239,7 @@ class FakeConnections:
         store = self._store
         with store.lock:
             gone = store.connections.pop(connection_id, None)
-            store.deleted.insert(0, Deleted(connection_id, gone.name if gone is not None else "", NEVER))
+            store.deleted.insert(0, Deleted(id=connection_id, name=gone.name if gone is not None else "", at=NEVER))
             store.shards = {key: value for key, value in store.shards.items() if key[0] != connection_id}
             store.claims = {key: value for key, value in store.claims.items() if key[0] != connection_id}
             for kept in (
@@ -424,7 +424,7 @@ class FakeChannels:
         self._store.channels[channel.id] = replace(channel, token="", proven=proven)
 
     def prove(self, channel_id: str, heard: datetime) -> None:
-        known = self._store.channels.get(channel_id, Channel(channel_id, "", expires=heard + PROOF_KEPT))
+        known = self._store.channels.get(channel_id, Channel(id=channel_id, address="", expires=heard + PROOF_KEPT))
         self._store.channels[channel_id] = replace(known, proven=True)
 
     def remove(self, channel_id: str) -> None:

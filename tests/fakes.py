@@ -44,7 +44,7 @@ START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
 def unit(path: str) -> OrgUnit:
     """Return an organizational unit as FakeDirectory has it, unless it was renamed."""
-    return OrgUnit(f"id:{path}", path)
+    return OrgUnit(id=f"id:{path}", path=path)
 
 
 SALES = unit("/Sales")
@@ -128,7 +128,9 @@ class FakeDirectory:
                 path = "/" + "/".join(parts[:depth])
                 if path not in self.units.values():
                     self.units[unit(path).id] = path
-        return sorted((OrgUnit(unit_id, path) for unit_id, path in self.units.items()), key=lambda each: each.path)
+        return sorted(
+            (OrgUnit(id=unit_id, path=path) for unit_id, path in self.units.items()), key=lambda each: each.path
+        )
 
     def rename_unit(self, old: str, new: str) -> None:
         """Rename or move a unit, with what is below it and everybody in it."""
@@ -200,7 +202,14 @@ class FakeKeeper:
         """Put an account there that somebody else made, so long ago; None: this server does not tell when."""
         scim_id = f"k{next(self._numbers)}"
         created = None if age is None else self.clock() - age
-        account = Account(scim_id, user_name, external_id, active, {"userName": user_name}, created)
+        account = Account(
+            scim_id=scim_id,
+            user_name=user_name,
+            external_id=external_id,
+            active=active,
+            attributes={"userName": user_name},
+            created=created,
+        )
         self.accounts[scim_id] = account
         return account
 
@@ -221,7 +230,16 @@ class FakeKeeper:
         """Carry one write out, or raise as Keeper refuses it; returns the SCIM id."""
         with self.lock:
             if write.kind is WriteKind.CREATE:
-                return self._put(Account(f"k{next(self._numbers)}", "", "", active=True, created=self.clock()), write)
+                return self._put(
+                    Account(
+                        scim_id=f"k{next(self._numbers)}",
+                        user_name="",
+                        external_id="",
+                        active=True,
+                        created=self.clock(),
+                    ),
+                    write,
+                )
             if write.scim_id not in self.accounts:
                 raise AccountGone("404")
             account = self.accounts[write.scim_id]
@@ -252,12 +270,12 @@ class FakeKeeper:
         if any(holder.scim_id != account.scim_id for holder in holders):
             raise AddressTaken("409")
         self.accounts[account.scim_id] = Account(
-            account.scim_id,
-            user_name,
-            account.external_id if write.external_id is None else write.external_id,
-            account.active if write.active is None else write.active,
-            {name: value for name, value in attributes.items() if value is not None},
-            account.created,
+            scim_id=account.scim_id,
+            user_name=user_name,
+            external_id=account.external_id if write.external_id is None else write.external_id,
+            active=account.active if write.active is None else write.active,
+            attributes={name: value for name, value in attributes.items() if value is not None},
+            created=account.created,
         )
         return account.scim_id
 
@@ -282,13 +300,17 @@ class FakeAccounts:
             try:
                 self.probe()
             except AuthorizationRefused as error:
-                yield Found(lookup.key, error=error)
+                yield Found(key=lookup.key, error=error)
                 continue
             ours = tuple(self._node.of(lookup.external_id))
             named = dict.fromkeys(name.casefold() for name in lookup.user_names)
             found = [account for name in named if (account := self._node.named(name)) is not None]
             flaws = [account.flaw for account in (ours or found) if account.flaw]
-            yield Found(lookup.key, error=Permanent(flaws[0])) if flaws else Found(lookup.key, ours or tuple(found))
+            yield (
+                Found(key=lookup.key, error=Permanent(flaws[0]))
+                if flaws
+                else Found(key=lookup.key, accounts=ours or tuple(found))
+            )
 
     def list(self) -> Iterator[Sequence[Account]]:
         self.probe()
@@ -322,9 +344,9 @@ class FakeAccounts:
             if fault == "lost":
                 raise Unresolved("the answer was lost")
             known = self._node.accounts.get(scim_id)
-            return Written(write.key, scim_id, shown=None if known is None else known.attributes)
+            return Written(key=write.key, scim_id=scim_id, shown=None if known is None else known.attributes)
         except ProvisioningError as error:
-            return Written(write.key, error=error)
+            return Written(key=write.key, error=error)
 
 
 class FakeTokens:

@@ -26,12 +26,12 @@ from autoprovisioning.domain.users import DirectoryUser, Group, Presence, Scope
 from tests.fakes import START, Desk, FakeKeeper
 
 USERS = ("u1", "u2", "u3", "u4")
-GROUP = Group("g1", "keeper@example.com", "Keeper users")
+GROUP = Group(id="g1", email="keeper@example.com", name="Keeper users")
 CONNECTION = Connection(
-    "c1",
+    id="c1",
     state=State.ON,
     endpoint="https://keepersecurity.eu/api/rest/scim/v2/1",
-    scope=Scope((GROUP,)),
+    scope=Scope(groups=(GROUP,)),
     confirmed=1000,
 )
 LONG_AGO = START - timedelta(days=1000)  # when everybody was hired: whatever account there is was made later
@@ -54,9 +54,9 @@ class Office:
         self.delivered = 0
         self.refused: list[Look] = []  # Pub/Sub keeps them, to deliver them again
         version = self.desk.tokens.add("c1", "secret")
-        delays = Delays(0, delete_after)
-        policy = Deprovisioning(delays, delays, delays)
-        volume = VolumeLimit(limit, share=1000.0)  # so few people: what half of them means is tested elsewhere
+        delays = Delays(suspend_after=0, delete_after=delete_after)
+        policy = Deprovisioning(app_off=delays, suspended=delays, deleted=delays)
+        volume = VolumeLimit(minimum=limit, share=1000.0)  # so few people: what half of them means is tested elsewhere
         self.services.connections.create(
             replace(CONNECTION, token_version=version, deprovisioning=policy, limit=volume)
         )
@@ -78,7 +78,7 @@ class Office:
             id=connection_id,
             name=connection_id,
             order=len(self.nodes),
-            scope=Scope(groups),
+            scope=Scope(groups=groups),
             endpoint=f"https://{host}/api/rest/scim/v2/{len(self.nodes)}",
             token_version=self.desk.tokens.add(connection_id, "secret"),
             shards=0,
@@ -127,7 +127,9 @@ class Office:
     def delete(self, user_id: str) -> None:
         user = self.directory.live.pop(user_id, None)
         if user is not None:
-            gone = DirectoryUser(user_id, user.primary_email, Presence.DELETED, since=self.desk.clock.now)
+            gone = DirectoryUser(
+                id=user_id, primary_email=user.primary_email, presence=Presence.DELETED, since=self.desk.clock.now
+            )
             self.directory.removed[user_id] = gone
             self._notify(user_id, "delete")
 
@@ -151,7 +153,7 @@ class Office:
         return any(user.primary_email == address for user in self.directory.live.values())
 
     def _notify(self, user_id: str, event: str) -> None:
-        self.sent.append(Look(user_id, event, asked_at=self.desk.clock.now))
+        self.sent.append(Look(user_id=user_id, event=event, asked_at=self.desk.clock.now))
 
     # What our system does.
 
@@ -159,7 +161,7 @@ class Office:
         """Deliver one "look again"."""
         self.delivered += 1
         now = self.desk.clock.now
-        asked = Asked(look, f"m{self.delivered}", look.asked_at or now)
+        asked = Asked(look=look, message_id=f"m{self.delivered}", published=look.asked_at or now)
         try:
             converge(self.services, asked, now + timedelta(minutes=1))
         except Transient:
@@ -287,6 +289,6 @@ def person(user_id: str, address: str, name: str, was: DirectoryUser | None = No
         "name": {"givenName": name, "familyName": "Byron", "fullName": f"{name} Byron"},
         "emails": [{"address": address, "primary": True}],
     }
-    base = was or DirectoryUser(user_id, address, Presence.ACTIVE, created=LONG_AGO)
+    base = was or DirectoryUser(id=user_id, primary_email=address, presence=Presence.ACTIVE, created=LONG_AGO)
     aliases = (*base.aliases, base.primary_email) if base.primary_email != address else base.aliases
     return replace(base, primary_email=address, aliases=tuple(dict.fromkeys(aliases)), profile=profile)

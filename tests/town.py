@@ -85,7 +85,7 @@ class Town:
     def started(folder: Path) -> Iterator[Town]:
         """Start everything, and stop it in the end."""
         with Supervisor(folder / "logs") as supervisor:
-            world = World(supervisor, folder)
+            world = World(supervisor=supervisor, folder=folder)
             world.start(customer(), ADMIN, SHORT, scheduler=False)
             os.environ.update(world.cloud.environment)
             sys.path.insert(0, str(ROOT / "functions"))

@@ -76,7 +76,7 @@ def meter() -> RequestMeter:
     return RequestMeter()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
     """What the webhook needs: no Firestore, no SCIM, no gRPC."""
 
@@ -95,10 +95,10 @@ def webhook() -> Webhook:
     token = None if chosen.pubsub_emulator else metadata_token()
     seconds = chosen.outside_timeout.total_seconds()
     queue = RestLookQueue(chosen.project, chosen.topic_looks, chosen.pubsub_emulator, token, seconds)
-    return Webhook(queue, _key(chosen.channel_key, "CHANNEL_KEY"), now)
+    return Webhook(queue=queue, key=_key(chosen.channel_key, "CHANNEL_KEY"), clock=now)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """What keeping a notification channel needs."""
 
@@ -122,10 +122,18 @@ def watch() -> Watch:
 
     connections = FirestoreConnections(_database())
     key = _key(chosen.channel_key, "CHANNEL_KEY")
-    return Watch(directory(), channels(), connections, key, chosen.webhook_url, now, new_id)
+    return Watch(
+        directory=directory(),
+        channels=channels(),
+        connections=connections,
+        key=key,
+        address=chosen.webhook_url,
+        clock=now,
+        new_id=new_id,
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Administration:
     """What the administrators' doors need."""
 
@@ -150,16 +158,16 @@ def administration() -> Administration:
     identity = IapIdentity(chosen.iap_audience, chosen.iap_issuer, chosen.iap_certs_url)
     asked = directory(waited_for=True)
     return Administration(
-        replace(services(), directory=asked, accounts_for=accounts_builder(KEEPER_SOON)),
-        identity,
-        Roles(asked),
-        reports(),
-        previews(),
-        inquiries(),
-        channels(),
-        _key(chosen.form_key, "FORM_KEY"),
-        chosen.console_url,
-        chosen.reauthorize_url,
+        services=replace(services(), directory=asked, accounts_for=accounts_builder(KEEPER_SOON)),
+        identity=identity,
+        roles=Roles(asked),
+        reports=reports(),
+        previews=previews(),
+        inquiries=inquiries(),
+        channels=channels(),
+        form_key=_key(chosen.form_key, "FORM_KEY"),
+        console_url=chosen.console_url,
+        reauthorize_url=chosen.reauthorize_url,
     )
 
 

@@ -24,7 +24,7 @@ class Misconfigured(Exception):
     """The environment lacks something or holds nonsense; the text lists every problem with its mend."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Settings of one deployment; README's configuration table says what each is for."""
 

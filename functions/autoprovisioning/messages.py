@@ -23,7 +23,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 SKEW = timedelta(minutes=1)  # by which Pub/Sub's clock may be ahead of ours
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
     """One delivery: the message's id and publish time, its data, its attributes."""
 
@@ -37,7 +37,7 @@ class Push:
         return EPOCH if self.publish_time > now + SKEW else min(self.publish_time, now)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """What to reconcile, as Cloud Scheduler's body and on run-requests.
 
@@ -118,7 +118,12 @@ def decode_push(body: bytes) -> Push:
         data = base64.b64decode(message.data, validate=True)
     except (binascii.Error, ValueError):
         raise BadInput("message.data", "it is not base64", "Deliver it as a Pub/Sub push subscription does.") from None
-    return Push(message.message_id, message.publish_time or EPOCH, data, message.attributes)
+    return Push(
+        message_id=message.message_id,
+        publish_time=message.publish_time or EPOCH,
+        data=data,
+        attributes=message.attributes,
+    )
 
 
 def _check_id(where: str, text: str) -> None:

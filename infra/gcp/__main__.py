@@ -40,9 +40,9 @@ def target_of(arguments: argparse.Namespace) -> Target:
     if wrong:
         raise SystemExit("\n".join(wrong))
     return Target(
-        arguments.project,
-        arguments.region,
-        arguments.admin,
+        project=arguments.project,
+        region=arguments.region,
+        admin=arguments.admin,
         location=arguments.location,
         access=arguments.access,
         alerts=arguments.alerts,

@@ -30,11 +30,11 @@ def _account(target: Target, account: Account) -> Step:
     texts = {"display_name": account.id, "description": account.purpose, "project": target.project}
     group, address = ("iam", "service-accounts"), target.account(account.name)
     return Step(
-        f"Service account {account.id}: {account.purpose}",
-        (*gcloud(*group, "describe", address, project=target.project), AS_JSON),
-        (gcloud(*group, "create", account.id, **texts),),
-        {"displayName": account.id, "description": account.purpose},
-        (gcloud(*group, "update", address, **texts),),
+        title=f"Service account {account.id}: {account.purpose}",
+        look=(*gcloud(*group, "describe", address, project=target.project), AS_JSON),
+        make=(gcloud(*group, "create", account.id, **texts),),
+        wanted={"displayName": account.id, "description": account.purpose},
+        change=(gcloud(*group, "update", address, **texts),),
     )
 
 
@@ -47,11 +47,11 @@ def _role(target: Target, role: Role) -> Step:
     permissions = ",".join(role.permissions)
     texts = {"title": role.title, "permissions": permissions, "stage": "GA", "project": target.project}
     return Step(
-        f"Role {role.id}: {', '.join(role.permissions)}",
-        (*gcloud("iam", "roles", "describe", role.id, project=target.project), AS_JSON),
-        (gcloud("iam", "roles", "create", role.id, **texts),),
-        {"title": role.title, "includedPermissions": sorted(role.permissions)},
-        (gcloud("iam", "roles", "update", role.id, **texts),),
+        title=f"Role {role.id}: {', '.join(role.permissions)}",
+        look=(*gcloud("iam", "roles", "describe", role.id, project=target.project), AS_JSON),
+        make=(gcloud("iam", "roles", "create", role.id, **texts),),
+        wanted={"title": role.title, "includedPermissions": sorted(role.permissions)},
+        change=(gcloud("iam", "roles", "update", role.id, **texts),),
         find=_sorted_permissions,
     )
 
@@ -84,9 +84,9 @@ def _grant(target: Target, deployment: Deployment, member: str, grant: Grant) ->
         flags["condition"] = f"title={grant.secrets}only,expression={expression}" if expression else "None"
     limit = f" ({grant.secrets}* only)" if grant.secrets else ""
     return Step(
-        f"{_short(target, member)} has {grant.role} on {grant.on}{limit}: {grant.why}",
-        look,
-        (*_agent_made(target, deployment, grant), add(**flags)),
+        title=f"{_short(target, member)} has {grant.role} on {grant.on}{limit}: {grant.why}",
+        look=look,
+        make=(*_agent_made(target, deployment, grant), add(**flags)),
         find=binding(role, member, expression),
     )
 
@@ -136,7 +136,7 @@ def let_in(name: str, target: Target) -> list[Step]:
     add = gcloud(*group, "add-iam-policy-binding", **grant, **where)
     title = f"Identity-Aware Proxy lets {target.may_enter} through to {name}"
     return [
-        Step(title, look, (add,), find=binding(IAP_ACCESSOR, target.may_enter)),
+        Step(title=title, look=look, make=(add,), find=binding(IAP_ACCESSOR, target.may_enter)),
         _nobody_else(
             f"Identity-Aware Proxy lets nobody else through to {name}",
             look,
@@ -163,4 +163,12 @@ def _nobody_else(title: str, look: Command, remove: Command, wanted: set[str]) -
         return {"unwanted": sorted({member for item in bound for member in item.get("members", ())} - wanted)}
 
     nobody = {"unwanted": Exactly([])}
-    return Step(title, look, (), nobody, (remove,), find=unwanted, names=lambda found: list(found["unwanted"]))
+    return Step(
+        title=title,
+        look=look,
+        make=(),
+        wanted=nobody,
+        change=(remove,),
+        find=unwanted,
+        names=lambda found: list(found["unwanted"]),
+    )

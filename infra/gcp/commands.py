@@ -116,10 +116,11 @@ class _Plan:
 
     def services(self) -> Step:
         wanted = set(self._deployment.services)
+        names = ", ".join(name.removesuffix(".googleapis.com") for name in self._deployment.services)
         return Step(
-            f"APIs enabled: {', '.join(name.removesuffix('.googleapis.com') for name in self._deployment.services)}",
-            (*self._cloud("services", "list", enabled=True), AS_JSON),
-            (self._cloud("services", "enable", *self._deployment.services),),
+            title=f"APIs enabled: {names}",
+            look=(*self._cloud("services", "list", enabled=True), AS_JSON),
+            make=(self._cloud("services", "enable", *self._deployment.services),),
             find=lambda enabled: enabled if wanted <= {item["config"]["name"] for item in enabled or []} else None,
         )
 
@@ -127,31 +128,33 @@ class _Plan:
         settings = {"database": DATABASE, "enable_pitr": True, "delete_protection": True}
         location = self._target.location or self._target.region
         return Step(
-            "Firestore in native mode, with point-in-time recovery and delete protection",
-            (*self._cloud("firestore", "databases", "describe", database=DATABASE), AS_JSON),
-            (self._cloud("firestore", "databases", "create", **settings, location=location, type="firestore-native"),),
-            {
+            title="Firestore in native mode, with point-in-time recovery and delete protection",
+            look=(*self._cloud("firestore", "databases", "describe", database=DATABASE), AS_JSON),
+            make=(
+                self._cloud("firestore", "databases", "create", **settings, location=location, type="firestore-native"),
+            ),
+            wanted={
                 "type": "FIRESTORE_NATIVE",
                 "pointInTimeRecoveryEnablement": "POINT_IN_TIME_RECOVERY_ENABLED",
                 "deleteProtectionState": "DELETE_PROTECTION_ENABLED",
             },
-            (self._cloud("firestore", "databases", "update", **settings),),
+            change=(self._cloud("firestore", "databases", "update", **settings),),
         )
 
     def topic(self, name: str) -> Step:
         look = (*self._cloud("pubsub", "topics", "describe", name), AS_JSON)
-        return Step(f"Topic {name}", look, (self._cloud("pubsub", "topics", "create", name),))
+        return Step(title=f"Topic {name}", look=look, make=(self._cloud("pubsub", "topics", "create", name),))
 
     def key(self, key: str) -> Iterator[Step]:
         yield Step(
-            f"Secret {key}",
-            (*self._cloud("secrets", "describe", key), AS_JSON),
-            (self._cloud("secrets", "create", key, replication_policy="automatic"),),
+            title=f"Secret {key}",
+            look=(*self._cloud("secrets", "describe", key), AS_JSON),
+            make=(self._cloud("secrets", "create", key, replication_policy="automatic"),),
         )
         yield Step(
-            f"A version of {key}: 32 random bytes, on standard input and nowhere else",
-            key_versions(self._target, key),
-            (self._cloud("secrets", "versions", "add", key, data_file="-"),),
+            title=f"A version of {key}: 32 random bytes, on standard input and nowhere else",
+            look=key_versions(self._target, key),
+            make=(self._cloud("secrets", "versions", "add", key, data_file="-"),),
             find=first(bool),
             stdin=partial(secrets.token_hex, 32),
         )
@@ -162,28 +165,28 @@ class _Plan:
         service = (*self._regional("run", "services", "describe", name), AS_JSON)
         yield self._deployed(function)
         yield Step(
-            f"All traffic of {name} on its latest revision",
-            service,
-            (self._regional("run", "services", "update-traffic", name, to_latest=True),),
-            {"spec": {"traffic": [{"latestRevision": True, "percent": 100}]}},
+            title=f"All traffic of {name} on its latest revision",
+            look=service,
+            make=(self._regional("run", "services", "update-traffic", name, to_latest=True),),
+            wanted={"spec": {"traffic": [{"latestRevision": True, "percent": 100}]}},
         )
         yield from self.grants_on(f"service:{name}")
         yield access.invoked_by_no_other(name, self._target, self._deployment)
         if function.public:
             # Not a role of allUsers: an organization that restricts sharing to its domain refuses that.
             yield Step(
-                f"{name} is public: Cloud Run asks nobody who calls it, it checks a token of its own",
-                service,
-                (self._regional("run", "services", "update", name, invoker_iam_check=False),),
-                {"metadata": {"annotations": {"run.googleapis.com/invoker-iam-disabled": "true"}}},
+                title=f"{name} is public: Cloud Run asks nobody who calls it, it checks a token of its own",
+                look=service,
+                make=(self._regional("run", "services", "update", name, invoker_iam_check=False),),
+                wanted={"metadata": {"annotations": {"run.googleapis.com/invoker-iam-disabled": "true"}}},
                 find=_lower_case_annotations,
             )
         if function.iap:
             yield Step(
-                f"Identity-Aware Proxy in front of {name}",
-                service,
-                (self._regional("beta", "run", "services", "update", name, iap=True),),
-                {"metadata": {"annotations": {"run.googleapis.com/iap-enabled": "true"}}},
+                title=f"Identity-Aware Proxy in front of {name}",
+                look=service,
+                make=(self._regional("beta", "run", "services", "update", name, iap=True),),
+                wanted={"metadata": {"annotations": {"run.googleapis.com/iap-enabled": "true"}}},
                 find=_lower_case_annotations,
             )
             yield from access.let_in(name, self._target)
@@ -207,11 +210,11 @@ class _Plan:
             "secretEnvironmentVariables": mounted,
         }
         return Step(
-            f"Function {function.name}: {function.memory}, {function.timeout} s, {function.concurrency} requests "
+            title=f"Function {function.name}: {function.memory}, {function.timeout} s, {function.concurrency} requests "
             f"in each of up to {function.max_instances} instances, as {account.partition('@')[0]}",
-            (*self._regional("functions", "describe", function.name, gen2=True), AS_JSON),
-            (self._deploy(function, environment),),
-            {
+            look=(*self._regional("functions", "describe", function.name, gen2=True), AS_JSON),
+            make=(self._deploy(function, environment),),
+            wanted={
                 "state": "ACTIVE",
                 "buildConfig": {"runtime": RUNTIME, "entryPoint": function.entry_point},
                 "serviceConfig": memory_and_more,
@@ -264,10 +267,10 @@ class _Plan:
         }
         name, topics = wanted.topic, f"projects/{self._project}/topics"
         yield Step(
-            f"Subscription {name}, pushed to {wanted.function}",
-            (*self._cloud("pubsub", "subscriptions", "describe", name), AS_JSON),
-            (self._cloud("pubsub", "subscriptions", "create", name, topic=name, **settings),),
-            {
+            title=f"Subscription {name}, pushed to {wanted.function}",
+            look=(*self._cloud("pubsub", "subscriptions", "describe", name), AS_JSON),
+            make=(self._cloud("pubsub", "subscriptions", "create", name, topic=name, **settings),),
+            wanted={
                 "topic": f"{topics}/{name}",
                 "pushConfig": {"pushEndpoint": url, "oidcToken": {"serviceAccountEmail": identity, "audience": url}},
                 "ackDeadlineSeconds": wanted.ack_deadline,
@@ -279,7 +282,7 @@ class _Plan:
                 "messageRetentionDuration": f"{wanted.retention}s",
                 "expirationPolicy": Exactly({}),
             },
-            (self._cloud("pubsub", "subscriptions", "update", name, **settings),),
+            change=(self._cloud("pubsub", "subscriptions", "update", name, **settings),),
         )
         yield from self.grants_on(f"subscription:{name}")
 
@@ -287,11 +290,11 @@ class _Plan:
         settings = {"ack_deadline": "60", "message_retention_duration": "604800s", "expiration_period": "never"}
         wanted = {"ackDeadlineSeconds": 60, "messageRetentionDuration": "604800s", "expirationPolicy": Exactly({})}
         return Step(
-            f"Subscription {DEAD_LETTERS}, which keeps what could not be delivered for seven days",
-            (*self._cloud("pubsub", "subscriptions", "describe", DEAD_LETTERS), AS_JSON),
-            (self._cloud("pubsub", "subscriptions", "create", DEAD_LETTERS, topic=DEAD_LETTERS, **settings),),
-            wanted,
-            (self._cloud("pubsub", "subscriptions", "update", DEAD_LETTERS, **settings),),
+            title=f"Subscription {DEAD_LETTERS}, which keeps what could not be delivered for seven days",
+            look=(*self._cloud("pubsub", "subscriptions", "describe", DEAD_LETTERS), AS_JSON),
+            make=(self._cloud("pubsub", "subscriptions", "create", DEAD_LETTERS, topic=DEAD_LETTERS, **settings),),
+            wanted=wanted,
+            change=(self._cloud("pubsub", "subscriptions", "update", DEAD_LETTERS, **settings),),
         )
 
     def job(self, job: Job) -> Step:
@@ -311,10 +314,12 @@ class _Plan:
         }
         where, json_type = {"location": self._target.region}, "Content-Type=application/json"
         return Step(
-            f"Job {job.name}: {job.schedule} (UTC) posts {job.body} to {job.function}",
-            (*self._cloud("scheduler", "jobs", "describe", job.name, **where), AS_JSON),
-            (self._cloud("scheduler", "jobs", "create", "http", job.name, **settings, headers=json_type, **where),),
-            {
+            title=f"Job {job.name}: {job.schedule} (UTC) posts {job.body} to {job.function}",
+            look=(*self._cloud("scheduler", "jobs", "describe", job.name, **where), AS_JSON),
+            make=(
+                self._cloud("scheduler", "jobs", "create", "http", job.name, **settings, headers=json_type, **where),
+            ),
+            wanted={
                 "schedule": job.schedule,
                 "timeZone": "Etc/UTC",
                 "attemptDeadline": f"{job.deadline}s",
@@ -326,7 +331,7 @@ class _Plan:
                     "oidcToken": {"serviceAccountEmail": identity, "audience": url},
                 },
             },
-            (
+            change=(
                 self._cloud(
                     "scheduler", "jobs", "update", "http", job.name, **settings, update_headers=json_type, **where
                 ),

@@ -26,7 +26,7 @@ AUDIT_DAYS = 400
 EVENT_BYTES, ENTRY_BYTES = 1_500, 250  # of storage, with its indexes; estimated, rounded up
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Price:
     """Dollars for so many operations, and what is free."""
 
@@ -45,12 +45,14 @@ class Price:
 FIRESTORE = "cloud.google.com/firestore/pricing, Iowa (us-central1), as of 2026-09-20"
 SECRETS = "cloud.google.com/secret-manager/pricing, as quoted by others; the page itself was not read"
 PRICES = {
-    "Firestore documents read": Price(0.03, 100_000, free_a_day=50_000, source=FIRESTORE),
-    "Firestore documents written": Price(0.09, 100_000, free_a_day=20_000, source=FIRESTORE),
-    "Firestore documents deleted": Price(0.01, 100_000, source=f"{FIRESTORE}; deletions by TTL are never free"),
-    "Secret Manager accesses": Price(0.03, 10_000, free_a_month=10_000, source=SECRETS),
+    "Firestore documents read": Price(dollars=0.03, per=100_000, free_a_day=50_000, source=FIRESTORE),
+    "Firestore documents written": Price(dollars=0.09, per=100_000, free_a_day=20_000, source=FIRESTORE),
+    "Firestore documents deleted": Price(
+        dollars=0.01, per=100_000, source=f"{FIRESTORE}; deletions by TTL are never free"
+    ),
+    "Secret Manager accesses": Price(dollars=0.03, per=10_000, free_a_month=10_000, source=SECRETS),
 }
-VERSIONS = Price(0.06, 1, free_a_month=6, source=SECRETS)  # active secret versions, a month
+VERSIONS = Price(dollars=0.06, per=1, free_a_month=6, source=SECRETS)  # active secret versions, a month
 ACTIVE_VERSIONS = 4  # the token, the one before it for a day, the two keys
 
 
@@ -88,7 +90,7 @@ def scaled(users: int) -> dict[str, dict[str, float]]:
     return grown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Day:
     """What a number of users makes the system do in a day."""
 
@@ -134,7 +136,7 @@ def day(users: int) -> Day:
         "log lines of our own": 2 * SWEEPS + runs + RENEWALS,
         "Firestore storage, MB, after 400 days": (changes * AUDIT_DAYS * EVENT_BYTES + users * ENTRY_BYTES) / 1e6,
     }
-    return Day(users, operations, others)
+    return Day(users=users, operations=operations, others=others)
 
 
 def tables() -> str:

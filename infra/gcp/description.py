@@ -24,7 +24,7 @@ FIRESTORE = "roles/datastore.user"
 SIGNER = "roles/iam.serviceAccountTokenCreator"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """A role on something: "project", or "kind:name" where kind is account, topic, subscription, secret or service."""
 
@@ -34,7 +34,7 @@ class Grant:
     secrets: str = ""  # only on secrets whose names begin so: an IAM condition
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """A service account of ours, keeper-<name>, and all that it may do."""
 
@@ -48,7 +48,7 @@ class Account:
         return f"keeper-{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """An identity that Google runs in our project; the first grant listed is the first one made."""
 
@@ -57,7 +57,7 @@ class Agent:
     grants: tuple[Grant, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
     """A role of our own, where every predefined one allows more than is needed."""
 
@@ -66,7 +66,7 @@ class Role:
     permissions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
     """A second generation function; its service account is keeper-<name>, its trigger HTTPS."""
 
@@ -88,7 +88,7 @@ class Function:
         return self.entry_point.replace("_", "-")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
     """A push subscription, named like its topic."""
 
@@ -101,7 +101,7 @@ class Subscription:
     retention: int = 2 * 86400  # seconds; longer than all attempts together, and no longer: personal data
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A scheduler job that posts a body to a function."""
 
@@ -114,7 +114,7 @@ class Job:
     retries: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """Everything."""
 
@@ -129,16 +129,20 @@ class Deployment:
 
 
 def _on_topic(name: str, why: str) -> Grant:
-    return Grant(PUBLISHER, f"topic:{name}", why)
+    return Grant(role=PUBLISHER, on=f"topic:{name}", why=why)
 
 
-STATE = Grant(FIRESTORE, "project", "configuration, roster and audit")
-SIGNS = Grant(SIGNER, "account:directory", "signs as the delegated account: reads the directory, keyless")
-READS_TOKENS = Grant(ACCESSOR, "project", "reads the access tokens of Keeper", TOKEN_SECRETS)
-DESTROYS_TOKENS = Grant("keeperTokenDestroyer", "project", "destroys replaced access tokens", TOKEN_SECRETS)
-WRITES_TOKENS = Grant("keeperTokenWriter", "project", "adds an access token, disables the one before", TOKEN_SECRETS)
-CHANNELS = Grant(ACCESSOR, f"secret:{CHANNEL_KEY}", "makes or checks the tokens of channels")
-FORMS = Grant(ACCESSOR, f"secret:{FORM_KEY}", "makes and checks the tokens of forms")
+STATE = Grant(role=FIRESTORE, on="project", why="configuration, roster and audit")
+SIGNS = Grant(role=SIGNER, on="account:directory", why="signs as the delegated account: reads the directory, keyless")
+READS_TOKENS = Grant(role=ACCESSOR, on="project", why="reads the access tokens of Keeper", secrets=TOKEN_SECRETS)
+DESTROYS_TOKENS = Grant(
+    role="keeperTokenDestroyer", on="project", why="destroys replaced access tokens", secrets=TOKEN_SECRETS
+)
+WRITES_TOKENS = Grant(
+    role="keeperTokenWriter", on="project", why="adds an access token, disables the one before", secrets=TOKEN_SECRETS
+)
+CHANNELS = Grant(role=ACCESSOR, on=f"secret:{CHANNEL_KEY}", why="makes or checks the tokens of channels")
+FORMS = Grant(role=ACCESSOR, on=f"secret:{FORM_KEY}", why="makes and checks the tokens of forms")
 LOOKS = _on_topic("directory-changes", 'publishes "look again"')
 BATCHES = _on_topic("planned-changes", "publishes batches")
 MAKES_SECRETS = "keeperTokenCreator"
@@ -146,83 +150,89 @@ RUNS = _on_topic("run-requests", 'publishes "run now"')
 
 
 def _may_invoke(function: str, why: str) -> Grant:
-    return Grant(INVOKER, f"service:{function}", why)
+    return Grant(role=INVOKER, on=f"service:{function}", why=why)
 
 
 ACCOUNTS = (
-    Account("directory", "delegated to read the Workspace directory; may do nothing in this project"),
-    Account("directory-webhook", "runs directory_webhook", (LOOKS, CHANNELS)),
-    Account("provision-user", "runs provision_user", (STATE, SIGNS, READS_TOKENS)),
-    Account("reconcile", "runs reconcile", (STATE, SIGNS, READS_TOKENS, DESTROYS_TOKENS, LOOKS, BATCHES)),
-    Account("apply-changes", "runs apply_changes", (STATE, SIGNS, READS_TOKENS, LOOKS, BATCHES)),
-    Account("renew-watch", "runs renew_watch", (STATE, SIGNS, CHANNELS)),
+    Account(name="directory", purpose="delegated to read the Workspace directory; may do nothing in this project"),
+    Account(name="directory-webhook", purpose="runs directory_webhook", grants=(LOOKS, CHANNELS)),
+    Account(name="provision-user", purpose="runs provision_user", grants=(STATE, SIGNS, READS_TOKENS)),
     Account(
-        "reauthorize",
-        "runs reauthorize",
-        (
+        name="reconcile", purpose="runs reconcile", grants=(STATE, SIGNS, READS_TOKENS, DESTROYS_TOKENS, LOOKS, BATCHES)
+    ),
+    Account(name="apply-changes", purpose="runs apply_changes", grants=(STATE, SIGNS, READS_TOKENS, LOOKS, BATCHES)),
+    Account(name="renew-watch", purpose="runs renew_watch", grants=(STATE, SIGNS, CHANNELS)),
+    Account(
+        name="reauthorize",
+        purpose="runs reauthorize",
+        grants=(
             STATE,
             SIGNS,
             FORMS,
             WRITES_TOKENS,
             Grant(
-                MAKES_SECRETS, "project", "makes a connection's secret anew where a deletion took it; as for console"
+                role=MAKES_SECRETS,
+                on="project",
+                why="makes a connection's secret anew where a deletion took it; as for console",
             ),
             RUNS,
         ),
     ),
     Account(
-        "console",
-        "runs console",
-        (
+        name="console",
+        purpose="runs console",
+        grants=(
             STATE,
             SIGNS,
             FORMS,
             WRITES_TOKENS,
-            Grant(MAKES_SECRETS, "project", "makes the secret of a new connection; no condition can name it"),
+            Grant(
+                role=MAKES_SECRETS, on="project", why="makes the secret of a new connection; no condition can name it"
+            ),
             LOOKS,
             RUNS,
         ),
     ),
     Account(
-        "push",
-        "the identity of the push subscriptions",
-        tuple(
+        name="push",
+        purpose="the identity of the push subscriptions",
+        grants=tuple(
             _may_invoke(name, "delivers messages to it") for name in ("provision-user", "apply-changes", "reconcile")
         ),
     ),
     Account(
-        "scheduler",
-        "the identity of the scheduler's jobs",
-        tuple(_may_invoke(name, "calls it on schedule") for name in ("reconcile", "renew-watch")),
+        name="scheduler",
+        purpose="the identity of the scheduler's jobs",
+        grants=tuple(_may_invoke(name, "calls it on schedule") for name in ("reconcile", "renew-watch")),
     ),
     Account(
-        "build",
-        "builds the functions from their source",
-        (
-            Grant("roles/logging.logWriter", "project", "writes the build's log"),
-            Grant("roles/artifactregistry.writer", "project", "stores the built image"),
-            Grant("roles/storage.objectViewer", "project", "reads the uploaded source"),
+        name="build",
+        purpose="builds the functions from their source",
+        grants=(
+            Grant(role="roles/logging.logWriter", on="project", why="writes the build's log"),
+            Grant(role="roles/artifactregistry.writer", on="project", why="stores the built image"),
+            Grant(role="roles/storage.objectViewer", on="project", why="reads the uploaded source"),
         ),
     ),
 )
 
 AGENTS = (
     Agent(
-        "pubsub.googleapis.com",
-        "service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com",
-        (
-            Grant(SIGNER, "account:push", "signs the push requests' identity"),
-            Grant(PUBLISHER, f"topic:{DEAD_LETTERS}", "moves what could not be delivered there"),
+        service="pubsub.googleapis.com",
+        address="service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com",
+        grants=(
+            Grant(role=SIGNER, on="account:push", why="signs the push requests' identity"),
+            Grant(role=PUBLISHER, on=f"topic:{DEAD_LETTERS}", why="moves what could not be delivered there"),
             *(
-                Grant(SUBSCRIBER, f"subscription:{name}", "takes what could not be delivered off it")
+                Grant(role=SUBSCRIBER, on=f"subscription:{name}", why="takes what could not be delivered off it")
                 for name in ("directory-changes", "planned-changes", "run-requests")
             ),
         ),
     ),
     Agent(
-        "iap.googleapis.com",
-        "service-{number}@gcp-sa-iap.iam.gserviceaccount.com",
-        (
+        service="iap.googleapis.com",
+        address="service-{number}@gcp-sa-iap.iam.gserviceaccount.com",
+        grants=(
             _may_invoke("reauthorize", "passes on the requests of who signed in"),
             _may_invoke("console", "passes on the requests of who signed in"),
         ),
@@ -247,38 +257,68 @@ def _audience(name: str) -> dict[str, str]:
 
 
 FUNCTIONS = (
-    Function("directory_webhook", "256Mi", 60, 40, 5, ALL | _threads(40), CHANNEL_KEYED, public=True),
-    Function("provision_user", "512Mi", 75, 8, 10, ALL | DIRECTORY | _threads(8)),
-    # A run takes one of the four places for up to 25 minutes; previews are computed in the others meanwhile.
-    Function("reconcile", "1Gi", 1800, 4, 2, ALL | DIRECTORY | _threads(4)),
-    Function("apply_changes", "512Mi", 540, 1, 5, ALL | DIRECTORY | _threads(1)),
     Function(
-        "renew_watch",
-        "256Mi",
-        180,
-        1,
-        1,
-        ALL | DIRECTORY | _threads(1) | {"WEBHOOK_URL": "{url[directory-webhook]}"},
-        CHANNEL_KEYED,
+        entry_point="directory_webhook",
+        memory="256Mi",
+        timeout=60,
+        concurrency=40,
+        max_instances=5,
+        environment=ALL | _threads(40),
+        secrets=CHANNEL_KEYED,
+        public=True,
     ),
     Function(
-        "reauthorize",
-        "512Mi",
-        120,
-        8,
-        2,
-        ALL | DIRECTORY | _threads(8) | _audience("reauthorize") | {"CONSOLE_URL": "{url[console]}"},
-        FORM_KEYED,
+        entry_point="provision_user",
+        memory="512Mi",
+        timeout=75,
+        concurrency=8,
+        max_instances=10,
+        environment=ALL | DIRECTORY | _threads(8),
+    ),
+    # A run takes one of the four places for up to 25 minutes; previews are computed in the others meanwhile.
+    Function(
+        entry_point="reconcile",
+        memory="1Gi",
+        timeout=1800,
+        concurrency=4,
+        max_instances=2,
+        environment=ALL | DIRECTORY | _threads(4),
+    ),
+    Function(
+        entry_point="apply_changes",
+        memory="512Mi",
+        timeout=540,
+        concurrency=1,
+        max_instances=5,
+        environment=ALL | DIRECTORY | _threads(1),
+    ),
+    Function(
+        entry_point="renew_watch",
+        memory="256Mi",
+        timeout=180,
+        concurrency=1,
+        max_instances=1,
+        environment=ALL | DIRECTORY | _threads(1) | {"WEBHOOK_URL": "{url[directory-webhook]}"},
+        secrets=CHANNEL_KEYED,
+    ),
+    Function(
+        entry_point="reauthorize",
+        memory="512Mi",
+        timeout=120,
+        concurrency=8,
+        max_instances=2,
+        environment=ALL | DIRECTORY | _threads(8) | _audience("reauthorize") | {"CONSOLE_URL": "{url[console]}"},
+        secrets=FORM_KEYED,
         iap=True,
     ),
     Function(
-        "console",
-        "512Mi",
-        120,
-        16,
-        3,
-        ALL | DIRECTORY | _threads(16) | _audience("console") | {"REAUTHORIZE_URL": "{url[reauthorize]}"},
-        FORM_KEYED,
+        entry_point="console",
+        memory="512Mi",
+        timeout=120,
+        concurrency=16,
+        max_instances=3,
+        environment=ALL | DIRECTORY | _threads(16) | _audience("console") | {"REAUTHORIZE_URL": "{url[reauthorize]}"},
+        secrets=FORM_KEYED,
         iap=True,
     ),
 )
@@ -292,11 +332,15 @@ DEPLOYMENT = Deployment(
         ).split()
     ),
     roles=(
-        Role(MAKES_SECRETS, "Keeper: make the secret of a connection", ("secretmanager.secrets.create",)),
         Role(
-            "keeperTokenWriter",
-            "Keeper: add an access token and retire the one before",
-            (
+            id=MAKES_SECRETS,
+            title="Keeper: make the secret of a connection",
+            permissions=("secretmanager.secrets.create",),
+        ),
+        Role(
+            id="keeperTokenWriter",
+            title="Keeper: add an access token and retire the one before",
+            permissions=(
                 "secretmanager.versions.add",
                 "secretmanager.versions.disable",
                 "secretmanager.versions.destroy",
@@ -304,9 +348,9 @@ DEPLOYMENT = Deployment(
             ),
         ),
         Role(
-            "keeperTokenDestroyer",
-            "Keeper: find and destroy access tokens that are not in use",
-            ("secretmanager.versions.destroy", "secretmanager.versions.list"),
+            id="keeperTokenDestroyer",
+            title="Keeper: find and destroy access tokens that are not in use",
+            permissions=("secretmanager.versions.destroy", "secretmanager.versions.list"),
         ),
     ),
     accounts=ACCOUNTS,
@@ -314,15 +358,47 @@ DEPLOYMENT = Deployment(
     topics=("directory-changes", "planned-changes", "run-requests", DEAD_LETTERS),
     functions=FUNCTIONS,
     subscriptions=(
-        Subscription("directory-changes", "provision-user", 90),
-        Subscription("planned-changes", "apply-changes", 600),
+        Subscription(topic="directory-changes", function="provision-user", ack_deadline=90),
+        Subscription(topic="planned-changes", function="apply-changes", ack_deadline=600),
         # A run may take longer than any acknowledgement deadline: the request that comes again is answered "busy".
-        Subscription("run-requests", "reconcile", 600),
+        Subscription(topic="run-requests", function="reconcile", ack_deadline=600),
     ),
     jobs=(
-        Job("keeper-full", "reconcile", "*/15 * * * *", '{"kind": "full"}', 15, 1800, 0),
-        Job("keeper-sweep", "reconcile", "3-59/5 * * * *", '{"kind": "sweep"}', 5, 300, 0),
-        Job("keeper-drift", "reconcile", "8 * * * *", '{"kind": "drift"}', 60, 1800, 1),
-        Job("keeper-renew-watch", "renew-watch", "*/10 * * * *", "{}", 10, 180, 1),
+        Job(
+            name="keeper-full",
+            function="reconcile",
+            schedule="*/15 * * * *",
+            body='{"kind": "full"}',
+            every=15,
+            deadline=1800,
+            retries=0,
+        ),
+        Job(
+            name="keeper-sweep",
+            function="reconcile",
+            schedule="3-59/5 * * * *",
+            body='{"kind": "sweep"}',
+            every=5,
+            deadline=300,
+            retries=0,
+        ),
+        Job(
+            name="keeper-drift",
+            function="reconcile",
+            schedule="8 * * * *",
+            body='{"kind": "drift"}',
+            every=60,
+            deadline=1800,
+            retries=1,
+        ),
+        Job(
+            name="keeper-renew-watch",
+            function="renew-watch",
+            schedule="*/10 * * * *",
+            body="{}",
+            every=10,
+            deadline=180,
+            retries=1,
+        ),
     ),
 )

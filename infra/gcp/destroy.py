@@ -19,7 +19,7 @@ from infra.gcp.target import Target
 AUDIT = ("keep", "delete")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
     """Something to take away: for each name that is found in the look's answer, the commands."""
 
@@ -59,13 +59,17 @@ def removals(target: Target, *, audit: bool) -> list[Removal]:
 
 def _one(title: str, group: tuple[str, ...], name: str, where: dict[str, Any]) -> Removal:
     look = (*gcloud(*group, "describe", name, **where), AS_JSON)
-    return Removal(title, look, (gcloud(*group, "delete", name, **where, quiet=True),), lambda _: [name])
+    return Removal(
+        title=title, look=look, commands=(gcloud(*group, "delete", name, **where, quiet=True),), names=lambda _: [name]
+    )
 
 
 def _listed(title: str, group: tuple[str, ...], where: dict[str, Any], ours: Callable[[Any], bool]) -> Removal:
     look = (*gcloud(*group, "list", **where), AS_JSON)
     delete = gcloud(*group, "delete", FOUND, **where, quiet=True)
-    return Removal(title, look, (delete,), lambda there: [_name(item) for item in there if ours(item)])
+    return Removal(
+        title=title, look=look, commands=(delete,), names=lambda there: [_name(item) for item in there if ours(item)]
+    )
 
 
 def _name(item: Any) -> str:
@@ -102,7 +106,14 @@ def _bindings(target: Target) -> list[Removal]:
         remove = revoke(member=member, role=role)
         title = f"{grant.role} of {member.removeprefix('serviceAccount:').partition('@')[0]}"
         bound = binding(role, member, expression)
-        found.append(Removal(title, look, (remove,), lambda there, bound=bound: ["it"] if bound(there) else []))  # type: ignore[misc]
+        found.append(
+            Removal(
+                title=title,
+                look=look,
+                commands=(remove,),
+                names=lambda there, bound=bound: ["it"] if bound(there) else [],
+            )
+        )  # type: ignore[misc]
     return found
 
 
@@ -111,7 +122,9 @@ def _database(target: Target) -> Removal:
     look = (*gcloud("firestore", "databases", "describe", **where), AS_JSON)
     unprotect = gcloud("firestore", "databases", "update", **where, delete_protection=False)
     delete = gcloud("firestore", "databases", "delete", **where, quiet=True)
-    return Removal("Firestore, with the audit", look, (unprotect, delete), lambda _: [DATABASE])
+    return Removal(
+        title="Firestore, with the audit", look=look, commands=(unprotect, delete), names=lambda _: [DATABASE]
+    )
 
 
 def confirmation(target: Target, *, audit: bool) -> str:

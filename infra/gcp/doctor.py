@@ -29,7 +29,7 @@ TRIED = (528, 0, 0)  # the SDK whose parser the tests use
 ACCESS_TOKEN: Command = ("gcloud", "auth", "print-access-token", AS_JSON)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One thing that was examined; `mend` is empty where it is well."""
 
@@ -37,7 +37,7 @@ class Finding:
     mend: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Patient:
     """What the checks look at."""
 
@@ -78,7 +78,7 @@ def examine(
     except Unready:
         say(f"\nNot looked at, since that takes a sign-in: {', '.join(title for title, _ in CHECKS)}.")
     else:
-        patient = Patient(target, cloud, Web(target, token, addresses), now or datetime.now(UTC))
+        patient = Patient(target=target, cloud=cloud, web=Web(target, token, addresses), now=now or datetime.now(UTC))
         bad += sum(_tell(title, _examined(check, patient), say) for title, check in CHECKS)
     say(f"\n{bad} things to mend." if bad else "\nAll is well.")
     return 1 if bad else 0
@@ -101,14 +101,14 @@ def _machine(target: Target, cloud: Gcloud, addresses: Addresses) -> Iterator[Fi
     try:
         yield from _gcloud(cloud.look(VERSION))
         cloud.look(commands.project_number(target))
-        yield Finding("gcloud is signed in")
+        yield Finding(title="gcloud is signed in")
     except NotInstalled as error:
-        yield Finding("gcloud is installed", str(error))
+        yield Finding(title="gcloud is installed", mend=str(error))
     except NotSignedIn as error:
-        yield Finding("gcloud is signed in", str(error))
+        yield Finding(title="gcloud is signed in", mend=str(error))
     for address in dict.fromkeys(astuple(addresses)):
         away = "No answer. Check this machine's network, and whether a proxy must be set (HTTPS_PROXY)."
-        yield Finding(f"{address} answers", "" if reachable(address) else away)
+        yield Finding(title=f"{address} answers", mend="" if reachable(address) else away)
 
 
 def _gcloud(versions: dict[str, str]) -> Iterator[Finding]:
@@ -116,9 +116,11 @@ def _gcloud(versions: dict[str, str]) -> Iterator[Finding]:
     numbers = tuple(int(part) if part.isdigit() else 0 for part in told.split("."))
     tried = ".".join(map(str, TRIED))
     update = f"Older than {tried}, which is what was tried: gcloud components update, or your package manager."
-    yield Finding(f"gcloud {told} is installed", "" if numbers >= TRIED else update)
+    yield Finding(title=f"gcloud {told} is installed", mend="" if numbers >= TRIED else update)
     for track in ("alpha", "beta"):
-        yield Finding(f"gcloud has {track}", "" if track in versions else f"gcloud components install {track}")
+        yield Finding(
+            title=f"gcloud has {track}", mend="" if track in versions else f"gcloud components install {track}"
+        )
 
 
 def _examined(check: Callable[[Patient], Iterator[Finding]], patient: Patient) -> Iterator[Finding]:
@@ -126,11 +128,11 @@ def _examined(check: Callable[[Patient], Iterator[Finding]], patient: Patient) -
     try:
         yield from check(patient)
     except GcloudFailed as error:
-        yield Finding("This could not be looked at", str(error).replace("\n", " "))
+        yield Finding(title="This could not be looked at", mend=str(error).replace("\n", " "))
     except NotAllowed as error:
-        yield Finding("This could not be looked at", f"{error} Run doctor as an owner of the project.")
+        yield Finding(title="This could not be looked at", mend=f"{error} Run doctor as an owner of the project.")
     except requests.RequestException as error:
-        yield Finding("This could not be reached", f"{type(error).__name__}. Check this machine's network.")
+        yield Finding(title="This could not be reached", mend=f"{type(error).__name__}. Check this machine's network.")
 
 
 def _as_described(patient: Patient) -> Iterator[Finding]:
@@ -139,7 +141,7 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
     well = 0
     enabled = commands.foundation(target)[0]
     if state_of(enabled, cloud)[0] is not Done.UNCHANGED:
-        yield Finding(enabled.title, patient.deploy)
+        yield Finding(title=enabled.title, mend=patient.deploy)
         return
     target = replace(target, key_versions=newest_keys(target, cloud))
     channel = watching.address_channel(target.alerts_to)(cloud.look(watching.channel(target.project, "").look))
@@ -150,8 +152,8 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
         if state is Done.UNCHANGED:
             well += 1
         else:
-            yield Finding(f"{step.title}: {_difference(state, found)}", patient.deploy)
-    yield Finding(f"{well} things are as described, the APIs first")
+            yield Finding(title=f"{step.title}: {_difference(state, found)}", mend=patient.deploy)
+    yield Finding(title=f"{well} things are as described, the APIs first")
 
 
 def _difference(state: Done, found: Any) -> str:
@@ -168,7 +170,7 @@ def _addresses(patient: Patient) -> Iterator[Finding]:
         told = service.get("metadata", {}).get("annotations", {}).get("run.googleapis.com/urls", "[]")
         known = {*json.loads(told), service.get("status", {}).get("url")}
         mend = f"Cloud Run knows it as {', '.join(sorted(filter(None, known))) or 'nothing'}. {patient.deploy}"
-        yield Finding(f"{function.name} is at {wanted}", "" if wanted in known else mend)
+        yield Finding(title=f"{function.name} is at {wanted}", mend="" if wanted in known else mend)
 
 
 def _indexes(patient: Patient) -> Iterator[Finding]:
@@ -176,26 +178,28 @@ def _indexes(patient: Patient) -> Iterator[Finding]:
     wait = "Firestore is still building it: wait some minutes and look again."
     for index in patient.cloud.look((*gcloud("firestore", "indexes", "composite", "list", **where), AS_JSON)) or ():
         fields = ", ".join(field["fieldPath"] for field in index["fields"])
-        yield Finding(f"Index on {fields}", "" if index["state"] == "READY" else wait)
+        yield Finding(title=f"Index on {fields}", mend="" if index["state"] == "READY" else wait)
     for field in patient.cloud.look((*gcloud("firestore", "fields", "ttls", "list", **where), AS_JSON)) or ():
         group = field["name"].split("/collectionGroups/")[1].partition("/")[0]
-        yield Finding(f"Lifetime of {group}", "" if field["ttlConfig"]["state"] == "ACTIVE" else wait)
+        yield Finding(title=f"Lifetime of {group}", mend="" if field["ttlConfig"]["state"] == "ACTIVE" else wait)
     if not firestore.described()["indexes"]:
-        yield Finding("No index is needed")
+        yield Finding(title="No index is needed")
 
 
 def _dead_letters(patient: Patient) -> Iterator[Finding]:
     """See whether messages were given up; how many is known to Cloud Monitoring alone."""
     waiting = patient.web.waiting(DEAD_LETTERS, patient.now)
     mend = f"{waiting} lie in {DEAD_LETTERS}: docs/runbooks/dead-letters.md"
-    yield Finding("No message was given up", mend if waiting else "")
+    yield Finding(title="No message was given up", mend=mend if waiting else "")
 
 
 def _schedule(patient: Patient) -> Iterator[Finding]:
     for job in DEPLOYMENT.jobs:
         where = {"location": patient.target.region, "project": patient.target.project}
         there = patient.cloud.look((*gcloud("scheduler", "jobs", "describe", job.name, **where), AS_JSON))
-        yield Finding(f"Job {job.name}", patient.deploy if there is None else _job_trouble(patient, job, there))
+        yield Finding(
+            title=f"Job {job.name}", mend=patient.deploy if there is None else _job_trouble(patient, job, there)
+        )
 
 
 def _job_trouble(patient: Patient, job: Job, there: dict[str, Any]) -> str:
@@ -222,48 +226,51 @@ def _delegation(patient: Patient) -> Iterator[Finding]:
     try:
         for scope in SCOPES:
             tokens[scope] = patient.web.delegated(scope)
-            yield Finding(scope, "" if tokens[scope] else mend)
+            yield Finding(title=scope, mend="" if tokens[scope] else mend)
         broader = patient.web.delegated(BROADER)
     except NotAllowed as error:
         account, project = patient.target.account("directory"), patient.target.project
         yield Finding(
-            "You may not try it yourself",
-            f"{error} For this check: gcloud iam service-accounts add-iam-policy-binding {account} --project={project} "
-            "--member=user:YOU --role=roles/iam.serviceAccountTokenCreator; afterwards remove-iam-policy-binding.",
+            title="You may not try it yourself",
+            mend=f"{error} For this check: "
+            f"gcloud iam service-accounts add-iam-policy-binding {account} --project={project} --member=user:YOU "
+            "--role=roles/iam.serviceAccountTokenCreator; afterwards remove-iam-policy-binding.",
         )
         return
-    yield Finding("A scope that writes is refused", "" if broader is None else f"{BROADER} is delegated too. {mend}")
+    yield Finding(
+        title="A scope that writes is refused", mend="" if broader is None else f"{BROADER} is delegated too. {mend}"
+    )
     reading = tokens[SCOPES[0]]
     if reading:
         status = patient.web.users(reading)
         trouble = f"HTTP {status}: {patient.target.admin} must be an administrator who may read users."
-        yield Finding("The directory is read", "" if status == 200 else trouble)
+        yield Finding(title="The directory is read", mend="" if status == 200 else trouble)
 
 
 def _channel(patient: Patient) -> Iterator[Finding]:
     serving = [item for item in patient.web.documents("connections") if item.get("state") in ("on", "paused")]
     if not serving:
-        yield Finding("No connection is on, so there need be no notification channel")
+        yield Finding(title="No connection is on, so there need be no notification channel")
         return
     channels = patient.web.documents("channels")
     live = [item for item in channels if item.get("proven") and _time(item["expires"]) > patient.now]
     mend = "Runs go on without it. docs/runbooks/no-live-channel.md; make logs FUNCTION=renew-watch"
-    yield Finding("A notification channel is live", "" if live else mend)
+    yield Finding(title="A notification channel is live", mend="" if live else mend)
 
 
 def _keeper(patient: Patient) -> Iterator[Finding]:
     """See each connection: Keeper answers, the token is taken, runs end."""
     connections = [item for item in patient.web.documents("connections") if item.get("state") != "deleted"]
     if not connections:
-        yield Finding("No connection yet", f"Set one up in the console: {patient.target.url('console')}")
+        yield Finding(title="No connection yet", mend=f"Set one up in the console: {patient.target.url('console')}")
     for item in connections:
         name, state = item["name"], item["state"]
         status = patient.web.keeper(item["endpoint"])
         away = f"HTTP {status} from {item['endpoint']}: check the endpoint URL, and Keeper's status page."
-        yield Finding(f"{name}: Keeper answers", "" if status in THERE else away)
+        yield Finding(title=f"{name}: Keeper answers", mend="" if status in THERE else away)
         again = f"Enter a new access token: {patient.target.url('reauthorize')} (docs/runbooks/connection-paused.md)"
         if state == "paused":
-            yield Finding(f"{name}: Keeper takes the access token", again)
+            yield Finding(title=f"{name}: Keeper takes the access token", mend=again)
         if state == "on":
             runs = patient.web.documents(f"connections/{item['id']}/runs", orderBy="started desc", pageSize="8")
             yield _authorized(patient, name, runs)
@@ -278,14 +285,14 @@ def _authorized(patient: Patient, name: str, runs: Sequence[dict[str, Any]]) -> 
     elif tried is None or patient.now - _time(tried["started"]) >= RUN_WITHIN:
         mend = f"No run has tried it within the last hour: {patient.run_now}, and look again in a minute."
     else:
-        return Finding(f"{name}: Keeper takes the access token (tried at {_time(tried['started']):%H:%M} UTC)")
-    return Finding(f"{name}: Keeper takes the access token", mend)
+        return Finding(title=f"{name}: Keeper takes the access token (tried at {_time(tried['started']):%H:%M} UTC)")
+    return Finding(title=f"{name}: Keeper takes the access token", mend=mend)
 
 
 def _last_run(patient: Patient, name: str, runs: Sequence[dict[str, Any]]) -> Finding:
     ended = [run for run in runs if run["state"] == "done" and patient.now - _time(run["started"]) < RUN_WITHIN]
     mend = "docs/runbooks/no-successful-run.md; make logs FUNCTION=reconcile SEVERITY=WARNING"
-    return Finding(f"{name}: a run of the last hour is done", "" if ended else mend)
+    return Finding(title=f"{name}: a run of the last hour is done", mend="" if ended else mend)
 
 
 def _time(text: str) -> datetime:

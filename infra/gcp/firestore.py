@@ -46,9 +46,9 @@ def _exemption(project: str, database: str, group: str, path: str) -> Step:
         *("firestore", "indexes", "fields", "update", path), collection_group=group, **where, disable_indexes=True
     )
     return Step(
-        f"Field {path} of {group} in no index",
-        (*gcloud("firestore", "indexes", "fields", "list", **where), AS_JSON),
-        ((*change, "--async"),),
+        title=f"Field {path} of {group} in no index",
+        look=(*gcloud("firestore", "indexes", "fields", "list", **where), AS_JSON),
+        make=((*change, "--async"),),
         find=first(lambda field: _is(field, group, path) and _is_exempt(field)),
         among="fields in no index, since no query asks for them and an index costs with every write",
     )
@@ -58,9 +58,9 @@ def _lifetime(project: str, database: str, group: str, path: str) -> Step:
     where = {"database": database, "project": project}
     change = gcloud(*("firestore", "fields", "ttls", "update", path), collection_group=group, **where, enable_ttl=True)
     return Step(
-        f"Documents of {group} go when {path} has passed",
-        (*gcloud("firestore", "fields", "ttls", "list", **where), AS_JSON),
-        ((*change, "--async"),),
+        title=f"Documents of {group} go when {path} has passed",
+        look=(*gcloud("firestore", "fields", "ttls", "list", **where), AS_JSON),
+        make=((*change, "--async"),),
         find=first(lambda field: _is(field, group, path) and field["ttlConfig"]["state"] in ("ACTIVE", "CREATING")),
     )
 
@@ -88,9 +88,9 @@ def _index(project: str, database: str, wanted: dict[str, Any]) -> Step:
     )
     look = gcloud("firestore", "indexes", "composite", "list", database=database, project=project)
     return Step(
-        f"Index on {group}: {', '.join(field['fieldPath'] for field in fields)}",
-        (*look, AS_JSON),
-        ((*create, "--async"),),
+        title=f"Index on {group}: {', '.join(field['fieldPath'] for field in fields)}",
+        look=(*look, AS_JSON),
+        make=((*create, "--async"),),
         find=lambda there: next((index for index in there or [] if _same(index, wanted)), None),
     )
 

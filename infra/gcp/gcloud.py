@@ -34,7 +34,7 @@ TIMEOUT = 3600.0  # seconds; no build of a function takes as long
 NOT_INSTALLED, OUT_OF_TIME = 127, 124  # as a shell and timeout(1) tell them
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a process said and how it ended."""
 
@@ -87,10 +87,10 @@ def run_gcloud(command: Command, stdin: str) -> Answer:
             check=False,
         )
     except (FileNotFoundError, PermissionError):
-        return Answer(NOT_INSTALLED, "", "")
+        return Answer(status=NOT_INSTALLED, out="", err="")
     except subprocess.TimeoutExpired:
-        return Answer(OUT_OF_TIME, "", f"gcloud did not end within {TIMEOUT:g} seconds and was stopped.")
-    return Answer(done.returncode, done.stdout, done.stderr)
+        return Answer(status=OUT_OF_TIME, out="", err=f"gcloud did not end within {TIMEOUT:g} seconds and was stopped.")
+    return Answer(status=done.returncode, out=done.stdout, err=done.stderr)
 
 
 class Gcloud:

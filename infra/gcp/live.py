@@ -22,7 +22,7 @@ COUNTED_WITHIN = timedelta(minutes=15)  # the metric is written every minute, an
 REFUSED = (400, 401, 403)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
     """Where Google's APIs are; tests have others."""
 

@@ -92,7 +92,7 @@ def measure(users: int) -> dict[str, Any]:
     """Measure everything that happens regularly for a customer of that many users."""
     fixture = customer(users)
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder) / "logs") as supervisor:
-        world = World(supervisor, Path(folder))
+        world = World(supervisor=supervisor, folder=Path(folder))
         world.start(fixture, fixture["users"][0]["primaryEmail"], scheduler=False)
         os.environ.update(world.cloud.environment)
         Desk()
@@ -124,7 +124,15 @@ def grown_up(services: Any) -> None:
 
     connection, now = services.connections.all()[0], services.clock()
     for number in range(RUNS_READ):
-        past = Run(f"past{number}", connection.id, RunKind.FULL, 0, now - timedelta(days=1), RunState.DONE, now)
+        past = Run(
+            id=f"past{number}",
+            connection_id=connection.id,
+            kind=RunKind.FULL,
+            fence=0,
+            started=now - timedelta(days=1),
+            state=RunState.DONE,
+            finished=now,
+        )
         services.records.put_run(past)
 
 
@@ -147,7 +155,11 @@ def by_hand(world: World, users: list[dict[str, Any]]) -> dict[str, Counts]:
     services, watch = desk.services, desk.watch
 
     def look(user: dict[str, Any]) -> None:
-        asked = Asked(Look(user["id"], "update", asked_at=services.clock()), services.new_id(), services.clock())
+        asked = Asked(
+            look=Look(user_id=user["id"], event="update", asked_at=services.clock()),
+            message_id=services.new_id(),
+            published=services.clock(),
+        )
         converge(services, asked, services.clock() + timedelta(seconds=60))
 
     def renew() -> None:

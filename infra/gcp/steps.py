@@ -20,7 +20,7 @@ class Exactly:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One thing that must be there. `find` picks it from the look's answer, None where it is not in it."""
 

@@ -14,7 +14,7 @@ CHANNEL = "NOTIFICATION_CHANNEL"
 OPTIONAL = ("location", "access", "alerts", "runbooks")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where to deploy. Project number, versions of the keys and notification channel are learned on the way."""
 

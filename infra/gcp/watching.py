@@ -22,7 +22,13 @@ def _metric(project: str, path: Path) -> Step:
     source, name = {"config_from_file": _relative(path), "project": project}, path.stem
     look = (*gcloud("logging", "metrics", "describe", name, project=project), AS_JSON)
     create, update = (gcloud("logging", "metrics", verb, name, **source) for verb in ("create", "update"))
-    return Step(f"Log-based metric {name}", look, (create,), json.loads(path.read_text()), (update,))
+    return Step(
+        title=f"Log-based metric {name}",
+        look=look,
+        make=(create,),
+        wanted=json.loads(path.read_text()),
+        change=(update,),
+    )
 
 
 def channel(project: str, address: str) -> Step:
@@ -35,7 +41,7 @@ def channel(project: str, address: str) -> Step:
         channel_labels=f"email_address={address}",
         project=project,
     )
-    return Step(f"Alerts go to {address}", (*look, AS_JSON), (create,), find=address_channel(address))
+    return Step(title=f"Alerts go to {address}", look=(*look, AS_JSON), make=(create,), find=address_channel(address))
 
 
 def address_channel(address: str) -> Any:
@@ -55,11 +61,11 @@ def _policy(project: str, channel_name: str, runbooks: str, path: Path) -> Step:
     group = ("alpha", "monitoring", "policies")
     source = {"policy_from_file": str(PREPARED / path.name), "project": project}
     return Step(
-        f"Alert policy {name}",
-        (*gcloud(*group, "list", project=project), AS_JSON),
-        (gcloud(*group, "create", **source, notification_channels=channel_name),),
-        wanted | {"notificationChannels": [channel_name]},
-        (gcloud(*group, "update", FOUND, **source, set_notification_channels=channel_name),),
+        title=f"Alert policy {name}",
+        look=(*gcloud(*group, "list", project=project), AS_JSON),
+        make=(gcloud(*group, "create", **source, notification_channels=channel_name),),
+        wanted=wanted | {"notificationChannels": [channel_name]},
+        change=(gcloud(*group, "update", FOUND, **source, set_notification_channels=channel_name),),
         find=first(lambda policy: policy.get("userLabels", {}).get("alert") == name),
     )
 
@@ -86,11 +92,11 @@ def dashboard(project: str) -> Step:
     wanted = json.loads(monitoring.DASHBOARD.read_text())
     group, source = ("monitoring", "dashboards"), {"config_from_file": _relative(monitoring.DASHBOARD)}
     return Step(
-        "Dashboard",
-        (*gcloud(*group, "list", project=project), AS_JSON),
-        (gcloud(*group, "create", **source, project=project),),
-        wanted,
-        (gcloud(*group, "update", FOUND, **source, project=project),),
+        title="Dashboard",
+        look=(*gcloud(*group, "list", project=project), AS_JSON),
+        make=(gcloud(*group, "create", **source, project=project),),
+        wanted=wanted,
+        change=(gcloud(*group, "update", FOUND, **source, project=project),),
         find=first(lambda there: there.get("displayName") == wanted["displayName"]),
     )
 

@@ -18,7 +18,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Reply:
     """An answer on its way out."""
 
@@ -70,7 +70,7 @@ class ConnectionLost(Exception):
     """Raised to drop the connection without an answer."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Fault:
     """One fault: which requests it meets (`times` None: for ever, after letting `skip` pass) and what it does."""
 
@@ -114,7 +114,7 @@ class Faults:
         told = dict(told)
         number = f"f{next(self._ids)}"
         match, times, skip = told.pop("match", {}), told.pop("times", 1), told.pop("skip", 0)
-        self._faults[number] = Fault(number, match, told, times, skip)
+        self._faults[number] = Fault(id=number, match=match, effect=told, times=times, skip=skip)
         return self._faults[number]
 
     def pick(self, fits: Callable[[dict[str, Any]], bool]) -> Fault | None:

@@ -49,7 +49,7 @@ DELIVERY_ATTEMPTS = 100  # with at most 10 s between them: longer than a batch's
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=1), timedelta(seconds=10)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LocalCloud:
     """What is running, and where."""
 

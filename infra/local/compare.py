@@ -15,7 +15,7 @@ from typing import Any
 PAGE = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """One thing that is not as it should be."""
 
@@ -78,9 +78,9 @@ def compare(directory: str, endpoint: str, token: str, group: str, excused: set[
     for account in accounts:
         external_id, name = account.get("externalId", ""), account.get("userName", "")
         if not external_id:
-            differences.append(Difference(name, "account without a directory user's id"))
+            differences.append(Difference(who=name, what="account without a directory user's id"))
         elif external_id in by_external:
-            differences.append(Difference(name, f"a second account carries the externalId {external_id}"))
+            differences.append(Difference(who=name, what=f"a second account carries the externalId {external_id}"))
         else:
             by_external[external_id] = account
     for user_id, user in users.items():
@@ -88,7 +88,9 @@ def compare(directory: str, endpoint: str, token: str, group: str, excused: set[
             differences += _of_user(user, user_id in members, by_external.get(user_id))
     for external_id, account in by_external.items():
         if external_id not in users and _active(account) and external_id not in excused:
-            differences.append(Difference(account["userName"], "active although the directory has no such user"))
+            differences.append(
+                Difference(who=account["userName"], what="active although the directory has no such user")
+            )
     return differences
 
 
@@ -98,11 +100,11 @@ def _of_user(user: dict[str, Any], member: bool, account: dict[str, Any] | None)
         return []
     entitled = member and not user.get("suspended")
     if account is None:
-        return [Difference(who, "has no account")] if entitled else []
+        return [Difference(who=who, what="has no account")] if entitled else []
     if entitled and not _active(account):
-        return [Difference(who, "is locked although in scope and active")]
+        return [Difference(who=who, what="is locked although in scope and active")]
     if not entitled and _active(account):
-        return [Difference(who, "is active although suspended or out of scope")]
+        return [Difference(who=who, what="is active although suspended or out of scope")]
     return _attributes(user, account)
 
 
@@ -125,7 +127,7 @@ def _attributes(user: dict[str, Any], account: dict[str, Any]) -> list[Differenc
         ("emails.primary", email.get("primary"), True),
     )
     return [
-        Difference(user["primaryEmail"], f"{attribute} is {found!r}, not {wanted!r}")
+        Difference(who=user["primaryEmail"], what=f"{attribute} is {found!r}, not {wanted!r}")
         for attribute, found, wanted in pairs
         if found != wanted
     ]

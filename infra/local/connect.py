@@ -42,7 +42,7 @@ def connect(
     from autoprovisioning.bootstrap import services
     from autoprovisioning.domain.events import Actor
 
-    desk, actor = services(), Actor(ACTOR)
+    desk, actor = services(), Actor(address=ACTOR)
     known = desk.connections.get(CONNECTION)
     if known is None:
         wanted = replace(Settings(endpoint=endpoint, scope_groups=groups), **(settings or {}))  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ def confirm_all() -> int:
     from autoprovisioning.domain.events import Actor
 
     done = previewed("ADOPT").id
-    return confirm_adoptions(services(), previews(), CONNECTION, done, None, Actor(ACTOR)).count
+    return confirm_adoptions(services(), previews(), CONNECTION, done, None, Actor(address=ACTOR)).count
 
 
 def previewed(what: str) -> Any:
@@ -89,7 +89,7 @@ def previewed(what: str) -> Any:
     from autoprovisioning.domain.errors import WrongState
     from autoprovisioning.domain.events import Actor
 
-    desk, store, actor = services(), previews(), Actor(ACTOR)
+    desk, store, actor = services(), previews(), Actor(address=ACTOR)
     connection = desk.connections.get(CONNECTION)
     assert isinstance(connection, Connection)  # noqa: S101 - set up by the caller
     asked = ask_preview(desk, store, CONNECTION, connection.edition, settings_of(connection), actor)

@@ -58,11 +58,11 @@ class Proxy:
         body = await read_body(receive)
         parts = scope["path"].strip("/").split("/")
         if parts == ["_iap", "public_key"]:
-            await respond(send, Reply(200, {self._key_id: self._public.decode()}), "application/json")
+            await respond(send, Reply(status=200, body={self._key_id: self._public.decode()}), "application/json")
         elif parts[:2] == ["_iap", "as"] and len(parts) == 3:
             cookie = f"{COOKIE}={parts[2]}; Path=/; HttpOnly; SameSite=Strict"
             told = f"Signed in as {parts[2]}.".encode()
-            await respond(send, Reply(200, told, {"Set-Cookie": cookie}), "text/plain")
+            await respond(send, Reply(status=200, body=told, headers={"Set-Cookie": cookie}), "text/plain")
         else:
             await self._forward(scope, body, send)
 
@@ -80,7 +80,9 @@ class Proxy:
                 allow_redirects=False,
             )
         except aiohttp.ClientError:
-            await respond(send, Reply(502, {"error": "the function behind does not answer"}), "application/json")
+            await respond(
+                send, Reply(status=502, body={"error": "the function behind does not answer"}), "application/json"
+            )
             return
         async with response:
             kept = [pair for pair in response.raw_headers if pair[0].decode().lower() not in HOP_BY_HOP]

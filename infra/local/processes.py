@@ -48,7 +48,7 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Process:
     """One child: what to run, and how to tell that it is ready ("line": it prints READY and its address)."""
 
@@ -185,7 +185,7 @@ class Supervisor:
         cwd: Path | None = None,
     ) -> Process:
         """Start a child without waiting for it."""
-        child = Process(name, argv, self._logs / f"{name}.log", env or {}, ready, cwd)
+        child = Process(name=name, argv=argv, log=self._logs / f"{name}.log", env=env or {}, ready=ready, cwd=cwd)
         self._children.append(child)
         return child.start()
 

@@ -31,7 +31,7 @@ class WentWrong(Exception):
     """What a step promises did not hold."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Line:
     """One line of the table."""
 
@@ -42,7 +42,7 @@ class Line:
     failed: bool = False
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Day:
     """A working day: people come, change and go; each step is timed from the directory's change to Keeper."""
 
@@ -55,9 +55,9 @@ class Day:
         """Carry a step out; `act` returns a remark, and raises if what should happen does not."""
         started = time.monotonic()
         try:
-            line = Line(name, event, 0.0, act())
+            line = Line(step=name, event=event, seconds=0.0, remark=act())
         except (TimeoutError, WentWrong, LookupError, urllib.error.URLError) as error:
-            line = Line(name, event, 0.0, f"{type(error).__name__}: {error}", failed=True)
+            line = Line(step=name, event=event, seconds=0.0, remark=f"{type(error).__name__}: {error}", failed=True)
         line.seconds = time.monotonic() - started
         self.lines.append(line)
         mark = "FAILED" if line.failed else f"{line.seconds:6.2f} s"
@@ -287,7 +287,7 @@ def live_through(world: World) -> bool:
     os.environ.update(world.cloud.environment)
     print(connect.connect(world.keeper.endpoint, world.keeper.token, (SCOPE_GROUP,), creates=USERS))
     world.watch_directory()
-    day = Day(world)
+    day = Day(world=world)
     print(f"\n  {'step':<34} {'in Google’s admin log':<36} {'took':>9}")
     day.play()
     return finish(world, day)
@@ -313,7 +313,7 @@ def main() -> None:
     try:
         with contextlib.suppress(KeyboardInterrupt), Supervisor(STATE / "logs") as supervisor:
             fixture = make(USERS)
-            world = World(supervisor, STATE / "run")
+            world = World(supervisor=supervisor, folder=STATE / "run")
             print(f"Starting emulators, simulators and functions (logs in {STATE / 'logs'}) ...", flush=True)
             world.start(fixture, fixture["users"][0]["primaryEmail"])
             try:

@@ -45,7 +45,7 @@ def main() -> None:
     chosen = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     try:
         with contextlib.suppress(KeyboardInterrupt), Supervisor(STATE / "logs") as supervisor:
-            stay_up(LocalCloud(supervisor, ports=dict(FIXED_PORTS)), directory, chosen)
+            stay_up(LocalCloud(supervisor=supervisor, ports=dict(FIXED_PORTS)), directory, chosen)
     except (ProcessFailed, EmulatorMissing) as error:
         sys.exit(str(error))
 

@@ -97,7 +97,7 @@ class DirectorySide:
         return int(self.control("GET", f"faults/{fault}")["matched"])
 
 
-@dataclass
+@dataclass(kw_only=True)
 class KeeperSide:
     """The Keeper node: its accounts, its settings, its faults."""
 
@@ -118,7 +118,7 @@ class KeeperSide:
         """Add a node of the same Keeper: an e-mail address is taken on all of its nodes."""
         token = secrets.token_urlsafe(32)
         added = http("PUT", f"{self._root}/_control/nodes/{node}", {"token": token})
-        return KeeperSide(f"{self._root}{added['path']}", token, node)
+        return KeeperSide(endpoint=f"{self._root}{added['path']}", token=token, node=node)
 
     def alone(self) -> None:
         """Take the added nodes away."""
@@ -161,7 +161,7 @@ class KeeperSide:
         return self.token
 
 
-@dataclass
+@dataclass(kw_only=True)
 class World:
     """Everything on loopback, wired together."""
 
@@ -184,11 +184,11 @@ class World:
         """Start simulators, emulators and functions; returns once all of them answer."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.administrator = administrator
-        self.cloud = LocalCloud(self.supervisor)
+        self.cloud = LocalCloud(supervisor=self.supervisor)
         simulators = self._start_simulators(fixture)
         self.cloud.start_backing()
         self.directory = DirectorySide(simulators[0].address)
-        self.keeper = KeeperSide(simulators[1].address, (self.folder / "token").read_text())
+        self.keeper = KeeperSide(endpoint=simulators[1].address, token=(self.folder / "token").read_text())
         proxied = self._start_proxy()
         self.cloud.start_functions(self.directory.url, {"IAP_AUDIENCE": IAP_AUDIENCE, **proxied, **(extra or {})})
         if scheduler:

@@ -58,7 +58,7 @@ def world_of(users: int, *, bulk: bool = True, latency: float = LATENCY_MS) -> I
         user |= {"suspended": False, "archived": False}
     fixture["deletedUsers"] = []
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder) / "logs") as supervisor:
-        world = World(supervisor, Path(folder))
+        world = World(supervisor=supervisor, folder=Path(folder))
         world.start(fixture, fixture["users"][0]["primaryEmail"], scheduler=False)
         os.environ.update(world.cloud.environment)
         _forget_services()
@@ -111,7 +111,14 @@ def baseline(world: World) -> float:
     payloads = []
     for user in make(BASELINE_USERS, seed=99)["users"]:
         user["primaryEmail"] = "baseline-" + user["primaryEmail"]
-        write = Write(user["id"], WriteKind.CREATE, "", "b" + user["id"], mapping.apply(user), active=True)
+        write = Write(
+            key=user["id"],
+            kind=WriteKind.CREATE,
+            scim_id="",
+            external_id="b" + user["id"],
+            attributes=mapping.apply(user),
+            active=True,
+        )
         payloads.append(json.dumps(create_body(write)).encode())
     parts = urllib.parse.urlsplit(world.keeper.endpoint)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
@@ -233,7 +240,7 @@ def _arrivals(world: World, names: set[str]) -> dict[str, float]:
 def cold_start() -> Row:
     """Compare the webhook, from exec to its first published notification, with importing the libraries it avoids."""
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder) / "logs") as supervisor:
-        world = World(supervisor, Path(folder))
+        world = World(supervisor=supervisor, folder=Path(folder))
         fixture = make(5)
         world.start(fixture, fixture["users"][0]["primaryEmail"], scheduler=False)
         environment = {**os.environ, **world.cloud.environment}

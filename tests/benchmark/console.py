@@ -88,7 +88,7 @@ def console() -> Iterator[tuple[list[str], Callable[[str], Seen]]]:
     """Serve the console over a full database; yields the pages, and a way to time one."""
     fixture = make(USERS)
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder) / "logs") as supervisor:
-        cloud = LocalCloud(supervisor)
+        cloud = LocalCloud(supervisor=supervisor)
         path = Path(folder) / "fixture.json"
         path.write_text(json.dumps(fixture))
         simulator = supervisor.start(
@@ -117,11 +117,13 @@ def _connect(fixture: dict[str, Any]) -> tuple[str, str]:
         if hasattr(builder, "cache_clear"):
             builder.cache_clear()  # what an earlier part of the benchmark built
     group = next(group for group in fixture["groups"] if group["email"] == SCOPE_GROUP)
-    scope = Scope((Group(group["id"], group["email"], group["name"]),))
+    scope = Scope(groups=(Group(id=group["id"], email=group["email"], name=group["name"]),))
     endpoint = "https://keepersecurity.eu/api/rest/scim/v2/1"
     now = datetime.now(UTC)
     bootstrap.services().connections.create(
-        Connection(CONNECTION, 1, state=State.ON, endpoint=endpoint, token_version="1", scope=scope, changed_at=now)
+        Connection(
+            id=CONNECTION, order=1, state=State.ON, endpoint=endpoint, token_version="1", scope=scope, changed_at=now
+        )
     )
     return fill(CONNECTION, fixture["users"], now)
 

@@ -55,21 +55,44 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
     _write(_usage(connection_id, events))
     _write(_failures(connection_id, failing, now))
     chosen = sorted(entry.user_id for entry in chance.sample(entries, HELD))
-    members = tuple(Member(user_id, Action.SUSPEND.value, "suspended", now) for user_id in chosen)
-    services().records.put_hold(connection_id, Hold(digest_of(members, now), now, members, f"{HELD} suspend"))
+    members = tuple(
+        Member(user_id=user_id, action=Action.SUSPEND.value, trigger="suspended", since=now) for user_id in chosen
+    )
+    services().records.put_hold(
+        connection_id, Hold(digest=digest_of(members, now), raised_at=now, members=members, reason=f"{HELD} suspend")
+    )
     _preview(connection, entries, now)
     for number in range(RUNS):
         started = now - timedelta(minutes=15 * number)
-        done = Run(f"run{number}", connection_id, RunKind.FULL, number, started, RunState.DONE, started)
+        done = Run(
+            id=f"run{number}",
+            connection_id=connection_id,
+            kind=RunKind.FULL,
+            fence=number,
+            started=started,
+            state=RunState.DONE,
+            finished=started,
+        )
         services().records.put_run(done)
     return digest_of(members), PREVIEW
 
 
 def _preview(connection: Connection, entries: list[Entry], now: datetime) -> None:
-    lines = [Line(Would.UPDATE, entry.user_id, entry.email, "name.familyName") for entry in entries]
+    lines = [
+        Line(would=Would.UPDATE, user_id=entry.user_id, email=entry.email, detail="name.familyName")
+        for entry in entries
+    ]
     counts = {Would.UPDATE.value: len(lines)}
     expires, settings = now + timedelta(days=1), settings_of(connection)
-    asked = Preview(PREVIEW, connection.id, connection.edition, settings, "admin@example.com", now, expires)
+    asked = Preview(
+        id=PREVIEW,
+        connection_id=connection.id,
+        edition=connection.edition,
+        settings=settings,
+        asked_by="admin@example.com",
+        asked_at=now,
+        expires=expires,
+    )
     previews().fill(replace(asked, state=PreviewState.DONE, finished=now, counts=counts), lines)
 
 
@@ -81,7 +104,15 @@ def _home(connection_id: str) -> Any:
 
 def _entry(connection: Connection, user: dict[str, Any]) -> Entry:
     applied = fingerprint(connection.mapping.apply(user))
-    return Entry(user["id"], 3, user["primaryEmail"], f"k{user['id']}", applied, Status.ACTIVE, in_scope=True)
+    return Entry(
+        user_id=user["id"],
+        version=3,
+        email=user["primaryEmail"],
+        scim_id=f"k{user['id']}",
+        fingerprint=applied,
+        status=Status.ACTIVE,
+        in_scope=True,
+    )
 
 
 def _event(number: int, entry: Entry, chance: random.Random, now: datetime) -> Event:
@@ -89,13 +120,13 @@ def _event(number: int, entry: Entry, chance: random.Random, now: datetime) -> E
     at = now - timedelta(seconds=chance.randrange(DAYS * 86_400))
     changed = {"name.familyName": f"Newer{number}"} if name is not EventName.FAILED else {}
     return Event(
-        f"e{number:06d}",
-        at,
-        name,
-        f"run run{number % RUNS}",
-        entry.user_id,
-        entry.email,
-        action,
+        id=f"e{number:06d}",
+        at=at,
+        name=name,
+        actor=f"run run{number % RUNS}",
+        user_id=entry.user_id,
+        email=entry.email,
+        attempted=action,
         changed=changed,
         before={"name.familyName": f"Older{number}"},
         reason="Keeper refuses the address" if name is EventName.FAILED else "",
@@ -131,7 +162,14 @@ def _usage(connection_id: str, events: list[Event]) -> Iterator[Document]:
 
 def _failures(connection_id: str, failing: list[Entry], now: datetime) -> Iterator[Document]:
     for entry in failing:
-        failure = Failure("permanent", "Keeper refuses the address", 2, now, now + timedelta(hours=1), "update:x")
+        failure = Failure(
+            code="permanent",
+            text="Keeper refuses the address",
+            attempts=2,
+            first=now,
+            next_attempt=now + timedelta(hours=1),
+            about="update:x",
+        )
         yield (
             _home(connection_id).collection("failures").document(entry.user_id),
             {

@@ -26,12 +26,12 @@ def shard() -> dict[str, Entry]:
     """Return a shard of provisioned users."""
     entries = [
         Entry(
-            f"1{number:020d}",
-            3,
-            f"person{number}@example.com",
-            f"{number:015d}",
-            "f" * 58,
-            Status.ACTIVE,
+            user_id=f"1{number:020d}",
+            version=3,
+            email=f"person{number}@example.com",
+            scim_id=f"{number:015d}",
+            fingerprint="f" * 58,
+            status=Status.ACTIVE,
             in_scope=True,
         )
         for number in range(ENTRIES)

@@ -25,7 +25,7 @@ from tests.unit.builders import NOW
 
 CALLS = 20_000
 PEOPLE = 16
-SMALL = Connection("c1", shards=2)
+SMALL = Connection(id="c1", shards=2)
 MINUTE = timedelta(minutes=1)
 
 
@@ -34,18 +34,20 @@ def calls(state: State) -> Mapping[str, Callable[[int], Any]]:
 
     def commit(number: int) -> None:
         user_id = f"u{number % PEOPLE}"
-        event = Event(f"e{number % 500}", NOW, EventName.UPDATED, "run r1", user_id)
+        event = Event(id=f"e{number % 500}", at=NOW, name=EventName.UPDATED, actor="run r1", user_id=user_id)
 
         def edit(known: Mapping[str, Entry]) -> tuple[Edit, None]:
             entry = replace(known[user_id], version=number)
-            return Edit({user_id: entry}, [event], Progress("r1", NOW, {"updated": 1})), None
+            return Edit(
+                entries={user_id: entry}, events=[event], progress=Progress(run_id="r1", at=NOW, counts={"updated": 1})
+            ), None
 
         state.roster.commit(SMALL, [user_id], edit)
 
     def mark(number: int) -> None:
         user_id = f"u{number % PEOPLE}"
         state.roster.commit(
-            SMALL, [user_id], lambda known: (Edit({user_id: replace(known[user_id], version=number)}), None)
+            SMALL, [user_id], lambda known: (Edit(entries={user_id: replace(known[user_id], version=number)}), None)
         )
 
     return {
@@ -68,12 +70,21 @@ def ready() -> State:
     """Return a state with a connection, a run and a roster."""
     state = InMemory()
     state.connections.create(SMALL)
-    state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED))
+    state.records.put_run(
+        Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED)
+    )
     everybody: dict[str, Entry | None] = {
-        f"u{number}": Entry(f"u{number}", 1, f"u{number}@example.com", "k" * 22, "f" * 58, in_scope=True)
+        f"u{number}": Entry(
+            user_id=f"u{number}",
+            version=1,
+            email=f"u{number}@example.com",
+            scim_id="k" * 22,
+            fingerprint="f" * 58,
+            in_scope=True,
+        )
         for number in range(PEOPLE)
     }
-    state.roster.commit(SMALL, list(everybody), lambda _known: (Edit(everybody), None))
+    state.roster.commit(SMALL, list(everybody), lambda _known: (Edit(entries=everybody), None))
     return state
 
 

@@ -42,8 +42,12 @@ def set_stage(town: Town) -> Stage:
     staff(town)
     town.directory.patch("u59", {"primaryEmail": ENDLESS})
     town.keeper.settings(taken_addresses=["person58@example.com", "person57@example.com"])
-    weeks = Deprovisioning(app_off=Delays(7, 90), suspended=Delays(0, None), deleted=Delays(0, None))
-    town.connect(limit=VolumeLimit(1, 1.0), deprovisioning=weeks)
+    weeks = Deprovisioning(
+        app_off=Delays(suspend_after=7, delete_after=90),
+        suspended=Delays(suspend_after=0, delete_after=None),
+        deleted=Delays(suspend_after=0, delete_after=None),
+    )
+    town.connect(limit=VolumeLimit(minimum=1, percent=1.0), deprovisioning=weeks)
     town.sync()
     town.directory.patch("u1", {"name": {"familyName": "Wolfeschlegelsteinhausenbergerdorff-Hubertshausen"}})
     town.directory.leave(GROUP_ID, "u10")
@@ -67,13 +71,47 @@ def unprovisioned(town: Town) -> None:
 
     desk = town.desk()
     rows = (
-        Unprovisioned("k1", ENDLESS, "u80", By.EXTERNAL_ID, Offer.ALL, "u80", ENDLESS, Presence.DELETED, desk.clock()),
-        Unprovisioned("k2", "old@example.com", "1", By.UNKNOWN_ID, Offer.CHOSEN, "1"),
-        Unprovisioned("k3", "a@example.com", "", By.ADDRESS, Offer.CHOSEN, "u81", "a@example.com", Presence.SUSPENDED),
-        Unprovisioned("k4", "second@example.com", "u2", By.EXTERNAL_ID, Offer.NONE, "u2", "two@example.com"),
-        Unprovisioned("k5", "nobody@example.com", ""),
+        Unprovisioned(
+            scim_id="k1",
+            user_name=ENDLESS,
+            external_id="u80",
+            by=By.EXTERNAL_ID,
+            offer=Offer.ALL,
+            user_id="u80",
+            email=ENDLESS,
+            presence=Presence.DELETED,
+            since=desk.clock(),
+        ),
+        Unprovisioned(
+            scim_id="k2",
+            user_name="old@example.com",
+            external_id="1",
+            by=By.UNKNOWN_ID,
+            offer=Offer.CHOSEN,
+            user_id="1",
+        ),
+        Unprovisioned(
+            scim_id="k3",
+            user_name="a@example.com",
+            external_id="",
+            by=By.ADDRESS,
+            offer=Offer.CHOSEN,
+            user_id="u81",
+            email="a@example.com",
+            presence=Presence.SUSPENDED,
+        ),
+        Unprovisioned(
+            scim_id="k4",
+            user_name="second@example.com",
+            external_id="u2",
+            by=By.EXTERNAL_ID,
+            offer=Offer.NONE,
+            user_id="u2",
+            email="two@example.com",
+        ),
+        Unprovisioned(scim_id="k5", user_name="nobody@example.com", external_id=""),
     )
-    desk.unprovisioned.put(CONNECTION, Report(desk.clock(), "d", rows))
+    desk.unprovisioned.put(CONNECTION, Report(at=desk.clock(), digest="d", accounts=rows))
 
 
 def in_doubt(town: Town) -> None:
@@ -113,7 +151,7 @@ def compute_preview(town: Town, wanted: Any) -> str:
 
     desk = town.desk()
     edition = desk.connections.get(CONNECTION).edition
-    asked = ask_preview(desk, previews(), CONNECTION, edition, wanted, Actor(ADMIN, "u0"))
+    asked = ask_preview(desk, previews(), CONNECTION, edition, wanted, Actor(address=ADMIN, directory_id="u0"))
     wait_for(lambda: _state(previews(), asked.id) == "done", "the preview", 40)
     return str(asked.id)
 
@@ -124,7 +162,15 @@ def _inquiry(town: Town) -> str:
     from autoprovisioning.app.reports import InquiryKind
     from autoprovisioning.bootstrap import inquiries
 
-    asked = inquire(town.desk(), inquiries(), CONNECTION, "u1", InquiryKind.PROVISION, Actor(ADMIN, "u0"), Role.SUPER)
+    asked = inquire(
+        town.desk(),
+        inquiries(),
+        CONNECTION,
+        "u1",
+        InquiryKind.PROVISION,
+        Actor(address=ADMIN, directory_id="u0"),
+        Role.SUPER,
+    )
     wait_for(lambda: _state(inquiries(), asked.id) == "done", "the answer", 40)
     return str(asked.id)
 

@@ -49,8 +49,12 @@ def company_town(whole_town) -> Iterator[Town]:
     town.reset(0)
     town.directory.control("PUT", "state", company())
     town.keeper.settings(latency_ms=40)
-    policy = Deprovisioning(app_off=Delays(7, None), suspended=Delays(0, None), deleted=Delays(0, 30))
-    town.provisioned(limit=VolumeLimit(3, 5.0), deprovisioning=policy)
+    policy = Deprovisioning(
+        app_off=Delays(suspend_after=7, delete_after=None),
+        suspended=Delays(suspend_after=0, delete_after=None),
+        deleted=Delays(suspend_after=0, delete_after=30),
+    )
+    town.provisioned(limit=VolumeLimit(minimum=3, percent=5.0), deprovisioning=policy)
     remember_weeks(town)
     town.directory.patch("u2", {"name": {"familyName": "Murray Hopper"}})
     town.await_account("u2", lambda account: account["name"]["familyName"] == "Murray Hopper")
@@ -75,7 +79,7 @@ def remember_weeks(town: Town) -> None:
         day = today - timedelta(days=back)
         workday = day.weekday() < 5
         events = [
-            Event(f"{back}-{name.name}-{number}", day, name, "run 1", seconds=0.2)
+            Event(id=f"{back}-{name.name}-{number}", at=day, name=name, actor="run 1", seconds=0.2)
             for name, most in often.items()
             for number in range(chance.randint(0, most if workday else most // 4))
         ]

@@ -21,7 +21,8 @@ def main() -> None:
     accounts.get("1000")  # what a client takes anyway
     before = peak()
     errors: list[Exception | None] = [
-        found.error for found in accounts.find([Lookup(f"k{n}", f"d{n}", ()) for n in range(40)])
+        found.error
+        for found in accounts.find([Lookup(key=f"k{n}", external_id=f"d{n}", user_names=()) for n in range(40)])
     ]
     errors += [written.error for written in accounts.write(creates(40), soon(60))]
     try:

@@ -52,7 +52,7 @@ def keeper(folder: Path) -> Iterator[KeeperSide]:
     with Supervisor(folder) as supervisor:
         argv = python("-m", "infra.local.keeper", "--token-file", str(token))
         process = supervisor.start("keeper", argv, cwd=ROOT).wait_ready()
-        yield KeeperSide(process.address, token.read_text())
+        yield KeeperSide(endpoint=process.address, token=token.read_text())
 
 
 def as_new(side: KeeperSide) -> KeeperSide:
@@ -121,7 +121,7 @@ def person(number: int, **changes: Any) -> dict[str, Any]:
 def creates(count: int, first: int = 0) -> list[Write]:
     """Return creations of people, keys c<n>, externalIds d<n>."""
     return [
-        Write(f"c{number}", WriteKind.CREATE, external_id=f"d{number}", attributes=person(number))
+        Write(key=f"c{number}", kind=WriteKind.CREATE, external_id=f"d{number}", attributes=person(number))
         for number in range(first, first + count)
     ]
 
@@ -129,4 +129,4 @@ def creates(count: int, first: int = 0) -> list[Write]:
 def patch(key: str, scim_id: str, **changes: Any) -> Write:
     """Return a PATCH; `active` and `external_id` as arguments, attributes as a mapping."""
     attributes = changes.pop("attributes", {})
-    return Write(key, WriteKind.PATCH, scim_id, attributes=attributes, **changes)
+    return Write(key=key, kind=WriteKind.PATCH, scim_id=scim_id, attributes=attributes, **changes)

@@ -53,7 +53,7 @@ from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Service
 from tests.unit.builders import NOW
 
-HOME = Connection("c1", shards=64)
+HOME = Connection(id="c1", shards=64)
 HOUR = timedelta(hours=1)
 IN_FIRESTORE = [pytest.param("emulated", marks=pytest.mark.emulator), "in_memory"]  # names of fixtures
 
@@ -264,13 +264,23 @@ def write(state: State, **edit: Any) -> None:
 
 
 def event(event_id: str, name: EventName = EventName.CREATED, **changes: Any) -> Event:
-    return replace(Event(event_id, NOW, name, "run r1", "u1", "ada@example.com"), **changes)
+    return replace(
+        Event(id=event_id, at=NOW, name=name, actor="run r1", user_id="u1", email="ada@example.com"), **changes
+    )
 
 
 def hold(
     users: list[str], standing: Standing = Standing.WAITING, raised_at: datetime = NOW, by: str = "", **changes: Any
 ) -> Hold:
-    members = tuple(Member(user_id, "suspend", "suspended", NOW) for user_id in sorted(users))
-    verdict = Verdict() if standing is Standing.WAITING else Verdict(standing, NOW, by)
-    raised = Hold(digest_of(members, raised_at), raised_at, members, "too many", (verdict,) * len(members))
+    members = tuple(
+        Member(user_id=user_id, action="suspend", trigger="suspended", since=NOW) for user_id in sorted(users)
+    )
+    verdict = Verdict() if standing is Standing.WAITING else Verdict(standing=standing, at=NOW, by=by)
+    raised = Hold(
+        digest=digest_of(members, raised_at),
+        raised_at=raised_at,
+        members=members,
+        reason="too many",
+        verdicts=(verdict,) * len(members),
+    )
     return replace(raised, **({"decided_by": by, "decided_at": NOW} if by else {}), **changes)

@@ -25,13 +25,13 @@ from tests.fake_reports import FakePreviews
 from tests.fakes import Desk
 from tests.town import ADMIN, customer, person
 
-BY = Actor(ADMIN, "u0")
+BY = Actor(address=ADMIN, directory_id="u0")
 PEOPLE = 3
 MANY = 30  # creations that a run matches with one listing
 HIRED = "2020-01-01T00:00:00.000Z"  # everybody of `customer`
 BEFORE, AFTER = "2019-12-31T23:59:59.000Z", "2020-01-02T00:00:00.000Z"
 WAYS = ("notification", "few", "many")
-ACTOR = Actor(ADMIN, "u0")
+ACTOR = Actor(address=ADMIN, directory_id="u0")
 
 
 @dataclass
@@ -64,8 +64,8 @@ class House:
         return self.notify(user_id) if way == "notification" else self.run()
 
     def notify(self, user_id: str) -> None:
-        looked = Look(user_id, "update", asked_at=now())
-        converge(self.services, Asked(looked, self.services.new_id(), now()), soon())
+        looked = Look(user_id=user_id, event="update", asked_at=now())
+        converge(self.services, Asked(look=looked, message_id=self.services.new_id(), published=now()), soon())
 
     def run(self) -> Run:
         """Run to the end."""
@@ -108,7 +108,7 @@ class House:
 def house(workspace, keeper, accounts, directory) -> House:
     desk = Desk()
     version = desk.tokens.add("c1", keeper.token)
-    made = Connection("c1", state=State.ON, endpoint=keeper.endpoint, token_version=version, shards=64)
+    made = Connection(id="c1", state=State.ON, endpoint=keeper.endpoint, token_version=version, shards=64)
     services = replace(desk.services, clock=now, directory=directory, accounts_for=lambda _connection, _token: accounts)
     services.connections.create(made)
     workspace.control("PUT", "state", customer(PEOPLE))

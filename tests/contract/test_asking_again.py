@@ -84,7 +84,7 @@ def test_a_preview_asked_anew_has_nothing_of_the_one_before(stores: Stores) -> N
 
 
 def test_an_inquiry_keeps_who_asked(stores: Stores) -> None:  # noqa: F811
-    account = Account("k1", "a@example.com", "u1", True, {})
+    account = Account(scim_id="k1", user_name="a@example.com", external_id="u1", active=True, attributes={})
     told = replace(WAITING, asked_by_id="u0", state=InquiryState.DONE, account=account)
     stores.inquiries.put(told)
     assert stores.inquiries.get("c1", told.id) == told

@@ -19,7 +19,7 @@ from tests.contract.listener import Listener
 
 
 def channel(hook: Listener, **more: Any) -> Channel:
-    return Channel(more.pop("id", "c1"), f"{hook.url}/hook", "t0ken", **more)
+    return Channel(id=more.pop("id", "c1"), address=f"{hook.url}/hook", token="t0ken", **more)
 
 
 def test_a_channel_is_opened_as_granted_and_stopped(
@@ -68,7 +68,7 @@ def test_a_channel_whose_opening_was_not_answered_is_tried_anew(
 
 def test_a_channel_that_is_refused_is_a_refused_set_up(directory: GoogleDirectory) -> None:
     with pytest.raises(ConfigurationRefused, match=r"users\.watch"):
-        directory.watch(Channel("c1", "http://hook.example.com"), "")
+        directory.watch(Channel(id="c1", address="http://hook.example.com"), "")
 
 
 @pytest.mark.parametrize("expiration", ["1900000000000", 1900000000000])

@@ -36,7 +36,9 @@ ABOUT_ONE: list[dict[str, Any]] = [
 
 def read(directory: GoogleDirectory, user_id: str, event: str = "", *, missing: bool = False) -> DirectoryUser:
     """Read one user as a worker does, for an event that is no longer young."""
-    return read_user(directory, Look(user_id, event, Evidence(missing=missing)), NOW, NOW + SECOND)
+    return read_user(
+        directory, Look(user_id=user_id, event=event, evidence=Evidence(missing=missing)), NOW, NOW + SECOND
+    )
 
 
 def test_a_deleted_user_is_answered_412_and_proven_deleted_by_the_list(
@@ -100,12 +102,12 @@ def test_who_is_not_ours_to_see_is_not_let_in_and_not_found(
     admin = customer["users"][0]["primaryEmail"]
     workspace.fault(match={"method": "users.get"}, times=None, **NOT_AUTHORIZED)
     with pytest.raises(Forbidden):
-        admitted(directory, Caller(admin))
+        admitted(directory, Caller(address=admin))
     assert directory.search_users(admin) == ()
     workspace.control("DELETE", "faults")
     workspace.fault(times=None, **NOT_AUTHORIZED)
     with pytest.raises(ConfigurationRefused):
-        admitted(directory, Caller(admin))
+        admitted(directory, Caller(address=admin))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_nobody_is_an_administrator_by_anything_but_true(
 ) -> None:
     workspace.fault(match={"method": "users.get"}, times=None, set={"isAdmin": flag, "isDelegatedAdmin": flag})
     with pytest.raises(Forbidden, match="not an administrator"):
-        admitted(directory, Caller(customer["users"][0]["primaryEmail"]))
+        admitted(directory, Caller(address=customer["users"][0]["primaryEmail"]))
 
 
 @pytest.mark.parametrize(

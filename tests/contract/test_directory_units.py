@@ -28,7 +28,7 @@ def test_units_come_with_ids_that_a_rename_leaves(workspace: DirectorySide, dire
 
 def test_only_what_is_needed_is_asked_for(listener: Listener) -> None:
     directory = answering(listener, {"organizationUnits": [SALES, NAVY]})
-    assert directory.org_units() == [OrgUnit("id:2", "/Navy"), OrgUnit("id:1", "/Sales")]
+    assert directory.org_units() == [OrgUnit(id="id:2", path="/Navy"), OrgUnit(id="id:1", path="/Sales")]
     assert "type=all" in listener.requests[0].path
     assert "organizationUnits%28orgUnitId%2CorgUnitPath%29" in listener.requests[0].path
 

@@ -370,8 +370,8 @@ def test_a_clock_that_is_half_a_minute_off_refuses_nobody(mine: IapIdentity, key
 
 
 def test_the_account_is_told_where_the_proxy_tells_it(mine: IapIdentity, keys: Keys) -> None:
-    assert mine.caller(keys.signed()) == Caller(DEFAULT, "u0")
-    assert mine.caller(keys.signed(sub=None)) == Caller(DEFAULT, "")
+    assert mine.caller(keys.signed()) == Caller(address=DEFAULT, account_id="u0")
+    assert mine.caller(keys.signed(sub=None)) == Caller(address=DEFAULT, account_id="")
 
 
 @pytest.mark.parametrize("depth", [900, 5000])

@@ -26,7 +26,9 @@ def test_a_silent_keeper_is_waited_for_as_long_as_was_said_and_no_longer(monkeyp
 
     with listening() as keeper:
         keeper.answer = silence
-        accounts = bootstrap.accounts_builder(timedelta(seconds=0.1))(Connection("c1", endpoint=keeper.url), "secret")
+        accounts = bootstrap.accounts_builder(timedelta(seconds=0.1))(
+            Connection(id="c1", endpoint=keeper.url), "secret"
+        )
         began = time.monotonic()
         with pytest.raises(Transient, match="Keeper did not answer"):
             accounts.probe()

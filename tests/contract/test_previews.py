@@ -82,17 +82,31 @@ def stores(request: pytest.FixtureRequest) -> Stores:
 
 
 SETTINGS = Settings(
-    "Keeper EU",
-    "https://keepersecurity.eu/api/rest/scim/v2/1",
-    AttributeMapping((*DEFAULT_ROWS, Row("title", "organizations[primary].title", mandatory=True))),
-    ("g1", "sales@example.com"),
-    ("/Sales", "/R&D"),
-    Deprovisioning(Delays(7, 30), Delays(None, None), Delays(0, 1)),
-    VolumeLimit(25, 2.5),
+    name="Keeper EU",
+    endpoint="https://keepersecurity.eu/api/rest/scim/v2/1",
+    mapping=AttributeMapping(
+        (*DEFAULT_ROWS, Row(target="title", source="organizations[primary].title", mandatory=True))
+    ),
+    scope_groups=("g1", "sales@example.com"),
+    org_units=("/Sales", "/R&D"),
+    deprovisioning=Deprovisioning(
+        app_off=Delays(suspend_after=7, delete_after=30),
+        suspended=Delays(suspend_after=None, delete_after=None),
+        deleted=Delays(suspend_after=0, delete_after=1),
+    ),
+    limit=VolumeLimit(minimum=25, percent=2.5),
     archived_as_suspended=True,
     patch_dialect=PatchDialect.KEEPER,
 )
-ASKED = Preview("p1", "c1", 4, SETTINGS, "admin@example.com", NOW, NOW + HOUR)
+ASKED = Preview(
+    id="p1",
+    connection_id="c1",
+    edition=4,
+    settings=SETTINGS,
+    asked_by="admin@example.com",
+    asked_at=NOW,
+    expires=NOW + HOUR,
+)
 DONE = replace(
     ASKED,
     state=PreviewState.DONE,
@@ -105,7 +119,7 @@ DONE = replace(
 
 
 def line(number: int, would: Would = Would.CREATE, detail: str = "") -> Line:
-    return Line(would, f"u{number}", f"u{number}@example.com", detail)
+    return Line(would=would, user_id=f"u{number}", email=f"u{number}@example.com", detail=detail)
 
 
 def all_pages(stores: Stores, would: Would | None, limit: int, preview: Preview = DONE) -> list[Line]:
@@ -236,7 +250,7 @@ class TestPreviewsInFirestore:
 
     def test_purging_a_connection_leaves_nothing_of_them(self, firestore):
         state = firestore.state
-        state.connections.create(Connection("c1", shards=1))
+        state.connections.create(Connection(id="c1", shards=1))
         firestore.previews.fill(DONE, [line(number) for number in range(3)])
         firestore.previews.fill(replace(DONE, connection_id="c2"), [line(1)])
         firestore.inquiries.put(WAITING)
@@ -256,14 +270,31 @@ class TestPreviewsInFirestore:
         assert {type(at) for at in [*times, *(step.at for step in inquiry.steps)]} == {datetime}
 
 
-WAITING = Inquiry("i1", "c1", "u1", InquiryKind.EXPLAIN, "admin@example.com", NOW, NOW + HOUR)
+WAITING = Inquiry(
+    id="i1",
+    connection_id="c1",
+    user_id="u1",
+    kind=InquiryKind.EXPLAIN,
+    asked_by="admin@example.com",
+    asked_at=NOW,
+    expires=NOW + HOUR,
+)
 ANSWERED = replace(
     WAITING,
     kind=InquiryKind.PROVISION,
     state=InquiryState.DONE,
     finished=NOW + TICK,
-    steps=(Step(NOW, "Read the user from the directory"), Step(NOW + TICK, 'Keeper said "no"', failed=True)),
-    account=Account("k1", "ada@example.com", "u1", True, {"userName": "ada@example.com", "x": True, "title": None}),
+    steps=(
+        Step(at=NOW, text="Read the user from the directory"),
+        Step(at=NOW + TICK, text='Keeper said "no"', failed=True),
+    ),
+    account=Account(
+        scim_id="k1",
+        user_name="ada@example.com",
+        external_id="u1",
+        active=True,
+        attributes={"userName": "ada@example.com", "x": True, "title": None},
+    ),
     problem="refused",
 )
 

@@ -32,23 +32,30 @@ from tests.contract.listener import DROPPED, Listener, Request, Response, listen
 
 LOOKS, BATCHES, RUNS = "directory-changes", "planned-changes", "run-requests"
 LOOK = Look(
-    "u1",
-    "update",
-    Evidence(missing=True, left=("c1",)),
-    datetime(2026, 5, 1, tzinfo=UTC),
-    "ch1",
-    "keeper/inquiry-1",
+    user_id="u1",
+    event="update",
+    evidence=Evidence(missing=True, left=("c1",)),
+    asked_at=datetime(2026, 5, 1, tzinfo=UTC),
+    channel="ch1",
+    inquiry="keeper/inquiry-1",
 )
 CHANGE = PlannedChange(
-    "u1",
-    "ada@example.com",
-    3,
-    Action.UPDATE,
-    {"displayName": "Ngọc Åse", "active": True, "title": None},
-    "77",
-    ("b@x",),
+    user_id="u1",
+    email="ada@example.com",
+    version=3,
+    action=Action.UPDATE,
+    attributes={"displayName": "Ngọc Åse", "active": True, "title": None},
+    scim_id="77",
+    aliases=("b@x",),
 )
-BATCH = Batch("keeper", "run-1", 7, "b-1", (CHANGE, replace(CHANGE, user_id="u2")), (LOOK,))
+BATCH = Batch(
+    connection_id="keeper",
+    run_id="run-1",
+    fence=7,
+    number="b-1",
+    changes=(CHANGE, replace(CHANGE, user_id="u2")),
+    looks=(LOOK,),
+)
 
 
 class PubSub:
@@ -127,7 +134,7 @@ def test_a_look_arrives_as_it_was_published(looks: PubSubQueue | RestLookQueue, 
 
 
 def test_many_looks_arrive_each_as_a_message(looks: PubSubQueue | RestLookQueue, pubsub: PubSub) -> None:
-    wanted = [Look(f"u{number}") for number in range(200)]
+    wanted = [Look(user_id=f"u{number}") for number in range(200)]
     looks.look_again(wanted)
     looks.look_again(wanted[:1])
     found = sorted(decode_look(message.data).user_id for message in pubsub.pulled(LOOKS, 201))
@@ -148,7 +155,7 @@ def test_a_run_is_asked_for(pubsub: PubSub, emulator: str, monkeypatch: pytest.M
     publisher.request_run(RunKind.DRIFT)
     publisher.request_run(RunKind.FULL, retry_failures=True, request="a1")
     found = {decode_run_request(message.data) for message in pubsub.pulled(RUNS, 2)}
-    assert found == {RunRequest(RunKind.DRIFT), RunRequest(RunKind.FULL, retry_failures=True, request="a1")}
+    assert found == {RunRequest(kind=RunKind.DRIFT), RunRequest(kind=RunKind.FULL, retry_failures=True, request="a1")}
 
 
 def test_a_preview_is_asked_for(pubsub: PubSub, emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +306,7 @@ def subscribed(backing: LocalCloud, project_id: str, service: Listener) -> Itera
 def pushing(backing: LocalCloud, project: str, endpoint: Listener) -> Iterator[PubSub]:
     port = int(endpoint.url.rpartition(":")[2])
     ports = {"pubsub": backing.ports["pubsub"], **{function: port for function, _ in SUBSCRIPTIONS.values()}}
-    make_topics(LocalCloud(backing.supervisor, project=project, ports=ports))
+    make_topics(LocalCloud(supervisor=backing.supervisor, project=project, ports=ports))
     side = PubSub(backing.ports["pubsub"], project)
     yield side
     for name in SUBSCRIPTIONS:
@@ -336,7 +343,7 @@ def test_a_message_is_pushed_once_in_the_envelope_that_we_read(
     look = next(push for push in pushed if b"user_id" in push.data and push is not batch)
     assert decode_look(look.data) == LOOK
     run = next(request.body for request in service.requests if b"kind" in decode_push(request.body).data)
-    assert decode_run_request(run) == RunRequest(RunKind.SWEEP)
+    assert decode_run_request(run) == RunRequest(kind=RunKind.SWEEP)
 
 
 def test_a_message_that_an_endpoint_never_takes_ends_as_a_dead_letter(doomed: tuple[PubSub, Listener]) -> None:

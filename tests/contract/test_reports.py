@@ -26,7 +26,7 @@ from tests.unit.builders import DAY, NOW
 
 T = TypeVar("T")
 
-HOME = Connection("c1", shards=64)
+HOME = Connection(id="c1", shards=64)
 HOUR = timedelta(hours=1)
 TICK = timedelta(microseconds=1)
 
@@ -37,16 +37,18 @@ def state(firestore: Firestore) -> Firestore:
 
 
 def event(event_id: str, name: EventName = EventName.CREATED, **changes: Any) -> Event:
-    return replace(Event(event_id, NOW, name, "run r1", "u1", "ada@example.com"), **changes)
+    return replace(
+        Event(id=event_id, at=NOW, name=name, actor="run r1", user_id="u1", email="ada@example.com"), **changes
+    )
 
 
 def put(state: Firestore, *entries: Entry) -> None:
-    edit = Edit({entry.user_id: entry for entry in entries})
+    edit = Edit(entries={entry.user_id: entry for entry in entries})
     state.roster.commit(HOME, [entry.user_id for entry in entries], lambda _known: (edit, None))
 
 
 def remove(state: Firestore, user_id: str) -> None:
-    state.roster.commit(HOME, [user_id], lambda _known: (Edit({user_id: None}), None))
+    state.roster.commit(HOME, [user_id], lambda _known: (Edit(entries={user_id: None}), None))
 
 
 def paged(page: Callable[[str], Page[T]]) -> list[T]:
@@ -68,30 +70,30 @@ def read(state: Firestore) -> int:
 
 
 WHOLE = Event(
-    "x1",
-    NOW + 250_000 * TICK,
-    EventName.FAILED,
-    "notification n1",
-    "u1",
-    "ada@example.com",
-    Action.UPDATE,
-    {"userName": "ada@example.com", "title": None, "emails.primary": True},
-    {"userName": "old@example.com", "title": "Lady", "emails.primary": True},
-    {"userName": "ada@example.com", "title": None, "emails.primary": True, "displayName": "Ada"},
-    "Keeper says no",
-    "rejected",
-    1.25,
+    id="x1",
+    at=NOW + 250_000 * TICK,
+    name=EventName.FAILED,
+    actor="notification n1",
+    user_id="u1",
+    email="ada@example.com",
+    attempted=Action.UPDATE,
+    changed={"userName": "ada@example.com", "title": None, "emails.primary": True},
+    before={"userName": "old@example.com", "title": "Lady", "emails.primary": True},
+    after={"userName": "ada@example.com", "title": None, "emails.primary": True, "displayName": "Ada"},
+    reason="Keeper says no",
+    code="rejected",
+    seconds=1.25,
     recovered=True,
     actor_id="u0",
 )
-BARE = Event("x2", NOW, EventName.PAUSED, "keeper")
+BARE = Event(id="x2", at=NOW, name=EventName.PAUSED, actor="keeper")
 
 
 class TestEvents:
     @pytest.mark.parametrize("wanted", [WHOLE, BARE], ids=["whole", "bare"])
     def test_an_event_comes_back_as_it_was_recorded(self, state, wanted):
         state.records.record("c1", [wanted])
-        assert state.reports.events("c1", Filters(), "", 10) == Page((wanted,))
+        assert state.reports.events("c1", Filters(), "", 10) == Page(items=(wanted,))
 
     def test_its_time_is_a_plain_one_that_any_encoder_takes(self, state):
         state.records.record("c1", [BARE])
@@ -166,7 +168,12 @@ class TestEvents:
             (Filters(since=NOW + 2 * HOUR + TICK, until=NOW + 3 * HOUR + TICK), "d"),
             (Filters(name=EventName.UPDATED, user="u1"), "c"),
             (Filters(name=EventName.UPDATED, actor="admin@example.com"), ""),
-            (Filters(EventName.FAILED, "bob@example.com", "admin@example.com", NOW, NOW + DAY), "f"),
+            (
+                Filters(
+                    name=EventName.FAILED, user="bob@example.com", actor="admin@example.com", since=NOW, until=NOW + DAY
+                ),
+                "f",
+            ),
         ],
     )
     def test_filters_alone_and_together(self, state, filters, wanted):
@@ -251,56 +258,69 @@ def test_a_missing_index_is_told_as_what_it_is(project_id, ask):
 
 class TestFailures:
     def test_they_are_listed_latest_first_with_what_to_know_of_each(self, state):
-        failure = Failure("address_taken", "taken", 3, NOW, NOW + HOUR, "create:abc")
-        put(state, Entry("u1", email="ada@example.com", failure=failure))
-        put(state, Entry("u2", failure=replace(failure, first=NOW + HOUR)), Entry("u3"))
+        failure = Failure(
+            code="address_taken", text="taken", attempts=3, first=NOW, next_attempt=NOW + HOUR, about="create:abc"
+        )
+        put(state, Entry(user_id="u1", email="ada@example.com", failure=failure))
+        put(state, Entry(user_id="u2", failure=replace(failure, first=NOW + HOUR)), Entry(user_id="u3"))
         shown = state.reports.failures("c1", "", 5)
-        wanted = Failing("u1", "ada@example.com", "address_taken", "taken", "create", 3, NOW, NOW + HOUR)
-        assert shown == Page((replace(wanted, user_id="u2", email="", first=NOW + HOUR), wanted))
+        wanted = Failing(
+            user_id="u1",
+            email="ada@example.com",
+            code="address_taken",
+            reason="taken",
+            attempted="create",
+            attempts=3,
+            first=NOW,
+            next_attempt=NOW + HOUR,
+        )
+        assert shown == Page(items=(replace(wanted, user_id="u2", email="", first=NOW + HOUR), wanted))
         assert type(shown.items[0].first) is datetime
 
     def test_pages_and_stream_are_complete_when_all_failed_at_once(self, state, monkeypatch):
         monkeypatch.setattr(adapter, "STREAMED", 4)
-        failure = Failure("seats_exhausted", "no seats", 1, NOW, NOW + HOUR, "create:abc")
-        put(state, *(Entry(f"u{number:02d}", failure=failure) for number in range(11)))
+        failure = Failure(
+            code="seats_exhausted", text="no seats", attempts=1, first=NOW, next_attempt=NOW + HOUR, about="create:abc"
+        )
+        put(state, *(Entry(user_id=f"u{number:02d}", failure=failure) for number in range(11)))
         pages = paged(lambda cursor: state.reports.failures("c1", cursor, 3))
         assert [item.user_id for item in pages] == [f"u{number:02d}" for number in range(10, -1, -1)]
         assert list(state.reports.every_failure("c1")) == pages
 
     def test_an_attempt_that_is_made_again_at_once_is_none_yet(self, state):
         tried = failed(None, "keeper_failed", "HTTP 500", "create:abc", NOW, at_once=2)
-        put(state, Entry("u1", failure=tried, pending=True))
+        put(state, Entry(user_id="u1", failure=tried, pending=True))
         assert state.reports.failures("c1", "", 5) == Page()
         told = replace(tried, attempts=3, next_attempt=NOW + HOUR)
-        put(state, Entry("u1", failure=told))
+        put(state, Entry(user_id="u1", failure=told))
         assert [item.attempts for item in state.reports.failures("c1", "", 5).items] == [3]
-        put(state, Entry("u1", failure=replace(tried, about="update:abc")))
+        put(state, Entry(user_id="u1", failure=replace(tried, about="update:abc")))
         assert state.reports.failures("c1", "", 5) == Page()
 
 
 class TestWaiting:
     def test_nobody_waits(self, state):
-        put(state, Entry("u1"))
+        put(state, Entry(user_id="u1"))
         assert state.reports.waiting("c1") == Waiting()
 
     def test_the_longest_wait_counts_from_when_it_began(self, state):
-        put(state, Entry("u1", pending=True))
+        put(state, Entry(user_id="u1", pending=True))
         began = state.collection("c1", "pending")["u1"]["since"]
-        put(state, Entry("u2", pending=True))
-        put(state, Entry("u1", 2, "renamed@example.com", pending=True))
-        assert state.reports.waiting("c1") == Waiting(2, began)
+        put(state, Entry(user_id="u2", pending=True))
+        put(state, Entry(user_id="u1", version=2, email="renamed@example.com", pending=True))
+        assert state.reports.waiting("c1") == Waiting(count=2, oldest=began)
 
     def test_whoever_no_longer_waits_is_not_counted(self, state):
-        put(state, Entry("u1", pending=True))
-        put(state, Entry("u2", pending=True))
-        put(state, Entry("u3", pending=True))
+        put(state, Entry(user_id="u1", pending=True))
+        put(state, Entry(user_id="u2", pending=True))
+        put(state, Entry(user_id="u3", pending=True))
         second = state.collection("c1", "pending")["u2"]["since"]
-        put(state, Entry("u1"))
+        put(state, Entry(user_id="u1"))
         remove(state, "u3")
-        assert state.reports.waiting("c1") == Waiting(1, second)
+        assert state.reports.waiting("c1") == Waiting(count=1, oldest=second)
 
     def test_it_reads_two_documents_however_many_wait(self, state):
-        put(state, *(Entry(f"u{number}", pending=True) for number in range(30)))
+        put(state, *(Entry(user_id=f"u{number}", pending=True) for number in range(30)))
         read(state)
         assert state.reports.waiting("c1").count == 30
         assert read(state) == 2
@@ -325,9 +345,9 @@ class TestUsage:
         state.records.record("c1", [event("early", at=NOW - 3 * DAY), event("late", at=NOW + DAY)])
         state.records.record("c2", [event("elsewhere")])
         assert state.reports.usage("c1", self.TODAY - 2 * DAY, self.TODAY) == [
-            DayUsage(self.TODAY - 2 * DAY, {EventName.FAILED: 12}),
-            DayUsage(self.TODAY - DAY),
-            DayUsage(self.TODAY, {EventName.CREATED: 12}),
+            DayUsage(day=self.TODAY - 2 * DAY, counts={EventName.FAILED: 12}),
+            DayUsage(day=self.TODAY - DAY),
+            DayUsage(day=self.TODAY, counts={EventName.CREATED: 12}),
         ]
 
     def test_a_day_ends_at_midnight_utc(self, state):
@@ -360,40 +380,54 @@ class TestPace:
         never_sent = answered("mapping", EventName.FAILED, 0, 0.0)
         unrelated = replace(refused, id="other", attempted=None)
         state.records.record("c1", [*events, refused, never_sent, unrelated])
-        assert state.reports.pace("c1", NOW) == Pace(7, 1, 5.25, unsent=1)
+        assert state.reports.pace("c1", NOW) == Pace(changes=7, failed=1, seconds=5.25, unsent=1)
 
     def test_it_adds_up_from_the_full_hour_on_over_midnight(self, state):
         for number in range(48):  # NOW is 9:00: the day before from 9:00, that day, and the next until 9:00
             state.records.record("c1", [answered(f"e{number}", EventName.UPDATED, number - 24, 0.25)])
         since = NOW - timedelta(hours=3, minutes=-20)
-        assert state.reports.pace("c1", since) == Pace(27, 0, 6.75)
-        assert state.reports.pace("c1", since.astimezone(timezone(timedelta(hours=-9)))) == Pace(27, 0, 6.75)
-        assert state.reports.pace("c1", NOW - 5 * DAY) == Pace(48, 0, 12.0)
+        assert state.reports.pace("c1", since) == Pace(changes=27, failed=0, seconds=6.75)
+        assert state.reports.pace("c1", since.astimezone(timezone(timedelta(hours=-9)))) == Pace(
+            changes=27, failed=0, seconds=6.75
+        )
+        assert state.reports.pace("c1", NOW - 5 * DAY) == Pace(changes=48, failed=0, seconds=12.0)
         assert state.reports.pace("c1", NOW + 5 * DAY) == Pace()
 
     def test_hours_of_one_day_in_one_commit_are_kept_apart(self, state):
         late = [answered("e1", EventName.CREATED, 0, 1.0), answered("e2", EventName.CREATED, 2, 2.0)]
         state.roster.commit(HOME, [], lambda _known: (Edit(events=late), None))
-        assert state.reports.pace("c1", NOW + HOUR) == Pace(1, 0, 2.0)
+        assert state.reports.pace("c1", NOW + HOUR) == Pace(changes=1, failed=0, seconds=2.0)
 
     def test_counters_of_before_this_version_say_nothing_of_hours(self, state):
         older = {"day": "2026-11-24", "counts": {EventName.CREATED.value: 3}}
         state.client.document("connections/c1/usage/2026-11-24.0").set(older)
         assert state.reports.pace("c1", NOW) == Pace()
-        assert state.reports.usage("c1", NOW.date(), NOW.date()) == [DayUsage(NOW.date(), {EventName.CREATED: 3})]
+        assert state.reports.usage("c1", NOW.date(), NOW.date()) == [
+            DayUsage(day=NOW.date(), counts={EventName.CREATED: 3})
+        ]
 
 
 class TestRuns:
     def test_the_latest_come_first(self, state):
-        runs = [Run(f"r{number}", "c1", RunKind.FULL, 1, NOW + number * HOUR, RunState.DONE) for number in range(4)]
+        runs = [
+            Run(
+                id=f"r{number}",
+                connection_id="c1",
+                kind=RunKind.FULL,
+                fence=1,
+                started=NOW + number * HOUR,
+                state=RunState.DONE,
+            )
+            for number in range(4)
+        ]
         for run in (runs[2], runs[0], runs[3], runs[1]):
             state.records.put_run(run)
-        state.records.put_run(Run("other", "c2", RunKind.FULL, 1, NOW + DAY))
+        state.records.put_run(Run(id="other", connection_id="c2", kind=RunKind.FULL, fence=1, started=NOW + DAY))
         read(state)
         page = state.reports.runs("c1", "", 3)
         assert page.items == (runs[3], runs[2], runs[1])
         assert read(state) == 4
-        assert state.reports.runs("c1", page.cursor, 3) == Page((runs[0],))
+        assert state.reports.runs("c1", page.cursor, 3) == Page(items=(runs[0],))
         assert type(page.items[0].started) is datetime
 
 
@@ -412,7 +446,16 @@ class TestHeldPlans:
         assert [held.digest for held in (*first.items, *rest.items)] == [f"rejected{number}" for number in (3, 2, 1, 0)]
         assert rest.cursor == ""
         who = "boss@example.com"
-        last = HeldPlan("rejected0", HoldState.REJECTED, NOW, "too many", {"suspend": 2}, who, NOW, {"rejected": 2})
+        last = HeldPlan(
+            digest="rejected0",
+            state=HoldState.REJECTED,
+            raised_at=NOW,
+            reason="too many",
+            counts={"suspend": 2},
+            decided_by=who,
+            decided_at=NOW,
+            standings={"rejected": 2},
+        )
         assert rest.items == (last,)
 
     def test_of_decisions_in_force_the_plans_are_told_without_their_members(self, state):
@@ -426,7 +469,7 @@ class TestHeldPlans:
 class TestDeletedConnections:
     def test_they_are_listed_page_by_page_the_latest_first(self, state):
         for name in ("a", "b", "c", "here"):
-            state.connections.create(Connection(name, name=f"Keeper {name}"))
+            state.connections.create(Connection(id=name, name=f"Keeper {name}"))
         for name in ("b", "a", "c"):
             state.connections.purge(name)
         first = state.reports.deleted("", 2)

@@ -27,22 +27,35 @@ SHARD = bytes.fromhex(
 OFF = ((NOW - 9 * DAY, NOW - 8 * DAY), (NOW - 3 * DAY, NOW - DAY))
 TEN_DAYS, A_DAY = NOW - 10 * DAY, NOW - DAY
 ENTRIES = {
-    "u1": Entry("u1"),
+    "u1": Entry(user_id="u1"),
     "u2": Entry(
-        "u2",
-        7,
-        "ada@example.com",
-        "k2",
-        "f2",
-        Status.SUSPENDED,
+        user_id="u2",
+        version=7,
+        email="ada@example.com",
+        scim_id="k2",
+        fingerprint="f2",
+        status=Status.SUSPENDED,
         in_scope=True,
         timers={
             Trigger.APP_OFF: running(TEN_DAYS),
-            Trigger.DELETED: Timer(A_DAY, running_since=A_DAY - 3 * DAY),
+            Trigger.DELETED: Timer(since=A_DAY, running_since=A_DAY - 3 * DAY),
         },
-        mark=Mark("change", "message", Action.UNSUSPEND, NOW + timedelta(seconds=90, microseconds=250_000), again=True),
+        mark=Mark(
+            change_id="change",
+            message_id="message",
+            action=Action.UNSUSPEND,
+            until=NOW + timedelta(seconds=90, microseconds=250_000),
+            again=True,
+        ),
         pending=True,
-        failure=Failure("address_taken", "taken", 2, NOW - DAY, NOW + timedelta(hours=1), "create:abc"),
+        failure=Failure(
+            code="address_taken",
+            text="taken",
+            attempts=2,
+            first=NOW - DAY,
+            next_attempt=NOW + timedelta(hours=1),
+            about="create:abc",
+        ),
         last_action_at=NOW,
         gone=True,
         applied_by="change 1",
@@ -50,29 +63,45 @@ ENTRIES = {
         shown="abcdef",
     ),
     "u3": Entry(
-        "u3",
-        2,
-        "bob@example.com",
-        "k3",
-        "f3",
-        Status.ACTIVE,
+        user_id="u3",
+        version=2,
+        email="bob@example.com",
+        scim_id="k3",
+        fingerprint="f3",
+        status=Status.ACTIVE,
         in_scope=True,
-        timers={Trigger.SUSPENDED: Timer(TEN_DAYS, 5 * DAY)},
+        timers={Trigger.SUSPENDED: Timer(since=TEN_DAYS, accrued=5 * DAY)},
     ),
     "u4": Entry(
-        "u4",
-        2,
-        "cyd@example.com",
-        "k4",
-        "f4",
-        Status.SUSPENDED,
+        user_id="u4",
+        version=2,
+        email="cyd@example.com",
+        scim_id="k4",
+        fingerprint="f4",
+        status=Status.SUSPENDED,
         deleted=True,
         timers={Trigger.SUSPENDED: running(NOW - 40 * DAY)},
         last_action_at=NOW - 2 * DAY,
         applied_by="change 4",
     ),
-    "u5": Entry("u5", 2, "dan@example.com", "k5", "f5", Status.LOCKED, in_scope=True),
-    "u6": Entry("u6", 2, "eve@example.com", "k6", "f6", Status.ACTIVE, in_scope=True),
+    "u5": Entry(
+        user_id="u5",
+        version=2,
+        email="dan@example.com",
+        scim_id="k5",
+        fingerprint="f5",
+        status=Status.LOCKED,
+        in_scope=True,
+    ),
+    "u6": Entry(
+        user_id="u6",
+        version=2,
+        email="eve@example.com",
+        scim_id="k6",
+        fingerprint="f6",
+        status=Status.ACTIVE,
+        in_scope=True,
+    ),
 }
 CONNECTION: dict[str, Any] = {
     "order": 1,
@@ -101,7 +130,7 @@ CONNECTION: dict[str, Any] = {
 
 def test_the_timers_of_a_shard_run_by_the_clock_from_then_on():
     assert schema_1.roster(SHARD, OFF) == ENTRIES
-    clock = Clock(3 * DAY, OFF[-1])
+    clock = Clock(stood=3 * DAY, last=OFF[-1])
     elapsed = {name: entry.timers for name, entry in schema_1.roster(SHARD, OFF).items() if entry.timers}
     assert elapsed["u2"][Trigger.APP_OFF].elapsed(clock.at(NOW)) == 7 * DAY
     assert elapsed["u2"][Trigger.DELETED].elapsed(clock.at(NOW)) == DAY
@@ -114,7 +143,7 @@ class TestStored:
         document = firestore.client.document("connections/c1")
         document.set(CONNECTION)
         read = firestore.connections.get("c1")
-        assert read.clock == Clock(3 * DAY, OFF[-1], NOW)
+        assert read.clock == Clock(stood=3 * DAY, last=OFF[-1], off_since=NOW)
         assert (read.state, read.archived_as_suspended, read.changed_at) == (State.OFF, True, NOW)
         firestore.connections.change("c1", lambda current: replace(current, name="New"))
         assert document.get().get("schema") == 2
@@ -135,6 +164,6 @@ class TestStored:
         assert firestore.roster.load(home) == ENTRIES
         assert firestore.roster.entry(home, "u3") == ENTRIES["u3"]
         changed = replace(ENTRIES["u1"], version=1)
-        firestore.roster.commit(home, ["u1"], lambda _known: (Edit({"u1": changed}), None))
+        firestore.roster.commit(home, ["u1"], lambda _known: (Edit(entries={"u1": changed}), None))
         assert document.get().get("schema") == 2
         assert firestore.roster.load(home) == {**ENTRIES, "u1": changed}

@@ -140,7 +140,9 @@ class TestAccounts:
 
     def test_a_deleted_account_gives_no_access(self, node):
         first, second = node.created(2)
-        written = node.write(Write("x", WriteKind.DELETE, first), Write("y", WriteKind.DELETE, second))
+        written = node.write(
+            Write(key="x", kind=WriteKind.DELETE, scim_id=first), Write(key="y", kind=WriteKind.DELETE, scim_id=second)
+        )
         assert [item.error for item in written.values()] == [None, None]
         account = node.accounts.get(first)
         assert account is not None if node.locks else account is None
@@ -151,7 +153,7 @@ class TestAccounts:
         written = node.write(
             patch("p", "999999999", attributes={"title": "x"}),
             patch("q", "../Users", active=False),
-            Write("d", WriteKind.DELETE, "999999999"),
+            Write(key="d", kind=WriteKind.DELETE, scim_id="999999999"),
         )
         assert {type(item.error) for item in written.values()} == {AccountGone}
 
@@ -191,11 +193,15 @@ class TestAccounts:
         first, second = node.created(2)
         name = node.address(1).upper()
         lookups = [
-            Lookup("id", f"d{node.first}", (node.address(1),)),
-            Lookup("name", "nobody", (node.address(700), name)),
-            Lookup("nobody", "nobody", (node.address(700),)),
-            Lookup("hostile", '" or userName pr or externalId eq "', ('x" or userName pr or userName eq "',)),
-            Lookup("empty", "", ()),
+            Lookup(key="id", external_id=f"d{node.first}", user_names=(node.address(1),)),
+            Lookup(key="name", external_id="nobody", user_names=(node.address(700), name)),
+            Lookup(key="nobody", external_id="nobody", user_names=(node.address(700),)),
+            Lookup(
+                key="hostile",
+                external_id='" or userName pr or externalId eq "',
+                user_names=('x" or userName pr or userName eq "',),
+            ),
+            Lookup(key="empty", external_id="", user_names=()),
         ]
         found = {item.key: item for item in node.accounts.find(lookups)}
         assert {key: item.error for key, item in found.items()} == dict.fromkeys(found)

@@ -68,7 +68,7 @@ def test_changes_and_deletions_are_sent_again_after_a_loss(keeper, accounts):
     ids = seed(keeper, 60)
     keeper.fault(match=POST_BULK, drop_before=True)
     writes = [patch(scim_id, scim_id, active=False) for scim_id in ids[:30]]
-    writes += [Write(scim_id, WriteKind.DELETE, scim_id) for scim_id in ids[30:]]
+    writes += [Write(key=scim_id, kind=WriteKind.DELETE, scim_id=scim_id) for scim_id in ids[30:]]
     assert kinds(write(accounts, writes)) == {"NoneType": 60}
     assert not any(account["active"] for account in keeper.accounts())
     assert sent(keeper, "GET /Users") == 0

@@ -122,7 +122,7 @@ class TestWhatItCannotDo:
     def test_who_is_listed_is_found_by_external_id_although_no_filter_finds_them(self, node):
         """Else a creation whose answer was lost is never found again: the empty listing says nothing of anybody."""
         (scim_id,) = node.created()
-        (found,) = node.accounts.find([Lookup("x", f"d{node.first}", ())])
+        (found,) = node.accounts.find([Lookup(key="x", external_id=f"d{node.first}", user_names=())])
         assert (found.error, [account.scim_id for account in found.accounts]) == (None, [scim_id])
 
     def test_a_part_that_is_refused_is_no_change_at_all(self, node):
@@ -135,7 +135,7 @@ class TestWhatItCannotDo:
         written = node.write(
             patch("a", first, attributes={"title": "Countess"}),
             patch("b", second, active=False),
-            Write("c", WriteKind.DELETE, third),
+            Write(key="c", kind=WriteKind.DELETE, scim_id=third),
         )
         refused(written["a"])
         assert [written["b"].error, written["c"].error] == [None, None]

@@ -19,7 +19,7 @@ LONG_WAITS = [{"status": 503, "retry_after": 60}, {"status": 429, "retry_after":
 
 def to_be_locked(ids: list[str]) -> list[Write]:
     """Return a change of each for accounts that are unlocked: PATCH and DELETE in turn, both lock."""
-    makers = (lambda key: patch(key, key, active=False), lambda key: Write(key, WriteKind.DELETE, key))
+    makers = (lambda key: patch(key, key, active=False), lambda key: Write(key=key, kind=WriteKind.DELETE, scim_id=key))
     return [makers[number % 2](scim_id) for number, scim_id in enumerate(ids)]
 
 

@@ -21,7 +21,11 @@ from tests.contract.scim_servers import Counts
 from tests.office import LATER, Office
 
 PHONE = 'phoneNumbers[type eq "work"].value'
-ROWS = (*DEFAULT_ROWS, Row(PHONE, "phones[type=work].value"), Row("title", "organizations[primary].title"))
+ROWS = (
+    *DEFAULT_ROWS,
+    Row(target=PHONE, source="phones[type=work].value"),
+    Row(target="title", source="organizations[primary].title"),
+)
 NORMALIZATIONS: dict[str, dict[str, Any]] = {
     "as sent": {},
     "lower case": {"lower_case": True},

@@ -13,7 +13,7 @@ from tests.contract.scim_servers import client, creates, patch
 from tests.contract.scim_writes import LISTING, POST_USER, exactly, kinds, seed, sent, write
 
 FILTER = {**LISTING, "query": "filter="}
-LOOKUPS = [Lookup(f"k{n}", f"d{n}", (f"person{n}@example.com",)) for n in range(600)]
+LOOKUPS = [Lookup(key=f"k{n}", external_id=f"d{n}", user_names=(f"person{n}@example.com",)) for n in range(600)]
 
 
 def test_a_first_run_whose_searches_fail_sends_a_handful_of_requests(keeper, accounts):
@@ -103,7 +103,7 @@ def test_nor_do_the_attempts_of_one_user_add_up_to_a_keeper_that_fails(keeper, a
 
 def test_nobody_is_blamed_while_keeper_cannot_be_reached_at_all():
     accounts = client("http://127.0.0.1:9/scim", "a-token-of-the-test")
-    (found,) = accounts.find([Lookup("k", "d1", ())])
+    (found,) = accounts.find([Lookup(key="k", external_id="d1", user_names=())])
     assert type(found.error) is Transient
     assert accounts.remarks() == ()
 

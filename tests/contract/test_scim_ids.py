@@ -19,7 +19,7 @@ def test_a_search_that_finds_it_is_that_users_failure_and_not_nobody(keeper, acc
     seed(keeper, 3)
     keeper.settings(**weather)
     keeper.fault(match=LISTING, id=scim_id, times=None)
-    (found,) = accounts.find([Lookup("k", "d1", ("person1@example.com",))])
+    (found,) = accounts.find([Lookup(key="k", external_id="d1", user_names=("person1@example.com",))])
     assert type(found.error) is Permanent
     assert TOLD in str(found.error)
     assert found.accounts == ()
@@ -51,7 +51,9 @@ def test_nothing_is_asked_or_written_under_an_id_that_reaches_something_else(kee
     seed(keeper, 2)
     with pytest.raises(Permanent, match=TOLD):
         accounts.get(scim_id)
-    written = write(accounts, [patch("p", scim_id, active=False), Write("d", WriteKind.DELETE, scim_id)])
+    written = write(
+        accounts, [patch("p", scim_id, active=False), Write(key="d", kind=WriteKind.DELETE, scim_id=scim_id)]
+    )
     assert kinds(written) == {"Permanent": 2}
     assert keeper.requests()["total"] == keeper.requests()["methods"].get("GET", 0)
     assert all(account["active"] for account in keeper.accounts())

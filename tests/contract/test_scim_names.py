@@ -27,7 +27,7 @@ def test_accounts_are_read_found_and_listed(keeper, accounts, names):
     assert account.attributes[f"{ENTERPRISE}:department"] == "Engines"
     assert account.attributes["emails.value"] == "person3@example.com"
     assert sorted(account.scim_id for page in accounts.list() for account in page) == ids
-    (found,) = accounts.find([Lookup("k", "d3", ())])
+    (found,) = accounts.find([Lookup(key="k", external_id="d3", user_names=())])
     assert found.accounts == (account,)
 
 

@@ -43,7 +43,7 @@ def test_an_error_that_cannot_be_read_fails_its_write_and_no_other(keeper, accou
 def test_a_search_that_cannot_be_read_is_done_by_a_listing(keeper, accounts, odd):
     seed(keeper, 6)
     keeper.fault(match={**LISTING, "query": "filter="}, times=None, **odd)
-    found = list(accounts.find([Lookup(f"k{n}", f"d{n}", ()) for n in range(6)]))
+    found = list(accounts.find([Lookup(key=f"k{n}", external_id=f"d{n}", user_names=()) for n in range(6)]))
     assert [[account.external_id for account in item.accounts] for item in found] == [[f"d{n}"] for n in range(6)]
     assert sent(keeper, "GET /Users") == 2
 
@@ -54,7 +54,12 @@ def test_a_listing_that_cannot_be_read_proves_nothing(keeper, accounts, odd):
     keeper.fault(match=LISTING, times=None, **odd)
     with pytest.raises(Transient):
         list(accounts.list())
-    errors = [item.error for item in accounts.find([Lookup("k", "d1", ()), Lookup("other", "d2", ())])]
+    errors = [
+        item.error
+        for item in accounts.find(
+            [Lookup(key="k", external_id="d1", user_names=()), Lookup(key="other", external_id="d2", user_names=())]
+        )
+    ]
     assert [isinstance(error, Transient) for error in errors] == [True, True]
 
 
@@ -116,7 +121,7 @@ def test_what_is_no_http_is_an_error_with_a_name(monkeypatch, words):
         for call in (accounts.probe, lambda: accounts.get("1"), lambda: list(accounts.list())):
             with pytest.raises(ProvisioningError):
                 call()
-        errors = [item.error for item in accounts.find([Lookup("k", "d1", ())])]
+        errors = [item.error for item in accounts.find([Lookup(key="k", external_id="d1", user_names=())])]
         errors += [item.error for item in write(accounts, creates(2), 10).values()]
         assert len(errors) == 3
         assert all(isinstance(error, ProvisioningError) for error in errors)

@@ -181,7 +181,7 @@ def test_what_the_deadline_left_is_not_sent(keeper):
 def test_data_that_keeper_refuses_fails_that_user_only(keeper, accounts):
     keeper.settings(reserved_domains=["example.com"])
     other = {**person(9), "userName": "x@elsewhere.example", "emails.value": "x@elsewhere.example"}
-    written = write(accounts, [*creates(5), Write("c9", WriteKind.CREATE, external_id="d9", attributes=other)])
+    written = write(accounts, [*creates(5), Write(key="c9", kind=WriteKind.CREATE, external_id="d9", attributes=other)])
     assert kinds(written) == {"NoneType": 5, "Rejected": 1}
     assert isinstance(written["c9"].error, Rejected)
     assert "not reserved" in str(written["c9"].error)
@@ -208,7 +208,7 @@ def test_kept_connections_that_died_lose_nothing(tmp_path):
         process.stop()
         process.start().wait_ready()
         written = write(accounts, creates(40, 100))
-        exactly(KeeperSide(process.address, token.read_text()), written, 40)
+        exactly(KeeperSide(endpoint=process.address, token=token.read_text()), written, 40)
 
 
 def test_one_client_serves_several_threads(keeper, accounts):

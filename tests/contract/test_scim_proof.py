@@ -36,7 +36,7 @@ def suspend(scim_id: str) -> Write:
 
 
 def delete(scim_id: str) -> Write:
-    return Write(scim_id, WriteKind.DELETE, scim_id)
+    return Write(key=scim_id, kind=WriteKind.DELETE, scim_id=scim_id)
 
 
 def is_active(keeper: KeeperSide) -> bool:

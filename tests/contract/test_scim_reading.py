@@ -68,7 +68,7 @@ def test_a_success_that_is_no_listing_proves_nothing(keeper, accounts, body):
     keeper.fault(match=LISTING, status=200, body=body, times=None)
     with pytest.raises(Incomplete):
         list(accounts.list())
-    (found,) = accounts.find([Lookup("k", "d1", ("a@example.com",))])
+    (found,) = accounts.find([Lookup(key="k", external_id="d1", user_names=("a@example.com",))])
     assert isinstance(found.error, Transient)
 
 
@@ -91,7 +91,7 @@ def test_a_listing_that_ends_early_is_incomplete(keeper, accounts):
 def test_ignored_filters_are_recognised_and_one_listing_answers_all(keeper, accounts):
     seed(keeper, 60)
     keeper.settings(ignore_filter=True, page_cap=25)
-    lookups = [Lookup(f"k{n}", f"d{n}", (f"person{n}@example.com",)) for n in range(40, 80)]
+    lookups = [Lookup(key=f"k{n}", external_id=f"d{n}", user_names=(f"person{n}@example.com",)) for n in range(40, 80)]
     found = {item.key: item for item in accounts.find(lookups)}
     assert [len(found[f"k{n}"].accounts) for n in range(40, 80)] == [1] * 20 + [0] * 20
     assert found["k44"].accounts[0].scim_id == "1044"
@@ -104,7 +104,7 @@ def test_ignored_filters_are_recognised_and_one_listing_answers_all(keeper, acco
 def test_refused_filters_lead_to_a_listing_too(keeper, accounts):
     seed(keeper, 10)
     keeper.fault(match=LISTING, status=400, body={"scimType": "invalidFilter"})
-    found = list(accounts.find([Lookup(f"k{n}", f"d{n}", ()) for n in range(5)]))
+    found = list(accounts.find([Lookup(key=f"k{n}", external_id=f"d{n}", user_names=()) for n in range(5)]))
     assert [len(item.accounts) for item in found] == [1] * 5
     assert sent(keeper, "GET /Users") == 2
 
@@ -112,7 +112,7 @@ def test_refused_filters_lead_to_a_listing_too(keeper, accounts):
 def test_a_lost_create_is_never_judged_by_a_listing_from_before_it(keeper, accounts):
     seed(keeper, 5)
     keeper.settings(ignore_filter=True)
-    assert [len(item.accounts) for item in accounts.find([Lookup("k", "d100", ())])] == [0]
+    assert [len(item.accounts) for item in accounts.find([Lookup(key="k", external_id="d100", user_names=())])] == [0]
     keeper.fault(match=POST_USER, drop_after=True, times=30)
     written = write(accounts, creates(30, 100))
     assert kinds(written) == {"NoneType": 30}
@@ -123,7 +123,12 @@ def test_a_lost_create_is_never_judged_by_a_listing_from_before_it(keeper, accou
 def test_a_lookup_that_fails_is_that_lookups_error(keeper, accounts):
     seed(keeper, 5)
     keeper.fault(match=LISTING, status=500, skip=1, times=8)  # the filter, then the listing instead
-    found = [item.error for item in accounts.find([Lookup("a", "d1", ()), Lookup("b", "d2", ())])]
+    found = [
+        item.error
+        for item in accounts.find(
+            [Lookup(key="a", external_id="d1", user_names=()), Lookup(key="b", external_id="d2", user_names=())]
+        )
+    ]
     assert [type(error).__name__ for error in found] == ["NoneType", "KeeperFailed"]
 
 
@@ -169,7 +174,10 @@ def test_requests_are_counted(keeper):
     counts = Counts()
     accounts = client(keeper.endpoint, keeper.token, count=counts)
     ids = seed(keeper, 2)
-    write(accounts, [*creates(3, 10), patch("p", ids[0], active=False), Write("d", WriteKind.DELETE, ids[1])])
+    write(
+        accounts,
+        [*creates(3, 10), patch("p", ids[0], active=False), Write(key="d", kind=WriteKind.DELETE, scim_id=ids[1])],
+    )
     assert counts == {"scim_get": 1, "scim_post": 3, "scim_patch": 1, "scim_delete": 1}
 
 

@@ -30,7 +30,11 @@ def test_the_token_is_nowhere_even_where_the_server_repeats_it(keeper, caplog, s
         except Exception as error:  # noqa: BLE001 - whatever it is
             words.append(every_word(error))
     words += [every_word(item.error) for item in write(accounts, creates(3), 5).values() if item.error is not None]
-    words += [every_word(item.error) for item in accounts.find([Lookup("k", "d1", ())]) if item.error is not None]
+    words += [
+        every_word(item.error)
+        for item in accounts.find([Lookup(key="k", external_id="d1", user_names=())])
+        if item.error is not None
+    ]
     assert len(words) >= 5
     assert token not in "".join(words) + caplog.text + repr(accounts) + repr(vars(accounts))
     assert not [item for item in keeper.requests()["log"] if token in item["path"]]

@@ -19,7 +19,7 @@ NO_TOTALS = ["missing", None, True, -1, 1.5, 10**30, "many", [3], {"a": 1}]
 
 
 def asked(accounts, number):
-    (found,) = accounts.find([Lookup("k", f"d{number}", (f"person{number}@example.com",))])
+    (found,) = accounts.find([Lookup(key="k", external_id=f"d{number}", user_names=(f"person{number}@example.com",))])
     return found
 
 
@@ -58,7 +58,12 @@ def test_a_new_hire_does_not_wait_for_accounts_that_are_announced_and_not_there(
     seed(keeper, 25)
     keeper.settings(page_cap=10, ignore_filter=True)
     keeper.fault(match=LISTING, total=26, times=None)
-    found = {item.key: item for item in accounts.find([Lookup("old", "d7", ()), Lookup("new", "d100", ())])}
+    found = {
+        item.key: item
+        for item in accounts.find(
+            [Lookup(key="old", external_id="d7", user_names=()), Lookup(key="new", external_id="d100", user_names=())]
+        )
+    }
     assert {key: item.error for key, item in found.items()} == {"old": None, "new": None}
     assert [len(item.accounts) for item in found.values()] == [1, 0]
     assert sent(keeper, "GET /Users") == 1 + 3 + 2, "the filter, the pages, and twice what comes after them"
@@ -118,7 +123,10 @@ def test_a_listing_without_end_ends_in_time(listener, monkeypatch):
 def test_a_user_whose_node_cannot_be_listed_has_a_failure_and_does_not_wait_for_ever(keeper, accounts):
     seed(keeper, 45)
     keeper.settings(page_cap=10, repeat_first_page=True, ignore_filter=True)
-    errors = [item.error for item in accounts.find([Lookup(f"k{n}", f"d{n}", ()) for n in range(20, 23)])]
+    errors = [
+        item.error
+        for item in accounts.find([Lookup(key=f"k{n}", external_id=f"d{n}", user_names=()) for n in range(20, 23)])
+    ]
     assert [type(error) for error in errors] == [KeeperFailed] * 3
 
 
@@ -138,6 +146,10 @@ def test_a_page_too_long_to_read_is_asked_for_in_parts(listener):
 
 def test_a_first_run_is_not_troubled_by_any_of_it(keeper, accounts):
     keeper.fault(match=LISTING, total=10**6, times=None)
-    found = list(accounts.find([Lookup(f"k{n}", f"d{n}", (f"person{n}@example.com",)) for n in range(30)]))
+    found = list(
+        accounts.find(
+            [Lookup(key=f"k{n}", external_id=f"d{n}", user_names=(f"person{n}@example.com",)) for n in range(30)]
+        )
+    )
     assert [(item.error, item.accounts) for item in found] == [(None, ())] * 30
     exactly(keeper, write(accounts, creates(30)), 30)

@@ -16,7 +16,7 @@ CONFIG = {"path": "/ServiceProviderConfig"}
 
 
 def found_by(accounts, numbers):
-    lookups = [Lookup(f"k{n}", f"d{n}", (f"person{n}@example.com",)) for n in numbers]
+    lookups = [Lookup(key=f"k{n}", external_id=f"d{n}", user_names=(f"person{n}@example.com",)) for n in numbers]
     return {item.key: item for item in accounts.find(lookups)}
 
 

@@ -25,21 +25,32 @@ from tests.unit.builders import DAY, NOW
 
 def put(state: Stores, *entries: Entry, connection: Connection = HOME) -> None:
     """Write entries, whatever is there."""
-    edit = Edit({entry.user_id: entry for entry in entries})
+    edit = Edit(entries={entry.user_id: entry for entry in entries})
     state.roster.commit(connection, [entry.user_id for entry in entries], lambda _known: (edit, None))
 
 
-FAILURE = Failure("address_taken", "taken", 2, NOW - DAY, NOW + HOUR, "create:abc")
+FAILURE = Failure(
+    code="address_taken", text="taken", attempts=2, first=NOW - DAY, next_attempt=NOW + HOUR, about="create:abc"
+)
 FULL = Entry(
-    "u1",
-    7,
-    "ada@example.com",
-    "k1",
-    "f" * 58,
-    Status.SUSPENDED,
+    user_id="u1",
+    version=7,
+    email="ada@example.com",
+    scim_id="k1",
+    fingerprint="f" * 58,
+    status=Status.SUSPENDED,
     in_scope=True,
-    timers={Trigger.APP_OFF: Timer(NOW - DAY, HOUR, NOW), Trigger.DELETED: Timer(NOW, DAY)},
-    mark=Mark("change", "message", Action.UNSUSPEND, NOW + timedelta(seconds=90, microseconds=250_000), again=True),
+    timers={
+        Trigger.APP_OFF: Timer(since=NOW - DAY, accrued=HOUR, running_since=NOW),
+        Trigger.DELETED: Timer(since=NOW, accrued=DAY),
+    },
+    mark=Mark(
+        change_id="change",
+        message_id="message",
+        action=Action.UNSUSPEND,
+        until=NOW + timedelta(seconds=90, microseconds=250_000),
+        again=True,
+    ),
     pending=True,
     failure=FAILURE,
     last_action_at=NOW,
@@ -51,7 +62,7 @@ FULL = Entry(
 
 
 class TestRoster:
-    @pytest.mark.parametrize("entry", [Entry("u1"), FULL], ids=["empty", "full"])
+    @pytest.mark.parametrize("entry", [Entry(user_id="u1"), FULL], ids=["empty", "full"])
     def test_an_entry_comes_back_as_it_was_written(self, state, entry):
         put(state, entry)
         assert state.roster.entry(HOME, "u1") == entry
@@ -69,41 +80,41 @@ class TestRoster:
 
     def test_an_edit_sees_the_users_named_that_exist_and_no_others(self, state):
         small = replace(HOME, shards=1)
-        put(state, Entry("u1"), Entry("u2"), connection=small)
+        put(state, Entry(user_id="u1"), Entry(user_id="u2"), connection=small)
         seen = state.roster.commit(small, ["u1", "u3"], lambda known: (Edit(), dict(known)))
-        assert seen == {"u1": Entry("u1")}
+        assert seen == {"u1": Entry(user_id="u1")}
 
     def test_a_commit_keeps_its_neighbours_and_removes_what_it_says(self, state):
         small = replace(HOME, shards=1)
-        put(state, Entry("u1"), Entry("u2"), Entry("u3"), connection=small)
-        edit = Edit({"u1": Entry("u1", 2), "u2": None})
+        put(state, Entry(user_id="u1"), Entry(user_id="u2"), Entry(user_id="u3"), connection=small)
+        edit = Edit(entries={"u1": Entry(user_id="u1", version=2), "u2": None})
         state.roster.commit(small, ["u1", "u2"], lambda _known: (edit, None))
-        assert state.roster.load(small) == {"u1": Entry("u1", 2), "u3": Entry("u3")}
+        assert state.roster.load(small) == {"u1": Entry(user_id="u1", version=2), "u3": Entry(user_id="u3")}
 
     def test_in_parts_each_user_is_decided_once_from_their_entry(self, state):
-        known = [Entry(f"u{number}") for number in range(0, 40, 2)]
+        known = [Entry(user_id=f"u{number}") for number in range(0, 40, 2)]
         put(state, *known)
         everybody = [f"u{number}" for number in range(40)]
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, list[tuple[str, Entry | None]]]:
-            grown = {user_id: replace(entries.get(user_id, Entry(user_id)), version=9) for user_id in part}
-            return Edit(grown), [(user_id, entries.get(user_id)) for user_id in part]
+            grown = {user_id: replace(entries.get(user_id, Entry(user_id=user_id)), version=9) for user_id in part}
+            return Edit(entries=grown), [(user_id, entries.get(user_id)) for user_id in part]
 
         seen = [item for part in state.roster.commit_in_parts(HOME, everybody, edit) for item in part]
         assert sorted(user_id for user_id, _entry in seen) == sorted(everybody)
         assert {user_id: entry for user_id, entry in seen if entry is not None} == {one.user_id: one for one in known}
-        assert state.roster.load(HOME) == {user_id: Entry(user_id, 9) for user_id in everybody}
+        assert state.roster.load(HOME) == {user_id: Entry(user_id=user_id, version=9) for user_id in everybody}
         assert state.roster.commit_in_parts(HOME, [], edit) == []
 
     def test_connections_do_not_see_each_others_entries(self, state):
-        put(state, Entry("u1"))
-        assert state.roster.load(Connection("c2", shards=64)) == {}
+        put(state, Entry(user_id="u1"))
+        assert state.roster.load(Connection(id="c2", shards=64)) == {}
 
     def test_the_entries_of_some_are_read_at_once(self, state):
         everybody = [f"u{number}" for number in range(200)]
-        put(state, *map(Entry, everybody))
+        put(state, *(Entry(user_id=user_id) for user_id in everybody))
         wanted = [*everybody[:100], "nobody"]
-        assert state.roster.entries(HOME, wanted) == {user_id: Entry(user_id) for user_id in everybody[:100]}
+        assert state.roster.entries(HOME, wanted) == {user_id: Entry(user_id=user_id) for user_id in everybody[:100]}
         assert state.roster.entries(HOME, []) == {}
 
     def test_a_shard_may_grow_to_two_thousand_users(self, state):
@@ -117,18 +128,27 @@ class TestRoster:
         assert len(state.roster.load(small)) == 2000
 
     def test_outcome_events_and_run_progress_are_one_commit(self, state):
-        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED, batches=2))
-        progress = Progress("r1", NOW + HOUR, {"created": 2, "failed": 0}, done="1", continued=1, seats_exhausted=True)
-        write(state, entries={"u1": Entry("u1")}, events=[event("e1"), event("e2")], progress=progress)
+        state.records.put_run(
+            Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED, batches=2)
+        )
+        progress = Progress(
+            run_id="r1", at=NOW + HOUR, counts={"created": 2, "failed": 0}, done="1", continued=1, seats_exhausted=True
+        )
+        write(state, entries={"u1": Entry(user_id="u1")}, events=[event("e1"), event("e2")], progress=progress)
         run = state.records.run("c1", "r1")
         assert (dict(run.done), run.counts["created"], run.seats_exhausted) == ({"1": 1}, 2, True)
         assert run.last_progress == NOW + HOUR
-        assert state.roster.entry(HOME, "u1") == Entry("u1")
+        assert state.roster.entry(HOME, "u1") == Entry(user_id="u1")
         assert state.audit("c1") == {"e1", "e2"}
 
     def test_a_commit_that_cannot_be_written_whole_writes_nothing(self, state):
         with pytest.raises(Transient):
-            write(state, entries={"u1": Entry("u1")}, events=[event("e1")], progress=Progress("no such run", NOW))
+            write(
+                state,
+                entries={"u1": Entry(user_id="u1")},
+                events=[event("e1")],
+                progress=Progress(run_id="no such run", at=NOW),
+            )
         assert state.roster.entry(HOME, "u1") is None
         assert state.audit("c1") == set()
         assert state.usage("c1") == {}
@@ -142,16 +162,18 @@ class TestRoster:
         assert state.roster.load(HOME) == {}
 
     def test_counts_add_up_over_commits_and_batches_with_plus_signs_are_kept_apart(self, state):
-        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED, batches=1))
+        state.records.put_run(
+            Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED, batches=1)
+        )
         for done, continued in (("1", 1), ("1+", 1), ("1++", 0)):
-            write(state, progress=Progress("r1", NOW, {"created": 1}, done, continued))
+            write(state, progress=Progress(run_id="r1", at=NOW, counts={"created": 1}, done=done, continued=continued))
         run = state.records.run("c1", "r1")
         assert (run.counts["created"], dict(run.done)) == (3, {"1": 1, "1+": 1, "1++": 0})
         assert run.finished_all()
 
     def test_progress_alone_needs_no_user(self, state):
-        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW))
-        write(state, progress=Progress("r1", NOW, {"unchanged": 5}))
+        state.records.put_run(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW))
+        write(state, progress=Progress(run_id="r1", at=NOW, counts={"unchanged": 5}))
         assert state.records.run("c1", "r1").counts["unchanged"] == 5
 
     def test_a_failure_is_mirrored_while_it_lasts(self, state):
@@ -188,28 +210,35 @@ class TestRoster:
 
 
 EVERYTHING = Connection(
-    "c1",
-    3,
-    "Keeper EU",
-    0,
-    6,
-    State.PAUSED,
-    "https://keepersecurity.eu/api/rest/scim/v2/1",
-    "4",
-    AttributeMapping((*DEFAULT_ROWS, Row("title", "organizations[primary].title", mandatory=True))),
-    Scope(
-        (Group("g1", "a@example.com", "A"),), (OrgUnit("id:1", "/Sales"), OrgUnit("id:2", "/R&D", listed=False), ROOT)
+    id="c1",
+    order=3,
+    name="Keeper EU",
+    revision=0,
+    edition=6,
+    state=State.PAUSED,
+    endpoint="https://keepersecurity.eu/api/rest/scim/v2/1",
+    token_version="4",
+    mapping=AttributeMapping(
+        (*DEFAULT_ROWS, Row(target="title", source="organizations[primary].title", mandatory=True))
     ),
-    Deprovisioning(Delays(7, 30), Delays(None, None), Delays(0, 1)),
-    VolumeLimit(25, 2.5),
+    scope=Scope(
+        groups=(Group(id="g1", email="a@example.com", name="A"),),
+        org_units=(OrgUnit(id="id:1", path="/Sales"), OrgUnit(id="id:2", path="/R&D", listed=False), ROOT),
+    ),
+    deprovisioning=Deprovisioning(
+        app_off=Delays(suspend_after=7, delete_after=30),
+        suspended=Delays(suspend_after=None, delete_after=None),
+        deleted=Delays(suspend_after=0, delete_after=1),
+    ),
+    limit=VolumeLimit(minimum=25, percent=2.5),
     archived_as_suspended=True,
     patch_dialect=PatchDialect.KEEPER,
     shards=128,
     throttled_until=NOW,
     paused_reason="the token is refused",
     changed_at=NOW,
-    clock=Clock(5 * DAY, (NOW - DAY, NOW), NOW + HOUR),
-    retired_tokens=(RetiredToken("3", NOW),),
+    clock=Clock(stood=5 * DAY, last=(NOW - DAY, NOW), off_since=NOW + HOUR),
+    retired_tokens=(RetiredToken(version="3", at=NOW),),
 )
 
 
@@ -221,7 +250,7 @@ class TestConnections:
 
     def test_they_come_in_their_order(self, state):
         for connection_id, order in (("b", 2), ("a", 2), ("z", 1)):
-            state.connections.create(Connection(connection_id, order))
+            state.connections.create(Connection(id=connection_id, order=order))
         assert [connection.id for connection in state.connections.all()] == ["z", "a", "b"]
 
     def test_a_change_grows_the_revision(self, state):
@@ -274,10 +303,14 @@ class TestConnections:
 
     def test_purging_forgets_the_state_keeps_the_audit_and_the_id_is_never_used_again(self, state):
         state.connections.create(HOME)
-        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW))
+        state.records.put_run(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW))
         state.records.put_hold("c1", hold([("u1", "suspend")]))
-        state.records.change_guard("c1", lambda _state: GuardState({Kind.TAKING: {reservation("x"): NOW}}, ((NOW, 5),)))
-        assert state.records.claim_account("c1", "k1", Claim("u1", "x1")) == Claim("u1", "x1")
+        state.records.change_guard(
+            "c1", lambda _state: GuardState(reserved={Kind.TAKING: {reservation("x"): NOW}}, active=((NOW, 5),))
+        )
+        assert state.records.claim_account("c1", "k1", Claim(user_id="u1", change_id="x1")) == Claim(
+            user_id="u1", change_id="x1"
+        )
         state.records.put_swept("c1", frozenset({"x"}))
         write(state, entries={"u1": FULL}, events=[event("e1")])
 
@@ -292,7 +325,9 @@ class TestConnections:
         assert state.records.run("c1", "r1") is None
         assert list(state.records.holds("c1")) == []
         assert state.records.change_guard("c1", lambda known: known if known == GuardState() else None) is not None
-        assert state.records.claim_account("c1", "k1", Claim("u2", "x2")) == Claim("u2", "x2")
+        assert state.records.claim_account("c1", "k1", Claim(user_id="u2", change_id="x2")) == Claim(
+            user_id="u2", change_id="x2"
+        )
         assert state.records.swept("c1") == frozenset()
         assert state.audit("c1") == {"e1"}
         with pytest.raises(Stale):
@@ -313,13 +348,24 @@ class TestConnections:
 
 class TestChannels:
     def test_a_channel_comes_back_without_its_token(self, state):
-        channel = Channel("ch1", "https://x.org", "secret", "add", NOW + DAY, "r1", NOW, fingerprint="c0ffee00")
+        channel = Channel(
+            id="ch1",
+            address="https://x.org",
+            token="secret",
+            event="add",
+            expires=NOW + DAY,
+            resource_id="r1",
+            opened=NOW,
+            fingerprint="c0ffee00",
+        )
         state.channels.put(channel)
         assert list(state.channels.all()) == [replace(channel, token="")]
 
     @pytest.mark.parametrize("sync_first", [True, False])
     def test_its_proof_counts_whether_it_comes_before_or_after(self, state, sync_first):
-        channel = Channel("ch1", "https://x.org", "", "", NOW + DAY, "r1", NOW)
+        channel = Channel(
+            id="ch1", address="https://x.org", token="", event="", expires=NOW + DAY, resource_id="r1", opened=NOW
+        )
         steps: list[Callable[[], None]] = [
             lambda: state.channels.prove("ch1", NOW - HOUR),
             lambda: state.channels.put(channel),
@@ -331,16 +377,16 @@ class TestChannels:
     def test_a_channel_only_heard_of_has_no_address_and_three_days(self, state):
         state.channels.prove("unknown", NOW)
         state.channels.prove("unknown", NOW + DAY)
-        assert list(state.channels.all()) == [Channel("unknown", "", expires=NOW + 3 * DAY, proven=True)]
+        assert list(state.channels.all()) == [Channel(id="unknown", address="", expires=NOW + 3 * DAY, proven=True)]
 
     def test_a_late_proof_of_a_removed_channel_expires_too(self, state):
-        state.channels.put(Channel("ch1", "https://x.org", expires=NOW))
+        state.channels.put(Channel(id="ch1", address="https://x.org", expires=NOW))
         state.channels.remove("ch1")
         state.channels.prove("ch1", NOW)
-        assert list(state.channels.all()) == [Channel("ch1", "", expires=NOW + 3 * DAY, proven=True)]
+        assert list(state.channels.all()) == [Channel(id="ch1", address="", expires=NOW + 3 * DAY, proven=True)]
 
     def test_a_removed_channel_is_forgotten(self, state):
-        state.channels.put(Channel("ch1", "https://x.org", expires=NOW))
+        state.channels.put(Channel(id="ch1", address="https://x.org", expires=NOW))
         state.channels.remove("ch1")
         state.channels.remove("never there")
         assert list(state.channels.all()) == []

@@ -23,13 +23,15 @@ HOLD = hold([f"u{number}" for number in range(7)])
 
 class TestGuard:
     def test_reservations_are_kept_by_budget_with_the_people_active(self, state):
-        wanted = GuardState({Kind.TAKING: {A: NOW, B: NOW - HOUR}, "approved": {A: NOW}}, ((NOW - HOUR, 200), (NOW, 0)))
+        wanted = GuardState(
+            reserved={Kind.TAKING: {A: NOW, B: NOW - HOUR}, "approved": {A: NOW}}, active=((NOW - HOUR, 200), (NOW, 0))
+        )
         assert state.records.change_guard("c1", lambda _state: wanted) == wanted
         assert state.records.change_guard("c1", lambda known: known) == wanted
         assert state.records.change_guard("c2", lambda known: known) == GuardState()
 
     def test_a_declined_reservation_changes_nothing(self, state):
-        first = GuardState({Kind.TAKING: {A: NOW}})
+        first = GuardState(reserved={Kind.TAKING: {A: NOW}})
         state.records.change_guard("c1", lambda _state: first)
         assert state.records.change_guard("c1", lambda known: reserve(known, Kind.TAKING, [B], 1, NOW)) is None
         assert state.records.change_guard("c1", lambda known: known) == first
@@ -76,7 +78,7 @@ class TestHolds:
             ),
         )
         assert state.records.hold("c1", wanted.digest) == mixed
-        assert mixed.verdicts[0] == Verdict(Standing.APPROVED, NOW, "b@x.org")
+        assert mixed.verdicts[0] == Verdict(standing=Standing.APPROVED, at=NOW, by="b@x.org")
         assert state.records.hold("c1", "none") is None
 
     def test_only_those_of_which_something_is_to_come_are_listed_newest_first(self, state):
@@ -171,7 +173,7 @@ class TestSchema1:
         document.set(OLD_GUARD)
         read = firestore.records.change_guard("c1", lambda known: known)
         at = datetime(2026, 1, 1, tzinfo=UTC)
-        assert read == GuardState({Kind.TAKING: {"f8f9a49c1bf839a1": at}}, ((FIRST, 220),))
+        assert read == GuardState(reserved={Kind.TAKING: {"f8f9a49c1bf839a1": at}}, active=((FIRST, 220),))
         written = firestore.records.change_guard("c1", lambda known: reserve(known, Kind.TAKING, [A], 9, at))
         assert firestore.records.change_guard("c1", lambda known: known) == written
         assert document.get().get("schema") == 2
@@ -187,7 +189,7 @@ class TestSchema1:
     )
     def test_every_member_of_a_plan_has_the_verdict_of_the_whole(self, firestore, old, standing):
         read = self.old_hold(firestore, old, None if old == "waiting" else NOW)
-        assert read.members == (Member("u1", "suspend"), Member("u2", "delete"))
+        assert read.members == (Member(user_id="u1", action="suspend"), Member(user_id="u2", action="delete"))
         assert [verdict.standing for verdict in read.verdicts] == [standing] * 2
         assert read.state.value == (old if old != "superseded" else "closed")
         moved = firestore.records.change_hold("c1", "old", lambda known: replace(known, reason="once more"))

@@ -24,7 +24,7 @@ from tests.unit.builders import NOW
 
 pytestmark = pytest.mark.emulator
 
-ONE_SHARD = Connection("c1", shards=1)
+ONE_SHARD = Connection(id="c1", shards=1)
 HOUR = timedelta(hours=1)
 both = pytest.mark.parametrize("state", IN_FIRESTORE, indirect=True)
 SHORT = timedelta(seconds=1)
@@ -63,26 +63,40 @@ def at_once(work: Callable[[int], Any], writers: int) -> list[Any]:
 
 
 def event(event_id: str) -> Event:
-    return Event(event_id, NOW, EventName.CREATED, "run r1", "u1")
+    return Event(id=event_id, at=NOW, name=EventName.CREATED, actor="run r1", user_id="u1")
 
 
 def roster_entry(user_id: str, version: int) -> Entry:
-    return Entry(user_id, version, f"{user_id}@example.com", "s" * 32, "f" * 58, Status.ACTIVE, in_scope=True)
+    return Entry(
+        user_id=user_id,
+        version=version,
+        email=f"{user_id}@example.com",
+        scim_id="s" * 32,
+        fingerprint="f" * 58,
+        status=Status.ACTIVE,
+        in_scope=True,
+    )
 
 
 class TestContention:
     @both
     def test_many_writers_of_one_shard_lose_nothing(self, state):
-        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED))
+        state.records.put_run(
+            Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED)
+        )
 
         def write(writer: int) -> None:
             for number in range(5):
                 user_id = f"u{writer}-{number}"
 
                 def edit(known: Mapping[str, Entry], user_id: str = user_id) -> tuple[Edit, None]:
-                    common = known.get("common", Entry("common"))
-                    entries = {user_id: Entry(user_id), "common": replace(common, version=common.version + 1)}
-                    return Edit(entries, [event(user_id)], Progress("r1", NOW, {"created": 1})), None
+                    common = known.get("common", Entry(user_id="common"))
+                    entries = {user_id: Entry(user_id=user_id), "common": replace(common, version=common.version + 1)}
+                    return Edit(
+                        entries=entries,
+                        events=[event(user_id)],
+                        progress=Progress(run_id="r1", at=NOW, counts={"created": 1}),
+                    ), None
 
                 state.roster.commit(ONE_SHARD, [user_id, "common"], edit)
 
@@ -96,16 +110,18 @@ class TestContention:
 
     @both
     def test_writers_of_several_shards_at_once_do_not_block_each_other(self, state):
-        wide = Connection("c1", shards=4)
+        wide = Connection(id="c1", shards=4)
         users = [f"u{number}" for number in range(12)]
 
         def write(_writer: int) -> None:
             def edit(known: Mapping[str, Entry]) -> tuple[Edit, None]:
                 grown = {
-                    user: replace(known.get(user, Entry(user)), version=known[user].version + 1 if user in known else 1)
+                    user: replace(
+                        known.get(user, Entry(user_id=user)), version=known[user].version + 1 if user in known else 1
+                    )
                     for user in users
                 }
-                return Edit(grown), None
+                return Edit(entries=grown), None
 
             state.roster.commit(wide, users, edit)
 
@@ -113,7 +129,7 @@ class TestContention:
         assert {entry.version for entry in state.roster.load(wide).values()} == {8}
 
     def test_what_is_only_appended_waits_for_others_who_hold_its_documents(self, state):
-        told = Event("e1", NOW, EventName.CONFIGURED, "admin@example.com")
+        told = Event(id="e1", at=NOW, name=EventName.CONFIGURED, actor="admin@example.com")
         state.records.record("c1", [told])
         client = state.records._database.client
         [counter] = [found.reference for found in client.collection("connections/c1/usage").stream()]
@@ -147,16 +163,16 @@ class TestContention:
 
     @both
     def test_one_of_many_claims_an_account(self, state):
-        wanted = [Claim(f"u{writer}", "x") for writer in range(12)]
+        wanted = [Claim(user_id=f"u{writer}", change_id="x") for writer in range(12)]
         told = at_once(lambda writer: state.records.claim_account("c1", "k1", wanted[writer]), 12)
         assert len(set(told)) == 1
         assert told[0] in wanted
 
     @both
     def test_one_of_many_takes_a_claim_over(self, state):
-        old = Claim("gone", "x")
+        old = Claim(user_id="gone", change_id="x")
         state.records.claim_account("c1", "k1", old)
-        wanted = [Claim(f"u{writer}", "x") for writer in range(8)]
+        wanted = [Claim(user_id=f"u{writer}", change_id="x") for writer in range(8)]
         told = at_once(lambda writer: state.records.claim_account("c1", "k1", wanted[writer], old), 8)
         assert len(set(told)) == 1
         assert told[0] in wanted
@@ -165,20 +181,22 @@ class TestContention:
     @both
     def test_a_claim_made_anew_and_taken_over_at_once_is_one_of_the_two(self, state):
         for number in range(6):
-            name, old = f"k{number}", Claim("a", "x")
+            name, old = f"k{number}", Claim(user_id="a", change_id="x")
             state.records.claim_account("c1", name, old)
             steps = [
-                lambda name=name: state.records.claim_account("c1", name, Claim("a", "y")),
-                lambda name=name, old=old: state.records.claim_account("c1", name, Claim("b", "z"), old),
+                lambda name=name: state.records.claim_account("c1", name, Claim(user_id="a", change_id="y")),
+                lambda name=name, old=old: state.records.claim_account(
+                    "c1", name, Claim(user_id="b", change_id="z"), old
+                ),
             ]
             told = at_once(lambda writer, steps=steps: steps[writer](), 2)
-            assert told in ([Claim("a", "y")] * 2, [Claim("b", "z")] * 2)
+            assert told in ([Claim(user_id="a", change_id="y")] * 2, [Claim(user_id="b", change_id="z")] * 2)
 
     @both
     def test_one_of_many_creates_a_connection(self, state):
         def create(writer: int) -> bool:
             try:
-                state.connections.create(Connection("c1", name=f"by {writer}"))
+                state.connections.create(Connection(id="c1", name=f"by {writer}"))
             except Stale:
                 return False
             return True
@@ -229,22 +247,24 @@ class LostAnswer:
 
 class TestOwnWriteWhoseAnswerWasLost:
     def test_a_roster_commit_is_recorded_once_and_its_result_stands(self, state, far, relay):
-        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED))
+        state.records.put_run(
+            Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED)
+        )
         lost = LostAnswer(relay)
         started = NOW + timedelta(microseconds=123_456)  # timers are kept to the second
 
         def edit(known: Mapping[str, Entry]) -> tuple[Edit, str]:
             lost.arm()
-            entry = known.get("u1", Entry("u1"))
-            mark = Mark("c", "m", Action.CREATE, started)
+            entry = known.get("u1", Entry(user_id="u1"))
+            mark = Mark(change_id="c", message_id="m", action=Action.CREATE, until=started)
             fresh = replace(
                 entry,
                 version=entry.version + 1,
-                timers={Trigger.APP_OFF: Timer(started, running_since=started)},
+                timers={Trigger.APP_OFF: Timer(since=started, running_since=started)},
                 mark=mark,
             )
-            progress = Progress("r1", NOW, {"created": 1}, "1")
-            return Edit({"u1": fresh}, [event("e1")], progress), f"version {fresh.version}"
+            progress = Progress(run_id="r1", at=NOW, counts={"created": 1}, done="1")
+            return Edit(entries={"u1": fresh}, events=[event("e1")], progress=progress), f"version {fresh.version}"
 
         result = lost.during(
             lambda: far.roster.commit(ONE_SHARD, ["u1"], edit),
@@ -259,12 +279,12 @@ class TestOwnWriteWhoseAnswerWasLost:
         """The same check must not take somebody else's write for our own."""
 
         def edit(known: Mapping[str, Entry]) -> tuple[Edit, int]:
-            entry = known.get("u1", Entry("u1"))
+            entry = known.get("u1", Entry(user_id="u1"))
             if entry.version == 0:
-                other = Edit({"u1": Entry("u1", 5), "u2": Entry("u2")})
+                other = Edit(entries={"u1": Entry(user_id="u1", version=5), "u2": Entry(user_id="u2")})
                 state.roster.commit(ONE_SHARD, ["u1", "u2"], lambda _known: (other, None))
             fresh = replace(entry, version=entry.version + 1)
-            return Edit({"u1": fresh}, [event(f"e{fresh.version}")]), fresh.version
+            return Edit(entries={"u1": fresh}, events=[event(f"e{fresh.version}")]), fresh.version
 
         assert far.roster.commit(ONE_SHARD, ["u1"], edit) == 6
         assert state.audit("c1") == {"e6"}
@@ -279,7 +299,7 @@ class TestOwnWriteWhoseAnswerWasLost:
             return replace(current, state=State.PAUSED) if current.state is State.ON else None
 
         def tell(_was: Connection, _becomes: Connection) -> Event:
-            return Event(next(ids), NOW, EventName.PAUSED, "keeper")
+            return Event(id=next(ids), at=NOW, name=EventName.PAUSED, actor="keeper")
 
         paused = lost.during(
             lambda: far.connections.change("c1", pause, tell),
@@ -307,24 +327,26 @@ class TestOwnWriteWhoseAnswerWasLost:
 
     def test_a_claim_won_is_won(self, state, far, relay):
         claimed = LostAnswer(relay).during(
-            lambda: far.records.claim_account("c1", "k1", Claim("u1", "x")),
+            lambda: far.records.claim_account("c1", "k1", Claim(user_id="u1", change_id="x")),
             lambda: bool(state.collection("c1", "claims")),
             writing_with=far,
         )
-        assert claimed == Claim("u1", "x")
+        assert claimed == Claim(user_id="u1", change_id="x")
 
 
 def _calls(stores: Firestore) -> dict[str, Callable[[], Any]]:
     return {
         "roster.entry": lambda: stores.roster.entry(ONE_SHARD, "u1"),
-        "roster.load": lambda: stores.roster.load(Connection("c1", shards=64)),
-        "roster.commit": lambda: stores.roster.commit(ONE_SHARD, ["u1"], lambda _known: (Edit({"u1": None}), None)),
+        "roster.load": lambda: stores.roster.load(Connection(id="c1", shards=64)),
+        "roster.commit": lambda: stores.roster.commit(
+            ONE_SHARD, ["u1"], lambda _known: (Edit(entries={"u1": None}), None)
+        ),
         "events alone": lambda: stores.records.record("c1", [event("e1")]),
         "connections.all": lambda: stores.connections.all(),
         "connections.change": lambda: stores.connections.change("c1", lambda current: current),
         "records.open_runs": lambda: stores.records.open_runs("c1"),
         "records.lease": lambda: stores.records.lease("l", "a", NOW, HOUR),
-        "records.claim_account": lambda: stores.records.claim_account("c1", "k1", Claim("u1", "x")),
+        "records.claim_account": lambda: stores.records.claim_account("c1", "k1", Claim(user_id="u1", change_id="x")),
         "channels.all": lambda: stores.channels.all(),
     }
 
@@ -363,7 +385,7 @@ class TestUnavailable:
 
         def edit(_known: Mapping[str, Entry]) -> tuple[Edit, None]:
             relay.fall_silent()
-            return Edit({"u1": Entry("u1")}), None
+            return Edit(entries={"u1": Entry(user_id="u1")}), None
 
         started = time.monotonic()
         with pytest.raises(Transient):
@@ -387,35 +409,37 @@ class TestDocumentsRead:
     @both
     def test_loading_a_roster_reads_one_document_a_shard(self, state):
         state.reads.clear()
-        state.roster.load(Connection("c1", shards=64))
+        state.roster.load(Connection(id="c1", shards=64))
         assert state.reads["firestore_reads"] == 64
 
     @both
     def test_an_entry_is_one_document_and_its_commit_one_more(self, state):
         state.reads.clear()
         state.roster.entry(ONE_SHARD, "u1")
-        state.roster.commit(ONE_SHARD, ["u1"], lambda _known: (Edit({"u1": Entry("u1")}), None))
+        state.roster.commit(ONE_SHARD, ["u1"], lambda _known: (Edit(entries={"u1": Entry(user_id="u1")}), None))
         assert dict(state.reads) == {"firestore_reads": 2, "firestore_writes": 1}
 
 
 class TestSizes:
     @both
     def test_a_shard_that_no_document_holds_is_refused_by_name_and_nothing_is_written(self, state):
-        failure = Failure("rejected", "\N{GRINNING FACE}" * 200, 1, NOW, NOW, "create:x")
-        crowd = {f"u{number}": Entry(f"u{number}", failure=failure) for number in range(1300)}
+        failure = Failure(
+            code="rejected", text="\N{GRINNING FACE}" * 200, attempts=1, first=NOW, next_attempt=NOW, about="create:x"
+        )
+        crowd = {f"u{number}": Entry(user_id=f"u{number}", failure=failure) for number in range(1300)}
         with pytest.raises(Permanent, match="outgrown its 1 shards"):
-            state.roster.commit(ONE_SHARD, list(crowd), lambda _known: (Edit(crowd), None))
+            state.roster.commit(ONE_SHARD, list(crowd), lambda _known: (Edit(entries=crowd), None))
         assert state.roster.load(ONE_SHARD) == {}
 
     @both
     def test_full_shards_are_changed_in_parts_that_one_commit_holds(self, state):
         """64 shards of 2,000 users: who joined after the shards were fixed. 250 of them, in all shards, are changed."""
-        full = Connection("c1", shards=64)
+        full = Connection(id="c1", shards=64)
         everybody = [f"{10**20 + number}" for number in range(64 * 2000)]
 
         def write(version: int, users: Sequence[str]) -> list[int]:
             def edit(part: Sequence[str], _known: Mapping[str, Entry]) -> tuple[Edit, int]:
-                return Edit({user_id: roster_entry(user_id, version) for user_id in part}), len(part)
+                return Edit(entries={user_id: roster_entry(user_id, version) for user_id in part}), len(part)
 
             return state.roster.commit_in_parts(full, users, edit)
 
@@ -423,7 +447,9 @@ class TestSizes:
         some = sorted(everybody, key=lambda user_id: state.roster.shard(full, user_id))[::512]
         assert len({state.roster.shard(full, user_id) for user_id in some}) == 64
         with pytest.raises(Permanent, match="too large"):
-            state.roster.commit(full, some, lambda known: (Edit({user_id: known[user_id] for user_id in some}), None))
+            state.roster.commit(
+                full, some, lambda known: (Edit(entries={user_id: known[user_id] for user_id in some}), None)
+            )
         state.reads.clear()
         parts = write(2, some)
         assert sum(parts) == 250
@@ -434,29 +460,29 @@ class TestSizes:
         assert {user_id for user_id, entry in roster.items() if entry.version == 2} == set(some)
 
     def test_a_part_that_another_writer_beat_is_decided_anew(self, state, far):
-        other = Edit({"u1": Entry("u1", 5), "u2": Entry("u2")})
+        other = Edit(entries={"u1": Entry(user_id="u1", version=5), "u2": Entry(user_id="u2")})
 
         def edit(_part: Sequence[str], known: Mapping[str, Entry]) -> tuple[Edit, int]:
-            entry = known.get("u1", Entry("u1"))
+            entry = known.get("u1", Entry(user_id="u1"))
             if entry.version == 0:
                 state.roster.commit(ONE_SHARD, ["u1", "u2"], lambda _known: (other, None))
-            return Edit({"u1": replace(entry, version=entry.version + 1)}), entry.version + 1
+            return Edit(entries={"u1": replace(entry, version=entry.version + 1)}), entry.version + 1
 
         assert far.roster.commit_in_parts(ONE_SHARD, ["u1"], edit) == [6]
-        assert state.roster.load(ONE_SHARD) == {"u1": Entry("u1", 6), "u2": Entry("u2")}
+        assert state.roster.load(ONE_SHARD) == {"u1": Entry(user_id="u1", version=6), "u2": Entry(user_id="u2")}
 
     @both
     def test_a_chunk_of_changes_spread_over_all_shards_is_one_commit(self, state):
         """20,000 users, 250 of them changed: some 110 shards of 160 users are read and written at once."""
-        wide = Connection("c1", shards=110)
+        wide = Connection(id="c1", shards=110)
         everybody = [f"{10**20 + number}" for number in range(110 * 160)]
         by_shard = sorted(everybody, key=lambda user_id: state.roster.shard(wide, user_id))
 
         for start in range(0, len(by_shard), 4000):
             chunk = {user_id: roster_entry(user_id, 1) for user_id in by_shard[start : start + 4000]}
-            state.roster.commit(wide, list(chunk), lambda _known, chunk=chunk: (Edit(chunk), None))
+            state.roster.commit(wide, list(chunk), lambda _known, chunk=chunk: (Edit(entries=chunk), None))
         changed = {user_id: roster_entry(user_id, 2) for user_id in everybody[:250]}
-        state.roster.commit(wide, list(changed), lambda _known: (Edit(changed), None))
+        state.roster.commit(wide, list(changed), lambda _known: (Edit(entries=changed), None))
         roster = state.roster.load(wide)
         assert len(roster) == len(everybody)
         assert {user_id for user_id, item in roster.items() if item.version == 2} == set(changed)

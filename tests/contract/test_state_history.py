@@ -18,16 +18,16 @@ from tests.contract.state_stores import State as Stores
 from tests.contract.state_stores import hold
 from tests.unit.builders import ADA, DAY, GRACE, NOW
 
-HOME = Connection("c1", shards=4)
+HOME = Connection(id="c1", shards=4)
 
 
 def put(state: Stores, *entries: Entry) -> None:
-    edit = Edit({entry.user_id: entry for entry in entries})
+    edit = Edit(entries={entry.user_id: entry for entry in entries})
     state.roster.commit(HOME, [entry.user_id for entry in entries], lambda _known: (edit, None))
 
 
 def updated(change_id: str, **changes: Any) -> Event:
-    return replace(Event(change_id, NOW, EventName.UPDATED, "run r1", "u1"), **changes)
+    return replace(Event(id=change_id, at=NOW, name=EventName.UPDATED, actor="run r1", user_id="u1"), **changes)
 
 
 class TestApplied:
@@ -52,23 +52,27 @@ class TestApplied:
 
 class TestPending:
     def test_who_waits_is_mirrored_while_it_lasts(self, state):
-        put(state, Entry("u1", email="ada@example.com"))
+        put(state, Entry(user_id="u1", email="ada@example.com"))
         assert state.pending("c1") == {}
-        put(state, Entry("u1", 2, "ada@example.com", pending=True), Entry("u2", email="bob@example.com", pending=True))
+        put(
+            state,
+            Entry(user_id="u1", version=2, email="ada@example.com", pending=True),
+            Entry(user_id="u2", email="bob@example.com", pending=True),
+        )
         assert state.pending("c1") == {"u1": "ada@example.com", "u2": "bob@example.com"}
-        put(state, Entry("u1", 3, "ada@example.com"))
+        put(state, Entry(user_id="u1", version=3, email="ada@example.com"))
         assert state.pending("c1") == {"u2": "bob@example.com"}
 
     def test_it_goes_with_its_entry_and_with_the_connection(self, state):
         state.connections.create(HOME)
-        put(state, Entry("u1", pending=True), Entry("u2", pending=True))
-        state.roster.commit(HOME, ["u1"], lambda _known: (Edit({"u1": None}), None))
+        put(state, Entry(user_id="u1", pending=True), Entry(user_id="u2", pending=True))
+        state.roster.commit(HOME, ["u1"], lambda _known: (Edit(entries={"u1": None}), None))
         assert set(state.pending("c1")) == {"u2"}
         state.connections.purge("c1")
         assert state.pending("c1") == {}
 
     def test_connections_keep_theirs_apart(self, state):
-        put(state, Entry("u1", pending=True))
+        put(state, Entry(user_id="u1", pending=True))
         assert state.pending("c2") == {}
 
 
@@ -92,7 +96,7 @@ class TestOlderDocuments:
         assert firestore.connections.get("c1") == changed == replace(HOME, edition=1, revision=1)
 
     def test_a_roster_entry_names_no_change(self, firestore):
-        wanted = Entry("u1", 4, "ada@example.com", applied_by="x1")
+        wanted = Entry(user_id="u1", version=4, email="ada@example.com", applied_by="x1")
         put(firestore, wanted)
         document = firestore.client.document(f"connections/c1/roster/{firestore.roster.shard(HOME, 'u1'):04d}")
         records = msgspec.msgpack.decode(document.get().get("entries"))
@@ -107,7 +111,7 @@ class TestOlderDocuments:
         assert firestore.roster.applied(HOME, ["x1"]) == {}
 
     def test_what_is_read_back_has_plain_times(self, firestore):
-        firestore.connections.create(replace(HOME, changed_at=NOW, clock=Clock(DAY, (NOW - DAY, NOW))))
+        firestore.connections.create(replace(HOME, changed_at=NOW, clock=Clock(stood=DAY, last=(NOW - DAY, NOW))))
         wanted = hold(["u1"], Standing.REJECTED, by="a@x.org")
         firestore.records.put_hold("c1", wanted)
         connection, read = firestore.connections.get("c1"), firestore.records.hold("c1", wanted.digest)

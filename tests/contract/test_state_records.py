@@ -17,14 +17,14 @@ from tests.unit.builders import NOW
 class TestRuns:
     def test_a_run_comes_back_as_it_was_stored(self, state):
         run = Run(
-            "r1",
-            "c1",
-            RunKind.DRIFT,
-            5,
-            NOW,
-            RunState.REFUSED,
-            NOW + HOUR,
-            3,
+            id="r1",
+            connection_id="c1",
+            kind=RunKind.DRIFT,
+            fence=5,
+            started=NOW,
+            state=RunState.REFUSED,
+            finished=NOW + HOUR,
+            batches=3,
             planned={"create": 2},
             complete=False,
             notes=("a", "b"),
@@ -38,9 +38,14 @@ class TestRuns:
 
     @pytest.mark.parametrize("touch", ["put_run", "change_run"])
     def test_writing_a_run_never_undoes_what_commits_added(self, state, touch):
-        run = Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED, batches=1)
+        run = Run(
+            id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED, batches=1
+        )
         state.records.put_run(run)
-        write(state, progress=Progress("r1", NOW, {"created": 1}, "1", 0, seats_exhausted=True))
+        write(
+            state,
+            progress=Progress(run_id="r1", at=NOW, counts={"created": 1}, done="1", continued=0, seats_exhausted=True),
+        )
         closed = replace(run, state=RunState.DONE, finished=NOW)
         if touch == "put_run":
             state.records.put_run(closed)
@@ -52,12 +57,14 @@ class TestRuns:
 
     def test_open_runs_are_those_observing_or_planned_on_that_connection(self, state):
         for number, run_state in enumerate(RunState):
-            state.records.put_run(Run(f"r{number}", "c1", RunKind.FULL, 1, NOW, run_state))
-        state.records.put_run(Run("other", "c2", RunKind.FULL, 1, NOW))
+            state.records.put_run(
+                Run(id=f"r{number}", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=run_state)
+            )
+        state.records.put_run(Run(id="other", connection_id="c2", kind=RunKind.FULL, fence=1, started=NOW))
         assert {run.state for run in state.records.open_runs("c1")} == {RunState.OBSERVING, RunState.PLANNED}
 
     def test_a_run_is_not_changed_where_the_edit_declines_or_there_is_none(self, state):
-        state.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW))
+        state.records.put_run(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW))
         assert state.records.change_run("c1", "r1", lambda _run: None) is None
         assert state.records.change_run("c1", "none", lambda run: run) is None
         assert state.records.run("c1", "r1").state is RunState.OBSERVING
@@ -65,45 +72,54 @@ class TestRuns:
 
 class TestRunsAskedFor:
     def test_a_request_comes_back_as_it_was_stored(self, state):
-        asked = AskedRun("a1", "c1", "a@x.org", NOW, NOW + HOUR)
+        asked = AskedRun(id="a1", connection_id="c1", asked_by="a@x.org", asked_at=NOW, expires=NOW + HOUR)
         state.records.put_asked(asked)
         assert state.records.asked("c1", "a1") == asked
         for connection_id, name in (("c2", "a1"), ("c1", "none"), ("c1", "__reserved__")):
             assert state.records.asked(connection_id, name) is None
 
     def test_it_is_answered_by_the_first_run_opened_because_of_it(self, state):
-        runs = [Run(f"r{n}", "c1", RunKind.FULL, n, NOW + n * HOUR, request="a1") for n in (2, 1, 3)]
-        for run in (*runs, Run("r0", "c1", RunKind.FULL, 1, NOW), Run("r4", "c2", RunKind.FULL, 1, NOW, request="a1")):
+        runs = [
+            Run(id=f"r{n}", connection_id="c1", kind=RunKind.FULL, fence=n, started=NOW + n * HOUR, request="a1")
+            for n in (2, 1, 3)
+        ]
+        for run in (
+            *runs,
+            Run(id="r0", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW),
+            Run(id="r4", connection_id="c2", kind=RunKind.FULL, fence=1, started=NOW, request="a1"),
+        ):
             state.records.put_run(run)
         assert state.records.run_asked_for("c1", "a1") == runs[1]
         assert state.records.run_asked_for("c1", "a2") is None
 
     def test_it_is_forgotten_with_the_connection(self, state):
-        state.connections.create(Connection("c1", name="Keeper"))
-        state.records.put_asked(AskedRun("a1", "c1", "a@x.org", NOW, NOW + HOUR))
+        state.connections.create(Connection(id="c1", name="Keeper"))
+        state.records.put_asked(
+            AskedRun(id="a1", connection_id="c1", asked_by="a@x.org", asked_at=NOW, expires=NOW + HOUR)
+        )
         state.connections.purge("c1")
         assert state.records.asked("c1", "a1") is None
 
 
 class TestClaimsAndLeases:
     def test_the_first_claim_of_an_account_stands(self, state):
-        first, second = Claim("u1", "x1"), Claim("u2", "x2")
+        first, second = Claim(user_id="u1", change_id="x1"), Claim(user_id="u2", change_id="x2")
         assert state.records.claim_account("c1", "k/1 ü", first) == first
         assert state.records.claim_account("c1", "k/1 ü", first) == first
         assert state.records.claim_account("c1", "k/1 ü", second) == first
         assert state.records.claim_account("c1", "k2", second) == second
 
     def test_a_claim_is_taken_over_from_the_one_that_was_seen(self, state):
-        first, second = Claim("u1", "x1"), Claim("u2", "x2")
+        first, second = Claim(user_id="u1", change_id="x1"), Claim(user_id="u2", change_id="x2")
         state.records.claim_account("c1", "k1", first)
         assert state.records.claim_account("c1", "k1", second, instead_of=first) == second
         assert state.records.claim_account("c1", "k1", first) == second
 
     def test_a_claim_made_anew_by_its_user_is_not_taken_over(self, state):
-        first, again = Claim("u1", "x1"), Claim("u1", "x3")
+        first, again = Claim(user_id="u1", change_id="x1"), Claim(user_id="u1", change_id="x3")
         state.records.claim_account("c1", "k1", first)
         assert state.records.claim_account("c1", "k1", again) == again
-        assert state.records.claim_account("c1", "k1", Claim("u2", "x2"), instead_of=first) == again
+        assert state.records.claim_account("c1", "k1", Claim(user_id="u2", change_id="x2"), instead_of=first) == again
 
     def test_a_lease_is_one_holders_until_it_expires(self, state):
         assert state.records.lease("l", "a", NOW, HOUR) == 1

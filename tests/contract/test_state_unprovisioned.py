@@ -13,26 +13,34 @@ from tests.contract.state_stores import HOME, Firestore
 from tests.unit.builders import DAY, NOW
 
 KNOWN = Unprovisioned(
-    "k/1 ü", "ada@example.com", "u1", By.EXTERNAL_ID, Offer.ALL, "u1", "ada@example.com", Presence.DELETED, NOW
+    scim_id="k/1 ü",
+    user_name="ada@example.com",
+    external_id="u1",
+    by=By.EXTERNAL_ID,
+    offer=Offer.ALL,
+    user_id="u1",
+    email="ada@example.com",
+    presence=Presence.DELETED,
+    since=NOW,
 )
-STRANGER = Unprovisioned("k2", "x@example.com", "")
+STRANGER = Unprovisioned(scim_id="k2", user_name="x@example.com", external_id="")
 
 
 def test_there_is_none_before_keeper_was_listed(state):
-    state.unprovisioned.put("c1", Report(NOW, "d1", (KNOWN,)))
+    state.unprovisioned.put("c1", Report(at=NOW, digest="d1", accounts=(KNOWN,)))
     assert state.unprovisioned.get("c2") is None
 
 
 def test_a_report_replaces_the_one_before(state):
-    state.unprovisioned.put("c1", Report(NOW, "d1", (KNOWN, STRANGER)))
-    assert state.unprovisioned.get("c1") == Report(NOW, "d1", (KNOWN, STRANGER))
-    state.unprovisioned.put("c1", Report(NOW + DAY, "d2"))
-    assert state.unprovisioned.get("c1") == Report(NOW + DAY, "d2")
+    state.unprovisioned.put("c1", Report(at=NOW, digest="d1", accounts=(KNOWN, STRANGER)))
+    assert state.unprovisioned.get("c1") == Report(at=NOW, digest="d1", accounts=(KNOWN, STRANGER))
+    state.unprovisioned.put("c1", Report(at=NOW + DAY, digest="d2"))
+    assert state.unprovisioned.get("c1") == Report(at=NOW + DAY, digest="d2")
 
 
 def test_it_is_forgotten_with_the_connection(state):
     state.connections.create(HOME)
-    state.unprovisioned.put("c1", Report(NOW, "d1", (KNOWN,)))
+    state.unprovisioned.put("c1", Report(at=NOW, digest="d1", accounts=(KNOWN,)))
     state.connections.purge("c1")
     assert state.unprovisioned.get("c1") is None
 
@@ -42,8 +50,8 @@ def test_many_go_into_several_documents(firestore: Firestore, monkeypatch):
     monkeypatch.setattr(unprovisioned, "ROWS_A_DOCUMENT", 3)
     monkeypatch.setattr(unprovisioned, "MOST_DOCUMENTS", 3)
     rows = tuple(replace(STRANGER, scim_id=f"k{number}") for number in range(20))
-    firestore.unprovisioned.put("c1", Report(NOW, "d1", rows[:8]))
-    assert firestore.unprovisioned.get("c1") == Report(NOW, "d1", rows[:8])
-    firestore.unprovisioned.put("c1", Report(NOW, "d2", rows))
-    assert firestore.unprovisioned.get("c1") == Report(NOW, "d2", rows[:9])
+    firestore.unprovisioned.put("c1", Report(at=NOW, digest="d1", accounts=rows[:8]))
+    assert firestore.unprovisioned.get("c1") == Report(at=NOW, digest="d1", accounts=rows[:8])
+    firestore.unprovisioned.put("c1", Report(at=NOW, digest="d2", accounts=rows))
+    assert firestore.unprovisioned.get("c1") == Report(at=NOW, digest="d2", accounts=rows[:9])
     assert sorted(firestore.collection("c1", "unprovisioned")) == ["0000", "0001", "0002"]

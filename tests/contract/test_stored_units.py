@@ -9,7 +9,9 @@ from tests.contract.state_stores import HOME
 
 
 def test_ids_stand_beside_the_paths(firestore):
-    firestore.connections.create(replace(HOME, scope=Scope((), (OrgUnit("id:1", "/Sales", listed=False),))))
+    firestore.connections.create(
+        replace(HOME, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/Sales", listed=False),)))
+    )
     stored = firestore.client.document("connections/c1").get().to_dict()
     assert stored["scope"]["org_units"] == [{"id": "id:1", "path": "/Sales", "listed": False}]
 
@@ -21,6 +23,6 @@ def test_paths_alone_are_read_as_units_whose_ids_are_not_known(firestore):
     del stored["schema"]
     document.set(stored | {"scope": {"groups": [], "org_units": ["/Sales", "/R&D/", "/"]}})
     units = firestore.connections.get("c1").scope.org_units
-    assert units == (OrgUnit("", "/Sales"), OrgUnit("", "/R&D"), ROOT)
+    assert units == (OrgUnit(id="", path="/Sales"), OrgUnit(id="", path="/R&D"), ROOT)
     firestore.connections.change("c1", lambda current: replace(current, name="New"))
     assert firestore.connections.get("c1").scope.org_units == units

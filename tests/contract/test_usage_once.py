@@ -19,14 +19,16 @@ from tests.unit.builders import NOW
 
 pytestmark = pytest.mark.emulator
 
-HOME = Connection("c1", shards=1)
+HOME = Connection(id="c1", shards=1)
 TODAY = "2026-11-24"
 
 
 @pytest.fixture
 def state(backing: Any, project_id: str) -> Iterator[Firestore]:
     stores = Firestore(f"127.0.0.1:{backing.ports['firestore']}", project_id)
-    stores.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED, batches=1))
+    stores.records.put_run(
+        Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED, batches=1)
+    )
     yield stores
     stores.close()
 
@@ -47,7 +49,7 @@ def far(relay: Wire, project_id: str) -> Iterator[Firestore]:
 
 
 def event(event_id: str, name: EventName) -> Event:
-    return Event(event_id, NOW, name, "reconcile")
+    return Event(id=event_id, at=NOW, name=name, actor="reconcile")
 
 
 def test_an_event_of_no_user_counts_once(state, far, relay):
@@ -62,7 +64,7 @@ def test_an_event_of_no_user_counts_once(state, far, relay):
 
 
 def test_a_held_plan_counts_once(state, far, relay):
-    hold = Hold("plan", NOW, (), HoldState.WAITING, "too many")
+    hold = Hold(digest="plan", raised_at=NOW, members=(), reason=HoldState.WAITING, verdicts="too many")
     lost = LostAnswer(relay)
     lost.arm()
     lost.during(
@@ -75,7 +77,7 @@ def test_a_held_plan_counts_once(state, far, relay):
 
 def test_the_end_of_a_batch_counts_once(state, far, relay):
     """It changes no entry, so nothing but the run's own record tells that it was written."""
-    progress = Progress("r1", NOW, {"unsettled": 2, "scim_get": 3}, "1", 1)
+    progress = Progress(run_id="r1", at=NOW, counts={"unsettled": 2, "scim_get": 3}, done="1", continued=1)
     LostAnswer(relay).during(
         lambda: far.roster.commit(HOME, (), lambda _known: (Edit(progress=progress), None)),
         lambda: bool(state.records.run("c1", "r1").done),
@@ -87,7 +89,7 @@ def test_the_end_of_a_batch_counts_once(state, far, relay):
 
 def test_a_batch_that_two_deliveries_end_counts_once(state):
     for unsettled in (2, 5):
-        progress = Progress("r1", NOW, {"unsettled": unsettled}, "1")
+        progress = Progress(run_id="r1", at=NOW, counts={"unsettled": unsettled}, done="1")
         state.roster.commit(HOME, (), lambda _known, told=progress: (Edit(progress=told), None))
     assert state.records.run("c1", "r1").unsettled == 2
 

@@ -35,7 +35,7 @@ def a_quarter_of_an_hour_later(town: Town) -> None:
         missing = {user_id: entry for user_id, entry in entries.items() if entry.missing_since is not None}
         earlier = timedelta(minutes=15)
         return Edit(
-            {key: replace(each, missing_since=each.missing_since - earlier) for key, each in missing.items()}
+            entries={key: replace(each, missing_since=each.missing_since - earlier) for key, each in missing.items()}
         ), 0
 
     desk.roster.commit(connection, desk.roster.load(connection), edit)

@@ -115,7 +115,7 @@ def test_accounts_that_vanished_are_one_held_plan(town):
 
 
 def test_only_whom_the_directory_entitles_gets_a_new_account(town):
-    town.provisioned(deprovisioning=Deprovisioning(suspended=Delays(7)))
+    town.provisioned(deprovisioning=Deprovisioning(suspended=Delays(suspend_after=7)))
     town.directory.patch("u2", {"suspended": True})
     town.directory.weather(lose=True)
     town.sync()

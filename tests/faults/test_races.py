@@ -13,7 +13,7 @@ from infra.local.connect import CONNECTION
 from infra.local.world import wait_for
 from tests.town import GROUP_ID, Town, person
 
-BY = Actor("admin@example.com", "u0")
+BY = Actor(address="admin@example.com", directory_id="u0")
 EVERYBODY = {f"u{number}" for number in range(12)}
 
 

@@ -235,7 +235,7 @@ def held(town: Town) -> dict:
 def _limit(users: int):
     from autoprovisioning.domain.connections import VolumeLimit
 
-    return VolumeLimit(users, 1.0)
+    return VolumeLimit(minimum=users, percent=1.0)
 
 
 def decide(town: Town, digest: str, decision: str):

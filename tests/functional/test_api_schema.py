@@ -41,7 +41,7 @@ CHECKS = [
 def lively(whole_town: Town) -> Iterator[Town]:
     """A town with something to tell, of which the next one to use it finds nothing."""
     whole_town.reset()
-    whole_town.provisioned(limit=VolumeLimit(1, 1.0))
+    whole_town.provisioned(limit=VolumeLimit(minimum=1, percent=1.0))
     for user_id in ("u7", "u8", "u9"):
         whole_town.directory.leave(GROUP_ID, user_id)
     whole_town.sync()

@@ -14,7 +14,7 @@ from infra.local.world import KeeperSide, wait_for
 from tests.contract.scim_servers import as_new, keeper
 from tests.town import GROUP, GROUP_ID, Town, person
 
-ACTOR = Actor("admin@example.com", "u0")
+ACTOR = Actor(address="admin@example.com", directory_id="u0")
 SECOND = "second"
 OTHER_GROUP = "other-users@example.com"
 OTHER_ID = "g-other"
@@ -166,7 +166,7 @@ def test_a_second_connection_to_the_same_node_is_refused(settled, spelling):
     """Its accounts are the first one's: each would undo what the other does to them."""
     from autoprovisioning.domain.errors import BadInput
 
-    node = KeeperSide(spelling(settled.keeper.endpoint), settled.keeper.token)
+    node = KeeperSide(endpoint=spelling(settled.keeper.endpoint), token=settled.keeper.token)
     with pytest.raises(BadInput, match="provisions this node already"):
         set_up(settled, node, SECOND)
 

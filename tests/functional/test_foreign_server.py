@@ -22,7 +22,7 @@ from tests.contract.scim_servers import django_node
 from tests.town import GROUP, GROUP_ID, Town, person
 from tests.wire import Forwarder
 
-POLICY = Deprovisioning(deleted=Delays(None, 0))
+POLICY = Deprovisioning(deleted=Delays(suspend_after=None, delete_after=0))
 DELIVERIES = 12  # of one message, at most: afterwards nobody would read what became of it
 
 

@@ -352,7 +352,7 @@ def test_a_failure_tells_its_reason_what_to_do_and_where_to_look(town):
 def test_a_held_plan_is_decided_by_its_digest_once_it_is_confirmed(town, decision):
     from autoprovisioning.domain.connections import VolumeLimit
 
-    town.provisioned(limit=VolumeLimit(1, 1.0))
+    town.provisioned(limit=VolumeLimit(minimum=1, percent=1.0))
     for number in range(1, 5):
         town.directory.patch(f"u{number}", {"suspended": True})
     wait_for(lambda: town.sync() and town.desk().records.holds(CONNECTION), "the hold", 40)

@@ -14,7 +14,7 @@ from infra.local.world import wait_for
 from tests.plain_browser import Browser
 from tests.town import ADMIN, GROUP, GROUP_ID, Town, person
 
-BY = Actor(ADMIN, "u0")
+BY = Actor(address=ADMIN, directory_id="u0")
 FINISHED = ("done", "failed")
 
 
@@ -239,7 +239,13 @@ def test_an_expired_preview_is_acknowledged_and_left_alone(working):
 
     now = working.desk().clock()
     expired = Preview(
-        "old", CONNECTION, 0, settings(working), ADMIN, now - timedelta(days=1), now - timedelta(minutes=1)
+        id="old",
+        connection_id=CONNECTION,
+        edition=0,
+        settings=settings(working),
+        asked_by=ADMIN,
+        asked_at=now - timedelta(days=1),
+        expires=now - timedelta(minutes=1),
     )
     stored().put(expired)
     assert working.push("reconcile", {"preview": f"{CONNECTION}/old"}) == 204

@@ -22,7 +22,7 @@ from infra.local.connect import CONNECTION
 from infra.local.world import wait_for
 from tests.town import ADMIN, GROUP, GROUP_ID, Town, person
 
-BY = Actor(ADMIN, "u0")
+BY = Actor(address=ADMIN, directory_id="u0")
 
 
 def told(town: Town, user_id: str) -> list[Event]:
@@ -155,7 +155,7 @@ def test_why_tells_of_those_in_step_and_those_who_are_not(town):
 
 
 def test_why_tells_of_a_failure_and_of_a_hold(town):
-    town.provisioned(limit=VolumeLimit(1, 1.0))
+    town.provisioned(limit=VolumeLimit(minimum=1, percent=1.0))
     town.directory.weather(lose=True)
     town.keeper.settings(taken_addresses=["person41@example.com"])
     town.directory.insert(person(41))

@@ -92,7 +92,7 @@ class Liar:
 
     def as_new(self, customer: dict[str, Any]) -> None:
         """Start over with a customer and an empty node, and tell the truth."""
-        self.keeper = KeeperServer(PREFIX, Settings(TOKEN, per_operation_ms=0.0, bulk=False))
+        self.keeper = KeeperServer(PREFIX, Settings(token=TOKEN, per_operation_ms=0.0, bulk=False))
         self.directory = DirectoryServer(customer)
         self.lie_to = lambda _: TRUTH
         self.given = []

@@ -103,10 +103,12 @@ class Office:
             adoptions=FakeAdoptions(self.store),
             unprovisioned=FakeUnprovisioned(self.store),
         )
-        scope = Scope((Group(GROUP_ID, GROUP, "Keeper users"),))
+        scope = Scope(groups=(Group(id=GROUP_ID, email=GROUP, name="Keeper users"),))
         version = self.tokens.add("c1", TOKEN)
-        connection = Connection("c1", state=State.ON, endpoint=self.liar.endpoint, scope=scope, token_version=version)
-        self.services.connections.create(replace(connection, limit=VolumeLimit(self.limit, share=1000.0)))
+        connection = Connection(
+            id="c1", state=State.ON, endpoint=self.liar.endpoint, scope=scope, token_version=version
+        )
+        self.services.connections.create(replace(connection, limit=VolumeLimit(minimum=self.limit, share=1000.0)))
         self.run()
         self.pump()
 
@@ -188,7 +190,7 @@ class Office:
     def _changed(self, user_id: str, event: str = "") -> None:
         self.changed_at[user_id] = len(self.liar.given)
         if event:
-            self._publish(Look(user_id, event, asked_at=self.clock.now))
+            self._publish(Look(user_id=user_id, event=event, asked_at=self.clock.now))
 
     def stranger(self, address: str, external_id: str = "") -> None:
         """Somebody makes an account in Keeper by hand."""
@@ -239,7 +241,7 @@ class Office:
         message.deliveries += 1
         now = self.clock.now
         if isinstance(message.payload, Look):
-            asked = Asked(message.payload, message.id, message.published)
+            asked = Asked(look=message.payload, message_id=message.id, published=message.published)
             error = self._watched(lambda: converge(self.services, asked, now + timedelta(minutes=1)))
         else:
             batch, deadline = message.payload, now + timedelta(minutes=8)

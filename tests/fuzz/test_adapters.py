@@ -143,9 +143,9 @@ def test_get(liar: Liar, script: list[Lie], scim_id: str):
 
 
 LOOKUPS = [
-    Lookup("a", "u1", ("person1@example.com", "alias@example.com")),
-    Lookup("b", "nobody", ("PERSON2@example.com",)),
-    Lookup("c", "nobody", ("o'brien\\\"@example.com",)),
+    Lookup(key="a", external_id="u1", user_names=("person1@example.com", "alias@example.com")),
+    Lookup(key="b", external_id="nobody", user_names=("PERSON2@example.com",)),
+    Lookup(key="c", external_id="nobody", user_names=("o'brien\\\"@example.com",)),
 ]
 
 
@@ -190,13 +190,15 @@ def sound(account: Account) -> None:
 
 
 WRITES = [
-    Write("c1", WriteKind.CREATE, external_id="u7", attributes=person(7)),
-    Write("c2", WriteKind.CREATE, external_id="u8", attributes=person(8)),
-    Write("s0", WriteKind.PATCH, "k0", active=False),
-    Write("p1", WriteKind.PATCH, "k1", attributes={"name.familyName": "Byron", "title": None}),
-    Write("a2", WriteKind.PATCH, "k2", external_id="u2", attributes={"userName": "person2@example.com"}),
-    Write("d9", WriteKind.DELETE, "k9"),
-    Write("d2", WriteKind.DELETE, "k2"),
+    Write(key="c1", kind=WriteKind.CREATE, external_id="u7", attributes=person(7)),
+    Write(key="c2", kind=WriteKind.CREATE, external_id="u8", attributes=person(8)),
+    Write(key="s0", kind=WriteKind.PATCH, scim_id="k0", active=False),
+    Write(key="p1", kind=WriteKind.PATCH, scim_id="k1", attributes={"name.familyName": "Byron", "title": None}),
+    Write(
+        key="a2", kind=WriteKind.PATCH, scim_id="k2", external_id="u2", attributes={"userName": "person2@example.com"}
+    ),
+    Write(key="d9", kind=WriteKind.DELETE, scim_id="k9"),
+    Write(key="d2", kind=WriteKind.DELETE, scim_id="k2"),
 ]
 
 
@@ -251,7 +253,9 @@ def resources(body: Any) -> Iterator[dict[str, Any]]:
 # ---- the directory
 
 
-CHANNEL = Channel("c1", "https://example.com/", "t", expires=datetime(2026, 12, 1, tzinfo=UTC), resource_id="r1")
+CHANNEL = Channel(
+    id="c1", address="https://example.com/", token="t", expires=datetime(2026, 12, 1, tzinfo=UTC), resource_id="r1"
+)
 VERBS: dict[str, Callable[[GoogleDirectory], Any]] = {
     "user": lambda reader: reader.user("u1"),
     "nobody": lambda reader: reader.user("u9"),

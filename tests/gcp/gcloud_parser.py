@@ -15,9 +15,9 @@ from infra.gcp.target import Target
 
 # What the commands are made for; number and channel are those that the stand-in gives.
 TARGET = Target(
-    "keeper-prod",
-    "europe-west1",
-    "admin@example.com",
+    project="keeper-prod",
+    region="europe-west1",
+    admin="admin@example.com",
     number="123456789012",
     channel="projects/keeper-prod/notificationChannels/1",
 )

@@ -59,16 +59,16 @@ class Told:
         self.latest = runs
 
     def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
-        return Page(self.latest)
+        return Page(items=self.latest)
 
     def failing_users(self, connection_id: str) -> int:
         return 12
 
     def waiting(self, connection_id: str) -> Waiting:
-        return Waiting(3, START - 16 * MINUTE)
+        return Waiting(count=3, oldest=START - 16 * MINUTE)
 
     def pace(self, connection_id: str, since: object) -> Pace:
-        return Pace(20, 5, 3.0)
+        return Pace(changes=20, failed=5, seconds=3.0)
 
     def decided(self, connection_id: str) -> tuple[()]:
         return ()
@@ -77,17 +77,36 @@ class Told:
         return 1
 
 
-ON = Connection("c1", state=State.ON, token_version="1", shards=64, changed_at=START - timedelta(days=1))
+ON = Connection(id="c1", state=State.ON, token_version="1", shards=64, changed_at=START - timedelta(days=1))
 
-DONE = Run("r1", "c1", RunKind.FULL, 1, START - 20 * MINUTE, RunState.DONE, START - 19 * MINUTE)
-REFUSED = Run("r2", "c1", RunKind.FULL, 2, START - 5 * MINUTE, RunState.REFUSED, START - 5 * MINUTE, notes=("503",))
+DONE = Run(
+    id="r1",
+    connection_id="c1",
+    kind=RunKind.FULL,
+    fence=1,
+    started=START - 20 * MINUTE,
+    state=RunState.DONE,
+    finished=START - 19 * MINUTE,
+)
+REFUSED = Run(
+    id="r2",
+    connection_id="c1",
+    kind=RunKind.FULL,
+    fence=2,
+    started=START - 5 * MINUTE,
+    state=RunState.REFUSED,
+    finished=START - 5 * MINUTE,
+    notes=("503",),
+)
 
 
 def desk_with(connection: Connection = ON, **changes: Any) -> Desk:
     desk = Desk(**changes)
     desk.tokens.add("c1", "secret")
     desk.services.connections.create(connection)
-    desk.directory.live["u1"] = DirectoryUser("u1", "ada@example.com", {"primaryEmail": "ada@example.com"})
+    desk.directory.live["u1"] = DirectoryUser(
+        id="u1", primary_email="ada@example.com", presence={"primaryEmail": "ada@example.com"}
+    )
     return desk
 
 
@@ -111,20 +130,29 @@ def contradicted_write() -> None:
     desk = desk_with()
     desk.keeper.seed("ada@example.com", "u1")
     desk.keeper.faults.append(NotAsWritten("Keeper answered 200"))
-    change = Change("change1", Entry("u1", scim_id="k1"), Action.SUSPEND, "ada@example.com", scim_id="k1")
+    change = Change(
+        id="change1",
+        entry=Entry(user_id="u1", scim_id="k1"),
+        action=Action.SUSPEND,
+        email="ada@example.com",
+        scim_id="k1",
+    )
     list(carry_out(desk.services, Keeper(desk.services, ON), [change], START + MINUTE, lambda _: True))
 
 
 def changed_in_keeper() -> None:
     desk = desk_with()
-    run = Run("r1", "c1", RunKind.DRIFT, 1, START)
+    run = Run(id="r1", connection_id="c1", kind=RunKind.DRIFT, fence=1, started=START)
     tell_drift(
-        Side(ON, run, Keeper(desk.services, ON)),
-        Plan(desk.services.clock(), drifted={f"u{number}": ("active",) for number in range(9)}),
+        Side(connection=ON, run=run, keeper=Keeper(desk.services, ON)),
+        Plan(now=desk.services.clock(), drifted={f"u{number}": ("active",) for number in range(9)}),
     )
 
 
-LEAVERS = [Wanted(Member(f"u{number}", "suspend", "suspended", START), None) for number in range(30)]
+LEAVERS = [
+    Wanted(member=Member(user_id=f"u{number}", action="suspend", trigger="suspended", since=START), entry=None)
+    for number in range(30)
+]
 
 
 def hold() -> None:
@@ -135,7 +163,7 @@ def many_at_once() -> None:
     services = desk_with().services
     _, held = admit(services, ON, Kind.TAKING, LEAVERS, ())
     assert held is not None
-    approved = decide_hold(services, ON.id, held.digest, "approve", Actor("admin@example.com"))
+    approved = decide_hold(services, ON.id, held.digest, "approve", Actor(address="admin@example.com"))
     admit(services, ON, Kind.TAKING, LEAVERS, [approved])
 
 
@@ -150,13 +178,13 @@ def unproven_channel() -> None:
 def unreadable_group() -> None:
     desk = desk_with()
     desk.directory.unreadable.add("g1")
-    read_groups(desk.directory, [replace(ON, scope=Scope((Group("g1", "g@example.com", "G"),)))])
+    read_groups(desk.directory, [replace(ON, scope=Scope(groups=(Group(id="g1", email="g@example.com", name="G"),)))])
 
 
 def unreadable_units() -> None:
     desk = desk_with()
     desk.directory.units_fail = Transient("503")
-    begin(desk.directory, [replace(ON, scope=Scope((), (OrgUnit("id:1", "/elsewhere"),)))])
+    begin(desk.directory, [replace(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),)))])
 
 
 def failing(error: Exception) -> Callable[[], None]:
@@ -171,7 +199,7 @@ def failing(error: Exception) -> Callable[[], None]:
 
 
 def run_done_at_once() -> None:
-    desk = desk_with(replace(ON, scope=Scope((), (OrgUnit("id:1", "/elsewhere"),))))
+    desk = desk_with(replace(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),))))
     assert [run.state for run in reconcile(desk.services, RunKind.FULL, START + 20 * MINUTE)] == [RunState.DONE]
 
 
@@ -188,7 +216,15 @@ def _unreachable(*_: object) -> Any:
 
 def run_closed(done: bool) -> None:
     desk = desk_with()
-    run = Run("r1", "c1", RunKind.FULL, 1, START - MINUTE, RunState.PLANNED, batches=0 if done else 1)
+    run = Run(
+        id="r1",
+        connection_id="c1",
+        kind=RunKind.FULL,
+        fence=1,
+        started=START - MINUTE,
+        state=RunState.PLANNED,
+        batches=0 if done else 1,
+    )
     desk.services.records.put_run(run)
     if done:
         close_if_finished(desk.services, run)
@@ -201,7 +237,7 @@ SCENES: dict[str, Callable[[], None]] = {
     "vital signs while paused": lambda: vital_signs(replace(ON, state=State.PAUSED)),
     "vital signs while throttled": lambda: vital_signs(replace(ON, throttled_until=START + MINUTE)),
     "vital signs with a unit gone": lambda: vital_signs(
-        replace(ON, scope=Scope((), (OrgUnit("id:1", "/gone", listed=False),)))
+        replace(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/gone", listed=False),)))
     ),
     "vital signs after a refused run": lambda: vital_signs(ON, REFUSED, DONE),
     "pause": pause,

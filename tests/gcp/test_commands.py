@@ -22,7 +22,9 @@ VERSIONS = [commands.key_versions(TARGET, key) for key in KEYS]
 ALONE = [commands.project_number(TARGET), *VERSIONS, commands.delegated_identity(TARGET)]
 COMMANDS = [*ALONE, *(command for step in STEPS for command in step.commands)]
 COMMANDS_AS_PLANNED = [
-    c for s in commands.all_steps(Target("keeper-prod", "europe-west1", "admin@example.com")) for c in s.commands
+    c
+    for s in commands.all_steps(Target(project="keeper-prod", region="europe-west1", admin="admin@example.com"))
+    for c in s.commands
 ]
 FUNCTIONS = {function.name: function for function in DEPLOYMENT.functions}
 
@@ -253,7 +255,10 @@ def test_a_plan_prints_every_command_and_runs_none():
 
 def test_a_plan_has_headings_once_each_says_why_and_ends_with_what_is_done_by_hand():
     said: list[str] = []
-    deploy.plan(Target(TARGET.project, TARGET.region, TARGET.admin, access="group:admins@example.com"), said.append)
+    deploy.plan(
+        Target(project=TARGET.project, region=TARGET.region, admin=TARGET.admin, access="group:admins@example.com"),
+        said.append,
+    )
     headings = [text.strip() for text in said if re.fullmatch(r"\n[^\[].*", text)]
     assert headings[:-1] == list(dict.fromkeys(step.chapter for step in STEPS))
     assert headings[-1].startswith("By hand")

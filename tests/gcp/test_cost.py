@@ -22,11 +22,11 @@ def test_the_page_has_the_figures_of_the_script():
 @pytest.mark.parametrize(
     ("price", "a_day", "dollars"),
     [
-        (Price(0.03, 100_000), 100_000, 0.912),
-        (Price(0.03, 100_000, free_a_day=50_000), 50_000, 0.0),
-        (Price(0.03, 100_000, free_a_day=50_000), 150_000, 0.912),
-        (Price(0.03, 10_000, free_a_month=10_000), 1_000, 0.0612),
-        (Price(0.03, 10_000, free_a_month=10_000), 100, 0.0),
+        (Price(dollars=0.03, per=100_000), 100_000, 0.912),
+        (Price(dollars=0.03, per=100_000, free_a_day=50_000), 50_000, 0.0),
+        (Price(dollars=0.03, per=100_000, free_a_day=50_000), 150_000, 0.912),
+        (Price(dollars=0.03, per=10_000, free_a_month=10_000), 1_000, 0.0612),
+        (Price(dollars=0.03, per=10_000, free_a_month=10_000), 100, 0.0),
     ],
 )
 def test_a_month_is_priced_with_what_is_free_left_out(price, a_day, dollars):

@@ -16,7 +16,7 @@ from tests.gcp.stand_in import FORMER, StandIn
 
 pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
 
-TARGET = Target("keeper-prod", "europe-west1", "admin@example.com")
+TARGET = Target(project="keeper-prod", region="europe-west1", admin="admin@example.com")
 NAMES = {function.name for function in DEPLOYMENT.functions}
 
 

@@ -139,7 +139,7 @@ def to_mend(cloud: StandIn, world: World, target: Target = TARGET, away: str = "
     """Return what the doctor wants mended, and how."""
     said: list[str] = []
     base = away or world.address
-    addresses = Addresses(base, f"{base}/token", base, base, base)
+    addresses = Addresses(iam=base, token=f"{base}/token", directory=base, firestore=base, monitoring=base)
     before = len(cloud.changes())
     status = examine(target, Gcloud(cloud, pauses=()), said.append, addresses, NOW)
     assert len(cloud.changes()) == before, "the doctor changes nothing"

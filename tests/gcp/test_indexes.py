@@ -46,7 +46,7 @@ from tests.unit.builders import DAY, NOW
 pytestmark = pytest.mark.emulator
 
 FOLDER = Path(adapters.__file__).parent
-HOME = Connection("c1", shards=64, state=State.ON)
+HOME = Connection(id="c1", shards=64, state=State.ON)
 DESCENDING = StructuredQuery.Direction.DESCENDING
 EQUAL = {StructuredQuery.FieldFilter.Operator.EQUAL, StructuredQuery.FieldFilter.Operator.IN}
 NAME = "__name__"
@@ -218,32 +218,75 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     stores.connections.begin_set_up(home.id, NOW)
     stores.connections.create(home)
     records, database = stores.records, stores.database
-    records.put_asked(AskedRun("a1", home.id, "boss@example.com", NOW, NOW + DAY))
-    records.put_run(Run("r1", home.id, RunKind.FULL, 1, NOW, RunState.PLANNED, request="a1"))
-    failing = Entry(
-        "u1", email="ada@example.com", failure=Failure("rejected", "no", 1, NOW, NOW + DAY, "create:1"), pending=True
+    records.put_asked(
+        AskedRun(id="a1", connection_id=home.id, asked_by="boss@example.com", asked_at=NOW, expires=NOW + DAY)
     )
-    event = Event("e1", NOW, EventName.CREATED, "run r1", "u1", "ada@example.com", changed={"title": "x"})
-    stores.roster.commit(home, ["u1"], lambda _known: (Edit({"u1": failing}, [event]), None))
+    records.put_run(
+        Run(
+            id="r1",
+            connection_id=home.id,
+            kind=RunKind.FULL,
+            fence=1,
+            started=NOW,
+            state=RunState.PLANNED,
+            request="a1",
+        )
+    )
+    failing = Entry(
+        user_id="u1",
+        email="ada@example.com",
+        failure=Failure(code="rejected", text="no", attempts=1, first=NOW, next_attempt=NOW + DAY, about="create:1"),
+        pending=True,
+    )
+    event = Event(
+        id="e1",
+        at=NOW,
+        name=EventName.CREATED,
+        actor="run r1",
+        user_id="u1",
+        email="ada@example.com",
+        changed={"title": "x"},
+    )
+    stores.roster.commit(home, ["u1"], lambda _known: (Edit(entries={"u1": failing}, events=[event]), None))
     records.record(home.id, [replace(event, id=f"e{n}") for n in range(2, 5)])
     records.change_guard(home.id, lambda state: reserve(state, Kind.TAKING, [reservation("u1")], 9, NOW))
-    records.put_hold(home.id, Hold("h1", NOW, (Member("u1", "suspend"),), "too many"))
+    records.put_hold(
+        home.id, Hold(digest="h1", raised_at=NOW, members=(Member(user_id="u1", action="suspend"),), reason="too many")
+    )
     records.change_run(home.id, "r1", lambda run: replace(run, notes=("read",)))
     records.change_hold(home.id, "h1", lambda hold: replace(hold, reason="still too many"))
-    records.claim_account(home.id, "k1", Claim("u1", "e1"))
+    records.claim_account(home.id, "k1", Claim(user_id="u1", change_id="e1"))
     stores.adoptions.confirm(home.id, [("u1", "k1")], "boss@example.com", NOW, replace(event, id="e2"))
     records.put_swept(home.id, frozenset({"x"}))
     records.lease(f"lease-{home.id}", "me", NOW, DAY)
-    stores.channels.put(Channel(f"n-{home.id}", "https://hook", expires=NOW + DAY, opened=NOW))
+    stores.channels.put(Channel(id=f"n-{home.id}", address="https://hook", expires=NOW + DAY, opened=NOW))
     previews = FirestorePreviews(database, lambda: NOW)
-    previews.fill(preview(home), [Line(Would.CREATE, "u1", "ada@example.com")])
+    previews.fill(preview(home), [Line(would=Would.CREATE, user_id="u1", email="ada@example.com")])
     FirestoreInquiries(database, lambda: NOW).put(
-        Inquiry("i1", home.id, "u1", InquiryKind.EXPLAIN, "boss@example.com", NOW, NOW + DAY, InquiryState.WAITING)
+        Inquiry(
+            id="i1",
+            connection_id=home.id,
+            user_id="u1",
+            kind=InquiryKind.EXPLAIN,
+            asked_by="boss@example.com",
+            asked_at=NOW,
+            expires=NOW + DAY,
+            state=InquiryState.WAITING,
+        )
     )
 
 
 def preview(home: Connection) -> Preview:
-    return Preview("p1", home.id, 1, settings_of(home), "boss@example.com", NOW, NOW + DAY, PreviewState.WAITING)
+    return Preview(
+        id="p1",
+        connection_id=home.id,
+        edition=1,
+        settings=settings_of(home),
+        asked_by="boss@example.com",
+        asked_at=NOW,
+        expires=NOW + DAY,
+        state=PreviewState.WAITING,
+    )
 
 
 def read(stores: Firestore) -> None:
@@ -259,7 +302,7 @@ def read(stores: Firestore) -> None:
     for name, user, actor, since, until in itertools.product(
         (None, EventName.CREATED), ("", "u1", "ada@example.com"), ("", "run r1"), (None, NOW - DAY), (None, NOW + DAY)
     ):
-        filters = Filters(name, user, actor, since, until)
+        filters = Filters(name=name, user=user, actor=actor, since=since, until=until)
         first = reports.events("c1", filters, "", 2)
         assert len(first.items) == 2
         reports.events("c1", filters, first.cursor, 2)
@@ -376,7 +419,7 @@ class TestLifetimes:
         return found
 
     def test_a_run_expires_after_ninety_days(self, stores):
-        stores.records.put_run(Run("r9", "t1", RunKind.FULL, 1, NOW))
+        stores.records.put_run(Run(id="r9", connection_id="t1", kind=RunKind.FULL, fence=1, started=NOW))
         stores.records.change_run("t1", "r9", lambda run: replace(run, state=RunState.DONE))
         assert self.fields(stores, "runs/r9")["expires"] == NOW + timedelta(days=90)
 

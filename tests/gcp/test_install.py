@@ -26,7 +26,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 BLOCK = re.compile(r"^ *```(?P<kind>\w+)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PROSE = BLOCK.sub("", TEXT)
 SETTINGS = {"PROJECT": "keeper-prod", "REGION": "europe-west1", "ADMIN": "keeper-sync@example.com"}
-TARGET = Target(SETTINGS["PROJECT"], SETTINGS["REGION"], SETTINGS["ADMIN"])
+TARGET = Target(project=SETTINGS["PROJECT"], region=SETTINGS["REGION"], admin=SETTINGS["ADMIN"])
 ROLE = re.compile(r"roles/[\w.]+\w")
 OF_PEOPLE = "### Roles of the person who deploys"
 

@@ -102,14 +102,14 @@ def test_a_token_older_than_the_one_in_force_pauses_the_connection_until_it_is_r
     from autoprovisioning.app.tokens import reauthorize
 
     vault.export()
-    reauthorize(town.desk(), CONNECTION, town.keeper.rotate(), Actor("boss@example.com", "u0"))
+    reauthorize(town.desk(), CONNECTION, town.keeper.rotate(), Actor(address="boss@example.com", directory_id="u0"))
     vault.lose()
     vault.restore()
     active = town.active()
     town.sync()
     assert town.state() == "paused"
     assert town.active() == active
-    reauthorize(town.desk(), CONNECTION, town.keeper.token, Actor("boss@example.com", "u0"))
+    reauthorize(town.desk(), CONNECTION, town.keeper.token, Actor(address="boss@example.com", directory_id="u0"))
     assert town.sync()["failed"] == 0
     assert (town.state(), differences(town)) == ("on", [])
 

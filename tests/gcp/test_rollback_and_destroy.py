@@ -114,7 +114,7 @@ def test_gcloud_takes_every_command_that_destroys():
 
 
 def destroyed(cloud: StandIn, typed: str, *, audit: bool = False) -> None:
-    target = Target(TARGET.project, TARGET.region, TARGET.admin, number=NUMBER)
+    target = Target(project=TARGET.project, region=TARGET.region, admin=TARGET.admin, number=NUMBER)
     destroy.destroy(target, Gcloud(cloud), lambda text: None, lambda question: typed, audit=audit)
 
 

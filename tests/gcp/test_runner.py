@@ -17,7 +17,7 @@ from infra.gcp.gcloud import Gcloud, GcloudFailed, NotInstalled
 from infra.gcp.steps import gcloud
 from infra.gcp.target import Target
 
-TARGET = Target("keeper-prod", "europe-west1", "admin@example.com", number="123456789012")
+TARGET = Target(project="keeper-prod", region="europe-west1", admin="admin@example.com", number="123456789012")
 SETTINGS = ("--project", TARGET.project, "--region", TARGET.region, "--admin", TARGET.admin)
 FAKE = """#!{python} -SE
 import json, os, sys, time

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 T = TypeVar("T")
-ADMIN = Actor("admin@example.com", "admin")
+ADMIN = Actor(address="admin@example.com", directory_id="admin")
 COMPUTED = 600.0  # seconds that somebody waits for a preview
 LOOKS, BETWEEN_LOOKS = 30, 120.0  # seconds: how often somebody looks whether there is anything to decide
 DRAINED = 600.0  # seconds until nothing of a connection that was turned off is under way
@@ -59,7 +59,7 @@ class Administrators:
         self._edited(step, lambda settings: replace(settings, deprovisioning=policy))
 
     def edit_limit(self, step: Step) -> None:
-        limit = VolumeLimit((2, 3, 1000)[step.other // 10 % 3])
+        limit = VolumeLimit(minimum=(2, 3, 1000)[step.other // 10 % 3])
         self._edited(step, lambda settings: replace(settings, limit=limit))
 
     def _edited(self, step: Step, change: Callable[[configure.Settings], configure.Settings]) -> None:

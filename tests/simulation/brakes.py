@@ -275,7 +275,7 @@ class Brakes:
                 return self._cover_every_cause(connection.id, user_id, what, refusals)
             case Kind.WIPING:
                 wanted = self._truth.wanted_lately(connection.id, user_id, LISTING)
-                known = entry or Entry(user_id)
+                known = entry or Entry(user_id=user_id)
                 return (
                     bool(wanted) and {member_of(Action.UPDATE, known, None, each).trigger for each in wanted} <= named
                 )

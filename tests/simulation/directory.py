@@ -62,7 +62,13 @@ class SimDirectory:
             return live if gone is None else None
         user = self.truth.user(user_id)
         if kind == "forbidden":
-            return DirectoryUser(user_id, "", Presence.UNKNOWN, "", untold="The directory refuses to show it (403).")
+            return DirectoryUser(
+                id=user_id,
+                primary_email="",
+                presence=Presence.UNKNOWN,
+                org_unit_path="",
+                untold="The directory refuses to show it (403).",
+            )
         self._weather.after(kind)
         return None if kind == "not found" else user
 

@@ -17,16 +17,28 @@ ACTIVE_MINUTES = 200
 LONG_DAYS = 12  # of one history in eight: some steps, and days between them
 POLICIES = (
     Deprovisioning(),
-    Deprovisioning(Delays(0, 1), Delays(0, 2), Delays(0, 1)),
-    Deprovisioning(Delays(1, None), Delays(1, 2), Delays(0, None)),
-    Deprovisioning(Delays(2, 3), Delays(0, None), Delays(1, None)),
+    Deprovisioning(
+        app_off=Delays(suspend_after=0, delete_after=1),
+        suspended=Delays(suspend_after=0, delete_after=2),
+        deleted=Delays(suspend_after=0, delete_after=1),
+    ),
+    Deprovisioning(
+        app_off=Delays(suspend_after=1, delete_after=None),
+        suspended=Delays(suspend_after=1, delete_after=2),
+        deleted=Delays(suspend_after=0, delete_after=None),
+    ),
+    Deprovisioning(
+        app_off=Delays(suspend_after=2, delete_after=3),
+        suspended=Delays(suspend_after=0, delete_after=None),
+        deleted=Delays(suspend_after=1, delete_after=None),
+    ),
 )
 MAPPINGS = (
     AttributeMapping(),
-    AttributeMapping((*DEFAULT_ROWS, Row("title", '"Contractor"'))),
-    AttributeMapping((*DEFAULT_ROWS, Row("title", "organizations[primary].title"))),  # nobody has one
+    AttributeMapping((*DEFAULT_ROWS, Row(target="title", source='"Contractor"'))),
+    AttributeMapping((*DEFAULT_ROWS, Row(target="title", source="organizations[primary].title"))),  # nobody has one
     AttributeMapping(tuple(row for row in DEFAULT_ROWS if row.target != "name.familyName")),
-    AttributeMapping((*DEFAULT_ROWS[1:], Row("displayName", "name.givenName"))),
+    AttributeMapping((*DEFAULT_ROWS[1:], Row(target="displayName", source="name.givenName"))),
 )
 SCOPES = ("groups", "groups", "groups", "units", "both")
 

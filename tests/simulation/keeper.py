@@ -96,7 +96,14 @@ class Node:
         if self._taken(user_name, ""):
             return None
         made = self.scheduler.now - age
-        account = Account(self._id(), user_name, external_id, True, {"userName": user_name}, made)
+        account = Account(
+            scim_id=self._id(),
+            user_name=user_name,
+            external_id=external_id,
+            active=True,
+            attributes={"userName": user_name},
+            created=made,
+        )
         self.accounts[account.scim_id] = account
         self.hands[account.scim_id] = self.scheduler.now
         self.foreign.add(account.scim_id)
@@ -133,7 +140,7 @@ class Node:
         if write.kind is WriteKind.DELETE:
             assert before is not None
             return replace(before, active=False) if self.locks else None
-        known = before or Account("", "", "", active=True, created=self.scheduler.now)
+        known = before or Account(scim_id="", user_name="", external_id="", active=True, created=self.scheduler.now)
         attributes = {
             **known.attributes,
             **{name: self._stored(name, value) for name, value in write.attributes.items()},
@@ -142,12 +149,12 @@ class Node:
         if self._taken(user_name, known.scim_id):
             raise AddressTaken("409")
         return Account(
-            known.scim_id or self._id(),
-            user_name,
-            known.external_id if write.external_id is None else write.external_id,
-            known.active if write.active is None else write.active,
-            {name: value for name, value in attributes.items() if value is not None},
-            known.created,
+            scim_id=known.scim_id or self._id(),
+            user_name=user_name,
+            external_id=known.external_id if write.external_id is None else write.external_id,
+            active=known.active if write.active is None else write.active,
+            attributes={name: value for name, value in attributes.items() if value is not None},
+            created=known.created,
         )
 
     def refuses(self, write: Write) -> bool:
@@ -199,12 +206,12 @@ class SimAccounts:
             try:
                 self._ask("find", SEARCH)
             except ProvisioningError as error:
-                yield Found(lookup.key, error=error)
+                yield Found(key=lookup.key, error=error)
                 continue
             ours = tuple(self._node.of(lookup.external_id))
             names = dict.fromkeys(name.casefold() for name in lookup.user_names)
             found = tuple(account for name in names if (account := self._node.named(name)) is not None)
-            yield Found(lookup.key, ours or found)
+            yield Found(key=lookup.key, accounts=ours or found)
 
     def list(self) -> Iterator[Sequence[Account]]:
         self._ask("list", READING)
@@ -245,7 +252,7 @@ class SimAccounts:
                 raise NotSent("The deadline passed")
             return self._sent(write)
         except ProvisioningError as error:
-            return Written(write.key, error=error)
+            return Written(key=write.key, error=error)
 
     def _sent(self, write: Write) -> Written:
         task = self._scheduler.current
@@ -263,9 +270,11 @@ class SimAccounts:
             raise Unresolved("The answer was lost")
         scim_id = after.scim_id if after is not None else write.scim_id
         if kind == "made otherwise" and write.kind is WriteKind.CREATE:
-            return Written(write.key, scim_id, NotAsWritten("Keeper made the account, but not as written"))
+            return Written(
+                key=write.key, scim_id=scim_id, error=NotAsWritten("Keeper made the account, but not as written")
+            )
         shown: Attributes | None = after.attributes if after is not None else None
-        return Written(write.key, scim_id, shown=shown)
+        return Written(key=write.key, scim_id=scim_id, shown=shown)
 
     @staticmethod
     def _refuse(kind: str, write: Write) -> None:

@@ -97,7 +97,7 @@ class People:
         user = self._directory.live.pop(step.whom, None)
         if user is not None:
             since = self._world.now.replace(microsecond=0)
-            gone = DirectoryUser(user.id, user.primary_email, Presence.DELETED, since=since)
+            gone = DirectoryUser(id=user.id, primary_email=user.primary_email, presence=Presence.DELETED, since=since)
             self._directory.removed[user.id] = gone
             self._changed(user.id, "delete")
 

@@ -25,7 +25,7 @@ from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Call, Network, Service
 from tests.unit.builders import NOW
 
-HOME = Connection("c1", shards=1)
+HOME = Connection(id="c1", shards=1)
 AWAY = exceptions.ServiceUnavailable("away")
 LATE = exceptions.DeadlineExceeded("late")
 IN_THE_WAY = exceptions.Aborted("in the way")
@@ -88,10 +88,12 @@ def grow(stores: Stores, told: str = "e1") -> int:
     """Let an entry become one version newer."""
 
     def edit(known: Mapping[str, Entry]) -> tuple[Edit, int]:
-        entry = known.get("u1", Entry("u1"))
-        event = Event(told, NOW, EventName.CREATED, "run r1", "u1")
-        progress = Progress("r1", NOW, {"created": 1})
-        return Edit({"u1": replace(entry, version=entry.version + 1)}, [event], progress), entry.version + 1
+        entry = known.get("u1", Entry(user_id="u1"))
+        event = Event(id=told, at=NOW, name=EventName.CREATED, actor="run r1", user_id="u1")
+        progress = Progress(run_id="r1", at=NOW, counts={"created": 1})
+        return Edit(
+            entries={"u1": replace(entry, version=entry.version + 1)}, events=[event], progress=progress
+        ), entry.version + 1
 
     return stores.roster.commit(HOME, ["u1"], edit)
 
@@ -99,7 +101,9 @@ def grow(stores: Stores, told: str = "e1") -> int:
 @pytest.fixture
 def running(stores: Stores) -> Stores:
     """Stores with a run that commits add to."""
-    stores.records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED))
+    stores.records.put_run(
+        Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED)
+    )
     return stores
 
 
@@ -213,7 +217,9 @@ def test_tasks_that_switch_at_every_call_lose_nothing(seed):
     calm = Network()
     network = Tasks(random.Random(seed))
     service = Service(network.clock)
-    Stores(service, calm).records.put_run(Run("r1", "c1", RunKind.FULL, 1, NOW, RunState.PLANNED))
+    Stores(service, calm).records.put_run(
+        Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED)
+    )
     stores = Stores(service, network)
     network.run([lambda number=number: grow(stores, f"e{number}") for number in range(5)])
     seen = Stores(service, calm)

@@ -167,7 +167,7 @@ class Truth:
     def in_scope(self, connection: Connection, user: DirectoryUser) -> bool:
         """Say whether a user is in a connection's scope; units are found by id, wherever they are by now."""
         scope, paths = connection.scope, self._directory.units
-        chosen = [OrgUnit(unit.id, paths.get(unit.id, unit.path)) for unit in scope.org_units]
+        chosen = [OrgUnit(id=unit.id, path=paths.get(unit.id, unit.path)) for unit in scope.org_units]
         if chosen and not any(unit.holds(user.org_unit_path) for unit in chosen):
             return False
         return not scope.groups or any(user.id in self._directory.memberships[group.id] for group in scope.groups)

@@ -283,7 +283,7 @@ def _differing(was: Entry | None, becomes: Entry | None) -> set[str]:
         return set()
     if was is None or becomes is None:
         whole = becomes or was
-        empty = Entry(whole.user_id) if whole is not None else None
+        empty = Entry(user_id=whole.user_id) if whole is not None else None
         return {name for name in _NAMES if getattr(whole, name) != getattr(empty, name)} | {"version"}
     return {name for name in _NAMES if getattr(was, name) != getattr(becomes, name)}
 

@@ -167,25 +167,26 @@ class World:
         self.customer.live["admin"] = person("admin", "admin@example.com", "Admin")
         for number in range(1, setting.connections + 1):
             name = f"c{number}"
-            group = Group(f"g{number}", f"keeper{number}@example.com", f"Keeper {number}")
-            unit = OrgUnit(f"ou{number}", f"/Unit {number}")
+            group = Group(id=f"g{number}", email=f"keeper{number}@example.com", name=f"Keeper {number}")
+            unit = OrgUnit(id=f"ou{number}", path=f"/Unit {number}")
             self.customer.groups[group.id] = group
             self.customer.units[unit.id] = unit.path
             node = Node(f"n{number}", self.scheduler, set(), setting.locks, setting.normalises)
             self.nodes[node.name] = node
             self.homes[name] = node.name
             connection = Connection(
-                name,
-                number,
-                name,
+                id=name,
+                order=number,
+                name=name,
                 state=State.ON,
                 endpoint=f"https://keepersecurity.eu/api/rest/scim/v2/{node.name}",
                 token_version=self.tokens.add(name, self.new_token(name)),
                 scope=Scope(
-                    (group,) if setting.scopes != "units" else (), (unit,) if setting.scopes != "groups" else ()
+                    groups=(group,) if setting.scopes != "units" else (),
+                    org_units=(unit,) if setting.scopes != "groups" else (),
                 ),
                 deprovisioning=POLICIES[setting.policy],
-                limit=VolumeLimit(setting.limit),
+                limit=VolumeLimit(minimum=setting.limit),
                 changed_at=START,
             )
             self.ports.connections.create(connection)
@@ -265,7 +266,7 @@ class World:
             self.channels.prove(payload.channel, now)
         else:
             process.limit = USER_TIMEOUT
-            asked = Asked(payload, message.id, published)
+            asked = Asked(look=payload, message_id=message.id, published=published)
             deadline = now + services.timings.user_deadline
             if payload.inquiry:
                 answer_inquiry(services, self.inquiries, asked, deadline)
@@ -336,7 +337,12 @@ class World:
 
         def arrives() -> None:
             body = json.dumps({"id": user_id}).encode()
-            take_in(self.topics, KEY, Notification(channel_id, token, state, lambda: body), self.services.clock())
+            take_in(
+                self.topics,
+                KEY,
+                Notification(channel_id=channel_id, token=token, state=state, body=lambda: body),
+                self.services.clock(),
+            )
 
         def again(error: BaseException | None) -> None:
             if isinstance(error, Transient | Killed) and tried < 5:

@@ -22,13 +22,21 @@ ADA = {"userName": "ada@example.com", "displayName": "Ada Lovelace"}
 GRACE = {"userName": "ada@example.com", "displayName": "Grace Hopper"}
 
 AT_ONCE = Deprovisioning()
-IN_A_WEEK = Deprovisioning(Delays(7, 30), Delays(7, 30), Delays(7, 30))
-NEVER = Deprovisioning(Delays(None, None), Delays(None, None), Delays(None, None))
+IN_A_WEEK = Deprovisioning(
+    app_off=Delays(suspend_after=7, delete_after=30),
+    suspended=Delays(suspend_after=7, delete_after=30),
+    deleted=Delays(suspend_after=7, delete_after=30),
+)
+NEVER = Deprovisioning(
+    app_off=Delays(suspend_after=None, delete_after=None),
+    suspended=Delays(suspend_after=None, delete_after=None),
+    deleted=Delays(suspend_after=None, delete_after=None),
+)
 
 
 def running(since: datetime) -> Timer:
     """Return a timer that has run ever since."""
-    return Timer(since, running_since=since)
+    return Timer(since=since, running_since=since)
 
 
 def begun(noted: Entry) -> dict[Trigger, datetime]:
@@ -42,7 +50,15 @@ def entry(status: Status = Status.ACTIVE, **changes: Any) -> Entry:
         trigger: running(since) if isinstance(since, datetime) else since
         for trigger, since in changes.pop("timers", {}).items()
     }
-    base = Entry("u1", 3, "ada@example.com", "k1", fingerprint(ADA), status, in_scope=True)
+    base = Entry(
+        user_id="u1",
+        version=3,
+        email="ada@example.com",
+        scim_id="k1",
+        fingerprint=fingerprint(ADA),
+        status=status,
+        in_scope=True,
+    )
     if status is Status.NONE:
         base = replace(base, scim_id="", fingerprint="")
     return replace(base, timers=timers, **changes)
@@ -50,16 +66,19 @@ def entry(status: Status = Status.ACTIVE, **changes: Any) -> Entry:
 
 def seen(presence: Presence = Presence.ACTIVE, in_scope: bool | None = True, **changes: Any) -> Observed:
     desired = None if presence in (Presence.DELETED, Presence.UNKNOWN) else ADA
-    return replace(Observed("u1", presence, in_scope, "ada@example.com", desired=desired), **changes)
+    return replace(
+        Observed(user_id="u1", presence=presence, in_scope=in_scope, email="ada@example.com", desired=desired),
+        **changes,
+    )
 
 
 def rules(policy: Deprovisioning = AT_ONCE, **changes: Any) -> Rules:
-    return replace(Rules(policy), **changes)
+    return replace(Rules(deprovisioning=policy), **changes)
 
 
 def notice(office: Office, user_id: str, event: str = "update") -> None:
     """Deliver a notification about a user."""
-    office.deliver(Look(user_id, event, asked_at=office.desk.clock.now))
+    office.deliver(Look(user_id=user_id, event=event, asked_at=office.desk.clock.now))
 
 
 def active(office: Office, user_id: str) -> list[bool]:

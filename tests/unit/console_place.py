@@ -80,23 +80,23 @@ class Told:
         return ()
 
     def holds(self, _connection_id: str, _cursor: str, _limit: int) -> Page[HeldPlan]:
-        return Page(tuple(self.plans()))
+        return Page(items=tuple(self.plans()))
 
     def failing_users(self, _connection_id: str) -> int:
         return len(self.failing)
 
     def events(self, _connection_id: str, _filters: Any, _cursor: str, _limit: int) -> Page[Event]:
-        return Page(self.happened, self.cursor)
+        return Page(items=self.happened, cursor=self.cursor)
 
     def every_event(self, _connection_id: str, _filters: Any) -> Iterator[Event]:
         return iter(self.happened)
 
     def failures(self, _connection_id: str, _cursor: str, _limit: int) -> Page[Failing]:
-        return Page(self.failing, self.cursor)
+        return Page(items=self.failing, cursor=self.cursor)
 
     def usage(self, _connection_id: str, first: date, last: date) -> list[DayUsage]:
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        return [DayUsage(day, self.used) for day in days]
+        return [DayUsage(day=day, counts=self.used) for day in days]
 
     def pace(self, _connection_id: str, _since: Any) -> Pace:
         return self.answers
@@ -105,7 +105,7 @@ class Told:
         return self.waits
 
     def runs(self, _connection_id: str, _cursor: str, limit: int) -> Page[Run]:
-        return Page(tuple(self.latest[:limit]))
+        return Page(items=tuple(self.latest[:limit]))
 
 
 class Place:
@@ -135,11 +135,17 @@ class Place:
     def _plans(self) -> list[HeldPlan]:
         return [
             HeldPlan(
-                hold.digest, hold.state, hold.raised_at, hold.reason, hold.counts(), hold.decided_by, hold.decided_at,
-                hold.standings(),
+                digest=hold.digest,
+                state=hold.state,
+                raised_at=hold.raised_at,
+                reason=hold.reason,
+                counts=hold.counts(),
+                decided_by=hold.decided_by,
+                decided_at=hold.decided_at,
+                standings=hold.standings(),
             )
             for hold in self.desk.services.records.holds("c1")
-        ]  # fmt: skip
+        ]
 
     def _searchable(self, directory: Any) -> None:
         """Find everybody by their first letters."""
@@ -154,7 +160,10 @@ class Place:
         return sum(hold.state is HoldState.WAITING for hold in self.desk.store.holds["c1"].values())
 
     def _role(self, caller: Caller, _now: Any) -> Admitted:
-        return Admitted(Actor(caller.address, "u0"), Role.SUPER if caller.address == ADMIN else Role.DELEGATED)
+        return Admitted(
+            actor=Actor(address=caller.address, directory_id="u0"),
+            role=Role.SUPER if caller.address == ADMIN else Role.DELEGATED,
+        )
 
     def browser(self, who: str = ADMIN) -> Browser:
         def ask(method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
@@ -178,17 +187,27 @@ class Place:
 
 def full(state: State = State.ON) -> Connection:
     """A connection with everything in it that could break a page."""
-    groups = (Group("g1", "keeper@example.com", EVIL), Group("g2", f"{LONG}@example.com", LONG))
-    rows = (*DEFAULT_ROWS, Row("title", f'"{EVIL[:20]}"'), Row("nickName", "customSchemas.HR.costCenter"))
+    groups = (
+        Group(id="g1", email="keeper@example.com", name=EVIL),
+        Group(id="g2", email=f"{LONG}@example.com", name=LONG),
+    )
+    rows = (
+        *DEFAULT_ROWS,
+        Row(target="title", source=f'"{EVIL[:20]}"'),
+        Row(target="nickName", source="customSchemas.HR.costCenter"),
+    )
     return Connection(
-        "c1",
+        id="c1",
         name=EVIL,
         state=state,
         endpoint=f"https://keepersecurity.eu/{LONG}",
         token_version="7",
         edition=4,
         mapping=AttributeMapping(rows),
-        scope=Scope(groups, (OrgUnit("id:gone", "/Gone", listed=False), OrgUnit("id:evil", f"/{EVIL}"))),
+        scope=Scope(
+            groups=groups,
+            org_units=(OrgUnit(id="id:gone", path="/Gone", listed=False), OrgUnit(id="id:evil", path=f"/{EVIL}")),
+        ),
         shards=1,
         changed_at=START - DAY,
         paused_reason=EVIL,
@@ -200,18 +219,78 @@ def everything() -> Told:
     """Reports in which everything has happened, and every text is hostile."""
     changed = {"name.givenName": EVIL + LONE, "userName": None, "emails.primary": True, "title": LONG}
     events = (
-        Event("e1", START, EventName.UPDATED, "run abcdef", "u1", f"{EVIL}@x.example", Action.UPDATE, changed,
-              {"name.givenName": LONG}, seconds=0.25),
-        Event("e2", START, EventName.CREATED, f"notification {EVIL}", "u2", "b@example.com", Action.CREATE, changed),
-        Event("e3", START, EventName.FAILED, ADMIN, "u3", "", Action.SUSPEND, reason=EVIL, code="x", recovered=True),
-        Event("e4", START, EventName.CONFIGURED, EVIL, reason=EVIL),
-    )  # fmt: skip
-    failing = (Failing("u1", f"{LONG}@example.com", "mapping", EVIL, "create", 3, START - DAY, START + DAY),
-               Failing("u2", "", "unheard_of", LONG, "update", 1, START, START))  # fmt: skip
-    running = Run("r1", "c1", RunKind.FULL, 1, START, RunState.PLANNED, batches=3, done={"0": 1}, notes=(EVIL,))
+        Event(
+            id="e1",
+            at=START,
+            name=EventName.UPDATED,
+            actor="run abcdef",
+            user_id="u1",
+            email=f"{EVIL}@x.example",
+            attempted=Action.UPDATE,
+            changed=changed,
+            before={"name.givenName": LONG},
+            seconds=0.25,
+        ),
+        Event(
+            id="e2",
+            at=START,
+            name=EventName.CREATED,
+            actor=f"notification {EVIL}",
+            user_id="u2",
+            email="b@example.com",
+            attempted=Action.CREATE,
+            changed=changed,
+        ),
+        Event(
+            id="e3",
+            at=START,
+            name=EventName.FAILED,
+            actor=ADMIN,
+            user_id="u3",
+            email="",
+            attempted=Action.SUSPEND,
+            reason=EVIL,
+            code="x",
+            recovered=True,
+        ),
+        Event(id="e4", at=START, name=EventName.CONFIGURED, actor=EVIL, reason=EVIL),
+    )
+    failing = (
+        Failing(
+            user_id="u1",
+            email=f"{LONG}@example.com",
+            code="mapping",
+            reason=EVIL,
+            attempted="create",
+            attempts=3,
+            first=START - DAY,
+            next_attempt=START + DAY,
+        ),
+        Failing(
+            user_id="u2",
+            email="",
+            code="unheard_of",
+            reason=LONG,
+            attempted="update",
+            attempts=1,
+            first=START,
+            next_attempt=START,
+        ),
+    )
+    running = Run(
+        id="r1",
+        connection_id="c1",
+        kind=RunKind.FULL,
+        fence=1,
+        started=START,
+        state=RunState.PLANNED,
+        batches=3,
+        done={"0": 1},
+        notes=(EVIL,),
+    )
     done = replace(running, id="r2", state=RunState.DONE, finished=START, counts={"created": 20_000, "failed": 1})
     runs = (running, done, replace(done, kind=RunKind.SWEEP))
-    waiting, pace = Waiting(3, START - DAY), Pace(20, 5, 9.5)
+    waiting, pace = Waiting(count=3, oldest=START - DAY), Pace(changes=20, failed=5, seconds=9.5)
     return Told(events, failing, dict.fromkeys(EventName, 1_234_567), runs, waiting, pace, cursor="next&page")
 
 
@@ -219,22 +298,56 @@ def place(state: State = State.ON) -> Place:
     """A console in which every page has much to show."""
     here = Place(full(state), everything())
     desk = here.desk
-    desk.directory.groups["g1"] = Group("g1", "keeper@example.com", EVIL)
+    desk.directory.groups["g1"] = Group(id="g1", email="keeper@example.com", name=EVIL)
     desk.directory.units |= {"id:long": f"/{LONG}", "id:evil": f"/{EVIL}"}
     profile = {"primaryEmail": "a@example.com", "name": {"givenName": EVIL + LONE, "familyName": LONG}}
-    user = DirectoryUser("u1", "a@example.com", Presence.ACTIVE, f"/{EVIL}", (f"{LONG}@example.com",), profile=profile)
+    user = DirectoryUser(
+        id="u1",
+        primary_email="a@example.com",
+        presence=Presence.ACTIVE,
+        org_unit_path=f"/{EVIL}",
+        aliases=(f"{LONG}@example.com",),
+        profile=profile,
+    )
     desk.directory.live["u1"] = user
-    failure = Failure("rejected", EVIL, 3, START, START + DAY, "about")
-    entry = Entry("u1", 3, f"{EVIL}@x.example", "k1", "", Status.ACTIVE, True, {Trigger.SUSPENDED: START}, START, None,
-                  True, Action.DELETE, failure, START)  # fmt: skip
+    failure = Failure(code="rejected", text=EVIL, attempts=3, first=START, next_attempt=START + DAY, about="about")
+    entry = Entry(
+        user_id="u1",
+        version=3,
+        email=f"{EVIL}@x.example",
+        scim_id="k1",
+        fingerprint="",
+        status=Status.ACTIVE,
+        in_scope=True,
+        timers={Trigger.SUSPENDED: START},
+        mark=START,
+        pending=None,
+        failure=True,
+        last_action_at=Action.DELETE,
+        gone=failure,
+        applied_by=START,
+    )
     desk.store.shards["c1", 0] = (1, {"u1": entry})
-    members = tuple(Member(f"u{number}", "suspend", "suspended", START) for number in range(60))
+    members = tuple(
+        Member(user_id=f"u{number}", action="suspend", trigger="suspended", since=START) for number in range(60)
+    )
     records = desk.services.records
-    rejected = Verdict(Standing.REJECTED, START, EVIL)
-    records.put_hold("c1", Hold("a" * 32, START, members, EVIL))
-    records.put_hold("c1", Hold("b" * 32, START, members, EVIL, (rejected,) * 60, EVIL, START))
-    here.parts.channels.put(Channel("n1", "https://hook", expires=START + DAY, opened=START, proven=True))
-    here.parts.channels.put(Channel("n2", "https://hook", expires=START - DAY))
+    rejected = Verdict(standing=Standing.REJECTED, at=START, by=EVIL)
+    records.put_hold("c1", Hold(digest="a" * 32, raised_at=START, members=members, reason=EVIL))
+    records.put_hold(
+        "c1",
+        Hold(
+            digest="b" * 32,
+            raised_at=START,
+            members=members,
+            reason=EVIL,
+            verdicts=(rejected,) * 60,
+            decided_by=EVIL,
+            decided_at=START,
+        ),
+    )
+    here.parts.channels.put(Channel(id="n1", address="https://hook", expires=START + DAY, opened=START, proven=True))
+    here.parts.channels.put(Channel(id="n2", address="https://hook", expires=START - DAY))
     _previews(here)
     _inquiries(here)
     return here
@@ -244,8 +357,19 @@ def _previews(here: Place) -> None:
     connection = here.desk.services.connections.get("c1")
     assert connection is not None
     settings = replace(settings_of(connection), name="Other")
-    base = Preview("p1", "c1", connection.edition, settings, EVIL, START, START + DAY)
-    lines = [Line(would, f"u{number}", f"{EVIL}@x.example", LONG, EVIL) for number, would in enumerate(Would)] * 10
+    base = Preview(
+        id="p1",
+        connection_id="c1",
+        edition=connection.edition,
+        settings=settings,
+        asked_by=EVIL,
+        asked_at=START,
+        expires=START + DAY,
+    )
+    lines = [
+        Line(would=would, user_id=f"u{number}", email=f"{EVIL}@x.example", detail=LONG, scim_id=EVIL)
+        for number, would in enumerate(Would)
+    ] * 10
     done = replace(base, state=PreviewState.DONE, counts={"create": 20_000, "unchanged": 1}, held=True, notes=(EVIL,))
     here.parts.previews.fill(done, lines)
     here.parts.previews.put(replace(base, id="p2"))
@@ -256,9 +380,23 @@ def _previews(here: Place) -> None:
 
 
 def _inquiries(here: Place) -> None:
-    base = Inquiry("i1", "c1", "u1", InquiryKind.PROVISION, EVIL, START, START + DAY)
-    account = Account("k1", EVIL, "u1", False, {"userName": EVIL, "title": None, "emails.primary": True})
-    steps = (Step(START, EVIL), Step(START, LONG, failed=True))
+    base = Inquiry(
+        id="i1",
+        connection_id="c1",
+        user_id="u1",
+        kind=InquiryKind.PROVISION,
+        asked_by=EVIL,
+        asked_at=START,
+        expires=START + DAY,
+    )
+    account = Account(
+        scim_id="k1",
+        user_name=EVIL,
+        external_id="u1",
+        active=False,
+        attributes={"userName": EVIL, "title": None, "emails.primary": True},
+    )
+    steps = (Step(at=START, text=EVIL), Step(at=START, text=LONG, failed=True))
     finished = replace(base, finished=START, steps=steps)
     here.parts.inquiries.put(base)
     here.parts.inquiries.put(replace(finished, id="i2", state=InquiryState.DONE, account=account))

@@ -15,15 +15,15 @@ from autoprovisioning.domain.events import Actor
 from tests.fake_reports import FakePreviews
 from tests.office import Office
 
-ACTOR = Actor("admin@example.com", "u0")
+ACTOR = Actor(address="admin@example.com", directory_id="u0")
 A_MOMENT = timedelta(minutes=1)
 OUT = "the app is turned off for them (not in scope)"
 NO_STATE = {"lock", "meanwhile", "stutters"}  # of the store in memory
-NOW, NEVER, IN_A_WEEK = Delays(0), Delays(None), Delays(7, 30)
+NOW, NEVER, IN_A_WEEK = Delays(suspend_after=0), Delays(suspend_after=None), Delays(suspend_after=7, delete_after=30)
 
 
 def policy(delays: Delays) -> Deprovisioning:
-    return Deprovisioning(delays, delays, delays)
+    return Deprovisioning(app_off=delays, suspended=delays, deleted=delays)
 
 
 @dataclass

@@ -12,14 +12,16 @@ from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.users import DirectoryUser, Presence
 from tests.unit.builders import NOW
 
-ADA = Caller("ada@example.com", "u1")
+ADA = Caller(address="ada@example.com", account_id="u1")
 
 
 class People:
     """One user, and how often somebody asked."""
 
     def __init__(self, **rank: bool) -> None:
-        self.user: DirectoryUser | None = DirectoryUser("u1", ADA.address, Presence.ACTIVE, **rank)
+        self.user: DirectoryUser | None = DirectoryUser(
+            id="u1", primary_email=ADA.address, presence=Presence.ACTIVE, **rank
+        )
         self.out_of_reach = False
         self.asked = 0
 
@@ -66,7 +68,7 @@ def test_a_refusal_is_remembered_for_a_minute_for_those_who_look():
         with pytest.raises(Forbidden, match="not an administrator"):
             roles.lately(ADA, NOW + timedelta(seconds=seconds))
     assert people.asked == 1
-    people.user = DirectoryUser("u1", ADA.address, Presence.ACTIVE, is_delegated_admin=True)
+    people.user = DirectoryUser(id="u1", primary_email=ADA.address, presence=Presence.ACTIVE, is_delegated_admin=True)
     assert roles.lately(ADA, NOW + timedelta(seconds=60)).role is Role.DELEGATED
 
 
@@ -75,9 +77,9 @@ def test_whoever_was_refused_is_let_in_by_a_change_and_reads_from_then_on():
     roles = Roles(people)
     with pytest.raises(Forbidden):
         roles.lately(ADA, NOW)
-    people.user = DirectoryUser("u1", ADA.address, Presence.ACTIVE, is_admin=True)
+    people.user = DirectoryUser(id="u1", primary_email=ADA.address, presence=Presence.ACTIVE, is_admin=True)
     for ask in (roles.now, roles.lately):
-        assert ask(ADA, NOW) == Admitted(Actor(ADA.address, "u1"), Role.SUPER)
+        assert ask(ADA, NOW) == Admitted(actor=Actor(address=ADA.address, directory_id="u1"), role=Role.SUPER)
 
 
 def test_however_many_are_refused_administrators_stay_known_and_memory_is_bounded():
@@ -86,7 +88,7 @@ def test_however_many_are_refused_administrators_stay_known_and_memory_is_bounde
     roles.lately(ADA, NOW)
     for number in range(3 * REMEMBERED):
         with pytest.raises(Forbidden):
-            roles.lately(Caller(f"nobody{number}@example.com"), NOW)
+            roles.lately(Caller(address=f"nobody{number}@example.com"), NOW)
     asked = people.asked
     roles.lately(ADA, NOW)
     assert people.asked == asked
@@ -99,8 +101,10 @@ def test_an_address_that_went_to_another_user_is_not_the_administrators():
     for account in ("u2", "U1", " u1"):
         for ask in (roles.now, roles.lately):
             with pytest.raises(Forbidden, match="another user"):
-                ask(Caller(ADA.address, account), NOW)
-    assert roles.now(Caller(ADA.address), NOW).actor == Actor(ADA.address, "u1"), "where the proxy does not say"
+                ask(Caller(address=ADA.address, account_id=account), NOW)
+    assert roles.now(Caller(address=ADA.address), NOW).actor == Actor(address=ADA.address, directory_id="u1"), (
+        "where the proxy does not say"
+    )
 
 
 def test_a_directory_out_of_reach_is_no_answer():
@@ -115,6 +119,8 @@ def test_a_directory_out_of_reach_is_no_answer():
 @pytest.mark.parametrize("presence", [Presence.SUSPENDED, Presence.ARCHIVED, Presence.DELETED, Presence.UNKNOWN])
 def test_only_active_users_have_a_role(presence):
     people = People()
-    people.user = DirectoryUser("u1", ADA.address, presence, is_admin=True, is_delegated_admin=True)
+    people.user = DirectoryUser(
+        id="u1", primary_email=ADA.address, presence=presence, is_admin=True, is_delegated_admin=True
+    )
     with pytest.raises(Forbidden):
         Roles(people).now(ADA, NOW)

@@ -13,18 +13,25 @@ from autoprovisioning.domain.errors import AdoptionInDoubt, NotAdoptable
 from autoprovisioning.domain.roster import TEXT_LIMIT
 from tests.unit.builders import DAY, NOW
 
-ADA = Seeker("u1", ("ada@example.com",), ("countess@example.com",), NOW)
+ADA = Seeker(user_id="u1", primary=("ada@example.com",), aliases=("countess@example.com",), created=NOW)
 NOBODY = Known()
 
 
 def account(user_name: str = "ada@example.com", external_id: str = "", scim_id: str = "k1", **changes) -> Account:
-    return replace(Account(scim_id, user_name, external_id, active=True, created=NOW + DAY), **changes)
+    return replace(
+        Account(scim_id=scim_id, user_name=user_name, external_id=external_id, active=True, created=NOW + DAY),
+        **changes,
+    )
 
 
 FREE = account()
 ALIAS = account("Countess@example.com")
 DELETED = Known(deleted_addresses=frozenset({"ada@example.com"}))
-CONFIRMED = Known({}, frozenset({"ada@example.com", "countess@example.com"}), {"u1": frozenset({"k1", "k9"})})
+CONFIRMED = Known(
+    held_by={},
+    deleted_addresses=frozenset({"ada@example.com", "countess@example.com"}),
+    confirmed={"u1": frozenset({"k1", "k9"})},
+)
 
 
 @pytest.mark.parametrize(
@@ -35,23 +42,31 @@ CONFIRMED = Known({}, frozenset({"ada@example.com", "countess@example.com"}), {"
         ((account(external_id="u1"),), DELETED, "k1"),
         ((account("old@example.com", "u1", active=False, created=None),), NOBODY, "k1"),
         ((account(scim_id="k2"), account("old@example.com", "u1")), NOBODY, "k1"),
-        ((account(external_id="u1"),), Known({"k1": "u1"}), "k1"),
+        ((account(external_id="u1"),), Known(held_by={"k1": "u1"}), "k1"),
         # Free, under the primary address, with nothing against it.
         ((FREE,), NOBODY, "k1"),
         ((account("ADA@example.com"),), NOBODY, "k1"),
         ((account(created=NOW),), NOBODY, "k1"),
         ((account(active=False),), NOBODY, "k1"),
         # Under an alias: left alone and reported, locked or not.
-        ((ALIAS,), NOBODY, Choice(beside=(Beside("k1", "Countess@example.com"),))),
-        ((replace(ALIAS, active=False),), NOBODY, Choice(beside=(Beside("k1", "Countess@example.com", locked=True),))),
+        ((ALIAS,), NOBODY, Choice(beside=(Beside(scim_id="k1", user_name="Countess@example.com"),))),
+        (
+            (replace(ALIAS, active=False),),
+            NOBODY,
+            Choice(beside=(Beside(scim_id="k1", user_name="Countess@example.com", locked=True),)),
+        ),
         ((account("countess@example.com", "u2"),), NOBODY, Choice()),
-        ((ALIAS,), Known({"k1": "u2"}), Choice()),
+        ((ALIAS,), Known(held_by={"k1": "u2"}), Choice()),
         ((replace(ALIAS, scim_id="k2"), FREE), NOBODY, "k1"),
         # Confirmed.
         ((account(created=None),), CONFIRMED, "k1"),
         ((ALIAS,), CONFIRMED, "k1"),
         ((replace(ALIAS, active=False),), CONFIRMED, "k1"),
-        ((replace(ALIAS, scim_id="k2"),), CONFIRMED, Choice(beside=(Beside("k2", "Countess@example.com"),))),
+        (
+            (replace(ALIAS, scim_id="k2"),),
+            CONFIRMED,
+            Choice(beside=(Beside(scim_id="k2", user_name="Countess@example.com"),)),
+        ),
     ],
 )
 def test_the_account_that_is_adopted(found, grounds, expected):
@@ -69,8 +84,8 @@ def test_the_account_that_is_adopted(found, grounds, expected):
     [
         (account(external_id="u2"), NOBODY),
         (account(external_id="u2"), CONFIRMED),
-        (FREE, Known({"k1": "u2"})),
-        (account(external_id="u1"), Known({"k1": "u2"})),
+        (FREE, Known(held_by={"k1": "u2"})),
+        (account(external_id="u1"), Known(held_by={"k1": "u2"})),
         (FREE, replace(CONFIRMED, held_by={"k1": "u2"})),
     ],
 )

@@ -16,7 +16,7 @@ from autoprovisioning.domain.runs import RunKind, RunState
 from tests.fakes import Desk
 from tests.office import CONNECTION, Office
 
-ACTOR = Actor("boss@example.com", "u0")
+ACTOR = Actor(address="boss@example.com", directory_id="u0")
 MINUTE = timedelta(minutes=1)
 
 

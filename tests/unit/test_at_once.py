@@ -27,7 +27,7 @@ from tests.fake_state import FakeChannels, FakeConnections, FakeRecords, FakeRos
 from tests.fakes import FakeDirectory
 from tests.office import Office
 
-ACTOR = Actor("admin@example.com", "u0")
+ACTOR = Actor(address="admin@example.com", directory_id="u0")
 ELSEWHERE = "https://keepersecurity.eu/api/rest/scim/v2/9"
 
 
@@ -60,7 +60,7 @@ def tokens(office: Office) -> list[str]:
 def under_way(office: Office) -> None:
     """Let a change of u1 be under way for a minute."""
     entry, now = office.entry("u1"), office.desk.clock.now
-    mark = Mark("x1", "m1", Action.UPDATE, now + timedelta(minutes=1))
+    mark = Mark(change_id="x1", message_id="m1", action=Action.UPDATE, until=now + timedelta(minutes=1))
     shard = office.services.roster.shard(office.connection, "u1")
     office.desk.store.shards["c1", shard][1]["u1"] = replace(entry, mark=mark)
 
@@ -160,7 +160,7 @@ def test_a_token_of_a_moment_ago_is_destroyed_with_the_others(office, monkeypatc
 
 def test_a_channel_that_cannot_be_stopped_keeps_no_configuration_alive(office, monkeypatch):
     channels = FakeChannels(office.desk.store)
-    channels.put(Channel("ch1", "https://hook.example"))
+    channels.put(Channel(id="ch1", address="https://hook.example"))
 
     def refuse(self: FakeDirectory, channel: Channel) -> None:
         raise ConfigurationRefused("channels.stop is refused")
@@ -341,7 +341,9 @@ def test_every_act_of_an_administrator_is_told_once_with_what_it_changed(office)
     another = office.connection.token_version
     edit(services, "c1", 1, settings_of(office.connection), ACTOR, "theirs")
     theirs = office.connection.token_version
-    services.records.put_hold("c1", Hold("d1", office.desk.clock.now, (Member("u1", "suspend"),)))
+    services.records.put_hold(
+        "c1", Hold(digest="d1", raised_at=office.desk.clock.now, members=(Member(user_id="u1", action="suspend"),))
+    )
     decide_hold(services, "c1", "d1", "reject", ACTOR)
     row = "name.givenName"
     assert acts(office) == [

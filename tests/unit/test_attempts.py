@@ -32,7 +32,7 @@ from tests.fakes import FakeAccounts
 from tests.office import Office
 from tests.unit.builders import ADA, MINUTE, NOW, SECOND, active, entry, notice, seen
 
-CHANGE = Change("c1", entry(), Action.UPDATE, "ada@example.com", ADA, scim_id="k1")
+CHANGE = Change(id="c1", entry=entry(), action=Action.UPDATE, email="ada@example.com", attributes=ADA, scim_id="k1")
 
 
 def attempted(times: int, error: ProvisioningError) -> list[tuple[int, bool, bool]]:
@@ -40,7 +40,7 @@ def attempted(times: int, error: ProvisioningError) -> list[tuple[int, bool, boo
     change, told = CHANGE, []
     for number in range(times):
         now = NOW + number * MINUTE
-        outcome = Outcome(change, error=error)
+        outcome = Outcome(change=change, error=error)
         after = recorded(change.entry, outcome, now)
         assert ended(outcome, now) is (event_for(outcome, "run r1", now) is not None)
         told.append((after.failure.attempts, after.pending, ended(outcome, now)))
@@ -56,22 +56,22 @@ def test_the_third_attempt_that_says_nothing_is_that_users_failure(error):
 def test_the_waits_double_from_the_first_failure_on():
     change, waits = CHANGE, []
     for _ in range(5):
-        after = recorded(change.entry, Outcome(change, error=KeeperFailed("HTTP 500")), NOW)
+        after = recorded(change.entry, Outcome(change=change, error=KeeperFailed("HTTP 500")), NOW)
         waits.append((after.failure.next_attempt - NOW) // MINUTE)
         change = replace(change, entry=after)
     assert waits == [0, 0, 15, 30, 60]
 
 
 def test_a_refusal_after_attempts_that_said_nothing_waits_no_longer_for_them():
-    tried = recorded(CHANGE.entry, Outcome(CHANGE, error=KeeperFailed("HTTP 500")), NOW)
-    tried = recorded(tried, Outcome(CHANGE, error=KeeperFailed("HTTP 500")), NOW)
-    refused = recorded(tried, Outcome(CHANGE, error=Rejected("HTTP 400")), NOW)
+    tried = recorded(CHANGE.entry, Outcome(change=CHANGE, error=KeeperFailed("HTTP 500")), NOW)
+    tried = recorded(tried, Outcome(change=CHANGE, error=KeeperFailed("HTTP 500")), NOW)
+    refused = recorded(tried, Outcome(change=CHANGE, error=Rejected("HTTP 400")), NOW)
     assert (refused.failure.attempts, refused.failure.next_attempt - NOW) == (1, 15 * MINUTE)
 
 
 @pytest.mark.parametrize("error", [NotOffered("HTTP 501"), Rejected("HTTP 405"), Contradicted("still active")])
 def test_what_is_final_is_a_failure_at_once_and_changes_no_status(error):
-    outcome = Outcome(replace(CHANGE, action=Action.SUSPEND, attributes=None), error=error)
+    outcome = Outcome(change=replace(CHANGE, action=Action.SUSPEND, attributes=None), error=error)
     after = recorded(CHANGE.entry, outcome, NOW)
     assert (after.status, after.failure.code, after.pending) == (Status.ACTIVE, error.code, False)
     assert event_for(outcome, "run r1", NOW).name is EventName.FAILED
@@ -123,7 +123,7 @@ def test_nobody_is_told_of_an_attempt_that_is_made_again_at_once(office):
 @pytest.mark.parametrize("error", [KeeperFailed("HTTP 500"), Transient("HTTP 500")])
 def test_an_outage_counts_against_nobody(office, monkeypatch, error):
     office.suspend("u1")
-    monkeypatch.setattr(FakeAccounts, "_written", lambda self, write, at: Written(write.key, error=error))
+    monkeypatch.setattr(FakeAccounts, "_written", lambda self, write, at: Written(key=write.key, error=error))
     monkeypatch.setattr(FakeAccounts, "probe", refusing(Transient("HTTP 500")))
     assert deliver_until_done(office, "u1", 5) == 5
     assert (office.entry("u1").failure, office.entry("u1").pending) == (None, True)
@@ -201,7 +201,7 @@ def test_asking_why_tells_when_an_unknown_change_is_asked_for_again(office, monk
     monkeypatch.setattr(FakeAccounts, "get", refusing(KeeperFailed("HTTP 500")))
     deliver_until_done(office, "u1")
     known, now = office.entry("u1"), office.desk.clock.now
-    words = in_words(Decision(None, known), known, seen(), office.connection, now)
+    words = in_words(Decision(action=None, noted=known), known, seen(), office.connection, now)
     assert "UTC" in words
     assert words.endswith("HTTP 500")
 
@@ -245,14 +245,14 @@ def test_a_directory_that_fails_for_everybody_counts_against_nobody(office, monk
     office.desk.clock.advance(5 * MINUTE)
     asked = office.desk.clock.now - 4 * MINUTE
     for _ in range(5):
-        try_again(office, Look("u1", "update"), asked)
+        try_again(office, Look(user_id="u1", event="update"), asked)
     assert office.entry("u1").failure is None
 
 
 def test_a_leaver_whom_the_listing_lacks_is_not_sent_again_and_again(office):
     del office.directory.live["u1"]
     office.keeper.faults.extend([Rejected("409")] * 10)
-    office.deliver(Look("u1", "", Evidence(missing=True), asked_at=office.desk.clock.now))
+    office.deliver(Look(user_id="u1", event="", evidence=Evidence(missing=True), asked_at=office.desk.clock.now))
     assert office.entry("u1").failure is not None
     run = office.plan()
     assert (dict(run.planned), len(office.keeper.faults)) == ({}, 9)
@@ -264,7 +264,7 @@ def test_a_listed_leaver_whom_the_directory_knows_not_alone_fails_with_that_reas
     for _ in range(3):
         asked = office.desk.clock.now
         office.desk.clock.advance(2 * MINUTE)
-        try_again(office, Look("u1", "", Evidence(listed=True)), asked)
+        try_again(office, Look(user_id="u1", event="", evidence=Evidence(listed=True)), asked)
     failure = office.entry("u1").failure
     assert "knows no such user when it is asked for this one alone" in failure.text
     assert active(office, "u1") == [True], "nothing proves that the user is deleted, and nothing shows the suspension"
@@ -299,7 +299,7 @@ def test_a_look_asked_for_meanwhile_outlives_a_commit_whose_answer_was_lost(offi
         monkeypatch.setattr(FakeAccounts, "_written", written)
         if when == "writing":
             ask()
-        return Written(write.key, error=Rejected("400"))
+        return Written(key=write.key, error=Rejected("400"))
 
     if when == "marking":
         roster.meanwhile.append(ask)

@@ -158,7 +158,7 @@ def test_a_written_result_that_is_no_error_of_ours_is_that_users(office, monkeyp
 
     def odd(accounts, write, deadline):
         done = written(accounts, write, deadline)
-        return Written(write.key, error=OSError("odd")) if write.scim_id == office.entry("u2").scim_id else done
+        return Written(key=write.key, error=OSError("odd")) if write.scim_id == office.entry("u2").scim_id else done
 
     monkeypatch.setattr(FakeAccounts, "_written", odd)
     assert deliver(office, batch) is None
@@ -196,7 +196,7 @@ def test_in_an_outage_nothing_is_counted_against_those_who_were_tried(office, mo
     batch = renamed(office, "u1", "u2", "u3")
 
     def failing(_accounts, write, _deadline):
-        return Written(write.key, error=KeeperFailed("HTTP 500"))
+        return Written(key=write.key, error=KeeperFailed("HTTP 500"))
 
     monkeypatch.setattr(FakeAccounts, "_written", failing)
     probe = FakeAccounts.probe

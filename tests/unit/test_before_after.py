@@ -29,9 +29,14 @@ ON, OFF = {"active": True}, {"active": False}
 
 
 def change(action: Action, status: Status = Status.ACTIVE, **changes) -> Change:
-    known = entry(status, mark=Mark("c2", "m1", action, NOW), applied_by="c1")
+    known = entry(status, mark=Mark(change_id="c2", message_id="m1", action=action, until=NOW), applied_by="c1")
     attributes = GRACE if action in (Action.CREATE, Action.UPDATE) else None
-    return replace(Change("c2", known, action, "ada@example.com", attributes, scim_id=known.scim_id), **changes)
+    return replace(
+        Change(
+            id="c2", entry=known, action=action, email="ada@example.com", attributes=attributes, scim_id=known.scim_id
+        ),
+        **changes,
+    )
 
 
 UPDATE = change(Action.UPDATE, before=ADA)
@@ -69,7 +74,7 @@ TOLD = [
 
 @pytest.mark.parametrize(("done", "sent", "before", "after"), TOLD)
 def test_an_event_tells_what_was_sent_what_was_there_before_and_all_that_is_there_now(done, sent, before, after):
-    event = event_for(Outcome(done, "k1", sent=sent), "run r1", NOW)
+    event = event_for(Outcome(change=done, scim_id="k1", sent=sent), "run r1", NOW)
     assert (event.changed, event.before, event.after) == (sent, before, after)
 
 
@@ -86,7 +91,7 @@ ACCESS = [
 
 @pytest.mark.parametrize(("done", "scim_id", "changed", "before"), ACCESS)
 def test_access_given_or_taken_is_told_as_active_and_leaves_the_attributes_alone(done, scim_id, changed, before):
-    outcome = Outcome(done, scim_id)
+    outcome = Outcome(change=done, scim_id=scim_id)
     event = event_for(outcome, "run r1", NOW)
     assert (event.changed, event.before, event.after) == (changed, before, {})
     after = recorded(done.entry, outcome, NOW)
@@ -95,18 +100,18 @@ def test_access_given_or_taken_is_told_as_active_and_leaves_the_attributes_alone
 
 @pytest.mark.parametrize("done", [CREATE, ADOPT, UPDATE])
 def test_the_entry_names_the_change_that_wrote_attributes_last(done):
-    assert recorded(done.entry, Outcome(done, "k1"), NOW).applied_by == "c2"
+    assert recorded(done.entry, Outcome(change=done, scim_id="k1"), NOW).applied_by == "c2"
 
 
 def test_what_failed_changed_nothing():
-    outcome = Outcome(UPDATE, error=AddressTaken("taken"))
+    outcome = Outcome(change=UPDATE, error=AddressTaken("taken"))
     event = event_for(outcome, "run r1", NOW)
     assert (event.changed, event.before, event.after) == ({}, None, {})
     assert recorded(UPDATE.entry, outcome, NOW).applied_by == "c1"
 
 
 def account(attributes: Attributes, *, active: bool = True) -> Account:
-    return Account("k1", "ada@example.com", "u1", active, attributes)
+    return Account(scim_id="k1", user_name="ada@example.com", external_id="u1", active=active, attributes=attributes)
 
 
 RECOVERED = [
@@ -122,7 +127,7 @@ RECOVERED = [
 
 @pytest.mark.parametrize(("action", "status", "found", "changed", "before", "after", "by"), RECOVERED)
 def test_what_is_learnt_after_a_crash_is_told_from_the_account(action, status, found, changed, before, after, by):
-    known = entry(status, mark=Mark("lost", "m1", action, NOW), applied_by="c1")
+    known = entry(status, mark=Mark(change_id="lost", message_id="m1", action=action, until=NOW), applied_by="c1")
     desired = {**GRACE, "title": None}
     settled, outcome = recover(known, found, desired, ADA, NOW + DAY)
     assert outcome.error is None
@@ -133,7 +138,7 @@ def test_what_is_learnt_after_a_crash_is_told_from_the_account(action, status, f
 
 
 def test_an_attempt_that_came_to_nothing_wrote_nothing():
-    known = entry(mark=Mark("lost", "m1", Action.UPDATE, NOW), applied_by="c1")
+    known = entry(mark=Mark(change_id="lost", message_id="m1", action=Action.UPDATE, until=NOW), applied_by="c1")
     settled, outcome = recover(known, account(ADA), GRACE, ADA, NOW + DAY)
     assert (outcome.error is None, settled.applied_by) == (False, "c1")
 
@@ -247,7 +252,7 @@ def test_an_event_that_expired_leaves_before_unknown(office):
 
 def test_an_attribute_that_the_mapping_gained_has_no_before(office):
     office.run()
-    rows = AttributeMapping((*DEFAULT_ROWS, Row("title", '"Countess"')))
+    rows = AttributeMapping((*DEFAULT_ROWS, Row(target="title", source='"Countess"')))
     office.services.connections.change("c1", lambda connection: replace(connection, mapping=rows))
     office.desk.clock.advance(LATER)
     office.run()
@@ -277,7 +282,7 @@ def test_an_update_whose_answer_was_lost_is_told_with_before_and_after(office):
     office.deliver(office.sent[-1])
     office.desk.clock.advance(LATER)
     now = office.desk.clock.now
-    converge(office.services, Asked(Look("u1"), "m", now), now + timedelta(minutes=1))
+    converge(office.services, Asked(look=Look(user_id="u1"), message_id="m", published=now), now + timedelta(minutes=1))
     recovered = events(office, "u1")[-1]
     assert recovered.recovered
     assert (recovered.before["name.givenName"], recovered.changed["name.givenName"]) == ("New", "Ada")

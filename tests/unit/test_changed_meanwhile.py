@@ -113,7 +113,7 @@ def test_who_asked_for_a_look_gets_it_though_the_batch_fails_afterwards(office):
 
 
 def test_a_mapping_that_lost_a_row_writes_nothing(office):
-    rows = (*DEFAULT_ROWS, Row("title", '"Contractor"'))
+    rows = (*DEFAULT_ROWS, Row(target="title", source='"Contractor"'))
     office.services.connections.change("c1", lambda current: replace(current, mapping=AttributeMapping(rows)))
     office.run()
     office.services.connections.change("c1", lambda current: replace(current, mapping=AttributeMapping()))

@@ -35,13 +35,15 @@ from tests.unit.builders import ADA, DAY, GRACE, NOW, entry
 
 PHONE = 'phoneNumbers[type eq "work"].value'
 MOBILE = 'phoneNumbers[type eq "mobile"].value'
-MARK = Mark("c1", "m1", Action.UPDATE, NOW)
+MARK = Mark(change_id="c1", message_id="m1", action=Action.UPDATE, until=NOW)
 
 
 def change(action: Action, status: Status = Status.ACTIVE, **changes) -> Change:
     known = entry(status, mark=replace(MARK, action=action))
     attributes = ADA if action in (Action.CREATE, Action.UPDATE) else None
-    base = Change("c1", known, action, "ada@example.com", attributes, scim_id=known.scim_id)
+    base = Change(
+        id="c1", entry=known, action=action, email="ada@example.com", attributes=attributes, scim_id=known.scim_id
+    )
     return replace(base, **changes)
 
 
@@ -49,17 +51,31 @@ NEW = change(Action.CREATE, Status.NONE)
 ADOPTING = replace(NEW, scim_id="k9", adopts=True)
 
 WRITES = [
-    (NEW, Write("c1", WriteKind.CREATE, "", "u1", ADA, active=True)),
-    (ADOPTING, Write("c1", WriteKind.PATCH, "k9", "u1", ADA)),
-    (replace(ADOPTING, leaves=Status.LOCKED), Write("c1", WriteKind.PATCH, "k9", "u1", ADA)),
+    (NEW, Write(key="c1", kind=WriteKind.CREATE, scim_id="", external_id="u1", attributes=ADA, active=True)),
+    (ADOPTING, Write(key="c1", kind=WriteKind.PATCH, scim_id="k9", external_id="u1", attributes=ADA)),
+    (
+        replace(ADOPTING, leaves=Status.LOCKED),
+        Write(key="c1", kind=WriteKind.PATCH, scim_id="k9", external_id="u1", attributes=ADA),
+    ),
     (
         change(Action.UPDATE, attributes=GRACE),
-        Write("c1", WriteKind.PATCH, "k1", None, {"displayName": "Grace Hopper"}),
+        Write(
+            key="c1", kind=WriteKind.PATCH, scim_id="k1", external_id=None, attributes={"displayName": "Grace Hopper"}
+        ),
     ),
-    (change(Action.SUSPEND), Write("c1", WriteKind.PATCH, "k1", None, {}, active=False)),
-    (change(Action.UNSUSPEND), Write("c1", WriteKind.PATCH, "k1", None, {}, active=True)),
-    (replace(change(Action.SUSPEND), adopts=True), Write("c1", WriteKind.PATCH, "k1", "u1", {}, active=False)),
-    (change(Action.DELETE), Write("c1", WriteKind.DELETE, "k1")),
+    (
+        change(Action.SUSPEND),
+        Write(key="c1", kind=WriteKind.PATCH, scim_id="k1", external_id=None, attributes={}, active=False),
+    ),
+    (
+        change(Action.UNSUSPEND),
+        Write(key="c1", kind=WriteKind.PATCH, scim_id="k1", external_id=None, attributes={}, active=True),
+    ),
+    (
+        replace(change(Action.SUSPEND), adopts=True),
+        Write(key="c1", kind=WriteKind.PATCH, scim_id="k1", external_id="u1", attributes={}, active=False),
+    ),
+    (change(Action.DELETE), Write(key="c1", kind=WriteKind.DELETE, scim_id="k1")),
 ]
 
 
@@ -128,7 +144,7 @@ SUCCESSES = [
 @pytest.mark.parametrize(("done", "scim_id", "status", "attributes"), SUCCESSES)
 def test_a_success_is_recorded(done, scim_id, status, attributes):
     before = replace(done.entry, pending=True, failure=failed(None, "x", "x", "x", NOW))
-    after = recorded(before, Outcome(done, scim_id), NOW)
+    after = recorded(before, Outcome(change=done, scim_id=scim_id), NOW)
     assert (after.scim_id, after.status, after.version) == (scim_id, status, before.version + 1)
     assert after.deleted is (done.action is Action.DELETE)
     assert unchanged(after.fingerprint, attributes)
@@ -136,7 +152,7 @@ def test_a_success_is_recorded(done, scim_id, status, attributes):
 
 
 def test_an_account_that_vanished_leaves_an_entry_without_one():
-    after = recorded(change(Action.SUSPEND).entry, Outcome(change(Action.SUSPEND)), NOW)
+    after = recorded(change(Action.SUSPEND).entry, Outcome(change=change(Action.SUSPEND)), NOW)
     assert (after.scim_id, after.fingerprint, after.status) == ("", "", Status.NONE)
 
 
@@ -146,39 +162,49 @@ def test_an_account_that_vanished_leaves_an_entry_without_one():
 )
 def test_what_waits_is_pending_and_the_same_plan_may_be_sent_again(error):
     before = change(Action.UPDATE).entry
-    after = recorded(before, Outcome(change(Action.UPDATE), error=error), NOW)
+    after = recorded(before, Outcome(change=change(Action.UPDATE), error=error), NOW)
     assert after == replace(before, mark=None, pending=True)
-    assert event_for(Outcome(change(Action.UPDATE), error=error), "run r1", NOW) is None
+    assert event_for(Outcome(change=change(Action.UPDATE), error=error), "run r1", NOW) is None
 
 
 def test_a_vanished_account_that_the_guard_refused_is_left_to_a_plan():
-    after = recorded(change(Action.CREATE).entry, Outcome(change(Action.CREATE), error=Unsafe("too many")), NOW)
+    after = recorded(change(Action.CREATE).entry, Outcome(change=change(Action.CREATE), error=Unsafe("too many")), NOW)
     assert (after.drift, after.pending, after.failure, after.mark) == (("account",), False, None, None)
     assert after.version == 4
 
 
 def test_a_refusal_is_that_users_counted_failure():
     done = replace(NEW, attributes=GRACE)
-    once = recorded(done.entry, Outcome(done, error=AddressTaken("x" * 500)), NOW)
+    once = recorded(done.entry, Outcome(change=done, error=AddressTaken("x" * 500)), NOW)
     assert (once.failure.code, once.failure.attempts, len(once.failure.text)) == ("address_taken", 1, 200)
     assert once.failure.about == about(Action.CREATE, GRACE)
     assert (once.status, once.mark) == (Status.NONE, None)
-    twice = recorded(replace(once, mark=MARK), Outcome(done, error=AddressTaken("again")), NOW + DAY)
+    twice = recorded(replace(once, mark=MARK), Outcome(change=done, error=AddressTaken("again")), NOW + DAY)
     assert (twice.failure.attempts, twice.failure.first) == (2, NOW)
 
 
 OFF, ON = {"active": False}, {"active": True}
 EVENTS = [
-    (Outcome(NEW, "k5", sent=ADA), EventName.CREATED, ADA, ""),
-    (Outcome(ADOPTING, "k9", sent=ADA), EventName.ADOPTED, ADA, ""),
-    (Outcome(replace(ADOPTING, leaves=Status.LOCKED), "k9"), EventName.ADOPTED, {}, "locked in Keeper by someone else"),
-    (Outcome(change(Action.UPDATE), "k1"), EventName.UPDATED, {}, ""),
-    (Outcome(change(Action.SUSPEND), "k1"), EventName.SUSPENDED, OFF, ""),
-    (Outcome(change(Action.SUSPEND)), EventName.SUSPENDED, {}, "no longer exists"),
-    (Outcome(change(Action.UNSUSPEND), "k1"), EventName.UNSUSPENDED, ON, ""),
-    (Outcome(change(Action.DELETE), "k1"), EventName.DELETED, OFF, ""),
-    (Outcome(replace(change(Action.UPDATE), recreates=True), "k7"), EventName.UPDATED, {}, "created again"),
-    (Outcome(NEW, error=AddressTaken("taken by another")), EventName.FAILED, {}, "taken by another"),
+    (Outcome(change=NEW, scim_id="k5", sent=ADA), EventName.CREATED, ADA, ""),
+    (Outcome(change=ADOPTING, scim_id="k9", sent=ADA), EventName.ADOPTED, ADA, ""),
+    (
+        Outcome(change=replace(ADOPTING, leaves=Status.LOCKED), scim_id="k9"),
+        EventName.ADOPTED,
+        {},
+        "locked in Keeper by someone else",
+    ),
+    (Outcome(change=change(Action.UPDATE), scim_id="k1"), EventName.UPDATED, {}, ""),
+    (Outcome(change=change(Action.SUSPEND), scim_id="k1"), EventName.SUSPENDED, OFF, ""),
+    (Outcome(change=change(Action.SUSPEND)), EventName.SUSPENDED, {}, "no longer exists"),
+    (Outcome(change=change(Action.UNSUSPEND), scim_id="k1"), EventName.UNSUSPENDED, ON, ""),
+    (Outcome(change=change(Action.DELETE), scim_id="k1"), EventName.DELETED, OFF, ""),
+    (
+        Outcome(change=replace(change(Action.UPDATE), recreates=True), scim_id="k7"),
+        EventName.UPDATED,
+        {},
+        "created again",
+    ),
+    (Outcome(change=NEW, error=AddressTaken("taken by another")), EventName.FAILED, {}, "taken by another"),
 ]
 
 
@@ -202,11 +228,11 @@ def test_a_run_counts_its_events_in_its_own_words():
 
 
 def test_an_unresolved_outcome_says_nothing_yet():
-    assert event_for(Outcome(NEW, error=Unresolved("lost")), "run r1", NOW) is None
+    assert event_for(Outcome(change=NEW, error=Unresolved("lost")), "run r1", NOW) is None
 
 
 def test_an_account_that_was_made_but_not_as_written_was_created_though_the_rest_is_tried_again():
-    outcome = Outcome(NEW, error=NotAsWritten("Keeper made it without access"), made="k9", seconds=0.2)
+    outcome = Outcome(change=NEW, error=NotAsWritten("Keeper made it without access"), made="k9", seconds=0.2)
     event = event_for(outcome, "run r1", NOW)
     assert (event.id, event.name, event.reason) == ("c1", EventName.CREATED, "Keeper made it without access")
     assert count([event]) == {"created": 1}
@@ -216,7 +242,9 @@ def test_an_account_that_was_made_but_not_as_written_was_created_though_the_rest
 
 
 def account(*, active: bool = True, **attributes) -> Account:
-    return Account("k1", "ada@example.com", "u1", active, attributes or ADA)
+    return Account(
+        scim_id="k1", user_name="ada@example.com", external_id="u1", active=active, attributes=attributes or ADA
+    )
 
 
 RECOVERED = [
@@ -240,7 +268,7 @@ RECOVERED = [
 
 @pytest.mark.parametrize(("action", "status", "found", "desired", "after", "took_effect"), RECOVERED)
 def test_an_expired_mark_is_settled_from_the_account_itself(action, status, found, desired, after, took_effect):
-    known = entry(status, mark=Mark("lost", "m1", action, NOW))
+    known = entry(status, mark=Mark(change_id="lost", message_id="m1", action=action, until=NOW))
     settled, outcome = recover(known, found, desired, None, NOW + DAY)
     assert (settled.status, outcome.change.id, outcome.error is None) == (after, "lost", took_effect)
     assert settled.deleted is (action is Action.DELETE and took_effect)
@@ -251,7 +279,7 @@ def test_an_expired_mark_is_settled_from_the_account_itself(action, status, foun
 
 
 def test_what_came_to_nothing_is_counted_and_told_once_it_is_that_users_failure():
-    known = entry(mark=Mark("lost", "m1", Action.SUSPEND, NOW))
+    known = entry(mark=Mark(change_id="lost", message_id="m1", action=Action.SUSPEND, until=NOW))
     settled, outcome = recover(known, account(), ADA, None, NOW)
     assert (settled.failure.code, settled.failure.about) == ("unresolved", about(Action.SUSPEND, None))
     assert (settled.pending, event_for(outcome, "run r1", NOW)) == (True, None)
@@ -270,5 +298,5 @@ def test_accounts_are_compared_in_the_terms_of_the_mapping():
 
 
 def test_a_failure_is_told_under_the_address_that_was_wanted():
-    moved = replace(NEW, entry=Entry("u1"), attributes={**ADA, "userName": "new@x.org"})
-    assert event_for(Outcome(moved, error=AddressTaken("taken")), "run r1", NOW).email == "new@x.org"
+    moved = replace(NEW, entry=Entry(user_id="u1"), attributes={**ADA, "userName": "new@x.org"})
+    assert event_for(Outcome(change=moved, error=AddressTaken("taken")), "run r1", NOW).email == "new@x.org"

@@ -18,9 +18,17 @@ HELD = (
 
 def test_a_flag_that_an_action_is_held_is_passed_over():
     wanted = Entry(
-        "u1", 7, "ada@example.com", "k1", "fp", Status.ACTIVE, in_scope=True,
-        timers={Trigger.SUSPENDED: Timer(AT, running_since=AT)},
-        last_action_at=AT, applied_by="x1", shown="",
-    )  # fmt: skip
+        user_id="u1",
+        version=7,
+        email="ada@example.com",
+        scim_id="k1",
+        fingerprint="fp",
+        status=Status.ACTIVE,
+        in_scope=True,
+        timers={Trigger.SUSPENDED: Timer(since=AT, running_since=AT)},
+        last_action_at=AT,
+        applied_by="x1",
+        shown="",
+    )
     assert schema_1.roster(HELD, ()) == {"u1": wanted}
     assert decode(encode({"u1": wanted})) == {"u1": wanted}

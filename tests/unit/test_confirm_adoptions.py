@@ -50,7 +50,7 @@ def test_all_are_those_in_doubt_and_never_those_under_aliases(desk):
     }  # fmt: skip
     assert done.counts["doubt"] == 2
     assert [note for note in done.notes if "aliases" in note and note.endswith(": 1")]
-    assert confirm(desk, done.id) == Confirmation(2, run=True)
+    assert confirm(desk, done.id) == Confirmation(count=2, run=True)
     assert confirmed(desk.office) == {"u4": {"k4"}, "u5": {"k5"}}
     assert desk.office.desk.queue.runs == [RunKind.FULL]
 
@@ -128,7 +128,7 @@ def test_a_connection_that_is_being_deleted_keeps_nothing(desk):
 def test_a_connection_that_is_off_adopts_once_it_is_on(desk):
     turn_off(desk.office.services, "c1", ACTOR)
     done, _ = desk.preview()
-    assert confirm(desk, done.id) == Confirmation(2, run=False)
+    assert confirm(desk, done.id) == Confirmation(count=2, run=False)
     assert desk.office.desk.queue.runs == []
 
 
@@ -136,7 +136,7 @@ def test_where_nobody_is_in_doubt_nothing_is_told(office):
     desk = at(office)
     done, _ = desk.preview()
     events = len(office.desk.store.events["c1"])
-    assert confirm(desk, done.id) == Confirmation(0, run=False)
+    assert confirm(desk, done.id) == Confirmation(count=0, run=False)
     assert len(office.desk.store.events["c1"]) == events
 
 
@@ -216,7 +216,7 @@ def test_the_preview_counts_the_accounts_whose_address_a_deleted_user_had(office
 def _forget(user_id: str):
     from autoprovisioning.app.ports import Edit
 
-    return Edit({user_id: None})
+    return Edit(entries={user_id: None})
 
 
 def test_what_is_confirmed_is_what_was_shown_though_the_same_was_asked_again(desk):

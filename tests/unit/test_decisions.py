@@ -18,7 +18,7 @@ from autoprovisioning.domain.runs import RunKind
 from tests.office import Office
 from tests.unit.builders import active, notice
 
-ADMIN = Actor("admin@example.com", "u0")
+ADMIN = Actor(address="admin@example.com", directory_id="u0")
 QUARTER = timedelta(minutes=15)
 DAY = timedelta(days=1)
 
@@ -31,7 +31,7 @@ def company(people: int, limit: int = 10, settles: timedelta = 2 * DAY) -> Offic
     office.desk.store.guards.clear()  # as if this were the first run
     office.run()
     assert all(active(office, f"x{number}") == [True] for number in range(people))
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(limit)))
+    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(minimum=limit)))
     for _ in range(2):
         office.desk.clock.advance(settles / 2)
         office.run()
@@ -181,7 +181,7 @@ def test_a_notification_while_paused_clears_no_rejection():
 
 def test_a_rejection_outlives_a_time_in_which_nothing_is_due():
     office = rejected()
-    never = replace(office.connection.deprovisioning, suspended=Delays(None, None))
+    never = replace(office.connection.deprovisioning, suspended=Delays(suspend_after=None, delete_after=None))
     now = office.connection.deprovisioning
     for policy in (never, now):
         office.services.connections.change("c1", lambda current, policy=policy: replace(current, deprovisioning=policy))
@@ -205,13 +205,15 @@ def test_an_approval_on_one_connection_says_nothing_on_another():
     office = rejected()
     shards = office.connection.shards
     second = Connection(
-        "c2", 1, state=State.ON, endpoint="https://x.example", shards=shards, limit=VolumeLimit(10),
+        id="c2", order=1, state=State.ON, endpoint="https://x.example", shards=shards, limit=VolumeLimit(minimum=10),
         token_version=office.desk.tokens.add("c2", "secret"),
     )  # fmt: skip
     office.services.connections.create(second)
     for number in range(15):
         name = f"x{number}"
-        entry = Entry(name, 1, f"{name}@example.com", f"second-{name}", status=Status.ACTIVE)
+        entry = Entry(
+            user_id=name, version=1, email=f"{name}@example.com", scim_id=f"second-{name}", status=Status.ACTIVE
+        )
         seed(office, second, entry)
     run(office)
     (there,) = office.services.records.holds("c2")
@@ -225,7 +227,9 @@ def test_an_approval_on_one_connection_says_nothing_on_another():
 def seed(office: Office, connection: Connection, entry: Entry) -> None:
     from autoprovisioning.app.ports import Edit
 
-    office.services.roster.commit(connection, [entry.user_id], lambda _entries: (Edit({entry.user_id: entry}), None))
+    office.services.roster.commit(
+        connection, [entry.user_id], lambda _entries: (Edit(entries={entry.user_id: entry}), None)
+    )
 
 
 @pytest.mark.parametrize("mended", [15, 8, 1])
@@ -325,7 +329,7 @@ def test_an_approval_within_the_second_of_the_last_change_is_carried_out():
     touched = office.desk.clock.now + timedelta(milliseconds=100)
     for user_id, entry in office.services.roster.load(connection).items():
         changed = {user_id: replace(entry, last_action_at=touched)}
-        office.services.roster.commit(connection, [user_id], lambda _, changed=changed: (Edit(changed), None))
+        office.services.roster.commit(connection, [user_id], lambda _, changed=changed: (Edit(entries=changed), None))
     office.desk.clock.advance(timedelta(milliseconds=200))
     decide(office, "approve")
     run(office)

@@ -19,23 +19,31 @@ EARLIER, LATER = NOW - DAY, NOW + DAY
 
 
 def test_the_default_suspends_within_24_hours_on_every_trigger_and_never_deletes():
-    assert Deprovisioning() == Deprovisioning(Delays(0, None), Delays(0, None), Delays(0, None))
+    assert Deprovisioning() == Deprovisioning(
+        app_off=Delays(suspend_after=0, delete_after=None),
+        suspended=Delays(suspend_after=0, delete_after=None),
+        deleted=Delays(suspend_after=0, delete_after=None),
+    )
     Deprovisioning().check()
 
 
 @pytest.mark.parametrize("days", [0, 1, 7, 21, 30, 45, 3650])
 def test_every_number_of_days_is_a_delay(days):
-    Deprovisioning(Delays(days, None), Delays(None, days), Delays(None, None)).check()
+    Deprovisioning(
+        app_off=Delays(suspend_after=days, delete_after=None),
+        suspended=Delays(suspend_after=None, delete_after=days),
+        deleted=Delays(suspend_after=None, delete_after=None),
+    ).check()
 
 
 BAD_DELAYS = [
-    (Delays(-1, None), "suspend_after"),
-    (Delays(3651, None), "suspend_after"),
-    (Delays(None, -1), "delete_after"),
-    (Delays(None, 3651), "delete_after"),
-    (Delays(7, 7), "delete_after"),
-    (Delays(7, 6), "delete_after"),
-    (Delays(0, 0), "delete_after"),
+    (Delays(suspend_after=-1, delete_after=None), "suspend_after"),
+    (Delays(suspend_after=3651, delete_after=None), "suspend_after"),
+    (Delays(suspend_after=None, delete_after=-1), "delete_after"),
+    (Delays(suspend_after=None, delete_after=3651), "delete_after"),
+    (Delays(suspend_after=7, delete_after=7), "delete_after"),
+    (Delays(suspend_after=7, delete_after=6), "delete_after"),
+    (Delays(suspend_after=0, delete_after=0), "delete_after"),
 ]
 
 
@@ -93,15 +101,28 @@ def test_time_off_is_not_counted(times, days):
     assert timer.elapsed(clock.at(NOW)) == days * DAY
 
 
-MIXED = Deprovisioning(Delays(7, 30), Delays(1, None), Delays(None, 3))
+MIXED = Deprovisioning(
+    app_off=Delays(suspend_after=7, delete_after=30),
+    suspended=Delays(suspend_after=1, delete_after=None),
+    deleted=Delays(suspend_after=None, delete_after=3),
+)
 DUE = [
     ({}, Due()),
-    ({APP_OFF: NOW}, Due(NOW + 7 * DAY, APP_OFF, NOW + 30 * DAY, APP_OFF)),
-    ({SUSPENDED: NOW}, Due(NOW + DAY, SUSPENDED)),
+    ({APP_OFF: NOW}, Due(suspend=NOW + 7 * DAY, suspend_by=APP_OFF, delete=NOW + 30 * DAY, delete_by=APP_OFF)),
+    ({SUSPENDED: NOW}, Due(suspend=NOW + DAY, suspend_by=SUSPENDED)),
     ({DELETED: NOW}, Due(delete=NOW + 3 * DAY, delete_by=DELETED)),
-    ({APP_OFF: NOW, SUSPENDED: NOW}, Due(NOW + DAY, SUSPENDED, NOW + 30 * DAY, APP_OFF)),
-    ({APP_OFF: NOW - 7 * DAY, SUSPENDED: NOW}, Due(NOW, APP_OFF, NOW + 23 * DAY, APP_OFF)),
-    (dict.fromkeys(Trigger, NOW), Due(NOW + DAY, SUSPENDED, NOW + 3 * DAY, DELETED)),
+    (
+        {APP_OFF: NOW, SUSPENDED: NOW},
+        Due(suspend=NOW + DAY, suspend_by=SUSPENDED, delete=NOW + 30 * DAY, delete_by=APP_OFF),
+    ),
+    (
+        {APP_OFF: NOW - 7 * DAY, SUSPENDED: NOW},
+        Due(suspend=NOW, suspend_by=APP_OFF, delete=NOW + 23 * DAY, delete_by=APP_OFF),
+    ),
+    (
+        dict.fromkeys(Trigger, NOW),
+        Due(suspend=NOW + DAY, suspend_by=SUSPENDED, delete=NOW + 3 * DAY, delete_by=DELETED),
+    ),
 ]
 
 
@@ -123,7 +144,9 @@ def test_an_out_of_scope_user_is_kept_current_until_suspension_is_due():
 
 def test_deletion_may_come_without_a_suspension_before_it():
     known = entry(timers={APP_OFF: NOW - 3 * DAY})
-    decision = decide(known, seen(in_scope=False), rules(Deprovisioning(Delays(None, 3))), NOW)
+    decision = decide(
+        known, seen(in_scope=False), rules(Deprovisioning(app_off=Delays(suspend_after=None, delete_after=3))), NOW
+    )
     assert (decision.action, decision.trigger) == (Action.DELETE, APP_OFF)
 
 

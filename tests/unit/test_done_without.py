@@ -125,7 +125,7 @@ def get_failing_for(monkeypatch, scim_ids: set[str], error: Exception) -> None:
 def test_reauthorizing_does_not_depend_on_one_account(office, monkeypatch):
     known = [entry.scim_id for entry in office.services.roster.load(office.connection).values()]
     get_failing_for(monkeypatch, set(known[:-1]), KeeperFailed("HTTP 500"))
-    reauthorize(office.services, "c1", "secret", Actor("boss@example.com", "u0"))
+    reauthorize(office.services, "c1", "secret", Actor(address="boss@example.com", directory_id="u0"))
     assert office.connection.token_version == "2"
 
 
@@ -134,19 +134,19 @@ def test_a_token_of_another_node_is_refused_whatever_fails_there(office, monkeyp
     office.keeper.accounts.clear()
     get_failing_for(monkeypatch, set(known[:1]), KeeperFailed("HTTP 500"))
     with pytest.raises(BadInput, match="none of the accounts"):
-        reauthorize(office.services, "c1", "secret", Actor("boss@example.com", "u0"))
+        reauthorize(office.services, "c1", "secret", Actor(address="boss@example.com", directory_id="u0"))
 
 
 def test_where_keeper_tells_of_no_account_nothing_is_concluded(office, monkeypatch):
     known = [entry.scim_id for entry in office.services.roster.load(office.connection).values()]
     get_failing_for(monkeypatch, set(known), KeeperFailed("HTTP 500"))
     with pytest.raises(KeeperFailed):
-        reauthorize(office.services, "c1", "secret", Actor("boss@example.com", "u0"))
+        reauthorize(office.services, "c1", "secret", Actor(address="boss@example.com", directory_id="u0"))
 
 
 def test_a_token_version_that_cannot_be_destroyed_keeps_no_other_one(office, monkeypatch):
     old = office.desk.clock.now - DESTROY_AFTER
-    retired = tuple(RetiredToken(version, old) for version in ("7", "8", "9"))
+    retired = tuple(RetiredToken(version=version, at=old) for version in ("7", "8", "9"))
     office.services.connections.change("c1", lambda current: replace(current, retired_tokens=retired))
     destroy = office.desk.tokens.destroy
 
@@ -202,7 +202,7 @@ def test_health_of_a_run_that_met_an_outage_names_it_until_nobody_waits(office, 
     assert run.state is RunState.REFUSED
     office.deliver(office.sent[-1])
     assert list(office.desk.store.pending["c1"]) == ["u1"]
-    told = Told(latest=(run,), waits=Waiting(1, office.desk.clock.now))
+    told = Told(latest=(run,), waits=Waiting(count=1, oldest=office.desk.clock.now))
     concerns = health(office.services, told, FakeChannels(office.desk.store), office.connection).concerns
     why = "Keeper answers HTTP 500: 1 user waits since 24 Nov 2026, 09:00 UTC."
     assert concerns[0].what == f"The last full run could not be planned, so nothing was changed: {why}"

@@ -110,8 +110,8 @@ def test_what_is_found_is_told_once(office):
 
 
 def test_a_leaver_in_the_grace_period_is_remembered_as_vanished_and_gets_no_account(office):
-    week = Delays(7)
-    policy = Deprovisioning(week, week, week)
+    week = Delays(suspend_after=7)
+    policy = Deprovisioning(app_off=week, suspended=week, deleted=week)
     office.services.connections.change("c1", lambda current: replace(current, deprovisioning=policy))
     office.suspend("u1")
     office.run()

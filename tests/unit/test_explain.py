@@ -31,14 +31,18 @@ from tests.fakes import SALES, FakeDirectory, unit
 from tests.office import GROUP, LATER, Office
 from tests.unit.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, seen
 
-ON = Connection("c1", state=State.ON, deprovisioning=IN_A_WEEK)
+ON = Connection(id="c1", state=State.ON, deprovisioning=IN_A_WEEK)
 REJECTED = failed(None, "address_taken", "The address is taken.", "create:other", NOW)
 AWAY = entry(timers={Trigger.SUSPENDED: NOW}, in_scope=True)
 LEFT = entry(timers={Trigger.APP_OFF: NOW}, in_scope=False)
 
 
 def said(known: Entry | None, observation, connection: Connection = ON, now=NOW, **more) -> str:
-    rules = Rules(connection.deprovisioning, connection.clock, connection.archived_as_suspended)
+    rules = Rules(
+        deprovisioning=connection.deprovisioning,
+        clock=connection.clock,
+        archived_as_suspended=connection.archived_as_suspended,
+    )
     return in_words(decide(known, observation, rules, now), known, observation, connection, now, **more)
 
 
@@ -145,9 +149,9 @@ WORDS = [
     (entry(Status.NONE, failure=replace(REJECTED, about=f"create:{fingerprint(ADA)[:16]}")), seen(),
      replace(ON, state=State.OFF), NOW,
      "Waits until autoprovisioning is turned on; the last attempt failed: The address is taken."),
-    (entry(mark=Mark("c", "m", Action.UPDATE, NOW + DAY)), seen(), ON, NOW,
+    (entry(mark=Mark(change_id="c", message_id="m", action=Action.UPDATE, until=NOW + DAY)), seen(), ON, NOW,
      "A worker is carrying out a change (update) at this moment; the user is looked at again after it."),
-    (entry(mark=Mark("c", "m", Action.UPDATE, NOW)), seen(), ON, NOW,
+    (entry(mark=Mark(change_id="c", message_id="m", action=Action.UPDATE, until=NOW)), seen(), ON, NOW,
      "What became of the last change (update) is not known: the account itself is asked before anything."),
 ]  # fmt: skip
 
@@ -191,7 +195,7 @@ class Audit:
     def events(self, connection_id: str, filters: Filters, cursor: str, limit: int) -> Page[Event]:
         found = [event for event in self.store.events[connection_id].values() if event.user_id == filters.user]
         newest = sorted(found, key=lambda event: event.at, reverse=True)
-        return Page(tuple(newest[:limit]))
+        return Page(items=tuple(newest[:limit]))
 
 
 class Watched(FakeDirectory):
@@ -288,7 +292,7 @@ def test_who_never_was_in_scope_has_no_entry_and_nothing_to_be_done(office):
 
 def test_units_are_named_the_chosen_one_that_holds_the_user_or_why_none_does(office):
     office.services.connections.change(
-        "c1", lambda connection: replace(connection, scope=Scope((), (SALES, unit("/Navy"))))
+        "c1", lambda connection: replace(connection, scope=Scope(groups=(), org_units=(SALES, unit("/Navy"))))
     )
     office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path="/Navy/Ships")
     told = look_into(office, "u1")
@@ -308,12 +312,12 @@ def test_a_group_that_cannot_be_read_leaves_the_scope_open(office):
 
 
 def test_the_scope_is_told_as_a_worker_tells_it(office):
-    other = Group("g2", "other@example.com")
+    other = Group(id="g2", email="other@example.com")
     for path in ("/", "/Navy"):
         for member in ((), (GROUP.id,), (other.id,), (GROUP.id, other.id)):
             for groups in ((), (GROUP,), (GROUP, other)):
                 for units in ((), (unit("/Navy"),)):
-                    scope = Scope(groups, units)
+                    scope = Scope(groups=groups, org_units=units)
                     office.services.connections.change("c1", lambda now, scope=scope: replace(now, scope=scope))
                     office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path=path)
                     for group in (GROUP.id, other.id):
@@ -326,7 +330,7 @@ def test_the_scope_is_told_as_a_worker_tells_it(office):
 
 
 def test_a_row_that_fails_does_not_hide_the_others(office):
-    rows = AttributeMapping((*DEFAULT_ROWS, Row("title", "organizations[primary].title", mandatory=True)))
+    rows = AttributeMapping((*DEFAULT_ROWS, Row(target="title", source="organizations[primary].title", mandatory=True)))
     office.services.connections.change("c1", lambda connection: replace(connection, mapping=rows))
     told = look_into(office, "u1")
     values = {row.target: (row.value, bool(row.problem), row.mandatory) for row in told.mapped}
@@ -421,7 +425,7 @@ def test_a_hold_is_told_until_it_is_rejected_and_then_that():
     office.run()
     assert look_into(office, "u1").words.startswith("Held until an administrator approves it")
     (hold,) = office.services.records.holds("c1")
-    decide_hold(office.services, "c1", hold.digest, "reject", Actor("admin@example.com", "u0"))
+    decide_hold(office.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
     assert look_into(office, "u1").words.startswith("Not done, since an administrator rejected it")
 
 

@@ -13,7 +13,7 @@ from tests.fakes import SALES
 from tests.office import GROUP, Office
 from tests.unit.test_explain import Audit, Watched, watched
 
-SALES_GROUP = Group("g2", "sales@example.com", "Sales")
+SALES_GROUP = Group(id="g2", email="sales@example.com", name="Sales")
 
 
 @pytest.fixture

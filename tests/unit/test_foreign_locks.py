@@ -22,7 +22,7 @@ from tests.fakes import FakeAccounts
 from tests.office import LATER
 from tests.unit.builders import DAY, IN_A_WEEK, MINUTE, NOW, active, entry, notice, rules, seen
 
-BOSS = Actor("boss@example.com")
+BOSS = Actor(address="boss@example.com")
 
 
 def lock(office, user_id: str, *, locked: bool = True) -> None:
@@ -33,7 +33,7 @@ def lock(office, user_id: str, *, locked: bool = True) -> None:
 
 def write(office, connection, known: Entry | None) -> None:
     """Have a roster say that of u1, or nothing."""
-    office.services.roster.commit(connection, ["u1"], lambda _known: (Edit({"u1": known}), None))
+    office.services.roster.commit(connection, ["u1"], lambda _known: (Edit(entries={"u1": known}), None))
 
 
 def drift(office) -> None:
@@ -195,8 +195,8 @@ def test_what_was_lost_of_somebody_whom_we_had_locked_is_found_as_our_lock(offic
     office.suspend("u1")
     office.reconcile_to_the_end()
     known = office.entry("u1")
-    change = Change("c1", known, Action.UNSUSPEND, known.email, scim_id=known.scim_id)
-    lost = recorded(known, Outcome(change), NOW)
+    change = Change(id="c1", entry=known, action=Action.UNSUSPEND, email=known.email, scim_id=known.scim_id)
+    lost = recorded(known, Outcome(change=change), NOW)
     assert (lost.status, lost.scim_id, lost.locked_at) == (Status.NONE, "", NOW)
     write(office, office.connection, lost)
     office.restore("u1")
@@ -205,7 +205,7 @@ def test_what_was_lost_of_somebody_whom_we_had_locked_is_found_as_our_lock(offic
 
 
 def test_a_leaver_whose_account_vanished_is_found_by_drift_if_it_was_only_hidden(office):
-    policy = Deprovisioning(Delays(), Delays(), Delays())
+    policy = Deprovisioning(app_off=Delays(), suspended=Delays(), deleted=Delays())
     office.services.connections.change("c1", lambda current: replace(current, deprovisioning=policy))
     (account,) = office.keeper.of("u1")
     office.suspend("u1")

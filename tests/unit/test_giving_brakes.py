@@ -63,7 +63,9 @@ def test_a_suspension_that_is_undone_within_a_day_is_given_back_without_a_brake(
     office = company(80, limit=1000)
     for number in range(70):
         office.suspend(f"x{number}")
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(1000, share=1000.0)))
+    office.services.connections.change(
+        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=1000, share=1000.0))
+    )
     run(office)
     assert suspended(office) == 70
     for number in range(70):
@@ -233,21 +235,25 @@ def test_whom_the_directory_failed_to_show_is_braked_like_anybody(decided):
     office = company(40)
     created, now = len(office.keeper.accounts), office.desk.clock.now
     newcomers = [f"x{number}" for number in range(100, 160)]
-    failure = Failure("directory_failed", "500", 3, now, now + QUARTER, READING)
+    failure = Failure(
+        code="directory_failed", text="500", attempts=3, first=now, next_attempt=now + QUARTER, about=READING
+    )
     for user_id in newcomers:
         office.hire(user_id, f"{user_id}@example.com")
     if decided:
         run(office)
         decide(office, decided)
-    known = {user_id: Entry(user_id, 1, in_scope=True, failure=failure) for user_id in newcomers}
-    office.services.roster.commit(office.connection, newcomers, lambda _known: (Edit(known), None))
+    known = {user_id: Entry(user_id=user_id, version=1, in_scope=True, failure=failure) for user_id in newcomers}
+    office.services.roster.commit(office.connection, newcomers, lambda _known: (Edit(entries=known), None))
     run(office)
     assert (len(office.keeper.accounts), plans(office)[0].counts()) == (created, {"create": 60})
 
 
 def test_a_rename_of_suspended_accounts_makes_them_no_newer():
     office = company(80, limit=1000)
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(1000, share=1000.0)))
+    office.services.connections.change(
+        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=1000, share=1000.0))
+    )
     for number in range(70):
         office.suspend(f"x{number}")
     run(office)
@@ -325,9 +331,9 @@ def test_who_waits_in_a_plan_waits_though_a_creation_of_theirs_had_failed():
     created = len(office.keeper.accounts)
     newcomers_over_the_limit(office)
     now = office.desk.clock.now
-    failure = Failure("rejected", "no", 1, now, now, "create:x")
-    attempted = Entry("x100", 1, "x100@example.com", in_scope=True, failure=failure)
-    office.services.roster.commit(office.connection, ["x100"], lambda _known: (Edit({"x100": attempted}), None))
+    failure = Failure(code="rejected", text="no", attempts=1, first=now, next_attempt=now, about="create:x")
+    attempted = Entry(user_id="x100", version=1, email="x100@example.com", in_scope=True, failure=failure)
+    office.services.roster.commit(office.connection, ["x100"], lambda _known: (Edit(entries={"x100": attempted}), None))
     notice(office, "x100")
     run(office)
     assert (len(office.keeper.accounts), plans(office)[0].standings()) == (created, {"waiting": 60})

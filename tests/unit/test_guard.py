@@ -29,7 +29,7 @@ from autoprovisioning.domain.roster import Action, Entry, Status
 from tests.fakes import Desk
 from tests.unit.builders import NOW
 
-HOME = Connection("c1")
+HOME = Connection(id="c1")
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 TAKING = Kind.TAKING
@@ -94,7 +94,7 @@ def test_the_active_at_the_beginning_of_the_window_count_however_many_were_suspe
     for hours in range(1, 12):
         state = seen_active(state, 20 - hours, NOW - WINDOW + hours * HOUR)
     assert state.base(NOW) == 20
-    assert state.allowed(Kind.WIPING, VolumeLimit(1, 25.0), NOW) == 5
+    assert state.allowed(Kind.WIPING, VolumeLimit(minimum=1, percent=25.0), NOW) == 5
     assert state.base(NOW + 6 * HOUR) == 14
 
 
@@ -102,8 +102,8 @@ def test_fewer_than_half_of_those_active_by_now_may_lose_access_at_once():
     state = seen_active(seen_active(GuardState(), 400, NOW - 2 * WINDOW), 20, NOW)
     assert state.allowed(TAKING, VolumeLimit(), NOW) == 9
     some = reserve(state, TAKING, [str(number) for number in range(9)], 9, NOW + SECOND)
-    assert some.allowed(TAKING, VolumeLimit(20), NOW + HOUR) == 9, "nor one by one"
-    assert seen_active(some, 11, NOW + HOUR).allowed(TAKING, VolumeLimit(20), NOW + HOUR) == 14
+    assert some.allowed(TAKING, VolumeLimit(minimum=20), NOW + HOUR) == 9, "nor one by one"
+    assert seen_active(some, 11, NOW + HOUR).allowed(TAKING, VolumeLimit(minimum=20), NOW + HOUR) == 14
 
 
 def test_of_a_new_connection_the_first_count_above_nobody_is_taken():
@@ -123,9 +123,9 @@ def test_half_of_a_pilot_do_not_lose_access_before_a_run_has_counted(desk):
     home = replace(HOME, shards=1)
     remember_active(desk.services, home, 0)
     assert reserve_all(desk.services, home, Kind.GIVING, [f"create u{number}" for number in range(5)])
-    entries = {f"u{number}": Entry(f"u{number}", status=Status.ACTIVE) for number in range(4)}
+    entries = {f"u{number}": Entry(user_id=f"u{number}", status=Status.ACTIVE) for number in range(4)}
     desk.services.roster.commit(home, entries, lambda _: (Edit(entries=entries), None))
-    leavers = [Member(user_id, "suspend", "app_off", NOW) for user_id in entries]
+    leavers = [Member(user_id=user_id, action="suspend", trigger="app_off", since=NOW) for user_id in entries]
     assert [may_go(desk.services, home, leaver, entries[leaver.user_id]) for leaver in leavers] == [True] + 3 * [False]
 
 
@@ -137,8 +137,10 @@ def test_no_more_counts_are_kept_than_a_window_can_begin_with():
 
 
 def test_reservations_tell_users_actions_and_attempts_apart():
-    done = Entry("u1", last_action_at=NOW)
-    members = [Member(user, action) for user in ("u1", "u2") for action in ("suspend", "delete", "recreate")]
+    done = Entry(user_id="u1", last_action_at=NOW)
+    members = [
+        Member(user_id=user, action=action) for user in ("u1", "u2") for action in ("suspend", "delete", "recreate")
+    ]
     names = {attempt(member, entry) for member in members for entry in (None, done)}
     assert len(names) == 12
     assert attempt(members[0], done) == attempt(members[0], replace(done, version=9, pending=True))
@@ -146,7 +148,7 @@ def test_reservations_tell_users_actions_and_attempts_apart():
 
 
 ADA = {"userName": "ada@x.org", "name.givenName": "Ada", "title": None}
-APPLIED = Entry("u1", email="ada@x.org", status=Status.ACTIVE, fingerprint=fingerprint(ADA))
+APPLIED = Entry(user_id="u1", email="ada@x.org", status=Status.ACTIVE, fingerprint=fingerprint(ADA))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_of_updates_only_those_that_rename_or_wipe_are_braked(changes, counts):
 
 @pytest.mark.parametrize(("ago", "counts"), [(HOUR, False), (WINDOW, True), (None, True)])
 def test_giving_back_what_we_took_today_repairs_and_is_not_braked(ago, counts):
-    suspended = Entry("u1", status=Status.SUSPENDED, last_action_at=NOW - ago if ago else None)
+    suspended = Entry(user_id="u1", status=Status.SUSPENDED, last_action_at=NOW - ago if ago else None)
     assert braked(Action.UNSUSPEND, suspended, None, NOW) is counts
 
 
@@ -181,20 +183,25 @@ def test_no_reservations_are_made_without_a_write(desk):
 
 
 def vanished(user_id: str) -> Change:
-    return Change("x", Entry(user_id, scim_id=f"k-{user_id}", status=Status.ACTIVE), Action.UPDATE, "")
+    return Change(
+        id="x",
+        entry=Entry(user_id=user_id, scim_id=f"k-{user_id}", status=Status.ACTIVE),
+        action=Action.UPDATE,
+        email="",
+    )
 
 
 def test_runs_notifications_and_recreations_share_one_count(desk):
-    planned = [Member(f"u{number}", "suspend", "suspended", NOW) for number in range(8)]
+    planned = [Member(user_id=f"u{number}", action="suspend", trigger="suspended", since=NOW) for number in range(8)]
     assert reserve_all(desk.services, HOME, TAKING, [attempt(member, None) for member in planned])
-    assert may_go(desk.services, HOME, Member("u50", "delete", "deleted", NOW), None)
+    assert may_go(desk.services, HOME, Member(user_id="u50", action="delete", trigger="deleted", since=NOW), None)
     assert may_recreate(desk.services, HOME, vanished("u51"))
     assert not may_recreate(desk.services, HOME, vanished("u52"))
-    assert not may_go(desk.services, HOME, Member("u53", "suspend", "deleted", NOW), None)
-    assert may_go(desk.services, HOME, planned[1], Entry("u1"))  # a run reserved it already
+    assert not may_go(desk.services, HOME, Member(user_id="u53", action="suspend", trigger="deleted", since=NOW), None)
+    assert may_go(desk.services, HOME, planned[1], Entry(user_id="u1"))  # a run reserved it already
 
 
 def test_each_connection_has_a_guard_of_its_own(desk):
     assert reserve_all(desk.services, HOME, TAKING, [str(number) for number in range(10)])
     assert not may_recreate(desk.services, HOME, vanished("u1"))
-    assert may_recreate(desk.services, Connection("c2"), vanished("u1"))
+    assert may_recreate(desk.services, Connection(id="c2"), vanished("u1"))

@@ -20,22 +20,55 @@ from tests.fake_state import FakeChannels
 from tests.fakes import SALES, START, Desk, unit
 
 MINUTE = timedelta(minutes=1)
-ON = Connection("c1", state=State.ON, changed_at=START - timedelta(days=3))
+ON = Connection(id="c1", state=State.ON, changed_at=START - timedelta(days=3))
 JUST_ON = replace(ON, changed_at=START - 15 * MINUTE)
-LIVE = Channel("n1", "https://hook", expires=START + timedelta(days=1), proven=True)
-GONE = Scope((), (replace(SALES, listed=False), unit("/Navy")))
-NOBODY, SWIFT = Waiting(), Pace(100, 0, 5.0)
-DONE = Run("r1", "c1", RunKind.FULL, 1, START - 20 * MINUTE, RunState.DONE, START - 19 * MINUTE)
-WAITING = Waiting(3, START - 10 * MINUTE)
-FAILS = Run("r2", "c1", RunKind.FULL, 2, START - 10 * MINUTE, RunState.PLANNED, batches=1, notes=(f"{OUTAGE}HTTP 500",))
+LIVE = Channel(id="n1", address="https://hook", expires=START + timedelta(days=1), proven=True)
+GONE = Scope(groups=(), org_units=(replace(SALES, listed=False), unit("/Navy")))
+NOBODY, SWIFT = Waiting(), Pace(changes=100, failed=0, seconds=5.0)
+DONE = Run(
+    id="r1",
+    connection_id="c1",
+    kind=RunKind.FULL,
+    fence=1,
+    started=START - 20 * MINUTE,
+    state=RunState.DONE,
+    finished=START - 19 * MINUTE,
+)
+WAITING = Waiting(count=3, oldest=START - 10 * MINUTE)
+FAILS = Run(
+    id="r2",
+    connection_id="c1",
+    kind=RunKind.FULL,
+    fence=2,
+    started=START - 10 * MINUTE,
+    state=RunState.PLANNED,
+    batches=1,
+    notes=(f"{OUTAGE}HTTP 500",),
+)
 REFUSED = replace(FAILS, state=RunState.REFUSED, finished=START, notes=("Keeper did not answer (HTTP 500)",))
 UNSETTLED = replace(REFUSED, state=RunState.UNSETTLED, planned={"create": 300}, counts={"unsettled": 26}, notes=())
 
 
 APPROVED = HeldPlan(
-    "d1", HoldState.APPROVED, START, "too many", {"suspend": 9}, "boss@x.org", START, {"approved": 7, "done": 2}
+    digest="d1",
+    state=HoldState.APPROVED,
+    raised_at=START,
+    reason="too many",
+    counts={"suspend": 9},
+    decided_by="boss@x.org",
+    decided_at=START,
+    standings={"approved": 7, "done": 2},
 )
-REJECTED = HeldPlan("d2", HoldState.REJECTED, START, "too many", {"suspend": 15}, "boss@x.org", START, {"rejected": 15})
+REJECTED = HeldPlan(
+    digest="d2",
+    state=HoldState.REJECTED,
+    raised_at=START,
+    reason="too many",
+    counts={"suspend": 15},
+    decided_by="boss@x.org",
+    decided_at=START,
+    standings={"rejected": 15},
+)
 
 
 @dataclass
@@ -53,7 +86,7 @@ class Told:
         return self.failing
 
     def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
-        return Page(tuple(self.latest[:limit]))
+        return Page(items=tuple(self.latest[:limit]))
 
     def waiting(self, connection_id: str) -> Waiting:
         return self.waits
@@ -129,7 +162,7 @@ def test_there_is_no_concern_while_all_is_well():
         (Told(plans=(APPROVED,)), ON, LIVE, "not carried out yet: 7 changes. The approval ends by 25 Nov 2026, 09:00"),
         (Told(latest=()), ON, LIVE, "No full run has succeeded for 3 d 0 h"),
         (Told(latest=(replace(DONE, finished=START - 61 * MINUTE),)), ON, LIVE, "succeeded for 1 h 1 min"),
-        (Told(waits=Waiting(3, START - 16 * MINUTE)), ON, LIVE, "waiting for 16 min"),
+        (Told(waits=Waiting(count=3, oldest=START - 16 * MINUTE)), ON, LIVE, "waiting for 16 min"),
         (Told(), ON, None, "No notification channel"),
         (Told(), ON, replace(LIVE, proven=False), "No notification channel"),
         (Told(), ON, replace(LIVE, expires=START - MINUTE), "No notification channel"),
@@ -143,7 +176,7 @@ def test_there_is_no_concern_while_all_is_well():
             f"{OUTAGE}HTTP 500: 3 users wait since 24 Nov 2026, 08:50 UTC.",
         ),
         (Told(waits=WAITING, latest=(REFUSED, DONE)), ON, LIVE, "Keeper did not answer (HTTP 500): 3 users wait since"),
-        (Told(answers=Pace(20, 3, 2.0)), ON, LIVE, "3 of 20 changes failed"),
+        (Told(answers=Pace(changes=20, failed=3, seconds=2.0)), ON, LIVE, "3 of 20 changes failed"),
         (Told(), replace(ON, scope=GONE), LIVE, "The organizational unit /Sales is not in the directory any more"),
         (Told(latest=(replace(DONE, complete=False),)), ON, LIVE, "could not read the directory to its end"),
         (Told(latest=(REFUSED, DONE)), ON, LIVE, "could not be planned, so nothing was changed: Keeper did not answer"),
@@ -152,7 +185,7 @@ def test_there_is_no_concern_while_all_is_well():
         (Told(latest=(replace(FAILS, notes=()), REFUSED, DONE)), ON, LIVE, "Keeper did not answer"),  # tried again now
         (Told(failing=1), ON, LIVE, "1 user fails"),
         (
-            Told(answers=Pace(8, 0, 2.0, unsent=12)),
+            Told(answers=Pace(changes=8, failed=0, seconds=2.0, unsent=12)),
             ON,
             LIVE,
             "12 of 20 changes failed within the last hour, 12 of them before",
@@ -172,9 +205,9 @@ def test_a_concern_says_what_is_wrong_and_what_ends_it(told, connection, channel
     [
         (Told(latest=(replace(DONE, finished=START - 59 * MINUTE),)), ON),
         (Told(latest=()), replace(ON, changed_at=START - 10 * MINUTE)),  # turned on just now
-        (Told(waits=Waiting(3, START - 14 * MINUTE)), ON),
+        (Told(waits=Waiting(count=3, oldest=START - 14 * MINUTE)), ON),
         (Told(latest=()), JUST_ON),  # nor is a channel open yet
-        (Told(answers=Pace(9, 9, 2.0)), ON),  # too few to tell
+        (Told(answers=Pace(changes=9, failed=9, seconds=2.0)), ON),  # too few to tell
         (Told(), replace(ON, throttled_until=START - MINUTE)),
         (Told(latest=(replace(REFUSED, notes=(EDITED,)), DONE)), ON),  # the run after it does it
         (Told(latest=(REFUSED, DONE)), replace(ON, changed_at=START - 9 * MINUTE)),  # turned on since
@@ -188,7 +221,14 @@ def test_what_is_usual_is_no_concern(told, connection):
 
 def test_the_reason_of_runs_that_fail_is_told():
     refused = Run(
-        "r2", "c1", RunKind.FULL, 2, START, RunState.REFUSED, START, notes=("users.list is refused: HTTP 403",)
+        id="r2",
+        connection_id="c1",
+        kind=RunKind.FULL,
+        fence=2,
+        started=START,
+        state=RunState.REFUSED,
+        finished=START,
+        notes=("users.list is refused: HTTP 403",),
     )
     seen = look(Told(latest=(refused, replace(DONE, finished=START - timedelta(hours=2)))))
 
@@ -217,8 +257,19 @@ def test_a_long_wait_is_called_urgent_with_what_ends_it():
 
 
 def test_a_running_reconciliation_shows_how_far_it_is():
-    sweep = Run("r3", "c1", RunKind.SWEEP, 3, START, RunState.DONE, START)
-    running = Run("r2", "c1", RunKind.FULL, 2, START - MINUTE, RunState.PLANNED, batches=4, done={"1": 0, "2": 1})
+    sweep = Run(
+        id="r3", connection_id="c1", kind=RunKind.SWEEP, fence=3, started=START, state=RunState.DONE, finished=START
+    )
+    running = Run(
+        id="r2",
+        connection_id="c1",
+        kind=RunKind.FULL,
+        fence=2,
+        started=START - MINUTE,
+        state=RunState.PLANNED,
+        batches=4,
+        done={"1": 0, "2": 1},
+    )
     seen = look(Told(latest=(sweep, running, DONE)))
 
     assert seen.running == running

@@ -12,14 +12,15 @@ from tests.unit.console_place import HOME, Place
 
 DIGEST = "d" * 32
 MEMBERS = tuple(
-    Member(f"u{number}", "suspend", "app_off" if number < 10 else "suspended", START) for number in range(15)
+    Member(user_id=f"u{number}", action="suspend", trigger="app_off" if number < 10 else "suspended", since=START)
+    for number in range(15)
 )
 
 
 @pytest.fixture
 def place() -> Place:
-    place = Place(Connection("c1", state=State.ON))
-    place.desk.services.records.put_hold("c1", Hold(DIGEST, START, MEMBERS, "too many"))
+    place = Place(Connection(id="c1", state=State.ON))
+    place.desk.services.records.put_hold("c1", Hold(digest=DIGEST, raised_at=START, members=MEMBERS, reason="too many"))
     return place
 
 

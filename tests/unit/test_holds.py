@@ -19,15 +19,15 @@ from autoprovisioning.domain.roster import Entry, Status
 from tests.fakes import Desk
 from tests.unit.builders import NOW
 
-HOME = Connection("c1")
+HOME = Connection(id="c1")
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
-ADMIN = Actor("admin@x.org", "u0")
+ADMIN = Actor(address="admin@x.org", directory_id="u0")
 TAKING = Kind.TAKING
 
 
 def test_a_digest_names_the_set_whatever_its_order_and_when_it_was_raised():
-    members = [Member("u2", "suspend"), Member("u1", "delete")]
+    members = [Member(user_id="u2", action="suspend"), Member(user_id="u1", action="delete")]
     assert digest_of(members, NOW) == digest_of(members[::-1], NOW)
     assert digest_of(members, NOW) != digest_of(members, NOW + SECOND)
     assert digest_of(members, NOW) != digest_of(members[:1], NOW)
@@ -40,7 +40,13 @@ def desk() -> Desk:
 
 def leavers(number: int, start: int = 0, trigger: str = "suspended") -> list[Wanted]:
     names = [f"u{index}" for index in range(start, start + number)]
-    return [Wanted(Member(name, "suspend", trigger, NOW), Entry(name, status=Status.ACTIVE)) for name in names]
+    return [
+        Wanted(
+            member=Member(user_id=name, action="suspend", trigger=trigger, since=NOW),
+            entry=Entry(user_id=name, status=Status.ACTIVE),
+        )
+        for name in names
+    ]
 
 
 def run(desk: Desk, wanted: list[Wanted], *, whole: bool = True) -> tuple[list[Wanted], Hold | None]:
@@ -139,7 +145,7 @@ def test_an_approved_plan_goes_on_and_is_noted_but_not_counted(desk):
     guard = desk.store.guards["c1"]
     assert len(guard.current(APPROVED, desk.clock.now)) == 11
     assert guard.current(TAKING, desk.clock.now) == {}
-    assert may_go(desk.services, HOME, leavers(1)[0].member, Entry("u0"))
+    assert may_go(desk.services, HOME, leavers(1)[0].member, Entry(user_id="u0"))
     assert desk.store.guards["c1"] == guard
 
 
@@ -159,7 +165,7 @@ def test_an_approval_covers_its_members_their_action_trigger_and_time_only(desk)
 def test_an_approval_is_spent_once_something_was_done_to_the_user(desk):
     approved(desk)
     desk.clock.advance(HOUR)
-    again = replace(leavers(1)[0], entry=Entry("u0", status=Status.ACTIVE, last_action_at=desk.clock.now))
+    again = replace(leavers(1)[0], entry=Entry(user_id="u0", status=Status.ACTIVE, last_action_at=desk.clock.now))
     for _ in range(3):
         assert may_go(desk.services, HOME, again.member, again.entry)
     assert len(desk.store.guards["c1"].current(TAKING, desk.clock.now)) == 1
@@ -180,7 +186,7 @@ def test_an_approval_that_ran_out_is_asked_for_again(desk):
 
 def test_whoever_waits_in_a_plan_does_not_slip_through_one_by_one(desk):
     run(desk, leavers(11))
-    assert not may_go(desk.services, HOME, leavers(1)[0].member, Entry("u0"))
+    assert not may_go(desk.services, HOME, leavers(1)[0].member, Entry(user_id="u0"))
 
 
 def test_what_was_rejected_is_kept_and_takes_no_room_from_others(desk):
@@ -188,7 +194,7 @@ def test_what_was_rejected_is_kept_and_takes_no_room_from_others(desk):
     decide_hold(desk.services, "c1", hold.digest, "reject", ADMIN)
     held, none = run(desk, leavers(12) + leavers(10, start=20))
     assert (users(held), none) == (users(leavers(12)), None)
-    assert not may_go(desk.services, HOME, leavers(1)[0].member, Entry("u0"))
+    assert not may_go(desk.services, HOME, leavers(1)[0].member, Entry(user_id="u0"))
 
 
 def test_some_or_one_cause_of_a_plan_are_decided_and_decisions_are_reversed_and_taken_back(desk):

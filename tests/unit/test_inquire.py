@@ -21,7 +21,7 @@ from tests.fake_reports import FakeInquiries
 from tests.fakes import FakeKeeper
 from tests.office import Office
 
-ACTOR = Actor("admin@example.com", "u0")
+ACTOR = Actor(address="admin@example.com", directory_id="u0")
 
 
 @pytest.fixture
@@ -38,14 +38,16 @@ def ask(office: Office, inquiries: FakeInquiries, user_id: str, kind: InquiryKin
 def answer(office: Office, inquiries: FakeInquiries, look: Look, message_id: str = "m") -> Inquiry | None:
     """Deliver it, and return the inquiry as it is then."""
     now = office.desk.clock.now
-    answer_inquiry(office.services, inquiries, Asked(look, message_id, now), now + timedelta(minutes=1))
+    answer_inquiry(
+        office.services, inquiries, Asked(look=look, message_id=message_id, published=now), now + timedelta(minutes=1)
+    )
     return inquiries.get("c1", look.inquiry.partition("/")[2])
 
 
 def by(office: Office, user_id: str) -> list[Actor]:
     """Return who the audit says acted on a user."""
     events = office.desk.store.events["c1"].values()
-    return [Actor(event.actor, event.actor_id) for event in events if event.user_id == user_id]
+    return [Actor(address=event.actor, directory_id=event.actor_id) for event in events if event.user_id == user_id]
 
 
 def texts(inquiry: Inquiry) -> str:
@@ -148,8 +150,10 @@ def test_a_refusal_is_the_answer(office, inquiries):
 
 def test_with_several_connections_each_step_says_whose_it_is(office, inquiries):
     version = office.desk.tokens.add("c2", "secret")
-    group = Group("g2", "sales@example.com")
-    later = replace(office.connection, id="c2", order=5, name="Sales", scope=Scope((group,)), token_version=version)
+    group = Group(id="g2", email="sales@example.com")
+    later = replace(
+        office.connection, id="c2", order=5, name="Sales", scope=Scope(groups=(group,)), token_version=version
+    )
     office.services.connections.create(later)
     office.hire("u4", "dan@example.com")
     told = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.PROVISION))
@@ -322,9 +326,14 @@ def test_whoever_asks_again_while_it_waits_gets_that_one(office, inquiries):
 
 
 def test_another_person_user_or_question_is_asked_of_its_own(office, inquiries):
-    changes = ({}, {"actor": Actor("b@example.com", "u9")}, {"user_id": "u1"}, {"kind": InquiryKind.EXPLAIN})
+    changes = (
+        {},
+        {"actor": Actor(address="b@example.com", directory_id="u9")},
+        {"user_id": "u1"},
+        {"kind": InquiryKind.EXPLAIN},
+    )
     assert len({asked(office, inquiries, **change).id for change in changes}) == 4
-    renamed = asked(office, inquiries, actor=Actor("renamed@example.com", ACTOR.directory_id))
+    renamed = asked(office, inquiries, actor=Actor(address="renamed@example.com", directory_id=ACTOR.directory_id))
     assert renamed.asked_by == ACTOR.address, "the same person, whose address changed, gets the one that waits"
     assert len(office.desk.queue.looks) == 4
 
@@ -372,7 +381,7 @@ def test_a_message_writes_nobodys_name_into_the_audit(office, inquiries, forged)
     office.hire("u5", "eve@example.com")
     look = forged(ask(office, inquiries, "u4", InquiryKind.PROVISION))
     answer(office, inquiries, look, "m7")
-    assert by(office, look.user_id) == [Actor("notification m7")]
+    assert by(office, look.user_id) == [Actor(address="notification m7")]
 
 
 def test_who_only_had_a_user_looked_up_provisioned_nobody(office, inquiries):
@@ -380,4 +389,4 @@ def test_who_only_had_a_user_looked_up_provisioned_nobody(office, inquiries):
     look = ask(office, inquiries, "u4", InquiryKind.EXPLAIN)
     answer(office, inquiries, look)
     answer(office, inquiries, replace(look, event="provision"), "m7")
-    assert by(office, "u4") == [Actor("notification m7")]
+    assert by(office, "u4") == [Actor(address="notification m7")]

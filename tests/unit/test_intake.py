@@ -24,7 +24,7 @@ TOKEN = channel_token(KEY, "ch1", EXPIRES)
 
 def notification(state: str = "update", body: bytes = b'{"id": "u1"}', **changes: str) -> Notification:
     parts = {"channel_id": "ch1", "token": TOKEN, **changes}
-    return Notification(parts["channel_id"], parts["token"], state, lambda: body)
+    return Notification(channel_id=parts["channel_id"], token=parts["token"], state=state, body=lambda: body)
 
 
 def taken(what: Notification, now: datetime = NOW, key: bytes = KEY) -> list[Look]:
@@ -35,11 +35,11 @@ def taken(what: Notification, now: datetime = NOW, key: bytes = KEY) -> list[Loo
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_every_event_of_a_live_channel_is_published(event):
-    assert taken(notification(event)) == [Look("u1", event, asked_at=NOW, channel="ch1")]
+    assert taken(notification(event)) == [Look(user_id="u1", event=event, asked_at=NOW, channel="ch1")]
 
 
 def test_the_sync_message_proves_the_channel():
-    assert taken(notification("sync", b"")) == [Look("", "sync", asked_at=NOW, channel="ch1")]
+    assert taken(notification("sync", b"")) == [Look(user_id="", event="sync", asked_at=NOW, channel="ch1")]
 
 
 def test_duplicates_on_a_live_channel_are_accepted():
@@ -93,7 +93,7 @@ def test_only_the_body_of_a_live_channels_event_is_read(state, token):
         raise AssertionError("the body was read")
 
     with contextlib.suppress(Forbidden, BadInput):
-        take_in(FakeQueue(), KEY, Notification("ch1", token, state, never), NOW)
+        take_in(FakeQueue(), KEY, Notification(channel_id="ch1", token=token, state=state, body=never), NOW)
 
 
 def test_a_channel_is_believed_until_it_expires():
@@ -166,8 +166,8 @@ def test_the_headers_are_those_of_the_push_guide():
         "X-Goog-Resource-State": "update",
     }
     body = notification().body
-    assert from_headers(headers.get, body) == Notification("ch1", TOKEN, "update", body)
-    assert from_headers({}.get, body) == Notification("", "", "", body)
+    assert from_headers(headers.get, body) == Notification(channel_id="ch1", token=TOKEN, state="update", body=body)
+    assert from_headers({}.get, body) == Notification(channel_id="", token="", state="", body=body)
 
 
 HOUR = timedelta(hours=1)

@@ -39,7 +39,7 @@ def test_a_remembered_member_who_left_gets_no_account(office):
 
 
 def test_a_sweep_looks_once_at_what_a_look_cannot_settle(office):
-    units = Scope((GROUP,), (SALES,))
+    units = Scope(groups=(GROUP,), org_units=(SALES,))
     office.services.connections.change("c1", lambda current: replace(current, scope=units))
     office.join("admin")
     assert sweep(office.services) == 1
@@ -53,7 +53,9 @@ def test_a_sweep_looks_once_at_what_a_look_cannot_settle(office):
 
 @pytest.mark.parametrize("gone", ["delete", "archive"])
 def test_a_leaver_who_is_gone_is_not_swept_for_ever_nor_hides_others(office, gone):
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(1, 1.0)))
+    office.services.connections.change(
+        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=1, percent=1.0))
+    )
     office.sweep()
     getattr(office, gone)("u1")
     office.leave("u1")
@@ -69,7 +71,7 @@ def test_a_leaver_who_is_gone_is_not_swept_for_ever_nor_hides_others(office, gon
 
 def test_who_moves_to_a_later_connection_is_let_in_while_the_earlier_one_is_paused():
     office = Office()
-    node = office.connect("c2", Group("g2", "other@example.com", "Others"), shared=False)
+    node = office.connect("c2", Group(id="g2", email="other@example.com", name="Others"), shared=False)
     office.join("u1")
     office.run()
     office.leave("u1")
@@ -99,7 +101,7 @@ GONE = {
 @pytest.mark.parametrize("gone", GONE)
 def test_a_leaver_who_was_let_in_again_in_keeper_is_found_by_the_next_drift_run(office, gone, policy):
     """Or Keeper said that the suspension was done, and it was not."""
-    policies = Deprovisioning(policy, policy, policy)
+    policies = Deprovisioning(app_off=policy, suspended=policy, deleted=policy)
     office.services.connections.change("c1", lambda current: replace(current, deprovisioning=policies))
     GONE[gone](office)
     office.run()

@@ -183,7 +183,13 @@ def test_a_broken_listing_is_no_second_listing(office, silent):
 
 def test_a_user_whom_the_directory_lists_no_more_but_does_not_show_is_held_too(office):
     hidden = office.directory.live.pop("u1")
-    refused = DirectoryUser("u1", "", Presence.UNKNOWN, "", untold="The directory does not show this user: HTTP 403.")
+    refused = DirectoryUser(
+        id="u1",
+        primary_email="",
+        presence=Presence.UNKNOWN,
+        org_unit_path="",
+        untold="The directory does not show this user: HTTP 403.",
+    )
     ask = office.directory.user
     office.directory.user = lambda user_id: refused if user_id == "u1" else ask(user_id)
     office.run()
@@ -245,7 +251,7 @@ def test_why_says_it_in_words(office, silent):
 
 
 def test_a_unit_that_is_not_told_takes_access_from_nobody_and_gives_none(office):
-    units = Scope((), (SALES,))
+    units = Scope(groups=(), org_units=(SALES,))
     for user_id, user in office.directory.live.items():
         office.directory.live[user_id] = replace(user, org_unit_path="")
     office.services.connections.change("c1", lambda current: replace(current, scope=units))

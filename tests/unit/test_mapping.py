@@ -79,7 +79,7 @@ SOURCES = [
 
 
 def with_row(source: str, target: str = "title", *, mandatory: bool = False) -> AttributeMapping:
-    return AttributeMapping((*DEFAULT_ROWS, Row(target, source, mandatory)))
+    return AttributeMapping((*DEFAULT_ROWS, Row(target=target, source=source, mandatory=mandatory)))
 
 
 @pytest.mark.parametrize(("source", "expected"), SOURCES)
@@ -131,7 +131,7 @@ FITS = [
 
 @pytest.mark.parametrize(("target", "source", "problem"), FITS)
 def test_a_value_that_does_not_fit_names_attribute_and_source(target, source, problem):
-    rows = (*[row for row in DEFAULT_ROWS if row.target != target], Row(target, source))
+    rows = (*[row for row in DEFAULT_ROWS if row.target != target], Row(target=target, source=source))
     with pytest.raises(MappingFailure, match=problem):
         AttributeMapping(rows).apply(PROFILE)
 
@@ -148,7 +148,9 @@ def test_the_rows_order_does_not_matter():
 
 @pytest.mark.parametrize("target", MANDATORY)
 def test_the_mandatory_four_stay_mandatory_whatever_the_row_says(target):
-    rows = tuple(Row(row.target, "recoveryEmail") if row.target == target else row for row in DEFAULT_ROWS)
+    rows = tuple(
+        Row(target=row.target, source="recoveryEmail") if row.target == target else row for row in DEFAULT_ROWS
+    )
     AttributeMapping(rows).check()
     with pytest.raises(MappingFailure, match=f"The mandatory attribute {target} has no value"):
         AttributeMapping(rows).apply(PROFILE)
@@ -165,35 +167,35 @@ def test_several_values_are_refused_with_the_mend():
 
 
 def test_user_name_must_be_an_address():
-    rows = (*[row for row in DEFAULT_ROWS if row.target != "userName"], Row("userName", "name.givenName"))
+    rows = (*[row for row in DEFAULT_ROWS if row.target != "userName"], Row(target="userName", source="name.givenName"))
     with pytest.raises(MappingFailure, match="userName must be an e-mail address"):
         AttributeMapping(rows).apply(PROFILE)
 
 
 BAD_ROWS = [
-    (Row("externalId", "id"), "target"),
-    (Row("active", "suspended"), "target"),
-    (Row("title", "organizations.title"), "several entries"),
-    (Row("title", "organizations[primary]"), "whole entry"),
-    (Row("title", "customSchemas.HR"), "schema and a field"),
-    (Row("title", '"unclosed'), "constant"),
-    (Row("title", "name..given"), "not a field"),
-    (Row("title", ""), "not a field"),
-    (Row("title", "phones[type=].value"), "not a field"),
-    (Row("title", "phones[secondary].value"), "not a field"),
-    (Row("title", "phones[type=work.value"), "not a field"),
-    (Row("title", " name.givenName"), "not a field"),
-    (Row("title", "customSchemas.HR.a.b"), "schema and a field"),
-    (Row("title", "phones[type=work]"), "whole entry"),
-    (Row("title", '"\\ud800"'), "constant"),
-    (Row("title", '"a" "b"'), "constant"),
-    (Row("", "name.givenName"), "target"),
-    (Row("roles", "name.givenName"), "target"),
-    (Row("password", '"x"'), "target"),
-    (Row("userName", "primaryEmail"), "mapped twice"),
-    (Row("title", "jobTitle"), "'jobTitle' is not a field of the directory user"),
-    (Row("title", "customFields.HR.title"), "'customFields' is not a field of the directory user"),
-    (Row("title", "name.middleName"), "'middleName' is not a field of the directory user's name"),
+    (Row(target="externalId", source="id"), "target"),
+    (Row(target="active", source="suspended"), "target"),
+    (Row(target="title", source="organizations.title"), "several entries"),
+    (Row(target="title", source="organizations[primary]"), "whole entry"),
+    (Row(target="title", source="customSchemas.HR"), "schema and a field"),
+    (Row(target="title", source='"unclosed'), "constant"),
+    (Row(target="title", source="name..given"), "not a field"),
+    (Row(target="title", source=""), "not a field"),
+    (Row(target="title", source="phones[type=].value"), "not a field"),
+    (Row(target="title", source="phones[secondary].value"), "not a field"),
+    (Row(target="title", source="phones[type=work.value"), "not a field"),
+    (Row(target="title", source=" name.givenName"), "not a field"),
+    (Row(target="title", source="customSchemas.HR.a.b"), "schema and a field"),
+    (Row(target="title", source="phones[type=work]"), "whole entry"),
+    (Row(target="title", source='"\\ud800"'), "constant"),
+    (Row(target="title", source='"a" "b"'), "constant"),
+    (Row(target="", source="name.givenName"), "target"),
+    (Row(target="roles", source="name.givenName"), "target"),
+    (Row(target="password", source='"x"'), "target"),
+    (Row(target="userName", source="primaryEmail"), "mapped twice"),
+    (Row(target="title", source="jobTitle"), "'jobTitle' is not a field of the directory user"),
+    (Row(target="title", source="customFields.HR.title"), "'customFields' is not a field of the directory user"),
+    (Row(target="title", source="name.middleName"), "'middleName' is not a field of the directory user's name"),
 ]
 
 
@@ -273,11 +275,11 @@ JSON = st.recursive(
 EVERY_KIND = AttributeMapping(
     (
         *DEFAULT_ROWS,
-        Row("title", "organizations[type=work].title"),
-        Row('phoneNumbers[type eq "work"].value', "phones[type=work].value"),
-        Row("nickName", "customSchemas.value.type"),
-        Row("locale", "emails[primary].address"),
-        Row("profileUrl", "customSchemas.value.type[primary]"),
+        Row(target="title", source="organizations[type=work].title"),
+        Row(target='phoneNumbers[type eq "work"].value', source="phones[type=work].value"),
+        Row(target="nickName", source="customSchemas.value.type"),
+        Row(target="locale", source="emails[primary].address"),
+        Row(target="profileUrl", source="customSchemas.value.type[primary]"),
     )
 )
 

@@ -26,38 +26,49 @@ from autoprovisioning.messages import (
 from tests.unit.builders import NOW
 
 LOOKS = [
-    Look("u1"),
-    Look("", "sync", asked_at=NOW, channel="ch1"),
-    Look("u1", "delete", Evidence(True, ("c1",)), NOW, "ch1"),
-    Look("u1", asked_at=NOW, inquiry="c1/i1"),
+    Look(user_id="u1"),
+    Look(user_id="", event="sync", asked_at=NOW, channel="ch1"),
+    Look(user_id="u1", event="delete", evidence=Evidence(missing=True, left=("c1",)), asked_at=NOW, channel="ch1"),
+    Look(user_id="u1", asked_at=NOW, inquiry="c1/i1"),
 ]
 BATCHES = [
-    Batch("c1", "r1", 3, "1"),
+    Batch(connection_id="c1", run_id="r1", fence=3, number="1"),
     Batch(
-        "c1",
-        "r1",
-        3,
-        "1+",
-        (
+        connection_id="c1",
+        run_id="r1",
+        fence=3,
+        number="1+",
+        changes=(
             PlannedChange(
-                "u1", "łucja@example.com", 4, Action.UPDATE, {"title": None, "emails.primary": True, "x": "é"}
+                user_id="u1",
+                email="łucja@example.com",
+                version=4,
+                action=Action.UPDATE,
+                attributes={"title": None, "emails.primary": True, "x": "é"},
             ),
             PlannedChange(
-                "u2",
-                "b@x.org",
-                0,
-                Action.CREATE,
-                {},
-                "k1",
-                ("a@x.org",),
+                user_id="u2",
+                email="b@x.org",
+                version=0,
+                action=Action.CREATE,
+                attributes={},
+                scim_id="k1",
+                aliases=("a@x.org",),
                 looked_up=True,
                 locked=True,
                 created=NOW,
                 confirmed=True,
             ),
-            PlannedChange("u3", "c@x.org", 0, Action.CREATE, {}, beside=(Beside("k3", "a@x.org", locked=True),)),
+            PlannedChange(
+                user_id="u3",
+                email="c@x.org",
+                version=0,
+                action=Action.CREATE,
+                attributes={},
+                beside=(Beside(scim_id="k3", user_name="a@x.org", locked=True),),
+            ),
         ),
-        (Look("u3", evidence=Evidence(left=("c1",))),),
+        looks=(Look(user_id="u3", evidence=Evidence(left=("c1",))),),
     ),
 ]
 
@@ -77,7 +88,7 @@ def test_a_change_planned_before_adoptions_needed_a_reason_is_read():
 
 def test_fields_that_are_no_more_do_not_make_a_waiting_message_unreadable():
     old = b'{"user_id": "u1", "evidence": {"missing": true, "deleted": true}, "actor": "ada@example.com"}'
-    assert decode_look(old) == Look("u1", evidence=Evidence(missing=True))
+    assert decode_look(old) == Look(user_id="u1", evidence=Evidence(missing=True))
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -87,8 +98,8 @@ def test_a_batch_comes_back_as_it_went(batch):
 
 REQUESTS = [
     RunRequest(),
-    RunRequest(RunKind.SWEEP),
-    RunRequest(RunKind.DRIFT, True),
+    RunRequest(kind=RunKind.SWEEP),
+    RunRequest(kind=RunKind.DRIFT, retry_failures=True),
     RunRequest(preview="c1/p1"),
     RunRequest(request="a1"),
 ]
@@ -125,16 +136,16 @@ def test_the_envelope_of_the_emulator_needs_neither_ordering_key_nor_attempt_nor
 
 
 def test_what_a_later_version_adds_is_ignored():
-    assert decode_look(b'{"user_id": "u1", "priority": 5}') == Look("u1")
+    assert decode_look(b'{"user_id": "u1", "priority": 5}') == Look(user_id="u1")
 
 
 @pytest.mark.parametrize("body", [b"", b"  ", b"{}"])
 def test_an_empty_request_asks_for_a_full_run(body):
-    assert decode_run_request(body) == RunRequest(RunKind.FULL)
+    assert decode_run_request(body) == RunRequest(kind=RunKind.FULL)
 
 
 def test_a_run_request_may_come_through_pubsub():
-    assert decode_run_request(envelope(b'{"kind": "sweep"}')) == RunRequest(RunKind.SWEEP)
+    assert decode_run_request(envelope(b'{"kind": "sweep"}')) == RunRequest(kind=RunKind.SWEEP)
     assert decode_run_request(envelope(b'{"retry_failures": true}')).retry_failures
 
 

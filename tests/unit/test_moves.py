@@ -21,7 +21,7 @@ from tests.fakes import FakeKeeper
 from tests.office import GROUP, LATER, Office
 from tests.unit.builders import notice
 
-SECOND = Group("g2", "sales@example.com", "Sales")
+SECOND = Group(id="g2", email="sales@example.com", name="Sales")
 
 
 class Pair:
@@ -246,7 +246,9 @@ def test_who_has_an_account_on_the_first_is_not_hired_by_the_second_while_its_gr
 
 def test_a_move_that_the_guard_refuses_leaves_the_old_account_open():
     pair = Pair(shared=False)
-    pair.office.services.connections.change("c2", lambda current: replace(current, limit=VolumeLimit(0, 0)))
+    pair.office.services.connections.change(
+        "c2", lambda current: replace(current, limit=VolumeLimit(minimum=0, percent=0))
+    )
     pair.office.join("u1")
     pair.leave("u1")
     pair.run()
@@ -330,7 +332,9 @@ def test_what_fails_on_one_connection_keeps_nothing_back_on_the_other(pair):
 
 def test_the_looks_of_a_day_leave_no_one_waiting(pair):
     for user_id in ("u1", "u2", "u3", "u4"):
-        pair.office.deliver(Look(user_id, "update", asked_at=pair.office.desk.clock.now - timedelta(minutes=5)))
+        pair.office.deliver(
+            Look(user_id=user_id, event="update", asked_at=pair.office.desk.clock.now - timedelta(minutes=5))
+        )
     assert pair.office.refused == []
 
 
@@ -392,7 +396,7 @@ class TestALockOfOursIsOlderThanTheAccessElsewhere:
     def test_one_that_we_had_deleted_is_kept_current_again(self, back):
         services, there = back.office.services, back.office.services.connections.get("c2")
         deleted = replace(back.office.entry("u1", "c2"), deleted=True)
-        services.roster.commit(there, ["u1"], lambda _: (Edit({"u1": deleted}), None))
+        services.roster.commit(there, ["u1"], lambda _: (Edit(entries={"u1": deleted}), None))
         self.move_back(back)
         assert back.access("u1") == [[], [True]]
         back.office.rename("u1", "Augusta")
@@ -403,7 +407,7 @@ class TestALockOfOursIsOlderThanTheAccessElsewhere:
     def test_nor_is_access_taken_by_the_record_of_somebodys_lock(self, back):
         services, there = back.office.services, back.office.services.connections.get("c2")
         locked = replace(back.office.entry("u1", "c2"), status=Status.LOCKED)
-        services.roster.commit(there, ["u1"], lambda _: (Edit({"u1": locked}), None))
+        services.roster.commit(there, ["u1"], lambda _: (Edit(entries={"u1": locked}), None))
         self.move_back(back, moved=False)
         assert back.access("u1") == [[True], []]
         (account,) = back.office.keeper.of("u1")

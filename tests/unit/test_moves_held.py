@@ -23,7 +23,9 @@ MOVED = [f"x{number}" for number in range(60)]
 def moved() -> tuple[Office, FakeKeeper]:
     """Sixty of c1 move to c2, which holds their creation; c1 could take the access of all of them."""
     office = company(80)
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(1000, share=1000.0)))
+    office.services.connections.change(
+        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=1000, share=1000.0))
+    )
     other = office.connect("c2", SECOND, shared=False)
     run(office)
     run(office, DAY)  # its first run is over

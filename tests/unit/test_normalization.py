@@ -95,16 +95,22 @@ def test_exactly_what_was_shown_otherwise_is_remembered(shown, written):
 
 
 CUT = {**ADA, "displayName": "Ada Love"}
-MARKED = entry(Status.NONE, mark=Mark("c2", "m1", Action.CREATE, NOW))
-CREATE = Change("c2", MARKED, Action.CREATE, "ada@example.com", ADA)
+MARKED = entry(Status.NONE, mark=Mark(change_id="c2", message_id="m1", action=Action.CREATE, until=NOW))
+CREATE = Change(id="c2", entry=MARKED, action=Action.CREATE, email="ada@example.com", attributes=ADA)
 UPDATE = Change(
-    "c2", entry(mark=Mark("c2", "m1", Action.UPDATE, NOW), shown=remembered(CUT, ADA)), Action.UPDATE,
-    "ada@example.com", {**ADA, "userName": "countess@example.com"}, scim_id="k1",
-)  # fmt: skip
+    id="c2",
+    entry=entry(
+        mark=Mark(change_id="c2", message_id="m1", action=Action.UPDATE, until=NOW), shown=remembered(CUT, ADA)
+    ),
+    action=Action.UPDATE,
+    email="ada@example.com",
+    attributes={**ADA, "userName": "countess@example.com"},
+    scim_id="k1",
+)
 
 
 def after(change: Change, shown, scim_id: str = "k1"):
-    outcome = Outcome(change, scim_id, sent=sent_attributes(change), shown=shown)
+    outcome = Outcome(change=change, scim_id=scim_id, sent=sent_attributes(change), shown=shown)
     return recorded(change.entry, outcome, NOW)
 
 
@@ -136,7 +142,7 @@ def test_the_memory_goes_with_the_account():
 
 def test_access_given_or_taken_leaves_the_memory_alone():
     suspend = replace(UPDATE, action=Action.SUSPEND, attributes=None)
-    outcome = Outcome(suspend, "k1", shown=ADA)
+    outcome = Outcome(change=suspend, scim_id="k1", shown=ADA)
     assert recorded(suspend.entry, outcome, NOW).shown == suspend.entry.shown
 
 
@@ -167,7 +173,9 @@ def test_what_was_learnt_from_a_listing_is_kept_and_exact_from_then_on():
 
 
 def as_listed(known, attributes):
-    listing = Listing.of({"k1": Account("k1", "ada@example.com", "u1", True, attributes)})
+    listing = Listing.of(
+        {"k1": Account(scim_id="k1", user_name="ada@example.com", external_id="u1", active=True, attributes=attributes)}
+    )
     return as_found(known, listing, ADA, entitled=True)
 
 

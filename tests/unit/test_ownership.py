@@ -17,12 +17,17 @@ LEFT = entry(in_scope=False)  # an active account, of which a timer may run
 CLOSED = entry(Status.SUSPENDED, in_scope=False)  # suspended when the user left
 AWAY = entry(Status.SUSPENDED)  # suspended in the directory
 LOCKED = entry(Status.LOCKED)
-MAKING = entry(Status.NONE, mark=Mark("x", "m", Action.CREATE, NOW))
+MAKING = entry(Status.NONE, mark=Mark(change_id="x", message_id="m", action=Action.CREATE, until=NOW))
 KNOWN = entry(Status.NONE)  # a member without an account
 
 
 def placed(*told: tuple[bool | None, Entry | None]) -> Placement:
-    return place([Candidate(f"c{number}", *each) for number, each in enumerate(told, 1)])
+    return place(
+        [
+            Candidate(connection_id=f"c{number}", in_scope=in_scope, entry=there)
+            for number, (in_scope, there) in enumerate(told, 1)
+        ]
+    )
 
 
 TABLE = [
@@ -77,7 +82,12 @@ MOVES = [
 
 @pytest.mark.parametrize(("there", "ready", "awaited", "stuck"), MOVES)
 def test_a_move_waits_for_access_on_the_new_connection(there, ready, awaited, stuck):
-    placement = place([Candidate("c1", True, there, ready=ready), Candidate("c2", False, replace(HERE, scim_id="k2"))])
+    placement = place(
+        [
+            Candidate(connection_id="c1", in_scope=True, entry=there, ready=ready),
+            Candidate(connection_id="c2", in_scope=False, entry=replace(HERE, scim_id="k2")),
+        ]
+    )
     assert (placement.owner, placement.awaited, placement.stuck) == ("c1", awaited, stuck)
 
 
@@ -88,7 +98,12 @@ def test_a_move_waits_for_access_on_the_new_connection(there, ready, awaited, st
 )  # fmt: skip
 def test_one_account_on_two_rosters_of_one_keeper_was_moved_from_node_to_node(here, keeper, handed):
     there = replace(HERE, scim_id="" if here is not None and not here.scim_id else "k1")
-    placement = place([Candidate("c1", True, there, "k"), Candidate("c2", False, here, keeper)])
+    placement = place(
+        [
+            Candidate(connection_id="c1", in_scope=True, entry=there, keeper="k"),
+            Candidate(connection_id="c2", in_scope=False, entry=here, keeper=keeper),
+        ]
+    )
     assert placement.handed == handed
 
 
@@ -101,7 +116,12 @@ def test_one_account_on_two_rosters_of_one_keeper_was_moved_from_node_to_node(he
 )  # fmt: skip
 def test_a_lock_of_ours_is_outdated_by_later_access_to_the_same_account(there, outdated):
     here = replace(CLOSED, locked_at=NOW)
-    placement = place([Candidate("c1", False, there, "k"), Candidate("c2", True, here, "k")])
+    placement = place(
+        [
+            Candidate(connection_id="c1", in_scope=False, entry=there, keeper="k"),
+            Candidate(connection_id="c2", in_scope=True, entry=here, keeper="k"),
+        ]
+    )
     assert placement.outdated == outdated
 
 
@@ -111,14 +131,24 @@ def test_a_lock_of_ours_is_outdated_by_later_access_to_the_same_account(there, o
      (LOCKED, LOCKED, False), (HERE, LEFT, False), (CLOSED, LEFT, True)],
 )  # fmt: skip
 def test_an_account_that_is_active_elsewhere_is_not_let_in_by_the_record_of_a_lock(here, there, awaited):
-    placement = place([Candidate("c1", False, there, "k"), Candidate("c2", True, here, "k")])
+    placement = place(
+        [
+            Candidate(connection_id="c1", in_scope=False, entry=there, keeper="k"),
+            Candidate(connection_id="c2", in_scope=True, entry=here, keeper="k"),
+        ]
+    )
     assert (placement.owner, placement.awaited) == ("c2", awaited)
 
 
 ENTRIES = st.sampled_from([None, HERE, LEFT, CLOSED, AWAY, LOCKED, MAKING, KNOWN, FAILED])
 CANDIDATES = st.lists(
     st.tuples(st.sampled_from([True, False, None]), ENTRIES, st.booleans()), min_size=1, max_size=4
-).map(lambda rows: [Candidate(f"c{n}", *row[:2], ready=row[2]) for n, row in enumerate(rows)])
+).map(
+    lambda rows: [
+        Candidate(connection_id=f"c{number}", in_scope=in_scope, entry=there, ready=ready)
+        for number, (in_scope, there, ready) in enumerate(rows)
+    ]
+)
 
 
 @given(CANDIDATES)

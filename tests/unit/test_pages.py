@@ -42,7 +42,7 @@ def test_a_reader_gets_the_same_pages_without_any_form_that_changes_something(pa
 
 @pytest.mark.parametrize("path", OF_A_CONNECTION)
 def test_an_empty_state_says_what_would_appear(path):
-    page = Place(Connection("c1", state=State.ON, token_version="1", endpoint="https://keeper.example")).open(path)
+    page = Place(Connection(id="c1", state=State.ON, token_version="1", endpoint="https://keeper.example")).open(path)
     assert page.status == 200
     sound(page)
     if path.rpartition("/")[2] in ("usage", "failures", "audit", "holds", "health", "users"):
@@ -88,9 +88,9 @@ def test_a_preview_says_in_what_the_settings_would_differ():
         scope_groups=("g2", "g3"),
         org_units=(),
         mapping=AttributeMapping((*DEFAULT_ROWS[:-1], replace(DEFAULT_ROWS[-1], source="emails[primary].address"))),
-        deprovisioning=Deprovisioning(suspended=Delays(7, 90)),
+        deprovisioning=Deprovisioning(suspended=Delays(suspend_after=7, delete_after=90)),
     )
-    here.desk.directory.groups["g3"] = Group("g3", "g3@example.com", "Third")
+    here.desk.directory.groups["g3"] = Group(id="g3", email="g3@example.com", name="Third")
     told = differences(here.desk.services, connection, wanted)
     assert [(part.title, part.new) for part in told] == [
         ("Attribute mapping", ("userName from emails[primary].address",)),
@@ -198,7 +198,7 @@ def test_the_mapping_offers_every_field_and_attribute_that_the_api_does():
     assert offered == TARGETS - set(MANDATORY)
     AttributeMapping((*DEFAULT_ROWS,)).check()
     for source in fields.OFFERED:
-        AttributeMapping((*DEFAULT_ROWS, Row("title", source))).check()
+        AttributeMapping((*DEFAULT_ROWS, Row(target="title", source=source))).check()
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,10 @@ def test_the_steps_before_the_current_one_are_done():
 def test_a_deletion_that_meets_changes_in_flight_goes_on_by_itself():
     here = place()
     [entries] = [entries for _, entries in here.desk.store.shards.values()]
-    entries["u1"] = replace(entries["u1"], mark=Mark("x1", "m1", Action.UPDATE, START + timedelta(minutes=2)))
+    entries["u1"] = replace(
+        entries["u1"],
+        mark=Mark(change_id="x1", message_id="m1", action=Action.UPDATE, until=START + timedelta(minutes=2)),
+    )
     page = here.open(f"{HOME}/delete").send("Delete configuration", confirmation=EVIL)
     assert 'role="status">The configuration is being deleted, as soon as changes in flight have ended.' in page.text
     connection = here.desk.services.connections.get("c1")

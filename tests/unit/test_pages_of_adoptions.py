@@ -16,19 +16,28 @@ from tests.unit.console_place import HOME, READER, Place, sound
 
 PAGE = f"{HOME}/previews/p9"
 LINES = (
-    Line(Would.CREATE, "u1", "ada@example.com"),
-    Line(Would.CREATE, "u2", "bob@example.com", "Left alone: ...", "k2"),
-    Line(Would.ADOPT, "u3", "cyd@example.com", "cyd@example.com", "k3"),
-    Line(Would.DOUBT, "u4", "dan@example.com", "dan@example.com: it is older", "k4"),
-    Line(Would.DOUBT, "u5", "eve@example.com", "eve@example.com: it is older", "k5"),
+    Line(would=Would.CREATE, user_id="u1", email="ada@example.com"),
+    Line(would=Would.CREATE, user_id="u2", email="bob@example.com", detail="Left alone: ...", scim_id="k2"),
+    Line(would=Would.ADOPT, user_id="u3", email="cyd@example.com", detail="cyd@example.com", scim_id="k3"),
+    Line(would=Would.DOUBT, user_id="u4", email="dan@example.com", detail="dan@example.com: it is older", scim_id="k4"),
+    Line(would=Would.DOUBT, user_id="u5", email="eve@example.com", detail="eve@example.com: it is older", scim_id="k5"),
 )
 
 
 @pytest.fixture
 def here() -> Place:
-    here = Place(Connection("c1", state=State.ON, token_version="1", endpoint="https://keeper.example"))
+    here = Place(Connection(id="c1", state=State.ON, token_version="1", endpoint="https://keeper.example"))
     connection = here.desk.services.connections.get("c1")
-    preview = Preview("p9", "c1", 0, settings_of(connection), "a@example.com", START, START + DAY, PreviewState.DONE)
+    preview = Preview(
+        id="p9",
+        connection_id="c1",
+        edition=0,
+        settings=settings_of(connection),
+        asked_by="a@example.com",
+        asked_at=START,
+        expires=START + DAY,
+        state=PreviewState.DONE,
+    )
     here.parts.previews.fill(replace(preview, counts={"create": 2, "adopt": 1, "doubt": 2, "unchanged": 0}), LINES)
     return here
 

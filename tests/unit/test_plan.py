@@ -133,7 +133,7 @@ def test_running_timer_goes_on_when_the_user_is_deleted():
 def test_timers_of_an_archived_user_stand_still_and_go_on_with_the_time_left():
     known = entry(timers={Trigger.APP_OFF: NOW - 6 * DAY})
     archived = decide(known, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW).noted
-    assert archived.timers[Trigger.APP_OFF] == Timer(NOW - 6 * DAY, 6 * DAY)
+    assert archived.timers[Trigger.APP_OFF] == Timer(since=NOW - 6 * DAY, accrued=6 * DAY)
     still = decide(archived, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW + 30 * DAY)
     assert (still.action, still.noted) == (None, archived)
     back = decide(archived, seen(in_scope=False), rules(IN_A_WEEK), NOW + 30 * DAY)
@@ -246,7 +246,7 @@ def test_deciding_again_after_the_noted_entry_is_recorded_notes_nothing_new():
 
 STANDING = [
     {"timers": {Trigger.APP_OFF: NOW - DAY}},
-    {"timers": {Trigger.SUSPENDED: Timer(NOW - DAY)}},
+    {"timers": {Trigger.SUSPENDED: Timer(since=NOW - DAY)}},
     {"gone": True},
     {"pending": True},
     {"in_scope": False},
@@ -268,7 +268,7 @@ def test_a_suspension_timer_goes_on_when_the_suspended_user_is_deleted():
 
 def test_a_deleted_users_entry_is_kept_while_an_attempt_is_under_way():
     long_ago = NOW - 90 * DAY
-    mark = Mark("c", "m", Action.SUSPEND, NOW)
+    mark = Mark(change_id="c", message_id="m", action=Action.SUSPEND, until=NOW)
     known = entry(Status.SUSPENDED, gone=True, timers={Trigger.DELETED: long_ago}, last_action_at=long_ago)
     assert decide(known, seen(DELETED, None), rules(), NOW).noted is None
     assert decide(replace(known, mark=mark), seen(DELETED, None), rules(), NOW).noted is not None
@@ -290,5 +290,5 @@ def test_failures_back_off_from_fifteen_minutes_to_a_day_and_start_over_when_the
 
 
 def test_an_entry_with_a_mark_is_never_dropped():
-    mark = Mark("c", "m", Action.CREATE, NOW)
+    mark = Mark(change_id="c", message_id="m", action=Action.CREATE, until=NOW)
     assert decide(entry(Status.NONE, mark=mark), seen(in_scope=False), rules(), NOW).noted is not None

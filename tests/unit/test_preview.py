@@ -74,7 +74,7 @@ KINDS: list[tuple[str, Callable[[Office], object], dict[str, Any], Would, str, s
     (
         "a row more",
         lambda office: None,
-        {"mapping": AttributeMapping((*DEFAULT_ROWS, Row("title", '"Clerk"')))},
+        {"mapping": AttributeMapping((*DEFAULT_ROWS, Row(target="title", source='"Clerk"')))},
         Would.UPDATE,
         "u1",
         "title",
@@ -94,7 +94,7 @@ KINDS: list[tuple[str, Callable[[Office], object], dict[str, Any], Would, str, s
     (
         "to be deleted at once",
         lambda office: office.leave("u1"),
-        {"deprovisioning": policy(Delays(None, 0))},
+        {"deprovisioning": policy(Delays(suspend_after=None, delete_after=0))},
         Would.DELETE,
         "u1",
         OUT,
@@ -207,7 +207,7 @@ def test_many_creations_are_matched_with_a_listing(desk):
 def test_a_change_that_was_cut_short_is_noted_and_not_guessed_at(desk):
     office, now = desk.office, desk.office.desk.clock.now
     entry = office.entry("u1")
-    mark = Mark("x1", "m1", Action.UPDATE, now - A_MOMENT)
+    mark = Mark(change_id="x1", message_id="m1", action=Action.UPDATE, until=now - A_MOMENT)
     shard = office.services.roster.shard(office.connection, "u1")
     office.desk.store.shards["c1", shard][1]["u1"] = replace(entry, mark=mark)
     done, lines = desk.preview()
@@ -218,7 +218,7 @@ def test_a_change_that_was_cut_short_is_noted_and_not_guessed_at(desk):
 def test_whose_lookup_keeper_refuses_is_told_to_fail(desk, monkeypatch):
     hired(desk.office)
     monkeypatch.setattr(
-        FakeAccounts, "find", lambda self, lookups: [Found(each.key, error=Rejected("no")) for each in lookups]
+        FakeAccounts, "find", lambda self, lookups: [Found(key=each.key, error=Rejected("no")) for each in lookups]
     )
     _, lines = desk.preview()
     assert [(line.would, line.user_id, line.detail) for line in lines] == [(Would.FAIL, "u4", "no")]

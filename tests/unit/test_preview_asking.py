@@ -174,7 +174,7 @@ def test_whoever_asks_again_while_it_is_computed_gets_that_one(desk):
 def test_other_settings_and_other_people_have_previews_of_their_own(desk):
     office, settings = desk.office, desk.settings(name="Vault")
     first = desk.ask(name="Vault")
-    other = Actor("b@example.com", "u9")
+    other = Actor(address="b@example.com", directory_id="u9")
     another = ask_preview(office.services, desk.previews, "c1", office.connection.edition, settings, other)
     assert len({first.id, another.id, desk.ask(name="Safe").id}) == 3
     edit(office.services, "c1", office.connection.edition, desk.settings(), ACTOR)

@@ -108,8 +108,8 @@ def test_a_draft_is_previewed_with_an_empty_roster(desk):
     office = desk.office
     token = office.desk.tokens.add("new", "secret")
     draft = Connection(
-        "new", order=-1, endpoint="https://keepersecurity.eu/api/rest/scim/v2/2", token_version=token,
-        scope=Scope((GROUP,)),
+        id="new", order=-1, endpoint="https://keepersecurity.eu/api/rest/scim/v2/2", token_version=token,
+        scope=Scope(groups=(GROUP,)),
     )  # fmt: skip
     office.services.connections.create(draft)
     preview = ask_preview(office.services, desk.previews, "new", 0, settings_of(draft), ACTOR)
@@ -120,7 +120,7 @@ def test_a_draft_is_previewed_with_an_empty_roster(desk):
 
     for user_id in ("u1", "u2", "u3"):
         office.services.roster.commit(
-            office.connection, [user_id], lambda _entries, gone=user_id: (Edit({gone: None}), None)
+            office.connection, [user_id], lambda _entries, gone=user_id: (Edit(entries={gone: None}), None)
         )
     preview = ask_preview(office.services, desk.previews, "new", 0, settings_of(draft), ACTOR)
     compute_preview(office.services, desk.previews, "new", preview.id, office.desk.clock.now + A_MOMENT)
@@ -130,12 +130,17 @@ def test_a_draft_is_previewed_with_an_empty_roster(desk):
 def test_an_earlier_connection_takes_nobody_away_whom_this_one_has(desk):
     office = desk.office
     token = office.desk.tokens.add("first", "secret")
-    other = Group("g2", "others@example.com")
+    other = Group(id="g2", email="others@example.com")
     office.directory.groups[other.id] = other
     office.directory.memberships[other.id] = {"u1"}
     office.services.connections.create(
         Connection(
-            "first", -1, state=State.ON, endpoint="https://x.example", token_version=token, scope=Scope((other,))
+            id="first",
+            order=-1,
+            state=State.ON,
+            endpoint="https://x.example",
+            token_version=token,
+            scope=Scope(groups=(other,)),
         )
     )
     done, lines = desk.preview()
@@ -146,7 +151,7 @@ def test_an_earlier_connection_takes_nobody_away_whom_this_one_has(desk):
 @pytest.mark.parametrize(("members", "moving"), [({"u1", "u2", "u9"}, 2), ({"u9"}, 0)])
 def test_users_who_move_from_another_connection_are_told_since_that_one_deprovisions_them(desk, members, moving):
     office = desk.office
-    office.connect("next", Group("g2", "others@example.com"), shared=False)
+    office.connect("next", Group(id="g2", email="others@example.com"), shared=False)
     office.directory.memberships["g2"] = members
     for user_id in members:
         office.leave(user_id)

@@ -33,8 +33,10 @@ VERBS = st.sampled_from(
      "seed", "seed", "seed", "alias", "confirm"]
 )  # fmt: skip
 SEEDS = {"Ada": ("", True, timedelta(0)), "Grace": ("u99", True, None), "Eve": ("", False, timedelta(days=2000))}
-DELAYS = st.sampled_from([NOW, NEVER, Delays(None, 0), Delays(0, 1), IN_A_WEEK])
-ROWS = st.sampled_from([DEFAULT_ROWS, (*DEFAULT_ROWS, Row("title", '"Clerk"'))])
+DELAYS = st.sampled_from(
+    [NOW, NEVER, Delays(suspend_after=None, delete_after=0), Delays(suspend_after=0, delete_after=1), IN_A_WEEK]
+)
+ROWS = st.sampled_from([DEFAULT_ROWS, (*DEFAULT_ROWS, Row(target="title", source='"Clerk"'))])
 
 
 def held_back(office: Office) -> set[tuple[str, str]]:

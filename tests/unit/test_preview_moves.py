@@ -10,7 +10,7 @@ from autoprovisioning.domain.users import Group
 from tests.office import GROUP, LATER, Office
 from tests.unit.previewing import OUT, at, everything
 
-SECOND = Group("g2", "sales@example.com", "Sales")
+SECOND = Group(id="g2", email="sales@example.com", name="Sales")
 
 
 def leaving(*, shared: bool) -> Office:

@@ -244,7 +244,7 @@ def _look_everywhere(office: Office, kind: str) -> None:
         office.deliver_the_rest()
     for user_id in USERS:
         if user_id in office.directory.live:
-            office.deliver(Look(user_id, "update", asked_at=office.desk.clock.now))
+            office.deliver(Look(user_id=user_id, event="update", asked_at=office.desk.clock.now))
     office.work_off()
 
 
@@ -271,7 +271,7 @@ def test_a_plan_made_before_a_newer_decision_never_undoes_it(data):
 def _told(office: Office, user_id: str) -> Look:
     """Return a look with what a complete listing proved, as the scope sweep and the runs send it."""
     left = () if user_id in office.directory.memberships[GROUP.id] else ("c1",)
-    return Look(user_id, "", Evidence(left=left), asked_at=office.desk.clock.now)
+    return Look(user_id=user_id, event="", evidence=Evidence(left=left), asked_at=office.desk.clock.now)
 
 
 def _check_no_stale_access(office: Office) -> None:

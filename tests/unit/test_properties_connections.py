@@ -11,7 +11,7 @@ from autoprovisioning.domain.users import Group, Presence
 from tests.office import ADDRESSES, GROUP, USERS, Office
 from tests.unit.builders import MINUTE, notice
 
-SECOND = Group("g2", "sales@example.com", "Sales")
+SECOND = Group(id="g2", email="sales@example.com", name="Sales")
 GROUPS = {"c1": GROUP.id, "c2": SECOND.id}
 
 STEPS = st.lists(

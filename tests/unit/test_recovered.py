@@ -21,14 +21,16 @@ UNRETURNED = ("title", "nickName")
 def found(attributes, scim_id: str = "k1") -> Account:
     """An account as a server shows it that never returns some attributes."""
     shown = {target: value for target, value in attributes.items() if target not in UNRETURNED}
-    return Account(scim_id, "ada@example.com", "u1", active=True, attributes=shown)
+    return Account(scim_id=scim_id, user_name="ada@example.com", external_id="u1", active=True, attributes=shown)
 
 
 def sent(desired, was=ADA, **known) -> Entry:
     """An entry whose update to `desired` was sent, and whose answer never came."""
     before = entry(fingerprint=fingerprint(was), applied_by="c1", **known)
-    marked = replace(before, mark=Mark("lost", "m1", Action.UPDATE, NOW))
-    return sending(Change("lost", marked, Action.UPDATE, "ada@example.com", desired, scim_id="k1")).entry
+    marked = replace(before, mark=Mark(change_id="lost", message_id="m1", action=Action.UPDATE, until=NOW))
+    return sending(
+        Change(id="lost", entry=marked, action=Action.UPDATE, email="ada@example.com", attributes=desired, scim_id="k1")
+    ).entry
 
 
 def test_what_was_not_done_is_not_told_though_the_server_returns_less_than_was_written():
@@ -165,7 +167,9 @@ def test_a_mark_keeps_what_was_sent_and_one_stored_before_has_nothing():
     assert decode(encode({"u1": known}))["u1"].mark.sent == known.mark.sent != ""
     # An entry with a mark as it was encoded before `sent` was kept.
     old = bytes.fromhex(OLD_MARK)
-    assert schema_1.roster(old, ())["u1"].mark == Mark("lost", "m1", Action.UPDATE, NOW)
+    assert schema_1.roster(old, ())["u1"].mark == Mark(
+        change_id="lost", message_id="m1", action=Action.UPDATE, until=NOW
+    )
 
 
 OLD_MARK = "91dc0013a2753103a0a0a000c2c0c095a46c6f7374a26d3101cb41dac15484000000c2c2c0c0c0c2c0a0c0c0"
@@ -175,7 +179,11 @@ OLD_MARK = "91dc0013a2753103a0a0a000c2c0c095a46c6f7374a26d3101cb41dac15484000000
 def test_a_recreation_is_told_where_there_is_another_account_and_not_where_the_known_one_is_there_again(
     scim_id, reason
 ):
-    known = entry(fingerprint=fingerprint(ADA), drift=(ACCOUNT,), mark=Mark("lost", "m1", Action.CREATE, NOW))
+    known = entry(
+        fingerprint=fingerprint(ADA),
+        drift=(ACCOUNT,),
+        mark=Mark(change_id="lost", message_id="m1", action=Action.CREATE, until=NOW),
+    )
     account = found(ADA, scim_id)
     settled, outcome = recover(known, account, ADA, ADA, NOW + DAY)
     assert (outcome.error is None, settled.scim_id, settled.drift) == (reason is not None, scim_id, ())

@@ -23,7 +23,7 @@ def held_and_rejected() -> Office:
     office = Office()
     for number in range(30):
         office.hire(f"x{number}", f"x{number}@example.com")
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(10)))
+    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(minimum=10)))
     office.run()
     for number in range(4):
         office.suspend(f"x{number}")
@@ -32,7 +32,7 @@ def held_and_rejected() -> Office:
         office.leave(f"x{number}")
     office.run()
     (hold,) = office.services.records.holds("c1")
-    decide_hold(office.services, "c1", hold.digest, "reject", Actor("admin@example.com", "u0"))
+    decide_hold(office.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
     return office
 
 
@@ -74,9 +74,9 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
     office = Office()
     for number in range(10):
         office.hire(f"x{number}", f"x{number}@example.com")
-    units = Scope((), (SALES,))
+    units = Scope(groups=(), org_units=(SALES,))
     office.services.connections.change(
-        "c1", lambda current: replace(current, scope=units, limit=VolumeLimit(5, 1.0, 1000.0))
+        "c1", lambda current: replace(current, scope=units, limit=VolumeLimit(minimum=5, percent=1.0, share=1000.0))
     )
     for number in range(10):
         office.directory.live[f"x{number}"] = replace(office.directory.live[f"x{number}"], org_unit_path="/Sales")
@@ -90,7 +90,7 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
         notice(office, f"x{number}")
     office.run()
     (hold,) = office.services.records.holds("c1")
-    decide_hold(office.services, "c1", hold.digest, "reject", Actor("admin@example.com", "u0"))
+    decide_hold(office.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
     shielded = sorted(member.user_id for member in hold.members)[:2]
     office.desk.clock.advance(timedelta(days=2))
     office.suspend(shielded[0])
@@ -104,7 +104,9 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
 
 def test_a_set_that_was_rejected_once_is_raised_anew_when_it_happens_again():
     office = held_and_rejected()
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(5, 1.0)))
+    office.services.connections.change(
+        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=5, percent=1.0))
+    )
     for number in range(10, 18):
         office.join(f"x{number}")
     office.run()
@@ -114,7 +116,7 @@ def test_a_set_that_was_rejected_once_is_raised_anew_when_it_happens_again():
     office.run()
     (hold,) = [each for each in office.services.records.holds("c1") if each.state is HoldState.WAITING]
     assert len(hold.members) == 8
-    decide_hold(office.services, "c1", hold.digest, "approve", Actor("admin@example.com", "u0"))
+    decide_hold(office.services, "c1", hold.digest, "approve", Actor(address="admin@example.com", directory_id="u0"))
     office.run()
     assert leavers(office) == [False] * 8
 
@@ -136,7 +138,7 @@ def unrecorded(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
     """Make u1 as if nobody had seen them leave; it is told of u2."""
     u1, u2 = entries["u1"], entries["u2"]
     begun = replace(u1, timers={}, in_scope=True, version=u1.version + 1)
-    return Edit({"u1": begun, "u2": replace(u2, in_scope=False, version=u2.version + 1)}), None
+    return Edit(entries={"u1": begun, "u2": replace(u2, in_scope=False, version=u2.version + 1)}), None
 
 
 def test_a_rejection_stands_where_the_timer_it_names_began_anew_between_two_runs():
@@ -145,7 +147,7 @@ def test_a_rejection_stands_where_the_timer_it_names_began_anew_between_two_runs
 
     def ended(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
         return Edit(
-            {each: replace(entry, timers={}, version=entry.version + 1) for each, entry in entries.items()}
+            entries={each: replace(entry, timers={}, version=entry.version + 1) for each, entry in entries.items()}
         ), None
 
     office.services.roster.commit(office.connection, [f"x{number}" for number in range(10, 18)], ended)

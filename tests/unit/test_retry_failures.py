@@ -24,7 +24,7 @@ def fail(office: Office, user_id: str) -> None:
 
 @pytest.mark.parametrize("policy", [Delays(), Delays(suspend_after=None, delete_after=0)], ids=["suspend", "delete"])
 def test_it_takes_access_from_whom_the_last_attempt_failed(office, policy):
-    policies = Deprovisioning(policy, policy, policy)
+    policies = Deprovisioning(app_off=policy, suspended=policy, deleted=policy)
     office.services.connections.change("c1", lambda current: replace(current, deprovisioning=policies))
     office.suspend("u1")
     fail(office, "u1")
@@ -73,7 +73,9 @@ def test_nothing_is_pending_beside_a_failed_mapping(office):
 def test_nothing_is_pending_beside_a_hold():
     office = Office(limit=1)
     office.run()
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(1, 1.0)))
+    office.services.connections.change(
+        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=1, percent=1.0))
+    )
     office.keeper.faults.extend([Transient("HTTP 503")] * 4)
     for user_id in ("u1", "u2"):
         office.suspend(user_id)
@@ -88,7 +90,7 @@ def test_nothing_is_pending_beside_a_hold():
 def _edit(entry):
     from autoprovisioning.app.ports import Edit
 
-    return Edit({entry.user_id: replace(entry, version=entry.version + 1)})
+    return Edit(entries={entry.user_id: replace(entry, version=entry.version + 1)})
 
 
 def test_what_fails_again_waits_for_its_next_attempt(office):

@@ -19,10 +19,10 @@ from autoprovisioning.domain.errors import Contradicted, ProvisioningError
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 ATTRIBUTES = {"userName": "ada@example.com", "displayName": "Ada", "title": None, "emails.value": "ada@example.com"}
 WRITES = [
-    Write("c", WriteKind.CREATE, "", "d1", ATTRIBUTES, active=True),
-    Write("p", WriteKind.PATCH, "k1", "d1", ATTRIBUTES),
-    Write("s", WriteKind.PATCH, "k1", active=False),
-    Write("d", WriteKind.DELETE, "k1"),
+    Write(key="c", kind=WriteKind.CREATE, scim_id="", external_id="d1", attributes=ATTRIBUTES, active=True),
+    Write(key="p", kind=WriteKind.PATCH, scim_id="k1", external_id="d1", attributes=ATTRIBUTES),
+    Write(key="s", kind=WriteKind.PATCH, scim_id="k1", active=False),
+    Write(key="d", kind=WriteKind.DELETE, scim_id="k1"),
 ]
 SUSPEND = WRITES[2]
 
@@ -43,7 +43,7 @@ STATUSES = st.integers(200, 299)
 
 @given(st.sampled_from(WRITES), STATUSES, BODIES, st.dictionaries(NAMES, VALUES, max_size=6))
 def test_every_answer_is_judged(write, status, body, result):
-    answer = Answer(status, body)
+    answer = Answer(status=status, body=body)
     judgements: list[Callable[[], Written | None]] = [
         lambda: proven(write, answer),
         lambda: proven_in_bulk(write, result | {"response": body}, answer),
@@ -59,7 +59,7 @@ def test_every_answer_is_judged(write, status, body, result):
 def test_a_suspension_is_done_only_by_an_account_that_shows_it(status, body):
     written = None
     with contextlib.suppress(ProvisioningError):
-        written = proven(SUSPEND, Answer(status, body))
+        written = proven(SUSPEND, Answer(status=status, body=body))
     if written is not None and written.error is None and status != 204:
         assert "k1" in [str(value) for name, value in body.items() if name.lower() == "id"]
         assert any(value in (False, "false") for name, value in body.items() if name.lower() == "active")
@@ -72,15 +72,15 @@ def test_every_list_of_results_is_matched(operations):
 
 def test_a_creation_is_not_proven_by_an_id_alone():
     create = WRITES[0]
-    assert proven(create, Answer(201, {"schemas": [CORE], "id": "k9", "active": True})) is None
-    assert proven(create, Answer(201, {"schemas": [CORE], "id": "k9", "externalId": "d1"})).scim_id == "k9"
+    assert proven(create, Answer(status=201, body={"schemas": [CORE], "id": "k9", "active": True})) is None
+    assert proven(create, Answer(status=201, body={"schemas": [CORE], "id": "k9", "externalId": "d1"})).scim_id == "k9"
 
 
 def test_an_account_is_taken_for_the_one_made_only_if_it_is_known_by_its_name_or_our_id():
     create = WRITES[0]
     boss = {"schemas": [CORE], "id": "k9", "userName": "boss@example.com"}
     made = [
-        proven(create, Answer(201, body))
+        proven(create, Answer(status=201, body=body))
         for body in (boss, boss | {"externalId": "d1"}, boss | {"userName": "ada@example.com", "active": False})
     ]
     assert [(written.scim_id, type(written.error)) for written in made] == [

@@ -54,15 +54,15 @@ NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
     ],
 )
 def test_a_status_becomes_the_error_that_says_what_to_do_next(status, kind):
-    assert type(error_of(Answer(status, {}), NOW, known_account=True)) is kind
+    assert type(error_of(Answer(status=status, body={}), NOW, known_account=True)) is kind
 
 
 def test_a_404_without_a_known_account_is_no_vanished_account():
-    assert type(error_of(Answer(404, {}), NOW, known_account=False)) is Rejected
+    assert type(error_of(Answer(status=404, body={}), NOW, known_account=False)) is Rejected
 
 
 def test_the_servers_own_words_are_cut():
-    error = error_of(Answer(400, {"detail": "x" * 5000}), NOW, known_account=True)
+    error = error_of(Answer(status=400, body={"detail": "x" * 5000}), NOW, known_account=True)
     assert len(str(error)) < 300
 
 
@@ -96,14 +96,14 @@ def test_the_servers_own_words_are_cut():
     ],
 )
 def test_the_wait_is_read_from_the_header_or_keepers_words(headers, body, seconds):
-    assert wait_told(Answer(429, body, headers), NOW) == seconds
+    assert wait_told(Answer(status=429, body=body, headers=headers), NOW) == seconds
 
 
 def test_only_a_403_that_says_so_is_throttling():
-    assert throttled(Answer(403, {"error": "throttled", "message": "Try again in 1 minute"}))
-    assert throttled(Answer(429, None))
-    assert not throttled(Answer(403, {"detail": "Forbidden"}))
-    assert not throttled(Answer(503, {"error": "throttled"}))
+    assert throttled(Answer(status=403, body={"error": "throttled", "message": "Try again in 1 minute"}))
+    assert throttled(Answer(status=429, body=None))
+    assert not throttled(Answer(status=403, body={"detail": "Forbidden"}))
+    assert not throttled(Answer(status=503, body={"error": "throttled"}))
 
 
 def test_filter_values_cannot_end_the_filter():
@@ -126,13 +126,13 @@ def test_an_id_that_would_reach_something_else_reaches_nothing(scim_id):
     (408, True, True), (425, True, False), (429, True, False), (403, False, False), (400, False, False),
 ])  # fmt: skip
 def test_what_passes_and_what_may_have_been_done(status, passes, done):
-    assert passing(Answer(status, {})) is passes
-    assert maybe_done(Answer(status, {})) is done
+    assert passing(Answer(status=status, body={})) is passes
+    assert maybe_done(Answer(status=status, body={})) is done
 
 
 @pytest.mark.parametrize("status", [501, 505])
 def test_what_keeper_does_not_offer_is_no_failure_of_the_moment(status):
-    assert type(error_of(Answer(status, {}), NOW, known_account=True)) is NotOffered
+    assert type(error_of(Answer(status=status, body={}), NOW, known_account=True)) is NotOffered
 
 
 def test_what_is_a_listing():
@@ -241,7 +241,7 @@ def test_local_mode_does_not_open_http_to_others(host):
         check_endpoint(f"http://{host}/api/rest/scim/v2/1", local=True)
 
 
-PATCHES = [Write(f"k{n}", WriteKind.PATCH, f"{n}") for n in range(3)]
+PATCHES = [Write(key=f"k{n}", kind=WriteKind.PATCH, scim_id=f"{n}") for n in range(3)]
 
 
 def test_bulk_results_are_matched_by_bulk_id_whatever_their_order():

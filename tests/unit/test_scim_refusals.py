@@ -23,14 +23,21 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.roster import TEXT_LIMIT
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-CREATE = Write("c", WriteKind.CREATE, "", "d1", {"userName": "ada@example.com"}, active=True)
-RENAME = Write("r", WriteKind.PATCH, "k1", attributes={"userName": "ada@example.com"})
-MOVE = Write("m", WriteKind.PATCH, "k1", attributes={"emails.value": "ada@example.com"})
-TITLE = Write("t", WriteKind.PATCH, "k1", attributes={"title": "Countess"})
-ADOPT = Write("a", WriteKind.PATCH, "k1", "d1", {"displayName": "Ada"})
-SUSPEND = Write("s", WriteKind.PATCH, "k1", active=False)
-RETURN = Write("u", WriteKind.PATCH, "k1", active=True)
-DELETE = Write("d", WriteKind.DELETE, "k1")
+CREATE = Write(
+    key="c",
+    kind=WriteKind.CREATE,
+    scim_id="",
+    external_id="d1",
+    attributes={"userName": "ada@example.com"},
+    active=True,
+)
+RENAME = Write(key="r", kind=WriteKind.PATCH, scim_id="k1", attributes={"userName": "ada@example.com"})
+MOVE = Write(key="m", kind=WriteKind.PATCH, scim_id="k1", attributes={"emails.value": "ada@example.com"})
+TITLE = Write(key="t", kind=WriteKind.PATCH, scim_id="k1", attributes={"title": "Countess"})
+ADOPT = Write(key="a", kind=WriteKind.PATCH, scim_id="k1", external_id="d1", attributes={"displayName": "Ada"})
+SUSPEND = Write(key="s", kind=WriteKind.PATCH, scim_id="k1", active=False)
+RETURN = Write(key="u", kind=WriteKind.PATCH, scim_id="k1", active=True)
+DELETE = Write(key="d", kind=WriteKind.DELETE, scim_id="k1")
 DOING = {
     CREATE.key: "creating", RENAME.key: "updating", MOVE.key: "updating", TITLE.key: "updating", ADOPT.key: "adopting",
     SUSPEND.key: "suspending", RETURN.key: "reactivating", DELETE.key: "deleting",
@@ -43,7 +50,7 @@ REFUSALS = (400, 404, 405, 409, 412, 413, 415, 418, 422, 428, 501)
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("said", ["", "no", "x" * 5000])
 def test_a_refusal_says_what_was_attempted_how_it_was_answered_and_what_to_do(write, status, said):
-    text = str(refused(write, Answer(status, {"detail": said} if said else None), NOW))
+    text = str(refused(write, Answer(status=status, body={"detail": said} if said else None), NOW))
     assert text.startswith(f"Keeper refuses {DOING[write.key]} this account (HTTP {status}")
     assert (f"{status}: {said[:40]}" in text) is bool(said)
     assert text.endswith(".")
@@ -74,19 +81,19 @@ def test_a_refusal_says_what_was_attempted_how_it_was_answered_and_what_to_do(wr
     ],
 )
 def test_what_a_refusal_means_depends_on_what_was_attempted(status, kinds):
-    assert [type(refused(write, Answer(status, None), NOW)) for write in EVERY] == kinds
+    assert [type(refused(write, Answer(status=status, body=None), NOW)) for write in EVERY] == kinds
 
 
 @pytest.mark.parametrize("write", [TITLE, ADOPT, SUSPEND, RETURN, DELETE])
 def test_only_who_sends_an_address_is_told_of_another_account(write):
-    assert "e-mail" not in str(refused(write, Answer(409, None), NOW))
+    assert "e-mail" not in str(refused(write, Answer(status=409, body=None), NOW))
 
 
 def test_a_deletion_that_is_refused_is_no_matter_of_the_patch_dialect():
-    assert "dialect" in str(refused(SUSPEND, Answer(400, None), NOW))
-    assert "dialect" not in str(refused(DELETE, Answer(400, None), NOW))
+    assert "dialect" in str(refused(SUSPEND, Answer(status=400, body=None), NOW))
+    assert "dialect" not in str(refused(DELETE, Answer(status=400, body=None), NOW))
 
 
 def test_what_is_not_offered_does_not_pass():
-    assert not passing(Answer(501, None))
-    assert passing(Answer(500, None))
+    assert not passing(Answer(status=501, body=None))
+    assert passing(Answer(status=500, body=None))

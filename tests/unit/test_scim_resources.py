@@ -44,11 +44,11 @@ def attribute_sets(draw: st.DrawFn, removals: bool = False) -> dict[str, Value]:
 
 
 def creation(attributes: dict[str, Value]) -> Write:
-    return Write("k", WriteKind.CREATE, external_id="d1", attributes=attributes)
+    return Write(key="k", kind=WriteKind.CREATE, external_id="d1", attributes=attributes)
 
 
 def change(attributes: dict[str, Value], **more: Any) -> Write:
-    return Write("k", WriteKind.PATCH, "17", attributes=attributes, **more)
+    return Write(key="k", kind=WriteKind.PATCH, scim_id="17", attributes=attributes, **more)
 
 
 def operations(attributes: dict[str, Value], **more: Any) -> dict[str, Any]:
@@ -96,9 +96,11 @@ def test_every_patch_in_keepers_dialect_is_one_object_without_a_path_and_active_
 @given(st.lists(attribute_sets(), min_size=2, max_size=5))
 @settings(max_examples=40, deadline=None)
 def test_every_bulk_request_validates(sets):
-    writes = [Write(f"c{n}", WriteKind.CREATE, external_id=f"d{n}", attributes=item) for n, item in enumerate(sets)]
-    writes += [change(sets[0]), Write("x", WriteKind.DELETE, "18")]
-    body = rendered(writes, Capabilities(True, 1000, 1_000_000))
+    writes = [
+        Write(key=f"c{n}", kind=WriteKind.CREATE, external_id=f"d{n}", attributes=item) for n, item in enumerate(sets)
+    ]
+    writes += [change(sets[0]), Write(key="x", kind=WriteKind.DELETE, scim_id="18")]
+    body = rendered(writes, Capabilities(bulk=True, max_operations=1000, max_payload=1_000_000))
     request = BulkRequest[FullUser].model_validate(json.loads(body), scim_ctx=Context.DEFAULT)
     assert request.operations is not None
     assert [item.method for item in request.operations[-2:]] == [
@@ -115,13 +117,20 @@ def rendered(writes: list[Write], offered: Capabilities) -> bytes:
     class Spelling:
         dialect = PatchDialect.STANDARD
 
-    return BulkRound(Spelling(), offered, None, BulkSizes(), deque(writes))._chunk()[1]  # type: ignore[arg-type]
+    return BulkRound(writing=Spelling(), offered=offered, call=None, sizes=BulkSizes(), pending=deque(writes))._chunk()[
+        1
+    ]  # type: ignore[arg-type]
 
 
 def test_a_bulk_request_stays_within_both_limits():
     writes = [creation({"userName": f"p{n}@example.com", "emails.value": f"p{n}@example.com"}) for n in range(50)]
-    assert len(json.loads(rendered(writes, Capabilities(True, 7, 1_000_000)))["Operations"]) == 7
-    body = rendered(writes, Capabilities(True, 1000, 2048))
+    assert (
+        len(
+            json.loads(rendered(writes, Capabilities(bulk=True, max_operations=7, max_payload=1_000_000)))["Operations"]
+        )
+        == 7
+    )
+    body = rendered(writes, Capabilities(bulk=True, max_operations=1000, max_payload=2048))
     assert 1 < len(json.loads(body)["Operations"]) < 50
     assert len(body) <= 2048
 

@@ -15,7 +15,7 @@ from autoprovisioning.domain.accounts import Lookup
 from autoprovisioning.domain.errors import Transient
 
 THERE = {"id": "1", "userName": "ada@example.com", "externalId": "d1", "active": True}
-LOOKUP = Lookup("k", "d1", ())
+LOOKUP = Lookup(key="k", external_id="d1", user_names=())
 
 
 class Blind:
@@ -39,7 +39,7 @@ class Blind:
             self.failing -= 1
             raise Transient("Keeper did not answer")
         items: list[dict[str, Any]] = [] if "filter" in params else [THERE]
-        return Answer(200, {"totalResults": len(items), "Resources": items})
+        return Answer(status=200, body={"totalResults": len(items), "Resources": items})
 
 
 def test_who_asks_while_the_filter_is_tried_out_waits_for_what_it_shows():

@@ -18,11 +18,15 @@ from autoprovisioning.domain.users import DirectoryUser, Group, Presence, Scope
 from tests.fakes import FakeDirectory, unit
 from tests.unit.builders import NOW
 
-A, B = Group("ga", "a@example.com"), Group("gb", "b@example.com")
+A, B = Group(id="ga", email="a@example.com"), Group(id="gb", email="b@example.com")
 USER = DirectoryUser(
-    "u1", "ada@example.com", Presence.ACTIVE, "/Sales/EMEA", profile={"primaryEmail": "ada@example.com"}
+    id="u1",
+    primary_email="ada@example.com",
+    presence=Presence.ACTIVE,
+    org_unit_path="/Sales/EMEA",
+    profile={"primaryEmail": "ada@example.com"},
 )
-GONE = DirectoryUser("u1", "ada@example.com", Presence.DELETED)
+GONE = DirectoryUser(id="u1", primary_email="ada@example.com", presence=Presence.DELETED)
 SECOND = timedelta(seconds=1)
 
 
@@ -56,7 +60,7 @@ def test_a_unit_holds_itself_and_what_is_below(chosen, path, inside):
 
 
 def connection(name: str = "c1", *groups: Group, units: tuple[str, ...] = (), state: State = State.ON) -> Connection:
-    return Connection(name, state=state, scope=Scope(groups, tuple(map(unit, units))))
+    return Connection(id=name, state=state, scope=Scope(groups=groups, org_units=tuple(map(unit, units))))
 
 
 LISTED = [
@@ -223,14 +227,14 @@ def test_what_one_user_is(directory, live, removed, event, missing, young, expec
         del directory.live["u1"]
     if removed:
         directory.removed["u1"] = GONE
-    look = Look("u1", event, Evidence(missing=missing))
+    look = Look(user_id="u1", event=event, evidence=Evidence(missing=missing))
     fresh_until = NOW + SECOND if young else NOW
     assert read_user(directory, look, fresh_until, NOW).presence is expected
 
 
 def test_missing_is_not_deleted_where_the_credentials_read_nobody(directory):
     directory.live.clear()
-    look = Look("u1", "", Evidence(missing=True))
+    look = Look(user_id="u1", event="", evidence=Evidence(missing=True))
     assert read_user(directory, look, NOW, NOW).presence is Presence.UNKNOWN
 
 
@@ -242,7 +246,7 @@ def test_an_answer_that_contradicts_a_recent_event_is_asked_again(directory, liv
     if not live:
         del directory.live["u1"]
     with pytest.raises(Transient):
-        read_user(directory, Look("u1", event), NOW + SECOND, NOW)
+        read_user(directory, Look(user_id="u1", event=event), NOW + SECOND, NOW)
 
 
 def test_what_is_observed_is_mapped_or_says_why_not():

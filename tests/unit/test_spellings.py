@@ -66,7 +66,12 @@ def test_another_connection_to_a_node_is_refused_however_it_is_spelt(office, spe
     services.connections.create(other)
     with pytest.raises(BadInput, match="provisions this node already"):
         edit(
-            services, "c2", other.edition, replace(settings_of(other), endpoint=spelt), Actor("admin@example.com"), "t"
+            services,
+            "c2",
+            other.edition,
+            replace(settings_of(other), endpoint=spelt),
+            Actor(address="admin@example.com"),
+            "t",
         )
 
 
@@ -83,7 +88,7 @@ def test_control_characters_are_stored_nowhere(office, field, text):
     }
     wanted = replace(settings_of(office.connection), **changes[field])
     with pytest.raises(BadInput) as caught:
-        edit(office.services, "c1", office.connection.edition, wanted, Actor("admin@example.com"))
+        edit(office.services, "c1", office.connection.edition, wanted, Actor(address="admin@example.com"))
     assert caught.value.field == field
     assert text not in str(caught.value)
 
@@ -95,7 +100,7 @@ def test_a_name_may_be_in_any_language():
 
 @pytest.mark.parametrize(("constant", "good"), [('"a\\u0000"', False), ('"\\u001b[0m"', False), ('"1\\nBerlin"', True)])
 def test_a_constant_of_the_mapping_has_no_control_characters(constant, good):
-    mapping = AttributeMapping((*DEFAULT_ROWS, Row("title", constant)))
+    mapping = AttributeMapping((*DEFAULT_ROWS, Row(target="title", source=constant)))
     if good:
         mapping.check()
         return

@@ -14,7 +14,7 @@ from infra.local import sync
 from infra.local.sync import exit_status
 from tests.unit.builders import MINUTE, NOW
 
-OBSERVING = Run("r1", "keeper", RunKind.FULL, 1, NOW)
+OBSERVING = Run(id="r1", connection_id="keeper", kind=RunKind.FULL, fence=1, started=NOW)
 HALF = replace(OBSERVING, state=RunState.PLANNED, batches=2, done={"1": 0}, counts={"created": 500})
 DONE = replace(HALF, state=RunState.DONE, finished=NOW, done={"1": 0, "2": 0})
 

@@ -21,7 +21,7 @@ from tests.fakes import FakeAccounts
 from tests.office import Office
 from tests.unit.builders import MINUTE, SECOND, active, notice
 
-ACTOR = Actor("boss@example.com", "u0")
+ACTOR = Actor(address="boss@example.com", directory_id="u0")
 YEARS = timedelta(days=20_000)
 
 

@@ -81,7 +81,7 @@ def test_who_is_suspended_while_the_connection_is_off_has_been_so_for_no_time_wh
 
 
 def test_who_was_archived_only_and_is_deleted_is_deprovisioned_as_deleted():
-    policy = Deprovisioning(suspended=Delays(0), deleted=Delays(7, 30))
+    policy = Deprovisioning(suspended=Delays(suspend_after=0), deleted=Delays(suspend_after=7, delete_after=30))
     known = decided(entry(), ARCHIVED, 0, chosen=rules(policy)).noted
     what = seen(Presence.DELETED, None, since=NOW + DAY)
     gone = decide(known, what, rules(policy), NOW + DAY)
@@ -100,7 +100,7 @@ def test_a_suspension_that_ran_before_the_user_was_archived_goes_on_when_deleted
 
 
 def test_nobody_active_keeps_a_timer_but_for_a_scope_that_cannot_be_told():
-    timers = {Trigger.APP_OFF: NOW - DAY, Trigger.SUSPENDED: Timer(NOW - DAY)}
+    timers = {Trigger.APP_OFF: NOW - DAY, Trigger.SUSPENDED: Timer(since=NOW - DAY)}
     decision = decide(entry(timers=timers), seen(in_scope=None), rules(IN_A_WEEK), NOW)
     assert begun(decision.noted) == {Trigger.APP_OFF: NOW - DAY}
 
@@ -162,7 +162,7 @@ class World:
 
     def look(self) -> None:
         if self.deleted is not None:
-            what = Observed("u1", Presence.DELETED, None, since=self.deleted)
+            what = Observed(user_id="u1", presence=Presence.DELETED, in_scope=None, since=self.deleted)
         elif self.archived is not None:
             what = seen(ARCHIVED, self.in_scope, since=self.archived)
         elif self.suspended is not None:

@@ -14,7 +14,11 @@ from autoprovisioning.domain.roster import Status, Trigger
 from tests.office import LATER
 from tests.unit.builders import DAY, active, begun, notice
 
-THEN_DELETED = Deprovisioning(Delays(0, 7), Delays(0, 7), Delays(0, 7))
+THEN_DELETED = Deprovisioning(
+    app_off=Delays(suspend_after=0, delete_after=7),
+    suspended=Delays(suspend_after=0, delete_after=7),
+    deleted=Delays(suspend_after=0, delete_after=7),
+)
 
 
 def with_policy(office, **changes):
@@ -24,7 +28,7 @@ def with_policy(office, **changes):
 
 
 def test_whoever_is_held_is_deleted_on_the_day_that_counts_from_when_they_left(office):
-    with_policy(office, limit=VolumeLimit(1))
+    with_policy(office, limit=VolumeLimit(minimum=1))
     office.desk.clock.advance(LATER)
     left = office.desk.clock.now
     for user_id in ("u1", "u2", "u3"):
@@ -33,7 +37,7 @@ def test_whoever_is_held_is_deleted_on_the_day_that_counts_from_when_they_left(o
     assert [begun(office.entry(user_id)) for user_id in ("u1", "u2", "u3")] == [{Trigger.APP_OFF: left}] * 3
     office.desk.clock.advance(3 * DAY)
     (hold,) = [hold for hold in office.services.records.holds("c1") if hold.decided_at is None]
-    decide_hold(office.services, "c1", hold.digest, "approve", Actor("boss@example.com"))
+    decide_hold(office.services, "c1", hold.digest, "approve", Actor(address="boss@example.com"))
     office.run()
     assert {office.entry(user_id).status for user_id in ("u1", "u2", "u3")} == {Status.SUSPENDED}
     assert begun(office.entry("u1")) == {Trigger.APP_OFF: left}
@@ -55,7 +59,7 @@ def test_a_suspension_that_fails_keeps_the_time_from_when_it_was_due(office):
 
 
 def test_a_notification_over_the_limit_records_the_timer(office):
-    with_policy(office, limit=VolumeLimit(1))
+    with_policy(office, limit=VolumeLimit(minimum=1))
     office.desk.clock.advance(LATER)
     for user_id in ("u1", "u2"):
         office.suspend(user_id)
@@ -65,7 +69,11 @@ def test_a_notification_over_the_limit_records_the_timer(office):
 
 
 def test_what_was_deleted_is_not_deleted_again_by_every_run_and_comes_back_with_its_user(office):
-    at_once = Deprovisioning(Delays(None, 0), Delays(None, 0), Delays(None, 0))
+    at_once = Deprovisioning(
+        app_off=Delays(suspend_after=None, delete_after=0),
+        suspended=Delays(suspend_after=None, delete_after=0),
+        deleted=Delays(suspend_after=None, delete_after=0),
+    )
     office.services.connections.change("c1", lambda connection: replace(connection, deprovisioning=at_once))
     office.suspend("u1")
     office.reconcile_to_the_end()
@@ -111,7 +119,7 @@ def test_how_many_archived_people_keep_their_access_is_told_by_every_run(office)
 
 
 def test_who_returns_while_a_plan_is_held_gets_no_timer_back(office, monkeypatch):
-    with_policy(office, limit=VolumeLimit(1))
+    with_policy(office, limit=VolumeLimit(minimum=1))
     office.desk.clock.advance(LATER)
     for user_id in ("u1", "u2", "u3"):
         office.leave(user_id)
@@ -134,7 +142,7 @@ def test_who_waited_for_a_token_and_is_held_waits_for_the_hold_alone(office):
         office.readdress(user_id, address)
         notice(office, user_id)
     assert office.entry("u1").pending
-    with_policy(office, limit=VolumeLimit(1), state=State.ON)
+    with_policy(office, limit=VolumeLimit(minimum=1), state=State.ON)
     office.run()
     assert office.services.records.holds("c1")
     assert [office.entry(user_id).pending for user_id in ("u1", "u2")] == [False, False]

@@ -15,7 +15,7 @@ from tests.fake_state import FakeChannels, FakeConnections
 from tests.office import Office
 from tests.unit.builders import DAY, MINUTE
 
-ACTOR = Actor("admin@example.com", "u0")
+ACTOR = Actor(address="admin@example.com", directory_id="u0")
 ELSEWHERE = "https://keepersecurity.eu/api/rest/scim/v2/9"
 
 

@@ -24,9 +24,9 @@ from tests.unit.console_place import HOME, Place
 from tests.unit.previewing import ACTOR, Desk
 from tests.unit.test_explain import look_into
 
-LEGACY = OrgUnit("", "/Sales")
-REVENUE = OrgUnit(SALES.id, "/Revenue")
-ANOTHER = OrgUnit("id:other", "/Sales")
+LEGACY = OrgUnit(id="", path="/Sales")
+REVENUE = OrgUnit(id=SALES.id, path="/Revenue")
+ANOTHER = OrgUnit(id="id:other", path="/Sales")
 NAVY = unit("/Navy")
 
 HELD = [
@@ -75,7 +75,7 @@ def test_both_conditions_hold_or_one_of_them_does_not(office, units, member, exp
     if not member:
         office.leave("u1")
     office.directory.live["u1"] = user = replace(office.directory.live["u1"], org_unit_path="/Sales")
-    asked = replace(office.connection, scope=Scope((GROUP,), units))
+    asked = replace(office.connection, scope=Scope(groups=(GROUP,), org_units=units))
     assert begin(office.directory, [asked]).in_scope(asked, user) is expected
     assert AskedOneByOne(office.directory, lambda _: True, ("c1",))(asked, user) is expected
 
@@ -83,7 +83,7 @@ def test_both_conditions_hold_or_one_of_them_does_not(office, units, member, exp
 @pytest.mark.parametrize("error", [Transient("503"), Incomplete("broken"), ConfigurationRefused("403")])
 def test_units_that_cannot_be_listed_tell_nothing(office, error):
     office.directory.units_fail = error
-    user, asked = office.directory.live["u1"], replace(office.connection, scope=Scope((), (SALES,)))
+    user, asked = office.directory.live["u1"], replace(office.connection, scope=Scope(groups=(), org_units=(SALES,)))
     survey, without = begin(office.directory, [asked]), replace(asked, id="c2", scope=Scope())
     assert (survey.in_scope(asked, user), survey.whole(asked)) == (None, False)
     assert (survey.in_scope(without, user), survey.whole(without)) == (True, True)
@@ -99,7 +99,9 @@ def test_units_are_listed_once_and_only_where_some_are_chosen(office):
             return super().org_units()
 
     directory, user = Counting(), office.directory.live["u1"]
-    with_units = [replace(office.connection, id=name, scope=Scope((), (SALES,))) for name in ("c1", "c2")]
+    with_units = [
+        replace(office.connection, id=name, scope=Scope(groups=(), org_units=(SALES,))) for name in ("c1", "c2")
+    ]
     begin(directory, [office.connection, *(replace(each, state=State.OFF) for each in with_units)])
     AskedOneByOne(directory, lambda _: True, ())(office.connection, user)
     assert listings == []
@@ -122,7 +124,7 @@ def selling(office: Office) -> Office:
 
 
 def choose(office: Office, *units: OrgUnit) -> None:
-    office.services.connections.change("c1", lambda current: replace(current, scope=Scope((), units)))
+    office.services.connections.change("c1", lambda current: replace(current, scope=Scope(groups=(), org_units=units)))
 
 
 def edited(office: Office, *keys: str) -> tuple[OrgUnit, ...]:
@@ -317,7 +319,7 @@ def boxes(here: Place) -> dict[str, bool]:
 
 
 def test_the_scope_page_shows_units_where_they_are_now_and_those_that_are_gone(office):
-    here = Place(replace(office.connection, scope=Scope((), (SALES, unit("/Gone"), LEGACY))))
+    here = Place(replace(office.connection, scope=Scope(groups=(), org_units=(SALES, unit("/Gone"), LEGACY))))
     directory = here.desk.directory
     directory.units = {SALES.id: "/Revenue", ANOTHER.id: "/Sales", NAVY.id: NAVY.path}
     page = here.open(f"{HOME}/scope")

@@ -102,7 +102,9 @@ def test_approving_all_that_is_to_be_made_proves_the_node(emptied):
 def test_an_account_that_was_known_before_proves_the_node_and_a_rejection_outlives_that(emptied):
     decide(emptied, "create", "reject", "x20")
     known = emptied.entry("u1")
-    emptied.keeper.accounts[known.scim_id] = Account(known.scim_id, known.email, "u1", True)
+    emptied.keeper.accounts[known.scim_id] = Account(
+        scim_id=known.scim_id, user_name=known.email, external_id="u1", active=True
+    )
     drift(emptied)
     run(emptied)
     run(emptied)

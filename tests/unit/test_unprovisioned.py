@@ -18,7 +18,7 @@ from autoprovisioning.domain.users import Presence
 from tests.office import LATER, Office
 from tests.unit.builders import active, notice
 
-ACTOR = Actor("boss@example.com", "u0")
+ACTOR = Actor(address="boss@example.com", directory_id="u0")
 
 
 def drift(office: Office) -> Report:
@@ -78,8 +78,8 @@ def test_who_is_out_of_scope_is_taken_over_only_if_chosen(lost):
 
 
 def test_timers_run_from_the_directorys_own_time_and_nothing_is_renamed_meanwhile(lost):
-    week = Delays(7)
-    policy = Deprovisioning(week, week, week)
+    week = Delays(suspend_after=7)
+    policy = Deprovisioning(app_off=week, suspended=week, deleted=week)
     lost.services.connections.change("c1", lambda current: replace(current, deprovisioning=policy))
     before = lost.keeper.of("u1")
     lost.rename("u1", "Renamed")

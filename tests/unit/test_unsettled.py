@@ -66,7 +66,7 @@ def test_whom_a_newer_decision_overtook_is_settled_and_whose_mark_ran_out_is_not
     office.rename("u1", "Marked")
     run = office.plan()
     entry, shard = office.entry("u1"), office.services.roster.shard(office.connection, "u1")
-    mark = Mark("x1", "m0", Action.UPDATE, office.desk.clock.now)
+    mark = Mark(change_id="x1", message_id="m0", action=Action.UPDATE, until=office.desk.clock.now)
     office.desk.store.shards["c1", shard][1]["u1"] = replace(entry, mark=mark)  # whoever was at it is gone
     deliver_one(office)
     assert (stored(office, run).state, stored(office, run).unsettled) == (RunState.UNSETTLED, 1)
@@ -74,7 +74,7 @@ def test_whom_a_newer_decision_overtook_is_settled_and_whose_mark_ran_out_is_not
 
 def test_who_asked_for_a_run_is_told_that_it_left_something(office):
     office.rename("u1", "Renamed")
-    asked = ask_for_run(office.services, office.connection, Actor("admin@example.com"))
+    asked = ask_for_run(office.services, office.connection, Actor(address="admin@example.com"))
     run = office.plan()
     office.services.records.put_run(replace(run, request=asked.asked.id))
     office.keeper.faults.append(KeeperFailed("HTTP 500"))
@@ -105,7 +105,14 @@ def test_what_the_guard_keeps_back_when_it_is_sent_counts_as_held():
 def test_progress_says_how_far_a_run_is_and_what_it_met_with():
     planned = {"batches": 3, "done": {"1": 0, "2": 1}, "counts": {"created": 7, "failed": 2, "scim_get": 9}}
     run = Run(
-        "r1", "keeper", RunKind.FULL, 1, NOW, RunState.PLANNED, notes=("Keeper fails for everybody: 503",), **planned
+        id="r1",
+        connection_id="keeper",
+        kind=RunKind.FULL,
+        fence=1,
+        started=NOW,
+        state=RunState.PLANNED,
+        notes=("Keeper fails for everybody: 503",),
+        **planned,
     )
     assert progress_of(run) == ("keeper: 2 of 4 batches done; 7 created, 2 failed; Keeper fails for everybody: 503")
     assert progress_of(replace(run, state=RunState.OBSERVING)) == "keeper: reading the directory and planning"

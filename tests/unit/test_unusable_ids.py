@@ -20,8 +20,12 @@ def test_who_would_get_it_has_a_failure_and_nobody_else(office, monkeypatch, loo
     monkeypatch.setattr(reconcile, "LOOKUPS_ONE_BY_ONE", looked_up)
     for number, address in ((4, "dan@example.com"), (5, "eve@example.com"), (6, "fay@example.com")):
         office.hire(f"u{number}", address)
-    office.keeper.accounts["x"] = Account("", "dan@example.com", external_id, active=True, flaw=FLAW)
-    office.keeper.accounts["y"] = Account("", "nobody@example.com", "", active=True, flaw=FLAW)
+    office.keeper.accounts["x"] = Account(
+        scim_id="", user_name="dan@example.com", external_id=external_id, active=True, flaw=FLAW
+    )
+    office.keeper.accounts["y"] = Account(
+        scim_id="", user_name="nobody@example.com", external_id="", active=True, flaw=FLAW
+    )
     office.plan()
     office.work_off()
     entry = office.entry("u4")
@@ -36,8 +40,10 @@ def test_who_would_get_it_has_a_failure_and_nobody_else(office, monkeypatch, loo
 
 def test_drift_is_found_beside_it(office):
     (account,) = office.keeper.of("u1")
-    office.keeper.accounts["x"] = Account("", "dan@example.com", "", active=True, flaw=FLAW)
-    office.keeper.accounts["y"] = Account("", "", "", active=True, flaw=FLAW)
+    office.keeper.accounts["x"] = Account(
+        scim_id="", user_name="dan@example.com", external_id="", active=True, flaw=FLAW
+    )
+    office.keeper.accounts["y"] = Account(scim_id="", user_name="", external_id="", active=True, flaw=FLAW)
     changed = {**account.attributes, "displayName": "Somebody"}
     office.keeper.accounts[account.scim_id] = replace(account, attributes=changed)
     office.plan(RunKind.DRIFT)

@@ -31,7 +31,7 @@ def office() -> Office:
 
 def say(office: Office, user_id: str) -> None:
     """Deliver a notification about a user."""
-    office.deliver(Look(user_id, "update", asked_at=office.desk.clock.now))
+    office.deliver(Look(user_id=user_id, event="update", asked_at=office.desk.clock.now))
 
 
 def name_of(office: Office, user_id: str) -> object:
@@ -68,7 +68,7 @@ def test_a_notification_that_meets_another_at_work_is_left_to_its_owner(office):
 def test_the_same_message_delivered_twice_at_once_waits(office):
     office.rename("u1", "Ada")
     now = office.desk.clock.now
-    asked = Asked(Look("u1", "update"), "m", now)
+    asked = Asked(look=Look(user_id="u1", event="update"), message_id="m", published=now)
     refused: list[Busy] = []
 
     def again() -> None:

@@ -56,7 +56,7 @@ class IapIdentity:
         # The proxy may let in accounts of other kinds: they are none of the directory's.
         if not isinstance(subject, str) or (subject and not _ACCOUNT.fullmatch(subject)):
             raise _invalid()
-        return Caller(email.removeprefix(GOOGLE), subject.removeprefix(GOOGLE))
+        return Caller(address=email.removeprefix(GOOGLE), account_id=subject.removeprefix(GOOGLE))
 
     def _verified(self, assertion: str) -> Mapping[str, Any]:
         try:

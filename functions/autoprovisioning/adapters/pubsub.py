@@ -40,7 +40,9 @@ class PubSubQueue:
 
     def request_run(self, kind: RunKind, *, retry_failures: bool = False, request: str = "") -> None:
         """Ask `reconcile` to run now."""
-        self._publish(self._runs, [encode_run_request(RunRequest(kind, retry_failures, request=request))])
+        self._publish(
+            self._runs, [encode_run_request(RunRequest(kind=kind, retry_failures=retry_failures, request=request))]
+        )
 
     def request_preview(self, connection_id: str, preview_id: str) -> None:
         """Ask `reconcile` to compute a preview now."""

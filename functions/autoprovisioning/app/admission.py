@@ -28,7 +28,7 @@ class Role(StrEnum):
     DELEGATED = "delegated administrator"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Whom the proxy let through: the address, and the id of the Google account, empty where the proxy sends none."""
 
@@ -36,7 +36,7 @@ class Caller:
     account_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
     """An administrator, and what they are."""
 
@@ -71,7 +71,9 @@ def admitted(people: People, caller: Caller) -> Admitted:
         raise Forbidden(f"{caller.address} belongs to another user of this organization. Sign in again.")
     if not user.is_admin and not user.is_delegated_admin:
         raise Forbidden(f"{caller.address} is not an administrator of this organization.")
-    return Admitted(Actor(caller.address, user.id), Role.SUPER if user.is_admin else Role.DELEGATED)
+    return Admitted(
+        actor=Actor(address=caller.address, directory_id=user.id), role=Role.SUPER if user.is_admin else Role.DELEGATED
+    )
 
 
 class _Lately(Generic[T]):

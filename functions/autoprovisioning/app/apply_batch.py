@@ -55,7 +55,7 @@ FEW = 5  # failures of one batch that may each be about its user: so many are lo
 SEATS = "The number of licensed Keeper seats was exceeded earlier in this run. Buy seats, or free some."
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Left:
     """What a batch leaves for later."""
 
@@ -177,7 +177,7 @@ class _Application:
                 entry = entries.get(user_id) or _new(planned[user_id])
                 if not entry.pending and entry.mark is None and entry.version == planned[user_id].version:
                     waiting[user_id] = replace(entry, pending=True)
-            return Edit(waiting), None
+            return Edit(entries=waiting), None
 
         self._services.roster.commit_in_parts(connection, planned, edit)
 
@@ -191,7 +191,7 @@ class _Application:
         if run.seats_exhausted:
             refused = [change for change in changes if change.action is Action.CREATE]
             changes = [change for change in changes if change.action is not Action.CREATE]
-            self._flush(connection, [Outcome(change, error=SeatsExhausted(SEATS)) for change in refused])
+            self._flush(connection, [Outcome(change=change, error=SeatsExhausted(SEATS)) for change in refused])
         keeper = Keeper(self._services, connection)
 
         def recreate(vanished: Change) -> bool:
@@ -259,11 +259,13 @@ class _Application:
                         unsettled += [change.user_id] if _stands_open(entry) else []
                     continue
                 fresh = entry or _new(change)
-                own = Mark(ids[change.user_id], self._message_id, change.action, until)
+                own = Mark(
+                    change_id=ids[change.user_id], message_id=self._message_id, action=change.action, until=until
+                )
                 sent = sending(_change(ids[change.user_id], change, replace(fresh, mark=own)))
                 marked[change.user_id] = sent.entry
                 changes.append(sent)
-            return Edit(marked), (changes, overtaken, unsettled, busy)
+            return Edit(entries=marked), (changes, overtaken, unsettled, busy)
 
         marked: list[Change] = []
         for changes, overtaken, unsettled, busy in self._services.roster.commit_in_parts(connection, ids, edit):
@@ -275,7 +277,7 @@ class _Application:
         return marked
 
     def _look(self, user_id: str) -> Look:
-        return Look(user_id, asked_at=self._services.clock())
+        return Look(user_id=user_id, asked_at=self._services.clock())
 
     def _flush(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
         """Record outcomes: each with its event and its count in the run in one commit, many in each."""
@@ -306,7 +308,11 @@ class _Application:
             counts = count(events, settled) | (dict(meters) if first in part else {})
             # A batch that only fails stands still.
             at = now if any(ended(outcome, now) for outcome in outcomes) else None
-            return Edit(changed, events, Progress(self._batch.run_id, at, counts, seats_exhausted=seats)), None
+            return Edit(
+                entries=changed,
+                events=events,
+                progress=Progress(run_id=self._batch.run_id, at=at, counts=counts, seats_exhausted=seats),
+            ), None
 
         try:
             self._services.roster.commit_in_parts(connection, by_user, edit)
@@ -359,10 +365,14 @@ class _Application:
     def _converge(self, look: Look) -> tuple[Look, Exception | None]:
         if self._services.clock() >= self._deadline:
             return look, NotSent("The batch's time is over")
-        run = RunOf(self._batch.run_id, self._batch.connection_id)
+        run = RunOf(id=self._batch.run_id, connection_id=self._batch.connection_id)
         deadline = min(self._deadline, self._services.clock() + self._services.timings.user_deadline)
         try:
-            converge(self._services, Asked(look, self._message_id, self._published, run), deadline)
+            converge(
+                self._services,
+                Asked(look=look, message_id=self._message_id, published=self._published, run=run),
+                deadline,
+            )
         except Unforeseen as error:
             return look, error  # logged already
         except ProvisioningError as error:
@@ -383,7 +393,9 @@ class _Application:
         if continued:
             self._services.queue.apply(continued)
         counts = {**self._services.meter.take(), UNSETTLED: len(self._left.unsettled), "held": self._left.held}
-        progress = Progress(run.id, self._services.clock(), counts, self._batch.number, len(continued))
+        progress = Progress(
+            run_id=run.id, at=self._services.clock(), counts=counts, done=self._batch.number, continued=len(continued)
+        )
         self._services.roster.commit(connection, (), lambda _entries: (Edit(progress=progress), None))
         recorded = self._services.records.run(connection.id, run.id)
         if recorded is not None:
@@ -398,7 +410,7 @@ class _Application:
 
 def _new(change: PlannedChange) -> Entry:
     """Return the entry of a user who had none when the plan was made."""
-    return Entry(change.user_id, email=change.email, in_scope=True)
+    return Entry(user_id=change.user_id, email=change.email, in_scope=True)
 
 
 def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
@@ -427,13 +439,13 @@ def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
     adopts = creates and bool(planned.scim_id)
     leaves = Status.LOCKED if planned.locked else Status.SUSPENDED if planned.suspended else None
     return Change(
-        change_id,
-        entry,
-        planned.action,
-        planned.email,
-        planned.attributes,
-        planned.aliases,
-        planned.scim_id,
+        id=change_id,
+        entry=entry,
+        action=planned.action,
+        email=planned.email,
+        attributes=planned.attributes,
+        aliases=planned.aliases,
+        scim_id=planned.scim_id,
         looked_up=planned.looked_up,
         adopts=adopts,
         leaves=leaves if adopts else None,

@@ -52,7 +52,7 @@ ENDED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """How far a run is that was asked for; `detail` says it in a sentence."""
 
@@ -72,11 +72,17 @@ def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Ask
     if connection.state is not State.ON:
         raise WrongState(f"Nothing runs, since the connection is not on, but: {SHOWN[connection.state]}.")
     now = services.clock()
-    asked = AskedRun(services.new_id(), connection.id, actor.address, now, now + EXPIRES_AFTER)
+    asked = AskedRun(
+        id=services.new_id(),
+        connection_id=connection.id,
+        asked_by=actor.address,
+        asked_at=now,
+        expires=now + EXPIRES_AFTER,
+    )
     end_wait(services, connection.id, actor, "Asked for a run")
     services.records.put_asked(asked)  # before it is published: whoever is told of it finds it
     services.queue.request_run(RunKind.FULL, request=asked.id)
-    return Asked(asked, Became.WAITING, SAID[Became.WAITING])
+    return Asked(asked=asked, became=Became.WAITING, detail=SAID[Became.WAITING])
 
 
 def look_after_run(services: Services, connection: Connection, request_id: str) -> Asked:
@@ -95,15 +101,17 @@ def look_after_run(services: Services, connection: Connection, request_id: str) 
     became = ENDED.get(run.state, Became.RUNNING)
     if became is Became.RUNNING and now - (run.last_progress or run.started) >= STALLED:
         detail = "It began, but nothing has happened for an hour. The next run closes it and does what is left."
-        return Asked(asked, Became.GIVEN_UP, detail, run)
-    return Asked(asked, became, SAID[became], run)
+        return Asked(asked=asked, became=Became.GIVEN_UP, detail=detail, run=run)
+    return Asked(asked=asked, became=became, detail=SAID[became], run=run)
 
 
 def _not_begun(services: Services, connection: Connection, asked: AskedRun, now: datetime) -> Asked:
     if connection.state is not State.ON:
         detail = f"It was not begun, since the connection is not on any more, but: {SHOWN[connection.state]}."
-        return Asked(asked, Became.GIVEN_UP, detail)
+        return Asked(asked=asked, became=Became.GIVEN_UP, detail=detail)
     # A request that is delivered for the last time may be the whole length of a planner from opening its run.
     if now - asked.asked_at >= PATIENCE + services.timings.reconcile_limit:
-        return Asked(asked, Became.GIVEN_UP, "It was not begun in time. The next scheduled run does it.")
-    return Asked(asked, Became.WAITING, SAID[Became.WAITING])
+        return Asked(
+            asked=asked, became=Became.GIVEN_UP, detail="It was not begun in time. The next scheduled run does it."
+        )
+    return Asked(asked=asked, became=Became.WAITING, detail=SAID[Became.WAITING])

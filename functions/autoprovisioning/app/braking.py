@@ -33,17 +33,19 @@ def _wanted(
         action, noted = planned.action, planned.noted
         if action is not None and noted is not None and braked(action, noted, None, plan.now):
             member = member_of(action, noted, planned.trigger, None)
-            wanted[member.kind].append(Wanted(member, roster.get(user_id), _unproven(connection, planned)))
+            wanted[member.kind].append(
+                Wanted(member=member, entry=roster.get(user_id), unproven=_unproven(connection, planned))
+            )
     free: list[Wanted] = []
     for change in plan.writes:
         entry, creates = roster.get(change.user_id), change.action is Action.CREATE
         if creates and change.scim_id:
             continue  # it adopts
-        member = member_of(change.action, entry or Entry(change.user_id), None, change.attributes)
+        member = member_of(change.action, entry or Entry(user_id=change.user_id), None, change.attributes)
         if braked(change.action, entry, change.attributes, plan.now):
-            wanted[member.kind].append(Wanted(member, entry))
+            wanted[member.kind].append(Wanted(member=member, entry=entry))
         elif creates:
-            free.append(Wanted(member, entry))
+            free.append(Wanted(member=member, entry=entry))
     if free:  # a creation that failed needs no room, but what was decided about it stands
         book = Book(services.records.holds(connection.id))
         wanted[Kind.GIVING] += [each for each in free if book.verdict(each.member) is not None]
@@ -53,7 +55,7 @@ def _wanted(
 def _members(wanted: Mapping[Kind, Sequence[Wanted]]) -> frozenset[Member]:
     """Return all that is planned; of schema 1, which says less, too."""
     named = {each.member for several in wanted.values() for each in several}
-    return frozenset(named | {Member(member.user_id, member.action) for member in named})
+    return frozenset(named | {Member(user_id=member.user_id, action=member.action) for member in named})
 
 
 def _unproven(connection: Connection, planned: PlannedLook) -> str:
@@ -129,7 +131,7 @@ def _asked_again(
     names = [attempt(each.member, each.entry) for each in untold]
     if not untold or not fits(services, connection, Kind.TAKING, names, active):
         return {}
-    return {each.member.user_id: PlannedLook(looks[each.member.user_id].look) for each in untold}
+    return {each.member.user_id: PlannedLook(look=looks[each.member.user_id].look) for each in untold}
 
 
 def _take_out(plan: Plan, held: Iterable[Wanted]) -> None:

@@ -69,11 +69,11 @@ def carry_out(
             keeper.throttle(error)
         waits = error if error.defers else NotSent(f"Not carried out: {error}")  # it is not about any one account
         for change in work.unsettled(changes):
-            yield Outcome(change, error=waits)
+            yield Outcome(change=change, error=waits)
     except Exception as error:  # noqa: BLE001 - whose it is cannot be told: each account is asked before anything else
         unknown = _unknown(error)
         for change in work.unsettled(changes):
-            yield Outcome(change, error=unknown)
+            yield Outcome(change=change, error=unknown)
 
 
 class _Work:
@@ -95,7 +95,7 @@ class _Work:
         ready = [change for change in changes if not _needs_lookup(change)]
         for change in self._already_claimed(ready):
             ready.remove(change)
-            yield self._settle(Outcome(change, error=_taken_elsewhere(change)))
+            yield self._settle(Outcome(change=change, error=_taken_elsewhere(change)))
         for outcome in self._look_up(unknown, ready):
             yield self._settle(outcome)
         refused: list[Change] = []
@@ -138,7 +138,7 @@ class _Work:
         Who claimed it and neither got it nor is at it any more (refused for good, say) loses it. Everybody marks their
         entry before they claim and claims anew at each attempt, so whoever starts again meanwhile keeps their claim.
         """
-        connection, claim = self._keeper.connection, Claim(change.user_id, change.id)
+        connection, claim = self._keeper.connection, Claim(user_id=change.user_id, change_id=change.id)
         held = self._services.records.claim_account(connection.id, change.scim_id, claim)
         if held == claim:
             return True
@@ -154,7 +154,7 @@ class _Work:
         return outcome
 
     def _write(self, changes: Sequence[Change]) -> Iterator[Outcome]:
-        yield from (Outcome(change, change.scim_id) for change in changes if writes_nothing(change))
+        yield from (Outcome(change=change, scim_id=change.scim_id) for change in changes if writes_nothing(change))
         changes = [change for change in changes if not writes_nothing(change)]
         if not changes:
             return
@@ -173,7 +173,7 @@ class _Work:
             return
         moved = self._keeper.after_refusal()
         if len(refused) == 1 and not moved:
-            yield Outcome(refused[0], error=refusal_of_one())
+            yield Outcome(change=refused[0], error=refusal_of_one())
             return
         for outcome in self._write(refused):  # where no token moved: those behind the refused one were never sent
             if not isinstance(outcome.error, AuthorizationRefused):
@@ -195,7 +195,7 @@ class _Work:
             moved = self._keeper.after_refusal()
             error = NotSent("Keeper refused a token that was replaced meanwhile") if moved else refusal_of_one()
             for change in refused:
-                yield Outcome(change, error=error)
+                yield Outcome(change=change, error=error)
 
     def _search(self, changes: Sequence[Change], ready: list[Change]) -> Generator[Outcome, None, list[Change]]:
         """Search once; returns the changes whose search Keeper refused."""
@@ -209,7 +209,7 @@ class _Work:
                     raise found.error if isinstance(found.error, ProvisioningError) else unforeseen(found.error)
                 ready.append(self._matched(change, found.accounts))
             except ProvisioningError as error:
-                yield Outcome(change, error=error)
+                yield Outcome(change=change, error=error)
         return refused
 
     def _second_look(self, taken: Sequence[Change], gone: Sequence[Change]) -> Iterator[Outcome]:
@@ -218,7 +218,7 @@ class _Work:
         yield from self._look_up([replace(change, looked_up=False) for change in taken], ready)
         for change in [change for change in ready if not change.scim_id]:
             ready.remove(change)
-            yield Outcome(change, error=self._own_elsewhere(change) or _taken_elsewhere(change))
+            yield Outcome(change=change, error=self._own_elsewhere(change) or _taken_elsewhere(change))
         found: list[Change] = []
         yield from self._look_up([replace(change, scim_id="", looked_up=False) for change in gone], found)
         for change in found:
@@ -272,19 +272,21 @@ class _Work:
         if change.scim_id:
             return None
         if change.handed:
-            return Outcome(change)  # the other connection's roster has it
+            return Outcome(change=change)  # the other connection's roster has it
         if change.action.deprovisions or not change.entitled:
-            return Outcome(change, change.entry.scim_id, gone=True)
+            return Outcome(change=change, scim_id=change.entry.scim_id, gone=True)
         if not self._may_recreate(change):
-            return Outcome(change, error=Unsafe(VANISHED))
+            return Outcome(change=change, error=Unsafe(VANISHED))
         # A reactivation has no attributes at hand: the next look, seeing no account, creates it.
-        return Outcome(change) if change.attributes is None else None
+        return Outcome(change=change) if change.attributes is None else None
 
     def _find(self, changes: Sequence[Change]) -> Iterator[tuple[Change, Found]]:
         if not changes:
             return
         by_id = {change.id: change for change in changes}
-        lookups = [Lookup(change.id, change.user_id, _names_to_ask(change)) for change in changes]
+        lookups = [
+            Lookup(key=change.id, external_id=change.user_id, user_names=_names_to_ask(change)) for change in changes
+        ]
         for found in self._keeper.accounts().find(lookups):
             yield by_id[found.key], found
 
@@ -341,14 +343,14 @@ def _outcome(change: Change, written: Written) -> Outcome:
     if written.error is not None:
         error = written.error if isinstance(written.error, ProvisioningError) else _unknown(written.error)
         made = written.scim_id or (change.scim_id if change.ours else "")
-        return Outcome(change, error=error, seconds=written.seconds, made=made)
+        return Outcome(change=change, error=error, seconds=written.seconds, made=made)
     sent = sent_attributes(change) if change.attributes is not None else {}
     scim_id, shown = written.scim_id or change.scim_id, written.shown
     try:
         check_moved(change, sent, shown or {})
     except Contradicted as error:
-        return Outcome(change, error=error, seconds=written.seconds)
-    return Outcome(change, scim_id, seconds=written.seconds, sent=sent, shown=shown)
+        return Outcome(change=change, error=error, seconds=written.seconds)
+    return Outcome(change=change, scim_id=scim_id, seconds=written.seconds, sent=sent, shown=shown)
 
 
 def _unknown(error: Exception) -> Unresolved:

@@ -39,7 +39,7 @@ HELD = "Held: waiting for approval"
 _NOTHING: Mapping[str, Value] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The editable part of a connection.
 
@@ -61,15 +61,15 @@ class Settings:
 def settings_of(connection: Connection) -> Settings:
     """Return the editable part of a connection as it stands."""
     return Settings(
-        connection.name,
-        connection.endpoint,
-        connection.mapping,
-        tuple(group.id for group in connection.scope.groups),
-        tuple(unit.key for unit in connection.scope.org_units),
-        connection.deprovisioning,
-        connection.limit,
-        connection.archived_as_suspended,
-        connection.patch_dialect,
+        name=connection.name,
+        endpoint=connection.endpoint,
+        mapping=connection.mapping,
+        scope_groups=tuple(group.id for group in connection.scope.groups),
+        org_units=tuple(unit.key for unit in connection.scope.org_units),
+        deprovisioning=connection.deprovisioning,
+        limit=connection.limit,
+        archived_as_suspended=connection.archived_as_suspended,
+        patch_dialect=connection.patch_dialect,
     )
 
 
@@ -87,7 +87,7 @@ def set_up(services: Services, settings: Settings, token: str, actor: Actor, con
     """
     scope = check(services, settings, connection_id)
     order = 1 + max((connection.order for connection in services.connections.all()), default=0)
-    draft = _edited(Connection(connection_id or services.new_id()[:12], order), settings, scope)
+    draft = _edited(Connection(id=connection_id or services.new_id()[:12], order=order), settings, scope)
     verify(services, draft, token)
     now = services.clock()
     services.connections.begin_set_up(draft.id, now)  # whoever is cut short from here on is cleaned up after
@@ -218,7 +218,7 @@ def check(services: Services, settings: Settings, connection_id: str = "", chose
             mend = "Check its address in the Admin console, or remove it."
             raise BadInput("scope.groups", f"the directory has no group {key!r}", mend)
         groups.append(group)
-    return Scope(tuple(groups), units)
+    return Scope(groups=tuple(groups), org_units=units)
 
 
 def _units(services: Services, keys: Sequence[str], chosen: Sequence[OrgUnit]) -> tuple[OrgUnit, ...]:
@@ -332,7 +332,7 @@ def finish_deletions(services: Services, channels: Channels) -> None:
     for connection in services.connections.all():
         if connection.state is State.DELETING:
             try:
-                _finish_deletion(services, channels, connection.id, Actor("reconcile"))
+                _finish_deletion(services, channels, connection.id, Actor(address="reconcile"))
             except ProvisioningError as error:
                 log.warning("A configuration could not be deleted yet: %s", error)
             except Exception as error:  # noqa: BLE001 - one connection's: the runs of the others go on
@@ -388,7 +388,7 @@ def follow_units(services: Services, connection: Connection, listed: Sequence[Or
     def tell(was: Connection, becomes: Connection) -> Event:
         pairs = zip(was.scope.org_units, becomes.scope.org_units, strict=True)
         what = " ".join(filter(None, (_followed(before, now) for before, now in pairs)))
-        return _event(services, Actor("reconcile"), what, _described(was), _described(becomes))
+        return _event(services, Actor(address="reconcile"), what, _described(was), _described(becomes))
 
     services.connections.change(connection.id, change, tell)
 
@@ -461,10 +461,10 @@ def _event(
     """Tell what an administrator did, with the settings that differ."""
     differing = sorted(key for key in {*was, *becomes} if was.get(key) != becomes.get(key))
     return Event(
-        services.new_id(),
-        services.clock(),
-        EventName.CONFIGURED,
-        actor.address,
+        id=services.new_id(),
+        at=services.clock(),
+        name=EventName.CONFIGURED,
+        actor=actor.address,
         changed={key: becomes.get(key) for key in differing},
         before={key: was.get(key) for key in differing},
         reason=what,

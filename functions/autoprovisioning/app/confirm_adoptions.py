@@ -21,7 +21,7 @@ from autoprovisioning.domain.runs import RunKind
 LINES_AT_ONCE = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
     """How many adoptions were confirmed, and whether a run that carries them out was asked for."""
 
@@ -59,14 +59,14 @@ def confirm_adoptions(
         pairs = _chosen(previews, preview, in_doubt, users)
         _still_without(services, connection, [user_id for user_id, _ in pairs if user_id not in in_doubt])
     if not pairs:
-        return Confirmation(0, run=False)
+        return Confirmation(count=0, run=False)
     now = services.clock()
     doubtful = sum(user_id in in_doubt for user_id, _ in pairs)
     told = Event(
-        services.new_id(),
-        now,
-        EventName.CONFIGURED,
-        actor.address,
+        id=services.new_id(),
+        at=now,
+        name=EventName.CONFIGURED,
+        actor=actor.address,
         reason=f"Confirmed adoptions: {doubtful} in doubt, {len(pairs) - doubtful} of accounts under an alias",
         actor_id=actor.directory_id,
     )
@@ -74,7 +74,7 @@ def confirm_adoptions(
     run = connection.state is State.ON
     if run:
         services.queue.request_run(RunKind.FULL)
-    return Confirmation(len(pairs), run)
+    return Confirmation(count=len(pairs), run=run)
 
 
 def _chosen(previews: Previews, preview: Preview, in_doubt: dict[str, str], users: Collection[str]) -> tuple[Pair, ...]:

@@ -330,7 +330,9 @@ class _Convergence:
             accounts = self._keeper.accounts()
             try:
                 account = accounts.get(entry.scim_id) if entry.scim_id else None
-                return account or first_found(accounts, Lookup(entry.user_id, entry.user_id, ()))
+                return account or first_found(
+                    accounts, Lookup(key=entry.user_id, external_id=entry.user_id, user_names=())
+                )
             except Throttled as error:
                 self._keeper.throttle(error)
                 raise
@@ -347,7 +349,7 @@ class _Convergence:
             return self._fail(entry, noted, decision.failure, action)
         in_flight = self._plan_in_flight()
         if in_flight:
-            noted = noted or Entry(self._user_id, in_scope=False)
+            noted = noted or Entry(user_id=self._user_id, in_scope=False)
         return (in_flight or noted != entry) and self._replace(entry, noted, anew=True)
 
     def _plan_in_flight(self) -> bool:
@@ -388,9 +390,9 @@ class _Convergence:
             current = entries.get(self._user_id)
             if not stands(current):
                 return Edit(), False
-            fresh = becomes(current or Entry(self._user_id))
+            fresh = becomes(current or Entry(user_id=self._user_id))
             changed = {self._user_id: fresh} if fresh != current else {}
-            return Edit(changed, events, self._counted(counts or count(events))), True
+            return Edit(entries=changed, events=events, progress=self._counted(counts or count(events))), True
 
         return self._services.roster.commit(self._connection, [self._user_id], edit)
 
@@ -437,16 +439,16 @@ class _Convergence:
         until = self._services.clock() + self._services.timings.user_mark
         recreates = attempt.action is Action.RECREATE
         action = Action.CREATE if recreates else attempt.action
-        mark = Mark(self._services.new_id(), self._asked.message_id, action, until)
+        mark = Mark(change_id=self._services.new_id(), message_id=self._asked.message_id, action=action, until=until)
         marked = replace(attempt.noted, mark=mark)
         change = Change(
-            mark.change_id,
-            marked,
-            action,
-            observation.email or marked.email,
-            attempt.attributes,
-            observation.aliases,
-            "" if recreates else marked.scim_id,
+            id=mark.change_id,
+            entry=marked,
+            action=action,
+            email=observation.email or marked.email,
+            attributes=attempt.attributes,
+            aliases=observation.aliases,
+            scim_id="" if recreates else marked.scim_id,
             recreates=ACCOUNT in marked.drift,
             created=observation.created,
             handed=observation.handed,
@@ -482,7 +484,7 @@ class _Convergence:
 
     def _counted(self, counts: Counts) -> Progress | None:
         run = self._of_this_connection()
-        return Progress(run.id, self._services.clock(), counts) if run is not None and counts else None
+        return Progress(run_id=run.id, at=self._services.clock(), counts=counts) if run is not None and counts else None
 
     def _of_this_connection(self) -> RunOf | None:
         run = self._asked.run

@@ -67,10 +67,10 @@ def decide_hold(
     def tell(was: Hold, decided: Hold) -> Event:
         count = sum(old is not new for old, new in zip(was.verdicts, decided.verdicts, strict=True))
         return Event(
-            services.new_id(),
-            now,
-            EventName.CONFIGURED,
-            actor.address,
+            id=services.new_id(),
+            at=now,
+            name=EventName.CONFIGURED,
+            actor=actor.address,
             changed={"held plan": becomes.value},
             before={"held plan": was.state.value},
             reason=f"{count} of {len(was.members)} of held plan {digest}: {becomes.value}",

@@ -34,7 +34,7 @@ def write_notes(services: Services, connection: Connection, plan: Plan) -> None:
                 if entries.get(user_id) == read:
                     version = read.version + 1 if read is not None else 1
                     changed[user_id] = replace(noted, version=version) if noted is not None else None
-            return Edit(changed), None
+            return Edit(entries=changed), None
 
         services.roster.commit_in_parts(connection, chunk, edit)
 
@@ -42,7 +42,7 @@ def write_notes(services: Services, connection: Connection, plan: Plan) -> None:
 def write_refusals(services: Services, connection: Connection, run: Run, refusals: Sequence[Refusal]) -> None:
     """Record the failures that planning found."""
     by_user = {refusal.user_id: refusal for refusal in refusals}
-    now, by = services.clock(), Actor(f"run {run.id}")
+    now, by = services.clock(), Actor(address=f"run {run.id}")
     for chunk in _chunks(_by_shard(services, connection, by_user), NOTES_A_COMMIT):
         ids = {user_id: services.new_id() for user_id in chunk}
 
@@ -53,12 +53,18 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
                 refusal, current = by_user[user_id], entries.get(user_id)
                 if current is not None and (current.mark is not None or current.version != refusal.version):
                     continue
-                noted = refusal.noted or current or Entry(user_id, refusal.version, refusal.email, in_scope=True)
+                noted = (
+                    refusal.noted
+                    or current
+                    or Entry(user_id=user_id, version=refusal.version, email=refusal.email, in_scope=True)
+                )
                 failure = failed(noted.failure, refusal.error.code, str(refusal.error), refusal.about, now)
                 changed[user_id] = replace(noted, failure=failure, pending=False, version=noted.version + 1)
                 told = replace(noted, email=refusal.email)
                 events.append(failure_event(ids[user_id], told, refusal.action, failure, by, now))
-            return Edit(changed, events, Progress(run.id, now, count(events))), None
+            return Edit(
+                entries=changed, events=events, progress=Progress(run_id=run.id, at=now, counts=count(events))
+            ), None
 
         services.roster.commit_in_parts(connection, chunk, edit)
 
@@ -77,7 +83,7 @@ def keep_timers(services: Services, connection: Connection, held: Mapping[str, t
                 entry, (version, noted) = entries.get(user_id), held[user_id]
                 if entry is not None and entry.mark is None and entry.version == version:
                     changed[user_id] = replace(entry, timers=noted.timers, pending=False, version=version + 1)
-            return Edit(changed), None
+            return Edit(entries=changed), None
 
         services.roster.commit_in_parts(connection, chunk, edit)
 
@@ -89,10 +95,20 @@ def batches(
     ordered = sorted(writes, key=lambda change: services.roster.shard(connection, change.user_id))
     cut: list[Batch] = []
     for chunk in _cut(ordered):
-        cut.append(Batch(connection.id, run.id, run.fence, str(len(cut) + 1), changes=tuple(chunk)))
+        cut.append(
+            Batch(
+                connection_id=connection.id,
+                run_id=run.id,
+                fence=run.fence,
+                number=str(len(cut) + 1),
+                changes=tuple(chunk),
+            )
+        )
     for start in range(0, len(looks), LOOKS_A_BATCH):
         part = tuple(looks[start : start + LOOKS_A_BATCH])
-        cut.append(Batch(connection.id, run.id, run.fence, str(len(cut) + 1), looks=part))
+        cut.append(
+            Batch(connection_id=connection.id, run_id=run.id, fence=run.fence, number=str(len(cut) + 1), looks=part)
+        )
     return cut
 
 

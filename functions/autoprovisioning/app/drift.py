@@ -64,7 +64,7 @@ def judge_differing(services: Services, connections: Sequence[Connection], sides
     for side, planner, differing, notes in found:
         planner.plan.notes |= notes
         planner.plan.unchanged += len(side.roster) - len(differing)
-    return Survey({}, {}, units=None, alone=True)
+    return Survey(members={}, deleted={}, units=None, alone=True)
 
 
 def _begin_search(services: Services, side: Side) -> bool:
@@ -137,7 +137,9 @@ def _as_written(entry: Entry, listing: Listing, targets: Collection[str]) -> boo
 def _read(services: Services, connections: Sequence[Connection], side: Side, user_id: str) -> Observed | None:
     """Read one user alone; None where the directory does not tell."""
     now, connection = services.clock(), side.connection
-    asked = Asked(Look(user_id), f"run {side.run.id}", now - services.timings.contradiction)
+    asked = Asked(
+        look=Look(user_id=user_id), message_id=f"run {side.run.id}", published=now - services.timings.contradiction
+    )
     try:
         seen = Round(services, connections, asked).seen().at(connection, side.roster[user_id])
     except ProvisioningError as error:

@@ -34,7 +34,7 @@ from autoprovisioning.domain.words import in_words, missing_unit
 HISTORY = 20  # events
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """Where the user stands with the provisioning scope: `in_scope` None could not be told.
 
@@ -52,7 +52,7 @@ class Standing:
     outdated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MappedValue:
     """One row of the mapping for this user: its value, or why it has none that could be sent."""
 
@@ -63,7 +63,7 @@ class MappedValue:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timer:
     """A deprovisioning trigger: seen since when, and when it makes what due; None is never."""
 
@@ -73,7 +73,7 @@ class Timer:
     delete: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Everything that decides about one user on one connection, as of `at`.
 
@@ -115,7 +115,7 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
     now = services.clock()
     serving = _as_if_on(connection, now)
     entry = entry_of(services, connection, user_id)
-    user = read_user(services.directory, Look(user_id), now, now)
+    user = read_user(services.directory, Look(user_id=user_id), now, now)
     events = reports.events(connection.id, Filters(user=user_id), "", HISTORY).items
     if user.presence is Presence.UNKNOWN and not user.profile and entry is None and not events:
         why = "" if user.untold == NOT_PROVEN else f" {user.untold}"
@@ -126,22 +126,22 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
     decision = decide(entry, seen, rules, now)
     held = _held(services, connection, decision)
     return Explanation(
-        now,
-        connection,
-        user_id,
-        user.primary_email or (entry.email if entry is not None else "") or (events[0].email if events else ""),
-        user,
-        standing,
-        mapped_values(connection, user),
-        entry,
-        _timers(serving, decision.noted or entry, now),
-        _standing_still(connection, seen),
-        decision,
-        _said(replace(serving, state=connection.state), standing, decision, entry, seen, now, held),
-        held,
-        _applied(services, connection, entry),
-        _to_write(entry, seen),
-        tuple(events),
+        at=now,
+        connection=connection,
+        user_id=user_id,
+        email=user.primary_email or (entry.email if entry is not None else "") or (events[0].email if events else ""),
+        user=user,
+        standing=standing,
+        mapped=mapped_values(connection, user),
+        entry=entry,
+        timers=_timers(serving, decision.noted or entry, now),
+        standing_still=_standing_still(connection, seen),
+        decision=decision,
+        words=_said(replace(serving, state=connection.state), standing, decision, entry, seen, now, held),
+        held=held,
+        applied=_applied(services, connection, entry),
+        to_write=_to_write(entry, seen),
+        events=tuple(events),
     )
 
 
@@ -156,7 +156,7 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
     """Tell the scope as a worker does, and through what: each chosen group is asked once."""
     if user.presence in (Presence.DELETED, Presence.UNKNOWN):
         gone = user.untold or "The user is deleted in the directory."
-        return Standing(None, f"{gone} There is no membership to tell the scope by.")
+        return Standing(in_scope=None, words=f"{gone} There is no membership to tell the scope by.")
     own = _own_standing(services, connection, entry, user)
     connections = [connection if other.id == connection.id else other for other in services.connections.all()]
     entries = {other.id: entry_of(services, other, user.id) for other in connections if other.id != connection.id}
@@ -193,25 +193,29 @@ def _own_standing(services: Services, connection: Connection, entry: Entry | Non
     held = where.holds_unit(path)
     if held is False:
         chosen = ", ".join(unit.path for unit in where.org_units)
-        return Standing(False, f"{path} is not at or below a chosen organizational unit ({chosen}).")
+        return Standing(in_scope=False, words=f"{path} is not at or below a chosen organizational unit ({chosen}).")
     unit = next((unit.path for unit in where.org_units if unit.listed and unit.holds(path)), "")
     inside = f"At or below the organizational unit {unit}. " if unit else ""
     if held is None:
         inside = f"{_doubt(where, path)} "
     if not scope.groups:
-        return Standing(held, inside.strip() or "Everybody in the organization is in scope.", unit=unit)
+        return Standing(in_scope=held, words=inside.strip() or "Everybody in the organization is in scope.", unit=unit)
     answers = [(group, is_member(services.directory, group.id, user.id)) for group in scope.groups]
     groups = tuple(group for group, answer in answers if answer)
     if groups:
-        return Standing(held, f"{inside}Member of {_named(groups)}, directly or nested.", groups, unit)
+        return Standing(
+            in_scope=held, words=f"{inside}Member of {_named(groups)}, directly or nested.", groups=groups, unit=unit
+        )
     unread = [group for group, answer in answers if answer is None]
     if unread:
         words = f"The directory does not tell whether the user is a member of {_named(unread)}."
-        return Standing(None, f"{inside}{words}", unit=unit)
+        return Standing(in_scope=None, words=f"{inside}{words}", unit=unit)
     if entry is not None and entry.in_scope:
         words = "No chosen group has the user as a member now. That counts once a complete listing proves it."
-        return Standing(None, f"{inside}{words}", unit=unit)
-    return Standing(False, f"{inside}Not a member of {_named(scope.groups)}, neither directly nor nested.", unit=unit)
+        return Standing(in_scope=None, words=f"{inside}{words}", unit=unit)
+    return Standing(
+        in_scope=False, words=f"{inside}Not a member of {_named(scope.groups)}, neither directly nor nested.", unit=unit
+    )
 
 
 def _doubt(where: Located, path: str) -> str:
@@ -242,7 +246,9 @@ def mapped_values(connection: Connection, user: DirectoryUser) -> tuple[MappedVa
         except MappingFailure as failure:
             problem = str(failure)
         mandatory = row.mandatory or row.target in MANDATORY
-        rows.append(MappedValue(row.target, row.source, value, mandatory, problem))
+        rows.append(
+            MappedValue(target=row.target, source=row.source, value=value, mandatory=mandatory, problem=problem)
+        )
     return tuple(rows)
 
 
@@ -251,7 +257,7 @@ def _timers(connection: Connection, noted: Entry | None, now: datetime) -> tuple
     rows = []
     for trigger, timer in sorted(timers.items()):
         when = due(connection.deprovisioning, {trigger: timer}, connection.clock, now)
-        rows.append(Timer(trigger, timer.since, when.suspend, when.delete))
+        rows.append(Timer(trigger=trigger, since=timer.since, suspend=when.suspend, delete=when.delete))
     return tuple(rows)
 
 

@@ -72,7 +72,7 @@ def note(services: Services, connection: Connection, budget: str, names: Collect
         services.records.change_guard(connection.id, lambda state: record(state, budget, names, now))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """How many changes of a budget the last 24 hours have reserved and may, and how many people were active then."""
 
@@ -85,7 +85,7 @@ def room(services: Services, connection: Connection, kind: Kind, confirmed: int 
     """Return the room that is left; nothing is reserved."""
     state, now = _standing(services, connection), services.clock()
     budget, allowed = _limit(state, connection, kind, confirmed, now)
-    return Room(len(state.current(budget, now)), allowed, state.base(now))
+    return Room(reserved=len(state.current(budget, now)), allowed=allowed, active=state.base(now))
 
 
 def fits(
@@ -173,7 +173,7 @@ def taken_back(services: Services, connection: Connection, changes: Sequence[Pla
     book, known = Book(holds), services.roster.entries(connection, [change.user_id for change in changes])
     members = {
         change.user_id: member_of(
-            change.action, known.get(change.user_id) or Entry(change.user_id), None, change.attributes
+            change.action, known.get(change.user_id) or Entry(user_id=change.user_id), None, change.attributes
         )
         for change in changes
         if not (change.action is Action.CREATE and change.scim_id)  # adoptions are not braked
@@ -183,5 +183,5 @@ def taken_back(services: Services, connection: Connection, changes: Sequence[Pla
 
 def may_recreate(services: Services, connection: Connection, change: Change) -> bool:
     """Reserve the creation of an account that vanished from Keeper."""
-    member = Member(change.user_id, Action.RECREATE.value, change.entry.scim_id)
+    member = Member(user_id=change.user_id, action=Action.RECREATE.value, trigger=change.entry.scim_id)
     return may_go(services, connection, member, change.entry)

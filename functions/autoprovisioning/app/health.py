@@ -26,7 +26,7 @@ FAILING_SHARE = 0.1
 FEWEST_CHANGES = 10  # below that a share says nothing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Concern:
     """Something that is not as it should be, and what ends it; `alert` names what calls somebody out for it."""
 
@@ -35,7 +35,7 @@ class Concern:
     alert: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """The state of a connection's work at `at`.
 
@@ -83,22 +83,24 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
     known = tuple(channel for channel in channels.all() if channel.address)
     proven = [at for channel in known if channel.proven and (at := channel.expires) is not None and at > now]
     seen = Health(
-        now,
-        last_success,
-        running,
-        full[0] if full else None,
-        waiting,
-        min(filter(None, (waiting.oldest, running.started if running is not None else None)), default=None),
-        known,
-        max(proven, default=None),
-        reports.pace(connection.id, now - timedelta(hours=1)),
-        reports.pace(connection.id, now - timedelta(hours=24)),
-        connection.waits_until(now),
-        reports.plans_held(connection.id) if connection.state is State.ON else 0,
-        tuple(reports.decided(connection.id)),
-        _archived(full),
-        reports.failing_users(connection.id),
-        next((run for run in full if run.ended), None),
+        at=now,
+        last_success=last_success,
+        running=running,
+        last_run=full[0] if full else None,
+        waiting=waiting,
+        oldest_pending=min(
+            filter(None, (waiting.oldest, running.started if running is not None else None)), default=None
+        ),
+        channels=known,
+        live_until=max(proven, default=None),
+        hour=reports.pace(connection.id, now - timedelta(hours=1)),
+        day=reports.pace(connection.id, now - timedelta(hours=24)),
+        throttled_until=connection.waits_until(now),
+        plans_held=reports.plans_held(connection.id) if connection.state is State.ON else 0,
+        decided=tuple(reports.decided(connection.id)),
+        archived=_archived(full),
+        failing=reports.failing_users(connection.id),
+        last_ended=next((run for run in full if run.ended), None),
     )
     return replace(seen, concerns=_judged(seen, connection))
 
@@ -126,7 +128,7 @@ def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
     if connection.unproven is not None:
         what = "Reauthorized although no known account was found: whoever would get an account waits for an approval."
         mend = "Approve all of them under Held plans, or reauthorize with a token of the node that has the accounts."
-        concerns.append(Concern(what, mend))
+        concerns.append(Concern(what=what, mend=mend))
     concerns += _approved(seen.decided)
     if connection.state is State.ON:
         late = _late(seen, connection)
@@ -141,18 +143,18 @@ def _stopped(connection: Connection) -> Concern | None:
         case State.PAUSED:
             why = connection.paused_reason or "Keeper refuses the access token"
             return Concern(
-                f"Paused: {why}. Nothing is changed and nothing is lost.",
-                "A super administrator enters a new access token under App authorization > Reauthorize.",
-                "connection_paused",
+                what=f"Paused: {why}. Nothing is changed and nothing is lost.",
+                mend="A super administrator enters a new access token under App authorization > Reauthorize.",
+                alert="connection_paused",
             )
         case State.OFF:
-            return Concern("Autoprovisioning is off: no changes are made.", "Turn it on.")
+            return Concern(what="Autoprovisioning is off: no changes are made.", mend="Turn it on.")
         case State.DRAFT:
-            return Concern("The set-up is not finished.", "Continue it, then turn autoprovisioning on.")
+            return Concern(what="The set-up is not finished.", mend="Continue it, then turn autoprovisioning on.")
         case State.DELETING:
             return Concern(
-                "The configuration is being deleted, once changes in flight have ended.",
-                "The next full run finishes it; with changes in flight that may take half an hour.",
+                what="The configuration is being deleted, once changes in flight have ended.",
+                mend="The next full run finishes it; with changes in flight that may take half an hour.",
             )
     return None
 
@@ -161,7 +163,9 @@ def _held(plans: int) -> list[Concern]:
     if not plans:
         return []
     what = "Changes are held as a plan: there are more than the limits allow, or only listings tell of them."
-    return [Concern(what, "Approve or reject it under Held plans; everything else goes on.", "plan_held")]
+    return [
+        Concern(what=what, mend="Approve or reject it under Held plans; everything else goes on.", alert="plan_held")
+    ]
 
 
 def _approved(plans: Sequence[HeldPlan]) -> list[Concern]:
@@ -171,7 +175,7 @@ def _approved(plans: Sequence[HeldPlan]) -> list[Concern]:
         return []
     decided = max(plan.decided_at for plan in plans if plan.decided_at is not None)
     what = f"Approved and not carried out yet: {count} changes. The approval ends by {at_time(decided + WINDOW)}."
-    return [Concern(what, "The next run carries it out; Withdraw under Held plans ends it at once.")]
+    return [Concern(what=what, mend="The next run carries it out; Withdraw under Held plans ends it at once.")]
 
 
 def _late(seen: Health, connection: Connection) -> list[Concern]:
@@ -181,7 +185,7 @@ def _late(seen: Health, connection: Connection) -> list[Concern]:
     said = "; ".join(_said(seen))
     what = f"No full run has succeeded for {_length(seen.at - since)}. {said and f'The last one ended with: {said}'}"
     mend = "Look at the last runs' notes, and at the log of reconcile."
-    return [Concern(what.strip(), mend, "no_successful_run")]
+    return [Concern(what=what.strip(), mend=mend, alert="no_successful_run")]
 
 
 def _not_done(seen: Health, connection: Connection) -> list[Concern]:
@@ -195,7 +199,7 @@ def _not_done(seen: Health, connection: Connection) -> list[Concern]:
     why = f": {told[0].rstrip('.')}" if told else ""
     what = f"The last full run {_ended_as(run)}{why}{_who_waits(seen.waiting)}."
     mend = "The next one, within 15 minutes, tries again, and Run now at once. If it goes on, its notes below say why."
-    return [Concern(what, mend, "run_not_done")]
+    return [Concern(what=what, mend=mend, alert="run_not_done")]
 
 
 def _ended_as(run: Run) -> str:
@@ -220,12 +224,12 @@ def _slow(seen: Health, connection: Connection) -> list[Concern]:
     if seen.oldest_pending is not None and seen.at - seen.oldest_pending > PENDING_LATE:
         what = f"The oldest change has been waiting for {_length(seen.at - seen.oldest_pending)}."
         mend = "Look at Failures and at Keeper's answers below; it is tried again by itself."
-        concerns.append(Concern(what, mend, "pending_too_long"))
+        concerns.append(Concern(what=what, mend=mend, alert="pending_too_long"))
     turned_on = connection.changed_at
     if seen.live_until is None and (turned_on is None or seen.at - turned_on > FIRST_CHANNEL):
         what = "No notification channel is live: changes of users wait for the next full run, up to 15 minutes."
         mend = "The next renew_watch opens one; if that goes on, look at its log."
-        concerns.append(Concern(what, mend, "no_live_channel"))
+        concerns.append(Concern(what=what, mend=mend, alert="no_live_channel"))
     return concerns
 
 
@@ -234,7 +238,7 @@ def _failing(users: int) -> list[Concern]:
         return []
     what = f"{'1 user fails' if users == 1 else f'{users} users fail'}: what was due for them is not done."
     mend = "Failures names each with the reason, what ends it, and when it is tried again."
-    return [Concern(what, mend, "users_failing" if users >= FEWEST_CHANGES else "")]
+    return [Concern(what=what, mend=mend, alert="users_failing" if users >= FEWEST_CHANGES else "")]
 
 
 def _unread(seen: Health, connection: Connection) -> list[Concern]:
@@ -244,14 +248,14 @@ def _unread(seen: Health, connection: Connection) -> list[Concern]:
         if not unit.listed:
             what = f"{missing_unit(unit)}: it is not known who is in scope, and nobody gains or loses access for it."
             mend = "Choose another organizational unit under Provisioning scope, or remove the one that is gone."
-            concerns.append(Concern(what, mend, "scope_unknown"))
+            concerns.append(Concern(what=what, mend=mend, alert="scope_unknown"))
     if seen.last_success is not None and not seen.last_success.complete:
         what = (
             "The last run could not read the directory to its end, or Keeper, or found a listing empty: whoever left "
             "may have kept access."
         )
         mend = "Its notes say what broke off or was empty, and what waits for it; the next run tries again."
-        concerns.append(Concern(what, mend, "listing_incomplete"))
+        concerns.append(Concern(what=what, mend=mend, alert="listing_incomplete"))
     return concerns
 
 
@@ -264,7 +268,9 @@ def _keeper(seen: Health) -> list[Concern]:
     if attempted >= FEWEST_CHANGES and failed > FAILING_SHARE * attempted:
         unsent = f", {seen.hour.unsent} of them before anything was sent" if seen.hour.unsent else ""
         what = f"{failed} of {attempted} changes failed within the last hour{unsent}."
-        concerns.append(Concern(what, "Look at Failures: each names its reason and its mend.", "failure_ratio"))
+        concerns.append(
+            Concern(what=what, mend="Look at Failures: each names its reason and its mend.", alert="failure_ratio")
+        )
     return concerns
 
 
@@ -273,7 +279,7 @@ def _throttled(until: datetime, now: datetime) -> Concern:
     if until - now <= LONG_WAIT:
         what = f"Keeper asked this connection to wait {(until - now).total_seconds():.0f} s more."
         mend = f"The changes go on by themselves at {at_time(until)}; Run now ends the wait at once."
-        return Concern(what, mend, "keeper_throttling")
+        return Concern(what=what, mend=mend, alert="keeper_throttling")
     what = (
         f"Urgent: Keeper asked this connection to wait, and nothing is changed until {at_time(until)}, suspensions "
         f"included. That is {_length(until - now)} more; no wait is longer than an hour, then Keeper is asked again."
@@ -282,7 +288,7 @@ def _throttled(until: datetime, now: datetime) -> Concern:
         "A super administrator ends the wait with Run now, or for one user with Provision now. "
         "If Keeper asks for it again, ask Keeper's support why."
     )
-    return Concern(what, mend, "keeper_throttling")
+    return Concern(what=what, mend=mend, alert="keeper_throttling")
 
 
 def _outage(seen: Health) -> list[Concern]:
@@ -292,7 +298,11 @@ def _outage(seen: Health) -> list[Concern]:
     if not told or not seen.waiting.count:
         return []
     what = f"{told[0].rstrip('.')}{_who_waits(seen.waiting)}."
-    return [Concern(what, "It is tried again by itself, and nothing is lost. If it goes on, ask Keeper's support.")]
+    return [
+        Concern(
+            what=what, mend="It is tried again by itself, and nothing is lost. If it goes on, ask Keeper's support."
+        )
+    ]
 
 
 def _ended(run: Run | None) -> datetime | None:

@@ -41,7 +41,7 @@ UNPROVEN = "on a node that was reauthorized although no known account was found 
 LOCKED_BY_OTHERS = "of accounts that somebody else seems to have locked in Keeper"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A change that a plan asks for; `unproven` says of what there is no proof, so that it is held in any number."""
 
@@ -50,7 +50,7 @@ class Wanted:
     unproven: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Sifted:
     """Planned changes of one kind, sorted by what an administrator decided about them."""
 
@@ -61,7 +61,7 @@ class _Sifted:
 
 
 def _sift(holds: Iterable[Hold], wanted: Sequence[Wanted], now: datetime, *, whole: bool = True) -> _Sifted:
-    book, sifted = Book(holds), _Sifted([], [], [], [])
+    book, sifted = Book(holds), _Sifted(approved=[], kept=[], unproven=[], fresh=[])
     keeps = {Standing.REJECTED, Standing.WITHDRAWN} | ({Standing.WAITING} if not whole else set())
     for each in wanted:
         verdict = book.verdict(each.member)
@@ -148,8 +148,10 @@ def _stand(
     if not members:
         return None
     ordered = tuple(sorted(members, key=lambda member: member.order))
-    hold = Hold(digest_of(ordered, now), now, ordered, reason)
-    event = Event(services.new_id(), now, EventName.HELD, "run", reason=f"{reason}. Plan {hold.digest}")
+    hold = Hold(digest=digest_of(ordered, now), raised_at=now, members=ordered, reason=reason)
+    event = Event(
+        id=services.new_id(), at=now, name=EventName.HELD, actor="run", reason=f"{reason}. Plan {hold.digest}"
+    )
     services.records.put_hold(connection.id, hold, event)
     _alert(connection, hold, len(ordered))
     return hold
@@ -228,11 +230,13 @@ def _telling(services: Services) -> Callable[[Hold, Hold], Event | None]:
 
     def tell(was: Hold, becomes: Hold) -> Event | None:
         if becomes.state is HoldState.CLOSED:
-            return Event(name, now, EventName.HELD, "run", reason=f"Plan {was.digest} {carried_out(becomes)}")
+            return Event(
+                id=name, at=now, name=EventName.HELD, actor="run", reason=f"Plan {was.digest} {carried_out(becomes)}"
+            )
         if becomes.state is HoldState.WAITING and was.state is not HoldState.WAITING:
             asked = len(becomes.those(*OPEN))
             reason = f"{asked} changes that were rejected 30 days ago are asked about again. Plan {was.digest}"
-            return Event(name, now, EventName.HELD, "run", reason=reason)
+            return Event(id=name, at=now, name=EventName.HELD, actor="run", reason=reason)
         return None
 
     return tell

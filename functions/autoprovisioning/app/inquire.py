@@ -78,13 +78,13 @@ def inquire(
         raise BadInput("connection", f"it is not on, but: {SHOWN[connection.state]}", MENDS[connection.state])
     now = services.clock()
     inquiry = Inquiry(
-        question_id(actor, connection_id, user_id, kind.value),
-        connection_id,
-        user_id,
-        kind,
-        actor.address,
-        now,
-        now + EXPIRES_AFTER,
+        id=question_id(actor, connection_id, user_id, kind.value),
+        connection_id=connection_id,
+        user_id=user_id,
+        kind=kind,
+        asked_by=actor.address,
+        asked_at=now,
+        expires=now + EXPIRES_AFTER,
         asked_by_id=actor.directory_id,
     )
     opened = inquiries.open(inquiry, now - PATIENCE)
@@ -95,7 +95,7 @@ def inquire(
     event = kind.value if kind is InquiryKind.PROVISION else ""
     named = f"{connection_id}/{inquiry.id}"
     try:
-        services.queue.look_again([Look(user_id, event, asked_at=now, inquiry=named)])
+        services.queue.look_again([Look(user_id=user_id, event=event, asked_at=now, inquiry=named)])
     except ProvisioningError as error:  # or it would wait for a message that never comes
         inquiries.put(replace(inquiry, state=InquiryState.FAILED, finished=now, problem=str(error)))
         raise
@@ -117,7 +117,7 @@ def answer_inquiry(services: Services, inquiries: Inquiries, asked: Asked, deadl
         inquiry = None  # nobody asked that about this user
     asked = replace(asked, retry_failures=True, actor=_asker(inquiry))
     if inquiry is not None and inquiry.state is InquiryState.WAITING:
-        _Answer(services, inquiries, inquiry).give(asked, deadline)
+        _Answer(services=services, inquiries=inquiries, inquiry=inquiry).give(asked, deadline)
     elif asked.look.event == InquiryKind.PROVISION.value:
         converge(services, asked, deadline)
 
@@ -126,10 +126,10 @@ def _asker(inquiry: Inquiry | None) -> Actor | None:
     """Return who had the user provisioned, by what was stored when they asked: a message names nobody."""
     if inquiry is None or inquiry.kind is not InquiryKind.PROVISION:
         return None
-    return Actor(inquiry.asked_by, inquiry.asked_by_id)
+    return Actor(address=inquiry.asked_by, directory_id=inquiry.asked_by_id)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Answer:
     """One inquiry on its way to an answer."""
 
@@ -139,7 +139,7 @@ class _Answer:
     steps: list[Step] = field(default_factory=list)
 
     def tell(self, text: str, *, failed: bool = False) -> None:
-        self.steps.append(Step(self.services.clock(), text, failed))
+        self.steps.append(Step(at=self.services.clock(), text=text, failed=failed))
 
     def give(self, asked: Asked, deadline: datetime) -> None:
         if self.inquiry.kind is InquiryKind.PROVISION:
@@ -217,7 +217,9 @@ class _Answer:
         account = accounts.get(entry.scim_id) if entry is not None and entry.scim_id else None
         how = "by the SCIM id of the roster"
         if account is None:
-            account = first_found(accounts, Lookup(user_id, user_id, self._addresses(connection)))
+            account = first_found(
+                accounts, Lookup(key=user_id, external_id=user_id, user_names=self._addresses(connection))
+            )
             how = "by the directory id, as its externalId"
             if account is not None and account.external_id != user_id:
                 another = "it carries another directory id" if account.external_id else "it carries no directory id"

@@ -21,7 +21,7 @@ EVENTS = ("add", "update", "delete", "undelete", "makeAdmin")
 LARGEST_BODY = 16 * 1024  # a notification is some 200 bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
     """What the Directory API POSTs to a channel (Admin SDK, push notifications guide).
 
@@ -37,10 +37,10 @@ class Notification:
 def from_headers(header: Callable[[str, str], str], body: Callable[[], bytes]) -> Notification:
     """Pick the notification's parts from its headers; `header` returns one by name, or its second argument."""
     return Notification(
-        header("X-Goog-Channel-ID", ""),
-        header("X-Goog-Channel-Token", ""),
-        header("X-Goog-Resource-State", ""),
-        body,
+        channel_id=header("X-Goog-Channel-ID", ""),
+        token=header("X-Goog-Channel-Token", ""),
+        state=header("X-Goog-Resource-State", ""),
+        body=body,
     )
 
 
@@ -55,13 +55,13 @@ def take_in(queue: LookQueue, key: bytes, notification: Notification, now: datet
     if not believes(key, notification.channel_id, notification.token, now):
         raise Forbidden("This is not a notification of a live channel of ours.")
     if notification.state == "sync":
-        queue.look_again([Look("", "sync", asked_at=now, channel=notification.channel_id)])
+        queue.look_again([Look(user_id="", event="sync", asked_at=now, channel=notification.channel_id)])
         return
     if notification.state not in EVENTS:
         problem = f"{notification.state[:40]!r} is not an event of users.watch"
         raise BadInput("X-Goog-Resource-State", problem, f"Expected one of: {', '.join(EVENTS)}.")
     user_id = _user_id(notification.body())
-    queue.look_again([Look(user_id, notification.state, asked_at=now, channel=notification.channel_id)])
+    queue.look_again([Look(user_id=user_id, event=notification.state, asked_at=now, channel=notification.channel_id)])
 
 
 def _user_id(body: bytes) -> str:

@@ -138,7 +138,7 @@ class Keeper:
 
     def _pause(self, reason: str) -> ReauthorizationRequired:
         refused, now = self.connection.token_version, self._services.clock()
-        event = Event(self._services.new_id(), now, EventName.PAUSED, "keeper", reason=reason)
+        event = Event(id=self._services.new_id(), at=now, name=EventName.PAUSED, actor="keeper", reason=reason)
         paused = self._services.connections.change(
             self.connection.id,
             lambda connection: _paused(connection, refused, reason, now),
@@ -188,10 +188,10 @@ def end_wait(services: Services, connection_id: str, actor: Actor, because: str)
         reason = f"{because}, which ends the wait that Keeper asked for"
         changed = dict.fromkeys(ended)
         return Event(
-            event_id,
-            now,
-            EventName.CONFIGURED,
-            actor.address,
+            id=event_id,
+            at=now,
+            name=EventName.CONFIGURED,
+            actor=actor.address,
             changed=changed,
             before=ended,
             reason=reason,

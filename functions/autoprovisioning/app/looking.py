@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LISTED_ONLY = "The directory lists this user, but knows no such user when it is asked for this one alone."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunOf:
     """A run, and the connection it is of: what happens on other connections is none of its business."""
 
@@ -46,7 +46,7 @@ def nobody_waits(text: str, *, failed: bool = False) -> None:
     """Do nothing: a Tell for everything that no administrator asked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """One delivery of "look at this user again"."""
 
@@ -61,10 +61,12 @@ class Asked:
     @property
     def by(self) -> Actor:
         """Return who the audit says did it."""
-        return self.actor or Actor(f"run {self.run.id}" if self.run is not None else f"notification {self.message_id}")
+        return self.actor or Actor(
+            address=f"run {self.run.id}" if self.run is not None else f"notification {self.message_id}"
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """What one reading of the directory showed, for all connections.
 
@@ -87,7 +89,7 @@ class Seen:
         user, placement = self.user, self.placement
         in_scope = placement.in_scope.get(connection.id)
         if connection.id in self.gone:
-            user = DirectoryUser(user.id, "", Presence.DELETED)
+            user = DirectoryUser(id=user.id, primary_email="", presence=Presence.DELETED)
         _shown(self.look, entry, user)
         moving, handed = placement.awaited, connection.id in placement.handed
         outdated = connection.id in placement.outdated
@@ -152,7 +154,7 @@ class Round:
         placement = place(self.connections, user, in_scope, lambda each: entries[each.id])
         if placement.overlaps:
             log.warning("A user is in the scope of several connections; the one that has them keeps them")
-        return Seen(look, user, placement, frozenset(asking.silent), gone)
+        return Seen(look=look, user=user, placement=placement, silent=frozenset(asking.silent), gone=gone)
 
     def _was_in_scope(self, connection: Connection) -> bool:
         known = self.entries[connection.id]

@@ -18,10 +18,10 @@ NOT_PROVEN = "The directory knows no such user, but nothing else proves that the
 def rules_of(connection: Connection, confirmed: Confirmed, *, retry_failures: bool = False) -> Rules:
     """Return what the connection's configuration, and the adoptions confirmed on it, contribute to decisions."""
     return Rules(
-        connection.deprovisioning,
-        connection.clock,
-        connection.archived_as_suspended,
-        retry_failures,
+        deprovisioning=connection.deprovisioning,
+        clock=connection.clock,
+        archived_as_suspended=connection.archived_as_suspended,
+        retry_failures=retry_failures,
         by_groups=bool(connection.scope.groups),
         unproven=connection.unproven is not None,
         confirmed=confirmed,
@@ -45,15 +45,15 @@ def observed(
         except MappingFailure as error:
             failure = error
     return Observed(
-        user.id,
-        user.presence,
-        in_scope,
-        user.primary_email,
-        user.aliases,
-        user.since,
-        desired,
-        failure,
-        user.created,
+        user_id=user.id,
+        presence=user.presence,
+        in_scope=in_scope,
+        email=user.primary_email,
+        aliases=user.aliases,
+        since=user.since,
+        desired=desired,
+        mapping_failure=failure,
+        created=user.created,
         moving=moving and in_scope is False and user.presence is Presence.ACTIVE,
         handed=handed,
         outdated=outdated and in_scope is True and user.presence is Presence.ACTIVE,
@@ -81,10 +81,12 @@ def read_user(directory: Directory, look: Look, fresh_until: datetime, now: date
     if deleted is not None:
         return deleted
     if look.evidence.missing and user is None and directory.probe():
-        return DirectoryUser(look.user_id, "", Presence.DELETED)
+        return DirectoryUser(id=look.user_id, primary_email="", presence=Presence.DELETED)
     if look.event == "delete" and young:
         raise Transient("The directory does not list yet a user it reported as deleted", retry_after=5)
-    return user or DirectoryUser(look.user_id, "", Presence.UNKNOWN, "", untold=NOT_PROVEN)
+    return user or DirectoryUser(
+        id=look.user_id, primary_email="", presence=Presence.UNKNOWN, org_unit_path="", untold=NOT_PROVEN
+    )
 
 
 def _among_the_deleted(directory: Directory, user_id: str) -> DirectoryUser | None:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 UNLISTED = (Transient, Permanent, AuthorizationRefused)  # what a listing of Keeper ends with where it cannot be had
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Side:
     """One connection's part of the reconciliation."""
 
@@ -71,9 +71,17 @@ def earlier_run(services: Services, connection: Connection) -> Run | None:
 def open_side(services: Services, connection: Connection, kind: RunKind, fence: int, request: str = "") -> Side:
     """Start a run's record, before anything is read, and make sure that Keeper accepts the token."""
     now, edition = services.clock(), connection.edition
-    run = Run(services.new_id(), connection.id, kind, fence, now, edition=edition, request=request)
+    run = Run(
+        id=services.new_id(),
+        connection_id=connection.id,
+        kind=kind,
+        fence=fence,
+        started=now,
+        edition=edition,
+        request=request,
+    )
     services.records.put_run(run)
-    side = Side(connection, run, Keeper(services, connection))
+    side = Side(connection=connection, run=run, keeper=Keeper(services, connection))
     try:
         _probe(side.keeper)
         if connection.shards:

@@ -43,7 +43,7 @@ from autoprovisioning.domain.users import DirectoryUser, Presence
 LOCK = "lock"  # among what somebody else changed in Keeper: it is reported, and left as it is
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """A failure found while planning: this user's, and nothing is sent.
 
@@ -60,7 +60,7 @@ class Refusal:
     noted: Entry | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLook:
     """Somebody to be read again first: what is expected to be due, and why.
 
@@ -75,7 +75,7 @@ class PlannedLook:
     listed_only: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Plan:
     """One connection's plan, made at `now`.
 
@@ -130,7 +130,7 @@ class Planner:
         self._now = now
         self._met: set[str] = set()
         self.search: Search | None = None  # for the owners of accounts that nobody provisions
-        self.plan = Plan(now)
+        self.plan = Plan(now=now)
 
     def see(
         self,
@@ -191,7 +191,9 @@ class Planner:
             if not outsider:  # one who is remembered is not looked at again by every sweep
                 self.plan.notes[entry.user_id] = (entry, None)
             return
-        supposed = Observed(entry.user_id, Presence.DELETED, None, entry.email, since=None)
+        supposed = Observed(
+            user_id=entry.user_id, presence=Presence.DELETED, in_scope=None, email=entry.email, since=None
+        )
         found = self._as_found(entry, supposed)
         if found.mark is not None and rests(found, supposed, self._rules, self._now):
             self.plan.backing_off.append(entry.user_id)
@@ -265,7 +267,15 @@ class Planner:
         noted = decision.noted
         if decision.failure is not None and noted is not None:
             action, what = unmapped(noted, decision.failure)
-            refusal = Refusal(noted.user_id, noted.email, action, decision.failure, what, noted.version, noted)
+            refusal = Refusal(
+                user_id=noted.user_id,
+                email=noted.email,
+                action=action,
+                error=decision.failure,
+                about=what,
+                version=noted.version,
+                noted=noted,
+            )
             self.plan.refusals.append(refusal)
         elif decision.backing_off and noted is not None:
             self._back_off(entry, noted)
@@ -283,12 +293,14 @@ class Planner:
             self.plan.notes[entry.user_id] = (read, noted)
 
     def _look(self, user_id: str, due: Attempt | None, evidence: Evidence, *, listed_only: bool = False) -> None:
-        look = Look(user_id, "", evidence, retry_failures=self._rules.retry_failures)
+        look = Look(user_id=user_id, event="", evidence=evidence, retry_failures=self._rules.retry_failures)
         if due is None:
-            self.plan.looks[user_id] = PlannedLook(look)
+            self.plan.looks[user_id] = PlannedLook(look=look)
         else:
             listed_only = listed_only and due.action.deprovisions
-            self.plan.looks[user_id] = PlannedLook(look, due.action, due.trigger, due.noted, listed_only)
+            self.plan.looks[user_id] = PlannedLook(
+                look=look, action=due.action, trigger=due.trigger, noted=due.noted, listed_only=listed_only
+            )
 
     def _write(self, entry: Entry | None, decision: Attempt, seen: Observed) -> None:
         attributes = decision.attributes or {}
@@ -298,13 +310,13 @@ class Planner:
             version += 1  # the note is recorded before the batch goes out
         self.plan.writes.append(
             PlannedChange(
-                seen.user_id,
-                seen.email,
-                version,
-                decision.action,
-                attributes,
-                entry.scim_id if entry is not None else "",
-                seen.aliases if decision.action is Action.CREATE else (),
+                user_id=seen.user_id,
+                email=seen.email,
+                version=version,
+                action=decision.action,
+                attributes=attributes,
+                scim_id=entry.scim_id if entry is not None else "",
+                aliases=seen.aliases if decision.action is Action.CREATE else (),
                 found=self._drift(entry, attributes),
                 created=seen.created,
             )
@@ -328,7 +340,7 @@ class Planner:
         return found | ({EXTERNAL_ID: account.external_id} if self.listing.disowned(account, entry) else {})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """Keeper's own listing of a node: the accounts by SCIM id, and what of them this server tells at all."""
 
@@ -343,7 +355,12 @@ class Listing:
         found = accounts.values()
         told = (target for account in found for target, value in account.attributes.items() if value is not None)
         owned = frozenset(account.external_id for account in found if account.external_id)
-        return cls(accounts, frozenset(told), owned, frozenset(account.user_name.casefold() for account in found))
+        return cls(
+            accounts=accounts,
+            told=frozenset(told),
+            owned=owned,
+            names=frozenset(account.user_name.casefold() for account in found),
+        )
 
     def disowned(self, account: Account, entry: Entry) -> bool:
         """Say whether an account of ours carries another externalId, where this server tells any."""
@@ -371,7 +388,12 @@ def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], grounds: Grou
                 ours = account.external_id == user_id
                 found.setdefault(user_id, []).append(account if ours else replace(account, attributes={}))
     if found:  # what decides is read before the plan is taken apart: it may fail
-        grounds = Known(grounds.held_by, grounds.deleted_addresses, grounds.confirmed, grounds.locks)
+        grounds = Known(
+            held_by=grounds.held_by,
+            deleted_addresses=grounds.deleted_addresses,
+            confirmed=grounds.confirmed,
+            locks=grounds.locks,
+        )
     kept: list[PlannedChange] = []
     taken: dict[str, str] = {}
     while plan.writes:
@@ -381,7 +403,14 @@ def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], grounds: Grou
                 change = _matched(change, found.get(change.user_id, ()), grounds, taken)
             except NotAdoptable as error:
                 what = about(Action.CREATE, change.attributes, error.about)
-                refusal = Refusal(change.user_id, change.email, Action.CREATE, error, what, change.version)
+                refusal = Refusal(
+                    user_id=change.user_id,
+                    email=change.email,
+                    action=Action.CREATE,
+                    error=error,
+                    about=what,
+                    version=change.version,
+                )
                 plan.refusals.append(refusal)
                 continue
         kept.append(change)

@@ -121,7 +121,7 @@ class Accounts(Protocol):
         """Tell what this server refuses and what is done instead, as far as it was met with; one sentence each."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """What a commit adds to the record of a run: `counts` are incremented, `done` names a batch that is finished.
 
@@ -136,7 +136,7 @@ class Progress:
     seats_exhausted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
     """What one roster commit writes, all or nothing; None removes an entry."""
 
@@ -231,7 +231,7 @@ class Connections(Protocol):
         """Forget everything of a connection but its events, its usage and its tombstone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """Who adopts an account, with which change; a user who tries again claims it anew."""
 
@@ -332,7 +332,7 @@ class UnprovisionedAccounts(Protocol):
         """Read it; None where Keeper was not listed yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
     """A Directory notification channel. `token` goes to Google only; it is an HMAC, see `app/channels.py`."""
 

@@ -105,7 +105,15 @@ def ask_preview(
     name = question_id(actor, connection_id, str(edition), repr(settings))
     while (known := previews.get(connection_id, name)) is not None and known.finished is not None:
         name = question_id(actor, name, known.finished.isoformat())
-    preview = Preview(name, connection_id, edition, settings, actor.address, now, now + KEPT)
+    preview = Preview(
+        id=name,
+        connection_id=connection_id,
+        edition=edition,
+        settings=settings,
+        asked_by=actor.address,
+        asked_at=now,
+        expires=now + KEPT,
+    )
     opened = previews.open(preview, now - PATIENCE)
     if opened is not preview:
         return opened
@@ -203,7 +211,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     if turned is not None:
         connection = replace(connection, confirmed=creations(plan))  # by whoever turns it on from this preview
     held, by_kind = foreseen(services, connection, plan, roster, first=is_first(services, connection))
-    telling = _Telling(plan, roster, rules, now, keeper, held)
+    telling = _Telling(plan=plan, roster=roster, rules=rules, now=now, keeper=keeper, held=held)
     lines = sorted(telling.lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))
     counts = Counter(line.would.value for line in lines)
     counts["unchanged"] = telling.unchanged
@@ -282,7 +290,14 @@ class _Claiming(Planner):
         seen = observed(self._connection, user, in_scope=True)
         if seen.desired is not None:
             self.doubtful[user.id] = PlannedChange(
-                user.id, seen.email, entry.version, Action.CREATE, seen.desired, "", seen.aliases, created=seen.created
+                user_id=user.id,
+                email=seen.email,
+                version=entry.version,
+                action=Action.CREATE,
+                attributes=seen.desired,
+                scim_id="",
+                aliases=seen.aliases,
+                created=seen.created,
             )
 
 
@@ -306,7 +321,7 @@ def _taken(
             )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Keeper:
     """What Keeper said: userNames of the accounts to adopt, by SCIM id, and why it refused whose lookup."""
 
@@ -369,7 +384,11 @@ def _leave_doubtful(plan: Plan, waiting: Collection[str]) -> None:
 
 def _looked_up(accounts: Accounts, plan: Plan, refused: dict[str, str]) -> Iterator[tuple[Account, ...]]:
     lookups = [
-        Lookup(change.user_id, change.user_id, addresses(change.aliases, change.email, change.attributes))
+        Lookup(
+            key=change.user_id,
+            external_id=change.user_id,
+            user_names=addresses(change.aliases, change.email, change.attributes),
+        )
         for change in plan.writes
         if change.action is Action.CREATE
     ]
@@ -384,7 +403,7 @@ def _looked_up(accounts: Accounts, plan: Plan, refused: dict[str, str]) -> Itera
         yield found.accounts
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Telling:
     """Tells a plan as lines, and takes it apart meanwhile, so that it and its lines need not be kept both.
 
@@ -419,7 +438,7 @@ class _Telling:
         for entry in self.roster.values():
             text = self._timer(entry)
             if text:
-                yield Line(Would.WAIT, entry.user_id, entry.email, text)
+                yield Line(would=Would.WAIT, user_id=entry.user_id, email=entry.email, detail=text)
             elif entry.user_id not in told and entry.user_id not in self.plan.looks:
                 self.unchanged += _provisioned(entry)
 
@@ -430,36 +449,55 @@ class _Telling:
             yield self._refused(refusal)
         for user_id in self.plan.backing_off:
             entry = self.roster[user_id]
-            yield Line(Would.FAIL, user_id, entry.email, entry.failure.text if entry.failure is not None else "")
+            yield Line(
+                would=Would.FAIL,
+                user_id=user_id,
+                email=entry.email,
+                detail=entry.failure.text if entry.failure is not None else "",
+            )
         for user_id, planned in self.plan.looks.items():
             if planned.action is not None:
                 email = self.roster[user_id].email
                 why = UNPLANNED.get(planned.action) or BECAUSE[planned.trigger]
                 detail = why + (HELD if user_id in self.held else "")
-                yield Line(WOULD[planned.action], user_id, email, detail)
+                yield Line(would=WOULD[planned.action], user_id=user_id, email=email, detail=detail)
 
     def _written(self, change: PlannedChange) -> Line:
         held = HELD if change.user_id in self.held else ""
         if change.action is Action.UPDATE:
             changed = changed_attributes(self.roster[change.user_id].fingerprint, change.attributes)
-            return Line(Would.UPDATE, change.user_id, change.email, ", ".join(changed) + held)
+            return Line(
+                would=Would.UPDATE, user_id=change.user_id, email=change.email, detail=", ".join(changed) + held
+            )
         if change.user_id in self.keeper.refused:
-            return Line(Would.FAIL, change.user_id, change.email, self.keeper.refused[change.user_id])
+            return Line(
+                would=Would.FAIL, user_id=change.user_id, email=change.email, detail=self.keeper.refused[change.user_id]
+            )
         if not change.scim_id:
             self.beside += bool(change.beside)
             scim_id = change.beside[0].scim_id if change.beside else ""
-            return Line(Would.CREATE, change.user_id, change.email, told_beside(change.beside) + held, scim_id)
+            return Line(
+                would=Would.CREATE,
+                user_id=change.user_id,
+                email=change.email,
+                detail=told_beside(change.beside) + held,
+                scim_id=scim_id,
+            )
         lock = " (stays locked)" if change.locked else " (reactivated)" if change.suspended else ""
         remarks = lock + (" (confirmed)" if change.confirmed else "")
         detail = self.keeper.names[change.scim_id] + remarks
-        return Line(Would.ADOPT, change.user_id, change.email, detail, change.scim_id)
+        return Line(
+            would=Would.ADOPT, user_id=change.user_id, email=change.email, detail=detail, scim_id=change.scim_id
+        )
 
     def _refused(self, refusal: Refusal) -> Line:
         error = refusal.error
         if not isinstance(error, AdoptionInDoubt):
-            return Line(Would.FAIL, refusal.user_id, refusal.email, str(error))
+            return Line(would=Would.FAIL, user_id=refusal.user_id, email=refusal.email, detail=str(error))
         self.passed_on += DELETED_HAD_IT in error.detail
-        return Line(Would.DOUBT, refusal.user_id, refusal.email, error.detail, error.scim_id)
+        return Line(
+            would=Would.DOUBT, user_id=refusal.user_id, email=refusal.email, detail=error.detail, scim_id=error.scim_id
+        )
 
     def _timer(self, entry: Entry) -> str:
         """Say when a user for whom nothing is due yet is suspended or deleted."""
@@ -479,7 +517,9 @@ class _Telling:
         if entry.mark is not None:
             self.unsettled += 1
             return None
-        gone = Observed(entry.user_id, Presence.DELETED, None, entry.email)  # listed nowhere: the look proves it
+        gone = Observed(
+            user_id=entry.user_id, presence=Presence.DELETED, in_scope=None, email=entry.email
+        )  # listed nowhere: the look proves it
         return decide(entry, gone, self.rules, self.now).noted
 
 

@@ -63,7 +63,7 @@ def reconcile(
             log.info("Another reconciliation is under way")
             runs = [run for each in services.connections.all() for run in services.records.open_runs(each.id)]
         else:
-            asked = _Asked(kind, retry_failures, insist, request)
+            asked = _Asked(kind=kind, retry_failures=retry_failures, insist=insist, request=request)
             runs = _reconcile(services, asked, deadline, fence)
     if insist and fence is None:
         raise _under_way()
@@ -74,7 +74,7 @@ def _under_way() -> Busy:
     return Busy("An earlier run is still under way", retry_after=5)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
     """What `reconcile` was asked to do."""
 
@@ -215,7 +215,7 @@ def _still_ours(services: Services, planned: Run) -> bool:
 def _count(services: Services, side: Side, counts: Mapping[str, int]) -> None:
     """Add what planning itself found to the run's counts, and the outside requests made so far."""
     told = dict(counts) | dict(services.meter.take())
-    progress = Progress(side.run.id, services.clock(), told)
+    progress = Progress(run_id=side.run.id, at=services.clock(), counts=told)
     services.roster.commit(side.connection, (), lambda _entries: (Edit(progress=progress), None))
 
 

@@ -119,7 +119,9 @@ def _open(
 ) -> Channel:
     channel_id = new_id()
     until = now + ASKED_FOR
-    asked = Channel(channel_id, address, channel_token(key, channel_id, until + GRACE), event, until)
+    asked = Channel(
+        id=channel_id, address=address, token=channel_token(key, channel_id, until + GRACE), event=event, expires=until
+    )
     granted = replace(directory.watch(asked, event), opened=now, fingerprint=fingerprint(key))
     channels.put(granted)
     return granted

@@ -29,7 +29,7 @@ def question_id(actor: Actor, *subject: str) -> str:
     return hashlib.blake2b(asked.encode(), digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):
     """Part of a list; `cursor` asks for what follows, empty at the end."""
 
@@ -37,7 +37,7 @@ class Page(Generic[T]):
     cursor: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
     """Which events are wanted; empty fields do not restrict.
 
@@ -52,7 +52,7 @@ class Filters:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failing:
     """A user whose last attempt failed: why, and when it is tried again."""
 
@@ -66,7 +66,7 @@ class Failing:
     next_attempt: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DayUsage:
     """One day's events (UTC), counted by name."""
 
@@ -74,7 +74,7 @@ class DayUsage:
     counts: Mapping[EventName, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How Keeper answered: changes carried out, how many of them failed, and the seconds they took together.
 
@@ -97,7 +97,7 @@ class Pace:
         return self.failed + self.unsent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """Users with a change that waits for a retry or a new token, and since when the longest has waited."""
 
@@ -105,7 +105,7 @@ class Waiting:
     oldest: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldPlan:
     """A held plan in a list: the users it affects are counted, by action and by what became of each, not named."""
 
@@ -185,7 +185,7 @@ class Would(StrEnum):
     WAIT = "wait"  # a deprovisioning timer would run: suspended or deleted later, by the policy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     """What a connection would do with these settings: asked for by an administrator, computed by `reconcile`.
 
@@ -213,7 +213,7 @@ class Preview:
         return self.state in (PreviewState.WAITING, PreviewState.RUNNING)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One user of a preview."""
 
@@ -264,7 +264,7 @@ class InquiryState(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One thing a worker did for this user."""
 
@@ -273,7 +273,7 @@ class Step:
     failed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inquiry:
     """A question about one user that only a worker can answer: it alone reads the access token.
 

@@ -41,7 +41,7 @@ def place(
     if len(serving) == 1:  # nearly everywhere: nobody else could have them
         (only,) = serving
         answer = in_scope(only, user)
-        return ownership.Placement({only.id: answer}, only.id if answer else "")
+        return ownership.Placement(in_scope={only.id: answer}, owner=only.id if answer else "")
     waiting = {each.id for each in serving if user.id in held.get(each.id, ())}
     return ownership.place(
         [_candidate(each, in_scope(each, user), entry_of(each), each.id in waiting) for each in serving]
@@ -50,7 +50,9 @@ def place(
 
 def _candidate(connection: Connection, in_scope: bool | None, entry: Entry | None, waits: bool) -> ownership.Candidate:
     ready = connection.state is State.ON and not waits
-    return ownership.Candidate(connection.id, in_scope, entry, _keeper(connection.endpoint), ready)
+    return ownership.Candidate(
+        connection_id=connection.id, in_scope=in_scope, entry=entry, keeper=_keeper(connection.endpoint), ready=ready
+    )
 
 
 @cache

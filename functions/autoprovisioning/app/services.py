@@ -22,7 +22,7 @@ from autoprovisioning.app.ports import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
     """Time limits: work deadline < function timeout < mark lease, and push ack deadline > function timeout."""
 
@@ -36,7 +36,7 @@ class Timings:
     contradiction: timedelta = timedelta(seconds=60)  # how long an event may run ahead of what the directory answers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """The outside world, as ports."""
 

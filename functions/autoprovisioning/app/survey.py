@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 ALERT = {"alert": "listing_incomplete"}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Survey:
     """What the directory said in this run.
 
@@ -118,7 +118,9 @@ def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
         log.error("The deleted users could not be listed", extra={"json_fields": ALERT})
     by_id = {user.id: user for user in deleted or ()}
     addresses, listed = _addresses(deleted), deleted is not None
-    return Survey(members, by_id, deleted_addresses=addresses, deleted_listed=listed, notes=notes, units=units)
+    return Survey(
+        members=members, deleted=by_id, deleted_addresses=addresses, deleted_listed=listed, notes=notes, units=units
+    )
 
 
 def deleted_addresses(directory: Directory) -> frozenset[str] | None:

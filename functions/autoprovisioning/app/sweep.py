@@ -21,7 +21,7 @@ from autoprovisioning.domain.runs import Evidence, Look
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Side:
     """One connection's part of the sweep: roster, members, and what the sweep before had looked at already.
 
@@ -46,7 +46,7 @@ class _Side:
     def candidate(self, user_id: str) -> Candidate:
         """Return what the listings say of one user."""
         in_scope = True if user_id in self.inside else False if self.complete else None
-        return Candidate(self.connection.id, in_scope, self.roster.get(user_id))
+        return Candidate(connection_id=self.connection.id, in_scope=in_scope, entry=self.roster.get(user_id))
 
     def left(self) -> set[str]:
         """Return who was in scope and is no member, by complete listings."""
@@ -92,7 +92,8 @@ def sweep(services: Services) -> int:
     sides = [_side(services, connection, rosters[connection.id], members) for connection in scoped]
     now = services.clock()
     looks = [
-        Look(user_id, "", Evidence(left=left), asked_at=now) for user_id, left in sorted(_differences(sides).items())
+        Look(user_id=user_id, event="", evidence=Evidence(left=left), asked_at=now)
+        for user_id, left in sorted(_differences(sides).items())
     ]
     services.queue.look_again(looks)
     for side in sides:
@@ -105,7 +106,13 @@ def sweep(services: Services) -> int:
 def _side(services: Services, connection: Connection, roster: Mapping[str, Entry], members: Members) -> _Side:
     known = [members.get(group.id) for group in connection.scope.groups]
     inside = frozenset[str]().union(*(ids for ids in known if ids is not None))
-    return _Side(connection, roster, inside, None not in known, services.records.swept(connection.id))
+    return _Side(
+        connection=connection,
+        roster=roster,
+        inside=inside,
+        complete=None not in known,
+        swept=services.records.swept(connection.id),
+    )
 
 
 def _differences(sides: Sequence[_Side]) -> dict[str, tuple[str, ...]]:

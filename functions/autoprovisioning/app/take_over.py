@@ -76,7 +76,7 @@ def _record(services: Services, connection: Connection, rows: Sequence[Unprovisi
         taken: dict[str, Entry | None] = {}
         events: list[Event] = []
         for user_id in part:
-            row, known = by_user[user_id], entries.get(user_id) or Entry(user_id)
+            row, known = by_user[user_id], entries.get(user_id) or Entry(user_id=user_id)
             if known.status is not Status.NONE or known.mark is not None:
                 continue
             taken[user_id] = replace(
@@ -93,16 +93,16 @@ def _record(services: Services, connection: Connection, rows: Sequence[Unprovisi
             reason = f"Taken over to be deprovisioned: {BY[row.by]}. Nothing was changed in Keeper."
             events.append(
                 Event(
-                    ids[user_id],
-                    now,
-                    EventName.ADOPTED,
-                    actor.address,
-                    user_id,
-                    row.user_name,
+                    id=ids[user_id],
+                    at=now,
+                    name=EventName.ADOPTED,
+                    actor=actor.address,
+                    user_id=user_id,
+                    email=row.user_name,
                     reason=reason,
                     actor_id=actor.directory_id,
                 )
             )
-        return Edit(taken, events), len(taken)
+        return Edit(entries=taken, events=events), len(taken)
 
     return sum(services.roster.commit_in_parts(connection, by_user, edit))

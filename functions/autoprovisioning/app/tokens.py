@@ -64,10 +64,10 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: Actor
 
     def tell(was: Connection, becomes: Connection) -> Event:
         return Event(
-            event_id,
-            now,
-            EventName.REAUTHORIZED,
-            actor.address,
+            id=event_id,
+            at=now,
+            name=EventName.REAUTHORIZED,
+            actor=actor.address,
             changed=_described(becomes),
             before=_described(was),
             reason=f"{waiting} users were waiting{'' if proven else OVERRIDDEN}",
@@ -214,7 +214,10 @@ def _listed(accounts: Accounts, known: Sequence[Entry]) -> bool:
         raise
     except (Transient, Permanent) as error:
         log.warning("The node could not be listed: %s", type(error).__name__)
-    lookups = [Lookup(entry.user_id, entry.user_id, (entry.email,)) for entry in _spread(known, LOOKED_UP)]
+    lookups = [
+        Lookup(key=entry.user_id, external_id=entry.user_id, user_names=(entry.email,))
+        for entry in _spread(known, LOOKED_UP)
+    ]
     return any(ours(account) for found in accounts.find(lookups) for account in found.accounts)
 
 
@@ -255,7 +258,7 @@ def pointed(connection: Connection, version: str, now: datetime, *, resume: bool
     """Return the connection with its pointer on a token version; the version before is retired."""
     retired = connection.retired_tokens
     if connection.token_version and connection.token_version != version:
-        retired = (*retired, RetiredToken(connection.token_version, now))
+        retired = (*retired, RetiredToken(version=connection.token_version, at=now))
     pointing = replace(connection, token_version=version, retired_tokens=retired, throttled_until=None)
     if resume and connection.state is State.PAUSED:
         return replace(pointing, state=State.ON, paused_reason="", changed_at=now)

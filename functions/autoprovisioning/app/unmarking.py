@@ -17,7 +17,7 @@ def unmark(services: Services, connection: Connection, changes: Sequence[Change]
 
     def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
         held = [user_id for user_id in part if user_id in entries and _mark_of(entries[user_id]) == ids[user_id]]
-        return Edit({user_id: unmarked(entries[user_id]) for user_id in held}), None
+        return Edit(entries={user_id: unmarked(entries[user_id]) for user_id in held}), None
 
     services.roster.commit_in_parts(connection, ids, edit)
 

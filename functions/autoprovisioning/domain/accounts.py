@@ -42,7 +42,7 @@ def id_problem(scim_id: str) -> str:
     return "it has control characters" if _NO_TEXT.search(scim_id) else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """A SCIM User as Keeper returned it.
 
@@ -67,7 +67,7 @@ class WriteKind(StrEnum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
     """One intended SCIM write; `key` names it in the results.
 
@@ -83,7 +83,7 @@ class Write:
     active: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """What became of a Write: `scim_id` on success, else `error` (one of `domain.errors`).
 
@@ -98,7 +98,7 @@ class Written:
     shown: Attributes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
     """Whom to look for: first by externalId, then by each userName (the primary address, then aliases)."""
 
@@ -107,7 +107,7 @@ class Lookup:
     user_names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The accounts that really carry the externalId or a userName asked for; `error` when it could not be told."""
 
@@ -116,7 +116,7 @@ class Found:
     error: Exception | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What ServiceProviderConfig offers (RFC 7643 section 5); zeros where Bulk is not offered."""
 

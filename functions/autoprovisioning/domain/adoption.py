@@ -29,7 +29,7 @@ Locks = Set[tuple[str, str]]  # (directory id, SCIM id), and (directory id, addr
 Confirmed = Mapping[str, frozenset[str]]  # directory id -> SCIM ids that an administrator confirmed for this user
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seeker:
     """A user for whom accounts were looked up.
 
@@ -47,7 +47,8 @@ class Seeker:
     ) -> Seeker:
         """Return the user whose account is to have these attributes; `email` is the primary address."""
         wanted = str((desired or {}).get("userName") or email)
-        return cls(user_id, tuple(dict.fromkeys((wanted, email or wanted))), tuple(aliases), created)
+        primary = tuple(dict.fromkeys((wanted, email or wanted)))
+        return cls(user_id=user_id, primary=primary, aliases=tuple(aliases), created=created)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,7 +80,7 @@ class Grounds(Protocol):
         """What administrators confirmed on this connection."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """Grounds of which every part is known already."""
 
@@ -89,7 +90,7 @@ class Known:
     locks: Locks = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
     """An account in Keeper under an alias of a user who gets a new one: it is left alone, and reported."""
 
@@ -98,7 +99,7 @@ class Beside:
     locked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """The account to adopt, or None: then a new one is made beside those under aliases of the user."""
 
@@ -126,16 +127,16 @@ def choose(accounts: Iterable[Account], seeker: Seeker, grounds: Grounds) -> Cho
                 )
             continue
         if account.external_id:
-            return Choice(account)
+            return Choice(account=account)
         confirmed = grounds.confirmed.get(seeker.user_id, frozenset())
         if account.scim_id in confirmed:
-            return Choice(account, confirmed=True)
+            return Choice(account=account, confirmed=True)
         if not seeker.has(account.user_name):
-            beside.append(Beside(account.scim_id, account.user_name, not account.active))
+            beside.append(Beside(scim_id=account.scim_id, user_name=account.user_name, locked=not account.active))
             continue
         doubts = _doubts(account, seeker, grounds.deleted_addresses)
         if not doubts:
-            return Choice(account)
+            return Choice(account=account)
         raise AdoptionInDoubt(account.user_name, "; ".join(doubts), account.scim_id, settled_by(confirmed))
     return Choice(beside=tuple(beside))
 

@@ -51,7 +51,7 @@ MULTI_VALUED = ("emails.", "phoneNumbers[", "addresses[")
 RECREATED = "The account had vanished from Keeper and was created again."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One marked change: `entry` is the entry that holds its mark, `id` the mark's change id.
 
@@ -105,7 +105,7 @@ class Change:
         return Seeker.of(self.user_id, self.attributes, self.email, self.aliases, self.created)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of a change: `error` None is success, then an empty `scim_id` says that there is no account left.
 
@@ -132,17 +132,38 @@ def write_for(change: Change) -> Write:
         case Action.SUSPEND | Action.UNSUSPEND | Action.UNLOCK:
             external_id = change.user_id if change.adopts or EXTERNAL_ID in change.entry.drift else None
             active = None if change.leaves is Status.LOCKED else change.action is not Action.SUSPEND
-            return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, {}, active=active)
+            return Write(
+                key=change.id,
+                kind=WriteKind.PATCH,
+                scim_id=change.scim_id,
+                external_id=external_id,
+                attributes={},
+                active=active,
+            )
         case Action.DELETE:
-            return Write(change.id, WriteKind.DELETE, change.scim_id)
+            return Write(key=change.id, kind=WriteKind.DELETE, scim_id=change.scim_id)
         case _ if not change.scim_id:
-            return Write(change.id, WriteKind.CREATE, "", change.user_id, change.attributes or {}, active=True)
+            return Write(
+                key=change.id,
+                kind=WriteKind.CREATE,
+                scim_id="",
+                external_id=change.user_id,
+                attributes=change.attributes or {},
+                active=True,
+            )
         case _:
             adopts = change.adopts and not change.ours
             labels = adopts or change.entry.taken_over or EXTERNAL_ID in change.entry.drift
             external_id = change.user_id if labels else None
             active = True if made(change.entry) and not change.adopts else None
-            return Write(change.id, WriteKind.PATCH, change.scim_id, external_id, sent_attributes(change), active)
+            return Write(
+                key=change.id,
+                kind=WriteKind.PATCH,
+                scim_id=change.scim_id,
+                external_id=external_id,
+                attributes=sent_attributes(change),
+                active=active,
+            )
 
 
 def made(entry: Entry) -> bool:
@@ -540,14 +561,19 @@ def recover(
     values, new = _as_written(entry, mark, account, desired, before) if account is not None else ({}, set())
     found = _as_shown(entry, account, values) if account is not None else entry
     change = Change(
-        mark.change_id, entry, mark.action, found.email, desired if mark.action.writes else None, scim_id=found.scim_id
+        id=mark.change_id,
+        entry=entry,
+        action=mark.action,
+        email=found.email,
+        attributes=desired if mark.action.writes else None,
+        scim_id=found.scim_id,
     )
     if not _took_effect(entry, mark, account, new):
-        undone = Outcome(change, error=Unresolved(UNDONE), recovered=True)
+        undone = Outcome(change=change, error=Unresolved(UNDONE), recovered=True)
         failure = _failure(undone, entry.failure, now)
         pending = failure is not None and failure.trying
         return replace(found, mark=None, version=entry.version + 1, failure=failure, pending=pending), undone
-    done = Outcome(change, found.scim_id, recovered=True)
+    done = Outcome(change=change, scim_id=found.scim_id, recovered=True)
     if account is not None and mark.action.writes:
         recreates, creates = _another(entry, account), mark.action is Action.CREATE
         sent = {target: values[target] for target in sorted(values) if values[target] is not None}

@@ -33,7 +33,7 @@ class PatchDialect(StrEnum):
     KEEPER = "keeper"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeLimit:
     """Changes allowed in 24 hours: max(minimum, percent of the active people).
 
@@ -57,7 +57,7 @@ class VolumeLimit:
         return min(self.allowed(active), self.at_once(active)) if active else self.allowed(active)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetiredToken:
     """A token version that was replaced, and when."""
 
@@ -65,7 +65,7 @@ class RetiredToken:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deleted:
     """What is left of a connection whose configuration was deleted: a name for its audit."""
 
@@ -74,7 +74,7 @@ class Deleted:
     at: datetime | None  # None where that was not noted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """One Keeper node.
 

@@ -17,7 +17,7 @@ WITHIN_24_HOURS = 0
 LONGEST_DAYS = 3650
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delays:
     """Days until the account is suspended and until it is deleted; None is never."""
 
@@ -39,7 +39,7 @@ class Delays:
             raise BadInput(f"deprovisioning.{name}.delete_after", problem, "Delete later than you suspend.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deprovisioning:
     """The policy of a connection: delays for each of the three triggers."""
 
@@ -63,7 +63,7 @@ class Deprovisioning:
             self.of(trigger).check(trigger.value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
     """When the earliest suspension and deletion fall due; None is never.
 
@@ -80,7 +80,7 @@ class Due:
 Span = tuple[datetime, datetime]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
     """A connection's own clock, by which timers run: it stands still while the connection is off.
 
@@ -113,7 +113,7 @@ class Clock:
         """Return the clock of a connection that is turned on."""
         if self.off_since is None:
             return self
-        return Clock(self.stood + (now - self.off_since), (self.off_since, now))
+        return Clock(stood=self.stood + (now - self.off_since), last=(self.off_since, now))
 
 
 def observe(
@@ -133,7 +133,7 @@ def observe(
     def timer(trigger: Trigger, told: datetime | None) -> Timer:
         since = told if told is not None and told <= now else now
         stands = trigger in standing
-        known = timers.get(trigger) or Timer(since, running_since=None if stands else clock.at(since))
+        known = timers.get(trigger) or Timer(since=since, running_since=None if stands else clock.at(since))
         return known.stopped(clock.at(now)) if stands else known.running(clock.at(now))
 
     return {trigger: timer(trigger, told) for trigger, told in triggers.items()}
@@ -162,4 +162,6 @@ def due(policy: Deprovisioning, timers: Mapping[Trigger, Timer], clock: Clock, n
         due_now = [(since, trigger) for when, since, trigger in dates if when <= now]
         return at, max(due_now)[1] if due_now else first
 
-    return Due(*earliest(lambda delays: delays.suspend_after), *earliest(lambda delays: delays.delete_after))
+    suspend, suspend_by = earliest(lambda delays: delays.suspend_after)
+    delete, delete_by = earliest(lambda delays: delays.delete_after)
+    return Due(suspend=suspend, suspend_by=suspend_by, delete=delete, delete_by=delete_by)

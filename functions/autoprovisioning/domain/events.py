@@ -38,7 +38,7 @@ NAME_OF: Mapping[Action, EventName] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
     """Who did something: an administrator, by address and directory id; else "run <id>" or "notification <id>" alone.
 
@@ -49,7 +49,7 @@ class Actor:
     directory_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One line of the audit; `id` is the change id, so recording it twice is recording it once.
 

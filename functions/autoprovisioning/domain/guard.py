@@ -50,7 +50,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Member:
     """One change of a plan, and the key of what is decided about it.
 
@@ -104,19 +104,28 @@ def member_of(action: Action, noted: Entry, trigger: Trigger | None, attributes:
     """Name the change that a decision asks for; `noted` is the entry with what was noticed on the way."""
     match action:
         case Action.SUSPEND | Action.DELETE if trigger is not None:
-            return Member(noted.user_id, action.value, trigger.value, _whole(noted.timers[trigger].since))
+            return Member(
+                user_id=noted.user_id,
+                action=action.value,
+                trigger=trigger.value,
+                since=_whole(noted.timers[trigger].since),
+            )
         case Action.UPDATE:
-            return Member(noted.user_id, action.value, whole_fingerprint(_wiped(noted, attributes or {}))[:16])
+            return Member(
+                user_id=noted.user_id,
+                action=action.value,
+                trigger=whole_fingerprint(_wiped(noted, attributes or {}))[:16],
+            )
         case Action.UNSUSPEND:
-            return Member(noted.user_id, action.value, "", _whole(_taken_at(noted)))
+            return Member(user_id=noted.user_id, action=action.value, trigger="", since=_whole(_taken_at(noted)))
         case Action.UNLOCK:
-            return Member(noted.user_id, action.value, "", _whole(noted.locked_at))
+            return Member(user_id=noted.user_id, action=action.value, trigger="", since=_whole(noted.locked_at))
         case Action.RECREATE if noted.scim_id:
-            return Member(noted.user_id, action.value, noted.scim_id)
+            return Member(user_id=noted.user_id, action=action.value, trigger=noted.scim_id)
         case Action.RECREATE:  # on a node without proof, and decided as what it is once there is one
-            return Member(noted.user_id, Action.CREATE.value)
+            return Member(user_id=noted.user_id, action=Action.CREATE.value)
         case _:
-            return Member(noted.user_id, action.value)
+            return Member(user_id=noted.user_id, action=action.value)
 
 
 def _taken_at(entry: Entry) -> datetime | None:
@@ -188,7 +197,7 @@ CONFIRMED = "confirmed"  # what a first run creates: not counted, and free to be
 AGAIN = timedelta(hours=1)  # what is tried again so long after it was reserved is another attempt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardState:
     """The reservations of the last 24 hours by budget, and how many people were active at full runs: (at, count)."""
 

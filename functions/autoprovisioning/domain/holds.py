@@ -36,7 +36,7 @@ OPEN = frozenset({Standing.WAITING, Standing.WITHDRAWN})  # to be decided
 STANDS = OPEN | {Standing.APPROVED, Standing.REJECTED}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What a member stands at, since when, and by whose decision."""
 
@@ -64,7 +64,7 @@ class HoldState(StrEnum):
     SUPERSEDED = "superseded"  # it ended by itself, undecided
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """A held plan: who is affected, what tripped, and what was decided of each; `digest` names it.
 
@@ -125,7 +125,9 @@ class Hold:
         for member, verdict in self.each():
             standing = becomes(member, verdict)
             moves = standing is not None and standing is not verdict.standing
-            verdicts.append(fresh.setdefault(standing, Verdict(standing, at, by)) if moves and standing else verdict)
+            verdicts.append(
+                fresh.setdefault(standing, Verdict(standing=standing, at=at, by=by)) if moves and standing else verdict
+            )
         if not fresh:
             return self
         moved = replace(self, verdicts=tuple(verdicts))
@@ -161,7 +163,7 @@ class Book:
         """
         known = self._verdicts.get(member)
         if known is None and member.user_id in self._users:
-            older = self._verdicts.get(Member(member.user_id, member.action))
+            older = self._verdicts.get(Member(user_id=member.user_id, action=member.action))
             if older is not None and older.at is not None and (member.since is None or member.since <= older.at):
                 return older
         return known

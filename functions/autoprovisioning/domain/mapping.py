@@ -55,7 +55,7 @@ TARGETS: frozenset[str] = frozenset(
 MANDATORY = ("displayName", "emails.primary", "emails.value", "userName")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One line of the Attribute mapping page: directory field to Keeper attribute."""
 
@@ -65,13 +65,13 @@ class Row:
 
 
 DEFAULT_ROWS = (
-    Row("displayName", "name.fullName", mandatory=True),
-    Row("emails.primary", "emails[primary].primary", mandatory=True),
-    Row("emails.type", "emails[primary].type"),
-    Row("emails.value", "emails[primary].address", mandatory=True),
-    Row("name.familyName", "name.familyName"),
-    Row("name.givenName", "name.givenName"),
-    Row("userName", "primaryEmail", mandatory=True),
+    Row(target="displayName", source="name.fullName", mandatory=True),
+    Row(target="emails.primary", source="emails[primary].primary", mandatory=True),
+    Row(target="emails.type", source="emails[primary].type"),
+    Row(target="emails.value", source="emails[primary].address", mandatory=True),
+    Row(target="name.familyName", source="name.familyName"),
+    Row(target="name.givenName", source="name.givenName"),
+    Row(target="userName", source="primaryEmail", mandatory=True),
 )
 
 _SEGMENT = re.compile(r"(?P<name>[A-Za-z0-9_\-]+)(?:\[(?:(?P<primary>primary)|type=(?P<type>[^\]\[]+))\])?\Z")

@@ -29,7 +29,7 @@ from autoprovisioning.domain.roster import Action, Entry, Status
 _BELONGS, _ACTIVE, _ACCOUNT, _NOTHING = range(4)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A connection that a user may belong to.
 
@@ -66,7 +66,7 @@ class Candidate:
         return not self.ready or (entry is not None and (entry.pending or entry.failure is not None))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """Where a user belongs.
 
@@ -93,21 +93,23 @@ def place(candidates: Sequence[Candidate]) -> Placement:
     told = {each.connection_id: each.in_scope for each in candidates}
     ranked = [(rank, number) for number, each in enumerate(candidates) if (rank := each.rank()) is not None]
     if not ranked:
-        return Placement(told)
+        return Placement(in_scope=told)
     owner = candidates[min(ranked)[1]]
     others = [each for each in candidates if each is not owner]
     overlapping = [each.connection_id for each in others if each.in_scope]
     if owner.in_scope is None:
-        return Placement(told | dict.fromkeys(overlapping))
+        return Placement(in_scope=told | dict.fromkeys(overlapping))
     awaited = not owner.lets_in() or any(_stayed(owner, each) for each in others)
     return Placement(
-        told | dict.fromkeys(overlapping, False),
-        owner.connection_id,
-        awaited,
-        awaited and owner.stuck(),
-        tuple(overlapping),
-        frozenset(each.connection_id for each in others if _same_account(each, owner)),
-        frozenset(one.connection_id for one in candidates if any(_open_since(one, other) for other in candidates)),
+        in_scope=told | dict.fromkeys(overlapping, False),
+        owner=owner.connection_id,
+        awaited=awaited,
+        stuck=awaited and owner.stuck(),
+        overlaps=tuple(overlapping),
+        handed=frozenset(each.connection_id for each in others if _same_account(each, owner)),
+        outdated=frozenset(
+            one.connection_id for one in candidates if any(_open_since(one, other) for other in candidates)
+        ),
     )
 
 

@@ -52,7 +52,7 @@ SECOND_LISTING = timedelta(minutes=15)  # what one listing lacked by accident, a
 RETENTION = timedelta(days=30)  # undelete is possible for 20; the rest is for people asking what happened
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """One directory user as seen now, for one connection.
 
@@ -81,7 +81,7 @@ class Observed:
     holder: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """What a connection's configuration contributes to a decision, and what administrators confirmed on it."""
 
@@ -94,7 +94,7 @@ class Rules:
     confirmed: Confirmed = field(default_factory=dict)  # adoptions; a doubt that one of them settles waits no longer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What to do, and the entry with what was noticed on the way (timers, scope); None: no entry is to be kept.
 
@@ -111,7 +111,7 @@ class Decision:
     trigger: Trigger | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt(Decision):
     """Something is to be done."""
 
@@ -122,11 +122,11 @@ class Attempt(Decision):
 def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> Decision:
     """Decide by the table above; pure, so the same inputs always give the same decision."""
     if settled(entry, seen):
-        return Decision(None, entry)
+        return Decision(action=None, noted=entry)
     if seen.presence is Presence.UNKNOWN:
         unread = _remembered(entry, seen, rules)
-        return Decision(None, _missed(unread, seen, now) if unread is not None else None)
-    known = _missed(entry or Entry(seen.user_id, email=seen.email), seen, now)
+        return Decision(action=None, noted=_missed(unread, seen, now) if unread is not None else None)
+    known = _missed(entry or Entry(user_id=seen.user_id, email=seen.email), seen, now)
     known = replace(
         known,
         in_scope=known.in_scope if seen.in_scope is None else seen.in_scope,
@@ -178,7 +178,7 @@ def _missed(known: Entry, seen: Observed, now: datetime) -> Entry:
 def _remembered(entry: Entry | None, seen: Observed, rules: Rules) -> Entry | None:
     """Keep a scope group's member without an account in mind, so that the sweep does not find them anew each time."""
     if entry is None and seen.in_scope and rules.by_groups:
-        return Entry(seen.user_id, email=seen.email, in_scope=True)
+        return Entry(user_id=seen.user_id, email=seen.email, in_scope=True)
     return entry
 
 
@@ -209,25 +209,25 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
     """Active, and in scope or not known to be out of it."""
     returned, status = seen.in_scope is True, noted.status
     if status is Status.SUSPENDED and seen.outdated:
-        return Decision(None, noted, unsure=True)
+        return Decision(action=None, noted=noted, unsure=True)
     if returned and ACCOUNT in noted.drift:
         action = Action.RECREATE
     elif status is Status.NONE:
         if not returned:
-            return Decision(None, entry)
+            return Decision(action=None, noted=entry)
         action = Action.RECREATE if rules.unproven else Action.CREATE
     elif returned and status is Status.SUSPENDED:
         action = Action.UNSUSPEND
     elif returned and status is Status.LOCKED and EXTERNAL_ID not in noted.drift:
         action = Action.UNLOCK
     elif status is Status.LOCKED or noted.deleted or (noted.taken_over and not returned):
-        return Decision(None, _clean(noted))
+        return Decision(action=None, noted=_clean(noted))
     else:
         action = Action.UPDATE
     if seen.mapping_failure is not None and action.writes:
         return _fail(noted, seen.mapping_failure, rules, now)
     if action is Action.UPDATE and not _differs(noted, seen.desired):
-        return Decision(None, _in_step(_clean(noted) if returned else noted, seen.desired))
+        return Decision(action=None, noted=_in_step(_clean(noted) if returned else noted, seen.desired))
     return _attempt(action, noted, seen, rules, now)
 
 
@@ -252,14 +252,14 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
     archived = idles(seen, rules)
     if noted.status is Status.NONE:
         if entry is not None and entry.mark is not None:
-            return Decision(None, entry)
+            return Decision(action=None, noted=entry)
         kept = (archived and entry is not None) or (seen.in_scope and rules.by_groups)
-        return Decision(None, _quiet(noted) if kept else None)
+        return Decision(action=None, noted=_quiet(noted) if kept else None)
     if archived:
-        return Decision(None, _quiet(noted))
+        return Decision(action=None, noted=_quiet(noted))
     when = due(rules.deprovisioning, noted.timers, rules.clock, now)
     if noted.status is Status.LOCKED and _outdated(noted, when, now):
-        return Decision(None, noted, unsure=True)
+        return Decision(action=None, noted=noted, unsure=True)
     if not (seen.moving and noted.status is Status.ACTIVE):  # who moves stays until the other connection let them in
         if when.delete is not None and when.delete <= now and _keeps_current(noted):
             return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
@@ -269,7 +269,7 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
         if _differs(noted, seen.desired):
             return _attempt(Action.UPDATE, noted, seen, rules, now)
         noted = _in_step(noted, seen.desired)
-    return Decision(None, None if noted.gone and _forgettable(noted, when, now) else _clean(noted))
+    return Decision(action=None, noted=None if noted.gone and _forgettable(noted, when, now) else _clean(noted))
 
 
 def _keeps_current(entry: Entry) -> bool:
@@ -341,12 +341,12 @@ def _attempt(
     attributes = seen.desired if action.writes else None
     if failure is not None and _waits(failure, rules, now) and _stands(failure, action, attributes, seen, rules):
         return _backing_off(noted)
-    return Attempt(action, noted, attributes, trigger=trigger)
+    return Attempt(action=action, noted=noted, attributes=attributes, trigger=trigger)
 
 
 def _backing_off(noted: Entry) -> Decision:
     """Wait for the next attempt: it is the failure that this waits for, and nothing besides."""
-    return Decision(None, replace(noted, pending=False), backing_off=True)
+    return Decision(action=None, noted=replace(noted, pending=False), backing_off=True)
 
 
 def _stands(failure: Failure, action: Action, attributes: Attributes | None, seen: Observed, rules: Rules) -> bool:
@@ -366,4 +366,4 @@ def _fail(noted: Entry, failure: MappingFailure, rules: Rules, now: datetime) ->
     standing = noted.failure
     if standing is not None and standing.about == unmapped(noted, failure)[1] and _waits(standing, rules, now):
         return _backing_off(noted)
-    return Decision(None, noted, failure=failure)
+    return Decision(action=None, noted=noted, failure=failure)

@@ -66,7 +66,7 @@ class Trigger(StrEnum):
 ACCOUNT, ACCESS, EXTERNAL_ID = "account", "active", "externalId"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timer:
     """How long a trigger has lasted.
 
@@ -95,10 +95,10 @@ class Timer:
 
     def stopped(self, at: datetime) -> Timer:
         """Return the timer as it stands still, or as it does already."""
-        return self if self.running_since is None else Timer(self.since, self.elapsed(at))
+        return self if self.running_since is None else Timer(since=self.since, accrued=self.elapsed(at))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
     """A SCIM call may be under way; once `until` has passed its outcome is unknown and the account is fetched first.
 
@@ -118,7 +118,7 @@ class Mark:
         return now < self.until
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why the last attempt failed; retried from `next_attempt`, at once when the user changes (`about` differs)."""
 
@@ -151,7 +151,7 @@ def failed(previous: Failure | None, code: str, text: str, about: str, now: date
     first = again.first if again else now
     waits = attempts - at_once - 1
     due = now + min(FIRST_RETRY * 2 ** min(waits, 10), LAST_RETRY) if waits >= 0 else first
-    return Failure(code, text[:TEXT_LIMIT], attempts, first, due, about)
+    return Failure(code=code, text=text[:TEXT_LIMIT], attempts=attempts, first=first, next_attempt=due, about=about)
 
 
 def addressees(roster: Mapping[str, Entry]) -> dict[str, str]:
@@ -159,7 +159,7 @@ def addressees(roster: Mapping[str, Entry]) -> dict[str, str]:
     return {entry.email.casefold(): user_id for user_id, entry in roster.items() if entry.scim_id}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One directory user on one connection."""
 

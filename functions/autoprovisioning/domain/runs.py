@@ -41,7 +41,7 @@ class RunState(StrEnum):
     REFUSED = "refused"  # the directory or Keeper could not be read; nothing was planned
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """The record of one run.
 
@@ -82,7 +82,7 @@ class Run:
         return len(self.done) >= self.batches + sum(self.done.values())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskedRun:
     """A run that an administrator asked for."""
 
@@ -93,7 +93,7 @@ class AskedRun:
     expires: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedChange:
     """One write of a batch: create (adopting `scim_id` when given) or update, for the entry's version then."""
 
@@ -114,7 +114,7 @@ class PlannedChange:
     suspended: bool = False  # the account to adopt was locked by ourselves, on another connection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What a complete listing proved about one user, carried with "look again"."""
 
@@ -123,7 +123,7 @@ class Evidence:
     listed: bool = False  # the listing of the customer has the user
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """ "Look at user X again": all a notification or a plan says of a user whose access may change.
 
@@ -140,7 +140,7 @@ class Look:
     retry_failures: bool = False  # an administrator asked for the run: do not wait for the next attempt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Part of a run: whole shards, at most 500 writes and 1 MiB; `looks` are converged one by one."""
 

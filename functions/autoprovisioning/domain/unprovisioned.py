@@ -45,7 +45,7 @@ class Offer(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unprovisioned:
     """One account, and its owner: `user_id` is empty where nothing tells; `since` is when the owner left."""
 
@@ -60,7 +60,7 @@ class Unprovisioned:
     since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a drift run found: of each account of the node that was active and on no roster.
 
@@ -115,11 +115,11 @@ class Search:
         found = [row for account in self.accounts if (row := self._row(account)) is not None]
         order = (By.EXTERNAL_ID, By.UNKNOWN_ID, By.ADDRESS, By.NOTHING)
         found.sort(key=lambda row: (order.index(row.by), row.user_name))
-        return Report(at, digest_of(self.accounts), tuple(found))
+        return Report(at=at, digest=digest_of(self.accounts), accounts=tuple(found))
 
     def _row(self, account: Account) -> Unprovisioned | None:
         """Return what is told of an account; None where a run adopts it."""
-        bare = Unprovisioned(account.scim_id, account.user_name, account.external_id)
+        bare = Unprovisioned(scim_id=account.scim_id, user_name=account.user_name, external_id=account.external_id)
         if account.external_id in self._owners:
             return self._of(bare, By.EXTERNAL_ID, *self._owners[account.external_id])
         if account.external_id:

@@ -24,7 +24,7 @@ class Presence(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryUser:
     """One user of the Workspace customer.
 
@@ -46,7 +46,7 @@ class DirectoryUser:
     untold: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """A Workspace group; stored by `id`, so that renaming it changes nothing."""
 
@@ -55,7 +55,7 @@ class Group:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrgUnit:
     """An organizational unit; kept by `id`, so that renaming or moving it changes nothing.
 
@@ -77,10 +77,10 @@ class OrgUnit:
         return f"{path.rstrip('/')}/".startswith(f"{self.path.rstrip('/')}/")
 
 
-ROOT = OrgUnit("", "/")
+ROOT = OrgUnit(id="", path="/")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
     """The chosen organizational units of a scope as the directory lists them now; `paths` are those of all units."""
 
@@ -107,7 +107,7 @@ class Located:
         return path == ROOT.path or path in self.paths
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """Provisioning scope: who may have an account.
 
@@ -132,4 +132,4 @@ class Scope:
             found = by_id.get(chosen.id) if chosen.id else by_path.get(chosen.path.rstrip("/"))
             return found or replace(chosen, listed=False)
 
-        return Located(tuple(map(now, self.org_units)), frozenset(by_path))
+        return Located(org_units=tuple(map(now, self.org_units)), paths=frozenset(by_path))

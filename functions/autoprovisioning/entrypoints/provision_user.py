@@ -25,7 +25,7 @@ def provision_user(request: flask.Request) -> Response:
         if look.event == "sync":
             channels().prove(look.channel, desk.clock())
             return
-        asked = Asked(look, message.message_id, message.published(desk.clock()))
+        asked = Asked(look=look, message_id=message.message_id, published=message.published(desk.clock()))
         deadline = desk.clock() + desk.timings.user_deadline
         if look.inquiry:
             answer_inquiry(desk, inquiries(), asked, deadline)

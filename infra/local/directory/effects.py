@@ -31,14 +31,14 @@ def reply_of(fault: Fault, refusal: dict[str, Any]) -> Reply | None:
     status = int(effect.get("status", 200))
     if "body" in effect:
         body = effect["body"]
-        return Reply(status, body.encode() if isinstance(body, str) else body, headers)
+        return Reply(status=status, body=body.encode() if isinstance(body, str) else body, headers=headers)
     if "body_base64" in effect:
-        return Reply(status, base64.b64decode(effect["body_base64"]), headers)
+        return Reply(status=status, body=base64.b64decode(effect["body_base64"]), headers=headers)
     if "bomb_mib" in effect:
-        return Reply(status, _bomb(int(effect["bomb_mib"])), headers | {"content-encoding": "gzip"})
+        return Reply(status=status, body=_bomb(int(effect["bomb_mib"])), headers=headers | {"content-encoding": "gzip"})
     if "endless" in effect:
         raise Endless(fault)
-    return Reply(status, refusal, headers) if "status" in effect else None
+    return Reply(status=status, body=refusal, headers=headers) if "status" in effect else None
 
 
 def altered(fault: Fault, result: Any) -> Any:

@@ -26,7 +26,7 @@ DEFAULT_TTL = 2 * 3600
 LONGEST_TTL = 6 * 3600
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Channel:
     """One channel."""
 
@@ -44,7 +44,7 @@ class Channel:
         return self.number
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One notification of one channel."""
 
@@ -54,7 +54,7 @@ class Message:
     number: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Weather:
     """What happens to messages on their way."""
 
@@ -68,7 +68,7 @@ class Weather:
     longest_ttl: float = LONGEST_TTL
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Notifier:
     """Keeps channels and delivers."""
 
@@ -98,15 +98,15 @@ class Notifier:
         now = time.time()
         asked = _lifetime(body, now)
         channel = Channel(
-            channel_id,
-            address,
-            str(body.get("token", "")),
-            event,
-            now + min(asked, self.weather.longest_ttl),
-            uuid.uuid4().hex,
+            id=channel_id,
+            address=address,
+            token=str(body.get("token", "")),
+            event=event,
+            expires=now + min(asked, self.weather.longest_ttl),
+            resource_id=uuid.uuid4().hex,
         )
         self.channels[channel_id] = channel
-        self._send([Message(channel, "sync", b"", channel.next_number())])
+        self._send([Message(channel=channel, state="sync", body=b"", number=channel.next_number())])
         return {
             "kind": "api#channel",
             "id": channel_id,
@@ -135,7 +135,7 @@ class Notifier:
         )
         for channel in list(self.channels.values()):
             if channel.event in ("", event) and channel.expires > time.time():
-                self._forecast(Message(channel, event, body, channel.next_number()))
+                self._forecast(Message(channel=channel, state=event, body=body, number=channel.next_number()))
 
     def release(self) -> None:
         """Send what was held, newest first if reordering."""

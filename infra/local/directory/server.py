@@ -57,7 +57,7 @@ class DirectoryServer:
             await endless.send(send, MEDIA_TYPE)
             return
         except Refused as refused:
-            reply = Reply(refused.status, _error(refused))
+            reply = Reply(status=refused.status, body=_error(refused))
         _compress(reply, headers)
         await respond(send, reply, MEDIA_TYPE)
 
@@ -83,7 +83,7 @@ class DirectoryServer:
             result = altered(fault, result)
         if isinstance(result, dict):
             result = select(result, mask)
-        return Reply(204) if result is None else Reply(200, result)
+        return Reply(status=204) if result is None else Reply(status=200, body=result)
 
     async def _faulty(self, fault: Fault, method: str) -> Reply | None:
         effect = fault.effect
@@ -94,7 +94,9 @@ class DirectoryServer:
         if effect.get("drop"):
             raise ConnectionLost
         if effect.get("empty"):
-            return Reply(200, {"kind": f"admin#directory#{method.split('.', maxsplit=1)[0]}", "etag": '"empty"'})
+            return Reply(
+                status=200, body={"kind": f"admin#directory#{method.split('.', maxsplit=1)[0]}", "etag": '"empty"'}
+            )
         reason = effect.get("reason", "backendError")
         status, message, domain = (
             effect.get("status", 200),
@@ -244,16 +246,16 @@ class DirectoryServer:
         told = msgspec.json.decode(body) if body else {}
         match verb, path:
             case "GET", ["state"]:
-                return Reply(200, self.customer.state())
+                return Reply(status=200, body=self.customer.state())
             case "PUT", ["state"]:
                 self.customer = Customer(told)
             case "GET", ["accounts", address]:
                 return self._account(address)
             case "POST", ["faults"]:
-                return Reply(200, {"id": self.faults.add(told).id})
+                return Reply(status=200, body={"id": self.faults.add(told).id})
             case "GET", ["faults", number]:
                 fault = self.faults.get(number)
-                return Reply(200, {"matched": fault.matched if fault else 0})
+                return Reply(status=200, body={"matched": fault.matched if fault else 0})
             case "DELETE", ["faults", *number]:
                 self.faults.clear(number[0] if number else None)
             case "POST", ["notifications"]:
@@ -262,20 +264,22 @@ class DirectoryServer:
                 self._stale = copy.deepcopy(self.customer) if told.get("on", True) else None
             case "GET", ["requests"]:
                 counts = dict(self._counts)
-                return Reply(200, {"methods": counts, "total": sum(counts.values()), "log": list(self._log)})
+                return Reply(
+                    status=200, body={"methods": counts, "total": sum(counts.values()), "log": list(self._log)}
+                )
             case "DELETE", ["requests"]:
                 self._counts.clear()
                 self._log.clear()
             case _:
                 return self._control_channels(verb, path, told)
-        return Reply(204)
+        return Reply(status=204)
 
     def _account(self, address: str) -> Reply:
         """Tell the id of the Google account with this address, for those who sign people in; no fault touches it."""
         try:
-            return Reply(200, {"id": self.customer.user(address)["id"]})
+            return Reply(status=200, body={"id": self.customer.user(address)["id"]})
         except Refused:
-            return Reply(404, {"error": "there is no such account in this customer"})
+            return Reply(status=404, body={"error": "there is no such account in this customer"})
 
     def _control_channels(self, verb: str, path: list[str], told: dict[str, Any]) -> Reply:
         match verb, path:
@@ -283,14 +287,14 @@ class DirectoryServer:
                 channels = self.notifier.channels.values()
                 shown = [{"id": item.id, "event": item.event, "expires": item.expires} for item in channels]
                 counts = {"delivered": self.notifier.delivered, "dropped": self.notifier.dropped}
-                return Reply(200, {"channels": shown, **counts})
+                return Reply(status=200, body={"channels": shown, **counts})
             case "DELETE", ["channels", channel_id]:
                 self.notifier.channels.pop(channel_id, None)
             case "PUT", ["tokens"]:
                 self.tokens = told.get("tokens", [])
             case _:
-                return Reply(404, {"error": f"no control {verb} {'/'.join(path)}"})
-        return Reply(204)
+                return Reply(status=404, body={"error": f"no control {verb} {'/'.join(path)}"})
+        return Reply(status=204)
 
     def _set_weather(self, told: dict[str, Any]) -> None:
         known = {item.name for item in fields(Weather)}

@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--no-bulk", action="store_true")
     asked = parser.parse_args()
     prefix = f"/api/rest/scim/v2/{asked.node}"
-    settings = Settings(asked.token_file.read_text().strip(), asked.latency_ms, bulk=not asked.no_bulk)
+    settings = Settings(token=asked.token_file.read_text().strip(), latency_ms=asked.latency_ms, bulk=not asked.no_bulk)
     serve(KeeperSite(KeeperServer(prefix, settings)), asked.port, prefix)
 
 

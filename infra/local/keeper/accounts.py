@@ -28,7 +28,7 @@ class Refused(Exception):
         self.scim_type = scim_type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Normalization:
     """What the node makes of the values that it stores, as other servers do."""
 
@@ -60,7 +60,7 @@ class Normalization:
 AS_SENT = Normalization()
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Node:
     """Accounts by id, and the node's limits."""
 

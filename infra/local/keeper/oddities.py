@@ -36,14 +36,14 @@ def applied(effect: Mapping[str, Any], reply: Reply, token: str) -> Reply:
     body = reply.body
     if isinstance(body, dict):
         body = _odd(dict(body), effect, token)
-    content = Reply(reply.status, body).content()
+    content = Reply(status=reply.status, body=body).content()
     content = _inserted(content, effect, token)
     headers = dict(reply.headers)
     if "gzip_bomb" in effect:
         content = _compressed(content, int(effect["gzip_bomb"]))
         headers["content-encoding"] = "gzip"
     endless = MIB if effect.get("endless") else b""
-    return Reply(reply.status, content, headers, endless)
+    return Reply(status=reply.status, body=content, headers=headers, endless=endless)
 
 
 def _odd(body: dict[str, Any], effect: Mapping[str, Any], token: str) -> dict[str, Any]:

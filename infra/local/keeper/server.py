@@ -27,7 +27,7 @@ IN_BULK = frozenset({"POST", "PUT", "PATCH", "DELETE"})  # RFC 7644 section 3.7
 _FILTER = re.compile(r'\s*(?P<name>[\w.]+)\s+eq\s+(?P<value>"(?:[^"\\]|\\.)*")\s*\Z', re.IGNORECASE)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Settings:
     """What the control API can set."""
 
@@ -53,7 +53,7 @@ class Settings:
     retry_after: int = 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Traffic:
     """What came in."""
 
@@ -132,12 +132,12 @@ class KeeperServer:
         if effect.get("drop_before"):
             raise ConnectionLost
         if "page" in effect:
-            return Reply(effect["page"], PAGE, {"content-type": "text/html"})
+            return Reply(status=effect["page"], body=PAGE, headers={"content-type": "text/html"})
         if "status" in effect:
             headers = {"Retry-After": str(effect["retry_after"])} if "retry_after" in effect else {}
             headers |= effect.get("headers", {})
             text = effect.get("body", _error(effect["status"], "Injected fault"))
-            return Reply(effect["status"], text, headers)
+            return Reply(status=effect["status"], body=text, headers=headers)
         return None
 
     async def _after(self, fault: Fault, reply: Reply) -> None:
@@ -177,14 +177,18 @@ class KeeperServer:
 
     def _refuse_early(self, headers: dict[bytes, bytes], path: str) -> Reply | None:
         if headers.get(b"authorization", b"").decode() != f"Bearer {self.settings.token}":
-            return Reply(401, _error(401, "Authorization failure"))
+            return Reply(status=401, body=_error(401, "Authorization failure"))
         if not path.startswith(self.prefix):
-            return Reply(404, _error(404, "No such node"))
+            return Reply(status=404, body=_error(404, "No such node"))
         if self.settings.rate is not None and not self._has_room(self.settings.rate):
             if self.settings.throttle_style == "403":
                 text = f"Too many requests. Try again in {self.settings.retry_after} seconds"
-                return Reply(403, {"error": "throttled", "message": text})
-            return Reply(429, _error(429, "Too many requests"), {"Retry-After": str(self.settings.retry_after)})
+                return Reply(status=403, body={"error": "throttled", "message": text})
+            return Reply(
+                status=429,
+                body=_error(429, "Too many requests"),
+                headers={"Retry-After": str(self.settings.retry_after)},
+            )
         return None
 
     def _has_room(self, rate: float) -> bool:
@@ -200,7 +204,7 @@ class KeeperServer:
                 return await self._bulk(method, body)
             return self._route(method, path, scope["query_string"].decode(), body)
         except Refused as refused:
-            return Reply(refused.status, _error(refused.status, str(refused), refused.scim_type))
+            return Reply(status=refused.status, body=_error(refused.status, str(refused), refused.scim_type))
 
     def _route(self, method: str, path: str, query: str, body: bytes) -> Reply:
         parts = path.strip("/").split("/")
@@ -208,17 +212,17 @@ class KeeperServer:
             case "POST", [*_, ".search"]:
                 raise Refused(501, "Searching with POST is not supported")
             case "GET", ["Users"]:
-                return Reply(200, self._list(query))
+                return Reply(status=200, body=self._list(query))
             case "POST", ["Users"]:
                 return self._shown(201, self.node.create(_json(body)))
             case _, ["Users", scim_id]:
                 return self._one(method, unquote(scim_id), body)
             case "GET", ["Groups"]:
-                return Reply(200, _listing([], 0, 1))
+                return Reply(status=200, body=_listing([], 0, 1))
             case "GET", ["ServiceProviderConfig"]:
-                return Reply(200, discovery.provider_config(self.settings))
+                return Reply(status=200, body=discovery.provider_config(self.settings))
             case "GET", ["ResourceTypes" | "Schemas" as kind, *rest]:
-                return Reply(200, discovery.describe(kind, rest))
+                return Reply(status=200, body=discovery.describe(kind, rest))
         if parts[0] in RESOURCES and (len(parts) == 1 or (len(parts) == 2 and method != "GET")):
             raise Refused(405, "Method not allowed")
         raise Refused(404, "Not Found")
@@ -233,12 +237,12 @@ class KeeperServer:
                 return self._shown(200, self.node.patch(scim_id, _json(body)))
             case "DELETE":
                 self.node.lock(scim_id)
-                return Reply(204)
+                return Reply(status=204)
         raise Refused(405, "Method not allowed")
 
     def _shown(self, status: int, account: dict[str, Any]) -> Reply:
         location = f"{self.prefix}/Users/{quote(account['id'], safe='')}"
-        return Reply(status, self._show(account), {"Location": location})
+        return Reply(status=status, body=self._show(account), headers={"Location": location})
 
     def _show(self, account: dict[str, Any]) -> dict[str, Any]:
         shown = account
@@ -313,7 +317,7 @@ class KeeperServer:
             errors += int(result["status"]) >= 400
             if errors and errors >= int(request.get("failOnErrors") or 10**9):
                 break
-        return Reply(200, {"schemas": [BULK], "Operations": results})
+        return Reply(status=200, body={"schemas": [BULK], "Operations": results})
 
     def _operation(self, operation: dict[str, Any]) -> dict[str, Any]:
         method = str(operation.get("method", "")).upper()
@@ -342,20 +346,20 @@ class KeeperServer:
             case "faults":
                 return self._control_faults(method, rest, told)
             case "recreate":
-                return Reply(200, {"id": self.node.recreate(rest[0])})
+                return Reply(status=200, body={"id": self.node.recreate(rest[0])})
             case "settings":
                 self._set(told)
-                return Reply(204)
+                return Reply(status=204)
             case "requests" if method == "DELETE":
                 self.traffic = Traffic(now=self.traffic.now)
-                return Reply(204)
+                return Reply(status=204)
             case "requests":
-                return Reply(200, self._seen())
-        return Reply(404, {"error": f"no control {method} {path}"})
+                return Reply(status=200, body=self._seen())
+        return Reply(status=404, body={"error": f"no control {method} {path}"})
 
     def _control_accounts(self, method: str, rest: list[str], told: Any) -> Reply:
         if method == "GET":
-            return Reply(200, list(self.node.accounts.values()))
+            return Reply(status=200, body=list(self.node.accounts.values()))
         if method == "PUT":
             self._seed(told)
         elif method == "PATCH":
@@ -364,23 +368,28 @@ class KeeperServer:
             self.node.store(rest[0], account)
         else:
             self.node.remove(rest[0])
-        return Reply(204)
+        return Reply(status=204)
 
     def _control_faults(self, method: str, rest: list[str], told: Any) -> Reply:
         if method == "POST" and not rest:
-            return Reply(200, {"id": self.faults.add(told).id})
+            return Reply(status=200, body={"id": self.faults.add(told).id})
         fault = self.faults.get(rest[0]) if rest else None
         if method == "GET":
-            return Reply(200, {"matched": fault.matched if fault else 0})
+            return Reply(status=200, body={"matched": fault.matched if fault else 0})
         if method == "DELETE":
             self.faults.clear(rest[0] if rest else None)
         elif fault is not None:
             fault.released.set()
-        return Reply(204)
+        return Reply(status=204)
 
     def _seed(self, accounts: list[dict[str, Any]]) -> None:
         node = self.node
-        fresh = Node(node.seats, node.reserved_domains, node.taken_addresses, node.normalization)
+        fresh = Node(
+            seats=node.seats,
+            reserved_domains=node.reserved_domains,
+            taken_addresses=node.taken_addresses,
+            normalization=node.normalization,
+        )
         if len(node.nodes) > 1:
             fresh.ids = node.ids
         for account in accounts:

@@ -49,17 +49,17 @@ class KeeperSite:
             case "DELETE", "", "":
                 for added in [name for name in self._nodes if name != FIRST]:
                     self._nodes.pop(added).node.leave()
-                return Reply(204)
+                return Reply(status=204)
             case "PUT", str(), "" if name not in ("", *self._nodes):
                 token = msgspec.json.decode(body)["token"]
-                node = KeeperServer(f"{self._parent}/{name}", Settings(token))
+                node = KeeperServer(f"{self._parent}/{name}", Settings(token=token))
                 node.node = self._nodes[FIRST].node.beside()
                 self._nodes[name] = node
-                return Reply(200, {"path": node.prefix})
+                return Reply(status=200, body={"path": node.prefix})
             case "POST", str(), _ if name in self._nodes and rest.startswith("take/"):
                 try:
                     self._nodes[name].node.take(rest.partition("/")[2])
                 except Refused as refused:
-                    return Reply(refused.status, {"error": str(refused)})
-                return Reply(204)
-        return Reply(404, {"error": f"no control {method} {name}/{rest}"})
+                    return Reply(status=refused.status, body={"error": str(refused)})
+                return Reply(status=204)
+        return Reply(status=404, body={"error": f"no control {method} {name}/{rest}"})

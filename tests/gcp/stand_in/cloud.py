@@ -83,8 +83,8 @@ class Cloud:
             self._fail(command)
             answer = self._handle(words, _flags(command), stdin)
         except Refused as refused:
-            return Answer(1, "", f"ERROR: (gcloud) {refused}")
-        return Answer(0, json.dumps(answer), "")
+            return Answer(status=1, out="", err=f"ERROR: (gcloud) {refused}")
+        return Answer(status=0, out=json.dumps(answer), err="")
 
     def changes(self) -> list[Command]:
         """Return the commands that change something, in order."""

@@ -360,4 +360,4 @@ def _org_unit(item: Mapping[str, Any]) -> OrgUnit:
         raise Incomplete("orgunits.list answered an organizational unit without a usable orgUnitId")
     if not (isinstance(path, str) and path.startswith("/") and len(path) <= LONGEST_PATH):
         raise Incomplete("orgunits.list answered an organizational unit without a usable orgUnitPath")
-    return OrgUnit(unit_id, path)
+    return OrgUnit(id=unit_id, path=path)

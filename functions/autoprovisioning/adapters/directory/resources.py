@@ -31,36 +31,38 @@ def user_of(item: dict[str, Any]) -> DirectoryUser:
         presence, since = Presence.SUSPENDED, _time(item.get("suspensionTime"))
     unit = text_of(item, "orgUnitPath")
     return DirectoryUser(
-        str(item["id"]),
-        text_of(item, "primaryEmail"),
-        presence,
-        unit if unit.startswith("/") else "",
-        tuple(texts_of(item, "aliases")) if "aliases" in item else (),
-        since,
-        item.get("isAdmin") is True,
-        item.get("isDelegatedAdmin") is True,
-        item,
-        _time(item.get("creationTime")),
-        untold,
+        id=str(item["id"]),
+        primary_email=text_of(item, "primaryEmail"),
+        presence=presence,
+        org_unit_path=unit if unit.startswith("/") else "",
+        aliases=tuple(texts_of(item, "aliases")) if "aliases" in item else (),
+        since=since,
+        is_admin=item.get("isAdmin") is True,
+        is_delegated_admin=item.get("isDelegatedAdmin") is True,
+        profile=item,
+        created=_time(item.get("creationTime")),
+        untold=untold,
     )
 
 
 def unknown(user_id: str, untold: str) -> DirectoryUser:
     """Return a user of whom the directory does not tell, and why."""
-    return DirectoryUser(user_id, "", Presence.UNKNOWN, "", untold=untold)
+    return DirectoryUser(id=user_id, primary_email="", presence=Presence.UNKNOWN, org_unit_path="", untold=untold)
 
 
 def deleted_user_of(item: Mapping[str, Any]) -> DirectoryUser:
     """Read an item of showDeleted whose id was checked."""
     since = _time(item.get("deletionTime"))
-    return DirectoryUser(str(item["id"]), text_of(item, "primaryEmail"), Presence.DELETED, since=since)
+    return DirectoryUser(
+        id=str(item["id"]), primary_email=text_of(item, "primaryEmail"), presence=Presence.DELETED, since=since
+    )
 
 
 def group_of(item: Mapping[str, Any]) -> Group | None:
     """Read a group; None where it has no id."""
     group_id = text_of(item, "id")
     known = 0 < len(group_id) <= LONGEST_ID
-    return Group(group_id, text_of(item, "email"), text_of(item, "name")) if known else None
+    return Group(id=group_id, email=text_of(item, "email"), name=text_of(item, "name")) if known else None
 
 
 def is_user_id(value: object) -> bool:

@@ -67,7 +67,7 @@ class Count(Protocol):
         """Add n."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """An answer that is not to be retried: status, and Google's reason and message, cut short and without our token."""
 
@@ -251,7 +251,7 @@ def _understood(response: requests.Response, content: bytes) -> dict[str, Any] |
     details = error if isinstance(error, dict) else {}
     errors = details.get("errors")
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    return Refusal(status, _short(first.get("reason")), _short(details.get("message")))
+    return Refusal(status=status, reason=_short(first.get("reason")), message=_short(details.get("message")))
 
 
 def _short(text: object) -> str:

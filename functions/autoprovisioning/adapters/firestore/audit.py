@@ -52,21 +52,21 @@ def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
     fields = fields_of(snapshot)
     before = fields.get("before")
     return Event(
-        snapshot.id,
-        fields["at"],
-        EventName(fields["name"]),
-        fields["actor"],
-        fields["user_id"],
-        fields["email"],
-        Action(fields["attempted"]) if fields["attempted"] else None,
-        _attributes.decode(fields["changed"]),
-        None if before is None else _attributes.decode(before),
-        _attributes.decode(fields.get("after", "{}")),
-        fields["reason"],
-        fields["code"],
-        fields["seconds"],
-        fields["recovered"],
-        fields.get("actor_id", ""),
+        id=snapshot.id,
+        at=fields["at"],
+        name=EventName(fields["name"]),
+        actor=fields["actor"],
+        user_id=fields["user_id"],
+        email=fields["email"],
+        attempted=Action(fields["attempted"]) if fields["attempted"] else None,
+        changed=_attributes.decode(fields["changed"]),
+        before=None if before is None else _attributes.decode(before),
+        after=_attributes.decode(fields.get("after", "{}")),
+        reason=fields["reason"],
+        code=fields["code"],
+        seconds=fields["seconds"],
+        recovered=fields["recovered"],
+        actor_id=fields.get("actor_id", ""),
     )
 
 

@@ -71,7 +71,7 @@ def guard_of(data: bytes) -> GuardState:
     """Decode a guard of schema 2."""
     guard = msgspec.msgpack.decode(data, type=_Guard)
     reserved = {budget: dict(_names(buckets)) for budget, buckets in guard.reserved.items()}
-    return GuardState(reserved, tuple((_time(at), count) for at, count in guard.active))
+    return GuardState(reserved=reserved, active=tuple((_time(at), count) for at, count in guard.active))
 
 
 def _names(buckets: Mapping[int, bytes]) -> list[tuple[str, datetime]]:
@@ -94,7 +94,10 @@ def members_parts(hold: Hold) -> list[bytes]:
 def members_of(data: bytes) -> list[Member]:
     """Decode a part of the members; schema 1 has neither trigger nor time."""
     records = msgspec.msgpack.decode(data, type=list[_Member])
-    return [Member(r.user_id, r.action, r.trigger, None if r.since is None else _time(r.since)) for r in records]
+    return [
+        Member(user_id=r.user_id, action=r.action, trigger=r.trigger, since=None if r.since is None else _time(r.since))
+        for r in records
+    ]
 
 
 def decision_fields(hold: Hold) -> dict[str, Any]:
@@ -118,18 +121,18 @@ def hold_of(digest: str, fields: Mapping[str, Any], members: tuple[Member, ...])
     """Return a held plan; of schema 1 every member has the verdict of the whole."""
     if fields.get("schema") == SCHEMA:
         known = msgspec.msgpack.decode(fields["verdicts"], type=_Verdicts)
-        each = [Verdict(v.standing, None if v.at is None else _time(v.at), v.by) for v in known.each]
+        each = [Verdict(standing=v.standing, at=None if v.at is None else _time(v.at), by=v.by) for v in known.each]
         verdicts = tuple(each[number] for number in known.numbers)
     else:
         verdicts = (schema_1.verdict(fields),) * len(members)
     return Hold(
-        digest,
-        fields["raised_at"],
-        members,
-        fields["reason"],
-        verdicts,
-        fields["decided_by"],
-        fields["decided_at"],
+        digest=digest,
+        raised_at=fields["raised_at"],
+        members=members,
+        reason=fields["reason"],
+        verdicts=verdicts,
+        decided_by=fields["decided_by"],
+        decided_at=fields["decided_at"],
     )
 
 

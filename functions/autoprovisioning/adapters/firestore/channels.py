@@ -61,13 +61,13 @@ class FirestoreChannels:
 
 def _channel(channel_id: str, fields: dict[str, Any]) -> Channel:
     return Channel(
-        channel_id,
-        fields.get("address", ""),
-        "",
-        fields.get("event", ""),
-        fields.get("expires"),
-        fields.get("resource_id", ""),
-        fields.get("opened"),
-        bool(fields.get("proven")),
-        fields.get("fingerprint", ""),
+        id=channel_id,
+        address=fields.get("address", ""),
+        token="",
+        event=fields.get("event", ""),
+        expires=fields.get("expires"),
+        resource_id=fields.get("resource_id", ""),
+        opened=fields.get("opened"),
+        proven=bool(fields.get("proven")),
+        fingerprint=fields.get("fingerprint", ""),
     )

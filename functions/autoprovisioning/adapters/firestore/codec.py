@@ -131,19 +131,19 @@ def _to_record(entry: Entry) -> _Entry:
 
 def _to_entry(record: _Entry) -> Entry:
     return Entry(
-        record.user_id,
-        record.version,
-        record.email,
-        record.scim_id,
-        record.fingerprint,
-        _STATUSES[record.status],
-        record.in_scope,
-        _timers(record.timers) if record.timers else _NO_TIMERS,
-        _perhaps(_mark, record.mark),
-        record.pending,
-        _perhaps(_failure, record.failure),
-        _perhaps(_time, record.last_action_at),
-        record.gone,
+        user_id=record.user_id,
+        version=record.version,
+        email=record.email,
+        scim_id=record.scim_id,
+        fingerprint=record.fingerprint,
+        status=_STATUSES[record.status],
+        in_scope=record.in_scope,
+        timers=_timers(record.timers) if record.timers else _NO_TIMERS,
+        mark=_perhaps(_mark, record.mark),
+        pending=record.pending,
+        failure=_perhaps(_failure, record.failure),
+        last_action_at=_perhaps(_time, record.last_action_at),
+        gone=record.gone,
         applied_by=record.applied_by,
         missing_since=_perhaps(_time, record.missing_since),
         shown=record.shown,
@@ -156,7 +156,11 @@ def _to_entry(record: _Entry) -> Entry:
 
 def _timers(records: list[_Timer | None]) -> dict[Trigger, Timer]:
     return {
-        trigger: Timer(_time(record.since), timedelta(seconds=record.accrued), _perhaps(_time, record.running_since))
+        trigger: Timer(
+            since=_time(record.since),
+            accrued=timedelta(seconds=record.accrued),
+            running_since=_perhaps(_time, record.running_since),
+        )
         for trigger, record in zip(_TRIGGERS, records, strict=False)
         if record is not None
     }
@@ -173,7 +177,14 @@ def _mark_record(mark: Mark) -> _Mark:
 
 def _mark(record: _Mark) -> Mark:
     action, until = _ACTIONS[record.action], _time(record.until)
-    return Mark(record.change_id, record.message_id, action, until, record.again, record.sent)
+    return Mark(
+        change_id=record.change_id,
+        message_id=record.message_id,
+        action=action,
+        until=until,
+        again=record.again,
+        sent=record.sent,
+    )
 
 
 def _failure_record(failure: Failure) -> _Failure:
@@ -183,4 +194,11 @@ def _failure_record(failure: Failure) -> _Failure:
 
 def _failure(record: _Failure) -> Failure:
     first, following = _time(record.first), _time(record.next_attempt)
-    return Failure(record.code, record.text, record.attempts, first, following, record.about)
+    return Failure(
+        code=record.code,
+        text=record.text,
+        attempts=record.attempts,
+        first=first,
+        next_attempt=following,
+        about=record.about,
+    )

@@ -72,7 +72,7 @@ class FirestoreConnections:
         """Return what the tombstones say."""
         query = self._collection().where(filter=firestore.FieldFilter("state", "==", TOMBSTONE))
         found = [(snapshot.id, fields_of(snapshot)) for snapshot in self._database.stream(query)]
-        gone = [Deleted(name, fields.get("name", ""), fields.get("deleted_at")) for name, fields in found]
+        gone = [Deleted(id=name, name=fields.get("name", ""), at=fields.get("deleted_at")) for name, fields in found]
         return sorted(gone, key=lambda each: each.at.timestamp() if each.at else 0.0, reverse=True)
 
     def create(self, connection: Connection, event: Event | None = None) -> None:
@@ -218,10 +218,11 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         token_version=fields["token_version"],
         mapping=AttributeMapping(tuple(Row(**row) for row in fields["mapping"])),
         scope=Scope(
-            tuple(Group(**group) for group in scope["groups"]), tuple(OrgUnit(**unit) for unit in scope["org_units"])
+            groups=tuple(Group(**group) for group in scope["groups"]),
+            org_units=tuple(OrgUnit(**unit) for unit in scope["org_units"]),
         ),
         deprovisioning=Deprovisioning(**{trigger: Delays(**delays) for trigger, delays in policy.items()}),
-        limit=VolumeLimit(fields["limit"]["minimum"], fields["limit"]["percent"]),
+        limit=VolumeLimit(minimum=fields["limit"]["minimum"], percent=fields["limit"]["percent"]),
         archived_as_suspended=fields["archived_as_suspended"],
         patch_dialect=PatchDialect(fields["patch_dialect"]),
         shards=fields["shards"],
@@ -239,4 +240,4 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
 def _clock(stored: dict[str, Any]) -> Clock:
     last = stored["last"]
     stood = timedelta(seconds=stored["stood"])
-    return Clock(stood, (last["start"], last["end"]) if last else None, stored["off_since"])
+    return Clock(stood=stood, last=(last["start"], last["end"]) if last else None, off_since=stored["off_since"])

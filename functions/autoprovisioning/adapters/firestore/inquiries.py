@@ -56,19 +56,19 @@ class FirestoreInquiries:
         if not fields or fields["expires"] <= self._clock():
             return None
         return Inquiry(
-            inquiry_id,
-            connection_id,
-            fields["user_id"],
-            InquiryKind(fields["kind"]),
-            fields["asked_by"],
-            fields["asked_at"],
-            fields["expires"],
-            InquiryState(fields["state"]),
-            fields["finished"],
-            _steps.decode(fields["steps"]),
-            _account.decode(fields["account"]),
-            fields["problem"],
-            fields.get("asked_by_id", ""),  # an older one has none
+            id=inquiry_id,
+            connection_id=connection_id,
+            user_id=fields["user_id"],
+            kind=InquiryKind(fields["kind"]),
+            asked_by=fields["asked_by"],
+            asked_at=fields["asked_at"],
+            expires=fields["expires"],
+            state=InquiryState(fields["state"]),
+            finished=fields["finished"],
+            steps=_steps.decode(fields["steps"]),
+            account=_account.decode(fields["account"]),
+            problem=fields["problem"],
+            asked_by_id=fields.get("asked_by_id", ""),  # an older one has none
         )
 
     def _document(self, connection_id: str, inquiry_id: str) -> firestore.DocumentReference:

@@ -61,19 +61,19 @@ class FirestorePreviews:
         if not fields or fields["expires"] <= self._clock():
             return None
         return Preview(
-            preview_id,
-            connection_id,
-            fields["edition"],
-            _settings.decode(fields["settings"]),
-            fields["asked_by"],
-            fields["asked_at"],
-            fields["expires"],
-            PreviewState(fields["state"]),
-            fields["finished"],
-            fields["counts"],
-            fields["held"],
-            tuple(fields["notes"]),
-            fields["problem"],
+            id=preview_id,
+            connection_id=connection_id,
+            edition=fields["edition"],
+            settings=_settings.decode(fields["settings"]),
+            asked_by=fields["asked_by"],
+            asked_at=fields["asked_at"],
+            expires=fields["expires"],
+            state=PreviewState(fields["state"]),
+            finished=fields["finished"],
+            counts=fields["counts"],
+            held=fields["held"],
+            notes=tuple(fields["notes"]),
+            problem=fields["problem"],
         )
 
     def fill(self, preview: Preview, lines: Iterable[Line]) -> None:
@@ -96,7 +96,7 @@ class FirestorePreviews:
                 total += chunk[2]
         found = [line for lines in self._read(preview, concerned) for line in lines]
         shown = found[start - before :][:limit] if concerned else []
-        return Page(tuple(shown), at_offset(start + limit) if start + limit < total else "")
+        return Page(items=tuple(shown), cursor=at_offset(start + limit) if start + limit < total else "")
 
     def every_line(self, preview: Preview) -> Iterator[Line]:
         """Stream its lines, one document at a time."""

@@ -76,7 +76,13 @@ class FirestoreRecords:
         fields = fields_of(self._database.get(self._asked(connection_id, request_id)))
         if not fields:
             return None
-        return AskedRun(request_id, connection_id, fields["asked_by"], fields["asked_at"], fields["expires"])
+        return AskedRun(
+            id=request_id,
+            connection_id=connection_id,
+            asked_by=fields["asked_by"],
+            asked_at=fields["asked_at"],
+            expires=fields["expires"],
+        )
 
     def run_asked_for(self, connection_id: str, request_id: str) -> Run | None:
         """Return the first of the runs that carry the request: one, or a few where its message came again."""
@@ -242,7 +248,9 @@ class FirestoreRecords:
         in_force: list[Claim] = []
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
-            held = Claim(snapshot.get("user_id"), snapshot.get("change_id")) if snapshot.exists else None
+            held = (
+                Claim(user_id=snapshot.get("user_id"), change_id=snapshot.get("change_id")) if snapshot.exists else None
+            )
             if held is None or held == instead_of or held.user_id == claim.user_id:
                 in_force[:] = [claim]
                 return {"user_id": claim.user_id, "change_id": claim.change_id}
@@ -349,21 +357,21 @@ def run_of(connection_id: str, snapshot: firestore.DocumentSnapshot) -> Run:
     """Return the run a document holds."""
     fields = fields_of(snapshot)
     return Run(
-        snapshot.id,
-        connection_id,
-        RunKind(fields["kind"]),
-        fields["fence"],
-        fields["started"],
-        RunState(fields["state"]),
-        fields["finished"],
-        fields["batches"],
-        fields.get("done", {}),
-        fields["planned"],
-        fields.get("counts", {}),
-        fields.get("seats_exhausted", False),
-        fields["complete"],
-        tuple(fields["notes"]),
-        fields["last_progress"],
-        fields.get("edition", 0),
-        fields.get("request", ""),
+        id=snapshot.id,
+        connection_id=connection_id,
+        kind=RunKind(fields["kind"]),
+        fence=fields["fence"],
+        started=fields["started"],
+        state=RunState(fields["state"]),
+        finished=fields["finished"],
+        batches=fields["batches"],
+        done=fields.get("done", {}),
+        planned=fields["planned"],
+        counts=fields.get("counts", {}),
+        seats_exhausted=fields.get("seats_exhausted", False),
+        complete=fields["complete"],
+        notes=tuple(fields["notes"]),
+        last_progress=fields["last_progress"],
+        edition=fields.get("edition", 0),
+        request=fields.get("request", ""),
     )

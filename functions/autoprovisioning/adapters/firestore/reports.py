@@ -65,7 +65,7 @@ class FirestoreReports:
             counts = days.setdefault(fields["day"], Counter())
             counts.update({EventName(name): count for name, count in fields["counts"].items()})
         wanted = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        return [DayUsage(day, dict(days.get(day.isoformat(), {}))) for day in wanted]
+        return [DayUsage(day=day, counts=dict(days.get(day.isoformat(), {}))) for day in wanted]
 
     def pace(self, connection_id: str, since: datetime) -> Pace:
         """Add up the hours from `since` on: one query, at most eight documents a day."""
@@ -80,7 +80,12 @@ class FirestoreReports:
         changes, failed, unsent = (
             sum(figures.get(name, 0) for figures in hours) for name in ("changes", "failed", "unsent")
         )
-        return Pace(changes, failed, sum(float(figures.get("seconds", 0)) for figures in hours), unsent)
+        return Pace(
+            changes=changes,
+            failed=failed,
+            seconds=sum(float(figures.get("seconds", 0)) for figures in hours),
+            unsent=unsent,
+        )
 
     def waiting(self, connection_id: str) -> Waiting:
         """Count the users who wait, in the service, and read the one who has waited longest."""
@@ -89,7 +94,7 @@ class FirestoreReports:
         if not count:
             return Waiting()
         oldest = self._database.stream(pending.order_by("since").limit(1))
-        return Waiting(count, fields_of(oldest[0])["since"] if oldest else None)
+        return Waiting(count=count, oldest=fields_of(oldest[0])["since"] if oldest else None)
 
     def plans_held(self, connection_id: str) -> int:
         """Count the held plans that wait, in the service, without reading one."""
@@ -150,7 +155,7 @@ class FirestoreReports:
         found = self._after(query, field, position_of(cursor), limit + 1)
         shown = found[:limit]
         more = len(found) > limit
-        return Page(tuple(map(read, shown)), at_position(_position(shown[-1], field)) if more else "")
+        return Page(items=tuple(map(read, shown)), cursor=at_position(_position(shown[-1], field)) if more else "")
 
     def _every(self, query: Any, field: str, read: Callable[[firestore.DocumentSnapshot], T]) -> Iterator[T]:
         position: Position | None = None
@@ -178,31 +183,31 @@ def _position(snapshot: firestore.DocumentSnapshot, field: str) -> Position:
 def _held(snapshot: firestore.DocumentSnapshot) -> HeldPlan:
     fields = fields_of(snapshot)
     return HeldPlan(
-        snapshot.id,
-        HoldState(fields["state"]),
-        fields["raised_at"],
-        fields["reason"],
-        fields["counts"],
-        fields["decided_by"],
-        fields["decided_at"],
-        fields.get("standings", {fields["state"]: sum(fields["counts"].values())}),
+        digest=snapshot.id,
+        state=HoldState(fields["state"]),
+        raised_at=fields["raised_at"],
+        reason=fields["reason"],
+        counts=fields["counts"],
+        decided_by=fields["decided_by"],
+        decided_at=fields["decided_at"],
+        standings=fields.get("standings", {fields["state"]: sum(fields["counts"].values())}),
     )
 
 
 def _deleted(snapshot: firestore.DocumentSnapshot) -> Deleted:
     fields = fields_of(snapshot)
-    return Deleted(snapshot.id, fields["name"], fields["deleted_at"])
+    return Deleted(id=snapshot.id, name=fields["name"], at=fields["deleted_at"])
 
 
 def _failing(snapshot: firestore.DocumentSnapshot) -> Failing:
     fields = fields_of(snapshot)
     return Failing(
-        snapshot.id,
-        fields["email"],
-        fields["code"],
-        fields["reason"],
-        fields["attempted"],
-        fields["attempts"],
-        fields["first"],
-        fields["next_attempt"],
+        user_id=snapshot.id,
+        email=fields["email"],
+        code=fields["code"],
+        reason=fields["reason"],
+        attempted=fields["attempted"],
+        attempts=fields["attempts"],
+        first=fields["first"],
+        next_attempt=fields["next_attempt"],
     )

@@ -110,7 +110,7 @@ def guard(fields: Mapping[str, Any]) -> GuardState:
     reserved = msgspec.msgpack.decode(fields["reserved"], type=dict[str, float])
     names = {name: datetime.fromtimestamp(at, UTC) for name, at in reserved.items()}
     size = fields["roster_size"]
-    return GuardState({Kind.TAKING: names} if names else {}, ((FIRST, size),) if size else ())
+    return GuardState(reserved={Kind.TAKING: names} if names else {}, active=((FIRST, size),) if size else ())
 
 
 def verdict(fields: Mapping[str, Any]) -> Verdict:
@@ -118,10 +118,10 @@ def verdict(fields: Mapping[str, Any]) -> Verdict:
     at, by = fields["decided_at"], fields["decided_by"]
     match HoldState(fields["state"]):
         case HoldState.APPROVED:
-            return Verdict(Standing.APPROVED, at, by)
+            return Verdict(standing=Standing.APPROVED, at=at, by=by)
         case HoldState.REJECTED:
-            return Verdict(Standing.REJECTED, at, by)
+            return Verdict(standing=Standing.REJECTED, at=at, by=by)
         case HoldState.WAITING:
             return Verdict()
         case _:
-            return Verdict(Standing.RELEASED, at)
+            return Verdict(standing=Standing.RELEASED, at=at)

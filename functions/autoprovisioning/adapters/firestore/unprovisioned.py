@@ -42,7 +42,7 @@ class FirestoreUnprovisioned:
             fields = fields_of(snapshot)
             if fields.get("digest") == head["digest"]:
                 rows += _rows.decode(fields["rows"])
-        return Report(head["at"], head["digest"], tuple(rows))
+        return Report(at=head["at"], digest=head["digest"], accounts=tuple(rows))
 
     def _set(self, connection_id: str, number: int, fields: dict[str, Any]) -> None:
         batch = self._database.client.batch()

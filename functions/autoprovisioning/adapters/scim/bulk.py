@@ -46,7 +46,7 @@ ENVELOPE = 200  # bytes around the operations
 LOSSES = 3  # lost answers in one call before the rest goes one by one
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class BulkSizes:
     """What this process has learnt about the server's Bulk."""
 
@@ -65,7 +65,7 @@ class BulkSizes:
             self.most = min(self.most, self.size)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class BulkRound:
     """One round of writes in Bulk; `by_one` collects those that must be sent one by one, sent already or not."""
 
@@ -202,7 +202,9 @@ class BulkRound:
                 lost.append(write)
                 continue
             response = result.get("response")
-            operation = Answer(status, response if isinstance(response, dict) else {}, {}, answer.seconds)
+            operation = Answer(
+                status=status, body=response if isinstance(response, dict) else {}, headers={}, seconds=answer.seconds
+            )
             if operation.ok:
                 self._settle_done(write, result, operation, doubtful)
             elif passing(operation):
@@ -211,7 +213,7 @@ class BulkRound:
                 self.by_one.append(write)
             else:
                 error = refused(write, operation, self.writing.sender.clock())
-                self.call.settle(write, Written(write.key, error=error, seconds=answer.seconds))
+                self.call.settle(write, Written(key=write.key, error=error, seconds=answer.seconds))
         if lost:
             await self._lost(lost)
         looked_at = [write for write in chunk if write.key in doubtful]
@@ -223,7 +225,7 @@ class BulkRound:
         try:
             written = proven_in_bulk(write, result, operation)
         except ProvisioningError as error:
-            written = Written(write.key, error=error)
+            written = Written(key=write.key, error=error)
         if written is None:
             doubtful[write.key] = operation
         else:
@@ -234,7 +236,7 @@ class BulkRound:
         try:
             written = await self.writing.look(write, operation, self.call)
         except ProvisioningError as error:
-            written = Written(write.key, error=error)
+            written = Written(key=write.key, error=error)
         self.call.settle(write, written)
 
     async def _lost(self, chunk: Sequence[Write]) -> None:
@@ -253,13 +255,13 @@ class BulkRound:
                         if write is not None:
                             flaw = Permanent(account.flaw) if account.flaw else None
                             told = as_written(write, account, "Keeper's answer was lost")
-                            self.call.emit(Written(write.key, error=flaw) if flaw else told)
+                            self.call.emit(Written(key=write.key, error=flaw) if flaw else told)
         except ProvisioningError as broken:
             error = Unresolved("Keeper's answer to a Bulk request was lost, and it cannot be asked now")
             error.__cause__ = broken
         for write in creates.values():
             if error is not None:
-                self.call.emit(Written(write.key, error=error))
+                self.call.emit(Written(key=write.key, error=error))
             else:
                 self.call.doubtful.add(write.key)  # it may be under way still: a 409 is then our own account
                 self.by_one.append(write)

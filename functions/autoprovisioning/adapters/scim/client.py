@@ -132,12 +132,12 @@ class ScimAccounts:
         async def one(lookup: Lookup) -> None:
             await stream.room()
             try:
-                stream.put(Found(lookup.key, await self._search.find(lookup, since=since)))
+                stream.put(Found(key=lookup.key, accounts=await self._search.find(lookup, since=since)))
             except ProvisioningError as error:
-                stream.put(Found(lookup.key, error=error))
+                stream.put(Found(key=lookup.key, error=error))
             except Exception as error:
                 log.exception("A search failed")
-                stream.put(Found(lookup.key, error=KeeperFailed(f"{type(error).__name__} {UNFORESEEN}")))
+                stream.put(Found(key=lookup.key, error=KeeperFailed(f"{type(error).__name__} {UNFORESEEN}")))
 
         # The first learns whether filters are ignored, before many answers of a whole page each are asked for.
         await fan_out(lookups[:1], 1, one)
@@ -159,7 +159,7 @@ class ScimAccounts:
 
         async def work(stream: Stream[Written]) -> None:
             offered = await self._offered(deadline) if len(writes) > 1 else Capabilities()
-            await self._writing.run(writes, offered, Call(deadline, stream.put, stream.room))
+            await self._writing.run(writes, offered, Call(deadline=deadline, emit=stream.put, room=stream.room))
 
         told: set[str] = set()
         error: ProvisioningError = NotSent("The write was not carried out")
@@ -174,7 +174,7 @@ class ScimAccounts:
             error = Unresolved(f"{type(unforeseen).__name__} {UNFORESEEN}")  # what was under way may have arrived
         for write in writes:
             if write.key not in told:
-                yield Written(write.key, error=error)
+                yield Written(key=write.key, error=error)
 
 
 def _capabilities(answer: Answer) -> Capabilities:

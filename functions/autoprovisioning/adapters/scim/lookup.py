@@ -38,7 +38,7 @@ MOST_BYTES = 512 * 1024 * 1024  # of one listing: a thousand for each of so many
 ByKey = dict[tuple[str, str], list[Account]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Listing:
     """One listing of the node, or why there is none; `began` tells which questions it may answer."""
 
@@ -190,10 +190,10 @@ class Search:
                     by_key.setdefault(_key("userName", account.user_name), []).append(account)
                     by_key.setdefault(_key("externalId", account.external_id), []).append(account)
         except Transient as error:
-            return _Listing(began, {}, await self._sender.verdict(error, began))
+            return _Listing(began=began, accounts={}, error=await self._sender.verdict(error, began))
         except ProvisioningError as error:
-            return _Listing(began, {}, error)
-        return _Listing(began, by_key)
+            return _Listing(began=began, accounts={}, error=error)
+        return _Listing(began=began, accounts=by_key)
 
     async def pages(
         self, deadline: datetime | None = None, *, for_one: bool = False

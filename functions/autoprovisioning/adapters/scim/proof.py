@@ -41,13 +41,13 @@ NOT_OFFERED = frozenset({405, 501, 505})
 def proven(write: Write, answer: Answer) -> Written | None:
     """Return what a success proves; None where only the account itself can tell whether the write was done."""
     if answer.status == 204 and write.kind is not WriteKind.CREATE:
-        return Written(write.key, write.scim_id, seconds=answer.seconds)
+        return Written(key=write.key, scim_id=write.scim_id, seconds=answer.seconds)
     account = _shown(write, answer.body)
     if account is None or answer.status == 202:  # accepted, and not done yet (RFC 9110 15.3.3)
         return None
     if write.kind is WriteKind.DELETE:
         gone = account.scim_id == write.scim_id and not account.active
-        return Written(write.key, write.scim_id, seconds=answer.seconds) if gone else None
+        return Written(key=write.key, scim_id=write.scim_id, seconds=answer.seconds) if gone else None
     if write.active is not None and write.kind is WriteKind.PATCH and _named(answer.body, "active") is None:
         return None
     if write.kind is WriteKind.CREATE and not (account.user_name or account.external_id):
@@ -56,8 +56,8 @@ def proven(write: Write, answer: Answer) -> Written | None:
     if differing:
         text = f"Keeper answered {answer.status} to {_doing(write)}, but shows otherwise: {_names(differing)}. {LOOK}"
         made = _made(write, account, differing)
-        return Written(write.key, made, Contradicted(text), answer.seconds)
-    return Written(write.key, account.scim_id, seconds=answer.seconds, shown=account.attributes)
+        return Written(key=write.key, scim_id=made, error=Contradicted(text), seconds=answer.seconds)
+    return Written(key=write.key, scim_id=account.scim_id, seconds=answer.seconds, shown=account.attributes)
 
 
 def proven_in_bulk(write: Write, result: Mapping[str, Any], operation: Answer) -> Written | None:
@@ -70,9 +70,9 @@ def proven_in_bulk(write: Write, result: Mapping[str, Any], operation: Answer) -
     if write.kind is WriteKind.DELETE or (write.kind is WriteKind.PATCH and write.active is not None):
         return None  # access counts as given or taken only where it is shown
     if write.kind is WriteKind.PATCH:
-        return Written(write.key, write.scim_id, seconds=operation.seconds)
+        return Written(key=write.key, scim_id=write.scim_id, seconds=operation.seconds)
     account = read_account({"id": named})
-    return Written(write.key, account.scim_id, seconds=operation.seconds) if account is not None else None
+    return Written(key=write.key, scim_id=account.scim_id, seconds=operation.seconds) if account is not None else None
 
 
 def _proven_by_response(write: Write, named: str, operation: Answer) -> Written | None:
@@ -92,9 +92,9 @@ def proven_by_account(write: Write, status: int, seen: Answer, now: datetime) ->
     """
     account = _shown(write, seen.body) if seen.ok else None
     if seen.status == 404 and write.kind is WriteKind.DELETE:
-        return Written(write.key, write.scim_id)
+        return Written(key=write.key, scim_id=write.scim_id)
     if seen.status == 404:
-        return Written(write.key, error=refused(write, seen, now))
+        return Written(key=write.key, error=refused(write, seen, now))
     if account is None or account.scim_id != write.scim_id:
         raise Unresolved(f"Keeper answered {status} to {_doing(write)}, and does not show the account")
     return as_written(write, account, f"Keeper answered {status}", later=status == 202)
@@ -104,11 +104,11 @@ def as_written(write: Write, account: Account, told: str, *, later: bool = False
     """Return what an account that was looked up proves; `later` says that the write may still be carried out."""
     differing = contradictions(write, account)
     if not differing:
-        return Written(write.key, account.scim_id, shown=account.attributes)
+        return Written(key=write.key, scim_id=account.scim_id, shown=account.attributes)
     text = f"{told}, but the account is not as written ({_names(differing)}). It is tried again."
     if later:
-        return Written(write.key, error=Unresolved(text))
-    return Written(write.key, _made(write, account, differing), NotAsWritten(text))
+        return Written(key=write.key, error=Unresolved(text))
+    return Written(key=write.key, scim_id=_made(write, account, differing), error=NotAsWritten(text))
 
 
 def _made(write: Write, account: Account, differing: list[str]) -> str:

@@ -43,7 +43,7 @@ MOST_RESULTS = 10**9  # a number beyond counts no accounts
 FINAL = frozenset({501, 505})  # 5xx that the same request meets again (RFC 9110 15.6.2, 15.6.6)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """One HTTP answer; `body` is None where it is not a JSON object, or longer than is read (`too_long`).
 

@@ -179,13 +179,13 @@ def read_listed(resource: Mapping[str, Any]) -> Account:
     scim_id = _text(resource.get("id"))
     problem = "it is no text" if scim_id == _NO_VALUE else id_problem(scim_id)
     return Account(
-        "" if problem else scim_id,
-        _text(resource.get("userName"))[:_LONGEST],
-        _text(resource.get("externalId"))[:_LONGEST],
-        _boolean(resource.get("active"), default=True),
-        _flat(resource),
-        _created(resource.get("meta")),
-        str(unusable_id(problem)) if problem else "",
+        scim_id="" if problem else scim_id,
+        user_name=_text(resource.get("userName"))[:_LONGEST],
+        external_id=_text(resource.get("externalId"))[:_LONGEST],
+        active=_boolean(resource.get("active"), default=True),
+        attributes=_flat(resource),
+        created=_created(resource.get("meta")),
+        flaw=str(unusable_id(problem)) if problem else "",
     )
 
 

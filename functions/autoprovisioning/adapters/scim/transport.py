@@ -146,7 +146,14 @@ class ScimTransport:
         except Exception as error:  # noqa: BLE001 - whatever aiohttp makes of bytes that are no HTTP
             raise Dropped(type(error).__name__) from None
         seconds = time.monotonic() - started
-        return Answer(response.status, content, response.headers, seconds, size, size > LONGEST_BODY)
+        return Answer(
+            status=response.status,
+            body=content,
+            headers=response.headers,
+            seconds=seconds,
+            size=size,
+            too_long=size > LONGEST_BODY,
+        )
 
     async def _read(self, response: aiohttp.ClientResponse) -> tuple[int, dict[str, Any] | None]:
         """Read a body and decode it; aiohttp decompresses no more than a piece of it ahead of what is taken."""

@@ -53,7 +53,7 @@ TELL_NOTHING = (Transient, AuthorizationRefused, ConfigurationRefused)  # about 
 SENDS = 2  # of a create whose answers are lost: once, and once more when a lookup did not find it
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Call:
     """One call of `write`: its deadline, and what ends it early."""
 
@@ -106,7 +106,9 @@ class Writing:
             call.last_round = number == ROUNDS - 1
             call.conflicts = []
             if offered.bulk and len(pending) > 1 and not self._sizes.refused:
-                pending = await BulkRound(self, offered, call, self._sizes, deque(pending)).run()
+                pending = await BulkRound(
+                    writing=self, offered=offered, call=call, sizes=self._sizes, pending=deque(pending)
+                ).run()
             await fan_out(pending, self.sender.pace.ceiling, lambda write: self._one(write, call))
             pending = call.conflicts
             if not pending:
@@ -118,10 +120,10 @@ class Writing:
         try:
             written = await self._single(write, call)
         except ProvisioningError as error:
-            written = Written(write.key, error=error)
+            written = Written(key=write.key, error=error)
         except Exception as error:
             log.exception("A write failed")
-            written = Written(write.key, error=Unresolved(f"{type(error).__name__} {UNFORESEEN}"))
+            written = Written(key=write.key, error=Unresolved(f"{type(error).__name__} {UNFORESEEN}"))
         if isinstance(written.error, Transient):
             written = replace(written, error=await self.sender.verdict(written.error, began, self.sender.writes))
         call.settle(write, written)
@@ -137,7 +139,7 @@ class Writing:
                 async with self.sender.pace.slot(self.sender.left(call.deadline)):
                     stop = self.stopped(write, call)
                     if stop is not None:
-                        return Written(write.key, error=stop if error is None else error)
+                        return Written(key=write.key, error=stop if error is None else error)
                     answer = await self._send(write, call)
             except NotConnected as failed:
                 error = Transient(f"Keeper cannot be reached ({failed})", retry_after=10)
@@ -165,7 +167,7 @@ class Writing:
             if not await self.sender.back_off(answer, attempt, self.sender.left(call.deadline)):
                 self._note_throttle(answer, error, call)
                 break
-        return Written(write.key, error=error)
+        return Written(key=write.key, error=error)
 
     def _note_throttle(self, answer: Answer | None, error: ProvisioningError, call: Call) -> None:
         """End the call where Keeper asked for a longer wait than ours: the rest would be refused just the same."""
@@ -186,7 +188,7 @@ class Writing:
             known = await self._resolve(write, call)
             if known is not None:
                 return known
-        return Written(write.key, error=error, seconds=answer.seconds)
+        return Written(key=write.key, error=error, seconds=answer.seconds)
 
     async def done(self, write: Write, answer: Answer, call: Call) -> Written:
         """Return what became of a write that was answered with a success."""
@@ -200,7 +202,9 @@ class Writing:
         """
         if write.kind is WriteKind.CREATE:
             known = await self._resolve(write, call, f"Keeper answered {answer.status}")
-            return known or Written(write.key, error=Unresolved("Keeper did not tell the id of the account it created"))
+            return known or Written(
+                key=write.key, error=Unresolved("Keeper did not tell the id of the account it created")
+            )
         try:
             seen = await self.sender.ask("GET", user_path(write.scim_id), deadline=call.deadline)
         except ProvisioningError as error:
@@ -216,7 +220,7 @@ class Writing:
             Unresolved: Keeper cannot be asked now.
             Permanent: it exists, and can never be addressed.
         """
-        lookup = Lookup(write.key, write.external_id or "", ())
+        lookup = Lookup(key=write.key, external_id=write.external_id or "", user_names=())
         try:
             found = await self.search.find(lookup, external_id_only=True, deadline=call.deadline)
         except ProvisioningError as error:

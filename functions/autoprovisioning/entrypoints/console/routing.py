@@ -25,7 +25,7 @@ from autoprovisioning.entrypoints.answers import WrongMethod
 from autoprovisioning.entrypoints.callers import asker, caller, reader, writer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request of a caller who was let in."""
 
@@ -39,7 +39,7 @@ ID = OUR_ID.pattern  # or one of the directory
 Act = Callable[..., Response]  # (call, **arguments of the path)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One thing that can be asked for. `path` is a werkzeug rule, for instance /connections/<id:connection_id>.
 
@@ -79,4 +79,4 @@ class Router:
         route = self._routes[name]
         admit = reader if route.method == "GET" else asker if route.looks else writer
         found = admit(parts, request)
-        return route.act(Call(request, parts, found.actor, found.role), **arguments)
+        return route.act(Call(request=request, parts=parts, actor=found.actor, role=found.role), **arguments)

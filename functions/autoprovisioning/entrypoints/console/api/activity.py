@@ -165,7 +165,7 @@ def export_events(call: Call, query: Wants, connection_id: str) -> Response:
 
 def _filters(query: Wants) -> Filters:
     since, until = _in_utc("since", query.since), _in_utc("until", query.until)
-    return Filters(query.name, query.user.strip(), query.actor.strip(), since, until)
+    return Filters(name=query.name, user=query.user.strip(), actor=query.actor.strip(), since=since, until=until)
 
 
 def _in_utc(field: str, at: datetime | None) -> datetime | None:
@@ -230,47 +230,47 @@ def _values(values: Mapping[str, Any] | None) -> str:
 _ONE = "/connections/<id:connection_id>"
 OPERATIONS = (
     Operation(
-        "usage",
-        "GET",
-        f"{_ONE}/usage",
-        "Count the events of the last days",
-        usage,
-        {200: Answers("Events by name", Usage)},
+        name="usage",
+        method="GET",
+        path=f"{_ONE}/usage",
+        what="Count the events of the last days",
+        act=usage,
+        answers={200: Answers(what="Events by name", model=Usage)},
         query=Span,
     ),
     Operation(
-        "listFailures",
-        "GET",
-        f"{_ONE}/failures",
-        "List the users who fail now",
-        list_failures,
-        {200: Answers("A page of them", Failures)},
+        name="listFailures",
+        method="GET",
+        path=f"{_ONE}/failures",
+        what="List the users who fail now",
+        act=list_failures,
+        answers={200: Answers(what="A page of them", model=Failures)},
         query=Paging,
     ),
     Operation(
-        "exportFailures",
-        "GET",
-        f"{_ONE}/failures.csv",
-        "Download the users who fail now",
-        export_failures,
-        {200: Answers("All of them", media=CSV, headers=("Content-Disposition",))},
+        name="exportFailures",
+        method="GET",
+        path=f"{_ONE}/failures.csv",
+        what="Download the users who fail now",
+        act=export_failures,
+        answers={200: Answers(what="All of them", media=CSV, headers=("Content-Disposition",))},
     ),
     Operation(
-        "listEvents",
-        "GET",
-        f"{_ONE}/events",
-        "Read the audit",
-        list_events,
-        {200: Answers("A page of it, newest first", Events)},
+        name="listEvents",
+        method="GET",
+        path=f"{_ONE}/events",
+        what="Read the audit",
+        act=list_events,
+        answers={200: Answers(what="A page of it, newest first", model=Events)},
         query=WantsPage,
     ),
     Operation(
-        "exportEvents",
-        "GET",
-        f"{_ONE}/events.csv",
-        "Download the audit",
-        export_events,
-        {200: Answers("All of it, newest first", media=CSV, headers=("Content-Disposition",))},
+        name="exportEvents",
+        method="GET",
+        path=f"{_ONE}/events.csv",
+        what="Download the audit",
+        act=export_events,
+        answers={200: Answers(what="All of it, newest first", media=CSV, headers=("Content-Disposition",))},
         query=Wants,
     ),
 )

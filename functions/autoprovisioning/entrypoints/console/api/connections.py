@@ -257,80 +257,92 @@ def _address(connection_id: str) -> str:
 
 
 _ONE = "/connections/<id:connection_id>"
-_SHOWN = Answers("The connection", Connection, headers=("ETag",))
+_SHOWN = Answers(what="The connection", model=Connection, headers=("ETag",))
 
 
 def _step(name: str, path: str, what: str, act: Callable[..., Response]) -> Operation:
-    return Operation(name, "POST", f"{_ONE}/{path}", what, act, {200: _SHOWN}, body=Nothing)
+    return Operation(
+        name=name, method="POST", path=f"{_ONE}/{path}", what=what, act=act, answers={200: _SHOWN}, body=Nothing
+    )
 
 
 OPERATIONS = (
     Operation(
-        "listConnections",
-        "GET",
-        "/connections",
-        "List the connections",
-        list_connections,
-        {200: Answers("Every connection, in their order", Connections)},
+        name="listConnections",
+        method="GET",
+        path="/connections",
+        what="List the connections",
+        act=list_connections,
+        answers={200: Answers(what="Every connection, in their order", model=Connections)},
     ),
     Operation(
-        "listDeletedConnections",
-        "GET",
-        "/deleted-connections",
-        "List the connections whose configuration was deleted",
-        list_deleted,
-        {200: Answers("A page of them, latest first", GoneConnections)},
+        name="listDeletedConnections",
+        method="GET",
+        path="/deleted-connections",
+        what="List the connections whose configuration was deleted",
+        act=list_deleted,
+        answers={200: Answers(what="A page of them, latest first", model=GoneConnections)},
         query=Paging,
     ),
     Operation(
-        "setUpConnection",
-        "POST",
-        "/connections",
-        "Set up a connection, once Keeper accepts its endpoint and token",
-        set_up,
-        {201: Answers("The connection, a draft", Connection, headers=("ETag", "Location"))},
+        name="setUpConnection",
+        method="POST",
+        path="/connections",
+        what="Set up a connection, once Keeper accepts its endpoint and token",
+        act=set_up,
+        answers={201: Answers(what="The connection, a draft", model=Connection, headers=("ETag", "Location"))},
         body=settings.SetUp,
         refusals=(412,),
     ),
     Operation(
-        "readConnection",
-        "GET",
-        _ONE,
-        "Read a connection with its settings",
-        read,
-        {200: _SHOWN},
+        name="readConnection",
+        method="GET",
+        path=_ONE,
+        what="Read a connection with its settings",
+        act=read,
+        answers={200: _SHOWN},
     ),
     Operation(
-        "editConnection",
-        "PATCH",
-        _ONE,
-        "Change the settings that are named; a new token, or endpoint and token, are tried first",
-        edit,
-        {200: _SHOWN},
+        name="editConnection",
+        method="PATCH",
+        path=_ONE,
+        what="Change the settings that are named; a new token, or endpoint and token, are tried first",
+        act=edit,
+        answers={200: _SHOWN},
         body=settings.Change,
         if_match=True,
     ),
     Operation(
-        "checkConnection",
-        "POST",
-        f"{_ONE}/check",
-        "Try a token and an endpoint against Keeper, and save nothing",
-        check,
-        {200: Answers("Keeper accepts them", Accepts)},
+        name="checkConnection",
+        method="POST",
+        path=f"{_ONE}/check",
+        what="Try a token and an endpoint against Keeper, and save nothing",
+        act=check,
+        answers={200: Answers(what="Keeper accepts them", model=Accepts)},
         body=Attempt,
     ),
     _step("finishSetUp", "finish", "End the set-up: the connection is off and can be turned on", finish),
-    Operation("turnOn", "POST", f"{_ONE}/turn-on", "Turn autoprovisioning on", turn_on, {200: _SHOWN}, body=TurnOn),
+    Operation(
+        name="turnOn",
+        method="POST",
+        path=f"{_ONE}/turn-on",
+        what="Turn autoprovisioning on",
+        act=turn_on,
+        answers={200: _SHOWN},
+        body=TurnOn,
+    ),
     _step("turnOff", "turn-off", "Turn autoprovisioning off: the configuration stays, every change stops", turn_off),
     Operation(
-        "deleteConnection",
-        "DELETE",
-        _ONE,
-        "Delete the configuration; accounts in Keeper stay as they are",
-        delete,
-        {
-            202: Answers("It will be deleted once changes in flight have ended", Accepted, headers=("Location",)),
-            204: Answers("It is deleted", media=""),
+        name="deleteConnection",
+        method="DELETE",
+        path=_ONE,
+        what="Delete the configuration; accounts in Keeper stay as they are",
+        act=delete,
+        answers={
+            202: Answers(
+                what="It will be deleted once changes in flight have ended", model=Accepted, headers=("Location",)
+            ),
+            204: Answers(what="It is deleted", media=""),
         },
         body=Confirmation,
     ),

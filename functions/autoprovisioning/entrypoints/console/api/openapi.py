@@ -59,12 +59,12 @@ def describing(operations: Sequence[Operation]) -> tuple[Operation, ...]:
         return Response(description(), headers=PRIVATE, content_type=JSON)
 
     itself = Operation(
-        "describe",
-        "GET",
-        "/openapi.json",
-        "Describe the API",
-        describe,
-        {200: Answers("This description")},
+        name="describe",
+        method="GET",
+        path="/openapi.json",
+        what="Describe the API",
+        act=describe,
+        answers={200: Answers(what="This description")},
     )
     everything = (itself, *operations)
     return everything
@@ -147,7 +147,7 @@ def _if_known(operation: Operation) -> dict[int, Answers]:
         return {}
     told = operation.answers[200]
     tagged = replace(told, headers=tuple(dict.fromkeys((*told.headers, "ETag"))))
-    return {200: tagged, 304: Answers("It is as you know it", media="", headers=("ETag",))}
+    return {200: tagged, 304: Answers(what="It is as you know it", media="", headers=("ETag",))}
 
 
 def _refusals(operation: Operation) -> Iterable[int]:

@@ -26,7 +26,7 @@ CSV = "text/csv"
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
     """An answer with this status: a model, something else of a media type, or nothing (`media` empty)."""
 
@@ -36,7 +36,7 @@ class Answers:
     headers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One thing that the API does.
 
@@ -70,7 +70,7 @@ class Operation:
             answer = self.act(call, **given, **arguments)
             return conditional(call.request, answer) if self.tagged else answer
 
-        return Route(self.method, ROOT + self.path, act, self.looks)
+        return Route(method=self.method, path=ROOT + self.path, act=act, looks=self.looks)
 
     @property
     def tagged(self) -> bool:

@@ -124,7 +124,9 @@ def merged(settings: Settings, change: Adjustment) -> Settings:
         scope_groups=settings.scope_groups if scope.groups is UNSET else tuple(scope.groups),
         org_units=settings.org_units if scope.org_units is UNSET else tuple(scope.org_units),
         deprovisioning=_policy(settings.deprovisioning, change.deprovisioning),
-        limit=VolumeLimit(_or(limit.minimum, settings.limit.minimum), _or(limit.percent, settings.limit.percent)),
+        limit=VolumeLimit(
+            minimum=_or(limit.minimum, settings.limit.minimum), percent=_or(limit.percent, settings.limit.percent)
+        ),
         archived_as_suspended=_or(change.archived_as_suspended, settings.archived_as_suspended),
         patch_dialect=_or(change.patch_dialect, settings.patch_dialect),
     )
@@ -135,16 +137,18 @@ def _or(value: T | UnsetType, otherwise: T) -> T:
 
 
 def _rows(rows: list[Row]) -> mapping.AttributeMapping:
-    return mapping.AttributeMapping(tuple(mapping.Row(row.target, row.source, row.mandatory) for row in rows))
+    return mapping.AttributeMapping(
+        tuple(mapping.Row(target=row.target, source=row.source, mandatory=row.mandatory) for row in rows)
+    )
 
 
 def _policy(current: policy.Deprovisioning, change: NewPolicy | UnsetType) -> policy.Deprovisioning:
     if isinstance(change, UnsetType):
         return current
     return policy.Deprovisioning(
-        _delays(current.app_off, change.app_off),
-        _delays(current.suspended, change.suspended),
-        _delays(current.deleted, change.deleted),
+        app_off=_delays(current.app_off, change.app_off),
+        suspended=_delays(current.suspended, change.suspended),
+        deleted=_delays(current.deleted, change.deleted),
     )
 
 

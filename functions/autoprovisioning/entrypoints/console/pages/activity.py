@@ -76,7 +76,7 @@ def failures(call: Call, connection_id: str) -> Response:
     return show_of(call, connection, "failures.html", crumbs=crumbs, page=page, mends=MENDS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One attribute of an event. `known` says whether it is known what was there before."""
 
@@ -90,7 +90,7 @@ def changes(event: Event) -> Iterator[Change]:
     """Tell what an event changed."""
     known = event.before is not None
     for attribute, after in event.changed.items():
-        yield Change(attribute, (event.before or {}).get(attribute), after, known)
+        yield Change(attribute=attribute, before=(event.before or {}).get(attribute), after=after, known=known)
 
 
 def audit(call: Call, connection_id: str) -> Response:
@@ -142,7 +142,7 @@ def _filters(asked: dict[str, str]) -> Filters:
         raise BadInput("name", "there is no such event", "Choose one of the list.") from None
     since = _day("since", asked["since"])
     until = _day("until", asked["until"], timedelta(days=1))  # the day that is named is included
-    return Filters(name, asked["user"], asked["actor"], since, until)
+    return Filters(name=name, user=asked["user"], actor=asked["actor"], since=since, until=until)
 
 
 def _day(field: str, text: str, later: timedelta = timedelta()) -> datetime | None:

@@ -90,22 +90,30 @@ def targets() -> dict[str, list[str]]:
 def read_mapping(form: MultiDict[str, str]) -> AttributeMapping:
     """Return the rows as they stand in the form; one without an attribute and without a field is no row."""
     fields = zip(form.getlist("target"), form.getlist("source"), form.getlist("path"), strict=False)
-    rows = [Row(target, path.strip() if source == OTHER else source) for target, source, path in fields]
-    known = [Row(row.target, row.source, row.target in MANDATORY) for row in rows if row.target or row.source]
+    rows = [Row(target=target, source=path.strip() if source == OTHER else source) for target, source, path in fields]
+    known = [
+        Row(target=row.target, source=row.source, mandatory=row.target in MANDATORY)
+        for row in rows
+        if row.target or row.source
+    ]
     return AttributeMapping(tuple(known[:MOST_ROWS]))
 
 
 def read_deprovisioning(form: MultiDict[str, str]) -> Deprovisioning:
     """Return the policy; raises BadInput, naming the field that is no number."""
-    return Deprovisioning(*(_delays(form, trigger) for trigger in Trigger))
+    return Deprovisioning(
+        app_off=_delays(form, Trigger.APP_OFF),
+        suspended=_delays(form, Trigger.SUSPENDED),
+        deleted=_delays(form, Trigger.DELETED),
+    )
 
 
 def _delays(form: MultiDict[str, str], trigger: Trigger) -> Delays:
-    found = [
-        _days(form.get(f"{trigger.value}.{part}", NEVER), form.get(f"{trigger.value}.{part}_days", ""), trigger, part)
-        for part in ("suspend_after", "delete_after")
-    ]
-    return Delays(*found)
+    def days(part: str) -> int | None:
+        name = f"{trigger.value}.{part}"
+        return _days(form.get(name, NEVER), form.get(f"{name}_days", ""), trigger, part)
+
+    return Delays(suspend_after=days("suspend_after"), delete_after=days("delete_after"))
 
 
 def _days(choice: str, typed: str, trigger: Trigger, part: str) -> int | None:
@@ -118,7 +126,7 @@ def _days(choice: str, typed: str, trigger: Trigger, part: str) -> int | None:
     return int(text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delay:
     """One drop-down of the Deprovisioning page, and the number beside it."""
 
@@ -134,13 +142,13 @@ def shown_delays(policy: Deprovisioning, form: MultiDict[str, str] | None) -> di
         for part, days in (("suspend_after", delays.suspend_after), ("delete_after", delays.delete_after)):
             name = f"{trigger.value}.{part}"
             if form is not None:
-                shown[name] = Delay(form.get(name, NEVER), form.get(f"{name}_days", ""))
+                shown[name] = Delay(choice=form.get(name, NEVER), days=form.get(f"{name}_days", ""))
             elif days is None:
-                shown[name] = Delay(NEVER)
+                shown[name] = Delay(choice=NEVER)
             elif str(days) in DELAYS:
-                shown[name] = Delay(str(days))
+                shown[name] = Delay(choice=str(days))
             else:
-                shown[name] = Delay(OTHER, str(days))
+                shown[name] = Delay(choice=OTHER, days=str(days))
     return shown
 
 
@@ -164,7 +172,7 @@ def read_limit(form: MultiDict[str, str]) -> VolumeLimit:
     try:
         if max(len(minimum), len(percent)) > LONGEST_NUMBER:
             raise ValueError
-        return VolumeLimit(int(minimum), float(percent))
+        return VolumeLimit(minimum=int(minimum), percent=float(percent))
     except ValueError:
         mend = "Enter a number of users and a percentage, for instance 10 and 5."
         raise BadInput("limit", "it is not a number", mend) from None

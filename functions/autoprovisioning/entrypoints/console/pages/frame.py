@@ -67,7 +67,7 @@ TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (
 
 def get(path: str, act: Act) -> Route:
     """Return the route of a page."""
-    return Route("GET", path, _telling(act))
+    return Route(method="GET", path=path, act=_telling(act))
 
 
 def post(path: str, act: Act, *, looks: bool = False) -> Route:
@@ -77,7 +77,7 @@ def post(path: str, act: Act, *, looks: bool = False) -> Route:
         _check_form(call)
         return act(call, **arguments)
 
-    return Route("POST", path, _telling(taken), looks)
+    return Route(method="POST", path=path, act=_telling(taken), looks=looks)
 
 
 def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), **values: Any) -> Response:

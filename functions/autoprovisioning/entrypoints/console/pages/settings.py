@@ -141,7 +141,7 @@ def change_mapping(call: Call, connection_id: str) -> Response:
         return _previewed("mapping", _show_mapping, _read_mapping)(call, connection_id)
     rows = list(fields.read_mapping(form(call)).rows)
     if word == "add":
-        rows.append(Row("", ""))
+        rows.append(Row(target="", source=""))
     elif word == "default":
         rows = list(DEFAULT_ROWS)
     elif position in map(str, range(len(rows))):

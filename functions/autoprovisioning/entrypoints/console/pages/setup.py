@@ -23,7 +23,7 @@ def new(call: Call) -> Response:
 def connect(call: Call) -> Response:
     """Try endpoint and token, and save them as a draft."""
     fields = form(call)
-    settings = Settings(fields.get("name", "").strip(), fields.get("endpoint", "").strip())
+    settings = Settings(name=fields.get("name", "").strip(), endpoint=fields.get("endpoint", "").strip())
     try:
         connection = set_up(call.parts.services, settings, fields.get("token", "").strip(), call.actor)
     except (BadInput, Transient) as error:

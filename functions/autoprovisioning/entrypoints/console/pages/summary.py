@@ -24,7 +24,7 @@ DIALECTS = {
 _GONE = {True: "", False: " (no longer in the directory)"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """One settings page: where it is, what it is called, and what it says now."""
 
@@ -39,21 +39,21 @@ def summary(connection: Connection) -> list[Part]:
     archived = "treated as suspended" if connection.archived_as_suspended else "left alone, their timers stand still"
     return [
         Part(
-            "authorization",
-            "App authorization and endpoint URL",
-            (connection.endpoint, "Access token: stored, never shown"),
+            page="authorization",
+            title="App authorization and endpoint URL",
+            lines=(connection.endpoint, "Access token: stored, never shown"),
         ),
-        Part("mapping", "Attribute mapping", _mapping(connection)),
-        Part("scope", "Provisioning scope", _scope(connection)),
+        Part(page="mapping", title="Attribute mapping", lines=_mapping(connection)),
+        Part(page="scope", title="Provisioning scope", lines=_scope(connection)),
         Part(
-            "deprovisioning",
-            "Deprovisioning",
-            (*(_policy(connection, trigger) for trigger in Trigger), f"Archived users: {archived}"),
+            page="deprovisioning",
+            title="Deprovisioning",
+            lines=(*(_policy(connection, trigger) for trigger in Trigger), f"Archived users: {archived}"),
         ),
         Part(
-            "limits",
-            "Name and limits",
-            (
+            page="limits",
+            title="Name and limits",
+            lines=(
                 f"Held above {shown_count(limit.minimum, 'user')} or {limit.percent:g} percent within 24 hours",
                 f"PATCH: {DIALECTS[connection.patch_dialect]}",
             ),
@@ -61,7 +61,7 @@ def summary(connection: Connection) -> list[Part]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """What one settings page would not say any more, and what it would say instead."""
 
@@ -76,21 +76,23 @@ def differences(services: Services, connection: Connection, wanted: Settings) ->
     becoming = replace(
         connection,
         mapping=wanted.mapping,
-        scope=Scope(tuple(groups), units_named(services, connection, wanted.org_units)),
+        scope=Scope(groups=tuple(groups), org_units=units_named(services, connection, wanted.org_units)),
         deprovisioning=wanted.deprovisioning,
     )
     found = []
     for before, after in zip(_in_full(connection), _in_full(becoming), strict=True):
         gone, new = _without(before.lines, after.lines), _without(after.lines, before.lines)
         if gone or new:
-            found.append(Difference(before.title, gone, new))
+            found.append(Difference(title=before.title, gone=gone, new=new))
     return found
 
 
 def group_named(services: Services, connection: Connection, group_id: str) -> Group:
     """Return a group with its name and address: as the scope has it, else as the directory does."""
     known = next((group for group in connection.scope.groups if group.id == group_id), None)
-    return known or services.directory.group(group_id) or Group(group_id, group_id, "Not in the directory")
+    return (
+        known or services.directory.group(group_id) or Group(id=group_id, email=group_id, name="Not in the directory")
+    )
 
 
 def units_named(services: Services, connection: Connection, keys: Sequence[str]) -> tuple[OrgUnit, ...]:
@@ -98,7 +100,7 @@ def units_named(services: Services, connection: Connection, keys: Sequence[str])
     known = {unit.key: unit for unit in connection.scope.org_units}
     if any(key not in known and not key.startswith("/") for key in keys):
         known |= {unit.id: unit for unit in services.directory.org_units() if unit.id not in known}
-    return tuple(known.get(key) or OrgUnit("", key) for key in keys)
+    return tuple(known.get(key) or OrgUnit(id="", path=key) for key in keys)
 
 
 def _in_full(connection: Connection) -> list[Part]:

@@ -88,7 +88,7 @@ def ask(call: Call, connection_id: str, user_id: str) -> Response:
     return go(f"/connections/{connection_id}/users/{user_id}/inquiries/{inquiry.id}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """One attribute of the account: as Keeper has it, and the row of the mapping that says how it should be."""
 
@@ -112,11 +112,14 @@ def _compared(
     except ProvisioningError as error:  # what Keeper has is shown all the same
         told(error)
     shown, desired = account.attributes, {row.target: row.value for row in rows if not row.problem}
-    known = entry or Entry(user_id)
+    known = entry or Entry(user_id=user_id)
     differing = {name for name in desired if not in_step(known, name, shown, desired)}
-    mapped = [Compared(row.target, shown.get(row.target), row, row.target in differing) for row in rows]
+    mapped = [
+        Compared(attribute=row.target, actual=shown.get(row.target), wanted=row, differs=row.target in differing)
+        for row in rows
+    ]
     besides = sorted(account.attributes.keys() - {row.target for row in rows})
-    return mapped + [Compared(name, account.attributes[name]) for name in besides]
+    return mapped + [Compared(attribute=name, actual=account.attributes[name]) for name in besides]
 
 
 def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Response:
