@@ -21,10 +21,10 @@ $(STAMP): requirements-dev.txt
 setup: $(STAMP) ## make the environment
 
 run: $(STAMP) ## the whole system on this machine, through a working day (ONCE=1: then stop)
-	@$(BIN)/python -m infra.local.run $(if $(ONCE),--once)
+	@$(BIN)/python -m infra.local.working_day $(if $(ONCE),--once)
 
 local: $(STAMP) ## emulators and functions only, for any DIRECTORY_API_ENDPOINT and any SCIM endpoint
-	@$(BIN)/python -m infra.local.up
+	@$(BIN)/python -m infra.local.start
 
 connect: $(STAMP) ## ENDPOINT=... TOKEN_FILE=... [SCOPE_GROUPS=a@x,b@x] [ADOPT=all] [ARCHIVED=suspended]: set up the connection and turn it on
 	@test -n "$(ENDPOINT)" -a -n "$(TOKEN_FILE)" || { echo "Usage: make connect ENDPOINT=https://... TOKEN_FILE=path [SCOPE_GROUPS=a@x,b@x] [ADOPT=all] [ARCHIVED=suspended]" >&2; exit 2; }

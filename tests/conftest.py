@@ -13,8 +13,8 @@ from infra.local import cloud as local_cloud
 from infra.local.cloud import LocalCloud
 from infra.local.emulators import EmulatorMissing, java, sdk_root
 from infra.local.processes import Supervisor
-from infra.local.world import wait_for
-from tests.town import Town
+from infra.local.simulation import wait_for
+from tests.support.system import Town
 
 DEMANDED = bool(os.environ.get("CI") or os.environ.get("REQUIRE_EMULATORS"))
 

@@ -16,14 +16,20 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from autoprovisioning import config, telemetry
-from autoprovisioning.app.admission import Identity, Roles
-from autoprovisioning.app.ports import Accounts, Channels, Clock, Connections, Directory, LookQueue, NewId
+from autoprovisioning.app.administration.roles import Identity, Roles
+from autoprovisioning.app.ports.accounts import Accounts
+from autoprovisioning.app.ports.channels import Channels
+from autoprovisioning.app.ports.connections import Connections
+from autoprovisioning.app.ports.directory import Directory
+from autoprovisioning.app.ports.execution import Clock, NewId
+from autoprovisioning.app.ports.queue import LookQueue
 from autoprovisioning.domain.errors import ConfigurationRefused
 
 if TYPE_CHECKING:
     from autoprovisioning.adapters.directory import GoogleDirectory
     from autoprovisioning.adapters.firestore import Database
-    from autoprovisioning.app.reports import Inquiries, Previews, Reports
+    from autoprovisioning.app.ports.reports import Reports
+    from autoprovisioning.app.ports.requests import Inquiries, Previews
     from autoprovisioning.app.services import Services, Timings
     from autoprovisioning.domain.connections import Connection
 

@@ -21,8 +21,8 @@ from infra.local import connect
 from infra.local.cloud import ROOT
 from infra.local.directory.fixture import make
 from infra.local.processes import Supervisor
+from infra.local.simulation import World
 from infra.local.sync import synchronize
-from infra.local.world import World
 
 OPERATIONS = Path(__file__).parent / "operations.json"
 SIZES = (500, 10_000)
@@ -119,7 +119,7 @@ def run(world: World, kind: str = "full") -> Counts:
 
 def grown_up(services: Any) -> None:
     """Record as many runs as the vital signs read, as there are after half a day."""
-    from autoprovisioning.app.health import RUNS_READ
+    from autoprovisioning.app.administration.health import RUNS_READ
     from autoprovisioning.domain.runs import Run, RunKind, RunState
 
     connection, now = services.connections.all()[0], services.clock()
@@ -145,11 +145,11 @@ def changed(world: World, users: list[dict[str, Any]], name: str) -> None:
 def by_hand(world: World, users: list[dict[str, Any]]) -> dict[str, Counts]:
     """Measure what no run counts: one user after a notification, the sweep, the vital signs, the channel."""
     desk = Desk()
-    from autoprovisioning.app.converge import converge
-    from autoprovisioning.app.looking import Asked
-    from autoprovisioning.app.renew_watch import renew_watch
-    from autoprovisioning.app.sweep import sweep
-    from autoprovisioning.app.vital_signs import log_vital_signs
+    from autoprovisioning.app.administration.vital_signs import log_vital_signs
+    from autoprovisioning.app.notifications.renew_watch import renew_watch
+    from autoprovisioning.app.provisioning.converge import converge
+    from autoprovisioning.app.provisioning.read_user import Asked
+    from autoprovisioning.app.runs.sweep import sweep
     from autoprovisioning.domain.runs import Look
 
     services, watch = desk.services, desk.watch

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.cloud import ROOT, load_state
-from infra.local.world import wait_for
+from infra.local.simulation import wait_for
 
 CONNECTION = "keeper"
 ACTOR = "make connect"
@@ -38,9 +38,10 @@ def connect(
     `creates` is confirmed without one.
     """
     sys.path.insert(0, str(ROOT / "functions"))
-    from autoprovisioning.app.configure import Settings, edit, set_up, settings_of, turn_on
+    from autoprovisioning.app.administration.configure import edit, set_up, turn_on
     from autoprovisioning.bootstrap import services
     from autoprovisioning.domain.events import Actor
+    from autoprovisioning.domain.settings import Settings, settings_of
 
     desk, actor = services(), Actor(address=ACTOR)
     known = desk.connections.get(CONNECTION)
@@ -67,7 +68,7 @@ def connect(
 
 def confirm_all() -> int:
     """Confirm what a preview lists as in doubt; returns how many."""
-    from autoprovisioning.app.confirm_adoptions import confirm_adoptions
+    from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
     from autoprovisioning.bootstrap import previews, services
     from autoprovisioning.domain.events import Actor
 
@@ -81,13 +82,13 @@ def previewed(what: str) -> Any:
     Raises:
         WrongState: the preview failed; `what` begins its text.
     """
-    from autoprovisioning.app.configure import settings_of
-    from autoprovisioning.app.preview import ask_preview
-    from autoprovisioning.app.reports import PreviewState
+    from autoprovisioning.app.administration.preview import ask_preview
+    from autoprovisioning.app.ports.requests import PreviewState
     from autoprovisioning.bootstrap import previews, services
     from autoprovisioning.domain.connections import Connection
     from autoprovisioning.domain.errors import WrongState
     from autoprovisioning.domain.events import Actor
+    from autoprovisioning.domain.settings import settings_of
 
     desk, store, actor = services(), previews(), Actor(address=ACTOR)
     connection = desk.connections.get(CONNECTION)

@@ -28,9 +28,9 @@ from infra.local import connect
 from infra.local.cloud import ROOT
 from infra.local.directory.fixture import make
 from infra.local.processes import Supervisor
+from infra.local.simulation import World
+from infra.local.simulation import http as call
 from infra.local.sync import synchronize
-from infra.local.world import World
-from infra.local.world import http as call
 
 LATENCY_MS = 50
 BASELINE_USERS = 300

@@ -25,7 +25,7 @@ from typing import Any
 from infra.local.cloud import ROOT, LocalCloud
 from infra.local.directory.fixture import SCOPE_GROUP, make
 from infra.local.processes import Supervisor, free_port, python
-from infra.local.world import IAP_AUDIENCE, DirectorySide
+from infra.local.simulation import IAP_AUDIENCE, DirectorySide
 
 sys.path.insert(0, str(ROOT / "functions"))
 from tests.benchmark.console_load import EVENTS, SHARDS, fill
@@ -111,7 +111,7 @@ def console() -> Iterator[tuple[list[str], Callable[[str], Seen]]]:
 def _connect(fixture: dict[str, Any]) -> tuple[str, str]:
     from autoprovisioning import bootstrap
     from autoprovisioning.domain.connections import Connection, State
-    from autoprovisioning.domain.users import Group, Scope
+    from autoprovisioning.domain.directory_user import Group, Scope
 
     for builder in vars(bootstrap).values():
         if hasattr(builder, "cache_clear"):

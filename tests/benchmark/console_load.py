@@ -11,16 +11,16 @@ from typing import Any
 
 from autoprovisioning.adapters.firestore.audit import event_fields
 from autoprovisioning.adapters.firestore.codec import encode
-from autoprovisioning.app.configure import settings_of
-from autoprovisioning.app.reports import Line, Preview, PreviewState, Would
+from autoprovisioning.app.ports.requests import Line, Preview, PreviewState, Would
 from autoprovisioning.bootstrap import previews, services
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Action, Entry, Failure, Status
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, digest_of
-from autoprovisioning.domain.roster import Action, Entry, Failure, Status
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.settings import settings_of
 
 EVENTS = 50_000
 FAILURES = 600

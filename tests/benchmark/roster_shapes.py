@@ -17,7 +17,7 @@ from google.cloud.firestore_v1 import _helpers
 from google.cloud.firestore_v1.types import Document
 
 from autoprovisioning.adapters.firestore.codec import decode, encode
-from autoprovisioning.domain.roster import Entry, Status
+from autoprovisioning.domain.entry import Entry, Status
 
 ENTRIES, SHARDS = 312, 64  # some 20,000 users
 

@@ -14,14 +14,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import reserve
-from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.contract.state_stores import InMemory, State
-from tests.unit.builders import NOW
+from tests.support.builders import NOW
 
 CALLS = 20_000
 PEOPLE = 16

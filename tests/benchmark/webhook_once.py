@@ -17,7 +17,7 @@ def main() -> None:
     client = create_app("directory_webhook", str(SOURCE)).test_client()
     from datetime import UTC, datetime, timedelta
 
-    from autoprovisioning.app.channels import channel_token
+    from autoprovisioning.app.notifications.channel_token import channel_token
 
     key = os.environ["CHANNEL_KEY"].encode()
     headers = {

@@ -7,9 +7,9 @@ from typing import Any
 
 from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
+from infra.local.simulation import wait_for
 from tests.functional.test_reauthorize import staff
-from tests.town import ADMIN, GROUP_ID, Town, person
+from tests.support.system import ADMIN, GROUP_ID, Town, person
 
 PEOPLE = 60  # more than a page of the audit shows
 LONG_NAME = "Keeper of the Central European Holding, of its daughters and branches and of those who work remotely"
@@ -34,9 +34,9 @@ class Stage:
 
 def set_stage(town: Town) -> Stage:
     """Provision, then let plans be held, users fail, timers run, and connections stand in every state."""
-    from autoprovisioning.app.configure import settings_of
     from autoprovisioning.domain.connections import VolumeLimit
     from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+    from autoprovisioning.domain.settings import settings_of
 
     town.reset(PEOPLE)
     staff(town)
@@ -66,8 +66,8 @@ def set_stage(town: Town) -> Stage:
 
 def unprovisioned(town: Town) -> None:
     """Store what a drift run would report: accounts of every kind that nobody provisions."""
+    from autoprovisioning.domain.directory_user import Presence
     from autoprovisioning.domain.unprovisioned import By, Offer, Report, Unprovisioned
-    from autoprovisioning.domain.users import Presence
 
     desk = town.desk()
     rows = (
@@ -146,7 +146,7 @@ def other_connections(town: Town) -> None:
 
 def compute_preview(town: Town, wanted: Any) -> str:
     """Let a preview of these settings be computed; returns its id."""
-    from autoprovisioning.app.preview import ask_preview
+    from autoprovisioning.app.administration.preview import ask_preview
     from autoprovisioning.bootstrap import previews
 
     desk = town.desk()
@@ -157,9 +157,9 @@ def compute_preview(town: Town, wanted: Any) -> str:
 
 
 def _inquiry(town: Town) -> str:
-    from autoprovisioning.app.admission import Role
-    from autoprovisioning.app.inquire import inquire
-    from autoprovisioning.app.reports import InquiryKind
+    from autoprovisioning.app.administration.inquire import inquire
+    from autoprovisioning.app.administration.roles import Role
+    from autoprovisioning.app.ports.requests import InquiryKind
     from autoprovisioning.bootstrap import inquiries
 
     asked = inquire(

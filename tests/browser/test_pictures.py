@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
+from infra.local.simulation import wait_for
 from tests.browser.conftest import NARROW
 from tests.browser.stage import HOME, compute_preview, other_connections
-from tests.town import GROUP_ID, Town, customer
+from tests.support.system import GROUP_ID, Town, customer
 
 NAMES = (
     "Ada Lovelace, Grace Hopper, Niklaus Wirth, Barbara Liskov, Edsger Dijkstra, Radia Perlman, Margaret Hamilton, "
@@ -104,7 +104,7 @@ def test_the_set_up(page, picture):
 
 
 def test_a_preview_of_a_narrower_scope(company_town, page, picture):
-    from autoprovisioning.app.configure import settings_of
+    from autoprovisioning.domain.settings import settings_of
 
     current = settings_of(company_town.desk().connections.get(CONNECTION))
     eager = replace(current.deprovisioning, app_off=replace(current.deprovisioning.app_off, suspend_after=0))

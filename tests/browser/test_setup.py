@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
-from tests.town import GROUP, Town
+from infra.local.simulation import wait_for
+from tests.support.system import GROUP, Town
 
 HOME = f"/connections/{CONNECTION}"
 PATIENCE = 40_000  # milliseconds: what real functions need on a busy machine

@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from infra.local.processes import Supervisor, free_port, python
-from infra.local.world import IAP_AUDIENCE
+from infra.local.simulation import IAP_AUDIENCE
 from tests.contract.listener import Listener, Request, Response, listening
 from tests.contract.test_identity import Keys
-from tests.wire import Answer, ask
+from tests.support.wire import Answer, ask
 
 ROOT = Path(__file__).parents[2]
 ADMIN = "admin@example.com"

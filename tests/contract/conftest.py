@@ -10,7 +10,7 @@ import pytest
 
 from autoprovisioning.adapters.directory import GoogleDirectory
 from autoprovisioning.adapters.scim import ScimAccounts
-from infra.local.world import DirectorySide, KeeperSide
+from infra.local.simulation import DirectorySide, KeeperSide
 from tests.contract import directory_servers, scim_servers
 from tests.contract.directory_reader import reading
 from tests.contract.keeper_endpoint import Endpoint

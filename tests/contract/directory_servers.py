@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from infra.local.directory.fixture import make
 from infra.local.processes import Supervisor, python
-from infra.local.world import DirectorySide
+from infra.local.simulation import DirectorySide
 
 ROOT = Path(__file__).parents[2]
 SCOPE = "keeper-users@example.com"

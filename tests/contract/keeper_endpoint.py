@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 from scim2_models import Error, ListResponse, User
 
-from infra.local.world import KeeperSide
+from infra.local.simulation import KeeperSide
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 

@@ -14,7 +14,7 @@ from autoprovisioning.adapters.scim import ScimAccounts
 from autoprovisioning.domain.accounts import Write, WriteKind
 from autoprovisioning.domain.connections import PatchDialect
 from infra.local.processes import Supervisor, free_port, python
-from infra.local.world import KeeperSide
+from infra.local.simulation import KeeperSide
 
 ROOT = Path(__file__).parents[2]
 EVERYDAY: dict[str, Any] = {

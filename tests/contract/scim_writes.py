@@ -6,7 +6,7 @@ from collections import Counter
 
 from autoprovisioning.adapters.scim import ScimAccounts
 from autoprovisioning.domain.accounts import Write, Written
-from infra.local.world import KeeperSide
+from infra.local.simulation import KeeperSide
 from tests.contract.scim_servers import soon
 
 POST_USER = {"method": "POST", "path": "/Users$"}

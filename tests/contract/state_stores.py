@@ -26,21 +26,20 @@ from autoprovisioning.adapters.firestore import (
     FirestoreUnprovisioned,
     build_client,
 )
-from autoprovisioning.app.ports import (
-    Adoptions,
-    Channels,
-    Connections,
-    Edit,
-    Records,
-    Roster,
-    UnprovisionedAccounts,
-)
+from autoprovisioning.app.ports.adoptions import Adoptions, UnprovisionedAccounts
+from autoprovisioning.app.ports.channels import Channels
+from autoprovisioning.app.ports.connections import Connections
+from autoprovisioning.app.ports.records import Records
+from autoprovisioning.app.ports.roster import Edit, Roster
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, Verdict, digest_of
-from autoprovisioning.domain.roster import Entry
-from tests.fake_state import (
+from tests.simulation.firestore import Client
+from tests.simulation.firestore_service import Service
+from tests.support.builders import NOW
+from tests.support.in_memory_state import (
     FakeAdoptions,
     FakeChannels,
     FakeConnections,
@@ -49,9 +48,6 @@ from tests.fake_state import (
     FakeUnprovisioned,
     Store,
 )
-from tests.simulation.firestore import Client
-from tests.simulation.firestore_service import Service
-from tests.unit.builders import NOW
 
 HOME = Connection(id="c1", shards=64)
 HOUR = timedelta(hours=1)

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from autoprovisioning.app.forgery import form_token
+from autoprovisioning.app.administration.csrf import form_token
 from tests.contract.admin_doors import ADMIN, ASSERTION, Door, open_door, user
-from tests.wire import ask
+from tests.support.wire import ask
 
 DELEGATED, EMPLOYEE = "delegated@example.com", "employee@example.com"
 JSON = {"Content-Type": "application/json"}

@@ -7,23 +7,23 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.app.apply_batch import apply_batch
-from autoprovisioning.app.configure import settings_of
-from autoprovisioning.app.confirm_adoptions import confirm_adoptions
-from autoprovisioning.app.converge import converge
-from autoprovisioning.app.looking import Asked
-from autoprovisioning.app.preview import ask_preview, compute_preview
-from autoprovisioning.app.reconcile import reconcile
-from autoprovisioning.app.reports import Line, Preview, PreviewState, Would
+from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
+from autoprovisioning.app.administration.preview import ask_preview, compute_preview
+from autoprovisioning.app.ports.requests import Line, Preview, PreviewState, Would
+from autoprovisioning.app.provisioning.converge import converge
+from autoprovisioning.app.provisioning.read_user import Asked
+from autoprovisioning.app.runs.apply_batch import apply_batch
+from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.runs import Look, Run, RunKind
-from infra.local.world import DirectorySide, KeeperSide
+from autoprovisioning.domain.settings import settings_of
+from infra.local.simulation import DirectorySide, KeeperSide
 from tests.contract.scim_servers import now, soon
-from tests.fake_reports import FakePreviews
-from tests.fakes import Desk
-from tests.town import ADMIN, customer, person
+from tests.support.in_memory import Desk
+from tests.support.in_memory_requests import FakePreviews
+from tests.support.system import ADMIN, customer, person
 
 BY = Actor(address=ADMIN, directory_id="u0")
 PEOPLE = 3

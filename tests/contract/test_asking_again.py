@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from autoprovisioning.app.reports import InquiryState, PreviewState, Would
+from autoprovisioning.app.ports.requests import InquiryState, PreviewState, Would
 from autoprovisioning.domain.accounts import Account
 from tests.contract.test_previews import (  # noqa: F401 - fixtures
     ASKED,
@@ -20,7 +20,7 @@ from tests.contract.test_previews import (  # noqa: F401 - fixtures
     line,
     stores,
 )
-from tests.unit.builders import NOW
+from tests.support.builders import NOW
 
 SINCE = NOW - timedelta(minutes=5)
 LATER = timedelta(seconds=1)

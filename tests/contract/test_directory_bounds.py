@@ -20,7 +20,7 @@ from autoprovisioning.adapters.directory import GoogleDirectory, api
 from autoprovisioning.adapters.directory.answers import LARGEST_BODY
 from autoprovisioning.adapters.directory.transport import LONGEST_WAIT
 from autoprovisioning.domain.errors import Incomplete, ProvisioningError, Transient
-from infra.local.world import DirectorySide
+from infra.local.simulation import DirectorySide
 from tests.contract.directory_reader import FIELDS, answering, ids, reading
 from tests.contract.listener import Listener, Request, Response
 from tests.contract.scim_servers import Counts

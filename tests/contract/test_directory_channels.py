@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from autoprovisioning.adapters.directory import GoogleDirectory
-from autoprovisioning.app.ports import Channel
+from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Transient
-from infra.local.world import DirectorySide, wait_for
+from infra.local.simulation import DirectorySide, wait_for
 from tests.contract.directory_reader import answering
 from tests.contract.directory_servers import validate
 from tests.contract.listener import Listener

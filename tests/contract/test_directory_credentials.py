@@ -15,7 +15,7 @@ import requests
 from autoprovisioning.adapters.directory import anonymous
 from autoprovisioning.adapters.directory.transport import SCOPES
 from autoprovisioning.domain.errors import ConfigurationRefused, ProvisioningError
-from infra.local.world import DirectorySide
+from infra.local.simulation import DirectorySide
 from tests.contract.directory_reader import reading
 from tests.contract.google_stand_in import Google, run_as_function
 from tests.contract.listener import DROPPED, Listener, Response

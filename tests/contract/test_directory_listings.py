@@ -9,7 +9,7 @@ import pytest
 
 from autoprovisioning.adapters.directory import GoogleDirectory
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete
-from infra.local.world import DirectorySide
+from infra.local.simulation import DirectorySide
 from tests.contract.directory_reader import FIELDS, answering, group_id, ids
 from tests.contract.directory_servers import PEOPLE, SCOPE
 from tests.contract.listener import Listener

@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 
 from autoprovisioning.adapters.directory import GoogleDirectory
-from autoprovisioning.app.admission import Caller, admitted
-from autoprovisioning.app.observe import read_user
-from autoprovisioning.app.survey import begin, deleted_addresses
+from autoprovisioning.app.administration.roles import Caller, admitted
+from autoprovisioning.app.provisioning.adoption_grounds import deleted_addresses
+from autoprovisioning.app.provisioning.read_user import read_user
+from autoprovisioning.app.runs.read_directory import begin
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import ConfigurationRefused, Forbidden, Transient
 from autoprovisioning.domain.runs import Evidence, Look
-from autoprovisioning.domain.users import DirectoryUser, Presence
-from infra.local.world import DirectorySide
+from infra.local.simulation import DirectorySide
 from tests.contract.directory_reader import FIELDS, PARTNER, answering, group_id, ids
 from tests.contract.directory_servers import PEOPLE, SCOPE
 from tests.contract.listener import Listener
-from tests.unit.builders import NOW, SECOND
+from tests.support.builders import NOW, SECOND
 
 NOT_AUTHORIZED = {"status": 403, "reason": "forbidden", "message": "Not Authorized to access this resource/api"}
 NOT_COMPLETE = {"status": 412, "reason": "conditionNotMet", "message": "User creation is not complete"}

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from autoprovisioning.adapters.directory import GoogleDirectory
+from autoprovisioning.domain.directory_user import Presence, to_the_second
 from autoprovisioning.domain.errors import Incomplete
-from autoprovisioning.domain.users import Presence, to_the_second
-from infra.local.world import DirectorySide
+from infra.local.simulation import DirectorySide
 from tests.contract.directory_reader import FIELDS, PARTNER, group_id, ids
 from tests.contract.directory_servers import PEOPLE, SCOPE
 from tests.contract.scim_servers import Counts

@@ -15,7 +15,7 @@ from autoprovisioning.adapters.directory import GoogleDirectory
 from autoprovisioning.adapters.directory.transport import ATTEMPTS
 from autoprovisioning.domain.errors import ConfigurationRefused, Transient
 from infra.local.processes import free_port
-from infra.local.world import DirectorySide
+from infra.local.simulation import DirectorySide
 from tests.contract.directory_reader import reading
 from tests.contract.listener import Listener, Response
 from tests.contract.scim_servers import Counts

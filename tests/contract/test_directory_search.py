@@ -10,7 +10,7 @@ import pytest
 
 from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, anonymous
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
-from infra.local.world import DirectorySide, http
+from infra.local.simulation import DirectorySide, http
 from tests.contract.directory_reader import answering
 from tests.contract.directory_servers import as_new, simulator, validate
 from tests.contract.scim_servers import Counts

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.world import DirectorySide
+from infra.local.simulation import DirectorySide
 from tests.contract.directory_servers import PEOPLE, asked, error, everybody
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra.local.world import DirectorySide
+from infra.local.simulation import DirectorySide
 from tests.contract.directory_servers import SCOPE, asked, error, pages, reached
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.world import DirectorySide, wait_for
+from infra.local.simulation import DirectorySide, wait_for
 from tests.contract.directory_servers import SCOPE, asked, error
 from tests.contract.listener import Listener, Response
 

@@ -11,7 +11,7 @@ from google.api_core import exceptions
 from google.cloud import firestore as sdk
 
 from tests.contract.state_stores import Firestore
-from tests.unit.builders import NOW
+from tests.support.builders import NOW
 
 KINDS = [
     None,

@@ -21,17 +21,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.auth import crypt, jwt
 
 from autoprovisioning.adapters.identity import HEADER, IapIdentity
-from autoprovisioning.app.admission import Caller
+from autoprovisioning.app.administration.roles import Caller
 from autoprovisioning.domain.errors import ConfigurationRefused, Forbidden, Transient
 from infra.local import iap
 from infra.local.processes import Supervisor, free_port, python
-from infra.local.world import IAP_AUDIENCE
+from infra.local.simulation import IAP_AUDIENCE
 from tests.contract.listener import Listener, Response, listening
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = "admin@example.com"
 ISSUER = "https://cloud.google.com/iap"
-SUBJECT = "accounts.google.com:u0"  # the administrator of tests/town.py
+SUBJECT = "accounts.google.com:u0"  # the administrator of tests/support/system.py
 
 
 @pytest.fixture(scope="module")

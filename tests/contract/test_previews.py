@@ -10,14 +10,13 @@ import pytest
 
 from autoprovisioning.adapters.firestore import FirestoreInquiries, FirestorePreviews
 from autoprovisioning.adapters.firestore import previews as adapter
-from autoprovisioning.app.configure import Settings
-from autoprovisioning.app.reports import (
+from autoprovisioning.app.ports.reports import Page
+from autoprovisioning.app.ports.requests import (
     Inquiries,
     Inquiry,
     InquiryKind,
     InquiryState,
     Line,
-    Page,
     Preview,
     Previews,
     PreviewState,
@@ -29,9 +28,10 @@ from autoprovisioning.domain.connections import Connection, PatchDialect, Volume
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.settings import Settings
 from tests.contract.state_stores import IN_FIRESTORE, Firestore
-from tests.fake_reports import FakeInquiries, FakePreviews
-from tests.unit.builders import NOW
+from tests.support.builders import NOW
+from tests.support.in_memory_requests import FakeInquiries, FakePreviews
 
 HOUR = timedelta(hours=1)
 TICK = timedelta(microseconds=1)

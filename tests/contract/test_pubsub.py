@@ -19,14 +19,14 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 
 from autoprovisioning.adapters.pubsub import PubSubQueue
 from autoprovisioning.adapters.pubsub_rest import ATTEMPTS, RestLookQueue
+from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import Transient
-from autoprovisioning.domain.roster import Action
 from autoprovisioning.domain.runs import Batch, Evidence, Look, PlannedChange, RunKind
 from autoprovisioning.messages import RunRequest, decode_batch, decode_look, decode_push, decode_run_request
 from infra.local import cloud as local_cloud
 from infra.local.cloud import DEAD_LETTERS, SUBSCRIPTIONS, LocalCloud, make_topics
 from infra.local.processes import free_port
-from infra.local.world import wait_for
+from infra.local.simulation import wait_for
 from tests.contract.google_stand_in import Google, run_as_function
 from tests.contract.listener import DROPPED, Listener, Request, Response, listening
 

@@ -13,16 +13,16 @@ import grpc
 import pytest
 
 from autoprovisioning.adapters.firestore import reports as adapter
-from autoprovisioning.app.ports import Edit
-from autoprovisioning.app.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Action, Entry, Failure, failed
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.holds import HoldState, Standing
-from autoprovisioning.domain.roster import Action, Entry, Failure, failed
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.contract.state_stores import Firestore, hold
-from tests.unit.builders import DAY, NOW
+from tests.support.builders import DAY, NOW
 
 T = TypeVar("T")
 

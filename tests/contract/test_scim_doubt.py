@@ -8,7 +8,7 @@ import pytest
 
 from autoprovisioning.domain.accounts import Write, WriteKind
 from autoprovisioning.domain.errors import Unresolved
-from infra.local.world import KeeperSide
+from infra.local.simulation import KeeperSide
 from tests.contract.scim_servers import client, creates, patch
 from tests.contract.scim_writes import POST_BULK, POST_USER, exactly, kinds, seed, write
 

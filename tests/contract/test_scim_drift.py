@@ -12,13 +12,13 @@ import pytest
 
 from autoprovisioning.adapters.scim import ScimAccounts
 from autoprovisioning.domain.connections import PatchDialect
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
-from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import RunKind
-from infra.local.world import KeeperSide
+from infra.local.simulation import KeeperSide
 from tests.contract.scim_servers import Counts
-from tests.office import LATER, Office
+from tests.support.scenario import LATER, Office
 
 PHONE = 'phoneNumbers[type eq "work"].value'
 ROWS = (

@@ -13,7 +13,7 @@ from autoprovisioning.adapters.scim.transport import LOOP
 from autoprovisioning.domain.accounts import Write, WriteKind, Written
 from autoprovisioning.domain.errors import AuthorizationRefused, NotSent, Rejected, Throttled, Unresolved
 from infra.local.processes import Supervisor, free_port, python
-from infra.local.world import KeeperSide, wait_for
+from infra.local.simulation import KeeperSide, wait_for
 from tests.contract.scim_servers import ROOT, Counts, client, creates, patch, person, soon
 from tests.contract.scim_writes import LISTING, POST_USER, exactly, kinds, seed, sent, write
 

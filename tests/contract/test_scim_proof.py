@@ -6,7 +6,7 @@ import pytest
 
 from autoprovisioning.domain.accounts import Write, WriteKind
 from autoprovisioning.domain.errors import Contradicted, KeeperFailed, Unresolved
-from infra.local.world import KeeperSide
+from infra.local.simulation import KeeperSide
 from tests.contract.scim_servers import creates, patch, person
 from tests.contract.scim_writes import POST_BULK, POST_USER, exactly, kinds, seed, sent, write
 

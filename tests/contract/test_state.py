@@ -8,19 +8,21 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.ports import Channel, Claim, Edit, Progress
+from autoprovisioning.app.ports.channels import Channel
+from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection, PatchDialect, RetiredToken, State, VolumeLimit
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
+from autoprovisioning.domain.directory_user import ROOT, Group, OrgUnit, Scope
+from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
 from autoprovisioning.domain.errors import Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import GuardState, Kind, reservation
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
-from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Timer, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.users import ROOT, Group, OrgUnit, Scope
 from tests.contract.state_stores import HOME, HOUR, event, hold, write
 from tests.contract.state_stores import State as Stores
-from tests.unit.builders import DAY, NOW
+from tests.support.builders import DAY, NOW
 
 
 def put(state: Stores, *entries: Entry, connection: Connection = HOME) -> None:

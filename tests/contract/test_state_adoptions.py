@@ -7,7 +7,7 @@ import threading
 from autoprovisioning.adapters.firestore import adoptions
 from autoprovisioning.domain.events import EventName
 from tests.contract.state_stores import HOME, Firestore, State, event
-from tests.unit.builders import NOW
+from tests.support.builders import NOW
 
 BOSS = "boss@example.com"
 

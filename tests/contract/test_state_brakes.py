@@ -14,7 +14,7 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import FIRST, GuardState, Kind, Member, reservation, reserve
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
 from tests.contract.state_stores import event, hold
-from tests.unit.builders import NOW
+from tests.support.builders import NOW
 
 HOUR = timedelta(hours=1)
 A, B = reservation("a"), reservation("b")

@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.app.ports import Claim, Edit, Progress
+from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
 from autoprovisioning.domain.errors import Permanent, Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Kind, reservation, reserve
-from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Timer, Trigger
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from infra.local.processes import free_port
 from tests.contract.state_stores import IN_FIRESTORE, Firestore, Wire, wire
-from tests.unit.builders import NOW
+from tests.support.builders import NOW
 
 pytestmark = pytest.mark.emulator
 

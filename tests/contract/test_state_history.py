@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from autoprovisioning.app.ports import Edit
+from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Clock
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.holds import Hold, Standing
-from autoprovisioning.domain.roster import Entry
 from tests.contract.state_stores import State as Stores
 from tests.contract.state_stores import hold
-from tests.unit.builders import ADA, DAY, GRACE, NOW
+from tests.support.builders import ADA, DAY, GRACE, NOW
 
 HOME = Connection(id="c1", shards=4)
 

@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.ports import Claim, Progress
+from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.ports.roster import Progress
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
 from tests.contract.state_stores import HOUR, write
-from tests.unit.builders import NOW
+from tests.support.builders import NOW
 
 
 class TestRuns:

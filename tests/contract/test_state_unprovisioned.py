@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from autoprovisioning.adapters.firestore import unprovisioned
+from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.unprovisioned import By, Offer, Report, Unprovisioned
-from autoprovisioning.domain.users import Presence
 from tests.contract.state_stores import HOME, Firestore
-from tests.unit.builders import DAY, NOW
+from tests.support.builders import DAY, NOW
 
 KNOWN = Unprovisioned(
     scim_id="k/1 ü",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from autoprovisioning.domain.users import ROOT, OrgUnit, Scope
+from autoprovisioning.domain.directory_user import ROOT, OrgUnit, Scope
 from tests.contract.state_stores import HOME
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.contract.state_stores import Firestore, Wire, wire
 from tests.contract.test_state_faults import LostAnswer
-from tests.unit.builders import NOW
+from tests.support.builders import NOW
 
 pytestmark = pytest.mark.emulator
 

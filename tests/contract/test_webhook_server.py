@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from autoprovisioning.app.channels import channel_token
+from autoprovisioning.app.notifications.channel_token import channel_token
 from infra.gcp.description import FUNCTIONS
 from infra.local.processes import Process, Supervisor, free_port, python
 from tests.contract.listener import Listener, Response, listening
-from tests.wire import Answer, ask
+from tests.support.wire import Answer, ask
 
 ROOT = Path(__file__).parents[2]
 KEY = b"0123456789abcdef0123456789abcdef"

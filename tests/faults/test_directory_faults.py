@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infra.local.world import wait_for
-from tests.town import GROUP, GROUP_ID, Town, customer, person
+from infra.local.simulation import wait_for
+from tests.support.system import GROUP, GROUP_ID, Town, customer, person
 
 EVERYBODY = {f"u{number}" for number in range(12)}
 LISTINGS = ("users.list", "members.list")

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.ports import Edit
+from autoprovisioning.app.ports.roster import Edit
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
-from tests.town import GROUP, GROUP_ID, Town, person
+from infra.local.simulation import wait_for
+from tests.support.system import GROUP, GROUP_ID, Town, person
 
 NOT_AUTHORIZED = {"status": 403, "reason": "forbidden", "message": "Not Authorized to access this resource/api"}
 INVALID_KEY = {"status": 400, "reason": "invalid", "message": "Invalid Input: memberKey"}

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
-from infra.local.world import wait_for
-from tests.town import GROUP_ID, Town
+from infra.local.simulation import wait_for
+from tests.support.system import GROUP_ID, Town
 
 EVERYBODY = {f"u{number}" for number in range(12)}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infra.local.world import wait_for
-from tests.town import Town
+from infra.local.simulation import wait_for
+from tests.support.system import Town
 
 PATCH = {"method": "PATCH", "path": "/Users/"}
 CREATED = "Create User By Auto Provisioning"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infra.local.world import http, wait_for
-from tests.town import GROUP_ID, Town, customer, person
+from infra.local.simulation import http, wait_for
+from tests.support.system import GROUP_ID, Town, customer, person
 
 EVERYBODY = {f"u{number}" for number in range(12)}
 WRITES = r"/(Users|Bulk)"

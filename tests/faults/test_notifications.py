@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
-from tests.town import GROUP_ID, Town, person
-from tests.wire import Forwarder
+from infra.local.simulation import wait_for
+from tests.support.system import GROUP_ID, Town, person
+from tests.support.wire import Forwarder
 
 EVERYBODY = {f"u{number}" for number in range(12)}
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from infra.local.world import wait_for
-from tests.town import Town, person
+from infra.local.simulation import wait_for
+from tests.support.system import Town, person
 
 HTML = "<html><body>Blocked by the firewall</body></html>"
 

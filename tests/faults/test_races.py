@@ -10,8 +10,8 @@ import pytest
 
 from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
-from tests.town import GROUP_ID, Town, person
+from infra.local.simulation import wait_for
+from tests.support.system import GROUP_ID, Town, person
 
 BY = Actor(address="admin@example.com", directory_id="u0")
 EVERYBODY = {f"u{number}" for number in range(12)}
@@ -183,7 +183,7 @@ def test_a_run_asked_for_while_another_is_under_way_comes_after_it(town):
 
 
 def test_turned_off_with_batches_in_flight(town):
-    from autoprovisioning.app.configure import turn_off, turn_on
+    from autoprovisioning.app.administration.configure import turn_off, turn_on
 
     town.connect()
     town.freeze("apply_changes")
@@ -199,7 +199,7 @@ def test_turned_off_with_batches_in_flight(town):
 
 
 def test_deleted_with_batches_in_flight(town):
-    from autoprovisioning.app.configure import delete
+    from autoprovisioning.app.administration.configure import delete
     from autoprovisioning.bootstrap import channels
     from autoprovisioning.domain.errors import Busy, ProvisioningError
 

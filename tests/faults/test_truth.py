@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from infra.local.simulation import wait_for
 from infra.local.sync import exit_status, synchronize
-from infra.local.world import wait_for
-from tests.town import GROUP_ID, Town, customer
+from tests.support.system import GROUP_ID, Town, customer
 
 UPDATED = "Update Auto Provisioned User"
 

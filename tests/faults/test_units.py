@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.town import CONNECTION, Town, customer
+from tests.support.system import CONNECTION, Town, customer
 
 SELLERS = {f"u{number}" for number in range(1, 9)}
 NOT_LISTED = "The organizational unit /Sales is not in the directory any more"

@@ -17,8 +17,8 @@ from infra.local.connect import CONNECTION
 from tests.contract.listener import listening
 from tests.contract.test_identity import Keys, claims, encoded
 from tests.functional.test_reauthorize import STRANGERS, staff
-from tests.town import ADMIN, Town
-from tests.wire import Answer
+from tests.support.system import ADMIN, Town
+from tests.support.wire import Answer
 
 ONE = f"/api/connections/{CONNECTION}"
 DELEGATED = "delegated@example.com"

@@ -12,8 +12,8 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
-from tests.town import ADMIN, GROUP, GROUP_ID, Town
+from infra.local.simulation import wait_for
+from tests.support.system import ADMIN, GROUP, GROUP_ID, Town
 
 ONE = f"/connections/{CONNECTION}"
 CREATED = "Create User By Auto Provisioning"

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
-from tests.town import ADMIN, GROUP, GROUP_ID, Town
+from infra.local.simulation import wait_for
+from tests.support.system import ADMIN, GROUP, GROUP_ID, Town
 
 ONE = f"/connections/{CONNECTION}"
 NEVER = {"suspend_after": None, "delete_after": None}

@@ -17,9 +17,9 @@ from autoprovisioning.entrypoints.console.api import OPERATIONS
 from autoprovisioning.entrypoints.console.api.openapi import ARGUMENT, document
 from autoprovisioning.entrypoints.console.api.operations import ROOT, Operation
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
-from tests.town import GROUP_ID, Town
-from tests.wire import ask
+from infra.local.simulation import wait_for
+from tests.support.system import GROUP_ID, Town
+from tests.support.wire import ask
 
 EXAMPLES = 15  # of each operation and mode: enough for every field to be wrong once, and done within a minute
 BY_NAME = {operation.name: operation for operation in OPERATIONS}

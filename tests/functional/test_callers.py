@@ -11,8 +11,8 @@ import json
 import pytest
 
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
-from tests.town import ADMIN, GROUP_ID, Town, person
+from infra.local.simulation import wait_for
+from tests.support.system import ADMIN, GROUP_ID, Town, person
 
 ONE = f"/connections/{CONNECTION}"
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from infra.local.world import wait_for
-from tests.town import Town
+from infra.local.simulation import wait_for
+from tests.support.system import Town
 
 EVENTS = {"add", "update", "delete", "undelete", "makeAdmin"}
 

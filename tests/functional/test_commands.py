@@ -15,9 +15,9 @@ import pytest
 
 from infra.local.cloud import FIXED_PORTS, ROOT
 from infra.local.processes import Supervisor, port_is_free, python
-from infra.local.world import DirectorySide, KeeperSide, http, wait_for
+from infra.local.simulation import DirectorySide, KeeperSide, http, wait_for
 from tests.contract.scim_servers import keeper, scim2_server
-from tests.town import GROUP, GROUP_ID, SHORT, customer, person
+from tests.support.system import GROUP, GROUP_ID, SHORT, customer, person
 
 KEYS = [
     "created", "updated", "suspended", "unsuspended", "deleted", "adopted", "failed", "held", "unchanged",
@@ -96,7 +96,9 @@ def machine(tmp_path_factory):
         machine = Machine(folder, DirectorySide(simulator.address), node)
         output = folder / "local.out"
         with output.open("w") as stdout:
-            local = subprocess.Popen(python("-m", "infra.local.up"), cwd=ROOT, env=machine.environment, stdout=stdout)
+            local = subprocess.Popen(
+                python("-m", "infra.local.start"), cwd=ROOT, env=machine.environment, stdout=stdout
+            )
         try:
             wait_for(lambda: "READY\n" in output.read_text() or local.poll() is not None, "READY", 60)
             assert local.poll() is None, output.read_text()
@@ -297,7 +299,7 @@ def test_a_refused_connect_leaves_the_connection_as_it_was(refusals):
 
 
 def test_a_second_local_is_refused_and_leaves_the_first_alone(machine):
-    second = machine.run("infra.local.up")
+    second = machine.run("infra.local.start")
     assert second.returncode == 1
     assert second.stderr.startswith("Ports in use: 8801 (firestore)")
     assert (machine.folder / "state" / "cloud.json").exists()
@@ -349,7 +351,7 @@ def bare(tmp_path):
 def start(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     begun = time.monotonic()
     done = subprocess.run(
-        python("-c", BESIDE, "infra.local.up"), cwd=ROOT, env=environment, capture_output=True, text=True
+        python("-c", BESIDE, "infra.local.start"), cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert time.monotonic() - begun < 30
     assert done.returncode == 1
@@ -407,6 +409,8 @@ def test_a_port_that_something_else_holds_is_named(bare):
         port = holder.getsockname()[1]
         before, run, after = BESIDE.partition("runpy.run_module")
         code = f"{before}cloud.FIXED_PORTS['pubsub'] = {port}\n{run}{after}"
-        done = subprocess.run(python("-c", code, "infra.local.up"), cwd=ROOT, env=bare, capture_output=True, text=True)
+        done = subprocess.run(
+            python("-c", code, "infra.local.start"), cwd=ROOT, env=bare, capture_output=True, text=True
+        )
     assert (done.returncode, done.stdout) == (1, "")
     assert f"Ports in use: {port} (pubsub)" in done.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from infra.local import compare as second_opinion
 from infra.local.compare import compare
-from tests.town import GROUP, GROUP_ID, Town, person
+from tests.support.system import GROUP, GROUP_ID, Town, person
 
 
 def differences(town: Town, excused: set[str] = frozenset()) -> list[tuple[str, str]]:

@@ -10,9 +10,9 @@ import pytest
 
 from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
-from infra.local.world import KeeperSide, wait_for
+from infra.local.simulation import KeeperSide, wait_for
 from tests.contract.scim_servers import as_new, keeper
-from tests.town import GROUP, GROUP_ID, Town, person
+from tests.support.system import GROUP, GROUP_ID, Town, person
 
 ACTOR = Actor(address="admin@example.com", directory_id="u0")
 SECOND = "second"
@@ -44,7 +44,8 @@ def other(town, other_node):
 
 
 def set_up(town: Town, node: KeeperSide, connection_id: str, *groups: str, token: str = ""):
-    from autoprovisioning.app.configure import Settings, set_up, turn_on
+    from autoprovisioning.app.administration.configure import set_up, turn_on
+    from autoprovisioning.domain.settings import Settings
 
     settings = Settings(name=connection_id, endpoint=node.endpoint, scope_groups=groups)
     set_up(town.desk(), settings, token or node.token, ACTOR, connection_id)
@@ -219,8 +220,9 @@ def without_secrets(town: Town):
 
 
 def test_secret_manager_out_of_reach_leaves_no_half_connection(town, other):
-    from autoprovisioning.app.configure import Settings, edit, set_up, settings_of
+    from autoprovisioning.app.administration.configure import edit, set_up
     from autoprovisioning.domain.errors import Transient
+    from autoprovisioning.domain.settings import Settings, settings_of
 
     settings = Settings(endpoint=other.endpoint, scope_groups=(OTHER_GROUP,))
     with pytest.raises(Transient):
@@ -239,8 +241,9 @@ def test_secret_manager_out_of_reach_leaves_no_half_connection(town, other):
 def test_an_edit_with_a_stale_edition_is_refused_and_changes_nothing(settled):
     from dataclasses import replace
 
-    from autoprovisioning.app.configure import edit, settings_of
+    from autoprovisioning.app.administration.configure import edit
     from autoprovisioning.domain.errors import NotFound, Stale
+    from autoprovisioning.domain.settings import settings_of
 
     current = settled.desk().connections.get(CONNECTION)
     wanted = replace(settings_of(current), name="Mine")
@@ -254,8 +257,9 @@ def test_an_edit_with_a_stale_edition_is_refused_and_changes_nothing(settled):
 def test_of_two_edits_at_once_one_is_refused_and_its_token_destroyed(town):
     from dataclasses import replace
 
-    from autoprovisioning.app.configure import edit, settings_of
+    from autoprovisioning.app.administration.configure import edit
     from autoprovisioning.domain.errors import Stale
+    from autoprovisioning.domain.settings import settings_of
 
     town.connect()
     current = town.desk().connections.get(CONNECTION)
@@ -291,7 +295,8 @@ def versions_since(before, after) -> list[str]:
 def test_an_edit_turns_the_new_endpoint_and_token_on_together(town, other):
     from dataclasses import replace
 
-    from autoprovisioning.app.configure import edit, settings_of
+    from autoprovisioning.app.administration.configure import edit
+    from autoprovisioning.domain.settings import settings_of
 
     town.provisioned()
     current = town.desk().connections.get(CONNECTION)
@@ -305,8 +310,9 @@ def test_an_edit_turns_the_new_endpoint_and_token_on_together(town, other):
 
 
 def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(town):
-    from autoprovisioning.app.configure import delete, edit, settings_of, turn_on
+    from autoprovisioning.app.administration.configure import delete, edit, turn_on
     from autoprovisioning.domain.errors import Busy, NotFound, Stale
+    from autoprovisioning.domain.settings import settings_of
 
     town.provisioned()
     town.ask("reconcile", body=b'{"kind": "drift"}')
@@ -354,7 +360,7 @@ def stored_channels() -> Any:
 
 def deleted(town: Town) -> bool:
     """Delete the connection's configuration; False while work is in flight."""
-    from autoprovisioning.app.configure import delete
+    from autoprovisioning.app.administration.configure import delete
     from autoprovisioning.domain.errors import Busy
 
     try:
@@ -365,7 +371,7 @@ def deleted(town: Town) -> bool:
 
 
 def test_deleting_waits_for_a_planner(town):
-    from autoprovisioning.app.configure import delete
+    from autoprovisioning.app.administration.configure import delete
     from autoprovisioning.domain.errors import Busy
 
     town.connect()

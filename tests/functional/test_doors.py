@@ -12,8 +12,8 @@ import pytest
 from infra.local.cloud import FUNCTIONS, ROOT
 from infra.local.connect import connect
 from infra.local.processes import python
-from infra.local.world import wait_for
-from tests.town import GROUP
+from infra.local.simulation import wait_for
+from tests.support.system import GROUP
 
 PUSHED = ("provision_user", "apply_changes")
 JSON = {"Content-Type": "application/json"}

@@ -17,10 +17,10 @@ import pytest
 
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from infra.local.connect import connect
-from infra.local.world import http, wait_for
+from infra.local.simulation import http, wait_for
 from tests.contract.scim_servers import django_node
-from tests.town import GROUP, GROUP_ID, Town, person
-from tests.wire import Forwarder
+from tests.support.system import GROUP, GROUP_ID, Town, person
+from tests.support.wire import Forwarder
 
 POLICY = Deprovisioning(deleted=Delays(suspend_after=None, delete_after=0))
 DELIVERIES = 12  # of one message, at most: afterwards nobody would read what became of it

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
+from infra.local.simulation import wait_for
 from tests.functional.test_reauthorize import staff
-from tests.plain_browser import Browser, Page
-from tests.town import GROUP_ID, Town
+from tests.support.plain_browser import Browser, Page
+from tests.support.system import GROUP_ID, Town
 
 DELEGATED = "delegated@example.com"
 HOME = f"/connections/{CONNECTION}"
@@ -94,8 +94,8 @@ def test_a_form_without_its_own_secret_is_refused(settled, path, fields, csrf):
 def _stale(town: Town) -> str:
     from datetime import UTC, datetime, timedelta
 
-    from autoprovisioning.app.forgery import form_token
-    from tests.town import ADMIN
+    from autoprovisioning.app.administration.csrf import form_token
+    from tests.support.system import ADMIN
 
     key = town.world.cloud.environment["FORM_KEY"].encode()
     return form_token(key, ADMIN, datetime.now(UTC) - timedelta(hours=2))

@@ -10,9 +10,9 @@ import pytest
 
 from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
-from tests.plain_browser import Browser
-from tests.town import ADMIN, GROUP, GROUP_ID, Town, person
+from infra.local.simulation import wait_for
+from tests.support.plain_browser import Browser
+from tests.support.system import ADMIN, GROUP, GROUP_ID, Town, person
 
 BY = Actor(address=ADMIN, directory_id="u0")
 FINISHED = ("done", "failed")
@@ -25,13 +25,13 @@ def stored() -> Any:
 
 
 def settings(town: Town, **changes: Any) -> Any:
-    from autoprovisioning.app.configure import settings_of
+    from autoprovisioning.domain.settings import settings_of
 
     return replace(settings_of(town.desk().connections.get(CONNECTION)), **changes)
 
 
 def ask(town: Town, connection_id: str = CONNECTION, **changes: Any) -> Any:
-    from autoprovisioning.app.preview import ask_preview
+    from autoprovisioning.app.administration.preview import ask_preview
 
     desk = town.desk()
     edition = desk.connections.get(connection_id).edition
@@ -101,7 +101,7 @@ def changed_directory(town: Town) -> None:
 
 
 def test_the_next_run_does_what_the_preview_of_an_edit_said(working):
-    from autoprovisioning.app.preview import save_preview
+    from autoprovisioning.app.administration.preview import save_preview
 
     changed_directory(working)
     before = working.snapshot()
@@ -126,7 +126,8 @@ def test_the_next_run_does_what_the_preview_of_an_edit_said(working):
 
 
 def test_turning_on_a_draft_does_what_its_preview_said(town):
-    from autoprovisioning.app.configure import Settings, set_up, turn_on
+    from autoprovisioning.app.administration.configure import set_up, turn_on
+    from autoprovisioning.domain.settings import Settings
 
     town.keeper.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True}])
     wanted = Settings(endpoint=town.keeper.endpoint, scope_groups=(GROUP,))
@@ -235,7 +236,7 @@ def test_a_preview_is_computed_while_a_reconciliation_is_under_way(working):
 
 
 def test_an_expired_preview_is_acknowledged_and_left_alone(working):
-    from autoprovisioning.app.reports import Preview
+    from autoprovisioning.app.ports.requests import Preview
 
     now = working.desk().clock()
     expired = Preview(

@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 import pytest
 
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
-from tests.town import ADMIN, Town, person
-from tests.wire import Answer
+from infra.local.simulation import wait_for
+from tests.support.system import ADMIN, Town, person
+from tests.support.wire import Answer
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -192,7 +192,7 @@ def test_our_own_origin_is_welcome(working):
 
 @pytest.mark.parametrize("csrf", ["", "0" * 64, "é", "of somebody else", "stale"])
 def test_a_form_without_its_own_secret_is_refused(settled, csrf):
-    from autoprovisioning.app.forgery import form_token
+    from autoprovisioning.app.administration.csrf import form_token
 
     key, now = settled.world.cloud.environment["FORM_KEY"].encode(), datetime.now(UTC)
     if csrf == "of somebody else":

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.town import GROUP_ID, Town, person
-from tests.wire import Answer
+from tests.support.system import GROUP_ID, Town, person
+from tests.support.wire import Answer
 
 EVERYBODY = {f"u{number}" for number in range(12)}
 JSON = {"Content-Type": "application/json"}

@@ -12,7 +12,7 @@ import pytest
 
 from infra.local.cloud import ROOT
 from infra.local.processes import Supervisor, python
-from infra.local.world import wait_for
+from infra.local.simulation import wait_for
 
 
 class Called(BaseHTTPRequestHandler):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from infra.local.connect import CONNECTION
-from infra.local.world import KeeperSide, wait_for
+from infra.local.simulation import KeeperSide, wait_for
 from tests.functional.test_connections import OTHER_GROUP, OTHER_ID, SECOND, active, documents, entry, set_up
-from tests.town import GROUP_ID, Town, person
+from tests.support.system import GROUP_ID, Town, person
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from infra.local.cloud import ROOT
 from infra.local.processes import ProcessFailed, Supervisor, port_is_free, python
-from infra.local.world import wait_for
+from infra.local.simulation import wait_for
 from tests.functional.test_commands import BESIDE
 
 # A supervisor of a process that starts another one, which ignores SIGTERM, as a function with a worker does.
@@ -100,7 +100,7 @@ def small(tmp_path):
 @pytest.fixture
 def whole(tmp_path):
     """`make local`, on other ports than the documented ones."""
-    started = Started(python("-c", BESIDE, "infra.local.up"), tmp_path, environment(tmp_path))
+    started = Started(python("-c", BESIDE, "infra.local.start"), tmp_path, environment(tmp_path))
     begun: set[int] = set()
     yield started, begun
     started.clean_up(begun)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.functional.test_pages import DELEGATED, HOME, browser
 from tests.functional.test_reauthorize import staff
-from tests.town import Town
+from tests.support.system import Town
 
 LISTED = "connections/keeper/unprovisioned"
 

@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from infra.local.processes import free_port
-from infra.local.world import wait_for
-from tests.town import GROUP_ID, Town, person
-from tests.wire import Answer, Forwarder
+from infra.local.simulation import wait_for
+from tests.support.system import GROUP_ID, Town, person
+from tests.support.wire import Answer, Forwarder
 
 HOUR = timedelta(hours=1)
 CHANNEL = "c0ffee"
 
 
 def token_of(town: Town, channel: str = CHANNEL, lasts: timedelta = HOUR, key: bytes = b"") -> str:
-    from autoprovisioning.app.channels import channel_token
+    from autoprovisioning.app.notifications.channel_token import channel_token
 
     return channel_token(
         key or town.world.cloud.environment["CHANNEL_KEY"].encode(), channel, datetime.now(UTC) + lasts

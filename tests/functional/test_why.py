@@ -8,19 +8,20 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.app.admission import Role
-from autoprovisioning.app.explain import Explanation, explain
-from autoprovisioning.app.inquire import inquire
-from autoprovisioning.app.reports import Filters, Inquiry, InquiryKind, InquiryState
+from autoprovisioning.app.administration.explain import Explanation, explain
+from autoprovisioning.app.administration.inquire import inquire
+from autoprovisioning.app.administration.roles import Role
+from autoprovisioning.app.ports.reports import Filters
+from autoprovisioning.app.ports.requests import Inquiry, InquiryKind, InquiryState
 from autoprovisioning.domain.connections import VolumeLimit
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.entry import Action, Status
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.holds import Standing
-from autoprovisioning.domain.roster import Action, Status
-from autoprovisioning.domain.users import Presence
 from infra.local.connect import CONNECTION
-from infra.local.world import wait_for
-from tests.town import ADMIN, GROUP, GROUP_ID, Town, person
+from infra.local.simulation import wait_for
+from tests.support.system import ADMIN, GROUP, GROUP_ID, Town, person
 
 BY = Actor(address=ADMIN, directory_id="u0")
 

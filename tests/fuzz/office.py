@@ -17,23 +17,30 @@ import requests
 from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory
 from autoprovisioning.adapters.scim import ScimAccounts
 from autoprovisioning.adapters.threads import Threads
-from autoprovisioning.app.apply_batch import apply_batch
-from autoprovisioning.app.converge import converge
-from autoprovisioning.app.looking import Asked
-from autoprovisioning.app.reconcile import reconcile
+from autoprovisioning.app.provisioning.converge import converge
+from autoprovisioning.app.provisioning.read_user import Asked
+from autoprovisioning.app.runs.apply_batch import apply_batch
+from autoprovisioning.app.runs.reconcile import reconcile
+from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.app.services import Services
-from autoprovisioning.app.sweep import sweep
 from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit
+from autoprovisioning.domain.directory_user import Group, Scope
+from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import ConfigurationRefused, ProvisioningError, Transient
-from autoprovisioning.domain.roster import Entry, Status
 from autoprovisioning.domain.runs import Batch, Look, Run, RunKind, RunState
-from autoprovisioning.domain.users import Group, Scope
 from tests.contract.scim_servers import Counts
-from tests.fake_state import FakeAdoptions, FakeConnections, FakeRecords, FakeRoster, FakeUnprovisioned, Store
-from tests.fakes import Clock, FakeMeter, FakeQueue, FakeTokens, Ids
 from tests.fuzz.liar import TOKEN, TRUTH, Given, Liar
 from tests.fuzz.proof import may_adopt, must_leave
-from tests.town import GROUP, GROUP_ID, customer, person
+from tests.support.in_memory import Clock, FakeMeter, FakeQueue, FakeTokens, Ids
+from tests.support.in_memory_state import (
+    FakeAdoptions,
+    FakeConnections,
+    FakeRecords,
+    FakeRoster,
+    FakeUnprovisioned,
+    Store,
+)
+from tests.support.system import GROUP, GROUP_ID, customer, person
 
 USERS = ("u1", "u2", "u3", "u4")
 ADDRESSES = tuple(f"person{number}@example.com" for number in range(1, 6))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.fuzz.liar import Given
-from tests.town import GROUP_ID
+from tests.support.system import GROUP_ID
 
 
 def must_leave(known: Sequence[Given], now: Sequence[Given], user_id: str) -> bool:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory
 from autoprovisioning.adapters.scim import ScimAccounts
-from autoprovisioning.app.ports import Channel
+from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.domain.accounts import Account, Lookup, Write, WriteKind
 from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.errors import ProvisioningError, Transient
@@ -25,7 +25,7 @@ from tests.contract.scim_servers import Counts, person
 from tests.fuzz.examples import COUNT, EXAMPLES
 from tests.fuzz.liar import TOKEN, TRUTH, Liar, Request, lying
 from tests.fuzz.lies import Lie, lies
-from tests.town import GROUP, GROUP_ID, customer
+from tests.support.system import GROUP, GROUP_ID, customer
 
 pytestmark = pytest.mark.timeout(600)  # a failing example is made smaller for some minutes
 TIMEOUT = 0.25  # seconds, of one request

@@ -15,22 +15,23 @@ import flask
 import pytest
 
 from autoprovisioning import telemetry
-from autoprovisioning.app.carry_out import carry_out
-from autoprovisioning.app.decide_hold import decide_hold
-from autoprovisioning.app.drift import tell_drift
-from autoprovisioning.app.finishing import close_if_finished, close_unfinished
-from autoprovisioning.app.holding import Wanted, admit
-from autoprovisioning.app.keeper import Keeper
-from autoprovisioning.app.opening import Side
-from autoprovisioning.app.planning import Plan
-from autoprovisioning.app.reconcile import reconcile
-from autoprovisioning.app.renew_watch import renew_watch
-from autoprovisioning.app.reports import Pace, Page, Waiting
-from autoprovisioning.app.survey import begin, read_groups
-from autoprovisioning.app.vital_signs import log_vital_signs
+from autoprovisioning.app.administration.held_plans import decide_hold
+from autoprovisioning.app.administration.vital_signs import log_vital_signs
+from autoprovisioning.app.notifications.renew_watch import renew_watch
+from autoprovisioning.app.ports.reports import Pace, Page, Waiting
+from autoprovisioning.app.provisioning.carry_out import carry_out
+from autoprovisioning.app.provisioning.target import Keeper
+from autoprovisioning.app.runs.close_run import close_if_finished, close_unfinished
+from autoprovisioning.app.runs.drift import tell_drift
+from autoprovisioning.app.runs.hold_plan import Wanted, admit
+from autoprovisioning.app.runs.open_run import Side
+from autoprovisioning.app.runs.read_directory import begin, read_groups
+from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.config import Misconfigured
 from autoprovisioning.domain.changes import Change
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit, Scope
+from autoprovisioning.domain.entry import Action, Entry
 from autoprovisioning.domain.errors import (
     ConfigurationRefused,
     NotAsWritten,
@@ -40,12 +41,11 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.guard import Kind, Member
-from autoprovisioning.domain.roster import Action, Entry
+from autoprovisioning.domain.plan import Plan
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit, Scope
 from autoprovisioning.entrypoints import answers
-from tests.fake_state import FakeChannels
-from tests.fakes import START, Desk
+from tests.support.in_memory import START, Desk
+from tests.support.in_memory_state import FakeChannels
 
 MINUTE = timedelta(minutes=1)
 

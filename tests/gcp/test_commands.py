@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from autoprovisioning.app.renew_watch import RENEW_BEFORE
+from autoprovisioning.app.notifications.renew_watch import RENEW_BEFORE
 from autoprovisioning.config import load
 from infra.gcp import access, commands, deploy
 from infra.gcp.description import DEPLOYMENT, KEYS, Function

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from autoprovisioning.app.sharding import SMALLEST_SHARDS, USERS_A_SHARD
+from autoprovisioning.app.runs.open_run import SMALLEST_SHARDS, USERS_A_SHARD
 from infra.gcp import cost, measure
 from infra.gcp.cost import PRICES, Price
 from infra.gcp.description import DEPLOYMENT

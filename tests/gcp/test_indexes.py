@@ -21,27 +21,21 @@ from google.cloud.firestore_v1.types import StructuredQuery
 
 from autoprovisioning.adapters import firestore as adapters
 from autoprovisioning.adapters.firestore import FirestoreInquiries, FirestorePreviews
-from autoprovisioning.app.configure import settings_of
-from autoprovisioning.app.ports import Channel, Claim, Edit
-from autoprovisioning.app.reports import (
-    Filters,
-    Inquiry,
-    InquiryKind,
-    InquiryState,
-    Line,
-    Preview,
-    PreviewState,
-    Would,
-)
+from autoprovisioning.app.ports.channels import Channel
+from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.ports.reports import Filters
+from autoprovisioning.app.ports.requests import Inquiry, InquiryKind, InquiryState, Line, Preview, PreviewState, Would
+from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.entry import Entry, Failure
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Kind, Member, reservation, reserve
 from autoprovisioning.domain.holds import Hold, Standing
-from autoprovisioning.domain.roster import Entry, Failure
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
+from autoprovisioning.domain.settings import settings_of
 from infra.gcp import firestore as deployed
 from tests.contract.state_stores import Firestore, hold
-from tests.unit.builders import DAY, NOW
+from tests.support.builders import DAY, NOW
 
 pytestmark = pytest.mark.emulator
 

@@ -11,9 +11,9 @@ import pytest
 from autoprovisioning.domain.events import Actor
 from infra.local.compare import compare
 from infra.local.connect import CONNECTION
-from infra.local.world import http
+from infra.local.simulation import http
 from tests.gcp.gcloud_parser import complaints
-from tests.town import GROUP, GROUP_ID, Town, person
+from tests.support.system import GROUP, GROUP_ID, Town, person
 
 PAGE = Path(__file__).parents[2] / "docs" / "restore.md"
 UNDONE = ("created", "updated", "suspended", "unsuspended", "deleted", "adopted", "failed", "held")
@@ -99,7 +99,7 @@ def test_with_no_export_at_all_every_account_is_adopted_and_nobody_loses_access(
 
 @pytest.mark.emulator
 def test_a_token_older_than_the_one_in_force_pauses_the_connection_until_it_is_reauthorized(town, vault):
-    from autoprovisioning.app.tokens import reauthorize
+    from autoprovisioning.app.administration.tokens import reauthorize
 
     vault.export()
     reauthorize(town.desk(), CONNECTION, town.keeper.rotate(), Actor(address="boss@example.com", directory_id="u0"))

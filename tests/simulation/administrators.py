@@ -10,16 +10,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from autoprovisioning.app import configure
-from autoprovisioning.app.admission import Role
-from autoprovisioning.app.ask_for_run import ask_for_run
-from autoprovisioning.app.confirm_adoptions import confirm_adoptions
-from autoprovisioning.app.decide_hold import Choice, decide_hold
-from autoprovisioning.app.inquire import inquire
-from autoprovisioning.app.preview import ask_preview
-from autoprovisioning.app.reports import InquiryKind, Preview, Would
-from autoprovisioning.app.take_over import take_over
-from autoprovisioning.app.tokens import reauthorize
+from autoprovisioning.app.administration import configure
+from autoprovisioning.app.administration.ask_for_run import ask_for_run
+from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
+from autoprovisioning.app.administration.held_plans import Choice, decide_hold
+from autoprovisioning.app.administration.inquire import inquire
+from autoprovisioning.app.administration.preview import ask_preview
+from autoprovisioning.app.administration.roles import Role
+from autoprovisioning.app.administration.take_over import take_over
+from autoprovisioning.app.administration.tokens import reauthorize
+from autoprovisioning.app.ports.requests import InquiryKind, Preview, Would
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.events import Actor

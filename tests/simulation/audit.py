@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from autoprovisioning.domain.accounts import WriteKind
+from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.roster import Action
 from tests.simulation.keeper import Effect, Node
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from math import ceil
 
 from autoprovisioning.domain.accounts import Account, Write, WriteKind
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.guard import Kind, Member, member_of
 from autoprovisioning.domain.holds import OPEN, Standing
 from autoprovisioning.domain.holds import Hold as HeldPlan
-from autoprovisioning.domain.roster import Action, Entry, Status
 from autoprovisioning.domain.runs import RunKind, RunState
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.state import Archive

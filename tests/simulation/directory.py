@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from autoprovisioning.app.ports import Channel
+from autoprovisioning.app.ports.channels import Channel
+from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit, Presence
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
-from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit, Presence
-from tests.fakes import FakeDirectory
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.weather import PROCESS, Weather
+from tests.support.in_memory import FakeDirectory
 
 T = TypeVar("T")
 

@@ -9,19 +9,19 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from autoprovisioning.app import configure
-from autoprovisioning.app.take_over import take_over
-from autoprovisioning.app.tokens import reauthorize
+from autoprovisioning.app.administration import configure
+from autoprovisioning.app.administration.take_over import take_over
+from autoprovisioning.app.administration.tokens import reauthorize
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.entry import Entry, Status, Trigger
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.holds import OPEN
 from autoprovisioning.domain.holds import Standing as Verdict
 from autoprovisioning.domain.normalization import same
-from autoprovisioning.domain.roster import Entry, Status, Trigger
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.unprovisioned import Offer
-from autoprovisioning.domain.users import Presence
 from tests.simulation.administrators import ADMIN
 from tests.simulation.audit import judge_audit
 from tests.simulation.keeper import Node

@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from autoprovisioning.domain.accounts import Account
-from autoprovisioning.domain.users import DirectoryUser, Presence
-from tests.office import person
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from tests.simulation.history import ADDRESSES, NAMES, USERS, Step
+from tests.support.scenario import person
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -10,22 +10,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autoprovisioning.app.ports import (
-    Adoptions,
-    Channels,
-    Connections,
-    Edit,
-    Records,
-    Roster,
-    UnprovisionedAccounts,
-)
-from autoprovisioning.app.reports import Inquiries, Previews
+from autoprovisioning.app.ports.adoptions import Adoptions, UnprovisionedAccounts
+from autoprovisioning.app.ports.channels import Channels
+from autoprovisioning.app.ports.connections import Connections
+from autoprovisioning.app.ports.records import Records
+from autoprovisioning.app.ports.requests import Inquiries, Previews
+from autoprovisioning.app.ports.roster import Edit, Roster
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import AskedRun, Run
-from tests.fake_reports import FakeInquiries, FakePreviews
-from tests.fake_state import (
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.weather import Weather
+from tests.support.in_memory_requests import FakeInquiries, FakePreviews
+from tests.support.in_memory_state import (
     FakeAdoptions,
     FakeChannels,
     FakeConnections,
@@ -34,8 +32,6 @@ from tests.fake_state import (
     FakeUnprovisioned,
     Store,
 )
-from tests.simulation.scheduler import Scheduler
-from tests.simulation.weather import Weather
 
 RACE = 0.3  # seconds between the read and the write of a commit
 SEEN = Callable[[Connection, Mapping[str, Entry], Edit], None]
@@ -73,7 +69,7 @@ class StatePorts:
 
     @staticmethod
     def in_memory(scheduler: Scheduler) -> StatePorts:
-        """Make those of tests/fake_state.py; between the read and the write of a commit others may come first."""
+        """Make those of tests/support/in_memory_state.py; others may come between a commit's read and its write."""
         store = _Store(scheduler)
         return StatePorts(
             FakeConnections(store),

@@ -28,10 +28,10 @@ from autoprovisioning.adapters.firestore import (
 from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.records import run_of
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.holds import Hold
-from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import AskedRun, Run
 from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Call, Network, Service, Write

@@ -15,15 +15,15 @@ from google.api_core import exceptions
 
 from autoprovisioning.adapters.firestore import Database, FirestoreConnections, FirestoreRecords, FirestoreRoster
 from autoprovisioning.adapters.firestore.database import ATTEMPTS
-from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import Contention, Transient
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.roster import Entry
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Call, Network, Service
-from tests.unit.builders import NOW
+from tests.support.builders import NOW
 
 HOME = Connection(id="c1", shards=1)
 AWAY = exceptions.ServiceUnavailable("away")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from autoprovisioning.app import guarding
+from autoprovisioning.app.provisioning import volume_guard as guarding
 from tests.simulation.history import LEFT_OUT, VERBS, Leaning, generate
 from tests.simulation.mutants import MUTANTS, PACKAGE, ROOT
 from tests.simulation.shrink import shrunk

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 from unittest.mock import patch
 
-from autoprovisioning.app import sharding
+from autoprovisioning.app.runs import open_run as sharding
 from tests.simulation.scheduler import Killed, Scheduler, Task
 
 T = TypeVar("T")

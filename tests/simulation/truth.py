@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Deprovisioning
+from autoprovisioning.domain.directory_user import DirectoryUser, OrgUnit, Presence
+from autoprovisioning.domain.entry import Trigger
 from autoprovisioning.domain.events import EventName
-from autoprovisioning.domain.roster import Trigger
-from autoprovisioning.domain.users import DirectoryUser, OrgUnit, Presence
-from tests.fakes import FakeDirectory
 from tests.simulation.scheduler import Scheduler
+from tests.support.in_memory import FakeDirectory
 
 SERVING = (State.ON, State.PAUSED)
 DAY = timedelta(days=1)

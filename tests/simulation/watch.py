@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
-from autoprovisioning.app.ports import Edit
+from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.accounts import Account, Write, WriteKind
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.roster import Action, Entry, Status, Trigger
+from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
 from autoprovisioning.domain.runs import Batch
 from tests.simulation.brakes import Brakes
 from tests.simulation.keeper import Node

@@ -11,26 +11,25 @@ from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
-from autoprovisioning.app import braking, configure
-from autoprovisioning.app.apply_batch import apply_batch
-from autoprovisioning.app.ask_for_run import PATIENCE
-from autoprovisioning.app.converge import converge
-from autoprovisioning.app.inquire import answer_inquiry
-from autoprovisioning.app.intake import Notification, take_in
-from autoprovisioning.app.looking import Asked
-from autoprovisioning.app.preview import compute_preview
-from autoprovisioning.app.reconcile import reconcile
-from autoprovisioning.app.renew_watch import renew_watch
+from autoprovisioning.app.administration import configure
+from autoprovisioning.app.administration.ask_for_run import PATIENCE
+from autoprovisioning.app.administration.inquire import answer_inquiry
+from autoprovisioning.app.administration.preview import compute_preview
+from autoprovisioning.app.administration.tokens import destroy_retired, destroy_unused
+from autoprovisioning.app.notifications.receive import Notification, take_in
+from autoprovisioning.app.notifications.renew_watch import renew_watch
+from autoprovisioning.app.provisioning.converge import converge
+from autoprovisioning.app.provisioning.read_user import Asked
+from autoprovisioning.app.runs import brake_plan as braking
+from autoprovisioning.app.runs.apply_batch import apply_batch
+from autoprovisioning.app.runs.reconcile import reconcile
+from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.app.services import Services
-from autoprovisioning.app.sweep import sweep
-from autoprovisioning.app.tokens import destroy_retired, destroy_unused
 from autoprovisioning.domain import guard
 from autoprovisioning.domain.connections import Connection, State, VolumeLimit
+from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.runs import Batch, RunKind
-from autoprovisioning.domain.users import Group, OrgUnit, Scope
-from tests.fakes import START, FakeDirectory, FakeMeter, FakeTokens, Ids
-from tests.office import person
 from tests.simulation.administrators import happen
 from tests.simulation.directory import SimDirectory
 from tests.simulation.history import ADDRESSES, POLICIES, USERS, History
@@ -43,6 +42,8 @@ from tests.simulation.threads import Tasks, few_shards
 from tests.simulation.truth import FAIR, FOUL, Truth
 from tests.simulation.watch import Broken, Watch
 from tests.simulation.weather import Fair, Strike, Weather
+from tests.support.in_memory import START, FakeDirectory, FakeMeter, FakeTokens, Ids
+from tests.support.scenario import person
 
 KEY = b"a key of the simulation"
 USER_TIMEOUT = timedelta(seconds=75)

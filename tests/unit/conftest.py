@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.office import Office
-from tests.unit.previewing import Desk, at
+from tests.support.previewing import Desk, at
+from tests.support.scenario import Office
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning import telemetry
-from tests.unit.builders import NOW
+from tests.support.builders import NOW
 
 TOKEN = "s3cr3t-T0ken_value.with~all+kinds/of=chars"
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJlbWFpbCI6ImFAeC5vcmcifQ.c2lnbmF0dXJl"

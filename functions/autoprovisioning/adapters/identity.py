@@ -16,7 +16,7 @@ from typing import Any
 from google.auth import exceptions, jwt
 from google.auth.transport import requests as transport
 
-from autoprovisioning.app.admission import Caller
+from autoprovisioning.app.administration.roles import Caller
 from autoprovisioning.domain.errors import ConfigurationRefused, Forbidden, Transient
 
 HEADER = "x-goog-iap-jwt-assertion"

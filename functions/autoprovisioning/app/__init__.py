@@ -1,1 +1,1 @@
-"""The use cases, one verb a module, over the ports in `ports.py`."""
+"""The use cases: administration and runs over provisioning, notifications beside them, all over the ports."""

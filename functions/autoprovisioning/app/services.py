@@ -5,21 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from autoprovisioning.app.ports import (
-    AccountsFor,
-    Adoptions,
-    Clock,
-    Connections,
-    Directory,
-    Executor,
-    Meter,
-    NewId,
-    Queue,
-    Records,
-    Roster,
-    Tokens,
-    UnprovisionedAccounts,
-)
+from autoprovisioning.app.ports.accounts import AccountsFor
+from autoprovisioning.app.ports.adoptions import Adoptions, UnprovisionedAccounts
+from autoprovisioning.app.ports.connections import Connections
+from autoprovisioning.app.ports.directory import Directory
+from autoprovisioning.app.ports.execution import Clock, Executor, Meter, NewId
+from autoprovisioning.app.ports.queue import Queue
+from autoprovisioning.app.ports.records import Records
+from autoprovisioning.app.ports.roster import Roster
+from autoprovisioning.app.ports.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from autoprovisioning.domain.accounts import Account, Attributes, whole_fingerprint
-from autoprovisioning.domain.errors import AdoptionInDoubt, NotAdoptable
+from .accounts import Account, Attributes, whole_fingerprint
+from .errors import AdoptionInDoubt, NotAdoptable
 
 DELETED_HAD_IT = "a user deleted lately had this address"
 

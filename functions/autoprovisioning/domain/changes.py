@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from autoprovisioning.domain.accounts import (
+from .accounts import (
     Account,
     Attributes,
     Value,
@@ -20,8 +20,10 @@ from autoprovisioning.domain.accounts import (
     remembered,
     remembers,
 )
-from autoprovisioning.domain.adoption import Beside, Seeker
-from autoprovisioning.domain.errors import (
+from .adoption import Beside, Seeker
+from .decision import about
+from .entry import ACCESS, ACCOUNT, AT_ONCE, EXTERNAL_ID, TEXT_LIMIT, Action, Entry, Failure, Mark, Status, failed
+from .errors import (
     Contradicted,
     DirectoryFailed,
     Incomplete,
@@ -30,22 +32,8 @@ from autoprovisioning.domain.errors import (
     Unresolved,
     Unsafe,
 )
-from autoprovisioning.domain.events import NAME_OF, Actor, Event, EventName
-from autoprovisioning.domain.normalization import made_of, same
-from autoprovisioning.domain.plan import about
-from autoprovisioning.domain.roster import (
-    ACCESS,
-    ACCOUNT,
-    AT_ONCE,
-    EXTERNAL_ID,
-    TEXT_LIMIT,
-    Action,
-    Entry,
-    Failure,
-    Mark,
-    Status,
-    failed,
-)
+from .events import NAME_OF, Actor, Event, EventName
+from .normalization import made_of, same
 
 MULTI_VALUED = ("emails.", "phoneNumbers[", "addresses[")
 RECREATED = "The account had vanished from Keeper and was created again."

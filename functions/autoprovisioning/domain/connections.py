@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,8 +11,9 @@ from math import ceil
 from urllib.parse import unquote, urlsplit
 
 from .deprovisioning import Clock, Deprovisioning
+from .directory_user import Scope
+from .entry import Entry
 from .mapping import AttributeMapping
-from .users import Scope
 
 LONGEST_THROTTLE = timedelta(hours=1)  # whatever Keeper asks: then it is asked again
 
@@ -24,6 +26,9 @@ class State(StrEnum):
     OFF = "off"
     PAUSED = "paused"  # needs reauthorization
     DELETING = "deleting"
+
+
+SERVING = (State.ON, State.PAUSED)  # a paused connection keeps its users: they wait, nobody else takes them
 
 
 class PatchDialect(StrEnum):
@@ -132,3 +137,13 @@ def node_of(endpoint: str) -> str:
     other = f":{port}" if port not in (None, _PORTS.get(parts.scheme)) else ""
     path = posixpath.normpath(f"/{unquote(parts.path).lstrip('/')}")
     return f"{parts.scheme}://{host}{other}{path}".casefold()
+
+
+def proving(connection: Connection, roster: Mapping[str, Entry]) -> list[Entry]:
+    """Return the entries whose accounts prove a node to be the connection's: not by what was made there on trust."""
+    since = connection.unproven
+    return [
+        entry
+        for entry in roster.values()
+        if entry.scim_id and (since is None or entry.last_action_at is None or entry.last_action_at < since)
+    ]

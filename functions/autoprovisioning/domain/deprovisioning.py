@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from .entry import Timer, Trigger
 from .errors import BadInput
-from .roster import Timer, Trigger
 
 WITHIN_24_HOURS = 0
 LONGEST_DAYS = 3650

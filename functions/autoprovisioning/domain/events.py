@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 from .accounts import Value
-from .roster import Action
+from .entry import Action
 
 
 class EventName(StrEnum):
@@ -79,3 +80,25 @@ class Event:
     def unsent(self) -> bool:
         """Say whether a change failed before anything of it was sent to Keeper."""
         return self.name is EventName.FAILED and self.attempted is not None and not self.seconds
+
+
+def configured(
+    event_id: str,
+    at: datetime,
+    actor: Actor,
+    what: str,
+    was: Mapping[str, Value] = MappingProxyType({}),
+    becomes: Mapping[str, Value] = MappingProxyType({}),
+) -> Event:
+    """Tell what was done to a connection, with the settings that differ."""
+    differing = sorted(key for key in {*was, *becomes} if was.get(key) != becomes.get(key))
+    return Event(
+        id=event_id,
+        at=at,
+        name=EventName.CONFIGURED,
+        actor=actor.address,
+        changed={key: becomes.get(key) for key in differing},
+        before={key: was.get(key) for key in differing},
+        reason=what,
+        actor_id=actor.directory_id,
+    )

@@ -14,8 +14,8 @@ from itertools import pairwise
 
 from .accounts import Attributes, Value, changed_attributes, holds, whole_fingerprint
 from .connections import VolumeLimit
+from .entry import Action, Entry, Failure, Trigger
 from .errors import AdoptionInDoubt, MappingFailure, NotAdoptable
-from .roster import Action, Entry, Failure, Trigger
 
 WINDOW = timedelta(hours=24)
 ROOM = 1_000_000  # reservations at once: what ten documents hold

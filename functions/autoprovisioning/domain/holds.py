@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from .entry import Action, Entry, Status
 from .guard import FIRST, WINDOW, Kind, Member
-from .roster import Action, Entry, Status
 
 ASKED_AGAIN = timedelta(days=30)  # a rejection is no answer for ever
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from autoprovisioning.domain.accounts import Attributes, Value
+from .accounts import Attributes, Value
 
 ADDRESSES = ("userName", "emails.value")
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autoprovisioning.domain.roster import Action, Entry, Status
+from .entry import Action, Entry, Status
 
 _BELONGS, _ACTIVE, _ACCOUNT, _NOTHING = range(4)
 

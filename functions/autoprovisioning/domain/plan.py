@@ -1,369 +1,524 @@
-"""The decision for one directory user on one connection.
-
-    directory user      in scope   account                     decision
-    active              yes        none known                  CREATE (look up; adopt, create or fail, see below)
-    active              yes        active                      UPDATE if a mapped attribute differs; timers cancelled
-    active              yes        suspended by us             UNSUSPEND, timers cancelled
-    active              yes        locked by someone else      UNLOCK, as an administrator approves; not where the
-                                                               account carries another externalId
-    active              yes        vanished from Keeper        RECREATE (guarded; then as CREATE)
-    active              unknown    suspended by us             UPDATE if a mapped attribute differs (not once deleted)
-    active              unknown    active                      UPDATE if a mapped attribute differs
-    active              no         active                      trigger app off: SUSPEND or DELETE when due, else UPDATE
-    suspended           any        none known                  nothing
-    suspended           any        active                      trigger suspended, and app off when out of scope
-    deleted             -          any of ours                 trigger deleted
-    others              any        locked by someone else      asked when access is to be taken whether it still is
-    active              yes        suspended by us, and then   asked whether it is locked, and then somebody else did
-                                   active on another connection
-    suspended, deleted  -          suspended by us             DELETE when due, once; until then UPDATE if one differs
-    archived            -          any                         nothing, timers stand still (or as suspended, if chosen)
-    could not be read   -          any                         nothing
-
-Whom complete listings lack, but of whom nothing tells alone, counts as not told ("unknown", "could not be read"): since
-when is remembered, and from the second listing on (`missed_twice`) an administrator may let the listings count.
-
-Who left for another connection's scope keeps the active account until that one has let them in (`domain.ownership`).
-Which account found on CREATE may be adopted is decided in `domain.adoption`. What is not in scope and has no account
-is nothing to us: no entry is made for it.
-"""
+"""Plan a run: decide for everybody, then sort the decisions by what may be done with them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import cached_property
 
-from autoprovisioning.domain.accounts import (
+from .accounts import (
+    Account,
     Attributes,
+    Value,
     changed_attributes,
     fingerprint,
-    unchanged,
-    whole_fingerprint,
+    remembered,
+    remembers,
 )
-from autoprovisioning.domain.adoption import Confirmed, settled_by
-from autoprovisioning.domain.deprovisioning import Clock, Deprovisioning, Due, due, observe
-from autoprovisioning.domain.errors import AddressTaken, AdoptionInDoubt, MappingFailure
-from autoprovisioning.domain.roster import ACCOUNT, EXTERNAL_ID, Action, Entry, Failure, Status, Timer, Trigger
-from autoprovisioning.domain.users import Presence
+from .adoption import Grounds, Known, Seeker, choose, locked_by_us
+from .changes import aligned, differing, in_step, made
+from .connections import Connection
+from .decision import Attempt, Decision, Observed, Rules, about, decide, idles, missed_twice, rests, settled, unmapped
+from .directory_user import DirectoryUser, Presence
+from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Entry, Status, Trigger, addressees
+from .errors import AddressTaken, MappingFailure, NotAdoptable
+from .mapping import addresses
+from .observation import observed
+from .runs import Evidence, Look, PlannedChange
+from .unprovisioned import Search
 
-READING = "read"  # what was attempted where the directory does not show one user: it stands in the way of every reread
-SECOND_LISTING = timedelta(minutes=15)  # what one listing lacked by accident, another one this much later has
-RETENTION = timedelta(days=30)  # undelete is possible for 20; the rest is for people asking what happened
+LOCK = "lock"  # among what somebody else changed in Keeper: it is reported, and left as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """One directory user as seen now, for one connection.
+class Refusal:
+    """A failure found while planning: this user's, and nothing is sent.
 
-    `in_scope` is None where that could not be told. `desired` is None where there is nothing to map (deleted, unknown)
-    or the mapping failed; then `mapping_failure` says why. `missing` is True where complete listings lack the user and
-    nothing tells of this one alone, False where the directory tells, and None where it was not asked. `moving` is True
-    where the user belongs to another connection, which has not let them in yet. `handed` is True where the account may
-    be on that one's node by now. `outdated` is True where the user returned, but the account was another connection's,
-    and active there, since this one suspended it. `holder` is the directory id of who has the wanted address on this
-    connection, empty where nobody has, None where that was not looked up.
+    `about` names what was attempted, `version` is the entry's then; `noted` is the entry as the plan would have it,
+    None where it stays as recorded.
     """
 
     user_id: str
-    presence: Presence
-    in_scope: bool | None
-    email: str = ""
-    aliases: tuple[str, ...] = ()
-    since: datetime | None = None
-    desired: Attributes | None = None
-    mapping_failure: MappingFailure | None = None
-    created: datetime | None = None  # the directory's creationTime: an account that is older was somebody else's
-    missing: bool | None = None
-    moving: bool = False
-    handed: bool = False
-    outdated: bool = False
-    holder: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What a connection's configuration contributes to a decision, and what administrators confirmed on it."""
-
-    deprovisioning: Deprovisioning
-    clock: Clock = field(default_factory=Clock)
-    archived_as_suspended: bool = False
-    retry_failures: bool = False  # an administrator asked: do not wait for the next attempt
-    by_groups: bool = False  # the scope names groups: who is in them is remembered, for the scope sweep
-    unproven: bool = False  # whether the node is the connection's: what would be created or adopted there is guarded
-    confirmed: Confirmed = field(default_factory=dict)  # adoptions; a doubt that one of them settles waits no longer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What to do, and the entry with what was noticed on the way (timers, scope); None: no entry is to be kept.
-
-    `failure` is one that needs no call to Keeper to be known. `backing_off` says that an earlier failure waits for its
-    next attempt, `unsure` that the account must be asked first whether it is locked still.
-    """
-
-    action: Action | None
-    noted: Entry | None
-    attributes: Attributes | None = None
-    failure: MappingFailure | None = None
-    backing_off: bool = False
-    unsure: bool = False
-    trigger: Trigger | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt(Decision):
-    """Something is to be done."""
-
+    email: str
     action: Action
-    noted: Entry
+    error: MappingFailure | NotAdoptable
+    about: str
+    version: int
+    noted: Entry | None = None
 
 
-def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> Decision:
-    """Decide by the table above; pure, so the same inputs always give the same decision."""
-    if settled(entry, seen):
-        return Decision(action=None, noted=entry)
-    if seen.presence is Presence.UNKNOWN:
-        unread = _remembered(entry, seen, rules)
-        return Decision(action=None, noted=_missed(unread, seen, now) if unread is not None else None)
-    known = _missed(entry or Entry(user_id=seen.user_id, email=seen.email), seen, now)
-    known = replace(
-        known,
-        in_scope=known.in_scope if seen.in_scope is None else seen.in_scope,
-        timers=_timers(known, seen, rules, now),
-        gone=seen.presence is Presence.DELETED,
-    )
-    if seen.presence is Presence.ACTIVE and seen.in_scope is not False:
-        return _provision(entry, known, seen, rules, now)
-    return _deprovision(entry, known, seen, rules, now)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLook:
+    """Somebody to be read again first: what is expected to be due, and why.
 
-
-def settled(entry: Entry | None, seen: Observed) -> bool:
-    """Say whether `decide` leaves the entry as it is: the fast way for nearly everybody in nearly every run."""
-    return (
-        entry is not None
-        and entry.status is Status.ACTIVE
-        and seen.presence is Presence.ACTIVE
-        and seen.in_scope is True
-        and entry.in_scope
-        and not entry.timers
-        and entry.failure is None
-        and not entry.pending
-        and not entry.gone
-        and not entry.drift
-        and entry.missing_since is None
-        and seen.desired is not None
-        and unchanged(entry.fingerprint, seen.desired)
-    )
-
-
-def missed_twice(entry: Entry | None, now: datetime) -> bool:
-    """Say whether complete listings have lacked the user for so long that an administrator may approve by them alone.
-
-    `now` is that of another complete listing which lacks the user.
+    `noted` is the entry with what the plan noticed, the timers above all. `listed_only` says that nothing but listings
+    tells of it, and that looks before could not find out more.
     """
-    return entry is not None and entry.missing_since is not None and now - entry.missing_since >= SECOND_LISTING
+
+    look: Look
+    action: Action | None = None
+    trigger: Trigger | None = None
+    noted: Entry | None = None
+    listed_only: bool = False
 
 
-def _missed(known: Entry, seen: Observed, now: datetime) -> Entry:
-    """Remember since when listings alone say that the user is gone or left; forget it once anything else tells."""
-    in_scope = seen.in_scope and seen.presence is not Presence.UNKNOWN  # a scope without groups holds everybody
-    if in_scope or seen.missing is False or seen.presence is Presence.DELETED:
-        return replace(known, missing_since=None) if known.missing_since is not None else known
-    if seen.missing and known.missing_since is None:
-        return replace(known, missing_since=now)
-    return known
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """One connection's plan, made at `now`.
+
+    `writes` add or update and go out in batches; `looks` take access away or give it back, so each user is read again
+    first; `notes` only change the roster; `refusals` are failures already.
+    """
+
+    now: datetime
+    writes: list[PlannedChange] = field(default_factory=list)
+    looks: dict[str, PlannedLook] = field(default_factory=dict)
+    notes: dict[str, tuple[Entry | None, Entry | None]] = field(default_factory=dict)  # as read, as it should be
+    refusals: list[Refusal] = field(default_factory=list)
+    unchanged: int = 0
+    backing_off: list[str] = field(default_factory=list)  # whose earlier failure waits for its next attempt
+    archived: int = 0  # users who keep their access, since archived ones are not operated on
+    locked: int = 0  # entitled users whose account somebody else locked
+    drifted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what somebody else changed in Keeper since
+    active: int = 0  # people with an active account of ours, for the limits
+
+    def deprovisioning(self) -> dict[str, PlannedLook]:
+        """Return the suspensions and deletions planned, by directory id."""
+        return {
+            user_id: planned
+            for user_id, planned in self.looks.items()
+            if planned.action is not None and planned.action.deprovisions
+        }
+
+    def drop_deprovisioning(self) -> int:
+        """Take the suspensions and deletions out of the plan; returns how many there were."""
+        dropped = self.deprovisioning()
+        for user_id in dropped:
+            del self.looks[user_id]
+        return len(dropped)
 
 
-def _remembered(entry: Entry | None, seen: Observed, rules: Rules) -> Entry | None:
-    """Keep a scope group's member without an account in mind, so that the sweep does not find them anew each time."""
-    if entry is None and seen.in_scope and rules.by_groups:
-        return Entry(user_id=seen.user_id, email=seen.email, in_scope=True)
-    return entry
+class Planner:
+    """Plans one connection: fed with every user listed, then told what the listing lacked."""
 
+    def __init__(
+        self,
+        connection: Connection,
+        roster: Mapping[str, Entry],
+        rules: Rules,
+        now: datetime,
+        found: Mapping[str, Account] | None = None,
+    ) -> None:
+        """Plan against `roster` as read; `found` is Keeper's own listing by SCIM id, where drift is to be repaired."""
+        self._connection = connection
+        self.listing = Listing.of(found) if found is not None else None
+        self._roster = roster
+        self._rules = rules
+        self._now = now
+        self._met: set[str] = set()
+        self.search: Search | None = None  # for the owners of accounts that nobody provisions
+        self.plan = Plan(now=now)
 
-def idles(seen: Observed, rules: Rules) -> bool:
-    """Say whether the user is archived, and so not operated on."""
-    return seen.presence is Presence.ARCHIVED and not rules.archived_as_suspended
+    def see(
+        self,
+        user: DirectoryUser,
+        in_scope: bool | None,
+        left: Callable[[], tuple[str, ...]] = tuple,
+        *,
+        moving: bool = False,
+        outdated: bool = False,
+    ) -> None:
+        """Judge one user that the directory listed; `left` tells which connections' scopes they are proven not in.
 
+        `moving` says that they are to get access on another connection, and that this has to wait. Where it has not,
+        the look that takes the access here gives it there first. `outdated` says that the account was another
+        connection's since it was suspended here.
+        """
+        if self.search is not None:
+            self.search.see(user, in_scope)
+        entry = self._roster.get(user.id)
+        if entry is not None:
+            self._met.add(user.id)
+            self._count(entry)
+        elif in_scope is False:
+            return  # not ours, never was: most of a large customer
+        seen = observed(self._connection, user, in_scope, moving=moving, outdated=outdated)
+        self._judge(entry, seen, lambda: Evidence(left=left(), listed=True))
 
-def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mapping[Trigger, Timer]:
-    """Carry the timers on; who is archived is suspended, and where that is not operated on the timers stand still."""
-    if known.status is Status.NONE:
-        return {}
-    triggers: dict[Trigger, datetime | None] = {}
-    standing: Collection[Trigger] = tuple(Trigger) if idles(seen, rules) else ()
-    if seen.in_scope is False or (Trigger.APP_OFF in known.timers and seen.in_scope is not True):
-        triggers[Trigger.APP_OFF] = None
-    if seen.presence in (Presence.SUSPENDED, Presence.ARCHIVED):
-        triggers[Trigger.SUSPENDED] = seen.since
-    if seen.presence is Presence.DELETED:
-        # Nobody returned: triggers that ran before the deletion go on, the earliest due wins.
-        triggers.update(dict.fromkeys(known.timers))
-        standing = [trigger for trigger, timer in known.timers.items() if not timer.ran]
-        triggers[Trigger.DELETED] = seen.since
-    return observe(known.timers, triggers, rules.clock, now, standing=standing)
+    def see_alone(self, seen: Observed) -> None:
+        """Judge one user of the roster who was read alone."""
+        self._judge(self._roster[seen.user_id], seen, Evidence)
 
+    def close(self, deleted: Mapping[str, DirectoryUser], complete: bool, members: Container[str] = ()) -> None:
+        """Judge the roster's users whom the listing lacked: deleted ones and, if it was complete, missing ones.
 
-def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
-    """Active, and in scope or not known to be out of it."""
-    returned, status = seen.in_scope is True, noted.status
-    if status is Status.SUSPENDED and seen.outdated:
-        return Decision(action=None, noted=noted, unsure=True)
-    if returned and ACCOUNT in noted.drift:
-        action = Action.RECREATE
-    elif status is Status.NONE:
-        if not returned:
-            return Decision(action=None, noted=entry)
-        action = Action.RECREATE if rules.unproven else Action.CREATE
-    elif returned and status is Status.SUSPENDED:
-        action = Action.UNSUSPEND
-    elif returned and status is Status.LOCKED and EXTERNAL_ID not in noted.drift:
-        action = Action.UNLOCK
-    elif status is Status.LOCKED or noted.deleted or (noted.taken_over and not returned):
-        return Decision(action=None, noted=_clean(noted))
-    else:
-        action = Action.UPDATE
-    if seen.mapping_failure is not None and action.writes:
-        return _fail(noted, seen.mapping_failure, rules, now)
-    if action is Action.UPDATE and not _differs(noted, seen.desired):
-        return Decision(action=None, noted=_in_step(_clean(noted) if returned else noted, seen.desired))
-    return _attempt(action, noted, seen, rules, now)
+        `members` are those of the scope groups: one whom a complete listing lacks is from outside the organization.
+        """
+        if self.search is not None:
+            for gone in deleted.values():
+                self.search.see(gone, None)
+        for user_id, entry in self._roster.items():
+            if user_id in self._met:
+                continue
+            self._count(entry)
+            user = deleted.get(user_id)
+            if user is not None:
+                self._judge(entry, observed(self._connection, user, None), Evidence)
+            elif complete:
+                self._missing(entry, outsider=user_id in members)
+            elif entry.mark is not None and (entry.failure is None or self._now >= entry.failure.next_attempt):
+                self._look(entry.user_id, None, Evidence())
 
+    def _count(self, entry: Entry) -> None:
+        self.plan.active += entry.status is Status.ACTIVE
 
-def _differs(known: Entry, desired: Attributes | None) -> bool:
-    """Say whether something must be written; a mapping that only lost a row writes nothing."""
-    if desired is None:
-        return False
-    if EXTERNAL_ID in known.drift:
-        return True
-    return not unchanged(known.fingerprint, desired) and bool(changed_attributes(known.fingerprint, desired))
+    def _missing(self, entry: Entry, *, outsider: bool) -> None:
+        """A complete listing lacks the user: proof only together with "no such user" by id, which the look asks for."""
+        if entry.status is Status.NONE and entry.mark is None:
+            if not outsider:  # one who is remembered is not looked at again by every sweep
+                self.plan.notes[entry.user_id] = (entry, None)
+            return
+        supposed = Observed(
+            user_id=entry.user_id, presence=Presence.DELETED, in_scope=None, email=entry.email, since=None
+        )
+        found = self._as_found(entry, supposed)
+        if found.mark is not None and rests(found, supposed, self._rules, self._now):
+            self.plan.backing_off.append(entry.user_id)
+            return
+        decision = decide(found, supposed, self._rules, self._now)
+        if decision.backing_off:
+            self._back_off(entry, replace(found, pending=False))  # no more: that the user is gone is not proven
+        elif decision.action is None and found.gone and found.mark is None and not decision.unsure:
+            self._idle(entry, decision)
+        else:
+            self._note(entry, found)
+            due = decision if isinstance(decision, Attempt) and decision.action.deprovisions else None
+            self._look(entry.user_id, due, Evidence(missing=True), listed_only=missed_twice(found, self._now))
 
-
-def _in_step(noted: Entry, desired: Attributes | None) -> Entry:
-    """Keep the fingerprint that of the mapping in force."""
-    if desired is None or unchanged(noted.fingerprint, desired):
-        return noted
-    return replace(noted, fingerprint=fingerprint(desired))
-
-
-def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
-    """Out of scope, suspended, archived or deleted."""
-    archived = idles(seen, rules)
-    if noted.status is Status.NONE:
+    def _judge(self, entry: Entry | None, seen: Observed, evidence: Callable[[], Evidence]) -> None:
         if entry is not None and entry.mark is not None:
-            return Decision(action=None, noted=entry)
-        kept = (archived and entry is not None) or (seen.in_scope and rules.by_groups)
-        return Decision(action=None, noted=_quiet(noted) if kept else None)
-    if archived:
-        return Decision(action=None, noted=_quiet(noted))
-    when = due(rules.deprovisioning, noted.timers, rules.clock, now)
-    if noted.status is Status.LOCKED and _outdated(noted, when, now):
-        return Decision(action=None, noted=noted, unsure=True)
-    if not (seen.moving and noted.status is Status.ACTIVE):  # who moves stays until the other connection let them in
-        if when.delete is not None and when.delete <= now and _keeps_current(noted):
-            return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
-        if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE:
-            return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
-    if _keeps_current(noted) and not noted.taken_over:
-        if _differs(noted, seen.desired):
-            return _attempt(Action.UPDATE, noted, seen, rules, now)
-        noted = _in_step(noted, seen.desired)
-    return Decision(action=None, noted=None if noted.gone and _forgettable(noted, when, now) else _clean(noted))
+            if entry.mark.live(self._now):
+                self.plan.unchanged += 1
+            elif rests(entry, seen, self._rules, self._now):
+                self.plan.backing_off.append(entry.user_id)
+            else:
+                self._look(entry.user_id, None, Evidence())
+            return
+        if self.listing is None and settled(entry, seen):
+            self.plan.unchanged += 1
+            return
+        seen = self._with_holder(entry, seen)
+        found = self._as_found(entry, seen) if entry is not None else None
+        decision = decide(found, seen, self._rules, self._now)
+        if found is not None:
+            locked = found.status is Status.LOCKED
+            self.plan.locked += locked and seen.presence is Presence.ACTIVE and seen.in_scope is True
+            self.plan.archived += found.status is Status.ACTIVE and idles(seen, self._rules)
+        if not isinstance(decision, Attempt):
+            self._idle(entry, decision)
+            if decision.unsure:
+                self._look(seen.user_id, None, evidence())
+        elif decision.action.rereads:
+            if found is not None and decision.action.deprovisions:
+                found = replace(found, timers=decision.noted.timers)  # they run, whatever becomes of what is due
+            self._note(entry, found)
+            listed_only = seen.presence is Presence.ACTIVE and missed_twice(entry, self._now)
+            self._look(seen.user_id, decision, evidence(), listed_only=listed_only)
+        else:
+            self._write(entry, decision, seen)
+
+    def _with_holder(self, entry: Entry | None, seen: Observed) -> Observed:
+        """Tell of whoever waits for an address who has it now: nobody, once its owner has another one."""
+        if entry is None or entry.failure is None or entry.failure.code != AddressTaken.code or seen.desired is None:
+            return seen
+        return replace(seen, holder=self._holders.get(str(seen.desired.get("userName")).casefold(), ""))
+
+    @cached_property
+    def _holders(self) -> Mapping[str, str]:
+        return addressees(self._roster)
+
+    def _as_found(self, entry: Entry, seen: Observed) -> Entry:
+        if self.listing is None:
+            return entry
+        entitled = seen.presence is Presence.ACTIVE and seen.in_scope is True
+        found = as_found(entry, self.listing, seen.desired, entitled=entitled)
+        drift = new_drift(entry, found)
+        if drift:
+            self.plan.drifted[entry.user_id] = drift
+        if found.status is entry.status:
+            return found
+        return replace(found, locked_at=self._now if found.status is Status.LOCKED else None)
+
+    def _idle(self, entry: Entry | None, decision: Decision) -> None:
+        """Keep what was noticed of somebody for whom nothing is to be done."""
+        noted = decision.noted
+        if decision.failure is not None and noted is not None:
+            action, what = unmapped(noted, decision.failure)
+            refusal = Refusal(
+                user_id=noted.user_id,
+                email=noted.email,
+                action=action,
+                error=decision.failure,
+                about=what,
+                version=noted.version,
+                noted=noted,
+            )
+            self.plan.refusals.append(refusal)
+        elif decision.backing_off and noted is not None:
+            self._back_off(entry, noted)
+        else:
+            self._note(entry, noted)
+            self.plan.unchanged += noted is not None and (noted.status is not Status.NONE or noted == entry)
+
+    def _back_off(self, entry: Entry | None, noted: Entry) -> None:
+        self.plan.backing_off.append(noted.user_id)
+        self._note(entry, noted)
+
+    def _note(self, read: Entry | None, noted: Entry | None) -> None:
+        entry = noted or read
+        if entry is not None and noted is not read and noted != read:
+            self.plan.notes[entry.user_id] = (read, noted)
+
+    def _look(self, user_id: str, due: Attempt | None, evidence: Evidence, *, listed_only: bool = False) -> None:
+        look = Look(user_id=user_id, event="", evidence=evidence, retry_failures=self._rules.retry_failures)
+        if due is None:
+            self.plan.looks[user_id] = PlannedLook(look=look)
+        else:
+            listed_only = listed_only and due.action.deprovisions
+            self.plan.looks[user_id] = PlannedLook(
+                look=look, action=due.action, trigger=due.trigger, noted=due.noted, listed_only=listed_only
+            )
+
+    def _write(self, entry: Entry | None, decision: Attempt, seen: Observed) -> None:
+        attributes = decision.attributes or {}
+        version = entry.version if entry is not None else 0
+        if entry is not None and decision.noted != entry:
+            self._note(entry, decision.noted)
+            version += 1  # the note is recorded before the batch goes out
+        self.plan.writes.append(
+            PlannedChange(
+                user_id=seen.user_id,
+                email=seen.email,
+                version=version,
+                action=decision.action,
+                attributes=attributes,
+                scim_id=entry.scim_id if entry is not None else "",
+                aliases=seen.aliases if decision.action is Action.CREATE else (),
+                found=self._drift(entry, attributes),
+                created=seen.created,
+            )
+        )
+
+    def _drift(self, entry: Entry | None, desired: Attributes) -> Attributes | None:
+        """Return what Keeper's own listing shows where it differs, for the audit: somebody changed it there."""
+        if self.listing is None or entry is None:
+            return None
+        account = self.listing.accounts.get(entry.scim_id)
+        if account is None:
+            return None
+        shown = aligned(account, desired)
+        found: dict[str, Value] = {
+            target: shown[target]
+            for target in desired
+            if target in self.listing.told
+            and not in_step(entry, target, shown, desired)
+            and not remembers(entry.shown or "", target, shown[target])
+        }
+        return found | ({EXTERNAL_ID: account.external_id} if self.listing.disowned(account, entry) else {})
 
 
-def _keeps_current(entry: Entry) -> bool:
-    return entry.status is Status.ACTIVE or (entry.status is Status.SUSPENDED and not entry.deleted)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Keeper's own listing of a node: the accounts by SCIM id, and what of them this server tells at all."""
+
+    accounts: Mapping[str, Account]
+    told: frozenset[str]
+    owned: frozenset[str]  # the externalIds of the accounts
+    names: frozenset[str]  # their userNames, casefolded
+
+    @classmethod
+    def of(cls, accounts: Mapping[str, Account]) -> Listing:
+        """Index a listing."""
+        found = accounts.values()
+        told = (target for account in found for target, value in account.attributes.items() if value is not None)
+        owned = frozenset(account.external_id for account in found if account.external_id)
+        return cls(
+            accounts=accounts,
+            told=frozenset(told),
+            owned=owned,
+            names=frozenset(account.user_name.casefold() for account in found),
+        )
+
+    def disowned(self, account: Account, entry: Entry) -> bool:
+        """Say whether an account of ours carries another externalId, where this server tells any."""
+        return bool(self.owned) and account.external_id != entry.user_id and not entry.taken_over
+
+    def moved(self, entry: Entry) -> bool:
+        """Say whether the user of an account that is not there may have another one: re-created there by somebody."""
+        return entry.user_id in self.owned or entry.email.casefold() in self.names
 
 
-def _outdated(noted: Entry, when: Due, now: datetime) -> bool:
-    """Say whether a lock was not seen since access was to be taken: it may have been lifted meanwhile."""
-    first = min(filter(None, (when.suspend, when.delete)), default=None)
-    return first is not None and first <= now and (noted.locked_at is None or noted.locked_at <= first)
+def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], grounds: Grounds) -> dict[str, str]:
+    """Match the creations of a plan with a listing of Keeper: adopt, create without another lookup, or refuse.
+
+    Returns the userNames of the accounts to adopt, by SCIM id.
+
+    Nothing is indexed before Keeper shows an account, and of those only what decides is kept: a first run into an empty
+    node plans as many creations as the directory has users.
+    """
+    found: dict[str, list[Account]] = {}
+    wanted: _Wanted | None = None
+    for page in pages:
+        for account in page:
+            wanted = wanted or _Wanted(plan.writes)
+            for user_id in wanted.takers(account):
+                ours = account.external_id == user_id
+                found.setdefault(user_id, []).append(account if ours else replace(account, attributes={}))
+    if found:  # what decides is read before the plan is taken apart: it may fail
+        grounds = Known(
+            held_by=grounds.held_by,
+            deleted_addresses=grounds.deleted_addresses,
+            confirmed=grounds.confirmed,
+            locks=grounds.locks,
+        )
+    kept: list[PlannedChange] = []
+    taken: dict[str, str] = {}
+    while plan.writes:
+        change = plan.writes.pop()
+        if change.action is Action.CREATE:
+            try:
+                change = _matched(change, found.get(change.user_id, ()), grounds, taken)
+            except NotAdoptable as error:
+                what = about(Action.CREATE, change.attributes, error.about)
+                refusal = Refusal(
+                    user_id=change.user_id,
+                    email=change.email,
+                    action=Action.CREATE,
+                    error=error,
+                    about=what,
+                    version=change.version,
+                )
+                plan.refusals.append(refusal)
+                continue
+        kept.append(change)
+    plan.writes = kept
+    return taken
 
 
-def _forgettable(noted: Entry, when: Due, now: datetime) -> bool:
-    still_to_suspend = when.suspend is not None and noted.status is Status.ACTIVE
-    still_to_delete = when.delete is not None and _keeps_current(noted)
-    if still_to_suspend or still_to_delete or noted.mark is not None:
-        return False
-    last = max(filter(None, (noted.last_action_at, *(timer.since for timer in noted.timers.values()))), default=now)
-    return now - last >= RETENTION
+class _Wanted:
+    """Which account could become whose: by externalId, or by one of the addresses that a user has or had."""
+
+    def __init__(self, writes: Iterable[PlannedChange]) -> None:
+        self._users: set[str] = set()
+        self._names: dict[str, str] = {}
+        self._shared: dict[str, set[str]] = {}  # addresses that several users claim
+        for change in writes:
+            if change.action is Action.CREATE:
+                self._users.add(change.user_id)
+                for name in addresses(change.aliases, change.email, change.attributes):
+                    first = self._names.setdefault(name, change.user_id)
+                    if first != change.user_id:
+                        self._shared.setdefault(name, {first}).add(change.user_id)
+
+    def takers(self, account: Account) -> set[str]:
+        """Return the ids of the users who could take an account."""
+        name = account.user_name.casefold()
+        takers = set(self._shared.get(name, ()))
+        if name in self._names:
+            takers.add(self._names[name])
+        if account.external_id in self._users:
+            takers.add(account.external_id)
+        return takers
 
 
-def _quiet(noted: Entry) -> Entry:
-    """Let nothing of the user wait or fail."""
-    return replace(noted, pending=False, failure=None)
+def _matched(
+    change: PlannedChange, candidates: Iterable[Account], grounds: Grounds, taken: dict[str, str]
+) -> PlannedChange:
+    flaws = [found.flaw for found in candidates if found.flaw]
+    if flaws:
+        raise NotAdoptable(flaws[0])
+    free = [account for account in candidates if account.scim_id not in taken]
+    if not free:
+        return replace(change, looked_up=True)
+    seeker = Seeker.of(change.user_id, change.attributes, change.email, change.aliases, change.created)
+    choice = choose(free, seeker, grounds)
+    account = choice.account
+    if account is None:
+        return replace(change, looked_up=True, beside=choice.beside)
+    taken[account.scim_id] = account.user_name
+    ours = account.external_id == change.user_id
+    suspended = locked_by_us(account, change.user_id, grounds.locks)
+    return replace(
+        change,
+        looked_up=True,
+        scim_id=account.scim_id,
+        locked=not account.active and not suspended,
+        suspended=suspended,
+        confirmed=choice.confirmed,
+        ours=ours,
+        found=differing(account, change.attributes) if ours else change.found,
+    )
 
 
-def _clean(noted: Entry) -> Entry:
-    """Drop the flags of an action that is no longer wanted."""
-    stays = (ACCOUNT, EXTERNAL_ID) if noted.status is Status.LOCKED else (ACCOUNT,)
-    drift = tuple(name for name in noted.drift if name in stays)
-    if not noted.pending and noted.failure is None and noted.drift == drift:
-        return noted
-    return replace(noted, pending=False, failure=None, drift=drift)
+def as_found(entry: Entry, listing: Listing, desired: Attributes | None, *, entitled: bool) -> Entry:
+    """Return the entry as Keeper's own listing shows the account: drift to be planned away, or a lock to be respected.
+
+    What this server never returns is taken as applied. What it makes of the values that we wrote is no drift, and is
+    remembered where no answer to a write had shown it. Of a leaver without a profile (`desired` None) only the access
+    counts: one who is let in again in Keeper has access again. The names of what changed are added to `drift`.
+    """
+    if entry.status is Status.NONE or entry.mark is not None or made(entry):
+        return entry
+    account = listing.accounts.get(entry.scim_id)
+    if account is None:
+        if entry.deleted and not entitled:
+            return entry  # this server deletes on DELETE
+        if not listing.moved(entry):
+            return _drifted(entry, ACCOUNT)
+        if desired is None:
+            return entry
+        # An update meets the 404, and then looks for the other one; nobody's lock outlives the account.
+        status = Status.ACTIVE if entry.status is Status.LOCKED else entry.status
+        return replace(entry, fingerprint="", status=status)
+    found = replace(entry, drift=tuple(name for name in entry.drift if name != ACCOUNT)) if entry.drift else entry
+    if account.active:
+        if entry.status is Status.SUSPENDED:
+            found = _drifted(found, ACCESS)
+        found = _with_status(found, Status.ACTIVE)
+    elif entry.status is Status.ACTIVE:
+        found = _with_status(found, Status.LOCKED)
+    if listing.disowned(account, entry):
+        found = _drifted(found, EXTERNAL_ID)
+    elif found.status is Status.LOCKED and account.external_id == entry.user_id:
+        found = replace(found, drift=tuple(name for name in found.drift if name != EXTERNAL_ID))
+    return found if found.deleted or desired is None else _values_found(found, account, listing.told, desired)
 
 
-def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
-    """Name what is attempted, so that a failure is retried at once when that changes."""
-    action = Action.CREATE if action is Action.RECREATE else action  # as which it is carried out
-    return f"{action.value}:{whole_fingerprint(attributes or {})}{':' + text[:60] if text else ''}"
+def _values_found(entry: Entry, account: Account, told: frozenset[str], desired: Attributes) -> Entry:
+    """Return the entry with what Keeper's own listing shows of the attributes."""
+    shown = aligned(account, desired)
+    otherwise = [target for target in desired if target in told and shown[target] != desired[target]]
+    if not otherwise and entry.shown is not None:
+        return entry
+    anew = changed_attributes(entry.fingerprint, desired)  # changed in the directory: written in any case
+    differs = [target for target in otherwise if target not in anew and not in_step(entry, target, shown, desired)]
+    if not differs:
+        memory = remembered(shown, {target: desired[target] for target in otherwise})
+        return entry if anew else replace(entry, shown=memory)
+    actual = {target: shown[target] if target in anew or target in differs else desired[target] for target in desired}
+    return _drifted(replace(entry, fingerprint=fingerprint(actual)), *differs)
 
 
-def unmapped(noted: Entry, failure: MappingFailure) -> tuple[Action, str]:
-    """Return what cannot be sent, and its name as by `about`."""
-    action = Action.CREATE if noted.status is Status.NONE else Action.UPDATE
-    return action, about(action, None, str(failure))
+def _with_status(entry: Entry, status: Status) -> Entry:
+    return entry if entry.status is status else replace(entry, status=status, deleted=False)
 
 
-def stuck(entry: Entry, seen: Observed, rules: Rules, now: datetime) -> str:
-    """Name what a mark that ran out stands in the way of, as `about` does: what would be done if it were not there."""
-    assert entry.mark is not None  # noqa: S101 - told by the caller
-    action = decide(replace(entry, mark=None, failure=None), seen, rules, now).action or entry.mark.action
-    return about(action, seen.desired if action.writes else None)
+def _drifted(entry: Entry, *names: str) -> Entry:
+    return replace(entry, drift=tuple(dict.fromkeys((*entry.drift, *names))))
 
 
-def rests(entry: Entry, seen: Observed, rules: Rules, now: datetime) -> bool:
-    """Say whether a mark that ran out is to be left alone: its account could not be fetched, and nothing changed."""
-    failure = entry.failure
-    return failure is not None and _waits(failure, rules, now) and failure.about == stuck(entry, seen, rules, now)
-
-
-def _waits(failure: Failure, rules: Rules, now: datetime) -> bool:
-    return now < failure.next_attempt and not rules.retry_failures
-
-
-def _attempt(
-    action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
-) -> Decision:
-    failure = noted.failure
-    attributes = seen.desired if action.writes else None
-    if failure is not None and _waits(failure, rules, now) and _stands(failure, action, attributes, seen, rules):
-        return _backing_off(noted)
-    return Attempt(action=action, noted=noted, attributes=attributes, trigger=trigger)
-
-
-def _backing_off(noted: Entry) -> Decision:
-    """Wait for the next attempt: it is the failure that this waits for, and nothing besides."""
-    return Decision(action=None, noted=replace(noted, pending=False), backing_off=True)
-
-
-def _stands(failure: Failure, action: Action, attributes: Attributes | None, seen: Observed, rules: Rules) -> bool:
-    """Say whether a failure is about this attempt; one who has an address may have given it up since."""
-    if failure.about == READING:
-        return action.rereads
-    told: str | None = ""
-    if failure.code == AddressTaken.code:
-        told = seen.holder
-    elif failure.code == AdoptionInDoubt.code:
-        told = settled_by(rules.confirmed.get(seen.user_id, frozenset()))
-    attempted = about(action, attributes, told or "")
-    return failure.about.startswith(attempted) if told is None else failure.about == attempted
-
-
-def _fail(noted: Entry, failure: MappingFailure, rules: Rules, now: datetime) -> Decision:
-    standing = noted.failure
-    if standing is not None and standing.about == unmapped(noted, failure)[1] and _waits(standing, rules, now):
-        return _backing_off(noted)
-    return Decision(action=None, noted=noted, failure=failure)
+def new_drift(entry: Entry, found: Entry) -> tuple[str, ...]:
+    """Return what somebody else changed in Keeper since the listing before, a lock included; () where nothing."""
+    names = tuple(name for name in found.drift if name not in entry.drift)
+    return (*names, LOCK) if found.status is Status.LOCKED and entry.status is not Status.LOCKED else names

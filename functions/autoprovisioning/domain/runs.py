@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from .accounts import Attributes
 from .adoption import Beside
-from .roster import Action
+from .entry import Action
 
 Counts = Mapping[str, int]  # created, updated, suspended, unsuspended, deleted, adopted, failed, held, unchanged ...
 ARCHIVED = "archived"  # among a run's counts: archived people who keep their access; not where nobody was listed

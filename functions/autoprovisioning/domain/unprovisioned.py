@@ -21,9 +21,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from autoprovisioning.domain.accounts import Account
-from autoprovisioning.domain.roster import Entry, Status
-from autoprovisioning.domain.users import DirectoryUser, Presence
+from .accounts import Account
+from .directory_user import DirectoryUser, Presence
+from .entry import Entry, Status
 
 LEFT = (Presence.SUSPENDED, Presence.DELETED)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from autoprovisioning.domain.accounts import changed_attributes
-from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.deprovisioning import Due, due
-from autoprovisioning.domain.holds import Standing
-from autoprovisioning.domain.plan import Attempt, Decision, Observed
-from autoprovisioning.domain.roster import EXTERNAL_ID, Action, Entry, Status, Trigger
-from autoprovisioning.domain.users import OrgUnit, Presence
+from .accounts import Value, changed_attributes
+from .connections import Connection, State
+from .decision import Attempt, Decision, Observed
+from .deprovisioning import WITHIN_24_HOURS, Due, due
+from .directory_user import OrgUnit, Presence
+from .entry import EXTERNAL_ID, Action, Entry, Status, Trigger
+from .holds import Standing
+from .mapping import MANDATORY, Row
 
 BECAUSE: Mapping[Trigger, str] = {
     Trigger.APP_OFF: "the user is out of the provisioning scope",
@@ -237,3 +238,53 @@ def _waiting(noted: Entry, when: Due, seen: Observed, owner: str, connection: Co
     if noted.status is Status.SUSPENDED:
         return f"The account stays suspended, because {why}; the deprovisioning policy never deletes it for that."
     return f"The account stays as it is although {why}: the deprovisioning policy never takes access for that."
+
+
+SHOWN: Mapping[State, str] = {
+    State.DRAFT: "Draft",
+    State.ON: "On",
+    State.OFF: "Off",
+    State.PAUSED: "Paused: needs reauthorization",
+    State.DELETING: "Being deleted",
+}
+
+
+HELD = "Held: waiting for approval"
+
+
+def shown_state(connection: Connection, *, held: bool) -> str:
+    """Return the state as the console shows it; `held` says that a plan of it waits for approval."""
+    return HELD if held and connection.state is State.ON else SHOWN[connection.state]
+
+
+def described(connection: Connection) -> dict[str, Value]:
+    """Describe the settings of a connection, one line each, for the audit; the token is its version's number."""
+    rows = {f"mapping {row.target}": _row(row) for row in connection.mapping.rows}
+    policy = {f"deprovisioning {trigger.value}": _delays(connection, trigger) for trigger in Trigger}
+    return {
+        "name": connection.name,
+        "endpoint": connection.endpoint,
+        "access token": f"version {connection.token_version}",
+        **rows,
+        "scope groups": ", ".join(sorted(group.email or group.id for group in connection.scope.groups)),
+        "scope organizational units": ", ".join(sorted(unit.path for unit in connection.scope.org_units)),
+        **policy,
+        "volume limit": f"{connection.limit.minimum} users or {connection.limit.percent:g} percent",
+        "archived users are treated as suspended": connection.archived_as_suspended,
+        "PATCH dialect": connection.patch_dialect.value,
+    }
+
+
+def _row(row: Row) -> str:
+    return f"{row.source} (mandatory)" if row.mandatory or row.target in MANDATORY else row.source
+
+
+def _delays(connection: Connection, trigger: Trigger) -> str:
+    delays = connection.deprovisioning.of(trigger)
+    return f"suspend {_after(delays.suspend_after)}, delete {_after(delays.delete_after)}"
+
+
+def _after(days: int | None) -> str:
+    if days is None:
+        return "never"
+    return "within 24 hours" if days == WITHIN_24_HOURS else f"after {days} days"

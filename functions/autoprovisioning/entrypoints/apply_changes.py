@@ -6,7 +6,7 @@ import flask
 import functions_framework
 from flask import Response
 
-from autoprovisioning.app.apply_batch import apply_batch
+from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.bootstrap import services
 from autoprovisioning.entrypoints.answers import LARGEST_PUSH, body_of, push
 from autoprovisioning.messages import decode_batch, decode_push

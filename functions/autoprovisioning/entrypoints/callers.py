@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import flask
 
-from autoprovisioning.app.admission import Admitted, Caller, Role
+from autoprovisioning.app.administration.roles import Admitted, Caller, Role
 from autoprovisioning.bootstrap import Administration
 from autoprovisioning.domain.errors import Forbidden, NotFound
 from autoprovisioning.domain.texts import OUR_ID

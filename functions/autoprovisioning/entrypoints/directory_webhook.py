@@ -10,7 +10,7 @@ import flask
 import functions_framework
 from flask import Response
 
-from autoprovisioning.app.intake import LARGEST_BODY, from_headers, take_in
+from autoprovisioning.app.notifications.receive import LARGEST_BODY, from_headers, take_in
 from autoprovisioning.bootstrap import now, webhook
 from autoprovisioning.domain.errors import ConfigurationRefused, Forbidden, ProvisioningError, Unforeseen
 from autoprovisioning.entrypoints.answers import (

@@ -6,9 +6,9 @@ import flask
 import functions_framework
 from flask import Response
 
-from autoprovisioning.app.converge import converge
-from autoprovisioning.app.inquire import answer_inquiry
-from autoprovisioning.app.looking import Asked
+from autoprovisioning.app.administration.inquire import answer_inquiry
+from autoprovisioning.app.provisioning.converge import converge
+from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.bootstrap import channels, inquiries, services
 from autoprovisioning.entrypoints.answers import LARGEST_PUSH, body_of, push
 from autoprovisioning.messages import decode_look, decode_push

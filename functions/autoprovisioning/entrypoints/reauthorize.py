@@ -9,8 +9,8 @@ import flask
 import functions_framework
 from flask import Response
 
-from autoprovisioning.app.forgery import form_token, genuine
-from autoprovisioning.app.tokens import reauthorize as switch_token
+from autoprovisioning.app.administration.csrf import form_token, genuine
+from autoprovisioning.app.administration.tokens import reauthorize as switch_token
 from autoprovisioning.bootstrap import Administration, administration
 from autoprovisioning.domain.errors import BadInput, Forbidden, ProvisioningError
 from autoprovisioning.domain.events import Actor

@@ -10,14 +10,14 @@ import flask
 import functions_framework
 from flask import Response
 
-from autoprovisioning.app.ask_for_run import PATIENCE
-from autoprovisioning.app.configure import finish_deletions
-from autoprovisioning.app.preview import compute_preview
-from autoprovisioning.app.reconcile import reconcile as reconcile_everybody
+from autoprovisioning.app.administration.ask_for_run import PATIENCE
+from autoprovisioning.app.administration.configure import finish_deletions
+from autoprovisioning.app.administration.preview import compute_preview
+from autoprovisioning.app.administration.tokens import destroy_retired, destroy_unused
+from autoprovisioning.app.administration.vital_signs import log_vital_signs
+from autoprovisioning.app.runs.reconcile import reconcile as reconcile_everybody
+from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.app.services import Services
-from autoprovisioning.app.sweep import sweep
-from autoprovisioning.app.tokens import destroy_retired, destroy_unused
-from autoprovisioning.app.vital_signs import log_vital_signs
 from autoprovisioning.bootstrap import channels, previews, reports, services
 from autoprovisioning.domain.runs import Run, RunKind
 from autoprovisioning.entrypoints.answers import LARGEST_PUSH, answered, body_of, http, only, push

@@ -8,8 +8,8 @@ import flask
 import functions_framework
 from flask import Response
 
-from autoprovisioning.app.ports import Channel
-from autoprovisioning.app.renew_watch import renew_watch as renew
+from autoprovisioning.app.notifications.renew_watch import renew_watch as renew
+from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.bootstrap import watch
 from autoprovisioning.entrypoints.answers import http, only
 

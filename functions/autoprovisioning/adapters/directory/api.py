@@ -21,9 +21,9 @@ from autoprovisioning.adapters.directory.resources import (
     user_of,
 )
 from autoprovisioning.adapters.directory.transport import DELEGATION, DirectoryTransport, Refusal, part
-from autoprovisioning.app.ports import Channel
+from autoprovisioning.app.ports.channels import Channel
+from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
-from autoprovisioning.domain.users import DirectoryUser, Group, OrgUnit
 
 USERS_A_PAGE = 500  # the most that users.list gives
 MEMBERS_A_PAGE = 200  # the most that members.list gives

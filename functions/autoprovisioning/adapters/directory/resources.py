@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from autoprovisioning.domain.directory_user import DirectoryUser, Group, Presence, to_the_second
 from autoprovisioning.domain.texts import USER_ID
-from autoprovisioning.domain.users import DirectoryUser, Group, Presence, to_the_second
 
 LONGEST_ID = 256
 

@@ -11,7 +11,7 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import Database, fields_of
-from autoprovisioning.app.ports import Pair
+from autoprovisioning.app.ports.adoptions import Pair
 from autoprovisioning.domain.adoption import Confirmed
 from autoprovisioning.domain.events import Event
 

@@ -13,8 +13,8 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Also, Database, fields_of, nothing
 from autoprovisioning.domain.accounts import Value
+from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
-from autoprovisioning.domain.roster import Action
 
 AUDIT_KEPT = timedelta(days=400)
 COUNTERS = 8  # documents a day's usage is spread over

@@ -9,8 +9,8 @@ from typing import Any
 from google.cloud.firestore import DocumentReference, DocumentSnapshot
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
-from autoprovisioning.app.channels import PROOF_KEPT
-from autoprovisioning.app.ports import Channel
+from autoprovisioning.app.notifications.channel_token import PROOF_KEPT
+from autoprovisioning.app.ports.channels import Channel
 
 
 class FirestoreChannels:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from autoprovisioning.domain.roster import Action, Entry, Failure, Mark, Status, Timer, Trigger
+from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
 
 A = TypeVar("A")
 B = TypeVar("B")

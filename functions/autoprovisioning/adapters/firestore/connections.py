@@ -12,7 +12,7 @@ from google.cloud import firestore
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, fields_of, is_id, stamped
-from autoprovisioning.app.ports import Telling
+from autoprovisioning.app.ports.connections import Telling
 from autoprovisioning.domain.connections import (
     Connection,
     Deleted,
@@ -22,10 +22,10 @@ from autoprovisioning.domain.connections import (
     VolumeLimit,
 )
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
+from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.mapping import AttributeMapping, Row
-from autoprovisioning.domain.users import Group, OrgUnit, Scope
 
 SCHEMA = 2
 TOMBSTONE = "deleted"

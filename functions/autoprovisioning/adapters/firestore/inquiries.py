@@ -9,8 +9,8 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
-from autoprovisioning.app.ports import Clock
-from autoprovisioning.app.reports import Inquiry, InquiryKind, InquiryState, Step
+from autoprovisioning.app.ports.execution import Clock
+from autoprovisioning.app.ports.requests import Inquiry, InquiryKind, InquiryState, Step
 from autoprovisioning.domain.accounts import Account
 
 _steps = msgspec.json.Decoder(tuple[Step, ...])

@@ -11,9 +11,10 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
 from autoprovisioning.adapters.firestore.paging import at_offset, offset_of
-from autoprovisioning.app.configure import Settings
-from autoprovisioning.app.ports import Clock
-from autoprovisioning.app.reports import Line, Page, Preview, PreviewState, Would
+from autoprovisioning.app.ports.execution import Clock
+from autoprovisioning.app.ports.reports import Page
+from autoprovisioning.app.ports.requests import Line, Preview, PreviewState, Would
+from autoprovisioning.domain.settings import Settings
 
 LINES_A_DOCUMENT = 1_000
 BYTES_A_DOCUMENT = 800_000  # of lines; a document may have 1 MiB

@@ -25,7 +25,7 @@ from autoprovisioning.adapters.firestore.brakes import (
     members_parts,
 )
 from autoprovisioning.adapters.firestore.database import Database, LostRace, fields_of, is_id
-from autoprovisioning.app.ports import Claim
+from autoprovisioning.app.ports.records import Claim
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState, Member
 from autoprovisioning.domain.holds import Hold, HoldState

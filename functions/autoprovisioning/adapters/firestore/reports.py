@@ -19,7 +19,7 @@ from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.paging import Position, at_position, position_of
 from autoprovisioning.adapters.firestore.records import run_of
-from autoprovisioning.app.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.holds import HoldState, Standing

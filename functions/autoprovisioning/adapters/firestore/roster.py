@@ -13,12 +13,12 @@ from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events, event_of
 from autoprovisioning.adapters.firestore.codec import SCHEMA, decode, encode
 from autoprovisioning.adapters.firestore.database import Database, fields_of, stamped
-from autoprovisioning.app.ports import Edit, Progress
+from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Span
+from autoprovisioning.domain.entry import Entry, Failure
 from autoprovisioning.domain.errors import Permanent
-from autoprovisioning.domain.roster import Entry, Failure
 
 T = TypeVar("T")
 

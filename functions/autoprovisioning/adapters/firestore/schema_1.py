@@ -2,7 +2,7 @@
 
 They are migrated when they are read, and stored as schema 2 once anything of them changes. When none is left this
 module goes, and with it what held plans of schema 1 lack: the defaults of `Member`, and where those are made up for
-(`domain.holds.Book.verdict`, `app.braking.brake`).
+(`domain.holds.Book.verdict`, `app.runs.brake_plan.brake`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import msgspec
 
 from autoprovisioning.adapters.firestore.codec import decode
 from autoprovisioning.domain.deprovisioning import Span
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.guard import FIRST, GuardState, Kind
 from autoprovisioning.domain.holds import HoldState, Standing, Verdict
-from autoprovisioning.domain.roster import Entry
 
 _STATUSES = (0, 1, 2, 2, 3)  # none, active, suspended, deleted, locked: deleted is a suspension of its own kind now
 _DELETED = 3

@@ -17,6 +17,7 @@ from autoprovisioning.adapters.scim.names import spelled
 from autoprovisioning.adapters.scim.protocol import Answer, error_of, words
 from autoprovisioning.adapters.scim.resources import CORE, read_account, read_listed
 from autoprovisioning.domain.accounts import Account, Write, WriteKind, Written
+from autoprovisioning.domain.entry import TEXT_LIMIT
 from autoprovisioning.domain.errors import (
     AccountGone,
     AddressTaken,
@@ -29,7 +30,6 @@ from autoprovisioning.domain.errors import (
     Unresolved,
 )
 from autoprovisioning.domain.normalization import ADDRESSES, made_of
-from autoprovisioning.domain.roster import TEXT_LIMIT
 
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 NAMES = 60  # characters of attribute names in an error

@@ -16,7 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.exceptions import NotFound as NoRoute
 from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 
-from autoprovisioning.app.admission import Role
+from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.bootstrap import Administration
 from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.domain.events import Actor

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 from flask import Response
 from msgspec import Meta
 
-from autoprovisioning.app import reports
-from autoprovisioning.app.reports import Filters
+from autoprovisioning.app.ports import reports
+from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.domain import events as domain
+from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import EventName
-from autoprovisioning.domain.roster import Action
 from autoprovisioning.entrypoints.console.api.connections import audited, existing
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer

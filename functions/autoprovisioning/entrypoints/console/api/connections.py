@@ -12,13 +12,14 @@ import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from autoprovisioning.app import configure
-from autoprovisioning.app.configure import Settings, settings_of, shown_state
-from autoprovisioning.app.preview import would_create
-from autoprovisioning.app.tokens import try_out
+from autoprovisioning.app.administration import configure
+from autoprovisioning.app.administration.preview import would_create
+from autoprovisioning.app.administration.tokens import try_out
 from autoprovisioning.domain import connections as domain
 from autoprovisioning.domain.connections import PatchDialect, State
 from autoprovisioning.domain.errors import Busy, NotFound, Stale
+from autoprovisioning.domain.settings import Settings, settings_of
+from autoprovisioning.domain.words import shown_state
 from autoprovisioning.entrypoints.answers import PRIVATE, Unconditional
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.models import Accepted, Model, Nothing, Paging

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from flask import Response
 
-from autoprovisioning.app.decide_hold import decide_hold, with_addresses
-from autoprovisioning.app.reports import HeldPlan
+from autoprovisioning.app.administration.held_plans import decide_hold, with_addresses
+from autoprovisioning.app.ports.reports import HeldPlan
 from autoprovisioning.domain import holds
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.holds import HoldState, Standing

@@ -7,8 +7,8 @@ from typing import Annotated
 from flask import Response
 from msgspec import Meta
 
-from autoprovisioning.app.admission import Role
-from autoprovisioning.domain.users import DirectoryUser, Presence
+from autoprovisioning.app.administration.roles import Role
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.entrypoints.console.api.connections import ScopeGroup, existing
 from autoprovisioning.entrypoints.console.api.models import Model
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer

@@ -9,12 +9,12 @@ from typing import Annotated
 from flask import Response
 from msgspec import Meta
 
-from autoprovisioning.app import reports
-from autoprovisioning.app.configure import settings_of
-from autoprovisioning.app.confirm_adoptions import confirm_adoptions
-from autoprovisioning.app.preview import ask_preview, save_preview
-from autoprovisioning.app.reports import PreviewState, Would
+from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
+from autoprovisioning.app.administration.preview import ask_preview, save_preview
+from autoprovisioning.app.ports import reports
+from autoprovisioning.app.ports.requests import PreviewState, Would
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
+from autoprovisioning.domain.settings import settings_of
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.connections import Connection, edition_meant, existing, shown
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Nothing

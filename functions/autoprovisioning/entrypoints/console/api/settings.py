@@ -8,12 +8,13 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from autoprovisioning.app.configure import LONGEST_NAME, Settings
-from autoprovisioning.app.tokens import LONGEST_TOKEN
+from autoprovisioning.app.administration.configure import LONGEST_NAME
+from autoprovisioning.app.administration.tokens import LONGEST_TOKEN
 from autoprovisioning.domain import deprovisioning as policy
 from autoprovisioning.domain import mapping
 from autoprovisioning.domain.connections import PatchDialect, VolumeLimit
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
+from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.console.api.models import Model
 
 T = TypeVar("T")

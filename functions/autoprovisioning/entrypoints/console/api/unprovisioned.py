@@ -6,11 +6,11 @@ from datetime import datetime
 
 from flask import Response
 
-from autoprovisioning.app.take_over import take_over
+from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.domain import unprovisioned
+from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.unprovisioned import By, Offer
-from autoprovisioning.domain.users import Presence
 from autoprovisioning.entrypoints.console.api.connections import existing
 from autoprovisioning.entrypoints.console.api.models import Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer

@@ -6,16 +6,16 @@ from datetime import datetime
 
 from flask import Response
 
-from autoprovisioning.app import reports
-from autoprovisioning.app.explain import Explanation, explain
-from autoprovisioning.app.inquire import inquire
-from autoprovisioning.app.reports import InquiryKind, InquiryState
+from autoprovisioning.app.administration.explain import Explanation, explain
+from autoprovisioning.app.administration.inquire import inquire
+from autoprovisioning.app.ports import reports
+from autoprovisioning.app.ports.requests import InquiryKind, InquiryState
 from autoprovisioning.domain.accounts import Account as AccountFound
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.entry import Action, Status, Trigger
 from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.domain.holds import OPEN
 from autoprovisioning.domain.holds import Standing as Decided
-from autoprovisioning.domain.roster import Action, Status, Trigger
-from autoprovisioning.domain.users import Presence
 from autoprovisioning.entrypoints.console.api.activity import Event, shown_event
 from autoprovisioning.entrypoints.console.api.connections import ScopeGroup, existing
 from autoprovisioning.entrypoints.console.api.models import Model

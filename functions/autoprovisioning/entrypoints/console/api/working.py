@@ -7,11 +7,11 @@ from typing import Any
 
 from flask import Response
 
-from autoprovisioning.app import health as app
-from autoprovisioning.app.ask_for_run import Asked, Became, ask_for_run, look_after_run
-from autoprovisioning.app.health import health
-from autoprovisioning.app.ports import Channel
-from autoprovisioning.app.reports import Pace
+from autoprovisioning.app.administration import health as app
+from autoprovisioning.app.administration.ask_for_run import Asked, Became, ask_for_run, look_after_run
+from autoprovisioning.app.administration.health import health
+from autoprovisioning.app.ports.channels import Channel
+from autoprovisioning.app.ports.reports import Pace
 from autoprovisioning.domain import runs as domain
 from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.domain.runs import RunKind, RunState

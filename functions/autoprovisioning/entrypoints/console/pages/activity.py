@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from flask import Response
 
-from autoprovisioning.app.reports import Filters, Page
+from autoprovisioning.app.ports.reports import Filters, Page
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.events import Event, EventName

@@ -8,12 +8,13 @@ from urllib.parse import urlencode
 
 from flask import Response
 
-from autoprovisioning.app.ask_for_run import ask_for_run
-from autoprovisioning.app.configure import shown_state, turn_off, turn_on
-from autoprovisioning.app.health import health
-from autoprovisioning.app.preview import would_create
+from autoprovisioning.app.administration.ask_for_run import ask_for_run
+from autoprovisioning.app.administration.configure import turn_off, turn_on
+from autoprovisioning.app.administration.health import health
+from autoprovisioning.app.administration.preview import would_create
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.words import shown_state
 from autoprovisioning.entrypoints.console.pages.frame import (
     existing,
     form,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from autoprovisioning.app.configure import delete
+from autoprovisioning.app.administration.configure import delete
 from autoprovisioning.domain.errors import BadInput, Busy
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of

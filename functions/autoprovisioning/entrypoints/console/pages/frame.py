@@ -9,9 +9,8 @@ from urllib.parse import urlencode
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
-from autoprovisioning.app.admission import Role
-from autoprovisioning.app.configure import shown_state
-from autoprovisioning.app.forgery import form_token, genuine
+from autoprovisioning.app.administration.csrf import form_token, genuine
+from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
     BadInput,
@@ -23,6 +22,7 @@ from autoprovisioning.domain.errors import (
     Transient,
     WrongState,
 )
+from autoprovisioning.domain.words import shown_state
 from autoprovisioning.entrypoints.answers import PRIVATE, body_of, status_of, told, told_beside
 from autoprovisioning.entrypoints.console.routing import Act, Call, Route
 from autoprovisioning.entrypoints.pages import page, page_alone

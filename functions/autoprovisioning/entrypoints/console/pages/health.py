@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from autoprovisioning.app.health import health
+from autoprovisioning.app.administration.health import health
 from autoprovisioning.entrypoints.console.pages.apps import reauthorize_address
 from autoprovisioning.entrypoints.console.pages.frame import existing, get, show_of
 from autoprovisioning.entrypoints.console.routing import Call

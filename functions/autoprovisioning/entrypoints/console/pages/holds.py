@@ -6,7 +6,7 @@ from collections import Counter
 
 from flask import Response
 
-from autoprovisioning.app.decide_hold import Choice, decide_hold, with_addresses
+from autoprovisioning.app.administration.held_plans import Choice, decide_hold, with_addresses
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.holds import OPEN, Standing
 from autoprovisioning.domain.runs import RunKind

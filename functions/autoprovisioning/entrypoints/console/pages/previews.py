@@ -6,12 +6,13 @@ from datetime import timedelta
 
 from flask import Response
 
-from autoprovisioning.app.configure import settings_of
-from autoprovisioning.app.confirm_adoptions import confirm_adoptions
-from autoprovisioning.app.preview import ask_preview, save_preview
-from autoprovisioning.app.reports import Line, Page, Preview, PreviewState, Would
+from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
+from autoprovisioning.app.administration.preview import ask_preview, save_preview
+from autoprovisioning.app.ports.reports import Page
+from autoprovisioning.app.ports.requests import Line, Preview, PreviewState, Would
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, NotFound
+from autoprovisioning.domain.settings import settings_of
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.pages.summary import differences

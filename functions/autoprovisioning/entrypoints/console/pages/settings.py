@@ -12,13 +12,14 @@ from typing import Any
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
-from autoprovisioning.app.configure import Settings, edit, settings_of
-from autoprovisioning.app.preview import ask_preview
+from autoprovisioning.app.administration.configure import edit
+from autoprovisioning.app.administration.preview import ask_preview
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
+from autoprovisioning.domain.directory_user import OrgUnit
 from autoprovisioning.domain.errors import BadInput, NotFound, Transient
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, MANDATORY, Row
-from autoprovisioning.domain.users import OrgUnit
+from autoprovisioning.domain.settings import Settings, settings_of
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields
 from autoprovisioning.entrypoints.console.pages.frame import edition, existing, form, get, go, post, show, show_of

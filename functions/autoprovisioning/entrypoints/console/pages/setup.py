@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from flask import Response
 
-from autoprovisioning.app.configure import Settings, finish, set_up, settings_of
-from autoprovisioning.app.preview import ask_preview
-from autoprovisioning.app.tokens import try_out
+from autoprovisioning.app.administration.configure import finish, set_up
+from autoprovisioning.app.administration.preview import ask_preview
+from autoprovisioning.app.administration.tokens import try_out
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import BadInput, ProvisioningError, Transient
+from autoprovisioning.domain.settings import Settings, settings_of
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show, show_of
 from autoprovisioning.entrypoints.console.pages.summary import summary

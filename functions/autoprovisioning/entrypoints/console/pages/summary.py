@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from autoprovisioning.app.configure import Settings
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, PatchDialect
 from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS
+from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
+from autoprovisioning.domain.entry import Trigger
 from autoprovisioning.domain.mapping import DEFAULT_ROWS
-from autoprovisioning.domain.roster import Trigger
-from autoprovisioning.domain.users import Group, OrgUnit, Scope
+from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
 from autoprovisioning.entrypoints.pages import shown_count
 

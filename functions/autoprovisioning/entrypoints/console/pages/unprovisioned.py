@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from autoprovisioning.app.take_over import take_over
+from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.unprovisioned import By, Offer
 from autoprovisioning.entrypoints.answers import told

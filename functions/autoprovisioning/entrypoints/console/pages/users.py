@@ -7,16 +7,16 @@ from datetime import timedelta
 
 from flask import Response
 
-from autoprovisioning.app.explain import MappedValue, explain, mapped_values
-from autoprovisioning.app.inquire import inquire
-from autoprovisioning.app.looking import entry_of
-from autoprovisioning.app.reports import InquiryKind, InquiryState
+from autoprovisioning.app.administration.explain import MappedValue, explain, mapped_values
+from autoprovisioning.app.administration.inquire import inquire
+from autoprovisioning.app.ports.requests import InquiryKind, InquiryState
+from autoprovisioning.app.provisioning.read_user import entry_of
 from autoprovisioning.domain.accounts import Account, Value
 from autoprovisioning.domain.changes import in_step
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.directory_user import DirectoryUser
+from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import BadInput, NotFound, ProvisioningError
-from autoprovisioning.domain.roster import Entry, Status
-from autoprovisioning.domain.users import DirectoryUser
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.activity import changes
 from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS

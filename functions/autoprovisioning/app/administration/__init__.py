@@ -1,0 +1,1 @@
+"""What administrators do and see: settings, decisions, questions, and how everything is doing."""

@@ -1,0 +1,117 @@
+"""Reconcile now: an administrator asks for a run, and is told what becomes of it.
+
+The request is stored and published; the run that `reconcile` opens because of it carries its id. What became of it is
+worked out when somebody looks: a message may be lost or come twice, and whoever plans may be cut short, so nobody can
+be relied on to write an ending down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from autoprovisioning.app.provisioning.target import end_wait
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import NotFound, WrongState
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
+from autoprovisioning.domain.words import SHOWN
+
+EXPIRES_AFTER = timedelta(days=1)
+PATIENCE = timedelta(minutes=30)  # so long is a request delivered again while an earlier run is under way
+STALLED = timedelta(hours=1)  # longer than planning, and than the pauses between two parts of a run
+
+
+class Became(StrEnum):
+    """What became of a request; all but the first two are final."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    UNSETTLED = "unsettled"
+    REFUSED = "refused"
+    SUPERSEDED = "superseded"
+    GIVEN_UP = "given up"
+
+
+SAID = {
+    Became.WAITING: "It has not begun yet. It waits where an earlier run is under way.",
+    Became.RUNNING: "It is under way.",
+    Became.DONE: "It is done.",
+    Became.UNSETTLED: "It ended, but not all that it planned is settled: the rest is tried again by itself.",
+    Became.REFUSED: "Nothing was planned: the notes of the run say why. The next run tries again.",
+    Became.SUPERSEDED: "It was closed with work left, which the next run does.",
+}
+ENDED = {
+    RunState.DONE: Became.DONE,
+    RunState.UNSETTLED: Became.UNSETTLED,
+    RunState.REFUSED: Became.REFUSED,
+    RunState.SUPERSEDED: Became.SUPERSEDED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How far a run is that was asked for; `detail` says it in a sentence."""
+
+    asked: AskedRun
+    became: Became
+    detail: str
+    run: Run | None = None
+
+
+def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Asked:
+    """Ask `reconcile` for a full run, and end a wait that Keeper asked the connection for.
+
+    Raises:
+        WrongState: the connection is not on.
+        Transient: it could not be stored or published.
+    """
+    if connection.state is not State.ON:
+        raise WrongState(f"Nothing runs, since the connection is not on, but: {SHOWN[connection.state]}.")
+    now = services.clock()
+    asked = AskedRun(
+        id=services.new_id(),
+        connection_id=connection.id,
+        asked_by=actor.address,
+        asked_at=now,
+        expires=now + EXPIRES_AFTER,
+    )
+    end_wait(services, connection.id, actor, "Asked for a run")
+    services.records.put_asked(asked)  # before it is published: whoever is told of it finds it
+    services.queue.request_run(RunKind.FULL, request=asked.id)
+    return Asked(asked=asked, became=Became.WAITING, detail=SAID[Became.WAITING])
+
+
+def look_after_run(services: Services, connection: Connection, request_id: str) -> Asked:
+    """Tell what became of a request. An ending that was told stays: the first run opened because of it answers it.
+
+    Raises:
+        NotFound: nobody asked for that on this connection, or longer ago than a day.
+    """
+    now = services.clock()
+    asked = services.records.asked(connection.id, request_id)
+    if asked is None or asked.expires <= now:
+        raise NotFound("No such run was asked for within the last day. Choose one of the runs listed.")
+    run = services.records.run_asked_for(connection.id, request_id)
+    if run is None:
+        return _not_begun(services, connection, asked, now)
+    became = ENDED.get(run.state, Became.RUNNING)
+    if became is Became.RUNNING and now - (run.last_progress or run.started) >= STALLED:
+        detail = "It began, but nothing has happened for an hour. The next run closes it and does what is left."
+        return Asked(asked=asked, became=Became.GIVEN_UP, detail=detail, run=run)
+    return Asked(asked=asked, became=became, detail=SAID[became], run=run)
+
+
+def _not_begun(services: Services, connection: Connection, asked: AskedRun, now: datetime) -> Asked:
+    if connection.state is not State.ON:
+        detail = f"It was not begun, since the connection is not on any more, but: {SHOWN[connection.state]}."
+        return Asked(asked=asked, became=Became.GIVEN_UP, detail=detail)
+    # A request that is delivered for the last time may be the whole length of a planner from opening its run.
+    if now - asked.asked_at >= PATIENCE + services.timings.reconcile_limit:
+        return Asked(
+            asked=asked, became=Became.GIVEN_UP, detail="It was not begun in time. The next scheduled run does it."
+        )
+    return Asked(asked=asked, became=Became.WAITING, detail=SAID[Became.WAITING])

@@ -1,0 +1,387 @@
+"""What an administrator does with a connection as a whole: set up, edit, turn on and off, delete."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from autoprovisioning.app.administration.tokens import destroyed, in_use, pointed, switch, verify
+from autoprovisioning.app.notifications.renew_watch import stop
+from autoprovisioning.app.ports.channels import Channels
+from autoprovisioning.app.ports.connections import Telling
+from autoprovisioning.app.provisioning.target import wait_of
+from autoprovisioning.app.services import Services
+from autoprovisioning.app.unforeseen import unforeseen
+from autoprovisioning.domain.accounts import Value
+from autoprovisioning.domain.connections import Connection, State, node_of
+from autoprovisioning.domain.directory_user import ROOT, Group, OrgUnit, Scope
+from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale, Transient
+from autoprovisioning.domain.events import Actor, Event, configured
+from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.domain.settings import Settings
+from autoprovisioning.domain.texts import has_controls
+from autoprovisioning.domain.words import SHOWN, described
+
+log = logging.getLogger(__name__)
+
+LONGEST_NAME = 100
+_NOTHING: Mapping[str, Value] = {}
+
+
+def set_up(services: Services, settings: Settings, token: str, actor: Actor, connection_id: str = "") -> Connection:
+    """Create a connection, a draft, once endpoint and token have been tried against Keeper.
+
+    Raises:
+        BadInput: naming the field; nothing was stored.
+        Stale: the id was used before.
+    """
+    scope = check(services, settings, connection_id)
+    order = 1 + max((connection.order for connection in services.connections.all()), default=0)
+    draft = _edited(Connection(id=connection_id or services.new_id()[:12], order=order), settings, scope)
+    verify(services, draft, token)
+    now = services.clock()
+    services.connections.begin_set_up(draft.id, now)  # whoever is cut short from here on is cleaned up after
+    version = services.tokens.add(draft.id, token)  # first: a connection that is there can be used
+    connection = replace(pointed(draft, version, now), changed_at=now)
+    try:
+        services.connections.create(
+            connection, configured(services.new_id(), services.clock(), actor, "Set up", {}, described(connection))
+        )
+    except ProvisioningError as error:
+        _give_up(services, draft.id, version, error)
+        raise
+    services.connections.end_set_up(draft.id)
+    return connection
+
+
+def _give_up(services: Services, connection_id: str, version: str, error: ProvisioningError) -> None:
+    """Destroy the token of a set-up that failed; where the connection may be there all the same that is seen first."""
+    if isinstance(error, Transient):
+        try:
+            if version in in_use(services.connections.get(connection_id)):
+                return
+        except ProvisioningError:
+            return  # `destroy_unused` sees to it
+    destroyed(services, connection_id, version)
+
+
+def finish(services: Services, connection_id: str, actor: Actor) -> Connection:
+    """End the set-up of a draft: the connection is off, and can be turned on."""
+    connection = _existing(services, connection_id)
+    _staying(connection)
+    now = services.clock()
+
+    def change(current: Connection) -> Connection | None:
+        return turned_off(current, now) if current.state is State.DRAFT else None
+
+    return (
+        services.connections.change(connection_id, change, _states(services, actor, "Finished the set-up"))
+        or connection
+    )
+
+
+def edit(
+    services: Services,
+    connection_id: str,
+    edition: int,
+    settings: Settings,
+    actor: Actor,
+    token: str = "",
+    *,
+    run: bool = True,
+) -> Connection:
+    """Change a connection's configuration; a new token, or endpoint and token, are tried against Keeper first.
+
+    A connection that is on is reconciled at once, unless `run` is False.
+
+    Raises:
+        NotFound, Stale: no such connection, or an administrator changed it since `edition`.
+        BadInput: naming the field; nothing was changed.
+    """
+    connection = _existing(services, connection_id, edition)
+    wanted = _wanted(services, connection, settings)
+    if token:
+        verify(services, wanted, token)
+    else:
+        _keeps_token(connection, wanted)
+
+    def change(current: Connection) -> Connection:
+        _same(current, edition)
+        _staying(current)
+        return _edited(current, settings, wanted.scope)
+
+    def tell(was: Connection, becomes: Connection) -> Event:
+        return configured(services.new_id(), services.clock(), actor, "Edited", described(was), described(becomes))
+
+    if token:
+        edited = switch(services, connection, token, tell, edit=change)
+    else:
+        edited = services.connections.change(connection_id, change, tell) or _gone(connection_id)
+    if run and edited.state is State.ON:
+        services.queue.request_run(RunKind.FULL)
+    return edited
+
+
+def as_edited(services: Services, connection_id: str, settings: Settings, edition: int | None = None) -> Connection:
+    """Return the connection as `edit` would make it without a new token; raises like it, and changes nothing."""
+    connection = _existing(services, connection_id, edition)
+    wanted = _wanted(services, connection, settings)
+    _keeps_token(connection, wanted)
+    return wanted
+
+
+def _wanted(services: Services, connection: Connection, settings: Settings) -> Connection:
+    _staying(connection)
+    return _edited(connection, settings, check(services, settings, connection.id, connection.scope.org_units))
+
+
+def _keeps_token(connection: Connection, wanted: Connection) -> None:
+    if wanted.endpoint != connection.endpoint:
+        mend = "Paste the access token that Keeper shows next to this endpoint URL."
+        raise BadInput("token", "a new endpoint needs its own", mend)
+
+
+def check(services: Services, settings: Settings, connection_id: str = "", chosen: Sequence[OrgUnit] = ()) -> Scope:
+    """Check the settings of a connection and resolve its scope to ids (BadInput names the field).
+
+    An organizational unit that is `chosen` already may stay though the directory lists it no more.
+    """
+    settings.mapping.check()
+    settings.deprovisioning.check()
+    if not settings.name.strip() or len(settings.name) > LONGEST_NAME:
+        raise BadInput("name", "it is empty or too long", f"Use 1 to {LONGEST_NAME} characters, for instance Keeper.")
+    for where, texts in (
+        ("name", (settings.name.strip(),)),
+        ("scope.groups", settings.scope_groups),
+        ("scope.org_units", settings.org_units),
+    ):
+        if any(map(has_controls, texts)):
+            raise BadInput(where, "it holds line breaks or control characters", "Type it anew, without them.")
+    if not settings.endpoint:
+        raise BadInput("endpoint", "it is empty", "Paste the endpoint URL from Keeper's Admin Console.")
+    _check_node(services, settings.endpoint, connection_id)
+    if not 0 < settings.limit.percent <= 100 or settings.limit.minimum < 1:
+        raise BadInput("limit", "it is out of range", "Use at least 1 user, and more than 0 up to 100 percent.")
+    units = _units(services, settings.org_units, chosen)
+    groups: list[Group] = []
+    for key in dict.fromkeys(settings.scope_groups):
+        group = services.directory.group(key)
+        if group is None:
+            mend = "Check its address in the Admin console, or remove it."
+            raise BadInput("scope.groups", f"the directory has no group {key!r}", mend)
+        groups.append(group)
+    return Scope(groups=tuple(groups), org_units=units)
+
+
+def _units(services: Services, keys: Sequence[str], chosen: Sequence[OrgUnit]) -> tuple[OrgUnit, ...]:
+    """Resolve organizational units by id, or by path; the directory is asked unless all of them stay."""
+    known = {unit.key: unit for unit in (ROOT, *chosen)}
+    if not set(keys) <= set(known):
+        listed = services.directory.org_units()
+        known |= {unit.path: unit for unit in (*chosen, *listed)}  # who names a path means the unit that has it now
+        known |= {unit.id: unit for unit in listed}
+    return tuple(dict.fromkeys(known.get(key) or known.get(key.rstrip("/")) or _no_unit(key) for key in keys))
+
+
+def _no_unit(key: str) -> OrgUnit:
+    if not key.startswith("/"):
+        raise BadInput("scope.org_units", f"{key!r} is not a path", "Start it with a slash, as in /Sales.")
+    mend = "Choose one of those that are listed: a path is spelled as the Admin console shows it."
+    raise BadInput("scope.org_units", f"the directory has no organizational unit {key!r}", mend)
+
+
+def _check_node(services: Services, endpoint: str, connection_id: str) -> None:
+    """Refuse a second connection to a node: each would undo what the other does to the accounts they share."""
+    for connection in services.connections.all():
+        if connection.id != connection_id and node_of(connection.endpoint) == node_of(endpoint):
+            mend = f"Widen the scope of {connection.name!r} instead, or use another node of Keeper."
+            raise BadInput("endpoint", f"the connection {connection.name!r} provisions this node already", mend)
+
+
+def turn_on(
+    services: Services, connection_id: str, actor: Actor, *, run: bool = True, creates: int | None = None
+) -> Connection:
+    """Turn a connection on; timers go on where they stood, and a full run starts at once (unless `run` is False).
+
+    A wait that Keeper asked for is over. `creates` is how many accounts a preview said would be created: if this is the
+    first run, more than that are held. Without it the first run is limited like any other.
+    """
+    connection = _existing(services, connection_id)
+    _staying(connection)
+    needs_token(connection)
+    _check_node(services, connection.endpoint, connection_id)  # two may have been set up at the same moment
+    now = services.clock()
+    tell = _states(services, actor, "Turned on")
+
+    def change(current: Connection) -> Connection | None:
+        turned = turned_on(current, now)
+        return replace(turned, confirmed=creates) if turned is not None else None
+
+    turned = services.connections.change(connection_id, change, tell)
+    if turned is not None and run:
+        services.queue.request_run(RunKind.FULL)
+    return turned or connection
+
+
+def needs_token(connection: Connection) -> None:
+    """Refuse a connection that has no access token (BadInput)."""
+    if not connection.token_version:
+        raise BadInput("token", "there is none", "Enter Keeper's access token under App authorization first.")
+
+
+def turned_on(connection: Connection, now: datetime) -> Connection | None:
+    """Return the connection as it is when turned on now; None where there is nothing to turn on."""
+    if connection.state not in (State.OFF, State.DRAFT):
+        return None
+    clock = connection.clock.started(now)
+    return replace(connection, state=State.ON, changed_at=now, clock=clock, paused_reason="", throttled_until=None)
+
+
+def turned_off(connection: Connection, now: datetime) -> Connection:
+    """Return the connection as it is when turned off now."""
+    return replace(connection, state=State.OFF, changed_at=now, clock=connection.clock.stopped(now), paused_reason="")
+
+
+def turn_off(services: Services, connection_id: str, actor: Actor) -> Connection:
+    """Turn a connection off: the configuration stays, every change stops, timers stand still."""
+    connection = _existing(services, connection_id)
+    now = services.clock()
+
+    def change(current: Connection) -> Connection | None:
+        return turned_off(current, now) if current.state in (State.ON, State.PAUSED) else None
+
+    return services.connections.change(connection_id, change, _states(services, actor, "Turned off")) or connection
+
+
+def delete(services: Services, channels: Channels, connection_id: str, actor: Actor, typed: str) -> None:
+    """Delete a connection's configuration: wait out the work in flight, destroy its tokens, forget its roster.
+
+    The audit stays, and Keeper's accounts stay as they are. With the last connection the notification channels are
+    stopped. What is still in flight is waited for by `finish_deletions`.
+
+    Raises:
+        BadInput: what was `typed` to confirm is not the connection's name.
+        Busy: work is still in flight; the connection is in state deleting, nothing new is started.
+    """
+    connection = _existing(services, connection_id)
+    if typed.strip() != connection.name.strip():
+        mend = f"Type {connection.name} to confirm: the configuration cannot be restored."
+        raise BadInput("confirmation", "it is not the connection's name", mend)
+    now = services.clock()
+
+    def change(current: Connection) -> Connection | None:
+        return None if current.state is State.DELETING else replace(current, state=State.DELETING, changed_at=now)
+
+    def tell(was: Connection, _becomes: Connection) -> Event:
+        return configured(
+            services.new_id(), services.clock(), actor, "Asked to delete the configuration", described(was), {}
+        )
+
+    services.connections.change(connection_id, change, tell)
+    _finish_deletion(services, channels, connection_id, actor)
+
+
+def finish_deletions(services: Services, channels: Channels) -> None:
+    """Finish deletions that had to wait for work in flight, or were cut short."""
+    for connection in services.connections.all():
+        if connection.state is State.DELETING:
+            try:
+                _finish_deletion(services, channels, connection.id, Actor(address="reconcile"))
+            except ProvisioningError as error:
+                log.warning("A configuration could not be deleted yet: %s", error)
+            except Exception as error:  # noqa: BLE001 - one connection's: the runs of the others go on
+                unforeseen(error)
+
+
+def _finish_deletion(services: Services, channels: Channels, connection_id: str, actor: Actor) -> None:
+    """Finish a deletion, unless that was done by now; two who finish it at once do it once, and tell it once."""
+    connection = services.connections.get(connection_id)  # in state deleting: its tokens change no more
+    if connection is None:
+        return
+    now = services.clock()
+    latest = _in_flight_until(services, connection, now)
+    if latest > now:
+        raise Busy("Changes are still in flight", retry_after=(latest - now).total_seconds())
+    for version in filter(None, in_use(connection) | set(services.tokens.stored(connection.id))):
+        services.tokens.destroy(connection.id, version)
+    _stop_channels(services, channels, connection)
+    # Told first: whoever is cut short after the purge finds nothing left to finish.
+    deleted = replace(
+        configured(services.new_id(), services.clock(), actor, "Deleted the configuration"),
+        id=f"{connection.id}-deleted",
+    )
+    services.records.record(connection.id, [deleted])
+    services.connections.purge(connection.id)
+
+
+def _stop_channels(services: Services, channels: Channels, gone: Connection) -> None:
+    """Stop the customer's notification channels if no other connection needs them.
+
+    One that cannot be stopped keeps nothing from being deleted: `renew_watch` tries again.
+    """
+    if any(other.id != gone.id and other.state is not State.DELETING for other in services.connections.all()):
+        return
+    for channel in channels.all():
+        if channel.address:
+            stop(services.directory, channels, channel)
+        else:
+            channels.remove(channel.id)
+
+
+def _in_flight_until(services: Services, connection: Connection, now: datetime) -> datetime:
+    """Return when the last mark and the last planner that may still be at work will have run out."""
+    roster = services.roster.load(connection) if connection.shards else {}
+    ends = [entry.mark.until for entry in roster.values() if entry.mark is not None]
+    planners = (run for run in services.records.open_runs(connection.id) if run.state is RunState.OBSERVING)
+    ends += [run.started + services.timings.reconcile_limit for run in planners]
+    return max(ends, default=now)
+
+
+def _gone(connection_id: str) -> Connection:
+    raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
+
+
+def _existing(services: Services, connection_id: str, edition: int | None = None) -> Connection:
+    connection = services.connections.get(connection_id)
+    if connection is None:
+        return _gone(connection_id)
+    if edition is not None:
+        _same(connection, edition)
+    return connection
+
+
+def _staying(connection: Connection) -> None:
+    if connection.state is State.DELETING:
+        raise NotFound(f"The connection {connection.id!r} is being deleted. Set up another one.")
+
+
+def _same(connection: Connection, edition: int) -> None:
+    if connection.edition != edition:
+        raise Stale("Another administrator changed this connection meanwhile. Reload it and make your change again.")
+
+
+def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connection:
+    return replace(
+        connection,
+        edition=connection.edition + 1,
+        name=settings.name.strip(),
+        endpoint=settings.endpoint,
+        mapping=settings.mapping,
+        scope=scope,
+        deprovisioning=settings.deprovisioning,
+        limit=settings.limit,
+        archived_as_suspended=settings.archived_as_suspended,
+        patch_dialect=settings.patch_dialect,
+    )
+
+
+def _states(services: Services, actor: Actor, what: str) -> Telling[Connection]:
+    """Tell of a change of the state, and of the wait that it ends."""
+
+    def tell(was: Connection, becomes: Connection) -> Event:
+        before, after = ({"state": SHOWN[at.state], **wait_of(at)} for at in (was, becomes))
+        return configured(services.new_id(), services.clock(), actor, what, before, after)
+
+    return tell

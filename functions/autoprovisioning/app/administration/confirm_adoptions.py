@@ -1,0 +1,110 @@
+"""Confirm adoptions that a preview listed as in doubt, or accounts that it found under aliases.
+
+Only what the preview says can be confirmed: which account would be whose comes from its stored lines, never from the
+request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from autoprovisioning.app.ports.adoptions import Pair
+from autoprovisioning.app.ports.requests import Line, Preview, Previews, PreviewState, Would
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.entry import Status
+from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
+from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.runs import RunKind
+
+LINES_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """How many adoptions were confirmed, and whether a run that carries them out was asked for."""
+
+    count: int
+    run: bool
+
+
+def confirm_adoptions(
+    services: Services,
+    previews: Previews,
+    connection_id: str,
+    preview_id: str,
+    users: Collection[str] | None,
+    actor: Actor,
+) -> Confirmation:
+    """Confirm the adoptions of these users (directory ids); None: of all who are in doubt, without those of aliases.
+
+    Raises:
+        NotFound: there is no such connection, or no such preview (any more).
+        WrongState: the preview is not done.
+        BadInput: naming nobody, or somebody for whom the preview offers nothing to confirm, or not any more.
+    """
+    connection = services.connections.get(connection_id)
+    if connection is None or connection.state is State.DELETING:
+        raise NotFound("There is no such connection. Choose one of those listed.")
+    preview = previews.get(connection_id, preview_id)
+    if preview is None:
+        raise NotFound("There is no such preview: it may have expired. Ask for another one.")
+    if preview.state is not PreviewState.DONE:
+        raise WrongState("The preview is not computed. Wait until it is, or ask for another one.")
+    in_doubt = {line.user_id: line.scim_id for line in _lines(previews, preview, Would.DOUBT)}
+    if users is None:
+        pairs: tuple[Pair, ...] = tuple(in_doubt.items())
+    else:
+        pairs = _chosen(previews, preview, in_doubt, users)
+        _still_without(services, connection, [user_id for user_id, _ in pairs if user_id not in in_doubt])
+    if not pairs:
+        return Confirmation(count=0, run=False)
+    now = services.clock()
+    doubtful = sum(user_id in in_doubt for user_id, _ in pairs)
+    told = Event(
+        id=services.new_id(),
+        at=now,
+        name=EventName.CONFIGURED,
+        actor=actor.address,
+        reason=f"Confirmed adoptions: {doubtful} in doubt, {len(pairs) - doubtful} of accounts under an alias",
+        actor_id=actor.directory_id,
+    )
+    services.adoptions.confirm(connection_id, pairs, actor.address, now, told)
+    run = connection.state is State.ON
+    if run:
+        services.queue.request_run(RunKind.FULL)
+    return Confirmation(count=len(pairs), run=run)
+
+
+def _chosen(previews: Previews, preview: Preview, in_doubt: dict[str, str], users: Collection[str]) -> tuple[Pair, ...]:
+    wanted = dict.fromkeys(users)
+    if not wanted:
+        raise BadInput("users", "nobody is chosen", "Choose users whom the preview lists as to be confirmed.")
+    offered = dict(in_doubt)
+    if not wanted.keys() <= offered.keys():
+        offered |= {line.user_id: line.scim_id for line in _lines(previews, preview, Would.CREATE) if line.scim_id}
+    unknown = [user_id for user_id in wanted if user_id not in offered]
+    if unknown:
+        problem = f"for {len(unknown)} of them the preview offers no account to confirm"
+        raise BadInput("users", problem, "Choose users whom the preview lists with an account to confirm.")
+    return tuple((user_id, offered[user_id]) for user_id in wanted)
+
+
+def _still_without(services: Services, connection: Connection, users: Collection[str]) -> None:
+    """Refuse those who have got a new account since: the one under their alias is not looked at any more."""
+    entries = services.roster.entries(connection, users) if connection.shards else {}
+    created = sum(entry.status is not Status.NONE for entry in entries.values())
+    if created:
+        problem = f"{created} of them have got a new account since the preview"
+        raise BadInput("users", problem, "Choose others, or ask for another preview.")
+
+
+def _lines(previews: Previews, preview: Preview, would: Would) -> Iterator[Line]:
+    cursor = ""
+    while True:
+        page = previews.lines(preview, would, cursor, LINES_AT_ONCE)
+        yield from page.items
+        cursor = page.cursor
+        if not cursor:
+            return

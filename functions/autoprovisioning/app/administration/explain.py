@@ -1,0 +1,300 @@
+"""Why? What the directory says of one user, what we know of their account, and what would be done now.
+
+It reads a handful of documents and asks the directory a handful of questions. Keeper is not asked and no access token
+read: `inquire` lets a worker do that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from autoprovisioning.app.ports.reports import Filters, Reports
+from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
+from autoprovisioning.app.provisioning.placement import AskedOneByOne, is_member, located, place
+from autoprovisioning.app.provisioning.read_user import NOT_PROVEN, entry_of, read_user
+from autoprovisioning.app.provisioning.volume_guard import standing_of
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain import guard, holds
+from autoprovisioning.domain.accounts import Value, changed_attributes
+from autoprovisioning.domain.connections import SERVING, Connection, State
+from autoprovisioning.domain.decision import Attempt, Decision, Observed, decide
+from autoprovisioning.domain.deprovisioning import due
+from autoprovisioning.domain.directory_user import DirectoryUser, Group, Located, Presence
+from autoprovisioning.domain.entry import Entry, Status, Trigger
+from autoprovisioning.domain.errors import MappingFailure, NotFound
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping
+from autoprovisioning.domain.observation import observed, rules_of
+from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.texts import USER_ID
+from autoprovisioning.domain.words import in_words, missing_unit
+
+HISTORY = 20  # events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where the user stands with the provisioning scope: `in_scope` None could not be told.
+
+    `groups` are the chosen ones that the user is a member of, nested membership included, `unit` the chosen one that
+    holds the user; `owner` is the other connection that the user belongs to, `moving` says that it has not let them in
+    yet, `outdated` that the account was active on another one since it was suspended here.
+    """
+
+    in_scope: bool | None
+    words: str
+    groups: tuple[Group, ...] = ()
+    unit: str = ""
+    owner: Connection | None = None
+    moving: bool = False
+    outdated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappedValue:
+    """One row of the mapping for this user: its value, or why it has none that could be sent."""
+
+    target: str
+    source: str
+    value: Value
+    mandatory: bool
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timer:
+    """A deprovisioning trigger: seen since when, and when it makes what due; None is never."""
+
+    trigger: Trigger
+    since: datetime
+    suspend: datetime | None
+    delete: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Everything that decides about one user on one connection, as of `at`.
+
+    `user` is as the directory shows them: of a deleted one there is the address only, and one whom the directory does
+    not show has presence "unknown". `entry` is the roster's. `applied` is what was written last, empty where that is
+    not known. `to_write` are the attributes in which the account, as last written, is not what the directory says; all
+    of them where there is no account. `standing_still` says why timers do not run, empty while they do.
+    """
+
+    at: datetime
+    connection: Connection
+    user_id: str
+    email: str
+    user: DirectoryUser
+    standing: Standing
+    mapped: tuple[MappedValue, ...]
+    entry: Entry | None
+    timers: tuple[Timer, ...]
+    standing_still: str
+    decision: Decision
+    words: str
+    held: holds.Standing | None  # what the change stands at in the held plans
+    applied: Mapping[str, Value]
+    to_write: Mapping[str, Value]
+    events: tuple[Event, ...]
+
+
+def explain(services: Services, reports: Reports, connection: Connection, user_id: str) -> Explanation:
+    """Explain what is the case with one user, and what would be done now.
+
+    On a connection that is off or a draft it is what would be done if it were turned on now.
+
+    Raises:
+        NotFound: neither the directory nor the roster nor the audit knows the id.
+        Transient, ConfigurationRefused: the directory could not be asked.
+    """
+    if not USER_ID.fullmatch(user_id):
+        raise NotFound("That is no directory id. Search for the user by name or address.")
+    now = services.clock()
+    serving = _as_if_on(connection, now)
+    entry = entry_of(services, connection, user_id)
+    user = read_user(services.directory, Look(user_id=user_id), now, now)
+    events = reports.events(connection.id, Filters(user=user_id), "", HISTORY).items
+    if user.presence is Presence.UNKNOWN and not user.profile and entry is None and not events:
+        why = "" if user.untold == NOT_PROVEN else f" {user.untold}"
+        raise NotFound(f"Neither the directory nor this connection knows this user.{why} Search by name or address.")
+    standing = _standing(services, serving, entry, user)
+    seen = observed(serving, user, standing.in_scope, moving=standing.moving, outdated=standing.outdated)
+    rules = rules_of(serving, confirmed_for(services, connection, [entry]))
+    decision = decide(entry, seen, rules, now)
+    held = _held(services, connection, decision)
+    return Explanation(
+        at=now,
+        connection=connection,
+        user_id=user_id,
+        email=user.primary_email or (entry.email if entry is not None else "") or (events[0].email if events else ""),
+        user=user,
+        standing=standing,
+        mapped=mapped_values(connection, user),
+        entry=entry,
+        timers=_timers(serving, decision.noted or entry, now),
+        standing_still=_standing_still(connection, seen),
+        decision=decision,
+        words=_said(replace(serving, state=connection.state), standing, decision, entry, seen, now, held),
+        held=held,
+        applied=_applied(services, connection, entry),
+        to_write=_to_write(entry, seen),
+        events=tuple(events),
+    )
+
+
+def _as_if_on(connection: Connection, now: datetime) -> Connection:
+    """Return the connection as it would be if it were turned on now: timers go on where they stood."""
+    if connection.state in SERVING:
+        return connection
+    return replace(connection, state=State.ON, clock=connection.clock.started(now))
+
+
+def _standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> Standing:
+    """Tell the scope as a worker does, and through what: each chosen group is asked once."""
+    if user.presence in (Presence.DELETED, Presence.UNKNOWN):
+        gone = user.untold or "The user is deleted in the directory."
+        return Standing(in_scope=None, words=f"{gone} There is no membership to tell the scope by.")
+    own = _own_standing(services, connection, entry, user)
+    connections = [connection if other.id == connection.id else other for other in services.connections.all()]
+    entries = {other.id: entry_of(services, other, user.id) for other in connections if other.id != connection.id}
+    entries[connection.id] = entry
+
+    def was_in_scope(other: Connection) -> bool:
+        known = entries[other.id]
+        return known is not None and known.in_scope
+
+    elsewhere = AskedOneByOne(services.directory, was_in_scope, ())
+
+    def in_scope(other: Connection, someone: DirectoryUser) -> bool | None:
+        return own.in_scope if other.id == connection.id else elsewhere(other, someone)
+
+    placement = place(connections, user, in_scope, lambda other: entries[other.id])
+    owner = next((other for other in connections if other.id == placement.owner != connection.id), None)
+    told = placement.in_scope.get(connection.id)
+    moving = owner is not None and placement.awaited
+    if told is own.in_scope:
+        return replace(own, owner=owner, moving=moving, outdated=connection.id in placement.outdated)
+    if owner is not None:
+        known = entries[owner.id]
+        why = "which comes first" if known is None or known.status is Status.NONE else "where they have their account"
+        words = f"The user belongs to the connection {owner.name}, {why}. {own.words}"
+        return replace(own, in_scope=told, words=words, owner=owner, moving=moving)
+    words = f"Whether the user still belongs to the connection that has their account could not be told. {own.words}"
+    return replace(own, in_scope=told, words=words)
+
+
+def _own_standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> Standing:
+    """Tell this connection's scope by itself, in words."""
+    scope, path = connection.scope, user.org_unit_path
+    where = located(services.directory, connection)
+    held = where.holds_unit(path)
+    if held is False:
+        chosen = ", ".join(unit.path for unit in where.org_units)
+        return Standing(in_scope=False, words=f"{path} is not at or below a chosen organizational unit ({chosen}).")
+    unit = next((unit.path for unit in where.org_units if unit.listed and unit.holds(path)), "")
+    inside = f"At or below the organizational unit {unit}. " if unit else ""
+    if held is None:
+        inside = f"{_doubt(where, path)} "
+    if not scope.groups:
+        return Standing(in_scope=held, words=inside.strip() or "Everybody in the organization is in scope.", unit=unit)
+    answers = [(group, is_member(services.directory, group.id, user.id)) for group in scope.groups]
+    groups = tuple(group for group, answer in answers if answer)
+    if groups:
+        return Standing(
+            in_scope=held, words=f"{inside}Member of {_named(groups)}, directly or nested.", groups=groups, unit=unit
+        )
+    unread = [group for group, answer in answers if answer is None]
+    if unread:
+        words = f"The directory does not tell whether the user is a member of {_named(unread)}."
+        return Standing(in_scope=None, words=f"{inside}{words}", unit=unit)
+    if entry is not None and entry.in_scope:
+        words = "No chosen group has the user as a member now. That counts once a complete listing proves it."
+        return Standing(in_scope=None, words=f"{inside}{words}", unit=unit)
+    return Standing(
+        in_scope=False, words=f"{inside}Not a member of {_named(scope.groups)}, neither directly nor nested.", unit=unit
+    )
+
+
+def _doubt(where: Located, path: str) -> str:
+    """Say why the organizational units do not tell."""
+    if not where.paths:
+        return "The directory did not list the organizational units."
+    if where.unlisted:
+        return f"{missing_unit(where.unlisted[0])}, so it cannot be told who is in it."
+    if not path:
+        chosen = ", ".join(unit.path for unit in where.org_units)
+        return f"The directory does not tell the user's organizational unit (chosen: {chosen})."
+    return f"The directory does not list the user's own organizational unit {path} yet."
+
+
+def _named(groups: Sequence[Group]) -> str:
+    return ", ".join(group.email or group.id for group in groups)
+
+
+def mapped_values(connection: Connection, user: DirectoryUser) -> tuple[MappedValue, ...]:
+    """Map each row by itself, so that one that fails does not hide the others."""
+    if not user.profile:
+        return ()
+    rows = []
+    for row in connection.mapping.rows:
+        value, problem = None, ""
+        try:
+            value = AttributeMapping((row,)).apply(user.profile)[row.target]
+        except MappingFailure as failure:
+            problem = str(failure)
+        mandatory = row.mandatory or row.target in MANDATORY
+        rows.append(
+            MappedValue(target=row.target, source=row.source, value=value, mandatory=mandatory, problem=problem)
+        )
+    return tuple(rows)
+
+
+def _timers(connection: Connection, noted: Entry | None, now: datetime) -> tuple[Timer, ...]:
+    timers = noted.timers if noted is not None else {}
+    rows = []
+    for trigger, timer in sorted(timers.items()):
+        when = due(connection.deprovisioning, {trigger: timer}, connection.clock, now)
+        rows.append(Timer(trigger=trigger, since=timer.since, suspend=when.suspend, delete=when.delete))
+    return tuple(rows)
+
+
+def _standing_still(connection: Connection, seen: Observed) -> str:
+    if seen.presence is Presence.ARCHIVED and not connection.archived_as_suspended:
+        return "The user is archived."
+    return "The connection is off." if connection.state is State.OFF else ""
+
+
+def _held(services: Services, connection: Connection, decision: Decision) -> holds.Standing | None:
+    if not isinstance(decision, Attempt):
+        return None
+    member = guard.member_of(decision.action, decision.noted, decision.trigger, decision.attributes)
+    return standing_of(services, connection, member)
+
+
+def _said(
+    connection: Connection,
+    standing: Standing,
+    decision: Decision,
+    entry: Entry | None,
+    seen: Observed,
+    now: datetime,
+    held: holds.Standing | None,
+) -> str:
+    owner = standing.owner.name if standing.owner is not None and standing.in_scope is False else ""
+    return in_words(decision, entry, seen, connection, now, owner=owner, held=held)
+
+
+def _applied(services: Services, connection: Connection, entry: Entry | None) -> Mapping[str, Value]:
+    if entry is None or not entry.applied_by:
+        return {}
+    return services.roster.applied(connection, [entry.applied_by]).get(entry.applied_by, {})
+
+
+def _to_write(entry: Entry | None, seen: Observed) -> Mapping[str, Value]:
+    desired = seen.desired or {}
+    if entry is None or entry.status is Status.NONE:
+        return {target: value for target, value in desired.items() if value is not None}
+    return changed_attributes(entry.fingerprint, desired)

@@ -1,0 +1,322 @@
+"""How a connection is doing: what an administrator, or whoever is on call, looks at first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from autoprovisioning.app.ports.channels import Channel, Channels
+from autoprovisioning.app.ports.reports import HeldPlan, Pace, Reports, Waiting
+from autoprovisioning.app.runs.close_run import EDITED, OUTAGE
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.guard import WINDOW
+from autoprovisioning.domain.holds import Standing
+from autoprovisioning.domain.runs import ARCHIVED, Run, RunKind, RunState
+from autoprovisioning.domain.words import at_time, missing_unit
+
+RUNS_READ = 50  # half a day of full runs; only some of them are read where one of those is done
+FEW_RUNS = 8
+RUN_LATE = timedelta(hours=1)  # full runs are scheduled every 15 minutes
+PENDING_LATE = timedelta(minutes=15)
+FIRST_CHANNEL = timedelta(minutes=15)  # after turning on: renew_watch comes every 10 minutes
+LONG_WAIT = timedelta(minutes=15)
+FAILING_SHARE = 0.1
+FEWEST_CHANGES = 10  # below that a share says nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concern:
+    """Something that is not as it should be, and what ends it; `alert` names what calls somebody out for it."""
+
+    what: str
+    mend: str
+    alert: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """The state of a connection's work at `at`.
+
+    `last_success` is the last full run that was carried out to its end, `running` the one being carried out now;
+    `oldest_pending` is since when the oldest change has been waiting. `hour` and `day` tell how Keeper answered.
+    """
+
+    at: datetime
+    last_success: Run | None
+    running: Run | None
+    last_run: Run | None
+    waiting: Waiting
+    oldest_pending: datetime | None
+    channels: tuple[Channel, ...]
+    live_until: datetime | None  # when the last channel that works expires
+    hour: Pace
+    day: Pace
+    throttled_until: datetime | None
+    plans_held: int  # that wait for an approval, while the connection is on
+    decided: tuple[HeldPlan, ...]  # with live approvals, or rejections that keep somebody
+    archived: int  # users who keep their access, since archived ones are not operated on; by the last successful run
+    failing: int  # users whose last attempt failed
+    last_ended: Run | None  # the last full run that is over, however it ended
+    concerns: tuple[Concern, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """How many changes a rejection keeps from being carried out."""
+        return sum(plan.standings.get(Standing.REJECTED.value, 0) for plan in self.decided)
+
+    @property
+    def batches_left(self) -> int:
+        """How many batches of the running reconciliation are still to be carried out."""
+        run = self.running
+        return max(0, run.batches + sum(run.done.values()) - len(run.done)) if run is not None else 0
+
+
+def health(services: Services, reports: Reports, channels: Channels, connection: Connection) -> Health:
+    """Look at the small documents; reads neither the roster nor the directory nor Keeper."""
+    now = services.clock()
+    full = _full_runs(reports, connection)
+    running = next((run for run in full if run.state in (RunState.OBSERVING, RunState.PLANNED)), None)
+    last_success = next((run for run in full if run.kind is RunKind.FULL and run.state is RunState.DONE), None)
+    waiting = reports.waiting(connection.id)
+    known = tuple(channel for channel in channels.all() if channel.address)
+    proven = [at for channel in known if channel.proven and (at := channel.expires) is not None and at > now]
+    seen = Health(
+        at=now,
+        last_success=last_success,
+        running=running,
+        last_run=full[0] if full else None,
+        waiting=waiting,
+        oldest_pending=min(
+            filter(None, (waiting.oldest, running.started if running is not None else None)), default=None
+        ),
+        channels=known,
+        live_until=max(proven, default=None),
+        hour=reports.pace(connection.id, now - timedelta(hours=1)),
+        day=reports.pace(connection.id, now - timedelta(hours=24)),
+        throttled_until=connection.waits_until(now),
+        plans_held=reports.plans_held(connection.id) if connection.state is State.ON else 0,
+        decided=tuple(reports.decided(connection.id)),
+        archived=_archived(full),
+        failing=reports.failing_users(connection.id),
+        last_ended=next((run for run in full if run.ended), None),
+    )
+    return replace(seen, concerns=_judged(seen, connection))
+
+
+def _archived(full: Sequence[Run]) -> int:
+    """Return how many archived users the last run counted that is sure to have looked at everybody."""
+    looked = (RunState.DONE, RunState.UNSETTLED)
+    counts = (run.counts for run in full if run.kind is RunKind.FULL and run.state in looked)
+    return next(counts, {}).get(ARCHIVED, 0)
+
+
+def _full_runs(reports: Reports, connection: Connection) -> list[Run]:
+    """Return the latest full runs, as far back as one that is done."""
+    full: list[Run] = []
+    for number in (FEW_RUNS, RUNS_READ):
+        full = [run for run in reports.runs(connection.id, "", number).items if run.kind is not RunKind.SWEEP]
+        if any(run.state is RunState.DONE for run in full):
+            break
+    return full
+
+
+def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
+    stopped = _stopped(connection)
+    concerns = [stopped] if stopped is not None else []
+    if connection.unproven is not None:
+        what = "Reauthorized although no known account was found: whoever would get an account waits for an approval."
+        mend = "Approve all of them under Held plans, or reauthorize with a token of the node that has the accounts."
+        concerns.append(Concern(what=what, mend=mend))
+    concerns += _approved(seen.decided)
+    if connection.state is State.ON:
+        late = _late(seen, connection)
+        concerns += _held(seen.plans_held)
+        concerns += (late or _not_done(seen, connection)) + _slow(seen, connection)
+        concerns += _unread(seen, connection) + _keeper(seen) + _failing(seen.failing)
+    return tuple(concerns)
+
+
+def _stopped(connection: Connection) -> Concern | None:
+    match connection.state:
+        case State.PAUSED:
+            why = connection.paused_reason or "Keeper refuses the access token"
+            return Concern(
+                what=f"Paused: {why}. Nothing is changed and nothing is lost.",
+                mend="A super administrator enters a new access token under App authorization > Reauthorize.",
+                alert="connection_paused",
+            )
+        case State.OFF:
+            return Concern(what="Autoprovisioning is off: no changes are made.", mend="Turn it on.")
+        case State.DRAFT:
+            return Concern(what="The set-up is not finished.", mend="Continue it, then turn autoprovisioning on.")
+        case State.DELETING:
+            return Concern(
+                what="The configuration is being deleted, once changes in flight have ended.",
+                mend="The next full run finishes it; with changes in flight that may take half an hour.",
+            )
+    return None
+
+
+def _held(plans: int) -> list[Concern]:
+    if not plans:
+        return []
+    what = "Changes are held as a plan: there are more than the limits allow, or only listings tell of them."
+    return [
+        Concern(what=what, mend="Approve or reject it under Held plans; everything else goes on.", alert="plan_held")
+    ]
+
+
+def _approved(plans: Sequence[HeldPlan]) -> list[Concern]:
+    """Tell of approvals in force: until they are spent they let changes go beyond the limits."""
+    count = sum(plan.standings.get(Standing.APPROVED.value, 0) for plan in plans)
+    if not count:
+        return []
+    decided = max(plan.decided_at for plan in plans if plan.decided_at is not None)
+    what = f"Approved and not carried out yet: {count} changes. The approval ends by {at_time(decided + WINDOW)}."
+    return [Concern(what=what, mend="The next run carries it out; Withdraw under Held plans ends it at once.")]
+
+
+def _late(seen: Health, connection: Connection) -> list[Concern]:
+    since = max(filter(None, (connection.changed_at, _ended(seen.last_success))), default=None)
+    if since is None or seen.at - since <= RUN_LATE:
+        return []
+    said = "; ".join(_said(seen))
+    what = f"No full run has succeeded for {_length(seen.at - since)}. {said and f'The last one ended with: {said}'}"
+    mend = "Look at the last runs' notes, and at the log of reconcile."
+    return [Concern(what=what.strip(), mend=mend, alert="no_successful_run")]
+
+
+def _not_done(seen: Health, connection: Connection) -> list[Concern]:
+    """Tell at once of a full run that did not end as done; one from before the connection was turned on is over."""
+    run = seen.last_ended
+    if run is None or run.state is RunState.DONE or EDITED in run.notes:
+        return []
+    if connection.changed_at is not None and run.started < connection.changed_at:
+        return []
+    told = run.notes if run.state is RunState.REFUSED else [note for note in run.notes if note.startswith(OUTAGE)]
+    why = f": {told[0].rstrip('.')}" if told else ""
+    what = f"The last full run {_ended_as(run)}{why}{_who_waits(seen.waiting)}."
+    mend = "The next one, within 15 minutes, tries again, and Run now at once. If it goes on, its notes below say why."
+    return [Concern(what=what, mend=mend, alert="run_not_done")]
+
+
+def _ended_as(run: Run) -> str:
+    match run.state:
+        case RunState.REFUSED:
+            return "could not be planned, so nothing was changed"
+        case RunState.UNSETTLED:
+            return f"left {run.unsettled} of {sum(run.planned.values())} planned changes not settled"
+        case _:
+            return "was closed with work left"
+
+
+def _who_waits(waiting: Waiting) -> str:
+    if not waiting.count:
+        return ""
+    since = f" since {at_time(waiting.oldest)}" if waiting.oldest is not None else ""
+    return f": {'1 user waits' if waiting.count == 1 else f'{waiting.count} users wait'}{since}"
+
+
+def _slow(seen: Health, connection: Connection) -> list[Concern]:
+    concerns = []
+    if seen.oldest_pending is not None and seen.at - seen.oldest_pending > PENDING_LATE:
+        what = f"The oldest change has been waiting for {_length(seen.at - seen.oldest_pending)}."
+        mend = "Look at Failures and at Keeper's answers below; it is tried again by itself."
+        concerns.append(Concern(what=what, mend=mend, alert="pending_too_long"))
+    turned_on = connection.changed_at
+    if seen.live_until is None and (turned_on is None or seen.at - turned_on > FIRST_CHANNEL):
+        what = "No notification channel is live: changes of users wait for the next full run, up to 15 minutes."
+        mend = "The next renew_watch opens one; if that goes on, look at its log."
+        concerns.append(Concern(what=what, mend=mend, alert="no_live_channel"))
+    return concerns
+
+
+def _failing(users: int) -> list[Concern]:
+    if not users:
+        return []
+    what = f"{'1 user fails' if users == 1 else f'{users} users fail'}: what was due for them is not done."
+    mend = "Failures names each with the reason, what ends it, and when it is tried again."
+    return [Concern(what=what, mend=mend, alert="users_failing" if users >= FEWEST_CHANGES else "")]
+
+
+def _unread(seen: Health, connection: Connection) -> list[Concern]:
+    """Tell what keeps the scope from being told: nobody is let in or out by it meanwhile."""
+    concerns = []
+    for unit in connection.scope.org_units:
+        if not unit.listed:
+            what = f"{missing_unit(unit)}: it is not known who is in scope, and nobody gains or loses access for it."
+            mend = "Choose another organizational unit under Provisioning scope, or remove the one that is gone."
+            concerns.append(Concern(what=what, mend=mend, alert="scope_unknown"))
+    if seen.last_success is not None and not seen.last_success.complete:
+        what = (
+            "The last run could not read the directory to its end, or Keeper, or found a listing empty: whoever left "
+            "may have kept access."
+        )
+        mend = "Its notes say what broke off or was empty, and what waits for it; the next run tries again."
+        concerns.append(Concern(what=what, mend=mend, alert="listing_incomplete"))
+    return concerns
+
+
+def _keeper(seen: Health) -> list[Concern]:
+    concerns = []
+    if seen.throttled_until is not None:
+        concerns.append(_throttled(seen.throttled_until, seen.at))
+    concerns += _outage(seen)
+    attempted, failed = seen.hour.attempted, seen.hour.came_to_nothing
+    if attempted >= FEWEST_CHANGES and failed > FAILING_SHARE * attempted:
+        unsent = f", {seen.hour.unsent} of them before anything was sent" if seen.hour.unsent else ""
+        what = f"{failed} of {attempted} changes failed within the last hour{unsent}."
+        concerns.append(
+            Concern(what=what, mend="Look at Failures: each names its reason and its mend.", alert="failure_ratio")
+        )
+    return concerns
+
+
+def _throttled(until: datetime, now: datetime) -> Concern:
+    """Tell of a wait; a long one stops everything, leavers included, and calls for somebody."""
+    if until - now <= LONG_WAIT:
+        what = f"Keeper asked this connection to wait {(until - now).total_seconds():.0f} s more."
+        mend = f"The changes go on by themselves at {at_time(until)}; Run now ends the wait at once."
+        return Concern(what=what, mend=mend, alert="keeper_throttling")
+    what = (
+        f"Urgent: Keeper asked this connection to wait, and nothing is changed until {at_time(until)}, suspensions "
+        f"included. That is {_length(until - now)} more; no wait is longer than an hour, then Keeper is asked again."
+    )
+    mend = (
+        "A super administrator ends the wait with Run now, or for one user with Provision now. "
+        "If Keeper asks for it again, ask Keeper's support why."
+    )
+    return Concern(what=what, mend=mend, alert="keeper_throttling")
+
+
+def _outage(seen: Health) -> list[Concern]:
+    """Tell why whoever waits does: batches of the run under way met an outage."""
+    run = seen.running
+    told = [note for note in run.notes if note.startswith(OUTAGE)] if run is not None else []
+    if not told or not seen.waiting.count:
+        return []
+    what = f"{told[0].rstrip('.')}{_who_waits(seen.waiting)}."
+    return [
+        Concern(
+            what=what, mend="It is tried again by itself, and nothing is lost. If it goes on, ask Keeper's support."
+        )
+    ]
+
+
+def _ended(run: Run | None) -> datetime | None:
+    return run.finished if run is not None else None
+
+
+def _said(seen: Health) -> Sequence[str]:
+    return seen.last_run.notes if seen.last_run is not None and seen.last_run.state is not RunState.DONE else ()
+
+
+def _length(span: timedelta) -> str:
+    minutes = int(span.total_seconds() // 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,107 @@
+"""Take over accounts that nobody provisions: from then on they are deprovisioned as their owners'.
+
+Only what the last report offers can be taken over, and whose an account is comes from there, never from the request.
+Nothing is written to Keeper: the run that follows plans what is due, with the timers from the directory's own time, and
+passes it through the volume guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from autoprovisioning.app.ports.roster import Edit
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import SERVING, Connection, State
+from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
+from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.unprovisioned import By, Offer, Unprovisioned
+
+BY = {
+    By.EXTERNAL_ID: "its externalId is this user's directory id",
+    By.UNKNOWN_ID: "an administrator says that its externalId is this user's directory id",
+    By.ADDRESS: "an administrator says that it is this user's, whose primary address it has",
+}
+
+
+def take_over(services: Services, connection_id: str, accounts: Collection[str] | None, actor: Actor) -> int:
+    """Take over these accounts (SCIM ids); None: all that the report offers together. Returns how many.
+
+    Raises:
+        NotFound: there is no such connection, or no drift run has listed Keeper yet.
+        WrongState: the connection is neither on nor paused.
+        BadInput: naming none, or one that the report does not offer.
+    """
+    connection = services.connections.get(connection_id)
+    if connection is None or connection.state is State.DELETING:
+        raise NotFound("There is no such connection. Choose one of those listed.")
+    if connection.state not in SERVING or not connection.shards:
+        raise WrongState("Autoprovisioning is not on, so nothing would be done with them. Turn it on first.")
+    report = services.unprovisioned.get(connection_id)
+    if report is None:
+        raise NotFound("Keeper was not listed yet. Every hour a drift run does it.")
+    rows = [row for row in report.accounts if row.offer is Offer.ALL]
+    if accounts is not None:
+        rows = _chosen({row.scim_id: row for row in report.accounts if row.offer is not Offer.NONE}, accounts)
+    held = {entry.scim_id for entry in services.roster.load(connection).values()}
+    taken = _record(services, connection, [row for row in rows if row.scim_id not in held], actor)
+    if taken and connection.state is State.ON:
+        services.queue.request_run(RunKind.FULL)
+    return taken
+
+
+def _chosen(offered: Mapping[str, Unprovisioned], accounts: Collection[str]) -> list[Unprovisioned]:
+    wanted = dict.fromkeys(accounts)
+    if not wanted:
+        raise BadInput("accounts", "none is chosen", "Choose some of those that are offered.")
+    unknown = [scim_id for scim_id in wanted if scim_id not in offered]
+    if unknown:
+        problem = f"{len(unknown)} of them are not offered"
+        raise BadInput("accounts", problem, "Choose accounts that the list offers, which may be newer by now.")
+    chosen = [offered[scim_id] for scim_id in wanted]
+    if len({row.user_id for row in chosen}) < len(chosen):
+        raise BadInput("accounts", "two of them are one user's", "Choose one, and lock the other one in Keeper.")
+    return chosen
+
+
+def _record(services: Services, connection: Connection, rows: Sequence[Unprovisioned], actor: Actor) -> int:
+    """Put them on the roster, each with its line in the audit; who has got an account meanwhile is left out."""
+    now, by_user = services.clock(), {row.user_id: row for row in rows}
+    ids = {user_id: services.new_id() for user_id in by_user}
+
+    def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, int]:
+        taken: dict[str, Entry | None] = {}
+        events: list[Event] = []
+        for user_id in part:
+            row, known = by_user[user_id], entries.get(user_id) or Entry(user_id=user_id)
+            if known.status is not Status.NONE or known.mark is not None:
+                continue
+            taken[user_id] = replace(
+                known,
+                version=known.version + 1,
+                email=row.user_name,
+                scim_id=row.scim_id,
+                status=Status.ACTIVE,
+                pending=False,
+                failure=None,
+                applied_by=ids[user_id],
+                taken_over=True,
+            )
+            reason = f"Taken over to be deprovisioned: {BY[row.by]}. Nothing was changed in Keeper."
+            events.append(
+                Event(
+                    id=ids[user_id],
+                    at=now,
+                    name=EventName.ADOPTED,
+                    actor=actor.address,
+                    user_id=user_id,
+                    email=row.user_name,
+                    reason=reason,
+                    actor_id=actor.directory_id,
+                )
+            )
+        return Edit(entries=taken, events=events), len(taken)
+
+    return sum(services.roster.commit_in_parts(connection, by_user, edit))

@@ -1,0 +1,50 @@
+"""The accounts of one Keeper node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, Written
+from autoprovisioning.domain.connections import Connection
+
+
+class Accounts(Protocol):
+    """The accounts of one Keeper node, over SCIM 2.0, with one access token.
+
+    Single calls raise AuthorizationRefused, Throttled, Transient or Permanent errors; the many-at-once calls put the
+    error into each result instead.
+    """
+
+    def probe(self) -> None:
+        """Ask for one user (`/Users?count=1`): raises AuthorizationRefused where the token is not accepted."""
+
+    def capabilities(self) -> Capabilities:
+        """Tell what the server offers; one that does not say offers nothing."""
+
+    def get(self, scim_id: str) -> Account | None:
+        """Read one account; None is a 404, and raises Permanent where another one is shown."""
+
+    def find(self, lookups: Sequence[Lookup]) -> Iterator[Found]:
+        """Look each user up by externalId, then userNames; results come as they complete, concurrently."""
+
+    def list(self) -> Iterator[Sequence[Account]]:
+        """List every account of the node, a page at a time, each once; raises Incomplete.
+
+        An account that cannot be addressed is among them, with its flaw.
+        """
+
+    def write(self, writes: Sequence[Write], deadline: datetime) -> Iterator[Written]:
+        """Carry the writes out, in Bulk where offered, else concurrently; results come as they complete.
+
+        Ambiguous creates are resolved by a listing before anything is sent again. A write whose fate stays unknown
+        comes back as Unresolved, one that the deadline or a refused token left unsent as NotSent or
+        AuthorizationRefused.
+        """
+
+    def remarks(self) -> Sequence[str]:
+        """Tell what this server refuses and what is done instead, as far as it was met with; one sentence each."""
+
+
+AccountsFor = Callable[[Connection, str], Accounts]  # connection and access token -> its accounts

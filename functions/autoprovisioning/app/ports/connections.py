@@ -1,0 +1,54 @@
+"""Configuration and state of the connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from autoprovisioning.domain.connections import Connection, Deleted
+from autoprovisioning.domain.events import Event
+
+T = TypeVar("T")
+
+
+Telling = Callable[[T, T], Event]  # what the audit says of a change, from before and after
+
+
+class Connections(Protocol):
+    """Configuration and state of the connections."""
+
+    def all(self) -> Sequence[Connection]:
+        """Return every connection, in their order."""
+
+    def get(self, connection_id: str) -> Connection | None:
+        """Read one connection."""
+
+    def deleted(self) -> Sequence[Deleted]:
+        """Return the connections whose configuration was deleted, latest first: their audit is still there."""
+
+    def create(self, connection: Connection, event: Event | None = None) -> None:
+        """Store a new one, and the event with it; raises Stale where the id was ever used."""
+
+    def begin_set_up(self, connection_id: str, now: datetime) -> None:
+        """Note that a token is about to be stored for a connection that is not there yet."""
+
+    def begun_set_ups(self) -> Mapping[str, datetime]:
+        """Return the set-ups that were begun and whose end was not noted, by connection id."""
+
+    def end_set_up(self, connection_id: str) -> None:
+        """Note that a set-up ended, with a connection or without any token."""
+
+    def change(
+        self,
+        connection_id: str,
+        edit: Callable[[Connection], Connection | None],
+        tell: Telling[Connection] | None = None,
+    ) -> Connection | None:
+        """Apply `edit` by compare-and-set, growing `revision`; None from `edit` changes nothing and is returned.
+
+        The event that `tell` makes of before and after is stored with the change, or neither is.
+        """
+
+    def purge(self, connection_id: str) -> None:
+        """Forget everything of a connection but its events, its usage and its tombstone."""

@@ -1,0 +1,44 @@
+"""The clock, new ids, counted requests, and work beside the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from autoprovisioning.domain.runs import Counts
+
+T = TypeVar("T")
+
+
+R = TypeVar("R")
+
+
+Clock = Callable[[], datetime]
+
+
+NewId = Callable[[], str]
+
+
+class Meter(Protocol):
+    """Counts the outside requests of this process: scim_get, scim_post, directory_requests, firestore_reads ..."""
+
+    def take(self) -> Counts:
+        """Return the counts since the last call, and start over."""
+
+
+class Executor(Protocol):
+    """Work beside the caller's: use cases start no thread and sleep for no time themselves."""
+
+    def each(self, work: Callable[[T], R], items: Sequence[T], at_once: int) -> Iterator[R]:
+        """Do the work for every item, `at_once` of them at the same time at most; results come in the items' order.
+
+        An error is raised in the place of its item, once what was under way has ended; what had not begun then is not.
+        """
+
+    def start(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Begin the work; returns what waits for its end, and then returns or raises what it did."""
+
+    def repeat(self, name: str, work: Callable[[], bool], every: timedelta) -> AbstractContextManager[None]:
+        """Do the work each time so long has passed, until it returns False or the block ends, which waits for it."""

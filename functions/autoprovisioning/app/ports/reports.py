@@ -1,0 +1,151 @@
+"""What the console reads of what happened.
+
+No method reads the whole roster: every answer comes from small documents that the workers keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Generic, Protocol, TypeVar
+
+from autoprovisioning.domain.connections import Deleted
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.holds import HoldState
+from autoprovisioning.domain.runs import Run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """Part of a list; `cursor` asks for what follows, empty at the end."""
+
+    items: tuple[T, ...] = ()
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which events are wanted; empty fields do not restrict.
+
+    `user` is a directory id, or the address that the user had then; `actor` is an administrator's address,
+    "run <id>" or "notification <id>"; `since` is included, `until` is not.
+    """
+
+    name: EventName | None = None
+    user: str = ""
+    actor: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failing:
+    """A user whose last attempt failed: why, and when it is tried again."""
+
+    user_id: str
+    email: str
+    code: str
+    reason: str
+    attempted: str
+    attempts: int
+    first: datetime
+    next_attempt: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayUsage:
+    """One day's events (UTC), counted by name."""
+
+    day: date
+    counts: Mapping[EventName, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How Keeper answered: changes carried out, how many of them failed, and the seconds they took together.
+
+    `unsent` counts the changes that failed before anything was sent: a mandatory attribute without a value, say.
+    """
+
+    changes: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    unsent: int = 0
+
+    @property
+    def attempted(self) -> int:
+        """How many changes were due, sent or not."""
+        return self.changes + self.unsent
+
+    @property
+    def came_to_nothing(self) -> int:
+        """How many of them failed."""
+        return self.failed + self.unsent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Users with a change that waits for a retry or a new token, and since when the longest has waited."""
+
+    count: int = 0
+    oldest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldPlan:
+    """A held plan in a list: the users it affects are counted, by action and by what became of each, not named."""
+
+    digest: str
+    state: HoldState
+    raised_at: datetime
+    reason: str
+    counts: Mapping[str, int]
+    decided_by: str = ""
+    decided_at: datetime | None = None
+    standings: Mapping[str, int] = field(default_factory=dict)
+
+
+class Reports(Protocol):
+    """What happened on a connection. Lists are newest first."""
+
+    def events(self, connection_id: str, filters: Filters, cursor: str, limit: int) -> Page[Event]:
+        """Return a page of the audit; raises BadInput("cursor") for one we did not make."""
+
+    def every_event(self, connection_id: str, filters: Filters) -> Iterator[Event]:
+        """Stream the audit, for an export; memory does not grow with it."""
+
+    def failures(self, connection_id: str, cursor: str, limit: int) -> Page[Failing]:
+        """Return a page of the users who fail now; raises BadInput("cursor")."""
+
+    def every_failure(self, connection_id: str) -> Iterator[Failing]:
+        """Stream the users who fail now."""
+
+    def failing_users(self, connection_id: str) -> int:
+        """Count the users who fail now."""
+
+    def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:
+        """Return one entry for each day from first to last, oldest first, those without events included."""
+
+    def pace(self, connection_id: str, since: datetime) -> Pace:
+        """Sum up Keeper's answers since then, to the full hour."""
+
+    def waiting(self, connection_id: str) -> Waiting:
+        """Count the users who wait."""
+
+    def plans_held(self, connection_id: str) -> int:
+        """Count the held plans that wait for a decision."""
+
+    def decided(self, connection_id: str) -> Sequence[HeldPlan]:
+        """Return the plans that are being carried out by approval, or keep somebody by rejection, newest first."""
+
+    def holds(self, connection_id: str, cursor: str, limit: int) -> Page[HeldPlan]:
+        """Return a page of the plans but those that ended undecided; raises BadInput("cursor")."""
+
+    def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
+        """Return a page of the runs; raises BadInput("cursor")."""
+
+    def deleted(self, cursor: str, limit: int) -> Page[Deleted]:
+        """Return a page of the connections whose configuration was deleted; raises BadInput("cursor")."""

@@ -1,0 +1,374 @@
+"""Carry marked changes out in Keeper: look up, adopt, write, and settle what Keeper answers.
+
+The same code serves one user and a batch of five hundred. It records nothing: each outcome is yielded as soon as it is
+known, and the caller commits it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property, partial
+
+from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.provisioning.adoption_grounds import AdoptionGrounds, deleted_addresses
+from autoprovisioning.app.provisioning.read_user import entry_of
+from autoprovisioning.app.provisioning.target import Keeper, refusal_of_one
+from autoprovisioning.app.services import Services
+from autoprovisioning.app.unforeseen import unforeseen
+from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Written
+from autoprovisioning.domain.adoption import choose, locked_by_us
+from autoprovisioning.domain.changes import (
+    Change,
+    Outcome,
+    aligned,
+    check_moved,
+    differing,
+    remembers_lock,
+    sent_attributes,
+    write_for,
+    writes_nothing,
+)
+from autoprovisioning.domain.entry import Action, Status, addressees
+from autoprovisioning.domain.errors import (
+    AccountGone,
+    AddressTaken,
+    AuthorizationRefused,
+    Contradicted,
+    NotAsWritten,
+    NotSent,
+    ProvisioningError,
+    Throttled,
+    Unresolved,
+    Unsafe,
+)
+
+log = logging.getLogger(__name__)
+
+CLAIMS_AT_ONCE = 16
+VANISHED = "The account vanished from Keeper. The next run creates it again, or holds it where too many vanished."
+
+AllowRecreate = Callable[[Change], bool]
+
+
+def carry_out(
+    services: Services, keeper: Keeper, changes: Sequence[Change], deadline: datetime, may_recreate: AllowRecreate
+) -> Iterator[Outcome]:
+    """Carry the changes out and yield what became of each, in no particular order.
+
+    `may_recreate` asks the volume guard whether an account that vanished from Keeper may be created again.
+    """
+    work = _Work(services, keeper, deadline, may_recreate)
+    try:
+        yield from work.run(changes)
+    except ProvisioningError as error:
+        if isinstance(error, Throttled):
+            keeper.throttle(error)
+        waits = error if error.defers else NotSent(f"Not carried out: {error}")  # it is not about any one account
+        for change in work.unsettled(changes):
+            yield Outcome(change=change, error=waits)
+    except Exception as error:  # noqa: BLE001 - whose it is cannot be told: each account is asked before anything else
+        unknown = _unknown(error)
+        for change in work.unsettled(changes):
+            yield Outcome(change=change, error=unknown)
+
+
+class _Work:
+    def __init__(self, services: Services, keeper: Keeper, deadline: datetime, may_recreate: AllowRecreate) -> None:
+        self._services = services
+        self._keeper = keeper
+        self._deadline = deadline
+        self._may_recreate = may_recreate
+        self._settled: set[str] = set()
+        deleted = partial(deleted_addresses, services.directory)
+        self._grounds = AdoptionGrounds(services, keeper.connection, deleted, {})
+
+    def unsettled(self, changes: Iterable[Change]) -> list[Change]:
+        return [change for change in changes if change.id not in self._settled]
+
+    def run(self, changes: Sequence[Change]) -> Iterator[Outcome]:
+        changes = self._with_before(changes)
+        unknown = [change for change in changes if _needs_lookup(change)]
+        ready = [change for change in changes if not _needs_lookup(change)]
+        for change in self._already_claimed(ready):
+            ready.remove(change)
+            yield self._settle(Outcome(change=change, error=_taken_elsewhere(change)))
+        for outcome in self._look_up(unknown, ready):
+            yield self._settle(outcome)
+        refused: list[Change] = []
+        taken: list[Change] = []
+        gone = [change for change in ready if change.handed]
+        for outcome in self._write([change for change in ready if not change.handed]):
+            match outcome.error:
+                case AuthorizationRefused():
+                    refused.append(outcome.change)
+                case AddressTaken() if not outcome.change.scim_id:
+                    taken.append(outcome.change)
+                case AccountGone() if not outcome.change.adopts:
+                    gone.append(outcome.change)
+                case AddressTaken():
+                    yield self._settle(self._kept_from(outcome))
+                case _:
+                    yield self._settle(outcome)
+        for outcome in self._again(refused):
+            yield self._settle(outcome)
+        for outcome in self._second_look(taken, gone):
+            yield self._settle(outcome)
+
+    def _with_before(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Tell the updates what their accounts had: one document each, all in one read."""
+        ids = [change.entry.applied_by for change in changes if change.action is Action.UPDATE]
+        if not any(ids):
+            return changes
+        applied = self._services.roster.applied(self._keeper.connection, list(filter(None, ids)))
+        return [_before(change, applied) if change.action is Action.UPDATE else change for change in changes]
+
+    def _already_claimed(self, changes: Sequence[Change]) -> list[Change]:
+        """Claim the accounts that the plan chose for adoption; returns the changes that came too late."""
+        adopting = [change for change in changes if change.adopts]
+        claimed = self._services.executor.each(self._claim, adopting, CLAIMS_AT_ONCE)
+        return [change for change, ours in zip(adopting, claimed, strict=True) if not ours]
+
+    def _claim(self, change: Change) -> bool:
+        """Claim an account; False where another user has it, or is at it.
+
+        Who claimed it and neither got it nor is at it any more (refused for good, say) loses it. Everybody marks their
+        entry before they claim and claims anew at each attempt, so whoever starts again meanwhile keeps their claim.
+        """
+        connection, claim = self._keeper.connection, Claim(user_id=change.user_id, change_id=change.id)
+        held = self._services.records.claim_account(connection.id, change.scim_id, claim)
+        if held == claim:
+            return True
+        holder = self._services.roster.entry(connection, held.user_id)
+        if holder is not None and (holder.mark is not None or holder.scim_id == change.scim_id):
+            return False
+        return self._services.records.claim_account(connection.id, change.scim_id, claim, held) == claim
+
+    def _settle(self, outcome: Outcome) -> Outcome:
+        if isinstance(outcome.error, Throttled):
+            self._keeper.throttle(outcome.error)
+        self._settled.add(outcome.change.id)
+        return outcome
+
+    def _write(self, changes: Sequence[Change]) -> Iterator[Outcome]:
+        yield from (Outcome(change=change, scim_id=change.scim_id) for change in changes if writes_nothing(change))
+        changes = [change for change in changes if not writes_nothing(change)]
+        if not changes:
+            return
+        by_id = {change.id: change for change in changes}
+        for written in self._keeper.accounts().write([write_for(change) for change in changes], self._deadline):
+            outcome = _outcome(by_id[written.key], written)
+            if isinstance(outcome.error, Contradicted | NotAsWritten):
+                told = {"alert": "keeper_contradicts", "connection": self._keeper.connection.id}
+                told |= {"change": outcome.change.id, "action": outcome.change.action.value}
+                log.error("Keeper answered a write with success, but shows something else", extra={"json_fields": told})
+            yield outcome
+
+    def _again(self, refused: Sequence[Change]) -> Iterator[Outcome]:
+        """Send once more what was refused, if a newer token is in force; else it is that user's failure."""
+        if not refused:
+            return
+        moved = self._keeper.after_refusal()
+        if len(refused) == 1 and not moved:
+            yield Outcome(change=refused[0], error=refusal_of_one())
+            return
+        for outcome in self._write(refused):  # where no token moved: those behind the refused one were never sent
+            if not isinstance(outcome.error, AuthorizationRefused):
+                yield outcome
+            elif moved:
+                self._keeper.after_refusal()
+                yield replace(outcome, error=NotSent("Keeper refused the token that was switched to just now"))
+            else:
+                yield replace(outcome, error=refusal_of_one())
+
+    def _look_up(self, changes: Sequence[Change], ready: list[Change]) -> Iterator[Outcome]:
+        """Search Keeper; changes with a known answer join `ready`, the rest are outcomes already."""
+        refused = yield from self._search(changes, ready)
+        if not refused:
+            return
+        self._keeper.after_refusal()
+        refused = yield from self._search(refused, ready)
+        if refused:
+            moved = self._keeper.after_refusal()
+            error = NotSent("Keeper refused a token that was replaced meanwhile") if moved else refusal_of_one()
+            for change in refused:
+                yield Outcome(change=change, error=error)
+
+    def _search(self, changes: Sequence[Change], ready: list[Change]) -> Generator[Outcome, None, list[Change]]:
+        """Search once; returns the changes whose search Keeper refused."""
+        refused: list[Change] = []
+        for change, found in self._find(changes):
+            if isinstance(found.error, AuthorizationRefused):
+                refused.append(change)
+                continue
+            try:
+                if found.error is not None:
+                    raise found.error if isinstance(found.error, ProvisioningError) else unforeseen(found.error)
+                ready.append(self._matched(change, found.accounts))
+            except ProvisioningError as error:
+                yield Outcome(change=change, error=error)
+        return refused
+
+    def _second_look(self, taken: Sequence[Change], gone: Sequence[Change]) -> Iterator[Outcome]:
+        """Settle a 409 on creation and a 404 on a known id: look again, then adopt, create or give up."""
+        ready: list[Change] = []
+        yield from self._look_up([replace(change, looked_up=False) for change in taken], ready)
+        for change in [change for change in ready if not change.scim_id]:
+            ready.remove(change)
+            yield Outcome(change=change, error=self._own_elsewhere(change) or _taken_elsewhere(change))
+        found: list[Change] = []
+        yield from self._look_up([replace(change, scim_id="", looked_up=False) for change in gone], found)
+        for change in found:
+            outcome = self._vanished(change)
+            if outcome is None:
+                ready.append(change if change.scim_id else replace(change, recreates=True))
+            else:
+                yield outcome
+        refused: list[Change] = []
+        for outcome in self._write(ready):
+            if isinstance(outcome.error, AuthorizationRefused):
+                refused.append(outcome.change)
+            else:
+                yield outcome
+        yield from self._again(refused)
+
+    def _kept_from(self, outcome: Outcome) -> Outcome:
+        """Say who has the address that an update was to give: the update is tried again once that user has another."""
+        change = outcome.change
+        wanted = str((change.attributes or {}).get("userName")).casefold()
+        holder = self._addressees.get(wanted, "")
+        if holder in ("", change.user_id):
+            return outcome
+        text = (
+            f"{wanted} is still the address of user {holder}. This is tried again once that account has another one: "
+            "after a swap, give one of the two a third address in the directory for a while."
+        )
+        return replace(outcome, error=AddressTaken(text, about=holder))
+
+    @cached_property
+    def _addressees(self) -> Mapping[str, str]:
+        return addressees(self._services.roster.load(self._keeper.connection))
+
+    def _own_elsewhere(self, change: Change) -> AddressTaken | None:
+        """Say so where the address is taken by the user's own account on another connection, which they left.
+
+        That account is not renamed to make room: the address is how its owner signs in and is reached.
+        """
+        names = {name.casefold() for name in change.user_names()}
+        for other in self._services.connections.all():
+            entry = entry_of(self._services, other, change.user_id) if other.id != self._keeper.connection.id else None
+            if entry is not None and entry.scim_id and entry.email.casefold() in names:
+                return AddressTaken(
+                    f"{entry.email} is the address of this user's own account on the connection {other.name}. In "
+                    "Keeper's Admin Console, move that account to this connection's node: it is then adopted here."
+                )
+        return None
+
+    def _vanished(self, change: Change) -> Outcome | None:
+        """Say what becomes of a change whose account is gone and was not found anew; None: go on and write."""
+        if change.scim_id:
+            return None
+        if change.handed:
+            return Outcome(change=change)  # the other connection's roster has it
+        if change.action.deprovisions or not change.entitled:
+            return Outcome(change=change, scim_id=change.entry.scim_id, gone=True)
+        if not self._may_recreate(change):
+            return Outcome(change=change, error=Unsafe(VANISHED))
+        # A reactivation has no attributes at hand: the next look, seeing no account, creates it.
+        return Outcome(change=change) if change.attributes is None else None
+
+    def _find(self, changes: Sequence[Change]) -> Iterator[tuple[Change, Found]]:
+        if not changes:
+            return
+        by_id = {change.id: change for change in changes}
+        lookups = [
+            Lookup(key=change.id, external_id=change.user_id, user_names=_names_to_ask(change)) for change in changes
+        ]
+        for found in self._keeper.accounts().find(lookups):
+            yield by_id[found.key], found
+
+    def _matched(self, change: Change, accounts: tuple[Account, ...]) -> Change:
+        choice = choose(accounts, change.seeker(), self._grounds)
+        account = choice.account
+        if account is None:
+            return replace(change, looked_up=True, beside=choice.beside)
+        ours, wanted = account.external_id == change.user_id, change.attributes
+        leaves: Status | None = None
+        if account.active:
+            opened = change.action is Action.UPDATE and change.entry.status is Status.SUSPENDED
+            leaves = Status.ACTIVE if opened else None
+        elif _stays_locked(change, account):
+            remembered = ours and remembers_lock(change.entry)
+            own = remembered or locked_by_us(account, change.user_id, self._grounds.locks)
+            leaves = Status.SUSPENDED if own else Status.LOCKED
+        matched = replace(
+            change,
+            scim_id=account.scim_id,
+            adopts=True,
+            looked_up=True,
+            leaves=leaves,
+            before=None if wanted is None else differing(account, wanted) if ours else aligned(account, wanted),
+            ours=ours,
+            confirmed=choice.confirmed,
+            beside=(),
+        )
+        if not self._claim(matched):
+            raise _taken_elsewhere(change)
+        return matched
+
+
+def _names_to_ask(change: Change) -> tuple[str, ...]:
+    """Return the addresses to look under; none for somebody who has no access any more: there may be a newcomer."""
+    leaver = change.action.deprovisions or (change.action is Action.UPDATE and change.entry.status is not Status.ACTIVE)
+    return () if leaver else change.user_names()
+
+
+def _stays_locked(change: Change, account: Account) -> bool:
+    """Say whether an inactive account that was found stays so, and is not the one that we had suspended."""
+    if change.action in (Action.UNSUSPEND, Action.UNLOCK):
+        return account.external_id != change.user_id
+    if change.action is Action.CREATE:
+        return True
+    return change.action is Action.UPDATE and change.entry.status is Status.ACTIVE
+
+
+def _needs_lookup(change: Change) -> bool:
+    return change.action is Action.CREATE and not change.scim_id and not change.looked_up
+
+
+def _outcome(change: Change, written: Written) -> Outcome:
+    if written.error is not None:
+        error = written.error if isinstance(written.error, ProvisioningError) else _unknown(written.error)
+        made = written.scim_id or (change.scim_id if change.ours else "")
+        return Outcome(change=change, error=error, seconds=written.seconds, made=made)
+    sent = sent_attributes(change) if change.attributes is not None else {}
+    scim_id, shown = written.scim_id or change.scim_id, written.shown
+    try:
+        check_moved(change, sent, shown or {})
+    except Contradicted as error:
+        return Outcome(change=change, error=error, seconds=written.seconds)
+    return Outcome(change=change, scim_id=scim_id, seconds=written.seconds, sent=sent, shown=shown)
+
+
+def _unknown(error: Exception) -> Unresolved:
+    """Return what an exception that nobody foresaw makes of a write: it may have arrived."""
+    unresolved = Unresolved(f"What became of this write is not known. {unforeseen(error)}")
+    unresolved.__cause__ = error
+    return unresolved
+
+
+def _taken_elsewhere(change: Change) -> AddressTaken:
+    return AddressTaken(
+        f"The address {change.user_names()[0]} is taken in Keeper by an account outside this connection. "
+        "Move that account into the connection's node, or give this user another address."
+    )
+
+
+def _before(change: Change, applied: Mapping[str, Attributes]) -> Change:
+    """Tell what the account had: what Keeper's listing showed, else what we wrote last."""
+    written = applied.get(change.entry.applied_by)
+    if written is None:
+        return change
+    return replace(change, before={**written, **(change.before or {})}, written=written)

@@ -1,0 +1,508 @@
+"""Converge one user: read the roster entry, then the directory; decide; carry it out; record it; look again if asked.
+
+Every SCIM call is preceded by a mark on the roster entry and followed by the recorded outcome. Another message that
+meets a live mark asks its owner to look again and is done; a redelivery of the same message is refused until the mark
+runs out. A mark that ran out means that the outcome is unknown: the account itself tells, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from autoprovisioning.app.ports.roster import Edit, Progress
+from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
+from autoprovisioning.app.provisioning.carry_out import carry_out
+from autoprovisioning.app.provisioning.marked_changes import unmark
+from autoprovisioning.app.provisioning.read_user import Asked, Round, RunOf, Seen, entry_of, nobody_waits
+from autoprovisioning.app.provisioning.target import Keeper, first_found, refusal_of_one
+from autoprovisioning.app.provisioning.volume_guard import may_go, may_recreate, standing_of
+from autoprovisioning.app.services import Services
+from autoprovisioning.app.unforeseen import unforeseen
+from autoprovisioning.domain.accounts import Account, Lookup
+from autoprovisioning.domain.changes import (
+    Change,
+    Outcome,
+    count,
+    counted,
+    ended,
+    event_for,
+    failure_event,
+    recover,
+    sending,
+    settle,
+)
+from autoprovisioning.domain.connections import SERVING, Connection, State
+from autoprovisioning.domain.decision import READING, Attempt, Decision, Observed, decide, stuck, unmapped
+from autoprovisioning.domain.decision import about as what_is_attempted
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    Busy,
+    ConfigurationRefused,
+    Contention,
+    DirectoryFailed,
+    ProvisioningError,
+    ReauthorizationRequired,
+    Throttled,
+    Transient,
+    Unsafe,
+)
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.guard import braked, member_of
+from autoprovisioning.domain.observation import rules_of
+from autoprovisioning.domain.runs import Counts
+from autoprovisioning.domain.words import in_words
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 6  # suspend, then rename, then a look that was asked for meanwhile: enough for any honest sequence
+
+
+def converge(services: Services, asked: Asked, deadline: datetime) -> None:
+    """Bring one user's accounts into step on every connection.
+
+    Raises:
+        Transient: try this message again (the directory or Keeper failed, or another worker holds the user).
+        ProvisioningError: one connection cannot be served as it is set up; the others were.
+    """
+    sides: dict[str, _Convergence] = {}
+    connections = _serving(services)
+    for connection in connections:
+        if connection.shards:
+            sides[connection.id] = _Convergence(services, connections, connection, asked, deadline)
+        else:
+            asked.tell(f"{connection.name}: its first full run, which looks at everybody, is still to come.")
+    postponed: ProvisioningError | None = None
+    acted = bool(sides)
+    while acted:
+        acted = False
+        round_ = Round(services, connections, asked)
+        for connection in [each for each in connections if each.id in sides]:
+            try:
+                acted = sides[connection.id].serve(connection, round_)
+            except ReauthorizationRequired:
+                del sides[connection.id]  # the user is flagged as pending
+                asked.tell(
+                    f"{connection.name}: paused, it needs reauthorization. The user waits until then.", failed=True
+                )
+            except ProvisioningError as error:
+                del sides[connection.id]
+                postponed = postponed if isinstance(postponed, Transient) else error
+            if acted:
+                connections = _serving(services)
+                break
+    if postponed is not None:
+        raise postponed
+
+
+def _serving(services: Services) -> list[Connection]:
+    return [connection for connection in services.connections.all() if connection.state in SERVING]
+
+
+class _Convergence:
+    def __init__(
+        self,
+        services: Services,
+        connections: Sequence[Connection],
+        connection: Connection,
+        asked: Asked,
+        deadline: datetime,
+    ) -> None:
+        self._services = services
+        self._connections = connections
+        self._connection = connection
+        self._asked = asked
+        self._deadline = deadline
+        self._keeper = Keeper(services, connection)
+        self._user_id = asked.look.user_id
+        self._attempted = READING
+        self._rounds = 0
+        self._ours = True  # the account carries the user's directory id, as far as is known
+        self._retries = False  # in the first round alone: what fails in this look waits like anything else
+        self._by = asked.by
+
+    def _tell(self, text: str, *, failed: bool = False) -> None:
+        several = len(self._connections) > 1
+        self._asked.tell(f"{self._connection.name}: {text}" if several else text, failed=failed)
+
+    def serve(self, connection: Connection, round_: Round) -> bool:
+        """Look, decide and act once; True: look again. `connection` is this one as it is now."""
+        if connection != self._connection:
+            self._connection, self._keeper = connection, Keeper(self._services, connection)
+        self._connections = round_.connections
+        try:
+            self._retries = not self._rounds and (self._asked.retry_failures or self._asked.look.retry_failures)
+            if not self._round(round_):
+                return False
+        except ProvisioningError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one user's: whoever else is on this connection goes on
+            self._surprised(error)
+            return False
+        self._rounds += 1
+        if self._rounds == ROUNDS:
+            raise Contention("This user keeps changing while being converged", retry_after=5)
+        return True
+
+    def _surprised(self, error: Exception) -> None:
+        """Make what nobody foresaw that user's failure; raises it where the roster has nothing of the user to fail."""
+        problem = unforeseen(error)
+        entry = entry_of(self._services, self._connection, self._user_id)
+        if entry is None or (entry.mark is not None and entry.mark.live(self._services.clock())):
+            raise problem from error
+        self._tell(str(problem), failed=True)
+        if self._fail(entry, entry, problem):
+            raise problem from error
+
+    def _as_it_was(self) -> bool:
+        """Say whether nobody turned off, edited or deleted the connection before our mark could be seen."""
+        current = self._services.connections.get(self._connection.id)
+        return current is not None and current.state in SERVING and current.edition == self._connection.edition
+
+    def _round(self, round_: Round) -> bool:
+        entry = round_.entries[self._connection.id]
+        now = self._services.clock()
+        if entry is not None and entry.mark is not None and entry.mark.live(now):
+            self._tell("Another worker is at this user, and looks at them again when it is done.")
+            return self._leave_to_owner(entry.mark, now)
+        self._tell(f"Read the roster: {_known(entry)}.")
+        observation = self._read(round_, entry)
+        return observation is not None and self._bring_into_step(round_, entry, observation, now)
+
+    def _bring_into_step(self, round_: Round, entry: Entry | None, observation: Observed, now: datetime) -> bool:
+        """Decide by what both sides show, and act; True: look again."""
+        seen = round_.seen()
+        confirmed = confirmed_for(self._services, self._connection, [entry])
+        rules = rules_of(self._connection, confirmed, retry_failures=self._retries)
+        known = entry
+        if entry is not None and entry.mark is None and entry.failure is not None and entry.failure.about == READING:
+            known = replace(entry, failure=None)  # the user was read just now
+        paused = self._connection.state is State.PAUSED
+        doubted = entry is not None and (
+            entry.status is Status.LOCKED or (entry.status is Status.SUSPENDED and observation.outdated)
+        )
+        if entry is not None and (entry.mark is not None or (doubted and not paused)):
+            if entry.mark is not None:
+                self._tell("What became of the last change was not known: Keeper is asked.")
+                self._attempted = stuck(entry, observation, rules, now)
+            else:
+                self._tell("Somebody else may have locked the account in Keeper: it is asked how it is now.")
+            try:
+                account = self._fetch(entry)
+            except (Throttled, ReauthorizationRequired):
+                raise
+            except ProvisioningError as error:
+                return self._fail(entry, entry, self._keeper.judged(error, self._deadline))
+            if entry.mark is not None:
+                return self._recover(entry, account, observation)
+            known = self._as_shown(known or entry, account, observation)
+            observation = replace(observation, outdated=False)  # it was asked just now
+        decision = decide(known, observation, rules, now)
+        if isinstance(decision, Attempt):
+            if decision.action.asks and not self._may_go(known, decision, now):
+                self._tell("Locked in Keeper by someone else: unlocked as an administrator approves under Held plans.")
+                return self._note(entry, decision)
+            self._attempted = what_is_attempted(decision.action, decision.attributes)
+        self._tell_decision(entry, seen, observation, decision, now)
+        if not isinstance(decision, Attempt):
+            again = self._note(entry, decision)
+            self._wait_for_owner(round_, observation, now)
+            return again
+        if paused:
+            return self._replace(entry, replace(decision.noted, pending=True))
+        if not self._may_go(entry, decision, now):
+            return self._hold(entry, decision)
+        return self._act(entry, decision, observation)
+
+    def _as_shown(self, entry: Entry, account: Account | None, seen: Observed) -> Entry:
+        """Return the entry of a locked account as Keeper shows it now.
+
+        Of whoever is entitled the time of the lock stays: what an administrator decides about it is kept under it. What
+        we suspended and Keeper does not show was locked by nobody else: a reactivation finds out what became of it.
+        """
+        self._ours = account is not None and account.external_id == entry.user_id
+        if account is None and entry.status is Status.SUSPENDED:
+            return entry
+        entry = replace(entry, deleted=False)
+        if account is not None and account.active:
+            return replace(entry, scim_id=account.scim_id, status=Status.ACTIVE, locked_at=None)
+        if account is not None and not self._ours and EXTERNAL_ID not in entry.drift:
+            entry = replace(entry, drift=(*entry.drift, EXTERNAL_ID))  # nobody is asked to unlock it any more
+        entitled = seen.presence is Presence.ACTIVE and seen.in_scope is not False
+        locked = replace(entry, status=Status.LOCKED)
+        return locked if entitled else replace(locked, locked_at=self._services.clock())
+
+    def _tell_decision(
+        self, entry: Entry | None, seen: Seen, observation: Observed, decision: Decision, now: datetime
+    ) -> None:
+        if self._asked.tell is nobody_waits:
+            return
+        scope = {True: "in scope", False: "not in scope", None: "whether in scope could not be told"}
+        read = f"Read the directory: {observation.presence.value}, {scope[observation.in_scope]}. {seen.user.untold}"
+        self._tell(read.rstrip())
+        others = (other for other in self._connections if other.id != self._connection.id)
+        owner = next((other.name for other in others if other.id == seen.placement.owner), "")
+        self._tell(f"Decided. {in_words(decision, entry, observation, self._connection, now, owner=owner)}")
+
+    def _read(self, round_: Round, entry: Entry | None) -> Observed | None:
+        """Read the directory; None where it fails on this user again and again, and that was recorded."""
+        self._attempted = READING
+        try:
+            return round_.seen().at(self._connection, entry)
+        except (Transient, ConfigurationRefused) as error:
+            old = self._services.clock() >= self._asked.published + self._services.timings.contradiction
+            if not old or not self._directory_answers():
+                raise
+            if entry is None:  # whoever is to get an account is listed by the next full run, and not read alone for it
+                log.warning("The directory fails to show a user who is on no roster: left to the next full run")
+                self._tell(f"The directory fails to show this user: {error}", failed=True)
+                return None
+            again = error.retry_after if isinstance(error, Transient) else None
+            if self._fail(entry, entry, DirectoryFailed(str(error), retry_after=again)):
+                raise
+            return None
+
+    def _directory_answers(self) -> bool:
+        """Say whether the directory shows another user: then its failure is about the one asked for."""
+        try:
+            return self._services.directory.probe()
+        except ProvisioningError:
+            return False
+
+    def _fail(self, entry: Entry | None, noted: Entry, error: ProvisioningError, action: Action | None = None) -> bool:
+        """Count a failure of what was attempted at the entry as noted, whose mark stays; True: look again.
+
+        Raises:
+            ProvisioningError: the error itself, while the attempt is made again at once.
+        """
+        now = self._services.clock()
+        failure = counted(error, noted.failure, self._attempted, now)
+        if failure is None or failure.trying:
+            self._replace(entry, replace(noted, pending=True, failure=failure or noted.failure))
+            raise error
+        action = noted.mark.action if noted.mark is not None else action
+        event = failure_event(self._services.new_id(), noted, action, failure, self._by, now)
+        return self._replace(entry, replace(noted, pending=False, failure=failure), event)
+
+    def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
+        """Another worker is at it: the same message waits, another one asks the owner to look again."""
+        if mark.message_id == self._asked.message_id:
+            raise Busy("This message is being worked on", retry_after=max(1.0, (mark.until - now).total_seconds()))
+
+        def asked(entry: Entry) -> Entry:
+            return replace(entry, mark=replace(entry.mark or mark, again=True))
+
+        return not self._edit(partial(_holds, mark), asked)
+
+    def _wait_for_owner(self, round_: Round, observation: Observed, now: datetime) -> None:
+        """See a move through: raise Busy while another worker lets the user in on the connection they belong to."""
+        owner = round_.entries.get(round_.seen().placement.owner)
+        if observation.moving and owner is not None and owner.mark is not None and owner.mark.live(now):
+            wait = (owner.mark.until - now).total_seconds()
+            raise Busy("The account of this user on another connection is being made", retry_after=max(1.0, wait))
+
+    def _recover(self, entry: Entry, account: Account | None, observation: Observed) -> bool:
+        """Settle a mark that ran out by the account, unless the entry changed meanwhile; True: look again.
+
+        Whoever settles the same mark at the same time, or counts a failure to ask, changes it.
+        """
+        applied = self._services.roster.applied(self._connection, [entry.applied_by])
+        now = self._services.clock()
+        settled, outcome = recover(entry, account, observation.desired, applied.get(entry.applied_by), now)
+        event = event_for(outcome, self._by.address, now, self._by.directory_id)
+        self._edit(lambda current: current == entry, lambda _: settled, event)
+        return True
+
+    def _fetch(self, entry: Entry) -> Account | None:
+        """Return the account as Keeper shows it: by its id, else the one that carries our externalId.
+
+        Raises:
+            Rejected: Keeper refuses to show it, although the token works.
+        """
+        for _ in range(2):
+            accounts = self._keeper.accounts()
+            try:
+                account = accounts.get(entry.scim_id) if entry.scim_id else None
+                return account or first_found(
+                    accounts, Lookup(key=entry.user_id, external_id=entry.user_id, user_names=())
+                )
+            except Throttled as error:
+                self._keeper.throttle(error)
+                raise
+            except AuthorizationRefused:
+                if not self._keeper.after_refusal():
+                    raise refusal_of_one() from None
+        raise Transient("Keeper refused a token that was replaced meanwhile", retry_after=5)
+
+    def _note(self, entry: Entry | None, decision: Decision) -> bool:
+        """Nothing to send: keep what was noticed, and let no plan made before this look undo it."""
+        noted = decision.noted
+        if decision.failure is not None and noted is not None:
+            action, self._attempted = unmapped(noted, decision.failure)
+            return self._fail(entry, noted, decision.failure, action)
+        in_flight = self._plan_in_flight()
+        if in_flight:
+            noted = noted or Entry(user_id=self._user_id, in_scope=False)
+        return (in_flight or noted != entry) and self._replace(entry, noted, anew=True)
+
+    def _plan_in_flight(self) -> bool:
+        """Say whether a plan made before this look may still be applied: then even "nothing to do" is recorded."""
+        if self._of_this_connection() is not None:
+            return False
+        return bool(self._services.records.open_runs(self._connection.id))
+
+    def _replace(
+        self,
+        entry: Entry | None,
+        noted: Entry | None,
+        event: Event | None = None,
+        counts: Counts | None = None,
+        *,
+        anew: bool = False,
+    ) -> bool:
+        """Write an entry unless it changed since it was read; True: it did, look again.
+
+        `anew`: that was decided anew, even if it is what was decided before.
+        """
+        version = entry.version + 1 if entry is not None else 1
+        fresh = replace(noted, version=version) if noted is not None else None
+        becomes = fresh if anew or noted != entry else entry
+        return not self._edit(lambda current: current == entry, lambda _: becomes, event, counts)
+
+    def _edit(
+        self,
+        stands: Callable[[Entry | None], bool],
+        becomes: Callable[[Entry], Entry | None],
+        event: Event | None = None,
+        counts: Counts | None = None,
+    ) -> bool:
+        """Write what becomes of the entry if it stands as expected; True: it did."""
+        events = [event] if event is not None else []
+
+        def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
+            current = entries.get(self._user_id)
+            if not stands(current):
+                return Edit(), False
+            fresh = becomes(current or Entry(user_id=self._user_id))
+            changed = {self._user_id: fresh} if fresh != current else {}
+            return Edit(entries=changed, events=events, progress=self._counted(counts or count(events))), True
+
+        return self._services.roster.commit(self._connection, [self._user_id], edit)
+
+    def _may_go(self, entry: Entry | None, attempt: Attempt, now: datetime) -> bool:
+        """Pass the change through the brake of its kind; what does not count goes."""
+        action, attributes = attempt.action, attempt.attributes
+        if action.asks and not self._ours:
+            return False
+        member = member_of(action, attempt.noted, attempt.trigger, attributes)
+        if not braked(action, entry, attributes, now) and (
+            action is not Action.CREATE or standing_of(self._services, self._connection, member) is None
+        ):
+            return True  # a creation that failed needs no room, but what was decided about it stands
+        return may_go(self._services, self._connection, member, entry)
+
+    def _hold(self, entry: Entry | None, attempt: Attempt) -> bool:
+        """Send nothing: the next full run plans it again, and raises a plan; True: look again."""
+        self._tell("Held by the volume guard, or by an administrator's decision: see Held plans.", failed=True)
+        fields = {"alert": "change_held", "connection": self._connection.id}
+        log.warning("Change held by the volume guard", extra={"json_fields": fields})
+        waits = replace(attempt.noted, pending=False) if entry is not None else None
+        return self._replace(entry, waits, counts={"held": 1})
+
+    def _act(self, entry: Entry | None, attempt: Attempt, observation: Observed) -> bool:
+        """Mark, carry out, record; True: look again."""
+        change = self._mark(entry, attempt, observation)
+        if change is None:
+            return True
+        if not self._as_it_was():
+            unmark(self._services, self._connection, [change])
+            return True  # the next round serves the connection as it is now, or not at all
+
+        def recreate(vanished: Change) -> bool:
+            entitled = observation.in_scope is True  # else it is what was proven last: the next run tells
+            return entitled and may_recreate(self._services, self._connection, vanished)
+
+        (outcome,) = carry_out(self._services, self._keeper, [change], self._deadline, recreate)
+        if outcome.error is not None:
+            outcome = replace(outcome, error=self._keeper.judged(outcome.error, self._deadline))
+        return self._record(outcome)
+
+    def _mark(self, entry: Entry | None, attempt: Attempt, observation: Observed) -> Change | None:
+        """Put our mark on the entry, unless it changed since it was read (then None)."""
+        until = self._services.clock() + self._services.timings.user_mark
+        recreates = attempt.action is Action.RECREATE
+        action = Action.CREATE if recreates else attempt.action
+        mark = Mark(change_id=self._services.new_id(), message_id=self._asked.message_id, action=action, until=until)
+        marked = replace(attempt.noted, mark=mark)
+        change = Change(
+            id=mark.change_id,
+            entry=marked,
+            action=action,
+            email=observation.email or marked.email,
+            attributes=attempt.attributes,
+            aliases=observation.aliases,
+            scim_id="" if recreates else marked.scim_id,
+            recreates=ACCOUNT in marked.drift,
+            created=observation.created,
+            handed=observation.handed,
+        )
+        change = sending(change)
+
+        def stands(current: Entry | None) -> bool:
+            return current == entry or _holds(mark, current)  # by our own write, whose answer was lost
+
+        stood = self._edit(stands, lambda current: current if _holds(mark, current) else change.entry)
+        return change if stood else None
+
+    def _record(self, outcome: Outcome) -> bool:
+        """Record the outcome if the entry still holds our mark; True: look again."""
+        mark, now = outcome.change.entry.mark, self._services.clock()
+        assert mark is not None  # noqa: S101 - told by the caller
+        event = event_for(outcome, self._by.address, now, self._by.directory_id)
+        counts = count([event] if event is not None else [], [outcome])
+        asked_again = False
+
+        def settled(current: Entry) -> Entry:
+            nonlocal asked_again  # outside: it must outlive an attempt whose answer was lost
+            asked_again = asked_again or (current.mark is not None and current.mark.again)
+            return settle(current, outcome, now)
+
+        self._edit(partial(_holds, mark), settled, event, counts)
+        self._tell(_told(outcome, event), failed=outcome.error is not None)
+        if outcome.error is None:
+            return True  # whatever is left to do (a rename after a suspension) is seen by another look
+        if isinstance(outcome.error, Transient | ReauthorizationRequired) and not ended(outcome, now):
+            raise outcome.error
+        return asked_again
+
+    def _counted(self, counts: Counts) -> Progress | None:
+        run = self._of_this_connection()
+        return Progress(run_id=run.id, at=self._services.clock(), counts=counts) if run is not None and counts else None
+
+    def _of_this_connection(self) -> RunOf | None:
+        run = self._asked.run
+        return run if run is not None and run.connection_id == self._connection.id else None
+
+
+def _holds(mark: Mark, entry: Entry | None) -> bool:
+    return entry is not None and entry.mark is not None and entry.mark.change_id == mark.change_id
+
+
+def _known(entry: Entry | None) -> str:
+    if entry is None or entry.status is Status.NONE:
+        return "no account is known"
+    return f"the account is {entry.status.value}"
+
+
+def _told(outcome: Outcome, event: Event | None) -> str:
+    answered = f"Keeper answered in {outcome.seconds:.2f} s. " if outcome.seconds else ""
+    if event is not None:
+        return f"{answered}Recorded as: {event.name.value}."
+    if isinstance(outcome.error, Unsafe):
+        return f"{answered}The account vanished from Keeper: the next run creates it again, or holds it with others."
+    return f"{answered}Not settled yet: it is tried again."

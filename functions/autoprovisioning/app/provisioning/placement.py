@@ -1,0 +1,121 @@
+"""Whose user it is: what the scope of each connection says, and what its roster has, as `domain.ownership` asks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from urllib.parse import urlsplit
+
+from autoprovisioning.app.ports.directory import Directory
+from autoprovisioning.domain import ownership
+from autoprovisioning.domain.connections import SERVING, Connection, State, node_of
+from autoprovisioning.domain.directory_user import DirectoryUser, Located, OrgUnit, Presence
+from autoprovisioning.domain.entry import Entry
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
+
+log = logging.getLogger(__name__)
+
+
+InScope = Callable[[Connection, DirectoryUser], bool | None]
+
+
+EntryOf = Callable[[Connection], Entry | None]
+NOBODY: Mapping[str, Collection[str]] = {}
+
+
+def place(
+    connections: Sequence[Connection],
+    user: DirectoryUser,
+    in_scope: InScope,
+    entry_of: EntryOf,
+    held: Mapping[str, Collection[str]] = NOBODY,
+) -> ownership.Placement:
+    """Tell where a user belongs among the connections that serve, which come in their order.
+
+    `entry_of` is what the roster of each had before the directory was read. `held` are, by connection id, those whom a
+    held plan keeps from being let in there.
+    """
+    serving = [connection for connection in connections if connection.state in SERVING]
+    if len(serving) == 1:  # nearly everywhere: nobody else could have them
+        (only,) = serving
+        answer = in_scope(only, user)
+        return ownership.Placement(in_scope={only.id: answer}, owner=only.id if answer else "")
+    waiting = {each.id for each in serving if user.id in held.get(each.id, ())}
+    return ownership.place(
+        [_candidate(each, in_scope(each, user), entry_of(each), each.id in waiting) for each in serving]
+    )
+
+
+def _candidate(connection: Connection, in_scope: bool | None, entry: Entry | None, waits: bool) -> ownership.Candidate:
+    ready = connection.state is State.ON and not waits
+    return ownership.Candidate(
+        connection_id=connection.id, in_scope=in_scope, entry=entry, keeper=_keeper(connection.endpoint), ready=ready
+    )
+
+
+@cache
+def _keeper(endpoint: str) -> str:
+    return urlsplit(node_of(endpoint)).netloc
+
+
+def located(directory: Directory, connection: Connection) -> Located:
+    """Find a connection's organizational units where they are now; asks the directory where some are chosen."""
+    return connection.scope.located(_listed(directory) if connection.scope.org_units else None)
+
+
+def _listed(directory: Directory) -> Sequence[OrgUnit] | None:
+    try:
+        return directory.org_units()
+    except (Transient, ConfigurationRefused) as error:
+        log.warning("The organizational units could not be listed: %s", error)
+        return None
+
+
+class AskedOneByOne:
+    """Tells the scope of a single user by asking the directory about each chosen group.
+
+    Units are listed anew, once: a path that was read earlier may be another unit's by now.
+    A positive answer counts. A negative one counts for somebody who was not in scope; for somebody who was, only with
+    complete derived listings that lack them (`left`, by connection id): otherwise it cannot be told. Where the
+    directory does not answer about this user alone, or a group cannot be read to its end, nothing is told, unless an
+    administrator approved what the listings say (`by_listings`, by connection id).
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        was_in_scope: Callable[[Connection], bool],
+        left: Collection[str],
+        by_listings: Collection[str] = (),
+    ) -> None:
+        self._directory = directory
+        self._was_in_scope = was_in_scope
+        self._left = left
+        self._by_listings = by_listings
+        self._units = cache(lambda: _listed(directory))
+        self.silent: set[str] = set()  # connections of whose groups the directory did not tell
+
+    def __call__(self, connection: Connection, user: DirectoryUser) -> bool | None:
+        """Tell one connection's scope; an `InScope`."""
+        scope = connection.scope
+        if user.presence is Presence.DELETED:
+            return None
+        held = scope.located(self._units() if scope.org_units else None).holds_unit(user.org_unit_path)
+        if held is False or not scope.groups:
+            return held
+        answers = [is_member(self._directory, group.id, user.id) for group in scope.groups]
+        if True in answers:
+            return held
+        if None in answers:
+            self.silent.add(connection.id)
+            return False if connection.id in self._left and connection.id in self._by_listings else None
+        return None if self._was_in_scope(connection) and connection.id not in self._left else False
+
+
+def is_member(directory: Directory, group_id: str, user_id: str) -> bool | None:
+    """Ask whether a group has a user as a member; None where the directory does not tell."""
+    try:
+        return directory.is_member(group_id, user_id)
+    except (Incomplete, ConfigurationRefused):
+        return None

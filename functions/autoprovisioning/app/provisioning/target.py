@@ -1,0 +1,235 @@
+"""A connection's accounts with the token in force, and what to do when Keeper refuses it.
+
+On 401 or 403 the token pointer is read again: if it moved, the new token is tried once. Otherwise a probe decides: if
+that is refused too the connection is paused, provided the refused version is still the one in force; if it succeeds
+the refusal was about one user.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from autoprovisioning.app.ports.accounts import Accounts
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.accounts import Account, Lookup, Value
+from autoprovisioning.domain.connections import LONGEST_THROTTLE, Connection, State
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    ConfigurationRefused,
+    KeeperFailed,
+    ProvisioningError,
+    ReauthorizationRequired,
+    Rejected,
+    Throttled,
+    Transient,
+    Waiting,
+)
+from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.words import at_time
+
+log = logging.getLogger(__name__)
+
+SHORTEST_THROTTLE = timedelta(seconds=1)
+WAIT = "waits for Keeper until"  # in the audit
+
+
+class Keeper:
+    """The Keeper side of one connection for the length of one piece of work."""
+
+    def __init__(self, services: Services, connection: Connection) -> None:
+        self._services = services
+        self.connection = connection
+        self._accounts: Accounts | None = None
+        self._told: Throttled | None = None
+
+    def accounts(self) -> Accounts:
+        """Return the accounts, opened with the pinned token version.
+
+        Raises:
+            Waiting: the connection was asked to wait and the wait is not over.
+            ReauthorizationRequired: the token cannot be read, so nothing can be sent.
+        """
+        if self._accounts is None:
+            self._respect_throttle()
+            token = self._token()  # first: it may move to another connection record, endpoint included
+            self._accounts = self._services.accounts_for(self.connection, token)
+        return self._accounts
+
+    def _token(self) -> str:
+        """Read the token; a version that was replaced a moment ago may be disabled already."""
+        try:
+            return self._services.tokens.read(self.connection.id, self.connection.token_version)
+        except ConfigurationRefused as error:
+            if self._moved():
+                return self._token()
+            raise self._pause(str(error)) from error
+
+    def _moved(self) -> bool:
+        """Say whether another token version is in force by now, and take it over."""
+        current = self._services.connections.get(self.connection.id)
+        if current is None or current.token_version == self.connection.token_version:
+            return False
+        self.connection, self._accounts = current, None
+        return True
+
+    def after_refusal(self) -> bool:
+        """Settle a 401 or 403: True when a newer token is in force and the request should be sent again.
+
+        False says that the token works and the refusal is about that one account.
+
+        Raises:
+            ReauthorizationRequired: the token is dead; the connection is paused now.
+        """
+        if self._moved():
+            return True
+        try:
+            self.accounts().probe()
+        except AuthorizationRefused as refused:
+            raise self._pause(str(refused)) from refused
+        return False
+
+    def judged(self, error: ProvisioningError, deadline: datetime) -> ProvisioningError:
+        """Tell a failure of one user's request from an outage: by whether Keeper answers another request.
+
+        Where the time is over it is not asked: who used all of it up is taken to be the reason.
+        """
+        if not isinstance(error, Transient) or not may_be_outage(error):
+            return error
+        kind: type[Transient] = KeeperFailed
+        if self._services.clock() < deadline:
+            try:
+                self.accounts().probe()
+            except ProvisioningError:
+                kind = Transient
+        judged = kind(str(error), retry_after=error.retry_after)
+        judged.__cause__ = error
+        return judged
+
+    def remarks(self) -> Sequence[str]:
+        """Return what this server refuses and what is done instead, as far as it was met with."""
+        return self._accounts.remarks() if self._accounts is not None else ()
+
+    def throttle(self, error: Throttled) -> None:
+        """Make the whole connection wait as long as Keeper asked, an hour at most, whichever process was told."""
+        if isinstance(error, Waiting) or error is self._told:
+            return  # our own reminder must not prolong what it reminds of, nor one answer that many writes share
+        self._told = error
+        asked = timedelta(seconds=min(LONGEST_THROTTLE.total_seconds(), error.retry_after or 0))
+        wait = max(SHORTEST_THROTTLE, asked)
+        until = self._services.clock() + wait
+
+        def edit(connection: Connection) -> Connection | None:
+            if connection.throttled_until is not None and connection.throttled_until >= until:
+                return None
+            return replace(connection, throttled_until=until)
+
+        if self._services.connections.change(self.connection.id, edit) is not None:
+            told = {"alert": "keeper_throttling", "connection": self.connection.id, "seconds": wait.total_seconds()}
+            log.warning("Keeper asked this connection to wait", extra={"json_fields": told})
+
+    def _respect_throttle(self) -> None:
+        now = self._services.clock()
+        if _shortened(self.connection, now) is not None:
+            self._services.connections.change(self.connection.id, lambda current: _shortened(current, now))
+        keep_waiting(self.connection, now)
+
+    def _pause(self, reason: str) -> ReauthorizationRequired:
+        refused, now = self.connection.token_version, self._services.clock()
+        event = Event(id=self._services.new_id(), at=now, name=EventName.PAUSED, actor="keeper", reason=reason)
+        paused = self._services.connections.change(
+            self.connection.id,
+            lambda connection: _paused(connection, refused, reason, now),
+            lambda _was, _becomes: event,
+        )
+        if paused is not None:
+            self.connection = paused
+            log.error(
+                "Connection paused: Keeper refuses the access token",
+                extra={"json_fields": {"alert": "connection_paused", "connection": paused.id, "reason": reason}},
+            )
+        return ReauthorizationRequired(
+            f"Keeper refuses the access token of connection {self.connection.name}. A super administrator must "
+            "reauthorize it; until then nothing is changed and nothing is lost."
+        )
+
+
+def keep_waiting(connection: Connection, now: datetime) -> None:
+    """Raise Waiting while the wait that Keeper asked this connection for is not over."""
+    until = connection.waits_until(now)
+    if until is not None:
+        seconds = (until - now).total_seconds()
+        raise Waiting(f"Keeper asked this connection to wait {seconds:.0f} s more", retry_after=seconds)
+
+
+def _shortened(connection: Connection, now: datetime) -> Connection | None:
+    """Cut a wait short that was stored before there was a limit; else each look would begin the hour anew."""
+    until = connection.waits_until(now)
+    return replace(connection, throttled_until=until) if until not in (None, connection.throttled_until) else None
+
+
+def wait_of(connection: Connection) -> dict[str, Value]:
+    """Describe the wait that Keeper asked for, for the audit; {} where there is none."""
+    until = connection.throttled_until
+    return {WAIT: at_time(until)} if until is not None else {}
+
+
+def end_wait(services: Services, connection_id: str, actor: Actor, because: str) -> None:
+    """End the wait that Keeper asked this connection for: a super administrator wants something done now."""
+    now, event_id = services.clock(), services.new_id()
+
+    def edit(connection: Connection) -> Connection | None:
+        return replace(connection, throttled_until=None) if connection.waits_until(now) is not None else None
+
+    def tell(was: Connection, _becomes: Connection) -> Event:
+        ended = wait_of(was)
+        reason = f"{because}, which ends the wait that Keeper asked for"
+        changed = dict.fromkeys(ended)
+        return Event(
+            id=event_id,
+            at=now,
+            name=EventName.CONFIGURED,
+            actor=actor.address,
+            changed=changed,
+            before=ended,
+            reason=reason,
+            actor_id=actor.directory_id,
+        )
+
+    services.connections.change(connection_id, edit, tell)
+
+
+def first_found(accounts: Accounts, lookup: Lookup) -> Account | None:
+    """Look one user up; returns the first account found, and raises what the search failed with."""
+    for found in accounts.find([lookup]):
+        if found.error is not None:
+            raise found.error
+        if found.accounts:
+            return found.accounts[0]
+    return None
+
+
+def fails_for_everybody(error: Exception | None) -> bool:
+    """Say whether an error is that of an outage: not this system's, and not of one user."""
+    return type(error) is Transient
+
+
+def may_be_outage(error: Exception | None) -> bool:
+    """Say whether an error may be that of an outage; a single request cannot tell."""
+    return type(error) in (Transient, KeeperFailed)
+
+
+def _paused(connection: Connection, refused_version: str, reason: str, now: datetime) -> Connection | None:
+    if connection.state is not State.ON or connection.token_version != refused_version:
+        return None
+    return replace(connection, state=State.PAUSED, paused_reason=reason, changed_at=now)
+
+
+def refusal_of_one() -> Rejected:
+    """Return the failure of a user whom Keeper refuses although the token works."""
+    return Rejected(
+        "Keeper refuses this account (401 or 403) although the access token works. "
+        "Check in Keeper's Admin Console that the account belongs to the connection's node."
+    )

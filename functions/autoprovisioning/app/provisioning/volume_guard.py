@@ -1,0 +1,219 @@
+"""The brakes at work: reservations made before a change, by compare-and-set on the guard of a connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.changes import Change
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Action, Entry, Status
+from autoprovisioning.domain.guard import (
+    APPROVED,
+    CONFIRMED,
+    GuardState,
+    Kind,
+    Member,
+    attempt,
+    member_of,
+    record,
+    reserve,
+    seen_active,
+)
+from autoprovisioning.domain.holds import (
+    OPEN,
+    Book,
+    Hold,
+    Standing,
+    Verdict,
+)
+from autoprovisioning.domain.runs import PlannedChange
+
+log = logging.getLogger(__name__)
+
+
+def _limit(
+    state: GuardState, connection: Connection, kind: Kind, confirmed: int | None, now: datetime, let_in: int = 0
+) -> tuple[str, int]:
+    """Return the budget that a change goes into, and how many may be in it: so many as were confirmed in advance."""
+    if confirmed is not None:
+        return CONFIRMED, confirmed
+    return kind.budget, state.allowed(kind, connection.limit, now, let_in)
+
+
+def reserve_all(
+    services: Services, connection: Connection, kind: Kind, names: Collection[str], confirmed: int | None = None
+) -> bool:
+    """Reserve all of the names or none.
+
+    Until a run has counted anybody, the roster tells how many are active: who was to be let in need not have been.
+    """
+    if not names:
+        return True
+    now, let_in, uncounted = services.clock(), 0, False
+
+    def edit(state: GuardState) -> GuardState | None:
+        budget, allowed = _limit(state, connection, kind, confirmed, now, let_in)
+        return reserve(state, budget, names, allowed, now)
+
+    def edit_counted(state: GuardState) -> GuardState | None:
+        nonlocal uncounted
+        uncounted = kind is Kind.TAKING and not state.base(now)
+        return None if uncounted else edit(state)
+
+    reserved = services.records.change_guard(connection.id, edit_counted)
+    if uncounted:
+        let_in = sum(entry.status is Status.ACTIVE for entry in services.roster.load(connection).values())
+        reserved = services.records.change_guard(connection.id, edit)
+    return reserved is not None
+
+
+def note(services: Services, connection: Connection, budget: str, names: Collection[str]) -> None:
+    """Note what goes out without being counted, because an administrator approved it."""
+    if names:
+        now = services.clock()
+        services.records.change_guard(connection.id, lambda state: record(state, budget, names, now))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How many changes of a budget the last 24 hours have reserved and may, and how many people were active then."""
+
+    reserved: int
+    allowed: int
+    active: int
+
+
+def room(services: Services, connection: Connection, kind: Kind, confirmed: int | None = None) -> Room:
+    """Return the room that is left; nothing is reserved."""
+    state, now = _standing(services, connection), services.clock()
+    budget, allowed = _limit(state, connection, kind, confirmed, now)
+    return Room(reserved=len(state.current(budget, now)), allowed=allowed, active=state.base(now))
+
+
+def fits(
+    services: Services,
+    connection: Connection,
+    kind: Kind,
+    names: Collection[str],
+    active: int,
+    confirmed: int | None = None,
+) -> bool:
+    """Say whether `reserve_all` would reserve the names once a run counted so many active people."""
+    now = services.clock()
+    state = seen_active(_standing(services, connection), active, now)
+    budget, allowed = _limit(state, connection, kind, confirmed, now)
+    return reserve(state, budget, names, allowed, now) is not None
+
+
+def remember_active(services: Services, connection: Connection, count: int, *, whole: bool = True) -> bool:
+    """Keep how many people are active, for the limits of the day to come; True until a first whole run has counted."""
+    now, first = services.clock(), False
+
+    def edit(state: GuardState) -> GuardState | None:
+        nonlocal first
+        first = not state.active
+        return seen_active(state, count, now) if whole or not first else None
+
+    services.records.change_guard(connection.id, edit)
+    return first
+
+
+def is_first(services: Services, connection: Connection) -> bool:
+    """Say whether no full run has counted the people of this connection yet."""
+    return not _standing(services, connection).active
+
+
+def _standing(services: Services, connection: Connection) -> GuardState:
+    """Read the guard: an edit that returns nothing writes nothing."""
+    seen: list[GuardState] = []
+    services.records.change_guard(connection.id, seen.append)
+    return seen[-1]
+
+
+def may_go(services: Services, connection: Connection, member: Member, entry: Entry | None) -> bool:
+    """Say whether a worker may do this now: approved, or undecided and within the limit, for which it is reserved.
+
+    What waits in a held plan waits for it: part of a plan that trips the guard is no safer than the rest.
+    """
+    holds = services.records.holds(connection.id)
+    verdict = Book(holds, member.user_id).verdict(member)
+    if verdict is not None and verdict.authorises(entry, services.clock()):
+        note(services, connection, APPROVED, [member.name])
+        return True
+    if _keeps_back(verdict) or _waits(holds, member):
+        return False
+    creates = member.action in (Action.CREATE, Action.RECREATE)
+    if member.kind is Kind.UNLOCKING or (connection.unproven is not None and creates):
+        return False  # it takes an approval, however few they are
+    return reserve_all(services, connection, member.kind, [attempt(member, entry)])
+
+
+def _waits(holds: Iterable[Hold], member: Member) -> bool:
+    """Say whether a plan waits for the same with another time: a timer that a run could not record began anew.
+
+    Who came back and left again waits with it until the next run, which ends what is no longer due.
+    """
+    waiting = (each for hold in holds for each in hold.those(Standing.WAITING) if each.user_id == member.user_id)
+    return any((each.action, each.trigger) == (member.action, member.trigger) for each in waiting)
+
+
+def _keeps_back(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.standing is not Standing.APPROVED
+
+
+def taken_back(services: Services, connection: Connection, changes: Sequence[PlannedChange]) -> frozenset[str]:
+    """Return whose planned writes are not to be sent any more, by what an administrator decided meanwhile.
+
+    An approval was taken back; or the node was taken on trust: what a run planned to create there before is planned
+    anew, as what needs an approval.
+    """
+    on_trust = connection.unproven is not None
+    untrusted = frozenset(change.user_id for change in changes if on_trust and change.action is Action.CREATE)
+    holds = services.records.holds(connection.id)
+    if not holds:
+        return untrusted
+    book, known = Book(holds), services.roster.entries(connection, [change.user_id for change in changes])
+    members = {
+        change.user_id: member_of(
+            change.action, known.get(change.user_id) or Entry(user_id=change.user_id), None, change.attributes
+        )
+        for change in changes
+        if not (change.action is Action.CREATE and change.scim_id)  # adoptions are not braked
+    }
+    return untrusted | {user_id for user_id, member in members.items() if _keeps_back(book.verdict(member))}
+
+
+def may_recreate(services: Services, connection: Connection, change: Change) -> bool:
+    """Reserve the creation of an account that vanished from Keeper."""
+    member = Member(user_id=change.user_id, action=Action.RECREATE.value, trigger=change.entry.scim_id)
+    return may_go(services, connection, member, change.entry)
+
+
+def approved(services: Services, connection: Connection, user_id: str) -> bool:
+    """Say whether an administrator approved taking this user's access, within the last 24 hours."""
+    now = services.clock()
+    return any(
+        member.user_id == user_id and member.kind is Kind.TAKING and verdict.authorises(None, now)
+        for hold in services.records.holds(connection.id)
+        for member, verdict in hold.each()
+    )
+
+
+def kept_out(services: Services, connection: Connection) -> frozenset[str]:
+    """Return who is not let in, since a held plan of this connection waits for a decision about them or rejects it."""
+    return frozenset(
+        member.user_id
+        for hold in services.records.holds(connection.id)
+        for member in hold.those(*OPEN, Standing.REJECTED)
+        if member.kind in (Kind.GIVING, Kind.RECREATING)
+    )
+
+
+def standing_of(services: Services, connection: Connection, member: Member) -> Standing | None:
+    """Return what a change stands at in the held plans, None where none holds it."""
+    verdict = Book(services.records.holds(connection.id), member.user_id).verdict(member)
+    return verdict.standing if verdict is not None else None

@@ -1,0 +1,1 @@
+"""Runs over everybody: read the directory, plan, guard, dispatch, apply in batches, close."""

@@ -1,0 +1,458 @@
+"""Apply one batch of a run: mark, write, record in chunks; converge the users whose access changes one by one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from autoprovisioning.app.ports.execution import Executor
+from autoprovisioning.app.ports.roster import Edit, Progress
+from autoprovisioning.app.provisioning.carry_out import carry_out
+from autoprovisioning.app.provisioning.converge import converge
+from autoprovisioning.app.provisioning.marked_changes import unmark
+from autoprovisioning.app.provisioning.read_user import Asked, RunOf
+from autoprovisioning.app.provisioning.target import Keeper, fails_for_everybody, may_be_outage
+from autoprovisioning.app.provisioning.volume_guard import may_recreate, taken_back
+from autoprovisioning.app.runs.close_run import EDITED, OUTAGE, add_notes, close_if_finished, close_unfinished
+from autoprovisioning.app.services import Services
+from autoprovisioning.app.unforeseen import unforeseen
+from autoprovisioning.domain.accounts import unchanged
+from autoprovisioning.domain.changes import (
+    PASSING,
+    Change,
+    Outcome,
+    count,
+    ended,
+    event_for,
+    sending,
+    settle,
+)
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.entry import Action, Entry, Mark, Status
+from autoprovisioning.domain.errors import (
+    Busy,
+    NotSent,
+    ProvisioningError,
+    SeatsExhausted,
+    Throttled,
+    Transient,
+    Unforeseen,
+    Unresolved,
+)
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.runs import UNSETTLED, Batch, Look, PlannedChange, Run, RunState
+
+log = logging.getLogger(__name__)
+
+CHUNK = 250  # the connection's and the run's state are read again before each
+FLUSH_AFTER = 100  # outcomes
+FLUSH_EVERY = timedelta(seconds=2)
+LOOKS_AT_ONCE = 8
+OUTAGE_PAUSE = 30.0  # seconds, at least, before a batch that met an outage comes again
+FEW = 5  # failures of one batch that may each be about its user: so many are looked into one by one
+SEATS = "The number of licensed Keeper seats was exceeded earlier in this run. Buy seats, or free some."
+
+
+@dataclass(slots=True, kw_only=True)
+class _Left:
+    """What a batch leaves for later."""
+
+    rest: list[PlannedChange] = field(default_factory=list)  # the deadline came first: published as another batch
+    looks: list[Look] = field(default_factory=list)  # overtaken, or not told yet what is wrong: look at the user again
+    unsettled: set[str] = field(default_factory=set)  # who of these was planned, and is no further
+    held: int = 0  # of which an administrator took the approval back
+    postponed: Transient | None = None  # Keeper or Firestore failed: this message is to be delivered again
+    stops: bool = False  # ... and nothing more of it is to be sent now
+
+
+class _Recorder:
+    """Records outcomes beside the sending, one commit at a time."""
+
+    def __init__(self, executor: Executor, flush: Callable[[Sequence[Outcome]], None]) -> None:
+        self._executor = executor
+        self._flush = flush
+        self._under_way: Callable[[], None] | None = None
+
+    def __enter__(self) -> _Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wait()
+
+    def put(self, outcomes: Sequence[Outcome]) -> None:
+        """Record these once the ones before are; raises what recording those raised."""
+        self._wait()
+        self._under_way = self._executor.start(partial(self._flush, outcomes))
+
+    def _wait(self) -> None:
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way()
+
+
+def apply_batch(services: Services, batch: Batch, message_id: str, published: datetime, deadline: datetime) -> None:
+    """Apply a batch. One whose run is closed or taken over is dropped: the run after it has its work.
+
+    Raises:
+        Transient: deliver the batch again; what was recorded is not repeated.
+    """
+    applied = _Application(services, batch, message_id, published, deadline)
+    applied.run()
+
+
+class _Application:
+    def __init__(
+        self, services: Services, batch: Batch, message_id: str, published: datetime, deadline: datetime
+    ) -> None:
+        self._services = services
+        self._batch = batch
+        self._message_id = message_id
+        self._published = published
+        self._deadline = deadline
+        self._actor = f"run {batch.run_id}"
+        self._left = _Left()
+
+    def run(self) -> None:
+        try:
+            self._run()
+        except Exception:
+            self._publish_looks()  # who asked for them was acknowledged long ago
+            raise
+
+    def _run(self) -> None:
+        changes = list(self._batch.changes)
+        for start in range(0, len(changes), CHUNK):
+            if self._services.clock() >= self._deadline:
+                self._left.rest += changes[start:]
+                break
+            opened = self._open()
+            if opened is None:
+                return
+            connection, run = opened
+            self._chunk(connection, run, changes[start : start + CHUNK])
+            if self._left.stops:
+                self._flag_pending(connection)
+                self._redeliver()  # anything else is about one account, and must not keep the others back
+        looks = self._looks()
+        self._redeliver()
+        self._finish(looks)
+
+    def _redeliver(self) -> None:
+        """Ask for this message again if something failed."""
+        if self._left.postponed is not None:
+            raise self._left.postponed
+
+    def _publish_looks(self) -> None:
+        if self._left.looks:
+            self._services.queue.look_again(self._left.looks)
+            self._left.looks = []
+
+    def _open(self) -> tuple[Connection, Run] | None:
+        """Read the connection's and the run's state; None where this batch has nothing to do any more."""
+        connection = self._services.connections.get(self._batch.connection_id)
+        run = self._services.records.run(self._batch.connection_id, self._batch.run_id)
+        if connection is None or run is None or run.state is not RunState.PLANNED or run.fence != self._batch.fence:
+            return None
+        if self._batch.number in run.done:
+            return None
+        if connection.state is State.PAUSED:
+            self._flag_pending(connection)
+        if connection.state is not State.ON:
+            close_unfinished(self._services, run)
+            return None
+        if connection.edition != run.edition:
+            close_unfinished(self._services, run, EDITED)
+            return None
+        return connection, run
+
+    def _flag_pending(self, connection: Connection) -> None:
+        """The connection waits, for a new token or for Keeper: say so at every user of this batch."""
+        planned = {change.user_id: change for change in self._batch.changes}
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            waiting: dict[str, Entry | None] = {}
+            for user_id in part:
+                entry = entries.get(user_id) or _new(planned[user_id])
+                if not entry.pending and entry.mark is None and entry.version == planned[user_id].version:
+                    waiting[user_id] = replace(entry, pending=True)
+            return Edit(entries=waiting), None
+
+        self._services.roster.commit_in_parts(connection, planned, edit)
+
+    def _chunk(self, connection: Connection, run: Run, planned: Sequence[PlannedChange]) -> None:
+        back = taken_back(self._services, connection, planned)
+        self._left.held += len(back)
+        changes = self._mark(connection, [change for change in planned if change.user_id not in back])
+        if self._open() is None:  # turned off, edited or deleted since: whoever did that saw none of our marks
+            unmark(self._services, connection, changes)
+            return
+        if run.seats_exhausted:
+            refused = [change for change in changes if change.action is Action.CREATE]
+            changes = [change for change in changes if change.action is not Action.CREATE]
+            self._flush(connection, [Outcome(change=change, error=SeatsExhausted(SEATS)) for change in refused])
+        keeper = Keeper(self._services, connection)
+
+        def recreate(vanished: Change) -> bool:
+            return may_recreate(self._services, connection, vanished)
+
+        waiting: list[Outcome] = []
+        doubtful: list[Outcome] = []
+        answered = False
+        since = self._services.clock()
+        with _Recorder(self._services.executor, partial(self._flush, connection)) as recorder:
+            for outcome in carry_out(self._services, keeper, changes, self._deadline, recreate):
+                if may_be_outage(outcome.error):
+                    doubtful.append(outcome)
+                    continue
+                waiting.append(outcome)
+                now = self._services.clock()
+                answered = answered or ended(outcome, now)
+                if len(waiting) >= FLUSH_AFTER or now - since >= FLUSH_EVERY:
+                    recorder.put(waiting)
+                    waiting, since = [], now
+            recorder.put([*waiting, *self._judged(run, keeper, doubtful, answered=answered)])
+        add_notes(self._services, run, keeper.remarks())
+
+    def _judged(self, run: Run, keeper: Keeper, doubtful: Sequence[Outcome], *, answered: bool) -> Sequence[Outcome]:
+        """Tell failures of some users, each of whom is looked at alone, from an outage, for which the batch stops."""
+        error = doubtful[0].error if doubtful else None
+        if not isinstance(error, Transient):
+            return []
+        outage = not answered and fails_for_everybody(keeper.judged(error, self._deadline))
+        untold = [outcome.change.user_id for outcome in doubtful if fails_for_everybody(outcome.error)]
+        if answered or (not outage and len(untold) <= FEW):
+            self._left.looks += map(self._look, untold)
+            self._left.unsettled.update(untold)
+            return doubtful
+        again = max(OUTAGE_PAUSE, error.retry_after or 0)
+        self._left.postponed, self._left.stops = Transient(f"{OUTAGE}{error}", retry_after=again), True
+        add_notes(self._services, run, [f"{OUTAGE}{error}"], instead_of=OUTAGE)
+        return [replace(outcome, error=Transient(str(outcome.error))) for outcome in doubtful] if outage else doubtful
+
+    def _mark(self, connection: Connection, planned: Sequence[PlannedChange]) -> list[Change]:
+        """Mark every change whose entry is as the plan knew it; the others are looked at again."""
+        until = self._services.clock() + self._services.timings.batch_mark
+        ids = {change.user_id: self._services.new_id() for change in planned}
+        by_user = {change.user_id: change for change in planned}
+
+        def edit(
+            part: Sequence[str], entries: Mapping[str, Entry]
+        ) -> tuple[Edit, tuple[list[Change], list[str], list[str], bool]]:
+            marked: dict[str, Entry | None] = {}
+            changes: list[Change] = []
+            overtaken: list[str] = []
+            unsettled: list[str] = []
+            busy = False
+            for change in [by_user[user_id] for user_id in part]:
+                entry = entries.get(change.user_id)
+                mark = entry.mark if entry is not None else None
+                if mark is not None and mark.change_id == ids[change.user_id]:
+                    pass  # our own write, whose answer was lost
+                elif mark is not None and mark.message_id == self._message_id and mark.live(self._services.clock()):
+                    busy = True
+                    continue
+                elif mark is not None or (entry.version if entry is not None else 0) != change.version:
+                    if not _already_done(entry, change):
+                        overtaken.append(change.user_id)
+                        unsettled += [change.user_id] if _stands_open(entry) else []
+                    continue
+                fresh = entry or _new(change)
+                own = Mark(
+                    change_id=ids[change.user_id], message_id=self._message_id, action=change.action, until=until
+                )
+                sent = sending(_change(ids[change.user_id], change, replace(fresh, mark=own)))
+                marked[change.user_id] = sent.entry
+                changes.append(sent)
+            return Edit(entries=marked), (changes, overtaken, unsettled, busy)
+
+        marked: list[Change] = []
+        for changes, overtaken, unsettled, busy in self._services.roster.commit_in_parts(connection, ids, edit):
+            marked += changes
+            self._left.looks += [self._look(user_id) for user_id in overtaken]
+            self._left.unsettled.update(unsettled)
+            if busy:
+                self._left.postponed = Busy("An earlier delivery of this batch is being worked on", retry_after=30)
+        return marked
+
+    def _look(self, user_id: str) -> Look:
+        return Look(user_id=user_id, asked_at=self._services.clock())
+
+    def _flush(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
+        """Record outcomes: each with its event and its count in the run in one commit, many in each."""
+        if not outcomes:
+            return
+        by_user = {outcome.change.user_id: outcome for outcome in outcomes}
+        meters = self._services.meter.take()
+        now = self._services.clock()
+
+        first = outcomes[0].change.user_id  # the meters are counted once, with the part that holds this user
+        again: set[str] = set()
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            changed: dict[str, Entry | None] = {}
+            events: list[Event] = []
+            for user_id in part:
+                outcome, entry = by_user[user_id], entries.get(user_id)
+                if entry is None or entry.mark is None or entry.mark.change_id != outcome.change.id:
+                    continue
+                if entry.mark.again:
+                    again.add(user_id)  # outside: it must outlive an attempt whose answer was lost
+                event = event_for(outcome, self._actor, now)
+                if event is not None:
+                    events.append(event)
+                changed[user_id] = settle(entry, outcome, now)
+            seats = any(isinstance(outcome.error, SeatsExhausted) for outcome in outcomes)
+            settled = [by_user[user_id] for user_id in changed]
+            counts = count(events, settled) | (dict(meters) if first in part else {})
+            # A batch that only fails stands still.
+            at = now if any(ended(outcome, now) for outcome in outcomes) else None
+            return Edit(
+                entries=changed,
+                events=events,
+                progress=Progress(run_id=self._batch.run_id, at=at, counts=counts, seats_exhausted=seats),
+            ), None
+
+        try:
+            self._services.roster.commit_in_parts(connection, by_user, edit)
+        finally:
+            self._left.looks += [self._look(user_id) for user_id in sorted(again)]
+        for outcome in outcomes:
+            self._postpone(outcome)
+
+    def _postpone(self, outcome: Outcome) -> None:
+        """Keep what was not done: for a continuation (the deadline came), a look (one user) or a redelivery (all)."""
+        error = outcome.error
+        if error is None and outcome.change.leaves is Status.SUSPENDED:
+            self._left.looks.append(self._look(outcome.change.user_id))  # which lets them in
+        elif isinstance(error, NotSent) and self._services.clock() >= self._deadline:
+            self._left.rest += [change for change in self._batch.changes if change.user_id == outcome.change.user_id]
+        elif isinstance(error, Throttled):
+            self._left.postponed, self._left.stops = error, True
+        elif isinstance(error, (Unresolved, *PASSING)):
+            if not ended(outcome, self._services.clock()):
+                self._left.looks.append(self._look(outcome.change.user_id))
+                self._left.unsettled.add(outcome.change.user_id)
+        elif isinstance(error, Transient) and not fails_for_everybody(error):
+            self._left.postponed = self._left.postponed or error
+
+    def _looks(self) -> list[Look]:
+        """Converge the users whose access changes; returns those that the deadline left.
+
+        Whatever one of them meets with, the others are done: who was not is looked at alone, by a message of their own.
+        """
+        looks = list(self._batch.looks)
+        opened = self._open() if looks else None
+        if opened is None:
+            return []
+        left: list[Look] = []
+        outages: list[Exception] = []
+        for look, error in self._services.executor.each(self._converge, looks, LOOKS_AT_ONCE):
+            if error is None:
+                continue
+            if self._services.clock() >= self._deadline:
+                left.append(look)
+            elif isinstance(error, Throttled):
+                self._left.postponed = error
+            else:
+                self._left.looks.append(replace(look, retry_failures=False))  # it was tried
+                self._left.unsettled.add(look.user_id)
+                outages += [error] if fails_for_everybody(error) else []
+        add_notes(self._services, opened[1], [f"{OUTAGE}{error}" for error in outages[:1]], instead_of=OUTAGE)
+        return left
+
+    def _converge(self, look: Look) -> tuple[Look, Exception | None]:
+        if self._services.clock() >= self._deadline:
+            return look, NotSent("The batch's time is over")
+        run = RunOf(id=self._batch.run_id, connection_id=self._batch.connection_id)
+        deadline = min(self._deadline, self._services.clock() + self._services.timings.user_deadline)
+        try:
+            converge(
+                self._services,
+                Asked(look=look, message_id=self._message_id, published=self._published, run=run),
+                deadline,
+            )
+        except Unforeseen as error:
+            return look, error  # logged already
+        except ProvisioningError as error:
+            log.warning("A look failed, and is made again by itself: %s", error)
+            return look, error
+        except Exception as error:  # noqa: BLE001 - one user's: the others of this batch go on
+            return look, unforeseen(error)
+        return look, None
+
+    def _finish(self, looks: Sequence[Look]) -> None:
+        """Publish what is left, record the batch as done, close the run if it was the last."""
+        self._publish_looks()
+        opened = self._open()
+        if opened is None:
+            return
+        connection, run = opened
+        continued = list(self._continuations(looks))
+        if continued:
+            self._services.queue.apply(continued)
+        counts = {**self._services.meter.take(), UNSETTLED: len(self._left.unsettled), "held": self._left.held}
+        progress = Progress(
+            run_id=run.id, at=self._services.clock(), counts=counts, done=self._batch.number, continued=len(continued)
+        )
+        self._services.roster.commit(connection, (), lambda _entries: (Edit(progress=progress), None))
+        recorded = self._services.records.run(connection.id, run.id)
+        if recorded is not None:
+            close_if_finished(self._services, recorded)
+
+    def _continuations(self, looks: Sequence[Look]) -> Iterator[Batch]:
+        if self._left.rest or looks:
+            yield replace(
+                self._batch, number=f"{self._batch.number}+", changes=tuple(self._left.rest), looks=tuple(looks)
+            )
+
+
+def _new(change: PlannedChange) -> Entry:
+    """Return the entry of a user who had none when the plan was made."""
+    return Entry(user_id=change.user_id, email=change.email, in_scope=True)
+
+
+def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
+    """Say whether an earlier delivery of this batch did it: nobody needs to look again then."""
+    return (
+        entry is not None
+        and entry.mark is None
+        and entry.status is Status.ACTIVE
+        and entry.failure is None
+        and unchanged(entry.fingerprint, change.attributes)
+    )
+
+
+def _stands_open(entry: Entry | None) -> bool:
+    """Say of somebody whom another decision overtook whether that one is not settled either."""
+    if entry is None:
+        return False
+    return entry.mark is not None or entry.pending or (entry.failure is not None and entry.failure.trying)
+
+
+def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
+    creates = planned.action is Action.CREATE
+    if creates and planned.scim_id and planned.created is None and not planned.confirmed:
+        # Its own by externalId, or chosen by an older version, which had fewer doubts: it is looked up and chosen anew.
+        planned = replace(planned, scim_id="", looked_up=False)
+    adopts = creates and bool(planned.scim_id)
+    leaves = Status.LOCKED if planned.locked else Status.SUSPENDED if planned.suspended else None
+    return Change(
+        id=change_id,
+        entry=entry,
+        action=planned.action,
+        email=planned.email,
+        attributes=planned.attributes,
+        aliases=planned.aliases,
+        scim_id=planned.scim_id,
+        looked_up=planned.looked_up,
+        adopts=adopts,
+        leaves=leaves if adopts else None,
+        before=planned.found,
+        created=planned.created,
+        confirmed=planned.confirmed,
+        beside=planned.beside,
+        ours=adopts and planned.ours,
+    )

@@ -1,0 +1,153 @@
+"""Brake a plan: pass what it takes, gives and wipes through the guard, and take out of it what is held."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from autoprovisioning.app.provisioning.volume_guard import fits
+from autoprovisioning.app.runs import dispatch
+from autoprovisioning.app.runs.hold_plan import (
+    BY_LISTINGS,
+    LOCKED_BY_OTHERS,
+    UNPROVEN,
+    Wanted,
+    admit,
+    settle_holds,
+    would_hold,
+)
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Action, Entry
+from autoprovisioning.domain.guard import GIVEN_AT_LEAST, Kind, Member, attempt, braked, member_of
+from autoprovisioning.domain.holds import Book, Standing
+from autoprovisioning.domain.plan import Plan, PlannedLook
+
+
+def _wanted(
+    services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry]
+) -> Mapping[Kind, Sequence[Wanted]]:
+    """Return what of a plan counts, or was decided about, by kind; `roster` is as it was read."""
+    wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in Kind}
+    for user_id, planned in plan.looks.items():
+        action, noted = planned.action, planned.noted
+        if action is not None and noted is not None and braked(action, noted, None, plan.now):
+            member = member_of(action, noted, planned.trigger, None)
+            wanted[member.kind].append(
+                Wanted(member=member, entry=roster.get(user_id), unproven=_unproven(connection, planned))
+            )
+    free: list[Wanted] = []
+    for change in plan.writes:
+        entry, creates = roster.get(change.user_id), change.action is Action.CREATE
+        if creates and change.scim_id:
+            continue  # it adopts
+        member = member_of(change.action, entry or Entry(user_id=change.user_id), None, change.attributes)
+        if braked(change.action, entry, change.attributes, plan.now):
+            wanted[member.kind].append(Wanted(member=member, entry=entry))
+        elif creates:
+            free.append(Wanted(member=member, entry=entry))
+    if free:  # a creation that failed needs no room, but what was decided about it stands
+        book = Book(services.records.holds(connection.id))
+        wanted[Kind.GIVING] += [each for each in free if book.verdict(each.member) is not None]
+    return wanted
+
+
+def _members(wanted: Mapping[Kind, Sequence[Wanted]]) -> frozenset[Member]:
+    """Return all that is planned; of schema 1, which says less, too."""
+    named = {each.member for several in wanted.values() for each in several}
+    return frozenset(named | {Member(user_id=member.user_id, action=member.action) for member in named})
+
+
+def _unproven(connection: Connection, planned: PlannedLook) -> str:
+    if planned.action is Action.RECREATE:
+        return UNPROVEN if connection.unproven is not None else ""
+    if planned.action is Action.UNLOCK:
+        return LOCKED_BY_OTHERS
+    return BY_LISTINGS if planned.listed_only else ""
+
+
+def brake(
+    services: Services,
+    connection: Connection,
+    plan: Plan,
+    roster: Mapping[str, Entry],
+    *,
+    whole: bool,
+    first: bool,
+) -> tuple[Counter[Kind], list[str]]:
+    """Take out of the plan what is held; return how much that is, by kind, and what the run's record says of it.
+
+    `first` is a connection's first run.
+    """
+    counted, looks = _wanted(services, connection, plan, roster), plan.looks
+    after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
+    known = settle_holds(services, connection, _members(counted), after, whole=whole)
+    back, notes = Counter[Kind](), []
+    for kind, wanted in counted.items():
+        confirmed = _confirmed(connection) if first and kind is Kind.GIVING else None
+        held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=confirmed)
+        _keep_timers(services, connection, plan, roster, held)
+        _take_out(plan, held)
+        if kind is Kind.TAKING:
+            plan.looks |= _asked_again(services, connection, looks, held, plan.active)
+        back[kind] = len(held)
+        if hold is not None:
+            notes.append(f"Held for approval: {hold.reason}")
+        waiting = frozenset(hold.those(Standing.WAITING)) if hold is not None else frozenset[Member]()
+        kept = sum(each.member not in waiting for each in held)
+        if kept > 0:
+            notes.append(f"Kept by rejection, or to be decided anew: {kept}")
+    return back, notes
+
+
+def _confirmed(connection: Connection) -> int | None:
+    """Return how many accounts a first run may create; None where nobody saw a number, and it is limited like any."""
+    return None if connection.confirmed is None else max(connection.confirmed, GIVEN_AT_LEAST)
+
+
+def _keep_timers(
+    services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry], held: Iterable[Wanted]
+) -> None:
+    """Record the timers of whoever is held, where the plan's notes have not, and that they wait for nothing else."""
+    kept: dict[str, tuple[int, Entry]] = {}
+    for member in {each.member for each in held}:
+        read, look = roster.get(member.user_id), plan.looks.get(member.user_id)
+        _, known = plan.notes.get(member.user_id, (None, read))
+        if known is None or read is None:
+            continue
+        planned = look.noted if look is not None and look.noted is not None and member.kind is Kind.TAKING else known
+        if known.pending or known.timers != planned.timers:
+            kept[member.user_id] = (read.version + (member.user_id in plan.notes), planned)
+    dispatch.keep_timers(services, connection, kept)
+
+
+def _asked_again(
+    services: Services, connection: Connection, looks: Mapping[str, PlannedLook], held: Iterable[Wanted], active: int
+) -> dict[str, PlannedLook]:
+    """Return looks at those of whom only listings tell: without an approval they take nothing, but the directory may
+    tell of them by now. Not so where they are many: looks would take piecemeal what only a plan may.
+    """
+    untold = [each for each in held if each.unproven]
+    names = [attempt(each.member, each.entry) for each in untold]
+    if not untold or not fits(services, connection, Kind.TAKING, names, active):
+        return {}
+    return {each.member.user_id: PlannedLook(look=looks[each.member.user_id].look) for each in untold}
+
+
+def _take_out(plan: Plan, held: Iterable[Wanted]) -> None:
+    gone = {each.member.user_id for each in held}
+    if gone:
+        plan.looks = {user_id: look for user_id, look in plan.looks.items() if user_id not in gone}
+        plan.writes = [change for change in plan.writes if change.user_id not in gone]
+
+
+def foreseen(
+    services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry], *, first: bool
+) -> tuple[frozenset[str], Counter[Kind]]:
+    """Return whom `brake` would hold back, and how many of each kind; nothing is reserved or raised."""
+    held, by_kind = frozenset[str](), Counter[Kind]()
+    for kind, wanted in _wanted(services, connection, plan, roster).items():
+        confirmed = _confirmed(connection) if first and kind is Kind.GIVING else None
+        back = would_hold(services, connection, kind, wanted, plan.active, confirmed)
+        held, by_kind = held | back, by_kind + Counter({kind: len(back)})
+    return held, by_kind

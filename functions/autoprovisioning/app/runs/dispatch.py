@@ -1,0 +1,142 @@
+"""Send a plan out: notes and refusals to the roster, writes and looks to the queue, in batches by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from autoprovisioning.app.ports.roster import Edit, Progress
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.changes import count, failure_event
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Entry, failed
+from autoprovisioning.domain.events import Actor, Event
+from autoprovisioning.domain.plan import Plan, Refusal
+from autoprovisioning.domain.runs import Batch, Look, PlannedChange, Run
+
+CHANGES_A_BATCH = 500
+BYTES_A_BATCH = 900_000  # of 1 MiB: attributes are estimated, the envelope is not counted
+LOOKS_A_BATCH = 100
+NOTES_A_COMMIT = 500
+
+
+Notes = Mapping[str, tuple[Entry | None, Entry | None]]
+
+
+def write_notes(services: Services, connection: Connection, plan: Plan) -> None:
+    """Record what was noticed and needs no call to Keeper; an entry that changed since it was read is left alone."""
+    for chunk in _chunks(_by_shard(services, connection, plan.notes), NOTES_A_COMMIT):
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            changed: dict[str, Entry | None] = {}
+            for user_id in part:
+                read, noted = plan.notes[user_id]
+                if entries.get(user_id) == read:
+                    version = read.version + 1 if read is not None else 1
+                    changed[user_id] = replace(noted, version=version) if noted is not None else None
+            return Edit(entries=changed), None
+
+        services.roster.commit_in_parts(connection, chunk, edit)
+
+
+def write_refusals(services: Services, connection: Connection, run: Run, refusals: Sequence[Refusal]) -> None:
+    """Record the failures that planning found."""
+    by_user = {refusal.user_id: refusal for refusal in refusals}
+    now, by = services.clock(), Actor(address=f"run {run.id}")
+    for chunk in _chunks(_by_shard(services, connection, by_user), NOTES_A_COMMIT):
+        ids = {user_id: services.new_id() for user_id in chunk}
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry], ids: Mapping[str, str] = ids) -> tuple[Edit, None]:
+            changed: dict[str, Entry | None] = {}
+            events: list[Event] = []
+            for user_id in part:
+                refusal, current = by_user[user_id], entries.get(user_id)
+                if current is not None and (current.mark is not None or current.version != refusal.version):
+                    continue
+                noted = (
+                    refusal.noted
+                    or current
+                    or Entry(user_id=user_id, version=refusal.version, email=refusal.email, in_scope=True)
+                )
+                failure = failed(noted.failure, refusal.error.code, str(refusal.error), refusal.about, now)
+                changed[user_id] = replace(noted, failure=failure, pending=False, version=noted.version + 1)
+                told = replace(noted, email=refusal.email)
+                events.append(failure_event(ids[user_id], told, refusal.action, failure, by, now))
+            return Edit(
+                entries=changed, events=events, progress=Progress(run_id=run.id, at=now, counts=count(events))
+            ), None
+
+        services.roster.commit_in_parts(connection, chunk, edit)
+
+
+def keep_timers(services: Services, connection: Connection, held: Mapping[str, tuple[int, Entry]]) -> None:
+    """Record the timers of whoever is held: a decision names when its trigger began, so that must not move.
+
+    Nor does whoever is held wait for anything else, such as a new token. `held` has the version that each entry was
+    left at, and the entry as planned; one that changed since is left alone.
+    """
+    for chunk in _chunks(_by_shard(services, connection, held), NOTES_A_COMMIT):
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            changed: dict[str, Entry | None] = {}
+            for user_id in part:
+                entry, (version, noted) = entries.get(user_id), held[user_id]
+                if entry is not None and entry.mark is None and entry.version == version:
+                    changed[user_id] = replace(entry, timers=noted.timers, pending=False, version=version + 1)
+            return Edit(entries=changed), None
+
+        services.roster.commit_in_parts(connection, chunk, edit)
+
+
+def batches(
+    services: Services, connection: Connection, run: Run, writes: Sequence[PlannedChange], looks: Sequence[Look]
+) -> list[Batch]:
+    """Cut writes (whole shards together) and looks into batches, numbered from 1."""
+    ordered = sorted(writes, key=lambda change: services.roster.shard(connection, change.user_id))
+    cut: list[Batch] = []
+    for chunk in _cut(ordered):
+        cut.append(
+            Batch(
+                connection_id=connection.id,
+                run_id=run.id,
+                fence=run.fence,
+                number=str(len(cut) + 1),
+                changes=tuple(chunk),
+            )
+        )
+    for start in range(0, len(looks), LOOKS_A_BATCH):
+        part = tuple(looks[start : start + LOOKS_A_BATCH])
+        cut.append(
+            Batch(connection_id=connection.id, run_id=run.id, fence=run.fence, number=str(len(cut) + 1), looks=part)
+        )
+    return cut
+
+
+def _cut(ordered: Iterable[PlannedChange]) -> Iterator[list[PlannedChange]]:
+    chunk: list[PlannedChange] = []
+    size = 0
+    for change in ordered:
+        weight = _weight(change)
+        if chunk and (len(chunk) >= CHANGES_A_BATCH or size + weight > BYTES_A_BATCH):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(change)
+        size += weight
+    if chunk:
+        yield chunk
+
+
+def _weight(change: PlannedChange) -> int:
+    """Estimate the bytes of a change as JSON; characters outside ASCII take up to four."""
+    beside = (text for account in change.beside for text in (account.scim_id, account.user_name, "locked".ljust(50)))
+    texts = (*change.attributes, *map(str, change.attributes.values()), *change.aliases, change.email, *beside)
+    return 280 + sum(len(text) * (1 if text.isascii() else 4) + 6 for text in texts)
+
+
+def _by_shard(services: Services, connection: Connection, user_ids: Iterable[str]) -> list[str]:
+    return sorted(user_ids, key=lambda user_id: services.roster.shard(connection, user_id))
+
+
+def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,164 @@
+"""Drift: compare Keeper's own listing with the roster, and read of the directory only the users who differ.
+
+What an account has is compared with what we wrote last, so nobody is read to whom nothing happened in Keeper. Where
+many differ, or the directory does not show one of them alone, everybody is listed instead, as in a full run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from autoprovisioning.app.provisioning.read_user import Asked, Round
+from autoprovisioning.app.runs.open_run import Side
+from autoprovisioning.app.runs.read_directory import Survey
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.accounts import holds, remembers
+from autoprovisioning.domain.changes import aligned, made
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.decision import Observed
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.entry import ACCESS, ACCOUNT, EXTERNAL_ID, Entry, Status
+from autoprovisioning.domain.errors import ProvisioningError
+from autoprovisioning.domain.plan import LOCK, Listing, Plan, Planner, as_found
+from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.unprovisioned import Offer, Search, digest_of, unprovisioned
+
+log = logging.getLogger(__name__)
+
+Notes = dict[str, tuple[Entry | None, Entry | None]]  # as read, as it should be
+
+SEARCHED_ANEW = timedelta(days=1)  # whose accounts they are may have changed in the directory
+ONE_BY_ONE = 100  # more users than this, and one listing of the directory replaces a reading of each
+EVENTS_A_READ = 500  # whose attributes are kept in memory at once
+HANDFUL = 5  # accounts that somebody changes by hand within an hour
+
+
+def judge_differing(services: Services, connections: Sequence[Connection], sides: Sequence[Side]) -> Survey | None:
+    """Let each side's planner judge the users whose account is not as we left it, each read alone.
+
+    None: everybody has to be listed. Then nobody was judged.
+    """
+    searching = [_begin_search(services, side) for side in sides]
+    if any(searching):
+        return None
+    found: list[tuple[Side, Planner, list[str], Notes]] = []
+    for side in sides:
+        if side.planner is None or side.planner.listing is None or not side.connection.shards:
+            return None
+        notes: Notes = {}
+        found.append((side, side.planner, sorted(_differing(services, side, side.planner.listing, notes)), notes))
+    if sum(len(differing) for _, _, differing, _ in found) > ONE_BY_ONE:
+        return None
+    seen: list[tuple[Planner, Observed]] = []
+    for side, planner, differing, _ in found:
+        for user_id in differing:
+            alone = _read(services, connections, side, user_id)
+            if alone is None:
+                return None
+            seen.append((planner, alone))
+    for planner, alone in seen:
+        planner.see_alone(alone)
+    for side, planner, differing, notes in found:
+        planner.plan.notes |= notes
+        planner.plan.unchanged += len(side.roster) - len(differing)
+    return Survey(members={}, deleted={}, units=None, alone=True)
+
+
+def _begin_search(services: Services, side: Side) -> bool:
+    """Have the owners looked for of accounts that nobody provisions, unless the last report is of the same ones.
+
+    True: the directory has to be listed for it.
+    """
+    if side.planner is None or side.found is None:
+        return False
+    accounts = unprovisioned(side.found.values(), side.roster)
+    known = services.unprovisioned.get(side.connection.id)
+    same = known is not None and known.digest == digest_of(accounts)
+    if known is not None and same and (not accounts or services.clock() - known.at < SEARCHED_ANEW):
+        return False
+    side.planner.search = Search(accounts, side.roster, side.connection.archived_as_suspended)
+    return bool(accounts)
+
+
+def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None:
+    """Keep what was found of the accounts that nobody provisions, and note how many there are."""
+    search = side.planner.search if side.planner is not None else None
+    told = survey.whole(side.connection) and survey.deleted_addresses is not None  # of every user there is
+    if search is not None and (told or not search.accounts):
+        services.unprovisioned.put(side.connection.id, search.report(services.clock()))
+    if side.found is None:
+        return
+    report = services.unprovisioned.get(side.connection.id)
+    left = [row for row in report.accounts if row.offer is Offer.ALL] if report is not None else []
+    if report is not None and report.accounts:
+        count = f"{len(report.accounts)}, {len(left)} of them of people who left"
+        side.notes.append(f"Active accounts in Keeper that nobody provisions: {count}")
+
+
+def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -> Iterator[str]:
+    """Yield whose account is not as we left it; what is only Keeper's spelling of what we wrote goes to the notes."""
+    targets = {row.target for row in side.connection.mapping.rows} & listing.told
+    doubtful: list[Entry] = []
+    for entry in side.roster.values():
+        if entry.status is Status.NONE or entry.mark is not None or made(entry):
+            continue
+        gone = entry.scim_id not in listing.accounts and not entry.deleted
+        if (gone and ACCOUNT not in entry.drift) or as_found(entry, listing, None, entitled=False) != entry:
+            yield entry.user_id
+        elif not _as_written(entry, listing, targets):
+            doubtful.append(entry)
+    for start in range(0, len(doubtful), EVENTS_A_READ):
+        some = doubtful[start : start + EVENTS_A_READ]
+        applied = services.roster.applied(side.connection, [entry.applied_by for entry in some])
+        for entry in some:
+            written = applied.get(entry.applied_by)
+            found = as_found(entry, listing, written, entitled=False)
+            if written is None or replace(found, shown=entry.shown) != entry:
+                yield entry.user_id
+            elif found != entry:
+                notes[entry.user_id] = (entry, found)
+
+
+def _as_written(entry: Entry, listing: Listing, targets: Collection[str]) -> bool:
+    """Say whether every attribute is to the letter what we wrote, or what Keeper has shown that it makes of it."""
+    account = listing.accounts.get(entry.scim_id)
+    if account is None or entry.gone or entry.taken_over or entry.deleted:
+        return True
+    shown = aligned(account, dict.fromkeys(targets))
+    return all(
+        holds(entry.fingerprint, target, value) or remembers(entry.shown or "", target, value)
+        for target, value in shown.items()
+    )
+
+
+def _read(services: Services, connections: Sequence[Connection], side: Side, user_id: str) -> Observed | None:
+    """Read one user alone; None where the directory does not tell."""
+    now, connection = services.clock(), side.connection
+    asked = Asked(
+        look=Look(user_id=user_id), message_id=f"run {side.run.id}", published=now - services.timings.contradiction
+    )
+    try:
+        seen = Round(services, connections, asked).seen().at(connection, side.roster[user_id])
+    except ProvisioningError as error:
+        log.warning("The directory does not show a user alone: everybody is listed. %s", error)
+        return None
+    return seen if seen.presence is not Presence.UNKNOWN else None
+
+
+WORDS = {ACCOUNT: "vanished", ACCESS: "unlocked", LOCK: "locked", EXTERNAL_ID: "with another externalId"}
+
+
+def tell_drift(side: Side, plan: Plan) -> None:
+    """Note in the run's record what somebody else changed in Keeper; more than a handful call somebody out."""
+    if not plan.drifted:
+        return
+    kinds = [{WORDS.get(name, "with other values") for name in names} for names in plan.drifted.values()]
+    counts = {word: sum(word in kind for kind in kinds) for word in (*WORDS.values(), "with other values")}
+    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    side.notes.append(f"Accounts that somebody else changed in Keeper: {len(plan.drifted)} ({told})")
+    if len(plan.drifted) > HANDFUL:
+        fields = {"alert": "changed_in_keeper", "connection": side.connection.id, "changed": len(plan.drifted)}
+        log.error("Somebody else changed many accounts in Keeper", extra={"json_fields": fields})

@@ -1,0 +1,242 @@
+"""Held plans: runs raise, keep and end them, and everybody asks what stands decided."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from autoprovisioning.app.provisioning.volume_guard import fits, note, reserve_all, room
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Entry
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.guard import APPROVED, Kind, Member, attempt
+from autoprovisioning.domain.holds import (
+    OPEN,
+    Book,
+    Hold,
+    HoldState,
+    Standing,
+    carried_out,
+    digest_of,
+    settled,
+)
+
+log = logging.getLogger(__name__)
+
+NOUNS = {
+    "suspend": "suspension",
+    "delete": "deletion",
+    "create": "creation",
+    "unsuspend": "reactivation",
+    "update": "change of a userName or removal of values",
+    "recreate": "creation of an account that vanished from Keeper",
+    "unlock": "unlocking",
+}
+BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
+UNPROVEN = "on a node that was reauthorized although no known account was found there"
+LOCKED_BY_OTHERS = "of accounts that somebody else seems to have locked in Keeper"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A change that a plan asks for; `unproven` says of what there is no proof, so that it is held in any number."""
+
+    member: Member
+    entry: Entry | None
+    unproven: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sifted:
+    """Planned changes of one kind, sorted by what an administrator decided about them."""
+
+    approved: list[Wanted]
+    kept: list[Wanted]  # rejected, to be decided anew, or part of a plan that this one does not see the whole of
+    unproven: list[Wanted]
+    fresh: list[Wanted]
+
+
+def _sift(holds: Iterable[Hold], wanted: Sequence[Wanted], now: datetime, *, whole: bool = True) -> _Sifted:
+    book, sifted = Book(holds), _Sifted(approved=[], kept=[], unproven=[], fresh=[])
+    keeps = {Standing.REJECTED, Standing.WITHDRAWN} | ({Standing.WAITING} if not whole else set())
+    for each in wanted:
+        verdict = book.verdict(each.member)
+        if verdict is not None and verdict.authorises(each.entry, now):
+            sifted.approved.append(each)
+        elif verdict is not None and verdict.standing in keeps:
+            sifted.kept.append(each)
+        else:
+            (sifted.unproven if each.unproven else sifted.fresh).append(each)
+    return sifted
+
+
+def _names(wanted: Iterable[Wanted]) -> list[str]:
+    return [attempt(each.member, each.entry) for each in wanted]
+
+
+def admit(
+    services: Services,
+    connection: Connection,
+    kind: Kind,
+    wanted: Sequence[Wanted],
+    holds: Sequence[Hold],
+    *,
+    whole: bool = True,
+    confirmed: int | None = None,
+) -> tuple[list[Wanted], Hold | None]:
+    """Pass what a run plans of one kind through the brake: return what is held, and the plan raised for it, if any.
+
+    `holds` are the connection's. What is over the limit is held whole. A waiting plan ends where it is empty, fits, or
+    differs from what is held now; not so by a plan that is not `whole` (listings broke off, say): what of a waiting
+    plan it happens to meet is no safer than the rest, and waits with it. Where a number was `confirmed` in advance it
+    is the limit.
+    """
+    sifted = _sift(holds, wanted, services.clock(), whole=whole)
+    if sifted.approved:
+        _let_go(services, connection, kind, sifted.approved)
+    fit = reserve_all(services, connection, kind, _names(sifted.fresh), confirmed)
+    held = sifted.unproven + ([] if fit else sifted.fresh)
+    mine = [hold for hold in holds if hold.kind is kind]
+    beside = () if whole else (member for hold in mine for member in hold.those(Standing.WAITING))
+    members = frozenset((*(each.member for each in held), *beside))
+    reasons = [] if fit else [_over_the_limit(services, connection, kind, members, confirmed)]
+    if sifted.unproven:
+        those = f"{len(sifted.unproven)} of them" if reasons else _counted(each.member for each in sifted.unproven)
+        reasons.append(f"{those} {sifted.unproven[0].unproven}")
+    return sifted.kept + held, _stand(services, connection, mine, members, "; ".join(reasons))
+
+
+def _let_go(services: Services, connection: Connection, kind: Kind, approved: Sequence[Wanted]) -> None:
+    """Tell of many at once, approved or not: somebody may have approved what they did not read."""
+    note(services, connection, APPROVED, [each.member.name for each in approved])
+    if len(approved) > room(services, connection, kind).allowed:
+        fields = {"alert": "many_at_once", "connection": connection.id, "kind": kind.value, "count": len(approved)}
+        log.warning("An approved plan beyond the volume limit is carried out", extra={"json_fields": fields})
+
+
+def would_hold(
+    services: Services,
+    connection: Connection,
+    kind: Kind,
+    wanted: Sequence[Wanted],
+    active: int,
+    confirmed: int | None,
+) -> frozenset[str]:
+    """Return whom `admit` would hold back in a run that counts so many active people; nothing is reserved or raised."""
+    sifted = _sift(services.records.holds(connection.id), wanted, services.clock())
+    held = sifted.kept + sifted.unproven
+    if sifted.fresh and not fits(services, connection, kind, _names(sifted.fresh), active, confirmed):
+        held = held + sifted.fresh
+    return frozenset(each.member.user_id for each in held)
+
+
+def _stand(
+    services: Services, connection: Connection, holds: Sequence[Hold], members: frozenset[Member], reason: str
+) -> Hold | None:
+    """Keep the plan that holds just these, else end what waits, and raise one for them, if there are any."""
+    now = services.clock()
+    for hold in holds:
+        waiting = hold.those(Standing.WAITING)
+        if waiting and members == {*waiting}:
+            return hold
+        if waiting:
+            services.records.change_hold(connection.id, hold.digest, lambda current: _released(current, now))
+    if not members:
+        return None
+    ordered = tuple(sorted(members, key=lambda member: member.order))
+    hold = Hold(digest=digest_of(ordered, now), raised_at=now, members=ordered, reason=reason)
+    event = Event(
+        id=services.new_id(), at=now, name=EventName.HELD, actor="run", reason=f"{reason}. Plan {hold.digest}"
+    )
+    services.records.put_hold(connection.id, hold, event)
+    _alert(connection, hold, len(ordered))
+    return hold
+
+
+def _alert(connection: Connection, hold: Hold, held: int) -> None:
+    fields = {"alert": "plan_held", "connection": connection.id, "digest": hold.digest, "held": held}
+    log.error("Plan held by the volume guard", extra={"json_fields": fields})
+
+
+def _released(hold: Hold, now: datetime) -> Hold | None:
+    """End what waits of a plan; what somebody has decided in this very moment stands."""
+    moved = hold.moved(lambda _, verdict: Standing.RELEASED if verdict.standing is Standing.WAITING else None, now)
+    return moved if moved is not hold else None
+
+
+def _over_the_limit(
+    services: Services, connection: Connection, kind: Kind, members: Collection[Member], confirmed: int | None
+) -> str:
+    left = room(services, connection, kind, confirmed)
+    earlier = f", after {left.reserved} of the last 24 hours," if left.reserved else ""
+    if confirmed is not None:
+        by = "by the preview that this first run was turned on with"
+        return f"{_counted(members)}{earlier} are more than {confirmed}, {by}"
+    over = f"{_counted(members)}{earlier} would exceed the limit of {left.allowed} within 24 hours"
+    if kind is Kind.TAKING and left.allowed < connection.limit.allowed(left.active):
+        over += ", since access is never taken from half of the active people at once"
+    return over
+
+
+def _counted(members: Iterable[Member]) -> str:
+    counts = sorted(Counter(member.action for member in members).items())
+    return " and ".join(f"{count} {_plural(NOUNS[action], count)}" for action, count in counts)
+
+
+def _plural(noun: str, count: int) -> str:
+    first, _, rest = noun.partition(" of ")
+    words = f"{first}{'s' if count > 1 else ''}{' of ' + rest if rest else ''}"
+    return words.replace("or removal", "or removals") if count > 1 else words
+
+
+def settle_holds(
+    services: Services,
+    connection: Connection,
+    due: Collection[Member] | None,
+    entries: Mapping[str, Entry] | None = None,
+    *,
+    whole: bool = True,
+) -> list[Hold]:
+    """Strike of the held plans what is done, no longer due or too old, and tell of those that are over by it.
+
+    `due` is what a run plans, before any brake, and `entries` the roster then. Without them, when a run closes, the
+    entries that approvals name are read. Returns the plans as they stand then.
+    """
+    now, kept = services.clock(), []
+    for hold in services.records.holds(connection.id):
+        approved = [member.user_id for member in hold.those(Standing.APPROVED)]
+        known = entries if entries is not None else services.roster.entries(connection, approved) if approved else {}
+
+        def strike(current: Hold, known: Mapping[str, Entry] = known) -> Hold | None:
+            struck = settled(current, known, due, now, stands=whole)
+            return struck if struck is not current else None
+
+        struck = hold
+        if strike(hold) is not None:
+            struck = services.records.change_hold(connection.id, hold.digest, strike, _telling(services)) or hold
+        if struck.state is HoldState.WAITING and hold.state is not HoldState.WAITING:
+            _alert(connection, struck, len(struck.those(*OPEN)))
+        kept.append(struck)
+    return kept
+
+
+def _telling(services: Services) -> Callable[[Hold, Hold], Event | None]:
+    """Tell of a plan that is over, or asked about again; nothing of one that goes on."""
+    name, now = services.new_id(), services.clock()
+
+    def tell(was: Hold, becomes: Hold) -> Event | None:
+        if becomes.state is HoldState.CLOSED:
+            return Event(
+                id=name, at=now, name=EventName.HELD, actor="run", reason=f"Plan {was.digest} {carried_out(becomes)}"
+            )
+        if becomes.state is HoldState.WAITING and was.state is not HoldState.WAITING:
+            asked = len(becomes.those(*OPEN))
+            reason = f"{asked} changes that were rejected 30 days ago are asked about again. Plan {was.digest}"
+            return Event(id=name, at=now, name=EventName.HELD, actor="run", reason=reason)
+        return None
+
+    return tell

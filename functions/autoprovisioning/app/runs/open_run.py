@@ -1,0 +1,160 @@
+"""Open a connection's part of a reconciliation: settle what an earlier run left, start the record, try the token."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from autoprovisioning.app.provisioning.target import Keeper
+from autoprovisioning.app.runs.close_run import EDITED, NOTE_LIMIT, close_if_finished, close_unfinished, tell
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.accounts import Account
+from autoprovisioning.domain.connections import Connection, proving
+from autoprovisioning.domain.entry import Entry
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    Permanent,
+    ProvisioningError,
+    Throttled,
+    Transient,
+)
+from autoprovisioning.domain.plan import Plan, Planner
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+
+log = logging.getLogger(__name__)
+
+UNLISTED = (Transient, Permanent, AuthorizationRefused)  # what a listing of Keeper ends with where it cannot be had
+
+
+@dataclass(slots=True, kw_only=True)
+class Side:
+    """One connection's part of the reconciliation."""
+
+    connection: Connection
+    run: Run
+    keeper: Keeper
+    roster: dict[str, Entry] = field(default_factory=dict)
+    found: dict[str, Account] | None = None
+    listed: bool = True  # False: a drift run whose listing of Keeper broke off
+    notes: list[str] = field(default_factory=list)  # what the run's record is to say of Keeper
+    planner: Planner | None = None
+
+    def meets_known(self) -> bool:
+        """Say whether Keeper was listed, and lists an account that proves the node to be the connection's."""
+        found = self.found
+        return found is not None and any(entry.scim_id in found for entry in proving(self.connection, self.roster))
+
+
+def earlier_run(services: Services, connection: Connection) -> Run | None:
+    """Settle what an earlier run left: return one that is still being applied, close the others.
+
+    So is one that was planned for other settings: its batches are dropped.
+    """
+    for run in services.records.open_runs(connection.id):
+        closed = close_if_finished(services, run)
+        if closed.state is not RunState.PLANNED:
+            if closed.state is RunState.OBSERVING:
+                close_unfinished(services, closed)  # its planner is gone: we hold the lease now
+            continue
+        if closed.edition != connection.edition:
+            close_unfinished(services, closed, EDITED)
+            continue
+        progress = closed.last_progress or closed.started
+        if services.clock() - progress < services.timings.batch_mark:
+            log.info("An earlier run is still being applied")
+            return closed
+        close_unfinished(services, closed)
+    return None
+
+
+def open_side(services: Services, connection: Connection, kind: RunKind, fence: int, request: str = "") -> Side:
+    """Start a run's record, before anything is read, and make sure that Keeper accepts the token."""
+    now, edition = services.clock(), connection.edition
+    run = Run(
+        id=services.new_id(),
+        connection_id=connection.id,
+        kind=kind,
+        fence=fence,
+        started=now,
+        edition=edition,
+        request=request,
+    )
+    services.records.put_run(run)
+    side = Side(connection=connection, run=run, keeper=Keeper(services, connection))
+    try:
+        _probe(side.keeper)
+        if connection.shards:
+            side.roster = services.roster.load(connection)  # before Keeper: what is decided meanwhile must be newer
+        if kind is RunKind.DRIFT:
+            _list(side)
+    except ProvisioningError as error:
+        if isinstance(error, Throttled):
+            side.keeper.throttle(error)
+        refuse(services, side, str(error))
+    return side
+
+
+def _list(side: Side) -> None:
+    """List Keeper for a drift run; where that fails it is a full run, which needs no listing.
+
+    Raises:
+        Throttled: Keeper asks for a wait.
+    """
+    try:
+        listed = (account for page in side.keeper.accounts().list() for account in page)
+        side.found = {account.scim_id or account.user_name: account for account in listed}
+    except Throttled:
+        raise
+    except UNLISTED as error:
+        log.warning("Keeper could not be listed: %s", type(error).__name__)
+        side.listed = not isinstance(error, Transient)  # one that is refused for good is done without
+        side.notes.append(f"Keeper could not be listed, so what was changed there is not looked for: {error}")
+
+
+def _probe(keeper: Keeper) -> None:
+    try:
+        keeper.accounts().probe()
+    except AuthorizationRefused:
+        if not keeper.after_refusal():
+            return  # the second probe was accepted
+        keeper.accounts().probe()
+
+
+def refuse(services: Services, side: Side, reason: str) -> None:
+    """Close a run that could not be planned, with the reason in its record."""
+    now = services.clock()
+    log.warning(
+        "A run could not be planned", extra={"json_fields": {"connection": side.connection.id, "reason": reason}}
+    )
+    side.run = replace(side.run, state=RunState.REFUSED, finished=now, notes=(reason[:NOTE_LIMIT],))
+    services.records.put_run(side.run)
+    tell(side.run)
+
+
+SMALLEST_SHARDS = 64
+
+
+USERS_A_SHARD = 300
+
+
+def fix_shards(services: Services, side: Side, plan: Plan) -> None:
+    """Fix the number of roster shards in the first run: a power of two, at least 64, at most 300 users in any."""
+    if side.connection.shards:
+        return
+    user_ids = [change.user_id for change in plan.writes] + list(plan.notes)
+    shards = SMALLEST_SHARDS
+    while _fullest(services, replace(side.connection, shards=shards), user_ids) > USERS_A_SHARD:
+        shards *= 2
+    fixed = services.connections.change(
+        side.connection.id, lambda current: None if current.shards else replace(current, shards=shards)
+    )
+    known = fixed or services.connections.get(side.connection.id)  # None where it is being deleted
+    side.connection = known or replace(side.connection, shards=shards)
+
+
+def _fullest(services: Services, connection: Connection, user_ids: Sequence[str]) -> int:
+    sizes = [0] * connection.shards
+    for user_id in user_ids:
+        sizes[services.roster.shard(connection, user_id)] += 1
+    return max(sizes)

@@ -1,0 +1,152 @@
+"""Read the directory once for all connections: groups' members, deleted users, then everybody, a page at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from autoprovisioning.app.ports.directory import Directory
+from autoprovisioning.app.ports.execution import Clock
+from autoprovisioning.app.provisioning.adoption_grounds import addresses_of, deleted_users
+from autoprovisioning.domain.connections import SERVING, Connection
+from autoprovisioning.domain.directory_user import DirectoryUser, Located, OrgUnit, Presence
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
+
+log = logging.getLogger(__name__)
+
+ALERT = {"alert": "listing_incomplete"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Survey:
+    """What the directory said in this run.
+
+    `members` maps a group id to its derived members, None where they could not be read to the end. `units` are all
+    organizational units, None where they could not be listed; they are not where no connection has any chosen.
+    `complete` turns False when the listing of users breaks off; `notes` say what was wrong, for the run's record.
+    `deleted_addresses` are as the function of that name returns them; `deleted_listed` is False where that listing
+    broke off, which proves nobody deleted, and takes nothing from what the others prove.
+    """
+
+    members: Mapping[str, frozenset[str] | None]
+    deleted: Mapping[str, DirectoryUser]
+    deleted_addresses: frozenset[str] | None = None  # primary ones, casefolded; None: the listing failed
+    deleted_listed: bool = True
+    complete: bool = True
+    listed: int = 0
+    overlaps: int = 0  # users in the scope of several connections: one of them has them
+    untold: int = 0  # users who were listed without saying whether they are suspended
+    notes: list[str] = field(default_factory=list)
+    units: Sequence[OrgUnit] | None = ()
+    alone: bool = False  # nobody was listed: those who were judged were each read alone
+    unplaced: int = 0  # users of organizational units that are not listed
+    _located: dict[str, Located] = field(default_factory=dict)  # by connection id
+
+    def located(self, connection: Connection) -> Located:
+        """Return the connection's organizational units as they are listed."""
+        found = self._located.get(connection.id)
+        if found is None:
+            found = self._located[connection.id] = connection.scope.located(self.units)
+        return found
+
+    def in_scope(self, connection: Connection, user: DirectoryUser) -> bool | None:
+        """Tell the scope of a listed user from the complete listings; None where a needed one is missing."""
+        scope = connection.scope
+        if user.presence is Presence.DELETED:
+            return None
+        held = self.located(connection).holds_unit(user.org_unit_path)
+        if held is False or not scope.groups:
+            return held
+        known = [self.members.get(group.id) for group in scope.groups]
+        if any(members is not None and user.id in members for members in known):
+            return held
+        return None if None in known else False
+
+    def whole(self, connection: Connection) -> bool:
+        """Say whether everything that decides this connection's scope was read to its end."""
+        if self.alone:
+            return True  # who was read alone needs no listing
+        if self.units is None and connection.scope.org_units:
+            return False
+        return self.complete and all(self.members.get(group.id) is not None for group in connection.scope.groups)
+
+    def members_of(self, connection: Connection) -> frozenset[str]:
+        """Return the members of the connection's scope groups, as far as they could be read."""
+        known = (self.members.get(group.id) for group in connection.scope.groups)
+        return frozenset[str]().union(*(members for members in known if members is not None))
+
+
+Members = dict[str, frozenset[str] | None]
+
+
+def read_groups(directory: Directory, connections: Sequence[Connection]) -> tuple[Members, list[str]]:
+    """List the derived members of every scope group; None, with a note, for one that could not be read."""
+    members: Members = {}
+    notes: list[str] = []
+    for group in {group.id: group for connection in connections for group in connection.scope.groups}.values():
+        try:
+            members[group.id] = frozenset(user_id for page in directory.members(group.id) for user_id in page)
+        except (Transient, ConfigurationRefused) as error:
+            members[group.id] = None
+            notes.append(f"Scope group {group.email or group.id} could not be read: {error}")
+            log.error("A scope group could not be read: this run deprovisions nobody", extra={"json_fields": ALERT})
+    return members, notes
+
+
+def _read_units(directory: Directory, connections: Sequence[Connection]) -> tuple[Sequence[OrgUnit] | None, list[str]]:
+    """List the organizational units if a connection in service has some chosen; None, with a note, where they fail."""
+    if not any(connection.scope.org_units for connection in connections if connection.state in SERVING):
+        return (), []
+    try:
+        return directory.org_units(), []
+    except (Transient, ConfigurationRefused) as error:
+        log.error("The organizational units could not be listed", extra={"json_fields": ALERT})
+        return None, [f"The organizational units could not be listed: {error}"]
+
+
+def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
+    """Read what must be known before the first user is judged."""
+    members, notes = read_groups(directory, connections)
+    units, unlisted = _read_units(directory, connections)
+    notes += unlisted
+    deleted: list[DirectoryUser] | None = None
+    try:
+        deleted = deleted_users(directory)
+    except (Transient, ConfigurationRefused) as error:
+        notes.append(f"The deleted users could not be listed, so nobody is taken for deleted by that: {error}")
+        log.error("The deleted users could not be listed", extra={"json_fields": ALERT})
+    by_id = {user.id: user for user in deleted or ()}
+    addresses, listed = addresses_of(deleted), deleted is not None
+    return Survey(
+        members=members, deleted=by_id, deleted_addresses=addresses, deleted_listed=listed, notes=notes, units=units
+    )
+
+
+def everybody(
+    directory: Directory, survey: Survey, fields: frozenset[str], clock: Clock, deadline: datetime
+) -> Iterator[DirectoryUser]:
+    """Yield every user once; when the listing breaks off, note it in the survey and end.
+
+    Raises:
+        NotSent: the deadline passed; a run must not be cut short by its function's timeout.
+        Incomplete, ConfigurationRefused: nobody could be listed.
+    """
+    seen: set[str] = set()
+    try:
+        for page in directory.users(fields):
+            if clock() >= deadline:
+                raise NotSent("The directory could not be listed within the run's time")
+            for user in page:
+                if user.id not in seen:
+                    seen.add(user.id)
+                    survey.untold += user.presence is Presence.UNKNOWN
+                    yield user
+    except (Incomplete, ConfigurationRefused) as error:
+        if not seen:
+            raise  # nothing was seen of the directory: a run of nobody would be told as done
+        survey.complete = False
+        survey.notes.append(f"The listing of users broke off: {error}")
+        log.error("The listing of users broke off: this run deprovisions nobody", extra={"json_fields": ALERT})
+    survey.listed = len(seen)

@@ -1,0 +1,137 @@
+"""The scope sweep: the scope groups' members only, every few minutes, because Google sends no notification for them.
+
+Differences are published as "look again". A sweep that finds more leavers than the volume limit allows leaves them to
+the next full run, which holds them as one plan.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from autoprovisioning.app.runs.read_directory import Members, read_groups
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.guard import reservation
+from autoprovisioning.domain.ownership import Candidate, place
+from autoprovisioning.domain.runs import Evidence, Look
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Side:
+    """One connection's part of the sweep: roster, members, and what the sweep before had looked at already.
+
+    A difference is published once: what a look cannot settle (a member outside the chosen organizational units, a
+    leaver who is deleted or archived) is the full run's business, not every sweep's.
+    """
+
+    connection: Connection
+    roster: Mapping[str, Entry]
+    inside: frozenset[str]
+    complete: bool
+    swept: frozenset[str]
+
+    def has(self, user_id: str) -> bool:
+        """Say whether the user was in scope when last looked at."""
+        return user_id in self.roster and self.roster[user_id].in_scope
+
+    def joined(self) -> set[str]:
+        """Return who is a member now and was not in scope."""
+        return {user_id for user_id in self.inside if not self.has(user_id)}
+
+    def candidate(self, user_id: str) -> Candidate:
+        """Return what the listings say of one user."""
+        in_scope = True if user_id in self.inside else False if self.complete else None
+        return Candidate(connection_id=self.connection.id, in_scope=in_scope, entry=self.roster.get(user_id))
+
+    def left(self) -> set[str]:
+        """Return who was in scope and is no member, by complete listings."""
+        if not self.complete:
+            return set()
+        return {user_id for user_id, entry in self.roster.items() if entry.in_scope and user_id not in self.inside}
+
+    def name(self, user_id: str) -> str:
+        """Name a difference: that of a user whose entry changed meanwhile is another one."""
+        entry = self.roster.get(user_id)
+        kind = "joined" if user_id in self.inside else "left"
+        return reservation(user_id, f"{kind} {entry.version if entry is not None else 0}")
+
+    def news(self, user_ids: Iterable[str]) -> set[str]:
+        """Return those who were not looked at by the sweep before."""
+        return {user_id for user_id in user_ids if self.name(user_id) not in self.swept}
+
+    def just_left(self) -> set[str]:
+        """Return who left since the sweep before; nobody where they are too many to be looked at one by one."""
+        gone = self.news(self.left())
+        active = sum(entry.status is Status.ACTIVE for entry in self.roster.values())
+        if len(gone) > self.connection.limit.taken(active):
+            log.warning("Many users left the scope at once: left to the next full run, which holds them as one plan")
+            return set()
+        return gone
+
+
+def sweep(services: Services) -> int:
+    """Compare membership with the rosters and publish the differences; returns how many.
+
+    Raises:
+        Transient: nothing could be published.
+    """
+    scoped = [
+        connection
+        for connection in services.connections.all()
+        if connection.state is State.ON and connection.scope.groups and connection.shards
+    ]
+    if not scoped:
+        return 0
+    rosters = {connection.id: services.roster.load(connection) for connection in scoped}
+    members, _notes = read_groups(services.directory, scoped)
+    sides = [_side(services, connection, rosters[connection.id], members) for connection in scoped]
+    now = services.clock()
+    looks = [
+        Look(user_id=user_id, event="", evidence=Evidence(left=left), asked_at=now)
+        for user_id, left in sorted(_differences(sides).items())
+    ]
+    services.queue.look_again(looks)
+    for side in sides:
+        names = frozenset(map(side.name, side.joined() | side.left()))
+        if names != side.swept:
+            services.records.put_swept(side.connection.id, names)
+    return len(looks)
+
+
+def _side(services: Services, connection: Connection, roster: Mapping[str, Entry], members: Members) -> _Side:
+    known = [members.get(group.id) for group in connection.scope.groups]
+    inside = frozenset[str]().union(*(ids for ids in known if ids is not None))
+    return _Side(
+        connection=connection,
+        roster=roster,
+        inside=inside,
+        complete=None not in known,
+        swept=services.records.swept(connection.id),
+    )
+
+
+def _differences(sides: Sequence[_Side]) -> dict[str, tuple[str, ...]]:
+    """Return whom to look at, and of which connections complete listings prove that they left.
+
+    A user who belongs to one connection has not joined another one.
+    """
+    differences: dict[str, tuple[str, ...]] = {
+        user_id: ()
+        for side in sides
+        for user_id in side.news(side.joined())
+        if _owner(sides, user_id) == side.connection.id
+    }
+    for side in sides:
+        for user_id in side.just_left():
+            differences[user_id] = (*differences.get(user_id, ()), side.connection.id)
+    return differences
+
+
+def _owner(sides: Sequence[_Side], user_id: str) -> str:
+    """Return the connection that a user belongs to, as far as the scope groups tell."""
+    return place([side.candidate(user_id) for side in sides]).owner

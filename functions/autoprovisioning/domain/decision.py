@@ -1,0 +1,369 @@
+"""The decision for one directory user on one connection.
+
+    directory user      in scope   account                     decision
+    active              yes        none known                  CREATE (look up; adopt, create or fail, see below)
+    active              yes        active                      UPDATE if a mapped attribute differs; timers cancelled
+    active              yes        suspended by us             UNSUSPEND, timers cancelled
+    active              yes        locked by someone else      UNLOCK, as an administrator approves; not where the
+                                                               account carries another externalId
+    active              yes        vanished from Keeper        RECREATE (guarded; then as CREATE)
+    active              unknown    suspended by us             UPDATE if a mapped attribute differs (not once deleted)
+    active              unknown    active                      UPDATE if a mapped attribute differs
+    active              no         active                      trigger app off: SUSPEND or DELETE when due, else UPDATE
+    suspended           any        none known                  nothing
+    suspended           any        active                      trigger suspended, and app off when out of scope
+    deleted             -          any of ours                 trigger deleted
+    others              any        locked by someone else      asked when access is to be taken whether it still is
+    active              yes        suspended by us, and then   asked whether it is locked, and then somebody else did
+                                   active on another connection
+    suspended, deleted  -          suspended by us             DELETE when due, once; until then UPDATE if one differs
+    archived            -          any                         nothing, timers stand still (or as suspended, if chosen)
+    could not be read   -          any                         nothing
+
+Whom complete listings lack, but of whom nothing tells alone, counts as not told ("unknown", "could not be read"): since
+when is remembered, and from the second listing on (`missed_twice`) an administrator may let the listings count.
+
+Who left for another connection's scope keeps the active account until that one has let them in (`domain.ownership`).
+Which account found on CREATE may be adopted is decided in `domain.adoption`. What is not in scope and has no account
+is nothing to us: no entry is made for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from .accounts import (
+    Attributes,
+    changed_attributes,
+    fingerprint,
+    unchanged,
+    whole_fingerprint,
+)
+from .adoption import Confirmed, settled_by
+from .deprovisioning import Clock, Deprovisioning, Due, due, observe
+from .directory_user import Presence
+from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Failure, Status, Timer, Trigger
+from .errors import AddressTaken, AdoptionInDoubt, MappingFailure
+
+READING = "read"  # what was attempted where the directory does not show one user: it stands in the way of every reread
+SECOND_LISTING = timedelta(minutes=15)  # what one listing lacked by accident, another one this much later has
+RETENTION = timedelta(days=30)  # undelete is possible for 20; the rest is for people asking what happened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One directory user as seen now, for one connection.
+
+    `in_scope` is None where that could not be told. `desired` is None where there is nothing to map (deleted, unknown)
+    or the mapping failed; then `mapping_failure` says why. `missing` is True where complete listings lack the user and
+    nothing tells of this one alone, False where the directory tells, and None where it was not asked. `moving` is True
+    where the user belongs to another connection, which has not let them in yet. `handed` is True where the account may
+    be on that one's node by now. `outdated` is True where the user returned, but the account was another connection's,
+    and active there, since this one suspended it. `holder` is the directory id of who has the wanted address on this
+    connection, empty where nobody has, None where that was not looked up.
+    """
+
+    user_id: str
+    presence: Presence
+    in_scope: bool | None
+    email: str = ""
+    aliases: tuple[str, ...] = ()
+    since: datetime | None = None
+    desired: Attributes | None = None
+    mapping_failure: MappingFailure | None = None
+    created: datetime | None = None  # the directory's creationTime: an account that is older was somebody else's
+    missing: bool | None = None
+    moving: bool = False
+    handed: bool = False
+    outdated: bool = False
+    holder: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a connection's configuration contributes to a decision, and what administrators confirmed on it."""
+
+    deprovisioning: Deprovisioning
+    clock: Clock = field(default_factory=Clock)
+    archived_as_suspended: bool = False
+    retry_failures: bool = False  # an administrator asked: do not wait for the next attempt
+    by_groups: bool = False  # the scope names groups: who is in them is remembered, for the scope sweep
+    unproven: bool = False  # whether the node is the connection's: what would be created or adopted there is guarded
+    confirmed: Confirmed = field(default_factory=dict)  # adoptions; a doubt that one of them settles waits no longer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do, and the entry with what was noticed on the way (timers, scope); None: no entry is to be kept.
+
+    `failure` is one that needs no call to Keeper to be known. `backing_off` says that an earlier failure waits for its
+    next attempt, `unsure` that the account must be asked first whether it is locked still.
+    """
+
+    action: Action | None
+    noted: Entry | None
+    attributes: Attributes | None = None
+    failure: MappingFailure | None = None
+    backing_off: bool = False
+    unsure: bool = False
+    trigger: Trigger | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt(Decision):
+    """Something is to be done."""
+
+    action: Action
+    noted: Entry
+
+
+def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Decide by the table above; pure, so the same inputs always give the same decision."""
+    if settled(entry, seen):
+        return Decision(action=None, noted=entry)
+    if seen.presence is Presence.UNKNOWN:
+        unread = _remembered(entry, seen, rules)
+        return Decision(action=None, noted=_missed(unread, seen, now) if unread is not None else None)
+    known = _missed(entry or Entry(user_id=seen.user_id, email=seen.email), seen, now)
+    known = replace(
+        known,
+        in_scope=known.in_scope if seen.in_scope is None else seen.in_scope,
+        timers=_timers(known, seen, rules, now),
+        gone=seen.presence is Presence.DELETED,
+    )
+    if seen.presence is Presence.ACTIVE and seen.in_scope is not False:
+        return _provision(entry, known, seen, rules, now)
+    return _deprovision(entry, known, seen, rules, now)
+
+
+def settled(entry: Entry | None, seen: Observed) -> bool:
+    """Say whether `decide` leaves the entry as it is: the fast way for nearly everybody in nearly every run."""
+    return (
+        entry is not None
+        and entry.status is Status.ACTIVE
+        and seen.presence is Presence.ACTIVE
+        and seen.in_scope is True
+        and entry.in_scope
+        and not entry.timers
+        and entry.failure is None
+        and not entry.pending
+        and not entry.gone
+        and not entry.drift
+        and entry.missing_since is None
+        and seen.desired is not None
+        and unchanged(entry.fingerprint, seen.desired)
+    )
+
+
+def missed_twice(entry: Entry | None, now: datetime) -> bool:
+    """Say whether complete listings have lacked the user for so long that an administrator may approve by them alone.
+
+    `now` is that of another complete listing which lacks the user.
+    """
+    return entry is not None and entry.missing_since is not None and now - entry.missing_since >= SECOND_LISTING
+
+
+def _missed(known: Entry, seen: Observed, now: datetime) -> Entry:
+    """Remember since when listings alone say that the user is gone or left; forget it once anything else tells."""
+    in_scope = seen.in_scope and seen.presence is not Presence.UNKNOWN  # a scope without groups holds everybody
+    if in_scope or seen.missing is False or seen.presence is Presence.DELETED:
+        return replace(known, missing_since=None) if known.missing_since is not None else known
+    if seen.missing and known.missing_since is None:
+        return replace(known, missing_since=now)
+    return known
+
+
+def _remembered(entry: Entry | None, seen: Observed, rules: Rules) -> Entry | None:
+    """Keep a scope group's member without an account in mind, so that the sweep does not find them anew each time."""
+    if entry is None and seen.in_scope and rules.by_groups:
+        return Entry(user_id=seen.user_id, email=seen.email, in_scope=True)
+    return entry
+
+
+def idles(seen: Observed, rules: Rules) -> bool:
+    """Say whether the user is archived, and so not operated on."""
+    return seen.presence is Presence.ARCHIVED and not rules.archived_as_suspended
+
+
+def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mapping[Trigger, Timer]:
+    """Carry the timers on; who is archived is suspended, and where that is not operated on the timers stand still."""
+    if known.status is Status.NONE:
+        return {}
+    triggers: dict[Trigger, datetime | None] = {}
+    standing: Collection[Trigger] = tuple(Trigger) if idles(seen, rules) else ()
+    if seen.in_scope is False or (Trigger.APP_OFF in known.timers and seen.in_scope is not True):
+        triggers[Trigger.APP_OFF] = None
+    if seen.presence in (Presence.SUSPENDED, Presence.ARCHIVED):
+        triggers[Trigger.SUSPENDED] = seen.since
+    if seen.presence is Presence.DELETED:
+        # Nobody returned: triggers that ran before the deletion go on, the earliest due wins.
+        triggers.update(dict.fromkeys(known.timers))
+        standing = [trigger for trigger, timer in known.timers.items() if not timer.ran]
+        triggers[Trigger.DELETED] = seen.since
+    return observe(known.timers, triggers, rules.clock, now, standing=standing)
+
+
+def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Active, and in scope or not known to be out of it."""
+    returned, status = seen.in_scope is True, noted.status
+    if status is Status.SUSPENDED and seen.outdated:
+        return Decision(action=None, noted=noted, unsure=True)
+    if returned and ACCOUNT in noted.drift:
+        action = Action.RECREATE
+    elif status is Status.NONE:
+        if not returned:
+            return Decision(action=None, noted=entry)
+        action = Action.RECREATE if rules.unproven else Action.CREATE
+    elif returned and status is Status.SUSPENDED:
+        action = Action.UNSUSPEND
+    elif returned and status is Status.LOCKED and EXTERNAL_ID not in noted.drift:
+        action = Action.UNLOCK
+    elif status is Status.LOCKED or noted.deleted or (noted.taken_over and not returned):
+        return Decision(action=None, noted=_clean(noted))
+    else:
+        action = Action.UPDATE
+    if seen.mapping_failure is not None and action.writes:
+        return _fail(noted, seen.mapping_failure, rules, now)
+    if action is Action.UPDATE and not _differs(noted, seen.desired):
+        return Decision(action=None, noted=_in_step(_clean(noted) if returned else noted, seen.desired))
+    return _attempt(action, noted, seen, rules, now)
+
+
+def _differs(known: Entry, desired: Attributes | None) -> bool:
+    """Say whether something must be written; a mapping that only lost a row writes nothing."""
+    if desired is None:
+        return False
+    if EXTERNAL_ID in known.drift:
+        return True
+    return not unchanged(known.fingerprint, desired) and bool(changed_attributes(known.fingerprint, desired))
+
+
+def _in_step(noted: Entry, desired: Attributes | None) -> Entry:
+    """Keep the fingerprint that of the mapping in force."""
+    if desired is None or unchanged(noted.fingerprint, desired):
+        return noted
+    return replace(noted, fingerprint=fingerprint(desired))
+
+
+def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Out of scope, suspended, archived or deleted."""
+    archived = idles(seen, rules)
+    if noted.status is Status.NONE:
+        if entry is not None and entry.mark is not None:
+            return Decision(action=None, noted=entry)
+        kept = (archived and entry is not None) or (seen.in_scope and rules.by_groups)
+        return Decision(action=None, noted=_quiet(noted) if kept else None)
+    if archived:
+        return Decision(action=None, noted=_quiet(noted))
+    when = due(rules.deprovisioning, noted.timers, rules.clock, now)
+    if noted.status is Status.LOCKED and _outdated(noted, when, now):
+        return Decision(action=None, noted=noted, unsure=True)
+    if not (seen.moving and noted.status is Status.ACTIVE):  # who moves stays until the other connection let them in
+        if when.delete is not None and when.delete <= now and _keeps_current(noted):
+            return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
+        if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE:
+            return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
+    if _keeps_current(noted) and not noted.taken_over:
+        if _differs(noted, seen.desired):
+            return _attempt(Action.UPDATE, noted, seen, rules, now)
+        noted = _in_step(noted, seen.desired)
+    return Decision(action=None, noted=None if noted.gone and _forgettable(noted, when, now) else _clean(noted))
+
+
+def _keeps_current(entry: Entry) -> bool:
+    return entry.status is Status.ACTIVE or (entry.status is Status.SUSPENDED and not entry.deleted)
+
+
+def _outdated(noted: Entry, when: Due, now: datetime) -> bool:
+    """Say whether a lock was not seen since access was to be taken: it may have been lifted meanwhile."""
+    first = min(filter(None, (when.suspend, when.delete)), default=None)
+    return first is not None and first <= now and (noted.locked_at is None or noted.locked_at <= first)
+
+
+def _forgettable(noted: Entry, when: Due, now: datetime) -> bool:
+    still_to_suspend = when.suspend is not None and noted.status is Status.ACTIVE
+    still_to_delete = when.delete is not None and _keeps_current(noted)
+    if still_to_suspend or still_to_delete or noted.mark is not None:
+        return False
+    last = max(filter(None, (noted.last_action_at, *(timer.since for timer in noted.timers.values()))), default=now)
+    return now - last >= RETENTION
+
+
+def _quiet(noted: Entry) -> Entry:
+    """Let nothing of the user wait or fail."""
+    return replace(noted, pending=False, failure=None)
+
+
+def _clean(noted: Entry) -> Entry:
+    """Drop the flags of an action that is no longer wanted."""
+    stays = (ACCOUNT, EXTERNAL_ID) if noted.status is Status.LOCKED else (ACCOUNT,)
+    drift = tuple(name for name in noted.drift if name in stays)
+    if not noted.pending and noted.failure is None and noted.drift == drift:
+        return noted
+    return replace(noted, pending=False, failure=None, drift=drift)
+
+
+def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
+    """Name what is attempted, so that a failure is retried at once when that changes."""
+    action = Action.CREATE if action is Action.RECREATE else action  # as which it is carried out
+    return f"{action.value}:{whole_fingerprint(attributes or {})}{':' + text[:60] if text else ''}"
+
+
+def unmapped(noted: Entry, failure: MappingFailure) -> tuple[Action, str]:
+    """Return what cannot be sent, and its name as by `about`."""
+    action = Action.CREATE if noted.status is Status.NONE else Action.UPDATE
+    return action, about(action, None, str(failure))
+
+
+def stuck(entry: Entry, seen: Observed, rules: Rules, now: datetime) -> str:
+    """Name what a mark that ran out stands in the way of, as `about` does: what would be done if it were not there."""
+    assert entry.mark is not None  # noqa: S101 - told by the caller
+    action = decide(replace(entry, mark=None, failure=None), seen, rules, now).action or entry.mark.action
+    return about(action, seen.desired if action.writes else None)
+
+
+def rests(entry: Entry, seen: Observed, rules: Rules, now: datetime) -> bool:
+    """Say whether a mark that ran out is to be left alone: its account could not be fetched, and nothing changed."""
+    failure = entry.failure
+    return failure is not None and _waits(failure, rules, now) and failure.about == stuck(entry, seen, rules, now)
+
+
+def _waits(failure: Failure, rules: Rules, now: datetime) -> bool:
+    return now < failure.next_attempt and not rules.retry_failures
+
+
+def _attempt(
+    action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
+) -> Decision:
+    failure = noted.failure
+    attributes = seen.desired if action.writes else None
+    if failure is not None and _waits(failure, rules, now) and _stands(failure, action, attributes, seen, rules):
+        return _backing_off(noted)
+    return Attempt(action=action, noted=noted, attributes=attributes, trigger=trigger)
+
+
+def _backing_off(noted: Entry) -> Decision:
+    """Wait for the next attempt: it is the failure that this waits for, and nothing besides."""
+    return Decision(action=None, noted=replace(noted, pending=False), backing_off=True)
+
+
+def _stands(failure: Failure, action: Action, attributes: Attributes | None, seen: Observed, rules: Rules) -> bool:
+    """Say whether a failure is about this attempt; one who has an address may have given it up since."""
+    if failure.about == READING:
+        return action.rereads
+    told: str | None = ""
+    if failure.code == AddressTaken.code:
+        told = seen.holder
+    elif failure.code == AdoptionInDoubt.code:
+        told = settled_by(rules.confirmed.get(seen.user_id, frozenset()))
+    attempted = about(action, attributes, told or "")
+    return failure.about.startswith(attempted) if told is None else failure.about == attempted
+
+
+def _fail(noted: Entry, failure: MappingFailure, rules: Rules, now: datetime) -> Decision:
+    standing = noted.failure
+    if standing is not None and standing.about == unmapped(noted, failure)[1] and _waits(standing, rules, now):
+        return _backing_off(noted)
+    return Decision(action=None, noted=noted, failure=failure)

@@ -1,0 +1,445 @@
+"""The console over the ports in memory: hostile and endless values everywhere, and what every page must keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import flask
+from werkzeug.test import EnvironBuilder
+
+from autoprovisioning.app.administration.roles import Admitted, Caller, Role
+from autoprovisioning.app.ports.channels import Channel
+from autoprovisioning.app.ports.reports import DayUsage, Failing, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.requests import (
+    Inquiry,
+    InquiryKind,
+    InquiryState,
+    Line,
+    Preview,
+    PreviewState,
+    Step,
+    Would,
+)
+from autoprovisioning.domain.accounts import Account
+from autoprovisioning.domain.connections import Connection, PatchDialect, State
+from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit, Presence, Scope
+from autoprovisioning.domain.entry import Action, Entry, Failure, Status, Trigger
+from autoprovisioning.domain.errors import ProvisioningError
+from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.guard import Member
+from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.settings import settings_of
+from autoprovisioning.entrypoints.console import router
+from autoprovisioning.entrypoints.console.pages import refused
+from autoprovisioning.entrypoints.pages import POLICY
+from tests.support.in_memory import START, Desk
+from tests.support.in_memory_requests import FakeInquiries, FakePreviews
+from tests.support.in_memory_state import FakeChannels
+from tests.support.plain_browser import Browser
+from tests.support.plain_browser import Page as Shown
+from tests.support.wire import Answer
+
+ADMIN, READER = "admin@example.com", "reader@example.com"
+EVIL = '<script>alert("1")</script>\'"&{{7*7}}'
+LONE = "\ud800"  # half of a surrogate pair: no text that could be encoded
+LONG = "Extraordinarily-long-name-without-any-blank-" * 6
+DAY = timedelta(days=1)
+HOME = "/connections/c1"
+NOBODY, NOTHING = Waiting(), Pace()
+
+
+@dataclass
+class Told:
+    """The Reports port, with what a test wants told."""
+
+    happened: tuple[Event, ...] = ()
+    failing: tuple[Failing, ...] = ()
+    used: dict[EventName, int] = field(default_factory=dict)
+    latest: tuple[Run, ...] = ()
+    waits: Waiting = NOBODY
+    answers: Pace = NOTHING
+    cursor: str = ""
+    held: Callable[[], int] = lambda: 0
+    plans: Callable[[], list[HeldPlan]] = list
+
+    def plans_held(self, _connection_id: str) -> int:
+        return self.held()
+
+    def decided(self, _connection_id: str) -> tuple[HeldPlan, ...]:
+        return ()
+
+    def holds(self, _connection_id: str, _cursor: str, _limit: int) -> Page[HeldPlan]:
+        return Page(items=tuple(self.plans()))
+
+    def failing_users(self, _connection_id: str) -> int:
+        return len(self.failing)
+
+    def events(self, _connection_id: str, _filters: Any, _cursor: str, _limit: int) -> Page[Event]:
+        return Page(items=self.happened, cursor=self.cursor)
+
+    def every_event(self, _connection_id: str, _filters: Any) -> Iterator[Event]:
+        return iter(self.happened)
+
+    def failures(self, _connection_id: str, _cursor: str, _limit: int) -> Page[Failing]:
+        return Page(items=self.failing, cursor=self.cursor)
+
+    def usage(self, _connection_id: str, first: date, last: date) -> list[DayUsage]:
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        return [DayUsage(day=day, counts=self.used) for day in days]
+
+    def pace(self, _connection_id: str, _since: Any) -> Pace:
+        return self.answers
+
+    def waiting(self, _connection_id: str) -> Waiting:
+        return self.waits
+
+    def runs(self, _connection_id: str, _cursor: str, limit: int) -> Page[Run]:
+        return Page(items=tuple(self.latest[:limit]))
+
+
+class Place:
+    """The console over the ports in memory, and a browser in it."""
+
+    def __init__(self, connection: Connection | None = None, told: Told | None = None) -> None:
+        self.desk = Desk()
+        self.told = told or Told()
+        self.told.held = self._plans_held
+        self.told.plans = self._plans
+        self.parts: Any = SimpleNamespace(
+            services=self.desk.services,
+            identity=SimpleNamespace(caller=Caller),
+            roles=SimpleNamespace(now=self._role, lately=self._role),
+            reports=self.told,
+            previews=FakePreviews(self.desk.clock),
+            inquiries=FakeInquiries(self.desk.clock),
+            channels=FakeChannels(self.desk.store),
+            form_key=b"key",
+            console_url="https://console.example",
+            reauthorize_url="https://reauthorize.example",
+        )
+        self._searchable(self.desk.directory)
+        if connection is not None:
+            self.desk.services.connections.create(connection)
+
+    def _plans(self) -> list[HeldPlan]:
+        return [
+            HeldPlan(
+                digest=hold.digest,
+                state=hold.state,
+                raised_at=hold.raised_at,
+                reason=hold.reason,
+                counts=hold.counts(),
+                decided_by=hold.decided_by,
+                decided_at=hold.decided_at,
+                standings=hold.standings(),
+            )
+            for hold in self.desk.services.records.holds("c1")
+        ]
+
+    def _searchable(self, directory: Any) -> None:
+        """Find everybody by their first letters."""
+        directory.search_users = lambda text: [
+            user for user in directory.live.values() if user.primary_email.startswith(text)
+        ]
+        directory.search_groups = lambda letters: [
+            group for group in directory.groups.values() if group.email.startswith(letters)
+        ]
+
+    def _plans_held(self) -> int:
+        return sum(hold.state is HoldState.WAITING for hold in self.desk.store.holds["c1"].values())
+
+    def _role(self, caller: Caller, _now: Any) -> Admitted:
+        return Admitted(
+            actor=Actor(address=caller.address, directory_id="u0"),
+            role=Role.SUPER if caller.address == ADMIN else Role.DELEGATED,
+        )
+
+    def browser(self, who: str = ADMIN) -> Browser:
+        def ask(method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+            target, _, query = path.partition("?")
+            assertion = {"X-Goog-IAP-JWT-Assertion": who}
+            environ = EnvironBuilder(
+                target.partition("#")[0], method=method, query_string=query, data=body, headers={**headers, **assertion}
+            ).get_environ()
+            request = flask.Request(environ)
+            try:
+                answer = router().answer(request, self.parts)
+            except ProvisioningError as error:
+                answer = refused(error)
+            return Answer(answer.status_code, answer.headers, answer.get_data())
+
+        return Browser(ask)
+
+    def open(self, path: str, who: str = ADMIN) -> Shown:
+        return self.browser(who).open(path)
+
+
+def full(state: State = State.ON) -> Connection:
+    """A connection with everything in it that could break a page."""
+    groups = (
+        Group(id="g1", email="keeper@example.com", name=EVIL),
+        Group(id="g2", email=f"{LONG}@example.com", name=LONG),
+    )
+    rows = (
+        *DEFAULT_ROWS,
+        Row(target="title", source=f'"{EVIL[:20]}"'),
+        Row(target="nickName", source="customSchemas.HR.costCenter"),
+    )
+    return Connection(
+        id="c1",
+        name=EVIL,
+        state=state,
+        endpoint=f"https://keepersecurity.eu/{LONG}",
+        token_version="7",
+        edition=4,
+        mapping=AttributeMapping(rows),
+        scope=Scope(
+            groups=groups,
+            org_units=(OrgUnit(id="id:gone", path="/Gone", listed=False), OrgUnit(id="id:evil", path=f"/{EVIL}")),
+        ),
+        shards=1,
+        changed_at=START - DAY,
+        paused_reason=EVIL,
+        patch_dialect=PatchDialect.KEEPER,
+    )
+
+
+def everything() -> Told:
+    """Reports in which everything has happened, and every text is hostile."""
+    changed = {"name.givenName": EVIL + LONE, "userName": None, "emails.primary": True, "title": LONG}
+    events = (
+        Event(
+            id="e1",
+            at=START,
+            name=EventName.UPDATED,
+            actor="run abcdef",
+            user_id="u1",
+            email=f"{EVIL}@x.example",
+            attempted=Action.UPDATE,
+            changed=changed,
+            before={"name.givenName": LONG},
+            seconds=0.25,
+        ),
+        Event(
+            id="e2",
+            at=START,
+            name=EventName.CREATED,
+            actor=f"notification {EVIL}",
+            user_id="u2",
+            email="b@example.com",
+            attempted=Action.CREATE,
+            changed=changed,
+        ),
+        Event(
+            id="e3",
+            at=START,
+            name=EventName.FAILED,
+            actor=ADMIN,
+            user_id="u3",
+            email="",
+            attempted=Action.SUSPEND,
+            reason=EVIL,
+            code="x",
+            recovered=True,
+        ),
+        Event(id="e4", at=START, name=EventName.CONFIGURED, actor=EVIL, reason=EVIL),
+    )
+    failing = (
+        Failing(
+            user_id="u1",
+            email=f"{LONG}@example.com",
+            code="mapping",
+            reason=EVIL,
+            attempted="create",
+            attempts=3,
+            first=START - DAY,
+            next_attempt=START + DAY,
+        ),
+        Failing(
+            user_id="u2",
+            email="",
+            code="unheard_of",
+            reason=LONG,
+            attempted="update",
+            attempts=1,
+            first=START,
+            next_attempt=START,
+        ),
+    )
+    running = Run(
+        id="r1",
+        connection_id="c1",
+        kind=RunKind.FULL,
+        fence=1,
+        started=START,
+        state=RunState.PLANNED,
+        batches=3,
+        done={"0": 1},
+        notes=(EVIL,),
+    )
+    done = replace(running, id="r2", state=RunState.DONE, finished=START, counts={"created": 20_000, "failed": 1})
+    runs = (running, done, replace(done, kind=RunKind.SWEEP))
+    waiting, pace = Waiting(count=3, oldest=START - DAY), Pace(changes=20, failed=5, seconds=9.5)
+    return Told(events, failing, dict.fromkeys(EventName, 1_234_567), runs, waiting, pace, cursor="next&page")
+
+
+def place(state: State = State.ON) -> Place:
+    """A console in which every page has much to show."""
+    here = Place(full(state), everything())
+    desk = here.desk
+    desk.directory.groups["g1"] = Group(id="g1", email="keeper@example.com", name=EVIL)
+    desk.directory.units |= {"id:long": f"/{LONG}", "id:evil": f"/{EVIL}"}
+    profile = {"primaryEmail": "a@example.com", "name": {"givenName": EVIL + LONE, "familyName": LONG}}
+    user = DirectoryUser(
+        id="u1",
+        primary_email="a@example.com",
+        presence=Presence.ACTIVE,
+        org_unit_path=f"/{EVIL}",
+        aliases=(f"{LONG}@example.com",),
+        profile=profile,
+    )
+    desk.directory.live["u1"] = user
+    failure = Failure(code="rejected", text=EVIL, attempts=3, first=START, next_attempt=START + DAY, about="about")
+    entry = Entry(
+        user_id="u1",
+        version=3,
+        email=f"{EVIL}@x.example",
+        scim_id="k1",
+        fingerprint="",
+        status=Status.ACTIVE,
+        in_scope=True,
+        timers={Trigger.SUSPENDED: START},
+        mark=START,
+        pending=None,
+        failure=True,
+        last_action_at=Action.DELETE,
+        gone=failure,
+        applied_by=START,
+    )
+    desk.store.shards["c1", 0] = (1, {"u1": entry})
+    members = tuple(
+        Member(user_id=f"u{number}", action="suspend", trigger="suspended", since=START) for number in range(60)
+    )
+    records = desk.services.records
+    rejected = Verdict(standing=Standing.REJECTED, at=START, by=EVIL)
+    records.put_hold("c1", Hold(digest="a" * 32, raised_at=START, members=members, reason=EVIL))
+    records.put_hold(
+        "c1",
+        Hold(
+            digest="b" * 32,
+            raised_at=START,
+            members=members,
+            reason=EVIL,
+            verdicts=(rejected,) * 60,
+            decided_by=EVIL,
+            decided_at=START,
+        ),
+    )
+    here.parts.channels.put(Channel(id="n1", address="https://hook", expires=START + DAY, opened=START, proven=True))
+    here.parts.channels.put(Channel(id="n2", address="https://hook", expires=START - DAY))
+    _previews(here)
+    _inquiries(here)
+    return here
+
+
+def _previews(here: Place) -> None:
+    connection = here.desk.services.connections.get("c1")
+    assert connection is not None
+    settings = replace(settings_of(connection), name="Other")
+    base = Preview(
+        id="p1",
+        connection_id="c1",
+        edition=connection.edition,
+        settings=settings,
+        asked_by=EVIL,
+        asked_at=START,
+        expires=START + DAY,
+    )
+    lines = [
+        Line(would=would, user_id=f"u{number}", email=f"{EVIL}@x.example", detail=LONG, scim_id=EVIL)
+        for number, would in enumerate(Would)
+    ] * 10
+    done = replace(base, state=PreviewState.DONE, counts={"create": 20_000, "unchanged": 1}, held=True, notes=(EVIL,))
+    here.parts.previews.fill(done, lines)
+    here.parts.previews.put(replace(base, id="p2"))
+    here.parts.previews.put(replace(base, id="p3", state=PreviewState.FAILED, problem=EVIL))
+    here.parts.previews.put(replace(base, id="p4", state=PreviewState.RUNNING, problem=EVIL))
+    here.parts.previews.fill(replace(done, id="p5", edition=1), [])
+    here.parts.previews.fill(replace(done, id="p6", settings=settings_of(connection)), [])
+
+
+def _inquiries(here: Place) -> None:
+    base = Inquiry(
+        id="i1",
+        connection_id="c1",
+        user_id="u1",
+        kind=InquiryKind.PROVISION,
+        asked_by=EVIL,
+        asked_at=START,
+        expires=START + DAY,
+    )
+    account = Account(
+        scim_id="k1",
+        user_name=EVIL,
+        external_id="u1",
+        active=False,
+        attributes={"userName": EVIL, "title": None, "emails.primary": True},
+    )
+    steps = (Step(at=START, text=EVIL), Step(at=START, text=LONG, failed=True))
+    finished = replace(base, finished=START, steps=steps)
+    here.parts.inquiries.put(base)
+    here.parts.inquiries.put(replace(finished, id="i2", state=InquiryState.DONE, account=account))
+    here.parts.inquiries.put(replace(finished, id="i3", state=InquiryState.FAILED, problem=EVIL))
+    here.parts.inquiries.put(replace(finished, id="i4", state=InquiryState.DONE, kind=InquiryKind.EXPLAIN))
+
+
+SECTIONS = "authorization mapping scope deprovisioning limits delete usage failures users audit holds health".split()
+OF_A_CONNECTION = (HOME, *(f"{HOME}/{name}" for name in SECTIONS))
+ADDRESSES = (
+    "/",
+    "/connections/new",
+    *OF_A_CONNECTION,
+    f"{HOME}/users?q=a",
+    f"{HOME}/users?q=nobody",
+    f"{HOME}/groups?q=k",
+    f"{HOME}/groups?q=nothing",
+    f"{HOME}/users/u1",
+    *(f"{HOME}/users/u1/inquiries/i{number}" for number in range(1, 5)),
+    *(f"{HOME}/previews/p{number}" for number in range(1, 7)),
+    f"{HOME}/previews/p1?kind=create",
+    f"{HOME}/holds/{'a' * 32}",
+    f"{HOME}/holds/{'a' * 32}?page=99",
+    f"{HOME}/holds/{'b' * 32}",
+    f"{HOME}/audit?name=Nothing&user={LONG}",
+    f"{HOME}/audit?since=2026-13-40",
+    "/assets/nothing",
+)
+
+
+def sound(page: Shown) -> None:
+    """Hold a page to what every page must keep."""
+    assert page.answer.headers["Content-Security-Policy"] == POLICY
+    assert "<script>" not in page.text
+    assert "{{" not in page.text.replace("{{7*7}}", "")
+    for tag, found in page.tags:
+        assert tag not in ("style", "iframe", "object", "embed", "base"), tag
+        assert "style" not in found, found
+        assert not [name for name in found if name.startswith(("on", "hx-on"))], found
+        assert not found.get("href", "").startswith(("javascript:", "data:", "//")), found
+        if tag == "script":
+            assert found["src"].startswith("/assets/"), found
+    ids = [found["id"] for _, found in page.tags if "id" in found]
+    assert len(ids) == len(set(ids)), ids
+    labelled = {found["for"] for tag, found in page.tags if tag == "label" and "for" in found}
+    for tag, found in page.tags:
+        free = found.get("type") in ("hidden", "checkbox", "radio")
+        assert tag not in ("input", "select") or free or found.get("id") in labelled, found
+    for form in page.forms:
+        assert form.method == "get" or dict(form.fields).get("csrf"), form
+        assert form.label

@@ -1,0 +1,443 @@
+"""The outside world in memory, for tests of the use cases: a directory, a Keeper node, tokens, a queue, a clock."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from autoprovisioning.adapters.threads import Threads
+from autoprovisioning.app.ports.channels import Channel
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.accounts import Account, Found, Lookup, Write, WriteKind, Written
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit
+from autoprovisioning.domain.errors import (
+    AccountGone,
+    AddressTaken,
+    AuthorizationRefused,
+    ConfigurationRefused,
+    Incomplete,
+    NotSent,
+    Permanent,
+    ProvisioningError,
+    Unresolved,
+)
+from autoprovisioning.domain.runs import Batch, Look, RunKind
+from tests.support.in_memory_state import (
+    FakeAdoptions,
+    FakeConnections,
+    FakeRecords,
+    FakeRoster,
+    FakeUnprovisioned,
+    Store,
+)
+
+T = TypeVar("T")
+
+START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+
+def unit(path: str) -> OrgUnit:
+    """Return an organizational unit as FakeDirectory has it, unless it was renamed."""
+    return OrgUnit(id=f"id:{path}", path=path)
+
+
+SALES = unit("/Sales")
+
+
+class Clock:
+    """A clock that only tests move."""
+
+    def __init__(self, now: datetime = START) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, step: timedelta) -> None:
+        self.now += step
+
+
+class Ids:
+    """Ids in order."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def __call__(self) -> str:
+        return f"id{next(self._numbers)}"
+
+
+class FakeDirectory:
+    """A Workspace customer.
+
+    After `broken_after` pages its listing of users breaks off; those of `unreadable` groups lack their last page;
+    `hidden` users are answered with a 404. Organizational units are those of `units` (paths by id), and those that
+    users are in, with the ones above them; `units_fail` is what listing them raises.
+    """
+
+    def __init__(self, page: int = 2) -> None:
+        self.live: dict[str, DirectoryUser] = {}
+        self.removed: dict[str, DirectoryUser] = {}
+        self.groups: dict[str, Group] = {}
+        self.memberships: dict[str, set[str]] = defaultdict(set)
+        self.channels: dict[str, Channel] = {}
+        self.broken_after: int | None = None
+        self.unreadable: set[str] = set()
+        self.hidden: set[str] = set()
+        self.units: dict[str, str] = {SALES.id: SALES.path}
+        self.units_fail: ProvisioningError | None = None
+        self._page = page
+
+    def user(self, user_id: str) -> DirectoryUser | None:
+        return self.live.get(user_id) if user_id not in self.hidden else None
+
+    def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        for number, page in enumerate(self._paged(list(self.live.values()))):
+            if number == self.broken_after:
+                raise Incomplete("users.list broke off")
+            yield page
+
+    def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
+        return self._paged(list(self.removed.values()))
+
+    def members(self, group_id: str) -> Iterator[Sequence[str]]:
+        pages = list(self._paged(sorted(self._inside(group_id))))
+        if group_id in self.unreadable:
+            yield from pages[:-1]
+            raise Incomplete("members.list broke off")
+        yield from pages
+
+    def is_member(self, group_id: str, user_id: str) -> bool:
+        return user_id in self._inside(group_id)
+
+    def group(self, key: str) -> Group | None:
+        return next((group for group in self.groups.values() if key in (group.id, group.email)), None)
+
+    def org_units(self) -> Sequence[OrgUnit]:
+        if self.units_fail is not None:
+            raise self.units_fail
+        for user in self.live.values():
+            parts = user.org_unit_path.strip("/").split("/")
+            for depth in range(1, len(parts) + 1) if parts[0] else ():
+                path = "/" + "/".join(parts[:depth])
+                if path not in self.units.values():
+                    self.units[unit(path).id] = path
+        return sorted(
+            (OrgUnit(id=unit_id, path=path) for unit_id, path in self.units.items()), key=lambda each: each.path
+        )
+
+    def rename_unit(self, old: str, new: str) -> None:
+        """Rename or move a unit, with what is below it and everybody in it."""
+        self.units = {each.id: _moved(each.path, old, new) for each in self.org_units()}
+        self.live = {
+            user_id: replace(user, org_unit_path=_moved(user.org_unit_path, old, new))
+            for user_id, user in self.live.items()
+        }
+
+    def probe(self) -> bool:
+        return bool(self.live)
+
+    def watch(self, channel: Channel, event: str) -> Channel:
+        self.channels[channel.id] = channel
+        return replace(channel, token="", event=event, resource_id=f"r-{channel.id}")
+
+    def stop(self, channel: Channel) -> None:
+        self.channels.pop(channel.id, None)
+
+    def _inside(self, group_id: str) -> set[str]:
+        return self.memberships[group_id] & set(self.live)
+
+    def _paged(self, items: list[T]) -> Iterator[list[T]]:
+        for start in range(0, max(1, len(items)), self._page):
+            yield items[start : start + self._page]
+
+
+def _moved(path: str, old: str, new: str) -> str:
+    return new + path[len(old) :] if f"{path}/".startswith(f"{old}/") else path
+
+
+class FakeKeeper:
+    """A Keeper node: unique e-mail addresses, DELETE locks, ids of its own; only the tokens in `accepts` get in.
+
+    What stands in `meanwhile` happens while a write is under way, what stands in `afterwards` between a write and its
+    answer, one at each write. `faults` are what becomes of the next writes: "lost" (done, but the answer is lost), or
+    the error to answer with; None goes well. `locks` False makes DELETE delete. `remarks` is what it refuses. A node
+    `beside` another one is of the same Keeper: an address is taken on all its nodes, and their ids are different ones.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        accepts: Iterable[str] = ("secret",),
+        *,
+        locks: bool = True,
+        beside: FakeKeeper | None = None,
+    ) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.accepts = set(accepts)
+        self.clock = clock
+        self.locks = locks
+        self.meanwhile: deque[Callable[[], None]] = deque()
+        self.afterwards: deque[Callable[[], None]] = deque()
+        self.faults: deque[Exception | str | None] = deque()
+        self.remarks: list[str] = []
+        self.lock = threading.RLock()
+        self.nodes: list[FakeKeeper] = beside.nodes if beside is not None else []
+        self.nodes.append(self)
+        self._numbers: Iterator[int] = beside._numbers if beside is not None else itertools.count(1)
+
+    def move(self, scim_id: str, to: FakeKeeper) -> None:
+        """Move an account to another node, as an administrator does in Keeper's Admin Console."""
+        to.accounts[scim_id] = self.accounts.pop(scim_id)
+
+    def seed(
+        self, user_name: str, external_id: str = "", *, active: bool = True, age: timedelta | None = timedelta(0)
+    ) -> Account:
+        """Put an account there that somebody else made, so long ago; None: this server does not tell when."""
+        scim_id = f"k{next(self._numbers)}"
+        created = None if age is None else self.clock() - age
+        account = Account(
+            scim_id=scim_id,
+            user_name=user_name,
+            external_id=external_id,
+            active=active,
+            attributes={"userName": user_name},
+            created=created,
+        )
+        self.accounts[scim_id] = account
+        return account
+
+    def of(self, user_id: str) -> list[Account]:
+        """Return the accounts that carry a directory id."""
+        return [account for account in self.accounts.values() if account.external_id == user_id]
+
+    def named(self, user_name: str) -> Account | None:
+        """Return the account that has an address."""
+        wanted = user_name.casefold()
+        return next((account for account in self.accounts.values() if account.user_name.casefold() == wanted), None)
+
+    def opened(self, _connection: Connection, token: str) -> FakeAccounts:
+        """Stand for `accounts_for`."""
+        return FakeAccounts(self, token)
+
+    def write(self, write: Write) -> str:
+        """Carry one write out, or raise as Keeper refuses it; returns the SCIM id."""
+        with self.lock:
+            if write.kind is WriteKind.CREATE:
+                return self._put(
+                    Account(
+                        scim_id=f"k{next(self._numbers)}",
+                        user_name="",
+                        external_id="",
+                        active=True,
+                        created=self.clock(),
+                    ),
+                    write,
+                )
+            if write.scim_id not in self.accounts:
+                raise AccountGone("404")
+            account = self.accounts[write.scim_id]
+            if write.kind is WriteKind.DELETE:
+                if self.locks:
+                    self.accounts[write.scim_id] = replace(account, active=False)
+                else:
+                    del self.accounts[write.scim_id]
+                return write.scim_id
+            return self._put(account, write)
+
+    def interrupt(self, waiting: deque[Callable[[], None]]) -> None:
+        """Let something else happen first."""
+        with self.lock:
+            happening = waiting.popleft() if waiting else None
+        if happening is not None:
+            happening()
+
+    def next_fault(self) -> Exception | str | None:
+        """Take the next fault."""
+        with self.lock:
+            return self.faults.popleft() if self.faults else None
+
+    def _put(self, account: Account, write: Write) -> str:
+        attributes = {**account.attributes, **write.attributes}
+        user_name = str(attributes.get("userName") or account.user_name)
+        holders = (holder for node in self.nodes if (holder := node.named(user_name)) is not None)
+        if any(holder.scim_id != account.scim_id for holder in holders):
+            raise AddressTaken("409")
+        self.accounts[account.scim_id] = Account(
+            scim_id=account.scim_id,
+            user_name=user_name,
+            external_id=account.external_id if write.external_id is None else write.external_id,
+            active=account.active if write.active is None else write.active,
+            attributes={name: value for name, value in attributes.items() if value is not None},
+            created=account.created,
+        )
+        return account.scim_id
+
+
+class FakeAccounts:
+    """The Accounts port on a FakeKeeper, with one token."""
+
+    def __init__(self, node: FakeKeeper, token: str) -> None:
+        self._node = node
+        self._token = token
+
+    def probe(self) -> None:
+        if self._token not in self._node.accepts:
+            raise AuthorizationRefused("401", status=401)
+
+    def get(self, scim_id: str) -> Account | None:
+        self.probe()
+        return self._node.accounts.get(scim_id)
+
+    def find(self, lookups: Sequence[Lookup]) -> Iterator[Found]:
+        for lookup in lookups:
+            try:
+                self.probe()
+            except AuthorizationRefused as error:
+                yield Found(key=lookup.key, error=error)
+                continue
+            ours = tuple(self._node.of(lookup.external_id))
+            named = dict.fromkeys(name.casefold() for name in lookup.user_names)
+            found = [account for name in named if (account := self._node.named(name)) is not None]
+            flaws = [account.flaw for account in (ours or found) if account.flaw]
+            yield (
+                Found(key=lookup.key, error=Permanent(flaws[0]))
+                if flaws
+                else Found(key=lookup.key, accounts=ours or tuple(found))
+            )
+
+    def list(self) -> Iterator[Sequence[Account]]:
+        self.probe()
+        yield list(self._node.accounts.values())
+
+    def write(self, writes: Sequence[Write], deadline: datetime) -> Iterator[Written]:
+        conflicts: list[Write] = []
+        for write in writes:
+            written = self._written(write, deadline)
+            if isinstance(written.error, AddressTaken) and write.kind is WriteKind.PATCH:
+                conflicts.append(write)  # tried again after the rest: chains of e-mail changes
+            else:
+                yield written
+        for write in conflicts:
+            yield self._written(write, deadline)
+
+    def remarks(self) -> Sequence[str]:
+        return tuple(self._node.remarks)
+
+    def _written(self, write: Write, deadline: datetime) -> Written:
+        try:
+            self.probe()
+            if self._node.clock() >= deadline:
+                raise NotSent("the deadline passed")
+            self._node.interrupt(self._node.meanwhile)
+            fault = self._node.next_fault()
+            if isinstance(fault, Exception):
+                raise fault
+            scim_id = self._node.write(write)
+            self._node.interrupt(self._node.afterwards)
+            if fault == "lost":
+                raise Unresolved("the answer was lost")
+            known = self._node.accounts.get(scim_id)
+            return Written(key=write.key, scim_id=scim_id, shown=None if known is None else known.attributes)
+        except ProvisioningError as error:
+            return Written(key=write.key, error=error)
+
+
+class FakeTokens:
+    """The Tokens port."""
+
+    def __init__(self) -> None:
+        self.enabled: dict[tuple[str, str], str] = {}
+        self.added: dict[tuple[str, str], datetime] = {}
+        self.clock: Callable[[], datetime] = lambda: START
+        self._numbers = itertools.count(1)
+
+    def read(self, connection_id: str, version: str) -> str:
+        if (connection_id, version) not in self.enabled:
+            raise ConfigurationRefused(f"Token version {version} cannot be read.")
+        return self.enabled[connection_id, version]
+
+    def add(self, connection_id: str, token: str) -> str:
+        version = str(next(self._numbers))
+        self.enabled[connection_id, version] = token
+        self.added[connection_id, version] = self.clock()
+        return version
+
+    def stored(self, connection_id: str) -> Mapping[str, datetime]:
+        return {version: at for (owner, version), at in self.added.items() if owner == connection_id}
+
+    def disable(self, connection_id: str, version: str) -> None:
+        self.enabled.pop((connection_id, version), None)
+
+    def destroy(self, connection_id: str, version: str) -> None:
+        self.enabled.pop((connection_id, version), None)
+        self.added.pop((connection_id, version), None)
+
+
+class FakeQueue:
+    """The Queue port: what was published and not yet delivered."""
+
+    def __init__(self) -> None:
+        self.looks: list[Look] = []
+        self.batches: list[Batch] = []
+        self.runs: list[RunKind] = []
+        self.requests: list[str] = []  # what each of them was asked for by
+        self.previews: list[tuple[str, str]] = []  # connection and preview
+
+    def look_again(self, looks: Sequence[Look]) -> None:
+        self.looks += looks
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        self.batches += batches
+
+    def request_run(self, kind: RunKind, *, retry_failures: bool = False, request: str = "") -> None:
+        self.runs.append(kind)
+        self.requests.append(request)
+
+    def request_preview(self, connection_id: str, preview_id: str) -> None:
+        self.previews.append((connection_id, preview_id))
+
+
+class FakeMeter:
+    """The Meter port, with nothing to tell."""
+
+    def take(self) -> Mapping[str, int]:
+        return {}
+
+
+class Desk:
+    """Services over the fakes, and the fakes themselves to look at."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.clock = Clock()
+        self.directory = FakeDirectory()
+        self.keeper = FakeKeeper(self.clock)
+        self.keepers: Mapping[str, FakeKeeper] = {}  # other nodes than that, by connection
+        self.store = Store()
+        self.tokens = FakeTokens()
+        self.tokens.clock = self.clock
+        self.queue = FakeQueue()
+        self.services = Services(
+            clock=self.clock,
+            new_id=Ids(),
+            directory=self.directory,
+            connections=FakeConnections(self.store),
+            roster=FakeRoster(self.store),
+            records=FakeRecords(self.store),
+            adoptions=FakeAdoptions(self.store),
+            unprovisioned=FakeUnprovisioned(self.store),
+            tokens=self.tokens,
+            queue=self.queue,
+            accounts_for=self._opened,
+            meter=FakeMeter(),
+            **{"executor": Threads(), **changes},
+        )
+
+    def _opened(self, connection: Connection, token: str) -> FakeAccounts:
+        return self.keepers.get(connection.id, self.keeper).opened(connection, token)

@@ -1,0 +1,435 @@
+"""The state ports in memory; tests/contract/test_state*.py hold them to Firestore's contract."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from autoprovisioning.app.notifications.channel_token import PROOF_KEPT
+from autoprovisioning.app.ports.adoptions import Pair
+from autoprovisioning.app.ports.channels import Channel
+from autoprovisioning.app.ports.connections import Telling
+from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.ports.roster import Edit, Progress
+from autoprovisioning.domain.accounts import Attributes
+from autoprovisioning.domain.connections import Connection, Deleted
+from autoprovisioning.domain.entry import Entry, Failure
+from autoprovisioning.domain.errors import Contention, Stale, Transient
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.guard import GuardState
+from autoprovisioning.domain.holds import Hold, HoldState
+from autoprovisioning.domain.runs import AskedRun, Run, RunState
+from autoprovisioning.domain.unprovisioned import Report
+
+T = TypeVar("T")
+
+ATTEMPTS = 100
+SHARDS_A_PART = 2  # few, so that there are several parts
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass
+class Store:
+    """What Firestore would hold; the fakes of the state ports share one.
+
+    What stands in `meanwhile` happens between the read and the write of a roster commit, one at each commit; with
+    `stutters` each commit loses its first race.
+    """
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    connections: dict[str, Connection] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)  # connection ids, tombstones included
+    shards: dict[tuple[str, int], tuple[int, dict[str, Entry]]] = field(default_factory=dict)
+    events: dict[str, dict[str, Event]] = field(default_factory=lambda: defaultdict(dict))
+    usage: dict[str, dict[str, Counter[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Counter)))
+    failures: dict[str, dict[str, tuple[str, Failure]]] = field(default_factory=lambda: defaultdict(dict))
+    pending: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # address, by user
+    runs: dict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict))
+    asked: dict[str, dict[str, AskedRun]] = field(default_factory=lambda: defaultdict(dict))
+    guards: dict[str, GuardState] = field(default_factory=dict)
+    holds: dict[str, dict[str, Hold]] = field(default_factory=lambda: defaultdict(dict))
+    swept: dict[str, frozenset[str]] = field(default_factory=dict)
+    deleted: list[Deleted] = field(default_factory=list)
+    claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
+    adoptions: dict[str, dict[Pair, tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(dict))
+    unprovisioned: dict[str, Report] = field(default_factory=dict)
+    leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
+    channels: dict[str, Channel] = field(default_factory=dict)
+    set_ups: dict[str, datetime] = field(default_factory=dict)
+    meanwhile: deque[Callable[[], None]] = field(default_factory=deque)
+    stutters: bool = False
+
+    def interrupt(self) -> None:
+        """Let something else happen between a read and its write."""
+        with self.lock:
+            happening = self.meanwhile.popleft() if self.meanwhile else None
+        if happening is not None:
+            happening()
+
+    def append(self, connection_id: str, events: Iterable[Event]) -> None:
+        """Append to the audit and count the day's usage."""
+        for event in events:
+            self.events[connection_id][event.id] = event
+            self.usage[connection_id][event.at.date().isoformat()][event.name.value] += 1
+
+
+class FakeRoster:
+    """The Roster port: optimistic, like the real one, so that `edit` may be called again."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def entry(self, connection: Connection, user_id: str) -> Entry | None:
+        return self._read(connection, self.shard(connection, user_id))[1].get(user_id)
+
+    def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
+        wanted = set(user_ids)
+        return {user_id: entry for user_id, entry in self.load(connection).items() if user_id in wanted}
+
+    def load(self, connection: Connection) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        for shard in range(connection.shards):
+            entries |= self._read(connection, shard)[1]
+        return entries
+
+    def applied(self, connection: Connection, change_ids: Sequence[str]) -> dict[str, Attributes]:
+        events = self._store.events[connection.id]
+        return {name: events[name].after for name in change_ids if name in events and events[name].after}
+
+    def shard(self, connection: Connection, user_id: str) -> int:
+        return zlib.crc32(user_id.encode()) % connection.shards
+
+    def commit(
+        self, connection: Connection, user_ids: Iterable[str], edit: Callable[[Mapping[str, Entry]], tuple[Edit, T]]
+    ) -> T:
+        wanted = set(user_ids)
+        numbers = sorted({self.shard(connection, user_id) for user_id in wanted})
+        for attempt in range(ATTEMPTS):
+            with self._store.lock:
+                read = {number: self._read(connection, number) for number in numbers}
+            named = {
+                user_id: entry
+                for _version, entries in read.values()
+                for user_id, entry in entries.items()
+                if user_id in wanted
+            }
+            change, result = edit(named)
+            self._store.interrupt()
+            if self._store.stutters and attempt == 0:
+                continue
+            if self._write(connection, read, change):
+                return result
+        raise Contention("too many writers on one shard")
+
+    def commit_in_parts(
+        self,
+        connection: Connection,
+        user_ids: Iterable[str],
+        edit: Callable[[Sequence[str], Mapping[str, Entry]], tuple[Edit, T]],
+    ) -> list[T]:
+        named: dict[int, list[str]] = defaultdict(list)
+        for user_id in user_ids:
+            named[self.shard(connection, user_id) // SHARDS_A_PART].append(user_id)
+        return [self.commit(connection, ids, partial(edit, ids)) for ids in named.values()]
+
+    def _read(self, connection: Connection, number: int) -> tuple[int, dict[str, Entry]]:
+        return self._store.shards.get((connection.id, number), (0, {}))
+
+    def _write(self, connection: Connection, read: Mapping[int, tuple[int, dict[str, Entry]]], change: Edit) -> bool:
+        store = self._store
+        touched = {self.shard(connection, user_id) for user_id in change.entries}
+        with store.lock:
+            if any(self._read(connection, number)[0] != read[number][0] for number in touched):
+                return False
+            if change.progress is not None:
+                self._advance(connection.id, change.progress)
+            for number in touched:
+                version, entries = read[number]
+                mine = {
+                    user_id: entry
+                    for user_id, entry in change.entries.items()
+                    if self.shard(connection, user_id) == number
+                }
+                merged = {**entries, **mine}
+                kept = {user_id: entry for user_id, entry in merged.items() if entry is not None}
+                store.shards[connection.id, number] = (version + 1, kept)
+                for user_id, entry in mine.items():
+                    self._mirror(connection.id, user_id, entry)
+            store.append(connection.id, change.events)
+            return True
+
+    def _mirror(self, connection_id: str, user_id: str, entry: Entry | None) -> None:
+        failures = self._store.failures[connection_id]
+        failures.pop(user_id, None)
+        if entry is not None and entry.failure is not None and not entry.failure.trying:
+            failures[user_id] = (entry.email, entry.failure)
+        pending = self._store.pending[connection_id]
+        if entry is None or not entry.pending:
+            pending.pop(user_id, None)
+        else:
+            pending.setdefault(user_id, entry.email)
+
+    def _advance(self, connection_id: str, progress: Progress) -> None:
+        run = self._store.runs[connection_id].get(progress.run_id)
+        if run is None:
+            raise Transient(f"There is no run {progress.run_id}")
+        counts = Counter(run.counts)
+        counts.update({name: n for name, n in progress.counts.items() if n})
+        done = {**run.done, progress.done: progress.continued} if progress.done else run.done
+        self._store.runs[connection_id][progress.run_id] = replace(
+            run,
+            counts=dict(counts),
+            done=done,
+            last_progress=progress.at or run.last_progress,
+            seats_exhausted=run.seats_exhausted or progress.seats_exhausted,
+        )
+
+
+class FakeConnections:
+    """The Connections port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> Sequence[Connection]:
+        return sorted(self._store.connections.values(), key=lambda connection: (connection.order, connection.id))
+
+    def get(self, connection_id: str) -> Connection | None:
+        return self._store.connections.get(connection_id)
+
+    def create(self, connection: Connection, event: Event | None = None) -> None:
+        with self._store.lock:
+            if connection.id in self._store.used:
+                raise Stale(f"The connection id {connection.id!r} was used before.")
+            self._store.used.add(connection.id)
+            self._store.connections[connection.id] = connection
+            self._store.append(connection.id, [event] if event is not None else [])
+
+    def begin_set_up(self, connection_id: str, now: datetime) -> None:
+        self._store.set_ups[connection_id] = now
+
+    def begun_set_ups(self) -> Mapping[str, datetime]:
+        return dict(self._store.set_ups)
+
+    def end_set_up(self, connection_id: str) -> None:
+        self._store.set_ups.pop(connection_id, None)
+
+    def change(
+        self,
+        connection_id: str,
+        edit: Callable[[Connection], Connection | None],
+        tell: Telling[Connection] | None = None,
+    ) -> Connection | None:
+        with self._store.lock:
+            current = self._store.connections.get(connection_id)
+            wanted = edit(current) if current is not None else None
+            if current is None or wanted is None:
+                return None
+            changed = replace(wanted, revision=current.revision + 1)
+            self._store.connections[connection_id] = changed
+            self._store.append(connection_id, [tell(current, wanted)] if tell is not None else [])
+            return changed
+
+    def deleted(self) -> Sequence[Deleted]:
+        return list(self._store.deleted)
+
+    def purge(self, connection_id: str) -> None:
+        store = self._store
+        with store.lock:
+            gone = store.connections.pop(connection_id, None)
+            store.deleted.insert(0, Deleted(id=connection_id, name=gone.name if gone is not None else "", at=NEVER))
+            store.shards = {key: value for key, value in store.shards.items() if key[0] != connection_id}
+            store.claims = {key: value for key, value in store.claims.items() if key[0] != connection_id}
+            for kept in (
+                store.failures,
+                store.pending,
+                store.runs,
+                store.asked,
+                store.guards,
+                store.holds,
+                store.swept,
+                store.adoptions,
+                store.unprovisioned,
+            ):
+                kept.pop(connection_id, None)
+
+
+class FakeRecords:
+    """The Records port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put_run(self, run: Run) -> None:
+        with self._store.lock:
+            known = self._store.runs[run.connection_id].get(run.id)
+            self._store.runs[run.connection_id][run.id] = _own_fields(known, run)
+
+    def run(self, connection_id: str, run_id: str) -> Run | None:
+        return self._store.runs[connection_id].get(run_id)
+
+    def open_runs(self, connection_id: str) -> Sequence[Run]:
+        with self._store.lock:
+            return [
+                run
+                for run in self._store.runs[connection_id].values()
+                if run.state in (RunState.OBSERVING, RunState.PLANNED)
+            ]
+
+    def put_asked(self, asked: AskedRun) -> None:
+        self._store.asked[asked.connection_id][asked.id] = asked
+
+    def asked(self, connection_id: str, request_id: str) -> AskedRun | None:
+        return self._store.asked[connection_id].get(request_id)
+
+    def run_asked_for(self, connection_id: str, request_id: str) -> Run | None:
+        found = (run for run in self._store.runs[connection_id].values() if run.request == request_id)
+        return min(found, key=lambda run: (run.started, run.id), default=None)
+
+    def change_run(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
+        with self._store.lock:
+            current = self._store.runs[connection_id].get(run_id)
+            wanted = edit(current) if current is not None else None
+            if current is None or wanted is None:
+                return None
+            self._store.runs[connection_id][run_id] = _own_fields(current, wanted)
+            return wanted
+
+    def change_guard(self, connection_id: str, edit: Callable[[GuardState], GuardState | None]) -> GuardState | None:
+        with self._store.lock:
+            wanted = edit(self._store.guards.get(connection_id, GuardState()))
+            if wanted is not None:
+                self._store.guards[connection_id] = wanted
+            return wanted
+
+    def hold(self, connection_id: str, digest: str) -> Hold | None:
+        return self._store.holds[connection_id].get(digest)
+
+    def holds(self, connection_id: str) -> Sequence[Hold]:
+        over = (HoldState.CLOSED, HoldState.SUPERSEDED)
+        current = [hold for hold in self._store.holds[connection_id].values() if hold.state not in over]
+        return sorted(current, key=lambda hold: hold.raised_at, reverse=True)
+
+    def put_hold(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
+        self._store.holds[connection_id][hold.digest] = hold
+        self._store.append(connection_id, [raised] if raised is not None else [])
+
+    def change_hold(
+        self,
+        connection_id: str,
+        digest: str,
+        edit: Callable[[Hold], Hold | None],
+        tell: Callable[[Hold, Hold], Event | None] | None = None,
+    ) -> Hold | None:
+        with self._store.lock:
+            current = self._store.holds[connection_id].get(digest)
+            wanted = edit(current) if current is not None else None
+            if current is None or wanted is None:
+                return None
+            decided = replace(wanted, members=current.members, raised_at=current.raised_at)
+            self._store.holds[connection_id][digest] = decided
+            told = tell(current, decided) if tell is not None else None
+            self._store.append(connection_id, [told] if told is not None else [])
+            return decided
+
+    def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
+        with self._store.lock:
+            held = self._store.claims.get((connection_id, scim_id))
+            if held is not None and held != instead_of and held.user_id != claim.user_id:
+                return held
+            self._store.claims[connection_id, scim_id] = claim
+            return claim
+
+    def swept(self, connection_id: str) -> frozenset[str]:
+        return self._store.swept.get(connection_id, frozenset())
+
+    def put_swept(self, connection_id: str, names: frozenset[str]) -> None:
+        self._store.swept[connection_id] = names
+
+    def record(self, connection_id: str, events: Sequence[Event]) -> None:
+        with self._store.lock:
+            if not any(event.id in self._store.events[connection_id] for event in events):
+                self._store.append(connection_id, events)
+
+    def lease(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
+        with self._store.lock:
+            known, until, fence = self._store.leases.get(name, ("", NEVER, 0))
+            if known != holder and until > now:
+                return None
+            fence = fence if known == holder else fence + 1
+            self._store.leases[name] = (holder, now + length, fence)
+            return fence
+
+    def release(self, name: str, holder: str) -> None:
+        with self._store.lock:
+            known, _until, fence = self._store.leases.get(name, ("", NEVER, 0))
+            if known == holder:
+                self._store.leases[name] = ("", NEVER, fence)
+
+
+def _own_fields(known: Run | None, run: Run) -> Run:
+    """Keep what only commits add to: `done`, `counts`, seats."""
+    if known is None:
+        return replace(run, done={}, counts={}, seats_exhausted=False)
+    return replace(run, done=known.done, counts=known.counts, seats_exhausted=known.seats_exhausted)
+
+
+class FakeAdoptions:
+    """The Adoptions port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def confirm(self, connection_id: str, pairs: Sequence[Pair], by: str, at: datetime, told: Event) -> None:
+        with self._store.lock:
+            known = self._store.adoptions[connection_id]
+            new = [pair for pair in pairs if pair not in known]
+            known.update(dict.fromkeys(new, (by, at)))
+            self._store.append(connection_id, [told] if new else [])
+
+    def confirmed(self, connection_id: str) -> dict[str, frozenset[str]]:
+        confirmed: dict[str, set[str]] = defaultdict(set)
+        for user_id, scim_id in self._store.adoptions.get(connection_id, {}):
+            confirmed[user_id].add(scim_id)
+        return {user_id: frozenset(ids) for user_id, ids in confirmed.items()}
+
+
+class FakeUnprovisioned:
+    """The UnprovisionedAccounts port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put(self, connection_id: str, report: Report) -> None:
+        self._store.unprovisioned[connection_id] = report
+
+    def get(self, connection_id: str) -> Report | None:
+        return self._store.unprovisioned.get(connection_id)
+
+
+class FakeChannels:
+    """The Channels port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> Sequence[Channel]:
+        return list(self._store.channels.values())
+
+    def put(self, channel: Channel) -> None:
+        known = self._store.channels.get(channel.id)
+        proven = known is not None and known.proven
+        self._store.channels[channel.id] = replace(channel, token="", proven=proven)
+
+    def prove(self, channel_id: str, heard: datetime) -> None:
+        known = self._store.channels.get(channel_id, Channel(id=channel_id, address="", expires=heard + PROOF_KEPT))
+        self._store.channels[channel_id] = replace(known, proven=True)
+
+    def remove(self, channel_id: str) -> None:
+        self._store.channels.pop(channel_id, None)

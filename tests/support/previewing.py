@@ -1,0 +1,75 @@
+"""An office, the previews that an administrator asks for there, and what a preview must leave alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from autoprovisioning.app.administration.preview import ask_preview, compute_preview
+from autoprovisioning.app.ports.requests import Line, Preview, PreviewState
+from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.settings import Settings, settings_of
+from tests.support.in_memory_requests import FakePreviews
+from tests.support.scenario import Office
+
+ACTOR = Actor(address="admin@example.com", directory_id="u0")
+A_MOMENT = timedelta(minutes=1)
+OUT = "the app is turned off for them (not in scope)"
+NO_STATE = {"lock", "meanwhile", "stutters"}  # of the store in memory
+NOW, NEVER, IN_A_WEEK = Delays(suspend_after=0), Delays(suspend_after=None), Delays(suspend_after=7, delete_after=30)
+
+
+def policy(delays: Delays) -> Deprovisioning:
+    return Deprovisioning(app_off=delays, suspended=delays, deleted=delays)
+
+
+@dataclass
+class Desk:
+    """An office, and the previews that an administrator asks for there."""
+
+    office: Office
+    previews: FakePreviews
+
+    def settings(self, **changes: Any) -> Settings:
+        return replace(settings_of(self.office.connection), **changes)
+
+    def ask(self, **changes: Any) -> Preview:
+        office = self.office
+        settings = self.settings(**changes)
+        return ask_preview(office.services, self.previews, "c1", office.connection.edition, settings, ACTOR)
+
+    def compute(self, preview: Preview) -> Preview:
+        deadline = self.office.desk.clock.now + timedelta(minutes=8)
+        compute_preview(self.office.services, self.previews, "c1", preview.id, deadline)
+        return self.previews.get("c1", preview.id) or preview
+
+    def preview(self, **changes: Any) -> tuple[Preview, list[Line]]:
+        """Ask and compute; returns the preview with its lines."""
+        done = self.compute(self.ask(**changes))
+        assert (done.state, done.problem) == (PreviewState.DONE, "")
+        return done, list(self.previews.every_line(done))
+
+
+def at(office: Office) -> Desk:
+    return Desk(office, FakePreviews(office.desk.clock))
+
+
+def everything(office: Office) -> Any:
+    """Return all that a preview must leave as it is."""
+    queue = office.desk.queue
+    stored = {name: value for name, value in vars(office.desk.store).items() if name not in NO_STATE}
+    for name, value in stored.items():
+        if isinstance(value, dict):  # reading makes empty places
+            stored[name] = {key: each for key, each in value.items() if each}
+    return copy.deepcopy([stored, office.keeper.accounts, queue.looks, queue.batches, queue.runs])
+
+
+def hired(office: Office) -> None:
+    office.hire("u4", "dan@example.com")
+
+
+def roster(office: Office) -> dict[str, Any]:
+    return office.services.roster.load(office.connection)

@@ -1,0 +1,34 @@
+"""Roster entries as they were stored before: what is no longer known is passed over."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from autoprovisioning.adapters.firestore import schema_1
+from autoprovisioning.adapters.firestore.codec import decode, encode
+from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
+
+AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
+# One suspended user, whose suspension was flagged as held, by which trigger.
+HELD = (
+    b"\x91\xdc\x00\x13\xa2u1\x07\xafada@example.com\xa2k1\xa2fp\x01\xc3\x93\xc0\xcek\x05R\x10\xc0\xc0\xc0\xc2\x02\xc0"
+    b"\xcek\x05R\x10\xc2\x01\xa2x1\xc0\xa0"
+)
+
+
+def test_a_flag_that_an_action_is_held_is_passed_over():
+    wanted = Entry(
+        user_id="u1",
+        version=7,
+        email="ada@example.com",
+        scim_id="k1",
+        fingerprint="fp",
+        status=Status.ACTIVE,
+        in_scope=True,
+        timers={Trigger.SUSPENDED: Timer(since=AT, running_since=AT)},
+        last_action_at=AT,
+        applied_by="x1",
+        shown="",
+    )
+    assert schema_1.roster(HELD, ()) == {"u1": wanted}
+    assert decode(encode({"u1": wanted})) == {"u1": wanted}

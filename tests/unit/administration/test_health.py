@@ -1,0 +1,278 @@
+"""What Health says of a connection: nothing while all is well, otherwise what is wrong and what ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.app.administration.health import health
+from autoprovisioning.app.ports.channels import Channel
+from autoprovisioning.app.ports.reports import HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.runs.close_run import EDITED, OUTAGE
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.directory_user import Scope
+from autoprovisioning.domain.holds import HoldState
+from autoprovisioning.domain.runs import Run, RunKind, RunState
+from tests.support.in_memory import SALES, START, Desk, unit
+from tests.support.in_memory_state import FakeChannels
+
+MINUTE = timedelta(minutes=1)
+ON = Connection(id="c1", state=State.ON, changed_at=START - timedelta(days=3))
+JUST_ON = replace(ON, changed_at=START - 15 * MINUTE)
+LIVE = Channel(id="n1", address="https://hook", expires=START + timedelta(days=1), proven=True)
+GONE = Scope(groups=(), org_units=(replace(SALES, listed=False), unit("/Navy")))
+NOBODY, SWIFT = Waiting(), Pace(changes=100, failed=0, seconds=5.0)
+DONE = Run(
+    id="r1",
+    connection_id="c1",
+    kind=RunKind.FULL,
+    fence=1,
+    started=START - 20 * MINUTE,
+    state=RunState.DONE,
+    finished=START - 19 * MINUTE,
+)
+WAITING = Waiting(count=3, oldest=START - 10 * MINUTE)
+FAILS = Run(
+    id="r2",
+    connection_id="c1",
+    kind=RunKind.FULL,
+    fence=2,
+    started=START - 10 * MINUTE,
+    state=RunState.PLANNED,
+    batches=1,
+    notes=(f"{OUTAGE}HTTP 500",),
+)
+REFUSED = replace(FAILS, state=RunState.REFUSED, finished=START, notes=("Keeper did not answer (HTTP 500)",))
+UNSETTLED = replace(REFUSED, state=RunState.UNSETTLED, planned={"create": 300}, counts={"unsettled": 26}, notes=())
+
+
+APPROVED = HeldPlan(
+    digest="d1",
+    state=HoldState.APPROVED,
+    raised_at=START,
+    reason="too many",
+    counts={"suspend": 9},
+    decided_by="boss@x.org",
+    decided_at=START,
+    standings={"approved": 7, "done": 2},
+)
+REJECTED = HeldPlan(
+    digest="d2",
+    state=HoldState.REJECTED,
+    raised_at=START,
+    reason="too many",
+    counts={"suspend": 15},
+    decided_by="boss@x.org",
+    decided_at=START,
+    standings={"rejected": 15},
+)
+
+
+@dataclass
+class Told:
+    """The Reports port, as far as health reads it."""
+
+    latest: Sequence[Run] = (DONE,)
+    waits: Waiting = NOBODY
+    answers: Pace = SWIFT
+    held: int = 0
+    plans: Sequence[HeldPlan] = ()
+    failing: int = 0
+
+    def failing_users(self, connection_id: str) -> int:
+        return self.failing
+
+    def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
+        return Page(items=tuple(self.latest[:limit]))
+
+    def waiting(self, connection_id: str) -> Waiting:
+        return self.waits
+
+    def plans_held(self, connection_id: str) -> int:
+        return self.held
+
+    def decided(self, connection_id: str) -> Sequence[HeldPlan]:
+        return self.plans
+
+    def pace(self, connection_id: str, since: object) -> Pace:
+        return self.answers
+
+
+def test_archived_people_who_keep_their_access_are_counted():
+    assert look(Told(latest=(replace(DONE, counts={"archived": 3}),))).archived == 3
+    assert look(Told()).archived == look(Told(latest=())).archived == 0
+
+
+@pytest.mark.parametrize(
+    ("latest", "archived"),
+    [
+        ((DONE,), 0),  # a count of nobody is not stored
+        ((replace(DONE, state=RunState.UNSETTLED),), 0),
+        ((replace(DONE, state=RunState.REFUSED),), 3),
+        ((replace(DONE, kind=RunKind.DRIFT),), 3),
+        ((replace(DONE, state=RunState.PLANNED, finished=None),), 3),
+    ],
+)
+def test_archived_people_are_counted_by_the_last_run_that_looked_at_everybody(latest, archived):
+    before = replace(DONE, id="r0", counts={"archived": 3})
+    assert look(Told(latest=(*latest, before))).archived == archived
+
+
+def look(told: Told, connection: Connection = ON, channel: Channel | None = LIVE):
+    desk = Desk()
+    channels = FakeChannels(desk.store)
+    if channel is not None:
+        channels.put(channel)
+        if channel.proven:
+            channels.prove(channel.id, START)
+    return health(desk.services, told, channels, connection)
+
+
+def test_what_a_rejection_keeps_is_counted_and_no_concern():
+    seen = look(Told(plans=(REJECTED, replace(APPROVED, standings={"rejected": 2, "done": 5}))))
+    assert (seen.kept, seen.concerns) == (17, ())
+
+
+@pytest.mark.parametrize("state", [State.PAUSED, State.OFF])
+def test_approvals_in_force_are_told_whatever_stops_the_connection(state):
+    seen = look(Told(plans=(APPROVED, REJECTED)), replace(ON, state=state))
+    assert [concern.what.partition(":")[0] for concern in seen.concerns[1:]] == ["Approved and not carried out yet"]
+    assert seen.kept == 15
+
+
+def test_there_is_no_concern_while_all_is_well():
+    seen = look(Told())
+
+    assert seen.concerns == ()
+    assert (seen.last_success, seen.running, seen.oldest_pending) == (DONE, None, None)
+    assert seen.live_until == LIVE.expires
+
+
+@pytest.mark.parametrize(
+    ("told", "connection", "channel", "concern"),
+    [
+        (Told(), replace(ON, state=State.PAUSED, paused_reason="HTTP 401"), LIVE, "Paused: HTTP 401"),
+        (Told(), replace(ON, state=State.OFF), LIVE, "is off"),
+        (Told(), replace(ON, state=State.DRAFT), LIVE, "not finished"),
+        (Told(), replace(ON, state=State.DELETING), LIVE, "being deleted"),
+        (Told(held=1), ON, LIVE, "held as a plan"),
+        (Told(plans=(APPROVED,)), ON, LIVE, "not carried out yet: 7 changes. The approval ends by 25 Nov 2026, 09:00"),
+        (Told(latest=()), ON, LIVE, "No full run has succeeded for 3 d 0 h"),
+        (Told(latest=(replace(DONE, finished=START - 61 * MINUTE),)), ON, LIVE, "succeeded for 1 h 1 min"),
+        (Told(waits=Waiting(count=3, oldest=START - 16 * MINUTE)), ON, LIVE, "waiting for 16 min"),
+        (Told(), ON, None, "No notification channel"),
+        (Told(), ON, replace(LIVE, proven=False), "No notification channel"),
+        (Told(), ON, replace(LIVE, expires=START - MINUTE), "No notification channel"),
+        (Told(), replace(ON, throttled_until=START + timedelta(seconds=40)), LIVE, "wait 40 s more"),
+        (Told(), replace(ON, throttled_until=START + 30 * MINUTE), LIVE, "until 24 Nov 2026, 09:30 UTC"),
+        (Told(), replace(ON, throttled_until=START + timedelta(days=20_000)), LIVE, "That is 1 h 0 min more"),
+        (
+            Told(waits=WAITING, latest=(FAILS, DONE)),
+            ON,
+            LIVE,
+            f"{OUTAGE}HTTP 500: 3 users wait since 24 Nov 2026, 08:50 UTC.",
+        ),
+        (Told(waits=WAITING, latest=(REFUSED, DONE)), ON, LIVE, "Keeper did not answer (HTTP 500): 3 users wait since"),
+        (Told(answers=Pace(changes=20, failed=3, seconds=2.0)), ON, LIVE, "3 of 20 changes failed"),
+        (Told(), replace(ON, scope=GONE), LIVE, "The organizational unit /Sales is not in the directory any more"),
+        (Told(latest=(replace(DONE, complete=False),)), ON, LIVE, "could not read the directory to its end"),
+        (Told(latest=(REFUSED, DONE)), ON, LIVE, "could not be planned, so nothing was changed: Keeper did not answer"),
+        (Told(latest=(UNSETTLED, DONE)), ON, LIVE, "left 26 of 300 planned changes not settled."),
+        (Told(latest=(replace(UNSETTLED, state=RunState.SUPERSEDED), DONE)), ON, LIVE, "was closed with work left"),
+        (Told(latest=(replace(FAILS, notes=()), REFUSED, DONE)), ON, LIVE, "Keeper did not answer"),  # tried again now
+        (Told(failing=1), ON, LIVE, "1 user fails"),
+        (
+            Told(answers=Pace(changes=8, failed=0, seconds=2.0, unsent=12)),
+            ON,
+            LIVE,
+            "12 of 20 changes failed within the last hour, 12 of them before",
+        ),
+    ],
+)
+def test_a_concern_says_what_is_wrong_and_what_ends_it(told, connection, channel, concern):
+    concerns = look(told, connection, channel).concerns
+
+    assert len(concerns) == 1
+    assert concern in concerns[0].what
+    assert concerns[0].mend
+
+
+@pytest.mark.parametrize(
+    ("told", "connection"),
+    [
+        (Told(latest=(replace(DONE, finished=START - 59 * MINUTE),)), ON),
+        (Told(latest=()), replace(ON, changed_at=START - 10 * MINUTE)),  # turned on just now
+        (Told(waits=Waiting(count=3, oldest=START - 14 * MINUTE)), ON),
+        (Told(latest=()), JUST_ON),  # nor is a channel open yet
+        (Told(answers=Pace(changes=9, failed=9, seconds=2.0)), ON),  # too few to tell
+        (Told(), replace(ON, throttled_until=START - MINUTE)),
+        (Told(latest=(replace(REFUSED, notes=(EDITED,)), DONE)), ON),  # the run after it does it
+        (Told(latest=(REFUSED, DONE)), replace(ON, changed_at=START - 9 * MINUTE)),  # turned on since
+        (Told(waits=WAITING, latest=(replace(FAILS, notes=("Accounts locked: 3",)), DONE)), ON),
+        (Told(waits=WAITING, latest=(replace(DONE, notes=FAILS.notes),)), ON),  # it is over
+    ],
+)
+def test_what_is_usual_is_no_concern(told, connection):
+    assert look(told, connection, None if connection is JUST_ON else LIVE).concerns == ()
+
+
+def test_the_reason_of_runs_that_fail_is_told():
+    refused = Run(
+        id="r2",
+        connection_id="c1",
+        kind=RunKind.FULL,
+        fence=2,
+        started=START,
+        state=RunState.REFUSED,
+        finished=START,
+        notes=("users.list is refused: HTTP 403",),
+    )
+    seen = look(Told(latest=(refused, replace(DONE, finished=START - timedelta(hours=2)))))
+
+    assert "users.list is refused: HTTP 403" in seen.concerns[0].what
+
+
+@pytest.mark.parametrize(("failing", "alert"), [(9, ""), (10, "users_failing")])
+def test_a_handful_of_failing_users_is_shown_and_more_call_somebody_out(failing, alert):
+    (concern,) = look(Told(failing=failing)).concerns
+    assert (concern.what.startswith(f"{failing} users fail"), concern.alert) == (True, alert)
+
+
+def test_a_run_that_did_not_end_as_done_calls_somebody_out_at_once():
+    (concern,) = look(Told(latest=(REFUSED, DONE))).concerns
+    assert concern.alert == "run_not_done"
+
+
+def test_a_long_wait_is_called_urgent_with_what_ends_it():
+    seen = look(Told(), replace(ON, throttled_until=START + 16 * MINUTE))
+    (concern,) = seen.concerns
+
+    assert concern.what.startswith("Urgent: Keeper asked this connection to wait")
+    assert "Run now" in concern.mend
+    assert "Provision now" in concern.mend
+    assert concern.alert == "keeper_throttling"
+
+
+def test_a_running_reconciliation_shows_how_far_it_is():
+    sweep = Run(
+        id="r3", connection_id="c1", kind=RunKind.SWEEP, fence=3, started=START, state=RunState.DONE, finished=START
+    )
+    running = Run(
+        id="r2",
+        connection_id="c1",
+        kind=RunKind.FULL,
+        fence=2,
+        started=START - MINUTE,
+        state=RunState.PLANNED,
+        batches=4,
+        done={"1": 0, "2": 1},
+    )
+    seen = look(Told(latest=(sweep, running, DONE)))
+
+    assert seen.running == running
+    assert seen.batches_left == 3
+    assert seen.last_success == DONE
+    assert seen.oldest_pending == START - MINUTE

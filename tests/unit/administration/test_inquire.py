@@ -1,0 +1,392 @@
+"""Inquiries: what only a worker can answer, how it is told, and that nothing is lost over it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from autoprovisioning.app.administration.inquire import PATIENCE, answer_inquiry, inquire
+from autoprovisioning.app.administration.roles import Role
+from autoprovisioning.app.ports.requests import Inquiry, InquiryKind, InquiryState
+from autoprovisioning.app.provisioning.read_user import Asked
+from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.directory_user import Group, Scope
+from autoprovisioning.domain.errors import BadInput, Busy, Forbidden, NotFound, Rejected, Throttled, Transient
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.runs import Look
+from tests.support.in_memory import FakeKeeper
+from tests.support.in_memory_requests import FakeInquiries
+from tests.support.scenario import Office
+
+ACTOR = Actor(address="admin@example.com", directory_id="u0")
+
+
+@pytest.fixture
+def inquiries(office) -> FakeInquiries:
+    return FakeInquiries(office.desk.clock)
+
+
+def ask(office: Office, inquiries: FakeInquiries, user_id: str, kind: InquiryKind) -> Look:
+    """Ask, and return what was published."""
+    inquire(office.services, inquiries, "c1", user_id, kind, ACTOR, Role.SUPER)
+    return office.desk.queue.looks.pop()
+
+
+def answer(office: Office, inquiries: FakeInquiries, look: Look, message_id: str = "m") -> Inquiry | None:
+    """Deliver it, and return the inquiry as it is then."""
+    now = office.desk.clock.now
+    answer_inquiry(
+        office.services, inquiries, Asked(look=look, message_id=message_id, published=now), now + timedelta(minutes=1)
+    )
+    return inquiries.get("c1", look.inquiry.partition("/")[2])
+
+
+def by(office: Office, user_id: str) -> list[Actor]:
+    """Return who the audit says acted on a user."""
+    events = office.desk.store.events["c1"].values()
+    return [Actor(address=event.actor, directory_id=event.actor_id) for event in events if event.user_id == user_id]
+
+
+def texts(inquiry: Inquiry) -> str:
+    return " | ".join(step.text for step in inquiry.steps)
+
+
+def test_an_inquiry_waits_and_is_published_with_who_asked(office, inquiries):
+    inquiry = inquire(office.services, inquiries, "c1", "u1", InquiryKind.EXPLAIN, ACTOR, Role.DELEGATED)
+    (look,) = office.desk.queue.looks
+    assert inquiries.get("c1", inquiry.id) == inquiry
+    assert (inquiry.state, inquiry.expires - inquiry.asked_at) == (InquiryState.WAITING, timedelta(hours=1))
+    assert (look.user_id, look.inquiry) == ("u1", f"c1/{inquiry.id}")
+    assert (inquiry.asked_by, inquiry.asked_by_id) == (ACTOR.address, ACTOR.directory_id)
+
+
+REFUSED = [
+    ("c9", "u1", InquiryKind.EXPLAIN, State.ON, NotFound, "no connection"),
+    ("c1", "u1", InquiryKind.EXPLAIN, State.DELETING, NotFound, "no connection"),
+    ("c1", "ada@example.com", InquiryKind.PROVISION, State.ON, BadInput, "no directory id"),
+    ("c1", "u1", InquiryKind.PROVISION, State.OFF, BadInput, "Turn it on first"),
+    ("c1", "u1", InquiryKind.PROVISION, State.DRAFT, BadInput, "Finish the set-up"),
+    ("c1", "u1", InquiryKind.PROVISION, State.PAUSED, BadInput, "Reauthorize it first"),
+]
+
+
+@pytest.mark.parametrize(("connection_id", "user_id", "kind", "state", "error", "text"), REFUSED)
+def test_what_cannot_be_asked_is_refused_with_the_mend(
+    office, inquiries, connection_id, user_id, kind, state, error, text
+):
+    office.services.connections.change("c1", lambda connection: replace(connection, state=state))
+    with pytest.raises(error, match=text):
+        inquire(office.services, inquiries, connection_id, user_id, kind, ACTOR, Role.SUPER)
+    assert office.desk.queue.looks == []
+
+
+def test_a_delegated_administrator_has_nobody_provisioned(office, inquiries):
+    with pytest.raises(Forbidden, match="only super administrators"):
+        inquire(office.services, inquiries, "c1", "u1", InquiryKind.PROVISION, ACTOR, Role.DELEGATED)
+    assert office.desk.queue.looks == []
+
+
+FOUND = [
+    ("u1", "by the SCIM id of the roster"),
+    ("u4", "by the directory id, as its externalId"),
+    ("u5", "by the user's address, but it carries another directory id"),
+    ("u6", "by the user's address, but it carries no directory id"),
+    ("u7", "there is no account of this user"),
+]
+
+
+@pytest.mark.parametrize(("user_id", "how"), FOUND)
+def test_looking_finds_the_account_and_changes_nothing(office, inquiries, user_id, how):
+    for number in (4, 5, 6, 7):
+        office.hire(f"u{number}", f"new{number}@example.com")
+    office.keeper.seed("other@example.com", "u4")
+    office.keeper.seed("new5@example.com", "stranger")
+    office.keeper.seed("new6@example.com")
+    store, accounts = office.desk.store, dict(office.keeper.accounts)
+    before = (dict(store.shards), dict(store.events["c1"]), dict(store.connections))
+    told = answer(office, inquiries, ask(office, inquiries, user_id, InquiryKind.EXPLAIN))
+    assert (told.state, told.problem) == (InquiryState.DONE, "")
+    assert how in texts(told)
+    expected = {"u1": office.keeper.of("u1"), "u7": []}.get(user_id)
+    if expected is not None:
+        assert [told.account] == (expected or [None])
+    assert (dict(store.shards), dict(store.events["c1"]), dict(store.connections)) == before
+    assert office.keeper.accounts == accounts
+
+
+def test_provisioning_now_makes_the_account_tells_the_steps_and_names_who_asked(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    told = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.PROVISION))
+    (account,) = office.keeper.of("u4")
+    assert (told.state, told.problem, told.account) == (InquiryState.DONE, "", account)
+    assert [step.text.partition(":")[0] for step in told.steps] == [
+        "Read the roster", "Read the directory", "Decided. Due now", "Recorded as",
+        "Read the roster", "Read the directory", "Decided. In step", "Keeper answered in 0.00 s",
+    ]  # fmt: skip
+    assert "dan@example.com" not in texts(told), "steps name attributes, never their values"
+    assert by(office, "u4") == [ACTOR]
+
+
+def test_provisioning_now_does_not_wait_for_the_next_attempt(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    office.keeper.faults.append(Rejected("400"))
+    office.deliver(office.sent[-1])
+    assert office.entry("u4").failure is not None
+    told = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.PROVISION))
+    assert (told.state, told.account) == (InquiryState.DONE, office.keeper.of("u4")[0])
+
+
+def test_a_refusal_is_the_answer(office, inquiries):
+    office.keeper.seed("dan@example.com", "stranger")
+    office.hire("u4", "dan@example.com")
+    told = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.PROVISION))
+    assert (told.state, told.problem) == (InquiryState.FAILED, office.entry("u4").failure.text)
+    assert told.account.external_id == "stranger"
+    assert [step.text for step in told.steps if step.failed] == ["Recorded as: Failures."]
+
+
+def test_with_several_connections_each_step_says_whose_it_is(office, inquiries):
+    version = office.desk.tokens.add("c2", "secret")
+    group = Group(id="g2", email="sales@example.com")
+    later = replace(
+        office.connection, id="c2", order=5, name="Sales", scope=Scope(groups=(group,)), token_version=version
+    )
+    office.services.connections.create(later)
+    office.hire("u4", "dan@example.com")
+    told = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.PROVISION))
+    whose = [step.text.partition(": ")[0] for step in told.steps[:-1]]
+    assert whose == ["Keeper"] * 7 + ["Sales"] * 3
+    assert (
+        told.steps[-2].text == "Sales: Decided. The user belongs to the connection Keeper: nothing is to be done here."
+    )
+
+
+def test_when_the_time_is_over_the_account_is_not_looked_for_any_more(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    office.keeper.afterwards.append(lambda: office.desk.clock.advance(timedelta(minutes=1)))
+    told = answer(office, inquiries, look)
+    assert (told.state, told.account) == (InquiryState.FAILED, None)
+    assert "the time for this answer is over" in told.problem
+    assert len(office.keeper.of("u4")) == 1
+
+
+def test_what_the_guard_holds_is_told(inquiries):
+    office = Office(limit=1)
+    office.run()
+    for user_id in ("u1", "u2"):
+        office.suspend(user_id)
+    office.deliver(office.sent[-2])
+    told = answer(office, inquiries, ask(office, inquiries, "u2", InquiryKind.PROVISION))
+    assert told.account.active
+    assert any(step.failed and step.text.startswith("Held by the volume guard") for step in told.steps)
+
+
+def test_keeper_failing_ends_the_inquiry_at_once_and_the_change_is_caught_up(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    office.keeper.faults.append(Transient("Keeper answered 503"))
+    with pytest.raises(Transient):
+        answer(office, inquiries, look)
+    told = inquiries.get("c1", look.inquiry.partition("/")[2])
+    assert (told.state, told.problem) == (InquiryState.FAILED, "Keeper answered 503")
+    assert answer(office, inquiries, look) == told, "the message is delivered again, the answer stands"
+    assert len(office.keeper.of("u4")) == 1
+
+
+def test_a_second_delivery_leaves_the_answer_to_the_first(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    waited: list[InquiryState] = []
+
+    def again() -> None:
+        with pytest.raises(Busy):
+            answer(office, inquiries, look)
+        waited.append(inquiries.get("c1", look.inquiry.partition("/")[2]).state)
+
+    office.keeper.meanwhile.append(again)
+    told = answer(office, inquiries, look)
+    assert waited == [InquiryState.WAITING]
+    assert told.state is InquiryState.DONE
+
+
+def test_clicked_twice_at_once_makes_one_account(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    again = inquire(office.services, inquiries, "c1", "u4", InquiryKind.PROVISION, ACTOR, Role.SUPER)
+    assert (again.id, office.desk.queue.looks) == (look.inquiry.partition("/")[2], []), "one waits already"
+    answers: list[Inquiry] = []
+    office.keeper.meanwhile.append(lambda: answers.append(answer(office, inquiries, look, "m2")))  # delivered twice
+    told = answer(office, inquiries, look, "m1")
+    assert told.account == office.keeper.of("u4")[0]
+    assert "Another worker is at this user" in texts(answers[0])
+    assert len(office.keeper.of("u4")) == 1
+
+
+@pytest.mark.parametrize(("kind", "accounts"), [(InquiryKind.EXPLAIN, 0), (InquiryKind.PROVISION, 1)])
+def test_an_expired_inquiry_is_answered_no_more_but_who_is_to_be_provisioned_is(office, inquiries, kind, accounts):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", kind)
+    office.desk.clock.advance(timedelta(hours=1))
+    assert answer(office, inquiries, look) is None
+    assert len(office.keeper.of("u4")) == accounts
+
+
+def test_a_dead_token_is_the_answer_and_pauses_the_connection_as_anywhere(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    office.keeper.accepts.clear()
+    told = answer(office, inquiries, look)
+    assert told.state is InquiryState.FAILED
+    assert "must reauthorize it" in told.problem
+    assert (office.connection.state, office.entry("u4").pending) == (State.PAUSED, True)
+    told = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.EXPLAIN))
+    assert told.state is InquiryState.FAILED
+    assert texts(told).startswith("The connection is paused")
+
+
+def test_a_paused_connection_whose_token_works_can_be_looked_into(office, inquiries):
+    office.services.connections.change("c1", lambda connection: replace(connection, state=State.PAUSED))
+    told = answer(office, inquiries, ask(office, inquiries, "u1", InquiryKind.EXPLAIN))
+    assert (told.state, told.account) == (InquiryState.DONE, office.keeper.of("u1")[0])
+    assert texts(told).startswith("The connection is paused")
+
+
+def test_a_connection_without_a_token_says_so(office, inquiries):
+    office.services.connections.change("c1", lambda connection: replace(connection, token_version=""))
+    told = answer(office, inquiries, ask(office, inquiries, "u1", InquiryKind.EXPLAIN))
+    assert told.state is InquiryState.FAILED
+    assert "Enter Keeper's access token" in told.problem
+
+
+def test_a_connection_that_is_gone_meanwhile_says_so(office, inquiries):
+    look = ask(office, inquiries, "u1", InquiryKind.EXPLAIN)
+    office.services.connections.purge("c1")
+    told = answer(office, inquiries, look)
+    assert (told.state, told.problem) == (InquiryState.FAILED, "The connection was deleted meanwhile.")
+
+
+@pytest.mark.parametrize("state", [State.OFF, State.DRAFT, State.DELETING])
+def test_who_was_not_provisioned_since_the_connection_was_turned_off_meanwhile_is_not_said_to_be(
+    office, inquiries, state
+):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.PROVISION)
+    office.services.connections.change("c1", lambda connection: replace(connection, state=state))
+    told = answer(office, inquiries, look)
+    assert (told.state, told.account) == (InquiryState.FAILED, None)
+    assert told.problem.startswith("Nothing was done: the connection is not on any more")
+    assert office.keeper.of("u4") == []
+
+
+def test_a_connection_that_was_asked_to_wait_is_left_alone(office, inquiries):
+    until = office.desk.clock.now + timedelta(seconds=30)
+    office.services.connections.change("c1", lambda connection: replace(connection, throttled_until=until))
+    told = answer(office, inquiries, ask(office, inquiries, "u1", InquiryKind.EXPLAIN))
+    assert (told.state, told.problem) == (InquiryState.FAILED, "Keeper asked this connection to wait 30 s more")
+
+
+def test_before_the_first_full_run_nobody_is_provisioned_one_by_one(inquiries):
+    office = Office()
+    office.services.connections.change("c1", lambda connection: replace(connection, shards=0))
+    told = answer(office, inquiries, ask(office, inquiries, "u1", InquiryKind.PROVISION))
+    assert "its first full run, which looks at everybody, is still to come" in texts(told)
+    assert not any(step.failed for step in told.steps)
+    assert office.keeper.of("u1") == []
+
+
+def test_being_throttled_over_a_question_makes_nobody_else_wait(office, inquiries, monkeypatch):
+    look = ask(office, inquiries, "u1", InquiryKind.EXPLAIN)
+
+    def busy(_keeper: FakeKeeper, _user_id: str):
+        raise Throttled("429", retry_after=7)
+
+    entry_of = office.entry("u1")
+    office.keeper.accounts.pop(entry_of.scim_id)
+    monkeypatch.setattr(FakeKeeper, "of", busy)
+    told = answer(office, inquiries, look)
+    assert (told.state, told.problem) == (InquiryState.FAILED, "429")
+    assert office.connection.throttled_until is None
+
+
+def asked(office: Office, inquiries: FakeInquiries, **changes: Any) -> Inquiry:
+    given: dict[str, Any] = {"user_id": "u4", "kind": InquiryKind.PROVISION, "actor": ACTOR, **changes}
+    return inquire(office.services, inquiries, "c1", given["user_id"], given["kind"], given["actor"], Role.SUPER)
+
+
+def test_whoever_asks_again_while_it_waits_gets_that_one(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    first = asked(office, inquiries)
+    office.desk.clock.advance(PATIENCE - timedelta(seconds=1))
+    assert {asked(office, inquiries) for _ in range(50)} == {first}
+    assert len(office.desk.queue.looks) == 1
+
+
+def test_another_person_user_or_question_is_asked_of_its_own(office, inquiries):
+    changes = (
+        {},
+        {"actor": Actor(address="b@example.com", directory_id="u9")},
+        {"user_id": "u1"},
+        {"kind": InquiryKind.EXPLAIN},
+    )
+    assert len({asked(office, inquiries, **change).id for change in changes}) == 4
+    renamed = asked(office, inquiries, actor=Actor(address="renamed@example.com", directory_id=ACTOR.directory_id))
+    assert renamed.asked_by == ACTOR.address, "the same person, whose address changed, gets the one that waits"
+    assert len(office.desk.queue.looks) == 4
+
+
+def test_asked_again_after_the_answer_it_is_asked_anew(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    first = answer(office, inquiries, ask(office, inquiries, "u4", InquiryKind.EXPLAIN))
+    assert first.state is InquiryState.DONE
+    office.desk.clock.advance(timedelta(seconds=1))
+    second = ask(office, inquiries, "u4", InquiryKind.EXPLAIN)
+    assert inquiries.get("c1", first.id).state is InquiryState.WAITING
+    assert answer(office, inquiries, second).state is InquiryState.DONE
+
+
+def test_an_answer_that_never_comes_is_waited_for_no_longer_than_five_minutes(office, inquiries):
+    asked(office, inquiries)
+    office.desk.clock.advance(PATIENCE)
+    asked(office, inquiries)
+    assert len(office.desk.queue.looks) == 2
+
+
+def test_an_inquiry_that_could_not_be_published_waits_for_nothing(office, inquiries, monkeypatch):
+    def down(looks):
+        raise Transient("Pub/Sub is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(office.services.queue, "look_again", down)
+        with pytest.raises(Transient):
+            asked(office, inquiries)
+    again = asked(office, inquiries)
+    assert (again.state, len(office.desk.queue.looks)) == (InquiryState.WAITING, 1)
+
+
+FORGED = [
+    lambda look: replace(look, inquiry="c1/0123456789abcdef"),
+    lambda look: replace(look, inquiry=""),
+    lambda look: replace(look, user_id="u5"),
+]
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_message_writes_nobodys_name_into_the_audit(office, inquiries, forged):
+    """Whoever may publish can have a user looked at, but not say who wanted that."""
+    office.hire("u4", "dan@example.com")
+    office.hire("u5", "eve@example.com")
+    look = forged(ask(office, inquiries, "u4", InquiryKind.PROVISION))
+    answer(office, inquiries, look, "m7")
+    assert by(office, look.user_id) == [Actor(address="notification m7")]
+
+
+def test_who_only_had_a_user_looked_up_provisioned_nobody(office, inquiries):
+    office.hire("u4", "dan@example.com")
+    look = ask(office, inquiries, "u4", InquiryKind.EXPLAIN)
+    answer(office, inquiries, look)
+    answer(office, inquiries, replace(look, event="provision"), "m7")
+    assert by(office, "u4") == [Actor(address="notification m7")]

@@ -1,0 +1,332 @@
+"""Attempts of one user that say nothing of the user: two are made again at once, the third is that user's failure."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from autoprovisioning.domain.accounts import Account, Write, Written
+from autoprovisioning.domain.changes import Change, Outcome, ended, event_for, recorded
+from autoprovisioning.domain.decision import Decision
+from autoprovisioning.domain.entry import Action, Status
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    ConfigurationRefused,
+    Contradicted,
+    Incomplete,
+    KeeperFailed,
+    NotOffered,
+    ProvisioningError,
+    Rejected,
+    Transient,
+)
+from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.runs import Evidence, Look, RunState
+from autoprovisioning.domain.words import in_words
+from tests.support.builders import ADA, MINUTE, NOW, SECOND, active, entry, notice, seen
+from tests.support.in_memory import FakeAccounts
+from tests.support.in_memory_state import FakeRoster
+from tests.support.scenario import Office
+
+CHANGE = Change(id="c1", entry=entry(), action=Action.UPDATE, email="ada@example.com", attributes=ADA, scim_id="k1")
+
+
+def attempted(times: int, error: ProvisioningError) -> list[tuple[int, bool, bool]]:
+    """Return, after each attempt, how many were counted, whether the user waits, and whether anybody is told."""
+    change, told = CHANGE, []
+    for number in range(times):
+        now = NOW + number * MINUTE
+        outcome = Outcome(change=change, error=error)
+        after = recorded(change.entry, outcome, now)
+        assert ended(outcome, now) is (event_for(outcome, "run r1", now) is not None)
+        told.append((after.failure.attempts, after.pending, ended(outcome, now)))
+        change = replace(change, entry=after)
+    return told
+
+
+@pytest.mark.parametrize("error", [KeeperFailed("HTTP 500"), Incomplete("the listing ended early")])
+def test_the_third_attempt_that_says_nothing_is_that_users_failure(error):
+    assert attempted(4, error) == [(1, True, False), (2, True, False), (3, False, True), (4, False, True)]
+
+
+def test_the_waits_double_from_the_first_failure_on():
+    change, waits = CHANGE, []
+    for _ in range(5):
+        after = recorded(change.entry, Outcome(change=change, error=KeeperFailed("HTTP 500")), NOW)
+        waits.append((after.failure.next_attempt - NOW) // MINUTE)
+        change = replace(change, entry=after)
+    assert waits == [0, 0, 15, 30, 60]
+
+
+def test_a_refusal_after_attempts_that_said_nothing_waits_no_longer_for_them():
+    tried = recorded(CHANGE.entry, Outcome(change=CHANGE, error=KeeperFailed("HTTP 500")), NOW)
+    tried = recorded(tried, Outcome(change=CHANGE, error=KeeperFailed("HTTP 500")), NOW)
+    refused = recorded(tried, Outcome(change=CHANGE, error=Rejected("HTTP 400")), NOW)
+    assert (refused.failure.attempts, refused.failure.next_attempt - NOW) == (1, 15 * MINUTE)
+
+
+@pytest.mark.parametrize("error", [NotOffered("HTTP 501"), Rejected("HTTP 405"), Contradicted("still active")])
+def test_what_is_final_is_a_failure_at_once_and_changes_no_status(error):
+    outcome = Outcome(change=replace(CHANGE, action=Action.SUSPEND, attributes=None), error=error)
+    after = recorded(CHANGE.entry, outcome, NOW)
+    assert (after.status, after.failure.code, after.pending) == (Status.ACTIVE, error.code, False)
+    assert event_for(outcome, "run r1", NOW).name is EventName.FAILED
+
+
+def failures(office: Office) -> list[str]:
+    """Return whom the console lists as failing."""
+    return sorted(office.desk.store.failures["c1"])
+
+
+def deliver_until_done(office: Office, user_id: str, times: int = 10) -> int:
+    """Deliver a notification again while it is refused; returns how often it was."""
+    notice(office, user_id)
+    for number in range(times):
+        if not office.refused:
+            return number
+        office.desk.clock.advance(10 * SECOND)
+        look, office.refused = office.refused[0], []
+        office.deliver(look)
+    return times
+
+
+@pytest.mark.parametrize("error", [KeeperFailed("HTTP 500"), Transient("HTTP 500")])
+def test_a_write_that_keeper_fails_on_ends_as_a_failure_and_the_message_is_done_with(office, error):
+    office.suspend("u1")
+    office.keeper.faults.extend([error] * 10)
+    assert deliver_until_done(office, "u1") == 2
+    failure = office.entry("u1").failure
+    assert (failure.code, failure.attempts, failures(office)) == ("keeper_failed", 3, ["u1"])
+    assert [event.reason for event in office.desk.store.events["c1"].values() if event.code] == ["HTTP 500"]
+    for _ in range(3):
+        office.run()
+    assert len(office.keeper.faults) == 7, "nothing is sent before the next attempt is due"
+    office.keeper.faults.clear()
+    office.desk.clock.advance(16 * MINUTE)
+    office.run()
+    assert (active(office, "u1"), failures(office)) == ([False], [])
+
+
+def test_nobody_is_told_of_an_attempt_that_is_made_again_at_once(office):
+    office.suspend("u1")
+    office.keeper.faults.append(KeeperFailed("HTTP 500"))
+    notice(office, "u1")
+    assert (office.entry("u1").pending, failures(office), office.refused != []) == (True, [], True)
+    notice(office, "u1")
+    assert (office.entry("u1").failure, office.entry("u1").pending) == (None, False)
+
+
+@pytest.mark.parametrize("error", [KeeperFailed("HTTP 500"), Transient("HTTP 500")])
+def test_an_outage_counts_against_nobody(office, monkeypatch, error):
+    office.suspend("u1")
+    monkeypatch.setattr(FakeAccounts, "_written", lambda self, write, at: Written(key=write.key, error=error))
+    monkeypatch.setattr(FakeAccounts, "probe", refusing(Transient("HTTP 500")))
+    assert deliver_until_done(office, "u1", 5) == 5
+    assert (office.entry("u1").failure, office.entry("u1").pending) == (None, True)
+
+
+def refusing(error: Exception):
+    def refuse(*_: object) -> None:
+        raise error
+
+    return refuse
+
+
+def lost(office: Office) -> None:
+    """Leave a mark of u1 that ran out: what became of the change is not known."""
+    office.keeper.faults.append("lost")
+    office.rename("u1", "Lost")
+    notice(office, "u1")
+    office.refused.clear()
+    assert office.entry("u1").mark is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "attempts"),
+    [
+        (KeeperFailed("HTTP 500"), "keeper_failed", 3),
+        (Transient("Keeper's answer is not an account"), "keeper_failed", 3),
+        (AuthorizationRefused("403", status=403), "rejected", 1),
+        (ConfigurationRefused("The endpoint redirects"), "configuration", 1),
+        (RecursionError("nested"), "unforeseen", 1),
+    ],
+)
+def test_a_mark_whose_account_is_never_shown_is_a_failure_and_stays(office, monkeypatch, error, code, attempts):
+    lost(office)
+    asked = []
+
+    def get(accounts: FakeAccounts, scim_id: str) -> None:
+        asked.append(scim_id)
+        raise error
+
+    monkeypatch.setattr(FakeAccounts, "get", get)
+    deliver_until_done(office, "u1")
+    known = office.entry("u1")
+    assert (known.failure.code, known.failure.attempts, known.pending) == (code, attempts, False)
+    assert known.mark is not None, "what became of the change is not known all the same"
+    assert failures(office) == ["u1"]
+    told = len(asked)
+    for _ in range(4):
+        run = office.plan()
+        office.work_off()
+        assert (run.state, dict(run.planned)) == (RunState.DONE, {})
+        office.desk.clock.advance(3 * MINUTE)
+    assert len(asked) == told, "no run asks before the next attempt is due"
+    office.desk.clock.advance(10 * MINUTE)
+    office.run()
+    assert len(asked) == told + 1
+    monkeypatch.undo()
+    office.desk.clock.advance(timedelta(hours=1))
+    office.run()
+    assert (office.entry("u1").mark, office.entry("u1").failure, failures(office)) == (None, None, [])
+
+
+def test_a_leaver_whose_last_change_is_unknown_is_not_kept_in_by_its_back_off(office, monkeypatch):
+    lost(office)
+    monkeypatch.setattr(FakeAccounts, "get", refusing(KeeperFailed("HTTP 500")))
+    deliver_until_done(office, "u1")
+    monkeypatch.undo()
+    office.suspend("u1")
+    office.run()  # no notification came through
+    office.work_off()
+    assert active(office, "u1") == [False]
+
+
+def test_asking_why_tells_when_an_unknown_change_is_asked_for_again(office, monkeypatch):
+    lost(office)
+    monkeypatch.setattr(FakeAccounts, "get", refusing(KeeperFailed("HTTP 500")))
+    deliver_until_done(office, "u1")
+    known, now = office.entry("u1"), office.desk.clock.now
+    words = in_words(Decision(action=None, noted=known), known, seen(), office.connection, now)
+    assert "UTC" in words
+    assert words.endswith("HTTP 500")
+
+
+@pytest.mark.parametrize("error", [Transient("HTTP 500"), ConfigurationRefused("users.get is refused: HTTP 400")])
+def test_a_user_whom_the_directory_never_shows_is_a_failure_while_it_shows_others(office, monkeypatch, error):
+    office.suspend("u1")
+    broken = office.directory.user
+    monkeypatch.setattr(office.directory, "user", lambda user_id: broken(user_id) if user_id != "u1" else fail(error))
+    office.plan()
+    asked = office.desk.clock.now
+    (batch,) = office.desk.queue.batches
+    office.desk.queue.batches = []
+    office.apply(batch)
+    (look,) = office.desk.queue.looks
+    for _ in range(12):
+        office.desk.clock.advance(10 * SECOND)
+        try_again(office, look, asked)
+    failure = office.entry("u1").failure
+    assert (failure.code, failures(office)) == ("directory_failed", ["u1"])
+    assert dict(office.plan().planned) == {}, "no run reads the user before the next attempt is due"
+    monkeypatch.undo()
+    notice(office, "u1")
+    assert (office.entry("u1").failure, active(office, "u1")) == (None, [False])
+
+
+def try_again(office: Office, look: Look, asked) -> None:
+    with contextlib.suppress(ConfigurationRefused):  # answered 500: delivered again
+        office.deliver(replace(look, asked_at=asked))
+    office.refused.clear()
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def test_a_directory_that_fails_for_everybody_counts_against_nobody(office, monkeypatch):
+    office.suspend("u1")
+    monkeypatch.setattr(office.directory, "user", refusing(Transient("HTTP 500")))
+    monkeypatch.setattr(office.directory, "probe", refusing(Transient("HTTP 500")))
+    office.desk.clock.advance(5 * MINUTE)
+    asked = office.desk.clock.now - 4 * MINUTE
+    for _ in range(5):
+        try_again(office, Look(user_id="u1", event="update"), asked)
+    assert office.entry("u1").failure is None
+
+
+def test_a_leaver_whom_the_listing_lacks_is_not_sent_again_and_again(office):
+    del office.directory.live["u1"]
+    office.keeper.faults.extend([Rejected("409")] * 10)
+    office.deliver(Look(user_id="u1", event="", evidence=Evidence(missing=True), asked_at=office.desk.clock.now))
+    assert office.entry("u1").failure is not None
+    run = office.plan()
+    assert (dict(run.planned), len(office.keeper.faults)) == ({}, 9)
+
+
+def test_a_listed_leaver_whom_the_directory_knows_not_alone_fails_with_that_reason(office, monkeypatch):
+    office.suspend("u1")
+    monkeypatch.setattr(office.directory, "user", lambda _user_id: None)
+    for _ in range(3):
+        asked = office.desk.clock.now
+        office.desk.clock.advance(2 * MINUTE)
+        try_again(office, Look(user_id="u1", event="", evidence=Evidence(listed=True)), asked)
+    failure = office.entry("u1").failure
+    assert "knows no such user when it is asked for this one alone" in failure.text
+    assert active(office, "u1") == [True], "nothing proves that the user is deleted, and nothing shows the suspension"
+
+
+class LosesAnswers(FakeRoster):
+    """Every commit arrives, its answer is lost, and before it is tried again others write to the shard."""
+
+    def __init__(self, store):
+        super().__init__(store)
+        self.meanwhile = deque()
+
+    def commit(self, connection, user_ids, edit):
+        wanted = set(user_ids)
+        super().commit(connection, wanted, edit)
+        if self.meanwhile:
+            self.meanwhile.popleft()()
+        return super().commit(connection, wanted, edit)
+
+
+@pytest.mark.parametrize("when", ["marking", "writing"])
+def test_a_look_asked_for_meanwhile_outlives_a_commit_whose_answer_was_lost(office, monkeypatch, when):
+    roster = LosesAnswers(office.desk.store)
+    office.services = replace(office.services, roster=roster)
+    written = FakeAccounts._written
+
+    def ask() -> None:
+        office.rename("u1", "Second")
+        notice(office, "u1")  # finds the mark, and asks its owner to look again
+
+    def refused(accounts: FakeAccounts, write: Write, at: datetime) -> Written:
+        monkeypatch.setattr(FakeAccounts, "_written", written)
+        if when == "writing":
+            ask()
+        return Written(key=write.key, error=Rejected("400"))
+
+    if when == "marking":
+        roster.meanwhile.append(ask)
+    monkeypatch.setattr(FakeAccounts, "_written", refused)
+    office.rename("u1", "First")
+    notice(office, "u1")
+    (account,) = office.keeper.of("u1")
+    assert (account.attributes["name.givenName"], office.entry("u1").failure) == ("Second", None)
+
+
+def test_who_counts_a_failure_while_another_settles_the_same_mark_is_not_written_over(office, monkeypatch):
+    """The same message was published twice: one worker is shown the account, the other one's request fails."""
+    lost(office)
+    office.desk.clock.advance(timedelta(hours=1))
+    get, counted = FakeAccounts.get, []
+
+    def first(accounts: FakeAccounts, scim_id: str) -> Account | None:
+        monkeypatch.setattr(FakeAccounts, "get", refusing(KeeperFailed("HTTP 500")))
+        notice(office, "u1")
+        monkeypatch.setattr(FakeAccounts, "get", get)
+        counted.append(office.entry("u1"))
+        return get(accounts, scim_id)
+
+    monkeypatch.setattr(FakeAccounts, "get", first)
+    notice(office, "u1")
+    (meanwhile,) = counted
+    assert (meanwhile.failure.attempts, meanwhile.mark is not None) == (1, True)
+    known = office.entry("u1")
+    assert (known.mark, known.failure) == (None, None)
+    assert known.version > meanwhile.version, "else a plan made upon the other one's entry would be carried out"

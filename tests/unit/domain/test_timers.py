@@ -1,0 +1,213 @@
+"""Timers: kept to the minute through every history of a user and of the connection, against plain counting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoprovisioning.adapters.firestore.codec import decode, encode
+from autoprovisioning.domain.decision import Observed, Rules, decide
+from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.entry import Action, Entry, Timer, Trigger
+from tests.support.builders import DAY, IN_A_WEEK, MINUTE, NEVER, NOW, begun, entry, rules, seen
+
+SUSPENDED, ARCHIVED = Presence.SUSPENDED, Presence.ARCHIVED
+AS_SUSPENDED = rules(IN_A_WEEK, archived_as_suspended=True)
+
+
+def decided(known: Entry, presence: Presence, day: float, since: float = 0, chosen: Rules | None = None):
+    """Decide on a day about a user who has been so since another one."""
+    what = seen(presence, since=NOW + since * DAY)
+    return decide(known, what, chosen or rules(IN_A_WEEK), NOW + day * DAY)
+
+
+def test_suspended_and_archived_before_it_is_due_keeps_access_until_unarchived():
+    known = decided(entry(), SUSPENDED, 0).noted
+    for day in (6, 7, 100, 400):
+        decision = decided(known, ARCHIVED, day, since=6)
+        known = decision.noted
+        assert (decision.action, begun(known)) == (None, {Trigger.SUSPENDED: NOW})
+    back = decided(known, SUSPENDED, 400)
+    assert (back.action, begun(back.noted)) == (None, {Trigger.SUSPENDED: NOW})
+    assert decided(back.noted, SUSPENDED, 400.99).action is None
+    assert decided(back.noted, SUSPENDED, 401).action is Action.SUSPEND
+
+
+def test_archived_counts_as_suspended_from_the_first_time_where_that_was_chosen():
+    known = decided(entry(), SUSPENDED, 0, chosen=AS_SUSPENDED).noted
+    archived = decided(known, ARCHIVED, 6, since=6, chosen=AS_SUSPENDED)
+    assert (archived.action, begun(archived.noted)) == (None, {Trigger.SUSPENDED: NOW})
+    assert decided(archived.noted, ARCHIVED, 7, since=6, chosen=AS_SUSPENDED).action is Action.SUSPEND
+
+
+def test_a_timer_that_stood_still_goes_on_when_archived_is_chosen_to_count_as_suspended():
+    known = decided(entry(), SUSPENDED, 0).noted
+    known = decided(known, ARCHIVED, 6, since=6).noted
+    known = decided(known, ARCHIVED, 50, since=6, chosen=AS_SUSPENDED).noted
+    assert begun(known) == {Trigger.SUSPENDED: NOW}
+    assert decided(known, ARCHIVED, 50.9, since=6, chosen=AS_SUSPENDED).action is None
+    assert decided(known, ARCHIVED, 51, since=6, chosen=AS_SUSPENDED).action is Action.SUSPEND
+
+
+def test_off_for_a_day_and_archived_for_ten_is_not_due_early():
+    known = decided(entry(), SUSPENDED, 0).noted
+    clock = Clock().stopped(NOW + DAY).started(NOW + 2 * DAY)
+    later = rules(IN_A_WEEK, clock=clock)
+    known = decided(known, ARCHIVED, 3, since=3, chosen=later).noted
+    known = decided(known, SUSPENDED, 13, chosen=later).noted
+    assert decided(known, SUSPENDED, 17.99, chosen=later).action is None
+    assert decided(known, SUSPENDED, 18, chosen=later).action is Action.SUSPEND
+
+
+def test_being_turned_off_any_number_of_times_is_not_counted():
+    known, clock = decided(entry(), SUSPENDED, 0).noted, Clock()
+    for hour in range(1, 301, 2):
+        clock = clock.stopped(NOW + hour * 60 * MINUTE).started(NOW + (hour + 1) * 60 * MINUTE)
+    later = rules(IN_A_WEEK, clock=clock)
+    assert decided(known, SUSPENDED, 7 + 150 / 24 - 0.01, chosen=later).action is None
+    assert decided(known, SUSPENDED, 7 + 150 / 24, chosen=later).action is Action.SUSPEND
+
+
+def test_who_is_suspended_while_the_connection_is_off_has_been_so_for_no_time_when_it_is_turned_on():
+    clock = Clock().stopped(NOW).started(NOW + 30 * DAY)
+    decision = decided(entry(), SUSPENDED, 30, since=2, chosen=rules(IN_A_WEEK, clock=clock))
+    assert (decision.action, begun(decision.noted)) == (None, {Trigger.SUSPENDED: NOW + 2 * DAY})
+    later = decided(decision.noted, SUSPENDED, 37, since=2, chosen=rules(IN_A_WEEK, clock=clock))
+    assert later.action is Action.SUSPEND
+
+
+def test_who_was_archived_only_and_is_deleted_is_deprovisioned_as_deleted():
+    policy = Deprovisioning(suspended=Delays(suspend_after=0), deleted=Delays(suspend_after=7, delete_after=30))
+    known = decided(entry(), ARCHIVED, 0, chosen=rules(policy)).noted
+    what = seen(Presence.DELETED, None, since=NOW + DAY)
+    gone = decide(known, what, rules(policy), NOW + DAY)
+    assert gone.action is None
+    decision = decide(gone.noted, what, rules(policy), NOW + 8 * DAY)
+    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.DELETED)
+
+
+def test_a_suspension_that_ran_before_the_user_was_archived_goes_on_when_deleted():
+    known = decided(entry(), SUSPENDED, 0).noted
+    known = decided(known, ARCHIVED, 6, since=6).noted
+    what = seen(Presence.DELETED, None, since=NOW + 50 * DAY)
+    gone = decide(known, what, rules(IN_A_WEEK), NOW + 50 * DAY).noted
+    decision = decide(gone, what, rules(IN_A_WEEK), NOW + 51 * DAY)
+    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.SUSPENDED)
+
+
+def test_nobody_active_keeps_a_timer_but_for_a_scope_that_cannot_be_told():
+    timers = {Trigger.APP_OFF: NOW - DAY, Trigger.SUSPENDED: Timer(since=NOW - DAY)}
+    decision = decide(entry(timers=timers), seen(in_scope=None), rules(IN_A_WEEK), NOW)
+    assert begun(decision.noted) == {Trigger.APP_OFF: NOW - DAY}
+
+
+@dataclass
+class World:
+    """One user and one connection, minute by minute; every event is looked at once, unless the connection is off."""
+
+    now: datetime = NOW
+    suspended: datetime | None = None
+    archived: datetime | None = None
+    deleted: datetime | None = None
+    in_scope: bool = True
+    on: bool = True
+    as_suspended: bool = False
+    clock: Clock = field(default_factory=Clock)
+    entry: Entry = field(default_factory=entry)
+    since: dict[Trigger, datetime] = field(default_factory=dict)  # by plain counting, as is all below
+    counts: dict[Trigger, int] = field(default_factory=dict)  # minutes that each has run
+    ran: list[datetime] = field(default_factory=list)  # all the minutes in which timers did
+    never: set[Trigger] = field(default_factory=set)  # had not run when the user was deleted
+
+    @property
+    def idle(self) -> bool:
+        return self.archived is not None and self.deleted is None and not self.as_suspended
+
+    def wait(self, minutes: int) -> None:
+        for _ in range(minutes):
+            if self.on and not self.idle:
+                self.ran.append(self.now)
+                for trigger in self.counts.keys() - self.never:
+                    self.counts[trigger] += 1
+            self.now += MINUTE
+
+    def happen(self, event: str) -> None:
+        match event:
+            case "suspend":
+                self.suspended = self.suspended or self.now
+            case "restore":
+                self.suspended = None
+            case "archive":
+                self.archived = self.archived or self.now
+            case "unarchive":
+                self.archived = None
+            case "delete":
+                self.deleted = self.deleted or self.now
+            case "undelete":
+                self.deleted = None
+            case "leave" | "join":
+                self.in_scope = event == "join"
+            case "choose":
+                self.as_suspended = not self.as_suspended
+            case "off" if self.on:
+                self.on, self.clock = False, self.clock.stopped(self.now)
+            case "on" if not self.on:
+                self.on, self.clock = True, self.clock.started(self.now)
+        if self.on:
+            self.look()
+
+    def look(self) -> None:
+        if self.deleted is not None:
+            what = Observed(user_id="u1", presence=Presence.DELETED, in_scope=None, since=self.deleted)
+        elif self.archived is not None:
+            what = seen(ARCHIVED, self.in_scope, since=self.archived)
+        elif self.suspended is not None:
+            what = seen(SUSPENDED, self.in_scope, since=self.suspended)
+        else:
+            what = seen(in_scope=self.in_scope)
+        chosen = replace(rules(NEVER), clock=self.clock, archived_as_suspended=self.as_suspended)
+        noted = decide(self.entry, what, chosen, self.now).noted
+        assert noted is not None
+        self.entry = decode(encode({"u1": noted}))["u1"]
+        self._count(what)
+
+    def _count(self, what: Observed) -> None:
+        lasting: dict[Trigger, datetime] = {}
+        if what.in_scope is False:
+            lasting[Trigger.APP_OFF] = self.now
+        if what.presence in (SUSPENDED, ARCHIVED):
+            lasting[Trigger.SUSPENDED] = what.since
+        if what.presence is Presence.DELETED:
+            lasting |= self.since | {Trigger.DELETED: what.since}
+        newly = {
+            trigger: 0 if self.idle else sum(minute >= since for minute in self.ran)
+            for trigger, since in lasting.items()
+        }
+        self.counts = {trigger: self.counts.get(trigger, newly[trigger]) for trigger in lasting}
+        self.since = {trigger: self.since.get(trigger, since) for trigger, since in lasting.items()}
+        if what.presence is not Presence.DELETED:
+            self.never = {trigger for trigger, minutes in self.counts.items() if self.idle and not minutes}
+
+
+EVENTS = (
+    "suspend", "restore", "archive", "unarchive", "delete", "undelete", "leave", "join", "choose", "off", "on", "look"
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None, database=None, derandomize=True)
+@given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 40)), max_size=30))
+def test_timers_are_kept_to_the_minute_through_every_history(history):
+    world = World()
+    for event, minutes in history:
+        world.happen(event)
+        world.wait(minutes)
+        shown = {
+            trigger: (timer.since, timer.elapsed(world.clock.at(world.now)))
+            for trigger, timer in world.entry.timers.items()
+        }
+        counted = {trigger: (world.since[trigger], minutes * MINUTE) for trigger, minutes in world.counts.items()}
+        assert shown == counted

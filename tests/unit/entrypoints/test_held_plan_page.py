@@ -1,0 +1,63 @@
+"""The page of a held plan: decided as a whole, by cause, for those ticked, and taken back."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.guard import Member
+from autoprovisioning.domain.holds import Hold, Standing
+from tests.support.console import HOME, Place
+from tests.support.in_memory import START
+
+DIGEST = "d" * 32
+MEMBERS = tuple(
+    Member(user_id=f"u{number}", action="suspend", trigger="app_off" if number < 10 else "suspended", since=START)
+    for number in range(15)
+)
+
+
+@pytest.fixture
+def place() -> Place:
+    place = Place(Connection(id="c1", state=State.ON))
+    place.desk.services.records.put_hold("c1", Hold(digest=DIGEST, raised_at=START, members=MEMBERS, reason="too many"))
+    return place
+
+
+def standings(place: Place) -> dict[str, int]:
+    return place.desk.services.records.hold("c1", DIGEST).standings()
+
+
+def send(place: Place, button: str, **filled):
+    return place.browser().open(f"{HOME}/holds/{DIGEST}").send("Decide", button, confirmed="yes", **filled)
+
+
+def test_a_plan_is_decided_by_cause_then_the_rest_then_for_those_ticked(place):
+    shown = place.browser().open(f"{HOME}/holds/{DIGEST}")
+    assert "Out of scope: 10 changes that wait" in shown.text
+    assert "Waits for a decision" in shown.text
+    assert "Rejected" in send(place, "reject", about="cause:app_off").text
+    assert standings(place) == {"rejected": 10, "waiting": 5}
+    send(place, "approve", about="")
+    assert standings(place) == {"rejected": 10, "approved": 5}
+    assert len(place.desk.queue.requests) == 1
+    send(place, "approve", about="users", user=["u0", "u1"])
+    assert standings(place) == {"rejected": 8, "approved": 7}
+    assert "The decision is taken back" in send(place, "withdraw", about="users", user=["u0"]).text
+    assert standings(place) == {"rejected": 8, "approved": 6, "withdrawn": 1}
+    assert "Kept by rejection by admin@example.com" in place.browser().open(f"{HOME}/holds/{DIGEST}").text
+    assert "Kept by rejection: 8" in place.browser().open(f"{HOME}/holds").text
+
+
+@pytest.mark.parametrize("filled", [{"about": "users"}, {"about": "users", "user": "u99"}, {"about": "cause:deleted"}])
+def test_a_decision_about_nobody_is_refused(place, filled):
+    assert send(place, "approve", **filled).status == 400
+    assert standings(place) == {"waiting": 15}
+
+
+def test_what_is_carried_out_is_shown_and_not_decided_any_more(place):
+    place.desk.services.records.change_hold(
+        "c1", DIGEST, lambda known: known.moved(lambda *_: Standing.DONE, START, "a@x.org")
+    )
+    shown = place.browser().open(f"{HOME}/holds/{DIGEST}")
+    assert ("Over" in shown.text, [form for form in shown.forms if form.label == "Decide"]) == (True, [])

@@ -1,0 +1,237 @@
+"""A batch always ends: one user's failure is that user's, an outage is everybody's, and who waits is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from autoprovisioning.app.runs import apply_batch as batches
+from autoprovisioning.app.runs.apply_batch import apply_batch
+from autoprovisioning.app.runs.close_run import OUTAGE
+from autoprovisioning.domain.accounts import Written
+from autoprovisioning.domain.errors import (
+    ConfigurationRefused,
+    KeeperFailed,
+    ProvisioningError,
+    Rejected,
+    Throttled,
+    Transient,
+)
+from autoprovisioning.domain.runs import Batch, RunState
+from tests.support.builders import MINUTE, active
+from tests.support.in_memory import FakeAccounts
+from tests.support.scenario import Office
+
+POISON = [
+    ConfigurationRefused("users.get is refused: HTTP 400"),
+    Transient("HTTP 500"),
+    Rejected("HTTP 400"),
+    RecursionError("maximum recursion depth exceeded"),
+    UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte"),
+]
+
+
+def only_batch(office: Office) -> Batch:
+    (batch,) = office.desk.queue.batches
+    office.desk.queue.batches = []
+    return batch
+
+
+def deliver(office: Office, batch: Batch, message_id: str = "m1") -> ProvisioningError | None:
+    """Deliver a batch; returns what it asks to be delivered again for."""
+    now = office.desk.clock.now
+    try:
+        apply_batch(office.services, batch, message_id, now, now + 8 * MINUTE)
+    except ProvisioningError as error:
+        return error
+    return None
+
+
+def fail_on(office: Office, monkeypatch, user_id: str, error: Exception) -> None:
+    """Let the directory fail on one user, and show the others."""
+    read = office.directory.user
+
+    def user(wanted: str):
+        if wanted == user_id:
+            raise error
+        return read(wanted)
+
+    monkeypatch.setattr(office.directory, "user", user)
+
+
+@pytest.mark.parametrize("error", POISON, ids=lambda error: type(error).__name__)
+def test_whatever_one_look_raises_the_batch_ends_and_the_look_goes_on_alone(office, monkeypatch, error):
+    for user_id in ("u1", "u2", "u3"):
+        office.leave(user_id)
+    run = office.plan()
+    batch = only_batch(office)
+    poisoned = next(look for look in batch.looks if look.user_id == "u2")
+    fail_on(office, monkeypatch, "u2", error)
+    assert deliver(office, batch) is None
+    unknown = isinstance(error, RecursionError | UnicodeDecodeError)
+    ended = RunState.DONE if unknown else RunState.UNSETTLED
+    assert office.services.records.run("c1", run.id).state is ended
+    assert (active(office, "u1"), active(office, "u3")) == ([False], [False])
+    if unknown:  # it is that user's failure at once: the roster has an entry to note it at
+        assert (office.desk.queue.looks, office.entry("u2").failure.code) == ([], "unforeseen")
+    else:
+        assert office.desk.queue.looks == [poisoned], "with its evidence, and with the plan that was approved"
+    monkeypatch.undo()
+    office.work_off()
+    if unknown:
+        office.desk.clock.advance(16 * MINUTE)
+        office.run()
+    assert (active(office, "u2"), office.entry("u2").failure) == ([False], None)
+
+
+def test_what_nobody_foresaw_is_logged_once_with_its_stack_and_the_alert(office, monkeypatch, caplog):
+    office.suspend("u2")
+    office.plan()
+    batch = only_batch(office)
+    fail_on(office, monkeypatch, "u2", RecursionError("nested"))
+    deliver(office, batch)
+    told = [record for record in caplog.records if "RecursionError" in record.getMessage()]
+    assert [record.json_fields for record in told] == [{"alert": "unforeseen"}]
+    assert "Traceback" in told[0].getMessage()
+    event = next(event for event in office.desk.store.events["c1"].values() if event.code == "unforeseen")
+    assert "nested" not in event.reason, "an exception's text may hold what was read"
+
+
+def renamed(office: Office, *user_ids: str) -> Batch:
+    for user_id in user_ids:
+        office.rename(user_id, "Renamed")
+    office.plan()
+    return only_batch(office)
+
+
+def names(office: Office) -> list[str]:
+    return [str(office.keeper.of(user_id)[0].attributes["name.givenName"]) for user_id in ("u1", "u2", "u3")]
+
+
+def fail_writes_of(office: Office, monkeypatch, user_id: str, error: Exception) -> None:
+    write, scim_id = office.keeper.write, office.keeper.of(user_id)[0].scim_id
+
+    def failing(wanted):
+        if wanted.scim_id == scim_id:
+            raise error
+        return write(wanted)
+
+    monkeypatch.setattr(office.keeper, "write", failing)
+
+
+@pytest.mark.parametrize("error", [KeeperFailed("HTTP 500"), Transient("HTTP 500"), Rejected("HTTP 405")])
+def test_a_write_that_fails_on_one_user_leaves_the_batch_done(office, monkeypatch, error):
+    batch = renamed(office, "u1", "u2", "u3")
+    fail_writes_of(office, monkeypatch, "u2", error)
+    assert deliver(office, batch) is None
+    assert names(office) == ["Renamed", "New", "Renamed"]
+    office.work_off()
+    refused: Counter[str] = Counter()
+    while office.refused:
+        look = office.refused.pop()
+        refused[look.user_id] += 1
+        office.deliver(look)
+    assert refused["u2"] <= 2
+    assert "u2" in office.desk.store.failures["c1"]
+
+
+def test_an_exception_in_the_middle_of_a_batch_is_nobody_elses(office, monkeypatch):
+    """The adapter breaks on one write: which of the others arrived is asked of each account."""
+    batch = renamed(office, "u1", "u2", "u3")
+    fail_writes_of(office, monkeypatch, "u2", RecursionError("nested"))
+    assert deliver(office, batch) is None
+    for _ in range(6):
+        office.work_off()
+        again, office.refused = office.refused, []
+        for look in again:
+            office.deliver(look)
+    assert names(office) == ["Renamed", "New", "Renamed"]
+    assert sorted(office.desk.store.failures["c1"]) == ["u2"]
+    assert office.refused == []
+
+
+def test_a_written_result_that_is_no_error_of_ours_is_that_users(office, monkeypatch):
+    batch = renamed(office, "u1", "u2")
+    written = FakeAccounts._written
+
+    def odd(accounts, write, deadline):
+        done = written(accounts, write, deadline)
+        return Written(key=write.key, error=OSError("odd")) if write.scim_id == office.entry("u2").scim_id else done
+
+    monkeypatch.setattr(FakeAccounts, "_written", odd)
+    assert deliver(office, batch) is None
+    assert names(office)[0] == "Renamed"
+    assert office.entry("u2").mark is not None, "it may have arrived"
+
+
+def outage(monkeypatch, error: Exception) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(FakeAccounts, "probe", refuse)
+
+
+def test_in_an_outage_the_batch_comes_again_later_and_everybody_of_it_waits(monkeypatch):
+    monkeypatch.setattr(batches, "CHUNK", 2)
+    office = Office()
+    for number in range(6):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    run = office.plan()
+    batch = only_batch(office)
+    outage(monkeypatch, Transient("Keeper answers HTTP 500", retry_after=10))
+    error = deliver(office, batch)
+    assert isinstance(error, Transient)
+    assert error.retry_after == 30, "not at once"
+    assert {change.user_id for change in batch.changes} == set(office.desk.store.pending["c1"])
+    assert office.services.records.run("c1", run.id).notes == (f"{OUTAGE}Keeper answers HTTP 500",)
+    monkeypatch.setattr(FakeAccounts, "probe", lambda _accounts: None)
+    assert deliver(office, batch) is None
+    assert office.desk.store.pending["c1"] == {}
+    assert office.services.records.run("c1", run.id).state is RunState.DONE
+
+
+def test_in_an_outage_nothing_is_counted_against_those_who_were_tried(office, monkeypatch):
+    batch = renamed(office, "u1", "u2", "u3")
+
+    def failing(_accounts, write, _deadline):
+        return Written(key=write.key, error=KeeperFailed("HTTP 500"))
+
+    monkeypatch.setattr(FakeAccounts, "_written", failing)
+    probe = FakeAccounts.probe
+    outage(monkeypatch, Transient("HTTP 500"))
+    for _ in range(4):
+        assert isinstance(deliver(office, batch), Transient)
+    assert [office.entry(user_id).failure for user_id in ("u1", "u2", "u3")] == [None] * 3
+    monkeypatch.setattr(FakeAccounts, "probe", probe)
+    assert deliver(office, batch) is None, "now it is about each of them"
+    assert [office.entry(user_id).failure.attempts for user_id in ("u1", "u2", "u3")] == [1] * 3
+
+
+def test_an_outage_is_noted_once_however_often_it_is_met(office, monkeypatch):
+    batch = renamed(office, "u1", "u2", "u3")
+    for status in (500, 502, 503):
+        outage(monkeypatch, Transient(f"HTTP {status}"))
+        deliver(office, batch)
+    assert office.services.records.run("c1", batch.run_id).notes == (f"{OUTAGE}HTTP 503",)
+
+
+def test_a_wait_that_keeper_asks_for_flags_the_whole_batch(monkeypatch):
+    monkeypatch.setattr(batches, "CHUNK", 2)
+    office = Office()
+    for number in range(6):
+        office.hire(f"x{number}", f"x{number}@example.com")
+    office.plan()
+    batch = only_batch(office)
+    office.keeper.faults.extend([Throttled("429", retry_after=600)] * 2)
+    assert isinstance(deliver(office, batch), Throttled)
+    assert {change.user_id for change in batch.changes} == set(office.desk.store.pending["c1"])
+
+
+def test_what_the_server_refuses_is_noted_once_by_planner_and_batches(office):
+    office.keeper.remarks = ["Keeper does not search: accounts are listed instead."]
+    batch = renamed(office, "u1")
+    office.keeper.remarks.append("Keeper does not offer Bulk.")
+    deliver(office, replace(batch, changes=batch.changes))
+    assert office.services.records.run("c1", batch.run_id).notes == tuple(office.keeper.remarks)
