@@ -281,7 +281,7 @@ def accounts_builder(longest: timedelta = timedelta.max) -> Callable[[Connection
 
     @lru_cache(maxsize=CLIENTS_KEPT)
     def client(endpoint: str, token: str, dialect: str) -> ScimAccounts:
-        from autoprovisioning.domain.connections import PatchDialect
+        from autoprovisioning.domain.settings import PatchDialect
 
         checked = check_endpoint(endpoint, chosen.extra_scim_hosts, local=chosen.local)
         return ScimAccounts(
@@ -294,7 +294,7 @@ def accounts_builder(longest: timedelta = timedelta.max) -> Callable[[Connection
             concurrency=chosen.scim_concurrency,
         )
 
-    return lambda connection, token: client(connection.endpoint, token, connection.patch_dialect)
+    return lambda connection, token: client(connection.settings.endpoint, token, connection.settings.patch_dialect)
 
 
 @lru_cache(maxsize=1)

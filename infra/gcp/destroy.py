@@ -106,14 +106,11 @@ def _bindings(target: Target) -> list[Removal]:
         remove = revoke(member=member, role=role)
         title = f"{grant.role} of {member.removeprefix('serviceAccount:').partition('@')[0]}"
         bound = binding(role, member, expression)
-        found.append(
-            Removal(
-                title=title,
-                look=look,
-                commands=(remove,),
-                names=lambda there, bound=bound: ["it"] if bound(there) else [],
-            )
-        )  # type: ignore[misc]
+
+        def names(there: str, bound: Callable[[str], bool] = bound) -> list[str]:
+            return ["it"] if bound(there) else []
+
+        found.append(Removal(title=title, look=look, commands=(remove,), names=names))
     return found
 
 

@@ -27,6 +27,7 @@ def connect(
     groups: tuple[str, ...],
     settings: dict[str, object] | None = None,
     *,
+    org_units: tuple[str, ...] | None = None,
     adopt_all: bool = False,
     preview: bool = False,
     creates: int | None = None,
@@ -40,16 +41,20 @@ def connect(
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.app.administration.configure import edit, set_up, turn_on
     from autoprovisioning.bootstrap import services
+    from autoprovisioning.domain.directory_user import Scope
     from autoprovisioning.domain.events import Actor
-    from autoprovisioning.domain.settings import Settings, settings_of
+    from autoprovisioning.domain.settings import Settings
 
     desk, actor = services(), Actor(address=ACTOR)
     known = desk.connections.get(CONNECTION)
+    current = known.settings if known is not None else Settings()
+    scope = replace(current.scope, groups=Scope.named(groups=groups).groups)
+    if org_units is not None:
+        scope = replace(scope, org_units=Scope.named(org_units=org_units).org_units)
+    wanted = replace(current, **{"endpoint": endpoint, "scope": scope, **(settings or {})})  # type: ignore[arg-type]
     if known is None:
-        wanted = replace(Settings(endpoint=endpoint, scope_groups=groups), **(settings or {}))  # type: ignore[arg-type]
         connection = set_up(desk, wanted, token, actor, CONNECTION)
     else:
-        wanted = replace(settings_of(known), endpoint=endpoint, scope_groups=groups, **(settings or {}))  # type: ignore[arg-type]
         connection = edit(desk, CONNECTION, known.edition, wanted, actor, token, run=False)
     confirmed = [f"adoptions confirmed: {confirm_all()}"] if adopt_all else []
     if preview and connection.state.value in ("off", "draft"):
@@ -58,10 +63,12 @@ def connect(
         would = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count) or "nothing"
         confirmed.append(f"turning on would do: {would}; creating {creates} accounts is confirmed")
     connection = turn_on(desk, connection.id, actor, run=False, creates=creates)
-    named = ", ".join(group.email for group in connection.scope.groups) or "everybody"
-    told = f"connection {connection.id} is {connection.state.value}: {connection.endpoint}, scope: {named}"
+    named = ", ".join(group.email for group in connection.settings.scope.groups) or "everybody"
+    told = f"connection {connection.id} is {connection.state.value}: {connection.settings.endpoint}, scope: {named}"
     treated = (
-        "treated as suspended" if connection.archived_as_suspended else "kept, not operated on (ARCHIVED=suspended)"
+        "treated as suspended"
+        if connection.settings.archived_as_suspended
+        else "kept, not operated on (ARCHIVED=suspended)"
     )
     return "\n".join([*confirmed, told, f"archived users: {treated}"])
 
@@ -88,12 +95,11 @@ def previewed(what: str) -> Any:
     from autoprovisioning.domain.connections import Connection
     from autoprovisioning.domain.errors import WrongState
     from autoprovisioning.domain.events import Actor
-    from autoprovisioning.domain.settings import settings_of
 
     desk, store, actor = services(), previews(), Actor(address=ACTOR)
     connection = desk.connections.get(CONNECTION)
     assert isinstance(connection, Connection)  # noqa: S101 - set up by the caller
-    asked = ask_preview(desk, store, CONNECTION, connection.edition, settings_of(connection), actor)
+    asked = ask_preview(desk, store, CONNECTION, connection.edition, connection.settings, actor)
 
     def ended() -> Any:
         preview = store.get(CONNECTION, asked.id)
@@ -129,7 +135,7 @@ def main() -> None:
         token = asked.token_file.expanduser().read_text().strip()
         if not token:
             sys.exit(f"TOKEN_FILE: {asked.token_file} is empty. Write Keeper's access token into it.")
-        print(connect(asked.endpoint, token, groups, settings, adopt_all=asked.adopt == "all", preview=True))
+        print(connect(asked.settings.endpoint, token, groups, settings, adopt_all=asked.adopt == "all", preview=True))
     except OSError as error:
         sys.exit(f"TOKEN_FILE: {error.strerror}: {asked.token_file}. Write Keeper's access token into a file of yours.")
     except UnicodeDecodeError:

@@ -86,7 +86,7 @@ def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_
         what = f"ended as {run.state.value}" if run.state.value != "done" else "lacked whole listings"
         tell(f"The run of {run.connection_id} {what}, so not everything is in step.")
     summary["failed"] = max(summary["failed"], len(failing))  # those whose attempt is not due are no less failing
-    gone = any(not unit.listed for connection in connections for unit in connection.scope.org_units)
+    gone = any(not unit.listed for connection in connections for unit in connection.settings.scope.org_units)
     summary["_undone"] = bool(undone or failing or gone)
     summary["_paused"] = any(connection.state.value == "paused" for connection in connections)
     return summary

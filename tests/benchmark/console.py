@@ -28,6 +28,7 @@ from infra.local.processes import Supervisor, free_port, python
 from infra.local.simulation import IAP_AUDIENCE, DirectorySide
 
 sys.path.insert(0, str(ROOT / "functions"))
+from autoprovisioning.domain.settings import Settings
 from tests.benchmark.console_load import EVENTS, SHARDS, fill
 
 USERS = 20_000
@@ -122,7 +123,12 @@ def _connect(fixture: dict[str, Any]) -> tuple[str, str]:
     now = datetime.now(UTC)
     bootstrap.services().connections.create(
         Connection(
-            id=CONNECTION, order=1, state=State.ON, endpoint=endpoint, token_version="1", scope=scope, changed_at=now
+            id=CONNECTION,
+            order=1,
+            state=State.ON,
+            settings=Settings(endpoint=endpoint, scope=scope),
+            token_version="1",
+            changed_at=now,
         )
     )
     return fill(CONNECTION, fixture["users"], now)

@@ -20,7 +20,6 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, digest_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.settings import settings_of
 
 EVENTS = 50_000
 FAILURES = 600
@@ -83,7 +82,7 @@ def _preview(connection: Connection, entries: list[Entry], now: datetime) -> Non
         for entry in entries
     ]
     counts = {Would.UPDATE.value: len(lines)}
-    expires, settings = now + timedelta(days=1), settings_of(connection)
+    expires, settings = now + timedelta(days=1), connection.settings
     asked = Preview(
         id=PREVIEW,
         connection_id=connection.id,
@@ -103,7 +102,7 @@ def _home(connection_id: str) -> Any:
 
 
 def _entry(connection: Connection, user: dict[str, Any]) -> Entry:
-    applied = fingerprint(connection.mapping.apply(user))
+    applied = fingerprint(connection.settings.mapping.apply(user))
     return Entry(
         user_id=user["id"],
         version=3,

@@ -9,6 +9,7 @@ from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.functional.test_reauthorize import staff
+from tests.support.builders import changed, with_settings
 from tests.support.system import ADMIN, GROUP_ID, Town, person
 
 PEOPLE = 60  # more than a page of the audit shows
@@ -34,9 +35,8 @@ class Stage:
 
 def set_stage(town: Town) -> Stage:
     """Provision, then let plans be held, users fail, timers run, and connections stand in every state."""
-    from autoprovisioning.domain.connections import VolumeLimit
     from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
-    from autoprovisioning.domain.settings import settings_of
+    from autoprovisioning.domain.settings import VolumeLimit
 
     town.reset(PEOPLE)
     staff(town)
@@ -56,11 +56,11 @@ def set_stage(town: Town) -> Stage:
     town.sync()
     other_connections(town)
     [hold] = town.desk().records.holds(CONNECTION)
-    narrower = replace(settings_of(town.desk().connections.get(CONNECTION)), org_units=("/Sales",))
+    narrower = changed(town.desk().connections.get(CONNECTION).settings, org_units=("/Sales",))
     inquiry = _inquiry(town)
     in_doubt(town)
     unprovisioned(town)
-    in_force = settings_of(town.desk().connections.get(CONNECTION))
+    in_force = town.desk().connections.get(CONNECTION).settings
     return Stage(town, compute_preview(town, narrower), compute_preview(town, in_force), inquiry, hold.digest)
 
 
@@ -140,7 +140,9 @@ def other_connections(town: Town) -> None:
          ("gone", State.OFF, "Keeper of last year")], 2
     ):  # fmt: skip
         endpoint = f"https://keepersecurity.example/api/rest/scim/v2/98765432100{order}"
-        connections.create(replace(model, id=name, order=order, state=state, name=title, endpoint=endpoint))
+        connections.create(
+            with_settings(replace(model, id=name, order=order, state=state), name=title, endpoint=endpoint)
+        )
     connections.purge("gone")
 
 

@@ -15,6 +15,7 @@ from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.browser.conftest import NARROW
 from tests.browser.stage import HOME, compute_preview, other_connections
+from tests.support.builders import changed
 from tests.support.system import GROUP_ID, Town, customer
 
 NAMES = (
@@ -42,8 +43,8 @@ def company() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def company_town(whole_town) -> Iterator[Town]:
     """The company: provisioned, somebody renamed, some suspensions held."""
-    from autoprovisioning.domain.connections import VolumeLimit
     from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+    from autoprovisioning.domain.settings import VolumeLimit
 
     town = whole_town
     town.reset(0)
@@ -104,11 +105,10 @@ def test_the_set_up(page, picture):
 
 
 def test_a_preview_of_a_narrower_scope(company_town, page, picture):
-    from autoprovisioning.domain.settings import settings_of
 
-    current = settings_of(company_town.desk().connections.get(CONNECTION))
+    current = company_town.desk().connections.get(CONNECTION).settings
     eager = replace(current.deprovisioning, app_off=replace(current.deprovisioning.app_off, suspend_after=0))
-    wanted = replace(current, scope_groups=("g-pilot",), deprovisioning=eager)
+    wanted = changed(current, scope_groups=("g-pilot",), deprovisioning=eager)
     page.goto(f"{HOME}/previews/{compute_preview(company_town, wanted)}")
     expect(page.get_by_role("link", name="5 Suspended")).to_be_visible()
     picture(page, "preview", height=1050)

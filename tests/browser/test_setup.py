@@ -284,7 +284,7 @@ def test_the_second_of_two_administrators_learns_of_the_first(provisioned, page,
     open_page.forgive("412")
     follow(second, "Show the current state")
     expect(heading(second, "Named by the first")).to_be_visible()
-    assert provisioned.desk().connections.get(CONNECTION).name == "Named by the first"
+    assert provisioned.desk().connections.get(CONNECTION).settings.name == "Named by the first"
 
 
 def test_without_scripts_the_forms_do_the_same(town, open_page):

@@ -18,7 +18,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.runs import Look, Run, RunKind
-from autoprovisioning.domain.settings import settings_of
+from autoprovisioning.domain.settings import Settings
 from infra.local.simulation import DirectorySide, KeeperSide
 from tests.contract.scim_servers import now, soon
 from tests.support.in_memory import Desk
@@ -91,9 +91,7 @@ class House:
         return [event for event in self.desk.store.events["c1"].values() if event.user_id == user_id]
 
     def preview(self) -> tuple[Preview, dict[str, Line]]:
-        asked = ask_preview(
-            self.services, self.previews, "c1", self.connection.edition, settings_of(self.connection), BY
-        )
+        asked = ask_preview(self.services, self.previews, "c1", self.connection.edition, self.connection.settings, BY)
         compute_preview(self.services, self.previews, "c1", asked.id, soon())
         done = self.previews.get("c1", asked.id)
         assert done is not None
@@ -108,7 +106,9 @@ class House:
 def house(workspace, keeper, accounts, directory) -> House:
     desk = Desk()
     version = desk.tokens.add("c1", keeper.token)
-    made = Connection(id="c1", state=State.ON, endpoint=keeper.endpoint, token_version=version, shards=64)
+    made = Connection(
+        id="c1", state=State.ON, settings=Settings(endpoint=keeper.endpoint), token_version=version, shards=64
+    )
     services = replace(desk.services, clock=now, directory=directory, accounts_for=lambda _connection, _token: accounts)
     services.connections.create(made)
     workspace.control("PUT", "state", customer(PEOPLE))

@@ -12,6 +12,7 @@ import pytest
 from autoprovisioning import bootstrap
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import Transient
+from autoprovisioning.domain.settings import Settings
 from tests.contract.listener import Request, Response, listening
 
 
@@ -27,7 +28,7 @@ def test_a_silent_keeper_is_waited_for_as_long_as_was_said_and_no_longer(monkeyp
     with listening() as keeper:
         keeper.answer = silence
         accounts = bootstrap.accounts_builder(timedelta(seconds=0.1))(
-            Connection(id="c1", endpoint=keeper.url), "secret"
+            Connection(id="c1", settings=Settings(endpoint=keeper.url)), "secret"
         )
         began = time.monotonic()
         with pytest.raises(Transient, match="Keeper did not answer"):

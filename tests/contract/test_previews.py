@@ -24,11 +24,12 @@ from autoprovisioning.app.ports.requests import (
     Would,
 )
 from autoprovisioning.domain.accounts import Account
-from autoprovisioning.domain.connections import Connection, PatchDialect, VolumeLimit
+from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
-from autoprovisioning.domain.settings import Settings
+from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
 from tests.contract.state_stores import IN_FIRESTORE, Firestore
 from tests.support.builders import NOW
 from tests.support.in_memory_requests import FakeInquiries, FakePreviews
@@ -87,8 +88,7 @@ SETTINGS = Settings(
     mapping=AttributeMapping(
         (*DEFAULT_ROWS, Row(target="title", source="organizations[primary].title", mandatory=True))
     ),
-    scope_groups=("g1", "sales@example.com"),
-    org_units=("/Sales", "/R&D"),
+    scope=Scope.named(groups=("g1", "sales@example.com"), org_units=("/Sales", "/R&D")),
     deprovisioning=Deprovisioning(
         app_off=Delays(suspend_after=7, delete_after=30),
         suspended=Delays(suspend_after=None, delete_after=None),

@@ -21,6 +21,7 @@ from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.holds import HoldState, Standing
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.settings import Settings
 from tests.contract.state_stores import Firestore, hold
 from tests.support.builders import DAY, NOW
 
@@ -469,7 +470,7 @@ class TestHeldPlans:
 class TestDeletedConnections:
     def test_they_are_listed_page_by_page_the_latest_first(self, state):
         for name in ("a", "b", "c", "here"):
-            state.connections.create(Connection(id=name, name=f"Keeper {name}"))
+            state.connections.create(Connection(id=name, settings=Settings(name=f"Keeper {name}")))
         for name in ("b", "a", "c"):
             state.connections.purge(name)
         first = state.reports.deleted("", 2)

@@ -13,7 +13,7 @@ from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Clock
 from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
-from tests.support.builders import DAY, NOW, running
+from tests.support.builders import DAY, NOW, running, with_settings
 
 SHARD = bytes.fromhex(
     "96dc0013a2753100a0a0a000c2c0c0c0c2c0c0c0c2c0a0c0c0dc0013a2753207af616461406578616d706c652e636f6da26b32a2663202c393"
@@ -144,15 +144,15 @@ class TestStored:
         document.set(CONNECTION)
         read = firestore.connections.get("c1")
         assert read.clock == Clock(stood=3 * DAY, last=OFF[-1], off_since=NOW)
-        assert (read.state, read.archived_as_suspended, read.changed_at) == (State.OFF, True, NOW)
-        firestore.connections.change("c1", lambda current: replace(current, name="New"))
+        assert (read.state, read.settings.archived_as_suspended, read.changed_at) == (State.OFF, True, NOW)
+        firestore.connections.change("c1", lambda current: with_settings(current, name="New"))
         assert document.get().get("schema") == 2
-        assert firestore.connections.get("c1") == replace(read, name="New", revision=5)
+        assert firestore.connections.get("c1") == with_settings(replace(read, revision=5), name="New")
 
     @pytest.mark.parametrize(("stored", "since"), [(True, NOW), (False, None), (NOW, NOW), (None, None)])
     def test_a_node_without_proof_was_a_flag_at_first(self, firestore, stored, since):
         firestore.client.document("connections/c1").set(CONNECTION)
-        firestore.connections.change("c1", lambda current: replace(current, name="New"))
+        firestore.connections.change("c1", lambda current: with_settings(current, name="New"))
         firestore.client.document("connections/c1").update({"unproven": stored})
         assert firestore.connections.get("c1").unproven == since
 
@@ -160,7 +160,7 @@ class TestStored:
         firestore.client.document("connections/c1").set(CONNECTION)
         document = firestore.client.document("connections/c1/roster/0000")
         document.set({"entries": SHARD})
-        home: Connection = firestore.connections.change("c1", lambda current: replace(current, name="New"))
+        home: Connection = firestore.connections.change("c1", lambda current: with_settings(current, name="New"))
         assert firestore.roster.load(home) == ENTRIES
         assert firestore.roster.entry(home, "u3") == ENTRIES["u3"]
         changed = replace(ENTRIES["u1"], version=1)

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from autoprovisioning.adapters.scim import ScimAccounts
-from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.settings import PatchDialect
 from infra.local.simulation import KeeperSide
 from tests.contract.scim_servers import Counts
+from tests.support.builders import with_settings
 from tests.support.scenario import LATER, Office
 
 PHONE = 'phoneNumbers[type eq "work"].value'
@@ -53,7 +54,7 @@ class Node:
         accounts = ScimAccounts(side.endpoint, side.token, dialect, Counts(), clock, timeout=5.0)
         self.office.services = replace(self.office.services, accounts_for=lambda *_: accounts)
         mapping = AttributeMapping(ROWS)
-        self.office.services.connections.change("c1", lambda connection: replace(connection, mapping=mapping))
+        self.office.services.connections.change("c1", lambda connection: with_settings(connection, mapping=mapping))
         for user_id in ("u1", "u2"):
             self.edit(user_id, primaryEmail=f"{user_id.upper()}@example.com")
 

@@ -11,7 +11,7 @@ import pytest
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.records import Claim
 from autoprovisioning.app.ports.roster import Edit, Progress
-from autoprovisioning.domain.connections import Connection, PatchDialect, RetiredToken, State, VolumeLimit
+from autoprovisioning.domain.connections import Connection, RetiredToken, State
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
@@ -20,9 +20,10 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import GuardState, Kind, reservation
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
 from tests.contract.state_stores import HOME, HOUR, event, hold, write
 from tests.contract.state_stores import State as Stores
-from tests.support.builders import DAY, NOW
+from tests.support.builders import DAY, NOW, with_settings
 
 
 def put(state: Stores, *entries: Entry, connection: Connection = HOME) -> None:
@@ -214,27 +215,29 @@ class TestRoster:
 EVERYTHING = Connection(
     id="c1",
     order=3,
-    name="Keeper EU",
+    settings=Settings(
+        name="Keeper EU",
+        endpoint="https://keepersecurity.eu/api/rest/scim/v2/1",
+        mapping=AttributeMapping(
+            (*DEFAULT_ROWS, Row(target="title", source="organizations[primary].title", mandatory=True))
+        ),
+        scope=Scope(
+            groups=(Group(id="g1", email="a@example.com", name="A"),),
+            org_units=(OrgUnit(id="id:1", path="/Sales"), OrgUnit(id="id:2", path="/R&D", listed=False), ROOT),
+        ),
+        deprovisioning=Deprovisioning(
+            app_off=Delays(suspend_after=7, delete_after=30),
+            suspended=Delays(suspend_after=None, delete_after=None),
+            deleted=Delays(suspend_after=0, delete_after=1),
+        ),
+        limit=VolumeLimit(minimum=25, percent=2.5),
+        archived_as_suspended=True,
+        patch_dialect=PatchDialect.KEEPER,
+    ),
     revision=0,
     edition=6,
     state=State.PAUSED,
-    endpoint="https://keepersecurity.eu/api/rest/scim/v2/1",
     token_version="4",
-    mapping=AttributeMapping(
-        (*DEFAULT_ROWS, Row(target="title", source="organizations[primary].title", mandatory=True))
-    ),
-    scope=Scope(
-        groups=(Group(id="g1", email="a@example.com", name="A"),),
-        org_units=(OrgUnit(id="id:1", path="/Sales"), OrgUnit(id="id:2", path="/R&D", listed=False), ROOT),
-    ),
-    deprovisioning=Deprovisioning(
-        app_off=Delays(suspend_after=7, delete_after=30),
-        suspended=Delays(suspend_after=None, delete_after=None),
-        deleted=Delays(suspend_after=0, delete_after=1),
-    ),
-    limit=VolumeLimit(minimum=25, percent=2.5),
-    archived_as_suspended=True,
-    patch_dialect=PatchDialect.KEEPER,
     shards=128,
     throttled_until=NOW,
     paused_reason="the token is refused",
@@ -257,7 +260,7 @@ class TestConnections:
 
     def test_a_change_grows_the_revision(self, state):
         state.connections.create(HOME)
-        changed = state.connections.change("c1", lambda current: replace(current, name="New"))
+        changed = state.connections.change("c1", lambda current: with_settings(current, name="New"))
         assert (changed.name, changed.revision) == ("New", 1)
         assert state.connections.get("c1") == changed
 
@@ -279,9 +282,9 @@ class TestConnections:
         state.connections.create(HOME, event("e1", EventName.CONFIGURED))
 
         def tell(was: Connection, becomes: Connection) -> Event:
-            return event(f"{was.name} to {becomes.name}", EventName.CONFIGURED)
+            return event(f"{was.settings.name} to {becomes.settings.name}", EventName.CONFIGURED)
 
-        state.connections.change("c1", lambda current: replace(current, name="Vault"), tell)
+        state.connections.change("c1", lambda current: with_settings(current, name="Vault"), tell)
         assert state.audit("c1") == {"e1", "Keeper to Vault"}
 
     def test_nothing_is_told_of_what_was_not_done(self, state):
@@ -320,7 +323,7 @@ class TestConnections:
 
         assert state.connections.get("c1") is None
         assert list(state.connections.all()) == []
-        assert [(gone.id, gone.name) for gone in state.connections.deleted()] == [("c1", HOME.name)]
+        assert [(gone.id, gone.name) for gone in state.connections.deleted()] == [("c1", HOME.settings.name)]
         assert state.connections.change("c1", lambda current: current) is None
         assert state.roster.load(HOME) == {}
         assert state.failures("c1") == {}
@@ -344,7 +347,7 @@ class TestConnections:
     def test_an_id_in_use_is_refused(self, state):
         state.connections.create(HOME)
         with pytest.raises(Stale):
-            state.connections.create(replace(HOME, name="Another"))
+            state.connections.create(with_settings(HOME, name="Another"))
         assert state.connections.get("c1") == HOME
 
 

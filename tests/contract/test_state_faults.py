@@ -19,6 +19,7 @@ from autoprovisioning.domain.errors import Permanent, Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Kind, reservation, reserve
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.settings import Settings
 from infra.local.processes import free_port
 from tests.contract.state_stores import IN_FIRESTORE, Firestore, Wire, wire
 from tests.support.builders import NOW
@@ -197,7 +198,7 @@ class TestContention:
     def test_one_of_many_creates_a_connection(self, state):
         def create(writer: int) -> bool:
             try:
-                state.connections.create(Connection(id="c1", name=f"by {writer}"))
+                state.connections.create(Connection(id="c1", settings=Settings(name=f"by {writer}")))
             except Stale:
                 return False
             return True

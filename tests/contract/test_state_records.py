@@ -11,6 +11,7 @@ from autoprovisioning.app.ports.records import Claim
 from autoprovisioning.app.ports.roster import Progress
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
+from autoprovisioning.domain.settings import Settings
 from tests.contract.state_stores import HOUR, write
 from tests.support.builders import NOW
 
@@ -94,7 +95,7 @@ class TestRunsAskedFor:
         assert state.records.run_asked_for("c1", "a2") is None
 
     def test_it_is_forgotten_with_the_connection(self, state):
-        state.connections.create(Connection(id="c1", name="Keeper"))
+        state.connections.create(Connection(id="c1", settings=Settings(name="Keeper")))
         state.records.put_asked(
             AskedRun(id="a1", connection_id="c1", asked_by="a@x.org", asked_at=NOW, expires=NOW + HOUR)
         )

@@ -24,7 +24,7 @@ def sales(town: Town) -> Town:
 
 
 def paths(town: Town) -> list[str]:
-    return [unit.path for unit in town.desk().connections.get(CONNECTION).scope.org_units]
+    return [unit.path for unit in town.desk().connections.get(CONNECTION).settings.scope.org_units]
 
 
 def configured(town: Town) -> list[str]:
@@ -150,7 +150,7 @@ def test_a_failing_listing_of_units_deprovisions_and_creates_nobody(sales, answe
 def test_a_connection_stored_with_paths_alone_is_migrated_by_its_next_run(sales):
     store_paths_only(sales)
     assert sales.sync()["unchanged"] == len(SELLERS)
-    (unit,) = sales.desk().connections.get(CONNECTION).scope.org_units
+    (unit,) = sales.desk().connections.get(CONNECTION).settings.scope.org_units
     assert (unit.id.startswith("id:"), unit.path) == (True, "/Sales")
     assert configured(sales) == ["Noted the id of the organizational unit /Sales."]
     sales.directory.change_unit("/Sales", name="Revenue")

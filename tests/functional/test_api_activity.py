@@ -233,7 +233,7 @@ def held(town: Town) -> dict:
 
 
 def _limit(users: int):
-    from autoprovisioning.domain.connections import VolumeLimit
+    from autoprovisioning.domain.settings import VolumeLimit
 
     return VolumeLimit(minimum=users, percent=1.0)
 

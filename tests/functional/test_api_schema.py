@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
-from autoprovisioning.domain.connections import VolumeLimit
+from autoprovisioning.domain.settings import VolumeLimit
 from autoprovisioning.entrypoints.console.api import OPERATIONS
 from autoprovisioning.entrypoints.console.api.openapi import ARGUMENT, document
 from autoprovisioning.entrypoints.console.api.operations import ROOT, Operation

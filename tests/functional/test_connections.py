@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
 from infra.local.simulation import KeeperSide, wait_for
@@ -47,7 +48,7 @@ def set_up(town: Town, node: KeeperSide, connection_id: str, *groups: str, token
     from autoprovisioning.app.administration.configure import set_up, turn_on
     from autoprovisioning.domain.settings import Settings
 
-    settings = Settings(name=connection_id, endpoint=node.endpoint, scope_groups=groups)
+    settings = Settings(name=connection_id, endpoint=node.endpoint, scope=Scope.named(groups=groups))
     set_up(town.desk(), settings, token or node.token, ACTOR, connection_id)
     return turn_on(town.desk(), connection_id, ACTOR, run=False)
 
@@ -222,20 +223,20 @@ def without_secrets(town: Town):
 def test_secret_manager_out_of_reach_leaves_no_half_connection(town, other):
     from autoprovisioning.app.administration.configure import edit, set_up
     from autoprovisioning.domain.errors import Transient
-    from autoprovisioning.domain.settings import Settings, settings_of
+    from autoprovisioning.domain.settings import Settings
 
-    settings = Settings(endpoint=other.endpoint, scope_groups=(OTHER_GROUP,))
+    settings = Settings(endpoint=other.endpoint, scope=Scope.named(groups=(OTHER_GROUP,)))
     with pytest.raises(Transient):
         set_up(without_secrets(town), settings, other.token, ACTOR, SECOND)
     assert documents(town, "connections") == []
 
     town.connect()
     before = town.desk().connections.get(CONNECTION)
-    moved = Settings(name="Moved", endpoint=other.endpoint, scope_groups=(OTHER_GROUP,))
+    moved = Settings(name="Moved", endpoint=other.endpoint, scope=Scope.named(groups=(OTHER_GROUP,)))
     with pytest.raises(Transient):
         edit(without_secrets(town), CONNECTION, before.edition, moved, ACTOR, other.token)
     assert town.desk().connections.get(CONNECTION) == before
-    assert settings_of(before).endpoint == town.keeper.endpoint
+    assert before.settings.endpoint == town.keeper.endpoint
 
 
 def test_an_edit_with_a_stale_edition_is_refused_and_changes_nothing(settled):
@@ -243,10 +244,9 @@ def test_an_edit_with_a_stale_edition_is_refused_and_changes_nothing(settled):
 
     from autoprovisioning.app.administration.configure import edit
     from autoprovisioning.domain.errors import NotFound, Stale
-    from autoprovisioning.domain.settings import settings_of
 
     current = settled.desk().connections.get(CONNECTION)
-    wanted = replace(settings_of(current), name="Mine")
+    wanted = replace(current.settings, name="Mine")
     for token in ("", settled.keeper.token):
         with pytest.raises(Stale, match="Reload"):
             edit(settled.desk(), CONNECTION, current.edition - 1, wanted, ACTOR, token)
@@ -259,7 +259,6 @@ def test_of_two_edits_at_once_one_is_refused_and_its_token_destroyed(town):
 
     from autoprovisioning.app.administration.configure import edit
     from autoprovisioning.domain.errors import Stale
-    from autoprovisioning.domain.settings import settings_of
 
     town.connect()
     current = town.desk().connections.get(CONNECTION)
@@ -268,7 +267,7 @@ def test_of_two_edits_at_once_one_is_refused_and_its_token_destroyed(town):
     def change(name: str) -> None:
         try:
             edited = edit(
-                town.desk(), CONNECTION, current.edition, replace(settings_of(current), name=name), ACTOR,
+                town.desk(), CONNECTION, current.edition, replace(current.settings, name=name), ACTOR,
                 town.keeper.token, run=False,
             )  # fmt: skip
             results.append(edited.name)
@@ -296,14 +295,13 @@ def test_an_edit_turns_the_new_endpoint_and_token_on_together(town, other):
     from dataclasses import replace
 
     from autoprovisioning.app.administration.configure import edit
-    from autoprovisioning.domain.settings import settings_of
 
     town.provisioned()
     current = town.desk().connections.get(CONNECTION)
     other.control("PUT", "accounts", town.keeper.accounts())
-    moved = replace(settings_of(current), endpoint=other.endpoint)
+    moved = replace(current.settings, endpoint=other.endpoint)
     edited = edit(town.desk(), CONNECTION, current.edition, moved, ACTOR, other.token)
-    assert (edited.endpoint, edited.revision) == (other.endpoint, current.revision + 1)
+    assert (edited.settings.endpoint, edited.revision) == (other.endpoint, current.revision + 1)
     town.directory.patch("u1", {"name": {"familyName": "Over there"}})
     wait_for(lambda: other.of("u1")["name"]["familyName"] == "Over there", "the change on the new node")
     assert town.state() == "on"
@@ -312,7 +310,6 @@ def test_an_edit_turns_the_new_endpoint_and_token_on_together(town, other):
 def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(town):
     from autoprovisioning.app.administration.configure import delete, edit, turn_on
     from autoprovisioning.domain.errors import Busy, NotFound, Stale
-    from autoprovisioning.domain.settings import settings_of
 
     town.provisioned()
     town.ask("reconcile", body=b'{"kind": "drift"}')
@@ -327,7 +324,7 @@ def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(town):
     deleting = town.desk().connections.get(CONNECTION)
     for act in (
         lambda: turn_on(town.desk(), CONNECTION, ACTOR),
-        lambda: edit(town.desk(), CONNECTION, deleting.edition, settings_of(deleting), ACTOR),
+        lambda: edit(town.desk(), CONNECTION, deleting.edition, deleting.settings, ACTOR),
     ):
         with pytest.raises(NotFound):
             act()

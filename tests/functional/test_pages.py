@@ -147,8 +147,8 @@ def test_a_connection_is_set_up_previewed_and_turned_on_by_plain_forms(town):
     on = browser(town).open(f"{home}/turn-on").send("Turn on", "Turn on")
     assert "Syncing active" in on.text
     wait_for(lambda: len(town.active()) == 12, "the accounts", 40)
-    assert [group.id for group in connection.scope.groups] == [GROUP_ID]
-    assert connection.archived_as_suspended
+    assert [group.id for group in connection.settings.scope.groups] == [GROUP_ID]
+    assert connection.settings.archived_as_suspended
 
 
 def _ready(preview: Page) -> Page | None:
@@ -195,10 +195,10 @@ def test_an_edit_of_the_scope_is_previewed_before_it_is_saved(town):
     preview = without.send("Provisioning scope", "Preview changes")
     ready = wait_for(lambda: _ready(preview), "the preview", 40)
     assert "<ins>Everybody in the organization</ins>" in ready.text
-    assert connection_of(town).scope.groups
+    assert connection_of(town).settings.scope.groups
     saved = ready.send("Save changes", "Save")
     assert "Saved" in saved.text
-    assert connection_of(town).scope.groups == ()
+    assert connection_of(town).settings.scope.groups == ()
 
 
 def test_an_attribute_is_added_and_removed_and_a_wrong_path_is_named(settled):
@@ -350,7 +350,7 @@ def test_a_failure_tells_its_reason_what_to_do_and_where_to_look(town):
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
 def test_a_held_plan_is_decided_by_its_digest_once_it_is_confirmed(town, decision):
-    from autoprovisioning.domain.connections import VolumeLimit
+    from autoprovisioning.domain.settings import VolumeLimit
 
     town.provisioned(limit=VolumeLimit(minimum=1, percent=1.0))
     for number in range(1, 5):

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
+from tests.support.builders import changed
 from tests.support.plain_browser import Browser
 from tests.support.system import ADMIN, GROUP, GROUP_ID, Town, person
 
@@ -25,9 +27,8 @@ def stored() -> Any:
 
 
 def settings(town: Town, **changes: Any) -> Any:
-    from autoprovisioning.domain.settings import settings_of
 
-    return replace(settings_of(town.desk().connections.get(CONNECTION)), **changes)
+    return changed(town.desk().connections.get(CONNECTION).settings, **changes)
 
 
 def ask(town: Town, connection_id: str = CONNECTION, **changes: Any) -> Any:
@@ -130,7 +131,7 @@ def test_turning_on_a_draft_does_what_its_preview_said(town):
     from autoprovisioning.domain.settings import Settings
 
     town.keeper.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True}])
-    wanted = Settings(endpoint=town.keeper.endpoint, scope_groups=(GROUP,))
+    wanted = Settings(endpoint=town.keeper.endpoint, scope=Scope.named(groups=(GROUP,)))
     set_up(town.desk(), wanted, town.keeper.token, BY, CONNECTION)
     preview = computed(ask(town))
     everybody = {f"u{number}" for number in range(12)}

@@ -12,6 +12,7 @@ import pytest
 
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
+from tests.support.builders import with_settings
 from tests.support.system import ADMIN, Town, person
 from tests.support.wire import Answer
 
@@ -296,9 +297,8 @@ def test_the_policy_names_the_style_sheet_by_its_hash(settled):
 
 
 def test_the_form_lists_connections_and_escapes_their_names(working):
-    from dataclasses import replace
 
-    working.desk().connections.change(CONNECTION, lambda current: replace(current, name="<b>Keeper & Co</b>"))
+    working.desk().connections.change(CONNECTION, lambda current: with_settings(current, name="<b>Keeper & Co</b>"))
     answer = working.through_proxy("GET", f"/?connection={CONNECTION}&token=in-the-address", function="reauthorize")
     assert '<option value="keeper" selected>&lt;b&gt;Keeper &amp; Co&lt;/b&gt; (on)</option>' in answer.text
     assert "in-the-address" not in answer.text

@@ -13,12 +13,12 @@ from autoprovisioning.app.administration.inquire import inquire
 from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.app.ports.requests import Inquiry, InquiryKind, InquiryState
-from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Status
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.holds import Standing
+from autoprovisioning.domain.settings import VolumeLimit
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.support.system import ADMIN, GROUP, GROUP_ID, Town, person

@@ -23,14 +23,16 @@ from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.connections import Connection, PatchDialect, State, VolumeLimit
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import ConfigurationRefused, ProvisioningError, Transient
 from autoprovisioning.domain.runs import Batch, Look, Run, RunKind, RunState
+from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
 from tests.contract.scim_servers import Counts
 from tests.fuzz.liar import TOKEN, TRUTH, Given, Liar
 from tests.fuzz.proof import may_adopt, must_leave
+from tests.support.builders import with_settings
 from tests.support.in_memory import Clock, FakeMeter, FakeQueue, FakeTokens, Ids
 from tests.support.in_memory_state import (
     FakeAdoptions,
@@ -85,7 +87,7 @@ class Office:
         opened: dict[str, ScimAccounts] = {}
 
         def accounts_for(connection: Connection, token: str) -> ScimAccounts:
-            return opened.setdefault(token, self._accounts(connection.endpoint, token))
+            return opened.setdefault(token, self._accounts(connection.settings.endpoint, token))
 
         transport = DirectoryTransport(
             self.liar.url,
@@ -113,9 +115,9 @@ class Office:
         scope = Scope(groups=(Group(id=GROUP_ID, email=GROUP, name="Keeper users"),))
         version = self.tokens.add("c1", TOKEN)
         connection = Connection(
-            id="c1", state=State.ON, endpoint=self.liar.endpoint, scope=scope, token_version=version
+            id="c1", state=State.ON, settings=Settings(endpoint=self.liar.endpoint, scope=scope), token_version=version
         )
-        self.services.connections.create(replace(connection, limit=VolumeLimit(minimum=self.limit, share=1000.0)))
+        self.services.connections.create(with_settings(connection, limit=VolumeLimit(minimum=self.limit, share=1000.0)))
         self.run()
         self.pump()
 

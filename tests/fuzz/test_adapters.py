@@ -19,8 +19,8 @@ from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirect
 from autoprovisioning.adapters.scim import ScimAccounts
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.domain.accounts import Account, Lookup, Write, WriteKind
-from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.errors import ProvisioningError, Transient
+from autoprovisioning.domain.settings import PatchDialect
 from tests.contract.scim_servers import Counts, person
 from tests.fuzz.examples import COUNT, EXAMPLES
 from tests.fuzz.liar import TOKEN, TRUTH, Liar, Request, lying

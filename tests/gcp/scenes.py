@@ -44,6 +44,7 @@ from autoprovisioning.domain.guard import Kind, Member
 from autoprovisioning.domain.plan import Plan
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.entrypoints import answers
+from tests.support.builders import with_settings
 from tests.support.in_memory import START, Desk
 from tests.support.in_memory_state import FakeChannels
 
@@ -178,13 +179,17 @@ def unproven_channel() -> None:
 def unreadable_group() -> None:
     desk = desk_with()
     desk.directory.unreadable.add("g1")
-    read_groups(desk.directory, [replace(ON, scope=Scope(groups=(Group(id="g1", email="g@example.com", name="G"),)))])
+    read_groups(
+        desk.directory, [with_settings(ON, scope=Scope(groups=(Group(id="g1", email="g@example.com", name="G"),)))]
+    )
 
 
 def unreadable_units() -> None:
     desk = desk_with()
     desk.directory.units_fail = Transient("503")
-    begin(desk.directory, [replace(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),)))])
+    begin(
+        desk.directory, [with_settings(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),)))]
+    )
 
 
 def failing(error: Exception) -> Callable[[], None]:
@@ -199,7 +204,7 @@ def failing(error: Exception) -> Callable[[], None]:
 
 
 def run_done_at_once() -> None:
-    desk = desk_with(replace(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),))))
+    desk = desk_with(with_settings(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),))))
     assert [run.state for run in reconcile(desk.services, RunKind.FULL, START + 20 * MINUTE)] == [RunState.DONE]
 
 
@@ -237,7 +242,7 @@ SCENES: dict[str, Callable[[], None]] = {
     "vital signs while paused": lambda: vital_signs(replace(ON, state=State.PAUSED)),
     "vital signs while throttled": lambda: vital_signs(replace(ON, throttled_until=START + MINUTE)),
     "vital signs with a unit gone": lambda: vital_signs(
-        replace(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/gone", listed=False),)))
+        with_settings(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/gone", listed=False),)))
     ),
     "vital signs after a refused run": lambda: vital_signs(ON, REFUSED, DONE),
     "pause": pause,

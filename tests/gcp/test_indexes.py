@@ -32,7 +32,6 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Kind, Member, reservation, reserve
 from autoprovisioning.domain.holds import Hold, Standing
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
-from autoprovisioning.domain.settings import settings_of
 from infra.gcp import firestore as deployed
 from tests.contract.state_stores import Firestore, hold
 from tests.support.builders import DAY, NOW
@@ -275,7 +274,7 @@ def preview(home: Connection) -> Preview:
         id="p1",
         connection_id=home.id,
         edition=1,
-        settings=settings_of(home),
+        settings=home.settings,
         asked_by="boss@example.com",
         asked_at=NOW,
         expires=NOW + DAY,

@@ -20,10 +20,12 @@ from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.app.administration.tokens import reauthorize
 from autoprovisioning.app.ports.requests import InquiryKind, Preview, Would
-from autoprovisioning.domain.connections import Connection, State, VolumeLimit
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import Hold, Standing
+from autoprovisioning.domain.settings import VolumeLimit
 from autoprovisioning.domain.unprovisioned import Offer
 from tests.simulation.history import MAPPINGS, POLICIES, Step
 from tests.simulation.people import People
@@ -65,7 +67,7 @@ class Administrators:
     def _edited(self, step: Step, change: Callable[[configure.Settings], configure.Settings]) -> None:
         connection = self._known(step)
         if connection is not None:
-            settings = change(configure.settings_of(connection))
+            settings = change(connection.settings)
             configure.edit(self._services, connection.id, connection.edition, settings, ADMIN)
 
     def edit_scope(self, step: Step) -> None:
@@ -75,7 +77,7 @@ class Administrators:
         group, another, unit = f"g{mine}", f"g{other}", f"ou{mine}"
         scopes = ((group,), ()), ((group, another), ()), ((), ()), ((), (unit,)), ((group,), (unit,))
         groups, units = scopes[number // 10 % len(scopes)]
-        self._edited(step, lambda settings: replace(settings, scope_groups=groups, org_units=units))
+        self._edited(step, lambda settings: replace(settings, scope=Scope.named(groups=groups, org_units=units)))
 
     def edit_mapping(self, step: Step) -> None:
         mapping = MAPPINGS[step.other // 10 % len(MAPPINGS)]
@@ -93,8 +95,8 @@ class Administrators:
             return
         old = self._world.node(step.other)
         new = self._world.move_accounts(connection.id)
-        endpoint = f"{connection.endpoint.rpartition('/')[0]}/{new.name}"
-        settings = replace(configure.settings_of(connection), endpoint=endpoint)
+        endpoint = f"{connection.settings.endpoint.rpartition('/')[0]}/{new.name}"
+        settings = replace(connection.settings, endpoint=endpoint)
         token = self._world.new_token(connection.id)
         try:
             configure.edit(self._services, connection.id, connection.edition, settings, ADMIN, token)
@@ -219,7 +221,7 @@ class Administrators:
         connection = self._known(step)
         if connection is None:
             return None
-        settings = configure.settings_of(connection)
+        settings = connection.settings
         return ask_preview(self._services, self._world.previews, connection.id, connection.edition, settings, ADMIN)
 
     def run(self, step: Step) -> None:
@@ -230,7 +232,7 @@ class Administrators:
     def delete_connection(self, step: Step) -> None:
         connection = self._known(step)
         if connection is not None:
-            configure.delete(self._services, self._world.channels, connection.id, ADMIN, connection.name)
+            configure.delete(self._services, self._world.channels, connection.id, ADMIN, connection.settings.name)
 
     def _connection(self, step: Step) -> str:
         return f"c{1 + step.other % self._world.history.setting.connections}"

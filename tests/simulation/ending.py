@@ -147,7 +147,7 @@ def _due_times(world: World, start: datetime) -> set[datetime]:
             standing = world.truth.standings[connection.id, user_id][-1]
             for seen in (standing, _as_noticed(standing, entries.get(user_id))):
                 for trigger in seen.triggers:
-                    delays = connection.deprovisioning.of(trigger)
+                    delays = connection.settings.deprovisioning.of(trigger)
                     for days in filter(None, (delays.suspend_after, delays.delete_after)):
                         moments.add(world.now + timedelta(days=days) - world.truth.accrued(seen, trigger))
     return {moment for moment in moments if world.now < moment < start + QUIET}
@@ -281,7 +281,7 @@ def _elsewhere(world: World, connection: Connection, user_id: str) -> Iterator[t
 def _attributes(world: World, connection: Connection, user_id: str, account: Account) -> None:
     user = world.customer.live[user_id]
     assert user.presence is Presence.ACTIVE
-    wanted = connection.mapping.apply(user.profile)
+    wanted = connection.settings.mapping.apply(user.profile)
     wrong = {
         name: (account.attributes.get(name), value)
         for name, value in wanted.items()

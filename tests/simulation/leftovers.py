@@ -114,7 +114,11 @@ def _fits(world: World, connection: Connection, hold: Hold, entries: dict[str, E
     if hold.kind is Kind.UNLOCKING or connection.unproven or fresh:
         return
     active = sum(entry.status is Status.ACTIVE for entry in entries.values())
-    limit = connection.limit.taken(active) if hold.kind is Kind.TAKING else connection.limit.allowed(active)
+    limit = (
+        connection.settings.limit.taken(active)
+        if hold.kind is Kind.TAKING
+        else connection.settings.limit.allowed(active)
+    )
     if hold.kind is Kind.GIVING:
         limit = world.history.setting.given
     number, lately = len(hold.those(Verdict.WAITING)), world.watch.brakes.lately(connection.id, hold.kind.budget)

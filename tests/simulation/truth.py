@@ -90,19 +90,19 @@ class Truth:
         else:
             self.off_since.setdefault(connection.id, now)
         policies = self.policies.setdefault(connection.id, [])
-        if not policies or policies[-1][1] != connection.deprovisioning:
-            policies.append((now, connection.deprovisioning))
+        if not policies or policies[-1][1] != connection.settings.deprovisioning:
+            policies.append((now, connection.settings.deprovisioning))
         limits = self.limits.setdefault(connection.id, [])
-        if not limits or limits[-1][1] != connection.limit.minimum:
-            limits.append((now, connection.limit.minimum))
-        if known is None or (known.state, known.scope, known.archived_as_suspended) != (
+        if not limits or limits[-1][1] != connection.settings.limit.minimum:
+            limits.append((now, connection.settings.limit.minimum))
+        if known is None or (known.state, known.settings.scope, known.settings.archived_as_suspended) != (
             connection.state,
-            connection.scope,
-            connection.archived_as_suspended,
+            connection.settings.scope,
+            connection.settings.archived_as_suspended,
         ):
             for user_id in self.people:
                 self._stands(connection, user_id)
-        if known is not None and known.mapping != connection.mapping:
+        if known is not None and known.settings.mapping != connection.settings.mapping:
             for user_id in self.people & self._directory.live.keys():
                 self._wants(connection, self._directory.live[user_id])
 
@@ -117,14 +117,16 @@ class Truth:
 
     def _wants(self, connection: Connection, user: DirectoryUser) -> None:
         versions = self.desired.setdefault((connection.id, user.id), [])
-        versions.append((self._scheduler.now, connection.mapping.apply(user.profile)))
+        versions.append((self._scheduler.now, connection.settings.mapping.apply(user.profile)))
 
     def _stands(self, connection: Connection, user_id: str) -> None:
         now, key = self._scheduler.now, (connection.id, user_id)
         past = self.standings.setdefault(key, [])
         last = past[-1] if past else None
         user, gone = self._directory.live.get(user_id), self._directory.removed.get(user_id)
-        archived = user is not None and user.presence is Presence.ARCHIVED and not connection.archived_as_suspended
+        archived = (
+            user is not None and user.presence is Presence.ARCHIVED and not connection.settings.archived_as_suspended
+        )
         found = self._triggers(connection, user, gone, last)
         triggers = {trigger: since or _since(last, trigger, now) for trigger, since in found.items()}
         if archived and last is not None:
@@ -166,7 +168,7 @@ class Truth:
 
     def in_scope(self, connection: Connection, user: DirectoryUser) -> bool:
         """Say whether a user is in a connection's scope; units are found by id, wherever they are by now."""
-        scope, paths = connection.scope, self._directory.units
+        scope, paths = connection.settings.scope, self._directory.units
         chosen = [OrgUnit(id=unit.id, path=paths.get(unit.id, unit.path)) for unit in scope.org_units]
         if chosen and not any(unit.holds(user.org_unit_path) for unit in chosen):
             return False

@@ -26,10 +26,11 @@ from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain import guard
-from autoprovisioning.domain.connections import Connection, State, VolumeLimit
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.runs import Batch, RunKind
+from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.simulation.administrators import happen
 from tests.simulation.directory import SimDirectory
 from tests.simulation.history import ADDRESSES, POLICIES, USERS, History
@@ -106,7 +107,7 @@ class World:
         weather, watch = self.weather, self.watch
 
         def accounts_for(connection: Connection, token: str) -> SimAccounts:
-            node = self.nodes[connection.endpoint.rpartition("/")[2]]
+            node = self.nodes[connection.settings.endpoint.rpartition("/")[2]]
             return SimAccounts(node, token, self.scheduler, weather, watch.write)
 
         roster: Any = SimRoster(self.ports.roster, self.scheduler, self.calls, watch.commit)
@@ -178,16 +179,18 @@ class World:
             connection = Connection(
                 id=name,
                 order=number,
-                name=name,
-                state=State.ON,
-                endpoint=f"https://keepersecurity.eu/api/rest/scim/v2/{node.name}",
-                token_version=self.tokens.add(name, self.new_token(name)),
-                scope=Scope(
-                    groups=(group,) if setting.scopes != "units" else (),
-                    org_units=(unit,) if setting.scopes != "groups" else (),
+                settings=Settings(
+                    name=name,
+                    endpoint=f"https://keepersecurity.eu/api/rest/scim/v2/{node.name}",
+                    scope=Scope(
+                        groups=(group,) if setting.scopes != "units" else (),
+                        org_units=(unit,) if setting.scopes != "groups" else (),
+                    ),
+                    deprovisioning=POLICIES[setting.policy],
+                    limit=VolumeLimit(minimum=setting.limit),
                 ),
-                deprovisioning=POLICIES[setting.policy],
-                limit=VolumeLimit(minimum=setting.limit),
+                state=State.ON,
+                token_version=self.tokens.add(name, self.new_token(name)),
                 changed_at=START,
             )
             self.ports.connections.create(connection)

@@ -25,7 +25,7 @@ from autoprovisioning.app.ports.requests import (
     Would,
 )
 from autoprovisioning.domain.accounts import Account
-from autoprovisioning.domain.connections import Connection, PatchDialect, State
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit, Presence, Scope
 from autoprovisioning.domain.entry import Action, Entry, Failure, Status, Trigger
 from autoprovisioning.domain.errors import ProvisioningError
@@ -34,7 +34,7 @@ from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.settings import settings_of
+from autoprovisioning.domain.settings import PatchDialect, Settings
 from autoprovisioning.entrypoints.console import router
 from autoprovisioning.entrypoints.console.pages import refused
 from autoprovisioning.entrypoints.pages import POLICY
@@ -193,20 +193,22 @@ def full(state: State = State.ON) -> Connection:
     )
     return Connection(
         id="c1",
-        name=EVIL,
+        settings=Settings(
+            name=EVIL,
+            endpoint=f"https://keepersecurity.eu/{LONG}",
+            mapping=AttributeMapping(rows),
+            scope=Scope(
+                groups=groups,
+                org_units=(OrgUnit(id="id:gone", path="/Gone", listed=False), OrgUnit(id="id:evil", path=f"/{EVIL}")),
+            ),
+            patch_dialect=PatchDialect.KEEPER,
+        ),
         state=state,
-        endpoint=f"https://keepersecurity.eu/{LONG}",
         token_version="7",
         edition=4,
-        mapping=AttributeMapping(rows),
-        scope=Scope(
-            groups=groups,
-            org_units=(OrgUnit(id="id:gone", path="/Gone", listed=False), OrgUnit(id="id:evil", path=f"/{EVIL}")),
-        ),
         shards=1,
         changed_at=START - DAY,
         paused_reason=EVIL,
-        patch_dialect=PatchDialect.KEEPER,
     )
 
 
@@ -351,7 +353,7 @@ def place(state: State = State.ON) -> Place:
 def _previews(here: Place) -> None:
     connection = here.desk.services.connections.get("c1")
     assert connection is not None
-    settings = replace(settings_of(connection), name="Other")
+    settings = replace(connection.settings, name="Other")
     base = Preview(
         id="p1",
         connection_id="c1",
@@ -371,7 +373,7 @@ def _previews(here: Place) -> None:
     here.parts.previews.put(replace(base, id="p3", state=PreviewState.FAILED, problem=EVIL))
     here.parts.previews.put(replace(base, id="p4", state=PreviewState.RUNNING, problem=EVIL))
     here.parts.previews.fill(replace(done, id="p5", edition=1), [])
-    here.parts.previews.fill(replace(done, id="p6", settings=settings_of(connection)), [])
+    here.parts.previews.fill(replace(done, id="p6", settings=connection.settings), [])
 
 
 def _inquiries(here: Place) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +11,8 @@ from autoprovisioning.app.administration.preview import ask_preview, compute_pre
 from autoprovisioning.app.ports.requests import Line, Preview, PreviewState
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.settings import Settings, settings_of
+from autoprovisioning.domain.settings import Settings
+from tests.support.builders import changed
 from tests.support.in_memory_requests import FakePreviews
 from tests.support.scenario import Office
 
@@ -34,7 +35,7 @@ class Desk:
     previews: FakePreviews
 
     def settings(self, **changes: Any) -> Settings:
-        return replace(settings_of(self.office.connection), **changes)
+        return changed(self.office.connection.settings, **changes)
 
     def ask(self, **changes: Any) -> Preview:
         office = self.office

@@ -16,13 +16,15 @@ from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.runs.sweep import sweep
-from autoprovisioning.domain.connections import Connection, State, VolumeLimit
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import DirectoryUser, Group, Presence, Scope
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.runs import Batch, Look, Run, RunKind
+from autoprovisioning.domain.settings import Settings, VolumeLimit
+from tests.support.builders import with_settings
 from tests.support.in_memory import START, Desk, FakeKeeper
 
 USERS = ("u1", "u2", "u3", "u4")
@@ -30,8 +32,7 @@ GROUP = Group(id="g1", email="keeper@example.com", name="Keeper users")
 CONNECTION = Connection(
     id="c1",
     state=State.ON,
-    endpoint="https://keepersecurity.eu/api/rest/scim/v2/1",
-    scope=Scope(groups=(GROUP,)),
+    settings=Settings(endpoint="https://keepersecurity.eu/api/rest/scim/v2/1", scope=Scope(groups=(GROUP,))),
     confirmed=1000,
 )
 LONG_AGO = START - timedelta(days=1000)  # when everybody was hired: whatever account there is was made later
@@ -58,7 +59,7 @@ class Office:
         policy = Deprovisioning(app_off=delays, suspended=delays, deleted=delays)
         volume = VolumeLimit(minimum=limit, share=1000.0)  # so few people: what half of them means is tested elsewhere
         self.services.connections.create(
-            replace(CONNECTION, token_version=version, deprovisioning=policy, limit=volume)
+            with_settings(replace(CONNECTION, token_version=version), deprovisioning=policy, limit=volume)
         )
         self.keeper.locks = locks
         self.directory.groups[GROUP.id] = GROUP
@@ -73,16 +74,18 @@ class Office:
         host = "keepersecurity.eu" if shared else f"{connection_id}.example.com"
         self.nodes[connection_id] = node
         self.directory.groups |= {group.id: group for group in groups}
-        connection = replace(
-            self.connection,
-            id=connection_id,
+        connection = with_settings(
+            replace(
+                self.connection,
+                id=connection_id,
+                order=len(self.nodes),
+                token_version=self.desk.tokens.add(connection_id, "secret"),
+                shards=0,
+                revision=0,
+            ),
             name=connection_id,
-            order=len(self.nodes),
             scope=Scope(groups=groups),
             endpoint=f"https://{host}/api/rest/scim/v2/{len(self.nodes)}",
-            token_version=self.desk.tokens.add(connection_id, "secret"),
-            shards=0,
-            revision=0,
         )
         self.services.connections.create(connection)
         return node

@@ -149,9 +149,11 @@ class Town:
             if worker.exit_code() is not None:
                 self.restart(name)
 
-    def connect(self, groups: tuple[str, ...] = (GROUP,), **settings: Any) -> None:
+    def connect(
+        self, groups: tuple[str, ...] = (GROUP,), *, org_units: tuple[str, ...] | None = None, **settings: Any
+    ) -> None:
         """Set up the connection and turn it on, as if a preview had said that everybody gets an account."""
-        connect(self.keeper.endpoint, self.keeper.token, groups, settings, creates=100_000)
+        connect(self.keeper.endpoint, self.keeper.token, groups, settings, org_units=org_units, creates=100_000)
 
     def sync(self, kind: str = "full") -> dict[str, Any]:
         """Run to the end and return the summary."""

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from math import ceil
 from urllib.parse import unquote, urlsplit
 
-from .deprovisioning import Clock, Deprovisioning
-from .directory_user import Scope
+from .deprovisioning import Clock
 from .entry import Entry
-from .mapping import AttributeMapping
+from .settings import Settings
 
 LONGEST_THROTTLE = timedelta(hours=1)  # whatever Keeper asks: then it is asked again
 
@@ -29,37 +27,6 @@ class State(StrEnum):
 
 
 SERVING = (State.ON, State.PAUSED)  # a paused connection keeps its users: they wait, nobody else takes them
-
-
-class PatchDialect(StrEnum):
-    """How a PATCH is spelled: one operation per attribute (RFC 7644 3.5.2), or as Keeper documents it."""
-
-    STANDARD = "standard"
-    KEEPER = "keeper"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeLimit:
-    """Changes allowed in 24 hours: max(minimum, percent of the active people).
-
-    Access is never taken from two or more people and a `share` of the active, whatever an administrator chose.
-    """
-
-    minimum: int = 10
-    percent: float = 5.0
-    share: float = 0.5
-
-    def allowed(self, active: int) -> int:
-        """Return the limit where so many people are active."""
-        return max(self.minimum, int(active * self.percent / 100))
-
-    def at_once(self, active: int) -> int:
-        """Return of how many of so many active people access may be taken; one always may leave."""
-        return max(1, ceil(active * self.share) - 1)
-
-    def taken(self, active: int) -> int:
-        """Return of how many people access may be taken in 24 hours that began with so many active; 0 is not known."""
-        return min(self.allowed(active), self.at_once(active)) if active else self.allowed(active)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,18 +56,11 @@ class Connection:
 
     id: str
     order: int = 0
-    name: str = "Keeper"
     revision: int = 0
     edition: int = 0
     state: State = State.DRAFT
-    endpoint: str = ""
+    settings: Settings = field(default_factory=Settings)
     token_version: str = ""  # number of the Secret Manager version in use; never "latest"
-    mapping: AttributeMapping = field(default_factory=AttributeMapping)
-    scope: Scope = field(default_factory=Scope)
-    deprovisioning: Deprovisioning = field(default_factory=Deprovisioning)
-    limit: VolumeLimit = field(default_factory=VolumeLimit)
-    archived_as_suspended: bool = False
-    patch_dialect: PatchDialect = PatchDialect.STANDARD
     shards: int = 0  # 0 until the first run fixed their number
     throttled_until: datetime | None = None
     paused_reason: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -51,7 +51,7 @@ class Group:
     """A Workspace group; stored by `id`, so that renaming it changes nothing."""
 
     id: str
-    email: str
+    email: str = ""
     name: str = ""
 
 
@@ -117,6 +117,15 @@ class Scope:
 
     groups: tuple[Group, ...] = ()
     org_units: tuple[OrgUnit, ...] = ()
+
+    @classmethod
+    def named(cls, groups: Iterable[str] = (), org_units: Iterable[str] = ()) -> Scope:
+        """Return a scope as somebody names it: groups by e-mail address or id, units by path or id.
+
+        An id stays with what was chosen when a path or an address has become another one's.
+        """
+        units = (OrgUnit(id="", path=key) if key.startswith("/") else OrgUnit(id=key, path="") for key in org_units)
+        return cls(groups=tuple(Group(id=key) for key in groups), org_units=tuple(units))
 
     def located(self, listed: Sequence[OrgUnit] | None) -> Located:
         """Find the chosen units among all those that the directory lists now; None: it could not list them.

@@ -13,9 +13,9 @@ from enum import StrEnum
 from itertools import pairwise
 
 from .accounts import Attributes, Value, changed_attributes, holds, whole_fingerprint
-from .connections import VolumeLimit
 from .entry import Action, Entry, Failure, Trigger
 from .errors import AdoptionInDoubt, MappingFailure, NotAdoptable
+from .settings import VolumeLimit
 
 WINDOW = timedelta(hours=24)
 ROOM = 1_000_000  # reservations at once: what ten documents hold

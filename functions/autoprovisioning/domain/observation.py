@@ -12,11 +12,11 @@ from .errors import MappingFailure
 def rules_of(connection: Connection, confirmed: Confirmed, *, retry_failures: bool = False) -> Rules:
     """Return what the connection's configuration, and the adoptions confirmed on it, contribute to decisions."""
     return Rules(
-        deprovisioning=connection.deprovisioning,
+        deprovisioning=connection.settings.deprovisioning,
         clock=connection.clock,
-        archived_as_suspended=connection.archived_as_suspended,
+        archived_as_suspended=connection.settings.archived_as_suspended,
         retry_failures=retry_failures,
-        by_groups=bool(connection.scope.groups),
+        by_groups=bool(connection.settings.scope.groups),
         unproven=connection.unproven is not None,
         confirmed=confirmed,
     )
@@ -35,7 +35,7 @@ def observed(
     desired, failure = None, None
     if user.presence not in (Presence.DELETED, Presence.UNKNOWN):
         try:
-            desired = connection.mapping.apply(user.profile)
+            desired = connection.settings.mapping.apply(user.profile)
         except MappingFailure as error:
             failure = error
     return Observed(

@@ -3,41 +3,58 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
+from math import ceil
 
-from .connections import Connection, PatchDialect, VolumeLimit
 from .deprovisioning import Deprovisioning
+from .directory_user import Scope
 from .mapping import AttributeMapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The editable part of a connection.
+class VolumeLimit:
+    """Changes allowed in 24 hours: max(minimum, percent of the active people).
 
-    Scope groups are named by e-mail address or id, organizational units by path or id: an id stays with what was chosen
-    when a path or an address has become another one's.
+    Access is never taken from two or more people and a `share` of the active, whatever an administrator chose.
+    """
+
+    minimum: int = 10
+    percent: float = 5.0
+    share: float = 0.5
+
+    def allowed(self, active: int) -> int:
+        """Return the limit where so many people are active."""
+        return max(self.minimum, int(active * self.percent / 100))
+
+    def at_once(self, active: int) -> int:
+        """Return of how many of so many active people access may be taken; one always may leave."""
+        return max(1, ceil(active * self.share) - 1)
+
+    def taken(self, active: int) -> int:
+        """Return of how many people access may be taken in 24 hours that began with so many active; 0 is not known."""
+        return min(self.allowed(active), self.at_once(active)) if active else self.allowed(active)
+
+
+class PatchDialect(StrEnum):
+    """How a PATCH is spelled: one operation per attribute (RFC 7644 3.5.2), or as Keeper documents it."""
+
+    STANDARD = "standard"
+    KEEPER = "keeper"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an administrator chose for a connection: its editable part.
+
+    As typed, the scope may name groups and units by anything (`Scope.named`); a connection has them as the directory
+    resolved them.
     """
 
     name: str = "Keeper"
     endpoint: str = ""
     mapping: AttributeMapping = field(default_factory=AttributeMapping)
-    scope_groups: tuple[str, ...] = ()
-    org_units: tuple[str, ...] = ()
+    scope: Scope = field(default_factory=Scope)
     deprovisioning: Deprovisioning = field(default_factory=Deprovisioning)
     limit: VolumeLimit = field(default_factory=VolumeLimit)
     archived_as_suspended: bool = False
     patch_dialect: PatchDialect = PatchDialect.STANDARD
-
-
-def settings_of(connection: Connection) -> Settings:
-    """Return the editable part of a connection as it stands."""
-    return Settings(
-        name=connection.name,
-        endpoint=connection.endpoint,
-        mapping=connection.mapping,
-        scope_groups=tuple(group.id for group in connection.scope.groups),
-        org_units=tuple(unit.key for unit in connection.scope.org_units),
-        deprovisioning=connection.deprovisioning,
-        limit=connection.limit,
-        archived_as_suspended=connection.archived_as_suspended,
-        patch_dialect=connection.patch_dialect,
-    )

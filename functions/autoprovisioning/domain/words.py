@@ -179,7 +179,7 @@ def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: date
     """Say why there is nothing to do."""
     if seen.presence is Presence.UNKNOWN:
         return f"The directory does not show this user, which alone proves nothing: {_stays(noted)}."
-    if seen.presence is Presence.ARCHIVED and not connection.archived_as_suspended:
+    if seen.presence is Presence.ARCHIVED and not connection.settings.archived_as_suspended:
         return "Archived users are not operated on: everything stays as it is, and timers stand still."
     if noted is None or noted.status is Status.NONE:
         return _without_account(seen, owner)
@@ -190,7 +190,7 @@ def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: date
     if seen.moving and noted.status is Status.ACTIVE:
         return f"The user moves to the connection {owner}: this account stays as it is until they are let in there."
     if noted.timers:
-        when = due(connection.deprovisioning, noted.timers, connection.clock, now)
+        when = due(connection.settings.deprovisioning, noted.timers, connection.clock, now)
         return _waiting(noted, when, seen, owner, connection)
     return "In step: the account has what the directory says, and nothing is to be done."
 
@@ -259,19 +259,19 @@ def shown_state(connection: Connection, *, held: bool) -> str:
 
 def described(connection: Connection) -> dict[str, Value]:
     """Describe the settings of a connection, one line each, for the audit; the token is its version's number."""
-    rows = {f"mapping {row.target}": _row(row) for row in connection.mapping.rows}
+    rows = {f"mapping {row.target}": _row(row) for row in connection.settings.mapping.rows}
     policy = {f"deprovisioning {trigger.value}": _delays(connection, trigger) for trigger in Trigger}
     return {
-        "name": connection.name,
-        "endpoint": connection.endpoint,
+        "name": connection.settings.name,
+        "endpoint": connection.settings.endpoint,
         "access token": f"version {connection.token_version}",
         **rows,
-        "scope groups": ", ".join(sorted(group.email or group.id for group in connection.scope.groups)),
-        "scope organizational units": ", ".join(sorted(unit.path for unit in connection.scope.org_units)),
+        "scope groups": ", ".join(sorted(group.email or group.id for group in connection.settings.scope.groups)),
+        "scope organizational units": ", ".join(sorted(unit.path for unit in connection.settings.scope.org_units)),
         **policy,
-        "volume limit": f"{connection.limit.minimum} users or {connection.limit.percent:g} percent",
-        "archived users are treated as suspended": connection.archived_as_suspended,
-        "PATCH dialect": connection.patch_dialect.value,
+        "volume limit": f"{connection.settings.limit.minimum} users or {connection.settings.limit.percent:g} percent",
+        "archived users are treated as suspended": connection.settings.archived_as_suspended,
+        "PATCH dialect": connection.settings.patch_dialect.value,
     }
 
 
@@ -280,7 +280,7 @@ def _row(row: Row) -> str:
 
 
 def _delays(connection: Connection, trigger: Trigger) -> str:
-    delays = connection.deprovisioning.of(trigger)
+    delays = connection.settings.deprovisioning.of(trigger)
     return f"suspend {_after(delays.suspend_after)}, delete {_after(delays.delete_after)}"
 
 

@@ -85,7 +85,7 @@ def _page(parts: Administration, actor: Actor, chosen: str, template: str, **val
         console=parts.console_url.rstrip("/"),
         connections=connections,
         chosen=known.id if known is not None else "",
-        chosen_name=known.name if known is not None else "",
+        chosen_name=known.settings.name if known is not None else "",
         **values,
     )
 

@@ -13,8 +13,8 @@ from scim2_models import BulkOperation, BulkRequest, Context, EnterpriseUser, Pa
 from autoprovisioning.adapters.scim.bulk import BulkRound, BulkSizes
 from autoprovisioning.adapters.scim.resources import ENTERPRISE, create_body, patch_body, read_account
 from autoprovisioning.domain.accounts import Capabilities, Value, Write, WriteKind
-from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.mapping import BOOLEAN_TARGETS, TARGETS
+from autoprovisioning.domain.settings import PatchDialect
 
 FullUser = User[EnterpriseUser]
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)

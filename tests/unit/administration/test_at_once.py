@@ -23,7 +23,7 @@ from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
 from autoprovisioning.domain.runs import RunState
-from autoprovisioning.domain.settings import settings_of
+from tests.support.builders import changed
 from tests.support.in_memory import FakeDirectory
 from tests.support.in_memory_state import FakeChannels, FakeConnections, FakeRecords, FakeRoster
 from tests.support.scenario import Office
@@ -93,7 +93,7 @@ def begin_deletion(office: Office) -> None:
 
 
 def move(office: Office) -> None:
-    settings = replace(settings_of(office.connection), endpoint=ELSEWHERE)
+    settings = replace(office.connection.settings, endpoint=ELSEWHERE)
     edit(office.services, "c1", office.connection.edition, settings, ACTOR, "theirs")
 
 
@@ -108,7 +108,7 @@ def test_a_token_is_never_used_where_it_was_not_tried(office, happens, error):
 
 def test_of_two_set_ups_of_one_node_at_the_same_moment_only_one_can_be_turned_on(office):
     """A form that was sent twice: each is checked before the other is stored."""
-    settings = replace(settings_of(office.connection), endpoint=ELSEWHERE)
+    settings = replace(office.connection.settings, endpoint=ELSEWHERE)
     before_adding(office, "theirs", lambda: set_up(office.services, settings, "another", ACTOR, "c2"))
     set_up(office.services, settings, "theirs", ACTOR, "c3")
     for connection_id in ("c2", "c3"):
@@ -240,7 +240,7 @@ def turn_it_off(office: Office) -> None:
 
 
 def narrow(office: Office) -> None:
-    settings = replace(settings_of(office.connection), org_units=("/Sales",))
+    settings = changed(office.connection.settings, org_units=("/Sales",))
     edit(office.services, "c1", office.connection.edition, settings, ACTOR)
 
 
@@ -276,7 +276,7 @@ def test_an_edit_stops_the_changes_that_were_planned_for_other_settings(office):
 def test_the_run_after_an_edit_does_not_wait_for_what_was_planned_before_it(office):
     office.hire("u4", "dan@example.com")
     old = office.plan()
-    settings = replace(settings_of(office.connection), name="Vault")
+    settings = replace(office.connection.settings, name="Vault")
     edit(office.services, "c1", office.connection.edition, settings, ACTOR)
     new = office.plan()
     assert new.id != old.id
@@ -333,14 +333,14 @@ def test_every_act_of_an_administrator_is_told_once_with_what_it_changed(office)
     rows = (replace(row, mandatory=row.mandatory or row.target == "name.givenName") for row in DEFAULT_ROWS)
     given = AttributeMapping(tuple(rows))
     services, version = office.services, office.connection.token_version
-    edit(services, "c1", 0, replace(settings_of(office.connection), mapping=given), ACTOR)
+    edit(services, "c1", 0, replace(office.connection.settings, mapping=given), ACTOR)
     turn_off(services, "c1", ACTOR)
     turn_off(services, "c1", ACTOR)
     turn_on(services, "c1", ACTOR)
     turn_on(services, "c1", ACTOR)
     reauthorize(services, "c1", "another", ACTOR)
     another = office.connection.token_version
-    edit(services, "c1", 1, settings_of(office.connection), ACTOR, "theirs")
+    edit(services, "c1", 1, office.connection.settings, ACTOR, "theirs")
     theirs = office.connection.token_version
     services.records.put_hold(
         "c1", Hold(digest="d1", raised_at=office.desk.clock.now, members=(Member(user_id="u1", action="suspend"),))
@@ -359,7 +359,7 @@ def test_every_act_of_an_administrator_is_told_once_with_what_it_changed(office)
 
 def test_an_edit_is_not_told_to_have_changed_what_somebody_else_did_meanwhile(office):
     before_adding(office, "theirs", lambda: reauthorize(office.services, "c1", "another", ACTOR))
-    settings = replace(settings_of(office.connection), name="Vault")
+    settings = replace(office.connection.settings, name="Vault")
     edit(office.services, "c1", 0, settings, ACTOR, "theirs")
     [_, (_, before, after)] = acts(office)
     versions = [retired.version for retired in office.connection.retired_tokens]

@@ -25,13 +25,14 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.words import in_words
-from tests.support.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, seen
+from tests.support.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, seen, with_settings
 from tests.support.in_memory import SALES, FakeDirectory, unit
 from tests.support.in_memory_state import Store
 from tests.support.scenario import GROUP, LATER, Office
 
-ON = Connection(id="c1", state=State.ON, deprovisioning=IN_A_WEEK)
+ON = Connection(id="c1", state=State.ON, settings=Settings(deprovisioning=IN_A_WEEK))
 REJECTED = failed(None, "address_taken", "The address is taken.", "create:other", NOW)
 AWAY = entry(timers={Trigger.SUSPENDED: NOW}, in_scope=True)
 LEFT = entry(timers={Trigger.APP_OFF: NOW}, in_scope=False)
@@ -39,9 +40,9 @@ LEFT = entry(timers={Trigger.APP_OFF: NOW}, in_scope=False)
 
 def said(known: Entry | None, observation, connection: Connection = ON, now=NOW, **more) -> str:
     rules = Rules(
-        deprovisioning=connection.deprovisioning,
+        deprovisioning=connection.settings.deprovisioning,
         clock=connection.clock,
-        archived_as_suspended=connection.archived_as_suspended,
+        archived_as_suspended=connection.settings.archived_as_suspended,
     )
     return in_words(decide(known, observation, rules, now), known, observation, connection, now, **more)
 
@@ -66,12 +67,12 @@ WORDS = [
      "The account is going to be suspended on 1 Dec 2026, 09:00 UTC, because the user is suspended in the directory."),
     (AWAY, SUSPENDED, ON, NOW + 8 * DAY,
      "Due now: suspend the account, because the user is suspended in the directory."),
-    (AWAY, SUSPENDED, replace(ON, deprovisioning=NEVER), NOW + 8 * DAY,
+    (AWAY, SUSPENDED, with_settings(ON, deprovisioning=NEVER), NOW + 8 * DAY,
      ("The account stays as it is although the user is suspended in the directory: "
      "the deprovisioning policy never takes access for that.")),
     (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, ON, NOW + 8 * DAY,
      "The account is going to be deleted on 24 Dec 2026, 09:00 UTC, because the user is suspended in the directory."),
-    (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, replace(ON, deprovisioning=NEVER), NOW + 8 * DAY,
+    (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, with_settings(ON, deprovisioning=NEVER), NOW + 8 * DAY,
      ("The account stays suspended, because the user is suspended in the directory; "
      "the deprovisioning policy never deletes it for that.")),
     (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, ON, NOW + 31 * DAY,
@@ -114,7 +115,8 @@ WORDS = [
      "be told: it stays so.")),
     (entry(), seen(Presence.ARCHIVED), ON, NOW,
      "Archived users are not operated on: everything stays as it is, and timers stand still."),
-    (entry(timers={Trigger.SUSPENDED: NOW}), seen(Presence.ARCHIVED), replace(ON, archived_as_suspended=True), NOW,
+    (entry(timers={Trigger.SUSPENDED: NOW}), seen(Presence.ARCHIVED),
+     with_settings(ON, archived_as_suspended=True), NOW,
      ("The account is going to be suspended on 1 Dec 2026, 09:00 UTC, "
      "because the user is archived in the directory, which this connection treats as suspended.")),
     (entry(), seen(Presence.UNKNOWN, None), ON, NOW,
@@ -292,7 +294,7 @@ def test_who_never_was_in_scope_has_no_entry_and_nothing_to_be_done(office):
 
 def test_units_are_named_the_chosen_one_that_holds_the_user_or_why_none_does(office):
     office.services.connections.change(
-        "c1", lambda connection: replace(connection, scope=Scope(groups=(), org_units=(SALES, unit("/Navy"))))
+        "c1", lambda connection: with_settings(connection, scope=Scope(groups=(), org_units=(SALES, unit("/Navy"))))
     )
     office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path="/Navy/Ships")
     told = look_into(office, "u1")
@@ -318,7 +320,7 @@ def test_the_scope_is_told_as_a_worker_tells_it(office):
             for groups in ((), (GROUP,), (GROUP, other)):
                 for units in ((), (unit("/Navy"),)):
                     scope = Scope(groups=groups, org_units=units)
-                    office.services.connections.change("c1", lambda now, scope=scope: replace(now, scope=scope))
+                    office.services.connections.change("c1", lambda now, scope=scope: with_settings(now, scope=scope))
                     office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path=path)
                     for group in (GROUP.id, other.id):
                         office.directory.memberships[group].discard("u1")
@@ -331,7 +333,7 @@ def test_the_scope_is_told_as_a_worker_tells_it(office):
 
 def test_a_row_that_fails_does_not_hide_the_others(office):
     rows = AttributeMapping((*DEFAULT_ROWS, Row(target="title", source="organizations[primary].title", mandatory=True)))
-    office.services.connections.change("c1", lambda connection: replace(connection, mapping=rows))
+    office.services.connections.change("c1", lambda connection: with_settings(connection, mapping=rows))
     told = look_into(office, "u1")
     values = {row.target: (row.value, bool(row.problem), row.mandatory) for row in told.mapped}
     assert values["title"] == (None, True, True)
@@ -342,8 +344,8 @@ def test_a_row_that_fails_does_not_hide_the_others(office):
 
 def test_who_is_archived_has_timers_that_stand_still(office):
     office.suspend("u1")
-    policy = replace(office.connection.deprovisioning, suspended=IN_A_WEEK.suspended)
-    office.services.connections.change("c1", lambda connection: replace(connection, deprovisioning=policy))
+    policy = replace(office.connection.settings.deprovisioning, suspended=IN_A_WEEK.suspended)
+    office.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=policy))
     office.desk.clock.advance(LATER)
     office.run()
     office.archive("u1")
@@ -357,7 +359,7 @@ def test_who_is_archived_has_timers_that_stand_still(office):
 
 def test_each_trigger_tells_its_own_dates(office):
     delays = replace(IN_A_WEEK, app_off=NEVER.app_off)
-    office.services.connections.change("c1", lambda connection: replace(connection, deprovisioning=delays))
+    office.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=delays))
     office.suspend("u1")
     office.leave("u1")
     office.desk.clock.advance(LATER)
@@ -369,7 +371,7 @@ def test_each_trigger_tells_its_own_dates(office):
 
 def test_while_the_connection_is_off_the_dates_move_along(office):
     delays = replace(IN_A_WEEK, app_off=NEVER.app_off)
-    office.services.connections.change("c1", lambda connection: replace(connection, deprovisioning=delays))
+    office.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=delays))
     office.suspend("u1")
     office.desk.clock.advance(LATER)
     office.run()

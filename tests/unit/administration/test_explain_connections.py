@@ -9,6 +9,7 @@ import pytest
 from autoprovisioning.app.administration.explain import Explanation, explain
 from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Action
+from tests.support.builders import with_settings
 from tests.support.in_memory import SALES
 from tests.support.scenario import GROUP, Office
 from tests.unit.administration.test_explain import Audit, Watched, watched
@@ -33,7 +34,7 @@ def look_into(office: Office, user_id: str, directory: Watched | None = None, co
 def second(office: Office, order: int, group: Group = SALES_GROUP) -> None:
     """Set up a second connection, before or after the first."""
     office.connect("c2", group, shared=True)
-    office.services.connections.change("c2", lambda current: replace(current, order=order, name="Sales"))
+    office.services.connections.change("c2", lambda current: with_settings(replace(current, order=order), name="Sales"))
 
 
 def test_the_other_connection_that_has_the_user_is_named(office):
@@ -55,7 +56,7 @@ def test_of_two_connections_that_hold_a_new_user_the_first_one_is_named(office):
 
 def test_who_moves_to_another_connection_keeps_this_account_until_they_are_let_in_there(office):
     second(office, 5)
-    office.services.connections.change("c1", lambda current: replace(current, scope=Scope(org_units=(SALES,))))
+    office.services.connections.change("c1", lambda current: with_settings(current, scope=Scope(org_units=(SALES,))))
     office.directory.memberships["g2"].add("u1")
     told = look_into(office, "u1")
     assert (told.standing.in_scope, told.standing.owner.id, told.decision.action) == (False, "c2", None)

@@ -16,6 +16,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from tests.support.builders import with_settings
 from tests.support.in_memory import SALES, START, Desk, unit
 from tests.support.in_memory_state import FakeChannels
 
@@ -177,7 +178,12 @@ def test_there_is_no_concern_while_all_is_well():
         ),
         (Told(waits=WAITING, latest=(REFUSED, DONE)), ON, LIVE, "Keeper did not answer (HTTP 500): 3 users wait since"),
         (Told(answers=Pace(changes=20, failed=3, seconds=2.0)), ON, LIVE, "3 of 20 changes failed"),
-        (Told(), replace(ON, scope=GONE), LIVE, "The organizational unit /Sales is not in the directory any more"),
+        (
+            Told(),
+            with_settings(ON, scope=GONE),
+            LIVE,
+            "The organizational unit /Sales is not in the directory any more",
+        ),
         (Told(latest=(replace(DONE, complete=False),)), ON, LIVE, "could not read the directory to its end"),
         (Told(latest=(REFUSED, DONE)), ON, LIVE, "could not be planned, so nothing was changed: Keeper did not answer"),
         (Told(latest=(UNSETTLED, DONE)), ON, LIVE, "left 26 of 300 planned changes not settled."),

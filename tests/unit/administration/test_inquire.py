@@ -17,6 +17,7 @@ from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.errors import BadInput, Busy, Forbidden, NotFound, Rejected, Throttled, Transient
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import Look
+from tests.support.builders import with_settings
 from tests.support.in_memory import FakeKeeper
 from tests.support.in_memory_requests import FakeInquiries
 from tests.support.scenario import Office
@@ -151,8 +152,8 @@ def test_a_refusal_is_the_answer(office, inquiries):
 def test_with_several_connections_each_step_says_whose_it_is(office, inquiries):
     version = office.desk.tokens.add("c2", "secret")
     group = Group(id="g2", email="sales@example.com")
-    later = replace(
-        office.connection, id="c2", order=5, name="Sales", scope=Scope(groups=(group,)), token_version=version
+    later = with_settings(
+        replace(office.connection, id="c2", order=5, token_version=version), name="Sales", scope=Scope(groups=(group,))
     )
     office.services.connections.create(later)
     office.hire("u4", "dan@example.com")

@@ -13,7 +13,6 @@ from autoprovisioning.app.ports.requests import PreviewState
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale, Transient
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.settings import settings_of
 from tests.support.in_memory import FakeDirectory
 from tests.support.in_memory_state import FakeChannels
 from tests.support.previewing import A_MOMENT, ACTOR, everything, hired
@@ -82,7 +81,7 @@ def test_a_preview_waits_until_its_message_is_delivered(desk):
 def test_saving_a_preview_saves_its_settings(desk):
     asked = desk.ask(name="Vault", org_units=("/Sales",))
     saved = save_preview(desk.office.services, desk.previews, "c1", asked.id, ACTOR)
-    assert settings_of(saved) == asked.settings
+    assert saved.settings == asked.settings
 
 
 def test_a_preview_of_a_connection_that_was_edited_since_is_computed_but_not_saved(desk):
@@ -91,7 +90,7 @@ def test_a_preview_of_a_connection_that_was_edited_since_is_computed_but_not_sav
     assert desk.compute(asked).state is PreviewState.DONE
     with pytest.raises(Stale):
         save_preview(desk.office.services, desk.previews, "c1", asked.id, ACTOR)
-    assert desk.office.connection.name == "Safe"
+    assert desk.office.connection.settings.name == "Safe"
 
 
 def test_a_preview_that_expired_is_neither_computed_nor_saved(desk):

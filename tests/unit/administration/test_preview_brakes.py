@@ -15,7 +15,8 @@ from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Status
-from autoprovisioning.domain.settings import settings_of
+from autoprovisioning.domain.settings import Settings
+from tests.support.builders import with_settings
 from tests.support.previewing import A_MOMENT, ACTOR, IN_A_WEEK, at, everything, hired, policy, roster
 from tests.support.scenario import GROUP, USERS, Office
 
@@ -54,7 +55,7 @@ def test_what_an_administrator_approved_is_not_held_and_what_was_rejected_is():
     assert at(office).preview()[0].held is False
     office.services.records.put_hold("c1", waiting)
     decide_hold(office.services, "c1", digest, "reject", ACTOR)
-    assert at(office).preview(limit=replace(office.connection.limit, minimum=100))[0].held is True
+    assert at(office).preview(limit=replace(office.connection.settings.limit, minimum=100))[0].held is True
 
 
 def test_what_goes_on_beside_a_rejected_plan_is_not_told_as_held():
@@ -64,12 +65,14 @@ def test_what_goes_on_beside_a_rejected_plan_is_not_told_as_held():
         office.leave(user_id)
     office.hire("u4", "dan@example.com")
     office.hire("u5", "eve@example.com")
-    office.services.connections.change("c1", lambda current: replace(current, limit=replace(current.limit, minimum=1)))
+    office.services.connections.change(
+        "c1", lambda current: with_settings(current, limit=replace(current.settings.limit, minimum=1))
+    )
     office.run()
     digest = office.services.records.holds("c1")[0].digest
     decide_hold(office.services, "c1", digest, "reject", ACTOR)
     office.leave("u4")
-    done, lines = at(office).preview(limit=replace(office.connection.limit, minimum=100))
+    done, lines = at(office).preview(limit=replace(office.connection.settings.limit, minimum=100))
     held = {line.user_id: "rejected before" in line.detail for line in lines if line.would is Would.SUSPEND}
     assert held == {"u1": True, "u2": True, "u3": True, "u4": False}
     assert (done.held, done.notes) == (False, ("Suspensions and deletions that would be held: 3; that go on: 1",))
@@ -109,11 +112,13 @@ def test_a_draft_is_previewed_with_an_empty_roster(desk):
     office = desk.office
     token = office.desk.tokens.add("new", "secret")
     draft = Connection(
-        id="new", order=-1, endpoint="https://keepersecurity.eu/api/rest/scim/v2/2", token_version=token,
-        scope=Scope(groups=(GROUP,)),
-    )  # fmt: skip
+        id="new",
+        order=-1,
+        settings=Settings(endpoint="https://keepersecurity.eu/api/rest/scim/v2/2", scope=Scope(groups=(GROUP,))),
+        token_version=token,
+    )
     office.services.connections.create(draft)
-    preview = ask_preview(office.services, desk.previews, "new", 0, settings_of(draft), ACTOR)
+    preview = ask_preview(office.services, desk.previews, "new", 0, draft.settings, ACTOR)
     compute_preview(office.services, desk.previews, "new", preview.id, office.desk.clock.now + A_MOMENT)
     done = desk.previews.get("new", preview.id)
     assert done.state is PreviewState.DONE
@@ -123,7 +128,7 @@ def test_a_draft_is_previewed_with_an_empty_roster(desk):
         office.services.roster.commit(
             office.connection, [user_id], lambda _entries, gone=user_id: (Edit(entries={gone: None}), None)
         )
-    preview = ask_preview(office.services, desk.previews, "new", 0, settings_of(draft), ACTOR)
+    preview = ask_preview(office.services, desk.previews, "new", 0, draft.settings, ACTOR)
     compute_preview(office.services, desk.previews, "new", preview.id, office.desk.clock.now + A_MOMENT)
     assert desk.previews.get("new", preview.id).counts == {"adopt": 3, "unchanged": 0}
 
@@ -139,9 +144,8 @@ def test_an_earlier_connection_takes_nobody_away_whom_this_one_has(desk):
             id="first",
             order=-1,
             state=State.ON,
-            endpoint="https://x.example",
+            settings=Settings(endpoint="https://x.example", scope=Scope(groups=(other,))),
             token_version=token,
-            scope=Scope(groups=(other,)),
         )
     )
     done, lines = desk.preview()
@@ -157,7 +161,7 @@ def test_users_who_move_from_another_connection_are_told_since_that_one_deprovis
     for user_id in members:
         office.leave(user_id)
     draft = office.services.connections.change("next", lambda current: replace(current, state=State.DRAFT))
-    asked = ask_preview(office.services, desk.previews, "next", 0, settings_of(draft), ACTOR)
+    asked = ask_preview(office.services, desk.previews, "next", 0, draft.settings, ACTOR)
     compute_preview(office.services, desk.previews, "next", asked.id, office.desk.clock.now + A_MOMENT)
     notes = desk.previews.get("next", asked.id).notes
     assert [note[-3:] for note in notes if "move here from connection Keeper (c1)" in note] == [": 2"] * (moving > 0)

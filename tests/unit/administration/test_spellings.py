@@ -12,8 +12,8 @@ from autoprovisioning.domain.connections import node_of
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
-from autoprovisioning.domain.settings import settings_of
 from autoprovisioning.domain.texts import LINES, has_controls
+from tests.support.builders import changed, with_settings
 
 NODE = "https://keepersecurity.eu/api/rest/scim/v2/123"
 SAME = [
@@ -62,15 +62,15 @@ def test_what_is_no_url_is_compared_as_it_is(nonsense):
 @pytest.mark.parametrize("spelt", SAME)
 def test_another_connection_to_a_node_is_refused_however_it_is_spelt(office, spelt):
     services = office.services
-    services.connections.change("c1", lambda connection: replace(connection, endpoint=NODE))
-    other = replace(office.connection, id="c2", endpoint="https://keepersecurity.eu/api/rest/scim/v2/9")
+    services.connections.change("c1", lambda connection: with_settings(connection, endpoint=NODE))
+    other = with_settings(replace(office.connection, id="c2"), endpoint="https://keepersecurity.eu/api/rest/scim/v2/9")
     services.connections.create(other)
     with pytest.raises(BadInput, match="provisions this node already"):
         edit(
             services,
             "c2",
             other.edition,
-            replace(settings_of(other), endpoint=spelt),
+            replace(other.settings, endpoint=spelt),
             Actor(address="admin@example.com"),
             "t",
         )
@@ -87,7 +87,7 @@ def test_control_characters_are_stored_nowhere(office, field, text):
         "scope.groups": {"scope_groups": (text,)},
         "scope.org_units": {"org_units": (f"/{text}",)},
     }
-    wanted = replace(settings_of(office.connection), **changes[field])
+    wanted = changed(office.connection.settings, **changes[field])
     with pytest.raises(BadInput) as caught:
         edit(office.services, "c1", office.connection.edition, wanted, Actor(address="admin@example.com"))
     assert caught.value.field == field

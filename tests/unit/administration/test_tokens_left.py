@@ -11,7 +11,6 @@ from autoprovisioning.app.administration.tokens import destroy_unused, reauthori
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import ConfigurationRefused, Permanent, Stale, Transient
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.settings import settings_of
 from tests.support.builders import DAY, MINUTE
 from tests.support.in_memory_state import FakeChannels, FakeConnections
 from tests.support.scenario import Office
@@ -33,7 +32,7 @@ def office() -> Office:
 
 
 def set_up_second(office: Office) -> None:
-    settings = replace(settings_of(office.connection), endpoint=ELSEWHERE)
+    settings = replace(office.connection.settings, endpoint=ELSEWHERE)
     set_up(office.services, settings, "theirs", ACTOR, "c2")
 
 

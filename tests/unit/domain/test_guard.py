@@ -11,7 +11,7 @@ from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.provisioning.volume_guard import may_go, may_recreate, remember_active, reserve_all
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.changes import Change
-from autoprovisioning.domain.connections import Connection, VolumeLimit
+from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.guard import (
     APPROVED,
@@ -26,6 +26,7 @@ from autoprovisioning.domain.guard import (
     reserve,
     seen_active,
 )
+from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import NOW
 from tests.support.in_memory import Desk
 

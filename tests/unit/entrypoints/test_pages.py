@@ -11,16 +11,17 @@ import pytest
 from autoprovisioning.domain.changes import PASSING_CODES
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
-from autoprovisioning.domain.directory_user import Group
+from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Action, Mark
 from autoprovisioning.domain.errors import Forbidden, Permanent
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, MANDATORY, TARGETS, AttributeMapping, Row
-from autoprovisioning.domain.settings import settings_of
+from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.console.choices import SOURCES as API_SOURCES
 from autoprovisioning.entrypoints.console.pages import fields, refused
 from autoprovisioning.entrypoints.console.pages.activity import MENDS
 from autoprovisioning.entrypoints.console.pages.summary import differences
 from autoprovisioning.entrypoints.pages import element
+from tests.support.builders import with_settings
 from tests.support.console import ADDRESSES, EVIL, HOME, OF_A_CONNECTION, READER, Place, Told, full, place, sound
 from tests.support.in_memory import START
 
@@ -42,7 +43,9 @@ def test_a_reader_gets_the_same_pages_without_any_form_that_changes_something(pa
 
 @pytest.mark.parametrize("path", OF_A_CONNECTION)
 def test_an_empty_state_says_what_would_appear(path):
-    page = Place(Connection(id="c1", state=State.ON, token_version="1", endpoint="https://keeper.example")).open(path)
+    page = Place(
+        Connection(id="c1", state=State.ON, token_version="1", settings=Settings(endpoint="https://keeper.example"))
+    ).open(path)
     assert page.status == 200
     sound(page)
     if path.rpartition("/")[2] in ("usage", "failures", "audit", "holds", "health", "users"):
@@ -84,9 +87,8 @@ def test_a_preview_says_in_what_the_settings_would_differ():
     here = place()
     connection = here.desk.services.connections.get("c1")
     wanted = replace(
-        settings_of(connection),
-        scope_groups=("g2", "g3"),
-        org_units=(),
+        connection.settings,
+        scope=Scope.named(groups=("g2", "g3"), org_units=()),
         mapping=AttributeMapping((*DEFAULT_ROWS[:-1], replace(DEFAULT_ROWS[-1], source="emails[primary].address"))),
         deprovisioning=Deprovisioning(suspended=Delays(suspend_after=7, delete_after=90)),
     )
@@ -99,12 +101,12 @@ def test_a_preview_says_in_what_the_settings_would_differ():
     ]
     assert "userName from primaryEmail" in told[0].gone
     assert f"Organizational unit /{EVIL}" in told[1].gone
-    assert differences(here.desk.services, connection, settings_of(connection)) == []
+    assert differences(here.desk.services, connection, connection.settings) == []
 
 
 def test_an_account_that_differs_from_the_directory_says_where():
     here = place()
-    here.desk.services.connections.change("c1", lambda known: replace(known, mapping=AttributeMapping()))
+    here.desk.services.connections.change("c1", lambda known: with_settings(known, mapping=AttributeMapping()))
     page = here.open(f"{HOME}/users/u1/inquiries/i2")
     rows = dict(re.findall(r'<tr><th scope="row" class="path"><code>(.*?)</code>(.*?)</tr>', page.text, re.DOTALL))
     assert {name for name, row in rows.items() if "differs" in row} == set(rows) - {"emails.primary", "title"}

@@ -9,7 +9,7 @@ import pytest
 from autoprovisioning.app.ports.requests import Line, Preview, PreviewState, Would
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.runs import RunKind
-from autoprovisioning.domain.settings import settings_of
+from autoprovisioning.domain.settings import Settings
 from tests.support.builders import DAY
 from tests.support.console import HOME, READER, Place, sound
 from tests.support.in_memory import START
@@ -26,13 +26,15 @@ LINES = (
 
 @pytest.fixture
 def here() -> Place:
-    here = Place(Connection(id="c1", state=State.ON, token_version="1", endpoint="https://keeper.example"))
+    here = Place(
+        Connection(id="c1", state=State.ON, token_version="1", settings=Settings(endpoint="https://keeper.example"))
+    )
     connection = here.desk.services.connections.get("c1")
     preview = Preview(
         id="p9",
         connection_id="c1",
         edition=0,
-        settings=settings_of(connection),
+        settings=connection.settings,
         asked_by="a@example.com",
         asked_at=START,
         expires=START + DAY,

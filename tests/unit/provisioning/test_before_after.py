@@ -19,7 +19,7 @@ from autoprovisioning.domain.errors import AddressTaken
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import Look, RunKind
-from tests.support.builders import ADA, DAY, GRACE, NOW, entry
+from tests.support.builders import ADA, DAY, GRACE, NOW, entry, with_settings
 from tests.support.in_memory_state import FakeRoster
 from tests.support.scenario import LATER, Office
 
@@ -253,7 +253,7 @@ def test_an_event_that_expired_leaves_before_unknown(office):
 def test_an_attribute_that_the_mapping_gained_has_no_before(office):
     office.run()
     rows = AttributeMapping((*DEFAULT_ROWS, Row(target="title", source='"Countess"')))
-    office.services.connections.change("c1", lambda connection: replace(connection, mapping=rows))
+    office.services.connections.change("c1", lambda connection: with_settings(connection, mapping=rows))
     office.desk.clock.advance(LATER)
     office.run()
     updated = events(office, "u1")[-1]

@@ -10,7 +10,7 @@ from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import BadInput, Rejected, Throttled
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import RunKind, RunState
-from tests.support.builders import active, notice
+from tests.support.builders import active, notice, with_settings
 from tests.support.in_memory import FakeAccounts
 
 
@@ -72,12 +72,14 @@ def test_a_new_token_is_never_sent_to_the_old_endpoint(office):
         office.services.tokens.read = read
         newer = office.desk.tokens.add("c1", "newer")
         moved = "https://keepersecurity.eu/api/rest/scim/v2/2"
-        office.services.connections.change("c1", lambda current: replace(current, token_version=newer, endpoint=moved))
+        office.services.connections.change(
+            "c1", lambda current: with_settings(replace(current, token_version=newer), endpoint=moved)
+        )
         office.desk.tokens.disable("c1", version)
         return read(connection_id, version)
 
     def watched(connection, token):
-        sent.append((connection.endpoint[-1], token))
+        sent.append((connection.settings.endpoint[-1], token))
         return opened(connection, token)
 
     object.__setattr__(office.services, "accounts_for", watched)
@@ -114,9 +116,9 @@ def test_who_asked_for_a_look_gets_it_though_the_batch_fails_afterwards(office):
 
 def test_a_mapping_that_lost_a_row_writes_nothing(office):
     rows = (*DEFAULT_ROWS, Row(target="title", source='"Contractor"'))
-    office.services.connections.change("c1", lambda current: replace(current, mapping=AttributeMapping(rows)))
+    office.services.connections.change("c1", lambda current: with_settings(current, mapping=AttributeMapping(rows)))
     office.run()
-    office.services.connections.change("c1", lambda current: replace(current, mapping=AttributeMapping()))
+    office.services.connections.change("c1", lambda current: with_settings(current, mapping=AttributeMapping()))
     office.keeper.faults.append(Rejected("no write is due"))
     for _ in range(2):
         office.run()

@@ -18,7 +18,7 @@ from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import RunKind
-from tests.support.builders import DAY, IN_A_WEEK, MINUTE, NOW, active, entry, notice, rules, seen
+from tests.support.builders import DAY, IN_A_WEEK, MINUTE, NOW, active, entry, notice, rules, seen, with_settings
 from tests.support.in_memory import FakeAccounts
 from tests.support.scenario import LATER
 
@@ -206,7 +206,7 @@ def test_what_was_lost_of_somebody_whom_we_had_locked_is_found_as_our_lock(offic
 
 def test_a_leaver_whose_account_vanished_is_found_by_drift_if_it_was_only_hidden(office):
     policy = Deprovisioning(app_off=Delays(), suspended=Delays(), deleted=Delays())
-    office.services.connections.change("c1", lambda current: replace(current, deprovisioning=policy))
+    office.services.connections.change("c1", lambda current: with_settings(current, deprovisioning=policy))
     (account,) = office.keeper.of("u1")
     office.suspend("u1")
     hidden = office.keeper.accounts.pop(account.scim_id)

@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.runs.sweep import sweep
-from autoprovisioning.domain.connections import State, VolumeLimit
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.runs import RunKind
-from tests.support.builders import active, notice
+from autoprovisioning.domain.settings import VolumeLimit
+from tests.support.builders import active, notice, with_settings
 from tests.support.in_memory import SALES
 from tests.support.scenario import GROUP, LATER, Office
 
@@ -40,7 +41,7 @@ def test_a_remembered_member_who_left_gets_no_account(office):
 
 def test_a_sweep_looks_once_at_what_a_look_cannot_settle(office):
     units = Scope(groups=(GROUP,), org_units=(SALES,))
-    office.services.connections.change("c1", lambda current: replace(current, scope=units))
+    office.services.connections.change("c1", lambda current: with_settings(current, scope=units))
     office.join("admin")
     assert sweep(office.services) == 1
     office.work_off()
@@ -54,7 +55,7 @@ def test_a_sweep_looks_once_at_what_a_look_cannot_settle(office):
 @pytest.mark.parametrize("gone", ["delete", "archive"])
 def test_a_leaver_who_is_gone_is_not_swept_for_ever_nor_hides_others(office, gone):
     office.services.connections.change(
-        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=1, percent=1.0))
+        "c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=1, percent=1.0))
     )
     office.sweep()
     getattr(office, gone)("u1")
@@ -102,7 +103,7 @@ GONE = {
 def test_a_leaver_who_was_let_in_again_in_keeper_is_found_by_the_next_drift_run(office, gone, policy):
     """Or Keeper said that the suspension was done, and it was not."""
     policies = Deprovisioning(app_off=policy, suspended=policy, deleted=policy)
-    office.services.connections.change("c1", lambda current: replace(current, deprovisioning=policies))
+    office.services.connections.change("c1", lambda current: with_settings(current, deprovisioning=policies))
     GONE[gone](office)
     office.run()
     assert active(office, "u1") == [False]

@@ -10,12 +10,12 @@ import pytest
 
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.app.administration.held_plans import Choice, decide_hold
-from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.decision import SECOND_LISTING, decide, missed_twice
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence, Scope
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.holds import Hold, HoldState
-from tests.support.builders import NOW, SECOND, active, entry, notice, rules, seen
+from autoprovisioning.domain.settings import VolumeLimit
+from tests.support.builders import NOW, SECOND, active, entry, notice, rules, seen, with_settings
 from tests.support.in_memory import SALES
 from tests.support.previewing import ACTOR, at
 from tests.support.scenario import Office
@@ -157,7 +157,9 @@ def test_who_is_in_a_listing_in_between_begins_anew(office, silent):
 
 def test_beside_a_plan_over_the_limit_they_are_held_with_it_and_told(office, silent):
     office.run()
-    office.services.connections.change("c1", lambda current: replace(current, limit=replace(current.limit, minimum=0)))
+    office.services.connections.change(
+        "c1", lambda current: with_settings(current, limit=replace(current.settings.limit, minimum=0))
+    )
     office.desk.clock.advance(timedelta(days=2))
     office.leave("u3")
     office.run()
@@ -226,7 +228,7 @@ def test_many_held_by_listings_are_not_let_go_one_by_one(office, silent):
     office.run()
     run_after(office, LATER)
     limit = VolumeLimit(minimum=1, percent=0)
-    office.services.connections.change("c1", lambda current: replace(current, limit=limit))
+    office.services.connections.change("c1", lambda current: with_settings(current, limit=limit))
     silent.users.clear()
     run_after(office, timedelta(days=2))  # what was reserved for them by the first run counts no more
     assert access(office) == [True] * 3
@@ -254,7 +256,7 @@ def test_a_unit_that_is_not_told_takes_access_from_nobody_and_gives_none(office)
     units = Scope(groups=(), org_units=(SALES,))
     for user_id, user in office.directory.live.items():
         office.directory.live[user_id] = replace(user, org_unit_path="")
-    office.services.connections.change("c1", lambda current: replace(current, scope=units))
+    office.services.connections.change("c1", lambda current: with_settings(current, scope=units))
     office.hire("u4", "dan@example.com")
     office.directory.live["u4"] = replace(office.directory.live["u4"], org_unit_path="")
     office.run()

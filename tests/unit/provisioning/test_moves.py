@@ -10,14 +10,15 @@ import pytest
 
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.runs.sweep import sweep
-from autoprovisioning.domain.connections import State, VolumeLimit
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.directory_user import Group
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import ConfigurationRefused, Rejected
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.runs import Look, RunKind
-from tests.support.builders import notice
+from autoprovisioning.domain.settings import VolumeLimit
+from tests.support.builders import notice, with_settings
 from tests.support.in_memory import FakeKeeper
 from tests.support.scenario import GROUP, LATER, Office
 
@@ -247,7 +248,7 @@ def test_who_has_an_account_on_the_first_is_not_hired_by_the_second_while_its_gr
 def test_a_move_that_the_guard_refuses_leaves_the_old_account_open():
     pair = Pair(shared=False)
     pair.office.services.connections.change(
-        "c2", lambda current: replace(current, limit=VolumeLimit(minimum=0, percent=0))
+        "c2", lambda current: with_settings(current, limit=VolumeLimit(minimum=0, percent=0))
     )
     pair.office.join("u1")
     pair.leave("u1")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from autoprovisioning.app.administration.held_plans import decide_hold
-from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.settings import VolumeLimit
+from tests.support.builders import with_settings
 from tests.support.in_memory import FakeKeeper
 from tests.support.scenario import Office
 from tests.unit.provisioning.test_moves import SECOND
@@ -24,7 +23,7 @@ def moved() -> tuple[Office, FakeKeeper]:
     """Sixty of c1 move to c2, which holds their creation; c1 could take the access of all of them."""
     office = company(80)
     office.services.connections.change(
-        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=1000, share=1000.0))
+        "c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=1000, share=1000.0))
     )
     other = office.connect("c2", SECOND, shared=False)
     run(office)

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from autoprovisioning.domain.connections import State, VolumeLimit
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.errors import Rejected, Transient, Unresolved
 from autoprovisioning.domain.runs import RunKind
-from tests.support.builders import SECOND, active, notice
+from autoprovisioning.domain.settings import VolumeLimit
+from tests.support.builders import SECOND, active, notice, with_settings
 from tests.support.scenario import Office
 
 
@@ -25,7 +26,7 @@ def fail(office: Office, user_id: str) -> None:
 @pytest.mark.parametrize("policy", [Delays(), Delays(suspend_after=None, delete_after=0)], ids=["suspend", "delete"])
 def test_it_takes_access_from_whom_the_last_attempt_failed(office, policy):
     policies = Deprovisioning(app_off=policy, suspended=policy, deleted=policy)
-    office.services.connections.change("c1", lambda current: replace(current, deprovisioning=policies))
+    office.services.connections.change("c1", lambda current: with_settings(current, deprovisioning=policies))
     office.suspend("u1")
     fail(office, "u1")
     office.run()
@@ -74,7 +75,7 @@ def test_nothing_is_pending_beside_a_hold():
     office = Office(limit=1)
     office.run()
     office.services.connections.change(
-        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=1, percent=1.0))
+        "c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=1, percent=1.0))
     )
     office.keeper.faults.extend([Transient("HTTP 503")] * 4)
     for user_id in ("u1", "u2"):

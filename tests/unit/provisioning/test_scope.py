@@ -17,7 +17,8 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Group, Presenc
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.runs import Evidence, Look
-from tests.support.builders import NOW
+from autoprovisioning.domain.settings import Settings
+from tests.support.builders import NOW, with_settings
 from tests.support.in_memory import FakeDirectory, unit
 
 A, B = Group(id="ga", email="a@example.com"), Group(id="gb", email="b@example.com")
@@ -62,7 +63,9 @@ def test_a_unit_holds_itself_and_what_is_below(chosen, path, inside):
 
 
 def connection(name: str = "c1", *groups: Group, units: tuple[str, ...] = (), state: State = State.ON) -> Connection:
-    return Connection(id=name, state=state, scope=Scope(groups=groups, org_units=tuple(map(unit, units))))
+    return Connection(
+        id=name, state=state, settings=Settings(scope=Scope(groups=groups, org_units=tuple(map(unit, units))))
+    )
 
 
 LISTED = [
@@ -263,4 +266,6 @@ def test_what_is_observed_is_mapped_or_says_why_not():
 def test_rules_come_from_the_connection():
     assert rules_of(connection("c1", A), {}).by_groups
     assert not rules_of(connection(), {}).by_groups
-    assert rules_of(replace(connection(), archived_as_suspended=True), {}, retry_failures=True).archived_as_suspended
+    assert rules_of(
+        with_settings(connection(), archived_as_suspended=True), {}, retry_failures=True
+    ).archived_as_suspended

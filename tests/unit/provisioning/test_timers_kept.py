@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 from autoprovisioning.app.administration.held_plans import decide_hold
-from autoprovisioning.domain.connections import State, VolumeLimit
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.entry import Status, Trigger
 from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor
-from tests.support.builders import DAY, active, begun, notice
+from autoprovisioning.domain.settings import VolumeLimit
+from tests.support.builders import DAY, active, begun, notice, with_settings
 from tests.support.scenario import LATER
 
 THEN_DELETED = Deprovisioning(
@@ -23,7 +24,7 @@ THEN_DELETED = Deprovisioning(
 
 def with_policy(office, **changes):
     office.services.connections.change(
-        "c1", lambda connection: replace(connection, deprovisioning=THEN_DELETED, **changes)
+        "c1", lambda connection: with_settings(replace(connection, **changes), deprovisioning=THEN_DELETED)
     )
 
 
@@ -74,7 +75,7 @@ def test_what_was_deleted_is_not_deleted_again_by_every_run_and_comes_back_with_
         suspended=Delays(suspend_after=None, delete_after=0),
         deleted=Delays(suspend_after=None, delete_after=0),
     )
-    office.services.connections.change("c1", lambda connection: replace(connection, deprovisioning=at_once))
+    office.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=at_once))
     office.suspend("u1")
     office.reconcile_to_the_end()
     deleted = office.entry("u1")
@@ -112,7 +113,7 @@ def test_how_many_archived_people_keep_their_access_is_told_by_every_run(office)
     run = office.services.records.run("c1", run.id)
     assert run.counts["archived"] == 2
     assert "Archived users who keep their access, since they are not operated on: 2" in "\n".join(run.notes)
-    office.services.connections.change("c1", lambda connection: replace(connection, archived_as_suspended=True))
+    office.services.connections.change("c1", lambda connection: with_settings(connection, archived_as_suspended=True))
     office.reconcile_to_the_end()
     run = office.plan()
     assert ("archived" in run.counts, active(office, "u1")) == (False, [False])

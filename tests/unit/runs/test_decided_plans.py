@@ -9,13 +9,14 @@ import pytest
 
 from autoprovisioning.app.administration.held_plans import Choice, decide_hold
 from autoprovisioning.app.ports.roster import Edit
-from autoprovisioning.domain.connections import Connection, State, VolumeLimit
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.runs import RunKind
-from tests.support.builders import active, notice
+from autoprovisioning.domain.settings import Settings, VolumeLimit
+from tests.support.builders import active, notice, with_settings
 from tests.support.scenario import Office
 
 ADMIN = Actor(address="admin@example.com", directory_id="u0")
@@ -31,7 +32,7 @@ def company(people: int, limit: int = 10, settles: timedelta = 2 * DAY) -> Offic
     office.desk.store.guards.clear()  # as if this were the first run
     office.run()
     assert all(active(office, f"x{number}") == [True] for number in range(people))
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(minimum=limit)))
+    office.services.connections.change("c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=limit)))
     for _ in range(2):
         office.desk.clock.advance(settles / 2)
         office.run()
@@ -181,10 +182,12 @@ def test_a_notification_while_paused_clears_no_rejection():
 
 def test_a_rejection_outlives_a_time_in_which_nothing_is_due():
     office = rejected()
-    never = replace(office.connection.deprovisioning, suspended=Delays(suspend_after=None, delete_after=None))
-    now = office.connection.deprovisioning
+    never = replace(office.connection.settings.deprovisioning, suspended=Delays(suspend_after=None, delete_after=None))
+    now = office.connection.settings.deprovisioning
     for policy in (never, now):
-        office.services.connections.change("c1", lambda current, policy=policy: replace(current, deprovisioning=policy))
+        office.services.connections.change(
+            "c1", lambda current, policy=policy: with_settings(current, deprovisioning=policy)
+        )
         run(office)
         assert [hold.standings() for hold in plans(office)] == [{"rejected": 15}]
     assert suspended(office) == 0
@@ -205,9 +208,13 @@ def test_an_approval_on_one_connection_says_nothing_on_another():
     office = rejected()
     shards = office.connection.shards
     second = Connection(
-        id="c2", order=1, state=State.ON, endpoint="https://x.example", shards=shards, limit=VolumeLimit(minimum=10),
+        id="c2",
+        order=1,
+        state=State.ON,
+        settings=Settings(endpoint="https://x.example", limit=VolumeLimit(minimum=10)),
+        shards=shards,
         token_version=office.desk.tokens.add("c2", "secret"),
-    )  # fmt: skip
+    )
     office.services.connections.create(second)
     for number in range(15):
         name = f"x{number}"
@@ -270,7 +277,7 @@ def pilot(people: int) -> Office:
     for number in range(people):
         office.hire(f"x{number}", f"x{number}@example.com")
     office.run()
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit()))
+    office.services.connections.change("c1", lambda current: with_settings(current, limit=VolumeLimit()))
     run(office, DAY)
     run(office, DAY)
     return office
@@ -302,7 +309,7 @@ def test_nobody_of_a_small_company_is_locked_out_at_once_by_notifications_or_a_s
 
 def test_half_of_those_left_after_an_approved_plan_do_not_leave_by_notifications_either():
     office = company(97)
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit()))
+    office.services.connections.change("c1", lambda current: with_settings(current, limit=VolumeLimit()))
     run(office, DAY)
     run(office, DAY)
     for number in range(80):

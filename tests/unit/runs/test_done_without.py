@@ -24,7 +24,7 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind, RunState
-from tests.support.builders import MINUTE, active
+from tests.support.builders import MINUTE, active, with_settings
 from tests.support.in_memory import FakeAccounts
 from tests.support.in_memory_state import FakeChannels
 from tests.support.previewing import at
@@ -176,7 +176,7 @@ def test_a_deletion_that_breaks_does_not_stop_the_runs_of_the_others(office, mon
 
 
 def test_one_connection_whose_records_cannot_be_read_hides_no_other_one(office, caplog):
-    office.services.connections.create(replace(office.connection, id="c2", name="Second"))
+    office.services.connections.create(with_settings(replace(office.connection, id="c2"), name="Second"))
 
     class Broken(Told):
         def waiting(self, connection_id: str):

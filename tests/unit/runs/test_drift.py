@@ -12,7 +12,7 @@ from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.runs import RunKind, RunState
 from infra.local.sync import together
-from tests.support.builders import active
+from tests.support.builders import active, with_settings
 from tests.support.scenario import LATER, Office
 
 
@@ -88,14 +88,14 @@ def test_the_reason_outlives_a_hold(office):
     for user_id in ("u1", "u2"):
         office.suspend(user_id)
     office.run()
-    limit = replace(office.connection.limit, minimum=1)
-    office.services.connections.change("c1", lambda current: replace(current, limit=limit))
+    limit = replace(office.connection.settings.limit, minimum=1)
+    office.services.connections.change("c1", lambda current: with_settings(current, limit=limit))
     office.desk.clock.advance(timedelta(days=2))
     for user_id in ("u1", "u2"):
         tamper(office, user_id, active=True)
     run(office)
     assert [active(office, user_id) for user_id in ("u1", "u2")] == [[True], [True]]
-    office.services.connections.change("c1", lambda current: replace(current, limit=replace(limit, minimum=9)))
+    office.services.connections.change("c1", lambda current: with_settings(current, limit=replace(limit, minimum=9)))
     office.desk.clock.advance(LATER)
     office.run()
     told = [event.reason for event in office.desk.store.events["c1"].values() if event.user_id == "u1"]
@@ -112,7 +112,7 @@ def test_what_is_found_is_told_once(office):
 def test_a_leaver_in_the_grace_period_is_remembered_as_vanished_and_gets_no_account(office):
     week = Delays(suspend_after=7)
     policy = Deprovisioning(app_off=week, suspended=week, deleted=week)
-    office.services.connections.change("c1", lambda current: replace(current, deprovisioning=policy))
+    office.services.connections.change("c1", lambda current: with_settings(current, deprovisioning=policy))
     office.suspend("u1")
     office.run()
     (account,) = office.keeper.of("u1")
@@ -127,8 +127,8 @@ def test_a_leaver_in_the_grace_period_is_remembered_as_vanished_and_gets_no_acco
 
 def test_an_account_that_is_there_again_has_not_vanished(office):
     (account,) = office.keeper.of("u1")
-    limit = replace(office.connection.limit, minimum=0, percent=0.0)
-    office.services.connections.change("c1", lambda current: replace(current, limit=limit))
+    limit = replace(office.connection.settings.limit, minimum=0, percent=0.0)
+    office.services.connections.change("c1", lambda current: with_settings(current, limit=limit))
     del office.keeper.accounts[account.scim_id]
     run(office)
     assert office.entry("u1").drift == ("account",)

@@ -10,12 +10,12 @@ import pytest
 from autoprovisioning.app.administration.configure import turn_off, turn_on
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.ports.roster import Edit
-from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.decision import READING
 from autoprovisioning.domain.entry import Entry, Failure
 from autoprovisioning.domain.errors import NotAdoptable, Rejected
 from autoprovisioning.domain.runs import RunKind
-from tests.support.builders import notice
+from autoprovisioning.domain.settings import VolumeLimit
+from tests.support.builders import notice, with_settings
 from tests.support.scenario import Office
 from tests.unit.runs.test_decided_plans import ADMIN, DAY, QUARTER, company, decide, plans, run, suspended
 
@@ -64,7 +64,7 @@ def test_a_suspension_that_is_undone_within_a_day_is_given_back_without_a_brake(
     for number in range(70):
         office.suspend(f"x{number}")
     office.services.connections.change(
-        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=1000, share=1000.0))
+        "c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=1000, share=1000.0))
     )
     run(office)
     assert suspended(office) == 70
@@ -252,7 +252,7 @@ def test_whom_the_directory_failed_to_show_is_braked_like_anybody(decided):
 def test_a_rename_of_suspended_accounts_makes_them_no_newer():
     office = company(80, limit=1000)
     office.services.connections.change(
-        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=1000, share=1000.0))
+        "c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=1000, share=1000.0))
     )
     for number in range(70):
         office.suspend(f"x{number}")

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.ports.roster import Edit
-from autoprovisioning.domain.connections import VolumeLimit
 from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import HoldState
-from tests.support.builders import active, notice
+from autoprovisioning.domain.settings import VolumeLimit
+from tests.support.builders import active, notice, with_settings
 from tests.support.in_memory import SALES
 from tests.support.scenario import Office
 
@@ -23,7 +23,7 @@ def held_and_rejected() -> Office:
     office = Office()
     for number in range(30):
         office.hire(f"x{number}", f"x{number}@example.com")
-    office.services.connections.change("c1", lambda current: replace(current, limit=VolumeLimit(minimum=10)))
+    office.services.connections.change("c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=10)))
     office.run()
     for number in range(4):
         office.suspend(f"x{number}")
@@ -76,7 +76,8 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
         office.hire(f"x{number}", f"x{number}@example.com")
     units = Scope(groups=(), org_units=(SALES,))
     office.services.connections.change(
-        "c1", lambda current: replace(current, scope=units, limit=VolumeLimit(minimum=5, percent=1.0, share=1000.0))
+        "c1",
+        lambda current: with_settings(current, scope=units, limit=VolumeLimit(minimum=5, percent=1.0, share=1000.0)),
     )
     for number in range(10):
         office.directory.live[f"x{number}"] = replace(office.directory.live[f"x{number}"], org_unit_path="/Sales")
@@ -105,7 +106,7 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
 def test_a_set_that_was_rejected_once_is_raised_anew_when_it_happens_again():
     office = held_and_rejected()
     office.services.connections.change(
-        "c1", lambda current: replace(current, limit=VolumeLimit(minimum=5, percent=1.0))
+        "c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=5, percent=1.0))
     )
     for number in range(10, 18):
         office.join(f"x{number}")

@@ -15,9 +15,8 @@ from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.directory_user import ROOT, OrgUnit, Scope
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.settings import settings_of
 from autoprovisioning.entrypoints.console.pages.summary import differences
-from tests.support.builders import active, notice
+from tests.support.builders import active, changed, notice, with_settings
 from tests.support.console import HOME, Place
 from tests.support.in_memory import SALES, FakeDirectory, unit
 from tests.support.in_memory_requests import FakePreviews
@@ -76,7 +75,7 @@ def test_both_conditions_hold_or_one_of_them_does_not(office, units, member, exp
     if not member:
         office.leave("u1")
     office.directory.live["u1"] = user = replace(office.directory.live["u1"], org_unit_path="/Sales")
-    asked = replace(office.connection, scope=Scope(groups=(GROUP,), org_units=units))
+    asked = with_settings(office.connection, scope=Scope(groups=(GROUP,), org_units=units))
     assert begin(office.directory, [asked]).in_scope(asked, user) is expected
     assert AskedOneByOne(office.directory, lambda _: True, ("c1",))(asked, user) is expected
 
@@ -84,8 +83,11 @@ def test_both_conditions_hold_or_one_of_them_does_not(office, units, member, exp
 @pytest.mark.parametrize("error", [Transient("503"), Incomplete("broken"), ConfigurationRefused("403")])
 def test_units_that_cannot_be_listed_tell_nothing(office, error):
     office.directory.units_fail = error
-    user, asked = office.directory.live["u1"], replace(office.connection, scope=Scope(groups=(), org_units=(SALES,)))
-    survey, without = begin(office.directory, [asked]), replace(asked, id="c2", scope=Scope())
+    user, asked = (
+        office.directory.live["u1"],
+        with_settings(office.connection, scope=Scope(groups=(), org_units=(SALES,))),
+    )
+    survey, without = begin(office.directory, [asked]), with_settings(replace(asked, id="c2"), scope=Scope())
     assert (survey.in_scope(asked, user), survey.whole(asked)) == (None, False)
     assert (survey.in_scope(without, user), survey.whole(without)) == (True, True)
     assert AskedOneByOne(office.directory, lambda _: True, ())(asked, user) is None
@@ -101,7 +103,8 @@ def test_units_are_listed_once_and_only_where_some_are_chosen(office):
 
     directory, user = Counting(), office.directory.live["u1"]
     with_units = [
-        replace(office.connection, id=name, scope=Scope(groups=(), org_units=(SALES,))) for name in ("c1", "c2")
+        with_settings(replace(office.connection, id=name), scope=Scope(groups=(), org_units=(SALES,)))
+        for name in ("c1", "c2")
     ]
     begin(directory, [office.connection, *(replace(each, state=State.OFF) for each in with_units)])
     AskedOneByOne(directory, lambda _: True, ())(office.connection, user)
@@ -125,12 +128,14 @@ def selling(office: Office) -> Office:
 
 
 def choose(office: Office, *units: OrgUnit) -> None:
-    office.services.connections.change("c1", lambda current: replace(current, scope=Scope(groups=(), org_units=units)))
+    office.services.connections.change(
+        "c1", lambda current: with_settings(current, scope=Scope(groups=(), org_units=units))
+    )
 
 
 def edited(office: Office, *keys: str) -> tuple[OrgUnit, ...]:
-    settings = replace(settings_of(office.connection), org_units=keys)
-    return edit(office.services, "c1", office.connection.edition, settings, ACTOR).scope.org_units
+    settings = changed(office.connection.settings, org_units=keys)
+    return edit(office.services, "c1", office.connection.edition, settings, ACTOR).settings.scope.org_units
 
 
 NAMED = [
@@ -163,7 +168,7 @@ def test_a_unit_that_is_not_there_is_refused_by_name(selling, key, mend):
     with pytest.raises(BadInput, match=mend) as refused:
         edited(selling, SALES.id, key)
     assert (refused.value.field, repr(key) in refused.value.problem) == ("scope.org_units", True)
-    assert selling.connection.scope.org_units == (SALES,)
+    assert selling.connection.settings.scope.org_units == (SALES,)
 
 
 def test_a_chosen_unit_that_is_gone_stays_or_goes_but_is_not_chosen_anew(selling):
@@ -171,7 +176,7 @@ def test_a_chosen_unit_that_is_gone_stays_or_goes_but_is_not_chosen_anew(selling
     selling.directory.live["u1"] = replace(selling.directory.live["u1"], org_unit_path="/Navy")
     selling.run()
     gone = replace(SALES, listed=False)
-    assert selling.connection.scope.org_units == (gone,)
+    assert selling.connection.settings.scope.org_units == (gone,)
     assert edited(selling, SALES.id, "/Navy") == (gone, NAVY)
     assert edited(selling, "/Sales", NAVY.id) == (gone, NAVY)  # as the API gives it
     assert edited(selling, NAVY.id) == (NAVY,)
@@ -183,15 +188,15 @@ def test_a_path_means_the_unit_that_has_it_now_an_id_the_one_that_was_chosen(sel
     selling.directory.units = {ANOTHER.id: ANOTHER.path}
     selling.run()
     gone = replace(SALES, listed=False)
-    assert edited(selling, *settings_of(selling.connection).org_units) == (gone,)
+    assert edited(selling, *(unit.key for unit in selling.connection.settings.scope.org_units)) == (gone,)
     assert edited(selling, "/Sales") == (ANOTHER,)
 
 
 def test_an_edit_of_something_else_lists_no_units(selling):
     selling.directory.units_fail = Incomplete("broken")
-    settings = replace(settings_of(selling.connection), name="Vault")
+    settings = replace(selling.connection.settings, name="Vault")
     edit(selling.services, "c1", selling.connection.edition, settings, ACTOR)
-    assert (selling.connection.name, selling.connection.scope.org_units) == ("Vault", (SALES,))
+    assert (selling.connection.settings.name, selling.connection.settings.scope.org_units) == ("Vault", (SALES,))
 
 
 def test_a_preview_keeps_to_the_units_that_it_was_made_of(office):
@@ -203,7 +208,7 @@ def test_a_preview_keeps_to_the_units_that_it_was_made_of(office):
         ("Organizational unit /Revenue",)
     ]
     saved = save_preview(office.services, desk.previews, "c1", asked.id, ACTOR)
-    assert saved.scope.org_units == (REVENUE,)
+    assert saved.settings.scope.org_units == (REVENUE,)
 
 
 # ---- what a run stores
@@ -218,7 +223,7 @@ def test_a_run_follows_a_rename_and_tells_the_audit(selling):
     selling.directory.rename_unit("/Sales", "/Revenue")
     edition = selling.connection.edition
     selling.run()
-    assert selling.connection.scope.org_units == (REVENUE,)
+    assert selling.connection.settings.scope.org_units == (REVENUE,)
     assert selling.connection.edition == edition
     (event,) = told(selling)
     assert event.reason == "Followed the rename of /Sales to /Revenue."
@@ -240,13 +245,13 @@ def test_a_unit_that_is_gone_and_comes_back_is_told_both_times(selling):
         "The organizational unit /Sales is not in the directory any more.",
         "The organizational unit /Sales is in the directory again.",
     ]
-    assert selling.connection.scope.org_units == (SALES,)
+    assert selling.connection.settings.scope.org_units == (SALES,)
 
 
 def test_a_listing_that_fails_marks_no_unit_as_gone(selling):
     selling.directory.units_fail = Incomplete("broken")
     selling.run()
-    assert selling.connection.scope.org_units == (SALES,)
+    assert selling.connection.settings.scope.org_units == (SALES,)
     assert told(selling) == []
 
 
@@ -262,7 +267,7 @@ def test_what_an_administrator_chose_meanwhile_is_not_marked_as_gone(selling, mo
 
     monkeypatch.setattr(FakeDirectory, "users", listing)
     selling.plan()
-    assert selling.connection.scope.org_units == (NAVY,)
+    assert selling.connection.settings.scope.org_units == (NAVY,)
 
 
 def test_a_renamed_unit_is_followed_by_previews_and_the_look_of_a_notification(selling):
@@ -273,7 +278,7 @@ def test_a_renamed_unit_is_followed_by_previews_and_the_look_of_a_notification(s
     assert [line for line in lines if line.user_id == "u1"] == []
     notice(selling, "u1")
     assert active(selling, "u1") == [True]
-    assert selling.connection.scope.org_units == (SALES,)
+    assert selling.connection.settings.scope.org_units == (SALES,)
 
 
 def test_a_preview_says_that_a_unit_is_gone_and_writes_nothing(selling):
@@ -282,7 +287,7 @@ def test_a_preview_says_that_a_unit_is_gone_and_writes_nothing(selling):
     done, lines = Desk(selling, FakePreviews(selling.desk.clock)).preview(name="Vault")
     assert lines == []
     assert [note for note in done.notes if note.startswith("The organizational unit /Sales is not in the directory")]
-    assert selling.connection.scope.org_units == (SALES,)
+    assert selling.connection.settings.scope.org_units == (SALES,)
 
 
 # ---- what is said of it
@@ -320,7 +325,7 @@ def boxes(here: Place) -> dict[str, bool]:
 
 
 def test_the_scope_page_shows_units_where_they_are_now_and_those_that_are_gone(office):
-    here = Place(replace(office.connection, scope=Scope(groups=(), org_units=(SALES, unit("/Gone"), LEGACY))))
+    here = Place(with_settings(office.connection, scope=Scope(groups=(), org_units=(SALES, unit("/Gone"), LEGACY))))
     directory = here.desk.directory
     directory.units = {SALES.id: "/Revenue", ANOTHER.id: "/Sales", NAVY.id: NAVY.path}
     page = here.open(f"{HOME}/scope")

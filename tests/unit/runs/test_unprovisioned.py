@@ -15,7 +15,7 @@ from autoprovisioning.domain.errors import BadInput, Incomplete, NotFound
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.unprovisioned import By, Offer, Report
-from tests.support.builders import active, notice
+from tests.support.builders import active, notice, with_settings
 from tests.support.scenario import LATER, Office
 
 ACTOR = Actor(address="boss@example.com", directory_id="u0")
@@ -80,7 +80,7 @@ def test_who_is_out_of_scope_is_taken_over_only_if_chosen(lost):
 def test_timers_run_from_the_directorys_own_time_and_nothing_is_renamed_meanwhile(lost):
     week = Delays(suspend_after=7)
     policy = Deprovisioning(app_off=week, suspended=week, deleted=week)
-    lost.services.connections.change("c1", lambda current: replace(current, deprovisioning=policy))
+    lost.services.connections.change("c1", lambda current: with_settings(current, deprovisioning=policy))
     before = lost.keeper.of("u1")
     lost.rename("u1", "Renamed")
     drift(lost)
@@ -210,7 +210,7 @@ def test_who_came_back_is_provisioned_again(lost):
 
 def test_an_account_taken_over_by_address_is_theirs_once_they_are_in_scope_and_untouched_before(office, monkeypatch):
     policy = Deprovisioning(app_off=Delays(suspend_after=30))
-    office.services.connections.change("c1", lambda current: replace(current, deprovisioning=policy))
+    office.services.connections.change("c1", lambda current: with_settings(current, deprovisioning=policy))
     office.hire("u4", "dan@example.com")
     office.leave("u4")
     primary = office.keeper.seed("dan@example.com")

@@ -13,19 +13,13 @@ from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, fields_of, is_id, stamped
 from autoprovisioning.app.ports.connections import Telling
-from autoprovisioning.domain.connections import (
-    Connection,
-    Deleted,
-    PatchDialect,
-    RetiredToken,
-    State,
-    VolumeLimit,
-)
+from autoprovisioning.domain.connections import Connection, Deleted, RetiredToken, State
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.mapping import AttributeMapping, Row
+from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
 
 SCHEMA = 2
 TOMBSTONE = "deleted"
@@ -170,21 +164,21 @@ def to_document(connection: Connection) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "order": connection.order,
-        "name": connection.name,
+        "name": connection.settings.name,
         "revision": connection.revision,
         "edition": connection.edition,
         "state": connection.state.value,
-        "endpoint": connection.endpoint,
+        "endpoint": connection.settings.endpoint,
         "token_version": connection.token_version,
-        "mapping": [asdict(row) for row in connection.mapping.rows],
+        "mapping": [asdict(row) for row in connection.settings.mapping.rows],
         "scope": {
-            "groups": [asdict(group) for group in connection.scope.groups],
-            "org_units": [asdict(unit) for unit in connection.scope.org_units],
+            "groups": [asdict(group) for group in connection.settings.scope.groups],
+            "org_units": [asdict(unit) for unit in connection.settings.scope.org_units],
         },
-        "deprovisioning": asdict(connection.deprovisioning),
-        "limit": {"minimum": connection.limit.minimum, "percent": connection.limit.percent},
-        "archived_as_suspended": connection.archived_as_suspended,
-        "patch_dialect": connection.patch_dialect.value,
+        "deprovisioning": asdict(connection.settings.deprovisioning),
+        "limit": {"minimum": connection.settings.limit.minimum, "percent": connection.settings.limit.percent},
+        "archived_as_suspended": connection.settings.archived_as_suspended,
+        "patch_dialect": connection.settings.patch_dialect.value,
         "shards": connection.shards,
         "throttled_until": connection.throttled_until,
         "paused_reason": connection.paused_reason,
@@ -210,21 +204,23 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
     return Connection(
         id=snapshot.id,
         order=fields["order"],
-        name=fields["name"],
+        settings=Settings(
+            name=fields["name"],
+            endpoint=fields["endpoint"],
+            mapping=AttributeMapping(tuple(Row(**row) for row in fields["mapping"])),
+            scope=Scope(
+                groups=tuple(Group(**group) for group in scope["groups"]),
+                org_units=tuple(OrgUnit(**unit) for unit in scope["org_units"]),
+            ),
+            deprovisioning=Deprovisioning(**{trigger: Delays(**delays) for trigger, delays in policy.items()}),
+            limit=VolumeLimit(minimum=fields["limit"]["minimum"], percent=fields["limit"]["percent"]),
+            archived_as_suspended=fields["archived_as_suspended"],
+            patch_dialect=PatchDialect(fields["patch_dialect"]),
+        ),
         revision=fields["revision"],
         edition=fields["edition"],
         state=State(fields["state"]),
-        endpoint=fields["endpoint"],
         token_version=fields["token_version"],
-        mapping=AttributeMapping(tuple(Row(**row) for row in fields["mapping"])),
-        scope=Scope(
-            groups=tuple(Group(**group) for group in scope["groups"]),
-            org_units=tuple(OrgUnit(**unit) for unit in scope["org_units"]),
-        ),
-        deprovisioning=Deprovisioning(**{trigger: Delays(**delays) for trigger, delays in policy.items()}),
-        limit=VolumeLimit(minimum=fields["limit"]["minimum"], percent=fields["limit"]["percent"]),
-        archived_as_suspended=fields["archived_as_suspended"],
-        patch_dialect=PatchDialect(fields["patch_dialect"]),
         shards=fields["shards"],
         throttled_until=fields["throttled_until"],
         paused_reason=fields["paused_reason"],

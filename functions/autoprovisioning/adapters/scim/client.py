@@ -25,7 +25,6 @@ from autoprovisioning.adapters.scim.streaming import Stream, fan_out
 from autoprovisioning.adapters.scim.transport import LOOP, Count, ScimTransport
 from autoprovisioning.adapters.scim.writing import Call, Writing
 from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, Written
-from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.errors import (
     KeeperFailed,
     NotSent,
@@ -34,6 +33,7 @@ from autoprovisioning.domain.errors import (
     Transient,
     Unresolved,
 )
+from autoprovisioning.domain.settings import PatchDialect
 
 log = logging.getLogger(__name__)
 

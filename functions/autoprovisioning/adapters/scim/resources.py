@@ -16,8 +16,8 @@ from urllib.parse import quote
 from autoprovisioning.adapters.scim.names import NAMES, spelled, spelling
 from autoprovisioning.adapters.scim.protocol import unusable_id
 from autoprovisioning.domain.accounts import Account, Attributes, Value, Write, id_problem
-from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.errors import Permanent
+from autoprovisioning.domain.settings import PatchDialect
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"

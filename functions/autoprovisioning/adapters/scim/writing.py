@@ -31,7 +31,6 @@ from autoprovisioning.adapters.scim.resources import create_body, patch_body
 from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN, UNFORESEEN, Sender
 from autoprovisioning.adapters.scim.streaming import fan_out
 from autoprovisioning.domain.accounts import Capabilities, Lookup, Write, WriteKind, Written
-from autoprovisioning.domain.connections import PatchDialect
 from autoprovisioning.domain.errors import (
     AddressTaken,
     AuthorizationRefused,
@@ -45,6 +44,7 @@ from autoprovisioning.domain.errors import (
     Transient,
     Unresolved,
 )
+from autoprovisioning.domain.settings import PatchDialect
 
 log = logging.getLogger(__name__)
 

@@ -110,7 +110,7 @@ def edit(
     def change(current: Connection) -> Connection:
         _same(current, edition)
         _staying(current)
-        return _edited(current, settings, wanted.scope)
+        return _edited(current, settings, wanted.settings.scope)
 
     def tell(was: Connection, becomes: Connection) -> Event:
         return configured(services.new_id(), services.clock(), actor, "Edited", described(was), described(becomes))
@@ -134,11 +134,11 @@ def as_edited(services: Services, connection_id: str, settings: Settings, editio
 
 def _wanted(services: Services, connection: Connection, settings: Settings) -> Connection:
     _staying(connection)
-    return _edited(connection, settings, check(services, settings, connection.id, connection.scope.org_units))
+    return _edited(connection, settings, check(services, settings, connection.id, connection.settings.scope.org_units))
 
 
 def _keeps_token(connection: Connection, wanted: Connection) -> None:
-    if wanted.endpoint != connection.endpoint:
+    if wanted.settings.endpoint != connection.settings.endpoint:
         mend = "Paste the access token that Keeper shows next to this endpoint URL."
         raise BadInput("token", "a new endpoint needs its own", mend)
 
@@ -150,12 +150,14 @@ def check(services: Services, settings: Settings, connection_id: str = "", chose
     """
     settings.mapping.check()
     settings.deprovisioning.check()
+    groups = tuple(dict.fromkeys(group.id for group in settings.scope.groups))
+    units = tuple(unit.key for unit in settings.scope.org_units)
     if not settings.name.strip() or len(settings.name) > LONGEST_NAME:
         raise BadInput("name", "it is empty or too long", f"Use 1 to {LONGEST_NAME} characters, for instance Keeper.")
     for where, texts in (
         ("name", (settings.name.strip(),)),
-        ("scope.groups", settings.scope_groups),
-        ("scope.org_units", settings.org_units),
+        ("scope.groups", groups),
+        ("scope.org_units", units),
     ):
         if any(map(has_controls, texts)):
             raise BadInput(where, "it holds line breaks or control characters", "Type it anew, without them.")
@@ -164,15 +166,15 @@ def check(services: Services, settings: Settings, connection_id: str = "", chose
     _check_node(services, settings.endpoint, connection_id)
     if not 0 < settings.limit.percent <= 100 or settings.limit.minimum < 1:
         raise BadInput("limit", "it is out of range", "Use at least 1 user, and more than 0 up to 100 percent.")
-    units = _units(services, settings.org_units, chosen)
-    groups: list[Group] = []
-    for key in dict.fromkeys(settings.scope_groups):
-        group = services.directory.group(key)
-        if group is None:
-            mend = "Check its address in the Admin console, or remove it."
-            raise BadInput("scope.groups", f"the directory has no group {key!r}", mend)
-        groups.append(group)
-    return Scope(groups=tuple(groups), org_units=units)
+    return Scope(org_units=_units(services, units, chosen), groups=tuple(_group(services, key) for key in groups))
+
+
+def _group(services: Services, key: str) -> Group:
+    group = services.directory.group(key)
+    if group is None:
+        mend = "Check its address in the Admin console, or remove it."
+        raise BadInput("scope.groups", f"the directory has no group {key!r}", mend)
+    return group
 
 
 def _units(services: Services, keys: Sequence[str], chosen: Sequence[OrgUnit]) -> tuple[OrgUnit, ...]:
@@ -195,9 +197,11 @@ def _no_unit(key: str) -> OrgUnit:
 def _check_node(services: Services, endpoint: str, connection_id: str) -> None:
     """Refuse a second connection to a node: each would undo what the other does to the accounts they share."""
     for connection in services.connections.all():
-        if connection.id != connection_id and node_of(connection.endpoint) == node_of(endpoint):
-            mend = f"Widen the scope of {connection.name!r} instead, or use another node of Keeper."
-            raise BadInput("endpoint", f"the connection {connection.name!r} provisions this node already", mend)
+        if connection.id != connection_id and node_of(connection.settings.endpoint) == node_of(endpoint):
+            mend = f"Widen the scope of {connection.settings.name!r} instead, or use another node of Keeper."
+            raise BadInput(
+                "endpoint", f"the connection {connection.settings.name!r} provisions this node already", mend
+            )
 
 
 def turn_on(
@@ -211,7 +215,7 @@ def turn_on(
     connection = _existing(services, connection_id)
     _staying(connection)
     needs_token(connection)
-    _check_node(services, connection.endpoint, connection_id)  # two may have been set up at the same moment
+    _check_node(services, connection.settings.endpoint, connection_id)  # two may have been set up at the same moment
     now = services.clock()
     tell = _states(services, actor, "Turned on")
 
@@ -266,8 +270,8 @@ def delete(services: Services, channels: Channels, connection_id: str, actor: Ac
         Busy: work is still in flight; the connection is in state deleting, nothing new is started.
     """
     connection = _existing(services, connection_id)
-    if typed.strip() != connection.name.strip():
-        mend = f"Type {connection.name} to confirm: the configuration cannot be restored."
+    if typed.strip() != connection.settings.name.strip():
+        mend = f"Type {connection.settings.name} to confirm: the configuration cannot be restored."
         raise BadInput("confirmation", "it is not the connection's name", mend)
     now = services.clock()
 
@@ -366,14 +370,7 @@ def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connect
     return replace(
         connection,
         edition=connection.edition + 1,
-        name=settings.name.strip(),
-        endpoint=settings.endpoint,
-        mapping=settings.mapping,
-        scope=scope,
-        deprovisioning=settings.deprovisioning,
-        limit=settings.limit,
-        archived_as_suspended=settings.archived_as_suspended,
-        patch_dialect=settings.patch_dialect,
+        settings=replace(settings, name=settings.name.strip(), scope=scope),
     )
 
 

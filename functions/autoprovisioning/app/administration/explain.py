@@ -180,7 +180,7 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
     if owner is not None:
         known = entries[owner.id]
         why = "which comes first" if known is None or known.status is Status.NONE else "where they have their account"
-        words = f"The user belongs to the connection {owner.name}, {why}. {own.words}"
+        words = f"The user belongs to the connection {owner.settings.name}, {why}. {own.words}"
         return replace(own, in_scope=told, words=words, owner=owner, moving=moving)
     words = f"Whether the user still belongs to the connection that has their account could not be told. {own.words}"
     return replace(own, in_scope=told, words=words)
@@ -188,7 +188,7 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
 
 def _own_standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> Standing:
     """Tell this connection's scope by itself, in words."""
-    scope, path = connection.scope, user.org_unit_path
+    scope, path = connection.settings.scope, user.org_unit_path
     where = located(services.directory, connection)
     held = where.holds_unit(path)
     if held is False:
@@ -239,7 +239,7 @@ def mapped_values(connection: Connection, user: DirectoryUser) -> tuple[MappedVa
     if not user.profile:
         return ()
     rows = []
-    for row in connection.mapping.rows:
+    for row in connection.settings.mapping.rows:
         value, problem = None, ""
         try:
             value = AttributeMapping((row,)).apply(user.profile)[row.target]
@@ -256,13 +256,13 @@ def _timers(connection: Connection, noted: Entry | None, now: datetime) -> tuple
     timers = noted.timers if noted is not None else {}
     rows = []
     for trigger, timer in sorted(timers.items()):
-        when = due(connection.deprovisioning, {trigger: timer}, connection.clock, now)
+        when = due(connection.settings.deprovisioning, {trigger: timer}, connection.clock, now)
         rows.append(Timer(trigger=trigger, since=timer.since, suspend=when.suspend, delete=when.delete))
     return tuple(rows)
 
 
 def _standing_still(connection: Connection, seen: Observed) -> str:
-    if seen.presence is Presence.ARCHIVED and not connection.archived_as_suspended:
+    if seen.presence is Presence.ARCHIVED and not connection.settings.archived_as_suspended:
         return "The user is archived."
     return "The connection is off." if connection.state is State.OFF else ""
 
@@ -283,7 +283,7 @@ def _said(
     now: datetime,
     held: holds.Standing | None,
 ) -> str:
-    owner = standing.owner.name if standing.owner is not None and standing.in_scope is False else ""
+    owner = standing.owner.settings.name if standing.owner is not None and standing.in_scope is False else ""
     return in_words(decision, entry, seen, connection, now, owner=owner, held=held)
 
 

@@ -244,7 +244,7 @@ def _failing(users: int) -> list[Concern]:
 def _unread(seen: Health, connection: Connection) -> list[Concern]:
     """Tell what keeps the scope from being told: nobody is let in or out by it meanwhile."""
     concerns = []
-    for unit in connection.scope.org_units:
+    for unit in connection.settings.scope.org_units:
         if not unit.listed:
             what = f"{missing_unit(unit)}: it is not known who is in scope, and nobody gains or loses access for it."
             mend = "Choose another organizational unit under Provisioning scope, or remove the one that is gone."

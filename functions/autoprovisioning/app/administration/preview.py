@@ -51,7 +51,7 @@ from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.plan import Plan, PlannedLook, Planner, Refusal, match_accounts
 from autoprovisioning.domain.runs import PlannedChange
-from autoprovisioning.domain.settings import Settings, settings_of
+from autoprovisioning.domain.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def ask_preview(
     wanted = as_edited(services, connection_id, settings, edition)
     needs_token(wanted)
     # By id: what is saved is what was previewed, though a path be another unit's by then.
-    settings = replace(settings, org_units=settings_of(wanted).org_units)
+    settings = replace(settings, scope=replace(settings.scope, org_units=wanted.settings.scope.org_units))
     now = services.clock()
     name = question_id(actor, connection_id, str(edition), repr(settings))
     while (known := previews.get(connection_id, name)) is not None and known.finished is not None:
@@ -143,7 +143,7 @@ def save_preview(
 def would_create(previews: Previews, connection: Connection, preview_id: str) -> int | None:
     """Return how many accounts a preview of the settings in force would create; None where there is no such preview."""
     preview = previews.get(connection.id, preview_id) if preview_id else None
-    if preview is None or preview.state is not PreviewState.DONE or preview.settings != settings_of(connection):
+    if preview is None or preview.state is not PreviewState.DONE or preview.settings != connection.settings:
         return None
     return preview.counts.get(Would.CREATE.value, 0)
 
@@ -316,8 +316,8 @@ def _taken(
         count = sum(entry.in_scope and _provisioned(entry) and entry.user_id in claimed for entry in entries)
         if count:
             yield (
-                f"Users who move here from connection {other.name} ({other.id}), which suspends or deletes their "
-                f"accounts by its own policy once those here are made: {count}"
+                f"Users who move here from connection {other.settings.name} ({other.id}), which suspends or deletes "
+                f"their accounts by its own policy once those here are made: {count}"
             )
 
 

@@ -95,7 +95,7 @@ def _as_verified(verified: Connection, current: Connection) -> Connection:
     """Refuse to point a connection at a token that was tried elsewhere, or once its tokens are being destroyed."""
     if current.state is State.DELETING:
         raise NotFound(f"The connection {current.id!r} is being deleted. Set up another one.")
-    if current.endpoint != verified.endpoint:
+    if current.settings.endpoint != verified.settings.endpoint:
         raise Stale("Another administrator changed the endpoint meanwhile. Enter the access token shown next to it.")
     return current
 

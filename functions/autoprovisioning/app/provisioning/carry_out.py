@@ -261,8 +261,8 @@ class _Work:
             entry = entry_of(self._services, other, change.user_id) if other.id != self._keeper.connection.id else None
             if entry is not None and entry.scim_id and entry.email.casefold() in names:
                 return AddressTaken(
-                    f"{entry.email} is the address of this user's own account on the connection {other.name}. In "
-                    "Keeper's Admin Console, move that account to this connection's node: it is then adopted here."
+                    f"{entry.email} is the address of this user's own account on the connection {other.settings.name}. "
+                    "In Keeper's Admin Console, move that account to this connection's node: it is then adopted here."
                 )
         return None
 

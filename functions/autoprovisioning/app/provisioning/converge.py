@@ -76,7 +76,7 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
         if connection.shards:
             sides[connection.id] = _Convergence(services, connections, connection, asked, deadline)
         else:
-            asked.tell(f"{connection.name}: its first full run, which looks at everybody, is still to come.")
+            asked.tell(f"{connection.settings.name}: its first full run, which looks at everybody, is still to come.")
     postponed: ProvisioningError | None = None
     acted = bool(sides)
     while acted:
@@ -88,7 +88,8 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
             except ReauthorizationRequired:
                 del sides[connection.id]  # the user is flagged as pending
                 asked.tell(
-                    f"{connection.name}: paused, it needs reauthorization. The user waits until then.", failed=True
+                    f"{connection.settings.name}: paused, it needs reauthorization. The user waits until then.",
+                    failed=True,
                 )
             except ProvisioningError as error:
                 del sides[connection.id]
@@ -128,7 +129,7 @@ class _Convergence:
 
     def _tell(self, text: str, *, failed: bool = False) -> None:
         several = len(self._connections) > 1
-        self._asked.tell(f"{self._connection.name}: {text}" if several else text, failed=failed)
+        self._asked.tell(f"{self._connection.settings.name}: {text}" if several else text, failed=failed)
 
     def serve(self, connection: Connection, round_: Round) -> bool:
         """Look, decide and act once; True: look again. `connection` is this one as it is now."""
@@ -246,7 +247,7 @@ class _Convergence:
         read = f"Read the directory: {observation.presence.value}, {scope[observation.in_scope]}. {seen.user.untold}"
         self._tell(read.rstrip())
         others = (other for other in self._connections if other.id != self._connection.id)
-        owner = next((other.name for other in others if other.id == seen.placement.owner), "")
+        owner = next((other.settings.name for other in others if other.id == seen.placement.owner), "")
         self._tell(f"Decided. {in_words(decision, entry, observation, self._connection, now, owner=owner)}")
 
     def _read(self, round_: Round, entry: Entry | None) -> Observed | None:

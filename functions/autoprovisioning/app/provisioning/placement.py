@@ -50,7 +50,11 @@ def place(
 def _candidate(connection: Connection, in_scope: bool | None, entry: Entry | None, waits: bool) -> ownership.Candidate:
     ready = connection.state is State.ON and not waits
     return ownership.Candidate(
-        connection_id=connection.id, in_scope=in_scope, entry=entry, keeper=_keeper(connection.endpoint), ready=ready
+        connection_id=connection.id,
+        in_scope=in_scope,
+        entry=entry,
+        keeper=_keeper(connection.settings.endpoint),
+        ready=ready,
     )
 
 
@@ -61,7 +65,7 @@ def _keeper(endpoint: str) -> str:
 
 def located(directory: Directory, connection: Connection) -> Located:
     """Find a connection's organizational units where they are now; asks the directory where some are chosen."""
-    return connection.scope.located(_listed(directory) if connection.scope.org_units else None)
+    return connection.settings.scope.located(_listed(directory) if connection.settings.scope.org_units else None)
 
 
 def _listed(directory: Directory) -> Sequence[OrgUnit] | None:
@@ -98,7 +102,7 @@ class AskedOneByOne:
 
     def __call__(self, connection: Connection, user: DirectoryUser) -> bool | None:
         """Tell one connection's scope; an `InScope`."""
-        scope = connection.scope
+        scope = connection.settings.scope
         if user.presence is Presence.DELETED:
             return None
         held = scope.located(self._units() if scope.org_units else None).holds_unit(user.org_unit_path)

@@ -151,8 +151,8 @@ class Keeper:
                 extra={"json_fields": {"alert": "connection_paused", "connection": paused.id, "reason": reason}},
             )
         return ReauthorizationRequired(
-            f"Keeper refuses the access token of connection {self.connection.name}. A super administrator must "
-            "reauthorize it; until then nothing is changed and nothing is lost."
+            f"Keeper refuses the access token of connection {self.connection.settings.name}. A super administrator "
+            "must reauthorize it; until then nothing is changed and nothing is lost."
         )
 
 

@@ -41,7 +41,7 @@ def _limit(
     """Return the budget that a change goes into, and how many may be in it: so many as were confirmed in advance."""
     if confirmed is not None:
         return CONFIRMED, confirmed
-    return kind.budget, state.allowed(kind, connection.limit, now, let_in)
+    return kind.budget, state.allowed(kind, connection.settings.limit, now, let_in)
 
 
 def reserve_all(

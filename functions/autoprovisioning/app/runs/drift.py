@@ -79,7 +79,7 @@ def _begin_search(services: Services, side: Side) -> bool:
     same = known is not None and known.digest == digest_of(accounts)
     if known is not None and same and (not accounts or services.clock() - known.at < SEARCHED_ANEW):
         return False
-    side.planner.search = Search(accounts, side.roster, side.connection.archived_as_suspended)
+    side.planner.search = Search(accounts, side.roster, side.connection.settings.archived_as_suspended)
     return bool(accounts)
 
 
@@ -100,7 +100,7 @@ def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None
 
 def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -> Iterator[str]:
     """Yield whose account is not as we left it; what is only Keeper's spelling of what we wrote goes to the notes."""
-    targets = {row.target for row in side.connection.mapping.rows} & listing.told
+    targets = {row.target for row in side.connection.settings.mapping.rows} & listing.told
     doubtful: list[Entry] = []
     for entry in side.roster.values():
         if entry.status is Status.NONE or entry.mark is not None or made(entry):

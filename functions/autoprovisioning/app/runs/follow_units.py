@@ -21,13 +21,15 @@ def follow_units(services: Services, connection: Connection, listed: Sequence[Or
         return
 
     def change(current: Connection) -> Connection | None:
-        units = current.scope.located(listed).org_units
-        if current.edition != connection.edition or units == current.scope.org_units:
+        units = current.settings.scope.located(listed).org_units
+        if current.edition != connection.edition or units == current.settings.scope.org_units:
             return None
-        return replace(current, scope=replace(current.scope, org_units=units))
+        return replace(
+            current, settings=replace(current.settings, scope=replace(current.settings.scope, org_units=units))
+        )
 
     def tell(was: Connection, becomes: Connection) -> Event:
-        pairs = zip(was.scope.org_units, becomes.scope.org_units, strict=True)
+        pairs = zip(was.settings.scope.org_units, becomes.settings.scope.org_units, strict=True)
         what = " ".join(filter(None, (_followed(before, now) for before, now in pairs)))
         return configured(
             services.new_id(), services.clock(), Actor(address="reconcile"), what, described(was), described(becomes)

@@ -177,7 +177,7 @@ def _over_the_limit(
         by = "by the preview that this first run was turned on with"
         return f"{_counted(members)}{earlier} are more than {confirmed}, {by}"
     over = f"{_counted(members)}{earlier} would exceed the limit of {left.allowed} within 24 hours"
-    if kind is Kind.TAKING and left.allowed < connection.limit.allowed(left.active):
+    if kind is Kind.TAKING and left.allowed < connection.settings.limit.allowed(left.active):
         over += ", since access is never taken from half of the active people at once"
     return over
 

@@ -41,7 +41,7 @@ def judge_everybody(
     serving = [connection for connection in connections if connection.state in SERVING]
     held = {each.id: kept_out(services, each) for each in serving} if len(serving) > 1 else {}
     survey = begin(services.directory, connections)
-    fields = frozenset[str]().union(*(connection.mapping.source_fields() for connection in planned))
+    fields = frozenset[str]().union(*(connection.settings.mapping.source_fields() for connection in planned))
     everywhere = Scope().located(survey.units)
     for user in everybody(services.directory, survey, fields, services.clock, deadline):
         survey.unplaced += bool(survey.units) and not everywhere.lists(user.org_unit_path)
@@ -94,7 +94,7 @@ def empty_listings(survey: Survey, connection: Connection, plan: Plan) -> list[s
         return []
     accounts = f"although {plan.active} of this connection's accounts are active"
     found = [] if survey.listed else [f"The directory's listing of users is empty, {accounts}"]
-    empty = (group for group in connection.scope.groups if survey.members.get(group.id) == frozenset())
+    empty = (group for group in connection.settings.scope.groups if survey.members.get(group.id) == frozenset())
     return found + [f"Scope group {group.email or group.id} is empty, {accounts}" for group in empty]
 
 

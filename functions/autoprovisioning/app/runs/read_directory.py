@@ -48,12 +48,12 @@ class Survey:
         """Return the connection's organizational units as they are listed."""
         found = self._located.get(connection.id)
         if found is None:
-            found = self._located[connection.id] = connection.scope.located(self.units)
+            found = self._located[connection.id] = connection.settings.scope.located(self.units)
         return found
 
     def in_scope(self, connection: Connection, user: DirectoryUser) -> bool | None:
         """Tell the scope of a listed user from the complete listings; None where a needed one is missing."""
-        scope = connection.scope
+        scope = connection.settings.scope
         if user.presence is Presence.DELETED:
             return None
         held = self.located(connection).holds_unit(user.org_unit_path)
@@ -68,13 +68,15 @@ class Survey:
         """Say whether everything that decides this connection's scope was read to its end."""
         if self.alone:
             return True  # who was read alone needs no listing
-        if self.units is None and connection.scope.org_units:
+        if self.units is None and connection.settings.scope.org_units:
             return False
-        return self.complete and all(self.members.get(group.id) is not None for group in connection.scope.groups)
+        return self.complete and all(
+            self.members.get(group.id) is not None for group in connection.settings.scope.groups
+        )
 
     def members_of(self, connection: Connection) -> frozenset[str]:
         """Return the members of the connection's scope groups, as far as they could be read."""
-        known = (self.members.get(group.id) for group in connection.scope.groups)
+        known = (self.members.get(group.id) for group in connection.settings.scope.groups)
         return frozenset[str]().union(*(members for members in known if members is not None))
 
 
@@ -85,7 +87,7 @@ def read_groups(directory: Directory, connections: Sequence[Connection]) -> tupl
     """List the derived members of every scope group; None, with a note, for one that could not be read."""
     members: Members = {}
     notes: list[str] = []
-    for group in {group.id: group for connection in connections for group in connection.scope.groups}.values():
+    for group in {group.id: group for connection in connections for group in connection.settings.scope.groups}.values():
         try:
             members[group.id] = frozenset(user_id for page in directory.members(group.id) for user_id in page)
         except (Transient, ConfigurationRefused) as error:
@@ -97,7 +99,7 @@ def read_groups(directory: Directory, connections: Sequence[Connection]) -> tupl
 
 def _read_units(directory: Directory, connections: Sequence[Connection]) -> tuple[Sequence[OrgUnit] | None, list[str]]:
     """List the organizational units if a connection in service has some chosen; None, with a note, where they fail."""
-    if not any(connection.scope.org_units for connection in connections if connection.state in SERVING):
+    if not any(connection.settings.scope.org_units for connection in connections if connection.state in SERVING):
         return (), []
     try:
         return directory.org_units(), []

@@ -68,7 +68,7 @@ class _Side:
         """Return who left since the sweep before; nobody where they are too many to be looked at one by one."""
         gone = self.news(self.left())
         active = sum(entry.status is Status.ACTIVE for entry in self.roster.values())
-        if len(gone) > self.connection.limit.taken(active):
+        if len(gone) > self.connection.settings.limit.taken(active):
             log.warning("Many users left the scope at once: left to the next full run, which holds them as one plan")
             return set()
         return gone
@@ -83,7 +83,7 @@ def sweep(services: Services) -> int:
     scoped = [
         connection
         for connection in services.connections.all()
-        if connection.state is State.ON and connection.scope.groups and connection.shards
+        if connection.state is State.ON and connection.settings.scope.groups and connection.shards
     ]
     if not scoped:
         return 0
@@ -104,7 +104,7 @@ def sweep(services: Services) -> int:
 
 
 def _side(services: Services, connection: Connection, roster: Mapping[str, Entry], members: Members) -> _Side:
-    known = [members.get(group.id) for group in connection.scope.groups]
+    known = [members.get(group.id) for group in connection.settings.scope.groups]
     inside = frozenset[str]().union(*(ids for ids in known if ids is not None))
     return _Side(
         connection=connection,

@@ -16,9 +16,9 @@ from autoprovisioning.app.administration import configure
 from autoprovisioning.app.administration.preview import would_create
 from autoprovisioning.app.administration.tokens import try_out
 from autoprovisioning.domain import connections as domain
-from autoprovisioning.domain.connections import PatchDialect, State
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import Busy, NotFound, Stale
-from autoprovisioning.domain.settings import Settings, settings_of
+from autoprovisioning.domain.settings import PatchDialect, Settings
 from autoprovisioning.domain.words import shown_state
 from autoprovisioning.entrypoints.answers import PRIVATE, Unconditional
 from autoprovisioning.entrypoints.console.api import settings
@@ -152,11 +152,11 @@ def _summary(call: Call, connection: domain.Connection) -> dict[str, Any]:
     held = connection.state is State.ON and call.parts.reports.plans_held(connection.id) > 0
     return {
         "id": connection.id,
-        "name": connection.name,
+        "name": connection.settings.name,
         "state": connection.state,
         "shown_state": shown_state(connection, held=held),
         "edition": connection.edition,
-        "endpoint": connection.endpoint,
+        "endpoint": connection.settings.endpoint,
         "token_set": bool(connection.token_version),
         "paused_reason": connection.paused_reason,
         "changed_at": connection.changed_at,
@@ -165,16 +165,17 @@ def _summary(call: Call, connection: domain.Connection) -> dict[str, Any]:
 
 def shown(call: Call, connection: domain.Connection, status: int = 200, **headers: str) -> Response:
     """Return a connection with its settings, and its ETag."""
-    groups = [ScopeGroup(id=group.id, email=group.email, name=group.name) for group in connection.scope.groups]
+    chosen = connection.settings
+    groups = [ScopeGroup(id=group.id, email=group.email, name=group.name) for group in chosen.scope.groups]
     content = msgspec.json.encode(
         Connection(
             **_summary(call, connection),
-            mapping=settings.shown_rows(connection.mapping),
-            scope=Scope(groups=groups, org_units=[unit.path for unit in connection.scope.org_units]),
-            deprovisioning=settings.shown_policy(connection.deprovisioning),
-            limit=settings.shown_limit(connection.limit),
-            archived_as_suspended=connection.archived_as_suspended,
-            patch_dialect=connection.patch_dialect,
+            mapping=settings.shown_rows(chosen.mapping),
+            scope=Scope(groups=groups, org_units=[unit.path for unit in chosen.scope.org_units]),
+            deprovisioning=settings.shown_policy(chosen.deprovisioning),
+            limit=settings.shown_limit(chosen.limit),
+            archived_as_suspended=chosen.archived_as_suspended,
+            patch_dialect=chosen.patch_dialect,
         )
     )
     tag = f"{connection.edition}.{hashlib.sha256(content).hexdigest()[:12]}"
@@ -210,7 +211,7 @@ def edit(call: Call, body: settings.Change, connection_id: str) -> Response:
     """Change the settings that are named."""
     connection = existing(call, connection_id)
     edition = edition_meant(call, connection)
-    wanted = settings.merged(settings_of(connection), body)
+    wanted = settings.merged(connection.settings, body)
     token = "" if isinstance(body.token, UnsetType) else body.token
     return shown(call, configure.edit(call.parts.services, connection_id, edition, wanted, call.actor, token))
 
@@ -219,7 +220,7 @@ def check(call: Call, body: Attempt, connection_id: str) -> Response:
     """Try a token and an endpoint, and save nothing."""
     connection = existing(call, connection_id)
     if not isinstance(body.endpoint, UnsetType):
-        connection = replace(connection, endpoint=body.endpoint)
+        connection = replace(connection, settings=replace(connection.settings, endpoint=body.endpoint))
     found = try_out(call.parts.services, connection, body.token)
     return answer(
         Accepts(accepted=True, bulk=found.bulk, max_operations=found.max_operations, max_payload=found.max_payload)

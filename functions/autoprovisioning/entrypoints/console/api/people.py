@@ -99,7 +99,7 @@ def list_org_units(call: Call) -> Response:
 
 def mapping_choices(call: Call, connection_id: str) -> Response:
     """Tell what can be mapped to what."""
-    rows = existing(call, connection_id).mapping.rows
+    rows = existing(call, connection_id).settings.mapping.rows
     sources = dict.fromkeys((*SOURCES, *sorted(row.source for row in rows)))
     targets = [Target(target=target, mandatory=target in MANDATORY_TARGETS) for target in TARGETS]
     return answer(Choices(targets=targets, sources=list(sources)))

@@ -11,10 +11,9 @@ from msgspec import Meta
 
 from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
 from autoprovisioning.app.administration.preview import ask_preview, save_preview
-from autoprovisioning.app.ports import reports
+from autoprovisioning.app.ports import requests
 from autoprovisioning.app.ports.requests import PreviewState, Would
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
-from autoprovisioning.domain.settings import settings_of
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.connections import Connection, edition_meant, existing, shown
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Nothing
@@ -91,7 +90,7 @@ def ask(call: Call, body: settings.Adjustment, connection_id: str) -> Response:
     """Ask for a preview of these settings."""
     connection = existing(call, connection_id)
     edition = edition_meant(call, connection)
-    wanted, parts = settings.merged(settings_of(connection), body), call.parts
+    wanted, parts = settings.merged(connection.settings, body), call.parts
     preview = ask_preview(parts.services, parts.previews, connection.id, edition, wanted, call.actor)
     address = f"{ROOT}/connections/{connection.id}/previews/{preview.id}"
     return answer(_told(preview), 202, {"Location": address, **UNDER_WAY})
@@ -134,14 +133,14 @@ def confirm(call: Call, body: Adoptions, connection_id: str, preview_id: str) ->
     return answer(Confirmed(confirmed=done.count, run_requested=done.run))
 
 
-def _existing(call: Call, connection_id: str, preview_id: str) -> reports.Preview:
+def _existing(call: Call, connection_id: str, preview_id: str) -> requests.Preview:
     preview = call.parts.previews.get(existing(call, connection_id).id, preview_id)
     if preview is None:
         raise NotFound("There is no such preview: it may have expired. Ask for another one.")
     return preview
 
 
-def _done(call: Call, connection_id: str, preview_id: str) -> reports.Preview:
+def _done(call: Call, connection_id: str, preview_id: str) -> requests.Preview:
     preview = _existing(call, connection_id, preview_id)
     if preview.state is PreviewState.FAILED:
         raise WrongState(f"The preview failed: {preview.problem}")
@@ -150,11 +149,11 @@ def _done(call: Call, connection_id: str, preview_id: str) -> reports.Preview:
     return preview
 
 
-def _line(line: reports.Line) -> Line:
+def _line(line: requests.Line) -> Line:
     return Line(would=line.would, user_id=line.user_id, email=line.email, detail=line.detail, scim_id=line.scim_id)
 
 
-def _told(preview: reports.Preview) -> Preview:
+def _told(preview: requests.Preview) -> Preview:
     return Preview(
         id=preview.id,
         state=preview.state,
@@ -170,7 +169,7 @@ def _told(preview: reports.Preview) -> Preview:
     )
 
 
-def _rows(call: Call, preview: reports.Preview) -> Iterator[tuple[object, ...]]:
+def _rows(call: Call, preview: requests.Preview) -> Iterator[tuple[object, ...]]:
     for line in call.parts.previews.every_line(preview):
         yield line.would.value, line.user_id, line.email, line.detail, line.scim_id
 

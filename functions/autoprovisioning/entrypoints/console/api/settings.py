@@ -12,9 +12,9 @@ from autoprovisioning.app.administration.configure import LONGEST_NAME
 from autoprovisioning.app.administration.tokens import LONGEST_TOKEN
 from autoprovisioning.domain import deprovisioning as policy
 from autoprovisioning.domain import mapping
-from autoprovisioning.domain.connections import PatchDialect, VolumeLimit
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
-from autoprovisioning.domain.settings import Settings
+from autoprovisioning.domain.directory_user import Scope
+from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
 from autoprovisioning.entrypoints.console.api.models import Model
 
 T = TypeVar("T")
@@ -122,8 +122,14 @@ def merged(settings: Settings, change: Adjustment) -> Settings:
         name=_or(change.name, settings.name),
         endpoint=_or(endpoint, settings.endpoint),
         mapping=settings.mapping if change.mapping is UNSET else _rows(change.mapping),
-        scope_groups=settings.scope_groups if scope.groups is UNSET else tuple(scope.groups),
-        org_units=settings.org_units if scope.org_units is UNSET else tuple(scope.org_units),
+        scope=Scope(
+            groups=settings.scope.groups if scope.groups is UNSET else Scope.named(groups=scope.groups).groups,
+            org_units=(
+                settings.scope.org_units
+                if scope.org_units is UNSET
+                else Scope.named(org_units=scope.org_units).org_units
+            ),
+        ),
         deprovisioning=_policy(settings.deprovisioning, change.deprovisioning),
         limit=VolumeLimit(
             minimum=_or(limit.minimum, settings.limit.minimum), percent=_or(limit.percent, settings.limit.percent)

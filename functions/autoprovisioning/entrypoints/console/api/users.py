@@ -8,7 +8,7 @@ from flask import Response
 
 from autoprovisioning.app.administration.explain import Explanation, explain
 from autoprovisioning.app.administration.inquire import inquire
-from autoprovisioning.app.ports import reports
+from autoprovisioning.app.ports import requests
 from autoprovisioning.app.ports.requests import InquiryKind, InquiryState
 from autoprovisioning.domain.accounts import Account as AccountFound
 from autoprovisioning.domain.directory_user import Presence
@@ -226,7 +226,7 @@ def _entry(found: Explanation) -> Entry | None:
     )
 
 
-def _inquiry(inquiry: reports.Inquiry) -> Inquiry:
+def _inquiry(inquiry: requests.Inquiry) -> Inquiry:
     return Inquiry(
         id=inquiry.id,
         user_id=inquiry.user_id,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from werkzeug.datastructures import MultiDict
 
-from autoprovisioning.domain.connections import PatchDialect, VolumeLimit
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS, Delays, Deprovisioning
 from autoprovisioning.domain.entry import Trigger
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.mapping import ENTERPRISE, MANDATORY, TARGETS, AttributeMapping, Row
+from autoprovisioning.domain.settings import PatchDialect, VolumeLimit
 
 OTHER = "other"
 NEVER = "never"

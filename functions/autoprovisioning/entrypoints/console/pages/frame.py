@@ -100,7 +100,7 @@ def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), *
 def show_of(call: Call, connection: Connection, template: str, status: int = 200, **values: Any) -> Response:
     """Return a page about a connection, below it in the breadcrumbs."""
     home = f"/connections/{connection.id}"
-    crumbs = [(home, connection.name), *values.pop("crumbs", ())]
+    crumbs = [(home, connection.settings.name), *values.pop("crumbs", ())]
     held = values.pop("held", None)
     if held is None:
         held = waiting_holds(call, connection)

@@ -12,7 +12,6 @@ from autoprovisioning.app.ports.reports import Page
 from autoprovisioning.app.ports.requests import Line, Preview, PreviewState, Would
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, NotFound
-from autoprovisioning.domain.settings import settings_of
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.pages.summary import differences
@@ -37,7 +36,7 @@ TOLD: dict[Would, str] = {
 def ask(call: Call, connection_id: str) -> Response:
     """Ask what the settings as they stand would do."""
     connection = existing(call, connection_id)
-    parts, wanted = call.parts, settings_of(connection)
+    parts, wanted = call.parts, connection.settings
     preview = ask_preview(parts.services, parts.previews, connection_id, connection.edition, wanted, call.actor)
     return go(f"/connections/{connection_id}/previews/{preview.id}")
 
@@ -72,7 +71,7 @@ def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | No
         following=following,
         refresh=3 if following else 0,
         outdated=preview.edition != connection.edition,
-        changed=preview.settings != settings_of(connection),
+        changed=preview.settings != connection.settings,
         differences=differences(call.parts.services, connection, preview.settings) if done else [],
         can_turn_on=connection.state is State.OFF,
     )

@@ -16,10 +16,10 @@ from autoprovisioning.app.administration.configure import edit
 from autoprovisioning.app.administration.preview import ask_preview
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
-from autoprovisioning.domain.directory_user import OrgUnit
+from autoprovisioning.domain.directory_user import OrgUnit, Scope
 from autoprovisioning.domain.errors import BadInput, NotFound, Transient
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, MANDATORY, Row
-from autoprovisioning.domain.settings import Settings, settings_of
+from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields
 from autoprovisioning.entrypoints.console.pages.frame import edition, existing, form, get, go, post, show, show_of
@@ -96,7 +96,7 @@ def _previewed(page: str, show_page: Show, read: Read) -> Callable[..., Response
         connection = _editable(call, connection_id)
         parts, fields_posted = call.parts, form(call)
         try:
-            wanted = read(settings_of(connection), fields_posted)
+            wanted = read(connection.settings, fields_posted)
             if connection.state is State.DRAFT:
                 edit(parts.services, connection_id, edition(call), wanted, call.actor, run=False)
                 return go(f"/connections/{connection_id}/{AFTER[page]}")
@@ -113,7 +113,7 @@ def _previewed(page: str, show_page: Show, read: Read) -> Callable[..., Response
 
 
 def _show_mapping(call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error) -> Response:
-    rows = connection.mapping.rows if posted is None else fields.read_mapping(posted).rows
+    rows = connection.settings.mapping.rows if posted is None else fields.read_mapping(posted).rows
     return _mapping_of(call, connection, rows, error)
 
 
@@ -154,8 +154,8 @@ def change_mapping(call: Call, connection_id: str) -> Response:
 
 
 def _show_scope(call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error) -> Response:
-    chosen = [group.id for group in connection.scope.groups] if posted is None else posted.getlist("group")
-    units = settings_of(connection).org_units if posted is None else posted.getlist("unit")
+    chosen = [group.id for group in connection.settings.scope.groups] if posted is None else posted.getlist("group")
+    units = [unit.key for unit in connection.settings.scope.org_units] if posted is None else posted.getlist("unit")
     return _scope_of(call, connection, chosen, units, error=error)
 
 
@@ -192,14 +192,14 @@ def _units(call: Call, connection: Connection) -> tuple[list[OrgUnit], str]:
         listed = call.parts.services.directory.org_units()
     except Transient as error:
         told(error)
-        return list(connection.scope.org_units), str(error)
-    units = {unit.key: unit for unit in (*connection.scope.located(listed).org_units, *listed)}
+        return list(connection.settings.scope.org_units), str(error)
+    units = {unit.key: unit for unit in (*connection.settings.scope.located(listed).org_units, *listed)}
     return sorted(units.values(), key=lambda unit: (unit.path, unit.listed)), ""
 
 
 def _read_scope(settings: Settings, posted: MultiDict[str, str]) -> Settings:
-    groups, units = posted.getlist("group"), posted.getlist("unit")
-    return replace(settings, scope_groups=tuple(dict.fromkeys(groups)), org_units=tuple(dict.fromkeys(units)))
+    groups, units = dict.fromkeys(posted.getlist("group")), dict.fromkeys(posted.getlist("unit"))
+    return replace(settings, scope=Scope.named(groups=groups, org_units=units))
 
 
 def change_scope(call: Call, connection_id: str) -> Response:
@@ -236,8 +236,8 @@ def _show_deprovisioning(
         "deprovisioning",
         error,
         triggers=fields.TRIGGERS,
-        delays=fields.shown_delays(connection.deprovisioning, posted),
-        archived=connection.archived_as_suspended if posted is None else posted.get("archived") == "yes",
+        delays=fields.shown_delays(connection.settings.deprovisioning, posted),
+        archived=connection.settings.archived_as_suspended if posted is None else posted.get("archived") == "yes",
         choices=fields.DELAYS,
         longest=LONGEST_DAYS,
     )
@@ -254,7 +254,7 @@ def _read_deprovisioning(settings: Settings, posted: MultiDict[str, str]) -> Set
 def _show_authorization(
     call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error
 ) -> Response:
-    endpoint = connection.endpoint if posted is None else posted.get("endpoint", "")
+    endpoint = connection.settings.endpoint if posted is None else posted.get("endpoint", "")
     return _shown(call, connection, "authorization", error, endpoint=endpoint)
 
 
@@ -268,10 +268,10 @@ def change_authorization(call: Call, connection_id: str) -> Response:
 
 def _show_limits(call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error) -> Response:
     values = {
-        "name": connection.name,
-        "minimum": str(connection.limit.minimum),
-        "percent": f"{connection.limit.percent:g}",
-        "patch_dialect": connection.patch_dialect.value,
+        "name": connection.settings.name,
+        "minimum": str(connection.settings.limit.minimum),
+        "percent": f"{connection.settings.limit.percent:g}",
+        "patch_dialect": connection.settings.patch_dialect.value,
     }
     if posted is not None:
         values = {name: posted.get(name, "") for name in values}
@@ -305,7 +305,7 @@ def _saved(
     try:
         if token == "":
             raise BadInput("token", "it is empty", "Paste the access token that Keeper shows once.")
-        wanted = change(settings_of(connection))
+        wanted = change(connection.settings)
         saved = edit(call.parts.services, connection_id, edition(call), wanted, call.actor, token or "")
     except (BadInput, Transient) as error:
         told(error)

@@ -9,7 +9,7 @@ from autoprovisioning.app.administration.preview import ask_preview
 from autoprovisioning.app.administration.tokens import try_out
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import BadInput, ProvisioningError, Transient
-from autoprovisioning.domain.settings import Settings, settings_of
+from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show, show_of
 from autoprovisioning.entrypoints.console.pages.summary import summary
@@ -66,7 +66,7 @@ def end(call: Call, connection_id: str) -> Response:
     connection = finish(parts.services, connection_id, call.actor)
     try:
         preview = ask_preview(
-            parts.services, parts.previews, connection_id, connection.edition, settings_of(connection), call.actor
+            parts.services, parts.previews, connection_id, connection.edition, connection.settings, call.actor
         )
     except (BadInput, Transient) as error:
         told(error)

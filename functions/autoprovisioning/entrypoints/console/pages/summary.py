@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.connections import Connection, PatchDialect
+from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS
 from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.entry import Trigger
 from autoprovisioning.domain.mapping import DEFAULT_ROWS
-from autoprovisioning.domain.settings import Settings
+from autoprovisioning.domain.settings import PatchDialect, Settings
 from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
 from autoprovisioning.entrypoints.pages import shown_count
 
@@ -35,13 +35,15 @@ class Part:
 
 def summary(connection: Connection) -> list[Part]:
     """Return the parts in the order of the wizard."""
-    limit = connection.limit
-    archived = "treated as suspended" if connection.archived_as_suspended else "left alone, their timers stand still"
+    limit = connection.settings.limit
+    archived = (
+        "treated as suspended" if connection.settings.archived_as_suspended else "left alone, their timers stand still"
+    )
     return [
         Part(
             page="authorization",
             title="App authorization and endpoint URL",
-            lines=(connection.endpoint, "Access token: stored, never shown"),
+            lines=(connection.settings.endpoint, "Access token: stored, never shown"),
         ),
         Part(page="mapping", title="Attribute mapping", lines=_mapping(connection)),
         Part(page="scope", title="Provisioning scope", lines=_scope(connection)),
@@ -55,7 +57,7 @@ def summary(connection: Connection) -> list[Part]:
             title="Name and limits",
             lines=(
                 f"Held above {shown_count(limit.minimum, 'user')} or {limit.percent:g} percent within 24 hours",
-                f"PATCH: {DIALECTS[connection.patch_dialect]}",
+                f"PATCH: {DIALECTS[connection.settings.patch_dialect]}",
             ),
         ),
     ]
@@ -72,12 +74,16 @@ class Difference:
 
 def differences(services: Services, connection: Connection, wanted: Settings) -> list[Difference]:
     """Tell in what the settings wanted differ from those in force."""
-    groups = (group_named(services, connection, group_id) for group_id in wanted.scope_groups)
+    groups = (group_named(services, connection, group.id) for group in wanted.scope.groups)
+    units = units_named(services, connection, [unit.key for unit in wanted.scope.org_units])
     becoming = replace(
         connection,
-        mapping=wanted.mapping,
-        scope=Scope(groups=tuple(groups), org_units=units_named(services, connection, wanted.org_units)),
-        deprovisioning=wanted.deprovisioning,
+        settings=replace(
+            connection.settings,
+            mapping=wanted.mapping,
+            scope=Scope(groups=tuple(groups), org_units=units),
+            deprovisioning=wanted.deprovisioning,
+        ),
     )
     found = []
     for before, after in zip(_in_full(connection), _in_full(becoming), strict=True):
@@ -89,7 +95,7 @@ def differences(services: Services, connection: Connection, wanted: Settings) ->
 
 def group_named(services: Services, connection: Connection, group_id: str) -> Group:
     """Return a group with its name and address: as the scope has it, else as the directory does."""
-    known = next((group for group in connection.scope.groups if group.id == group_id), None)
+    known = next((group for group in connection.settings.scope.groups if group.id == group_id), None)
     return (
         known or services.directory.group(group_id) or Group(id=group_id, email=group_id, name="Not in the directory")
     )
@@ -97,7 +103,7 @@ def group_named(services: Services, connection: Connection, group_id: str) -> Gr
 
 def units_named(services: Services, connection: Connection, keys: Sequence[str]) -> tuple[OrgUnit, ...]:
     """Return organizational units as the scope has them, else as the directory does; one named by its path has that."""
-    known = {unit.key: unit for unit in connection.scope.org_units}
+    known = {unit.key: unit for unit in connection.settings.scope.org_units}
     if any(key not in known and not key.startswith("/") for key in keys):
         known |= {unit.id: unit for unit in services.directory.org_units() if unit.id not in known}
     return tuple(known.get(key) or OrgUnit(id="", path=key) for key in keys)
@@ -105,7 +111,7 @@ def units_named(services: Services, connection: Connection, keys: Sequence[str])
 
 def _in_full(connection: Connection) -> list[Part]:
     """Return what is previewed before it is saved, each row of the mapping by itself."""
-    rows = tuple(f"{row.target} from {row.source}" for row in connection.mapping.rows)
+    rows = tuple(f"{row.target} from {row.source}" for row in connection.settings.mapping.rows)
     previewed = [part for part in summary(connection) if part.page in ("mapping", "scope", "deprovisioning")]
     return [replace(part, lines=rows) if part.page == "mapping" else part for part in previewed]
 
@@ -115,19 +121,21 @@ def _without(lines: Iterable[str], others: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _mapping(connection: Connection) -> tuple[str, ...]:
-    rows = connection.mapping.rows
+    rows = connection.settings.mapping.rows
     same = {(row.target, row.source) for row in rows} == {(row.target, row.source) for row in DEFAULT_ROWS}
     return (shown_count(len(rows), "attribute") + (", as Google's default" if same else ""),)
 
 
 def _scope(connection: Connection) -> tuple[str, ...]:
-    groups = tuple(f"Group {group.name or group.email} ({group.email})" for group in connection.scope.groups)
-    units = tuple(f"Organizational unit {unit.path}{_GONE[unit.listed]}" for unit in connection.scope.org_units)
+    groups = tuple(f"Group {group.name or group.email} ({group.email})" for group in connection.settings.scope.groups)
+    units = tuple(
+        f"Organizational unit {unit.path}{_GONE[unit.listed]}" for unit in connection.settings.scope.org_units
+    )
     return groups + units or ("Everybody in the organization",)
 
 
 def _policy(connection: Connection, trigger: Trigger) -> str:
-    delays = connection.deprovisioning.of(trigger)
+    delays = connection.settings.deprovisioning.of(trigger)
     told = [
         f"{verb} {_after(days)}"
         for verb, days in (("suspend", delays.suspend_after), ("delete", delays.delete_after))
