@@ -73,7 +73,7 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
             finished=started,
         )
         services().records.put_run(done)
-    return digest_of(members), PREVIEW
+    return digest_of(members, now), PREVIEW
 
 
 def _preview(connection: Connection, entries: list[Entry], now: datetime) -> None:

@@ -9,7 +9,7 @@ from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.functional.test_reauthorize import staff
-from tests.support.builders import changed, with_settings
+from tests.support.settings import changed, with_settings
 from tests.support.system import ADMIN, GROUP_ID, Town, person
 
 PEOPLE = 60  # more than a page of the audit shows

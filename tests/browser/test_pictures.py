@@ -15,7 +15,7 @@ from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.browser.conftest import NARROW
 from tests.browser.stage import HOME, compute_preview, other_connections
-from tests.support.builders import changed
+from tests.support.settings import changed
 from tests.support.system import GROUP_ID, Town, customer
 
 NAMES = (

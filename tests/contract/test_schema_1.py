@@ -13,7 +13,8 @@ from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Clock
 from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
-from tests.support.builders import DAY, NOW, running, with_settings
+from tests.support.builders import DAY, NOW, running
+from tests.support.settings import with_settings
 
 SHARD = bytes.fromhex(
     "96dc0013a2753100a0a0a000c2c0c0c0c2c0c0c0c2c0a0c0c0dc0013a2753207af616461406578616d706c652e636f6da26b32a2663202c393"

@@ -18,8 +18,8 @@ from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import PatchDialect
 from infra.local.simulation import KeeperSide
 from tests.contract.scim_servers import Counts
-from tests.support.builders import with_settings
 from tests.support.scenario import LATER, Office
+from tests.support.settings import with_settings
 
 PHONE = 'phoneNumbers[type eq "work"].value'
 ROWS = (

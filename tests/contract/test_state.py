@@ -23,7 +23,8 @@ from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
 from tests.contract.state_stores import HOME, HOUR, event, hold, write
 from tests.contract.state_stores import State as Stores
-from tests.support.builders import DAY, NOW, with_settings
+from tests.support.builders import DAY, NOW
+from tests.support.settings import with_settings
 
 
 def put(state: Stores, *entries: Entry, connection: Connection = HOME) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autoprovisioning.domain.directory_user import ROOT, OrgUnit, Scope
 from tests.contract.state_stores import HOME
-from tests.support.builders import with_settings
+from tests.support.settings import with_settings
 
 
 def test_ids_stand_beside_the_paths(firestore):

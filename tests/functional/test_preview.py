@@ -12,8 +12,8 @@ from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
-from tests.support.builders import changed
 from tests.support.plain_browser import Browser
+from tests.support.settings import changed
 from tests.support.system import ADMIN, GROUP, GROUP_ID, Town, person
 
 BY = Actor(address=ADMIN, directory_id="u0")

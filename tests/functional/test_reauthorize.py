@@ -12,7 +12,7 @@ import pytest
 
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
-from tests.support.builders import with_settings
+from tests.support.settings import with_settings
 from tests.support.system import ADMIN, Town, person
 from tests.support.wire import Answer
 

@@ -32,7 +32,6 @@ from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
 from tests.contract.scim_servers import Counts
 from tests.fuzz.liar import TOKEN, TRUTH, Given, Liar
 from tests.fuzz.proof import may_adopt, must_leave
-from tests.support.builders import with_settings
 from tests.support.in_memory import Clock, FakeMeter, FakeQueue, FakeTokens, Ids
 from tests.support.in_memory_state import (
     FakeAdoptions,
@@ -42,6 +41,7 @@ from tests.support.in_memory_state import (
     FakeUnprovisioned,
     Store,
 )
+from tests.support.settings import with_settings
 from tests.support.system import GROUP, GROUP_ID, customer, person
 
 USERS = ("u1", "u2", "u3", "u4")

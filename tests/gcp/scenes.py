@@ -44,9 +44,9 @@ from autoprovisioning.domain.guard import Kind, Member
 from autoprovisioning.domain.plan import Plan
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.entrypoints import answers
-from tests.support.builders import with_settings
 from tests.support.in_memory import START, Desk
 from tests.support.in_memory_state import FakeChannels
+from tests.support.settings import with_settings
 
 MINUTE = timedelta(minutes=1)
 

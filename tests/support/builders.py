@@ -7,13 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from autoprovisioning.domain.accounts import fingerprint
-from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.decision import Observed, Rules
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
-from autoprovisioning.domain.directory_user import Presence, Scope
+from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
 from autoprovisioning.domain.runs import Look
-from autoprovisioning.domain.settings import Settings
 from tests.support.scenario import Office
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -86,19 +84,3 @@ def notice(office: Office, user_id: str, event: str = "update") -> None:
 def active(office: Office, user_id: str) -> list[bool]:
     """Return whether each account of a user is active."""
     return [account.active for account in office.keeper.of(user_id)]
-
-
-def with_settings(connection: Connection, **changes: Any) -> Connection:
-    """Return the connection with some of its settings changed, as nobody's edit."""
-    return replace(connection, settings=replace(connection.settings, **changes))
-
-
-def changed(settings: Settings, *, scope_groups: Any = None, org_units: Any = None, **changes: Any) -> Settings:
-    """Return the settings changed; groups and units are named as an administrator names them."""
-    named = Scope.named(groups=scope_groups or (), org_units=org_units or ())
-    scope = settings.scope
-    if scope_groups is not None:
-        scope = replace(scope, groups=named.groups)
-    if org_units is not None:
-        scope = replace(scope, org_units=named.org_units)
-    return replace(settings, **{"scope": scope, **changes})

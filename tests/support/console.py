@@ -113,7 +113,7 @@ class Place:
         self.told.plans = self._plans
         self.parts: Any = SimpleNamespace(
             services=self.desk.services,
-            identity=SimpleNamespace(caller=Caller),
+            identity=SimpleNamespace(caller=lambda address: Caller(address=address)),
             roles=SimpleNamespace(now=self._role, lately=self._role),
             reports=self.told,
             previews=FakePreviews(self.desk.clock),

@@ -243,7 +243,9 @@ class FakeConnections:
         store = self._store
         with store.lock:
             gone = store.connections.pop(connection_id, None)
-            store.deleted.insert(0, Deleted(id=connection_id, name=gone.name if gone is not None else "", at=NEVER))
+            store.deleted.insert(
+                0, Deleted(id=connection_id, name=gone.settings.name if gone is not None else "", at=NEVER)
+            )
             store.shards = {key: value for key, value in store.shards.items() if key[0] != connection_id}
             store.claims = {key: value for key, value in store.claims.items() if key[0] != connection_id}
             for kept in (

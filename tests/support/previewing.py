@@ -12,9 +12,9 @@ from autoprovisioning.app.ports.requests import Line, Preview, PreviewState
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.settings import Settings
-from tests.support.builders import changed
 from tests.support.in_memory_requests import FakePreviews
 from tests.support.scenario import Office
+from tests.support.settings import changed
 
 ACTOR = Actor(address="admin@example.com", directory_id="u0")
 A_MOMENT = timedelta(minutes=1)

@@ -24,8 +24,8 @@ from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.runs import Batch, Look, Run, RunKind
 from autoprovisioning.domain.settings import Settings, VolumeLimit
-from tests.support.builders import with_settings
 from tests.support.in_memory import START, Desk, FakeKeeper
+from tests.support.settings import with_settings
 
 USERS = ("u1", "u2", "u3", "u4")
 GROUP = Group(id="g1", email="keeper@example.com", name="Keeper users")

@@ -23,10 +23,10 @@ from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
 from autoprovisioning.domain.runs import RunState
-from tests.support.builders import changed
 from tests.support.in_memory import FakeDirectory
 from tests.support.in_memory_state import FakeChannels, FakeConnections, FakeRecords, FakeRoster
 from tests.support.scenario import Office
+from tests.support.settings import changed
 
 ACTOR = Actor(address="admin@example.com", directory_id="u0")
 ELSEWHERE = "https://keepersecurity.eu/api/rest/scim/v2/9"

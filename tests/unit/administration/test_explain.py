@@ -27,10 +27,11 @@ from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.words import in_words
-from tests.support.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, seen, with_settings
+from tests.support.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, seen
 from tests.support.in_memory import SALES, FakeDirectory, unit
 from tests.support.in_memory_state import Store
 from tests.support.scenario import GROUP, LATER, Office
+from tests.support.settings import with_settings
 
 ON = Connection(id="c1", state=State.ON, settings=Settings(deprovisioning=IN_A_WEEK))
 REJECTED = failed(None, "address_taken", "The address is taken.", "create:other", NOW)

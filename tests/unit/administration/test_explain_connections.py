@@ -9,9 +9,9 @@ import pytest
 from autoprovisioning.app.administration.explain import Explanation, explain
 from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Action
-from tests.support.builders import with_settings
 from tests.support.in_memory import SALES
 from tests.support.scenario import GROUP, Office
+from tests.support.settings import with_settings
 from tests.unit.administration.test_explain import Audit, Watched, watched
 
 SALES_GROUP = Group(id="g2", email="sales@example.com", name="Sales")

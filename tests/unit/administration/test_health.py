@@ -16,9 +16,9 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from tests.support.builders import with_settings
 from tests.support.in_memory import SALES, START, Desk, unit
 from tests.support.in_memory_state import FakeChannels
+from tests.support.settings import with_settings
 
 MINUTE = timedelta(minutes=1)
 ON = Connection(id="c1", state=State.ON, changed_at=START - timedelta(days=3))

@@ -17,10 +17,10 @@ from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.errors import BadInput, Busy, Forbidden, NotFound, Rejected, Throttled, Transient
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import Look
-from tests.support.builders import with_settings
 from tests.support.in_memory import FakeKeeper
 from tests.support.in_memory_requests import FakeInquiries
 from tests.support.scenario import Office
+from tests.support.settings import with_settings
 
 ACTOR = Actor(address="admin@example.com", directory_id="u0")
 

@@ -16,9 +16,9 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.settings import Settings
-from tests.support.builders import with_settings
 from tests.support.previewing import A_MOMENT, ACTOR, IN_A_WEEK, at, everything, hired, policy, roster
 from tests.support.scenario import GROUP, USERS, Office
+from tests.support.settings import with_settings
 
 
 def test_an_incomplete_listing_deprovisions_nobody_and_says_so(desk):

@@ -13,7 +13,7 @@ from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.texts import LINES, has_controls
-from tests.support.builders import changed, with_settings
+from tests.support.settings import changed, with_settings
 
 NODE = "https://keepersecurity.eu/api/rest/scim/v2/123"
 SAME = [

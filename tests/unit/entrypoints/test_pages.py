@@ -21,9 +21,9 @@ from autoprovisioning.entrypoints.console.pages import fields, refused
 from autoprovisioning.entrypoints.console.pages.activity import MENDS
 from autoprovisioning.entrypoints.console.pages.summary import differences
 from autoprovisioning.entrypoints.pages import element
-from tests.support.builders import with_settings
 from tests.support.console import ADDRESSES, EVIL, HOME, OF_A_CONNECTION, READER, Place, Told, full, place, sound
 from tests.support.in_memory import START
+from tests.support.settings import with_settings
 
 
 @pytest.mark.parametrize("state", [State.ON, State.OFF, State.PAUSED, State.DRAFT, State.DELETING])

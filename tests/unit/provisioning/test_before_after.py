@@ -19,9 +19,10 @@ from autoprovisioning.domain.errors import AddressTaken
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import Look, RunKind
-from tests.support.builders import ADA, DAY, GRACE, NOW, entry, with_settings
+from tests.support.builders import ADA, DAY, GRACE, NOW, entry
 from tests.support.in_memory_state import FakeRoster
 from tests.support.scenario import LATER, Office
+from tests.support.settings import with_settings
 
 PHONE = 'phoneNumbers[type eq "work"].value'
 MOBILE = 'phoneNumbers[type eq "mobile"].value'

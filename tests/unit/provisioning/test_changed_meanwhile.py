@@ -10,8 +10,9 @@ from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import BadInput, Rejected, Throttled
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import RunKind, RunState
-from tests.support.builders import active, notice, with_settings
+from tests.support.builders import active, notice
 from tests.support.in_memory import FakeAccounts
+from tests.support.settings import with_settings
 
 
 def test_what_happens_while_a_drift_run_lists_keeper_is_newer_than_the_listing(office, monkeypatch):

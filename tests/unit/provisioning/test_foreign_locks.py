@@ -18,9 +18,10 @@ from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import RunKind
-from tests.support.builders import DAY, IN_A_WEEK, MINUTE, NOW, active, entry, notice, rules, seen, with_settings
+from tests.support.builders import DAY, IN_A_WEEK, MINUTE, NOW, active, entry, notice, rules, seen
 from tests.support.in_memory import FakeAccounts
 from tests.support.scenario import LATER
+from tests.support.settings import with_settings
 
 BOSS = Actor(address="boss@example.com")
 

@@ -13,9 +13,10 @@ from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import VolumeLimit
-from tests.support.builders import active, notice, with_settings
+from tests.support.builders import active, notice
 from tests.support.in_memory import SALES
 from tests.support.scenario import GROUP, LATER, Office
+from tests.support.settings import with_settings
 
 
 def test_not_being_a_member_by_one_answer_alone_gives_no_access_back(office):

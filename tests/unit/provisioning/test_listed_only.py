@@ -15,10 +15,11 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Presence, Scop
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.settings import VolumeLimit
-from tests.support.builders import NOW, SECOND, active, entry, notice, rules, seen, with_settings
+from tests.support.builders import NOW, SECOND, active, entry, notice, rules, seen
 from tests.support.in_memory import SALES
 from tests.support.previewing import ACTOR, at
 from tests.support.scenario import Office
+from tests.support.settings import with_settings
 from tests.unit.administration.test_explain import look_into
 
 LEAVERS = ("u1", "u2")

@@ -18,9 +18,10 @@ from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.settings import VolumeLimit
-from tests.support.builders import notice, with_settings
+from tests.support.builders import notice
 from tests.support.in_memory import FakeKeeper
 from tests.support.scenario import GROUP, LATER, Office
+from tests.support.settings import with_settings
 
 SECOND = Group(id="g2", email="sales@example.com", name="Sales")
 

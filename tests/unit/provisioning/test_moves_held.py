@@ -9,9 +9,9 @@ from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import VolumeLimit
-from tests.support.builders import with_settings
 from tests.support.in_memory import FakeKeeper
 from tests.support.scenario import Office
+from tests.support.settings import with_settings
 from tests.unit.provisioning.test_moves import SECOND
 from tests.unit.runs.test_decided_plans import ADMIN, DAY, company, run, suspended
 

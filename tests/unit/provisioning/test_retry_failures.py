@@ -11,8 +11,9 @@ from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.errors import Rejected, Transient, Unresolved
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import VolumeLimit
-from tests.support.builders import SECOND, active, notice, with_settings
+from tests.support.builders import SECOND, active, notice
 from tests.support.scenario import Office
+from tests.support.settings import with_settings
 
 
 def fail(office: Office, user_id: str) -> None:

@@ -18,8 +18,9 @@ from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Not
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.runs import Evidence, Look
 from autoprovisioning.domain.settings import Settings
-from tests.support.builders import NOW, with_settings
+from tests.support.builders import NOW
 from tests.support.in_memory import FakeDirectory, unit
+from tests.support.settings import with_settings
 
 A, B = Group(id="ga", email="a@example.com"), Group(id="gb", email="b@example.com")
 USER = DirectoryUser(

@@ -12,8 +12,9 @@ from autoprovisioning.domain.entry import Status, Trigger
 from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.settings import VolumeLimit
-from tests.support.builders import DAY, active, begun, notice, with_settings
+from tests.support.builders import DAY, active, begun, notice
 from tests.support.scenario import LATER
+from tests.support.settings import with_settings
 
 THEN_DELETED = Deprovisioning(
     app_off=Delays(suspend_after=0, delete_after=7),
@@ -24,7 +25,7 @@ THEN_DELETED = Deprovisioning(
 
 def with_policy(office, **changes):
     office.services.connections.change(
-        "c1", lambda connection: with_settings(replace(connection, **changes), deprovisioning=THEN_DELETED)
+        "c1", lambda connection: with_settings(connection, deprovisioning=THEN_DELETED, **changes)
     )
 
 
@@ -143,7 +144,8 @@ def test_who_waited_for_a_token_and_is_held_waits_for_the_hold_alone(office):
         office.readdress(user_id, address)
         notice(office, user_id)
     assert office.entry("u1").pending
-    with_policy(office, limit=VolumeLimit(minimum=1), state=State.ON)
+    with_policy(office, limit=VolumeLimit(minimum=1))
+    office.services.connections.change("c1", lambda connection: replace(connection, state=State.ON))
     office.run()
     assert office.services.records.holds("c1")
     assert [office.entry(user_id).pending for user_id in ("u1", "u2")] == [False, False]

@@ -16,8 +16,9 @@ from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import Settings, VolumeLimit
-from tests.support.builders import active, notice, with_settings
+from tests.support.builders import active, notice
 from tests.support.scenario import Office
+from tests.support.settings import with_settings
 
 ADMIN = Actor(address="admin@example.com", directory_id="u0")
 QUARTER = timedelta(minutes=15)

@@ -24,11 +24,12 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind, RunState
-from tests.support.builders import MINUTE, active, with_settings
+from tests.support.builders import MINUTE, active
 from tests.support.in_memory import FakeAccounts
 from tests.support.in_memory_state import FakeChannels
 from tests.support.previewing import at
 from tests.support.scenario import Office
+from tests.support.settings import with_settings
 from tests.unit.administration.test_health import Told
 
 CROWD = 25  # more than are looked up one by one

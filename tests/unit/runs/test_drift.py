@@ -12,8 +12,9 @@ from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.runs import RunKind, RunState
 from infra.local.sync import together
-from tests.support.builders import active, with_settings
+from tests.support.builders import active
 from tests.support.scenario import LATER, Office
+from tests.support.settings import with_settings
 
 
 def tamper(office: Office, user_id: str, **changes: object) -> None:

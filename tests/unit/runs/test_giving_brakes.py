@@ -15,8 +15,9 @@ from autoprovisioning.domain.entry import Entry, Failure
 from autoprovisioning.domain.errors import NotAdoptable, Rejected
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import VolumeLimit
-from tests.support.builders import notice, with_settings
+from tests.support.builders import notice
 from tests.support.scenario import Office
+from tests.support.settings import with_settings
 from tests.unit.runs.test_decided_plans import ADMIN, DAY, QUARTER, company, decide, plans, run, suspended
 
 

@@ -13,9 +13,10 @@ from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.settings import VolumeLimit
-from tests.support.builders import active, notice, with_settings
+from tests.support.builders import active, notice
 from tests.support.in_memory import SALES
 from tests.support.scenario import Office
+from tests.support.settings import with_settings
 
 
 def held_and_rejected() -> Office:

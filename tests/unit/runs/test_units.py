@@ -16,12 +16,13 @@ from autoprovisioning.domain.directory_user import ROOT, OrgUnit, Scope
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.entrypoints.console.pages.summary import differences
-from tests.support.builders import active, changed, notice, with_settings
+from tests.support.builders import active, notice
 from tests.support.console import HOME, Place
 from tests.support.in_memory import SALES, FakeDirectory, unit
 from tests.support.in_memory_requests import FakePreviews
 from tests.support.previewing import ACTOR, Desk
 from tests.support.scenario import GROUP, Office
+from tests.support.settings import changed, with_settings
 from tests.unit.administration.test_explain import look_into
 
 LEGACY = OrgUnit(id="", path="/Sales")

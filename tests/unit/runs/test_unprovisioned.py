@@ -15,8 +15,9 @@ from autoprovisioning.domain.errors import BadInput, Incomplete, NotFound
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.unprovisioned import By, Offer, Report
-from tests.support.builders import active, notice, with_settings
+from tests.support.builders import active, notice
 from tests.support.scenario import LATER, Office
+from tests.support.settings import with_settings
 
 ACTOR = Actor(address="boss@example.com", directory_id="u0")
 
