@@ -6,7 +6,12 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := functions
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run local connect sync test simulate mutants check screenshots bench lock clean \
+# Each is a folder of tests and a target: from the core alone to everything at once, in a browser.
+LEVELS := unit simulation contract fuzz functional faults gcp browser
+# Half of what the later levels take is waiting: three workers keep two cores busy.
+WORKERS ?= 3
+TESTS = REQUIRE_EMULATORS=1 $(BIN)/python -m pytest -q -m "not slow"
+.PHONY: help setup run local connect sync test $(LEVELS) simulate mutants check fix screenshots bench lock clean \
 	plan deploy rollback destroy logs doctor
 
 help: ## list the targets
@@ -34,8 +39,19 @@ connect: $(STAMP) ## ENDPOINT=... TOKEN_FILE=... [SCOPE_GROUPS=a@x,b@x] [ADOPT=a
 sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: and a drift run, which lists Keeper)
 	@$(BIN)/python -m infra.local.sync $(if $(FULL),--full)
 
-test: $(STAMP) ## everything, real emulators included
-	@REQUIRE_EMULATORS=1 $(BIN)/python -m pytest -q -m "not slow"
+test: $(STAMP) ## every level, several files at a time, real emulators and a browser included (WORKERS=3)
+	@$(TESTS) -n $(WORKERS) --dist loadfile
+
+unit: ## the core and the use cases over ports in memory
+simulation: ## whole histories on virtual time, with faults
+contract: ## each adapter against its real counterpart: emulators, SCIM servers, the directory's simulator
+fuzz: ## what lying servers answer
+functional: ## the functions behind HTTP, the API, the pages and the commands
+faults: ## the whole local cloud while its surroundings fail
+gcp: ## the deployment against a stand-in for gcloud
+browser: ## the pages in Chromium
+$(LEVELS): $(STAMP)
+	@$(TESTS) tests/$@ $(ARGS)
 
 check: $(STAMP) ## lint, types, import contracts, unit tests
 	@$(BIN)/ruff check --quiet .
@@ -43,6 +59,10 @@ check: $(STAMP) ## lint, types, import contracts, unit tests
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/unit
+
+fix: $(STAMP) ## let the linter mend what it can, and format
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
 
 simulate: $(STAMP) ## [HISTORIES=1000] [FROM=1] [SEED=17]: run histories of the simulation, or make one that fails smaller
 	@$(BIN)/python -m tests.simulation.simulate --histories $(or $(HISTORIES),1000) --from $(or $(FROM),1) $(if $(SEED),--seed $(SEED))
