@@ -1,14 +1,15 @@
-"""The entry points of the deployed functions, and nothing else; importing this does no I/O."""
+"""The entry points of the deployed functions, and nothing else; importing this does no I/O.
 
-from autoprovisioning.entrypoints.apply_changes import apply_changes
-from autoprovisioning.entrypoints.console import console
-from autoprovisioning.entrypoints.directory_webhook import directory_webhook
-from autoprovisioning.entrypoints.provision_user import provision_user
-from autoprovisioning.entrypoints.reauthorize import reauthorize
-from autoprovisioning.entrypoints.reconcile import reconcile
-from autoprovisioning.entrypoints.renew_watch import renew_watch
+A door is imported when it is asked for (PEP 562), which functions-framework does for one of them: each function pays
+for its own imports alone, and the webhook's cold start consists of little else.
+"""
 
-__all__ = [
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__all__ = [  # noqa: F822 - see __getattr__
     "apply_changes",
     "console",
     "directory_webhook",
@@ -17,3 +18,9 @@ __all__ = [
     "reconcile",
     "renew_watch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"autoprovisioning.entrypoints.{name}"), name)

@@ -16,11 +16,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from autoprovisioning import config, telemetry
-from autoprovisioning.app.administration.roles import Identity, Roles
-from autoprovisioning.app.ports.accounts import Accounts
-from autoprovisioning.app.ports.channels import Channels
-from autoprovisioning.app.ports.connections import Connections
-from autoprovisioning.app.ports.directory import Directory
 from autoprovisioning.app.ports.execution import Clock, NewId
 from autoprovisioning.app.ports.queue import LookQueue
 from autoprovisioning.domain.errors import ConfigurationRefused
@@ -28,6 +23,11 @@ from autoprovisioning.domain.errors import ConfigurationRefused
 if TYPE_CHECKING:
     from autoprovisioning.adapters.directory import GoogleDirectory
     from autoprovisioning.adapters.firestore import Database
+    from autoprovisioning.app.administration.roles import Identity, Roles
+    from autoprovisioning.app.ports.accounts import Accounts
+    from autoprovisioning.app.ports.channels import Channels
+    from autoprovisioning.app.ports.connections import Connections
+    from autoprovisioning.app.ports.directory import Directory
     from autoprovisioning.app.ports.reports import Reports
     from autoprovisioning.app.ports.requests import Inquiries, Previews
     from autoprovisioning.app.services import Services, Timings
@@ -159,6 +159,7 @@ class Administration:
 def administration() -> Administration:
     """Build what `console` and `reauthorize` need."""
     from autoprovisioning.adapters.identity import IapIdentity
+    from autoprovisioning.app.administration.roles import Roles
 
     chosen = settings()
     identity = IapIdentity(chosen.iap_audience, chosen.iap_issuer, chosen.iap_certs_url)
