@@ -380,7 +380,7 @@ MUTANTS = (
     Mutant(
         "a waiting plan does not end where it differs",
         "app/runs/hold_plan.py",
-        "services.records.change_hold(connection.id, hold.digest, lambda current: _released(current, now))",
+        "services.holds.change(connection.id, hold.digest, lambda current: _released(current, now))",
         "pass",
         HELD,
     ),
@@ -402,14 +402,14 @@ MUTANTS = (
     Mutant(
         "a decision about a held plan tells nothing",
         "app/administration/held_plans.py",
-        "decided = services.records.change_hold(connection_id, digest, decide, tell)",
-        "decided = services.records.change_hold(connection_id, digest, decide)",
+        "decided = services.holds.change(connection_id, digest, decide, tell)",
+        "decided = services.holds.change(connection_id, digest, decide)",
         HELD,
     ),
     Mutant(
         "leases are not given back",
         "app/runs/lease.py",
-        "services.records.release(name, holder)",
+        "services.leases.release(name, holder)",
         "pass",
     ),
 )
