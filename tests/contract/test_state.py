@@ -262,7 +262,7 @@ class TestConnections:
     def test_a_change_grows_the_revision(self, state):
         state.connections.create(HOME)
         changed = state.connections.change("c1", lambda current: with_settings(current, name="New"))
-        assert (changed.name, changed.revision) == ("New", 1)
+        assert (changed.settings.name, changed.revision) == ("New", 1)
         assert state.connections.get("c1") == changed
 
     def test_a_change_that_declines_leaves_everything(self, state):
