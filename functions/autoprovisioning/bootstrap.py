@@ -237,9 +237,16 @@ def services() -> Services:
     _logs()
     from autoprovisioning.adapters.firestore import (
         FirestoreAdoptions,
+        FirestoreAskedRuns,
+        FirestoreAudit,
+        FirestoreClaims,
         FirestoreConnections,
-        FirestoreRecords,
+        FirestoreGuard,
+        FirestoreHolds,
+        FirestoreLeases,
         FirestoreRoster,
+        FirestoreRuns,
+        FirestoreSweeps,
         FirestoreUnprovisioned,
     )
     from autoprovisioning.adapters.pubsub import PubSubQueue
@@ -256,7 +263,14 @@ def services() -> Services:
         directory=directory(),
         connections=FirestoreConnections(database),
         roster=FirestoreRoster(database),
-        records=FirestoreRecords(database),
+        runs=FirestoreRuns(database),
+        asked_runs=FirestoreAskedRuns(database),
+        holds=FirestoreHolds(database),
+        guard=FirestoreGuard(database),
+        claims=FirestoreClaims(database),
+        sweeps=FirestoreSweeps(database),
+        audit=FirestoreAudit(database),
+        leases=FirestoreLeases(database),
         adoptions=FirestoreAdoptions(database),
         unprovisioned=FirestoreUnprovisioned(database),
         tokens=SecretManagerTokens(secrets, chosen.project, chosen.outside_timeout),

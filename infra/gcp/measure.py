@@ -133,7 +133,7 @@ def grown_up(services: Any) -> None:
             state=RunState.DONE,
             finished=now,
         )
-        services.records.put_run(past)
+        services.runs.put(past)
 
 
 def changed(world: World, users: list[dict[str, Any]], name: str) -> None:

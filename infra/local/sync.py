@@ -116,7 +116,7 @@ def _finished(desk: Any, connection_id: str, run_id: str, tell: Callable[[str], 
     """
     following = time.monotonic() + TOLD_EVERY
     while True:
-        run = desk.records.run(connection_id, run_id)
+        run = desk.runs.get(connection_id, run_id)
         if run is None or run.ended:
             return run
         if time.monotonic() >= following:

@@ -270,7 +270,7 @@ def _connections(world: World) -> list[dict[str, Any]]:
 def _run_open() -> bool:
     from autoprovisioning.bootstrap import services
 
-    return bool(services().records.open_runs(connect.CONNECTION))
+    return bool(services().runs.open(connect.CONNECTION))
 
 
 def _failure_of(user_id: str) -> dict[str, Any] | None:

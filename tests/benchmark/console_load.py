@@ -57,7 +57,7 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
     members = tuple(
         Member(user_id=user_id, action=Action.SUSPEND.value, trigger="suspended", since=now) for user_id in chosen
     )
-    services().records.put_hold(
+    services().holds.put(
         connection_id, Hold(digest=digest_of(members, now), raised_at=now, members=members, reason=f"{HELD} suspend")
     )
     _preview(connection, entries, now)
@@ -72,7 +72,7 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
             state=RunState.DONE,
             finished=started,
         )
-        services().records.put_run(done)
+        services().runs.put(done)
     return digest_of(members, now), PREVIEW
 
 

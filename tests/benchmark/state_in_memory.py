@@ -57,12 +57,12 @@ def calls(state: State) -> Mapping[str, Callable[[int], Any]]:
         "roster.load": lambda _number: state.roster.load(SMALL),
         "connections.get": lambda _number: state.connections.get("c1"),
         "connections.all": lambda _number: state.connections.all(),
-        "records.run": lambda _number: state.records.run("c1", "r1"),
-        "records.open_runs": lambda _number: state.records.open_runs("c1"),
-        "records.change_guard": lambda number: state.records.change_guard(
+        "runs.get": lambda _number: state.runs.get("c1", "r1"),
+        "runs.open": lambda _number: state.runs.open("c1"),
+        "guard.change": lambda number: state.guard.change(
             "c1", lambda known: reserve(known, [f"n{number % 5}"], 10, NOW)
         ),
-        "records.lease": lambda number: state.records.lease("l", "a", NOW + number * MINUTE, MINUTE),
+        "leases.take": lambda number: state.leases.take("l", "a", NOW + number * MINUTE, MINUTE),
     }
 
 
@@ -70,9 +70,7 @@ def ready() -> State:
     """Return a state with a connection, a run and a roster."""
     state = InMemory()
     state.connections.create(SMALL)
-    state.records.put_run(
-        Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED)
-    )
+    state.runs.put(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED))
     everybody: dict[str, Entry | None] = {
         f"u{number}": Entry(
             user_id=f"u{number}",

@@ -55,7 +55,7 @@ def set_stage(town: Town) -> Stage:
         town.directory.patch(f"u{number}", {"suspended": True})
     town.sync()
     other_connections(town)
-    [hold] = town.desk().records.holds(CONNECTION)
+    [hold] = town.desk().holds.standing(CONNECTION)
     narrower = changed(town.desk().connections.get(CONNECTION).settings, org_units=("/Sales",))
     inquiry = _inquiry(town)
     in_doubt(town)

@@ -131,8 +131,8 @@ def test_a_held_plan(company_town, page, picture):
     company_town.directory.weather(lose=True)
     for number in (5, 9, 13, 17, 21):
         company_town.directory.patch(f"u{number}", {"suspended": True})
-    wait_for(lambda: company_town.sync() and company_town.desk().records.holds(CONNECTION), "the hold", 40)
-    [hold] = company_town.desk().records.holds(CONNECTION)
+    wait_for(lambda: company_town.sync() and company_town.desk().holds.standing(CONNECTION), "the hold", 40)
+    [hold] = company_town.desk().holds.standing(CONNECTION)
     page.goto(f"{HOME}/holds/{hold.digest}")
     expect(page.get_by_text("I have looked at who is affected")).to_be_visible()
     picture(page, "held", height=1000)

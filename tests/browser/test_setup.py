@@ -142,7 +142,7 @@ def turn_on_and_watch(town: Town, page: Page) -> None:
 
 def _batches_out(town: Town) -> bool:
     [connection] = town.desk().connections.all()
-    runs = town.desk().records.open_runs(connection.id)
+    runs = town.desk().runs.open(connection.id)
     return any(run.state.value != "observing" for run in runs)
 
 
@@ -237,7 +237,7 @@ def test_a_held_plan_is_seen_and_approved(provisioned, page):
     provisioned.directory.weather(lose=True)
     for number in range(1, 5):
         provisioned.directory.patch(f"u{number}", {"suspended": True})
-    wait_for(lambda: provisioned.sync() and provisioned.desk().records.holds(CONNECTION), "the hold", 40)
+    wait_for(lambda: provisioned.sync() and provisioned.desk().holds.standing(CONNECTION), "the hold", 40)
 
     page.goto("/")
     expect(page.get_by_role("cell", name="Held: waiting for approval", exact=True)).to_be_visible()

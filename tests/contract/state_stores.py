@@ -17,20 +17,22 @@ import pytest
 
 from autoprovisioning.adapters.firestore import (
     Database,
-    FirestoreAdoptions,
     FirestoreChannels,
-    FirestoreConnections,
-    FirestoreRecords,
     FirestoreReports,
-    FirestoreRoster,
-    FirestoreUnprovisioned,
     build_client,
 )
 from autoprovisioning.app.ports.adoptions import Adoptions, UnprovisionedAccounts
+from autoprovisioning.app.ports.asked_runs import AskedRuns
+from autoprovisioning.app.ports.audit import Audit
 from autoprovisioning.app.ports.channels import Channels
+from autoprovisioning.app.ports.claims import Claims
 from autoprovisioning.app.ports.connections import Connections
-from autoprovisioning.app.ports.records import Records
+from autoprovisioning.app.ports.guard import Guard
+from autoprovisioning.app.ports.holds import Holds
+from autoprovisioning.app.ports.leases import Leases
 from autoprovisioning.app.ports.roster import Edit, Roster
+from autoprovisioning.app.ports.runs import Runs
+from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event, EventName
@@ -38,16 +40,9 @@ from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, Verdict, digest_of
 from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Service
+from tests.support import firestore_state, in_memory_state
 from tests.support.builders import NOW
-from tests.support.in_memory_state import (
-    FakeAdoptions,
-    FakeChannels,
-    FakeConnections,
-    FakeRecords,
-    FakeRoster,
-    FakeUnprovisioned,
-    Store,
-)
+from tests.support.in_memory_state import FakeChannels, Store
 
 HOME = Connection(id="c1", shards=64)
 HOUR = timedelta(hours=1)
@@ -69,12 +64,19 @@ class State:
 
     roster: Roster
     connections: Connections
-    records: Records
+    runs: Runs
+    asked_runs: AskedRuns
+    holds: Holds
+    guard: Guard
+    claims: Claims
+    sweeps: Sweeps
+    audit: Audit
+    leases: Leases
     adoptions: Adoptions
     channels: Channels
     unprovisioned: UnprovisionedAccounts
 
-    def audit(self, connection_id: str) -> set[str]:
+    def audited(self, connection_id: str) -> set[str]:
         """Return the ids of a connection's events."""
         raise NotImplementedError
 
@@ -96,16 +98,9 @@ class Fakes(State):
 
     def __init__(self) -> None:
         self._store = store = Store()
-        super().__init__(
-            FakeRoster(store),
-            FakeConnections(store),
-            FakeRecords(store),
-            FakeAdoptions(store),
-            FakeChannels(store),
-            FakeUnprovisioned(store),
-        )
+        super().__init__(channels=FakeChannels(store), **in_memory_state.state_ports(store))
 
-    def audit(self, connection_id: str) -> set[str]:
+    def audited(self, connection_id: str) -> set[str]:
         return set(self._store.events[connection_id])
 
     def usage(self, connection_id: str) -> dict[str, dict[str, int]]:
@@ -131,14 +126,7 @@ class Firestore(State):
         self.client = client
         self.reads = Reads()
         self.database = database = Database(self.client, self.reads, timeout)
-        super().__init__(
-            FirestoreRoster(database),
-            FirestoreConnections(database),
-            FirestoreRecords(database),
-            FirestoreAdoptions(database),
-            FirestoreChannels(database),
-            FirestoreUnprovisioned(database),
-        )
+        super().__init__(channels=FirestoreChannels(database), **firestore_state.state_ports(database))
         self.reports = FirestoreReports(database)
 
     def before_writing(self, act: Callable[[], None]) -> None:
@@ -160,7 +148,7 @@ class Firestore(State):
         found = self.client.collection(f"connections/{connection_id}/{name}").stream()
         return {item.id: item.to_dict() or {} for item in found}
 
-    def audit(self, connection_id: str) -> set[str]:
+    def audited(self, connection_id: str) -> set[str]:
         return set(self.collection(connection_id, "events"))
 
     def usage(self, connection_id: str) -> dict[str, dict[str, int]]:

@@ -75,7 +75,7 @@ class House:
             batches, queue.batches = queue.batches, []
             for batch in batches:
                 apply_batch(self.services, batch, self.services.new_id(), now(), soon())
-        return self.services.records.run("c1", run.id) or run
+        return self.services.runs.get("c1", run.id) or run
 
     @property
     def connection(self) -> Connection:

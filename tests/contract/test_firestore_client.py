@@ -68,7 +68,9 @@ class TestValues:
         with pytest.raises(exceptions.InvalidArgument):
             document.set({"value": value})
 
-    @pytest.mark.parametrize("value", [object(), 2**63, timedelta(1), bytearray(b"x")], ids=lambda value: type(value).__name__)
+    @pytest.mark.parametrize(
+        "value", [object(), 2**63, timedelta(1), bytearray(b"x")], ids=lambda value: type(value).__name__
+    )
     def test_what_is_no_value_is_refused(self, document, value):
         with pytest.raises((TypeError, ValueError)):
             document.set({"value": value})

@@ -93,15 +93,15 @@ BARE = Event(id="x2", at=NOW, name=EventName.PAUSED, actor="keeper")
 class TestEvents:
     @pytest.mark.parametrize("wanted", [WHOLE, BARE], ids=["whole", "bare"])
     def test_an_event_comes_back_as_it_was_recorded(self, state, wanted):
-        state.records.record("c1", [wanted])
+        state.audit.record("c1", [wanted])
         assert state.reports.events("c1", Filters(), "", 10) == Page(items=(wanted,))
 
     def test_its_time_is_a_plain_one_that_any_encoder_takes(self, state):
-        state.records.record("c1", [BARE])
+        state.audit.record("c1", [BARE])
         assert type(state.reports.events("c1", Filters(), "", 1).items[0].at) is datetime
 
     def test_one_of_before_this_version_has_no_attributes_before_and_after(self, state):
-        state.records.record("c1", [WHOLE])
+        state.audit.record("c1", [WHOLE])
         document = state.client.document("connections/c1/events/x1")
         older = {
             name: value
@@ -116,20 +116,20 @@ class TestEvents:
     @pytest.mark.parametrize("limit", [1, 4, 23, 50])
     def test_pages_are_complete_and_without_doubles_when_events_share_a_time(self, state, limit):
         events = [event(f"e{number:02d}", at=NOW + number // 9 * TICK) for number in range(23)]
-        state.records.record("c1", events)
-        state.records.record("c2", [event("other")])
+        state.audit.record("c1", events)
+        state.audit.record("c2", [event("other")])
         assert paged(lambda cursor: state.reports.events("c1", Filters(), cursor, limit)) == events[::-1]
 
     def test_what_happens_meanwhile_does_not_shift_the_next_page(self, state):
         events = [event(f"e{number}", at=NOW + number * HOUR) for number in range(4)]
-        state.records.record("c1", events)
+        state.audit.record("c1", events)
         first = state.reports.events("c1", Filters(), "", 2)
-        state.records.record("c1", [event("later", at=NOW + DAY)])
+        state.audit.record("c1", [event("later", at=NOW + DAY)])
         second = state.reports.events("c1", Filters(), first.cursor, 2)
         assert [item.id for item in (*first.items, *second.items)] == ["e3", "e2", "e1", "e0"]
 
     def test_a_page_reads_one_document_more_than_it_shows(self, state):
-        state.records.record("c1", [event(f"e{number}") for number in range(9)])
+        state.audit.record("c1", [event(f"e{number}") for number in range(9)])
         read(state)
         state.reports.events("c1", Filters(), "", 5)
         assert read(state) == 6
@@ -139,13 +139,13 @@ class TestEvents:
         monkeypatch.setattr(adapter, "STREAMED", 5)
         events = [event(f"e{number:02d}", at=NOW + number // 4 * HOUR, user_id="u2") for number in range(size)]
         if events:
-            state.records.record("c1", events)
-        state.records.record("c1", [event("another")])
+            state.audit.record("c1", events)
+        state.audit.record("c1", [event("another")])
         assert list(state.reports.every_event("c1", Filters(user="u2"))) == events[::-1]
 
     def test_a_stream_holds_no_more_than_one_query_at_a_time(self, state, monkeypatch):
         monkeypatch.setattr(adapter, "STREAMED", 5)
-        state.records.record("c1", [event(f"e{number:02d}") for number in range(12)])
+        state.audit.record("c1", [event(f"e{number:02d}") for number in range(12)])
         read(state)
         stream = state.reports.every_event("c1", Filters())
         assert read(state) == 0
@@ -187,7 +187,7 @@ class TestEvents:
             event("f", EventName.FAILED, user_id="u3", email="bob@example.com", actor="admin@example.com"),
             event("g", EventName.UPDATED, user_id="u2", email="b.renamed@example.com"),
         ]
-        state.records.record("c1", [replace(item, at=NOW + number * HOUR) for number, item in enumerate(events)])
+        state.audit.record("c1", [replace(item, at=NOW + number * HOUR) for number, item in enumerate(events)])
         pages = paged(lambda cursor: state.reports.events("c1", filters, cursor, 2))
         assert [item.id for item in pages] == list(wanted)
         assert list(state.reports.every_event("c1", filters)) == pages
@@ -330,7 +330,7 @@ class TestWaiting:
 class TestPlansHeld:
     def test_only_those_that_wait_are_counted_and_none_is_read(self, state):
         for standing in set(Standing) - {Standing.WITHDRAWN}:
-            state.records.put_hold("c1", hold([f"u-{standing.name}"], standing, by="boss@example.com"))
+            state.holds.put("c1", hold([f"u-{standing.name}"], standing, by="boss@example.com"))
         read(state)
         assert state.reports.plans_held("c1") == 1
         assert state.reports.plans_held("c2") == 0
@@ -342,9 +342,9 @@ class TestUsage:
 
     def test_every_day_is_there_those_without_events_included(self, state):
         for number in range(12):  # over several of the day's counters
-            state.records.record("c1", [event(f"e{number}"), event(f"f{number}", EventName.FAILED, at=NOW - 2 * DAY)])
-        state.records.record("c1", [event("early", at=NOW - 3 * DAY), event("late", at=NOW + DAY)])
-        state.records.record("c2", [event("elsewhere")])
+            state.audit.record("c1", [event(f"e{number}"), event(f"f{number}", EventName.FAILED, at=NOW - 2 * DAY)])
+        state.audit.record("c1", [event("early", at=NOW - 3 * DAY), event("late", at=NOW + DAY)])
+        state.audit.record("c2", [event("elsewhere")])
         assert state.reports.usage("c1", self.TODAY - 2 * DAY, self.TODAY) == [
             DayUsage(day=self.TODAY - 2 * DAY, counts={EventName.FAILED: 12}),
             DayUsage(day=self.TODAY - DAY),
@@ -354,13 +354,13 @@ class TestUsage:
     def test_a_day_ends_at_midnight_utc(self, state):
         midnight = NOW.replace(hour=0)
         east = timezone(timedelta(hours=5))
-        state.records.record("c1", [event("e1", at=midnight - TICK), event("e2", at=midnight.astimezone(east))])
+        state.audit.record("c1", [event("e1", at=midnight - TICK), event("e2", at=midnight.astimezone(east))])
         days = state.reports.usage("c1", self.TODAY - DAY, self.TODAY)
         assert [sum(day.counts.values()) for day in days] == [1, 1]
 
     def test_it_reads_the_counters_that_exist_and_no_event(self, state):
         for number in range(60):
-            state.records.record("c1", [event(f"e{number}")])
+            state.audit.record("c1", [event(f"e{number}")])
         read(state)
         state.reports.usage("c1", self.TODAY - 29 * DAY, self.TODAY)
         assert 1 < read(state) <= 8
@@ -372,7 +372,7 @@ def answered(event_id: str, name: EventName, hours: float, seconds: float, **cha
 
 class TestPace:
     def test_nothing_was_asked_of_keeper(self, state):
-        state.records.record("c1", [event("e1", EventName.CONFIGURED), event("e2", EventName.PAUSED)])
+        state.audit.record("c1", [event("e1", EventName.CONFIGURED), event("e2", EventName.PAUSED)])
         assert state.reports.pace("c1", NOW - DAY) == Pace()
 
     def test_answers_and_refusals_are_counted_with_their_seconds(self, state):
@@ -380,12 +380,12 @@ class TestPace:
         refused = answered("refused", EventName.FAILED, 0, 2.25)
         never_sent = answered("mapping", EventName.FAILED, 0, 0.0)
         unrelated = replace(refused, id="other", attempted=None)
-        state.records.record("c1", [*events, refused, never_sent, unrelated])
+        state.audit.record("c1", [*events, refused, never_sent, unrelated])
         assert state.reports.pace("c1", NOW) == Pace(changes=7, failed=1, seconds=5.25, unsent=1)
 
     def test_it_adds_up_from_the_full_hour_on_over_midnight(self, state):
         for number in range(48):  # NOW is 9:00: the day before from 9:00, that day, and the next until 9:00
-            state.records.record("c1", [answered(f"e{number}", EventName.UPDATED, number - 24, 0.25)])
+            state.audit.record("c1", [answered(f"e{number}", EventName.UPDATED, number - 24, 0.25)])
         since = NOW - timedelta(hours=3, minutes=-20)
         assert state.reports.pace("c1", since) == Pace(changes=27, failed=0, seconds=6.75)
         assert state.reports.pace("c1", since.astimezone(timezone(timedelta(hours=-9)))) == Pace(
@@ -422,8 +422,8 @@ class TestRuns:
             for number in range(4)
         ]
         for run in (runs[2], runs[0], runs[3], runs[1]):
-            state.records.put_run(run)
-        state.records.put_run(Run(id="other", connection_id="c2", kind=RunKind.FULL, fence=1, started=NOW + DAY))
+            state.runs.put(run)
+        state.runs.put(Run(id="other", connection_id="c2", kind=RunKind.FULL, fence=1, started=NOW + DAY))
         read(state)
         page = state.reports.runs("c1", "", 3)
         assert page.items == (runs[3], runs[2], runs[1])
@@ -438,8 +438,8 @@ class TestHeldPlans:
             at = NOW + number * HOUR
             for standing, by in ((Standing.RELEASED, ""), (Standing.REJECTED, "boss@example.com")):
                 plan = hold([f"u{number}", "v"], standing, at, by, digest=f"{standing.value}{number}")
-                state.records.put_hold("c1", plan)
-        state.records.put_hold("c2", hold(["u1"]))
+                state.holds.put("c1", plan)
+        state.holds.put("c2", hold(["u1"]))
         read(state)
         first = state.reports.holds("c1", "", 3)
         assert read(state) == 4
@@ -461,7 +461,7 @@ class TestHeldPlans:
 
     def test_of_decisions_in_force_the_plans_are_told_without_their_members(self, state):
         for standing in Standing:
-            state.records.put_hold("c1", hold([standing.name], standing, by="boss@example.com"))
+            state.holds.put("c1", hold([standing.name], standing, by="boss@example.com"))
         read(state)
         assert {plan.state for plan in state.reports.decided("c1")} == {HoldState.APPROVED, HoldState.REJECTED}
         assert read(state) == 4

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection, RetiredToken, State
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
@@ -132,18 +132,18 @@ class TestRoster:
         assert len(state.roster.load(small)) == 2000
 
     def test_outcome_events_and_run_progress_are_one_commit(self, state):
-        state.records.put_run(
+        state.runs.put(
             Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED, batches=2)
         )
         progress = Progress(
             run_id="r1", at=NOW + HOUR, counts={"created": 2, "failed": 0}, done="1", continued=1, seats_exhausted=True
         )
         write(state, entries={"u1": Entry(user_id="u1")}, events=[event("e1"), event("e2")], progress=progress)
-        run = state.records.run("c1", "r1")
+        run = state.runs.get("c1", "r1")
         assert (dict(run.done), run.counts["created"], run.seats_exhausted) == ({"1": 1}, 2, True)
         assert run.last_progress == NOW + HOUR
         assert state.roster.entry(HOME, "u1") == Entry(user_id="u1")
-        assert state.audit("c1") == {"e1", "e2"}
+        assert state.audited("c1") == {"e1", "e2"}
 
     def test_a_commit_that_cannot_be_written_whole_writes_nothing(self, state):
         with pytest.raises(Transient):
@@ -154,7 +154,7 @@ class TestRoster:
                 progress=Progress(run_id="no such run", at=NOW),
             )
         assert state.roster.entry(HOME, "u1") is None
-        assert state.audit("c1") == set()
+        assert state.audited("c1") == set()
         assert state.usage("c1") == {}
 
     def test_an_edit_that_raises_writes_nothing(self, state):
@@ -166,19 +166,19 @@ class TestRoster:
         assert state.roster.load(HOME) == {}
 
     def test_counts_add_up_over_commits_and_batches_with_plus_signs_are_kept_apart(self, state):
-        state.records.put_run(
+        state.runs.put(
             Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED, batches=1)
         )
         for done, continued in (("1", 1), ("1+", 1), ("1++", 0)):
             write(state, progress=Progress(run_id="r1", at=NOW, counts={"created": 1}, done=done, continued=continued))
-        run = state.records.run("c1", "r1")
+        run = state.runs.get("c1", "r1")
         assert (run.counts["created"], dict(run.done)) == (3, {"1": 1, "1+": 1, "1++": 0})
         assert run.finished_all()
 
     def test_progress_alone_needs_no_user(self, state):
-        state.records.put_run(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW))
+        state.runs.put(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW))
         write(state, progress=Progress(run_id="r1", at=NOW, counts={"unchanged": 5}))
-        assert state.records.run("c1", "r1").counts["unchanged"] == 5
+        assert state.runs.get("c1", "r1").counts["unchanged"] == 5
 
     def test_a_failure_is_mirrored_while_it_lasts(self, state):
         put(state, replace(FULL, failure=None))
@@ -198,19 +198,19 @@ class TestRoster:
 
     def test_usage_counts_events_by_day_and_name(self, state):
         write(state, events=[event("e1"), event("e2"), event("e3", EventName.FAILED, at=NOW + DAY)])
-        state.records.record("c1", [event("e4", EventName.CONFIGURED)])
+        state.audit.record("c1", [event("e4", EventName.CONFIGURED)])
         assert state.usage("c1") == {
             "2026-11-24": {EventName.CREATED.value: 2, EventName.CONFIGURED.value: 1},
             "2026-11-25": {EventName.FAILED.value: 1},
         }
-        assert state.audit("c1") == {"e1", "e2", "e3", "e4"}
+        assert state.audited("c1") == {"e1", "e2", "e3", "e4"}
 
     def test_an_event_that_is_there_already_is_neither_recorded_nor_counted_again(self, state):
         """Who finishes a deletion that was cut short, or that another finishes, too, gives its event one name."""
         for _ in range(2):
-            state.records.record("c1", [event("deleted", EventName.CONFIGURED)])
+            state.audit.record("c1", [event("deleted", EventName.CONFIGURED)])
         assert state.usage("c1") == {"2026-11-24": {EventName.CONFIGURED.value: 1}}
-        assert state.audit("c1") == {"deleted"}
+        assert state.audited("c1") == {"deleted"}
 
 
 EVERYTHING = Connection(
@@ -262,7 +262,7 @@ class TestConnections:
     def test_a_change_grows_the_revision(self, state):
         state.connections.create(HOME)
         changed = state.connections.change("c1", lambda current: with_settings(current, name="New"))
-        assert (changed.name, changed.revision) == ("New", 1)
+        assert (changed.settings.name, changed.revision) == ("New", 1)
         assert state.connections.get("c1") == changed
 
     def test_a_change_that_declines_leaves_everything(self, state):
@@ -286,7 +286,7 @@ class TestConnections:
             return event(f"{was.settings.name} to {becomes.settings.name}", EventName.CONFIGURED)
 
         state.connections.change("c1", lambda current: with_settings(current, name="Vault"), tell)
-        assert state.audit("c1") == {"e1", "Keeper to Vault"}
+        assert state.audited("c1") == {"e1", "Keeper to Vault"}
 
     def test_nothing_is_told_of_what_was_not_done(self, state):
         def tell(_was: Connection, _becomes: Connection) -> Event:
@@ -301,7 +301,7 @@ class TestConnections:
             state.connections.change("c1", refuse, tell)
         with pytest.raises(Stale):
             state.connections.create(HOME, event("told"))
-        assert state.audit("c1") == set()
+        assert state.audited("c1") == set()
 
     def test_an_unknown_connection_is_not_changed(self, state):
         assert state.connections.get("none") is None
@@ -309,15 +309,15 @@ class TestConnections:
 
     def test_purging_forgets_the_state_keeps_the_audit_and_the_id_is_never_used_again(self, state):
         state.connections.create(HOME)
-        state.records.put_run(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW))
-        state.records.put_hold("c1", hold([("u1", "suspend")]))
-        state.records.change_guard(
+        state.runs.put(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW))
+        state.holds.put("c1", hold([("u1", "suspend")]))
+        state.guard.change(
             "c1", lambda _state: GuardState(reserved={Kind.TAKING: {reservation("x"): NOW}}, active=((NOW, 5),))
         )
-        assert state.records.claim_account("c1", "k1", Claim(user_id="u1", change_id="x1")) == Claim(
+        assert state.claims.claim("c1", "k1", Claim(user_id="u1", change_id="x1")) == Claim(
             user_id="u1", change_id="x1"
         )
-        state.records.put_swept("c1", frozenset({"x"}))
+        state.sweeps.put("c1", frozenset({"x"}))
         write(state, entries={"u1": FULL}, events=[event("e1")])
 
         state.connections.purge("c1")
@@ -328,22 +328,22 @@ class TestConnections:
         assert state.connections.change("c1", lambda current: current) is None
         assert state.roster.load(HOME) == {}
         assert state.failures("c1") == {}
-        assert state.records.run("c1", "r1") is None
-        assert list(state.records.holds("c1")) == []
-        assert state.records.change_guard("c1", lambda known: known if known == GuardState() else None) is not None
-        assert state.records.claim_account("c1", "k1", Claim(user_id="u2", change_id="x2")) == Claim(
+        assert state.runs.get("c1", "r1") is None
+        assert list(state.holds.standing("c1")) == []
+        assert state.guard.change("c1", lambda known: known if known == GuardState() else None) is not None
+        assert state.claims.claim("c1", "k1", Claim(user_id="u2", change_id="x2")) == Claim(
             user_id="u2", change_id="x2"
         )
-        assert state.records.swept("c1") == frozenset()
-        assert state.audit("c1") == {"e1"}
+        assert state.sweeps.get("c1") == frozenset()
+        assert state.audited("c1") == {"e1"}
         with pytest.raises(Stale):
             state.connections.create(HOME)
 
     def test_what_a_sweep_published_is_remembered_whole(self, state):
-        assert state.records.swept("c1") == frozenset()
+        assert state.sweeps.get("c1") == frozenset()
         for names in (frozenset({"a", "b"}), frozenset({"c"}), frozenset[str]()):
-            state.records.put_swept("c1", names)
-            assert state.records.swept("c1") == names
+            state.sweeps.put("c1", names)
+            assert state.sweeps.get("c1") == names
 
     def test_an_id_in_use_is_refused(self, state):
         state.connections.create(HOME)

@@ -25,14 +25,14 @@ def test_pairs_add_up_and_are_told_with_their_event(state):
     confirm(state, ("u1", "k1"), ("u2", "k/2 ü"))
     confirm(state, ("u1", "k3"), told="e2")
     assert state.adoptions.confirmed("c1") == {"u1": {"k1", "k3"}, "u2": {"k/2 ü"}}
-    assert state.audit("c1") == {"e1", "e2"}
+    assert state.audited("c1") == {"e1", "e2"}
 
 
 def test_what_is_confirmed_already_is_neither_kept_nor_told_twice(state):
     confirm(state, ("u1", "k1"))
     confirm(state, ("u1", "k1"), told="e2")
     assert state.adoptions.confirmed("c1") == {"u1": {"k1"}}
-    assert state.audit("c1") == {"e1"}
+    assert state.audited("c1") == {"e1"}
 
 
 def test_they_are_forgotten_with_the_connection(state):
@@ -40,7 +40,7 @@ def test_they_are_forgotten_with_the_connection(state):
     confirm(state, ("u1", "k1"))
     state.connections.purge("c1")
     assert state.adoptions.confirmed("c1") == {}
-    assert state.audit("c1") == {"e1"}
+    assert state.audited("c1") == {"e1"}
 
 
 class TestDocuments:
@@ -54,7 +54,7 @@ class TestDocuments:
         confirm(firestore, *((f"u{number}", f"k{number}") for number in range(7)), told="e2")
         assert self.documents(firestore) == ["0000", "0001", "0002"]
         assert firestore.adoptions.confirmed("c1") == {f"u{number}": {f"k{number}"} for number in range(7)}
-        assert firestore.audit("c1") == {"e1", "e2"}
+        assert firestore.audited("c1") == {"e1", "e2"}
 
     def test_the_longest_ids_of_as_many_as_fit_are_stored(self, firestore):
         pairs = [(f"{number:021}", f"{number:0256}") for number in range(5_000)]
@@ -72,4 +72,4 @@ class TestDocuments:
         for thread in threads:
             thread.join()
         assert set(firestore.adoptions.confirmed("c1")) == {f"u{number}" for number in range(6)}
-        assert len(firestore.audit("c1")) == 6
+        assert len(firestore.audited("c1")) == 6

@@ -26,38 +26,36 @@ class TestGuard:
         wanted = GuardState(
             reserved={Kind.TAKING: {A: NOW, B: NOW - HOUR}, "approved": {A: NOW}}, active=((NOW - HOUR, 200), (NOW, 0))
         )
-        assert state.records.change_guard("c1", lambda _state: wanted) == wanted
-        assert state.records.change_guard("c1", lambda known: known) == wanted
-        assert state.records.change_guard("c2", lambda known: known) == GuardState()
+        assert state.guard.change("c1", lambda _state: wanted) == wanted
+        assert state.guard.change("c1", lambda known: known) == wanted
+        assert state.guard.change("c2", lambda known: known) == GuardState()
 
     def test_a_declined_reservation_changes_nothing(self, state):
         first = GuardState(reserved={Kind.TAKING: {A: NOW}})
-        state.records.change_guard("c1", lambda _state: first)
-        assert state.records.change_guard("c1", lambda known: reserve(known, Kind.TAKING, [B], 1, NOW)) is None
-        assert state.records.change_guard("c1", lambda known: known) == first
+        state.guard.change("c1", lambda _state: first)
+        assert state.guard.change("c1", lambda known: reserve(known, Kind.TAKING, [B], 1, NOW)) is None
+        assert state.guard.change("c1", lambda known: known) == first
 
     def test_it_has_room_for_a_hundred_thousand_and_counts_them_all(self, state):
         names = [reservation(str(number)) for number in range(100_000)]
         spread = {name: NOW + timedelta(seconds=number % 80_000) for number, name in enumerate(names)}
-        state.records.change_guard("c1", lambda known: replace(known, reserved={Kind.TAKING: spread}))
-        full = state.records.change_guard("c1", lambda known: reserve(known, Kind.TAKING, [A], 100_001, NOW))
+        state.guard.change("c1", lambda known: replace(known, reserved={Kind.TAKING: spread}))
+        full = state.guard.change("c1", lambda known: reserve(known, Kind.TAKING, [A], 100_001, NOW))
         assert full is not None
-        assert state.records.change_guard("c1", lambda known: reserve(known, Kind.TAKING, [B], 100_001, NOW)) is None
-        assert state.records.change_guard("c1", lambda known: known) == full
+        assert state.guard.change("c1", lambda known: reserve(known, Kind.TAKING, [B], 100_001, NOW)) is None
+        assert state.guard.change("c1", lambda known: known) == full
         assert len(full.current(Kind.TAKING, NOW)) == 100_001
         later = NOW + timedelta(days=3)
-        emptied = state.records.change_guard("c1", lambda known: reserve(known, Kind.TAKING, [B], 1, later))
-        assert state.records.change_guard("c1", lambda known: known) == emptied
+        emptied = state.guard.change("c1", lambda known: reserve(known, Kind.TAKING, [B], 1, later))
+        assert state.guard.change("c1", lambda known: known) == emptied
 
     def test_of_many_who_reserve_at_once_no_more_get_through_than_may(self, state):
         large = {reservation(str(number)): NOW for number in range(120_000)}
-        state.records.change_guard("c1", lambda known: replace(known, reserved={"approved": large}))
+        state.guard.change("c1", lambda known: replace(known, reserved={"approved": large}))
 
         def one(number: int) -> bool:
             names = [reservation(f"x{number}")]
-            return (
-                state.records.change_guard("c1", lambda known: reserve(known, Kind.TAKING, names, 5, NOW)) is not None
-            )
+            return state.guard.change("c1", lambda known: reserve(known, Kind.TAKING, names, 5, NOW)) is not None
 
         with ThreadPoolExecutor(8) as pool:
             assert sum(pool.map(one, range(8))) == 5
@@ -67,34 +65,34 @@ class TestHolds:
     @pytest.mark.parametrize("size", [1, 5001])
     def test_a_plan_comes_back_with_its_members_and_what_stands_decided_about_each(self, state, size):
         wanted = hold([f"u{number}" for number in range(size)], Standing.REJECTED, by="a@x.org")
-        state.records.put_hold("c1", wanted)
-        assert state.records.hold("c1", wanted.digest) == wanted
+        state.holds.put("c1", wanted)
+        assert state.holds.get("c1", wanted.digest) == wanted
         chosen = wanted.members[:1]
-        mixed = state.records.change_hold(
+        mixed = state.holds.change(
             "c1",
             wanted.digest,
             lambda known: known.moved(
                 lambda member, _: Standing.APPROVED if member in chosen else None, NOW, "b@x.org"
             ),
         )
-        assert state.records.hold("c1", wanted.digest) == mixed
+        assert state.holds.get("c1", wanted.digest) == mixed
         assert mixed.verdicts[0] == Verdict(standing=Standing.APPROVED, at=NOW, by="b@x.org")
-        assert state.records.hold("c1", "none") is None
+        assert state.holds.get("c1", "none") is None
 
     def test_only_those_of_which_something_is_to_come_are_listed_newest_first(self, state):
         for age, standing in enumerate(Standing):
-            state.records.put_hold("c1", hold([standing.name], standing, NOW - age * HOUR, by="a@x.org"))
-        listed = [item.state for item in state.records.holds("c1")]
+            state.holds.put("c1", hold([standing.name], standing, NOW - age * HOUR, by="a@x.org"))
+        listed = [item.state for item in state.holds.standing("c1")]
         assert listed == [HoldState.WAITING, HoldState.WAITING, HoldState.APPROVED, HoldState.REJECTED]
 
     def test_no_number_of_later_plans_makes_one_forgotten(self, state):
         kept = [hold([f"u{number}"], Standing.REJECTED, NOW - number * HOUR, by="a@x.org") for number in (70, 80)]
         for number in range(60):
-            state.records.put_hold("c1", hold([f"v{number}"], Standing.RELEASED, NOW))
-            state.records.put_hold("c1", hold([f"w{number}"], Standing.DONE, NOW - number * HOUR, by="a@x.org"))
+            state.holds.put("c1", hold([f"v{number}"], Standing.RELEASED, NOW))
+            state.holds.put("c1", hold([f"w{number}"], Standing.DONE, NOW - number * HOUR, by="a@x.org"))
         for one in kept:
-            state.records.put_hold("c1", one)
-        assert list(state.records.holds("c1")) == kept
+            state.holds.put("c1", one)
+        assert list(state.holds.standing("c1")) == kept
 
     def test_what_was_decided_is_told_with_it_where_there_is_something_to_tell(self, state):
         def approve(current: Hold) -> Hold | None:
@@ -105,39 +103,39 @@ class TestHolds:
         def tell(was: Hold, becomes: Hold) -> Event | None:
             return event(f"{was.state} to {becomes.state}") if becomes.state is HoldState.APPROVED else None
 
-        state.records.put_hold("c1", HOLD, event("held", EventName.HELD))
+        state.holds.put("c1", HOLD, event("held", EventName.HELD))
         for _ in range(2):
-            state.records.change_hold("c1", HOLD.digest, approve, tell)
-        state.records.change_hold("c1", HOLD.digest, lambda known: known.moved(lambda *_: Standing.DONE, NOW), tell)
-        assert state.audit("c1") == {"held", "waiting to approved"}
-        assert state.records.hold("c1", HOLD.digest).state is HoldState.CLOSED
+            state.holds.change("c1", HOLD.digest, approve, tell)
+        state.holds.change("c1", HOLD.digest, lambda known: known.moved(lambda *_: Standing.DONE, NOW), tell)
+        assert state.audited("c1") == {"held", "waiting to approved"}
+        assert state.holds.get("c1", HOLD.digest).state is HoldState.CLOSED
 
     def test_a_decision_never_changes_who_is_concerned_nor_when_it_was_raised(self, state):
-        state.records.put_hold("c1", HOLD)
-        state.records.change_hold("c1", HOLD.digest, lambda known: replace(known, raised_at=NOW + HOUR))
-        assert state.records.hold("c1", HOLD.digest) == HOLD
+        state.holds.put("c1", HOLD)
+        state.holds.change("c1", HOLD.digest, lambda known: replace(known, raised_at=NOW + HOUR))
+        assert state.holds.get("c1", HOLD.digest) == HOLD
 
     def test_a_declined_or_refused_decision_changes_nothing(self, state):
         def refuse(_hold: Hold) -> Hold:
             raise Stale("decided already")
 
-        state.records.put_hold("c1", HOLD)
-        assert state.records.change_hold("c1", HOLD.digest, lambda _hold: None) is None
+        state.holds.put("c1", HOLD)
+        assert state.holds.change("c1", HOLD.digest, lambda _hold: None) is None
         with pytest.raises(Stale):
-            state.records.change_hold("c1", HOLD.digest, refuse)
-        assert state.records.hold("c1", HOLD.digest) == HOLD
+            state.holds.change("c1", HOLD.digest, refuse)
+        assert state.holds.get("c1", HOLD.digest) == HOLD
 
     @pytest.mark.parametrize("digest", ["none", "", "a/b", "__id__"])
     def test_a_plan_that_is_not_there_is_not_decided(self, state, digest):
-        state.records.put_hold("c1", HOLD)
-        assert state.records.change_hold("c1", digest, lambda known: known) is None
-        assert state.records.hold("c1", digest) is None
+        state.holds.put("c1", HOLD)
+        assert state.holds.change("c1", digest, lambda known: known) is None
+        assert state.holds.get("c1", digest) is None
 
     def test_of_many_who_decide_at_once_about_others_each_is_heard(self, state):
-        state.records.put_hold("c1", HOLD)
+        state.holds.put("c1", HOLD)
 
         def decide(member: Member) -> None:
-            state.records.change_hold(
+            state.holds.change(
                 "c1",
                 HOLD.digest,
                 lambda known: known.moved(
@@ -147,7 +145,7 @@ class TestHolds:
 
         with ThreadPoolExecutor(7) as pool:
             list(pool.map(decide, HOLD.members))
-        kept = state.records.hold("c1", HOLD.digest)
+        kept = state.holds.get("c1", HOLD.digest)
         assert [verdict.by for verdict in kept.verdicts] == [member.user_id for member in HOLD.members]
 
 
@@ -166,16 +164,16 @@ class TestSchema1:
             {"raised_at": NOW, "counts": {"suspend": 1, "delete": 1}, "chunks": 1, "reason": "too many",
              "state": state, "expires": NOW, **decided}
         )  # fmt: skip
-        return firestore.records.hold("c1", "old")
+        return firestore.holds.get("c1", "old")
 
     def test_a_guard_keeps_its_reservations_and_takes_the_roster_for_the_people_active(self, firestore):
         document = firestore.client.document("connections/c1/guard/state")
         document.set(OLD_GUARD)
-        read = firestore.records.change_guard("c1", lambda known: known)
+        read = firestore.guard.change("c1", lambda known: known)
         at = datetime(2026, 1, 1, tzinfo=UTC)
         assert read == GuardState(reserved={Kind.TAKING: {"f8f9a49c1bf839a1": at}}, active=((FIRST, 220),))
-        written = firestore.records.change_guard("c1", lambda known: reserve(known, Kind.TAKING, [A], 9, at))
-        assert firestore.records.change_guard("c1", lambda known: known) == written
+        written = firestore.guard.change("c1", lambda known: reserve(known, Kind.TAKING, [A], 9, at))
+        assert firestore.guard.change("c1", lambda known: known) == written
         assert document.get().get("schema") == 2
 
     @pytest.mark.parametrize(
@@ -192,8 +190,8 @@ class TestSchema1:
         assert read.members == (Member(user_id="u1", action="suspend"), Member(user_id="u2", action="delete"))
         assert [verdict.standing for verdict in read.verdicts] == [standing] * 2
         assert read.state.value == (old if old != "superseded" else "closed")
-        moved = firestore.records.change_hold("c1", "old", lambda known: replace(known, reason="once more"))
-        assert firestore.records.hold("c1", "old") == moved
+        moved = firestore.holds.change("c1", "old", lambda known: replace(known, reason="once more"))
+        assert firestore.holds.get("c1", "old") == moved
         assert firestore.client.document("connections/c1/holds/old").get().get("schema") == 2
 
 
@@ -205,6 +203,6 @@ def test_what_firestore_refuses_is_no_outage(firestore, monkeypatch, kind):
 
     monkeypatch.setattr(firestore.client.batch().__class__, "commit", refuse)
     with pytest.raises(Unforeseen) as refused:
-        firestore.records.change_guard("c1", lambda known: reserve(known, Kind.TAKING, [A], 9, NOW))
+        firestore.guard.change("c1", lambda known: reserve(known, Kind.TAKING, [A], 9, NOW))
     assert not isinstance(refused.value, Transient)
     assert "could not be reached" not in str(refused.value)

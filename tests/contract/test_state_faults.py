@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
@@ -83,7 +83,7 @@ def roster_entry(user_id: str, version: int) -> Entry:
 class TestContention:
     @both
     def test_many_writers_of_one_shard_lose_nothing(self, state):
-        state.records.put_run(
+        state.runs.put(
             Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED)
         )
 
@@ -106,8 +106,8 @@ class TestContention:
         roster = state.roster.load(ONE_SHARD)
         assert roster["common"].version == 60
         assert len(roster) == 61
-        assert len(state.audit("c1")) == 60
-        assert state.records.run("c1", "r1").counts["created"] == 60
+        assert len(state.audited("c1")) == 60
+        assert state.runs.get("c1", "r1").counts["created"] == 60
         assert state.usage("c1") == {"2026-11-24": {EventName.CREATED.value: 60}}
 
     @both
@@ -132,14 +132,14 @@ class TestContention:
 
     def test_what_is_only_appended_waits_for_others_who_hold_its_documents(self, state):
         told = Event(id="e1", at=NOW, name=EventName.CONFIGURED, actor="admin@example.com")
-        state.records.record("c1", [told])
-        client = state.records._database.client
+        state.audit.record("c1", [told])
+        client = state.leases._database.client
         [counter] = [found.reference for found in client.collection("connections/c1/usage").stream()]
         holder = client.transaction()
         holder._begin()
         counter.get(transaction=holder)
         with ThreadPoolExecutor(max_workers=1) as pool:
-            recorded = pool.submit(state.records.record, "c1", [replace(told, id="e10")])  # the same counter
+            recorded = pool.submit(state.audit.record, "c1", [replace(told, id="e10")])  # the same counter
             with pytest.raises(TimeoutError):
                 recorded.result(2.5)  # the emulator gives up on a lock after two seconds
             holder._rollback()
@@ -150,46 +150,44 @@ class TestContention:
     def test_reservations_made_at_once_never_exceed_the_limit(self, state):
         def take(writer: int) -> bool:
             name = reservation(f"n{writer}")
-            granted = state.records.change_guard("c1", lambda known: reserve(known, Kind.TAKING, [name], 5, NOW))
+            granted = state.guard.change("c1", lambda known: reserve(known, Kind.TAKING, [name], 5, NOW))
             return granted is not None
 
         assert sum(at_once(take, 16)) == 5
-        assert len(state.records.change_guard("c1", lambda known: known).current(Kind.TAKING, NOW)) == 5
+        assert len(state.guard.change("c1", lambda known: known).current(Kind.TAKING, NOW)) == 5
 
     @both
     def test_one_of_many_gets_the_lease_and_the_next_fence_is_higher(self, state):
-        fences = at_once(lambda writer: state.records.lease("l", f"w{writer}", NOW, HOUR), 12)
+        fences = at_once(lambda writer: state.leases.take("l", f"w{writer}", NOW, HOUR), 12)
         assert sorted(filter(None, fences)) == [1]
-        later = at_once(lambda writer: state.records.lease("l", f"x{writer}", NOW + HOUR, HOUR), 12)
+        later = at_once(lambda writer: state.leases.take("l", f"x{writer}", NOW + HOUR, HOUR), 12)
         assert sorted(filter(None, later)) == [2]
 
     @both
     def test_one_of_many_claims_an_account(self, state):
         wanted = [Claim(user_id=f"u{writer}", change_id="x") for writer in range(12)]
-        told = at_once(lambda writer: state.records.claim_account("c1", "k1", wanted[writer]), 12)
+        told = at_once(lambda writer: state.claims.claim("c1", "k1", wanted[writer]), 12)
         assert len(set(told)) == 1
         assert told[0] in wanted
 
     @both
     def test_one_of_many_takes_a_claim_over(self, state):
         old = Claim(user_id="gone", change_id="x")
-        state.records.claim_account("c1", "k1", old)
+        state.claims.claim("c1", "k1", old)
         wanted = [Claim(user_id=f"u{writer}", change_id="x") for writer in range(8)]
-        told = at_once(lambda writer: state.records.claim_account("c1", "k1", wanted[writer], old), 8)
+        told = at_once(lambda writer: state.claims.claim("c1", "k1", wanted[writer], old), 8)
         assert len(set(told)) == 1
         assert told[0] in wanted
-        assert state.records.claim_account("c1", "k1", old) == told[0]
+        assert state.claims.claim("c1", "k1", old) == told[0]
 
     @both
     def test_a_claim_made_anew_and_taken_over_at_once_is_one_of_the_two(self, state):
         for number in range(6):
             name, old = f"k{number}", Claim(user_id="a", change_id="x")
-            state.records.claim_account("c1", name, old)
+            state.claims.claim("c1", name, old)
             steps = [
-                lambda name=name: state.records.claim_account("c1", name, Claim(user_id="a", change_id="y")),
-                lambda name=name, old=old: state.records.claim_account(
-                    "c1", name, Claim(user_id="b", change_id="z"), old
-                ),
+                lambda name=name: state.claims.claim("c1", name, Claim(user_id="a", change_id="y")),
+                lambda name=name, old=old: state.claims.claim("c1", name, Claim(user_id="b", change_id="z"), old),
             ]
             told = at_once(lambda writer, steps=steps: steps[writer](), 2)
             assert told in ([Claim(user_id="a", change_id="y")] * 2, [Claim(user_id="b", change_id="z")] * 2)
@@ -249,7 +247,7 @@ class LostAnswer:
 
 class TestOwnWriteWhoseAnswerWasLost:
     def test_a_roster_commit_is_recorded_once_and_its_result_stands(self, state, far, relay):
-        state.records.put_run(
+        state.runs.put(
             Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED)
         )
         lost = LostAnswer(relay)
@@ -274,7 +272,7 @@ class TestOwnWriteWhoseAnswerWasLost:
         )
         assert result == "version 1"
         assert state.roster.entry(ONE_SHARD, "u1").version == 1
-        assert state.records.run("c1", "r1").counts["created"] == 1
+        assert state.runs.get("c1", "r1").counts["created"] == 1
         assert state.usage("c1") == {"2026-11-24": {EventName.CREATED.value: 1}}
 
     def test_a_commit_that_another_writer_beat_is_decided_anew(self, state, far):
@@ -289,7 +287,7 @@ class TestOwnWriteWhoseAnswerWasLost:
             return Edit(entries={"u1": fresh}, events=[event(f"e{fresh.version}")]), fresh.version
 
         assert far.roster.commit(ONE_SHARD, ["u1"], edit) == 6
-        assert state.audit("c1") == {"e6"}
+        assert state.audited("c1") == {"e6"}
 
     def test_a_connection_is_changed_once_and_the_change_returned(self, state, far, relay):
         state.connections.create(replace(ONE_SHARD, state=State.ON))
@@ -309,7 +307,7 @@ class TestOwnWriteWhoseAnswerWasLost:
         )
         assert (paused.state, paused.revision) == (State.PAUSED, 1)
         assert state.connections.get("c1").revision == 1
-        assert state.audit("c1") == {"e1"}
+        assert state.audited("c1") == {"e1"}
 
     def test_a_created_connection_is_not_refused_as_used_before(self, state, far, relay):
         far.connections.get("c1")  # connects
@@ -319,9 +317,9 @@ class TestOwnWriteWhoseAnswerWasLost:
         assert state.connections.get("c1") == ONE_SHARD
 
     def test_a_lease_taken_is_held(self, state, far, relay):
-        assert far.records.lease("l", "before", NOW - HOUR, HOUR) == 1
+        assert far.leases.take("l", "before", NOW - HOUR, HOUR) == 1
         fence = LostAnswer(relay).during(
-            lambda: far.records.lease("l", "a", NOW, HOUR),
+            lambda: far.leases.take("l", "a", NOW, HOUR),
             lambda: state.client.document("leases/l").get().get("holder") == "a",
             writing_with=far,
         )
@@ -329,7 +327,7 @@ class TestOwnWriteWhoseAnswerWasLost:
 
     def test_a_claim_won_is_won(self, state, far, relay):
         claimed = LostAnswer(relay).during(
-            lambda: far.records.claim_account("c1", "k1", Claim(user_id="u1", change_id="x")),
+            lambda: far.claims.claim("c1", "k1", Claim(user_id="u1", change_id="x")),
             lambda: bool(state.collection("c1", "claims")),
             writing_with=far,
         )
@@ -343,12 +341,12 @@ def _calls(stores: Firestore) -> dict[str, Callable[[], Any]]:
         "roster.commit": lambda: stores.roster.commit(
             ONE_SHARD, ["u1"], lambda _known: (Edit(entries={"u1": None}), None)
         ),
-        "events alone": lambda: stores.records.record("c1", [event("e1")]),
+        "events alone": lambda: stores.audit.record("c1", [event("e1")]),
         "connections.all": lambda: stores.connections.all(),
         "connections.change": lambda: stores.connections.change("c1", lambda current: current),
-        "records.open_runs": lambda: stores.records.open_runs("c1"),
-        "records.lease": lambda: stores.records.lease("l", "a", NOW, HOUR),
-        "records.claim_account": lambda: stores.records.claim_account("c1", "k1", Claim(user_id="u1", change_id="x")),
+        "runs.open": lambda: stores.runs.open("c1"),
+        "leases.take": lambda: stores.leases.take("l", "a", NOW, HOUR),
+        "claims.claim": lambda: stores.claims.claim("c1", "k1", Claim(user_id="u1", change_id="x")),
         "channels.all": lambda: stores.channels.all(),
     }
 

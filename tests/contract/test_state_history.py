@@ -38,13 +38,13 @@ class TestApplied:
         assert state.roster.applied(HOME, ["x2", "x1", "x2"]) == {"x1": whole, "x2": GRACE}
 
     def test_changes_without_attributes_or_unknown_ones_are_left_out(self, state):
-        state.records.record("c1", [updated("x1", changed=ADA)])
-        state.records.record("c2", [updated("x2", after=ADA)])
+        state.audit.record("c1", [updated("x1", changed=ADA)])
+        state.audit.record("c2", [updated("x2", after=ADA)])
         assert state.roster.applied(HOME, ["x1", "x2", "none", ""]) == {}
         assert state.roster.applied(HOME, []) == {}
 
     def test_it_reads_one_document_a_change(self, firestore):
-        firestore.records.record("c1", [updated("x1", after=ADA), updated("x2", after=ADA), updated("x3", after=ADA)])
+        firestore.audit.record("c1", [updated("x1", after=ADA), updated("x2", after=ADA), updated("x3", after=ADA)])
         firestore.reads.clear()
         firestore.roster.applied(HOME, ["x1", "x3", "x1"])
         assert firestore.reads["firestore_reads"] == 2
@@ -80,7 +80,7 @@ class TestIds:
     @pytest.mark.parametrize("name", ["", "a/b", ".", "__id__", "x" * 2000])
     def test_an_id_that_could_never_be_stored_names_nothing(self, state, name):
         assert state.connections.get(name) is None
-        assert state.records.run("c1", name) is None
+        assert state.runs.get("c1", name) is None
 
 
 class TestOlderDocuments:
@@ -104,7 +104,7 @@ class TestOlderDocuments:
         assert firestore.roster.load(HOME) == {"u1": replace(wanted, applied_by="")}
 
     def test_an_event_left_no_attributes_to_tell(self, firestore):
-        firestore.records.record("c1", [updated("x1", after=ADA)])
+        firestore.audit.record("c1", [updated("x1", after=ADA)])
         document = firestore.client.document("connections/c1/events/x1")
         fields = document.get().to_dict()
         document.set({name: value for name, value in fields.items() if name not in ("before", "after")})
@@ -113,7 +113,7 @@ class TestOlderDocuments:
     def test_what_is_read_back_has_plain_times(self, firestore):
         firestore.connections.create(replace(HOME, changed_at=NOW, clock=Clock(stood=DAY, last=(NOW - DAY, NOW))))
         wanted = hold(["u1"], Standing.REJECTED, by="a@x.org")
-        firestore.records.put_hold("c1", wanted)
-        connection, read = firestore.connections.get("c1"), firestore.records.hold("c1", wanted.digest)
+        firestore.holds.put("c1", wanted)
+        connection, read = firestore.connections.get("c1"), firestore.holds.get("c1", wanted.digest)
         assert msgspec.json.decode(msgspec.json.encode(connection), type=Connection) == connection
         assert msgspec.json.decode(msgspec.json.encode(read), type=Hold) == read

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Progress
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
@@ -34,51 +34,51 @@ class TestRuns:
             edition=7,
             request="a1",
         )
-        state.records.put_run(run)
-        assert state.records.run("c1", "r1") == run
-        assert state.records.run("c1", "none") is None
+        state.runs.put(run)
+        assert state.runs.get("c1", "r1") == run
+        assert state.runs.get("c1", "none") is None
 
-    @pytest.mark.parametrize("touch", ["put_run", "change_run"])
+    @pytest.mark.parametrize("touch", ["put", "change"])
     def test_writing_a_run_never_undoes_what_commits_added(self, state, touch):
         run = Run(
             id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED, batches=1
         )
-        state.records.put_run(run)
+        state.runs.put(run)
         write(
             state,
             progress=Progress(run_id="r1", at=NOW, counts={"created": 1}, done="1", continued=0, seats_exhausted=True),
         )
         closed = replace(run, state=RunState.DONE, finished=NOW)
-        if touch == "put_run":
-            state.records.put_run(closed)
+        if touch == "put":
+            state.runs.put(closed)
         else:
-            state.records.change_run("c1", "r1", lambda current: replace(current, state=RunState.DONE))
-        stored = state.records.run("c1", "r1")
+            state.runs.change("c1", "r1", lambda current: replace(current, state=RunState.DONE))
+        stored = state.runs.get("c1", "r1")
         assert (stored.state, dict(stored.done), stored.counts["created"]) == (RunState.DONE, {"1": 0}, 1)
         assert stored.seats_exhausted
 
     def test_open_runs_are_those_observing_or_planned_on_that_connection(self, state):
         for number, run_state in enumerate(RunState):
-            state.records.put_run(
+            state.runs.put(
                 Run(id=f"r{number}", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=run_state)
             )
-        state.records.put_run(Run(id="other", connection_id="c2", kind=RunKind.FULL, fence=1, started=NOW))
-        assert {run.state for run in state.records.open_runs("c1")} == {RunState.OBSERVING, RunState.PLANNED}
+        state.runs.put(Run(id="other", connection_id="c2", kind=RunKind.FULL, fence=1, started=NOW))
+        assert {run.state for run in state.runs.open("c1")} == {RunState.OBSERVING, RunState.PLANNED}
 
     def test_a_run_is_not_changed_where_the_edit_declines_or_there_is_none(self, state):
-        state.records.put_run(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW))
-        assert state.records.change_run("c1", "r1", lambda _run: None) is None
-        assert state.records.change_run("c1", "none", lambda run: run) is None
-        assert state.records.run("c1", "r1").state is RunState.OBSERVING
+        state.runs.put(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW))
+        assert state.runs.change("c1", "r1", lambda _run: None) is None
+        assert state.runs.change("c1", "none", lambda run: run) is None
+        assert state.runs.get("c1", "r1").state is RunState.OBSERVING
 
 
 class TestRunsAskedFor:
     def test_a_request_comes_back_as_it_was_stored(self, state):
         asked = AskedRun(id="a1", connection_id="c1", asked_by="a@x.org", asked_at=NOW, expires=NOW + HOUR)
-        state.records.put_asked(asked)
-        assert state.records.asked("c1", "a1") == asked
+        state.asked_runs.put(asked)
+        assert state.asked_runs.get("c1", "a1") == asked
         for connection_id, name in (("c2", "a1"), ("c1", "none"), ("c1", "__reserved__")):
-            assert state.records.asked(connection_id, name) is None
+            assert state.asked_runs.get(connection_id, name) is None
 
     def test_it_is_answered_by_the_first_run_opened_because_of_it(self, state):
         runs = [
@@ -90,58 +90,58 @@ class TestRunsAskedFor:
             Run(id="r0", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW),
             Run(id="r4", connection_id="c2", kind=RunKind.FULL, fence=1, started=NOW, request="a1"),
         ):
-            state.records.put_run(run)
-        assert state.records.run_asked_for("c1", "a1") == runs[1]
-        assert state.records.run_asked_for("c1", "a2") is None
+            state.runs.put(run)
+        assert state.runs.asked_for("c1", "a1") == runs[1]
+        assert state.runs.asked_for("c1", "a2") is None
 
     def test_it_is_forgotten_with_the_connection(self, state):
         state.connections.create(Connection(id="c1", settings=Settings(name="Keeper")))
-        state.records.put_asked(
+        state.asked_runs.put(
             AskedRun(id="a1", connection_id="c1", asked_by="a@x.org", asked_at=NOW, expires=NOW + HOUR)
         )
         state.connections.purge("c1")
-        assert state.records.asked("c1", "a1") is None
+        assert state.asked_runs.get("c1", "a1") is None
 
 
 class TestClaimsAndLeases:
     def test_the_first_claim_of_an_account_stands(self, state):
         first, second = Claim(user_id="u1", change_id="x1"), Claim(user_id="u2", change_id="x2")
-        assert state.records.claim_account("c1", "k/1 ü", first) == first
-        assert state.records.claim_account("c1", "k/1 ü", first) == first
-        assert state.records.claim_account("c1", "k/1 ü", second) == first
-        assert state.records.claim_account("c1", "k2", second) == second
+        assert state.claims.claim("c1", "k/1 ü", first) == first
+        assert state.claims.claim("c1", "k/1 ü", first) == first
+        assert state.claims.claim("c1", "k/1 ü", second) == first
+        assert state.claims.claim("c1", "k2", second) == second
 
     def test_a_claim_is_taken_over_from_the_one_that_was_seen(self, state):
         first, second = Claim(user_id="u1", change_id="x1"), Claim(user_id="u2", change_id="x2")
-        state.records.claim_account("c1", "k1", first)
-        assert state.records.claim_account("c1", "k1", second, instead_of=first) == second
-        assert state.records.claim_account("c1", "k1", first) == second
+        state.claims.claim("c1", "k1", first)
+        assert state.claims.claim("c1", "k1", second, instead_of=first) == second
+        assert state.claims.claim("c1", "k1", first) == second
 
     def test_a_claim_made_anew_by_its_user_is_not_taken_over(self, state):
         first, again = Claim(user_id="u1", change_id="x1"), Claim(user_id="u1", change_id="x3")
-        state.records.claim_account("c1", "k1", first)
-        assert state.records.claim_account("c1", "k1", again) == again
-        assert state.records.claim_account("c1", "k1", Claim(user_id="u2", change_id="x2"), instead_of=first) == again
+        state.claims.claim("c1", "k1", first)
+        assert state.claims.claim("c1", "k1", again) == again
+        assert state.claims.claim("c1", "k1", Claim(user_id="u2", change_id="x2"), instead_of=first) == again
 
     def test_a_lease_is_one_holders_until_it_expires(self, state):
-        assert state.records.lease("l", "a", NOW, HOUR) == 1
-        assert state.records.lease("l", "b", NOW + HOUR - timedelta(seconds=1), HOUR) is None
-        assert state.records.lease("l", "b", NOW + HOUR, HOUR) == 2
-        assert state.records.lease("l", "a", NOW + HOUR, HOUR) is None
+        assert state.leases.take("l", "a", NOW, HOUR) == 1
+        assert state.leases.take("l", "b", NOW + HOUR - timedelta(seconds=1), HOUR) is None
+        assert state.leases.take("l", "b", NOW + HOUR, HOUR) == 2
+        assert state.leases.take("l", "a", NOW + HOUR, HOUR) is None
 
     def test_its_holder_prolongs_it_under_the_same_fence(self, state):
-        state.records.lease("l", "a", NOW, HOUR)
-        assert state.records.lease("l", "a", NOW + HOUR / 2, HOUR) == 1
-        assert state.records.lease("l", "b", NOW + HOUR, HOUR) is None
+        state.leases.take("l", "a", NOW, HOUR)
+        assert state.leases.take("l", "a", NOW + HOUR / 2, HOUR) == 1
+        assert state.leases.take("l", "b", NOW + HOUR, HOUR) is None
 
     def test_a_lease_given_back_is_free_at_once_and_the_fence_still_grows(self, state):
-        state.records.lease("l", "a", NOW, HOUR)
-        state.records.release("l", "b")
-        assert state.records.lease("l", "b", NOW, HOUR) is None
-        state.records.release("l", "a")
-        assert state.records.lease("l", "a", NOW, HOUR) == 2
-        assert state.records.lease("other", "b", NOW, HOUR) == 1
+        state.leases.take("l", "a", NOW, HOUR)
+        state.leases.release("l", "b")
+        assert state.leases.take("l", "b", NOW, HOUR) is None
+        state.leases.release("l", "a")
+        assert state.leases.take("l", "a", NOW, HOUR) == 2
+        assert state.leases.take("other", "b", NOW, HOUR) == 1
 
     def test_giving_back_what_was_never_taken_is_harmless(self, state):
-        state.records.release("never", "a")
-        assert state.records.lease("never", "a", NOW, HOUR) == 1
+        state.leases.release("never", "a")
+        assert state.leases.take("never", "a", NOW, HOUR) == 1

@@ -26,7 +26,7 @@ TODAY = "2026-11-24"
 @pytest.fixture
 def state(backing: Any, project_id: str) -> Iterator[Firestore]:
     stores = Firestore(f"127.0.0.1:{backing.ports['firestore']}", project_id)
-    stores.records.put_run(
+    stores.runs.put(
         Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED, batches=1)
     )
     yield stores
@@ -43,7 +43,7 @@ def relay(backing: Any) -> Iterator[Wire]:
 def far(relay: Wire, project_id: str) -> Iterator[Firestore]:
     """The same project as `state`, over the relay."""
     stores = Firestore(relay.host, project_id)
-    stores.records.run("c1", "r1")  # connects
+    stores.runs.get("c1", "r1")  # connects
     yield stores
     stores.close()
 
@@ -56,10 +56,10 @@ def test_an_event_of_no_user_counts_once(state, far, relay):
     lost = LostAnswer(relay)
     lost.arm()
     lost.during(
-        lambda: far.records.record("c1", [event("e1", EventName.PAUSED), event("e2", EventName.CONFIGURED)]),
-        lambda: bool(state.audit("c1")),
+        lambda: far.audit.record("c1", [event("e1", EventName.PAUSED), event("e2", EventName.CONFIGURED)]),
+        lambda: bool(state.audited("c1")),
     )
-    assert state.audit("c1") == {"e1", "e2"}
+    assert state.audited("c1") == {"e1", "e2"}
     assert state.usage("c1") == {TODAY: {EventName.PAUSED.value: 1, EventName.CONFIGURED.value: 1}}
 
 
@@ -68,11 +68,11 @@ def test_a_held_plan_counts_once(state, far, relay):
     lost = LostAnswer(relay)
     lost.arm()
     lost.during(
-        lambda: far.records.put_hold("c1", hold, event("e1", EventName.HELD)),
-        lambda: bool(state.audit("c1")),
+        lambda: far.holds.put("c1", hold, event("e1", EventName.HELD)),
+        lambda: bool(state.audited("c1")),
     )
     assert state.usage("c1") == {TODAY: {EventName.HELD.value: 1}}
-    assert state.records.hold("c1", "plan") == hold
+    assert state.holds.get("c1", "plan") == hold
 
 
 def test_the_end_of_a_batch_counts_once(state, far, relay):
@@ -80,10 +80,10 @@ def test_the_end_of_a_batch_counts_once(state, far, relay):
     progress = Progress(run_id="r1", at=NOW, counts={"unsettled": 2, "scim_get": 3}, done="1", continued=1)
     LostAnswer(relay).during(
         lambda: far.roster.commit(HOME, (), lambda _known: (Edit(progress=progress), None)),
-        lambda: bool(state.records.run("c1", "r1").done),
+        lambda: bool(state.runs.get("c1", "r1").done),
         writing_with=far,
     )
-    run = state.records.run("c1", "r1")
+    run = state.runs.get("c1", "r1")
     assert (dict(run.counts), dict(run.done)) == ({"unsettled": 2, "scim_get": 3}, {"1": 1})
 
 
@@ -91,12 +91,12 @@ def test_a_batch_that_two_deliveries_end_counts_once(state):
     for unsettled in (2, 5):
         progress = Progress(run_id="r1", at=NOW, counts={"unsettled": unsettled}, done="1")
         state.roster.commit(HOME, (), lambda _known, told=progress: (Edit(progress=told), None))
-    assert state.records.run("c1", "r1").unsettled == 2
+    assert state.runs.get("c1", "r1").unsettled == 2
 
 
 def test_an_event_that_is_there_already_is_not_recorded_again(state):
     """Two who finish a deletion at once give its event one name."""
     for reason in ("first", "second"):
-        state.records.record("c1", [replace(event("deleted", EventName.CONFIGURED), reason=reason)])
+        state.audit.record("c1", [replace(event("deleted", EventName.CONFIGURED), reason=reason)])
     assert state.collection("c1", "events")["deleted"]["reason"] == "first"
     assert state.usage("c1") == {TODAY: {EventName.CONFIGURED.value: 1}}

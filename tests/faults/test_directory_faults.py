@@ -39,11 +39,11 @@ def test_a_page_that_keeps_failing_deprovisions_nobody_and_creations_go_on(town,
     before = town.active()
     run = town.world.reconcile()[0]["run"]
     desk = town.desk()
-    wait_for(lambda: desk.records.run("keeper", run).state.value == "done", "the run")
-    summary = desk.records.run("keeper", run).counts
+    wait_for(lambda: desk.runs.get("keeper", run).state.value == "done", "the run")
+    summary = desk.runs.get("keeper", run).counts
     assert {summary.get(name, 0) for name in ("suspended", "deleted", "held")} == {0}
     assert town.active() >= before
-    assert desk.records.run("keeper", run).notes[-1].endswith("wait for a run with complete listings: 1")
+    assert desk.runs.get("keeper", run).notes[-1].endswith("wait for a run with complete listings: 1")
     assert town.look("u1") == 204
     assert not town.account("u1")["active"], "a notification needs no listing"
 

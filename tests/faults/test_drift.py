@@ -87,7 +87,7 @@ def test_a_lock_counts_and_many_changes_call_somebody_out(town):
     for number in range(5, 7):
         tamper(town, f"u{number}", displayName="Vandal")
     town.sync("drift")
-    run = town.desk().records.run("keeper", _latest(town))
+    run = town.desk().runs.get("keeper", _latest(town))
     assert "Accounts that somebody else changed in Keeper: 6 (4 locked, 2 with other values)" in run.notes
     assert '"alert": "changed_in_keeper"' in town.log("reconcile")
     assert {f"u{number}" for number in range(1, 5)}.isdisjoint(town.active())

@@ -212,7 +212,7 @@ def test_an_account_locked_by_someone_else_is_left_as_it_is_and_asked_about(town
     assert not town.account("u2")["active"]
     assert town.entry("u2").status.value == "locked"
     run = town.world.reconcile()[0]["run"]
-    assert town.desk().records.run("keeper", run).notes == (
+    assert town.desk().runs.get("keeper", run).notes == (
         "Accounts locked in Keeper by someone else, to be unlocked as approved only: 1",
         "Held for approval: 1 unlocking of accounts that somebody else seems to have locked in Keeper",
     )

@@ -185,7 +185,7 @@ def test_a_batch_whose_acknowledgement_is_lost_is_applied_once(town):
         forwarder.withhold = True
         [run] = town.world.reconcile()
         end_before_the_acknowledgement(town, forwarder, "apply_changes")
-        finished = lambda: town.desk().records.run(CONNECTION, run["run"])  # noqa: E731
+        finished = lambda: town.desk().runs.get(CONNECTION, run["run"])  # noqa: E731
         wait_for(lambda: finished().state.value == "done", "the end of the run", 30)
     assert finished().counts["created"] == len(EVERYBODY)
     assert town.active() == EVERYBODY

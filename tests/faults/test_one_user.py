@@ -78,7 +78,7 @@ def test_a_write_that_keeper_always_fails_on_is_that_users_failure(town, patched
     town.keeper.control("DELETE", "requests")
     run = town.world.reconcile()[0]
     assert run["state"] == "done"
-    assert town.desk().records.run("keeper", run["run"]).counts["failed"] == 1
+    assert town.desk().runs.get("keeper", run["run"]).counts["failed"] == 1
     asked = [request for request in town.keeper.requests()["log"] if request["path"].endswith(path[:-1])]
     assert asked == [], "nothing of it is sent before the next attempt is due"
 
@@ -106,7 +106,7 @@ def test_an_outage_in_mid_run_is_told_of_and_everybody_of_the_batch_waits(town):
     outage = town.keeper.fault(match={"path": "/(Users|Bulk)"}, status=500, times=None)
     town.thaw("apply_changes")
     desk = town.desk()
-    notes = wait_for(lambda: desk.records.run("keeper", run).notes, "the note", 60)
+    notes = wait_for(lambda: desk.runs.get("keeper", run).notes, "the note", 60)
     assert notes[0].startswith("Keeper fails for everybody: ")
     health = wait_for(lambda: waiting(town), "who waits")
     assert any("users wait since" in concern["what"] for concern in health["concerns"])

@@ -65,8 +65,8 @@ def test_apply_changes_killed_in_the_middle_of_a_batch(town):
     town.keeper.control("DELETE", "faults")
     town.restart("apply_changes")
     desk = town.desk()
-    wait_for(lambda: desk.records.run(CONNECTION, run["run"]).ended, "the redelivered batch", 60, 0.2)
-    ended = desk.records.run(CONNECTION, run["run"])
+    wait_for(lambda: desk.runs.get(CONNECTION, run["run"]).ended, "the redelivered batch", 60, 0.2)
+    ended = desk.runs.get(CONNECTION, run["run"])
     assert (ended.state.value, ended.unsettled > 0) == ("unsettled", True), "what became of some is not known yet"
     wait_for(lambda: not town.sync()["failed"] and town.active() == EVERYBODY, "everybody", 60, 0.5)
     assert all(accounts_of(town, user_id) == 1 for user_id in EVERYBODY)
@@ -122,7 +122,7 @@ def test_a_stale_plan_never_undoes_a_newer_decision(town, newer):
     assert town.look(user_id) == 204
     town.thaw("apply_changes")
     desk = town.desk()
-    wait_for(lambda: desk.records.run(CONNECTION, run["run"]).state.value == "done", "the batch", 30)
+    wait_for(lambda: desk.runs.get(CONNECTION, run["run"]).state.value == "done", "the batch", 30)
     assert town.account(user_id) is None
 
 
@@ -136,7 +136,7 @@ def test_a_stale_update_never_undoes_a_newer_one(town):
     assert town.look("u1") == 204
     town.thaw("apply_changes")
     desk = town.desk()
-    wait_for(lambda: desk.records.run(CONNECTION, run["run"]).state.value == "done", "the batch", 30)
+    wait_for(lambda: desk.runs.get(CONNECTION, run["run"]).state.value == "done", "the batch", 30)
     assert town.account("u1")["name"]["familyName"] == "Family1"
 
 
@@ -149,10 +149,10 @@ def test_reconcile_killed_while_it_observes_keeps_nobody_out_for_long(town):
     town.kill("reconcile")
     killed.join()
     town.restart("reconcile")
-    left = town.desk().records.open_runs(CONNECTION)[0].id
+    left = town.desk().runs.open(CONNECTION)[0].id
     wait_for(lambda: [run["run"] for run in town.world.reconcile()] != [left], "the lease to run out", 20, 0.3)
     wait_for(lambda: town.active() == EVERYBODY, "everybody")
-    wait_for(lambda: not town.desk().records.open_runs(CONNECTION), "the end of both runs")
+    wait_for(lambda: not town.desk().runs.open(CONNECTION), "the end of both runs")
 
 
 def test_a_long_reconciliation_keeps_its_lease(town):
@@ -161,7 +161,7 @@ def test_a_long_reconciliation_keeps_its_lease(town):
     first = threading.Thread(target=lambda: suppressed(town.world.reconcile))
     first.start()
     wait_for(lambda: town.directory.matched(slow), "the listing")
-    observing = town.desk().records.open_runs(CONNECTION)[0]
+    observing = town.desk().runs.open(CONNECTION)[0]
     seen = []
     while first.is_alive():
         seen += [run["run"] for run in town.world.reconcile()]
@@ -253,7 +253,7 @@ def readdress(town: Town, user_id: str, address: str) -> None:
 def scheduled(town: Town) -> None:
     """Run as Cloud Scheduler has it run: nothing that failed is tried before its time."""
     town.world.reconcile()
-    wait_for(lambda: not town.desk().records.open_runs(CONNECTION), "the end of the run")
+    wait_for(lambda: not town.desk().runs.open(CONNECTION), "the end of the run")
 
 
 def attempts(town: Town) -> int:

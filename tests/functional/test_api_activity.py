@@ -187,7 +187,7 @@ def test_a_request_that_comes_too_late_opens_a_run_in_nobodys_name(town):
     sent = {"Content-Type": "application/json"}
     assert town.ask("reconcile", "POST", json.dumps(old).encode(), sent).status == 204
     assert len(everything(town, f"{ONE}/runs")) == 1
-    assert town.desk().records.run_asked_for(CONNECTION, "late") is None
+    assert town.desk().runs.asked_for(CONNECTION, "late") is None
 
 
 def test_a_run_that_nobody_asked_for_is_not_found(settled):

@@ -260,7 +260,7 @@ def test_a_deletion_with_work_in_flight_is_accepted_and_finished_later(connected
     from autoprovisioning.domain.runs import RunKind
 
     request.request_run(RunKind.FULL)
-    wait_for(lambda: connected.desk().records.open_runs(CONNECTION), "the run")
+    wait_for(lambda: connected.desk().runs.open(CONNECTION), "the run")
     answer = connected.api("DELETE", ONE, {"confirmation": name})
     assert (answer.status, answer.headers["Location"]) == (202, f"/api{ONE}")
     assert connected.api("GET", ONE).json()["shown_state"] == "Being deleted"

@@ -375,7 +375,7 @@ def test_deleting_waits_for_a_planner(town):
     town.directory.fault(match={"method": "users.list"}, delay=1.0)
     planner = threading.Thread(target=town.world.reconcile)
     planner.start()
-    wait_for(lambda: town.desk().records.open_runs(CONNECTION), "the planner")
+    wait_for(lambda: town.desk().runs.open(CONNECTION), "the planner")
     with pytest.raises(Busy):
         delete(town.desk(), stored_channels(), CONNECTION, ACTOR, "Keeper")
     planner.join()

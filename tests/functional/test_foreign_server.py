@@ -187,7 +187,7 @@ def test_a_taken_address_that_it_calls_a_failure_of_its_own_ends(town: Town, for
     assert foreign.of("u1") == account
     assert (foreign.of("u2") or {})["active"] is False
     assert foreign.patched(account["id"]) < 60
-    assert town.desk().records.open_runs("keeper") == []
+    assert town.desk().runs.open("keeper") == []
     town.directory.patch("u1", {"primaryEmail": "free@example.com"})
     assert settled(town, "u1") <= 2
     assert (foreign.of("u1") or {})["userName"] == "free@example.com"

@@ -355,7 +355,7 @@ def test_a_held_plan_is_decided_by_its_digest_once_it_is_confirmed(town, decisio
     town.provisioned(limit=VolumeLimit(minimum=1, percent=1.0))
     for number in range(1, 5):
         town.directory.patch(f"u{number}", {"suspended": True})
-    wait_for(lambda: town.sync() and town.desk().records.holds(CONNECTION), "the hold", 40)
+    wait_for(lambda: town.sync() and town.desk().holds.standing(CONNECTION), "the hold", 40)
     apps = browser(town).open("/")
     assert "Held: waiting for approval" in apps.text
     holds = browser(town).open(f"{HOME}/holds")

@@ -122,7 +122,7 @@ def test_the_next_run_does_what_the_preview_of_an_edit_said(working):
     known = len(working.events())
     save_preview(working.desk(), stored(), CONNECTION, preview.id, BY)
     working.sync()
-    wait_for(lambda: not working.desk().records.open_runs(CONNECTION), "the run")
+    wait_for(lambda: not working.desk().runs.open(CONNECTION), "the run")
     assert happened(working, known) == said
 
 
@@ -229,11 +229,11 @@ def test_what_keeper_fails_at_for_a_moment_is_tried_again(working):
 
 def test_a_preview_is_computed_while_a_reconciliation_is_under_way(working):
     desk = working.desk()
-    assert desk.records.lease("reconcile", "another", desk.clock(), timedelta(minutes=2)) is not None
+    assert desk.leases.take("reconcile", "another", desk.clock(), timedelta(minutes=2)) is not None
     try:
         assert computed(ask(working)).state.value == "done"
     finally:
-        desk.records.release("reconcile", "another")
+        desk.leases.release("reconcile", "another")
 
 
 def test_an_expired_preview_is_acknowledged_and_left_alone(working):

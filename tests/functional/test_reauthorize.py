@@ -251,7 +251,7 @@ def test_a_reauthorization_during_a_run_is_followed_by_another(working):
     working.directory.fault(match={"method": "users.list"}, delay=1.5)
     run = threading.Thread(target=working.world.reconcile)
     run.start()
-    wait_for(lambda: working.desk().records.open_runs(CONNECTION), "the run")
+    wait_for(lambda: working.desk().runs.open(CONNECTION), "the run")
     entered = datetime.now(UTC)
     assert enter(working, working.keeper.token).status == 200
     run.join()

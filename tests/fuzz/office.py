@@ -34,12 +34,8 @@ from tests.fuzz.liar import TOKEN, TRUTH, Given, Liar
 from tests.fuzz.proof import may_adopt, must_leave
 from tests.support.in_memory import Clock, FakeMeter, FakeQueue, FakeTokens, Ids
 from tests.support.in_memory_state import (
-    FakeAdoptions,
-    FakeConnections,
-    FakeRecords,
-    FakeRoster,
-    FakeUnprovisioned,
     Store,
+    state_ports,
 )
 from tests.support.settings import with_settings
 from tests.support.system import GROUP, GROUP_ID, customer, person
@@ -101,16 +97,12 @@ class Office:
             clock=self.clock,
             new_id=Ids(),
             directory=GoogleDirectory(transport),
-            connections=FakeConnections(self.store),
-            roster=FakeRoster(self.store),
-            records=FakeRecords(self.store),
+            **state_ports(self.store),
             tokens=self.tokens,
             queue=self.queue,
             accounts_for=accounts_for,
             meter=FakeMeter(),
             executor=Threads(),
-            adoptions=FakeAdoptions(self.store),
-            unprovisioned=FakeUnprovisioned(self.store),
         )
         scope = Scope(groups=(Group(id=GROUP_ID, email=GROUP, name="Keeper users"),))
         version = self.tokens.add("c1", TOKEN)
@@ -336,7 +328,7 @@ class Office:
     def told(self, user_id: str) -> bool:
         """Say whether somebody who is out of step fails with a reason, or waits with a time."""
         entry, now = self.entry(user_id), self.clock.now
-        if any(member.user_id == user_id for hold in self.services.records.holds("c1") for member in hold.members):
+        if any(member.user_id == user_id for hold in self.services.holds.standing("c1") for member in hold.members):
             return True
         if entry is not None and (entry.failure is not None or entry.pending or entry.mark is not None):
             return entry.failure is None or bool(entry.failure.text and entry.failure.next_attempt)
@@ -353,7 +345,7 @@ class Office:
         return max(self.store.runs["c1"].values(), key=lambda run: run.started, default=None)
 
     def open_runs(self) -> Sequence[Run]:
-        return self.services.records.open_runs("c1")
+        return self.services.runs.open("c1")
 
     def truth_at_last(self) -> None:
         """Let both sides tell the truth, an administrator reauthorize, and enough runs and time pass."""

@@ -230,7 +230,7 @@ def run_closed(done: bool) -> None:
         state=RunState.PLANNED,
         batches=0 if done else 1,
     )
-    desk.services.records.put_run(run)
+    desk.services.runs.put(run)
     if done:
         close_if_finished(desk.services, run)
     else:

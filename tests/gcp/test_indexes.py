@@ -22,7 +22,7 @@ from google.cloud.firestore_v1.types import StructuredQuery
 from autoprovisioning.adapters import firestore as adapters
 from autoprovisioning.adapters.firestore import FirestoreInquiries, FirestorePreviews
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.app.ports.requests import Inquiry, InquiryKind, InquiryState, Line, Preview, PreviewState, Would
 from autoprovisioning.app.ports.roster import Edit
@@ -210,11 +210,11 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     """Write a document of each kind."""
     stores.connections.begin_set_up(home.id, NOW)
     stores.connections.create(home)
-    records, database = stores.records, stores.database
-    records.put_asked(
+    database = stores.database
+    stores.asked_runs.put(
         AskedRun(id="a1", connection_id=home.id, asked_by="boss@example.com", asked_at=NOW, expires=NOW + DAY)
     )
-    records.put_run(
+    stores.runs.put(
         Run(
             id="r1",
             connection_id=home.id,
@@ -241,17 +241,17 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
         changed={"title": "x"},
     )
     stores.roster.commit(home, ["u1"], lambda _known: (Edit(entries={"u1": failing}, events=[event]), None))
-    records.record(home.id, [replace(event, id=f"e{n}") for n in range(2, 5)])
-    records.change_guard(home.id, lambda state: reserve(state, Kind.TAKING, [reservation("u1")], 9, NOW))
-    records.put_hold(
+    stores.audit.record(home.id, [replace(event, id=f"e{n}") for n in range(2, 5)])
+    stores.guard.change(home.id, lambda state: reserve(state, Kind.TAKING, [reservation("u1")], 9, NOW))
+    stores.holds.put(
         home.id, Hold(digest="h1", raised_at=NOW, members=(Member(user_id="u1", action="suspend"),), reason="too many")
     )
-    records.change_run(home.id, "r1", lambda run: replace(run, notes=("read",)))
-    records.change_hold(home.id, "h1", lambda hold: replace(hold, reason="still too many"))
-    records.claim_account(home.id, "k1", Claim(user_id="u1", change_id="e1"))
+    stores.runs.change(home.id, "r1", lambda run: replace(run, notes=("read",)))
+    stores.holds.change(home.id, "h1", lambda hold: replace(hold, reason="still too many"))
+    stores.claims.claim(home.id, "k1", Claim(user_id="u1", change_id="e1"))
     stores.adoptions.confirm(home.id, [("u1", "k1")], "boss@example.com", NOW, replace(event, id="e2"))
-    records.put_swept(home.id, frozenset({"x"}))
-    records.lease(f"lease-{home.id}", "me", NOW, DAY)
+    stores.sweeps.put(home.id, frozenset({"x"}))
+    stores.leases.take(f"lease-{home.id}", "me", NOW, DAY)
     stores.channels.put(Channel(id=f"n-{home.id}", address="https://hook", expires=NOW + DAY, opened=NOW))
     previews = FirestorePreviews(database, lambda: NOW)
     previews.fill(preview(home), [Line(would=Would.CREATE, user_id="u1", email="ada@example.com")])
@@ -286,9 +286,9 @@ def read(stores: Firestore) -> None:
     """Ask every question that leads to a query."""
     stores.connections.all()
     stores.connections.deleted()
-    stores.records.open_runs("c1")
-    assert stores.records.run_asked_for("c1", "a1") is not None
-    stores.records.holds("c1")
+    stores.runs.open("c1")
+    assert stores.runs.asked_for("c1", "a1") is not None
+    stores.holds.standing("c1")
     assert stores.adoptions.confirmed("c1") == {"u1": {"k1"}}
     stores.channels.all()
     reports = stores.reports
@@ -412,33 +412,33 @@ class TestLifetimes:
         return found
 
     def test_a_run_expires_after_ninety_days(self, stores):
-        stores.records.put_run(Run(id="r9", connection_id="t1", kind=RunKind.FULL, fence=1, started=NOW))
-        stores.records.change_run("t1", "r9", lambda run: replace(run, state=RunState.DONE))
+        stores.runs.put(Run(id="r9", connection_id="t1", kind=RunKind.FULL, fence=1, started=NOW))
+        stores.runs.change("t1", "r9", lambda run: replace(run, state=RunState.DONE))
         assert self.fields(stores, "runs/r9")["expires"] == NOW + timedelta(days=90)
 
     @pytest.mark.parametrize("by", ["", "boss@example.com"])
     def test_a_held_plan_expires_with_the_audit_after_its_last_decision_and_its_members_after_it(self, stores, by):
         digest, later = f"plan-{bool(by)}", NOW + 390 * DAY
-        stores.records.put_hold("t1", hold(["u1", "u2"], digest=digest))
+        stores.holds.put("t1", hold(["u1", "u2"], digest=digest))
         if by:
-            stores.records.change_hold("t1", digest, lambda known: known.moved(lambda *_: Standing.REJECTED, later, by))
+            stores.holds.change("t1", digest, lambda known: known.moved(lambda *_: Standing.REJECTED, later, by))
         ends = (later if by else NOW) + timedelta(days=400)
         assert self.fields(stores, f"holds/{digest}")["expires"] == ends
         assert self.fields(stores, f"holds/{digest}/members/0000")["expires"] == ends + timedelta(days=2)
 
     def test_a_plan_that_ended_undecided_expires_within_days_with_its_members(self, stores):
-        stores.records.put_hold("t1", hold([f"u{number}" for number in range(5_001)], digest="old"))
+        stores.holds.put("t1", hold([f"u{number}" for number in range(5_001)], digest="old"))
         later = NOW + DAY
-        stores.records.change_hold("t1", "old", lambda known: known.moved(lambda *_: Standing.RELEASED, later))
+        stores.holds.change("t1", "old", lambda known: known.moved(lambda *_: Standing.RELEASED, later))
         assert self.fields(stores, "holds/old")["expires"] == later + timedelta(days=7)
         for number in range(2):
             part = self.fields(stores, f"holds/old/members/{number:04d}")
             assert part["expires"] == later + timedelta(days=9)
-        assert len(stores.records.hold("t1", "old").members) == 5_001
+        assert len(stores.holds.get("t1", "old").members) == 5_001
 
     def test_a_plan_of_whose_members_some_expired_before_it_authorises_nobody(self, stores):
         plan = hold([f"u{number}" for number in range(5_001)], Standing.APPROVED, by="a@x.org", digest="half")
-        stores.records.put_hold("t1", plan)
+        stores.holds.put("t1", plan)
         stores.client.document("connections/t1/holds/half/members/0000").delete()
-        assert stores.records.hold("t1", "half").members == ()
+        assert stores.holds.get("t1", "half").members == ()
         assert isinstance(self.fields(stores, "holds/half")["expires"], datetime)

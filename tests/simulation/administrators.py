@@ -148,7 +148,7 @@ class Administrators:
 
     def _plans(self, step: Step, standing: Standing) -> Sequence[Hold]:
         """Return the held plans of which something stands at this, once there are some."""
-        holds = partial(self._services.records.holds, self._connection(step))
+        holds = partial(self._services.holds.standing, self._connection(step))
         return self._once(lambda: [hold for hold in holds() if hold.those(standing)])
 
     def _once(self, look: Callable[[], Sequence[T]]) -> Sequence[T]:

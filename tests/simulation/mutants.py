@@ -310,14 +310,14 @@ MUTANTS = (
     Mutant(
         "a run counts its events twice",
         "app/provisioning/converge.py",
-        "return Progress(run.id, self._services.clock(), counts) if",
-        "return Progress(run.id, self._services.clock(), {n: 2 * c for n, c in counts.items()}) if",
+        "return Progress(run_id=run.id, at=self._services.clock(), counts=counts) if",
+        "return Progress(run_id=run.id, at=self._services.clock(), counts={n: 2 * c for n, c in counts.items()}) if",
         LEAVING,
     ),
     Mutant(
         "timers run while the connection is off",
         "domain/deprovisioning.py",
-        "return Clock(self.stood + (now - self.off_since), (self.off_since, now))",
+        "return Clock(stood=self.stood + (now - self.off_since), last=(self.off_since, now))",
         "return replace(self, off_since=None)",
         FOR_DAYS,
     ),
@@ -330,7 +330,7 @@ MUTANTS = (
     ),
     Mutant(
         "half of the people may lose access",
-        "domain/connections.py",
+        "domain/settings.py",
         "return max(1, ceil(active * self.share) - 1)",
         "return max(1, active)",
         HALVED,
@@ -380,7 +380,7 @@ MUTANTS = (
     Mutant(
         "a waiting plan does not end where it differs",
         "app/runs/hold_plan.py",
-        "services.records.change_hold(connection.id, hold.digest, lambda current: _released(current, now))",
+        "services.holds.change(connection.id, hold.digest, lambda current: _released(current, now))",
         "pass",
         HELD,
     ),
@@ -402,14 +402,14 @@ MUTANTS = (
     Mutant(
         "a decision about a held plan tells nothing",
         "app/administration/held_plans.py",
-        "decided = services.records.change_hold(connection_id, digest, decide, tell)",
-        "decided = services.records.change_hold(connection_id, digest, decide)",
+        "decided = services.holds.change(connection_id, digest, decide, tell)",
+        "decided = services.holds.change(connection_id, digest, decide)",
         HELD,
     ),
     Mutant(
         "leases are not given back",
         "app/runs/lease.py",
-        "services.records.release(name, holder)",
+        "services.leases.release(name, holder)",
         "pass",
     ),
 )

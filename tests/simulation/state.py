@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoprovisioning.app.ports.adoptions import Adoptions, UnprovisionedAccounts
+from autoprovisioning.app.ports.asked_runs import AskedRuns
+from autoprovisioning.app.ports.audit import Audit
 from autoprovisioning.app.ports.channels import Channels
+from autoprovisioning.app.ports.claims import Claims
 from autoprovisioning.app.ports.connections import Connections
-from autoprovisioning.app.ports.records import Records
+from autoprovisioning.app.ports.guard import Guard
+from autoprovisioning.app.ports.holds import Holds
+from autoprovisioning.app.ports.leases import Leases
 from autoprovisioning.app.ports.requests import Inquiries, Previews
 from autoprovisioning.app.ports.roster import Edit, Roster
+from autoprovisioning.app.ports.runs import Runs
+from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event
@@ -24,13 +31,10 @@ from tests.simulation.scheduler import Scheduler
 from tests.simulation.weather import Weather
 from tests.support.in_memory_requests import FakeInquiries, FakePreviews
 from tests.support.in_memory_state import (
-    FakeAdoptions,
     FakeChannels,
-    FakeConnections,
-    FakeRecords,
     FakeRoster,
-    FakeUnprovisioned,
     Store,
+    state_ports,
 )
 
 RACE = 0.3  # seconds between the read and the write of a commit
@@ -40,10 +44,14 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "connections": (
         "all", "get", "deleted", "create", "begin_set_up", "begun_set_ups", "end_set_up", "change", "purge",
     ),
-    "records": (
-        "put_run", "run", "open_runs", "put_asked", "asked", "run_asked_for", "change_run", "change_guard", "hold",
-        "holds", "put_hold", "change_hold", "claim_account", "swept", "put_swept", "record", "lease", "release",
-    ),
+    "runs": ("put", "get", "open", "change", "asked_for"),
+    "asked_runs": ("put", "get"),
+    "holds": ("get", "standing", "put", "change"),
+    "guard": ("change",),
+    "claims": ("claim",),
+    "sweeps": ("get", "put"),
+    "audit": ("record",),
+    "leases": ("take", "release"),
     "adoptions": ("confirm", "confirmed"),
     "unprovisioned": ("put", "get"),
     "channels": ("all", "put", "prove", "remove"),
@@ -51,15 +59,23 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "inquiries": ("open", "put", "get"),
     "tokens": ("read", "add", "disable", "destroy", "stored"),
 }  # fmt: skip
+OF_SERVICES = tuple(name for name in VERBS if name not in ("channels", "previews", "inquiries", "tokens"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StatePorts:
     """The state ports, without faults."""
 
     connections: Connections
     roster: Roster
-    records: Records
+    runs: Runs
+    asked_runs: AskedRuns
+    holds: Holds
+    guard: Guard
+    claims: Claims
+    sweeps: Sweeps
+    audit: Audit
+    leases: Leases
     adoptions: Adoptions
     unprovisioned: UnprovisionedAccounts
     channels: Channels
@@ -72,15 +88,11 @@ class StatePorts:
         """Make those of tests/support/in_memory_state.py; others may come between a commit's read and its write."""
         store = _Store(scheduler)
         return StatePorts(
-            FakeConnections(store),
-            FakeRoster(store),
-            FakeRecords(store),
-            FakeAdoptions(store),
-            FakeUnprovisioned(store),
-            FakeChannels(store),
-            FakePreviews(scheduler.clock),
-            FakeInquiries(scheduler.clock),
-            Archive(store),
+            channels=FakeChannels(store),
+            previews=FakePreviews(scheduler.clock),
+            inquiries=FakeInquiries(scheduler.clock),
+            archive=Archive(store),
+            **state_ports(store),
         )
 
 

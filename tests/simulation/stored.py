@@ -16,17 +16,16 @@ from google.api_core import exceptions
 
 from autoprovisioning.adapters.firestore import (
     Database,
-    FirestoreAdoptions,
+    FirestoreAskedRuns,
     FirestoreChannels,
     FirestoreConnections,
+    FirestoreHolds,
     FirestoreInquiries,
     FirestorePreviews,
-    FirestoreRecords,
     FirestoreRoster,
-    FirestoreUnprovisioned,
 )
 from autoprovisioning.adapters.firestore.audit import event_of
-from autoprovisioning.adapters.firestore.records import run_of
+from autoprovisioning.adapters.firestore.runs import run_of
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import Transient
@@ -38,6 +37,7 @@ from tests.simulation.firestore_service import Call, Network, Service, Write
 from tests.simulation.scheduler import Scheduler, Task
 from tests.simulation.state import StatePorts
 from tests.simulation.weather import STATE, Weather
+from tests.support.firestore_state import state_ports
 
 Told = Callable[[Connection | None, str], None]  # what is stored of a connection now, and its id
 
@@ -111,15 +111,11 @@ def in_firestore(scheduler: Scheduler, weather: Weather, told: Told) -> StatePor
     service, wire = Settings(scheduler, told), Wire(scheduler, weather)
     database = _database(Client(service, wire), sleep=wire.sleep, chance=ByTask(scheduler))
     return StatePorts(
-        FirestoreConnections(database),
-        FirestoreRoster(database),
-        FirestoreRecords(database),
-        FirestoreAdoptions(database),
-        FirestoreUnprovisioned(database),
-        FirestoreChannels(database),
-        FirestorePreviews(database, scheduler.clock),
-        FirestoreInquiries(database, scheduler.clock),
-        StoredArchive(service),
+        channels=FirestoreChannels(database),
+        previews=FirestorePreviews(database, scheduler.clock),
+        inquiries=FirestoreInquiries(database, scheduler.clock),
+        archive=StoredArchive(service),
+        **state_ports(database),
     )
 
 
@@ -134,7 +130,8 @@ class StoredArchive:
         self._service = service
         self._client = Client(service)
         database = _database(self._client)
-        self._roster, self._records = FirestoreRoster(database), FirestoreRecords(database)
+        self._roster = FirestoreRoster(database)
+        self._holds, self._asked_runs = FirestoreHolds(database), FirestoreAskedRuns(database)
         self._connections = FirestoreConnections(database)
 
     def entries(self, connection: Connection) -> dict[str, Entry]:
@@ -160,7 +157,7 @@ class StoredArchive:
         return [run_of(connection_id, snapshot) for snapshot in self._all(connection_id, "runs")]
 
     def holds(self, connection_id: str) -> list[Hold]:
-        found = [self._records.hold(connection_id, snapshot.id) for snapshot in self._all(connection_id, "holds")]
+        found = [self._holds.get(connection_id, snapshot.id) for snapshot in self._all(connection_id, "holds")]
         return [hold for hold in found if hold is not None]
 
     def leases(self) -> list[str]:
@@ -179,7 +176,7 @@ class StoredArchive:
         return claim.get("user_id") if claim.exists else ""
 
     def asked(self, connection_id: str) -> list[AskedRun]:
-        found = [self._records.asked(connection_id, each.id) for each in self._all(connection_id, "run_requests")]
+        found = [self._asked_runs.get(connection_id, each.id) for each in self._all(connection_id, "run_requests")]
         return [asked for asked in found if asked is not None]
 
     def rosters(self, connection_id: str) -> int:

@@ -13,7 +13,13 @@ import greenlet
 import pytest
 from google.api_core import exceptions
 
-from autoprovisioning.adapters.firestore import Database, FirestoreConnections, FirestoreRecords, FirestoreRoster
+from autoprovisioning.adapters.firestore import (
+    Database,
+    FirestoreConnections,
+    FirestoreLeases,
+    FirestoreRoster,
+    FirestoreRuns,
+)
 from autoprovisioning.adapters.firestore.database import ATTEMPTS
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection
@@ -68,7 +74,7 @@ class Stores:
         database = Database(self.client, lambda name, n=1: None, sleep=network.sleep, chance=chance)
         self.roster = FirestoreRoster(database)
         self.connections = FirestoreConnections(database)
-        self.records = FirestoreRecords(database)
+        self.runs, self.leases = FirestoreRuns(database), FirestoreLeases(database)
 
     def ids(self, collection: str) -> set[str]:
         return {snapshot.id for snapshot in self.client.collection(f"connections/c1/{collection}").stream()}
@@ -101,9 +107,7 @@ def grow(stores: Stores, told: str = "e1") -> int:
 @pytest.fixture
 def running(stores: Stores) -> Stores:
     """Stores with a run that commits add to."""
-    stores.records.put_run(
-        Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED)
-    )
+    stores.runs.put(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED))
     return stores
 
 
@@ -144,7 +148,7 @@ class TestCallsThatFail:
             weather = Weather()
             stores = Stores(Service(weather.clock), weather)
             weather.failing_before += [None, IN_THE_WAY] * 5
-            stores.records.lease("l", "a", NOW, timedelta(hours=1))
+            stores.leases.take("l", "a", NOW, timedelta(hours=1))
             return weather.now, stores.client.document("leases/l").get().get("stamp")
 
         assert end() == end()
@@ -156,7 +160,7 @@ class TestAnswersThatAreLost:
         weather.failing_after += [None, error]
         assert grow(running) == 1
         assert running.roster.entry(HOME, "u1").version == 1
-        assert running.records.run("c1", "r1").counts == {"created": 1}
+        assert running.runs.get("c1", "r1").counts == {"created": 1}
 
     def test_one_that_is_not_repeated_took_effect_all_the_same(self, running, weather):
         weather.failing_after += [None, LATE]
@@ -176,7 +180,7 @@ class TestWhatIsToldOfACall:
         weather.calls.clear()
         grow(running)
         stores = running
-        stores.records.open_runs("c1")
+        stores.runs.open("c1")
         stores.client.collection("connections").count().get()
         home = "connections/c1"
         assert weather.calls[0] == f"get {home}/roster/0000"
@@ -217,14 +221,14 @@ def test_tasks_that_switch_at_every_call_lose_nothing(seed):
     calm = Network()
     network = Tasks(random.Random(seed))
     service = Service(network.clock)
-    Stores(service, calm).records.put_run(
+    Stores(service, calm).runs.put(
         Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW, state=RunState.PLANNED)
     )
     stores = Stores(service, network)
     network.run([lambda number=number: grow(stores, f"e{number}") for number in range(5)])
     seen = Stores(service, calm)
     assert seen.roster.entry(HOME, "u1").version == 5
-    assert seen.records.run("c1", "r1").counts == {"created": 5}
+    assert seen.runs.get("c1", "r1").counts == {"created": 5}
     assert seen.ids("events") == {f"e{number}" for number in range(5)}
 
 

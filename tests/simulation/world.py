@@ -37,7 +37,7 @@ from tests.simulation.history import ADDRESSES, POLICIES, USERS, History
 from tests.simulation.keeper import Node, SimAccounts
 from tests.simulation.pubsub import Message, Request, Topics
 from tests.simulation.scheduler import Killed, Process, Scheduler
-from tests.simulation.state import Called, SimRoster, StatePorts
+from tests.simulation.state import OF_SERVICES, Called, SimRoster, StatePorts
 from tests.simulation.stored import in_firestore
 from tests.simulation.threads import Tasks, few_shards
 from tests.simulation.truth import FAIR, FOUL, Truth
@@ -111,21 +111,15 @@ class World:
             return SimAccounts(node, token, self.scheduler, weather, watch.write)
 
         roster: Any = SimRoster(self.ports.roster, self.scheduler, self.calls, watch.commit)
-        connections: Any = Called("connections", self.ports.connections, self.calls)
-        records: Any = Called("records", self.ports.records, self.calls)
-        records.change_hold = self._told_of_decisions(records.change_hold)
-        adoptions: Any = Called("adoptions", self.ports.adoptions, self.calls)
-        unprovisioned: Any = Called("unprovisioned", self.ports.unprovisioned, self.calls)
+        called: dict[str, Any] = {name: Called(name, getattr(self.ports, name), self.calls) for name in OF_SERVICES}
+        called["holds"].change = self._told_of_decisions(called["holds"].change)
         tokens: Any = Called("tokens", self.tokens, weather)
         return Services(
             clock=self.scheduler.clock,
             new_id=Ids(),
             directory=self.directory,
-            connections=connections,
             roster=roster,
-            records=records,
-            adoptions=adoptions,
-            unprovisioned=unprovisioned,
+            **called,
             tokens=tokens,
             queue=self.topics,
             accounts_for=accounts_for,
@@ -133,9 +127,9 @@ class World:
             executor=Tasks(self.scheduler),
         )
 
-    def _told_of_decisions(self, change_hold: Callable[..., Any]) -> Callable[..., Any]:
+    def _told_of_decisions(self, change: Callable[..., Any]) -> Callable[..., Any]:
         def changed(connection_id: str, *rest: Any) -> Any:
-            plan = change_hold(connection_id, *rest)
+            plan = change(connection_id, *rest)
             if plan is not None:
                 self.watch.brakes.decided(connection_id, plan)
             return plan

@@ -139,7 +139,7 @@ class Place:
                 decided_at=hold.decided_at,
                 standings=hold.standings(),
             )
-            for hold in self.desk.services.records.holds("c1")
+            for hold in self.desk.services.holds.standing("c1")
         ]
 
     def _searchable(self, directory: Any) -> None:
@@ -328,10 +328,10 @@ def place(state: State = State.ON) -> Place:
     members = tuple(
         Member(user_id=f"u{number}", action="suspend", trigger="suspended", since=START) for number in range(60)
     )
-    records = desk.services.records
+    holds = desk.services.holds
     rejected = Verdict(standing=Standing.REJECTED, at=START, by=EVIL)
-    records.put_hold("c1", Hold(digest="a" * 32, raised_at=START, members=members, reason=EVIL))
-    records.put_hold(
+    holds.put("c1", Hold(digest="a" * 32, raised_at=START, members=members, reason=EVIL))
+    holds.put(
         "c1",
         Hold(
             digest="b" * 32,

@@ -29,12 +29,8 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from tests.support.in_memory_state import (
-    FakeAdoptions,
-    FakeConnections,
-    FakeRecords,
-    FakeRoster,
-    FakeUnprovisioned,
     Store,
+    state_ports,
 )
 
 T = TypeVar("T")
@@ -427,11 +423,7 @@ class Desk:
             clock=self.clock,
             new_id=Ids(),
             directory=self.directory,
-            connections=FakeConnections(self.store),
-            roster=FakeRoster(self.store),
-            records=FakeRecords(self.store),
-            adoptions=FakeAdoptions(self.store),
-            unprovisioned=FakeUnprovisioned(self.store),
+            **state_ports(self.store),
             tokens=self.tokens,
             queue=self.queue,
             accounts_for=self._opened,

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from autoprovisioning.app.notifications.channel_token import PROOF_KEPT
 from autoprovisioning.app.ports.adoptions import Pair
 from autoprovisioning.app.ports.channels import Channel
+from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.connections import Telling
-from autoprovisioning.app.ports.records import Claim
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection, Deleted
@@ -262,21 +262,21 @@ class FakeConnections:
                 kept.pop(connection_id, None)
 
 
-class FakeRecords:
-    """The Records port."""
+class FakeRuns:
+    """The Runs port."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def put_run(self, run: Run) -> None:
+    def put(self, run: Run) -> None:
         with self._store.lock:
             known = self._store.runs[run.connection_id].get(run.id)
             self._store.runs[run.connection_id][run.id] = _own_fields(known, run)
 
-    def run(self, connection_id: str, run_id: str) -> Run | None:
+    def get(self, connection_id: str, run_id: str) -> Run | None:
         return self._store.runs[connection_id].get(run_id)
 
-    def open_runs(self, connection_id: str) -> Sequence[Run]:
+    def open(self, connection_id: str) -> Sequence[Run]:
         with self._store.lock:
             return [
                 run
@@ -284,17 +284,7 @@ class FakeRecords:
                 if run.state in (RunState.OBSERVING, RunState.PLANNED)
             ]
 
-    def put_asked(self, asked: AskedRun) -> None:
-        self._store.asked[asked.connection_id][asked.id] = asked
-
-    def asked(self, connection_id: str, request_id: str) -> AskedRun | None:
-        return self._store.asked[connection_id].get(request_id)
-
-    def run_asked_for(self, connection_id: str, request_id: str) -> Run | None:
-        found = (run for run in self._store.runs[connection_id].values() if run.request == request_id)
-        return min(found, key=lambda run: (run.started, run.id), default=None)
-
-    def change_run(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
+    def change(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
         with self._store.lock:
             current = self._store.runs[connection_id].get(run_id)
             wanted = edit(current) if current is not None else None
@@ -303,26 +293,50 @@ class FakeRecords:
             self._store.runs[connection_id][run_id] = _own_fields(current, wanted)
             return wanted
 
-    def change_guard(self, connection_id: str, edit: Callable[[GuardState], GuardState | None]) -> GuardState | None:
-        with self._store.lock:
-            wanted = edit(self._store.guards.get(connection_id, GuardState()))
-            if wanted is not None:
-                self._store.guards[connection_id] = wanted
-            return wanted
+    def asked_for(self, connection_id: str, request_id: str) -> Run | None:
+        found = (run for run in self._store.runs[connection_id].values() if run.request == request_id)
+        return min(found, key=lambda run: (run.started, run.id), default=None)
 
-    def hold(self, connection_id: str, digest: str) -> Hold | None:
+
+def _own_fields(known: Run | None, run: Run) -> Run:
+    """Keep what only commits add to: `done`, `counts`, seats."""
+    if known is None:
+        return replace(run, done={}, counts={}, seats_exhausted=False)
+    return replace(run, done=known.done, counts=known.counts, seats_exhausted=known.seats_exhausted)
+
+
+class FakeAskedRuns:
+    """The AskedRuns port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put(self, asked: AskedRun) -> None:
+        self._store.asked[asked.connection_id][asked.id] = asked
+
+    def get(self, connection_id: str, request_id: str) -> AskedRun | None:
+        return self._store.asked[connection_id].get(request_id)
+
+
+class FakeHolds:
+    """The Holds port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, connection_id: str, digest: str) -> Hold | None:
         return self._store.holds[connection_id].get(digest)
 
-    def holds(self, connection_id: str) -> Sequence[Hold]:
+    def standing(self, connection_id: str) -> Sequence[Hold]:
         over = (HoldState.CLOSED, HoldState.SUPERSEDED)
         current = [hold for hold in self._store.holds[connection_id].values() if hold.state not in over]
         return sorted(current, key=lambda hold: hold.raised_at, reverse=True)
 
-    def put_hold(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
+    def put(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
         self._store.holds[connection_id][hold.digest] = hold
         self._store.append(connection_id, [raised] if raised is not None else [])
 
-    def change_hold(
+    def change(
         self,
         connection_id: str,
         digest: str,
@@ -340,7 +354,28 @@ class FakeRecords:
             self._store.append(connection_id, [told] if told is not None else [])
             return decided
 
-    def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
+
+class FakeGuard:
+    """The Guard port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def change(self, connection_id: str, edit: Callable[[GuardState], GuardState | None]) -> GuardState | None:
+        with self._store.lock:
+            wanted = edit(self._store.guards.get(connection_id, GuardState()))
+            if wanted is not None:
+                self._store.guards[connection_id] = wanted
+            return wanted
+
+
+class FakeClaims:
+    """The Claims port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def claim(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
         with self._store.lock:
             held = self._store.claims.get((connection_id, scim_id))
             if held is not None and held != instead_of and held.user_id != claim.user_id:
@@ -348,18 +383,39 @@ class FakeRecords:
             self._store.claims[connection_id, scim_id] = claim
             return claim
 
-    def swept(self, connection_id: str) -> frozenset[str]:
+
+class FakeSweeps:
+    """The Sweeps port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, connection_id: str) -> frozenset[str]:
         return self._store.swept.get(connection_id, frozenset())
 
-    def put_swept(self, connection_id: str, names: frozenset[str]) -> None:
+    def put(self, connection_id: str, names: frozenset[str]) -> None:
         self._store.swept[connection_id] = names
+
+
+class FakeAudit:
+    """The Audit port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         with self._store.lock:
             if not any(event.id in self._store.events[connection_id] for event in events):
                 self._store.append(connection_id, events)
 
-    def lease(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
+
+class FakeLeases:
+    """The Leases port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def take(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
         with self._store.lock:
             known, until, fence = self._store.leases.get(name, ("", NEVER, 0))
             if known != holder and until > now:
@@ -373,13 +429,6 @@ class FakeRecords:
             known, _until, fence = self._store.leases.get(name, ("", NEVER, 0))
             if known == holder:
                 self._store.leases[name] = ("", NEVER, fence)
-
-
-def _own_fields(known: Run | None, run: Run) -> Run:
-    """Keep what only commits add to: `done`, `counts`, seats."""
-    if known is None:
-        return replace(run, done={}, counts={}, seats_exhausted=False)
-    return replace(run, done=known.done, counts=known.counts, seats_exhausted=known.seats_exhausted)
 
 
 class FakeAdoptions:
@@ -435,3 +484,21 @@ class FakeChannels:
 
     def remove(self, channel_id: str) -> None:
         self._store.channels.pop(channel_id, None)
+
+
+def state_ports(store: Store) -> dict[str, Any]:
+    """Return the state ports of `Services` by name, over one store."""
+    return {
+        "connections": FakeConnections(store),
+        "roster": FakeRoster(store),
+        "runs": FakeRuns(store),
+        "asked_runs": FakeAskedRuns(store),
+        "holds": FakeHolds(store),
+        "guard": FakeGuard(store),
+        "claims": FakeClaims(store),
+        "sweeps": FakeSweeps(store),
+        "audit": FakeAudit(store),
+        "leases": FakeLeases(store),
+        "adoptions": FakeAdoptions(store),
+        "unprovisioned": FakeUnprovisioned(store),
+    }

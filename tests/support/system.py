@@ -136,7 +136,7 @@ class Town:
 
         desk = self.desk()
         length = timedelta(seconds=1)
-        wait_for(lambda: desk.records.lease(LEASE, "reset", desk.clock(), length), "the end of the run")
+        wait_for(lambda: desk.leases.take(LEASE, "reset", desk.clock(), length), "the end of the run")
 
     def _empty_database(self) -> None:
         port, project = self.world.cloud.ports["firestore"], self.world.cloud.project
@@ -181,7 +181,7 @@ class Town:
             connection,
             desk.roster.load(connection),
             self.events(),
-            desk.records.open_runs(CONNECTION),
+            desk.runs.open(CONNECTION),
             self.keeper.accounts(),
             self.directory.control("GET", "channels")["channels"],
         )

@@ -7,12 +7,19 @@ from datetime import timedelta
 
 from autoprovisioning.app.ports.accounts import AccountsFor
 from autoprovisioning.app.ports.adoptions import Adoptions, UnprovisionedAccounts
+from autoprovisioning.app.ports.asked_runs import AskedRuns
+from autoprovisioning.app.ports.audit import Audit
+from autoprovisioning.app.ports.claims import Claims
 from autoprovisioning.app.ports.connections import Connections
 from autoprovisioning.app.ports.directory import Directory
 from autoprovisioning.app.ports.execution import Clock, Executor, Meter, NewId
+from autoprovisioning.app.ports.guard import Guard
+from autoprovisioning.app.ports.holds import Holds
+from autoprovisioning.app.ports.leases import Leases
 from autoprovisioning.app.ports.queue import Queue
-from autoprovisioning.app.ports.records import Records
 from autoprovisioning.app.ports.roster import Roster
+from autoprovisioning.app.ports.runs import Runs
+from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.app.ports.tokens import Tokens
 
 
@@ -39,7 +46,14 @@ class Services:
     directory: Directory
     connections: Connections
     roster: Roster
-    records: Records
+    runs: Runs
+    asked_runs: AskedRuns
+    holds: Holds
+    guard: Guard
+    claims: Claims
+    sweeps: Sweeps
+    audit: Audit
+    leases: Leases
     adoptions: Adoptions
     unprovisioned: UnprovisionedAccounts
     tokens: Tokens

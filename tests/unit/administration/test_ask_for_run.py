@@ -51,7 +51,7 @@ def taken_up(office: Office, request: str) -> str:
 
 
 def put(office: Office, run_id: str, state: RunState) -> None:
-    office.services.records.change_run("c1", run_id, lambda run: replace(run, state=state))
+    office.services.runs.change("c1", run_id, lambda run: replace(run, state=state))
 
 
 def be(office: Office, state: State) -> None:
@@ -153,7 +153,7 @@ def test_planning_may_take_longer_than_nothing_happening_does(office):
 
 def test_a_request_waits_while_somebody_else_plans(office):
     request = asked(office)
-    office.services.records.lease(LEASE, "another", office.desk.clock.now, MINUTE)
+    office.services.leases.take(LEASE, "another", office.desk.clock.now, MINUTE)
     with pytest.raises(Busy):
         taken_up(office, request)
     assert told(office, request) == (Became.WAITING, "")

@@ -24,7 +24,7 @@ from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
 from autoprovisioning.domain.runs import RunState
 from tests.support.in_memory import FakeDirectory
-from tests.support.in_memory_state import FakeChannels, FakeConnections, FakeRecords, FakeRoster
+from tests.support.in_memory_state import FakeChannels, FakeConnections, FakeRoster, FakeRuns
 from tests.support.scenario import Office
 from tests.support.settings import changed
 
@@ -268,7 +268,7 @@ def test_an_edit_stops_the_changes_that_were_planned_for_other_settings(office):
     narrow(office)
     office.work_off()
     assert office.keeper.of("u4") == []
-    closed = office.services.records.run("c1", run.id)
+    closed = office.services.runs.get("c1", run.id)
     assert closed.state is RunState.SUPERSEDED
     assert closed.notes == (EDITED,)
 
@@ -282,25 +282,25 @@ def test_the_run_after_an_edit_does_not_wait_for_what_was_planned_before_it(offi
     assert new.id != old.id
     assert new.state is RunState.PLANNED
     office.work_off()
-    assert office.services.records.run("c1", old.id).state is RunState.SUPERSEDED
-    assert office.services.records.run("c1", new.id).state is RunState.DONE
+    assert office.services.runs.get("c1", old.id).state is RunState.SUPERSEDED
+    assert office.services.runs.get("c1", new.id).state is RunState.DONE
     assert len(office.keeper.of("u4")) == 1
 
 
 def test_an_edit_in_the_moment_in_which_a_plan_is_recorded_stops_it_too(office, monkeypatch):
-    change_run, pending = FakeRecords.change_run, [narrow]
+    change, pending = FakeRuns.change, [narrow]
 
-    def recording(self: FakeRecords, *given: object) -> object:
+    def recording(self: FakeRuns, *given: object) -> object:
         if pending:
             pending.pop()(office)
-        return change_run(self, *given)
+        return change(self, *given)
 
-    monkeypatch.setattr(FakeRecords, "change_run", recording)
+    monkeypatch.setattr(FakeRuns, "change", recording)
     office.hire("u4", "dan@example.com")
     office.plan()
     office.work_off()
     assert office.keeper.of("u4") == []
-    assert office.services.records.open_runs("c1") == []
+    assert office.services.runs.open("c1") == []
 
 
 def test_a_run_goes_on_while_our_own_work_notes_a_wait_or_a_first_number_of_shards(office, monkeypatch):
@@ -342,7 +342,7 @@ def test_every_act_of_an_administrator_is_told_once_with_what_it_changed(office)
     another = office.connection.token_version
     edit(services, "c1", 1, office.connection.settings, ACTOR, "theirs")
     theirs = office.connection.token_version
-    services.records.put_hold(
+    services.holds.put(
         "c1", Hold(digest="d1", raised_at=office.desk.clock.now, members=(Member(user_id="u1", action="suspend"),))
     )
     decide_hold(services, "c1", "d1", "reject", ACTOR)

@@ -427,7 +427,7 @@ def test_a_hold_is_told_until_it_is_rejected_and_then_that():
     office.desk.clock.advance(LATER)
     office.run()
     assert look_into(office, "u1").words.startswith("Held until an administrator approves it")
-    (hold,) = office.services.records.holds("c1")
+    (hold,) = office.services.holds.standing("c1")
     decide_hold(office.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
     assert look_into(office, "u1").words.startswith("Not done, since an administrator rejected it")
 

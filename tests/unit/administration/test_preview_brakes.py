@@ -49,11 +49,11 @@ def test_what_an_administrator_approved_is_not_held_and_what_was_rejected_is():
     office.leave("u1")
     office.leave("u2")
     office.run()
-    digest = office.services.records.holds("c1")[0].digest
+    digest = office.services.holds.standing("c1")[0].digest
     waiting = office.desk.store.holds["c1"][digest]
     decide_hold(office.services, "c1", digest, "approve", ACTOR)
     assert at(office).preview()[0].held is False
-    office.services.records.put_hold("c1", waiting)
+    office.services.holds.put("c1", waiting)
     decide_hold(office.services, "c1", digest, "reject", ACTOR)
     assert at(office).preview(limit=replace(office.connection.settings.limit, minimum=100))[0].held is True
 
@@ -69,7 +69,7 @@ def test_what_goes_on_beside_a_rejected_plan_is_not_told_as_held():
         "c1", lambda current: with_settings(current, limit=replace(current.settings.limit, minimum=1))
     )
     office.run()
-    digest = office.services.records.holds("c1")[0].digest
+    digest = office.services.holds.standing("c1")[0].digest
     decide_hold(office.services, "c1", digest, "reject", ACTOR)
     office.leave("u4")
     done, lines = at(office).preview(limit=replace(office.connection.settings.limit, minimum=100))
@@ -105,7 +105,7 @@ def test_what_a_first_run_would_create_is_confirmed_by_turning_on_from_the_previ
     turn_on(office.services, "c1", ACTOR)
     assert told in at(office).preview()[0].notes
     office.run()
-    assert (office.keeper.accounts, office.services.records.holds("c1")[0].counts()) == ({}, {"create": 63})
+    assert (office.keeper.accounts, office.services.holds.standing("c1")[0].counts()) == ({}, {"create": 63})
 
 
 def test_a_draft_is_previewed_with_an_empty_roster(desk):

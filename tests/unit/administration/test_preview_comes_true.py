@@ -42,7 +42,7 @@ ROWS = st.sampled_from([DEFAULT_ROWS, (*DEFAULT_ROWS, Row(target="title", source
 def held_back(office: Office) -> set[tuple[str, str]]:
     return {
         (member.user_id, member.action)
-        for hold in office.services.records.holds("c1")
+        for hold in office.services.holds.standing("c1")
         for member, verdict in hold.each()
         if verdict.standing in (Standing.WAITING, Standing.WITHDRAWN, Standing.REJECTED)
     }
@@ -55,7 +55,7 @@ def worked(office: Office, verb: str, user_id: str, name: str) -> None:
         case "wait" | "run":
             getattr(office, verb)()
         case "approve" | "reject":
-            for hold in office.services.records.holds("c1"):
+            for hold in office.services.holds.standing("c1"):
                 if hold.state is HoldState.WAITING:
                     decide_hold(office.services, "c1", hold.digest, verb, ACTOR)
         case "seed":

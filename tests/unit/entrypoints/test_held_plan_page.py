@@ -20,12 +20,12 @@ MEMBERS = tuple(
 @pytest.fixture
 def place() -> Place:
     place = Place(Connection(id="c1", state=State.ON))
-    place.desk.services.records.put_hold("c1", Hold(digest=DIGEST, raised_at=START, members=MEMBERS, reason="too many"))
+    place.desk.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=MEMBERS, reason="too many"))
     return place
 
 
 def standings(place: Place) -> dict[str, int]:
-    return place.desk.services.records.hold("c1", DIGEST).standings()
+    return place.desk.services.holds.get("c1", DIGEST).standings()
 
 
 def send(place: Place, button: str, **filled):
@@ -56,7 +56,7 @@ def test_a_decision_about_nobody_is_refused(place, filled):
 
 
 def test_what_is_carried_out_is_shown_and_not_decided_any_more(place):
-    place.desk.services.records.change_hold(
+    place.desk.services.holds.change(
         "c1", DIGEST, lambda known: known.moved(lambda *_: Standing.DONE, START, "a@x.org")
     )
     shown = place.browser().open(f"{HOME}/holds/{DIGEST}")

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.domain.errors import Rejected, Transient, Unresolved
-from tests.support.in_memory_state import FakeRecords
+from tests.support.in_memory_state import FakeClaims
 from tests.support.scenario import GROUP, Office, person
 
 ADDRESS = "dan@example.com"
@@ -70,17 +70,17 @@ def test_an_adoption_whose_outcome_is_unknown_keeps_its_claim_until_it_is_known(
     office.check_ownership()
 
 
-class Overtaken(FakeRecords):
-    """Records in which something happens just before a claim is taken over, once."""
+class Overtaken(FakeClaims):
+    """Claims; just before one is taken over something happens, once."""
 
     def __init__(self, office: Office, happening: Callable[[], None]) -> None:
         super().__init__(office.desk.store)
         self._happening: list[Callable[[], None]] = [happening]
 
-    def claim_account(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
+    def claim(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
         if instead_of is not None and self._happening:
             self._happening.pop()()
-        return super().claim_account(connection_id, scim_id, claim, instead_of)
+        return super().claim(connection_id, scim_id, claim, instead_of)
 
 
 def test_whoever_tries_again_before_their_claim_is_taken_over_keeps_it(office):
@@ -91,7 +91,7 @@ def test_whoever_tries_again_before_their_claim_is_taken_over_keeps_it(office):
         office.rename("first", "Mended")
         office.deliver(office.sent[-1])
 
-    office.services = replace(office.services, records=Overtaken(office, try_again))
+    office.services = replace(office.services, claims=Overtaken(office, try_again))
     pass_on(office)
     office.check_ownership()
     assert office.keeper.named(ADDRESS).external_id == "first"

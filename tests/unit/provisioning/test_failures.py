@@ -60,7 +60,7 @@ def test_a_mark_whose_account_keeper_refuses_to_show_ends_as_that_users_failure(
     office.work_off()
     entry = office.entry("u1")
     assert (entry.mark is not None, entry.failure.code) == (True, "rejected"), "what became of it is not known"
-    assert office.services.records.run("c1", run.id).state is RunState.DONE
+    assert office.services.runs.get("c1", run.id).state is RunState.DONE
 
 
 def test_a_probe_that_is_refused_for_another_reason_loses_no_outcome(office, monkeypatch):

@@ -44,7 +44,7 @@ def drift(office) -> None:
 
 
 def waiting(office):
-    return [hold for hold in office.services.records.holds("c1") if hold.state is HoldState.WAITING]
+    return [hold for hold in office.services.holds.standing("c1") if hold.state is HoldState.WAITING]
 
 
 def decided(office, *, approve: bool) -> None:

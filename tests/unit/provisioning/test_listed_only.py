@@ -49,7 +49,7 @@ def silent(office: Office) -> Silent:
 
 
 def holds(office: Office, state: HoldState = HoldState.WAITING) -> list[Hold]:
-    return [hold for hold in office.services.records.holds("c1") if hold.state is state]
+    return [hold for hold in office.services.holds.standing("c1") if hold.state is state]
 
 
 def named(hold: Hold) -> tuple[tuple[str, str], ...]:

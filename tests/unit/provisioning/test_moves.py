@@ -374,14 +374,14 @@ class TestALockOfOursIsOlderThanTheAccessElsewhere:
         back.office.work_off()
         self.move_back(back)
         assert back.access("u1") == [[], [False]]
-        (hold,) = back.office.services.records.holds("c2")
+        (hold,) = back.office.services.holds.standing("c2")
         assert [(member.user_id, member.kind) for member in hold.members] == [("u1", Kind.UNLOCKING)]
 
     def test_an_account_that_nobody_locked_is_found_active(self, back):
         self.move_back(back)
         assert back.access("u1") == [[], [True]]
         assert back.office.entry("u1", "c2").status is Status.ACTIVE
-        assert back.office.services.records.holds("c2") == []
+        assert back.office.services.holds.standing("c2") == []
 
     def test_one_that_was_not_moved_back_keeps_its_access_where_it_is(self, back):
         self.move_back(back, moved=False)

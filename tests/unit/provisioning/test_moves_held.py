@@ -36,7 +36,7 @@ def moved() -> tuple[Office, FakeKeeper]:
 
 
 def waiting(office: Office, connection_id: str) -> list[Hold]:
-    holds = office.services.records.holds(connection_id)
+    holds = office.services.holds.standing(connection_id)
     return [hold for hold in holds if hold.state is HoldState.WAITING]
 
 

@@ -38,7 +38,7 @@ def test_whoever_is_held_is_deleted_on_the_day_that_counts_from_when_they_left(o
     office.run()
     assert [begun(office.entry(user_id)) for user_id in ("u1", "u2", "u3")] == [{Trigger.APP_OFF: left}] * 3
     office.desk.clock.advance(3 * DAY)
-    (hold,) = [hold for hold in office.services.records.holds("c1") if hold.decided_at is None]
+    (hold,) = [hold for hold in office.services.holds.standing("c1") if hold.decided_at is None]
     decide_hold(office.services, "c1", hold.digest, "approve", Actor(address="boss@example.com"))
     office.run()
     assert {office.entry(user_id).status for user_id in ("u1", "u2", "u3")} == {Status.SUSPENDED}
@@ -111,7 +111,7 @@ def test_how_many_archived_people_keep_their_access_is_told_by_every_run(office)
     office.desk.clock.advance(LATER)
     run = office.plan()
     office.work_off()
-    run = office.services.records.run("c1", run.id)
+    run = office.services.runs.get("c1", run.id)
     assert run.counts["archived"] == 2
     assert "Archived users who keep their access, since they are not operated on: 2" in "\n".join(run.notes)
     office.services.connections.change("c1", lambda connection: with_settings(connection, archived_as_suspended=True))
@@ -125,14 +125,14 @@ def test_who_returns_while_a_plan_is_held_gets_no_timer_back(office, monkeypatch
     office.desk.clock.advance(LATER)
     for user_id in ("u1", "u2", "u3"):
         office.leave(user_id)
-    put_hold = office.services.records.put_hold
+    put = office.services.holds.put
 
     def meanwhile(*plan):
-        put_hold(*plan)
+        put(*plan)
         office.join("u1")
         notice(office, "u1")
 
-    monkeypatch.setattr(office.services.records, "put_hold", meanwhile)
+    monkeypatch.setattr(office.services.holds, "put", meanwhile)
     office.run()
     assert (begun(office.entry("u1")), office.entry("u1").status) == ({}, Status.ACTIVE)
     assert begun(office.entry("u2")) == {Trigger.APP_OFF: office.desk.clock.now}
@@ -147,5 +147,5 @@ def test_who_waited_for_a_token_and_is_held_waits_for_the_hold_alone(office):
     with_policy(office, limit=VolumeLimit(minimum=1))
     office.services.connections.change("c1", lambda connection: replace(connection, state=State.ON))
     office.run()
-    assert office.services.records.holds("c1")
+    assert office.services.holds.standing("c1")
     assert [office.entry(user_id).pending for user_id in ("u1", "u2")] == [False, False]

@@ -94,7 +94,7 @@ def test_a_batch_delivered_twice_at_once_writes_once(office):
 
     office.keeper.meanwhile.append(again)
     apply_batch(office.services, batch, "m", now, now + timedelta(minutes=8))
-    run = office.services.records.run("c1", batch.run_id)
+    run = office.services.runs.get("c1", batch.run_id)
     assert (run.state, run.counts["updated"]) == (RunState.DONE, 1)
 
 

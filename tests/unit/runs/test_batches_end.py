@@ -72,7 +72,7 @@ def test_whatever_one_look_raises_the_batch_ends_and_the_look_goes_on_alone(offi
     assert deliver(office, batch) is None
     unknown = isinstance(error, RecursionError | UnicodeDecodeError)
     ended = RunState.DONE if unknown else RunState.UNSETTLED
-    assert office.services.records.run("c1", run.id).state is ended
+    assert office.services.runs.get("c1", run.id).state is ended
     assert (active(office, "u1"), active(office, "u3")) == ([False], [False])
     if unknown:  # it is that user's failure at once: the roster has an entry to note it at
         assert (office.desk.queue.looks, office.entry("u2").failure.code) == ([], "unforeseen")
@@ -185,11 +185,11 @@ def test_in_an_outage_the_batch_comes_again_later_and_everybody_of_it_waits(monk
     assert isinstance(error, Transient)
     assert error.retry_after == 30, "not at once"
     assert {change.user_id for change in batch.changes} == set(office.desk.store.pending["c1"])
-    assert office.services.records.run("c1", run.id).notes == (f"{OUTAGE}Keeper answers HTTP 500",)
+    assert office.services.runs.get("c1", run.id).notes == (f"{OUTAGE}Keeper answers HTTP 500",)
     monkeypatch.setattr(FakeAccounts, "probe", lambda _accounts: None)
     assert deliver(office, batch) is None
     assert office.desk.store.pending["c1"] == {}
-    assert office.services.records.run("c1", run.id).state is RunState.DONE
+    assert office.services.runs.get("c1", run.id).state is RunState.DONE
 
 
 def test_in_an_outage_nothing_is_counted_against_those_who_were_tried(office, monkeypatch):
@@ -214,7 +214,7 @@ def test_an_outage_is_noted_once_however_often_it_is_met(office, monkeypatch):
     for status in (500, 502, 503):
         outage(monkeypatch, Transient(f"HTTP {status}"))
         deliver(office, batch)
-    assert office.services.records.run("c1", batch.run_id).notes == (f"{OUTAGE}HTTP 503",)
+    assert office.services.runs.get("c1", batch.run_id).notes == (f"{OUTAGE}HTTP 503",)
 
 
 def test_a_wait_that_keeper_asks_for_flags_the_whole_batch(monkeypatch):
@@ -234,4 +234,4 @@ def test_what_the_server_refuses_is_noted_once_by_planner_and_batches(office):
     batch = renamed(office, "u1")
     office.keeper.remarks.append("Keeper does not offer Bulk.")
     deliver(office, replace(batch, changes=batch.changes))
-    assert office.services.records.run("c1", batch.run_id).notes == tuple(office.keeper.remarks)
+    assert office.services.runs.get("c1", batch.run_id).notes == tuple(office.keeper.remarks)

@@ -46,7 +46,7 @@ def run(office: Office, after: timedelta = QUARTER) -> None:
 
 
 def plans(office: Office) -> list[Hold]:
-    return list(office.services.records.holds("c1"))
+    return list(office.services.holds.standing("c1"))
 
 
 def decide(office: Office, choice: Choice, **about) -> None:
@@ -224,7 +224,7 @@ def test_an_approval_on_one_connection_says_nothing_on_another():
         )
         seed(office, second, entry)
     run(office)
-    (there,) = office.services.records.holds("c2")
+    (there,) = office.services.holds.standing("c2")
     decide_hold(office.services, "c2", there.digest, "approve", ADMIN)
     run(office)
     assert {office.entry(f"x{number}").status for number in range(15)} == {Status.ACTIVE}

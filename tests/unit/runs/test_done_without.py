@@ -65,7 +65,7 @@ def test_the_first_run_creates_everybody_where_keeper_cannot_be_listed(monkeypat
     run = office.plan()
     office.work_off()
     assert all(active(office, f"x{number}") == [True] for number in range(CROWD))
-    done = office.services.records.run("c1", run.id)
+    done = office.services.runs.get("c1", run.id)
     assert done.state is RunState.DONE
     assert done.notes == (f"Keeper could not be listed, so accounts are looked up one by one: {error}",)
 
@@ -85,7 +85,7 @@ def test_a_drift_run_that_cannot_list_keeper_does_what_a_full_run_does(office, m
     run = office.plan(RunKind.DRIFT)
     office.work_off()
     assert (active(office, "u1"), active(office, "u4")) == ([False], [True])
-    done = office.services.records.run("c1", run.id)
+    done = office.services.runs.get("c1", run.id)
     assert (done.state, "is not looked for" in done.notes[0]) == (RunState.DONE, True)
     assert done.complete == (not isinstance(error, Transient)), "a listing that broke off is told as such"
 

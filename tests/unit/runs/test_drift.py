@@ -35,7 +35,7 @@ def run(office: Office):
     office.desk.clock.advance(LATER)
     done = office.plan(RunKind.DRIFT)
     office.work_off()
-    return office.services.records.run("c1", done.id)
+    return office.services.runs.get("c1", done.id)
 
 
 @pytest.fixture

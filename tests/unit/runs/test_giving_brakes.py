@@ -281,7 +281,7 @@ def test_an_approval_that_is_taken_back_ends_what_is_not_sent_yet(choice):
     planned = office.plan()
     decide_hold(office.services, "c1", hold.digest, choice, ADMIN, users=newcomers[:50])
     office.work_off()
-    ended = office.services.records.run("c1", planned.id)
+    ended = office.services.runs.get("c1", planned.id)
     assert (len(office.keeper.accounts), ended.counts["held"]) == (created + 10, 50)
     run(office)
     assert len(office.keeper.accounts) == created + 10

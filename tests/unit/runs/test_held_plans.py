@@ -50,7 +50,7 @@ def leavers(number: int, start: int = 0, trigger: str = "suspended") -> list[Wan
 
 
 def run(desk: Desk, wanted: list[Wanted], *, whole: bool = True) -> tuple[list[Wanted], Hold | None]:
-    return admit(desk.services, HOME, TAKING, wanted, desk.services.records.holds(HOME.id), whole=whole)
+    return admit(desk.services, HOME, TAKING, wanted, desk.services.holds.standing(HOME.id), whole=whole)
 
 
 def users(held: list[Wanted]) -> set[str]:
@@ -114,8 +114,8 @@ def test_a_plan_that_changed_replaces_the_one_that_waits(desk):
     _, first = run(desk, leavers(11))
     desk.clock.advance(SECOND)
     _, second = run(desk, leavers(12))
-    assert [hold.digest for hold in desk.services.records.holds("c1")] == [second.digest]
-    assert desk.services.records.hold("c1", first.digest).state is HoldState.SUPERSEDED
+    assert [hold.digest for hold in desk.services.holds.standing("c1")] == [second.digest]
+    assert desk.services.holds.get("c1", first.digest).state is HoldState.SUPERSEDED
     with pytest.raises(Stale):
         decide_hold(desk.services, "c1", first.digest, "approve", ADMIN)
 
@@ -124,13 +124,13 @@ def test_a_plan_that_changed_replaces_the_one_that_waits(desk):
 def test_a_plan_ends_by_itself_where_it_is_empty_or_fits(desk, later):
     run(desk, leavers(11))
     assert run(desk, leavers(later)) == ([], None)
-    assert desk.services.records.holds("c1") == []
+    assert desk.services.holds.standing("c1") == []
 
 
 def test_a_plan_of_listings_that_broke_off_ends_nothing(desk):
     _, hold = run(desk, leavers(11))
     run(desk, [], whole=False)
-    assert desk.services.records.holds("c1") == [hold]
+    assert desk.services.holds.standing("c1") == [hold]
 
 
 def approved(desk: Desk, number: int = 11) -> str:

@@ -36,7 +36,7 @@ class Holder:
         return goes_on
 
     def is_free(self) -> bool:
-        return self.desk.services.records.lease(NAME, "another", self.desk.clock(), timedelta(0)) is not None
+        return self.desk.services.leases.take(NAME, "another", self.desk.clock(), timedelta(0)) is not None
 
 
 @pytest.fixture
@@ -64,21 +64,21 @@ def test_it_is_not_prolonged_past_its_holders_time(holder):
 def test_one_that_was_lost_is_not_taken_again(holder):
     with holder.lease():
         holder.desk.clock.advance(LENGTH)
-        assert holder.desk.services.records.lease(NAME, "another", holder.desk.clock(), LENGTH) == 2
+        assert holder.desk.services.leases.take(NAME, "another", holder.desk.clock(), LENGTH) == 2
         assert not holder.executor.elapse(f"lease {NAME}")
 
 
 def test_a_database_that_fails_once_does_not_end_it(holder, monkeypatch):
-    lease = holder.desk.services.records.lease
+    take = holder.desk.services.leases.take
     answers = iter([Transient("away")])
 
     def sometimes(*of):
         for error in answers:
             raise error
-        return lease(*of)
+        return take(*of)
 
     with holder.lease():
-        monkeypatch.setattr(holder.desk.services.records, "lease", sometimes)
+        monkeypatch.setattr(holder.desk.services.leases, "take", sometimes)
         assert holder.pass_time(6)
         assert not holder.is_free()
 

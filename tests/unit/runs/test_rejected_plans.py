@@ -32,7 +32,7 @@ def held_and_rejected() -> Office:
     for number in range(10, 18):
         office.leave(f"x{number}")
     office.run()
-    (hold,) = office.services.records.holds("c1")
+    (hold,) = office.services.holds.standing("c1")
     decide_hold(office.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
     return office
 
@@ -91,7 +91,7 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
         office.directory.live[f"x{number}"] = replace(office.directory.live[f"x{number}"], org_unit_path="/")
         notice(office, f"x{number}")
     office.run()
-    (hold,) = office.services.records.holds("c1")
+    (hold,) = office.services.holds.standing("c1")
     decide_hold(office.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
     shielded = sorted(member.user_id for member in hold.members)[:2]
     office.desk.clock.advance(timedelta(days=2))
@@ -116,7 +116,7 @@ def test_a_set_that_was_rejected_once_is_raised_anew_when_it_happens_again():
     for number in range(10, 18):
         office.leave(f"x{number}")
     office.run()
-    (hold,) = [each for each in office.services.records.holds("c1") if each.state is HoldState.WAITING]
+    (hold,) = [each for each in office.services.holds.standing("c1") if each.state is HoldState.WAITING]
     assert len(hold.members) == 8
     decide_hold(office.services, "c1", hold.digest, "approve", Actor(address="admin@example.com", directory_id="u0"))
     office.run()

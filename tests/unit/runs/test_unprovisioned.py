@@ -106,7 +106,7 @@ def test_above_the_limit_they_are_one_held_plan():
     drift(office)
     assert take_over(office.services, "c1", None, ACTOR) == 4
     office.run()
-    (hold,) = office.services.records.holds("c1")
+    (hold,) = office.services.holds.standing("c1")
     assert hold.counts() == {"suspend": 4}
     assert all(active(office, f"u{number}") == [True] for number in range(10, 14))
 

@@ -31,7 +31,7 @@ def deliver_one(office: Office) -> None:
 
 
 def stored(office: Office, run: Run) -> Run:
-    found = office.services.records.run("c1", run.id)
+    found = office.services.runs.get("c1", run.id)
     assert found is not None
     return found
 
@@ -76,7 +76,7 @@ def test_who_asked_for_a_run_is_told_that_it_left_something(office):
     office.rename("u1", "Renamed")
     asked = ask_for_run(office.services, office.connection, Actor(address="admin@example.com"))
     run = office.plan()
-    office.services.records.put_run(replace(run, request=asked.asked.id))
+    office.services.runs.put(replace(run, request=asked.asked.id))
     office.keeper.faults.append(KeeperFailed("HTTP 500"))
     deliver_one(office)
     told = look_after_run(office.services, office.connection, asked.asked.id)
@@ -88,7 +88,7 @@ def test_users_refused_before_sending_count_as_failures_of_their_own_kind(office
         user = office.directory.live[user_id]
         office.directory.live[user_id] = replace(user, profile={**user.profile, "name": {}})
     run = office.plan()
-    counts = office.services.records.run("c1", run.id).counts
+    counts = office.services.runs.get("c1", run.id).counts
     assert (counts["failed"], counts["unsent"]) == (2, 2)
 
 

@@ -31,7 +31,7 @@ class FirestoreAdoptions:
 
     def confirm(self, connection_id: str, pairs: Sequence[Pair], by: str, at: datetime, told: Event) -> None:
         """Fill up the last document, and others after it; the event is written with the first that changes."""
-        home = self._database.client.collection("connections").document(connection_id)
+        home = self._database.home(connection_id)
         left: list[Row] = [(*pair, by, at.timestamp()) for pair in dict.fromkeys(pairs)]
         events = [told]
         number = 0
@@ -57,7 +57,7 @@ class FirestoreAdoptions:
 
     def confirmed(self, connection_id: str) -> Confirmed:
         """Read every document."""
-        home = self._database.client.collection("connections").document(connection_id)
+        home = self._database.home(connection_id)
         confirmed: dict[str, set[str]] = {}
         for snapshot in self._database.stream(home.collection("adoptions")):
             for user_id, scim_id, _by, _at in _read(snapshot):

@@ -23,6 +23,18 @@ CARRIED_OUT = frozenset({*NAME_OF.values(), EventName.ADOPTED})
 _attributes = msgspec.json.Decoder(dict[str, Value])
 
 
+class FirestoreAudit:
+    """The Audit port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, connection_id: str, events: Sequence[Event]) -> None:
+        """Append events that belong to no other write."""
+        if events:
+            write_events(self._database, self._database.home(connection_id), events)
+
+
 def event_fields(event: Event) -> dict[str, Any]:
     """Return an event as a document; `expires` is its TTL field.
 

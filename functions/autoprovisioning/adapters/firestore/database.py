@@ -123,6 +123,10 @@ class Database:
             timeout=self._seconds,
         )
 
+    def home(self, connection_id: str) -> firestore.DocumentReference:
+        """Return the document of a connection, below which is everything of its own."""
+        return self.client.collection("connections").document(connection_id)
+
     def new_stamp(self) -> str:
         """Return what one compare-and-set writes into its documents to know its own write again."""
         return f"{self._chance.getrandbits(72):018x}"

@@ -18,7 +18,7 @@ from google.cloud import firestore
 from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.paging import Position, at_position, position_of
-from autoprovisioning.adapters.firestore.records import run_of
+from autoprovisioning.adapters.firestore.runs import run_of
 from autoprovisioning.app.ports.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.events import Event, EventName
@@ -48,15 +48,15 @@ class FirestoreReports:
 
     def failures(self, connection_id: str, cursor: str, limit: int) -> Page[Failing]:
         """Return a page of the users who fail now: it reads as many documents as it shows, and one."""
-        return self._page(self._home(connection_id).collection("failures"), "first", _failing, cursor, limit)
+        return self._page(self._database.home(connection_id).collection("failures"), "first", _failing, cursor, limit)
 
     def every_failure(self, connection_id: str) -> Iterator[Failing]:
         """Stream the users who fail now, some hundred a query."""
-        return self._every(self._home(connection_id).collection("failures"), "first", _failing)
+        return self._every(self._database.home(connection_id).collection("failures"), "first", _failing)
 
     def failing_users(self, connection_id: str) -> int:
         """Count the users who fail now, in the service, without reading one."""
-        return self._database.total(self._home(connection_id).collection("failures"))
+        return self._database.total(self._database.home(connection_id).collection("failures"))
 
     def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:
         """Add up the counters of each day: one query, at most eight documents a day."""
@@ -89,7 +89,7 @@ class FirestoreReports:
 
     def waiting(self, connection_id: str) -> Waiting:
         """Count the users who wait, in the service, and read the one who has waited longest."""
-        pending = self._home(connection_id).collection("pending")
+        pending = self._database.home(connection_id).collection("pending")
         count = self._database.total(pending)
         if not count:
             return Waiting()
@@ -99,12 +99,12 @@ class FirestoreReports:
     def plans_held(self, connection_id: str) -> int:
         """Count the held plans that wait, in the service, without reading one."""
         waiting = firestore.FieldFilter("state", "==", HoldState.WAITING.value)
-        return self._database.total(self._home(connection_id).collection("holds").where(filter=waiting))
+        return self._database.total(self._database.home(connection_id).collection("holds").where(filter=waiting))
 
     def decided(self, connection_id: str) -> Sequence[HeldPlan]:
         """Return the plans of which something stands decided: no member is read."""
         states = [HoldState.APPROVED.value, HoldState.REJECTED.value, HoldState.WAITING.value]
-        holds = self._home(connection_id).collection("holds")
+        holds = self._database.home(connection_id).collection("holds")
         found = self._database.stream(holds.where(filter=firestore.FieldFilter("state", "in", states)))
         plans = sorted(map(_held, found), key=lambda plan: plan.raised_at, reverse=True)
         stands = {Standing.APPROVED.value, Standing.REJECTED.value}
@@ -113,13 +113,13 @@ class FirestoreReports:
     def holds(self, connection_id: str, cursor: str, limit: int) -> Page[HeldPlan]:
         """Return a page of the held plans, without those that ended undecided: no member is read."""
         standing = [state.value for state in HoldState if state is not HoldState.SUPERSEDED]
-        holds = self._home(connection_id).collection("holds")
+        holds = self._database.home(connection_id).collection("holds")
         query = holds.where(filter=firestore.FieldFilter("state", "in", standing))
         return self._page(query, "raised_at", _held, cursor, limit)
 
     def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
         """Return a page of the runs: it reads as many documents as it shows, and one."""
-        query = self._home(connection_id).collection("runs")
+        query = self._database.home(connection_id).collection("runs")
         return self._page(query, "started", partial(run_of, connection_id), cursor, limit)
 
     def deleted(self, cursor: str, limit: int) -> Page[Deleted]:
@@ -127,7 +127,7 @@ class FirestoreReports:
         return self._page(self._database.client.collection("connections"), "deleted_at", _deleted, cursor, limit)
 
     def _events(self, connection_id: str, filters: Filters) -> Any:
-        query: Any = self._home(connection_id).collection("events")
+        query: Any = self._database.home(connection_id).collection("events")
         wanted = {
             "name": filters.name.value if filters.name is not None else "",
             "email" if "@" in filters.user else "user_id": filters.user,
@@ -143,7 +143,7 @@ class FirestoreReports:
         return query
 
     def _counters(self, connection_id: str, first: date, last: date | None = None) -> Iterator[dict[str, Any]]:
-        query: Any = self._home(connection_id).collection("usage")
+        query: Any = self._database.home(connection_id).collection("usage")
         query = query.where(filter=firestore.FieldFilter("day", ">=", first.isoformat()))
         if last is not None:
             query = query.where(filter=firestore.FieldFilter("day", "<=", last.isoformat()))
@@ -171,9 +171,6 @@ class FirestoreReports:
         if position is not None:
             ordered = ordered.start_after({field: position[0], ID: position[1]})
         return self._database.stream(ordered)
-
-    def _home(self, connection_id: str) -> firestore.DocumentReference:
-        return self._database.client.collection("connections").document(connection_id)
 
 
 def _position(snapshot: firestore.DocumentSnapshot, field: str) -> Position:

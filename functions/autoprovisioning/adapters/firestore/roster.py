@@ -62,7 +62,7 @@ class FirestoreRoster:
 
     def applied(self, connection: Connection, change_ids: Sequence[str]) -> dict[str, Attributes]:
         """Return the attributes that accounts had after these changes: one document a change."""
-        events = self._home(connection).collection("events")
+        events = self._database.home(connection.id).collection("events")
         found = self._database.get_all([events.document(name) for name in dict.fromkeys(change_ids) if name])
         return {snapshot.id: after for snapshot in found if snapshot.exists and (after := event_of(snapshot).after)}
 
@@ -155,7 +155,7 @@ class FirestoreRoster:
     ) -> None:
         batch = self._database.client.batch()
         documents = self._write_entries(batch, connection, snapshots, contents, change.entries, stamp)
-        home = self._home(connection)
+        home = self._database.home(connection.id)
         documents += add_events(batch, home, change.events)
         documents += self._add_progress(batch, home, change.progress, stamp, alone=not documents)
         if documents:
@@ -232,7 +232,7 @@ class FirestoreRoster:
         was, now = _told_failure(before), _told_failure(after)
         if was == now:
             return 0
-        reference = self._home(connection).collection("failures").document(user_id)
+        reference = self._database.home(connection.id).collection("failures").document(user_id)
         if now is None or after is None:
             batch.delete(reference)
             return 1
@@ -260,7 +260,7 @@ class FirestoreRoster:
         was = before is not None and before.pending
         if was == (after is not None and after.pending):
             return 0
-        reference = self._home(connection).collection("pending").document(user_id)
+        reference = self._database.home(connection.id).collection("pending").document(user_id)
         if after is None or was:
             batch.delete(reference)
         else:
@@ -274,15 +274,12 @@ class FirestoreRoster:
         if fields.get("schema", 1) == SCHEMA:
             return decode(fields[FIELD])
         if connection.id not in self._off:
-            home = self._database.get(self._home(connection))
+            home = self._database.get(self._database.home(connection.id))
             self._off[connection.id] = schema_1.off_spans(fields_of(home))
         return schema_1.roster(fields[FIELD], self._off[connection.id])
 
     def _reference(self, connection: Connection, shard: int) -> firestore.DocumentReference:
-        return self._home(connection).collection("roster").document(f"{shard:04d}")
-
-    def _home(self, connection: Connection) -> firestore.DocumentReference:
-        return self._database.client.collection("connections").document(connection.id)
+        return self._database.home(connection.id).collection("roster").document(f"{shard:04d}")
 
 
 def _told_failure(entry: Entry | None) -> Failure | None:

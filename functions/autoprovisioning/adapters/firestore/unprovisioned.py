@@ -50,5 +50,5 @@ class FirestoreUnprovisioned:
         self._database.write(batch, 1)
 
     def _document(self, connection_id: str, number: int) -> firestore.DocumentReference:
-        home = self._database.client.collection("connections").document(connection_id)
+        home = self._database.home(connection_id)
         return home.collection("unprovisioned").document(f"{number:04d}")

@@ -80,7 +80,7 @@ def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Ask
         expires=now + EXPIRES_AFTER,
     )
     end_wait(services, connection.id, actor, "Asked for a run")
-    services.records.put_asked(asked)  # before it is published: whoever is told of it finds it
+    services.asked_runs.put(asked)  # before it is published: whoever is told of it finds it
     services.queue.request_run(RunKind.FULL, request=asked.id)
     return Asked(asked=asked, became=Became.WAITING, detail=SAID[Became.WAITING])
 
@@ -92,10 +92,10 @@ def look_after_run(services: Services, connection: Connection, request_id: str) 
         NotFound: nobody asked for that on this connection, or longer ago than a day.
     """
     now = services.clock()
-    asked = services.records.asked(connection.id, request_id)
+    asked = services.asked_runs.get(connection.id, request_id)
     if asked is None or asked.expires <= now:
         raise NotFound("No such run was asked for within the last day. Choose one of the runs listed.")
-    run = services.records.run_asked_for(connection.id, request_id)
+    run = services.runs.asked_for(connection.id, request_id)
     if run is None:
         return _not_begun(services, connection, asked, now)
     became = ENDED.get(run.state, Became.RUNNING)

@@ -316,7 +316,7 @@ def _finish_deletion(services: Services, channels: Channels, connection_id: str,
         configured(services.new_id(), services.clock(), actor, "Deleted the configuration"),
         id=f"{connection.id}-deleted",
     )
-    services.records.record(connection.id, [deleted])
+    services.audit.record(connection.id, [deleted])
     services.connections.purge(connection.id)
 
 
@@ -338,7 +338,7 @@ def _in_flight_until(services: Services, connection: Connection, now: datetime) 
     """Return when the last mark and the last planner that may still be at work will have run out."""
     roster = services.roster.load(connection) if connection.shards else {}
     ends = [entry.mark.until for entry in roster.values() if entry.mark is not None]
-    planners = (run for run in services.records.open_runs(connection.id) if run.state is RunState.OBSERVING)
+    planners = (run for run in services.runs.open(connection.id) if run.state is RunState.OBSERVING)
     ends += [run.started + services.timings.reconcile_limit for run in planners]
     return max(ends, default=now)
 

@@ -77,7 +77,7 @@ def decide_hold(
             actor_id=actor.directory_id,
         )
 
-    decided = services.records.change_hold(connection_id, digest, decide, tell)
+    decided = services.holds.change(connection_id, digest, decide, tell)
     if decided is None:
         raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
     return decided

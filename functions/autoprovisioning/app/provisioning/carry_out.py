@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 
-from autoprovisioning.app.ports.records import Claim
+from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.provisioning.adoption_grounds import AdoptionGrounds, deleted_addresses
 from autoprovisioning.app.provisioning.read_user import entry_of
 from autoprovisioning.app.provisioning.target import Keeper, refusal_of_one
@@ -138,13 +138,13 @@ class _Work:
         entry before they claim and claims anew at each attempt, so whoever starts again meanwhile keeps their claim.
         """
         connection, claim = self._keeper.connection, Claim(user_id=change.user_id, change_id=change.id)
-        held = self._services.records.claim_account(connection.id, change.scim_id, claim)
+        held = self._services.claims.claim(connection.id, change.scim_id, claim)
         if held == claim:
             return True
         holder = self._services.roster.entry(connection, held.user_id)
         if holder is not None and (holder.mark is not None or holder.scim_id == change.scim_id):
             return False
-        return self._services.records.claim_account(connection.id, change.scim_id, claim, held) == claim
+        return self._services.claims.claim(connection.id, change.scim_id, claim, held) == claim
 
     def _settle(self, outcome: Outcome) -> Outcome:
         if isinstance(outcome.error, Throttled):

@@ -355,7 +355,7 @@ class _Convergence:
         """Say whether a plan made before this look may still be applied: then even "nothing to do" is recorded."""
         if self._of_this_connection() is not None:
             return False
-        return bool(self._services.records.open_runs(self._connection.id))
+        return bool(self._services.runs.open(self._connection.id))
 
     def _replace(
         self,

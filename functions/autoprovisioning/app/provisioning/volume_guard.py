@@ -64,10 +64,10 @@ def reserve_all(
         uncounted = kind is Kind.TAKING and not state.base(now)
         return None if uncounted else edit(state)
 
-    reserved = services.records.change_guard(connection.id, edit_counted)
+    reserved = services.guard.change(connection.id, edit_counted)
     if uncounted:
         let_in = sum(entry.status is Status.ACTIVE for entry in services.roster.load(connection).values())
-        reserved = services.records.change_guard(connection.id, edit)
+        reserved = services.guard.change(connection.id, edit)
     return reserved is not None
 
 
@@ -75,7 +75,7 @@ def note(services: Services, connection: Connection, budget: str, names: Collect
     """Note what goes out without being counted, because an administrator approved it."""
     if names:
         now = services.clock()
-        services.records.change_guard(connection.id, lambda state: record(state, budget, names, now))
+        services.guard.change(connection.id, lambda state: record(state, budget, names, now))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ def remember_active(services: Services, connection: Connection, count: int, *, w
         first = not state.active
         return seen_active(state, count, now) if whole or not first else None
 
-    services.records.change_guard(connection.id, edit)
+    services.guard.change(connection.id, edit)
     return first
 
 
@@ -130,7 +130,7 @@ def is_first(services: Services, connection: Connection) -> bool:
 def _standing(services: Services, connection: Connection) -> GuardState:
     """Read the guard: an edit that returns nothing writes nothing."""
     seen: list[GuardState] = []
-    services.records.change_guard(connection.id, seen.append)
+    services.guard.change(connection.id, seen.append)
     return seen[-1]
 
 
@@ -139,7 +139,7 @@ def may_go(services: Services, connection: Connection, member: Member, entry: En
 
     What waits in a held plan waits for it: part of a plan that trips the guard is no safer than the rest.
     """
-    holds = services.records.holds(connection.id)
+    holds = services.holds.standing(connection.id)
     verdict = Book(holds, member.user_id).verdict(member)
     if verdict is not None and verdict.authorises(entry, services.clock()):
         note(services, connection, APPROVED, [member.name])
@@ -173,7 +173,7 @@ def taken_back(services: Services, connection: Connection, changes: Sequence[Pla
     """
     on_trust = connection.unproven is not None
     untrusted = frozenset(change.user_id for change in changes if on_trust and change.action is Action.CREATE)
-    holds = services.records.holds(connection.id)
+    holds = services.holds.standing(connection.id)
     if not holds:
         return untrusted
     book, known = Book(holds), services.roster.entries(connection, [change.user_id for change in changes])
@@ -198,7 +198,7 @@ def approved(services: Services, connection: Connection, user_id: str) -> bool:
     now = services.clock()
     return any(
         member.user_id == user_id and member.kind is Kind.TAKING and verdict.authorises(None, now)
-        for hold in services.records.holds(connection.id)
+        for hold in services.holds.standing(connection.id)
         for member, verdict in hold.each()
     )
 
@@ -207,7 +207,7 @@ def kept_out(services: Services, connection: Connection) -> frozenset[str]:
     """Return who is not let in, since a held plan of this connection waits for a decision about them or rejects it."""
     return frozenset(
         member.user_id
-        for hold in services.records.holds(connection.id)
+        for hold in services.holds.standing(connection.id)
         for member in hold.those(*OPEN, Standing.REJECTED)
         if member.kind in (Kind.GIVING, Kind.RECREATING)
     )
@@ -215,5 +215,5 @@ def kept_out(services: Services, connection: Connection) -> frozenset[str]:
 
 def standing_of(services: Services, connection: Connection, member: Member) -> Standing | None:
     """Return what a change stands at in the held plans, None where none holds it."""
-    verdict = Book(services.records.holds(connection.id), member.user_id).verdict(member)
+    verdict = Book(services.holds.standing(connection.id), member.user_id).verdict(member)
     return verdict.standing if verdict is not None else None

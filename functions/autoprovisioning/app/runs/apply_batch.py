@@ -153,7 +153,7 @@ class _Application:
     def _open(self) -> tuple[Connection, Run] | None:
         """Read the connection's and the run's state; None where this batch has nothing to do any more."""
         connection = self._services.connections.get(self._batch.connection_id)
-        run = self._services.records.run(self._batch.connection_id, self._batch.run_id)
+        run = self._services.runs.get(self._batch.connection_id, self._batch.run_id)
         if connection is None or run is None or run.state is not RunState.PLANNED or run.fence != self._batch.fence:
             return None
         if self._batch.number in run.done:
@@ -398,7 +398,7 @@ class _Application:
             run_id=run.id, at=self._services.clock(), counts=counts, done=self._batch.number, continued=len(continued)
         )
         self._services.roster.commit(connection, (), lambda _entries: (Edit(progress=progress), None))
-        recorded = self._services.records.run(connection.id, run.id)
+        recorded = self._services.runs.get(connection.id, run.id)
         if recorded is not None:
             close_if_finished(self._services, recorded)
 

@@ -47,7 +47,7 @@ def _wanted(
         elif creates:
             free.append(Wanted(member=member, entry=entry))
     if free:  # a creation that failed needs no room, but what was decided about it stands
-        book = Book(services.records.holds(connection.id))
+        book = Book(services.holds.standing(connection.id))
         wanted[Kind.GIVING] += [each for each in free if book.verdict(each.member) is not None]
     return wanted
 

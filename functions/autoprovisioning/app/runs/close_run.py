@@ -33,7 +33,7 @@ def close_if_finished(services: Services, run: Run) -> Run:
         notes = (*notes, unsettled_note(current)) if unsettled else notes
         return replace(current, state=RunState.UNSETTLED if unsettled else RunState.DONE, finished=now, notes=notes)
 
-    closed = services.records.change_run(run.connection_id, run.id, edit)
+    closed = services.runs.change(run.connection_id, run.id, edit)
     if closed is None:
         return run
     tell(closed)
@@ -64,7 +64,7 @@ def close_unfinished(services: Services, run: Run, note: str = "") -> None:
         notes = (*current.notes, note[:NOTE_LIMIT]) if note else current.notes
         return replace(current, state=RunState.SUPERSEDED, finished=now, notes=notes)
 
-    closed = services.records.change_run(run.connection_id, run.id, edit)
+    closed = services.runs.change(run.connection_id, run.id, edit)
     if closed is not None:
         tell(closed)
 
@@ -79,7 +79,7 @@ def add_notes(services: Services, run: Run, notes: Iterable[str], instead_of: st
         return replace(current, notes=wanted) if wanted != current.notes else None
 
     if not set(added) <= set(run.notes):
-        services.records.change_run(run.connection_id, run.id, edit)
+        services.runs.change(run.connection_id, run.id, edit)
 
 
 def tell(run: Run) -> None:

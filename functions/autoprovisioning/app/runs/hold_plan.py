@@ -127,7 +127,7 @@ def would_hold(
     confirmed: int | None,
 ) -> frozenset[str]:
     """Return whom `admit` would hold back in a run that counts so many active people; nothing is reserved or raised."""
-    sifted = _sift(services.records.holds(connection.id), wanted, services.clock())
+    sifted = _sift(services.holds.standing(connection.id), wanted, services.clock())
     held = sifted.kept + sifted.unproven
     if sifted.fresh and not fits(services, connection, kind, _names(sifted.fresh), active, confirmed):
         held = held + sifted.fresh
@@ -144,7 +144,7 @@ def _stand(
         if waiting and members == {*waiting}:
             return hold
         if waiting:
-            services.records.change_hold(connection.id, hold.digest, lambda current: _released(current, now))
+            services.holds.change(connection.id, hold.digest, lambda current: _released(current, now))
     if not members:
         return None
     ordered = tuple(sorted(members, key=lambda member: member.order))
@@ -152,7 +152,7 @@ def _stand(
     event = Event(
         id=services.new_id(), at=now, name=EventName.HELD, actor="run", reason=f"{reason}. Plan {hold.digest}"
     )
-    services.records.put_hold(connection.id, hold, event)
+    services.holds.put(connection.id, hold, event)
     _alert(connection, hold, len(ordered))
     return hold
 
@@ -207,7 +207,7 @@ def settle_holds(
     entries that approvals name are read. Returns the plans as they stand then.
     """
     now, kept = services.clock(), []
-    for hold in services.records.holds(connection.id):
+    for hold in services.holds.standing(connection.id):
         approved = [member.user_id for member in hold.those(Standing.APPROVED)]
         known = entries if entries is not None else services.roster.entries(connection, approved) if approved else {}
 
@@ -217,7 +217,7 @@ def settle_holds(
 
         struck = hold
         if strike(hold) is not None:
-            struck = services.records.change_hold(connection.id, hold.digest, strike, _telling(services)) or hold
+            struck = services.holds.change(connection.id, hold.digest, strike, _telling(services)) or hold
         if struck.state is HoldState.WAITING and hold.state is not HoldState.WAITING:
             _alert(connection, struck, len(struck.those(*OPEN)))
         kept.append(struck)

@@ -20,7 +20,7 @@ def leased(services: Services, name: str, length: timedelta, until: datetime) ->
     Yields its fence, or None where another holder is at work.
     """
     holder = services.new_id()
-    fence = services.records.lease(name, holder, services.clock(), length)
+    fence = services.leases.take(name, holder, services.clock(), length)
     if fence is None:
         yield None
         return
@@ -29,7 +29,7 @@ def leased(services: Services, name: str, length: timedelta, until: datetime) ->
         if services.clock() >= until:
             return False
         try:
-            if services.records.lease(name, holder, services.clock(), length) is None:
+            if services.leases.take(name, holder, services.clock(), length) is None:
                 log.error("The lease %s was lost: its holder stood still for too long", name)
                 return False
         except ProvisioningError as error:
@@ -40,4 +40,4 @@ def leased(services: Services, name: str, length: timedelta, until: datetime) ->
         with services.executor.repeat(f"lease {name}", prolong, length / 3):
             yield fence
     finally:
-        services.records.release(name, holder)
+        services.leases.release(name, holder)

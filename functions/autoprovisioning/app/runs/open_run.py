@@ -51,7 +51,7 @@ def earlier_run(services: Services, connection: Connection) -> Run | None:
 
     So is one that was planned for other settings: its batches are dropped.
     """
-    for run in services.records.open_runs(connection.id):
+    for run in services.runs.open(connection.id):
         closed = close_if_finished(services, run)
         if closed.state is not RunState.PLANNED:
             if closed.state is RunState.OBSERVING:
@@ -80,7 +80,7 @@ def open_side(services: Services, connection: Connection, kind: RunKind, fence: 
         edition=edition,
         request=request,
     )
-    services.records.put_run(run)
+    services.runs.put(run)
     side = Side(connection=connection, run=run, keeper=Keeper(services, connection))
     try:
         _probe(side.keeper)
@@ -128,7 +128,7 @@ def refuse(services: Services, side: Side, reason: str) -> None:
         "A run could not be planned", extra={"json_fields": {"connection": side.connection.id, "reason": reason}}
     )
     side.run = replace(side.run, state=RunState.REFUSED, finished=now, notes=(reason[:NOTE_LIMIT],))
-    services.records.put_run(side.run)
+    services.runs.put(side.run)
     tell(side.run)
 
 

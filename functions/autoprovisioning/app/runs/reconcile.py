@@ -65,7 +65,7 @@ def reconcile(
     with leased(services, LEASE, services.timings.reconcile_lease, limit) as fence:
         if fence is None:
             log.info("Another reconciliation is under way")
-            runs = [run for each in services.connections.all() for run in services.records.open_runs(each.id)]
+            runs = [run for each in services.connections.all() for run in services.runs.open(each.id)]
         else:
             asked = _Asked(kind=kind, retry_failures=retry_failures, insist=insist, request=request)
             runs = _reconcile(services, asked, deadline, fence)
@@ -213,7 +213,7 @@ def _still_ours(services: Services, planned: Run) -> bool:
     def edit(current: Run) -> Run | None:
         return planned if current.state is RunState.OBSERVING else None
 
-    return services.records.change_run(planned.connection_id, planned.id, edit) is not None
+    return services.runs.change(planned.connection_id, planned.id, edit) is not None
 
 
 def _count(services: Services, side: Side, counts: Mapping[str, int]) -> None:

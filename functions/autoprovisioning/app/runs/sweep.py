@@ -99,7 +99,7 @@ def sweep(services: Services) -> int:
     for side in sides:
         names = frozenset(map(side.name, side.joined() | side.left()))
         if names != side.swept:
-            services.records.put_swept(side.connection.id, names)
+            services.sweeps.put(side.connection.id, names)
     return len(looks)
 
 
@@ -111,7 +111,7 @@ def _side(services: Services, connection: Connection, roster: Mapping[str, Entry
         roster=roster,
         inside=inside,
         complete=None not in known,
-        swept=services.records.swept(connection.id),
+        swept=services.sweeps.get(connection.id),
     )
 
 

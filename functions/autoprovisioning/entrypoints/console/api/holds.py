@@ -85,7 +85,7 @@ def list_holds(call: Call, query: Paging, connection_id: str) -> Response:
 def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Response:
     """Read one."""
     services, connection = call.parts.services, existing(call, connection_id)
-    hold = services.records.hold(connection.id, digest)
+    hold = services.holds.get(connection.id, digest)
     if hold is None:
         raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
     if query.cursor and not (query.cursor.isascii() and query.cursor.isdecimal()):

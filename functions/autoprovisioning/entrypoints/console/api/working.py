@@ -117,7 +117,7 @@ def list_runs(call: Call, query: Paging, connection_id: str) -> Response:
 
 def read_run(call: Call, connection_id: str, run_id: str) -> Response:
     """Read one."""
-    run = call.parts.services.records.run(existing(call, connection_id).id, run_id)
+    run = call.parts.services.runs.get(existing(call, connection_id).id, run_id)
     if run is None:
         raise NotFound("There is no such run. Choose one of those listed.")
     return answer(Run(**_run(run)))

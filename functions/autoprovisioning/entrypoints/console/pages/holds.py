@@ -81,7 +81,7 @@ def decide(call: Call, connection_id: str, digest: str) -> Response:
 
 def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None = None) -> Response:
     connection = existing(call, connection_id)
-    found = call.parts.services.records.hold(connection.id, digest)
+    found = call.parts.services.holds.get(connection.id, digest)
     if found is None:
         raise NotFound("No held plan has this digest. Reload the held plans and use one shown there.")
     pages = max(1, -(-len(found.members) // MEMBERS))

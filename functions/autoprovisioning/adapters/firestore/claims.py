@@ -1,0 +1,36 @@
+"""Claims on accounts, one document for each account that anybody adopts."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from google.cloud import firestore
+
+from autoprovisioning.adapters.firestore.database import Database
+from autoprovisioning.app.ports.claims import Claim
+
+
+class FirestoreClaims:
+    """The Claims port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
+        """Claim an account for adoption by compare-and-set: where nobody has, or in place of the claim named."""
+        name = hashlib.sha256(scim_id.encode()).hexdigest()[:32]
+        in_force: list[Claim] = []
+
+        def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            held = (
+                Claim(user_id=snapshot.get("user_id"), change_id=snapshot.get("change_id")) if snapshot.exists else None
+            )
+            if held is None or held == instead_of or held.user_id == claim.user_id:
+                in_force[:] = [claim]
+                return {"user_id": claim.user_id, "change_id": claim.change_id}
+            in_force[:] = [held]
+            return None
+
+        self._database.edit(self._database.home(connection_id).collection("claims").document(name), apply)
+        return in_force[0]

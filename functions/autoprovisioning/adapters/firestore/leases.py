@@ -1,0 +1,44 @@
+"""Leases, one document each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.cloud import firestore
+
+from autoprovisioning.adapters.firestore.database import Database, fields_of
+
+
+class FirestoreLeases:
+    """The Leases port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, name: str, holder: str, now: datetime, length: timedelta) -> int | None:
+        """Take a lease by compare-and-set: a free or an expired one, with the next fence, or prolong our own."""
+        taken: list[int] = []
+
+        def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            taken.clear()
+            fields = fields_of(snapshot)
+            ours = fields.get("holder") == holder
+            if fields and not ours and fields["until"] > now:
+                return None
+            fence = fields["fence"] if ours else fields.get("fence", 0) + 1
+            taken.append(fence)
+            return {"holder": holder, "until": now + length, "fence": fence}
+
+        self._database.edit(self._database.client.collection("leases").document(name), apply)
+        return taken[0] if taken else None
+
+    def release(self, name: str, holder: str) -> None:
+        """Give a lease back early: it expires at the time it was taken, the fence stays."""
+
+        def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            if not snapshot.exists or snapshot.get("holder") != holder:
+                return None
+            return {"holder": "", "until": datetime.fromtimestamp(0, UTC)}
+
+        self._database.edit(self._database.client.collection("leases").document(name), apply)

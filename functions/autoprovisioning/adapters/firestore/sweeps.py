@@ -1,0 +1,33 @@
+"""What the scope sweep published last, one document a connection."""
+
+from __future__ import annotations
+
+import msgspec
+from google.cloud import firestore
+
+from autoprovisioning.adapters.firestore.database import Database
+
+KEPT = 50_000  # names of 16 characters: below 1 MiB
+
+
+class FirestoreSweeps:
+    """The Sweeps port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, connection_id: str) -> frozenset[str]:
+        """Return the differences that the scope sweep published last."""
+        snapshot = self._database.get(self._sweep(connection_id))
+        if not snapshot.exists:
+            return frozenset()
+        return frozenset(msgspec.msgpack.decode(snapshot.get("names"), type=list[str]))
+
+    def put(self, connection_id: str, names: frozenset[str]) -> None:
+        """Remember them, as many as one document holds."""
+        batch = self._database.client.batch()
+        batch.set(self._sweep(connection_id), {"names": msgspec.msgpack.encode(sorted(names)[:KEPT])})
+        self._database.write(batch, 1)
+
+    def _sweep(self, connection_id: str) -> firestore.DocumentReference:
+        return self._database.home(connection_id).collection("sweep").document("state")

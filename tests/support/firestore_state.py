@@ -1,0 +1,25 @@
+"""The state ports in Firestore, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autoprovisioning.adapters import firestore
+
+
+def state_ports(database: firestore.Database) -> dict[str, Any]:
+    """Return the state ports of `Services` by name, over one database."""
+    return {
+        "connections": firestore.FirestoreConnections(database),
+        "roster": firestore.FirestoreRoster(database),
+        "runs": firestore.FirestoreRuns(database),
+        "asked_runs": firestore.FirestoreAskedRuns(database),
+        "holds": firestore.FirestoreHolds(database),
+        "guard": firestore.FirestoreGuard(database),
+        "claims": firestore.FirestoreClaims(database),
+        "sweeps": firestore.FirestoreSweeps(database),
+        "audit": firestore.FirestoreAudit(database),
+        "leases": firestore.FirestoreLeases(database),
+        "adoptions": firestore.FirestoreAdoptions(database),
+        "unprovisioned": firestore.FirestoreUnprovisioned(database),
+    }
