@@ -135,7 +135,7 @@ def main() -> None:
         token = asked.token_file.expanduser().read_text().strip()
         if not token:
             sys.exit(f"TOKEN_FILE: {asked.token_file} is empty. Write Keeper's access token into it.")
-        print(connect(asked.settings.endpoint, token, groups, settings, adopt_all=asked.adopt == "all", preview=True))
+        print(connect(asked.endpoint, token, groups, settings, adopt_all=asked.adopt == "all", preview=True))
     except OSError as error:
         sys.exit(f"TOKEN_FILE: {error.strerror}: {asked.token_file}. Write Keeper's access token into a file of yours.")
     except UnicodeDecodeError:

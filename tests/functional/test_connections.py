@@ -270,7 +270,7 @@ def test_of_two_edits_at_once_one_is_refused_and_its_token_destroyed(town):
                 town.desk(), CONNECTION, current.edition, replace(current.settings, name=name), ACTOR,
                 town.keeper.token, run=False,
             )  # fmt: skip
-            results.append(edited.name)
+            results.append(edited.settings.name)
         except Stale:
             results.append("")
 
@@ -280,7 +280,7 @@ def test_of_two_edits_at_once_one_is_refused_and_its_token_destroyed(town):
     for writer in writers:
         writer.join()
     after = town.desk().connections.get(CONNECTION)
-    assert sorted(results) == ["", after.name]
+    assert sorted(results) == ["", after.settings.name]
     versions = {version: version_state(town, CONNECTION, version) for version in versions_since(current, after)}
     assert versions.pop(after.token_version) == "ENABLED"
     assert list(versions.values()) == ["DESTROYED"]

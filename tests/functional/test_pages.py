@@ -249,7 +249,7 @@ def test_the_second_of_two_administrators_is_told_and_loses_nothing_of_the_first
     assert conflict.status == 412
     assert "Another administrator changed this connection meanwhile" in conflict.text
     assert HOME in conflict.links()
-    assert connection_of(town).name == "Renamed by the first"
+    assert connection_of(town).settings.name == "Renamed by the first"
 
 
 @pytest.mark.parametrize(
