@@ -21,7 +21,7 @@ CHANGED = 0.02  # of the users, a day
 FULL_RUNS, DRIFT_RUNS, SWEEPS, RENEWALS = 96, 24, 288, 144  # a day
 USERS_A_PAGE, MEMBERS_A_PAGE = 500, 200  # of the Directory API
 ACCOUNTS_A_PAGE = 1_000  # of Keeper
-SMALLEST_SHARDS, USERS_A_SHARD = 64, 300  # app/runs/open_run.py
+SMALLEST_SHARDS, USERS_A_SHARD = 64, 300  # adapters/firestore/roster.py
 AUDIT_DAYS = 400
 EVENT_BYTES, ENTRY_BYTES = 1_500, 250  # of storage, with its indexes; estimated, rounded up
 

@@ -101,7 +101,7 @@ def measure(users: int) -> dict[str, Any]:
         changed(world, fixture["users"][:CHANGES], "Run")
         some = run(world)
         return {
-            "shards": Desk().services.connections.all()[0].shards,
+            "shards": int(Desk().services.connections.all()[0].roster_layout),
             "first_run": first,
             "quiet_run": quiet,
             "run_with_changes": {**some, "changes": CHANGES},

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from autoprovisioning.adapters.firestore.audit import event_fields
-from autoprovisioning.adapters.firestore.codec import encode
+from autoprovisioning.adapters.firestore.codec import SCHEMA, encode
+from autoprovisioning.adapters.firestore.roster import shard_of
 from autoprovisioning.app.ports.requests import Line, Preview, PreviewState, Would
 from autoprovisioning.bootstrap import previews, services
 from autoprovisioning.domain.accounts import fingerprint
@@ -44,7 +45,7 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
     `users` are the directory's, `now` is the end of the month.
     """
     chance = random.Random(7)
-    connection = services().connections.change(connection_id, lambda known: replace(known, shards=SHARDS))
+    connection = services().connections.change(connection_id, lambda known: replace(known, roster_layout=f"{SHARDS}"))
     assert connection is not None
     entries = [_entry(connection, user) for user in users]
     failing = chance.sample(entries, FAILURES)
@@ -140,9 +141,12 @@ Document = tuple[Any, dict[str, Any]]
 def _roster(connection: Connection, entries: list[Entry]) -> Iterator[Document]:
     shards: dict[int, dict[str, Entry]] = defaultdict(dict)
     for entry in entries:
-        shards[services().roster.shard(connection, entry.user_id)][entry.user_id] = entry
+        shards[shard_of(entry.user_id, SHARDS)][entry.user_id] = entry
     for shard, content in shards.items():
-        yield _home(connection.id).collection("roster").document(f"{shard:04d}"), {"entries": encode(content)}
+        yield (
+            _home(connection.id).collection("roster").document(f"{shard:04d}"),
+            {"entries": encode(content), "schema": SCHEMA},
+        )
 
 
 def _events(connection_id: str, events: list[Event]) -> Iterator[Document]:

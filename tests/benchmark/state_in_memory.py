@@ -25,7 +25,7 @@ from tests.support.builders import NOW
 
 CALLS = 20_000
 PEOPLE = 16
-SMALL = Connection(id="c1", shards=2)
+SMALL = Connection(id="c1", roster_layout="2")
 MINUTE = timedelta(minutes=1)
 
 

@@ -133,7 +133,7 @@ def other_connections(town: Town) -> None:
 
     parts = administration()
     connections = parts.services.connections
-    model = replace(connections.get(CONNECTION), shards=0, token_version="")
+    model = replace(connections.get(CONNECTION), roster_layout="", token_version="")
     for order, (name, state, title) in enumerate(
         [("draft", State.DRAFT, "Keeper for guests"), ("off", State.OFF, "Keeper of the lab"),
          ("long", State.PAUSED, LONG_NAME), ("leaving", State.DELETING, "Keeper of yesterday"),

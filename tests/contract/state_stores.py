@@ -44,7 +44,7 @@ from tests.support import firestore_state, in_memory_state
 from tests.support.builders import NOW
 from tests.support.in_memory_state import FakeChannels, Store
 
-HOME = Connection(id="c1", shards=64)
+HOME = Connection(id="c1", roster_layout="64")
 HOUR = timedelta(hours=1)
 IN_FIRESTORE = [pytest.param("emulated", marks=pytest.mark.emulator), "in_memory"]  # names of fixtures
 

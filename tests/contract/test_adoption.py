@@ -107,7 +107,7 @@ def house(workspace, keeper, accounts, directory) -> House:
     desk = Desk()
     version = desk.tokens.add("c1", keeper.token)
     made = Connection(
-        id="c1", state=State.ON, settings=Settings(endpoint=keeper.endpoint), token_version=version, shards=64
+        id="c1", state=State.ON, settings=Settings(endpoint=keeper.endpoint), token_version=version, roster_layout="64"
     )
     services = replace(desk.services, clock=now, directory=directory, accounts_for=lambda _connection, _token: accounts)
     services.connections.create(made)

@@ -250,7 +250,7 @@ class TestPreviewsInFirestore:
 
     def test_purging_a_connection_leaves_nothing_of_them(self, firestore):
         state = firestore.state
-        state.connections.create(Connection(id="c1", shards=1))
+        state.connections.create(Connection(id="c1", roster_layout="1"))
         firestore.previews.fill(DONE, [line(number) for number in range(3)])
         firestore.previews.fill(replace(DONE, connection_id="c2"), [line(1)])
         firestore.inquiries.put(WAITING)

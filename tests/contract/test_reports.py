@@ -27,7 +27,7 @@ from tests.support.builders import DAY, NOW
 
 T = TypeVar("T")
 
-HOME = Connection(id="c1", shards=64)
+HOME = Connection(id="c1", roster_layout="64")
 HOUR = timedelta(hours=1)
 TICK = timedelta(microseconds=1)
 

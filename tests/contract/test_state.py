@@ -76,20 +76,44 @@ class TestRoster:
         assert state.roster.entry(HOME, "nobody") is None
         assert state.roster.load(HOME) == {}
 
-    def test_shards_are_stable_and_within_bounds(self, state):
-        shards = {user_id: state.roster.shard(HOME, user_id) for user_id in map(str, range(500))}
-        assert set(shards.values()) <= set(range(64))
-        assert len(set(shards.values())) > 32
-        assert shards == {user_id: state.roster.shard(HOME, user_id) for user_id in shards}
+    def test_a_roster_that_was_not_begun_has_nobody(self, state):
+        put(state, Entry(user_id="u1"))
+        before = Connection(id="c1")
+        assert state.roster.entry(before, "u1") is None
+        assert state.roster.entries(before, ["u1"]) == {}
+        assert state.roster.load(before) == {}
+
+    def test_a_roster_is_begun_once(self, state):
+        state.connections.create(Connection(id="c1"))
+        known = state.connections.change("c1", lambda current: with_settings(current, name="Edited meanwhile"))
+        begun = state.roster.begin(Connection(id="c1"), ["u1", "u2"])
+        assert begun == replace(known, roster_layout=begun.roster_layout, revision=2)
+        assert begun.begun
+        assert state.connections.get("c1") == begun
+        assert state.roster.begin(Connection(id="c1"), []) == begun
+        assert state.roster.begin(begun, []) == begun
+        assert state.connections.get("c1") == begun
+
+    def test_the_roster_of_a_connection_that_is_gone_is_begun_for_nobody_else(self, state):
+        assert state.roster.begin(Connection(id="c1"), ["u1"]).begun
+        assert state.connections.get("c1") is None
+
+    def test_those_who_are_stored_together_come_together(self, state):
+        users = [f"u{number}" for number in range(500)]
+        ordered = state.roster.as_stored(HOME, users)
+        assert sorted(ordered) == sorted(users)
+        assert ordered != users
+        some = users[::3]
+        assert state.roster.as_stored(HOME, some) == [user_id for user_id in ordered if user_id in some]
 
     def test_an_edit_sees_the_users_named_that_exist_and_no_others(self, state):
-        small = replace(HOME, shards=1)
+        small = replace(HOME, roster_layout="1")
         put(state, Entry(user_id="u1"), Entry(user_id="u2"), connection=small)
         seen = state.roster.commit(small, ["u1", "u3"], lambda known: (Edit(), dict(known)))
         assert seen == {"u1": Entry(user_id="u1")}
 
     def test_a_commit_keeps_its_neighbours_and_removes_what_it_says(self, state):
-        small = replace(HOME, shards=1)
+        small = replace(HOME, roster_layout="1")
         put(state, Entry(user_id="u1"), Entry(user_id="u2"), Entry(user_id="u3"), connection=small)
         edit = Edit(entries={"u1": Entry(user_id="u1", version=2), "u2": None})
         state.roster.commit(small, ["u1", "u2"], lambda _known: (edit, None))
@@ -112,7 +136,7 @@ class TestRoster:
 
     def test_connections_do_not_see_each_others_entries(self, state):
         put(state, Entry(user_id="u1"))
-        assert state.roster.load(Connection(id="c2", shards=64)) == {}
+        assert state.roster.load(Connection(id="c2", roster_layout="64")) == {}
 
     def test_the_entries_of_some_are_read_at_once(self, state):
         everybody = [f"u{number}" for number in range(200)]
@@ -122,7 +146,7 @@ class TestRoster:
         assert state.roster.entries(HOME, []) == {}
 
     def test_a_shard_may_grow_to_two_thousand_users(self, state):
-        small = replace(HOME, shards=1)
+        small = replace(HOME, roster_layout="1")
         everybody = [
             replace(FULL, user_id=str(10**20 + number), failure=replace(FAILURE, text="x" * 200))
             for number in range(2000)
@@ -239,7 +263,7 @@ EVERYTHING = Connection(
     edition=6,
     state=State.PAUSED,
     token_version="4",
-    shards=128,
+    roster_layout="128",
     throttled_until=NOW,
     paused_reason="the token is refused",
     changed_at=NOW,

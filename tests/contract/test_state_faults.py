@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from autoprovisioning.adapters.firestore.roster import shard_of
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection, State
@@ -26,7 +27,7 @@ from tests.support.builders import NOW
 
 pytestmark = pytest.mark.emulator
 
-ONE_SHARD = Connection(id="c1", shards=1)
+ONE_SHARD = Connection(id="c1", roster_layout="1")
 HOUR = timedelta(hours=1)
 both = pytest.mark.parametrize("state", IN_FIRESTORE, indirect=True)
 SHORT = timedelta(seconds=1)
@@ -112,7 +113,7 @@ class TestContention:
 
     @both
     def test_writers_of_several_shards_at_once_do_not_block_each_other(self, state):
-        wide = Connection(id="c1", shards=4)
+        wide = Connection(id="c1", roster_layout="4")
         users = [f"u{number}" for number in range(12)]
 
         def write(_writer: int) -> None:
@@ -337,7 +338,7 @@ class TestOwnWriteWhoseAnswerWasLost:
 def _calls(stores: Firestore) -> dict[str, Callable[[], Any]]:
     return {
         "roster.entry": lambda: stores.roster.entry(ONE_SHARD, "u1"),
-        "roster.load": lambda: stores.roster.load(Connection(id="c1", shards=64)),
+        "roster.load": lambda: stores.roster.load(Connection(id="c1", roster_layout="64")),
         "roster.commit": lambda: stores.roster.commit(
             ONE_SHARD, ["u1"], lambda _known: (Edit(entries={"u1": None}), None)
         ),
@@ -409,7 +410,7 @@ class TestDocumentsRead:
     @both
     def test_loading_a_roster_reads_one_document_a_shard(self, state):
         state.reads.clear()
-        state.roster.load(Connection(id="c1", shards=64))
+        state.roster.load(Connection(id="c1", roster_layout="64"))
         assert state.reads["firestore_reads"] == 64
 
     @both
@@ -418,6 +419,22 @@ class TestDocumentsRead:
         state.roster.entry(ONE_SHARD, "u1")
         state.roster.commit(ONE_SHARD, ["u1"], lambda _known: (Edit(entries={"u1": Entry(user_id="u1")}), None))
         assert dict(state.reads) == {"firestore_reads": 2, "firestore_writes": 1}
+
+
+class TestShards:
+    @both
+    def test_entries_are_spread_over_all_shards(self, state):
+        edit = Edit(entries={user_id: Entry(user_id=user_id) for user_id in map(str, range(500))})
+        state.roster.commit(Connection(id="c1", roster_layout="64"), list(edit.entries), lambda _known: (edit, None))
+        assert set(state.collection("c1", "roster")) == {f"{number:04d}" for number in range(64)}
+
+    @both
+    @pytest.mark.parametrize(("users", "shards"), [(0, 64), (15_000, 64), (20_000, 128)])
+    def test_a_roster_begins_with_at_most_300_users_a_shard(self, state, users, shards):
+        state.connections.create(Connection(id="c1"))
+        begun = state.roster.begin(Connection(id="c1"), [f"1{number:020d}" for number in range(users)])
+        assert begun.roster_layout == f"{shards}"
+        assert state.client.document("connections/c1").get().get("shards") == shards
 
 
 class TestSizes:
@@ -434,7 +451,7 @@ class TestSizes:
     @both
     def test_full_shards_are_changed_in_parts_that_one_commit_holds(self, state):
         """64 shards of 2,000 users: who joined after the shards were fixed. 250 of them, in all shards, are changed."""
-        full = Connection(id="c1", shards=64)
+        full = Connection(id="c1", roster_layout="64")
         everybody = [f"{10**20 + number}" for number in range(64 * 2000)]
 
         def write(version: int, users: Sequence[str]) -> list[int]:
@@ -444,8 +461,8 @@ class TestSizes:
             return state.roster.commit_in_parts(full, users, edit)
 
         assert sum(write(1, everybody)) == len(everybody)
-        some = sorted(everybody, key=lambda user_id: state.roster.shard(full, user_id))[::512]
-        assert len({state.roster.shard(full, user_id) for user_id in some}) == 64
+        some = state.roster.as_stored(full, everybody)[::512]
+        assert len({shard_of(user_id, 64) for user_id in some}) == 64
         with pytest.raises(Permanent, match="too large"):
             state.roster.commit(
                 full, some, lambda known: (Edit(entries={user_id: known[user_id] for user_id in some}), None)
@@ -474,9 +491,9 @@ class TestSizes:
     @both
     def test_a_chunk_of_changes_spread_over_all_shards_is_one_commit(self, state):
         """20,000 users, 250 of them changed: some 110 shards of 160 users are read and written at once."""
-        wide = Connection(id="c1", shards=110)
+        wide = Connection(id="c1", roster_layout="110")
         everybody = [f"{10**20 + number}" for number in range(110 * 160)]
-        by_shard = sorted(everybody, key=lambda user_id: state.roster.shard(wide, user_id))
+        by_shard = state.roster.as_stored(wide, everybody)
 
         for start in range(0, len(by_shard), 4000):
             chunk = {user_id: roster_entry(user_id, 1) for user_id in by_shard[start : start + 4000]}

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from autoprovisioning.adapters.firestore.roster import shard_of
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Clock
@@ -18,7 +19,7 @@ from tests.contract.state_stores import State as Stores
 from tests.contract.state_stores import hold
 from tests.support.builders import ADA, DAY, GRACE, NOW
 
-HOME = Connection(id="c1", shards=4)
+HOME = Connection(id="c1", roster_layout="4")
 
 
 def put(state: Stores, *entries: Entry) -> None:
@@ -35,18 +36,18 @@ class TestApplied:
         whole = {**ADA, "title": None, "emails.primary": True}
         events = [updated("x1", changed={"title": None}, after=whole), updated("x2", after=GRACE)]
         state.roster.commit(HOME, [], lambda _known: (Edit(events=events), None))
-        assert state.roster.applied(HOME, ["x2", "x1", "x2"]) == {"x1": whole, "x2": GRACE}
+        assert state.audit.applied("c1", ["x2", "x1", "x2"]) == {"x1": whole, "x2": GRACE}
 
     def test_changes_without_attributes_or_unknown_ones_are_left_out(self, state):
         state.audit.record("c1", [updated("x1", changed=ADA)])
         state.audit.record("c2", [updated("x2", after=ADA)])
-        assert state.roster.applied(HOME, ["x1", "x2", "none", ""]) == {}
-        assert state.roster.applied(HOME, []) == {}
+        assert state.audit.applied("c1", ["x1", "x2", "none", ""]) == {}
+        assert state.audit.applied("c1", []) == {}
 
     def test_it_reads_one_document_a_change(self, firestore):
         firestore.audit.record("c1", [updated("x1", after=ADA), updated("x2", after=ADA), updated("x3", after=ADA)])
         firestore.reads.clear()
-        firestore.roster.applied(HOME, ["x1", "x3", "x1"])
+        firestore.audit.applied("c1", ["x1", "x3", "x1"])
         assert firestore.reads["firestore_reads"] == 2
 
 
@@ -98,7 +99,7 @@ class TestOlderDocuments:
     def test_a_roster_entry_names_no_change(self, firestore):
         wanted = Entry(user_id="u1", version=4, email="ada@example.com", applied_by="x1")
         put(firestore, wanted)
-        document = firestore.client.document(f"connections/c1/roster/{firestore.roster.shard(HOME, 'u1'):04d}")
+        document = firestore.client.document(f"connections/c1/roster/{shard_of('u1', 4):04d}")
         records = msgspec.msgpack.decode(document.get().get("entries"))
         document.update({"entries": msgspec.msgpack.encode([record[:15] for record in records])})
         assert firestore.roster.load(HOME) == {"u1": replace(wanted, applied_by="")}
@@ -108,7 +109,7 @@ class TestOlderDocuments:
         document = firestore.client.document("connections/c1/events/x1")
         fields = document.get().to_dict()
         document.set({name: value for name, value in fields.items() if name not in ("before", "after")})
-        assert firestore.roster.applied(HOME, ["x1"]) == {}
+        assert firestore.audit.applied("c1", ["x1"]) == {}
 
     def test_what_is_read_back_has_plain_times(self, firestore):
         firestore.connections.create(replace(HOME, changed_at=NOW, clock=Clock(stood=DAY, last=(NOW - DAY, NOW))))

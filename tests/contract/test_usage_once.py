@@ -19,7 +19,7 @@ from tests.support.builders import NOW
 
 pytestmark = pytest.mark.emulator
 
-HOME = Connection(id="c1", shards=1)
+HOME = Connection(id="c1", roster_layout="1")
 TODAY = "2026-11-24"
 
 

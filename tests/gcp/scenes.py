@@ -78,7 +78,7 @@ class Told:
         return 1
 
 
-ON = Connection(id="c1", state=State.ON, token_version="1", shards=64, changed_at=START - timedelta(days=1))
+ON = Connection(id="c1", state=State.ON, token_version="1", roster_layout="64", changed_at=START - timedelta(days=1))
 
 DONE = Run(
     id="r1",

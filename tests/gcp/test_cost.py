@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from autoprovisioning.app.runs.open_run import SMALLEST_SHARDS, USERS_A_SHARD
+from autoprovisioning.adapters.firestore.roster import SMALLEST, USERS_A_SHARD
 from infra.gcp import cost, measure
 from infra.gcp.cost import PRICES, Price
 from infra.gcp.description import DEPLOYMENT
@@ -66,7 +66,7 @@ def _runs_a_day(schedule: str) -> int:
 
 
 def test_the_roster_has_the_documents_that_the_code_would_choose():
-    assert (cost.SMALLEST_SHARDS, cost.USERS_A_SHARD) == (SMALLEST_SHARDS, USERS_A_SHARD)
+    assert (cost.SMALLEST_SHARDS, cost.USERS_A_SHARD) == (SMALLEST, USERS_A_SHARD)
     assert all(work["shards"] == cost.shards(users) for users, work in cost.measured().items())
     chosen = cost.shards(100_000)
     assert _fullest(100_000, chosen) <= USERS_A_SHARD < _fullest(100_000, chosen // 2)

@@ -39,7 +39,7 @@ from tests.support.builders import DAY, NOW
 pytestmark = pytest.mark.emulator
 
 FOLDER = Path(adapters.__file__).parent
-HOME = Connection(id="c1", shards=64, state=State.ON)
+HOME = Connection(id="c1", roster_layout="64", state=State.ON)
 DESCENDING = StructuredQuery.Direction.DESCENDING
 EQUAL = {StructuredQuery.FieldFilter.Operator.EQUAL, StructuredQuery.FieldFilter.Operator.IN}
 NAME = "__name__"

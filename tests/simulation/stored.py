@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from google.api_core import exceptions
 
@@ -23,6 +25,7 @@ from autoprovisioning.adapters.firestore import (
     FirestoreInquiries,
     FirestorePreviews,
     FirestoreRoster,
+    roster,
 )
 from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.runs import run_of
@@ -35,7 +38,7 @@ from autoprovisioning.domain.runs import AskedRun, Run
 from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Call, Network, Service, Write
 from tests.simulation.scheduler import Scheduler, Task
-from tests.simulation.state import StatePorts
+from tests.simulation.state import FEW, StatePorts
 from tests.simulation.weather import STATE, Weather
 from tests.support.firestore_state import state_ports
 
@@ -123,6 +126,13 @@ def _database(client: Client, **named: Any) -> Database:
     return Database(client, lambda name, n=1: None, **named)
 
 
+@contextmanager
+def few_shards() -> Iterator[None]:
+    """Let a roster that is begun have few shards, within the block."""
+    with patch.object(roster, "SMALLEST", FEW):
+        yield
+
+
 class StoredArchive:
     """What is stored, for the oracles, read past the network, in no time; and for losing it."""
 
@@ -138,7 +148,7 @@ class StoredArchive:
         return self._roster.load(connection)
 
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
-        return self._roster.entry(connection, user_id) if connection.shards else None
+        return self._roster.entry(connection, user_id)
 
     def connections(self) -> Sequence[Connection]:
         return self._connections.all()

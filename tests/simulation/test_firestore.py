@@ -31,7 +31,7 @@ from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Call, Network, Service
 from tests.support.builders import NOW
 
-HOME = Connection(id="c1", shards=1)
+HOME = Connection(id="c1", roster_layout="1")
 AWAY = exceptions.ServiceUnavailable("away")
 LATE = exceptions.DeadlineExceeded("late")
 IN_THE_WAY = exceptions.Aborted("in the way")

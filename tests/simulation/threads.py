@@ -7,15 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
-from unittest.mock import patch
 
-from autoprovisioning.app.runs import open_run as sharding
 from tests.simulation.scheduler import Killed, Scheduler, Task
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-SHARDS = 4  # instead of 64: reading them all costs more than all else, and few people share one the sooner
 
 
 class Tasks:
@@ -75,10 +71,3 @@ class Tasks:
         if task.error is not None:
             raise task.error
         return task.result
-
-
-@contextlib.contextmanager
-def few_shards() -> Iterator[None]:
-    """Let a first run choose few shards, within the block."""
-    with patch.object(sharding, "SMALLEST_SHARDS", SHARDS):
-        yield

@@ -38,8 +38,8 @@ from tests.simulation.keeper import Node, SimAccounts
 from tests.simulation.pubsub import Message, Request, Topics
 from tests.simulation.scheduler import Killed, Process, Scheduler
 from tests.simulation.state import OF_SERVICES, Called, SimRoster, StatePorts
-from tests.simulation.stored import in_firestore
-from tests.simulation.threads import Tasks, few_shards
+from tests.simulation.stored import few_shards, in_firestore
+from tests.simulation.threads import Tasks
 from tests.simulation.truth import FAIR, FOUL, Truth
 from tests.simulation.watch import Broken, Watch
 from tests.simulation.weather import Fair, Strike, Weather
@@ -139,7 +139,8 @@ class World:
     def _follow_connections(self) -> None:
         """Let the truth know of a connection's settings the moment they are stored."""
         ports: Any = self.ports.connections
-        change, create, purge = ports.change, ports.create, ports.purge
+        roster: Any = self.ports.roster
+        change, create, purge, begin = ports.change, ports.create, ports.purge, roster.begin
 
         def changed(connection_id: str, *rest: Any) -> Any:
             result = change(connection_id, *rest)
@@ -155,7 +156,14 @@ class World:
             purge(connection_id)
             self.truth.connection_changed(None, connection_id)
 
-        ports.change, ports.create, ports.purge = changed, created, purged
+        def begun(connection: Connection, expected: Collection[str]) -> Connection:
+            result: Connection = begin(connection, expected)
+            stored = ports.get(connection.id)
+            if stored is not None:
+                self.truth.connection_changed(stored, connection.id)
+            return result
+
+        ports.change, ports.create, ports.purge, roster.begin = changed, created, purged, begun
 
     def _settle_in(self) -> None:
         setting = self.history.setting

@@ -206,7 +206,7 @@ def full(state: State = State.ON) -> Connection:
         state=state,
         token_version="7",
         edition=4,
-        shards=1,
+        roster_layout="1",
         changed_at=START - DAY,
         paused_reason=EVIL,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -64,6 +64,7 @@ class Store:
     set_ups: dict[str, datetime] = field(default_factory=dict)
     meanwhile: deque[Callable[[], None]] = field(default_factory=deque)
     stutters: bool = False
+    split: int = 64  # the shards of a roster that is begun
 
     def interrupt(self) -> None:
         """Let something else happen between a read and its write."""
@@ -72,11 +73,20 @@ class Store:
         if happening is not None:
             happening()
 
+    def put_entry(self, connection: Connection, entry: Entry) -> None:
+        """Put an entry in place past the port, as if nothing had been written."""
+        self.shards[connection.id, shard(connection, entry.user_id)][1][entry.user_id] = entry
+
     def append(self, connection_id: str, events: Iterable[Event]) -> None:
         """Append to the audit and count the day's usage."""
         for event in events:
             self.events[connection_id][event.id] = event
             self.usage[connection_id][event.at.date().isoformat()][event.name.value] += 1
+
+
+def shard(connection: Connection, user_id: str) -> int:
+    """Name the part of the roster that a user's entry is in."""
+    return zlib.crc32(user_id.encode()) % int(connection.roster_layout)
 
 
 class FakeRoster:
@@ -86,7 +96,7 @@ class FakeRoster:
         self._store = store
 
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
-        return self._read(connection, self.shard(connection, user_id))[1].get(user_id)
+        return self._read(connection, shard(connection, user_id))[1].get(user_id) if connection.begun else None
 
     def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
         wanted = set(user_ids)
@@ -94,22 +104,30 @@ class FakeRoster:
 
     def load(self, connection: Connection) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
-        for shard in range(connection.shards):
-            entries |= self._read(connection, shard)[1]
+        for number in range(int(connection.roster_layout or 0)):
+            entries |= self._read(connection, number)[1]
         return entries
 
-    def applied(self, connection: Connection, change_ids: Sequence[str]) -> dict[str, Attributes]:
-        events = self._store.events[connection.id]
-        return {name: events[name].after for name in change_ids if name in events and events[name].after}
+    def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
+        if connection.begun:
+            return connection
+        with self._store.lock:
+            known = self._store.connections.get(connection.id)
+            if known is None:
+                return replace(connection, roster_layout=f"{self._store.split}")
+            if not known.begun:
+                known = replace(known, roster_layout=f"{self._store.split}", revision=known.revision + 1)
+                self._store.connections[connection.id] = known
+            return known
 
-    def shard(self, connection: Connection, user_id: str) -> int:
-        return zlib.crc32(user_id.encode()) % connection.shards
+    def as_stored(self, connection: Connection, user_ids: Iterable[str]) -> list[str]:
+        return sorted(user_ids, key=lambda user_id: shard(connection, user_id))
 
     def commit(
         self, connection: Connection, user_ids: Iterable[str], edit: Callable[[Mapping[str, Entry]], tuple[Edit, T]]
     ) -> T:
         wanted = set(user_ids)
-        numbers = sorted({self.shard(connection, user_id) for user_id in wanted})
+        numbers = sorted({shard(connection, user_id) for user_id in wanted})
         for attempt in range(ATTEMPTS):
             with self._store.lock:
                 read = {number: self._read(connection, number) for number in numbers}
@@ -135,7 +153,7 @@ class FakeRoster:
     ) -> list[T]:
         named: dict[int, list[str]] = defaultdict(list)
         for user_id in user_ids:
-            named[self.shard(connection, user_id) // SHARDS_A_PART].append(user_id)
+            named[shard(connection, user_id) // SHARDS_A_PART].append(user_id)
         return [self.commit(connection, ids, partial(edit, ids)) for ids in named.values()]
 
     def _read(self, connection: Connection, number: int) -> tuple[int, dict[str, Entry]]:
@@ -143,7 +161,7 @@ class FakeRoster:
 
     def _write(self, connection: Connection, read: Mapping[int, tuple[int, dict[str, Entry]]], change: Edit) -> bool:
         store = self._store
-        touched = {self.shard(connection, user_id) for user_id in change.entries}
+        touched = {shard(connection, user_id) for user_id in change.entries}
         with store.lock:
             if any(self._read(connection, number)[0] != read[number][0] for number in touched):
                 return False
@@ -152,9 +170,7 @@ class FakeRoster:
             for number in touched:
                 version, entries = read[number]
                 mine = {
-                    user_id: entry
-                    for user_id, entry in change.entries.items()
-                    if self.shard(connection, user_id) == number
+                    user_id: entry for user_id, entry in change.entries.items() if shard(connection, user_id) == number
                 }
                 merged = {**entries, **mine}
                 kept = {user_id: entry for user_id, entry in merged.items() if entry is not None}
@@ -407,6 +423,10 @@ class FakeAudit:
         with self._store.lock:
             if not any(event.id in self._store.events[connection_id] for event in events):
                 self._store.append(connection_id, events)
+
+    def applied(self, connection_id: str, change_ids: Sequence[str]) -> dict[str, Attributes]:
+        events = self._store.events[connection_id]
+        return {name: events[name].after for name in change_ids if name in events and events[name].after}
 
 
 class FakeLeases:

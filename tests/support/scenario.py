@@ -80,7 +80,7 @@ class Office:
                 id=connection_id,
                 order=len(self.nodes),
                 token_version=self.desk.tokens.add(connection_id, "secret"),
-                shards=0,
+                roster_layout="",
                 revision=0,
             ),
             name=connection_id,
@@ -235,7 +235,7 @@ class Office:
         """Return a roster entry."""
         connection = self.services.connections.get(connection_id)
         assert connection is not None
-        return self.services.roster.entry(connection, user_id) if connection.shards else None
+        return self.services.roster.entry(connection, user_id)
 
     # What must be true.
 

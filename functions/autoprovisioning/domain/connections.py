@@ -61,7 +61,7 @@ class Connection:
     state: State = State.DRAFT
     settings: Settings = field(default_factory=Settings)
     token_version: str = ""  # number of the Secret Manager version in use; never "latest"
-    shards: int = 0  # 0 until the first run fixed their number
+    roster_layout: str = ""  # how the store laid its roster out, in the store's own terms; empty until the first run
     throttled_until: datetime | None = None
     paused_reason: str = ""
     changed_at: datetime | None = None  # of the state
@@ -69,6 +69,11 @@ class Connection:
     retired_tokens: tuple[RetiredToken, ...] = ()  # disabled versions still to be destroyed
     unproven: datetime | None = None  # reauthorized then though no known account was found: new ones need approval
     confirmed: int | None = None  # accounts that its first run may create, where somebody saw a number and turned it on
+
+    @property
+    def begun(self) -> bool:
+        """Say whether its first run has looked at everybody: from then on it has a roster."""
+        return self.roster_layout != ""
 
     def waits_until(self, now: datetime) -> datetime | None:
         """Return the end of the wait that Keeper asked for, None where there is none, or it is over.

@@ -142,7 +142,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Part of a run: whole shards, at most 500 writes and 1 MiB; `looks` are converged one by one."""
+    """Part of a run, at most 500 writes and 1 MiB; `looks` are converged one by one."""
 
     connection_id: str
     run_id: str

@@ -62,8 +62,7 @@ def under_way(office: Office) -> None:
     """Let a change of u1 be under way for a minute."""
     entry, now = office.entry("u1"), office.desk.clock.now
     mark = Mark(change_id="x1", message_id="m1", action=Action.UPDATE, until=now + timedelta(minutes=1))
-    shard = office.services.roster.shard(office.connection, "u1")
-    office.desk.store.shards["c1", shard][1]["u1"] = replace(entry, mark=mark)
+    office.desk.store.put_entry(office.connection, replace(entry, mark=mark))
 
 
 def delete_it(office: Office) -> None:
@@ -211,7 +210,7 @@ def by_batch(office: Office) -> None:
 @pytest.mark.parametrize("way", [by_notification, by_batch])
 def test_nothing_is_sent_for_a_connection_that_was_turned_off_or_deleted_before_the_mark(office, happens, way):
     """Whoever deletes sees no mark to wait for, so the worker must see that they did."""
-    shards = office.connection
+    before = office.connection
     accounts = dict(office.keeper.accounts)
     office.desk.store.stutters = False
     office.hire("u4", "dan@example.com")
@@ -227,7 +226,7 @@ def test_nothing_is_sent_for_a_connection_that_was_turned_off_or_deleted_before_
 
     assert pending == []
     assert office.keeper.accounts == accounts
-    left = office.services.roster.load(shards)
+    left = office.services.roster.load(before)
     assert "u4" not in left
     assert all(entry.mark is None for entry in left.values())
 
@@ -303,7 +302,7 @@ def test_an_edit_in_the_moment_in_which_a_plan_is_recorded_stops_it_too(office, 
     assert office.services.runs.open("c1") == []
 
 
-def test_a_run_goes_on_while_our_own_work_notes_a_wait_or_a_first_number_of_shards(office, monkeypatch):
+def test_a_run_goes_on_while_our_own_work_notes_a_wait_or_begins_the_roster(office, monkeypatch):
     users = FakeDirectory.users
 
     def listing(self: FakeDirectory, fields: frozenset[str]) -> object:

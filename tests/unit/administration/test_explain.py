@@ -228,13 +228,12 @@ class Watched(FakeDirectory):
 
 def look_into(office: Office, user_id: str, directory: FakeDirectory | None = None) -> Explanation:
     """Explain, with everything out of reach that a page may not read."""
-    roster = office.services.roster
     shut = replace(
         office.services,
         directory=directory or office.directory,
         tokens=None,
         accounts_for=None,
-        roster=SimpleNamespace(entry=roster.entry, applied=roster.applied),
+        roster=SimpleNamespace(entry=office.services.roster.entry),
     )
     return explain(shut, Audit(office.desk.store), office.connection, user_id)
 
@@ -388,7 +387,8 @@ def test_while_the_connection_is_off_the_dates_move_along(office):
 
 
 def test_on_a_draft_it_is_told_what_would_be_done(office):
-    office.services.connections.change("c1", lambda connection: replace(connection, state=State.DRAFT, shards=0))
+    draft = {"state": State.DRAFT, "roster_layout": ""}
+    office.services.connections.change("c1", lambda connection: replace(connection, **draft))
     told = look_into(office, "u1")
     assert (told.entry, told.standing.in_scope, told.decision.action) == (None, True, Action.CREATE)
     assert told.words.startswith("Waits until the set-up is finished and autoprovisioning turned on: create")

@@ -292,7 +292,7 @@ def test_a_connection_that_was_asked_to_wait_is_left_alone(office, inquiries):
 
 def test_before_the_first_full_run_nobody_is_provisioned_one_by_one(inquiries):
     office = Office()
-    office.services.connections.change("c1", lambda connection: replace(connection, shards=0))
+    office.services.connections.change("c1", lambda connection: replace(connection, roster_layout=""))
     told = answer(office, inquiries, ask(office, inquiries, "u1", InquiryKind.PROVISION))
     assert "its first full run, which looks at everybody, is still to come" in texts(told)
     assert not any(step.failed for step in told.steps)

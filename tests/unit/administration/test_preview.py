@@ -208,8 +208,7 @@ def test_a_change_that_was_cut_short_is_noted_and_not_guessed_at(desk):
     office, now = desk.office, desk.office.desk.clock.now
     entry = office.entry("u1")
     mark = Mark(change_id="x1", message_id="m1", action=Action.UPDATE, until=now - A_MOMENT)
-    shard = office.services.roster.shard(office.connection, "u1")
-    office.desk.store.shards["c1", shard][1]["u1"] = replace(entry, mark=mark)
+    office.desk.store.put_entry(office.connection, replace(entry, mark=mark))
     done, lines = desk.preview()
     assert (lines, done.counts) == ([], {"unchanged": 2})
     assert any("cut short" in note for note in done.notes)

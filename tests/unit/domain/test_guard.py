@@ -121,7 +121,7 @@ def test_until_a_run_has_counted_anybody_those_count_who_are_active_by_the_roste
 
 def test_half_of_a_pilot_do_not_lose_access_before_a_run_has_counted(desk):
     """A first run reserved five creations and was cut short: four accounts were made since, and the group emptied."""
-    home = replace(HOME, shards=1)
+    home = replace(HOME, roster_layout="1")
     remember_active(desk.services, home, 0)
     assert reserve_all(desk.services, home, Kind.GIVING, [f"create u{number}" for number in range(5)])
     entries = {f"u{number}": Entry(user_id=f"u{number}", status=Status.ACTIVE) for number in range(4)}

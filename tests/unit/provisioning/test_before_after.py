@@ -13,14 +13,13 @@ from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs.plan_everybody import LOOKUPS_ONE_BY_ONE
 from autoprovisioning.domain.accounts import Account, Attributes, fingerprint
 from autoprovisioning.domain.changes import Change, Outcome, event_for, recorded, recover
-from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Action, Entry, Mark, Status
 from autoprovisioning.domain.errors import AddressTaken
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import Look, RunKind
 from tests.support.builders import ADA, DAY, GRACE, NOW, entry
-from tests.support.in_memory_state import FakeRoster
+from tests.support.in_memory_state import FakeAudit
 from tests.support.scenario import LATER, Office
 from tests.support.settings import with_settings
 
@@ -144,28 +143,28 @@ def test_an_attempt_that_came_to_nothing_wrote_nothing():
     assert (outcome.error is None, settled.applied_by) == (False, "c1")
 
 
-class Counting(FakeRoster):
-    """A roster that remembers which changes it was asked about, and how often."""
+class Counting(FakeAudit):
+    """An audit that remembers which changes it was asked about, and how often."""
 
     def __init__(self, store):
         super().__init__(store)
         self.asked: list[list[str]] = []
 
-    def applied(self, connection: Connection, change_ids: Sequence[str]) -> dict[str, Attributes]:
+    def applied(self, connection_id: str, change_ids: Sequence[str]) -> dict[str, Attributes]:
         self.asked.append(list(change_ids))
-        return super().applied(connection, change_ids)
+        return super().applied(connection_id, change_ids)
 
 
 @pytest.fixture
 def office() -> Office:
     """u1, u2 and u3 are hired, and nobody has an account yet."""
     fresh = Office()
-    fresh.services = replace(fresh.services, roster=Counting(fresh.desk.store))
+    fresh.services = replace(fresh.services, audit=Counting(fresh.desk.store))
     return fresh
 
 
 def asked(office: Office) -> list[list[str]]:
-    return office.services.roster.asked
+    return office.services.audit.asked
 
 
 def events(office: Office, user_id: str) -> list[Event]:

@@ -207,13 +207,13 @@ def test_a_rejection_is_asked_about_again_after_30_days_and_kept_meanwhile():
 
 def test_an_approval_on_one_connection_says_nothing_on_another():
     office = rejected()
-    shards = office.connection.shards
+    layout = office.connection.roster_layout
     second = Connection(
         id="c2",
         order=1,
         state=State.ON,
         settings=Settings(endpoint="https://x.example", limit=VolumeLimit(minimum=10)),
-        shards=shards,
+        roster_layout=layout,
         token_version=office.desk.tokens.add("c2", "secret"),
     )
     office.services.connections.create(second)

@@ -65,9 +65,9 @@ def test_whom_a_newer_decision_overtook_is_settled_and_whose_mark_ran_out_is_not
     assert stored(office, run).state is RunState.DONE
     office.rename("u1", "Marked")
     run = office.plan()
-    entry, shard = office.entry("u1"), office.services.roster.shard(office.connection, "u1")
+    entry = office.entry("u1")
     mark = Mark(change_id="x1", message_id="m0", action=Action.UPDATE, until=office.desk.clock.now)
-    office.desk.store.shards["c1", shard][1]["u1"] = replace(entry, mark=mark)  # whoever was at it is gone
+    office.desk.store.put_entry(office.connection, replace(entry, mark=mark))  # whoever was at it is gone
     deliver_one(office)
     assert (stored(office, run).state, stored(office, run).unsettled) == (RunState.UNSETTLED, 1)
 

@@ -12,7 +12,7 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Also, Database, fields_of, nothing
-from autoprovisioning.domain.accounts import Value
+from autoprovisioning.domain.accounts import Attributes, Value
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
 
@@ -33,6 +33,12 @@ class FirestoreAudit:
         """Append events that belong to no other write."""
         if events:
             write_events(self._database, self._database.home(connection_id), events)
+
+    def applied(self, connection_id: str, change_ids: Sequence[str]) -> dict[str, Attributes]:
+        """Return the attributes that accounts had after these changes: one document a change."""
+        events = self._database.home(connection_id).collection("events")
+        found = self._database.get_all([events.document(name) for name in dict.fromkeys(change_ids) if name])
+        return {snapshot.id: after for snapshot in found if snapshot.exists and (after := event_of(snapshot).after)}
 
 
 def event_fields(event: Event) -> dict[str, Any]:

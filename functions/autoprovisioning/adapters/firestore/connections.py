@@ -60,7 +60,7 @@ class FirestoreConnections:
         if not is_id(connection_id):
             return None
         snapshot = self._database.get(self._collection().document(connection_id))
-        return from_document(snapshot) if _lives(snapshot) else None
+        return from_document(snapshot) if lives(snapshot) else None
 
     def deleted(self) -> Sequence[Deleted]:
         """Return what the tombstones say."""
@@ -112,7 +112,7 @@ class FirestoreConnections:
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             changed.clear()
-            if not _lives(snapshot):
+            if not lives(snapshot):
                 return None
             current = from_document(snapshot)
             wanted = edit(current)
@@ -155,7 +155,8 @@ class FirestoreConnections:
         return self._database.client.collection("connections")
 
 
-def _lives(snapshot: firestore.DocumentSnapshot) -> bool:
+def lives(snapshot: firestore.DocumentSnapshot) -> bool:
+    """Say whether a document is of a connection that is there, not a tombstone."""
     return bool(snapshot.exists and snapshot.get("state") != TOMBSTONE)
 
 
@@ -179,7 +180,7 @@ def to_document(connection: Connection) -> dict[str, Any]:
         "limit": {"minimum": connection.settings.limit.minimum, "percent": connection.settings.limit.percent},
         "archived_as_suspended": connection.settings.archived_as_suspended,
         "patch_dialect": connection.settings.patch_dialect.value,
-        "shards": connection.shards,
+        "shards": int(connection.roster_layout or 0),
         "throttled_until": connection.throttled_until,
         "paused_reason": connection.paused_reason,
         "changed_at": connection.changed_at,
@@ -221,7 +222,7 @@ def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
         edition=fields["edition"],
         state=State(fields["state"]),
         token_version=fields["token_version"],
-        shards=fields["shards"],
+        roster_layout=str(fields["shards"] or ""),
         throttled_until=fields["throttled_until"],
         paused_reason=fields["paused_reason"],
         changed_at=fields["changed_at"],

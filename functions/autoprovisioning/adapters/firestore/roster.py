@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore import schema_1
-from autoprovisioning.adapters.firestore.audit import add_events, event_of
+from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.codec import SCHEMA, decode, encode
+from autoprovisioning.adapters.firestore.connections import from_document, lives
 from autoprovisioning.adapters.firestore.database import Database, fields_of, stamped
 from autoprovisioning.app.ports.roster import Edit, Progress
-from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Span
 from autoprovisioning.domain.entry import Entry, Failure
@@ -25,6 +27,8 @@ T = TypeVar("T")
 Snapshots = Mapping[int, firestore.DocumentSnapshot]  # by shard
 
 FIELD = "entries"
+SMALLEST = 64  # shards
+USERS_A_SHARD = 300  # at first; those who join later may make it 2,000
 SHARDS_A_READ = 64
 LARGEST_SHARD = 1_000_000  # bytes; a document may have 1 MiB
 PART = 3_500_000  # bytes of shards that one of several commits aims at: either takes it, the events included
@@ -41,35 +45,55 @@ class FirestoreRoster:
 
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
         """Read one entry: one document."""
-        snapshot = self._database.get(self._reference(connection, self.shard(connection, user_id)))
+        if not connection.begun:
+            return None
+        snapshot = self._database.get(self._reference(connection, shard_of(user_id, _shards(connection))))
         return self._entries(connection, snapshot).get(user_id)
 
     def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
         """Read the entries of these users: each of their shards once, all at once."""
+        if not connection.begun:
+            return {}
         wanted = set(user_ids)
-        shards = sorted({self.shard(connection, user_id) for user_id in wanted})
+        shards = _shards_of(connection, wanted)
         found = (self._entries(connection, snapshot) for snapshot in self._read(connection, shards).values())
         return {user_id: entry for entries in found for user_id, entry in entries.items() if user_id in wanted}
 
     def load(self, connection: Connection) -> dict[str, Entry]:
         """Read every entry of a connection: as many documents as it has shards."""
-        references = [self._reference(connection, shard) for shard in range(connection.shards)]
+        references = [self._reference(connection, shard) for shard in range(_shards(connection))]
         entries: dict[str, Entry] = {}
         for start in range(0, len(references), SHARDS_A_READ):
             for snapshot in self._database.get_all(references[start : start + SHARDS_A_READ]):
                 entries |= self._entries(connection, snapshot)
         return entries
 
-    def applied(self, connection: Connection, change_ids: Sequence[str]) -> dict[str, Attributes]:
-        """Return the attributes that accounts had after these changes: one document a change."""
-        events = self._database.home(connection.id).collection("events")
-        found = self._database.get_all([events.document(name) for name in dict.fromkeys(change_ids) if name])
-        return {snapshot.id: after for snapshot in found if snapshot.exists and (after := event_of(snapshot).after)}
+    def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
+        """Fix the number of shards: a power of two, at least 64, that leaves at most 300 of these users in any."""
+        if connection.begun:
+            return connection
+        shards = SMALLEST
+        while max(Counter(shard_of(user_id, shards) for user_id in expected).values(), default=0) > USERS_A_SHARD:
+            shards *= 2
+        begun: list[Connection] = []
 
-    def shard(self, connection: Connection, user_id: str) -> int:
-        """Name the shard of a user."""
-        digest = hashlib.blake2b(user_id.encode(), digest_size=4).digest()
-        return int.from_bytes(digest, "big") % connection.shards
+        def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            begun.clear()
+            if not lives(snapshot):
+                return None
+            begun.append(from_document(snapshot))
+            if begun[0].begun:
+                return None
+            begun[0] = replace(begun[0], roster_layout=f"{shards}", revision=begun[0].revision + 1)
+            return {"shards": shards, "revision": begun[0].revision}
+
+        self._database.edit(self._database.home(connection.id), apply)
+        return begun[0] if begun else replace(connection, roster_layout=f"{shards}")
+
+    def as_stored(self, connection: Connection, user_ids: Iterable[str]) -> list[str]:
+        """Return the users shard by shard."""
+        shards = _shards(connection)
+        return sorted(user_ids, key=lambda user_id: shard_of(user_id, shards))
 
     def commit(
         self, connection: Connection, user_ids: Iterable[str], edit: Callable[[Mapping[str, Entry]], tuple[Edit, T]]
@@ -88,9 +112,10 @@ class FirestoreRoster:
         edit: Callable[[Sequence[str], Mapping[str, Entry]], tuple[Edit, T]],
     ) -> list[T]:
         """Commit in as few parts of whole shards as their sizes allow; see the port. Each shard is read once."""
+        shards = _shards(connection)
         named: dict[int, list[str]] = {}
         for user_id in user_ids:
-            named.setdefault(self.shard(connection, user_id), []).append(user_id)
+            named.setdefault(shard_of(user_id, shards), []).append(user_id)
         results: list[T] = []
         for read in self._parts(connection, named):
             ids = [user_id for shard in read for user_id in named[shard]]
@@ -123,7 +148,7 @@ class FirestoreRoster:
     ) -> T:
         """Compare-and-set; `read` are the shards where they were read already, for the first attempt."""
         wanted = set(user_ids)
-        shards = sorted({self.shard(connection, user_id) for user_id in wanted})
+        shards = _shards_of(connection, wanted)
         stamp = self._database.new_stamp()
         results: list[T] = []
 
@@ -197,9 +222,9 @@ class FirestoreRoster:
         stamp: str,
     ) -> int:
         touched: dict[int, dict[str, Entry]] = {}
-        documents = 0
+        documents, shards = 0, _shards(connection)
         for user_id, entry in changed.items():
-            shard = self.shard(connection, user_id)
+            shard = shard_of(user_id, shards)
             entries = touched.setdefault(shard, contents[shard])
             before = entries.pop(user_id, None)
             if entry is not None:
@@ -211,7 +236,7 @@ class FirestoreRoster:
             data = encode(entries)
             size += len(data)
             if len(data) > LARGEST_SHARD:
-                raise Permanent(f"The roster has outgrown its {connection.shards} shards: one has {len(data)} bytes")
+                raise Permanent(f"The roster has outgrown its {shards} shards: one has {len(data)} bytes")
             self._database.put(batch, snapshots[shard], {FIELD: data, "schema": SCHEMA}, stamp)
         if size > LARGEST_COMMIT:
             raise Permanent(f"A roster commit of {size} bytes is too large; commit fewer users at once")
@@ -280,6 +305,21 @@ class FirestoreRoster:
 
     def _reference(self, connection: Connection, shard: int) -> firestore.DocumentReference:
         return self._database.home(connection.id).collection("roster").document(f"{shard:04d}")
+
+
+def _shards(connection: Connection) -> int:
+    """Return how many shards the roster of a connection has, none before it is begun: that is its layout."""
+    return int(connection.roster_layout or 0)
+
+
+def shard_of(user_id: str, shards: int) -> int:
+    """Name the shard of a user."""
+    return int.from_bytes(hashlib.blake2b(user_id.encode(), digest_size=4).digest(), "big") % shards
+
+
+def _shards_of(connection: Connection, user_ids: Iterable[str]) -> list[int]:
+    shards = _shards(connection)
+    return sorted({shard_of(user_id, shards) for user_id in user_ids})
 
 
 def _told_failure(entry: Entry | None) -> Failure | None:

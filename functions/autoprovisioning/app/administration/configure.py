@@ -336,7 +336,7 @@ def _stop_channels(services: Services, channels: Channels, gone: Connection) -> 
 
 def _in_flight_until(services: Services, connection: Connection, now: datetime) -> datetime:
     """Return when the last mark and the last planner that may still be at work will have run out."""
-    roster = services.roster.load(connection) if connection.shards else {}
+    roster = services.roster.load(connection)
     ends = [entry.mark.until for entry in roster.values() if entry.mark is not None]
     planners = (run for run in services.runs.open(connection.id) if run.state is RunState.OBSERVING)
     ends += [run.started + services.timings.reconcile_limit for run in planners]

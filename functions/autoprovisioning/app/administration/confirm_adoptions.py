@@ -93,7 +93,7 @@ def _chosen(previews: Previews, preview: Preview, in_doubt: dict[str, str], user
 
 def _still_without(services: Services, connection: Connection, users: Collection[str]) -> None:
     """Refuse those who have got a new account since: the one under their alias is not looked at any more."""
-    entries = services.roster.entries(connection, users) if connection.shards else {}
+    entries = services.roster.entries(connection, users)
     created = sum(entry.status is not Status.NONE for entry in entries.values())
     if created:
         problem = f"{created} of them have got a new account since the preview"

@@ -290,7 +290,7 @@ def _said(
 def _applied(services: Services, connection: Connection, entry: Entry | None) -> Mapping[str, Value]:
     if entry is None or not entry.applied_by:
         return {}
-    return services.roster.applied(connection, [entry.applied_by]).get(entry.applied_by, {})
+    return services.audit.applied(connection.id, [entry.applied_by]).get(entry.applied_by, {})
 
 
 def _to_write(entry: Entry | None, seen: Observed) -> Mapping[str, Value]:

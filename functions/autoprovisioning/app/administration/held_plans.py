@@ -86,5 +86,5 @@ def decide_hold(
 def with_addresses(services: Services, connection: Connection, members: Sequence[Member]) -> dict[str, str]:
     """Return the addresses that the roster has of members of a held plan, by directory id."""
     user_ids = [member.user_id for member in members]
-    known = services.roster.entries(connection, user_ids) if connection.shards else {}
+    known = services.roster.entries(connection, user_ids)
     return {user_id: known[user_id].email for user_id in user_ids if user_id in known}

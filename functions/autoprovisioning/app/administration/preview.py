@@ -198,7 +198,7 @@ def _computed(services: Services, preview: Preview, deadline: datetime) -> tuple
     accounts = _opened(services, connection)
     turned = turned_on(connection, now)
     connection = turned or replace(connection, state=State.ON)
-    roster = services.roster.load(connection) if connection.shards else {}
+    roster = services.roster.load(connection)
     rules = rules_of(connection, confirmed_for(services, connection, roster.values()))
     planner = _Claiming(connection, roster, rules, now)
     neighbours = _neighbours(services, connection)
@@ -310,7 +310,7 @@ def _taken(
 ) -> Iterator[str]:
     """Tell how many users of each other connection move to this one; who stays in the other one's scope does not."""
     for other in neighbours:
-        if other.id == connection.id or not other.shards or not claimed:
+        if other.id == connection.id or not claimed:
             continue
         entries = services.roster.load(other).values()
         count = sum(entry.in_scope and _provisioned(entry) and entry.user_id in claimed for entry in entries)

@@ -37,7 +37,7 @@ def take_over(services: Services, connection_id: str, accounts: Collection[str] 
     connection = services.connections.get(connection_id)
     if connection is None or connection.state is State.DELETING:
         raise NotFound("There is no such connection. Choose one of those listed.")
-    if connection.state not in SERVING or not connection.shards:
+    if connection.state not in SERVING or not connection.begun:
         raise WrongState("Autoprovisioning is not on, so nothing would be done with them. Turn it on first.")
     report = services.unprovisioned.get(connection_id)
     if report is None:

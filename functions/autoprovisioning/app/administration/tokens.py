@@ -122,7 +122,7 @@ def _tried(services: Services, connection: Connection, token: str) -> tuple[int,
     if not token or len(token) > LONGEST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
         problem = "it is empty, too long, or has blanks or control characters"
         raise BadInput("token", problem, "Paste the access token that Keeper shows once.")
-    roster = services.roster.load(connection) if connection.shards else {}
+    roster = services.roster.load(connection)
     accounts = services.accounts_for(connection, token)
     try:
         accounts.probe()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event
@@ -41,7 +40,7 @@ class Edit:
 
 
 class Roster(Protocol):
-    """The rosters of all connections, sharded by a hash of the directory id, written by compare-and-set.
+    """The rosters of all connections, written by compare-and-set; one that was not begun has no entries.
 
     A failure in an entry is mirrored to failures/{user}, one that is pending to pending/{user}, and events count into
     the day's usage, in the same commit.
@@ -56,11 +55,14 @@ class Roster(Protocol):
     def load(self, connection: Connection) -> dict[str, Entry]:
         """Read every entry of a connection."""
 
-    def applied(self, connection: Connection, change_ids: Sequence[str]) -> dict[str, Attributes]:
-        """Return, by change id, the attributes that accounts had after these changes; unknown ones are left out."""
+    def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
+        """Lay a roster out for these users and those who join later, unless it was begun; return the connection then.
 
-    def shard(self, connection: Connection, user_id: str) -> int:
-        """Name the shard of a user, 0 to connection.shards - 1."""
+        A connection that is gone meanwhile is returned as if it were there: nothing that is written for it stays.
+        """
+
+    def as_stored(self, connection: Connection, user_ids: Iterable[str]) -> list[str]:
+        """Return the users in an order in which those come together whose entries are written together."""
 
     def commit(
         self,
@@ -68,7 +70,7 @@ class Roster(Protocol):
         user_ids: Iterable[str],
         edit: Callable[[Mapping[str, Entry]], tuple[Edit, T]],
     ) -> T:
-        """Read the shards of these users, let `edit` decide from their entries, write its Edit; retried on contention.
+        """Read the entries of these users, let `edit` decide from them, write its Edit; retried on contention.
 
         `edit` is pure and may be called again with newer entries; it gets the entries of the users named (those that
         exist). An Edit without entries, events and progress writes nothing. Raises Contention.
@@ -80,7 +82,7 @@ class Roster(Protocol):
         user_ids: Iterable[str],
         edit: Callable[[Sequence[str], Mapping[str, Entry]], tuple[Edit, T]],
     ) -> list[T]:
-        """Commit for many users who need not be written all or nothing: one commit may not hold the shards of all.
+        """Commit for many users who need not be written all or nothing: one commit may not hold them all.
 
         `edit` is called for each part with its users, each of whom is in exactly one, and their entries; the results
         are those of the parts. An error leaves the parts before it written.

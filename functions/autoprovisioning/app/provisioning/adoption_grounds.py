@@ -86,7 +86,7 @@ def holders(services: Services, rosters: Mapping[str, Mapping[str, Entry]]) -> t
     for roster in rosters.values():
         take(roster)
     for other in services.connections.all():
-        if other.id not in rosters and other.shards:
+        if other.id not in rosters:
             take(services.roster.load(other))
     return held_by, locks
 

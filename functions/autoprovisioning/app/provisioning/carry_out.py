@@ -122,7 +122,7 @@ class _Work:
         ids = [change.entry.applied_by for change in changes if change.action is Action.UPDATE]
         if not any(ids):
             return changes
-        applied = self._services.roster.applied(self._keeper.connection, list(filter(None, ids)))
+        applied = self._services.audit.applied(self._keeper.connection.id, list(filter(None, ids)))
         return [_before(change, applied) if change.action is Action.UPDATE else change for change in changes]
 
     def _already_claimed(self, changes: Sequence[Change]) -> list[Change]:

@@ -73,7 +73,7 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
     sides: dict[str, _Convergence] = {}
     connections = _serving(services)
     for connection in connections:
-        if connection.shards:
+        if connection.begun:
             sides[connection.id] = _Convergence(services, connections, connection, asked, deadline)
         else:
             asked.tell(f"{connection.settings.name}: its first full run, which looks at everybody, is still to come.")
@@ -312,7 +312,7 @@ class _Convergence:
 
         Whoever settles the same mark at the same time, or counts a failure to ask, changes it.
         """
-        applied = self._services.roster.applied(self._connection, [entry.applied_by])
+        applied = self._services.audit.applied(self._connection.id, [entry.applied_by])
         now = self._services.clock()
         settled, outcome = recover(entry, account, observation.desired, applied.get(entry.applied_by), now)
         event = event_for(outcome, self._by.address, now, self._by.directory_id)

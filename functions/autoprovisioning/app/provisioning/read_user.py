@@ -169,7 +169,7 @@ class Round:
 
 def entry_of(services: Services, connection: Connection, user_id: str) -> Entry | None:
     """Return what the connection's roster has of a user."""
-    return services.roster.entry(connection, user_id) if connection.shards else None
+    return services.roster.entry(connection, user_id)
 
 
 def _shown(look: Look, entry: Entry | None, user: DirectoryUser) -> None:

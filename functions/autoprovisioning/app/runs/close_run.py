@@ -38,7 +38,7 @@ def close_if_finished(services: Services, run: Run) -> Run:
         return run
     tell(closed)
     connection = services.connections.get(run.connection_id)
-    if connection is not None and connection.shards:
+    if connection is not None:
         settle_holds(services, connection, None)
     return closed
 

@@ -1,4 +1,4 @@
-"""Send a plan out: notes and refusals to the roster, writes and looks to the queue, in batches by shard."""
+"""Send a plan out: notes and refusals to the roster, writes and looks to the queue, in batches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Notes = Mapping[str, tuple[Entry | None, Entry | None]]
 
 def write_notes(services: Services, connection: Connection, plan: Plan) -> None:
     """Record what was noticed and needs no call to Keeper; an entry that changed since it was read is left alone."""
-    for chunk in _chunks(_by_shard(services, connection, plan.notes), NOTES_A_COMMIT):
+    for chunk in _chunks(services.roster.as_stored(connection, plan.notes), NOTES_A_COMMIT):
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             changed: dict[str, Entry | None] = {}
@@ -43,7 +43,7 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
     """Record the failures that planning found."""
     by_user = {refusal.user_id: refusal for refusal in refusals}
     now, by = services.clock(), Actor(address=f"run {run.id}")
-    for chunk in _chunks(_by_shard(services, connection, by_user), NOTES_A_COMMIT):
+    for chunk in _chunks(services.roster.as_stored(connection, by_user), NOTES_A_COMMIT):
         ids = {user_id: services.new_id() for user_id in chunk}
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry], ids: Mapping[str, str] = ids) -> tuple[Edit, None]:
@@ -75,7 +75,7 @@ def keep_timers(services: Services, connection: Connection, held: Mapping[str, t
     Nor does whoever is held wait for anything else, such as a new token. `held` has the version that each entry was
     left at, and the entry as planned; one that changed since is left alone.
     """
-    for chunk in _chunks(_by_shard(services, connection, held), NOTES_A_COMMIT):
+    for chunk in _chunks(services.roster.as_stored(connection, held), NOTES_A_COMMIT):
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             changed: dict[str, Entry | None] = {}
@@ -91,8 +91,10 @@ def keep_timers(services: Services, connection: Connection, held: Mapping[str, t
 def batches(
     services: Services, connection: Connection, run: Run, writes: Sequence[PlannedChange], looks: Sequence[Look]
 ) -> list[Batch]:
-    """Cut writes (whole shards together) and looks into batches, numbered from 1."""
-    ordered = sorted(writes, key=lambda change: services.roster.shard(connection, change.user_id))
+    """Cut writes (those together whose entries are stored together) and looks into batches, numbered from 1."""
+    stored = services.roster.as_stored(connection, [change.user_id for change in writes])
+    place = {user_id: number for number, user_id in enumerate(stored)}
+    ordered = sorted(writes, key=lambda change: place[change.user_id])
     cut: list[Batch] = []
     for chunk in _cut(ordered):
         cut.append(
@@ -131,10 +133,6 @@ def _weight(change: PlannedChange) -> int:
     beside = (text for account in change.beside for text in (account.scim_id, account.user_name, "locked".ljust(50)))
     texts = (*change.attributes, *map(str, change.attributes.values()), *change.aliases, change.email, *beside)
     return 280 + sum(len(text) * (1 if text.isascii() else 4) + 6 for text in texts)
-
-
-def _by_shard(services: Services, connection: Connection, user_ids: Iterable[str]) -> list[str]:
-    return sorted(user_ids, key=lambda user_id: services.roster.shard(connection, user_id))
 
 
 def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -46,7 +46,7 @@ def judge_differing(services: Services, connections: Sequence[Connection], sides
         return None
     found: list[tuple[Side, Planner, list[str], Notes]] = []
     for side in sides:
-        if side.planner is None or side.planner.listing is None or not side.connection.shards:
+        if side.planner is None or side.planner.listing is None or not side.connection.begun:
             return None
         notes: Notes = {}
         found.append((side, side.planner, sorted(_differing(services, side, side.planner.listing, notes)), notes))
@@ -112,7 +112,7 @@ def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -
             doubtful.append(entry)
     for start in range(0, len(doubtful), EVENTS_A_READ):
         some = doubtful[start : start + EVENTS_A_READ]
-        applied = services.roster.applied(side.connection, [entry.applied_by for entry in some])
+        applied = services.audit.applied(side.connection.id, [entry.applied_by for entry in some])
         for entry in some:
             written = applied.get(entry.applied_by)
             found = as_found(entry, listing, written, entitled=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from autoprovisioning.app.provisioning.target import Keeper
@@ -19,7 +18,7 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
 )
-from autoprovisioning.domain.plan import Plan, Planner
+from autoprovisioning.domain.plan import Planner
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 
 log = logging.getLogger(__name__)
@@ -84,8 +83,7 @@ def open_side(services: Services, connection: Connection, kind: RunKind, fence: 
     side = Side(connection=connection, run=run, keeper=Keeper(services, connection))
     try:
         _probe(side.keeper)
-        if connection.shards:
-            side.roster = services.roster.load(connection)  # before Keeper: what is decided meanwhile must be newer
+        side.roster = services.roster.load(connection)  # before Keeper: what is decided meanwhile must be newer
         if kind is RunKind.DRIFT:
             _list(side)
     except ProvisioningError as error:
@@ -130,31 +128,3 @@ def refuse(services: Services, side: Side, reason: str) -> None:
     side.run = replace(side.run, state=RunState.REFUSED, finished=now, notes=(reason[:NOTE_LIMIT],))
     services.runs.put(side.run)
     tell(side.run)
-
-
-SMALLEST_SHARDS = 64
-
-
-USERS_A_SHARD = 300
-
-
-def fix_shards(services: Services, side: Side, plan: Plan) -> None:
-    """Fix the number of roster shards in the first run: a power of two, at least 64, at most 300 users in any."""
-    if side.connection.shards:
-        return
-    user_ids = [change.user_id for change in plan.writes] + list(plan.notes)
-    shards = SMALLEST_SHARDS
-    while _fullest(services, replace(side.connection, shards=shards), user_ids) > USERS_A_SHARD:
-        shards *= 2
-    fixed = services.connections.change(
-        side.connection.id, lambda current: None if current.shards else replace(current, shards=shards)
-    )
-    known = fixed or services.connections.get(side.connection.id)  # None where it is being deleted
-    side.connection = known or replace(side.connection, shards=shards)
-
-
-def _fullest(services: Services, connection: Connection, user_ids: Sequence[str]) -> int:
-    sizes = [0] * connection.shards
-    for user_id in user_ids:
-        sizes[services.roster.shard(connection, user_id)] += 1
-    return max(sizes)

@@ -56,7 +56,7 @@ def _all_rosters(services: Services, connections: Sequence[Connection], rosters:
     serving = [connection for connection in connections if connection.state in SERVING]
     if len(serving) < 2:
         return rosters
-    others = (connection for connection in serving if connection.id not in rosters and connection.shards)
+    others = (connection for connection in serving if connection.id not in rosters)
     return {**rosters, **{connection.id: services.roster.load(connection) for connection in others}}
 
 

@@ -21,7 +21,7 @@ from autoprovisioning.app.runs.close_run import EDITED, NOTE_LIMIT, close_unfini
 from autoprovisioning.app.runs.drift import judge_differing, report_unprovisioned, tell_drift
 from autoprovisioning.app.runs.follow_units import follow_units
 from autoprovisioning.app.runs.lease import leased
-from autoprovisioning.app.runs.open_run import UNLISTED, Side, earlier_run, fix_shards, open_side, refuse
+from autoprovisioning.app.runs.open_run import UNLISTED, Side, earlier_run, open_side, refuse
 from autoprovisioning.app.runs.plan_everybody import (
     LOOKUPS_ONE_BY_ONE,
     creations,
@@ -159,7 +159,8 @@ def _plan_and_dispatch(
     if not _as_read(services, read):
         refuse(services, side, EDITED)
         return side.run
-    fix_shards(services, side, plan)
+    expected = [change.user_id for change in plan.writes] + list(plan.notes)
+    side.connection = services.roster.begin(side.connection, expected)
     follow_units(services, read, survey.units)
     grounds = AdoptionGrounds(services, side.connection, lambda: survey.deleted_addresses, rosters)
     _look_up_creations(services, side, plan, grounds, deadline)

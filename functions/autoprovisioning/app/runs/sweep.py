@@ -83,7 +83,7 @@ def sweep(services: Services) -> int:
     scoped = [
         connection
         for connection in services.connections.all()
-        if connection.state is State.ON and connection.settings.scope.groups and connection.shards
+        if connection.state is State.ON and connection.settings.scope.groups and connection.begun
     ]
     if not scoped:
         return 0

@@ -14,7 +14,7 @@ from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.routing import Call
 
-MEMBERS = 25  # a page: each one's address is in a shard to be read
+MEMBERS = 25  # a page: the address of each is read from the roster
 SHOWN = 100  # plans
 ONE = "/connections/<id:connection_id>/holds"
 ACTIONS = {
