@@ -18,8 +18,9 @@ from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.mapping import AttributeMapping, Row
-from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
+from autoprovisioning.domain.settings import Settings, VolumeLimit
 
 SCHEMA = 2
 TOMBSTONE = "deleted"
