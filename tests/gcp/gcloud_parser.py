@@ -44,7 +44,7 @@ def complaints(commands: Iterable[Command]) -> dict[str, str]:
 
 @contextmanager
 def _shared() -> Iterator[dict[str, str]]:
-    """Take turns with the other workers of this run of the tests, which need the same commands parsed: half a minute."""
+    """Take turns with the other workers of this test run, which need the same commands parsed: half a minute."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
     if not run:
         yield _known
