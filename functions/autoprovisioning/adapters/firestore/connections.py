@@ -53,7 +53,7 @@ class FirestoreConnections:
     def all(self) -> Sequence[Connection]:
         """Return every connection, in their order."""
         found = self._database.stream(self._collection())
-        connections = [from_document(item) for item in found if item.get("state") != TOMBSTONE]
+        connections = [self._read(item) for item in found if item.get("state") != TOMBSTONE]
         return sorted(connections, key=lambda connection: (connection.order, connection.id))
 
     def get(self, connection_id: str) -> Connection | None:
@@ -61,7 +61,13 @@ class FirestoreConnections:
         if not is_id(connection_id):
             return None
         snapshot = self._database.get(self._collection().document(connection_id))
-        return from_document(snapshot) if lives(snapshot) else None
+        return self._read(snapshot) if lives(snapshot) else None
+
+    def _read(self, snapshot: firestore.DocumentSnapshot) -> Connection:
+        connection = from_document(snapshot)
+        if CONNECTION.check(fields_of(snapshot)) < CONNECTION.current:
+            self._database.migrate(snapshot, to_document(connection))
+        return connection
 
     def deleted(self) -> Sequence[Deleted]:
         """Return what the tombstones say."""

@@ -39,7 +39,7 @@ class FirestoreHolds:
         if not is_id(digest):
             return None
         snapshot = self._database.get(self._holds(connection_id).document(digest))
-        return self._hold_of(snapshot) if snapshot.exists else None
+        return self._read(snapshot) if snapshot.exists else None
 
     def standing(self, connection_id: str) -> Sequence[Hold]:
         """Return the held plans of which something is still to come, newest first, with members.
@@ -49,7 +49,7 @@ class FirestoreHolds:
         standing = [HoldState.WAITING.value, HoldState.APPROVED.value, HoldState.REJECTED.value]
         query = self._holds(connection_id).where(filter=firestore.FieldFilter("state", "in", standing))
         found = sorted(self._database.stream(query), key=lambda hold: hold.get("raised_at"), reverse=True)
-        return [self._hold_of(snapshot) for snapshot in found]
+        return [self._read(snapshot) for snapshot in found]
 
     def put(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
         """Store a held plan: its members first, so that a hold that can be seen is whole, and told of."""
@@ -120,6 +120,12 @@ class FirestoreHolds:
 
     def _holds(self, connection_id: str) -> firestore.CollectionReference:
         return self._database.home(connection_id).collection("holds")
+
+    def _read(self, snapshot: firestore.DocumentSnapshot) -> Hold:
+        hold, fields = self._hold_of(snapshot), fields_of(snapshot)
+        if HOLD.check(fields) < HOLD.current and hold.members:
+            self._database.migrate(snapshot, {**_decision_fields(hold), "expires": fields["expires"]})  # as its members
+        return hold
 
     def _hold_of(self, snapshot: firestore.DocumentSnapshot) -> Hold:
         fields = fields_of(snapshot)

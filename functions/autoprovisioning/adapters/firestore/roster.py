@@ -61,12 +61,15 @@ class FirestoreRoster:
         return {user_id: entry for entries in found for user_id, entry in entries.items() if user_id in wanted}
 
     def load(self, connection: Connection) -> dict[str, Entry]:
-        """Read every entry of a connection: as many documents as it has shards."""
+        """Read every entry of a connection: as many documents as it has shards. One of schema 1 is migrated."""
         references = [self._reference(connection, shard) for shard in range(_shards(connection))]
         entries: dict[str, Entry] = {}
         for start in range(0, len(references), SHARDS_A_READ):
             for snapshot in self._database.get_all(references[start : start + SHARDS_A_READ]):
-                entries |= self._shard(connection, snapshot).entries
+                shard = self._shard(connection, snapshot).entries
+                if snapshot.exists and ROSTER.check(snapshot.to_dict() or {}) < ROSTER.current:
+                    self._database.migrate(snapshot, ROSTER.stamped({FIELD: encode(shard)}))
+                entries |= shard
         return entries
 
     def begin(self, connection: Connection, expected: Collection[str]) -> Connection:

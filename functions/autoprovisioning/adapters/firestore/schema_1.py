@@ -1,7 +1,8 @@
 """Documents of schema 1, which carry no number of their schema, as schema 2 has them.
 
-They are migrated when they are read, and stored as schema 2 once anything of them changes. When none is left this
-module goes, and with it what held plans of schema 1 lack: the defaults of `Member`, and where those are made up for
+The next full run stores as schema 2 what it reads: the connection, its roster, its guard and the plans that are not
+over. A plan that is over stays until it expires, or somebody looks at it. When none is left this module goes, and with
+it what held plans of schema 1 lack: the defaults of `Member`, and where those are made up for
 (`domain.holds.Book.verdict`, `app.runs.brake_plan.brake`).
 """
 
