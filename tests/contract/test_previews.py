@@ -28,8 +28,9 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
-from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
+from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.contract.state_stores import IN_FIRESTORE, Firestore
 from tests.support.builders import NOW
 from tests.support.in_memory_requests import FakeInquiries, FakePreviews
