@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
+from autoprovisioning.adapters.firestore.schema import REQUEST
 from autoprovisioning.domain.runs import AskedRun
 
 
@@ -18,7 +19,7 @@ class FirestoreAskedRuns:
         """Store that a run was asked for; `expires` is its TTL field."""
         batch = self._database.client.batch()
         fields = {"asked_by": asked.asked_by, "asked_at": asked.asked_at, "expires": asked.expires}
-        batch.set(self._asked(asked.connection_id, asked.id), fields)
+        batch.set(self._asked(asked.connection_id, asked.id), REQUEST.stamped(fields))
         self._database.write(batch, 1)
 
     def get(self, connection_id: str, request_id: str) -> AskedRun | None:
@@ -26,15 +27,7 @@ class FirestoreAskedRuns:
         if not is_id(request_id):
             return None
         fields = fields_of(self._database.get(self._asked(connection_id, request_id)))
-        if not fields:
-            return None
-        return AskedRun(
-            id=request_id,
-            connection_id=connection_id,
-            asked_by=fields["asked_by"],
-            asked_at=fields["asked_at"],
-            expires=fields["expires"],
-        )
+        return REQUEST.read({**fields, "id": request_id, "connection_id": connection_id}, AskedRun) if fields else None
 
     def _asked(self, connection_id: str, request_id: str) -> firestore.DocumentReference:
         return self._database.home(connection_id).collection("run_requests").document(request_id)
