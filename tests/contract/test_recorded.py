@@ -50,7 +50,7 @@ def read_all(firestore: Firestore) -> dict[str, object]:
     """Read a document of each kind through the ports."""
     return {
         "connection": firestore.connections.get("c1"),
-        "begun set-up": dict(firestore.connections.begun_set_ups()),
+        "begun set-up": dict(firestore.set_ups.begun()),
         "roster shard": firestore.roster.load(CONNECTION),
         "run": firestore.runs.get("c1", "r1"),
         "volume guard": firestore.guard.change("c1", lambda known: known),
@@ -206,7 +206,7 @@ def refused_reads(firestore: Firestore) -> dict[str, tuple[str, Callable[[], obj
 
     return {
         "connection": ("connections", lambda: firestore.connections.change("c1", no_change)),
-        "begun set-up": ("set_ups", firestore.connections.begun_set_ups),
+        "begun set-up": ("set_ups", firestore.set_ups.begun),
         "roster shard": (
             "roster",
             lambda: firestore.roster.commit(CONNECTION, ["u1"], lambda known: (Edit(entries=known), None)),
