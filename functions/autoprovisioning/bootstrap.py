@@ -246,6 +246,7 @@ def services() -> Services:
         FirestoreLeases,
         FirestoreRoster,
         FirestoreRuns,
+        FirestoreSetUps,
         FirestoreSweeps,
         FirestoreUnprovisioned,
     )
@@ -262,6 +263,7 @@ def services() -> Services:
         new_id=new_id,
         directory=directory(),
         connections=FirestoreConnections(database),
+        set_ups=FirestoreSetUps(database),
         roster=FirestoreRoster(database),
         runs=FirestoreRuns(database),
         asked_runs=FirestoreAskedRuns(database),

@@ -16,16 +16,16 @@ import msgspec
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.domain.texts import OUR_ID, USER_ID
-from autoprovisioning.schemas import FIELD, Kind
+from autoprovisioning.schemas import FIELD, Schema
 
 T = TypeVar("T")
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 # Another field that a receiver must heed is another schema: one that does not know it would leave it out of account.
-LOOK = Kind(name="look")
-BATCH = Kind(name="batch")
-RUN_REQUEST = Kind(name="run request")
-ENVELOPE = Kind(name="push envelope")  # Google's: it has no number
+LOOK = Schema(name="look")
+BATCH = Schema(name="batch")
+RUN_REQUEST = Schema(name="run request")
+ENVELOPE = Schema(name="push envelope")  # Google's: it has no number
 SKEW = timedelta(minutes=1)  # by which Pub/Sub's clock may be ahead of ours
 
 
@@ -147,11 +147,11 @@ def _check_named(where: str, what: str, text: str) -> None:
         raise BadInput(where, f"it names no {what}", f"Name it as <connection>/<{what}>.")
 
 
-def _encode(message: object, kind: Kind) -> bytes:
-    return msgspec.json.encode(kind.stamped(msgspec.to_builtins(message)))
+def _encode(message: object, schema: Schema) -> bytes:
+    return msgspec.json.encode(schema.stamped(msgspec.to_builtins(message)))
 
 
-def _decode(data: bytes, as_type: type[T], kind: Kind) -> T:
+def _decode(data: bytes, as_type: type[T], schema: Schema) -> T:
     """Decode a message.
 
     Raises:
@@ -159,9 +159,9 @@ def _decode(data: bytes, as_type: type[T], kind: Kind) -> T:
         ConfigurationRefused: a newer version sent it; it is delivered again.
     """
     try:
-        kind.check({FIELD: msgspec.json.decode(data, type=_Numbered).schema})
+        schema.check({FIELD: msgspec.json.decode(data, type=_Numbered).schema})
         return msgspec.json.decode(data, type=as_type)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         # msgspec names the path and the types, never the values; a UnicodeError would quote them.
         problem = str(error) if isinstance(error, msgspec.MsgspecError) else "it is not JSON"
-        raise BadInput(kind.name, problem, "Send the JSON that this system publishes itself.") from None
+        raise BadInput(schema.name, problem, "Send the JSON that this system publishes itself.") from None

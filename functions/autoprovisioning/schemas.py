@@ -22,8 +22,8 @@ FIELD = "schema"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A kind of document or message: the schema that is written, and the oldest one that is read."""
+class Schema:
+    """The schema of one kind of document or message: the number that is written, and the oldest one that is read."""
 
     name: str
     current: int = 1

@@ -231,7 +231,7 @@ RUN_REQUEST = messages.RunRequest(kind=RunKind.DRIFT, retry_failures=True, reque
 
 def populate(stores: Stores) -> None:
     """Write a document of each kind."""
-    stores.connections.begin_set_up("c9", NOW)
+    stores.set_ups.begin("c9", NOW)
     stores.connections.create(CONNECTION)
     stores.runs.put(RUN)
     progress = Progress(run_id="r1", at=NOW, counts={"created": 4}, done="1", continued=1, seats_exhausted=True)

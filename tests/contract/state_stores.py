@@ -32,6 +32,7 @@ from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
 from autoprovisioning.app.ports.roster import Edit, Roster
 from autoprovisioning.app.ports.runs import Runs
+from autoprovisioning.app.ports.set_ups import SetUps
 from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
@@ -63,6 +64,7 @@ class State:
     """The state ports."""
 
     roster: Roster
+    set_ups: SetUps
     connections: Connections
     runs: Runs
     asked_runs: AskedRuns

@@ -50,7 +50,7 @@ def read_all(firestore: Firestore) -> dict[str, object]:
     """Read a document of each kind through the ports."""
     return {
         "connection": firestore.connections.get("c1"),
-        "begun set-up": dict(firestore.connections.begun_set_ups()),
+        "begun set-up": dict(firestore.set_ups.begun()),
         "roster shard": firestore.roster.load(CONNECTION),
         "run": firestore.runs.get("c1", "r1"),
         "volume guard": firestore.guard.change("c1", lambda known: known),
@@ -206,7 +206,7 @@ def refused_reads(firestore: Firestore) -> dict[str, tuple[str, Callable[[], obj
 
     return {
         "connection": ("connections", lambda: firestore.connections.change("c1", no_change)),
-        "begun set-up": ("set_ups", firestore.connections.begun_set_ups),
+        "begun set-up": ("set_ups", firestore.set_ups.begun),
         "roster shard": (
             "roster",
             lambda: firestore.roster.commit(CONNECTION, ["u1"], lambda known: (Edit(entries=known), None)),
@@ -234,7 +234,7 @@ def refused_reads(firestore: Firestore) -> dict[str, tuple[str, Callable[[], obj
 def test_every_kind_is_recorded_as_it_is_written_today(in_memory):
     """Whoever adds a field or raises a number records it: what was not recorded binds nobody."""
     assert layout(recording.recorded()["documents"]) == layout(NEWEST["documents"])
-    numbers = {kind.name: kind.current for kind in vars(schema).values() if isinstance(kind, schema.Kind)}
+    numbers = {kind.name: kind.current for kind in vars(schema).values() if isinstance(kind, schema.Schema)}
     found = {path.split("/")[-2]: fields["schema"] for path, fields in NEWEST["documents"].items()}
     expiring = {"request"}
     collections = {kind: collection for kind, (collection, _) in refused_reads(in_memory).items()}

@@ -208,7 +208,7 @@ def documents(stores: Firestore) -> dict[str, set[str]]:
 
 def fill(stores: Firestore, home: Connection = HOME) -> None:
     """Write a document of each kind."""
-    stores.connections.begin_set_up(home.id, NOW)
+    stores.set_ups.begin(home.id, NOW)
     stores.connections.create(home)
     database = stores.database
     stores.asked_runs.put(
@@ -307,8 +307,8 @@ def read(stores: Firestore) -> None:
     assert reports.waiting("c1").count == 1
     assert reports.plans_held("c1") == 1
     assert reports.failing_users("c1") == 1
-    assert stores.connections.begun_set_ups() == {"c1": NOW}
-    stores.connections.end_set_up("c1")
+    assert stores.set_ups.begun() == {"c1": NOW}
+    stores.set_ups.end("c1")
     reports.runs("c1", "", 5)
     reports.decided("c1")
     reports.holds("c1", "", 5)

@@ -22,6 +22,7 @@ from autoprovisioning.app.ports.leases import Leases
 from autoprovisioning.app.ports.requests import Inquiries, Previews
 from autoprovisioning.app.ports.roster import Edit, Roster
 from autoprovisioning.app.ports.runs import Runs
+from autoprovisioning.app.ports.set_ups import SetUps
 from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
@@ -42,9 +43,8 @@ RACE = 0.3  # seconds between the read and the write of a commit
 SEEN = Callable[[Connection, Mapping[str, Entry], Edit], None]
 
 VERBS: Mapping[str, tuple[str, ...]] = {
-    "connections": (
-        "all", "get", "deleted", "create", "begin_set_up", "begun_set_ups", "end_set_up", "change", "purge",
-    ),
+    "connections": ("all", "get", "deleted", "create", "change", "purge"),
+    "set_ups": ("begin", "begun", "end"),
     "runs": ("put", "get", "open", "change", "asked_for"),
     "asked_runs": ("put", "get"),
     "holds": ("get", "standing", "put", "change"),
@@ -69,6 +69,7 @@ class StatePorts:
 
     connections: Connections
     roster: Roster
+    set_ups: SetUps
     runs: Runs
     asked_runs: AskedRuns
     holds: Holds

@@ -11,6 +11,7 @@ def state_ports(database: firestore.Database) -> dict[str, Any]:
     """Return the state ports of `Services` by name, over one database."""
     return {
         "connections": firestore.FirestoreConnections(database),
+        "set_ups": firestore.FirestoreSetUps(database),
         "roster": firestore.FirestoreRoster(database),
         "runs": firestore.FirestoreRuns(database),
         "asked_runs": firestore.FirestoreAskedRuns(database),

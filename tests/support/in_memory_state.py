@@ -227,15 +227,6 @@ class FakeConnections:
             self._store.connections[connection.id] = connection
             self._store.append(connection.id, [event] if event is not None else [])
 
-    def begin_set_up(self, connection_id: str, now: datetime) -> None:
-        self._store.set_ups[connection_id] = now
-
-    def begun_set_ups(self) -> Mapping[str, datetime]:
-        return dict(self._store.set_ups)
-
-    def end_set_up(self, connection_id: str) -> None:
-        self._store.set_ups.pop(connection_id, None)
-
     def change(
         self,
         connection_id: str,
@@ -276,6 +267,22 @@ class FakeConnections:
                 store.unprovisioned,
             ):
                 kept.pop(connection_id, None)
+
+
+class FakeSetUps:
+    """The SetUps port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def begin(self, connection_id: str, now: datetime) -> None:
+        self._store.set_ups[connection_id] = now
+
+    def begun(self) -> Mapping[str, datetime]:
+        return dict(self._store.set_ups)
+
+    def end(self, connection_id: str) -> None:
+        self._store.set_ups.pop(connection_id, None)
 
 
 class FakeRuns:
@@ -510,6 +517,7 @@ def state_ports(store: Store) -> dict[str, Any]:
     """Return the state ports of `Services` by name, over one store."""
     return {
         "connections": FakeConnections(store),
+        "set_ups": FakeSetUps(store),
         "roster": FakeRoster(store),
         "runs": FakeRuns(store),
         "asked_runs": FakeAskedRuns(store),

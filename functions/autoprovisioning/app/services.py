@@ -19,6 +19,7 @@ from autoprovisioning.app.ports.leases import Leases
 from autoprovisioning.app.ports.queue import Queue
 from autoprovisioning.app.ports.roster import Roster
 from autoprovisioning.app.ports.runs import Runs
+from autoprovisioning.app.ports.set_ups import SetUps
 from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.app.ports.tokens import Tokens
 
@@ -45,6 +46,7 @@ class Services:
     new_id: NewId
     directory: Directory
     connections: Connections
+    set_ups: SetUps
     roster: Roster
     runs: Runs
     asked_runs: AskedRuns

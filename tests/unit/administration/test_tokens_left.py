@@ -79,7 +79,7 @@ def test_what_a_set_up_left_behind_that_was_cut_short_is_found(office, monkeypat
     office.desk.clock.advance(MINUTE)
     destroy_unused(office.services)
     assert readable(office) == {"secret"}
-    assert office.services.connections.begun_set_ups() == {}
+    assert office.services.set_ups.begun() == {}
 
 
 @pytest.mark.parametrize("error", [Transient("503"), Killed()])

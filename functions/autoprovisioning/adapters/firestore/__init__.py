@@ -15,6 +15,7 @@ from autoprovisioning.adapters.firestore.previews import FirestorePreviews
 from autoprovisioning.adapters.firestore.reports import FirestoreReports
 from autoprovisioning.adapters.firestore.roster import FirestoreRoster
 from autoprovisioning.adapters.firestore.runs import FirestoreRuns
+from autoprovisioning.adapters.firestore.set_ups import FirestoreSetUps
 from autoprovisioning.adapters.firestore.sweeps import FirestoreSweeps
 from autoprovisioning.adapters.firestore.unprovisioned import FirestoreUnprovisioned
 
@@ -34,6 +35,7 @@ __all__ = [
     "FirestoreReports",
     "FirestoreRoster",
     "FirestoreRuns",
+    "FirestoreSetUps",
     "FirestoreSweeps",
     "FirestoreUnprovisioned",
     "build_client",

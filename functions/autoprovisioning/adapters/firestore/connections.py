@@ -13,7 +13,7 @@ from google.cloud import firestore
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, fields_of, is_id, stamped
-from autoprovisioning.adapters.firestore.schema import CONNECTION, SET_UP
+from autoprovisioning.adapters.firestore.schema import CONNECTION
 from autoprovisioning.app.ports.connections import Telling
 from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.errors import Stale
@@ -38,10 +38,6 @@ FORGOTTEN = (
 )
 PARTS = {"holds": "members", "previews": "chunks"}  # collections whose documents have a collection of their own
 DELETES_A_COMMIT = 200
-
-
-class _SetUp(msgspec.Struct):
-    begun: datetime
 
 
 class FirestoreConnections:
@@ -88,23 +84,6 @@ class FirestoreConnections:
             if stamped(self._database.get(reference), stamp):
                 return  # our own write, sent again because its answer was lost
             raise Stale(f"The connection id {connection.id!r} was used before. Choose another one.") from None
-
-    def begin_set_up(self, connection_id: str, now: datetime) -> None:
-        """Note it in a document of its own: the connection's would use its id up."""
-        batch = self._database.client.batch()
-        batch.set(self._set_ups().document(connection_id), SET_UP.stamped({"begun": now}))
-        self._database.write(batch, 1)
-
-    def begun_set_ups(self) -> Mapping[str, datetime]:
-        """Read the notes: none, but for a set-up that is under way or was cut short."""
-        found = self._database.stream(self._set_ups())
-        return {snapshot.id: SET_UP.read(fields_of(snapshot), _SetUp).begun for snapshot in found}
-
-    def end_set_up(self, connection_id: str) -> None:
-        """Remove the note."""
-        batch = self._database.client.batch()
-        batch.delete(self._set_ups().document(connection_id))
-        self._database.write(batch, 1)
 
     def change(
         self,
@@ -155,9 +134,6 @@ class FirestoreConnections:
             for snapshot in found:
                 batch.delete(snapshot.reference)
             self._database.write(batch, len(found))
-
-    def _set_ups(self) -> firestore.CollectionReference:
-        return self._database.client.collection("set_ups")
 
     def _collection(self) -> firestore.CollectionReference:
         return self._database.client.collection("connections")

@@ -49,7 +49,7 @@ class FirestoreRoster:
         if not connection.begun:
             return None
         snapshot = self._database.get(self._reference(connection, shard_of(user_id, _shards(connection))))
-        return self._shard(connection, snapshot).entries.get(user_id)
+        return self._shard(connection, snapshot.to_dict() or {}).entries.get(user_id)
 
     def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
         """Read the entries of these users: each of their shards once, all at once."""
@@ -57,8 +57,8 @@ class FirestoreRoster:
             return {}
         wanted = set(user_ids)
         shards = _shards_of(connection, wanted)
-        found = (self._shard(connection, snapshot).entries for snapshot in self._read(connection, shards).values())
-        return {user_id: entry for entries in found for user_id, entry in entries.items() if user_id in wanted}
+        found = (self._shard(connection, read.to_dict() or {}) for read in self._read(connection, shards).values())
+        return {user_id: entry for shard in found for user_id, entry in shard.entries.items() if user_id in wanted}
 
     def load(self, connection: Connection) -> dict[str, Entry]:
         """Read every entry of a connection: as many documents as it has shards. One of schema 1 is migrated."""
@@ -66,8 +66,9 @@ class FirestoreRoster:
         entries: dict[str, Entry] = {}
         for start in range(0, len(references), SHARDS_A_READ):
             for snapshot in self._database.get_all(references[start : start + SHARDS_A_READ]):
-                shard = self._shard(connection, snapshot).entries
-                if snapshot.exists and ROSTER.check(snapshot.to_dict() or {}) < ROSTER.current:
+                fields = snapshot.to_dict() or {}
+                shard = self._shard(connection, fields).entries
+                if fields and ROSTER.check(fields) < ROSTER.current:
                     self._database.migrate(snapshot, ROSTER.stamped({FIELD: encode(shard)}))
                 entries |= shard
         return entries
@@ -160,7 +161,7 @@ class FirestoreRoster:
             snapshots = read if read and not results else self._read(connection, shards)
             if results and any(stamped(snapshot, stamp) for snapshot in snapshots.values()):
                 return results[0]
-            contents = {number: self._shard(connection, snapshot) for number, snapshot in snapshots.items()}
+            contents = {number: self._shard(connection, read.to_dict() or {}) for number, read in snapshots.items()}
             named = {
                 user_id: entry
                 for shard in contents.values()
@@ -183,7 +184,7 @@ class FirestoreRoster:
         stamp: str,
     ) -> None:
         batch = self._database.client.batch()
-        documents = self._write_entries(batch, connection, snapshots, contents, change.entries, stamp)
+        documents = self._write_entries(batch, connection, snapshots, contents, changed=change.entries, stamp=stamp)
         home = self._database.home(connection.id)
         documents += add_events(batch, home, change.events)
         documents += self._add_progress(batch, home, change.progress, stamp, alone=not documents)
@@ -222,6 +223,7 @@ class FirestoreRoster:
         connection: Connection,
         snapshots: Snapshots,
         contents: Mapping[int, Shard],
+        *,
         changed: Mapping[str, Entry | None],
         stamp: str,
     ) -> int:
@@ -296,10 +298,9 @@ class FirestoreRoster:
             batch.set(reference, PENDING.stamped({"email": after.email, "since": firestore.SERVER_TIMESTAMP}))
         return 1
 
-    def _shard(self, connection: Connection, snapshot: firestore.DocumentSnapshot) -> Shard:
-        if not snapshot.exists:
+    def _shard(self, connection: Connection, fields: Mapping[str, Any]) -> Shard:
+        if not fields:
             return Shard()
-        fields = snapshot.to_dict() or {}
         if ROSTER.check(fields) == ROSTER.current:
             return decode(fields[FIELD])
         if connection.id not in self._off:

@@ -42,7 +42,7 @@ def set_up(services: Services, settings: Settings, token: str, actor: Actor, con
     draft = _edited(Connection(id=connection_id or services.new_id()[:12], order=order), settings, scope)
     verify(services, draft, token)
     now = services.clock()
-    services.connections.begin_set_up(draft.id, now)  # whoever is cut short from here on is cleaned up after
+    services.set_ups.begin(draft.id, now)  # whoever is cut short from here on is cleaned up after
     version = services.tokens.add(draft.id, token)  # first: a connection that is there can be used
     connection = replace(pointed(draft, version, now), changed_at=now)
     try:
@@ -52,7 +52,7 @@ def set_up(services: Services, settings: Settings, token: str, actor: Actor, con
     except ProvisioningError as error:
         _give_up(services, draft.id, version, error)
         raise
-    services.connections.end_set_up(draft.id)
+    services.set_ups.end(draft.id)
     return connection
 
 

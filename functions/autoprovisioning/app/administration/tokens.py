@@ -276,7 +276,7 @@ def destroy_unused(services: Services) -> None:
     A version of less than an hour may be about to be pointed to.
     """
     now = services.clock()
-    begun = services.connections.begun_set_ups()
+    begun = services.set_ups.begun()
     old = [connection_id for connection_id, at in begun.items() if now - at >= UNUSED_AFTER]
     named = {connection.id: connection for connection in services.connections.all()}
     for connection_id in {*named, *old}:
@@ -286,7 +286,7 @@ def destroy_unused(services: Services) -> None:
             unused = [name for name, at in stored.items() if name not in kept and now - at >= UNUSED_AFTER]
             gone = [destroyed(services, connection_id, name) for name in unused]
             if connection_id in old and all(gone):
-                services.connections.end_set_up(connection_id)
+                services.set_ups.end(connection_id)
         except ProvisioningError as error:
             log.warning("Unused token versions could not be looked for: %s", type(error).__name__)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from autoprovisioning.domain.connections import Connection, Deleted
@@ -29,15 +28,6 @@ class Connections(Protocol):
 
     def create(self, connection: Connection, event: Event | None = None) -> None:
         """Store a new one, and the event with it; raises Stale where the id was ever used."""
-
-    def begin_set_up(self, connection_id: str, now: datetime) -> None:
-        """Note that a token is about to be stored for a connection that is not there yet."""
-
-    def begun_set_ups(self) -> Mapping[str, datetime]:
-        """Return the set-ups that were begun and whose end was not noted, by connection id."""
-
-    def end_set_up(self, connection_id: str) -> None:
-        """Note that a set-up ended, with a connection or without any token."""
 
     def change(
         self,
