@@ -11,8 +11,11 @@ from autoprovisioning.domain.decision import Observed, Rules
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import Look
 from tests.support.scenario import Office
+
+BY_RUN = Actor(address="run r1")
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -22,6 +22,7 @@ from autoprovisioning.app.ports.runs import Runs
 from autoprovisioning.app.ports.set_ups import SetUps
 from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.app.ports.tokens import Tokens
+from autoprovisioning.domain.events import Actor, Stamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +65,7 @@ class Services:
     meter: Meter
     executor: Executor
     timings: Timings = field(default_factory=Timings)
+
+    def stamp(self, by: Actor) -> Stamp:
+        """Return a new line's beginning for the audit: now, by whom."""
+        return Stamp(id=self.new_id(), at=self.clock(), by=by)

@@ -32,7 +32,8 @@ from .errors import (
     Unresolved,
     Unsafe,
 )
-from .events import NAME_OF, Actor, Event, EventName
+from .events import NAME_OF, Actor, Event, EventName, Stamp
+from .events import changed as told
 from .normalization import made_of, same
 from .scim_user import whole_families
 
@@ -312,7 +313,7 @@ def unmarked(entry: Entry) -> Entry | None:
     return replace(entry, mark=None, version=entry.version + 1) if entry.version else None
 
 
-def event_for(outcome: Outcome, actor: str, now: datetime, actor_id: str = "") -> Event | None:
+def event_for(outcome: Outcome, by: Actor, now: datetime) -> Event | None:
     """Return the audit line of an outcome; None for one that will be tried again and changed nothing.
 
     An account that is there, but not as written, was created all the same: what is tried again is an update.
@@ -329,13 +330,10 @@ def event_for(outcome: Outcome, actor: str, now: datetime, actor_id: str = "") -
         name = EventName.ADOPTED
     reason = str(error)[:TEXT_LIMIT] if error is not None else _remark(outcome)
     changed, before = _difference(outcome)
-    return Event(
-        id=change.id,
-        at=now,
-        name=name,
-        actor=actor,
-        actor_id=actor_id,
-        user_id=change.user_id,
+    return told(
+        Stamp(id=change.id, at=now, by=by),
+        name,
+        change.user_id,
         email=str((change.attributes or {}).get("userName") or change.entry.email or change.email),
         attempted=change.action,
         changed=changed,
@@ -345,24 +343,6 @@ def event_for(outcome: Outcome, actor: str, now: datetime, actor_id: str = "") -
         code=error.code if error is not None else "",
         seconds=round(outcome.seconds, 3),
         recovered=outcome.recovered and error is None,
-    )
-
-
-def failure_event(
-    change_id: str, entry: Entry, action: Action | None, failure: Failure, by: Actor, now: datetime
-) -> Event:
-    """Return the audit line of a failure that no answer to a write told."""
-    return Event(
-        id=change_id,
-        at=now,
-        name=EventName.FAILED,
-        actor=by.address,
-        actor_id=by.directory_id,
-        user_id=entry.user_id,
-        email=entry.email,
-        attempted=action,
-        reason=failure.text,
-        code=failure.code,
     )
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from .accounts import Value
-from .entry import Action
+from .entry import Action, Entry, Failure
 
 
 class EventName(StrEnum):
@@ -82,23 +83,61 @@ class Event:
         return self.name is EventName.FAILED and self.attempted is not None and not self.seconds
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """What every line of the audit begins with: which it is, when it happened, and who did it."""
+
+    id: str
+    at: datetime
+    by: Actor
+
+
+KEEPER = Actor(address="keeper")
+RUN = Actor(address="run")
+_NOTHING: Mapping[str, Value] = MappingProxyType({})
+
+
+def _line(stamp: Stamp, name: EventName, **rest: Any) -> Event:
+    by = stamp.by
+    return Event(id=stamp.id, at=stamp.at, name=name, actor=by.address, actor_id=by.directory_id, **rest)
+
+
 def configured(
-    event_id: str,
-    at: datetime,
-    actor: Actor,
-    what: str,
-    was: Mapping[str, Value] = MappingProxyType({}),
-    becomes: Mapping[str, Value] = MappingProxyType({}),
+    stamp: Stamp, what: str, was: Mapping[str, Value] = _NOTHING, becomes: Mapping[str, Value] = _NOTHING
 ) -> Event:
     """Tell what was done to a connection, with the settings that differ."""
     differing = sorted(key for key in {*was, *becomes} if was.get(key) != becomes.get(key))
-    return Event(
-        id=event_id,
-        at=at,
-        name=EventName.CONFIGURED,
-        actor=actor.address,
-        changed={key: becomes.get(key) for key in differing},
-        before={key: was.get(key) for key in differing},
-        reason=what,
-        actor_id=actor.directory_id,
-    )
+    changed = {key: becomes.get(key) for key in differing}
+    before = {key: was.get(key) for key in differing}
+    return _line(stamp, EventName.CONFIGURED, changed=changed, before=before, reason=what)
+
+
+def paused(stamp: Stamp, reason: str) -> Event:
+    """Tell that a connection waits for a new access token."""
+    return _line(stamp, EventName.PAUSED, reason=reason)
+
+
+def reauthorized(stamp: Stamp, reason: str, was: Mapping[str, Value], becomes: Mapping[str, Value]) -> Event:
+    """Tell that a new access token is in force."""
+    return _line(stamp, EventName.REAUTHORIZED, changed=becomes, before=was, reason=reason)
+
+
+def held(stamp: Stamp, reason: str) -> Event:
+    """Tell that a plan is held, asked about again, or over."""
+    return _line(stamp, EventName.HELD, reason=reason)
+
+
+def taken_over(stamp: Stamp, user_id: str, email: str, reason: str) -> Event:
+    """Tell that an account is on the roster from now on, though nothing was changed in Keeper."""
+    return _line(stamp, EventName.ADOPTED, user_id=user_id, email=email, reason=reason)
+
+
+def failed_change(stamp: Stamp, entry: Entry, action: Action | None, failure: Failure) -> Event:
+    """Tell of a failure that no answer to a write told."""
+    whom = {"user_id": entry.user_id, "email": entry.email, "attempted": action}
+    return _line(stamp, EventName.FAILED, **whom, reason=failure.text, code=failure.code)
+
+
+def changed(stamp: Stamp, name: EventName, user_id: str, **what: Any) -> Event:
+    """Tell what became of a change; `what` are the other fields of an event."""
+    return _line(stamp, name, user_id=user_id, **what)

@@ -31,7 +31,7 @@ from autoprovisioning.domain.errors import (
     Unsafe,
 )
 from autoprovisioning.domain.events import EventName
-from tests.support.builders import ADA, DAY, GRACE, NOW, entry
+from tests.support.builders import ADA, BY_RUN, DAY, GRACE, NOW, entry
 
 PHONE = 'phoneNumbers[type eq "work"].value'
 MOBILE = 'phoneNumbers[type eq "mobile"].value'
@@ -164,7 +164,7 @@ def test_what_waits_is_pending_and_the_same_plan_may_be_sent_again(error):
     before = change(Action.UPDATE).entry
     after = recorded(before, Outcome(change=change(Action.UPDATE), error=error), NOW)
     assert after == replace(before, mark=None, pending=True)
-    assert event_for(Outcome(change=change(Action.UPDATE), error=error), "run r1", NOW) is None
+    assert event_for(Outcome(change=change(Action.UPDATE), error=error), BY_RUN, NOW) is None
 
 
 def test_a_vanished_account_that_the_guard_refused_is_left_to_a_plan():
@@ -210,7 +210,7 @@ EVENTS = [
 
 @pytest.mark.parametrize(("outcome", "name", "changed", "reason"), EVENTS)
 def test_every_outcome_is_one_line_of_the_audit_in_googles_words(outcome, name, changed, reason):
-    event = event_for(outcome, "run r1", NOW)
+    event = event_for(outcome, BY_RUN, NOW)
     assert (event.name, event.id, event.user_id, event.actor, event.at) == (name, "c1", "u1", "run r1", NOW)
     assert event.email == "ada@example.com"
     assert event.attempted is outcome.change.action
@@ -220,7 +220,7 @@ def test_every_outcome_is_one_line_of_the_audit_in_googles_words(outcome, name, 
 
 
 def test_a_run_counts_its_events_in_its_own_words():
-    events = [event_for(outcome, "run r1", NOW) for outcome, *_ in EVENTS]
+    events = [event_for(outcome, BY_RUN, NOW) for outcome, *_ in EVENTS]
     assert count(events) == {
         "created": 1, "adopted": 2, "updated": 2, "suspended": 2, "unsuspended": 1, "deleted": 1, "failed": 1,
         "unsent": 1,
@@ -228,17 +228,17 @@ def test_a_run_counts_its_events_in_its_own_words():
 
 
 def test_an_unresolved_outcome_says_nothing_yet():
-    assert event_for(Outcome(change=NEW, error=Unresolved("lost")), "run r1", NOW) is None
+    assert event_for(Outcome(change=NEW, error=Unresolved("lost")), BY_RUN, NOW) is None
 
 
 def test_an_account_that_was_made_but_not_as_written_was_created_though_the_rest_is_tried_again():
     outcome = Outcome(change=NEW, error=NotAsWritten("Keeper made it without access"), made="k9", seconds=0.2)
-    event = event_for(outcome, "run r1", NOW)
+    event = event_for(outcome, BY_RUN, NOW)
     assert (event.id, event.name, event.reason) == ("c1", EventName.CREATED, "Keeper made it without access")
     assert count([event]) == {"created": 1}
-    assert event_for(replace(outcome, made=""), "run r1", NOW) is None
+    assert event_for(replace(outcome, made=""), BY_RUN, NOW) is None
     ours = replace(outcome, change=replace(ADOPTING, ours=True))
-    assert event_for(ours, "run r1", NOW) is None
+    assert event_for(ours, BY_RUN, NOW) is None
 
 
 def account(*, active: bool = True, **attributes) -> Account:
@@ -282,10 +282,10 @@ def test_what_came_to_nothing_is_counted_and_told_once_it_is_that_users_failure(
     known = entry(mark=Mark(change_id="lost", message_id="m1", action=Action.SUSPEND, until=NOW))
     settled, outcome = recover(known, account(), ADA, None, NOW)
     assert (settled.failure.code, settled.failure.about) == ("unresolved", about(Action.SUSPEND, None))
-    assert (settled.pending, event_for(outcome, "run r1", NOW)) == (True, None)
+    assert (settled.pending, event_for(outcome, BY_RUN, NOW)) == (True, None)
     for _ in range(2):
         settled, outcome = recover(replace(settled, mark=known.mark), account(), ADA, None, NOW)
-    event = event_for(outcome, "run r1", NOW)
+    event = event_for(outcome, BY_RUN, NOW)
     assert (settled.pending, settled.failure.attempts) == (False, 3)
     assert (event.id, event.name, event.attempted) == ("lost", EventName.FAILED, Action.SUSPEND)
     assert (event.reason, event.recovered) == (settled.failure.text, False)
@@ -299,4 +299,4 @@ def test_accounts_are_compared_in_the_terms_of_the_mapping():
 
 def test_a_failure_is_told_under_the_address_that_was_wanted():
     moved = replace(NEW, entry=Entry(user_id="u1"), attributes={**ADA, "userName": "new@x.org"})
-    assert event_for(Outcome(change=moved, error=AddressTaken("taken")), "run r1", NOW).email == "new@x.org"
+    assert event_for(Outcome(change=moved, error=AddressTaken("taken")), BY_RUN, NOW).email == "new@x.org"

@@ -27,7 +27,7 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.runs import Evidence, Look, RunState
 from autoprovisioning.domain.words import in_words
-from tests.support.builders import ADA, MINUTE, NOW, SECOND, active, entry, notice, seen
+from tests.support.builders import ADA, BY_RUN, MINUTE, NOW, SECOND, active, entry, notice, seen
 from tests.support.in_memory import FakeAccounts
 from tests.support.in_memory_state import FakeRoster
 from tests.support.scenario import Office
@@ -42,7 +42,7 @@ def attempted(times: int, error: ProvisioningError) -> list[tuple[int, bool, boo
         now = NOW + number * MINUTE
         outcome = Outcome(change=change, error=error)
         after = recorded(change.entry, outcome, now)
-        assert ended(outcome, now) is (event_for(outcome, "run r1", now) is not None)
+        assert ended(outcome, now) is (event_for(outcome, BY_RUN, now) is not None)
         told.append((after.failure.attempts, after.pending, ended(outcome, now)))
         change = replace(change, entry=after)
     return told
@@ -74,7 +74,7 @@ def test_what_is_final_is_a_failure_at_once_and_changes_no_status(error):
     outcome = Outcome(change=replace(CHANGE, action=Action.SUSPEND, attributes=None), error=error)
     after = recorded(CHANGE.entry, outcome, NOW)
     assert (after.status, after.failure.code, after.pending) == (Status.ACTIVE, error.code, False)
-    assert event_for(outcome, "run r1", NOW).name is EventName.FAILED
+    assert event_for(outcome, BY_RUN, NOW).name is EventName.FAILED
 
 
 def failures(office: Office) -> list[str]:

@@ -18,7 +18,7 @@ from autoprovisioning.domain.errors import AddressTaken
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import Look, RunKind
-from tests.support.builders import ADA, DAY, GRACE, NOW, entry
+from tests.support.builders import ADA, BY_RUN, DAY, GRACE, NOW, entry
 from tests.support.in_memory_state import FakeAudit
 from tests.support.scenario import LATER, Office
 from tests.support.settings import with_settings
@@ -74,7 +74,7 @@ TOLD = [
 
 @pytest.mark.parametrize(("done", "sent", "before", "after"), TOLD)
 def test_an_event_tells_what_was_sent_what_was_there_before_and_all_that_is_there_now(done, sent, before, after):
-    event = event_for(Outcome(change=done, scim_id="k1", sent=sent), "run r1", NOW)
+    event = event_for(Outcome(change=done, scim_id="k1", sent=sent), BY_RUN, NOW)
     assert (event.changed, event.before, event.after) == (sent, before, after)
 
 
@@ -92,7 +92,7 @@ ACCESS = [
 @pytest.mark.parametrize(("done", "scim_id", "changed", "before"), ACCESS)
 def test_access_given_or_taken_is_told_as_active_and_leaves_the_attributes_alone(done, scim_id, changed, before):
     outcome = Outcome(change=done, scim_id=scim_id)
-    event = event_for(outcome, "run r1", NOW)
+    event = event_for(outcome, BY_RUN, NOW)
     assert (event.changed, event.before, event.after) == (changed, before, {})
     after = recorded(done.entry, outcome, NOW)
     assert (after.fingerprint, after.applied_by) == ((done.entry.fingerprint, "c1") if scim_id else ("", ""))
@@ -105,7 +105,7 @@ def test_the_entry_names_the_change_that_wrote_attributes_last(done):
 
 def test_what_failed_changed_nothing():
     outcome = Outcome(change=UPDATE, error=AddressTaken("taken"))
-    event = event_for(outcome, "run r1", NOW)
+    event = event_for(outcome, BY_RUN, NOW)
     assert (event.changed, event.before, event.after) == ({}, None, {})
     assert recorded(UPDATE.entry, outcome, NOW).applied_by == "c1"
 
@@ -132,7 +132,7 @@ def test_what_is_learnt_after_a_crash_is_told_from_the_account(action, status, f
     settled, outcome = recover(known, found, desired, ADA, NOW + DAY)
     assert outcome.error is None
     assert settled.applied_by == by
-    event = event_for(outcome, "run r1", NOW + DAY)
+    event = event_for(outcome, BY_RUN, NOW + DAY)
     assert (event.id, event.recovered, event.attempted, event.email) == ("lost", True, action, settled.email)
     assert (event.changed, event.before, event.after) == (changed, before, after)
 

@@ -11,7 +11,7 @@ from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.domain.accounts import Account, fingerprint, remembered
 from autoprovisioning.domain.changes import RECREATED, Change, event_for, recover, sending
 from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark
-from tests.support.builders import DAY, NOW, entry
+from tests.support.builders import BY_RUN, DAY, NOW, entry
 
 ADA = {"userName": "ada@example.com", "name.familyName": "Lovelace", "title": "Countess", "nickName": "Ada"}
 MARRIED = {**ADA, "name.familyName": "King"}
@@ -43,7 +43,7 @@ def test_what_was_not_done_is_not_told_though_the_server_returns_less_than_was_w
 def test_what_was_done_is_told_and_what_the_server_never_returns_stays_as_it_was():
     known = sent(MARRIED)
     settled, outcome = recover(known, found(MARRIED), MARRIED, ADA, NOW + DAY)
-    event = event_for(outcome, "run r1", NOW + DAY)
+    event = event_for(outcome, BY_RUN, NOW + DAY)
     assert outcome.error is None
     assert settled.fingerprint == fingerprint(MARRIED)
     assert (event.changed, event.before) == ({"name.familyName": "King"}, {"name.familyName": "Lovelace"})
@@ -87,10 +87,10 @@ def test_of_an_account_of_which_nothing_was_known_before_an_update_arrived_whole
     known = replace(sent(desired, {}), fingerprint="", applied_by="")
     settled, outcome = recover(known, found(MARRIED), desired, None, NOW + DAY)
     assert outcome.error is not None
-    assert event_for(outcome, "run r1", NOW + DAY) is None
+    assert event_for(outcome, BY_RUN, NOW + DAY) is None
     assert settled.applied_by == ""
     _, outcome = recover(known, found(desired), desired, None, NOW + DAY)
-    assert event_for(outcome, "run r1", NOW + DAY).changed == desired
+    assert event_for(outcome, BY_RUN, NOW + DAY).changed == desired
 
 
 @pytest.mark.parametrize("value", [None, "Countess"])
@@ -121,13 +121,13 @@ def test_what_somebody_changed_in_keeper_and_is_as_before_again_was_put_back_by_
     was = {**ADA, "name.familyName": "Mallory"}
     known = sent(ADA, was, drift=("name.familyName",), shown="")
     _, outcome = recover(known, found(ADA), ADA, ADA, NOW + DAY)
-    assert event_for(outcome, "run r1", NOW + DAY).changed == {"name.familyName": "Lovelace"}
+    assert event_for(outcome, BY_RUN, NOW + DAY).changed == {"name.familyName": "Lovelace"}
 
 
 def test_what_was_sent_is_told_though_it_is_mapped_no_more():
     desired = {**ADA, "timezone": "Europe/London"}
     settled, outcome = recover(sent(desired), found(desired), ADA, ADA, NOW + DAY)
-    assert event_for(outcome, "run r1", NOW + DAY).changed == {"timezone": "Europe/London"}
+    assert event_for(outcome, BY_RUN, NOW + DAY).changed == {"timezone": "Europe/London"}
     assert settled.fingerprint == fingerprint(desired)
 
 
@@ -149,14 +149,14 @@ def test_an_external_id_that_is_ours_again_was_put_back_by_the_update_that_sent_
     settled, outcome = recover(sent(ADA, drift=(EXTERNAL_ID,)), account, ADA, ADA, NOW + DAY)
     assert (outcome.error is None, settled.drift == ()) == (took_effect, took_effect)
     if took_effect:
-        assert event_for(outcome, "run r1", NOW + DAY).changed == {EXTERNAL_ID: "u1"}
+        assert event_for(outcome, BY_RUN, NOW + DAY).changed == {EXTERNAL_ID: "u1"}
 
 
 def test_an_account_that_was_created_again_has_its_event():
     known = sent(MARRIED)
     account = found(MARRIED, "k2")
     settled, outcome = recover(known, account, MARRIED, ADA, NOW + DAY)
-    event = event_for(outcome, "run r1", NOW + DAY)
+    event = event_for(outcome, BY_RUN, NOW + DAY)
     assert (outcome.error is None, settled.scim_id, settled.applied_by) == (True, "k2", "lost")
     assert (event.before, event.changed) == ({}, MARRIED)
     assert event.reason == "The account had vanished from Keeper and was created again."
@@ -188,6 +188,6 @@ def test_a_recreation_is_told_where_there_is_another_account_and_not_where_the_k
     settled, outcome = recover(known, account, ADA, ADA, NOW + DAY)
     assert (outcome.error is None, settled.scim_id, settled.drift) == (reason is not None, scim_id, ())
     if outcome.error is None:
-        assert event_for(outcome, "run r1", NOW + DAY).reason == reason
+        assert event_for(outcome, BY_RUN, NOW + DAY).reason == reason
     else:
         assert (settled.applied_by, settled.last_action_at) == (known.applied_by, known.last_action_at)

@@ -46,9 +46,7 @@ def set_up(services: Services, settings: Settings, token: str, actor: Actor, con
     version = services.tokens.add(draft.id, token)  # first: a connection that is there can be used
     connection = replace(pointed(draft, version, now), changed_at=now)
     try:
-        services.connections.create(
-            connection, configured(services.new_id(), services.clock(), actor, "Set up", {}, described(connection))
-        )
+        services.connections.create(connection, configured(services.stamp(actor), "Set up", {}, described(connection)))
     except ProvisioningError as error:
         _give_up(services, draft.id, version, error)
         raise
@@ -113,7 +111,7 @@ def edit(
         return _edited(current, settings, wanted.settings.scope)
 
     def tell(was: Connection, becomes: Connection) -> Event:
-        return configured(services.new_id(), services.clock(), actor, "Edited", described(was), described(becomes))
+        return configured(services.stamp(actor), "Edited", described(was), described(becomes))
 
     if token:
         edited = switch(services, connection, token, tell, edit=change)
@@ -279,9 +277,7 @@ def delete(services: Services, channels: Channels, connection_id: str, actor: Ac
         return None if current.state is State.DELETING else replace(current, state=State.DELETING, changed_at=now)
 
     def tell(was: Connection, _becomes: Connection) -> Event:
-        return configured(
-            services.new_id(), services.clock(), actor, "Asked to delete the configuration", described(was), {}
-        )
+        return configured(services.stamp(actor), "Asked to delete the configuration", described(was), {})
 
     services.connections.change(connection_id, change, tell)
     _finish_deletion(services, channels, connection_id, actor)
@@ -313,7 +309,7 @@ def _finish_deletion(services: Services, channels: Channels, connection_id: str,
     _stop_channels(services, channels, connection)
     # Told first: whoever is cut short after the purge finds nothing left to finish.
     deleted = replace(
-        configured(services.new_id(), services.clock(), actor, "Deleted the configuration"),
+        configured(services.stamp(actor), "Deleted the configuration"),
         id=f"{connection.id}-deleted",
     )
     services.audit.record(connection.id, [deleted])
@@ -379,6 +375,6 @@ def _states(services: Services, actor: Actor, what: str) -> Telling[Connection]:
 
     def tell(was: Connection, becomes: Connection) -> Event:
         before, after = ({"state": SHOWN[at.state], **wait_of(at)} for at in (was, becomes))
-        return configured(services.new_id(), services.clock(), actor, what, before, after)
+        return configured(services.stamp(actor), what, before, after)
 
     return tell

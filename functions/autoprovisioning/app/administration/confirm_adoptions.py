@@ -15,7 +15,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
-from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.events import Actor, configured
 from autoprovisioning.domain.runs import RunKind
 
 LINES_AT_ONCE = 1_000
@@ -60,17 +60,10 @@ def confirm_adoptions(
         _still_without(services, connection, [user_id for user_id, _ in pairs if user_id not in in_doubt])
     if not pairs:
         return Confirmation(count=0, run=False)
-    now = services.clock()
+    stamp = services.stamp(actor)
     doubtful = sum(user_id in in_doubt for user_id, _ in pairs)
-    told = Event(
-        id=services.new_id(),
-        at=now,
-        name=EventName.CONFIGURED,
-        actor=actor.address,
-        reason=f"Confirmed adoptions: {doubtful} in doubt, {len(pairs) - doubtful} of accounts under an alias",
-        actor_id=actor.directory_id,
-    )
-    services.adoptions.confirm(connection_id, pairs, actor.address, now, told)
+    what = f"Confirmed adoptions: {doubtful} in doubt, {len(pairs) - doubtful} of accounts under an alias"
+    services.adoptions.confirm(connection_id, pairs, actor.address, stamp.at, configured(stamp, what))
     run = connection.state is State.ON
     if run:
         services.queue.request_run(RunKind.FULL)

@@ -8,7 +8,7 @@ from typing import Literal
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale
-from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.events import Actor, Event, configured
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import OPEN, STANDS, Hold, Standing, Verdict
 from autoprovisioning.domain.runs import RunKind
@@ -42,7 +42,7 @@ def decide_hold(
         BadInput: naming the field: it is about nobody of the plan.
         Stale: nothing of it is left to be decided so.
     """
-    now, chosen = services.clock(), frozenset(users)
+    stamp, chosen = services.stamp(actor), frozenset(users)
     becomes = TAKES[choice]
     among = STANDS if chosen or cause else OPEN
     if choice == "withdraw":
@@ -59,7 +59,7 @@ def decide_hold(
         def move(member: Member, verdict: Verdict) -> Standing | None:
             return becomes if verdict.standing in among and meant(member) else None
 
-        decided = hold.moved(move, now, actor.address)
+        decided = hold.moved(move, stamp.at, actor.address)
         if decided is hold:
             state = hold.state.value
             raise Stale(f"Nothing of the held plan {digest} is left to be decided so: it is {state}. Reload the plan.")
@@ -67,16 +67,8 @@ def decide_hold(
 
     def tell(was: Hold, decided: Hold) -> Event:
         count = sum(old is not new for old, new in zip(was.verdicts, decided.verdicts, strict=True))
-        return Event(
-            id=services.new_id(),
-            at=now,
-            name=EventName.CONFIGURED,
-            actor=actor.address,
-            changed={"held plan": becomes.value},
-            before={"held plan": was.state.value},
-            reason=f"{count} of {len(was.members)} of held plan {digest}: {becomes.value}",
-            actor_id=actor.directory_id,
-        )
+        what = f"{count} of {len(was.members)} of held plan {digest}: {becomes.value}"
+        return configured(stamp, what, {"held plan": was.state.value}, {"held plan": becomes.value})
 
     decided = services.holds.change(connection_id, digest, decide, tell)
     if decided is None:

@@ -15,7 +15,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
-from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.events import Actor, Event, Stamp, taken_over
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.unprovisioned import By, Offer, Unprovisioned
 
@@ -90,18 +90,7 @@ def _record(services: Services, connection: Connection, rows: Sequence[Unprovisi
                 taken_over=True,
             )
             reason = f"Taken over to be deprovisioned: {BY[row.by]}. Nothing was changed in Keeper."
-            events.append(
-                Event(
-                    id=ids[user_id],
-                    at=now,
-                    name=EventName.ADOPTED,
-                    actor=actor.address,
-                    user_id=user_id,
-                    email=row.user_name,
-                    reason=reason,
-                    actor_id=actor.directory_id,
-                )
-            )
+            events.append(taken_over(Stamp(id=ids[user_id], at=now, by=actor), user_id, row.user_name, reason))
         return Edit(entries=taken, events=events), len(taken)
 
     return sum(services.roster.commit_in_parts(connection, by_user, edit))

@@ -28,7 +28,7 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
 )
-from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.events import Actor, Event, reauthorized
 from autoprovisioning.domain.runs import RunKind
 
 log = logging.getLogger(__name__)
@@ -61,22 +61,13 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: Actor
     waiting, proven = _tried(services, connection, token)
     if not proven and not (override and connection.state is State.PAUSED):
         raise _another_node(connection)
-    event_id, now = services.new_id(), services.clock()
+    stamp, reason = services.stamp(actor), f"{waiting} users were waiting{'' if proven else OVERRIDDEN}"
 
     def tell(was: Connection, becomes: Connection) -> Event:
-        return Event(
-            id=event_id,
-            at=now,
-            name=EventName.REAUTHORIZED,
-            actor=actor.address,
-            changed=_described(becomes),
-            before=_described(was),
-            reason=f"{waiting} users were waiting{'' if proven else OVERRIDDEN}",
-            actor_id=actor.directory_id,
-        )
+        return reauthorized(stamp, reason, _described(was), _described(becomes))
 
     def edit(current: Connection) -> Connection:
-        return replace(_as_verified(connection, current), unproven=None if proven else current.unproven or now)
+        return replace(_as_verified(connection, current), unproven=None if proven else current.unproven or stamp.at)
 
     switched = switch(services, connection, token, tell, edit=edit)
     if switched.state is State.ON and not proven:

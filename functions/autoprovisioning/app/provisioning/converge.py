@@ -30,7 +30,6 @@ from autoprovisioning.domain.changes import (
     counted,
     ended,
     event_for,
-    failure_event,
     recover,
     sending,
     settle,
@@ -52,7 +51,7 @@ from autoprovisioning.domain.errors import (
     Transient,
     Unsafe,
 )
-from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.events import Event, failed_change
 from autoprovisioning.domain.guard import braked, member_of
 from autoprovisioning.domain.observation import rules_of
 from autoprovisioning.domain.runs import Counts
@@ -287,7 +286,7 @@ class _Convergence:
             self._replace(entry, replace(noted, pending=True, failure=failure or noted.failure))
             raise error
         action = noted.mark.action if noted.mark is not None else action
-        event = failure_event(self._services.new_id(), noted, action, failure, self._by, now)
+        event = failed_change(self._services.stamp(self._by), noted, action, failure)
         return self._replace(entry, replace(noted, pending=False, failure=failure), event)
 
     def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
@@ -315,7 +314,7 @@ class _Convergence:
         applied = self._services.audit.applied(self._connection.id, [entry.applied_by])
         now = self._services.clock()
         settled, outcome = recover(entry, account, observation.desired, applied.get(entry.applied_by), now)
-        event = event_for(outcome, self._by.address, now, self._by.directory_id)
+        event = event_for(outcome, self._by, now)
         self._edit(lambda current: current == entry, lambda _: settled, event)
         return True
 
@@ -464,7 +463,7 @@ class _Convergence:
         """Record the outcome if the entry still holds our mark; True: look again."""
         mark, now = outcome.change.entry.mark, self._services.clock()
         assert mark is not None  # noqa: S101 - told by the caller
-        event = event_for(outcome, self._by.address, now, self._by.directory_id)
+        event = event_for(outcome, self._by, now)
         counts = count([event] if event is not None else [], [outcome])
         asked_again = False
 

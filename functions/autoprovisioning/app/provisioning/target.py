@@ -27,7 +27,8 @@ from autoprovisioning.domain.errors import (
     Transient,
     Waiting,
 )
-from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.events import KEEPER, Actor, Event, configured
+from autoprovisioning.domain.events import paused as paused_event
 from autoprovisioning.domain.words import at_time
 
 log = logging.getLogger(__name__)
@@ -137,12 +138,11 @@ class Keeper:
         keep_waiting(self.connection, now)
 
     def _pause(self, reason: str) -> ReauthorizationRequired:
-        refused, now = self.connection.token_version, self._services.clock()
-        event = Event(id=self._services.new_id(), at=now, name=EventName.PAUSED, actor="keeper", reason=reason)
+        refused, stamp = self.connection.token_version, self._services.stamp(KEEPER)
         paused = self._services.connections.change(
             self.connection.id,
-            lambda connection: _paused(connection, refused, reason, now),
-            lambda _was, _becomes: event,
+            lambda connection: _paused(connection, refused, reason, stamp.at),
+            lambda _was, _becomes: paused_event(stamp, reason),
         )
         if paused is not None:
             self.connection = paused
@@ -178,25 +178,13 @@ def wait_of(connection: Connection) -> dict[str, Value]:
 
 def end_wait(services: Services, connection_id: str, actor: Actor, because: str) -> None:
     """End the wait that Keeper asked this connection for: a super administrator wants something done now."""
-    now, event_id = services.clock(), services.new_id()
+    stamp = services.stamp(actor)
 
     def edit(connection: Connection) -> Connection | None:
-        return replace(connection, throttled_until=None) if connection.waits_until(now) is not None else None
+        return replace(connection, throttled_until=None) if connection.waits_until(stamp.at) is not None else None
 
     def tell(was: Connection, _becomes: Connection) -> Event:
-        ended = wait_of(was)
-        reason = f"{because}, which ends the wait that Keeper asked for"
-        changed = dict.fromkeys(ended)
-        return Event(
-            id=event_id,
-            at=now,
-            name=EventName.CONFIGURED,
-            actor=actor.address,
-            changed=changed,
-            before=ended,
-            reason=reason,
-            actor_id=actor.directory_id,
-        )
+        return configured(stamp, f"{because}, which ends the wait that Keeper asked for", wait_of(was))
 
     services.connections.change(connection_id, edit, tell)
 

@@ -42,7 +42,7 @@ from autoprovisioning.domain.errors import (
     Unforeseen,
     Unresolved,
 )
-from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.events import Actor, Event
 from autoprovisioning.domain.runs import UNSETTLED, Batch, Look, PlannedChange, Run, RunState
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class _Application:
         self._message_id = message_id
         self._published = published
         self._deadline = deadline
-        self._actor = f"run {batch.run_id}"
+        self._by = Actor(address=f"run {batch.run_id}")
         self._left = _Left()
 
     def run(self) -> None:
@@ -300,7 +300,7 @@ class _Application:
                     continue
                 if entry.mark.again:
                     again.add(user_id)  # outside: it must outlive an attempt whose answer was lost
-                event = event_for(outcome, self._actor, now)
+                event = event_for(outcome, self._by, now)
                 if event is not None:
                     events.append(event)
                 changed[user_id] = settle(entry, outcome, now)

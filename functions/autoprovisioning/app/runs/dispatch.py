@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.changes import count, failure_event
+from autoprovisioning.domain.changes import count
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry, failed
-from autoprovisioning.domain.events import Actor, Event
+from autoprovisioning.domain.events import Actor, Event, Stamp, failed_change
 from autoprovisioning.domain.plan import Plan, Refusal
 from autoprovisioning.domain.runs import Batch, Look, PlannedChange, Run
 
@@ -61,7 +61,7 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
                 failure = failed(noted.failure, refusal.error.code, str(refusal.error), refusal.about, now)
                 changed[user_id] = replace(noted, failure=failure, pending=False, version=noted.version + 1)
                 told = replace(noted, email=refusal.email)
-                events.append(failure_event(ids[user_id], told, refusal.action, failure, by, now))
+                events.append(failed_change(Stamp(id=ids[user_id], at=now, by=by), told, refusal.action, failure))
             return Edit(
                 entries=changed, events=events, progress=Progress(run_id=run.id, at=now, counts=count(events))
             ), None

@@ -31,9 +31,7 @@ def follow_units(services: Services, connection: Connection, listed: Sequence[Or
     def tell(was: Connection, becomes: Connection) -> Event:
         pairs = zip(was.settings.scope.org_units, becomes.settings.scope.org_units, strict=True)
         what = " ".join(filter(None, (_followed(before, now) for before, now in pairs)))
-        return configured(
-            services.new_id(), services.clock(), Actor(address="reconcile"), what, described(was), described(becomes)
-        )
+        return configured(services.stamp(Actor(address="reconcile")), what, described(was), described(becomes))
 
     services.connections.change(connection.id, change, tell)
 

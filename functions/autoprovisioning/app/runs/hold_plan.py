@@ -12,7 +12,7 @@ from autoprovisioning.app.provisioning.volume_guard import fits, note, reserve_a
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import RUN, Event, held
 from autoprovisioning.domain.guard import APPROVED, Kind, Member, attempt
 from autoprovisioning.domain.holds import (
     OPEN,
@@ -149,10 +149,7 @@ def _stand(
         return None
     ordered = tuple(sorted(members, key=lambda member: member.order))
     hold = Hold(digest=digest_of(ordered, now), raised_at=now, members=ordered, reason=reason)
-    event = Event(
-        id=services.new_id(), at=now, name=EventName.HELD, actor="run", reason=f"{reason}. Plan {hold.digest}"
-    )
-    services.holds.put(connection.id, hold, event)
+    services.holds.put(connection.id, hold, held(services.stamp(RUN), f"{reason}. Plan {hold.digest}"))
     _alert(connection, hold, len(ordered))
     return hold
 
@@ -226,17 +223,16 @@ def settle_holds(
 
 def _telling(services: Services) -> Callable[[Hold, Hold], Event | None]:
     """Tell of a plan that is over, or asked about again; nothing of one that goes on."""
-    name, now = services.new_id(), services.clock()
+    stamp = services.stamp(RUN)
 
     def tell(was: Hold, becomes: Hold) -> Event | None:
         if becomes.state is HoldState.CLOSED:
-            return Event(
-                id=name, at=now, name=EventName.HELD, actor="run", reason=f"Plan {was.digest} {carried_out(becomes)}"
-            )
+            return held(stamp, f"Plan {was.digest} {carried_out(becomes)}")
         if becomes.state is HoldState.WAITING and was.state is not HoldState.WAITING:
             asked = len(becomes.those(*OPEN))
-            reason = f"{asked} changes that were rejected 30 days ago are asked about again. Plan {was.digest}"
-            return Event(id=name, at=now, name=EventName.HELD, actor="run", reason=reason)
+            return held(
+                stamp, f"{asked} changes that were rejected 30 days ago are asked about again. Plan {was.digest}"
+            )
         return None
 
     return tell
