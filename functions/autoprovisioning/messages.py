@@ -9,6 +9,7 @@ import base64
 import binascii
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -37,17 +38,35 @@ class Push:
         return EPOCH if self.publish_time > now + SKEW else min(self.publish_time, now)
 
 
+class Work(StrEnum):
+    """What `reconcile` is to take up: the names of two kinds of request (`domain/requests.py`)."""
+
+    RUN = "run"
+    PREVIEW = "preview"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """What to reconcile, as Cloud Scheduler's body and on run-requests.
 
-    `preview` ("<connection>/<preview>") asks for that preview instead of a run; `request` names an `AskedRun`.
+    `request`, of `connection`, names what an administrator asked for and waits for: a run of this kind, or a preview.
     """
 
     kind: RunKind = RunKind.FULL
     retry_failures: bool = False
-    preview: str = ""
+    work: Work = Work.RUN
+    connection: str = ""
     request: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Older:
+    """What an older version said besides; its messages may still be under way when this one is deployed.
+
+    It names a run that was asked for as we do, and that run is made. Where it keeps previews nobody looks any more.
+    """
+
+    preview: str = ""
 
 
 class _Message(msgspec.Struct, rename="camel"):
@@ -104,10 +123,12 @@ def decode_run_request(body: bytes) -> RunRequest:
     if b'"message"' in body:
         body = decode_push(body).data
     request = _decode(body, RunRequest, "run request")
-    if request.preview:
-        _check_named("run request.preview", "preview", request.preview)
+    if _decode(body, _Older, "run request").preview:
+        raise BadInput("run request.preview", "an older version of this system sent it", "Ask for the preview again.")
     if request.request:
         _check_id("run request.request", request.request)
+    if request.connection or request.work is Work.PREVIEW:
+        _check_id("run request.connection", request.connection)
     return request
 
 
