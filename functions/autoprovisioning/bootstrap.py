@@ -277,7 +277,7 @@ def accounts_builder(longest: timedelta = timedelta.max) -> Callable[[Connection
 
     @lru_cache(maxsize=CLIENTS_KEPT)
     def client(endpoint: str, token: str, dialect: str) -> ScimAccounts:
-        from autoprovisioning.domain.settings import PatchDialect
+        from autoprovisioning.domain.keeper import PatchDialect
 
         checked = check_endpoint(endpoint, chosen.extra_scim_hosts, local=chosen.local)
         return ScimAccounts(

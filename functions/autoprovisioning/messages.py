@@ -17,10 +17,16 @@ import msgspec
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.domain.texts import OUR_ID, USER_ID
+from autoprovisioning.schemas import FIELD, Kind
 
 T = TypeVar("T")
 
 EPOCH = datetime.fromtimestamp(0, UTC)
+# Another field that a receiver must heed is another schema: one that does not know it would leave it out of account.
+LOOK = Kind(name="look")
+BATCH = Kind(name="batch")
+RUN_REQUEST = Kind(name="run request", current=2)
+ENVELOPE = Kind(name="push envelope")  # Google's: it has no number
 SKEW = timedelta(minutes=1)  # by which Pub/Sub's clock may be ahead of ours
 
 
@@ -60,13 +66,17 @@ class RunRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Older:
-    """What an older version said besides; its messages may still be under way when this one is deployed.
+class _Schema1:
+    """What schema 1 of a run request said besides; such messages may be under way when this version is deployed.
 
-    It names a run that was asked for as we do, and that run is made. Where it keeps previews nobody looks any more.
+    A run that was asked for is named as it is now, and made. A preview was kept where nobody looks for it any more.
     """
 
     preview: str = ""
+
+
+class _Numbered(msgspec.Struct):
+    schema: int = 1
 
 
 class _Message(msgspec.Struct, rename="camel"):
@@ -82,12 +92,12 @@ class _Envelope(msgspec.Struct):
 
 def encode_look(look: Look) -> bytes:
     """Encode "look again"."""
-    return msgspec.json.encode(look)
+    return _encode(look, LOOK)
 
 
 def decode_look(data: bytes) -> Look:
     """Decode "look again"; raises BadInput."""
-    look = _decode(data, Look, "look")
+    look = _decode(data, Look, LOOK)
     if look.event == "sync":
         _check_id("look.channel", look.channel)
     elif not USER_ID.fullmatch(look.user_id):
@@ -100,12 +110,12 @@ def decode_look(data: bytes) -> Look:
 
 def encode_batch(batch: Batch) -> bytes:
     """Encode a batch."""
-    return msgspec.json.encode(batch)
+    return _encode(batch, BATCH)
 
 
 def decode_batch(data: bytes) -> Batch:
     """Decode a batch; raises BadInput."""
-    batch = _decode(data, Batch, "batch")
+    batch = _decode(data, Batch, BATCH)
     _check_id("batch.connection_id", batch.connection_id)
     _check_id("batch.run_id", batch.run_id)
     return batch
@@ -113,7 +123,7 @@ def decode_batch(data: bytes) -> Batch:
 
 def encode_run_request(request: RunRequest) -> bytes:
     """Encode a request to reconcile."""
-    return msgspec.json.encode(request)
+    return _encode(request, RUN_REQUEST)
 
 
 def decode_run_request(body: bytes) -> RunRequest:
@@ -122,8 +132,8 @@ def decode_run_request(body: bytes) -> RunRequest:
         return RunRequest()
     if b'"message"' in body:
         body = decode_push(body).data
-    request = _decode(body, RunRequest, "run request")
-    if _decode(body, _Older, "run request").preview:
+    request = _decode(body, RunRequest, RUN_REQUEST)
+    if _decode(body, _Schema1, RUN_REQUEST).preview:
         raise BadInput("run request.preview", "an older version of this system sent it", "Ask for the preview again.")
     if request.request:
         _check_id("run request.request", request.request)
@@ -134,7 +144,7 @@ def decode_run_request(body: bytes) -> RunRequest:
 
 def decode_push(body: bytes) -> Push:
     """Open the envelope of a push delivery (cloud.google.com/pubsub/docs/push#wrapped); raises BadInput."""
-    message = _decode(body, _Envelope, "push envelope").message
+    message = _decode(body, _Envelope, ENVELOPE).message
     try:
         data = base64.b64decode(message.data, validate=True)
     except (binascii.Error, ValueError):
@@ -158,10 +168,21 @@ def _check_named(where: str, what: str, text: str) -> None:
         raise BadInput(where, f"it names no {what}", f"Name it as <connection>/<{what}>.")
 
 
-def _decode(data: bytes, kind: type[T], what: str) -> T:
+def _encode(message: object, kind: Kind) -> bytes:
+    return msgspec.json.encode(kind.stamped(msgspec.to_builtins(message)))
+
+
+def _decode(data: bytes, as_type: type[T], kind: Kind) -> T:
+    """Decode a message.
+
+    Raises:
+        BadInput: it is none of ours.
+        ConfigurationRefused: a newer version sent it; it is delivered again.
+    """
     try:
-        return msgspec.json.decode(data, type=kind)
+        kind.check({FIELD: msgspec.json.decode(data, type=_Numbered).schema})
+        return msgspec.json.decode(data, type=as_type)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         # msgspec names the path and the types, never the values; a UnicodeError would quote them.
         problem = str(error) if isinstance(error, msgspec.MsgspecError) else "it is not JSON"
-        raise BadInput(what, problem, "Send the JSON that this system publishes itself.") from None
+        raise BadInput(kind.name, problem, "Send the JSON that this system publishes itself.") from None

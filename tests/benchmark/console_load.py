@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from autoprovisioning.adapters.firestore.audit import event_fields
-from autoprovisioning.adapters.firestore.codec import SCHEMA, encode
+from autoprovisioning.adapters.firestore.codec import encode
 from autoprovisioning.adapters.firestore.roster import shard_of
+from autoprovisioning.adapters.firestore.schema import ROSTER
 from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.bootstrap import services
 from autoprovisioning.domain import requests
@@ -147,7 +148,7 @@ def _roster(connection: Connection, entries: list[Entry]) -> Iterator[Document]:
     for shard, content in shards.items():
         yield (
             _home(connection.id).collection("roster").document(f"{shard:04d}"),
-            {"entries": encode(content), "schema": SCHEMA},
+            ROSTER.stamped({"entries": encode(content)}),
         )
 
 

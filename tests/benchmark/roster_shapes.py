@@ -55,7 +55,7 @@ def as_map(entries: dict[str, Entry]) -> bytes:
 
 def of_map(data: bytes) -> dict[str, Entry]:
     return {
-        user_id: Entry(**{**fields, "status": Status(fields["status"])})
+        user_id: Entry(**{**fields, "status": Status(fields["status"]), "drift": tuple(fields["drift"])})
         for user_id, fields in unpacked(data)["entries"].items()
     }
 
@@ -65,7 +65,7 @@ def as_field(entries: dict[str, Entry]) -> bytes:
 
 
 def of_field(data: bytes) -> dict[str, Entry]:
-    return decode(unpacked(data)["entries"])
+    return decode(unpacked(data)["entries"]).entries
 
 
 def best(act: Callable[[], object], times: int) -> float:

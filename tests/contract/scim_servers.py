@@ -12,7 +12,7 @@ from typing import Any
 
 from autoprovisioning.adapters.scim import ScimAccounts
 from autoprovisioning.domain.accounts import Write, WriteKind
-from autoprovisioning.domain.settings import PatchDialect
+from autoprovisioning.domain.keeper import PatchDialect
 from infra.local.processes import Supervisor, free_port, python
 from infra.local.simulation import KeeperSide
 

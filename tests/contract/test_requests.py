@@ -13,7 +13,9 @@ from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Scope
+from autoprovisioning.domain.errors import ConfigurationRefused
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.requests import (
     INQUIRY,
@@ -27,7 +29,7 @@ from autoprovisioning.domain.requests import (
     Step,
 )
 from autoprovisioning.domain.runs import RunKind
-from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
+from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.contract.state_stores import Firestore
 from tests.support.builders import NOW, SECOND, requested
 
@@ -170,3 +172,12 @@ class TestInFirestore:
         found = read(firestore, asked)
         times = [found.asked_at, found.finished, *(step.at for step in found.result.steps)]
         assert {type(at) for at in times} == {datetime}
+
+    @pytest.mark.parametrize("change", [{"schema": 9}, {"state": "later"}, {"subject": '{"later": 1}'}])
+    def test_what_a_newer_version_wrote_is_refused(self, firestore: Firestore, change: dict[str, Any]) -> None:
+        asked, _ = ASKED["preview"]
+        firestore.requests.put(asked)
+        document = firestore.client.document(f"connections/c1/requests/{asked.id}")
+        document.set({**document.get().to_dict(), **change})
+        with pytest.raises(ConfigurationRefused, match="A request "):
+            read(firestore, asked)

@@ -168,3 +168,40 @@ class TestStored:
         firestore.roster.commit(home, ["u1"], lambda _known: (Edit(entries={"u1": changed}), None))
         assert document.get().get("schema") == 2
         assert firestore.roster.load(home) == {**ENTRIES, "u1": changed}
+
+    def test_whoever_reads_a_connection_migrates_it_with_nothing_changed(self, firestore):
+        document = firestore.client.document("connections/c1")
+        document.set(CONNECTION)
+        (read,) = firestore.connections.all()
+        stored = document.get().to_dict()
+        assert (stored["schema"], stored["revision"], stored["edition"]) == (2, 4, 2)
+        assert firestore.connections.get("c1") == read
+        assert stored["off_spans"] == CONNECTION["off_spans"]  # for the shards of schema 1
+
+    def test_a_connection_that_is_read_alone_is_migrated_too(self, firestore):
+        firestore.client.document("connections/c1").set(CONNECTION)
+        read = firestore.connections.get("c1")
+        assert firestore.client.document("connections/c1").get().get("schema") == 2
+        assert firestore.connections.get("c1") == read
+
+    def test_a_run_migrates_every_shard_that_it_loads(self, firestore):
+        firestore.client.document("connections/c1").set({**CONNECTION, "shards": 2})
+        documents = [firestore.client.document(f"connections/c1/roster/{number:04d}") for number in range(2)]
+        documents[0].set({"entries": SHARD})
+        (home,) = firestore.connections.all()
+        assert firestore.roster.load(home) == ENTRIES
+        assert documents[0].get().get("schema") == 2
+        assert not documents[1].get().exists
+        firestore.reads.clear()
+        assert firestore.roster.load(home) == ENTRIES
+        assert dict(firestore.reads) == {"firestore_reads": 2}
+
+    def test_a_shard_that_somebody_changes_meanwhile_is_left_to_them(self, firestore):
+        firestore.client.document("connections/c1").set(CONNECTION)
+        firestore.client.document("connections/c1/roster/0000").set({"entries": SHARD})
+        (home,) = firestore.connections.all()
+        changed = replace(ENTRIES["u1"], version=1)
+        others = [lambda: firestore.roster.commit(home, ["u1"], lambda _known: (Edit(entries={"u1": changed}), None))]
+        firestore.before_writing(lambda: others.pop()() if others else None)
+        assert firestore.roster.load(home) == ENTRIES
+        assert firestore.roster.load(home) == {**ENTRIES, "u1": changed}

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from autoprovisioning.adapters.scim import ScimAccounts
-from autoprovisioning.adapters.scim.resources import ENTERPRISE
 from autoprovisioning.domain.accounts import Account, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.errors import AccountGone, AddressTaken, AuthorizationRefused
-from autoprovisioning.domain.settings import PatchDialect
+from autoprovisioning.domain.keeper import PatchDialect
+from autoprovisioning.domain.scim_user import ENTERPRISE
 from tests.contract.scim_servers import as_new, client, creates, keeper, patch, person, scim2_server, soon
 
 NODES = ["keeper", "keeper with Bulk", "keeper in its own dialect", "scim2-server"]

@@ -18,7 +18,7 @@ import pytest
 
 from autoprovisioning.domain.accounts import Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.errors import AddressTaken, NotOffered, Rejected
-from autoprovisioning.domain.settings import PatchDialect
+from autoprovisioning.domain.keeper import PatchDialect
 from tests.contract import test_scim_accounts as everybody
 from tests.contract.scim_servers import Counts, client, creates, django_node, patch, person
 from tests.contract.test_scim_accounts import Node

@@ -13,9 +13,9 @@ import pytest
 from autoprovisioning.adapters.scim import ScimAccounts
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import RunKind
-from autoprovisioning.domain.settings import PatchDialect
 from infra.local.simulation import KeeperSide
 from tests.contract.scim_servers import Counts
 from tests.support.scenario import LATER, Office

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from autoprovisioning.adapters.scim import sending, streak
+from autoprovisioning.adapters.scim import streak
 from autoprovisioning.domain.accounts import Lookup
 from autoprovisioning.domain.errors import KeeperFailed, Transient
 from tests.contract.scim_servers import client, creates, patch
@@ -92,8 +92,8 @@ def test_one_user_who_always_fails_is_told_from_a_keeper_that_fails(keeper, acco
     assert type(all_of_it.value) is Transient
 
 
-def test_nor_do_the_attempts_of_one_user_add_up_to_a_keeper_that_fails(keeper, accounts, monkeypatch):
-    monkeypatch.setattr(sending, "FIRST_PAUSE", 0.01)
+def test_nor_do_the_attempts_of_one_user_add_up_to_a_keeper_that_fails(keeper):
+    accounts = client(keeper.endpoint, keeper.token, first_pause=0.01)
     ids = seed(keeper, 2)
     keeper.fault(match={"method": "PATCH", "path": f"/{ids[0]}$"}, status=503, times=None)
     for number in range(streak.STOP_AFTER + 2):

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autoprovisioning.adapters.scim.resources import ENTERPRISE
 from autoprovisioning.domain.accounts import Lookup
 from autoprovisioning.domain.errors import Rejected, Throttled
+from autoprovisioning.domain.scim_user import ENTERPRISE
 from tests.contract.scim_servers import client, creates, patch, person
 from tests.contract.scim_writes import exactly, seed, sent, write
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from autoprovisioning.adapters.scim import sending
 from autoprovisioning.domain.accounts import Lookup
 from autoprovisioning.domain.errors import KeeperFailed, ProvisioningError, Rejected, Throttled, Transient
 from tests.contract.listener import Response
@@ -114,15 +113,14 @@ def saying(words: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("words", ODD_HTTP, ids=range(len(ODD_HTTP)))
-def test_what_is_no_http_is_an_error_with_a_name(monkeypatch, words):
-    monkeypatch.setattr(sending, "FIRST_PAUSE", 0.01)
+def test_what_is_no_http_is_an_error_with_a_name(words):
     with saying(words) as url:
-        accounts = client(url, "a-token-of-the-test", timeout=0.2)
+        accounts = client(url, "a-token-of-the-test", timeout=0.2, first_pause=0.01)
         for call in (accounts.probe, lambda: accounts.get("1"), lambda: list(accounts.list())):
             with pytest.raises(ProvisioningError):
                 call()
         errors = [item.error for item in accounts.find([Lookup(key="k", external_id="d1", user_names=())])]
-        errors += [item.error for item in write(accounts, creates(2), 10).values()]
+        errors += [item.error for item in write(accounts, creates(2), 1).values()]
         assert len(errors) == 3
         assert all(isinstance(error, ProvisioningError) for error in errors)
 

@@ -18,9 +18,10 @@ from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, 
 from autoprovisioning.domain.errors import Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import GuardState, Kind, reservation
+from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
+from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.contract.state_stores import HOME, HOUR, event, hold, write
 from tests.contract.state_stores import State as Stores
 from tests.support.builders import DAY, NOW

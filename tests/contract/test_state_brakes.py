@@ -172,6 +172,7 @@ class TestSchema1:
         read = firestore.guard.change("c1", lambda known: known)
         at = datetime(2026, 1, 1, tzinfo=UTC)
         assert read == GuardState(reserved={Kind.TAKING: {"f8f9a49c1bf839a1": at}}, active=((FIRST, 220),))
+        assert document.get().get("schema") == 2
         written = firestore.guard.change("c1", lambda known: reserve(known, Kind.TAKING, [A], 9, at))
         assert firestore.guard.change("c1", lambda known: known) == written
         assert document.get().get("schema") == 2
@@ -190,9 +191,20 @@ class TestSchema1:
         assert read.members == (Member(user_id="u1", action="suspend"), Member(user_id="u2", action="delete"))
         assert [verdict.standing for verdict in read.verdicts] == [standing] * 2
         assert read.state.value == (old if old != "superseded" else "closed")
+        stored = firestore.client.document("connections/c1/holds/old").get().to_dict()
+        assert (stored["schema"], stored["expires"]) == (2, NOW)
+        assert firestore.holds.get("c1", "old") == read
         moved = firestore.holds.change("c1", "old", lambda known: replace(known, reason="once more"))
         assert firestore.holds.get("c1", "old") == moved
-        assert firestore.client.document("connections/c1/holds/old").get().get("schema") == 2
+
+    def test_a_plan_that_stands_is_migrated_when_a_run_reads_it(self, firestore):
+        self.old_hold(firestore, "waiting", None)
+        document = firestore.client.document("connections/c1/holds/old")
+        old = {name: value for name, value in document.get().to_dict().items() if name not in ("schema", "verdicts")}
+        document.set(old)
+        (read,) = firestore.holds.standing("c1")
+        assert document.get().get("schema") == 2
+        assert list(firestore.holds.standing("c1")) == [read]
 
 
 @pytest.mark.emulator

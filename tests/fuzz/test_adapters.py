@@ -20,7 +20,7 @@ from autoprovisioning.adapters.scim import ScimAccounts
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.domain.accounts import Account, Lookup, Write, WriteKind
 from autoprovisioning.domain.errors import ProvisioningError, Transient
-from autoprovisioning.domain.settings import PatchDialect
+from autoprovisioning.domain.keeper import PatchDialect
 from tests.contract.scim_servers import Counts, person
 from tests.fuzz.examples import COUNT, EXAMPLES
 from tests.fuzz.liar import TOKEN, TRUTH, Liar, Request, lying

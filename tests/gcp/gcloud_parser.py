@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.gcp.steps import Command, shown
@@ -32,10 +34,28 @@ _ALIKE = (
 def complaints(commands: Iterable[Command]) -> dict[str, str]:
     """Return what the parser says against each command that it does not take; digests and ids are alike to it."""
     texts = list(dict.fromkeys(_alike(shown(command)) for command in commands))
-    fresh = [text for text in texts if text not in _known]
-    if fresh:
-        _known.update(_parsed(fresh))
+    if not _known.keys() >= set(texts):
+        with _shared() as known:
+            fresh = [text for text in texts if text not in known]
+            known.update(_parsed(fresh) if fresh else {})
+            _known.update(known)
     return {text: _known[text] for text in texts if _known[text]}
+
+
+@contextmanager
+def _shared() -> Iterator[dict[str, str]]:
+    """Take turns with the other workers of this test run, which need the same commands parsed: half a minute."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
+    if not run:
+        yield _known
+        return
+    with (Path(tempfile.gettempdir()) / f"gcloud-parsed-{run}.json").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        known = json.loads(file.read() or "{}")
+        yield known
+        file.truncate(0)
+        json.dump(known, file)
 
 
 def _alike(text: str) -> str:

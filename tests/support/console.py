@@ -23,6 +23,7 @@ from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
+from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.requests import (
     INQUIRY,
@@ -36,7 +37,7 @@ from autoprovisioning.domain.requests import (
     Step,
 )
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.settings import PatchDialect, Settings
+from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.console import router
 from autoprovisioning.entrypoints.console.pages import refused
 from autoprovisioning.entrypoints.pages import POLICY

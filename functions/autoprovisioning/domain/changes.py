@@ -34,8 +34,8 @@ from .errors import (
 )
 from .events import NAME_OF, Actor, Event, EventName
 from .normalization import made_of, same
+from .scim_user import whole_families
 
-MULTI_VALUED = ("emails.", "phoneNumbers[", "addresses[")
 RECREATED = "The account had vanished from Keeper and was created again."
 
 
@@ -173,11 +173,7 @@ def sent_attributes(change: Change) -> dict[str, Value]:
         return {target: value for target, value in desired.items() if value is not None}
     else:
         changed = changed_attributes(change.entry.fingerprint, desired)
-    for family in MULTI_VALUED:
-        # A multi-valued attribute is replaced whole: RFC 7644 3.5.2.3 refuses to replace an entry that is not there.
-        if any(target.startswith(family) for target in changed):
-            changed |= {target: value for target, value in desired.items() if target.startswith(family)}
-    return changed
+    return whole_families(changed, desired)
 
 
 def sending(change: Change) -> Change:

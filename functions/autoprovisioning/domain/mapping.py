@@ -27,32 +27,13 @@ from functools import cached_property, lru_cache
 from typing import Any, NoReturn
 
 from .accounts import Value
+from .directory_fields import LISTS, NAME_FIELDS, USER_FIELDS
 from .errors import BadInput, MappingFailure
+from .keeper import DEFAULT_SOURCES, MANDATORY
+from .scim_user import ATTRIBUTES, Kind, kind_of
 from .texts import LINES, has_controls
 
 Getter = Callable[[Mapping[str, Any]], object]
-Compiled = tuple[tuple[str, str, bool, Getter], ...]  # target, source, whether it is mandatory, and how to read it
-
-ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-_PLAIN = (
-    "userName displayName nickName profileUrl title userType preferredLanguage locale timezone "
-    "name.formatted name.familyName name.givenName name.middleName name.honorificPrefix name.honorificSuffix "
-    "emails.value emails.type emails.display"
-)
-_ENTERPRISE = "employeeNumber costCenter organization division department manager.value"
-_ADDRESS = "formatted streetAddress locality region postalCode country"
-_KINDS = "work home other"
-_PHONES = "work home mobile fax pager other"
-
-BOOLEAN_TARGETS = frozenset({"emails.primary"})
-ADDRESS_TARGETS = frozenset({"userName", "emails.value"})
-TARGETS: frozenset[str] = frozenset(
-    [*_PLAIN.split(), *BOOLEAN_TARGETS]
-    + [f"{ENTERPRISE}:{name}" for name in _ENTERPRISE.split()]
-    + [f'phoneNumbers[type eq "{kind}"].value' for kind in _PHONES.split()]
-    + [f'addresses[type eq "{kind}"].{part}' for kind in _KINDS.split() for part in _ADDRESS.split()]
-)
-MANDATORY = ("displayName", "emails.primary", "emails.value", "userName")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,30 +45,13 @@ class Row:
     mandatory: bool = False
 
 
-DEFAULT_ROWS = (
-    Row(target="displayName", source="name.fullName", mandatory=True),
-    Row(target="emails.primary", source="emails[primary].primary", mandatory=True),
-    Row(target="emails.type", source="emails[primary].type"),
-    Row(target="emails.value", source="emails[primary].address", mandatory=True),
-    Row(target="name.familyName", source="name.familyName"),
-    Row(target="name.givenName", source="name.givenName"),
-    Row(target="userName", source="primaryEmail", mandatory=True),
+Compiled = tuple[tuple[Row, Kind, bool, Getter], ...]  # what it is, whether it is mandatory, and how to read it
+
+DEFAULT_ROWS = tuple(
+    Row(target=target, source=source, mandatory=target in MANDATORY) for target, source in DEFAULT_SOURCES.items()
 )
 
 _SEGMENT = re.compile(r"(?P<name>[A-Za-z0-9_\-]+)(?:\[(?:(?P<primary>primary)|type=(?P<type>[^\]\[]+))\])?\Z")
-# Admin SDK user fields whose values are lists of typed entries (developers.google.com, REST resource: users).
-_LISTS = frozenset("addresses emails externalIds ims keywords languages locations organizations phones posixAccounts "
-                   "relations sshPublicKeys websites".split())  # fmt: skip
-# Every field of the user resource, and of its name (Admin SDK discovery document, schemas User and UserName).
-USER_FIELDS = frozenset(
-    "addresses agreedToTerms aliases archivalTime archived changePasswordAtNextLogin creationTime customSchemas "
-    "customerId deletionTime emails etag externalIds gender guestAccountInfo hashFunction id ims "
-    "includeInGlobalAddressList ipWhitelisted isAdmin isDelegatedAdmin isEnforcedIn2Sv isEnrolledIn2Sv isGuestUser "
-    "isMailboxSetup keywords kind languages lastLoginTime locations name nonEditableAliases notes orgUnitPath "
-    "organizations password phones posixAccounts primaryEmail recoveryEmail recoveryPhone relations sshPublicKeys "
-    "suspended suspensionReason suspensionTime thumbnailPhotoEtag thumbnailPhotoUrl websites".split()
-)
-NAME_FIELDS = frozenset("displayName familyName fullName givenName".split())
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
 
 
@@ -102,7 +66,7 @@ class AttributeMapping:
         seen: set[str] = set()
         for position, row in enumerate(self.rows):
             where = f"mapping[{position}]"
-            if row.target not in TARGETS:
+            if row.target not in ATTRIBUTES:
                 mend = "Choose a SCIM core or enterprise user attribute, for instance title."
                 raise BadInput(f"{where}.target", f"{row.target!r} is not a Keeper attribute that can be mapped", mend)
             if row.target in seen:
@@ -121,14 +85,14 @@ class AttributeMapping:
             MappingFailure: a mandatory attribute has no value, or a value does not fit; names attribute and source.
         """
         desired: dict[str, Value] = {}
-        for target, source, mandatory, getter in self._compiled:
-            value = _fit(target, source, getter(profile))
+        for row, kind, mandatory, getter in self._compiled:
+            value = _fit(row, kind, getter(profile))
             if value is None and mandatory:
                 raise MappingFailure(
-                    f"The mandatory attribute {target} has no value: {source} is empty for this user. "
+                    f"The mandatory attribute {row.target} has no value: {row.source} is empty for this user. "
                     "Fill it in the directory, or map another field."
                 )
-            desired[target] = value
+            desired[row.target] = value
         return desired
 
     @cached_property  # the rows are not to be hashed again for each user
@@ -145,8 +109,8 @@ class AttributeMapping:
 def _compile(rows: tuple[Row, ...]) -> Compiled:
     return tuple(
         (
-            row.target,
-            row.source,
+            row,
+            kind_of(row.target),
             row.mandatory or row.target in MANDATORY,
             _compile_source(row.source, row.target),
         )
@@ -214,9 +178,9 @@ def _parts(source: str) -> tuple[Part, ...]:
             raise ValueError(f"{segment!r} in {source!r} is not a field, nor a field with [primary] or [type=...]")
         parts.append((match["name"], match["primary"], match["type"]))
     name, primary, kind = parts[0]
-    if name in _LISTS and primary is None and kind is None:
+    if name in LISTS and primary is None and kind is None:
         raise ValueError(f"{name} has several entries: say which one, as in {name}[primary] or {name}[type=work]")
-    if name in _LISTS and len(parts) == 1:
+    if name in LISTS and len(parts) == 1:
         raise ValueError(f"{source!r} names a whole entry: say which field of it, as in {source}.value")
     entry_value = len(parts) == 4 and parts[2][1:] != (None, None) and parts[3] == ("value", None, None)
     if name == "customSchemas" and len(parts) != 3 and not entry_value:
@@ -274,9 +238,10 @@ def _primary_email(profile: Mapping[str, Any]) -> Mapping[str, object] | None:
     return {"type": "work", **entry, "address": address, "primary": True}
 
 
-def _fit(target: str, source: str, value: object) -> Value:
-    if isinstance(value, str) and value and target not in ADDRESS_TARGETS and target not in BOOLEAN_TARGETS:
+def _fit(row: Row, kind: Kind, value: object) -> Value:
+    if isinstance(value, str) and value and kind is Kind.TEXT:
         return value  # nearly every value
+    target, source = row.target, row.source
     if isinstance(value, list):
         if len(value) > 1:
             raise MappingFailure(
@@ -286,7 +251,7 @@ def _fit(target: str, source: str, value: object) -> Value:
         value = value[0] if value else None
     if value is None or value == "":
         return None
-    if target in BOOLEAN_TARGETS:
+    if kind is Kind.BOOLEAN:
         if isinstance(value, bool) or value in ("true", "false"):
             return value is True or value == "true"
         raise MappingFailure(f"{target} must be true or false, but {source} is {type(value).__name__}.")
@@ -295,7 +260,7 @@ def _fit(target: str, source: str, value: object) -> Value:
     if not isinstance(value, str | int | float):
         raise MappingFailure(f"{source} is not a single value, but {target} takes one. Map a field of it.")
     text = str(value)
-    if target in ADDRESS_TARGETS and not _EMAIL.match(text):
+    if kind is Kind.ADDRESS and not _EMAIL.match(text):
         raise MappingFailure(f"{target} must be an e-mail address, but {source} is not one. Correct the mapping.")
     return text
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from math import ceil
 
 from .deprovisioning import Deprovisioning
 from .directory_user import Scope
+from .keeper import PatchDialect
 from .mapping import AttributeMapping
 
 
@@ -33,13 +33,6 @@ class VolumeLimit:
     def taken(self, active: int) -> int:
         """Return of how many people access may be taken in 24 hours that began with so many active; 0 is not known."""
         return min(self.allowed(active), self.at_once(active)) if active else self.allowed(active)
-
-
-class PatchDialect(StrEnum):
-    """How a PATCH is spelled: one operation per attribute (RFC 7644 3.5.2), or as Keeper documents it."""
-
-    STANDARD = "standard"
-    KEEPER = "keeper"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

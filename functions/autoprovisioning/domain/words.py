@@ -12,7 +12,8 @@ from .deprovisioning import WITHIN_24_HOURS, Due, due
 from .directory_user import OrgUnit, Presence
 from .entry import EXTERNAL_ID, Action, Entry, Status, Trigger
 from .holds import Standing
-from .mapping import MANDATORY, Row
+from .keeper import MANDATORY
+from .mapping import Row
 
 BECAUSE: Mapping[Trigger, str] = {
     Trigger.APP_OFF: "the user is out of the provisioning scope",

@@ -31,4 +31,4 @@ def test_a_flag_that_an_action_is_held_is_passed_over():
         shown="",
     )
     assert schema_1.roster(HELD, ()) == {"u1": wanted}
-    assert decode(encode({"u1": wanted})) == {"u1": wanted}
+    assert decode(encode({"u1": wanted})).entries == {"u1": wanted}

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from autoprovisioning.adapters.scim.names import NAMES, spelled
 from autoprovisioning.adapters.scim.protocol import is_listing, resources, total
-from autoprovisioning.adapters.scim.resources import ENTERPRISE, read_account, read_listed
+from autoprovisioning.adapters.scim.resources import read_account, read_listed
+from autoprovisioning.domain.scim_user import ENTERPRISE
 
 RESOURCE = {
     "id": "17",

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scim2_models import BulkOperation, BulkRequest, Context, EnterpriseUser, PatchOp, User
 
 from autoprovisioning.adapters.scim.bulk import BulkRound, BulkSizes
-from autoprovisioning.adapters.scim.resources import ENTERPRISE, create_body, patch_body, read_account
+from autoprovisioning.adapters.scim.resources import create_body, patch_body, read_account
 from autoprovisioning.domain.accounts import Capabilities, Value, Write, WriteKind
-from autoprovisioning.domain.mapping import BOOLEAN_TARGETS, TARGETS
-from autoprovisioning.domain.settings import PatchDialect
+from autoprovisioning.domain.keeper import PatchDialect
+from autoprovisioning.domain.scim_user import ATTRIBUTES, ENTERPRISE, Kind, kind_of
 
 FullUser = User[EnterpriseUser]
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
@@ -23,7 +23,7 @@ urls = st.from_regex(r"https://example\.com/[a-z]{1,8}", fullmatch=True)
 
 
 def value_of(target: str) -> st.SearchStrategy[Value]:
-    if target in BOOLEAN_TARGETS:
+    if kind_of(target) is Kind.BOOLEAN:
         return st.just(True)
     if target in ("userName", "emails.value"):
         return names
@@ -34,7 +34,7 @@ def value_of(target: str) -> st.SearchStrategy[Value]:
 
 @st.composite
 def attribute_sets(draw: st.DrawFn, removals: bool = False) -> dict[str, Value]:
-    optional = sorted(TARGETS - {"userName", "emails.value"})
+    optional = sorted(ATTRIBUTES.keys() - {"userName", "emails.value"})
     chosen = draw(st.lists(st.sampled_from(optional), unique=True, max_size=12))
     attributes: dict[str, Value] = {"userName": draw(names), "emails.value": draw(names)}
     for target in chosen:

@@ -7,17 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoprovisioning.domain.directory_fields import NAME_FIELDS, USER_FIELDS
 from autoprovisioning.domain.errors import BadInput, MappingFailure
-from autoprovisioning.domain.mapping import (
-    DEFAULT_ROWS,
-    ENTERPRISE,
-    MANDATORY,
-    NAME_FIELDS,
-    USER_FIELDS,
-    AttributeMapping,
-    Row,
-    addresses,
-)
+from autoprovisioning.domain.keeper import MANDATORY
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row, addresses
+from autoprovisioning.domain.scim_user import ENTERPRISE
 from tests.contract.directory_servers import DISCOVERY
 
 PROFILE = {

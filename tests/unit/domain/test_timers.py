@@ -172,7 +172,7 @@ class World:
         chosen = replace(rules(NEVER), clock=self.clock, archived_as_suspended=self.as_suspended)
         noted = decide(self.entry, what, chosen, self.now).noted
         assert noted is not None
-        self.entry = decode(encode({"u1": noted}))["u1"]
+        self.entry = decode(encode({"u1": noted})).entries["u1"]
         self._count(what)
 
     def _count(self, what: Observed) -> None:

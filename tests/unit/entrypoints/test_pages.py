@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -11,13 +12,15 @@ import pytest
 from autoprovisioning.domain.changes import PASSING_CODES
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.directory_fields import SOURCES
 from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Action, Mark
 from autoprovisioning.domain.errors import Forbidden, Permanent
-from autoprovisioning.domain.mapping import DEFAULT_ROWS, MANDATORY, TARGETS, AttributeMapping, Row
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.scim_user import ATTRIBUTES
 from autoprovisioning.domain.settings import Settings
-from autoprovisioning.entrypoints.console.choices import SOURCES as API_SOURCES
-from autoprovisioning.entrypoints.console.pages import fields, refused
+from autoprovisioning.entrypoints.console.api.operations import ROOT
+from autoprovisioning.entrypoints.console.pages import refused
 from autoprovisioning.entrypoints.console.pages.activity import MENDS
 from autoprovisioning.entrypoints.console.pages.summary import differences
 from autoprovisioning.entrypoints.pages import element
@@ -194,12 +197,17 @@ def test_the_chart_reads_what_the_table_says():
     assert not any("chart" in path for path in re.findall(r'src="([^"]*)"', place().open(HOME).text))
 
 
-def test_the_mapping_offers_every_field_and_attribute_that_the_api_does():
-    assert set(API_SOURCES) <= fields.OFFERED
-    offered = {target for group in fields.targets().values() for target in group}
-    assert offered == TARGETS - set(MANDATORY)
+def test_the_mapping_page_and_the_api_offer_the_same_fields_and_attributes():
+    page = place().open(f"{HOME}/mapping")
+    offered = {found.get("value") for tag, found in page.tags if tag in ("option", "input")}
+    choices = json.loads(place().open(f"{ROOT}{HOME}/mapping/choices").text)
+    assert {target["target"] for target in choices["targets"]} == set(ATTRIBUTES)
+    assert set(ATTRIBUTES) <= offered
+    own = {row.source for row in full().settings.mapping.rows} - set(SOURCES)
+    assert set(choices["sources"]) == set(SOURCES) | own
+    assert set(SOURCES) <= offered
     AttributeMapping((*DEFAULT_ROWS,)).check()
-    for source in fields.OFFERED:
+    for source in SOURCES:
         AttributeMapping((*DEFAULT_ROWS, Row(target="title", source=source))).check()
 
 

@@ -164,7 +164,7 @@ def test_an_account_that_was_created_again_has_its_event():
 
 def test_a_mark_keeps_what_was_sent_and_one_stored_before_has_nothing():
     known = sent(MARRIED)
-    assert decode(encode({"u1": known}))["u1"].mark.sent == known.mark.sent != ""
+    assert decode(encode({"u1": known})).entries["u1"].mark.sent == known.mark.sent != ""
     # An entry with a mark as it was encoded before `sent` was kept.
     old = bytes.fromhex(OLD_MARK)
     assert schema_1.roster(old, ())["u1"].mark == Mark(

@@ -11,6 +11,7 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import Database, fields_of
+from autoprovisioning.adapters.firestore.schema import ADOPTIONS
 from autoprovisioning.app.ports.adoptions import Pair
 from autoprovisioning.domain.adoption import Confirmed
 from autoprovisioning.domain.events import Event
@@ -49,7 +50,7 @@ class FirestoreAdoptions:
         def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             known = _read(snapshot)
             packed, rest[:] = _packed(known, rows)
-            return {"pairs": msgspec.msgpack.encode(packed)} if len(packed) > len(known) else None
+            return ADOPTIONS.stamped({"pairs": msgspec.msgpack.encode(packed)}) if len(packed) > len(known) else None
 
         document = home.collection("adoptions").document(f"{number:04d}")
         written = self._database.edit(document, change, lambda batch: add_events(batch, home, events))
@@ -66,8 +67,9 @@ class FirestoreAdoptions:
 
 
 def _read(snapshot: firestore.DocumentSnapshot) -> list[Row]:
-    data = fields_of(snapshot).get("pairs")
-    return [] if data is None else _rows.decode(data)
+    fields = fields_of(snapshot)
+    ADOPTIONS.check(fields)
+    return _rows.decode(fields["pairs"]) if fields else []
 
 
 def _packed(known: list[Row], wanted: Sequence[Row]) -> tuple[list[Row], list[Row]]:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Also, Database, fields_of, nothing
+from autoprovisioning.adapters.firestore.schema import EVENT, USAGE
 from autoprovisioning.domain.accounts import Attributes, Value
-from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
 
 AUDIT_KEPT = timedelta(days=400)
 COUNTERS = 8  # documents a day's usage is spread over
 CARRIED_OUT = frozenset({*NAME_OF.values(), EventName.ADOPTED})
-
-_attributes = msgspec.json.Decoder(dict[str, Value])
 
 
 class FirestoreAudit:
@@ -46,45 +44,34 @@ def event_fields(event: Event) -> dict[str, Any]:
 
     Attributes are one JSON text each: of a map Firestore would index every attribute.
     """
-    return {
-        "at": event.at,
-        "name": event.name.value,
-        "actor": event.actor,
-        "actor_id": event.actor_id,
-        "user_id": event.user_id,
-        "email": event.email,
-        "attempted": event.attempted.value if event.attempted is not None else "",
-        "changed": _text(event.changed),
-        "before": None if event.before is None else _text(event.before),
-        "after": _text(event.after),
-        "reason": event.reason,
-        "code": event.code,
-        "seconds": event.seconds,
-        "recovered": event.recovered,
-        "expires": event.at + AUDIT_KEPT,
-    }
+    fields = msgspec.to_builtins(event, builtin_types=(datetime,))
+    del fields["id"]
+    return EVENT.stamped(
+        {
+            **fields,
+            "attempted": fields["attempted"] or "",
+            "changed": _text(event.changed),
+            "before": None if event.before is None else _text(event.before),
+            "after": _text(event.after),
+            "expires": event.at + AUDIT_KEPT,
+        }
+    )
 
 
 def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
     """Return the event a document holds; an older one knows nothing of before and after, nor of ids."""
     fields = fields_of(snapshot)
     before = fields.get("before")
-    return Event(
-        id=snapshot.id,
-        at=fields["at"],
-        name=EventName(fields["name"]),
-        actor=fields["actor"],
-        user_id=fields["user_id"],
-        email=fields["email"],
-        attempted=Action(fields["attempted"]) if fields["attempted"] else None,
-        changed=_attributes.decode(fields["changed"]),
-        before=None if before is None else _attributes.decode(before),
-        after=_attributes.decode(fields.get("after", "{}")),
-        reason=fields["reason"],
-        code=fields["code"],
-        seconds=fields["seconds"],
-        recovered=fields["recovered"],
-        actor_id=fields.get("actor_id", ""),
+    return EVENT.read(
+        {
+            **fields,
+            "id": snapshot.id,
+            "attempted": fields["attempted"] or None,
+            "changed": msgspec.json.decode(fields["changed"]),
+            "before": None if before is None else msgspec.json.decode(before),
+            "after": msgspec.json.decode(fields.get("after", "{}")),
+        },
+        Event,
     )
 
 
@@ -135,7 +122,7 @@ def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, 
             seconds[day, hour] = seconds.get((day, hour), 0.0) + event.seconds
         spread = int.from_bytes(hashlib.blake2b(event.id.encode(), digest_size=2).digest(), "big") % COUNTERS
     for day, counts in days.items():
-        fields: dict[str, Any] = {"day": day}
+        fields: dict[str, Any] = USAGE.stamped({"day": day})
         for path, count in counts.items():
             _add(fields, path, count)
         for (of_day, hour), taken in seconds.items():

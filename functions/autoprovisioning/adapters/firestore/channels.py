@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from google.cloud.firestore import DocumentReference, DocumentSnapshot
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
+from autoprovisioning.adapters.firestore.schema import CHANNEL
 from autoprovisioning.app.notifications.channel_token import PROOF_KEPT
 from autoprovisioning.app.ports.channels import Channel
 
@@ -26,16 +28,11 @@ class FirestoreChannels:
 
     def put(self, channel: Channel) -> None:
         """Store a channel; a proof that came before it stays, and expires with the channel."""
-        fields: dict[str, Any] = {
-            "address": channel.address,
-            "event": channel.event,
-            "expires": channel.expires,
-            "resource_id": channel.resource_id,
-            "opened": channel.opened,
-            "fingerprint": channel.fingerprint,
-        }
+        fields = msgspec.to_builtins(channel, builtin_types=(datetime,))
+        for name in ("id", "token", "proven"):
+            del fields[name]
         batch = self._database.client.batch()
-        batch.set(self._document(channel.id), fields, merge=True)
+        batch.set(self._document(channel.id), CHANNEL.stamped(fields), merge=True)
         self._database.write(batch, 1)
 
     def prove(self, channel_id: str, heard: datetime) -> None:
@@ -45,7 +42,8 @@ class FirestoreChannels:
         """
 
         def proof(known: DocumentSnapshot) -> dict[str, Any]:
-            return {"proven": True} if known.exists else {"proven": True, "expires": heard + PROOF_KEPT}
+            CHANNEL.check(fields_of(known))
+            return CHANNEL.stamped({"proven": True, **({} if known.exists else {"expires": heard + PROOF_KEPT})})
 
         self._database.edit(self._document(channel_id), proof)
 
@@ -60,14 +58,4 @@ class FirestoreChannels:
 
 
 def _channel(channel_id: str, fields: dict[str, Any]) -> Channel:
-    return Channel(
-        id=channel_id,
-        address=fields.get("address", ""),
-        token="",
-        event=fields.get("event", ""),
-        expires=fields.get("expires"),
-        resource_id=fields.get("resource_id", ""),
-        opened=fields.get("opened"),
-        proven=bool(fields.get("proven")),
-        fingerprint=fields.get("fingerprint", ""),
-    )
+    return CHANNEL.read({"address": "", **fields, "id": channel_id}, Channel)

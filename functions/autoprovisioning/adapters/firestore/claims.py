@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import msgspec
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.database import Database
+from autoprovisioning.adapters.firestore.database import Database, fields_of
+from autoprovisioning.adapters.firestore.schema import CLAIM
 from autoprovisioning.app.ports.claims import Claim
 
 
@@ -23,12 +25,10 @@ class FirestoreClaims:
         in_force: list[Claim] = []
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
-            held = (
-                Claim(user_id=snapshot.get("user_id"), change_id=snapshot.get("change_id")) if snapshot.exists else None
-            )
+            held = CLAIM.read(fields_of(snapshot), Claim) if snapshot.exists else None
             if held is None or held == instead_of or held.user_id == claim.user_id:
                 in_force[:] = [claim]
-                return {"user_id": claim.user_id, "change_id": claim.change_id}
+                return CLAIM.stamped(msgspec.to_builtins(claim))
             in_force[:] = [held]
             return None
 

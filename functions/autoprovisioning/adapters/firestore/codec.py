@@ -3,23 +3,26 @@
 Records are arrays, so fields are only ever appended, with a default; times are whole seconds. One field instead of a
 map: Firestore indexes every key of a map, and takes twenty times as long to read and to change it.
 
-A shard carries the number of its schema; one without is of schema 1 (`schema_1.roster`).
+What a newer version appended to an entry is kept as it is when this one writes the shard. It may therefore append what
+this one need not keep in step; anything else, such as another status or a field of a mark, is another schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import msgspec
 
+from autoprovisioning.adapters.firestore.schema import ROSTER
 from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
 
 A = TypeVar("A")
 B = TypeVar("B")
 
-SCHEMA = 2
 _STATUSES = tuple(Status)
 _ACTIONS = tuple(Action)
 _TRIGGERS = tuple(Trigger)
@@ -75,18 +78,45 @@ class _Entry(msgspec.Struct, array_like=True):
     locked_at: int | None = None
 
 
-_decoder = msgspec.msgpack.Decoder(list[_Entry])
+class _Read(_Entry, array_like=True):
+    next: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # the first field that is not known
+
+
+_decoder = msgspec.msgpack.Decoder(list[_Read])
 _encoder = msgspec.msgpack.Encoder()
+_KNOWN = len(_Entry.__struct_fields__)
 
 
-def encode(entries: Mapping[str, Entry]) -> bytes:
-    """Encode a shard."""
-    return _encoder.encode([_to_record(entry) for entry in entries.values()])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Entries by directory id, and what a newer version appended to them."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    appended: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
-def decode(data: bytes) -> dict[str, Entry]:
-    """Decode a shard to its entries by directory id."""
-    return {record.user_id: _to_entry(record) for record in _decoder.decode(data)}
+def encode(entries: Mapping[str, Entry], appended: Mapping[str, Sequence[Any]] = MappingProxyType({})) -> bytes:
+    """Encode a shard, each entry with what a newer version appended to it."""
+    if not appended:
+        return _encoder.encode([_to_record(entry) for entry in entries.values()])
+    records = ((user_id, msgspec.to_builtins(_to_record(entry))) for user_id, entry in entries.items())
+    return _encoder.encode([[*record, *appended.get(user_id, ())] for user_id, record in records])
+
+
+def decode(data: bytes) -> Shard:
+    """Decode a shard.
+
+    Raises:
+        ConfigurationRefused: it holds what only a newer version knows.
+    """
+    try:
+        records = _decoder.decode(data)
+        entries = {record.user_id: _to_entry(record) for record in records}
+    except (msgspec.MsgspecError, IndexError) as error:
+        raise ROSTER.unreadable(error) from None
+    if all(record.next is msgspec.UNSET for record in records):
+        return Shard(entries=entries)
+    return Shard(entries=entries, appended={record[0]: record[_KNOWN:] for record in msgspec.msgpack.decode(data)})
 
 
 def _perhaps(convert: Callable[[A], B], value: A | None) -> B | None:

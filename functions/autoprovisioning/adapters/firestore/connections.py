@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, fields_of, is_id, stamped
+from autoprovisioning.adapters.firestore.schema import CONNECTION, SET_UP
 from autoprovisioning.app.ports.connections import Telling
-from autoprovisioning.domain.connections import Connection, Deleted, RetiredToken, State
-from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
-from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
+from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.mapping import AttributeMapping, Row
-from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
 
-SCHEMA = 2
 TOMBSTONE = "deleted"
 # Events and usage stay.
 FORGOTTEN = (
@@ -41,6 +38,10 @@ PARTS = {"holds": "members", "requests": "chunks"}  # collections whose document
 DELETES_A_COMMIT = 200
 
 
+class _SetUp(msgspec.Struct):
+    begun: datetime
+
+
 class FirestoreConnections:
     """The Connections port."""
 
@@ -50,7 +51,7 @@ class FirestoreConnections:
     def all(self) -> Sequence[Connection]:
         """Return every connection, in their order."""
         found = self._database.stream(self._collection())
-        connections = [from_document(item) for item in found if item.get("state") != TOMBSTONE]
+        connections = [self._read(item) for item in found if item.get("state") != TOMBSTONE]
         return sorted(connections, key=lambda connection: (connection.order, connection.id))
 
     def get(self, connection_id: str) -> Connection | None:
@@ -58,7 +59,13 @@ class FirestoreConnections:
         if not is_id(connection_id):
             return None
         snapshot = self._database.get(self._collection().document(connection_id))
-        return from_document(snapshot) if lives(snapshot) else None
+        return self._read(snapshot) if lives(snapshot) else None
+
+    def _read(self, snapshot: firestore.DocumentSnapshot) -> Connection:
+        connection = from_document(snapshot)
+        if CONNECTION.check(fields_of(snapshot)) < CONNECTION.current:
+            self._database.migrate(snapshot, to_document(connection))
+        return connection
 
     def deleted(self) -> Sequence[Deleted]:
         """Return what the tombstones say."""
@@ -83,13 +90,13 @@ class FirestoreConnections:
     def begin_set_up(self, connection_id: str, now: datetime) -> None:
         """Note it in a document of its own: the connection's would use its id up."""
         batch = self._database.client.batch()
-        batch.set(self._set_ups().document(connection_id), {"begun": now})
+        batch.set(self._set_ups().document(connection_id), SET_UP.stamped({"begun": now}))
         self._database.write(batch, 1)
 
     def begun_set_ups(self) -> Mapping[str, datetime]:
         """Read the notes: none, but for a set-up that is under way or was cut short."""
         found = self._database.stream(self._set_ups())
-        return {snapshot.id: fields_of(snapshot)["begun"] for snapshot in found}
+        return {snapshot.id: SET_UP.read(fields_of(snapshot), _SetUp).begun for snapshot in found}
 
     def end_set_up(self, connection_id: str) -> None:
         """Remove the note."""
@@ -118,7 +125,7 @@ class FirestoreConnections:
                 return None
             changed.append(replace(wanted, revision=current.revision + 1))
             events[:] = [tell(current, wanted)] if tell is not None else []
-            return to_document(changed[0]) | schema_1.kept(fields_of(snapshot))
+            return _changed(current, changed[0], fields_of(snapshot))
 
         self._database.edit(reference, apply, lambda batch: add_events(batch, reference, events))
         return changed[0] if changed else None
@@ -133,7 +140,8 @@ class FirestoreConnections:
         for collection in FORGOTTEN:
             self._delete_all(home.collection(collection))
         batch = self._database.client.batch()
-        batch.set(home, {"state": TOMBSTONE, "order": 0, "name": name, "deleted_at": firestore.SERVER_TIMESTAMP})
+        fields = {"state": TOMBSTONE, "order": 0, "name": name, "deleted_at": firestore.SERVER_TIMESTAMP}
+        batch.set(home, CONNECTION.stamped(fields))
         self._database.write(batch, 1)
 
     def _delete_all(self, collection: firestore.CollectionReference) -> None:
@@ -159,80 +167,52 @@ def lives(snapshot: firestore.DocumentSnapshot) -> bool:
 
 
 def to_document(connection: Connection) -> dict[str, Any]:
-    """Return a connection as a document."""
-    return {
-        "schema": SCHEMA,
-        "order": connection.order,
-        "name": connection.settings.name,
-        "revision": connection.revision,
-        "edition": connection.edition,
-        "state": connection.state.value,
-        "endpoint": connection.settings.endpoint,
-        "token_version": connection.token_version,
-        "mapping": [asdict(row) for row in connection.settings.mapping.rows],
-        "scope": {
-            "groups": [asdict(group) for group in connection.settings.scope.groups],
-            "org_units": [asdict(unit) for unit in connection.settings.scope.org_units],
-        },
-        "deprovisioning": asdict(connection.settings.deprovisioning),
-        "limit": {"minimum": connection.settings.limit.minimum, "percent": connection.settings.limit.percent},
-        "archived_as_suspended": connection.settings.archived_as_suspended,
-        "patch_dialect": connection.settings.patch_dialect.value,
-        "shards": int(connection.roster_layout or 0),
-        "throttled_until": connection.throttled_until,
-        "paused_reason": connection.paused_reason,
-        "changed_at": connection.changed_at,
-        "clock": {
-            "stood": connection.clock.stood.total_seconds(),
-            "last": {"start": connection.clock.last[0], "end": connection.clock.last[1]}
-            if connection.clock.last
-            else None,
-            "off_since": connection.clock.off_since,
-        },
-        "retired_tokens": [asdict(retired) for retired in connection.retired_tokens],
-        "unproven": connection.unproven,
-        "confirmed": connection.confirmed,
-    }
+    """Return a connection as a document: what an administrator chose stands beside the rest."""
+    fields = msgspec.to_builtins(connection, builtin_types=(datetime,))
+    chosen, layout, clock = fields.pop("settings"), fields.pop("roster_layout"), connection.clock
+    del fields["id"], chosen["limit"]["share"]
+    return CONNECTION.stamped(
+        {
+            **fields,
+            **chosen,
+            "mapping": chosen["mapping"]["rows"],
+            "shards": int(layout or 0),
+            "clock": {
+                "stood": clock.stood.total_seconds(),
+                "last": {"start": clock.last[0], "end": clock.last[1]} if clock.last else None,
+                "off_since": clock.off_since,
+            },
+        }
+    )
 
 
 def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
     """Return the connection a document holds."""
-    stored = fields_of(snapshot)
-    fields = stored if stored.get("schema") == SCHEMA else schema_1.connection(stored)
-    scope, policy = fields["scope"], fields["deprovisioning"]
-    return Connection(
-        id=snapshot.id,
-        order=fields["order"],
-        settings=Settings(
-            name=fields["name"],
-            endpoint=fields["endpoint"],
-            mapping=AttributeMapping(tuple(Row(**row) for row in fields["mapping"])),
-            scope=Scope(
-                groups=tuple(Group(**group) for group in scope["groups"]),
-                org_units=tuple(OrgUnit(**unit) for unit in scope["org_units"]),
-            ),
-            deprovisioning=Deprovisioning(**{trigger: Delays(**delays) for trigger, delays in policy.items()}),
-            limit=VolumeLimit(minimum=fields["limit"]["minimum"], percent=fields["limit"]["percent"]),
-            archived_as_suspended=fields["archived_as_suspended"],
-            patch_dialect=PatchDialect(fields["patch_dialect"]),
-        ),
-        revision=fields["revision"],
-        edition=fields["edition"],
-        state=State(fields["state"]),
-        token_version=fields["token_version"],
-        roster_layout=str(fields["shards"] or ""),
-        throttled_until=fields["throttled_until"],
-        paused_reason=fields["paused_reason"],
-        changed_at=fields["changed_at"],
-        clock=_clock(fields["clock"]),
-        retired_tokens=tuple(RetiredToken(**retired) for retired in fields["retired_tokens"]),
-        # It was a flag at first; the state changed when it was set, and nothing nearer to it was kept.
-        unproven=fields["changed_at"] if fields.get("unproven") is True else fields.get("unproven") or None,
-        confirmed=fields.get("confirmed"),
+    fields = fields_of(snapshot)
+    if CONNECTION.check(fields) < CONNECTION.current:
+        fields = schema_1.connection(fields)
+    clock, last = fields["clock"], fields["clock"]["last"]
+    return CONNECTION.read(
+        {
+            **fields,
+            "id": snapshot.id,
+            "settings": {**fields, "mapping": {"rows": fields["mapping"]}},
+            "roster_layout": str(fields["shards"] or ""),
+            "clock": {
+                "stood": timedelta(seconds=clock["stood"]),
+                "last": (last["start"], last["end"]) if last else None,
+                "off_since": clock["off_since"],
+            },
+            # It was a flag at first; the state changed when it was set, and nothing nearer to it was kept.
+            "unproven": fields["changed_at"] if fields.get("unproven") is True else fields.get("unproven") or None,
+        },
+        Connection,
     )
 
 
-def _clock(stored: dict[str, Any]) -> Clock:
-    last = stored["last"]
-    stood = timedelta(seconds=stored["stood"])
-    return Clock(stood=stood, last=(last["start"], last["end"]) if last else None, off_since=stored["off_since"])
+def _changed(before: Connection, after: Connection, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that differ: the others stay as stored, with what a newer version keeps in them."""
+    if CONNECTION.check(stored) < CONNECTION.current:
+        return to_document(after)
+    was, becomes = to_document(before), to_document(after)
+    return CONNECTION.stamped({name: value for name, value in becomes.items() if value != was[name]})

@@ -7,7 +7,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -219,6 +219,13 @@ class Database:
             batch.update(snapshot.reference, fields, option=option)
         else:
             batch.create(snapshot.reference, fields)
+
+    def migrate(self, snapshot: firestore.DocumentSnapshot, fields: dict[str, Any]) -> None:
+        """Write what was read in an older schema as of today's, unless somebody changed it since: then they did."""
+        batch = self.client.batch()
+        self.put(batch, snapshot, fields, self.new_stamp())
+        with suppress(LostRace):
+            self.commit(batch, 1)
 
     def compare_and_set(self, attempt: Callable[[], T]) -> T:
         """Call `attempt` until it wins its race.

@@ -15,9 +15,9 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.database import Database, LostRace, fields_of
+from autoprovisioning.adapters.firestore.schema import GUARD
 from autoprovisioning.domain.guard import GuardState
 
-SCHEMA = 2
 PIECE = 900_000  # bytes of 1 MiB
 NAME = 8  # bytes
 
@@ -47,17 +47,17 @@ class FirestoreGuard:
             if wanted is None:
                 return None
             changed.append(wanted)
-            if wanted == current:
+            if wanted == current and GUARD.check(fields_of(snapshot)) == GUARD.current:
                 return None
             first, *further = _pieces(wanted)
             pieces[:], writing = further, self._database.new_stamp()
-            return {"schema": SCHEMA, "reserved": first, "pieces": 1 + len(further), "writing": writing}
+            return GUARD.stamped({"reserved": first, "pieces": 1 + len(further), "writing": writing})
 
         home = self._database.home(connection_id).collection("guard")
 
         def also(batch: firestore.WriteBatch) -> int:
             for number, piece in enumerate(pieces, 1):
-                batch.set(home.document(f"{number}"), {"reserved": piece, "writing": writing})
+                batch.set(home.document(f"{number}"), GUARD.stamped({"reserved": piece, "writing": writing}))
             return len(pieces)
 
         self._database.edit(home.document("state"), apply, also)
@@ -67,7 +67,7 @@ class FirestoreGuard:
         fields = fields_of(snapshot)
         if not fields:
             return GuardState()
-        if fields.get("schema") != SCHEMA:
+        if GUARD.check(fields) < GUARD.current:
             return schema_1.guard(fields)
         home = snapshot.reference.parent
         further = [

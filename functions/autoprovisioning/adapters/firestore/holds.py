@@ -17,11 +17,11 @@ from google.cloud import firestore
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events, write_events
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
+from autoprovisioning.adapters.firestore.schema import HOLD, MEMBERS
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
 
-SCHEMA = 2
 MEMBERS_A_DOCUMENT = 5_000
 MEMBERS_OUTLIVE = timedelta(days=2)  # the service deletes what expired within a day, in no order
 HOLDS_KEPT = timedelta(days=400)  # as long as the audit
@@ -39,7 +39,7 @@ class FirestoreHolds:
         if not is_id(digest):
             return None
         snapshot = self._database.get(self._holds(connection_id).document(digest))
-        return self._hold_of(snapshot) if snapshot.exists else None
+        return self._read(snapshot) if snapshot.exists else None
 
     def standing(self, connection_id: str) -> Sequence[Hold]:
         """Return the held plans of which something is still to come, newest first, with members.
@@ -49,7 +49,7 @@ class FirestoreHolds:
         standing = [HoldState.WAITING.value, HoldState.APPROVED.value, HoldState.REJECTED.value]
         query = self._holds(connection_id).where(filter=firestore.FieldFilter("state", "in", standing))
         found = sorted(self._database.stream(query), key=lambda hold: hold.get("raised_at"), reverse=True)
-        return [self._hold_of(snapshot) for snapshot in found]
+        return [self._read(snapshot) for snapshot in found]
 
     def put(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
         """Store a held plan: its members first, so that a hold that can be seen is whole, and told of."""
@@ -57,7 +57,7 @@ class FirestoreHolds:
         parts = _member_parts(hold)
         for number, data in enumerate(parts):
             batch = self._database.client.batch()
-            fields = {"members": data, "expires": expires_at(hold) + MEMBERS_OUTLIVE}
+            fields = MEMBERS.stamped({"members": data, "expires": expires_at(hold) + MEMBERS_OUTLIVE})
             batch.set(reference.collection("members").document(f"{number:04d}"), fields)
             self._database.write(batch, 1)
         fields = {"raised_at": hold.raised_at, "chunks": len(parts), **_decision_fields(hold)}
@@ -121,6 +121,12 @@ class FirestoreHolds:
     def _holds(self, connection_id: str) -> firestore.CollectionReference:
         return self._database.home(connection_id).collection("holds")
 
+    def _read(self, snapshot: firestore.DocumentSnapshot) -> Hold:
+        hold, fields = self._hold_of(snapshot), fields_of(snapshot)
+        if HOLD.check(fields) < HOLD.current and hold.members:
+            self._database.migrate(snapshot, {**_decision_fields(hold), "expires": fields["expires"]})  # as its members
+        return hold
+
     def _hold_of(self, snapshot: firestore.DocumentSnapshot) -> Hold:
         fields = fields_of(snapshot)
         references = [
@@ -128,7 +134,9 @@ class FirestoreHolds:
         ]
         members: list[Member] = []
         for part in self._database.get_all(references):
-            data = fields_of(part).get("members")
+            stored = fields_of(part)
+            MEMBERS.check(stored)
+            data = stored.get("members")
             if data is None:  # it has expired, and the plan is about to: the rest could not be told apart any more
                 return _hold(snapshot.id, fields, ())
             members += _members_of(data)
@@ -181,22 +189,23 @@ def _decision_fields(hold: Hold) -> dict[str, Any]:
     """Return the fields of what was decided, counts for the lists included."""
     distinct = {verdict: number for number, verdict in enumerate(dict.fromkeys(hold.verdicts))}
     each = [_Verdict(v.standing, None if v.at is None else v.at.timestamp(), v.by) for v in distinct]
-    return {
-        "schema": SCHEMA,
-        "state": hold.state.value,
-        "reason": hold.reason,
-        "counts": hold.counts(),
-        "standings": hold.standings(),
-        "verdicts": msgspec.msgpack.encode(_Verdicts(each, [distinct[verdict] for verdict in hold.verdicts])),
-        "decided_by": hold.decided_by,
-        "decided_at": hold.decided_at,
-        "expires": expires_at(hold),
-    }
+    return HOLD.stamped(
+        {
+            "state": hold.state.value,
+            "reason": hold.reason,
+            "counts": hold.counts(),
+            "standings": hold.standings(),
+            "verdicts": msgspec.msgpack.encode(_Verdicts(each, [distinct[verdict] for verdict in hold.verdicts])),
+            "decided_by": hold.decided_by,
+            "decided_at": hold.decided_at,
+            "expires": expires_at(hold),
+        }
+    )
 
 
 def _hold(digest: str, fields: Mapping[str, Any], members: tuple[Member, ...]) -> Hold:
     """Return a held plan; of schema 1 every member has the verdict of the whole."""
-    if fields.get("schema") == SCHEMA:
+    if HOLD.check(fields) == HOLD.current:
         known = msgspec.msgpack.decode(fields["verdicts"], type=_Verdicts)
         each = [Verdict(standing=v.standing, at=None if v.at is None else _at(v.at), by=v.by) for v in known.each]
         verdicts = tuple(each[number] for number in known.numbers)

@@ -8,6 +8,7 @@ from typing import Any
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
+from autoprovisioning.adapters.firestore.schema import LEASE
 
 
 class FirestoreLeases:
@@ -23,12 +24,13 @@ class FirestoreLeases:
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             taken.clear()
             fields = fields_of(snapshot)
+            LEASE.check(fields)
             ours = fields.get("holder") == holder
             if fields and not ours and fields["until"] > now:
                 return None
             fence = fields["fence"] if ours else fields.get("fence", 0) + 1
             taken.append(fence)
-            return {"holder": holder, "until": now + length, "fence": fence}
+            return LEASE.stamped({"holder": holder, "until": now + length, "fence": fence})
 
         self._database.edit(self._database.client.collection("leases").document(name), apply)
         return taken[0] if taken else None
@@ -37,8 +39,8 @@ class FirestoreLeases:
         """Give a lease back early: it expires at the time it was taken, the fence stays."""
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
-            if not snapshot.exists or snapshot.get("holder") != holder:
-                return None
-            return {"holder": "", "until": datetime.fromtimestamp(0, UTC)}
+            fields = fields_of(snapshot)
+            LEASE.check(fields)
+            return {"holder": "", "until": datetime.fromtimestamp(0, UTC)} if fields.get("holder") == holder else None
 
         self._database.edit(self._database.client.collection("leases").document(name), apply)

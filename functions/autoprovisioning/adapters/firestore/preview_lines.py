@@ -10,6 +10,7 @@ from google.cloud import firestore
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.paging import at_offset, offset_of
 from autoprovisioning.adapters.firestore.requests import document_of
+from autoprovisioning.adapters.firestore.schema import LINES
 from autoprovisioning.app.ports.reports import Page
 from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.domain.requests import Preview
@@ -34,7 +35,8 @@ class FirestorePreviewLines:
         kinds = list(Would)
         chunks = sorted(self._store(preview, lines), key=lambda chunk: (kinds.index(chunk[0]), chunk[1]))
         batch = self._database.client.batch()
-        batch.set(self._list(preview), {"list": msgspec.json.encode(chunks).decode(), "expires": preview.expires})
+        fields = {"list": msgspec.json.encode(chunks).decode(), "expires": preview.expires}
+        batch.set(self._list(preview), LINES.stamped(fields))
         self._database.write(batch, 1)
 
     def page(self, preview: Preview, would: Would | None, cursor: str, limit: int) -> Page[Line]:
@@ -82,12 +84,14 @@ class FirestorePreviewLines:
         """Store some lines; they expire with the preview, since the service does not delete what is below it."""
         batch = self._database.client.batch()
         fields = {"lines": msgspec.msgpack.encode(lines), "expires": preview.expires}
-        batch.set(self._chunk(preview, chunk), fields)
+        batch.set(self._chunk(preview, chunk), LINES.stamped(fields))
         self._database.write(batch, 1)
         return chunk
 
     def _chunks(self, preview: Preview) -> list[Chunk]:
-        return _chunks.decode(fields_of(self._database.get(self._list(preview))).get("list", "[]"))
+        fields = fields_of(self._database.get(self._list(preview)))
+        LINES.check(fields)
+        return _chunks.decode(fields.get("list", "[]"))
 
     def _read(self, preview: Preview, chunks: Sequence[Chunk]) -> Iterator[list[Line]]:
         for snapshot in self._database.get_all([self._chunk(preview, chunk) for chunk in chunks]):

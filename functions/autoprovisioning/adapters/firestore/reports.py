@@ -13,12 +13,14 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.paging import Position, at_position, position_of
 from autoprovisioning.adapters.firestore.runs import run_of
+from autoprovisioning.adapters.firestore.schema import FAILURE, HOLD, PENDING, USAGE
 from autoprovisioning.app.ports.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.events import Event, EventName
@@ -30,6 +32,10 @@ T = TypeVar("T")
 LONGEST = 300  # characters of a filter: Firestore refuses to compare more than 1,500 bytes, no address is longer
 STREAMED = 500  # documents of a query while a list is streamed
 ID = "__name__"
+
+
+class _Pending(msgspec.Struct):
+    since: datetime
 
 
 class FirestoreReports:
@@ -94,7 +100,7 @@ class FirestoreReports:
         if not count:
             return Waiting()
         oldest = self._database.stream(pending.order_by("since").limit(1))
-        return Waiting(count=count, oldest=fields_of(oldest[0])["since"] if oldest else None)
+        return Waiting(count=count, oldest=PENDING.read(fields_of(oldest[0]), _Pending).since if oldest else None)
 
     def plans_held(self, connection_id: str) -> int:
         """Count the held plans that wait, in the service, without reading one."""
@@ -147,7 +153,10 @@ class FirestoreReports:
         query = query.where(filter=firestore.FieldFilter("day", ">=", first.isoformat()))
         if last is not None:
             query = query.where(filter=firestore.FieldFilter("day", "<=", last.isoformat()))
-        return (fields_of(snapshot) for snapshot in self._database.stream(query))
+        for snapshot in self._database.stream(query):
+            fields = fields_of(snapshot)
+            USAGE.check(fields)
+            yield fields
 
     def _page(
         self, query: Any, field: str, read: Callable[[firestore.DocumentSnapshot], T], cursor: str, limit: int
@@ -179,16 +188,8 @@ def _position(snapshot: firestore.DocumentSnapshot, field: str) -> Position:
 
 def _held(snapshot: firestore.DocumentSnapshot) -> HeldPlan:
     fields = fields_of(snapshot)
-    return HeldPlan(
-        digest=snapshot.id,
-        state=HoldState(fields["state"]),
-        raised_at=fields["raised_at"],
-        reason=fields["reason"],
-        counts=fields["counts"],
-        decided_by=fields["decided_by"],
-        decided_at=fields["decided_at"],
-        standings=fields.get("standings", {fields["state"]: sum(fields["counts"].values())}),
-    )
+    whole = {fields["state"]: sum(fields["counts"].values())}  # of schema 1, which was decided as a whole
+    return HOLD.read({"standings": whole, **fields, "digest": snapshot.id}, HeldPlan)
 
 
 def _deleted(snapshot: firestore.DocumentSnapshot) -> Deleted:
@@ -197,14 +198,4 @@ def _deleted(snapshot: firestore.DocumentSnapshot) -> Deleted:
 
 
 def _failing(snapshot: firestore.DocumentSnapshot) -> Failing:
-    fields = fields_of(snapshot)
-    return Failing(
-        user_id=snapshot.id,
-        email=fields["email"],
-        code=fields["code"],
-        reason=fields["reason"],
-        attempted=fields["attempted"],
-        attempts=fields["attempts"],
-        first=fields["first"],
-        next_attempt=fields["next_attempt"],
-    )
+    return FAILURE.read({**fields_of(snapshot), "user_id": snapshot.id}, Failing)

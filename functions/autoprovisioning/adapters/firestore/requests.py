@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -9,6 +11,7 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
+from autoprovisioning.adapters.firestore.schema import REQUEST
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.requests import R, RequestKind, RequestState, S, WorkRequest
 
@@ -53,6 +56,22 @@ def document_of(database: Database, connection_id: str, request_id: str) -> fire
     return database.home(connection_id).collection("requests").document(request_id)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Document:
+    """A request as it is stored: what it is about and what came of it are JSON, since each kind has its own."""
+
+    kind: str
+    subject: str
+    result: str
+    asked_by: str
+    asked_by_id: str
+    asked_at: datetime
+    expires: datetime
+    state: RequestState
+    finished: datetime | None
+    problem: str
+
+
 @lru_cache(maxsize=16)
 def _decoder(of: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(of)  # made once, and not by a process that reads no request: it takes milliseconds
@@ -62,34 +81,42 @@ def _request(
     kind: RequestKind[S, R], connection_id: str, snapshot: firestore.DocumentSnapshot
 ) -> WorkRequest[S, R] | None:
     fields = fields_of(snapshot)
-    if not fields or fields["kind"] != kind.name:
+    if not fields:
+        return None
+    stored = REQUEST.read(fields, _Document)
+    if stored.kind != kind.name:
         return None
     about: Any = kind.subject
     found: Any = type(kind.nothing)
+    try:
+        subject, result = _decoder(about).decode(stored.subject), _decoder(found).decode(stored.result)
+    except msgspec.ValidationError as error:
+        raise REQUEST.unreadable(error) from None
     return WorkRequest(
         id=snapshot.id,
         kind=kind,
         connection_id=connection_id,
-        subject=_decoder(about).decode(fields["subject"]),
-        result=_decoder(found).decode(fields["result"]),
-        asked_by=Actor(address=fields["asked_by"], directory_id=fields["asked_by_id"]),
-        asked_at=fields["asked_at"],
-        state=RequestState(fields["state"]),
-        finished=fields["finished"],
-        problem=fields["problem"],
+        subject=subject,
+        result=result,
+        asked_by=Actor(address=stored.asked_by, directory_id=stored.asked_by_id),
+        asked_at=stored.asked_at,
+        state=stored.state,
+        finished=stored.finished,
+        problem=stored.problem,
     )
 
 
 def _fields(request: WorkRequest[S, R]) -> dict[str, Any]:
-    return {
-        "kind": request.kind.name,
-        "subject": msgspec.json.encode(request.subject).decode(),
-        "result": msgspec.json.encode(request.result).decode(),
-        "asked_by": request.asked_by.address,
-        "asked_by_id": request.asked_by.directory_id,
-        "asked_at": request.asked_at,
-        "expires": request.expires,
-        "state": request.state.value,
-        "finished": request.finished,
-        "problem": request.problem,
-    }
+    document = _Document(
+        kind=request.kind.name,
+        subject=msgspec.json.encode(request.subject).decode(),
+        result=msgspec.json.encode(request.result).decode(),
+        asked_by=request.asked_by.address,
+        asked_by_id=request.asked_by.directory_id,
+        asked_at=request.asked_at,
+        expires=request.expires,
+        state=request.state,
+        finished=request.finished,
+        problem=request.problem,
+    )
+    return REQUEST.stamped({**asdict(document), "state": request.state.value})

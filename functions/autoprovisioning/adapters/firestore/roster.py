@@ -13,9 +13,10 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events
-from autoprovisioning.adapters.firestore.codec import SCHEMA, decode, encode
+from autoprovisioning.adapters.firestore.codec import Shard, decode, encode
 from autoprovisioning.adapters.firestore.connections import from_document, lives
 from autoprovisioning.adapters.firestore.database import Database, fields_of, stamped
+from autoprovisioning.adapters.firestore.schema import FAILURE, PENDING, ROSTER
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Span
@@ -48,7 +49,7 @@ class FirestoreRoster:
         if not connection.begun:
             return None
         snapshot = self._database.get(self._reference(connection, shard_of(user_id, _shards(connection))))
-        return self._entries(connection, snapshot).get(user_id)
+        return self._shard(connection, snapshot).entries.get(user_id)
 
     def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
         """Read the entries of these users: each of their shards once, all at once."""
@@ -56,16 +57,19 @@ class FirestoreRoster:
             return {}
         wanted = set(user_ids)
         shards = _shards_of(connection, wanted)
-        found = (self._entries(connection, snapshot) for snapshot in self._read(connection, shards).values())
+        found = (self._shard(connection, snapshot).entries for snapshot in self._read(connection, shards).values())
         return {user_id: entry for entries in found for user_id, entry in entries.items() if user_id in wanted}
 
     def load(self, connection: Connection) -> dict[str, Entry]:
-        """Read every entry of a connection: as many documents as it has shards."""
+        """Read every entry of a connection: as many documents as it has shards. One of schema 1 is migrated."""
         references = [self._reference(connection, shard) for shard in range(_shards(connection))]
         entries: dict[str, Entry] = {}
         for start in range(0, len(references), SHARDS_A_READ):
             for snapshot in self._database.get_all(references[start : start + SHARDS_A_READ]):
-                entries |= self._entries(connection, snapshot)
+                shard = self._shard(connection, snapshot).entries
+                if snapshot.exists and ROSTER.check(snapshot.to_dict() or {}) < ROSTER.current:
+                    self._database.migrate(snapshot, ROSTER.stamped({FIELD: encode(shard)}))
+                entries |= shard
         return entries
 
     def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
@@ -156,11 +160,11 @@ class FirestoreRoster:
             snapshots = read if read and not results else self._read(connection, shards)
             if results and any(stamped(snapshot, stamp) for snapshot in snapshots.values()):
                 return results[0]
-            contents = {shard: self._entries(connection, snapshot) for shard, snapshot in snapshots.items()}
+            contents = {number: self._shard(connection, snapshot) for number, snapshot in snapshots.items()}
             named = {
                 user_id: entry
-                for entries in contents.values()
-                for user_id, entry in entries.items()
+                for shard in contents.values()
+                for user_id, entry in shard.entries.items()
                 if user_id in wanted
             }
             change, result = edit(named)
@@ -174,7 +178,7 @@ class FirestoreRoster:
         self,
         connection: Connection,
         snapshots: Snapshots,
-        contents: Mapping[int, dict[str, Entry]],
+        contents: Mapping[int, Shard],
         change: Edit,
         stamp: str,
     ) -> None:
@@ -217,7 +221,7 @@ class FirestoreRoster:
         batch: firestore.WriteBatch,
         connection: Connection,
         snapshots: Snapshots,
-        contents: Mapping[int, dict[str, Entry]],
+        contents: Mapping[int, Shard],
         changed: Mapping[str, Entry | None],
         stamp: str,
     ) -> int:
@@ -225,7 +229,7 @@ class FirestoreRoster:
         documents, shards = 0, _shards(connection)
         for user_id, entry in changed.items():
             shard = shard_of(user_id, shards)
-            entries = touched.setdefault(shard, contents[shard])
+            entries = touched.setdefault(shard, contents[shard].entries)
             before = entries.pop(user_id, None)
             if entry is not None:
                 entries[user_id] = entry
@@ -233,11 +237,11 @@ class FirestoreRoster:
             documents += self._mirror_pending(batch, connection, user_id, before, entry)
         size = 0
         for shard, entries in touched.items():
-            data = encode(entries)
+            data = encode(entries, contents[shard].appended)
             size += len(data)
             if len(data) > LARGEST_SHARD:
                 raise Permanent(f"The roster has outgrown its {shards} shards: one has {len(data)} bytes")
-            self._database.put(batch, snapshots[shard], {FIELD: data, "schema": SCHEMA}, stamp)
+            self._database.put(batch, snapshots[shard], ROSTER.stamped({FIELD: data}), stamp)
         if size > LARGEST_COMMIT:
             raise Permanent(f"A roster commit of {size} bytes is too large; commit fewer users at once")
         return documents + len(touched)
@@ -270,7 +274,7 @@ class FirestoreRoster:
             "next_attempt": now.next_attempt,
             "attempted": now.about.partition(":")[0],
         }
-        batch.set(reference, fields)
+        batch.set(reference, FAILURE.stamped(fields))
         return 1
 
     def _mirror_pending(
@@ -289,19 +293,19 @@ class FirestoreRoster:
         if after is None or was:
             batch.delete(reference)
         else:
-            batch.set(reference, {"email": after.email, "since": firestore.SERVER_TIMESTAMP})
+            batch.set(reference, PENDING.stamped({"email": after.email, "since": firestore.SERVER_TIMESTAMP}))
         return 1
 
-    def _entries(self, connection: Connection, snapshot: firestore.DocumentSnapshot) -> dict[str, Entry]:
+    def _shard(self, connection: Connection, snapshot: firestore.DocumentSnapshot) -> Shard:
         if not snapshot.exists:
-            return {}
+            return Shard()
         fields = snapshot.to_dict() or {}
-        if fields.get("schema", 1) == SCHEMA:
+        if ROSTER.check(fields) == ROSTER.current:
             return decode(fields[FIELD])
         if connection.id not in self._off:
             home = self._database.get(self._database.home(connection.id))
             self._off[connection.id] = schema_1.off_spans(fields_of(home))
-        return schema_1.roster(fields[FIELD], self._off[connection.id])
+        return Shard(entries=schema_1.roster(fields[FIELD], self._off[connection.id]))
 
     def _reference(self, connection: Connection, shard: int) -> firestore.DocumentReference:
         return self._database.home(connection.id).collection("roster").document(f"{shard:04d}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
-from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.adapters.firestore.schema import RUN
+from autoprovisioning.domain.runs import Run, RunState
 
 RUNS_KEPT = timedelta(days=90)
 OPEN = (RunState.OBSERVING.value, RunState.PLANNED.value)
@@ -68,42 +70,12 @@ class FirestoreRuns:
 
 
 def _own_fields(run: Run) -> dict[str, Any]:
-    return {
-        "kind": run.kind.value,
-        "fence": run.fence,
-        "started": run.started,
-        "state": run.state.value,
-        "finished": run.finished,
-        "batches": run.batches,
-        "planned": dict(run.planned),
-        "complete": run.complete,
-        "notes": list(run.notes),
-        "last_progress": run.last_progress,
-        "edition": run.edition,
-        "request": run.request,
-        "expires": run.started + RUNS_KEPT,
-    }
+    fields = msgspec.to_builtins(run, builtin_types=(datetime,))
+    for name in ("id", "connection_id", "done", "counts", "seats_exhausted"):
+        del fields[name]
+    return RUN.stamped({**fields, "expires": run.started + RUNS_KEPT})
 
 
 def run_of(connection_id: str, snapshot: firestore.DocumentSnapshot) -> Run:
     """Return the run a document holds."""
-    fields = fields_of(snapshot)
-    return Run(
-        id=snapshot.id,
-        connection_id=connection_id,
-        kind=RunKind(fields["kind"]),
-        fence=fields["fence"],
-        started=fields["started"],
-        state=RunState(fields["state"]),
-        finished=fields["finished"],
-        batches=fields["batches"],
-        done=fields.get("done", {}),
-        planned=fields["planned"],
-        counts=fields.get("counts", {}),
-        seats_exhausted=fields.get("seats_exhausted", False),
-        complete=fields["complete"],
-        notes=tuple(fields["notes"]),
-        last_progress=fields["last_progress"],
-        edition=fields.get("edition", 0),
-        request=fields.get("request", ""),
-    )
+    return RUN.read({**fields_of(snapshot), "id": snapshot.id, "connection_id": connection_id}, Run)

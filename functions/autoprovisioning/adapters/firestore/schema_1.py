@@ -1,7 +1,8 @@
 """Documents of schema 1, which carry no number of their schema, as schema 2 has them.
 
-They are migrated when they are read, and stored as schema 2 once anything of them changes. When none is left this
-module goes, and with it what held plans of schema 1 lack: the defaults of `Member`, and where those are made up for
+The next full run stores as schema 2 what it reads: the connection, its roster, its guard and the plans that are not
+over. A plan that is over stays until it expires, or somebody looks at it. When none is left this module goes, and with
+it what held plans of schema 1 lack: the defaults of `Member`, and where those are made up for
 (`domain.holds.Book.verdict`, `app.runs.brake_plan.brake`).
 """
 
@@ -52,7 +53,7 @@ _decoder = msgspec.msgpack.Decoder(list[_Entry])
 
 def roster(data: bytes, off: Sequence[Span]) -> dict[str, Entry]:
     """Decode a shard; `off` are all the times that the connection had been off, while schema 1 was in force."""
-    return decode(msgspec.msgpack.encode([_record(entry, off) for entry in _decoder.decode(data)]))
+    return decode(msgspec.msgpack.encode([_record(entry, off) for entry in _decoder.decode(data)])).entries
 
 
 def _record(entry: _Entry, off: Sequence[Span]) -> list[Any]:
@@ -93,11 +94,6 @@ def connection(fields: Mapping[str, Any]) -> dict[str, Any]:
         "scope": {**scope, "org_units": units},
         "clock": {"stood": stood, "last": spans[-1] if spans else None, "off_since": off_since},
     }
-
-
-def kept(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stays in the document of a connection for the roster shards that are of schema 1 still."""
-    return {name: value for name, value in fields.items() if name == "off_spans"}
 
 
 def off_spans(fields: Mapping[str, Any]) -> tuple[Span, ...]:

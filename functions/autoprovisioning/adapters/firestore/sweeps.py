@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 from google.cloud import firestore
 
-from autoprovisioning.adapters.firestore.database import Database
+from autoprovisioning.adapters.firestore.database import Database, fields_of
+from autoprovisioning.adapters.firestore.schema import SWEEP
 
 KEPT = 50_000  # names of 16 characters: below 1 MiB
 
@@ -18,15 +19,14 @@ class FirestoreSweeps:
 
     def get(self, connection_id: str) -> frozenset[str]:
         """Return the differences that the scope sweep published last."""
-        snapshot = self._database.get(self._sweep(connection_id))
-        if not snapshot.exists:
-            return frozenset()
-        return frozenset(msgspec.msgpack.decode(snapshot.get("names"), type=list[str]))
+        fields = fields_of(self._database.get(self._sweep(connection_id)))
+        SWEEP.check(fields)
+        return msgspec.msgpack.decode(fields["names"], type=frozenset[str]) if fields else frozenset()
 
     def put(self, connection_id: str, names: frozenset[str]) -> None:
         """Remember them, as many as one document holds."""
         batch = self._database.client.batch()
-        batch.set(self._sweep(connection_id), {"names": msgspec.msgpack.encode(sorted(names)[:KEPT])})
+        batch.set(self._sweep(connection_id), SWEEP.stamped({"names": msgspec.msgpack.encode(sorted(names)[:KEPT])}))
         self._database.write(batch, 1)
 
     def _sweep(self, connection_id: str) -> firestore.DocumentReference:

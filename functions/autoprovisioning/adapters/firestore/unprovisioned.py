@@ -8,6 +8,7 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
+from autoprovisioning.adapters.firestore.schema import UNPROVISIONED
 from autoprovisioning.domain.unprovisioned import Report, Unprovisioned
 
 ROWS_A_DOCUMENT = 1_000  # of some 200 bytes, 800 at most
@@ -36,6 +37,7 @@ class FirestoreUnprovisioned:
         head = fields_of(self._database.get(self._document(connection_id, 0)))
         if not head:
             return None
+        UNPROVISIONED.check(head)
         rows = _rows.decode(head["rows"])
         others = [self._document(connection_id, number) for number in range(1, head["documents"])]
         for snapshot in self._database.get_all(others) if others else ():
@@ -46,7 +48,7 @@ class FirestoreUnprovisioned:
 
     def _set(self, connection_id: str, number: int, fields: dict[str, Any]) -> None:
         batch = self._database.client.batch()
-        batch.set(self._document(connection_id, number), fields)
+        batch.set(self._document(connection_id, number), UNPROVISIONED.stamped(fields))
         self._database.write(batch, 1)
 
     def _document(self, connection_id: str, number: int) -> firestore.DocumentReference:

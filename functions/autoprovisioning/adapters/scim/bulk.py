@@ -34,7 +34,7 @@ from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN
 from autoprovisioning.adapters.scim.streaming import fan_out
 from autoprovisioning.domain.accounts import Capabilities, Write, WriteKind, Written
 from autoprovisioning.domain.errors import AuthorizationRefused, Permanent, ProvisioningError, Throttled, Unresolved
-from autoprovisioning.domain.settings import PatchDialect
+from autoprovisioning.domain.keeper import PatchDialect
 
 if TYPE_CHECKING:
     from autoprovisioning.adapters.scim.writing import Call, Writing

@@ -33,7 +33,7 @@ from autoprovisioning.domain.errors import (
     Transient,
     Unresolved,
 )
-from autoprovisioning.domain.settings import PatchDialect
+from autoprovisioning.domain.keeper import PatchDialect
 
 log = logging.getLogger(__name__)
 

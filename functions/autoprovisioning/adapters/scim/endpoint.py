@@ -8,20 +8,8 @@ from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
 from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.keeper import COPY_THE_URL, HOSTS, NODE_PATH
 
-# docs.keeper.io, "Using SCIM API Provisioning".
-KEEPER_HOSTS = frozenset(
-    {
-        "keepersecurity.com",
-        "keepersecurity.eu",
-        "keepersecurity.com.au",
-        "keepersecurity.jp",
-        "keepersecurity.ca",
-        "govcloud.keepersecurity.us",
-    }
-)
-COPY_IT = "Copy the URL from Keeper's Admin Console, as https://keepersecurity.com/api/rest/scim/v2/<node id>."
-_KEEPER_PATH = re.compile(r"/api/rest/scim/v2/[A-Za-z0-9]+/?\Z")
 # Parsers disagree about these (and urlsplit silently drops some): a URL that holds one is not looked into any further.
 _AMBIGUOUS = re.compile(r"[\s\\\x00-\x1f\x7f]")
 _FORBIDDEN = re.compile(r"[@?#]")
@@ -38,18 +26,18 @@ def check_endpoint(url: str, extra_hosts: Collection[str] = (), *, local: bool =
     text = url.strip()
     parts, host = _parsed(text)
     if _FORBIDDEN.search(text):
-        raise BadInput("endpoint", "it has credentials, a query or a fragment", COPY_IT)
+        raise BadInput("endpoint", "it has credentials, a query or a fragment", COPY_THE_URL)
     if local and parts.scheme in ("http", "https") and _is_loopback(host):
         return text.rstrip("/")
     if parts.scheme != "https":
-        raise BadInput("endpoint", "it must begin with https://", COPY_IT)
+        raise BadInput("endpoint", "it must begin with https://", COPY_THE_URL)
     if host in {extra.lower() for extra in extra_hosts}:
         return text.rstrip("/")
-    if host not in KEEPER_HOSTS:
+    if host not in HOSTS:
         problem = f"{host!r} is not one of Keeper's hosts"
-        raise BadInput("endpoint", problem, f"{COPY_IT} Other hosts must be listed in SCIM_EXTRA_HOSTS.")
-    if parts.port not in (None, 443) or not _KEEPER_PATH.match(parts.path):
-        raise BadInput("endpoint", "its path is not that of a Keeper node", COPY_IT)
+        raise BadInput("endpoint", problem, f"{COPY_THE_URL} Other hosts must be listed in SCIM_EXTRA_HOSTS.")
+    if parts.port not in (None, 443) or not NODE_PATH.match(parts.path):
+        raise BadInput("endpoint", "its path is not that of a Keeper node", COPY_THE_URL)
     return text.rstrip("/")
 
 
@@ -58,9 +46,9 @@ def _parsed(text: str) -> tuple[SplitResult, str]:
         parts = urlsplit(text)
         host, _ = (parts.hostname or "").lower(), parts.port
     except ValueError:
-        raise BadInput("endpoint", "it is not a URL", COPY_IT) from None
+        raise BadInput("endpoint", "it is not a URL", COPY_THE_URL) from None
     if _AMBIGUOUS.search(text):
-        raise BadInput("endpoint", "it has blanks, backslashes or control characters", COPY_IT)
+        raise BadInput("endpoint", "it has blanks, backslashes or control characters", COPY_THE_URL)
     return parts, host
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autoprovisioning.domain.mapping import ENTERPRISE
+from autoprovisioning.domain.scim_user import ENTERPRISE
 
 _RESOURCE = (
     "schemas id externalId meta userName name displayName nickName profileUrl title userType preferredLanguage locale "

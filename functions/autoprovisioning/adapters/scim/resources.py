@@ -17,15 +17,13 @@ from autoprovisioning.adapters.scim.names import NAMES, spelled, spelling
 from autoprovisioning.adapters.scim.protocol import unusable_id
 from autoprovisioning.domain.accounts import Account, Attributes, Value, Write, id_problem
 from autoprovisioning.domain.errors import Permanent
-from autoprovisioning.domain.settings import PatchDialect
+from autoprovisioning.domain.keeper import PatchDialect
+from autoprovisioning.domain.scim_user import ENTERPRISE, attribute_of, family_of, typed_families
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
-ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-_TYPED = re.compile(r'(?P<family>phoneNumbers|addresses)\[type eq "(?P<type>[^"]+)"\]\.(?P<part>\w+)\Z')
 MANAGER = f"{ENTERPRISE}:manager"
 _NOT_MAPPED = frozenset({"id", "externalId", "active"})
-_FAMILIES = ("phoneNumbers", "addresses")
 _LONGEST = 1024  # characters of a userName or externalId that are kept: no value of ours is as long
 _NO_VALUE = "(not a text)"  # an externalId all the same: whatever it is, the account is somebody's
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
@@ -68,7 +66,7 @@ def _operations(attributes: Attributes) -> list[Json]:
     operations: list[Json] = []
     whole: dict[str, dict[str, Value]] = {}
     for target, value in attributes.items():
-        family = _family(target)
+        family = family_of(target)
         if family:
             whole.setdefault(family, {})[target] = value
         elif target == f"{MANAGER}.value":
@@ -110,48 +108,35 @@ def _dotted(write: Write) -> Json:
     value: Json = {}
     if write.external_id is not None:
         value["externalId"] = write.external_id
-    plain = {target: item for target, item in write.attributes.items() if not _family(target)}
+    plain = {target: item for target, item in write.attributes.items() if not family_of(target)}
     value |= {target: "" if item is None else item for target, item in plain.items()}
-    families = {_family(target) for target in write.attributes} - {""}
+    families = {family_of(target) for target in write.attributes} - {""}
     if "userName" in write.attributes:
         families.discard("emails")
     nested = _nested({target: item for target, item in write.attributes.items() if item is not None})
     return value | {family: nested.get(family, []) for family in sorted(families)}
 
 
-def _family(target: str) -> str:
-    if target.startswith("emails."):
-        return "emails"
-    match = _TYPED.match(target)
-    return match["family"] if match else ""
-
-
 def _nested(attributes: Mapping[str, Value]) -> Json:
     """Assemble flat attributes into a resource."""
     body: Json = {}
+    entries: dict[tuple[str, str], Json] = {}
     for target, value in attributes.items():
-        typed = _TYPED.match(target)
-        if typed:
-            entry = _entry(body.setdefault(typed["family"], []), typed["type"])
-            entry[typed["part"]] = value
+        attribute = attribute_of(target)
+        if attribute is not None and attribute.family:
+            whose = (attribute.family, attribute.type)
+            if whose not in entries:
+                entries[whose] = {"type": attribute.type} if attribute.type else {}
+                family = body.setdefault(attribute.family, [])
+                family.insert(len(family) if attribute.type else 0, entries[whose])  # some servers take the first
+            entries[whose][attribute.part] = value
         elif target == f"{MANAGER}.value":
             body.setdefault(ENTERPRISE, {})["manager"] = _manager(str(value))
         elif target.startswith(ENTERPRISE + ":"):
             _deep(body.setdefault(ENTERPRISE, {}), target[len(ENTERPRISE) + 1 :], value)
-        elif target.startswith("emails."):
-            emails = body.setdefault("emails", [{}])
-            emails[0][target.partition(".")[2]] = value
         else:
             _deep(body, target, value)
     return body
-
-
-def _entry(entries: list[Json], kind: str) -> Json:
-    for entry in entries:
-        if entry["type"] == kind:
-            return entry
-    entries.append({"type": kind})
-    return entries[-1]
 
 
 def _deep(body: Json, path: str, value: Value) -> None:
@@ -225,7 +210,7 @@ def _flat(resource: Mapping[str, Any]) -> dict[str, Value]:
     _flatten(flat, "emails.", email)
     if email:
         flat["emails.primary"] = _boolean(email.get("primary"), default=True)
-    for family in _FAMILIES:
+    for family in typed_families():
         entries = resource.get(family)
         for entry in entries if isinstance(entries, list) else ():
             kind = spelled(entry).get("type") if isinstance(entry, Mapping) else None

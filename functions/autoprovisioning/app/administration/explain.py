@@ -25,7 +25,8 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Group, Located
 from autoprovisioning.domain.entry import Entry, Status, Trigger
 from autoprovisioning.domain.errors import MappingFailure, NotFound
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.mapping import MANDATORY, AttributeMapping
+from autoprovisioning.domain.keeper import MANDATORY
+from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.texts import USER_ID

@@ -18,7 +18,8 @@ from autoprovisioning.app.administration.tokens import try_out
 from autoprovisioning.domain import connections as domain
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import Busy, NotFound, Stale
-from autoprovisioning.domain.settings import PatchDialect, Settings
+from autoprovisioning.domain.keeper import PatchDialect
+from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.words import shown_state
 from autoprovisioning.entrypoints.answers import PRIVATE, Unconditional
 from autoprovisioning.entrypoints.console.api import settings

@@ -8,11 +8,13 @@ from flask import Response
 from msgspec import Meta
 
 from autoprovisioning.app.administration.roles import Role
+from autoprovisioning.domain.directory_fields import SOURCES
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
+from autoprovisioning.domain.keeper import MANDATORY
+from autoprovisioning.domain.scim_user import ATTRIBUTES
 from autoprovisioning.entrypoints.console.api.connections import ScopeGroup, existing
 from autoprovisioning.entrypoints.console.api.models import Model
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
-from autoprovisioning.entrypoints.console.choices import MANDATORY_TARGETS, SOURCES, TARGETS
 from autoprovisioning.entrypoints.console.routing import Call
 
 
@@ -101,7 +103,8 @@ def mapping_choices(call: Call, connection_id: str) -> Response:
     """Tell what can be mapped to what."""
     rows = existing(call, connection_id).settings.mapping.rows
     sources = dict.fromkeys((*SOURCES, *sorted(row.source for row in rows)))
-    targets = [Target(target=target, mandatory=target in MANDATORY_TARGETS) for target in TARGETS]
+    optional = sorted(ATTRIBUTES.keys() - set(MANDATORY))
+    targets = [Target(target=target, mandatory=target in MANDATORY) for target in (*MANDATORY, *optional)]
     return answer(Choices(targets=targets, sources=list(sources)))
 
 

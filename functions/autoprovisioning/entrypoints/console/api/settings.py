@@ -14,7 +14,8 @@ from autoprovisioning.domain import deprovisioning as policy
 from autoprovisioning.domain import mapping
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
 from autoprovisioning.domain.directory_user import Scope
-from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
+from autoprovisioning.domain.keeper import PatchDialect
+from autoprovisioning.domain.settings import Settings, VolumeLimit
 from autoprovisioning.entrypoints.console.api.models import Model
 
 T = TypeVar("T")

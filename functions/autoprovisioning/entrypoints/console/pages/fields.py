@@ -10,81 +10,14 @@ from werkzeug.datastructures import MultiDict
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS, Delays, Deprovisioning
 from autoprovisioning.domain.entry import Trigger
 from autoprovisioning.domain.errors import BadInput
-from autoprovisioning.domain.mapping import ENTERPRISE, MANDATORY, TARGETS, AttributeMapping, Row
-from autoprovisioning.domain.settings import PatchDialect, VolumeLimit
+from autoprovisioning.domain.keeper import MANDATORY, PatchDialect
+from autoprovisioning.domain.mapping import AttributeMapping, Row
+from autoprovisioning.domain.settings import VolumeLimit
 
 OTHER = "other"
 NEVER = "never"
 MOST_ROWS = 100
 LONGEST_NUMBER = 7  # characters, as the page lets one type
-
-# The directory's fields by the categories of Google's wizard. (Attribute mapping: category > field.)
-SOURCES: Mapping[str, Mapping[str, str]] = {
-    "Basic Information": {
-        "primaryEmail": "Username",
-        "name.givenName": "First name",
-        "name.familyName": "Last name",
-    },
-    "Additional Details": {
-        "name.fullName": "Formatted name",
-        "name.displayName": "Display name",
-        "orgUnitPath": "Organizational unit path",
-        "languages[primary].languageCode": "Preferred language",
-        "id": "Directory id",
-    },
-    "Email": {
-        "emails[primary].address": "Value",
-        "emails[primary].type": "Type",
-        "emails[primary].primary": "Is primary",
-        "recoveryEmail": "Recovery email",
-    },
-    "Employee Details": {
-        "externalIds[type=organization].value": "Employee ID",
-        "organizations[primary].title": "Job title",
-        "organizations[primary].department": "Department",
-        "organizations[primary].costCenter": "Cost center",
-        "organizations[primary].description": "Type of employee",
-        "organizations[primary].name": "Organization",
-        "organizations[primary].domain": "Division",
-        "relations[type=manager].value": "Manager's email",
-    },
-    "Phone": {
-        "phones[primary].value": "Primary",
-        "phones[type=work].value": "Work",
-        "phones[type=mobile].value": "Mobile",
-        "phones[type=home].value": "Home",
-    },
-    "Address": {
-        "addresses[type=work].formatted": "Work, formatted",
-        "addresses[type=work].streetAddress": "Work, street",
-        "addresses[type=work].locality": "Work, city",
-        "addresses[type=work].region": "Work, state or province",
-        "addresses[type=work].postalCode": "Work, postal code",
-        "addresses[type=work].country": "Work, country",
-        "addresses[type=work].countryCode": "Work, country code",
-        "locations[type=desk].buildingId": "Building",
-    },
-}
-OFFERED = frozenset(source for fields in SOURCES.values() for source in fields)
-_GROUPS = ("User", "Name", "Email", "Enterprise", "Phone numbers", "Addresses")
-
-
-def target_group(target: str) -> str:
-    """Return the group under which an attribute of Keeper is offered."""
-    if target.startswith(ENTERPRISE):
-        return "Enterprise"
-    first = target.partition("[")[0].partition(".")[0]
-    return {"name": "Name", "emails": "Email", "phoneNumbers": "Phone numbers", "addresses": "Addresses"}.get(
-        first, "User"
-    )
-
-
-def targets() -> dict[str, list[str]]:
-    """Return Keeper's attributes by group, without the mandatory ones: those always have a row."""
-    found: dict[str, list[str]] = {group: [] for group in _GROUPS}
-    for target in sorted(TARGETS - set(MANDATORY)):
-        found[target_group(target)].append(target)
-    return found
 
 
 def read_mapping(form: MultiDict[str, str]) -> AttributeMapping:

@@ -16,9 +16,12 @@ from autoprovisioning.app.administration.configure import edit
 from autoprovisioning.app.administration.preview import ask_preview
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
+from autoprovisioning.domain.directory_fields import OFFERED, SOURCES
 from autoprovisioning.domain.directory_user import OrgUnit, Scope
 from autoprovisioning.domain.errors import BadInput, NotFound, Transient
-from autoprovisioning.domain.mapping import DEFAULT_ROWS, MANDATORY, Row
+from autoprovisioning.domain.keeper import MANDATORY
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, Row
+from autoprovisioning.domain.scim_user import by_group
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields
@@ -124,9 +127,9 @@ def _mapping_of(call: Call, connection: Connection, rows: Sequence[Row], error: 
         "mapping",
         error,
         rows=rows,
-        sources=fields.SOURCES,
-        offered=fields.OFFERED,
-        targets=fields.targets(),
+        sources=OFFERED,
+        offered=SOURCES,
+        targets={group: [name for name in names if name not in MANDATORY] for group, names in by_group().items()},
         mandatory=MANDATORY,
     )
 

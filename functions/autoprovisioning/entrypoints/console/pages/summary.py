@@ -10,8 +10,9 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS
 from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.entry import Trigger
+from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.mapping import DEFAULT_ROWS
-from autoprovisioning.domain.settings import PatchDialect, Settings
+from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
 from autoprovisioning.entrypoints.pages import shown_count
 
