@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from autoprovisioning.app.ports.connections import Connections
     from autoprovisioning.app.ports.directory import Directory
     from autoprovisioning.app.ports.reports import Reports
-    from autoprovisioning.app.ports.requests import Inquiries, Previews
     from autoprovisioning.app.services import Services, Timings
     from autoprovisioning.domain.connections import Connection
 
@@ -147,8 +146,6 @@ class Administration:
     identity: Identity
     roles: Roles
     reports: Reports
-    previews: Previews
-    inquiries: Inquiries
     channels: Channels
     form_key: bytes
     console_url: str  # where the pages are, and
@@ -169,8 +166,6 @@ def administration() -> Administration:
         identity=identity,
         roles=Roles(asked),
         reports=reports(),
-        previews=previews(),
-        inquiries=inquiries(),
         channels=channels(),
         form_key=_key(chosen.form_key, "FORM_KEY"),
         console_url=chosen.console_url,
@@ -184,22 +179,6 @@ def reports() -> Reports:
     from autoprovisioning.adapters.firestore import FirestoreReports
 
     return FirestoreReports(_database())
-
-
-@lru_cache(maxsize=1)
-def previews() -> Previews:
-    """Build the store of previews."""
-    from autoprovisioning.adapters.firestore import FirestorePreviews
-
-    return FirestorePreviews(_database(), now)
-
-
-@lru_cache(maxsize=1)
-def inquiries() -> Inquiries:
-    """Build the store of inquiries."""
-    from autoprovisioning.adapters.firestore import FirestoreInquiries
-
-    return FirestoreInquiries(_database(), now)
 
 
 @lru_cache(maxsize=1)
@@ -237,13 +216,14 @@ def services() -> Services:
     _logs()
     from autoprovisioning.adapters.firestore import (
         FirestoreAdoptions,
-        FirestoreAskedRuns,
         FirestoreAudit,
         FirestoreClaims,
         FirestoreConnections,
         FirestoreGuard,
         FirestoreHolds,
         FirestoreLeases,
+        FirestorePreviewLines,
+        FirestoreRequests,
         FirestoreRoster,
         FirestoreRuns,
         FirestoreSetUps,
@@ -266,7 +246,8 @@ def services() -> Services:
         set_ups=FirestoreSetUps(database),
         roster=FirestoreRoster(database),
         runs=FirestoreRuns(database),
-        asked_runs=FirestoreAskedRuns(database),
+        requests=FirestoreRequests(database),
+        preview_lines=FirestorePreviewLines(database),
         holds=FirestoreHolds(database),
         guard=FirestoreGuard(database),
         claims=FirestoreClaims(database),

@@ -9,6 +9,7 @@ import base64
 import binascii
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -24,7 +25,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 # Another field that a receiver must heed is another schema: one that does not know it would leave it out of account.
 LOOK = Schema(name="look")
 BATCH = Schema(name="batch")
-RUN_REQUEST = Schema(name="run request")
+RUN_REQUEST = Schema(name="run request", current=2)
 ENVELOPE = Schema(name="push envelope")  # Google's: it has no number
 SKEW = timedelta(minutes=1)  # by which Pub/Sub's clock may be ahead of ours
 
@@ -43,17 +44,35 @@ class Push:
         return EPOCH if self.publish_time > now + SKEW else min(self.publish_time, now)
 
 
+class Work(StrEnum):
+    """What `reconcile` is to take up: the names of two kinds of request (`domain/requests.py`)."""
+
+    RUN = "run"
+    PREVIEW = "preview"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """What to reconcile, as Cloud Scheduler's body and on run-requests.
 
-    `preview` ("<connection>/<preview>") asks for that preview instead of a run; `request` names an `AskedRun`.
+    `request`, of `connection`, names what an administrator asked for and waits for: a run of this kind, or a preview.
     """
 
     kind: RunKind = RunKind.FULL
     retry_failures: bool = False
-    preview: str = ""
+    work: Work = Work.RUN
+    connection: str = ""
     request: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Schema1:
+    """What schema 1 of a run request said besides; such messages may be under way when this version is deployed.
+
+    A run that was asked for is named as it is now, and made. A preview was kept where nobody looks for it any more.
+    """
+
+    preview: str = ""
 
 
 class _Numbered(msgspec.Struct):
@@ -114,10 +133,12 @@ def decode_run_request(body: bytes) -> RunRequest:
     if b'"message"' in body:
         body = decode_push(body).data
     request = _decode(body, RunRequest, RUN_REQUEST)
-    if request.preview:
-        _check_named("run request.preview", "preview", request.preview)
+    if _decode(body, _Schema1, RUN_REQUEST).preview:
+        raise BadInput("run request.preview", "an older version of this system sent it", "Ask for the preview again.")
     if request.request:
         _check_id("run request.request", request.request)
+    if request.connection or request.work is Work.PREVIEW:
+        _check_id("run request.connection", request.connection)
     return request
 
 

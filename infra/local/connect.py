@@ -58,7 +58,7 @@ def connect(
         connection = edit(desk, CONNECTION, known.edition, wanted, actor, token, run=False)
     confirmed = [f"adoptions confirmed: {confirm_all()}"] if adopt_all else []
     if preview and connection.state.value in ("off", "draft"):
-        counts = previewed("The preview").counts
+        counts = previewed("The preview").result.counts
         creates = counts.get("create", 0)
         would = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count) or "nothing"
         confirmed.append(f"turning on would do: {would}; creating {creates} accounts is confirmed")
@@ -76,11 +76,11 @@ def connect(
 def confirm_all() -> int:
     """Confirm what a preview lists as in doubt; returns how many."""
     from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
-    from autoprovisioning.bootstrap import previews, services
+    from autoprovisioning.bootstrap import services
     from autoprovisioning.domain.events import Actor
 
     done = previewed("ADOPT").id
-    return confirm_adoptions(services(), previews(), CONNECTION, done, None, Actor(address=ACTOR)).count
+    return confirm_adoptions(services(), CONNECTION, done, None, Actor(address=ACTOR)).count
 
 
 def previewed(what: str) -> Any:
@@ -90,23 +90,24 @@ def previewed(what: str) -> Any:
         WrongState: the preview failed; `what` begins its text.
     """
     from autoprovisioning.app.administration.preview import ask_preview
-    from autoprovisioning.app.ports.requests import PreviewState
-    from autoprovisioning.bootstrap import previews, services
+    from autoprovisioning.app.administration.requests import find
+    from autoprovisioning.bootstrap import services
     from autoprovisioning.domain.connections import Connection
     from autoprovisioning.domain.errors import WrongState
     from autoprovisioning.domain.events import Actor
+    from autoprovisioning.domain.requests import PREVIEW, RequestState
 
-    desk, store, actor = services(), previews(), Actor(address=ACTOR)
+    desk, actor = services(), Actor(address=ACTOR)
     connection = desk.connections.get(CONNECTION)
     assert isinstance(connection, Connection)  # noqa: S101 - set up by the caller
-    asked = ask_preview(desk, store, CONNECTION, connection.edition, connection.settings, actor)
+    asked = ask_preview(desk, CONNECTION, connection.edition, connection.settings, actor)
 
     def ended() -> Any:
-        preview = store.get(CONNECTION, asked.id)
-        if preview is None or preview.state is PreviewState.FAILED:
+        preview = find(desk, PREVIEW, CONNECTION, asked.id)
+        if preview is None or preview.state is RequestState.FAILED:
             problem = preview.problem if preview is not None else "it expired"
             raise WrongState(f"{what}: the preview failed, so nothing was confirmed: {problem}")
-        return preview if preview.state is PreviewState.DONE else None
+        return preview if preview.state is RequestState.DONE else None
 
     return wait_for(ended, "the preview", PREVIEW_SECONDS, every=0.2)
 

@@ -13,14 +13,16 @@ from autoprovisioning.adapters.firestore.audit import event_fields
 from autoprovisioning.adapters.firestore.codec import encode
 from autoprovisioning.adapters.firestore.roster import shard_of
 from autoprovisioning.adapters.firestore.schema import ROSTER
-from autoprovisioning.app.ports.requests import Line, Preview, PreviewState, Would
-from autoprovisioning.bootstrap import previews, services
+from autoprovisioning.app.ports.requests import Line, Would
+from autoprovisioning.bootstrap import services
+from autoprovisioning.domain import requests
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Action, Entry, Failure, Status
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, digest_of
+from autoprovisioning.domain.requests import Forecast, Proposal, WorkRequest
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 
 EVENTS = 50_000
@@ -83,18 +85,18 @@ def _preview(connection: Connection, entries: list[Entry], now: datetime) -> Non
         Line(would=Would.UPDATE, user_id=entry.user_id, email=entry.email, detail="name.familyName")
         for entry in entries
     ]
-    counts = {Would.UPDATE.value: len(lines)}
-    expires, settings = now + timedelta(days=1), connection.settings
-    asked = Preview(
+    forecast = Forecast(counts={Would.UPDATE.value: len(lines)})
+    preview = WorkRequest(
         id=PREVIEW,
+        kind=requests.PREVIEW,
         connection_id=connection.id,
-        edition=connection.edition,
-        settings=settings,
-        asked_by="admin@example.com",
+        subject=Proposal(edition=connection.edition, settings=connection.settings),
+        result=requests.PREVIEW.nothing,
+        asked_by=Actor(address="admin@example.com"),
         asked_at=now,
-        expires=expires,
-    )
-    previews().fill(replace(asked, state=PreviewState.DONE, finished=now, counts=counts), lines)
+    ).done(now, forecast)
+    services().preview_lines.put(preview, lines)
+    services().requests.put(preview)
 
 
 def _home(connection_id: str) -> Any:

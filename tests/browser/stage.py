@@ -149,33 +149,25 @@ def other_connections(town: Town) -> None:
 def compute_preview(town: Town, wanted: Any) -> str:
     """Let a preview of these settings be computed; returns its id."""
     from autoprovisioning.app.administration.preview import ask_preview
-    from autoprovisioning.bootstrap import previews
+    from autoprovisioning.domain.requests import PREVIEW
 
     desk = town.desk()
     edition = desk.connections.get(CONNECTION).edition
-    asked = ask_preview(desk, previews(), CONNECTION, edition, wanted, Actor(address=ADMIN, directory_id="u0"))
-    wait_for(lambda: _state(previews(), asked.id) == "done", "the preview", 40)
+    asked = ask_preview(desk, CONNECTION, edition, wanted, Actor(address=ADMIN, directory_id="u0"))
+    wait_for(lambda: _state(town, PREVIEW, asked.id) == "done", "the preview", 40)
     return str(asked.id)
 
 
 def _inquiry(town: Town) -> str:
     from autoprovisioning.app.administration.inquire import inquire
     from autoprovisioning.app.administration.roles import Role
-    from autoprovisioning.app.ports.requests import InquiryKind
-    from autoprovisioning.bootstrap import inquiries
+    from autoprovisioning.domain.requests import INQUIRY, InquiryKind
 
-    asked = inquire(
-        town.desk(),
-        inquiries(),
-        CONNECTION,
-        "u1",
-        InquiryKind.PROVISION,
-        Actor(address=ADMIN, directory_id="u0"),
-        Role.SUPER,
-    )
-    wait_for(lambda: _state(inquiries(), asked.id) == "done", "the answer", 40)
+    actor = Actor(address=ADMIN, directory_id="u0")
+    asked = inquire(town.desk(), CONNECTION, "u1", InquiryKind.PROVISION, actor, Role.SUPER)
+    wait_for(lambda: _state(town, INQUIRY, asked.id) == "done", "the answer", 40)
     return str(asked.id)
 
 
-def _state(store: Any, name: str) -> str:
-    return str(store.get(CONNECTION, name).state.value)
+def _state(town: Town, kind: Any, name: str) -> str:
+    return str(town.desk().requests.get(kind, CONNECTION, name).state.value)

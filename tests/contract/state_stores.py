@@ -22,7 +22,6 @@ from autoprovisioning.adapters.firestore import (
     build_client,
 )
 from autoprovisioning.app.ports.adoptions import Adoptions, UnprovisionedAccounts
-from autoprovisioning.app.ports.asked_runs import AskedRuns
 from autoprovisioning.app.ports.audit import Audit
 from autoprovisioning.app.ports.channels import Channels
 from autoprovisioning.app.ports.claims import Claims
@@ -30,6 +29,7 @@ from autoprovisioning.app.ports.connections import Connections
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
+from autoprovisioning.app.ports.requests import PreviewLines, Requests
 from autoprovisioning.app.ports.roster import Edit, Roster
 from autoprovisioning.app.ports.runs import Runs
 from autoprovisioning.app.ports.set_ups import SetUps
@@ -67,7 +67,8 @@ class State:
     set_ups: SetUps
     connections: Connections
     runs: Runs
-    asked_runs: AskedRuns
+    requests: Requests
+    preview_lines: PreviewLines
     holds: Holds
     guard: Guard
     claims: Claims

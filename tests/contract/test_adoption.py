@@ -9,7 +9,8 @@ import pytest
 
 from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
 from autoprovisioning.app.administration.preview import ask_preview, compute_preview
-from autoprovisioning.app.ports.requests import Line, Preview, PreviewState, Would
+from autoprovisioning.app.administration.requests import find
+from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs.apply_batch import apply_batch
@@ -17,12 +18,12 @@ from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.requests import PREVIEW, Preview, RequestState
 from autoprovisioning.domain.runs import Look, Run, RunKind
 from autoprovisioning.domain.settings import Settings
 from infra.local.simulation import DirectorySide, KeeperSide
 from tests.contract.scim_servers import now, soon
 from tests.support.in_memory import Desk
-from tests.support.in_memory_requests import FakePreviews
 from tests.support.system import ADMIN, customer, person
 
 BY = Actor(address=ADMIN, directory_id="u0")
@@ -42,7 +43,6 @@ class House:
     keeper: KeeperSide
     services: Services
     desk: Desk
-    previews: FakePreviews
 
     def seed(self, address: str, created: str = AFTER, **more: Any) -> str:
         """Put an account there that carries no directory id; returns its SCIM id."""
@@ -91,15 +91,15 @@ class House:
         return [event for event in self.desk.store.events["c1"].values() if event.user_id == user_id]
 
     def preview(self) -> tuple[Preview, dict[str, Line]]:
-        asked = ask_preview(self.services, self.previews, "c1", self.connection.edition, self.connection.settings, BY)
-        compute_preview(self.services, self.previews, "c1", asked.id, soon())
-        done = self.previews.get("c1", asked.id)
+        asked = ask_preview(self.services, "c1", self.connection.edition, self.connection.settings, BY)
+        compute_preview(self.services, "c1", asked.id, soon())
+        done = find(self.services, PREVIEW, "c1", asked.id)
         assert done is not None
-        assert (done.state, done.problem) == (PreviewState.DONE, "")
-        return done, {line.user_id: line for line in self.previews.every_line(done)}
+        assert (done.state, done.problem) == (RequestState.DONE, "")
+        return done, {line.user_id: line for line in self.services.preview_lines.every(done)}
 
     def confirm(self, preview: Preview, *users: str) -> int:
-        return confirm_adoptions(self.services, self.previews, "c1", preview.id, users or None, BY).count
+        return confirm_adoptions(self.services, "c1", preview.id, users or None, BY).count
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def house(workspace, keeper, accounts, directory) -> House:
     services = replace(desk.services, clock=now, directory=directory, accounts_for=lambda _connection, _token: accounts)
     services.connections.create(made)
     workspace.control("PUT", "state", customer(PEOPLE))
-    return House(workspace, keeper, services, desk, FakePreviews(now))
+    return House(workspace, keeper, services, desk)
 
 
 @pytest.mark.parametrize("way", WAYS)

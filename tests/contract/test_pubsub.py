@@ -21,14 +21,17 @@ from autoprovisioning.adapters.pubsub import PubSubQueue
 from autoprovisioning.adapters.pubsub_rest import ATTEMPTS, RestLookQueue
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import Transient
+from autoprovisioning.domain.requests import PREVIEW, RUN, AnyRequest, Proposal
 from autoprovisioning.domain.runs import Batch, Evidence, Look, PlannedChange, RunKind
-from autoprovisioning.messages import RunRequest, decode_batch, decode_look, decode_push, decode_run_request
+from autoprovisioning.domain.settings import Settings
+from autoprovisioning.messages import RunRequest, Work, decode_batch, decode_look, decode_push, decode_run_request
 from infra.local import cloud as local_cloud
 from infra.local.cloud import DEAD_LETTERS, SUBSCRIPTIONS, LocalCloud, make_topics
 from infra.local.processes import free_port
 from infra.local.simulation import wait_for
 from tests.contract.google_stand_in import Google, run_as_function
 from tests.contract.listener import DROPPED, Listener, Request, Response, listening
+from tests.support.builders import requested
 
 LOOKS, BATCHES, RUNS = "directory-changes", "planned-changes", "run-requests"
 LOOK = Look(
@@ -153,15 +156,24 @@ def test_batches_arrive_whole(pubsub: PubSub, emulator: str, monkeypatch: pytest
 def test_a_run_is_asked_for(pubsub: PubSub, emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     publisher = queue(pubsub.project, emulator, monkeypatch)
     publisher.request_run(RunKind.DRIFT)
-    publisher.request_run(RunKind.FULL, retry_failures=True, request="a1")
+    publisher.request_run(RunKind.FULL, retry_failures=True)
     found = {decode_run_request(message.data) for message in pubsub.pulled(RUNS, 2)}
-    assert found == {RunRequest(kind=RunKind.DRIFT), RunRequest(kind=RunKind.FULL, retry_failures=True, request="a1")}
+    assert found == {RunRequest(kind=RunKind.DRIFT), RunRequest(kind=RunKind.FULL, retry_failures=True)}
 
 
-def test_a_preview_is_asked_for(pubsub: PubSub, emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue(pubsub.project, emulator, monkeypatch).request_preview("keeper", "preview-1")
+@pytest.mark.parametrize(
+    ("request_", "work"),
+    [
+        (requested(RUN, RunKind.FULL), Work.RUN),
+        (requested(PREVIEW, Proposal(edition=1, settings=Settings())), Work.PREVIEW),
+    ],
+)
+def test_work_is_asked_for(
+    pubsub: PubSub, emulator: str, monkeypatch: pytest.MonkeyPatch, request_: AnyRequest, work: Work
+) -> None:
+    queue(pubsub.project, emulator, monkeypatch).request_work(request_)
     (message,) = pubsub.pulled(RUNS, 1)
-    assert decode_run_request(message.data) == RunRequest(preview="keeper/preview-1")
+    assert decode_run_request(message.data) == RunRequest(work=work, connection="c1", request=request_.id)
 
 
 @pytest.mark.parametrize("kind", ["gRPC", "REST"])

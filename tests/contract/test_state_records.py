@@ -1,4 +1,4 @@
-"""The contract of the small documents: runs, those asked for, the guard and its held plans, claims and leases."""
+"""The contract of the small documents: runs, the guard and its held plans, claims and leases."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import pytest
 
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Progress
-from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
-from autoprovisioning.domain.settings import Settings
+from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.contract.state_stores import HOUR, write
 from tests.support.builders import NOW
 
@@ -73,14 +71,7 @@ class TestRuns:
 
 
 class TestRunsAskedFor:
-    def test_a_request_comes_back_as_it_was_stored(self, state):
-        asked = AskedRun(id="a1", connection_id="c1", asked_by="a@x.org", asked_at=NOW, expires=NOW + HOUR)
-        state.asked_runs.put(asked)
-        assert state.asked_runs.get("c1", "a1") == asked
-        for connection_id, name in (("c2", "a1"), ("c1", "none"), ("c1", "__reserved__")):
-            assert state.asked_runs.get(connection_id, name) is None
-
-    def test_it_is_answered_by_the_first_run_opened_because_of_it(self, state):
+    def test_a_request_is_answered_by_the_first_run_opened_because_of_it(self, state):
         runs = [
             Run(id=f"r{n}", connection_id="c1", kind=RunKind.FULL, fence=n, started=NOW + n * HOUR, request="a1")
             for n in (2, 1, 3)
@@ -93,14 +84,6 @@ class TestRunsAskedFor:
             state.runs.put(run)
         assert state.runs.asked_for("c1", "a1") == runs[1]
         assert state.runs.asked_for("c1", "a2") is None
-
-    def test_it_is_forgotten_with_the_connection(self, state):
-        state.connections.create(Connection(id="c1", settings=Settings(name="Keeper")))
-        state.asked_runs.put(
-            AskedRun(id="a1", connection_id="c1", asked_by="a@x.org", asked_at=NOW, expires=NOW + HOUR)
-        )
-        state.connections.purge("c1")
-        assert state.asked_runs.get("c1", "a1") is None
 
 
 class TestClaimsAndLeases:

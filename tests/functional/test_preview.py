@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,20 +11,16 @@ import pytest
 
 from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.requests import PREVIEW, Proposal
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
+from tests.support.builders import requested
 from tests.support.plain_browser import Browser
 from tests.support.settings import changed
 from tests.support.system import ADMIN, GROUP, GROUP_ID, Town, person
 
 BY = Actor(address=ADMIN, directory_id="u0")
 FINISHED = ("done", "failed")
-
-
-def stored() -> Any:
-    from autoprovisioning.bootstrap import previews
-
-    return previews()
 
 
 def settings(town: Town, **changes: Any) -> Any:
@@ -36,23 +33,23 @@ def ask(town: Town, connection_id: str = CONNECTION, **changes: Any) -> Any:
 
     desk = town.desk()
     edition = desk.connections.get(connection_id).edition
-    return ask_preview(desk, stored(), connection_id, edition, settings(town, **changes), BY)
+    return ask_preview(desk, connection_id, edition, settings(town, **changes), BY)
 
 
-def computed(asked: Any) -> Any:
+def computed(town: Town, asked: Any) -> Any:
     """Wait for a preview, and return it."""
 
     def finished() -> Any:
-        preview = stored().get(asked.connection_id, asked.id)
+        preview = town.desk().requests.get(PREVIEW, asked.connection_id, asked.id)
         return preview if preview.state.value in FINISHED else None
 
     return wait_for(finished, "the preview")
 
 
-def told(preview: Any) -> dict[str, set[str]]:
+def told(town: Town, preview: Any) -> dict[str, set[str]]:
     """Return the directory ids of a preview's lines, by what would happen."""
     kinds: dict[str, set[str]] = {}
-    for line in stored().every_line(preview):
+    for line in town.desk().preview_lines.every(preview):
         kinds.setdefault(line.would.value, set()).add(line.user_id)
     return kinds
 
@@ -106,9 +103,9 @@ def test_the_next_run_does_what_the_preview_of_an_edit_said(working):
 
     changed_directory(working)
     before = working.snapshot()
-    preview = computed(ask(working, name="Vault"))
-    assert (preview.state.value, preview.problem, preview.held) == ("done", "", False)
-    said = told(preview)
+    preview = computed(working, ask(working, name="Vault"))
+    assert (preview.state.value, preview.problem, preview.result.held) == ("done", "", False)
+    said = told(working, preview)
     assert said == {
         "create": {"u30"},
         "adopt": {"u31"},
@@ -116,11 +113,11 @@ def test_the_next_run_does_what_the_preview_of_an_edit_said(working):
         "update": {"u1"},
         "suspend": {"u2", "u3", "u4"},
     }
-    assert preview.counts == {"create": 1, "adopt": 1, "fail": 1, "update": 1, "suspend": 3, "unchanged": 8}
+    assert preview.result.counts == {"create": 1, "adopt": 1, "fail": 1, "update": 1, "suspend": 3, "unchanged": 8}
     assert working.snapshot() == before
 
     known = len(working.events())
-    save_preview(working.desk(), stored(), CONNECTION, preview.id, BY)
+    save_preview(working.desk(), CONNECTION, preview.id, BY)
     working.sync()
     wait_for(lambda: not working.desk().runs.open(CONNECTION), "the run")
     assert happened(working, known) == said
@@ -133,13 +130,13 @@ def test_turning_on_a_draft_does_what_its_preview_said(town):
     town.keeper.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True}])
     wanted = Settings(endpoint=town.keeper.endpoint, scope=Scope.named(groups=(GROUP,)))
     set_up(town.desk(), wanted, town.keeper.token, BY, CONNECTION)
-    preview = computed(ask(town))
+    preview = computed(town, ask(town))
     everybody = {f"u{number}" for number in range(12)}
-    assert told(preview) == {"adopt": {"u1"}, "create": everybody - {"u1"}}
+    assert told(town, preview) == {"adopt": {"u1"}, "create": everybody - {"u1"}}
     assert town.active() == {""}
     turn_on(town.desk(), CONNECTION, BY, run=False)
     town.sync()
-    assert happened(town, 0) == told(preview)
+    assert happened(town, 0) == told(town, preview)
 
 
 def old_accounts(town: Town) -> None:
@@ -158,21 +155,21 @@ def test_an_adoption_in_doubt_is_confirmed_on_the_page_and_done_by_the_run_that_
     working.sync()
     assert working.entry("u31").failure.code == "adoption_in_doubt"
     assert working.account("u32")["userName"] == "person32@example.com"
-    preview = computed(ask(working))
-    assert told(preview) == {"doubt": {"u31"}}
+    preview = computed(working, ask(working))
+    assert told(working, preview) == {"doubt": {"u31"}}
     page = Browser(working.through_proxy, working.world.console_url).open(
         f"/connections/{CONNECTION}/previews/{preview.id}?kind=doubt"
     )
     done = page.send("Confirm adoptions", "all")
     assert "Confirmed. A reconciliation has been asked for" in done.text
     working.await_account("u31", lambda account: account["id"] == "old")
-    assert told(computed(ask(working))) == {}
+    assert told(working, computed(working, ask(working))) == {}
     assert "externalId" not in next(each for each in working.keeper.accounts() if each["id"] == "shared")
 
 
 def test_the_api_confirms_what_a_preview_lists_and_nothing_else(working):
     old_accounts(working)
-    preview = computed(ask(working))
+    preview = computed(working, ask(working))
     address = f"/connections/{CONNECTION}/previews/{preview.id}"
     lines = {line["user_id"]: line for line in working.api("GET", f"{address}/users").json()["items"]}
     assert {user_id: (line["would"], line["scim_id"]) for user_id, line in lines.items()} == {
@@ -192,10 +189,10 @@ def test_the_api_confirms_what_a_preview_lists_and_nothing_else(working):
 def test_a_wider_scope_is_previewed_with_its_lines_in_pages(working):
     for number in range(100, 130):
         working.directory.insert(person(number))
-    preview = computed(ask(working, scope_groups=()))
-    assert preview.counts == {"create": 30, "unchanged": 12}
-    first = stored().lines(preview, None, "", 20)
-    second = stored().lines(preview, None, first.cursor, 20)
+    preview = computed(working, ask(working, scope_groups=()))
+    assert preview.result.counts == {"create": 30, "unchanged": 12}
+    first = working.desk().preview_lines.page(preview, None, "", 20)
+    second = working.desk().preview_lines.page(preview, None, first.cursor, 20)
     assert (len(first.items), len(second.items), second.cursor) == (20, 10, "")
     addresses = [line.email for line in (*first.items, *second.items)]
     assert addresses == sorted(f"person{number}@example.com" for number in range(100, 130))
@@ -204,16 +201,16 @@ def test_a_wider_scope_is_previewed_with_its_lines_in_pages(working):
 def test_a_scope_group_that_cannot_be_read_deprovisions_nobody_and_is_named(working):
     changed_directory(working)
     working.directory.fault(match={"method": "members.list"}, status=403, reason="forbidden", times=None)
-    preview = computed(ask(working))
+    preview = computed(working, ask(working))
     assert preview.state.value == "done"
-    assert set(told(preview)) <= {"update"}
-    assert any(GROUP in note for note in preview.notes)
-    assert any("complete listings" in note for note in preview.notes)
+    assert set(told(working, preview)) <= {"update"}
+    assert any(GROUP in note for note in preview.result.notes)
+    assert any("complete listings" in note for note in preview.result.notes)
 
 
 def test_a_refused_token_fails_the_preview_with_the_reason_and_pauses_nothing(working):
     working.keeper.rotate()
-    preview = computed(ask(working))
+    preview = computed(working, ask(working))
     assert preview.state.value == "failed"
     assert "access token" in preview.problem
     assert working.state() == "on"
@@ -224,58 +221,56 @@ def test_what_keeper_fails_at_for_a_moment_is_tried_again(working):
     asked = ask(working)
     wait_for(lambda: working.keeper.matched(fault), "the fault")
     working.keeper.control("DELETE", "faults")
-    assert computed(asked).state.value == "done"
+    assert computed(working, asked).state.value == "done"
 
 
 def test_a_preview_is_computed_while_a_reconciliation_is_under_way(working):
     desk = working.desk()
     assert desk.leases.take("reconcile", "another", desk.clock(), timedelta(minutes=2)) is not None
     try:
-        assert computed(ask(working)).state.value == "done"
+        assert computed(working, ask(working)).state.value == "done"
     finally:
         desk.leases.release("reconcile", "another")
 
 
 def test_an_expired_preview_is_acknowledged_and_left_alone(working):
-    from autoprovisioning.app.ports.requests import Preview
-
     now = working.desk().clock()
-    expired = Preview(
-        id="old",
-        connection_id=CONNECTION,
-        edition=0,
-        settings=settings(working),
-        asked_by=ADMIN,
-        asked_at=now - timedelta(days=1),
-        expires=now - timedelta(minutes=1),
-    )
-    stored().put(expired)
-    assert working.push("reconcile", {"preview": f"{CONNECTION}/old"}) == 204
-    stored().put(replace(expired, id="kept"))
+    proposal = Proposal(edition=0, settings=settings(working))
+    long_ago = now - PREVIEW.kept - timedelta(minutes=1)
+    expired = requested(PREVIEW, proposal, id="old", connection_id=CONNECTION, asked_at=long_ago)
+    working.desk().requests.put(expired)
+    assert working.push("reconcile", named("old")) == 204
+    working.desk().requests.put(replace(expired, id="kept"))
     assert document("old") == document("kept")
+
+
+def named(preview_id: str, connection_id: str = CONNECTION) -> dict[str, str]:
+    """Return the message that asks for a preview to be computed."""
+    return {"work": "preview", "connection": connection_id, "request": preview_id}
 
 
 def document(preview_id: str) -> dict[str, Any]:
     from autoprovisioning.bootstrap import _database
 
     client = _database().client
-    return client.document(f"connections/{CONNECTION}/previews/{preview_id}").get().to_dict()
+    return client.document(f"connections/{CONNECTION}/requests/{preview_id}").get().to_dict()
 
 
-@pytest.mark.parametrize("preview", [f"{CONNECTION}/unknown", "unknown/unknown"])
-def test_a_preview_that_is_not_there_is_acknowledged(working, preview):
-    assert working.push("reconcile", {"preview": preview}) == 204
+@pytest.mark.parametrize("connection_id", [CONNECTION, "unknown"])
+def test_a_preview_that_is_not_there_is_acknowledged(working, connection_id):
+    assert working.push("reconcile", named("unknown", connection_id)) == 204
 
 
-def test_a_preview_that_is_named_wrongly_is_acknowledged_and_starts_no_run(working):
+@pytest.mark.parametrize("message", [named("unknown", ""), {"kind": "full", "preview": "an/older-one"}])
+def test_a_preview_that_is_named_wrongly_is_acknowledged_and_starts_no_run(working, message):
     before = working.snapshot()
-    assert working.push("reconcile", {"preview": "unknown"}) == 204
+    assert working.push("reconcile", message) == 204
     assert working.snapshot() == before
 
 
 def test_a_preview_can_be_asked_for_again_by_hand(working):
     asked = ask(working)
-    done = computed(asked)
-    answer = working.ask("reconcile", body=f'{{"preview": "{CONNECTION}/{asked.id}"}}'.encode())
-    assert (answer.status, answer.json()) == (200, {"preview": f"{CONNECTION}/{asked.id}"})
-    assert stored().get(CONNECTION, asked.id) == done
+    done = computed(working, asked)
+    answer = working.ask("reconcile", body=json.dumps(named(asked.id)).encode())
+    assert (answer.status, answer.json()) == (200, {"preview": asked.id})
+    assert working.desk().requests.get(PREVIEW, CONNECTION, asked.id) == done

@@ -12,12 +12,12 @@ from autoprovisioning.app.administration.explain import Explanation, explain
 from autoprovisioning.app.administration.inquire import inquire
 from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.app.ports.reports import Filters
-from autoprovisioning.app.ports.requests import Inquiry, InquiryKind, InquiryState
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Status
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.holds import Standing
+from autoprovisioning.domain.requests import INQUIRY, Inquiry, InquiryKind, RequestState
 from autoprovisioning.domain.settings import VolumeLimit
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
@@ -42,24 +42,20 @@ def why(town: Town, user_id: str) -> Explanation:
 
 def ask(town: Town, user_id: str, kind: InquiryKind) -> str:
     """Ask as the console does; the answer comes through Pub/Sub."""
-    from autoprovisioning.bootstrap import inquiries
-
-    return inquire(town.desk(), inquiries(), CONNECTION, user_id, kind, BY, Role.SUPER).id
+    return inquire(town.desk(), CONNECTION, user_id, kind, BY, Role.SUPER).id
 
 
 def answered(town: Town, inquiry_id: str, seconds: float = 20) -> Inquiry:
-    from autoprovisioning.bootstrap import inquiries
-
     def found() -> Inquiry | None:
-        inquiry = inquiries().get(CONNECTION, inquiry_id)
-        return inquiry if inquiry is not None and inquiry.state is not InquiryState.WAITING else None
+        inquiry = town.desk().requests.get(INQUIRY, CONNECTION, inquiry_id)
+        return inquiry if inquiry is not None and not inquiry.under_way else None
 
     answer: Inquiry = wait_for(found, "the answer", seconds)
     return answer
 
 
 def texts(inquiry: Inquiry) -> list[str]:
-    return [step.text for step in inquiry.steps]
+    return [step.text for step in inquiry.result.steps]
 
 
 def accounts_of(town: Town, user_id: str) -> list[dict[str, Any]]:
@@ -184,9 +180,9 @@ def test_looking_into_keeper_answers_within_seconds_and_changes_nothing(town):
     before = town.snapshot()
     town.keeper.control("DELETE", "requests")
     answer = answered(town, ask(town, "u1", InquiryKind.EXPLAIN))
-    assert (answer.state, answer.problem) == (InquiryState.DONE, "")
-    assert answer.account.scim_id == town.account("u1")["id"]
-    assert answer.account.attributes["name.familyName"] == "Family1"
+    assert (answer.state, answer.problem) == (RequestState.DONE, "")
+    assert answer.result.account.scim_id == town.account("u1")["id"]
+    assert answer.result.account.attributes["name.familyName"] == "Family1"
     assert "by the SCIM id of the roster" in texts(answer)[-1]
     assert town.snapshot() == before
 
@@ -207,10 +203,10 @@ def test_provision_now_makes_the_account_within_seconds_and_only_one_when_clicke
     (inquiry_id,) = set(asked)  # whoever clicked last got the one that waited
     answer = answered(town, inquiry_id)
     assert time.monotonic() - began < 10
-    assert answer.state is InquiryState.DONE
+    assert answer.state is RequestState.DONE
     wait_for(lambda: town.entry("u42").mark is None, "its end")
     (account,) = accounts_of(town, "u42")
-    assert account["id"] == answer.account.scim_id
+    assert account["id"] == answer.result.account.scim_id
     steps = texts(answer)
     assert sum("Recorded as: Create User By Auto Provisioning." in text for text in steps) == 1
     assert not any("person42@example.com" in text for text in steps)
@@ -224,9 +220,9 @@ def test_keeper_being_down_is_told_at_once_and_the_change_is_caught_up_later(tow
     town.directory.patch("u1", {"name": {"familyName": "Hopper"}})
     town.keeper.fault(match={"path": "/Users"}, status=503, times=None)
     answer = answered(town, ask(town, "u1", InquiryKind.PROVISION), 30)
-    assert answer.state is InquiryState.FAILED
+    assert answer.state is RequestState.FAILED
     assert answer.problem
-    assert any(step.failed for step in answer.steps)
+    assert any(step.failed for step in answer.result.steps)
     town.keeper.control("DELETE", "faults")
     town.await_account("u1", lambda account: account["name"]["familyName"] == "Hopper", 60)
     assert len(accounts_of(town, "u1")) == 1
@@ -241,7 +237,7 @@ def test_a_paused_connection_is_not_provisioned_but_can_be_asked_why(town):
     with pytest.raises(BadInput, match="Reauthorize it first"):
         ask(town, "u1", InquiryKind.PROVISION)
     answer = answered(town, ask(town, "u1", InquiryKind.EXPLAIN))
-    assert answer.state is InquiryState.FAILED
+    assert answer.state is RequestState.FAILED
     assert "must reauthorize it" in answer.problem
     assert texts(answer)[0].startswith("The connection is paused")
     assert why(town, "u1").words.startswith("In step: ")

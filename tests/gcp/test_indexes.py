@@ -20,21 +20,21 @@ from google.cloud.firestore_v1.query import Query
 from google.cloud.firestore_v1.types import StructuredQuery
 
 from autoprovisioning.adapters import firestore as adapters
-from autoprovisioning.adapters.firestore import FirestoreInquiries, FirestorePreviews
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.reports import Filters
-from autoprovisioning.app.ports.requests import Inquiry, InquiryKind, InquiryState, Line, Preview, PreviewState, Would
+from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Entry, Failure
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Kind, Member, reservation, reserve
 from autoprovisioning.domain.holds import Hold, Standing
-from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
+from autoprovisioning.domain.requests import INQUIRY, PREVIEW, RUN, InquiryKind, Proposal, Question
+from autoprovisioning.domain.runs import Run, RunKind, RunState
 from infra.gcp import firestore as deployed
 from tests.contract.state_stores import Firestore, hold
-from tests.support.builders import DAY, NOW
+from tests.support.builders import DAY, NOW, requested
 
 pytestmark = pytest.mark.emulator
 
@@ -210,10 +210,15 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     """Write a document of each kind."""
     stores.set_ups.begin(home.id, NOW)
     stores.connections.create(home)
-    database = stores.database
-    stores.asked_runs.put(
-        AskedRun(id="a1", connection_id=home.id, asked_by="boss@example.com", asked_at=NOW, expires=NOW + DAY)
-    )
+    preview = requested(PREVIEW, Proposal(edition=1, settings=home.settings), id="p1", connection_id=home.id)
+    question = Question(user_id="u1", kind=InquiryKind.EXPLAIN)
+    for request in (
+        requested(RUN, RunKind.FULL, id="a1", connection_id=home.id),
+        preview,
+        requested(INQUIRY, question, id="i1", connection_id=home.id),
+    ):
+        stores.requests.put(request)
+    stores.preview_lines.put(preview, [Line(would=Would.CREATE, user_id="u1", email="ada@example.com")])
     stores.runs.put(
         Run(
             id="r1",
@@ -253,33 +258,6 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     stores.sweeps.put(home.id, frozenset({"x"}))
     stores.leases.take(f"lease-{home.id}", "me", NOW, DAY)
     stores.channels.put(Channel(id=f"n-{home.id}", address="https://hook", expires=NOW + DAY, opened=NOW))
-    previews = FirestorePreviews(database, lambda: NOW)
-    previews.fill(preview(home), [Line(would=Would.CREATE, user_id="u1", email="ada@example.com")])
-    FirestoreInquiries(database, lambda: NOW).put(
-        Inquiry(
-            id="i1",
-            connection_id=home.id,
-            user_id="u1",
-            kind=InquiryKind.EXPLAIN,
-            asked_by="boss@example.com",
-            asked_at=NOW,
-            expires=NOW + DAY,
-            state=InquiryState.WAITING,
-        )
-    )
-
-
-def preview(home: Connection) -> Preview:
-    return Preview(
-        id="p1",
-        connection_id=home.id,
-        edition=1,
-        settings=home.settings,
-        asked_by="boss@example.com",
-        asked_at=NOW,
-        expires=NOW + DAY,
-        state=PreviewState.WAITING,
-    )
 
 
 def read(stores: Firestore) -> None:

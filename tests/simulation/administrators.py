@@ -19,12 +19,13 @@ from autoprovisioning.app.administration.preview import ask_preview
 from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.app.administration.tokens import reauthorize
-from autoprovisioning.app.ports.requests import InquiryKind, Preview, Would
+from autoprovisioning.app.ports.requests import Would
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import Hold, Standing
+from autoprovisioning.domain.requests import InquiryKind, Preview
 from autoprovisioning.domain.settings import VolumeLimit
 from autoprovisioning.domain.unprovisioned import Offer
 from tests.simulation.history import MAPPINGS, POLICIES, Step
@@ -169,10 +170,10 @@ class Administrators:
         self._world.scheduler.pause(COMPUTED)
         if self.stopped():
             return
-        lines = self._world.previews.every_line(preview)
+        lines = self._services.preview_lines.every(preview)
         offered = [line.user_id for line in lines if line.scim_id and line.would in (Would.DOUBT, Would.CREATE)]
         chosen = (None, offered[:1], offered)[step.other // 10 % 3]
-        confirm_adoptions(self._services, self._world.previews, preview.connection_id, preview.id, chosen, ADMIN)
+        confirm_adoptions(self._services, preview.connection_id, preview.id, chosen, ADMIN)
 
     def take_over(self, step: Step) -> None:
         """Take over what a drift run found that nobody provisions: what is offered together, or one account."""
@@ -211,8 +212,7 @@ class Administrators:
             reauthorize(self._services, connection.id, token, ADMIN, override=override)
 
     def provision(self, step: Step) -> None:
-        services, inquiries = self._services, self._world.inquiries
-        inquire(services, inquiries, self._connection(step), step.whom, InquiryKind.PROVISION, ADMIN, Role.SUPER)
+        inquire(self._services, self._connection(step), step.whom, InquiryKind.PROVISION, ADMIN, Role.SUPER)
 
     def preview(self, step: Step) -> None:
         self._preview(step)
@@ -222,7 +222,7 @@ class Administrators:
         if connection is None:
             return None
         settings = connection.settings
-        return ask_preview(self._services, self._world.previews, connection.id, connection.edition, settings, ADMIN)
+        return ask_preview(self._services, connection.id, connection.edition, settings, ADMIN)
 
     def run(self, step: Step) -> None:
         connection = self._known(step)

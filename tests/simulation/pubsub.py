@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from autoprovisioning.domain.errors import ProvisioningError, Transient
+from autoprovisioning.domain.requests import AnyRequest
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.entrypoints.answers import status_of
 from tests.simulation.scheduler import Process, Scheduler
@@ -24,8 +25,7 @@ class Request:
 
     kind: RunKind = RunKind.FULL
     retry_failures: bool = False
-    request: str = ""
-    preview: tuple[str, str] | None = None
+    work: AnyRequest | None = None  # what an administrator asked for, if it is that
 
 
 Payload = Look | Batch | Request
@@ -67,11 +67,11 @@ class Topics:
     def apply(self, batches: Sequence[Batch]) -> None:
         self._publish("apply", batches)
 
-    def request_run(self, kind: RunKind, *, retry_failures: bool = False, request: str = "") -> None:
-        self._publish("request_run", [Request(kind, retry_failures, request)])
+    def request_run(self, kind: RunKind, *, retry_failures: bool = False) -> None:
+        self._publish("request_run", [Request(kind, retry_failures)])
 
-    def request_preview(self, connection_id: str, preview_id: str) -> None:
-        self._publish("request_preview", [Request(preview=(connection_id, preview_id))])
+    def request_work(self, request: AnyRequest) -> None:
+        self._publish("request_work", [Request(work=request)])
 
     def _publish(self, verb: str, payloads: Sequence[Payload]) -> None:
         kind = self._weather.before(f"queue.{verb}", PUBLISHING)

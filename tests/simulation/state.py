@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoprovisioning.app.ports.adoptions import Adoptions, UnprovisionedAccounts
-from autoprovisioning.app.ports.asked_runs import AskedRuns
 from autoprovisioning.app.ports.audit import Audit
 from autoprovisioning.app.ports.channels import Channels
 from autoprovisioning.app.ports.claims import Claims
@@ -19,7 +18,7 @@ from autoprovisioning.app.ports.connections import Connections
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
-from autoprovisioning.app.ports.requests import Inquiries, Previews
+from autoprovisioning.app.ports.requests import PreviewLines, Requests
 from autoprovisioning.app.ports.roster import Edit, Roster
 from autoprovisioning.app.ports.runs import Runs
 from autoprovisioning.app.ports.set_ups import SetUps
@@ -27,10 +26,10 @@ from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.runs import AskedRun, Run
+from autoprovisioning.domain.requests import RUN, AskedRun
+from autoprovisioning.domain.runs import Run
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.weather import Weather
-from tests.support.in_memory_requests import FakeInquiries, FakePreviews
 from tests.support.in_memory_state import (
     FakeChannels,
     FakeRoster,
@@ -46,7 +45,8 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "connections": ("all", "get", "deleted", "create", "change", "purge"),
     "set_ups": ("begin", "begun", "end"),
     "runs": ("put", "get", "open", "change", "asked_for"),
-    "asked_runs": ("put", "get"),
+    "requests": ("open", "put", "get"),
+    "preview_lines": ("put", "page", "every"),
     "holds": ("get", "standing", "put", "change"),
     "guard": ("change",),
     "claims": ("claim",),
@@ -56,11 +56,9 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "adoptions": ("confirm", "confirmed"),
     "unprovisioned": ("put", "get"),
     "channels": ("all", "put", "prove", "remove"),
-    "previews": ("open", "put", "get", "fill", "lines", "every_line"),
-    "inquiries": ("open", "put", "get"),
     "tokens": ("read", "add", "disable", "destroy", "stored"),
 }  # fmt: skip
-OF_SERVICES = tuple(name for name in VERBS if name not in ("channels", "previews", "inquiries", "tokens"))
+OF_SERVICES = tuple(name for name in VERBS if name not in ("channels", "tokens"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +69,8 @@ class StatePorts:
     roster: Roster
     set_ups: SetUps
     runs: Runs
-    asked_runs: AskedRuns
+    requests: Requests
+    preview_lines: PreviewLines
     holds: Holds
     guard: Guard
     claims: Claims
@@ -81,8 +80,6 @@ class StatePorts:
     adoptions: Adoptions
     unprovisioned: UnprovisionedAccounts
     channels: Channels
-    previews: Previews
-    inquiries: Inquiries
     archive: Archive
 
     @staticmethod
@@ -91,8 +88,6 @@ class StatePorts:
         store = _Store(scheduler)
         return StatePorts(
             channels=FakeChannels(store),
-            previews=FakePreviews(scheduler.clock),
-            inquiries=FakeInquiries(scheduler.clock),
             archive=Archive(store),
             **state_ports(store),
         )
@@ -158,7 +153,7 @@ class Archive:
         return claim.user_id if claim is not None else ""
 
     def asked(self, connection_id: str) -> list[AskedRun]:
-        return list(self._store.asked[connection_id].values())
+        return [request for request in self._store.asked.requests[connection_id].values() if request.kind is RUN]
 
     def rosters(self, connection_id: str) -> int:
         """Return how many shards are stored."""

@@ -18,12 +18,10 @@ from google.api_core import exceptions
 
 from autoprovisioning.adapters.firestore import (
     Database,
-    FirestoreAskedRuns,
     FirestoreChannels,
     FirestoreConnections,
     FirestoreHolds,
-    FirestoreInquiries,
-    FirestorePreviews,
+    FirestoreRequests,
     FirestoreRoster,
     roster,
 )
@@ -34,7 +32,8 @@ from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.holds import Hold
-from autoprovisioning.domain.runs import AskedRun, Run
+from autoprovisioning.domain.requests import RUN, AskedRun
+from autoprovisioning.domain.runs import Run
 from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Call, Network, Service, Write
 from tests.simulation.scheduler import Scheduler, Task
@@ -115,8 +114,6 @@ def in_firestore(scheduler: Scheduler, weather: Weather, told: Told) -> StatePor
     database = _database(Client(service, wire), sleep=wire.sleep, chance=ByTask(scheduler))
     return StatePorts(
         channels=FirestoreChannels(database),
-        previews=FirestorePreviews(database, scheduler.clock),
-        inquiries=FirestoreInquiries(database, scheduler.clock),
         archive=StoredArchive(service),
         **state_ports(database),
     )
@@ -141,7 +138,7 @@ class StoredArchive:
         self._client = Client(service)
         database = _database(self._client)
         self._roster = FirestoreRoster(database)
-        self._holds, self._asked_runs = FirestoreHolds(database), FirestoreAskedRuns(database)
+        self._holds, self._requests = FirestoreHolds(database), FirestoreRequests(database)
         self._connections = FirestoreConnections(database)
 
     def entries(self, connection: Connection) -> dict[str, Entry]:
@@ -186,7 +183,7 @@ class StoredArchive:
         return claim.get("user_id") if claim.exists else ""
 
     def asked(self, connection_id: str) -> list[AskedRun]:
-        found = [self._asked_runs.get(connection_id, each.id) for each in self._all(connection_id, "run_requests")]
+        found = [self._requests.get(RUN, connection_id, each.id) for each in self._all(connection_id, "requests")]
         return [asked for asked in found if asked is not None]
 
     def rosters(self, connection_id: str) -> int:

@@ -12,7 +12,6 @@ from typing import Any
 from unittest.mock import patch
 
 from autoprovisioning.app.administration import configure
-from autoprovisioning.app.administration.ask_for_run import PATIENCE
 from autoprovisioning.app.administration.inquire import answer_inquiry
 from autoprovisioning.app.administration.preview import compute_preview
 from autoprovisioning.app.administration.tokens import destroy_retired, destroy_unused
@@ -29,6 +28,7 @@ from autoprovisioning.domain import guard
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.errors import Transient
+from autoprovisioning.domain.requests import PREVIEW, RUN
 from autoprovisioning.domain.runs import Batch, RunKind
 from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.simulation.administrators import happen
@@ -95,8 +95,6 @@ class World:
         self.lost: dict[str, datetime] = {}  # connections whose roster was lost, and when
         self.hired: dict[str, datetime] = {}
         self.calls: Any = Fair() if setting.firestore else weather  # over Firestore the calls are those of its client
-        self.previews: Any = Called("previews", self.ports.previews, self.calls)
-        self.inquiries: Any = Called("inquiries", self.ports.inquiries, self.calls)
         self.channels: Any = Called("channels", self.ports.channels, self.calls)
         if not setting.firestore:
             self._follow_connections()
@@ -275,17 +273,18 @@ class World:
             asked = Asked(look=payload, message_id=message.id, published=published)
             deadline = now + services.timings.user_deadline
             if payload.inquiry:
-                answer_inquiry(services, self.inquiries, asked, deadline)
+                answer_inquiry(services, asked, deadline)
             else:
                 converge(services, asked, deadline)
 
     def _requested(self, request: Request, published: datetime) -> None:
         now = self.services.clock()
-        if request.preview is not None:
-            compute_preview(self.services, self.previews, *request.preview, now + PREVIEW_LIMIT)
+        work = request.work
+        if work is not None and work.kind is PREVIEW:
+            compute_preview(self.services, work.connection_id, work.id, now + PREVIEW_LIMIT)
             return
-        timely = now - published < PATIENCE
-        self._reconcile(request.kind, insist=timely, request=request.request if timely else "")
+        timely = now - published < RUN.patience
+        self._reconcile(request.kind, insist=timely, request=work.id if timely and work is not None else "")
 
     def _reconcile(self, kind: RunKind, *, insist: bool = False, request: str = "") -> None:
         configure.finish_deletions(self.services, self.channels)

@@ -12,6 +12,7 @@ from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.requests import AnyRequest, RequestKind, WorkRequest
 from autoprovisioning.domain.runs import Look
 from tests.support.scenario import Office
 
@@ -87,3 +88,15 @@ def notice(office: Office, user_id: str, event: str = "update") -> None:
 def active(office: Office, user_id: str) -> list[bool]:
     """Return whether each account of a user is active."""
     return [account.active for account in office.keeper.of(user_id)]
+
+
+def requested(kind: RequestKind[Any, Any], subject: Any, **changes: Any) -> AnyRequest:
+    """Return what an administrator asks for, as it waits."""
+    given: dict[str, Any] = {
+        "id": "q1",
+        "connection_id": "c1",
+        "result": kind.nothing,
+        "asked_by": Actor(address="admin@example.com"),
+        "asked_at": NOW,
+    }
+    return WorkRequest(kind=kind, subject=subject, **{**given, **changes})

@@ -14,16 +14,7 @@ from werkzeug.test import EnvironBuilder
 from autoprovisioning.app.administration.roles import Admitted, Caller, Role
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.reports import DayUsage, Failing, HeldPlan, Pace, Page, Waiting
-from autoprovisioning.app.ports.requests import (
-    Inquiry,
-    InquiryKind,
-    InquiryState,
-    Line,
-    Preview,
-    PreviewState,
-    Step,
-    Would,
-)
+from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit, Presence, Scope
@@ -34,13 +25,24 @@ from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
 from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.requests import (
+    INQUIRY,
+    PREVIEW,
+    Findings,
+    Forecast,
+    InquiryKind,
+    Proposal,
+    Question,
+    RequestState,
+    Step,
+)
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.console import router
 from autoprovisioning.entrypoints.console.pages import refused
 from autoprovisioning.entrypoints.pages import POLICY
+from tests.support.builders import requested
 from tests.support.in_memory import START, Desk
-from tests.support.in_memory_requests import FakeInquiries, FakePreviews
 from tests.support.in_memory_state import FakeChannels
 from tests.support.plain_browser import Browser
 from tests.support.plain_browser import Page as Shown
@@ -117,8 +119,6 @@ class Place:
             identity=SimpleNamespace(caller=lambda address: Caller(address=address)),
             roles=SimpleNamespace(now=self._role, lately=self._role),
             reports=self.told,
-            previews=FakePreviews(self.desk.clock),
-            inquiries=FakeInquiries(self.desk.clock),
             channels=FakeChannels(self.desk.store),
             form_key=b"key",
             console_url="https://console.example",
@@ -360,38 +360,30 @@ def _previews(here: Place) -> None:
     connection = here.desk.services.connections.get("c1")
     assert connection is not None
     settings = replace(connection.settings, name="Other")
-    base = Preview(
-        id="p1",
-        connection_id="c1",
-        edition=connection.edition,
-        settings=settings,
-        asked_by=EVIL,
-        asked_at=START,
-        expires=START + DAY,
-    )
+    proposal = Proposal(edition=connection.edition, settings=settings)
+    base = requested(PREVIEW, proposal, id="p1", asked_by=Actor(address=EVIL), asked_at=START)
+    result = Forecast(counts={"create": 20_000, "unchanged": 1}, held=True, notes=(EVIL,))
+    done = replace(base, state=RequestState.DONE, result=result)
+    older, in_force = replace(proposal, edition=1), replace(proposal, settings=connection.settings)
     lines = [
         Line(would=would, user_id=f"u{number}", email=f"{EVIL}@x.example", detail=LONG, scim_id=EVIL)
         for number, would in enumerate(Would)
     ] * 10
-    done = replace(base, state=PreviewState.DONE, counts={"create": 20_000, "unchanged": 1}, held=True, notes=(EVIL,))
-    here.parts.previews.fill(done, lines)
-    here.parts.previews.put(replace(base, id="p2"))
-    here.parts.previews.put(replace(base, id="p3", state=PreviewState.FAILED, problem=EVIL))
-    here.parts.previews.put(replace(base, id="p4", state=PreviewState.RUNNING, problem=EVIL))
-    here.parts.previews.fill(replace(done, id="p5", edition=1), [])
-    here.parts.previews.fill(replace(done, id="p6", settings=connection.settings), [])
+    for stored in (
+        done,
+        replace(base, id="p2"),
+        replace(base, id="p3", state=RequestState.FAILED, problem=EVIL),
+        replace(base, id="p4", state=RequestState.RUNNING, problem=EVIL),
+        replace(done, id="p5", subject=older),
+        replace(done, id="p6", subject=in_force),
+    ):
+        here.desk.services.requests.put(stored)
+    here.desk.services.preview_lines.put(done, lines)
 
 
 def _inquiries(here: Place) -> None:
-    base = Inquiry(
-        id="i1",
-        connection_id="c1",
-        user_id="u1",
-        kind=InquiryKind.PROVISION,
-        asked_by=EVIL,
-        asked_at=START,
-        expires=START + DAY,
-    )
+    question = Question(user_id="u1", kind=InquiryKind.PROVISION)
+    base = requested(INQUIRY, question, id="i1", asked_by=Actor(address=EVIL), asked_at=START)
     account = Account(
         scim_id="k1",
         user_name=EVIL,
@@ -400,11 +392,15 @@ def _inquiries(here: Place) -> None:
         attributes={"userName": EVIL, "title": None, "emails.primary": True},
     )
     steps = (Step(at=START, text=EVIL), Step(at=START, text=LONG, failed=True))
-    finished = replace(base, finished=START, steps=steps)
-    here.parts.inquiries.put(base)
-    here.parts.inquiries.put(replace(finished, id="i2", state=InquiryState.DONE, account=account))
-    here.parts.inquiries.put(replace(finished, id="i3", state=InquiryState.FAILED, problem=EVIL))
-    here.parts.inquiries.put(replace(finished, id="i4", state=InquiryState.DONE, kind=InquiryKind.EXPLAIN))
+    done = replace(base, state=RequestState.DONE, finished=START, result=Findings(steps=steps))
+    explained = replace(question, kind=InquiryKind.EXPLAIN)
+    for stored in (
+        base,
+        replace(done, id="i2", result=Findings(steps=steps, account=account)),
+        replace(done, id="i3", state=RequestState.FAILED, problem=EVIL),
+        replace(done, id="i4", subject=explained),
+    ):
+        here.desk.services.requests.put(stored)
 
 
 SECTIONS = "authorization mapping scope deprovisioning limits delete usage failures users audit holds health".split()

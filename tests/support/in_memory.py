@@ -27,6 +27,7 @@ from autoprovisioning.domain.errors import (
     ProvisioningError,
     Unresolved,
 )
+from autoprovisioning.domain.requests import RUN, AnyRequest
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from tests.support.in_memory_state import (
     Store,
@@ -392,12 +393,16 @@ class FakeQueue:
     def apply(self, batches: Sequence[Batch]) -> None:
         self.batches += batches
 
-    def request_run(self, kind: RunKind, *, retry_failures: bool = False, request: str = "") -> None:
+    def request_run(self, kind: RunKind, *, retry_failures: bool = False) -> None:
         self.runs.append(kind)
-        self.requests.append(request)
+        self.requests.append("")
 
-    def request_preview(self, connection_id: str, preview_id: str) -> None:
-        self.previews.append((connection_id, preview_id))
+    def request_work(self, request: AnyRequest) -> None:
+        if request.kind is RUN:
+            self.runs.append(request.subject)
+            self.requests.append(request.id)
+        else:
+            self.previews.append((request.connection_id, request.id))
 
 
 class FakeMeter:

@@ -24,8 +24,9 @@ from autoprovisioning.domain.errors import Contention, Stale, Transient
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState
 from autoprovisioning.domain.holds import Hold, HoldState
-from autoprovisioning.domain.runs import AskedRun, Run, RunState
+from autoprovisioning.domain.runs import Run, RunState
 from autoprovisioning.domain.unprovisioned import Report
+from tests.support.in_memory_requests import FakePreviewLines, FakeRequests, StoredRequests
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class Store:
     failures: dict[str, dict[str, tuple[str, Failure]]] = field(default_factory=lambda: defaultdict(dict))
     pending: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # address, by user
     runs: dict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict))
-    asked: dict[str, dict[str, AskedRun]] = field(default_factory=lambda: defaultdict(dict))
+    asked: StoredRequests = field(default_factory=StoredRequests)
     guards: dict[str, GuardState] = field(default_factory=dict)
     holds: dict[str, dict[str, Hold]] = field(default_factory=lambda: defaultdict(dict))
     swept: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -255,11 +256,11 @@ class FakeConnections:
             )
             store.shards = {key: value for key, value in store.shards.items() if key[0] != connection_id}
             store.claims = {key: value for key, value in store.claims.items() if key[0] != connection_id}
+            store.asked.forget(connection_id)
             for kept in (
                 store.failures,
                 store.pending,
                 store.runs,
-                store.asked,
                 store.guards,
                 store.holds,
                 store.swept,
@@ -326,19 +327,6 @@ def _own_fields(known: Run | None, run: Run) -> Run:
     if known is None:
         return replace(run, done={}, counts={}, seats_exhausted=False)
     return replace(run, done=known.done, counts=known.counts, seats_exhausted=known.seats_exhausted)
-
-
-class FakeAskedRuns:
-    """The AskedRuns port."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def put(self, asked: AskedRun) -> None:
-        self._store.asked[asked.connection_id][asked.id] = asked
-
-    def get(self, connection_id: str, request_id: str) -> AskedRun | None:
-        return self._store.asked[connection_id].get(request_id)
 
 
 class FakeHolds:
@@ -520,7 +508,8 @@ def state_ports(store: Store) -> dict[str, Any]:
         "set_ups": FakeSetUps(store),
         "roster": FakeRoster(store),
         "runs": FakeRuns(store),
-        "asked_runs": FakeAskedRuns(store),
+        "requests": FakeRequests(store.asked),
+        "preview_lines": FakePreviewLines(store.asked),
         "holds": FakeHolds(store),
         "guard": FakeGuard(store),
         "claims": FakeClaims(store),

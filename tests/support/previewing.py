@@ -1,4 +1,4 @@
-"""An office, the previews that an administrator asks for there, and what a preview must leave alone."""
+"""An administrator of an office, the previews that they ask for, and what a preview must leave alone."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from datetime import timedelta
 from typing import Any
 
 from autoprovisioning.app.administration.preview import ask_preview, compute_preview
-from autoprovisioning.app.ports.requests import Line, Preview, PreviewState
+from autoprovisioning.app.administration.requests import find
+from autoprovisioning.app.ports.requests import Line
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.requests import PREVIEW, Preview, RequestState
 from autoprovisioning.domain.settings import Settings
-from tests.support.in_memory_requests import FakePreviews
 from tests.support.scenario import Office
 from tests.support.settings import changed
 
 ACTOR = Actor(address="admin@example.com", directory_id="u0")
 A_MOMENT = timedelta(minutes=1)
 OUT = "the app is turned off for them (not in scope)"
-NO_STATE = {"lock", "meanwhile", "stutters"}  # of the store in memory
+NO_STATE = {"lock", "meanwhile", "stutters", "asked"}  # of the store in memory: previews are written, too
 NOW, NEVER, IN_A_WEEK = Delays(suspend_after=0), Delays(suspend_after=None), Delays(suspend_after=7, delete_after=30)
 
 
@@ -28,11 +29,10 @@ def policy(delays: Delays) -> Deprovisioning:
 
 
 @dataclass
-class Desk:
-    """An office, and the previews that an administrator asks for there."""
+class Admin:
+    """An administrator of an office."""
 
     office: Office
-    previews: FakePreviews
 
     def settings(self, **changes: Any) -> Settings:
         return changed(self.office.connection.settings, **changes)
@@ -40,22 +40,31 @@ class Desk:
     def ask(self, **changes: Any) -> Preview:
         office = self.office
         settings = self.settings(**changes)
-        return ask_preview(office.services, self.previews, "c1", office.connection.edition, settings, ACTOR)
+        return ask_preview(office.services, "c1", office.connection.edition, settings, ACTOR)
 
     def compute(self, preview: Preview) -> Preview:
         deadline = self.office.desk.clock.now + timedelta(minutes=8)
-        compute_preview(self.office.services, self.previews, "c1", preview.id, deadline)
-        return self.previews.get("c1", preview.id) or preview
+        compute_preview(self.office.services, "c1", preview.id, deadline)
+        return find(self.office.services, PREVIEW, "c1", preview.id) or preview
+
+    def stored(self, preview: Preview) -> Preview:
+        """Return it as it is by now."""
+        found = self.office.services.requests.get(PREVIEW, preview.connection_id, preview.id)
+        assert found is not None
+        return found
+
+    def lines(self, preview: Preview) -> list[Line]:
+        return list(self.office.services.preview_lines.every(preview))
 
     def preview(self, **changes: Any) -> tuple[Preview, list[Line]]:
         """Ask and compute; returns the preview with its lines."""
         done = self.compute(self.ask(**changes))
-        assert (done.state, done.problem) == (PreviewState.DONE, "")
-        return done, list(self.previews.every_line(done))
+        assert (done.state, done.problem) == (RequestState.DONE, "")
+        return done, self.lines(done)
 
 
-def at(office: Office) -> Desk:
-    return Desk(office, FakePreviews(office.desk.clock))
+def at(office: Office) -> Admin:
+    return Admin(office)
 
 
 def everything(office: Office) -> Any:

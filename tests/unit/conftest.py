@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.previewing import Desk, at
+from tests.support.previewing import Admin, at
 from tests.support.scenario import Office
 
 
@@ -17,7 +17,7 @@ def office() -> Office:
 
 
 @pytest.fixture
-def desk() -> Desk:
+def admin() -> Admin:
     """An office in step, with u1 to u3 in scope."""
     office = Office()
     office.reconcile_to_the_end()

@@ -12,8 +12,9 @@ from google.api_core import exceptions
 from google.cloud import pubsub_v1  # type: ignore[attr-defined]
 
 from autoprovisioning.domain.errors import Transient
+from autoprovisioning.domain.requests import AnyRequest
 from autoprovisioning.domain.runs import Batch, Look, RunKind
-from autoprovisioning.messages import RunRequest, encode_batch, encode_look, encode_run_request
+from autoprovisioning.messages import RunRequest, Work, encode_batch, encode_look, encode_run_request
 
 AT_ONCE = 20  # fewer messages than this go out without waiting for company
 BYTES_UNDER_WAY = 4 * 1024 * 1024  # a run of 100,000 creations is 80 MB of messages: they are encoded as they go out
@@ -38,15 +39,14 @@ class PubSubQueue:
         """Publish one message for each batch."""
         self._publish(self._batches, (encode_batch(batch) for batch in batches))
 
-    def request_run(self, kind: RunKind, *, retry_failures: bool = False, request: str = "") -> None:
+    def request_run(self, kind: RunKind, *, retry_failures: bool = False) -> None:
         """Ask `reconcile` to run now."""
-        self._publish(
-            self._runs, [encode_run_request(RunRequest(kind=kind, retry_failures=retry_failures, request=request))]
-        )
+        self._publish(self._runs, [encode_run_request(RunRequest(kind=kind, retry_failures=retry_failures))])
 
-    def request_preview(self, connection_id: str, preview_id: str) -> None:
-        """Ask `reconcile` to compute a preview now."""
-        self._publish(self._runs, [encode_run_request(RunRequest(preview=f"{connection_id}/{preview_id}"))])
+    def request_work(self, request: AnyRequest) -> None:
+        """Ask `reconcile` to take up what was asked for."""
+        named = RunRequest(work=Work(request.kind.name), connection=request.connection_id, request=request.id)
+        self._publish(self._runs, [encode_run_request(named)])
 
     def _publish(self, topic: str, messages: Iterable[bytes]) -> None:
         under_way: deque[tuple[Future[str], int]] = deque()  # a future keeps its message alive

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from autoprovisioning.app.ports.accounts import AccountsFor
 from autoprovisioning.app.ports.adoptions import Adoptions, UnprovisionedAccounts
-from autoprovisioning.app.ports.asked_runs import AskedRuns
 from autoprovisioning.app.ports.audit import Audit
 from autoprovisioning.app.ports.claims import Claims
 from autoprovisioning.app.ports.connections import Connections
@@ -17,6 +16,7 @@ from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
 from autoprovisioning.app.ports.queue import Queue
+from autoprovisioning.app.ports.requests import PreviewLines, Requests
 from autoprovisioning.app.ports.roster import Roster
 from autoprovisioning.app.ports.runs import Runs
 from autoprovisioning.app.ports.set_ups import SetUps
@@ -50,7 +50,8 @@ class Services:
     set_ups: SetUps
     roster: Roster
     runs: Runs
-    asked_runs: AskedRuns
+    requests: Requests
+    preview_lines: PreviewLines
     holds: Holds
     guard: Guard
     claims: Claims

@@ -65,7 +65,7 @@ class Run:
     notes: tuple[str, ...] = ()
     last_progress: datetime | None = None
     edition: int = 0
-    request: str = ""  # id of the `AskedRun` because of which it was opened
+    request: str = ""  # id of the request (`domain/requests.py`) because of which it was opened
 
     @property
     def unsettled(self) -> int:
@@ -80,17 +80,6 @@ class Run:
     def finished_all(self) -> bool:
         """Say whether every batch, continuations included, is recorded."""
         return len(self.done) >= self.batches + sum(self.done.values())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskedRun:
-    """A run that an administrator asked for."""
-
-    id: str
-    connection_id: str
-    asked_by: str
-    asked_at: datetime
-    expires: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from flask import Response
 from autoprovisioning.app.administration.inquire import answer_inquiry
 from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked
-from autoprovisioning.bootstrap import channels, inquiries, services
+from autoprovisioning.bootstrap import channels, services
 from autoprovisioning.entrypoints.answers import LARGEST_PUSH, body_of, push
 from autoprovisioning.messages import decode_look, decode_push
 
@@ -28,7 +28,7 @@ def provision_user(request: flask.Request) -> Response:
         asked = Asked(look=look, message_id=message.message_id, published=message.published(desk.clock()))
         deadline = desk.clock() + desk.timings.user_deadline
         if look.inquiry:
-            answer_inquiry(desk, inquiries(), asked, deadline)
+            answer_inquiry(desk, asked, deadline)
         else:
             converge(desk, asked, deadline)
 

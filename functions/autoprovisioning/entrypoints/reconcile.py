@@ -10,7 +10,6 @@ import flask
 import functions_framework
 from flask import Response
 
-from autoprovisioning.app.administration.ask_for_run import PATIENCE
 from autoprovisioning.app.administration.configure import finish_deletions
 from autoprovisioning.app.administration.preview import compute_preview
 from autoprovisioning.app.administration.tokens import destroy_retired, destroy_unused
@@ -18,10 +17,11 @@ from autoprovisioning.app.administration.vital_signs import log_vital_signs
 from autoprovisioning.app.runs.reconcile import reconcile as reconcile_everybody
 from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.app.services import Services
-from autoprovisioning.bootstrap import channels, previews, reports, services
+from autoprovisioning.bootstrap import channels, reports, services
+from autoprovisioning.domain.requests import RUN
 from autoprovisioning.domain.runs import Run, RunKind
 from autoprovisioning.entrypoints.answers import LARGEST_PUSH, answered, body_of, http, only, push
-from autoprovisioning.messages import Push, RunRequest, decode_push, decode_run_request
+from autoprovisioning.messages import Push, RunRequest, Work, decode_push, decode_run_request
 
 PREVIEW_LIMIT = timedelta(minutes=8)  # Pub/Sub delivers a message again after ten
 
@@ -40,9 +40,9 @@ def _answer(request: flask.Request, body: bytes) -> Response:
         only(request, "POST")
         desk = services()
         asked = decode_run_request(body)
-        if asked.preview:
+        if asked.work is Work.PREVIEW:
             _preview(desk, asked)
-            return {"preview": asked.preview}
+            return {"preview": asked.request}
         if asked.kind is RunKind.SWEEP:
             return {"looked_at": _sweep(desk)}
         runs = _run(desk, asked)
@@ -71,8 +71,7 @@ def _run(desk: Services, asked: RunRequest, *, insist: bool = False, request: st
 
 
 def _preview(desk: Services, asked: RunRequest) -> None:
-    connection_id, _, preview_id = asked.preview.partition("/")
-    compute_preview(desk, previews(), connection_id, preview_id, desk.clock() + PREVIEW_LIMIT)
+    compute_preview(desk, asked.connection, asked.request, desk.clock() + PREVIEW_LIMIT)
 
 
 def _requested(desk: Services, message: Push) -> None:
@@ -83,9 +82,9 @@ def _requested(desk: Services, message: Push) -> None:
             that is left to the schedule, and whoever asked for a run has been told so: none is opened in its name.
     """
     asked = decode_run_request(message.data)
-    if asked.preview:
+    if asked.work is Work.PREVIEW:
         _preview(desk, asked)
         return
     now = desk.clock()
-    timely = now - message.published(now) < PATIENCE
+    timely = now - message.published(now) < RUN.patience
     _run(desk, asked, insist=timely, request=asked.request if timely else "")

@@ -11,10 +11,12 @@ import pytest
 from autoprovisioning.domain.adoption import Beside
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.requests import PREVIEW, RUN
 from autoprovisioning.domain.runs import Batch, Evidence, Look, PlannedChange, RunKind
 from autoprovisioning.messages import (
     EPOCH,
     RunRequest,
+    Work,
     decode_batch,
     decode_look,
     decode_push,
@@ -100,14 +102,23 @@ REQUESTS = [
     RunRequest(),
     RunRequest(kind=RunKind.SWEEP),
     RunRequest(kind=RunKind.DRIFT, retry_failures=True),
-    RunRequest(preview="c1/p1"),
-    RunRequest(request="a1"),
+    RunRequest(work=Work.PREVIEW, connection="c1", request="p1"),
+    RunRequest(connection="c1", request="a1"),
 ]
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_a_run_request_comes_back_as_it_went(request_):
     assert decode_run_request(encode_run_request(request_)) == request_
+
+
+def test_a_run_that_an_older_version_asked_for_is_made():
+    old = b'{"kind": "full", "retry_failures": false, "preview": "", "request": "a1"}'
+    assert decode_run_request(old) == RunRequest(request="a1")
+
+
+def test_the_work_that_is_named_is_that_of_a_kind_of_request():
+    assert (RUN.name, PREVIEW.name) == (Work.RUN, Work.PREVIEW)
 
 
 def envelope(data: bytes, **more: object) -> bytes:
@@ -169,8 +180,13 @@ BAD = [
     ),
     (decode_run_request, b'{"kind": "everything"}', "run request", r"\$.kind"),
     (decode_run_request, b"full", "run request", "JSON|invalid"),
-    (decode_run_request, b'{"preview": "c1"}', "run request.preview", "names no preview"),
-    (decode_run_request, b'{"preview": "c1/"}', "run request.preview", "names no preview"),
+    (decode_run_request, b'{"work": "preview"}', "run request.connection", "no id"),
+    (
+        decode_run_request,
+        b'{"kind": "full", "preview": "c1/p1", "request": ""}',
+        "run request.preview",
+        "older version",
+    ),
     (decode_push, b"{}", "push envelope", "message"),
     (decode_push, b'{"message": {"data": "e30="}}', "push envelope", "messageId"),
     (decode_push, b'{"message": {"messageId": "1", "data": "!"}}', "message.data", "base64"),
@@ -239,7 +255,7 @@ def test_ids_that_could_not_be_ours_are_refused_before_they_are_looked_up(text):
         for pair in (f"c1/{text}", f"{text}/p1", f"{text}/", f"/{text}"):
             with pytest.raises(BadInput, match=r"look\.inquiry"):
                 decode_look(json.dumps({"user_id": "u1", "inquiry": pair}).encode())
-            with pytest.raises(BadInput, match=r"run request\.preview"):
-                decode_run_request(json.dumps({"preview": pair}).encode())
+        with pytest.raises(BadInput, match=r"run request\.connection"):
+            decode_run_request(json.dumps({"connection": text, "request": "a1"}).encode())
         with pytest.raises(BadInput, match=r"run request\.request"):
             decode_run_request(json.dumps({"request": text}).encode())

@@ -8,8 +8,6 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.administration.ask_for_run import (
-    EXPIRES_AFTER,
-    PATIENCE,
     STALLED,
     Became,
     ask_for_run,
@@ -19,6 +17,7 @@ from autoprovisioning.app.runs.reconcile import LEASE, reconcile
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import Busy, NotFound, Transient, WrongState
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.requests import RUN
 from autoprovisioning.domain.runs import RunKind, RunState
 from tests.support.in_memory import Desk
 from tests.support.scenario import CONNECTION, Office
@@ -127,7 +126,7 @@ def test_turning_off_takes_nothing_back_that_has_ended(office):
 
 def test_a_message_that_is_lost_is_given_up_once_no_planner_can_have_it_in_hand(office):
     request = asked(office)
-    patience = PATIENCE + office.services.timings.reconcile_limit
+    patience = RUN.patience + office.services.timings.reconcile_limit
     office.desk.clock.advance(patience - MINUTE)
     assert told(office, request) == (Became.WAITING, "")
     office.desk.clock.advance(MINUTE)
@@ -148,7 +147,7 @@ def test_a_run_that_nobody_goes_on_with_is_given_up(office, planned):
 
 def test_planning_may_take_longer_than_nothing_happening_does(office):
     assert office.services.timings.reconcile_limit < STALLED
-    assert PATIENCE + office.services.timings.reconcile_limit + STALLED < EXPIRES_AFTER
+    assert RUN.patience + office.services.timings.reconcile_limit + STALLED < RUN.kept
 
 
 def test_a_request_waits_while_somebody_else_plans(office):
@@ -165,7 +164,7 @@ def test_only_whoever_was_told_of_a_request_finds_it_and_for_a_day(office):
     for connection, name in ((CONNECTION, "unheard-of"), (elsewhere, request)):
         with pytest.raises(NotFound):
             look_after_run(office.services, connection, name)
-    office.desk.clock.advance(EXPIRES_AFTER)
+    office.desk.clock.advance(RUN.kept)
     with pytest.raises(NotFound):
         told(office, request)
 

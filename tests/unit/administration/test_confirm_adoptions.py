@@ -10,21 +10,22 @@ import pytest
 from autoprovisioning.app.administration.configure import turn_off
 from autoprovisioning.app.administration.confirm_adoptions import Confirmation, confirm_adoptions
 from autoprovisioning.app.administration.explain import explain
-from autoprovisioning.app.ports.requests import PreviewState, Would
+from autoprovisioning.app.ports.requests import Would
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.decision import Action
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
 from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.requests import RequestState
 from autoprovisioning.domain.runs import RunKind
 from tests.support.console import Told
-from tests.support.previewing import ACTOR, Desk, at
+from tests.support.previewing import ACTOR, Admin, at
 from tests.support.scenario import Office
 
 OLD = timedelta(days=2000)
 
 
 @pytest.fixture
-def desk(office) -> Desk:
+def admin(office) -> Admin:
     """Two hires whose adoption is in doubt, and one with an account under an alias."""
     for number, name in ((4, "dan"), (5, "eve")):
         office.keeper.seed(f"{name}@example.com", age=OLD)
@@ -35,123 +36,123 @@ def desk(office) -> Desk:
     return at(office)
 
 
-def confirm(desk: Desk, preview_id: str, *users: str) -> Confirmation:
-    return confirm_adoptions(desk.office.services, desk.previews, "c1", preview_id, users or None, ACTOR)
+def confirm(admin: Admin, preview_id: str, *users: str) -> Confirmation:
+    return confirm_adoptions(admin.office.services, "c1", preview_id, users or None, ACTOR)
 
 
 def confirmed(office: Office) -> dict[str, frozenset[str]]:
     return dict(office.services.adoptions.confirmed("c1"))
 
 
-def test_all_are_those_in_doubt_and_never_those_under_aliases(desk):
-    done, lines = desk.preview()
+def test_all_are_those_in_doubt_and_never_those_under_aliases(admin):
+    done, lines = admin.preview()
     assert {line.user_id: (line.would, line.scim_id) for line in lines} == {
         "u4": (Would.DOUBT, "k4"), "u5": (Would.DOUBT, "k5"), "u6": (Would.CREATE, "k6"),
     }  # fmt: skip
-    assert done.counts["doubt"] == 2
-    assert [note for note in done.notes if "aliases" in note and note.endswith(": 1")]
-    assert confirm(desk, done.id) == Confirmation(count=2, run=True)
-    assert confirmed(desk.office) == {"u4": {"k4"}, "u5": {"k5"}}
-    assert desk.office.desk.queue.runs == [RunKind.FULL]
+    assert done.result.counts["doubt"] == 2
+    assert [note for note in done.result.notes if "aliases" in note and note.endswith(": 1")]
+    assert confirm(admin, done.id) == Confirmation(count=2, run=True)
+    assert confirmed(admin.office) == {"u4": {"k4"}, "u5": {"k5"}}
+    assert admin.office.desk.queue.runs == [RunKind.FULL]
 
 
-def test_chosen_ones_may_be_under_an_alias_and_the_audit_counts_them(desk):
-    done, _ = desk.preview()
-    assert confirm(desk, done.id, "u6", "u4", "u4").count == 2
-    assert confirmed(desk.office) == {"u4": {"k4"}, "u6": {"k6"}}
-    told = list(desk.office.desk.store.events["c1"].values())[-1]
+def test_chosen_ones_may_be_under_an_alias_and_the_audit_counts_them(admin):
+    done, _ = admin.preview()
+    assert confirm(admin, done.id, "u6", "u4", "u4").count == 2
+    assert confirmed(admin.office) == {"u4": {"k4"}, "u6": {"k6"}}
+    told = list(admin.office.desk.store.events["c1"].values())[-1]
     assert (told.name, told.actor, told.actor_id) == (EventName.CONFIGURED, ACTOR.address, ACTOR.directory_id)
     assert told.reason == "Confirmed adoptions: 1 in doubt, 1 of accounts under an alias"
-    desk.office.run()
-    assert {desk.office.entry(f"u{number}").scim_id for number in (4, 6)} == {"k4", "k6"}
-    assert desk.office.keeper.accounts["k6"].user_name == "fay@example.com"
+    admin.office.run()
+    assert {admin.office.entry(f"u{number}").scim_id for number in (4, 6)} == {"k4", "k6"}
+    assert admin.office.keeper.accounts["k6"].user_name == "fay@example.com"
 
 
 @pytest.mark.parametrize("users", [["u1"], ["u4", "u99"], ["k4"], [""]])
-def test_what_the_preview_does_not_offer_is_refused_and_nothing_is_confirmed(desk, users):
-    done, _ = desk.preview()
+def test_what_the_preview_does_not_offer_is_refused_and_nothing_is_confirmed(admin, users):
+    done, _ = admin.preview()
     with pytest.raises(BadInput, match="users"):
-        confirm(desk, done.id, *users)
-    assert confirmed(desk.office) == {}
+        confirm(admin, done.id, *users)
+    assert confirmed(admin.office) == {}
 
 
-def test_an_account_under_an_alias_cannot_be_confirmed_once_a_new_one_was_made(desk):
-    done, _ = desk.preview()
-    desk.office.run()
+def test_an_account_under_an_alias_cannot_be_confirmed_once_a_new_one_was_made(admin):
+    done, _ = admin.preview()
+    admin.office.run()
     with pytest.raises(BadInput, match="a new account since"):
-        confirm(desk, done.id, "u6")
-    assert confirm(desk, done.id, "u4").count == 1
+        confirm(admin, done.id, "u6")
+    assert confirm(admin, done.id, "u4").count == 1
 
 
-def test_choosing_nobody_is_refused(desk):
-    done, _ = desk.preview()
+def test_choosing_nobody_is_refused(admin):
+    done, _ = admin.preview()
     with pytest.raises(BadInput, match="nobody is chosen"):
-        confirm_adoptions(desk.office.services, desk.previews, "c1", done.id, [], ACTOR)
+        confirm_adoptions(admin.office.services, "c1", done.id, [], ACTOR)
 
 
-def test_an_account_that_was_seen_is_confirmed_and_no_other_that_stands_there_later(desk):
-    done, _ = desk.preview()
-    del desk.office.keeper.accounts["k4"]
-    another = desk.office.keeper.seed("dan@example.com", age=OLD)
-    confirm(desk, done.id)
-    desk.office.run()
-    assert desk.office.keeper.accounts[another.scim_id].external_id == ""
-    assert desk.office.entry("u4").failure.code == "adoption_in_doubt"
-    assert desk.office.entry("u5").scim_id == "k5"
+def test_an_account_that_was_seen_is_confirmed_and_no_other_that_stands_there_later(admin):
+    done, _ = admin.preview()
+    del admin.office.keeper.accounts["k4"]
+    another = admin.office.keeper.seed("dan@example.com", age=OLD)
+    confirm(admin, done.id)
+    admin.office.run()
+    assert admin.office.keeper.accounts[another.scim_id].external_id == ""
+    assert admin.office.entry("u4").failure.code == "adoption_in_doubt"
+    assert admin.office.entry("u5").scim_id == "k5"
 
 
-@pytest.mark.parametrize("state", [PreviewState.WAITING, PreviewState.RUNNING, PreviewState.FAILED])
-def test_a_preview_that_is_not_done_offers_nothing(desk, state):
-    done, _ = desk.preview()
-    desk.previews.put(replace(done, state=state))
+@pytest.mark.parametrize("state", [RequestState.WAITING, RequestState.RUNNING, RequestState.FAILED])
+def test_a_preview_that_is_not_done_offers_nothing(admin, state):
+    done, _ = admin.preview()
+    admin.office.services.requests.put(replace(done, state=state))
     with pytest.raises(WrongState):
-        confirm(desk, done.id)
+        confirm(admin, done.id)
 
 
-def test_what_is_not_there_any_more_offers_nothing(desk):
-    done, _ = desk.preview()
+def test_what_is_not_there_any_more_offers_nothing(admin):
+    done, _ = admin.preview()
     with pytest.raises(NotFound):
-        confirm(desk, "none")
-    desk.office.wait()
+        confirm(admin, "none")
+    admin.office.wait()
     with pytest.raises(NotFound):
-        confirm(desk, done.id)
+        confirm(admin, done.id)
 
 
-def test_a_connection_that_is_being_deleted_keeps_nothing(desk):
-    done, _ = desk.preview()
-    desk.office.services.connections.change("c1", lambda known: replace(known, state=State.DELETING))
+def test_a_connection_that_is_being_deleted_keeps_nothing(admin):
+    done, _ = admin.preview()
+    admin.office.services.connections.change("c1", lambda known: replace(known, state=State.DELETING))
     with pytest.raises(NotFound):
-        confirm(desk, done.id)
-    assert confirmed(desk.office) == {}
+        confirm(admin, done.id)
+    assert confirmed(admin.office) == {}
 
 
-def test_a_connection_that_is_off_adopts_once_it_is_on(desk):
-    turn_off(desk.office.services, "c1", ACTOR)
-    done, _ = desk.preview()
-    assert confirm(desk, done.id) == Confirmation(count=2, run=False)
-    assert desk.office.desk.queue.runs == []
+def test_a_connection_that_is_off_adopts_once_it_is_on(admin):
+    turn_off(admin.office.services, "c1", ACTOR)
+    done, _ = admin.preview()
+    assert confirm(admin, done.id) == Confirmation(count=2, run=False)
+    assert admin.office.desk.queue.runs == []
 
 
 def test_where_nobody_is_in_doubt_nothing_is_told(office):
-    desk = at(office)
-    done, _ = desk.preview()
+    admin = at(office)
+    done, _ = admin.preview()
     events = len(office.desk.store.events["c1"])
-    assert confirm(desk, done.id) == Confirmation(count=0, run=False)
+    assert confirm(admin, done.id) == Confirmation(count=0, run=False)
     assert len(office.desk.store.events["c1"]) == events
 
 
-def test_a_failure_that_backs_off_is_tried_at_once_when_confirmed_and_says_so(desk):
-    office = desk.office
+def test_a_failure_that_backs_off_is_tried_at_once_when_confirmed_and_says_so(admin):
+    office = admin.office
     for _ in range(6):
         office.desk.clock.advance(timedelta(hours=1))
         office.run()
     failure = office.entry("u4").failure
     assert failure.next_attempt - office.desk.clock.now > timedelta(hours=1)
-    done, lines = desk.preview()
+    done, lines = admin.preview()
     assert {line.would for line in lines if line.user_id in ("u4", "u5")} == {Would.DOUBT}
     told = explain(office.services, Told(), office.connection, "u4")
     assert told.decision.backing_off
-    confirm(desk, done.id, "u4")
+    confirm(admin, done.id, "u4")
     told = explain(office.services, Told(), office.connection, "u4")
     assert told.decision.action is Action.CREATE
     office.run()
@@ -159,13 +160,13 @@ def test_a_failure_that_backs_off_is_tried_at_once_when_confirmed_and_says_so(de
     assert office.entry("u5").failure.attempts == failure.attempts
 
 
-def test_a_doubt_that_a_confirmation_does_not_settle_backs_off_like_any_other(desk):
-    office = desk.office
+def test_a_doubt_that_a_confirmation_does_not_settle_backs_off_like_any_other(admin):
+    office = admin.office
     office.run()
-    done, _ = desk.preview()
+    done, _ = admin.preview()
     del office.keeper.accounts["k4"]
     office.keeper.seed("dan@example.com", age=OLD)
-    confirm(desk, done.id, "u4")
+    confirm(admin, done.id, "u4")
     for attempts in (1, 1, 1):  # counted anew, since something else is tried; then it waits
         office.run()
         assert office.entry("u4").failure.attempts == attempts
@@ -174,17 +175,17 @@ def test_a_doubt_that_a_confirmation_does_not_settle_backs_off_like_any_other(de
     assert office.entry("u4").failure.attempts == 2
 
 
-def test_a_user_who_was_in_doubt_and_whose_reason_is_gone_waits_for_the_next_attempt_as_the_preview_says(desk):
-    office = desk.office
+def test_a_user_who_was_in_doubt_and_whose_reason_is_gone_waits_for_the_next_attempt_as_the_preview_says(admin):
+    office = admin.office
     office.run()
     office.keeper.accounts["k4"] = replace(office.keeper.accounts["k4"], created=office.desk.clock.now)
-    _, lines = desk.preview()
+    _, lines = admin.preview()
     [line] = [line for line in lines if line.user_id == "u4"]
     assert (line.would, line.scim_id) == (Would.FAIL, "")
     office.run()
     assert office.entry("u4").scim_id == ""
     office.desk.clock.advance(timedelta(minutes=16))
-    _, lines = desk.preview()
+    _, lines = admin.preview()
     assert [line.would for line in lines if line.user_id == "u4"] == [Would.ADOPT]
     office.run()
     assert office.entry("u4").scim_id == "k4"
@@ -195,10 +196,10 @@ def test_many_in_doubt_are_told_and_confirmed_by_one_listing(office):
         office.keeper.seed(f"person{number}@example.com", age=OLD)
         office.hire(f"p{number}", f"person{number}@example.com")
     office.run()
-    desk = at(office)
-    done, lines = desk.preview()
-    assert done.counts["doubt"] == len(lines) == 30
-    assert confirm(desk, done.id).count == 30
+    admin = at(office)
+    done, lines = admin.preview()
+    assert done.result.counts["doubt"] == len(lines) == 30
+    assert confirm(admin, done.id).count == 30
     office.run()
     assert all(office.entry(f"p{number}").scim_id for number in range(30))
 
@@ -210,7 +211,7 @@ def test_the_preview_counts_the_accounts_whose_address_a_deleted_user_had(office
     office.delete("u1")
     office.hire("u7", account.user_name)
     done, _ = at(office).preview()
-    assert "To be confirmed although a user deleted lately had the address: 1" in done.notes
+    assert "To be confirmed although a user deleted lately had the address: 1" in done.result.notes
 
 
 def _forget(user_id: str):
@@ -219,12 +220,12 @@ def _forget(user_id: str):
     return Edit(entries={user_id: None})
 
 
-def test_what_is_confirmed_is_what_was_shown_though_the_same_was_asked_again(desk):
-    shown, _ = desk.preview()
-    del desk.office.keeper.accounts["k4"]
-    another = desk.office.keeper.seed("dan@example.com", age=OLD)
-    again, lines = desk.preview()
+def test_what_is_confirmed_is_what_was_shown_though_the_same_was_asked_again(admin):
+    shown, _ = admin.preview()
+    del admin.office.keeper.accounts["k4"]
+    another = admin.office.keeper.seed("dan@example.com", age=OLD)
+    again, lines = admin.preview()
     assert another.scim_id in [line.scim_id for line in lines]
     assert again.id != shown.id
-    confirm(desk, shown.id, "u4")
-    assert confirmed(desk.office) == {"u4": {"k4"}}
+    confirm(admin, shown.id, "u4")
+    assert confirmed(admin.office) == {"u4": {"k4"}}

@@ -139,51 +139,53 @@ KINDS: list[tuple[str, Callable[[Office], object], dict[str, Any], Would, str, s
 @pytest.mark.parametrize(
     ("arrange", "changes", "would", "user_id", "detail"), [row[1:] for row in KINDS], ids=[row[0] for row in KINDS]
 )
-def test_each_user_is_told_with_what_would_happen_to_them(desk, arrange, changes, would, user_id, detail):
-    arrange(desk.office)
-    before = everything(desk.office)
-    done, lines = desk.preview(**changes)
+def test_each_user_is_told_with_what_would_happen_to_them(admin, arrange, changes, would, user_id, detail):
+    arrange(admin.office)
+    before = everything(admin.office)
+    done, lines = admin.preview(**changes)
     assert [line.detail for line in lines if (line.would, line.user_id) == (would, user_id)] == [detail]
     assert [line.user_id for line in lines].count(user_id) == 1
-    accounts = {entry.user_id for entry in desk.office.services.roster.load(desk.office.connection).values()}
+    accounts = {entry.user_id for entry in admin.office.services.roster.load(admin.office.connection).values()}
     told = {line.user_id for line in lines}
-    assert done.counts["unchanged"] == len(accounts - told)
-    assert everything(desk.office) == before
+    assert done.result.counts["unchanged"] == len(accounts - told)
+    assert everything(admin.office) == before
 
 
-def test_a_mandatory_attribute_without_a_value_fails_and_is_named(desk):
-    hired_without_name(desk.office)
-    _, lines = desk.preview()
+def test_a_mandatory_attribute_without_a_value_fails_and_is_named(admin):
+    hired_without_name(admin.office)
+    _, lines = admin.preview()
     assert [(line.would, line.user_id) for line in lines] == [(Would.FAIL, "u4")]
     assert "displayName" in lines[0].detail
 
 
-def test_somebody_who_is_updated_now_and_suspended_later_is_told_twice(desk):
-    desk.office.leave("u1")
-    desk.office.rename("u1", "Grace")
-    done, lines = desk.preview(deprovisioning=policy(IN_A_WEEK))
+def test_somebody_who_is_updated_now_and_suspended_later_is_told_twice(admin):
+    admin.office.leave("u1")
+    admin.office.rename("u1", "Grace")
+    done, lines = admin.preview(deprovisioning=policy(IN_A_WEEK))
     assert [(line.would, line.user_id) for line in lines] == [(Would.UPDATE, "u1"), (Would.WAIT, "u1")]
-    assert done.counts == {"update": 1, "wait": 1, "unchanged": 2}
+    assert done.result.counts == {"update": 1, "wait": 1, "unchanged": 2}
 
 
-def test_whoever_is_never_deprovisioned_or_is_archived_does_not_wait(desk):
-    desk.office.leave("u1")
-    desk.office.run()
-    desk.office.archive("u2")
-    done, lines = desk.preview(deprovisioning=policy(NEVER))
+def test_whoever_is_never_deprovisioned_or_is_archived_does_not_wait(admin):
+    admin.office.leave("u1")
+    admin.office.run()
+    admin.office.archive("u2")
+    done, lines = admin.preview(deprovisioning=policy(NEVER))
     assert lines == []
-    assert [note.partition(": ")[2][:2] for note in done.notes if note.startswith("Archived users who keep")] == ["1."]
-    _, lines = desk.preview(deprovisioning=policy(IN_A_WEEK))
+    assert [
+        note.partition(": ")[2][:2] for note in done.result.notes if note.startswith("Archived users who keep")
+    ] == ["1."]
+    _, lines = admin.preview(deprovisioning=policy(IN_A_WEEK))
     assert [(line.would, line.user_id) for line in lines] == [(Would.WAIT, "u1")]
 
 
-def test_lines_come_by_kind_then_by_address(desk):
-    office = desk.office
+def test_lines_come_by_kind_then_by_address(admin):
+    office = admin.office
     office.leave("u2")
     office.suspend("u1")
     office.rename("u3", "Grace")
     hired(office)
-    done, lines = desk.preview()
+    done, lines = admin.preview()
     told = [(line.would, line.email) for line in lines]
     assert told == [
         (Would.SUSPEND, "ada@example.com"),
@@ -191,33 +193,33 @@ def test_lines_come_by_kind_then_by_address(desk):
         (Would.CREATE, "dan@example.com"),
         (Would.UPDATE, "cyd@example.com"),
     ]
-    assert done.counts == {"suspend": 2, "create": 1, "update": 1, "unchanged": 0}
+    assert done.result.counts == {"suspend": 2, "create": 1, "update": 1, "unchanged": 0}
 
 
-def test_many_creations_are_matched_with_a_listing(desk):
+def test_many_creations_are_matched_with_a_listing(admin):
     for number in range(10, 40):
-        desk.office.hire(f"u{number}", f"person{number}@example.com")
-    desk.office.keeper.seed("person10@example.com")
-    desk.office.keeper.seed("person11@example.com", "u99")
-    done, lines = desk.preview()
-    assert done.counts == {"create": 28, "adopt": 1, "fail": 1, "unchanged": 3}
+        admin.office.hire(f"u{number}", f"person{number}@example.com")
+    admin.office.keeper.seed("person10@example.com")
+    admin.office.keeper.seed("person11@example.com", "u99")
+    done, lines = admin.preview()
+    assert done.result.counts == {"create": 28, "adopt": 1, "fail": 1, "unchanged": 3}
     assert [line.user_id for line in lines if line.would in (Would.ADOPT, Would.FAIL)] == ["u10", "u11"]
 
 
-def test_a_change_that_was_cut_short_is_noted_and_not_guessed_at(desk):
-    office, now = desk.office, desk.office.desk.clock.now
+def test_a_change_that_was_cut_short_is_noted_and_not_guessed_at(admin):
+    office, now = admin.office, admin.office.desk.clock.now
     entry = office.entry("u1")
     mark = Mark(change_id="x1", message_id="m1", action=Action.UPDATE, until=now - A_MOMENT)
     office.desk.store.put_entry(office.connection, replace(entry, mark=mark))
-    done, lines = desk.preview()
-    assert (lines, done.counts) == ([], {"unchanged": 2})
-    assert any("cut short" in note for note in done.notes)
+    done, lines = admin.preview()
+    assert (lines, done.result.counts) == ([], {"unchanged": 2})
+    assert any("cut short" in note for note in done.result.notes)
 
 
-def test_whose_lookup_keeper_refuses_is_told_to_fail(desk, monkeypatch):
-    hired(desk.office)
+def test_whose_lookup_keeper_refuses_is_told_to_fail(admin, monkeypatch):
+    hired(admin.office)
     monkeypatch.setattr(
         FakeAccounts, "find", lambda self, lookups: [Found(key=each.key, error=Rejected("no")) for each in lookups]
     )
-    _, lines = desk.preview()
+    _, lines = admin.preview()
     assert [(line.would, line.user_id, line.detail) for line in lines] == [(Would.FAIL, "u4", "no")]

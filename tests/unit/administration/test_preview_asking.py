@@ -8,115 +8,115 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.administration.configure import delete, edit
-from autoprovisioning.app.administration.preview import KEPT, PATIENCE, ask_preview, compute_preview, save_preview
-from autoprovisioning.app.ports.requests import PreviewState
+from autoprovisioning.app.administration.preview import ask_preview, compute_preview, save_preview
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale, Transient
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.requests import PREVIEW, RequestState
 from tests.support.in_memory import FakeDirectory
 from tests.support.in_memory_state import FakeChannels
 from tests.support.previewing import A_MOMENT, ACTOR, everything, hired
 from tests.support.scenario import GROUP, Office
 
 
-def test_what_an_edit_would_be_refused_for_a_preview_is_refused_for(desk):
-    office = desk.office
+def test_what_an_edit_would_be_refused_for_a_preview_is_refused_for(admin):
+    office = admin.office
     edition = office.connection.edition
     bad = [
-        (NotFound, "no such", edition, desk.settings()),
-        (Stale, "c1", edition + 1, desk.settings()),
-        (BadInput, "c1", edition, desk.settings(name="")),
-        (BadInput, "c1", edition, desk.settings(scope_groups=("nobody@example.com",))),
-        (BadInput, "c1", edition, desk.settings(endpoint="https://keepersecurity.eu/api/rest/scim/v2/9")),
+        (NotFound, "no such", edition, admin.settings()),
+        (Stale, "c1", edition + 1, admin.settings()),
+        (BadInput, "c1", edition, admin.settings(name="")),
+        (BadInput, "c1", edition, admin.settings(scope_groups=("nobody@example.com",))),
+        (BadInput, "c1", edition, admin.settings(endpoint="https://keepersecurity.eu/api/rest/scim/v2/9")),
     ]
     for error, connection_id, known, settings in bad:
         with pytest.raises(error):
-            ask_preview(office.services, desk.previews, connection_id, known, settings, ACTOR)
+            ask_preview(office.services, connection_id, known, settings, ACTOR)
         with pytest.raises(error):
             edit(office.services, connection_id, known, settings, ACTOR)
     assert office.desk.queue.previews == []
 
 
-def test_a_connection_without_a_token_has_no_preview(desk):
-    desk.office.services.connections.change("c1", lambda current: replace(current, token_version=""))
+def test_a_connection_without_a_token_has_no_preview(admin):
+    admin.office.services.connections.change("c1", lambda current: replace(current, token_version=""))
     with pytest.raises(BadInput, match="token: there is none"):
-        desk.ask()
+        admin.ask()
 
 
-def test_a_connection_that_is_being_deleted_has_no_preview(desk):
-    asked = desk.ask()
-    desk.office.services.connections.change("c1", lambda current: replace(current, state=State.DELETING))
+def test_a_connection_that_is_being_deleted_has_no_preview(admin):
+    asked = admin.ask()
+    admin.office.services.connections.change("c1", lambda current: replace(current, state=State.DELETING))
     with pytest.raises(NotFound):
-        desk.ask()
-    assert desk.compute(asked).state is PreviewState.WAITING
+        admin.ask()
+    assert admin.compute(asked).state is RequestState.WAITING
 
 
-def test_a_preview_of_a_connection_deleted_meanwhile_leaves_no_names_behind(desk, monkeypatch):
+def test_a_preview_of_a_connection_deleted_meanwhile_leaves_no_names_behind(admin, monkeypatch):
     users = FakeDirectory.users
 
     def listing(self, fields):
-        delete(desk.office.services, FakeChannels(desk.office.desk.store), "c1", ACTOR, "Keeper")
+        delete(admin.office.services, FakeChannels(admin.office.desk.store), "c1", ACTOR, "Keeper")
         return users(self, fields)
 
     monkeypatch.setattr(FakeDirectory, "users", listing)
-    hired(desk.office)
-    asked = desk.compute(desk.ask())
-    assert desk.office.services.connections.get("c1") is None
-    assert list(desk.previews.every_line(asked)) == []
+    hired(admin.office)
+    asked = admin.compute(admin.ask())
+    assert admin.office.services.connections.get("c1") is None
+    assert admin.lines(asked) == []
 
 
-def test_a_preview_waits_until_its_message_is_delivered(desk):
-    asked = desk.ask(name="Vault")
-    now = desk.office.desk.clock.now
-    assert desk.previews.get("c1", asked.id) == asked
-    assert (asked.state, asked.asked_by, asked.asked_at, asked.expires) == (
-        PreviewState.WAITING,
+def test_a_preview_waits_until_its_message_is_delivered(admin):
+    asked = admin.ask(name="Vault")
+    now = admin.office.desk.clock.now
+    assert admin.stored(asked) == asked
+    assert (asked.state, asked.asked_by.address, asked.asked_at, asked.expires) == (
+        RequestState.WAITING,
         ACTOR.address,
         now,
-        now + KEPT,
+        now + PREVIEW.kept,
     )
-    assert desk.office.desk.queue.previews == [("c1", asked.id)]
+    assert admin.office.desk.queue.previews == [("c1", asked.id)]
 
 
-def test_saving_a_preview_saves_its_settings(desk):
-    asked = desk.ask(name="Vault", org_units=("/Sales",))
-    saved = save_preview(desk.office.services, desk.previews, "c1", asked.id, ACTOR)
-    assert saved.settings == asked.settings
+def test_saving_a_preview_saves_its_settings(admin):
+    asked = admin.ask(name="Vault", org_units=("/Sales",))
+    saved = save_preview(admin.office.services, "c1", asked.id, ACTOR)
+    assert saved.settings == asked.subject.settings
 
 
-def test_a_preview_of_a_connection_that_was_edited_since_is_computed_but_not_saved(desk):
-    asked = desk.ask(name="Vault")
-    edit(desk.office.services, "c1", asked.edition, desk.settings(name="Safe"), ACTOR)
-    assert desk.compute(asked).state is PreviewState.DONE
+def test_a_preview_of_a_connection_that_was_edited_since_is_computed_but_not_saved(admin):
+    asked = admin.ask(name="Vault")
+    edit(admin.office.services, "c1", asked.subject.edition, admin.settings(name="Safe"), ACTOR)
+    assert admin.compute(asked).state is RequestState.DONE
     with pytest.raises(Stale):
-        save_preview(desk.office.services, desk.previews, "c1", asked.id, ACTOR)
-    assert desk.office.connection.settings.name == "Safe"
+        save_preview(admin.office.services, "c1", asked.id, ACTOR)
+    assert admin.office.connection.settings.name == "Safe"
 
 
-def test_a_preview_that_expired_is_neither_computed_nor_saved(desk):
-    asked = desk.ask()
-    desk.office.desk.clock.advance(KEPT)
-    before = everything(desk.office)
-    assert desk.compute(asked).state is PreviewState.WAITING
+def test_a_preview_that_expired_is_neither_computed_nor_saved(admin):
+    asked = admin.ask()
+    admin.office.desk.clock.advance(PREVIEW.kept)
+    before = everything(admin.office)
+    assert admin.compute(asked).state is RequestState.WAITING
     with pytest.raises(NotFound):
-        save_preview(desk.office.services, desk.previews, "c1", asked.id, ACTOR)
-    assert everything(desk.office) == before
+        save_preview(admin.office.services, "c1", asked.id, ACTOR)
+    assert everything(admin.office) == before
 
 
-def test_a_refused_token_fails_the_preview_and_pauses_nothing(desk):
-    desk.office.keeper.accepts = set()
-    done = desk.compute(desk.ask())
-    assert done.state is PreviewState.FAILED
+def test_a_refused_token_fails_the_preview_and_pauses_nothing(admin):
+    admin.office.keeper.accepts = set()
+    done = admin.compute(admin.ask())
+    assert done.state is RequestState.FAILED
     assert "access token" in done.problem
-    assert done.finished == desk.office.desk.clock.now
-    assert desk.office.connection.state is State.ON
+    assert done.finished == admin.office.desk.clock.now
+    assert admin.office.connection.state is State.ON
 
 
-def test_a_group_that_is_gone_by_then_fails_the_preview(desk):
-    asked = desk.ask()
-    del desk.office.directory.groups[GROUP.id]
-    failed = desk.compute(asked)
-    assert (failed.state, "scope.groups" in failed.problem) == (PreviewState.FAILED, True)
+def test_a_group_that_is_gone_by_then_fails_the_preview(admin):
+    asked = admin.ask()
+    del admin.office.directory.groups[GROUP.id]
+    failed = admin.compute(asked)
+    assert (failed.state, "scope.groups" in failed.problem) == (RequestState.FAILED, True)
 
 
 def throttled(office: Office, minutes: int) -> None:
@@ -124,79 +124,79 @@ def throttled(office: Office, minutes: int) -> None:
     office.services.connections.change("c1", lambda current: replace(current, throttled_until=until))
 
 
-def test_what_trying_again_may_help_is_delivered_again_and_then_computed(desk):
-    asked = desk.ask()
-    throttled(desk.office, 2)
+def test_what_trying_again_may_help_is_delivered_again_and_then_computed(admin):
+    asked = admin.ask()
+    throttled(admin.office, 2)
     with pytest.raises(Transient):
-        desk.compute(asked)
-    running = desk.previews.get("c1", asked.id)
-    assert (running.state, "asked this connection to wait" in running.problem) == (PreviewState.RUNNING, True)
-    desk.office.desk.clock.advance(timedelta(minutes=2))
-    done = desk.compute(asked)
-    assert (done.state, done.problem) == (PreviewState.DONE, "")
+        admin.compute(asked)
+    running = admin.stored(asked)
+    assert (running.state, "asked this connection to wait" in running.problem) == (RequestState.RUNNING, True)
+    admin.office.desk.clock.advance(timedelta(minutes=2))
+    done = admin.compute(asked)
+    assert (done.state, done.problem) == (RequestState.DONE, "")
 
 
-def test_after_some_minutes_it_fails_with_what_was_wrong_the_last_time(desk):
-    asked = desk.ask()
-    throttled(desk.office, 60)
+def test_after_some_minutes_it_fails_with_what_was_wrong_the_last_time(admin):
+    asked = admin.ask()
+    throttled(admin.office, 60)
     with pytest.raises(Transient):
-        desk.compute(asked)
-    desk.office.desk.clock.advance(PATIENCE)
-    failed = desk.compute(asked)
-    assert (failed.state, "asked this connection to wait" in failed.problem) == (PreviewState.FAILED, True)
+        admin.compute(asked)
+    admin.office.desk.clock.advance(PREVIEW.patience)
+    failed = admin.compute(asked)
+    assert (failed.state, "asked this connection to wait" in failed.problem) == (RequestState.FAILED, True)
 
 
-def test_a_deadline_that_passes_is_tried_again(desk):
-    asked = desk.ask()
+def test_a_deadline_that_passes_is_tried_again(admin):
+    asked = admin.ask()
     with pytest.raises(Transient):
-        compute_preview(desk.office.services, desk.previews, "c1", asked.id, desk.office.desk.clock.now)
-    assert desk.previews.get("c1", asked.id).state is PreviewState.RUNNING
+        compute_preview(admin.office.services, "c1", asked.id, admin.office.desk.clock.now)
+    assert admin.stored(asked).state is RequestState.RUNNING
 
 
-def test_a_preview_that_is_done_stays_as_it_is(desk):
-    done = desk.compute(desk.ask())
-    hired(desk.office)
-    desk.office.desk.clock.advance(A_MOMENT)
-    assert desk.compute(done) == done
+def test_a_preview_that_is_done_stays_as_it_is(admin):
+    done = admin.compute(admin.ask())
+    hired(admin.office)
+    admin.office.desk.clock.advance(A_MOMENT)
+    assert admin.compute(done) == done
 
 
-def test_whoever_asks_again_while_it_is_computed_gets_that_one(desk):
-    first = desk.ask(name="Vault")
-    desk.previews.put(replace(first, state=PreviewState.RUNNING))
-    desk.office.desk.clock.advance(PATIENCE - A_MOMENT)
-    assert {desk.ask(name="Vault").id for _ in range(50)} == {first.id}
-    assert len(desk.office.desk.queue.previews) == 1
-    desk.office.desk.clock.advance(A_MOMENT)
-    assert desk.ask(name="Vault").state is PreviewState.WAITING, "its message is taken for lost"
-    assert len(desk.office.desk.queue.previews) == 2
+def test_whoever_asks_again_while_it_is_computed_gets_that_one(admin):
+    first = admin.ask(name="Vault")
+    admin.office.services.requests.put(replace(first, state=RequestState.RUNNING))
+    admin.office.desk.clock.advance(PREVIEW.patience - A_MOMENT)
+    assert {admin.ask(name="Vault").id for _ in range(50)} == {first.id}
+    assert len(admin.office.desk.queue.previews) == 1
+    admin.office.desk.clock.advance(A_MOMENT)
+    assert admin.ask(name="Vault").state is RequestState.WAITING, "its message is taken for lost"
+    assert len(admin.office.desk.queue.previews) == 2
 
 
-def test_other_settings_and_other_people_have_previews_of_their_own(desk):
-    office, settings = desk.office, desk.settings(name="Vault")
-    first = desk.ask(name="Vault")
+def test_other_settings_and_other_people_have_previews_of_their_own(admin):
+    office, settings = admin.office, admin.settings(name="Vault")
+    first = admin.ask(name="Vault")
     other = Actor(address="b@example.com", directory_id="u9")
-    another = ask_preview(office.services, desk.previews, "c1", office.connection.edition, settings, other)
-    assert len({first.id, another.id, desk.ask(name="Safe").id}) == 3
-    edit(office.services, "c1", office.connection.edition, desk.settings(), ACTOR)
-    assert desk.ask(name="Vault").id != first.id, "of another edition"
+    another = ask_preview(office.services, "c1", office.connection.edition, settings, other)
+    assert len({first.id, another.id, admin.ask(name="Safe").id}) == 3
+    edit(office.services, "c1", office.connection.edition, admin.settings(), ACTOR)
+    assert admin.ask(name="Vault").id != first.id, "of another edition"
 
 
-def test_a_preview_asked_for_again_once_it_is_done_is_computed_anew(desk):
-    hired(desk.office)
-    done = desk.compute(desk.ask())
-    assert list(desk.previews.every_line(done))
-    again = desk.ask()
-    assert (again.state, again.counts, list(desk.previews.every_line(again))) == (PreviewState.WAITING, {}, [])
-    assert desk.compute(again).counts == done.counts
+def test_a_preview_asked_for_again_once_it_is_done_is_computed_anew(admin):
+    hired(admin.office)
+    done = admin.compute(admin.ask())
+    assert admin.lines(done)
+    again = admin.ask()
+    assert (again.state, again.result.counts, admin.lines(again)) == (RequestState.WAITING, {}, [])
+    assert admin.compute(again).result.counts == done.result.counts
 
 
-def test_a_preview_that_could_not_be_published_waits_for_nothing(desk, monkeypatch):
-    def down(connection_id, preview_id):
+def test_a_preview_that_could_not_be_published_waits_for_nothing(admin, monkeypatch):
+    def down(request):
         raise Transient("Pub/Sub is away")
 
     with monkeypatch.context() as broken:
-        broken.setattr(desk.office.services.queue, "request_preview", down)
+        broken.setattr(admin.office.services.queue, "request_work", down)
         with pytest.raises(Transient):
-            desk.ask()
-    assert desk.ask().state is PreviewState.WAITING
-    assert len(desk.office.desk.queue.previews) == 1
+            admin.ask()
+    assert admin.ask().state is RequestState.WAITING
+    assert len(admin.office.desk.queue.previews) == 1

@@ -10,25 +10,26 @@ import pytest
 from autoprovisioning.app.administration.configure import edit, turn_off, turn_on
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.administration.preview import ask_preview, compute_preview
-from autoprovisioning.app.ports.requests import PreviewState, Would
+from autoprovisioning.app.ports.requests import Would
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Status
+from autoprovisioning.domain.requests import RequestState
 from autoprovisioning.domain.settings import Settings
 from tests.support.previewing import A_MOMENT, ACTOR, IN_A_WEEK, at, everything, hired, policy, roster
 from tests.support.scenario import GROUP, USERS, Office
 from tests.support.settings import with_settings
 
 
-def test_an_incomplete_listing_deprovisions_nobody_and_says_so(desk):
-    desk.office.leave("u1")
-    desk.office.suspend("u2")
-    desk.office.directory.unreadable.add(GROUP.id)
-    done, lines = desk.preview()
+def test_an_incomplete_listing_deprovisions_nobody_and_says_so(admin):
+    admin.office.leave("u1")
+    admin.office.suspend("u2")
+    admin.office.directory.unreadable.add(GROUP.id)
+    done, lines = admin.preview()
     assert [line for line in lines if line.would in (Would.SUSPEND, Would.DELETE)] == []
-    assert any("could not be read" in note for note in done.notes)
-    assert any("complete listings" in note for note in done.notes)
+    assert any("could not be read" in note for note in done.result.notes)
+    assert any("complete listings" in note for note in done.result.notes)
 
 
 @pytest.mark.parametrize(("limit", "held"), [(2, False), (1, True)])
@@ -39,7 +40,7 @@ def test_a_preview_says_when_the_volume_guard_would_hold_it(limit, held):
     office.leave("u2")
     before = everything(office)
     done, _ = at(office).preview()
-    assert done.held is held
+    assert done.result.held is held
     assert everything(office) == before
 
 
@@ -52,10 +53,10 @@ def test_what_an_administrator_approved_is_not_held_and_what_was_rejected_is():
     digest = office.services.holds.standing("c1")[0].digest
     waiting = office.desk.store.holds["c1"][digest]
     decide_hold(office.services, "c1", digest, "approve", ACTOR)
-    assert at(office).preview()[0].held is False
+    assert at(office).preview()[0].result.held is False
     office.services.holds.put("c1", waiting)
     decide_hold(office.services, "c1", digest, "reject", ACTOR)
-    assert at(office).preview(limit=replace(office.connection.settings.limit, minimum=100))[0].held is True
+    assert at(office).preview(limit=replace(office.connection.settings.limit, minimum=100))[0].result.held is True
 
 
 def test_what_goes_on_beside_a_rejected_plan_is_not_told_as_held():
@@ -75,18 +76,21 @@ def test_what_goes_on_beside_a_rejected_plan_is_not_told_as_held():
     done, lines = at(office).preview(limit=replace(office.connection.settings.limit, minimum=100))
     held = {line.user_id: "rejected before" in line.detail for line in lines if line.would is Would.SUSPEND}
     assert held == {"u1": True, "u2": True, "u3": True, "u4": False}
-    assert (done.held, done.notes) == (False, ("Suspensions and deletions that would be held: 3; that go on: 1",))
+    assert (done.result.held, done.result.notes) == (
+        False,
+        ("Suspensions and deletions that would be held: 3; that go on: 1",),
+    )
 
 
-def test_a_connection_that_is_off_is_previewed_as_if_turned_on_and_its_timers_stood_still(desk):
-    office = desk.office
-    edit(office.services, "c1", office.connection.edition, desk.settings(deprovisioning=policy(IN_A_WEEK)), ACTOR)
+def test_a_connection_that_is_off_is_previewed_as_if_turned_on_and_its_timers_stood_still(admin):
+    office = admin.office
+    edit(office.services, "c1", office.connection.edition, admin.settings(deprovisioning=policy(IN_A_WEEK)), ACTOR)
     office.leave("u1")
     office.run()
     turn_off(office.services, "c1", ACTOR)
     office.desk.clock.advance(timedelta(days=20))
     hired(office)
-    _, lines = desk.preview()
+    _, lines = admin.preview()
     assert [(line.would, line.user_id, line.detail[:23]) for line in lines] == [
         (Would.CREATE, "u4", ""),
         (Would.WAIT, "u1", "suspended on 2026-12-21"),
@@ -101,15 +105,15 @@ def test_what_a_first_run_would_create_is_confirmed_by_turning_on_from_the_previ
     office.desk.store.guards.clear()
     told = "Creations and reactivations that would be held: 63"
     turn_off(office.services, "c1", ACTOR)
-    assert told not in at(office).preview()[0].notes
+    assert told not in at(office).preview()[0].result.notes
     turn_on(office.services, "c1", ACTOR)
-    assert told in at(office).preview()[0].notes
+    assert told in at(office).preview()[0].result.notes
     office.run()
     assert (office.keeper.accounts, office.services.holds.standing("c1")[0].counts()) == ({}, {"create": 63})
 
 
-def test_a_draft_is_previewed_with_an_empty_roster(desk):
-    office = desk.office
+def test_a_draft_is_previewed_with_an_empty_roster(admin):
+    office = admin.office
     token = office.desk.tokens.add("new", "secret")
     draft = Connection(
         id="new",
@@ -118,23 +122,23 @@ def test_a_draft_is_previewed_with_an_empty_roster(desk):
         token_version=token,
     )
     office.services.connections.create(draft)
-    preview = ask_preview(office.services, desk.previews, "new", 0, draft.settings, ACTOR)
-    compute_preview(office.services, desk.previews, "new", preview.id, office.desk.clock.now + A_MOMENT)
-    done = desk.previews.get("new", preview.id)
-    assert done.state is PreviewState.DONE
-    assert done.counts == {"unchanged": 0}  # they have accounts on the other connection, and stay there
+    preview = ask_preview(office.services, "new", 0, draft.settings, ACTOR)
+    compute_preview(office.services, "new", preview.id, office.desk.clock.now + A_MOMENT)
+    done = admin.stored(preview)
+    assert done.state is RequestState.DONE
+    assert done.result.counts == {"unchanged": 0}  # they have accounts on the other connection, and stay there
 
     for user_id in ("u1", "u2", "u3"):
         office.services.roster.commit(
             office.connection, [user_id], lambda _entries, gone=user_id: (Edit(entries={gone: None}), None)
         )
-    preview = ask_preview(office.services, desk.previews, "new", 0, draft.settings, ACTOR)
-    compute_preview(office.services, desk.previews, "new", preview.id, office.desk.clock.now + A_MOMENT)
-    assert desk.previews.get("new", preview.id).counts == {"adopt": 3, "unchanged": 0}
+    preview = ask_preview(office.services, "new", 0, draft.settings, ACTOR)
+    compute_preview(office.services, "new", preview.id, office.desk.clock.now + A_MOMENT)
+    assert admin.stored(preview).result.counts == {"adopt": 3, "unchanged": 0}
 
 
-def test_an_earlier_connection_takes_nobody_away_whom_this_one_has(desk):
-    office = desk.office
+def test_an_earlier_connection_takes_nobody_away_whom_this_one_has(admin):
+    office = admin.office
     token = office.desk.tokens.add("first", "secret")
     other = Group(id="g2", email="others@example.com")
     office.directory.groups[other.id] = other
@@ -148,22 +152,22 @@ def test_an_earlier_connection_takes_nobody_away_whom_this_one_has(desk):
             token_version=token,
         )
     )
-    done, lines = desk.preview()
+    done, lines = admin.preview()
     assert lines == []
-    assert any("several connections" in note for note in done.notes)
+    assert any("several connections" in note for note in done.result.notes)
 
 
 @pytest.mark.parametrize(("members", "moving"), [({"u1", "u2", "u9"}, 2), ({"u9"}, 0)])
-def test_users_who_move_from_another_connection_are_told_since_that_one_deprovisions_them(desk, members, moving):
-    office = desk.office
+def test_users_who_move_from_another_connection_are_told_since_that_one_deprovisions_them(admin, members, moving):
+    office = admin.office
     office.connect("next", Group(id="g2", email="others@example.com"), shared=False)
     office.directory.memberships["g2"] = members
     for user_id in members:
         office.leave(user_id)
     draft = office.services.connections.change("next", lambda current: replace(current, state=State.DRAFT))
-    asked = ask_preview(office.services, desk.previews, "next", 0, draft.settings, ACTOR)
-    compute_preview(office.services, desk.previews, "next", asked.id, office.desk.clock.now + A_MOMENT)
-    notes = desk.previews.get("next", asked.id).notes
+    asked = ask_preview(office.services, "next", 0, draft.settings, ACTOR)
+    compute_preview(office.services, "next", asked.id, office.desk.clock.now + A_MOMENT)
+    notes = admin.stored(asked).result.notes
     assert [note[-3:] for note in notes if "move here from connection Keeper (c1)" in note] == [": 2"] * (moving > 0)
     turn_on(office.services, "next", ACTOR)
     office.run()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from autoprovisioning.app.administration.configure import turn_off, turn_on
 from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
 from autoprovisioning.app.administration.held_plans import decide_hold
-from autoprovisioning.app.administration.preview import HELD, save_preview
+from autoprovisioning.app.administration.preview import save_preview
+from autoprovisioning.app.administration.preview_lines import HELD
 from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.domain.deprovisioning import Delays
 from autoprovisioning.domain.events import EventName
@@ -64,11 +65,11 @@ def worked(office: Office, verb: str, user_id: str, name: str) -> None:
             office.alias(user_id, f"{user_id}.alias@example.com")
             _seed(office, f"{user_id}.alias@example.com", name)
         case "confirm":
-            desk = at(office)
-            done, lines = desk.preview()
+            admin = at(office)
+            done, lines = admin.preview()
             chosen = [line.user_id for line in lines if line.scim_id and line.would in (Would.CREATE, Would.DOUBT)]
             users = chosen if name == "Eve" and chosen else None
-            confirm_adoptions(office.services, desk.previews, "c1", done.id, users, ACTOR)
+            confirm_adoptions(office.services, "c1", done.id, users, ACTOR)
         case _:
             getattr(office, verb)(user_id)
 
@@ -97,7 +98,7 @@ def test_a_preview_says_what_the_next_run_does(data):
     names = st.sampled_from(("Ada", "Grace", "Eve"))
     for _ in range(data.draw(st.integers(0, 6), label="steps")):
         worked(office, data.draw(VERBS), data.draw(users), data.draw(names))
-    desk = at(office)
+    admin = at(office)
     changes = {
         "deprovisioning": policy(data.draw(DELAYS, label="policy")),
         "mapping": AttributeMapping(data.draw(ROWS, label="rows")),
@@ -108,10 +109,10 @@ def test_a_preview_says_what_the_next_run_does(data):
         turn_off(office.services, "c1", ACTOR)
         office.wait()
     before = everything(office)
-    done, lines = desk.preview(**changes)
+    done, lines = admin.preview(**changes)
     assert everything(office) == before
 
-    save_preview(office.services, desk.previews, "c1", done.id, ACTOR)
+    save_preview(office.services, "c1", done.id, ACTOR)
     turn_on(office.services, "c1", ACTOR)
     known = set(office.desk.store.events["c1"])
     unfailed = {user_id for user_id, entry in roster(office).items() if entry.failure is None}
@@ -133,7 +134,7 @@ def test_a_preview_says_what_the_next_run_does(data):
             assert roster(office)[line.user_id].timers, line
     told = {line.user_id for line in lines if line.would is not Would.WAIT}
     assert set(happened) <= told
-    if done.held:
+    if done.result.held:
         assert not {EventName.SUSPENDED, EventName.DELETED} & set().union(*happened.values())
-    counted = sum(count for name, count in done.counts.items() if name != "unchanged")
+    counted = sum(count for name, count in done.result.counts.items() if name != "unchanged")
     assert counted == len(lines)

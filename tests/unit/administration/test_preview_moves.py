@@ -39,7 +39,7 @@ def test_a_move_that_waits_for_an_administrator_leaves_the_account_as_it_is_and_
     office = leaving(shared=True)
     office.run()
     done, lines = at(office).preview()
-    assert (lines, done.counts) == ([], {"unchanged": 3})
+    assert (lines, done.result.counts) == ([], {"unchanged": 3})
     office.run()
     assert office.entry("u1").status is Status.ACTIVE
 
@@ -50,4 +50,4 @@ def test_who_is_in_both_scopes_is_in_neither_list(shared):
     office.directory.memberships[GROUP.id].add("u1")
     done, lines = at(office).preview()
     assert lines == []
-    assert any("several connections, kept by the one that has them: 1" in note for note in done.notes)
+    assert any("several connections, kept by the one that has them: 1" in note for note in done.result.notes)

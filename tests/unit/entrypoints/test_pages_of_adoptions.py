@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from autoprovisioning.app.ports.requests import Line, Preview, PreviewState, Would
+from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.requests import PREVIEW, Forecast, Proposal, RequestState
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import Settings
-from tests.support.builders import DAY
+from tests.support.builders import requested
 from tests.support.console import HOME, READER, Place, sound
 from tests.support.in_memory import START
 
@@ -30,17 +29,16 @@ def here() -> Place:
         Connection(id="c1", state=State.ON, token_version="1", settings=Settings(endpoint="https://keeper.example"))
     )
     connection = here.desk.services.connections.get("c1")
-    preview = Preview(
+    preview = requested(
+        PREVIEW,
+        Proposal(edition=0, settings=connection.settings),
         id="p9",
-        connection_id="c1",
-        edition=0,
-        settings=connection.settings,
-        asked_by="a@example.com",
         asked_at=START,
-        expires=START + DAY,
-        state=PreviewState.DONE,
+        state=RequestState.DONE,
+        result=Forecast(counts={"create": 2, "adopt": 1, "doubt": 2, "unchanged": 0}),
     )
-    here.parts.previews.fill(replace(preview, counts={"create": 2, "adopt": 1, "doubt": 2, "unchanged": 0}), LINES)
+    here.desk.services.requests.put(preview)
+    here.desk.services.preview_lines.put(preview, LINES)
     return here
 
 

@@ -239,7 +239,7 @@ def test_a_preview_says_that_they_would_be_held(office, silent):
     office.run()
     office.desk.clock.advance(LATER)
     done, lines = at(office).preview()
-    assert done.held
+    assert done.result.held
     assert {line.user_id: "held for approval" in line.detail for line in lines} == {"u1": True, "u2": True}
 
 

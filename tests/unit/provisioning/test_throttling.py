@@ -11,14 +11,13 @@ from autoprovisioning.app.administration.ask_for_run import ask_for_run
 from autoprovisioning.app.administration.configure import turn_on
 from autoprovisioning.app.administration.inquire import inquire
 from autoprovisioning.app.administration.roles import Role
-from autoprovisioning.app.ports.requests import InquiryKind
 from autoprovisioning.app.provisioning.target import WAIT, Keeper
 from autoprovisioning.domain.connections import LONGEST_THROTTLE, State
 from autoprovisioning.domain.errors import Throttled, Waiting
 from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.requests import InquiryKind
 from tests.support.builders import MINUTE, SECOND, active, notice
 from tests.support.in_memory import FakeAccounts
-from tests.support.in_memory_requests import FakeInquiries
 from tests.support.scenario import Office
 
 ACTOR = Actor(address="boss@example.com", directory_id="u0")
@@ -72,8 +71,7 @@ def run_now(office: Office) -> None:
 
 
 def provision_now(office: Office) -> None:
-    inquiries = FakeInquiries(office.desk.clock)
-    inquire(office.services, inquiries, "c1", "u1", InquiryKind.PROVISION, ACTOR, Role.SUPER)
+    inquire(office.services, "c1", "u1", InquiryKind.PROVISION, ACTOR, Role.SUPER)
 
 
 def turn_it_on(office: Office) -> None:
@@ -103,8 +101,7 @@ def test_where_there_is_no_wait_nothing_is_told_of_one(office, act):
 
 def test_looking_a_user_up_does_not_end_a_wait(office):
     be(office, throttled_until=office.desk.clock.now + MINUTE)
-    inquiries = FakeInquiries(office.desk.clock)
-    inquire(office.services, inquiries, "c1", "u1", InquiryKind.EXPLAIN, ACTOR, Role.SUPER)
+    inquire(office.services, "c1", "u1", InquiryKind.EXPLAIN, ACTOR, Role.SUPER)
     assert until(office) == office.desk.clock.now + MINUTE
 
 

@@ -92,10 +92,10 @@ def test_a_drift_run_that_cannot_list_keeper_does_what_a_full_run_does(office, m
 
 @pytest.mark.parametrize("error", UNLISTED[:3], ids=lambda error: type(error).__name__)
 def test_a_preview_looks_one_by_one_where_keeper_cannot_be_listed(monkeypatch, error):
-    desk = at(crowded())
+    admin = at(crowded())
     break_listing(monkeypatch, error)
-    done, _ = desk.preview()
-    assert done.counts["create"] == CROWD + 3
+    done, _ = admin.preview()
+    assert done.result.counts["create"] == CROWD + 3
 
 
 def test_one_user_whom_keeper_fails_on_does_not_fail_a_preview(monkeypatch):
@@ -108,7 +108,7 @@ def test_one_user_whom_keeper_fails_on_does_not_fail_a_preview(monkeypatch):
 
     monkeypatch.setattr(FakeAccounts, "find", failing)
     done, lines = at(office).preview()
-    assert (done.counts["create"], done.counts["fail"]) == (2, 1)
+    assert (done.result.counts["create"], done.result.counts["fail"]) == (2, 1)
     assert next(line.detail for line in lines if line.user_id == "u2") == "HTTP 500"
 
 

@@ -19,8 +19,7 @@ from autoprovisioning.entrypoints.console.pages.summary import differences
 from tests.support.builders import active, notice
 from tests.support.console import HOME, Place
 from tests.support.in_memory import SALES, FakeDirectory, unit
-from tests.support.in_memory_requests import FakePreviews
-from tests.support.previewing import ACTOR, Desk
+from tests.support.previewing import ACTOR, at
 from tests.support.scenario import GROUP, Office
 from tests.support.settings import changed, with_settings
 from tests.unit.administration.test_explain import look_into
@@ -201,14 +200,14 @@ def test_an_edit_of_something_else_lists_no_units(selling):
 
 
 def test_a_preview_keeps_to_the_units_that_it_was_made_of(office):
-    desk = Desk(office, FakePreviews(office.desk.clock))
-    asked = desk.ask(org_units=("/Sales",))
+    admin = at(office)
+    asked = admin.ask(org_units=("/Sales",))
     office.directory.rename_unit("/Sales", "/Revenue")
     office.directory.units[ANOTHER.id] = ANOTHER.path
-    assert [part.new for part in differences(office.services, office.connection, asked.settings)] == [
+    assert [part.new for part in differences(office.services, office.connection, asked.subject.settings)] == [
         ("Organizational unit /Revenue",)
     ]
-    saved = save_preview(office.services, desk.previews, "c1", asked.id, ACTOR)
+    saved = save_preview(office.services, "c1", asked.id, ACTOR)
     assert saved.settings.scope.org_units == (REVENUE,)
 
 
@@ -274,8 +273,8 @@ def test_what_an_administrator_chose_meanwhile_is_not_marked_as_gone(selling, mo
 def test_a_renamed_unit_is_followed_by_previews_and_the_look_of_a_notification(selling):
     selling.run()
     selling.directory.rename_unit("/Sales", "/Ops/Sales")
-    desk = Desk(selling, FakePreviews(selling.desk.clock))
-    _, lines = desk.preview(name="Vault")
+    admin = at(selling)
+    _, lines = admin.preview(name="Vault")
     assert [line for line in lines if line.user_id == "u1"] == []
     notice(selling, "u1")
     assert active(selling, "u1") == [True]
@@ -285,9 +284,11 @@ def test_a_renamed_unit_is_followed_by_previews_and_the_look_of_a_notification(s
 def test_a_preview_says_that_a_unit_is_gone_and_writes_nothing(selling):
     del selling.directory.units[SALES.id]
     selling.directory.live["u1"] = replace(selling.directory.live["u1"], org_unit_path="/")
-    done, lines = Desk(selling, FakePreviews(selling.desk.clock)).preview(name="Vault")
+    done, lines = at(selling).preview(name="Vault")
     assert lines == []
-    assert [note for note in done.notes if note.startswith("The organizational unit /Sales is not in the directory")]
+    assert [
+        note for note in done.result.notes if note.startswith("The organizational unit /Sales is not in the directory")
+    ]
     assert selling.connection.settings.scope.org_units == (SALES,)
 
 

@@ -1,7 +1,6 @@
 """Firestore: state and audit, written by compare-and-set, never by read-modify-write transactions."""
 
 from autoprovisioning.adapters.firestore.adoptions import FirestoreAdoptions
-from autoprovisioning.adapters.firestore.asked_runs import FirestoreAskedRuns
 from autoprovisioning.adapters.firestore.audit import FirestoreAudit
 from autoprovisioning.adapters.firestore.channels import FirestoreChannels
 from autoprovisioning.adapters.firestore.claims import FirestoreClaims
@@ -9,10 +8,10 @@ from autoprovisioning.adapters.firestore.connections import FirestoreConnections
 from autoprovisioning.adapters.firestore.database import Database, build_client
 from autoprovisioning.adapters.firestore.guard import FirestoreGuard
 from autoprovisioning.adapters.firestore.holds import FirestoreHolds
-from autoprovisioning.adapters.firestore.inquiries import FirestoreInquiries
 from autoprovisioning.adapters.firestore.leases import FirestoreLeases
-from autoprovisioning.adapters.firestore.previews import FirestorePreviews
+from autoprovisioning.adapters.firestore.preview_lines import FirestorePreviewLines
 from autoprovisioning.adapters.firestore.reports import FirestoreReports
+from autoprovisioning.adapters.firestore.requests import FirestoreRequests
 from autoprovisioning.adapters.firestore.roster import FirestoreRoster
 from autoprovisioning.adapters.firestore.runs import FirestoreRuns
 from autoprovisioning.adapters.firestore.set_ups import FirestoreSetUps
@@ -22,17 +21,16 @@ from autoprovisioning.adapters.firestore.unprovisioned import FirestoreUnprovisi
 __all__ = [
     "Database",
     "FirestoreAdoptions",
-    "FirestoreAskedRuns",
     "FirestoreAudit",
     "FirestoreChannels",
     "FirestoreClaims",
     "FirestoreConnections",
     "FirestoreGuard",
     "FirestoreHolds",
-    "FirestoreInquiries",
     "FirestoreLeases",
-    "FirestorePreviews",
+    "FirestorePreviewLines",
     "FirestoreReports",
+    "FirestoreRequests",
     "FirestoreRoster",
     "FirestoreRuns",
     "FirestoreSetUps",

@@ -31,12 +31,10 @@ FORGOTTEN = (
     "adoptions",
     "unprovisioned",
     "runs",
-    "run_requests",
     "sweep",
-    "previews",
-    "inquiries",
+    "requests",
 )
-PARTS = {"holds": "members", "previews": "chunks"}  # collections whose documents have a collection of their own
+PARTS = {"holds": "members", "requests": "chunks"}  # collections whose documents have a collection of their own
 DELETES_A_COMMIT = 200
 
 

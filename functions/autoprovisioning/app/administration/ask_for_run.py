@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from autoprovisioning.app.administration.requests import ask, existing
 from autoprovisioning.app.provisioning.target import end_wait
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.errors import NotFound, WrongState
+from autoprovisioning.domain.errors import WrongState
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.runs import AskedRun, Run, RunKind, RunState
+from autoprovisioning.domain.requests import RUN, AskedRun
+from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.words import SHOWN
 
-EXPIRES_AFTER = timedelta(days=1)
-PATIENCE = timedelta(minutes=30)  # so long is a request delivered again while an earlier run is under way
 STALLED = timedelta(hours=1)  # longer than planning, and than the pauses between two parts of a run
 
 
@@ -71,17 +71,13 @@ def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Ask
     """
     if connection.state is not State.ON:
         raise WrongState(f"Nothing runs, since the connection is not on, but: {SHOWN[connection.state]}.")
-    now = services.clock()
-    asked = AskedRun(
-        id=services.new_id(),
-        connection_id=connection.id,
-        asked_by=actor.address,
-        asked_at=now,
-        expires=now + EXPIRES_AFTER,
-    )
-    end_wait(services, connection.id, actor, "Asked for a run")
-    services.asked_runs.put(asked)  # before it is published: whoever is told of it finds it
-    services.queue.request_run(RunKind.FULL, request=asked.id)
+
+    def publish(request: AskedRun) -> None:
+        end_wait(services, connection.id, actor, "Asked for a run")
+        services.queue.request_work(request)
+
+    # A run that has begun may have missed what changed since, and nobody writes down that it began: one for each.
+    asked = ask(services, RUN, connection.id, RunKind.FULL, actor, publish, own=True)
     return Asked(asked=asked, became=Became.WAITING, detail=SAID[Became.WAITING])
 
 
@@ -92,9 +88,7 @@ def look_after_run(services: Services, connection: Connection, request_id: str) 
         NotFound: nobody asked for that on this connection, or longer ago than a day.
     """
     now = services.clock()
-    asked = services.asked_runs.get(connection.id, request_id)
-    if asked is None or asked.expires <= now:
-        raise NotFound("No such run was asked for within the last day. Choose one of the runs listed.")
+    asked = existing(services, RUN, connection.id, request_id)
     run = services.runs.asked_for(connection.id, request_id)
     if run is None:
         return _not_begun(services, connection, asked, now)
@@ -110,7 +104,7 @@ def _not_begun(services: Services, connection: Connection, asked: AskedRun, now:
         detail = f"It was not begun, since the connection is not on any more, but: {SHOWN[connection.state]}."
         return Asked(asked=asked, became=Became.GIVEN_UP, detail=detail)
     # A request that is delivered for the last time may be the whole length of a planner from opening its run.
-    if now - asked.asked_at >= PATIENCE + services.timings.reconcile_limit:
+    if now - asked.asked_at >= RUN.patience + services.timings.reconcile_limit:
         return Asked(
             asked=asked, became=Became.GIVEN_UP, detail="It was not begun in time. The next scheduled run does it."
         )

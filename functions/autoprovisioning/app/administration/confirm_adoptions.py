@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from autoprovisioning.app.administration.requests import existing
 from autoprovisioning.app.ports.adoptions import Pair
-from autoprovisioning.app.ports.requests import Line, Preview, Previews, PreviewState, Would
+from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
 from autoprovisioning.domain.events import Actor, configured
+from autoprovisioning.domain.requests import PREVIEW, Preview, RequestState
 from autoprovisioning.domain.runs import RunKind
 
 LINES_AT_ONCE = 1_000
@@ -30,12 +32,7 @@ class Confirmation:
 
 
 def confirm_adoptions(
-    services: Services,
-    previews: Previews,
-    connection_id: str,
-    preview_id: str,
-    users: Collection[str] | None,
-    actor: Actor,
+    services: Services, connection_id: str, preview_id: str, users: Collection[str] | None, actor: Actor
 ) -> Confirmation:
     """Confirm the adoptions of these users (directory ids); None: of all who are in doubt, without those of aliases.
 
@@ -47,16 +44,14 @@ def confirm_adoptions(
     connection = services.connections.get(connection_id)
     if connection is None or connection.state is State.DELETING:
         raise NotFound("There is no such connection. Choose one of those listed.")
-    preview = previews.get(connection_id, preview_id)
-    if preview is None:
-        raise NotFound("There is no such preview: it may have expired. Ask for another one.")
-    if preview.state is not PreviewState.DONE:
+    preview = existing(services, PREVIEW, connection_id, preview_id)
+    if preview.state is not RequestState.DONE:
         raise WrongState("The preview is not computed. Wait until it is, or ask for another one.")
-    in_doubt = {line.user_id: line.scim_id for line in _lines(previews, preview, Would.DOUBT)}
+    in_doubt = {line.user_id: line.scim_id for line in _lines(services, preview, Would.DOUBT)}
     if users is None:
         pairs: tuple[Pair, ...] = tuple(in_doubt.items())
     else:
-        pairs = _chosen(previews, preview, in_doubt, users)
+        pairs = _chosen(services, preview, in_doubt, users)
         _still_without(services, connection, [user_id for user_id, _ in pairs if user_id not in in_doubt])
     if not pairs:
         return Confirmation(count=0, run=False)
@@ -70,13 +65,13 @@ def confirm_adoptions(
     return Confirmation(count=len(pairs), run=run)
 
 
-def _chosen(previews: Previews, preview: Preview, in_doubt: dict[str, str], users: Collection[str]) -> tuple[Pair, ...]:
+def _chosen(services: Services, preview: Preview, in_doubt: dict[str, str], users: Collection[str]) -> tuple[Pair, ...]:
     wanted = dict.fromkeys(users)
     if not wanted:
         raise BadInput("users", "nobody is chosen", "Choose users whom the preview lists as to be confirmed.")
     offered = dict(in_doubt)
     if not wanted.keys() <= offered.keys():
-        offered |= {line.user_id: line.scim_id for line in _lines(previews, preview, Would.CREATE) if line.scim_id}
+        offered |= {line.user_id: line.scim_id for line in _lines(services, preview, Would.CREATE) if line.scim_id}
     unknown = [user_id for user_id in wanted if user_id not in offered]
     if unknown:
         problem = f"for {len(unknown)} of them the preview offers no account to confirm"
@@ -93,10 +88,10 @@ def _still_without(services: Services, connection: Connection, users: Collection
         raise BadInput("users", problem, "Choose others, or ask for another preview.")
 
 
-def _lines(previews: Previews, preview: Preview, would: Would) -> Iterator[Line]:
+def _lines(services: Services, preview: Preview, would: Would) -> Iterator[Line]:
     cursor = ""
     while True:
-        page = previews.lines(preview, would, cursor, LINES_AT_ONCE)
+        page = services.preview_lines.page(preview, would, cursor, LINES_AT_ONCE)
         yield from page.items
         cursor = page.cursor
         if not cursor:

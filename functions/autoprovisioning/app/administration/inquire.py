@@ -6,11 +6,11 @@ An inquiry is stored and published as a "look again" that names it; the worker's
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from autoprovisioning.app.administration.requests import ask, fail, find, finish
 from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.app.ports.accounts import Accounts
-from autoprovisioning.app.ports.requests import Inquiries, Inquiry, InquiryKind, InquiryState, Step, question_id
 from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked, entry_of
 from autoprovisioning.app.provisioning.target import Keeper, end_wait, first_found, refusal_of_one
@@ -33,12 +33,19 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.observation import observed
+from autoprovisioning.domain.requests import (
+    INQUIRY,
+    Findings,
+    Inquiry,
+    InquiryKind,
+    Question,
+    RequestState,
+    Step,
+)
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.texts import USER_ID
 from autoprovisioning.domain.words import SHOWN
 
-EXPIRES_AFTER = timedelta(hours=1)
-PATIENCE = timedelta(minutes=5)  # an answer takes seconds; asked again after that, the message is taken for lost
 MENDS = {
     State.DRAFT: "Finish the set-up and turn it on first.",
     State.OFF: "Turn it on first.",
@@ -47,13 +54,7 @@ MENDS = {
 
 
 def inquire(
-    services: Services,
-    inquiries: Inquiries,
-    connection_id: str,
-    user_id: str,
-    kind: InquiryKind,
-    actor: Actor,
-    role: Role,
+    services: Services, connection_id: str, user_id: str, kind: InquiryKind, actor: Actor, role: Role
 ) -> Inquiry:
     """Ask a worker about one user: every administrator may have the account looked up in Keeper.
 
@@ -75,33 +76,19 @@ def inquire(
         raise BadInput("user_id", "it is no directory id", "Search for the user by name or address.")
     if kind is InquiryKind.PROVISION and connection.state is not State.ON:
         raise BadInput("connection", f"it is not on, but: {SHOWN[connection.state]}", MENDS[connection.state])
-    now = services.clock()
-    inquiry = Inquiry(
-        id=question_id(actor, connection_id, user_id, kind.value),
-        connection_id=connection_id,
-        user_id=user_id,
-        kind=kind,
-        asked_by=actor.address,
-        asked_at=now,
-        expires=now + EXPIRES_AFTER,
-        asked_by_id=actor.directory_id,
-    )
-    opened = inquiries.open(inquiry, now - PATIENCE)
-    if opened is not inquiry:
-        return opened
-    if kind is InquiryKind.PROVISION:
-        end_wait(services, connection_id, actor, f"Asked for the user {user_id} to be provisioned now")
-    event = kind.value if kind is InquiryKind.PROVISION else ""
-    named = f"{connection_id}/{inquiry.id}"
-    try:
-        services.queue.look_again([Look(user_id=user_id, event=event, asked_at=now, inquiry=named)])
-    except ProvisioningError as error:  # or it would wait for a message that never comes
-        inquiries.put(replace(inquiry, state=InquiryState.FAILED, finished=now, problem=str(error)))
-        raise
-    return inquiry
+
+    def publish(inquiry: Inquiry) -> None:
+        event = ""
+        if kind is InquiryKind.PROVISION:
+            event = kind.value
+            end_wait(services, connection_id, actor, f"Asked for the user {user_id} to be provisioned now")
+        named = f"{connection_id}/{inquiry.id}"
+        services.queue.look_again([Look(user_id=user_id, event=event, asked_at=inquiry.asked_at, inquiry=named)])
+
+    return ask(services, INQUIRY, connection_id, Question(user_id=user_id, kind=kind), actor, publish)
 
 
-def answer_inquiry(services: Services, inquiries: Inquiries, asked: Asked, deadline: datetime) -> None:
+def answer_inquiry(services: Services, asked: Asked, deadline: datetime) -> None:
     """Answer the inquiry that a "look again" names, once.
 
     A user who is to be converged is, even where the inquiry expired or was answered already.
@@ -111,21 +98,21 @@ def answer_inquiry(services: Services, inquiries: Inquiries, asked: Asked, deadl
             delivered again where that helps.
     """
     connection_id, _, inquiry_id = asked.look.inquiry.partition("/")
-    inquiry = inquiries.get(connection_id, inquiry_id)
-    if inquiry is not None and inquiry.user_id != asked.look.user_id:
+    inquiry = find(services, INQUIRY, connection_id, inquiry_id)
+    if inquiry is not None and inquiry.subject.user_id != asked.look.user_id:
         inquiry = None  # nobody asked that about this user
     asked = replace(asked, retry_failures=True, actor=_asker(inquiry))
-    if inquiry is not None and inquiry.state is InquiryState.WAITING:
-        _Answer(services=services, inquiries=inquiries, inquiry=inquiry).give(asked, deadline)
+    if inquiry is not None and inquiry.state is RequestState.WAITING:
+        _Answer(services=services, inquiry=inquiry).give(asked, deadline)
     elif asked.look.event == InquiryKind.PROVISION.value:
         converge(services, asked, deadline)
 
 
 def _asker(inquiry: Inquiry | None) -> Actor | None:
     """Return who had the user provisioned, by what was stored when they asked: a message names nobody."""
-    if inquiry is None or inquiry.kind is not InquiryKind.PROVISION:
+    if inquiry is None or inquiry.subject.kind is not InquiryKind.PROVISION:
         return None
-    return Actor(address=inquiry.asked_by, directory_id=inquiry.asked_by_id)
+    return inquiry.asked_by
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,7 +120,6 @@ class _Answer:
     """One inquiry on its way to an answer."""
 
     services: Services
-    inquiries: Inquiries
     inquiry: Inquiry
     steps: list[Step] = field(default_factory=list)
 
@@ -141,7 +127,7 @@ class _Answer:
         self.steps.append(Step(at=self.services.clock(), text=text, failed=failed))
 
     def give(self, asked: Asked, deadline: datetime) -> None:
-        if self.inquiry.kind is InquiryKind.PROVISION:
+        if self.inquiry.subject.kind is InquiryKind.PROVISION:
             try:
                 converge(self.services, replace(asked, tell=self.tell), deadline)
             except Busy:
@@ -159,11 +145,11 @@ class _Answer:
             self._end(str(unforeseen(error)))
 
     def _end(self, problem: str = "", account: Account | None = None) -> None:
-        state = InquiryState.FAILED if problem else InquiryState.DONE
-        now = self.services.clock()
-        steps = tuple(self.steps)
-        answered = replace(self.inquiry, state=state, finished=now, steps=steps, account=account, problem=problem)
-        self.inquiries.put(answered)
+        found = Findings(steps=tuple(self.steps), account=account)
+        if problem:
+            fail(self.services, self.inquiry, problem, found)
+        else:
+            finish(self.services, self.inquiry, found)
 
     def _look(self) -> None:
         """Find the account and end the inquiry with it; a failure that converging recorded is its problem.
@@ -173,14 +159,14 @@ class _Answer:
         connection = self.services.connections.get(self.inquiry.connection_id)
         if connection is None:
             raise NotFound("The connection was deleted meanwhile.")
-        user_id = self.inquiry.user_id
+        user_id = self.inquiry.subject.user_id
         entry = entry_of(self.services, connection, user_id)
         account = self._find(connection, entry)
         self._end(self._undone(connection, entry), account)
 
     def _undone(self, connection: Connection, entry: Entry | None) -> str:
         """Say why the user could not be provisioned; empty where that was done, or not asked for."""
-        if self.inquiry.kind is not InquiryKind.PROVISION:
+        if self.inquiry.subject.kind is not InquiryKind.PROVISION:
             return ""
         if connection.state not in SERVING:
             shown, mend = SHOWN[connection.state], MENDS.get(connection.state, "")
@@ -212,7 +198,7 @@ class _Answer:
     def _ask(self, connection: Connection, accounts: Accounts, entry: Entry | None) -> Account | None:
         """Search by the SCIM id that the roster has, then by the directory id, then by the user's addresses."""
         began = self.services.clock()
-        user_id = self.inquiry.user_id
+        user_id = self.inquiry.subject.user_id
         account = accounts.get(entry.scim_id) if entry is not None and entry.scim_id else None
         how = "by the SCIM id of the roster"
         if account is None:
@@ -229,7 +215,7 @@ class _Answer:
         return account
 
     def _addresses(self, connection: Connection) -> tuple[str, ...]:
-        user = self.services.directory.user(self.inquiry.user_id)
+        user = self.services.directory.user(self.inquiry.subject.user_id)
         if user is None or user.presence is Presence.UNKNOWN:
             return ()
         seen = observed(connection, user, None)

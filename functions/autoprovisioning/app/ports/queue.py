@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from autoprovisioning.domain.runs import Batch, Look, RunKind
+
+if TYPE_CHECKING:  # the webhook, which starts cold, needs none of it
+    from autoprovisioning.domain.requests import AnyRequest
 
 
 class LookQueue(Protocol):
@@ -21,8 +24,8 @@ class Queue(LookQueue, Protocol):
     def apply(self, batches: Sequence[Batch]) -> None:
         """Publish to planned-changes."""
 
-    def request_run(self, kind: RunKind, *, retry_failures: bool = False, request: str = "") -> None:
-        """Publish to run-requests: reconcile now instead of at the next scheduled time; `request` names an AskedRun."""
+    def request_run(self, kind: RunKind, *, retry_failures: bool = False) -> None:
+        """Publish to run-requests: reconcile now instead of at the next scheduled time."""
 
-    def request_preview(self, connection_id: str, preview_id: str) -> None:
-        """Publish to run-requests: compute a preview now."""
+    def request_work(self, request: AnyRequest) -> None:
+        """Publish to run-requests: take up a run or a preview that was asked for."""

@@ -55,7 +55,7 @@ def reconcile(
 ) -> Sequence[Run]:
     """Reconcile every connection that is on; returns their runs, those still being applied by an earlier call included.
 
-    The runs that it opens carry `request`, the id of the `AskedRun` they are opened for.
+    The runs that it opens carry `request`, the id of the request that they are opened for.
 
     Raises:
         Transient: the directory could not be read, or a plan not be sent out; what was sent out goes on.

@@ -235,7 +235,7 @@ def finish(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa: 
 
 def turn_on(call: Call, body: TurnOn, connection_id: str) -> Response:
     """Turn it on."""
-    creates = would_create(call.parts.previews, existing(call, connection_id), body.preview)
+    creates = would_create(call.parts.services, existing(call, connection_id), body.preview)
     return shown(call, configure.turn_on(call.parts.services, connection_id, call.actor, creates=creates))
 
 

@@ -9,19 +9,22 @@ from typing import Annotated
 from flask import Response
 from msgspec import Meta
 
+from autoprovisioning.app.administration import requests
 from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
 from autoprovisioning.app.administration.preview import ask_preview, save_preview
-from autoprovisioning.app.ports import requests
-from autoprovisioning.app.ports.requests import PreviewState, Would
-from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
+from autoprovisioning.app.ports import requests as ports
+from autoprovisioning.app.ports.requests import Would
+from autoprovisioning.domain import requests as domain
+from autoprovisioning.domain.errors import BadInput, WrongState
+from autoprovisioning.domain.requests import PREVIEW, RequestState
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.connections import Connection, edition_meant, existing, shown
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Nothing
-from autoprovisioning.entrypoints.console.api.operations import CSV, ROOT, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.requests import accepted, polled
+from autoprovisioning.entrypoints.console.api.requests import shown as shown_request
 from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call
-
-UNDER_WAY = {"Retry-After": "1"}
 
 
 class Preview(Model):
@@ -31,7 +34,7 @@ class Preview(Model):
     """
 
     id: str
-    state: PreviewState
+    state: RequestState
     edition: int
     asked_by: str
     asked_at: datetime
@@ -91,22 +94,20 @@ def ask(call: Call, body: settings.Adjustment, connection_id: str) -> Response:
     connection = existing(call, connection_id)
     edition = edition_meant(call, connection)
     wanted, parts = settings.merged(connection.settings, body), call.parts
-    preview = ask_preview(parts.services, parts.previews, connection.id, edition, wanted, call.actor)
-    address = f"{ROOT}/connections/{connection.id}/previews/{preview.id}"
-    return answer(_told(preview), 202, {"Location": address, **UNDER_WAY})
+    preview = ask_preview(parts.services, connection.id, edition, wanted, call.actor)
+    return accepted(_told(preview), preview, "previews")
 
 
 def read(call: Call, connection_id: str, preview_id: str) -> Response:
     """Tell how far it is, and what would happen."""
     preview = _existing(call, connection_id, preview_id)
-    under_way = preview.state in (PreviewState.WAITING, PreviewState.RUNNING)
-    return answer(_told(preview), headers=UNDER_WAY if under_way else None)
+    return polled(_told(preview), under_way=preview.under_way)
 
 
 def list_lines(call: Call, query: WantsLines, connection_id: str, preview_id: str) -> Response:
     """List its users."""
     preview = _done(call, connection_id, preview_id)
-    page = call.parts.previews.lines(preview, query.would, query.cursor, query.limit)
+    page = call.parts.services.preview_lines.page(preview, query.would, query.cursor, query.limit)
     return answer(Lines(items=list(map(_line, page.items)), cursor=page.cursor))
 
 
@@ -120,8 +121,7 @@ def export_lines(call: Call, connection_id: str, preview_id: str) -> Response:
 def save(call: Call, body: Nothing, connection_id: str, preview_id: str) -> Response:  # noqa: ARG001 - an empty object
     """Save the settings it was made of."""
     preview = _done(call, connection_id, preview_id)
-    parts = call.parts
-    return shown(call, save_preview(parts.services, parts.previews, connection_id, preview.id, call.actor))
+    return shown(call, save_preview(call.parts.services, connection_id, preview.id, call.actor))
 
 
 def confirm(call: Call, body: Adoptions, connection_id: str, preview_id: str) -> Response:
@@ -129,48 +129,41 @@ def confirm(call: Call, body: Adoptions, connection_id: str, preview_id: str) ->
     if body.all is (body.users is not None):
         raise BadInput("users", "either users or all is to be given", 'Send {"users": [...]} or {"all": true}.')
     preview, parts = _done(call, connection_id, preview_id), call.parts
-    done = confirm_adoptions(parts.services, parts.previews, connection_id, preview.id, body.users, call.actor)
+    done = confirm_adoptions(parts.services, connection_id, preview.id, body.users, call.actor)
     return answer(Confirmed(confirmed=done.count, run_requested=done.run))
 
 
-def _existing(call: Call, connection_id: str, preview_id: str) -> requests.Preview:
-    preview = call.parts.previews.get(existing(call, connection_id).id, preview_id)
-    if preview is None:
-        raise NotFound("There is no such preview: it may have expired. Ask for another one.")
-    return preview
+def _existing(call: Call, connection_id: str, preview_id: str) -> domain.Preview:
+    return requests.existing(call.parts.services, PREVIEW, existing(call, connection_id).id, preview_id)
 
 
-def _done(call: Call, connection_id: str, preview_id: str) -> requests.Preview:
+def _done(call: Call, connection_id: str, preview_id: str) -> domain.Preview:
     preview = _existing(call, connection_id, preview_id)
-    if preview.state is PreviewState.FAILED:
+    if preview.state is RequestState.FAILED:
         raise WrongState(f"The preview failed: {preview.problem}")
-    if preview.state is not PreviewState.DONE:
+    if preview.state is not RequestState.DONE:
         raise WrongState("The preview is still being computed. Ask for its state first.")
     return preview
 
 
-def _line(line: requests.Line) -> Line:
+def _line(line: ports.Line) -> Line:
     return Line(would=line.would, user_id=line.user_id, email=line.email, detail=line.detail, scim_id=line.scim_id)
 
 
-def _told(preview: requests.Preview) -> Preview:
-    return Preview(
-        id=preview.id,
-        state=preview.state,
-        edition=preview.edition,
-        asked_by=preview.asked_by,
-        asked_at=preview.asked_at,
-        expires=preview.expires,
-        finished=preview.finished,
-        counts=dict(preview.counts),
-        held=preview.held,
-        notes=list(preview.notes),
-        problem=preview.problem,
+def _told(preview: domain.Preview) -> Preview:
+    told = preview.result
+    return shown_request(
+        Preview,
+        preview,
+        edition=preview.subject.edition,
+        counts=dict(told.counts),
+        held=told.held,
+        notes=list(told.notes),
     )
 
 
-def _rows(call: Call, preview: requests.Preview) -> Iterator[tuple[object, ...]]:
-    for line in call.parts.previews.every_line(preview):
+def _rows(call: Call, preview: domain.Preview) -> Iterator[tuple[object, ...]]:
+    for line in call.parts.services.preview_lines.every(preview):
         yield line.would.value, line.user_id, line.email, line.detail, line.scim_id
 
 

@@ -6,23 +6,23 @@ from datetime import datetime
 
 from flask import Response
 
+from autoprovisioning.app.administration import requests
 from autoprovisioning.app.administration.explain import Explanation, explain
 from autoprovisioning.app.administration.inquire import inquire
-from autoprovisioning.app.ports import requests
-from autoprovisioning.app.ports.requests import InquiryKind, InquiryState
+from autoprovisioning.domain import requests as domain
 from autoprovisioning.domain.accounts import Account as AccountFound
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Status, Trigger
-from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.domain.holds import OPEN
 from autoprovisioning.domain.holds import Standing as Decided
+from autoprovisioning.domain.requests import INQUIRY, InquiryKind, RequestState
 from autoprovisioning.entrypoints.console.api.activity import Event, shown_event
 from autoprovisioning.entrypoints.console.api.connections import ScopeGroup, existing
 from autoprovisioning.entrypoints.console.api.models import Model
-from autoprovisioning.entrypoints.console.api.operations import ROOT, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.requests import accepted, polled, shown
 from autoprovisioning.entrypoints.console.routing import Call
 
-UNDER_WAY = {"Retry-After": "1"}
 HELD = OPEN | {Decided.REJECTED}
 Values = dict[str, str | bool | None]
 
@@ -133,7 +133,7 @@ class Inquiry(Model):
     id: str
     user_id: str
     kind: InquiryKind
-    state: InquiryState
+    state: RequestState
     asked_by: str
     asked_at: datetime
     expires: datetime
@@ -152,17 +152,14 @@ def why(call: Call, connection_id: str, user_id: str) -> Response:
 def ask(call: Call, body: Question, connection_id: str, user_id: str) -> Response:
     """Ask a worker about one user."""
     parts, connection = call.parts, existing(call, connection_id)
-    inquiry = inquire(parts.services, parts.inquiries, connection.id, user_id, body.kind, call.actor, call.role)
-    address = f"{ROOT}/connections/{connection.id}/inquiries/{inquiry.id}"
-    return answer(_inquiry(inquiry), 202, {"Location": address, **UNDER_WAY})
+    inquiry = inquire(parts.services, connection.id, user_id, body.kind, call.actor, call.role)
+    return accepted(_inquiry(inquiry), inquiry, "inquiries")
 
 
 def read(call: Call, connection_id: str, inquiry_id: str) -> Response:
     """Tell how far an inquiry is."""
-    inquiry = call.parts.inquiries.get(existing(call, connection_id).id, inquiry_id)
-    if inquiry is None:
-        raise NotFound("There is no such inquiry: it may have expired. Ask again.")
-    return answer(_inquiry(inquiry), headers=UNDER_WAY if inquiry.state is InquiryState.WAITING else None)
+    inquiry = requests.existing(call.parts.services, INQUIRY, existing(call, connection_id).id, inquiry_id)
+    return polled(_inquiry(inquiry), under_way=inquiry.under_way)
 
 
 def _why(found: Explanation) -> Why:
@@ -226,19 +223,15 @@ def _entry(found: Explanation) -> Entry | None:
     )
 
 
-def _inquiry(inquiry: requests.Inquiry) -> Inquiry:
-    return Inquiry(
-        id=inquiry.id,
-        user_id=inquiry.user_id,
-        kind=inquiry.kind,
-        state=inquiry.state,
-        asked_by=inquiry.asked_by,
-        asked_at=inquiry.asked_at,
-        expires=inquiry.expires,
-        finished=inquiry.finished,
-        steps=[Step(at=step.at, text=step.text, failed=step.failed) for step in inquiry.steps],
-        account=_account(inquiry.account),
-        problem=inquiry.problem,
+def _inquiry(inquiry: domain.Inquiry) -> Inquiry:
+    found = inquiry.result
+    return shown(
+        Inquiry,
+        inquiry,
+        user_id=inquiry.subject.user_id,
+        kind=inquiry.subject.kind,
+        steps=[Step(at=step.at, text=step.text, failed=step.failed) for step in found.steps],
+        account=_account(found.account),
     )
 
 

@@ -17,10 +17,9 @@ from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.entrypoints.console.api.connections import existing
 from autoprovisioning.entrypoints.console.api.models import Model, Nothing, Paging
-from autoprovisioning.entrypoints.console.api.operations import ROOT, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.requests import accepted, polled, shown
 from autoprovisioning.entrypoints.console.routing import Call
-
-UNDER_WAY = {"Retry-After": "1"}
 
 
 class Run(Model):
@@ -127,15 +126,13 @@ def run_now(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa:
     """Ask for a full run."""
     connection = existing(call, connection_id)
     found = ask_for_run(call.parts.services, connection, call.actor)
-    address = f"{ROOT}/connections/{connection.id}/run-requests/{found.asked.id}"
-    return answer(_run_request(found), 202, {"Location": address, **UNDER_WAY})
+    return accepted(_run_request(found), found.asked, "run-requests")
 
 
 def read_run_request(call: Call, connection_id: str, request_id: str) -> Response:
     """Tell what became of a run that was asked for."""
     found = look_after_run(call.parts.services, existing(call, connection_id), request_id)
-    under_way = found.became in (Became.WAITING, Became.RUNNING)
-    return answer(_run_request(found), headers=UNDER_WAY if under_way else None)
+    return polled(_run_request(found), under_way=found.became in (Became.WAITING, Became.RUNNING))
 
 
 def read_health(call: Call, connection_id: str) -> Response:
@@ -163,15 +160,8 @@ def _run(run: domain.Run) -> dict[str, Any]:
 
 
 def _run_request(found: Asked) -> RunRequest:
-    return RunRequest(
-        id=found.asked.id,
-        state=found.became,
-        detail=found.detail,
-        asked_by=found.asked.asked_by,
-        asked_at=found.asked.asked_at,
-        expires=found.asked.expires,
-        run=Run(**_run(found.run)) if found.run is not None else None,
-    )
+    run = Run(**_run(found.run)) if found.run is not None else None
+    return shown(RunRequest, found.asked, state=found.became, detail=found.detail, run=run)
 
 
 def _health(seen: app.Health) -> Health:

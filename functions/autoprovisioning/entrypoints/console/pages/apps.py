@@ -79,7 +79,7 @@ def reauthorize_address(call: Call, connection: Connection) -> str:
 def confirm_on(call: Call, connection_id: str) -> Response:
     """Ask before turning on; `preview` names the one whose numbers were looked at."""
     preview = call.request.args.get("preview", "")
-    creates = would_create(call.parts.previews, existing(call, connection_id), preview)
+    creates = would_create(call.parts.services, existing(call, connection_id), preview)
     about = {"preview": preview if creates is not None else "", "creates": creates}
     return _confirm(call, connection_id, "turn_on.html", "Turn on", (State.OFF,), **about)
 
@@ -103,7 +103,7 @@ def switch_on(call: Call, connection_id: str) -> Response:
     connection = existing(call, connection_id)
     if connection.state is State.DRAFT:
         return go(f"/connections/{connection_id}/finish")
-    creates = would_create(call.parts.previews, connection, form(call).get("preview", ""))
+    creates = would_create(call.parts.services, connection, form(call).get("preview", ""))
     turn_on(call.parts.services, connection_id, call.actor, creates=creates)
     return go(f"/connections/{connection_id}", "on")
 

@@ -6,12 +6,14 @@ from datetime import timedelta
 
 from flask import Response
 
+from autoprovisioning.app.administration import requests
 from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
 from autoprovisioning.app.administration.preview import ask_preview, save_preview
 from autoprovisioning.app.ports.reports import Page
-from autoprovisioning.app.ports.requests import Line, Preview, PreviewState, Would
+from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.errors import BadInput, NotFound
+from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.requests import PREVIEW, RequestState
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.pages.summary import differences
@@ -37,7 +39,7 @@ def ask(call: Call, connection_id: str) -> Response:
     """Ask what the settings as they stand would do."""
     connection = existing(call, connection_id)
     parts, wanted = call.parts, connection.settings
-    preview = ask_preview(parts.services, parts.previews, connection_id, connection.edition, wanted, call.actor)
+    preview = ask_preview(parts.services, connection_id, connection.edition, wanted, call.actor)
     return go(f"/connections/{connection_id}/previews/{preview.id}")
 
 
@@ -47,13 +49,15 @@ def show_preview(call: Call, connection_id: str, preview_id: str) -> Response:
 
 
 def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | None = None) -> Response:
-    connection, preview = existing(call, connection_id), _existing(call, connection_id, preview_id)
+    services, connection = call.parts.services, existing(call, connection_id)
+    preview = requests.existing(services, PREVIEW, connection_id, preview_id)
+    settings = preview.subject.settings
     would = _would(call.request.args.get("kind", ""))
     cursor = call.request.args.get("cursor", "")
-    done = preview.state is PreviewState.DONE
-    lines: Page[Line] = call.parts.previews.lines(preview, would, cursor, LINES) if done else Page()
+    done = preview.state is RequestState.DONE
+    lines: Page[Line] = services.preview_lines.page(preview, would, cursor, LINES) if done else Page()
     offered = {line.user_id for line in lines.items if line.would in (Would.DOUBT, Would.CREATE) and line.scim_id}
-    following = preview.computing and call.parts.services.clock() - preview.asked_at < FOLLOWED
+    following = preview.under_way and services.clock() - preview.asked_at < FOLLOWED
     return show_of(
         call,
         connection,
@@ -65,23 +69,16 @@ def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | No
         told=TOLD,
         lines=lines,
         offered=offered,
-        confirmed=call.parts.services.adoptions.confirmed(connection_id) if offered else {},
+        confirmed=services.adoptions.confirmed(connection_id) if offered else {},
         error=error,
-        computing=preview.computing,
+        computing=preview.under_way,
         following=following,
         refresh=3 if following else 0,
-        outdated=preview.edition != connection.edition,
-        changed=preview.settings != connection.settings,
-        differences=differences(call.parts.services, connection, preview.settings) if done else [],
+        outdated=preview.subject.edition != connection.edition,
+        changed=settings != connection.settings,
+        differences=differences(services, connection, settings) if done else [],
         can_turn_on=connection.state is State.OFF,
     )
-
-
-def _existing(call: Call, connection_id: str, preview_id: str) -> Preview:
-    preview = call.parts.previews.get(connection_id, preview_id)
-    if preview is None:
-        raise NotFound("There is no such preview: it may have expired. Ask for another one.")
-    return preview
 
 
 def _would(text: str) -> Would | None:
@@ -93,7 +90,7 @@ def _would(text: str) -> Would | None:
 
 def save(call: Call, connection_id: str, preview_id: str) -> Response:
     """Save the settings that were previewed."""
-    saved = save_preview(call.parts.services, call.parts.previews, connection_id, preview_id, call.actor)
+    saved = save_preview(call.parts.services, connection_id, preview_id, call.actor)
     return go(f"/connections/{connection_id}", "saved-run" if saved.state is State.ON else "saved")
 
 
@@ -102,7 +99,7 @@ def confirm(call: Call, connection_id: str, preview_id: str) -> Response:
     parts, sent = call.parts, form(call)
     users = None if sent.get("do") == "all" else sent.getlist("user")
     try:
-        done = confirm_adoptions(parts.services, parts.previews, connection_id, preview_id, users, call.actor)
+        done = confirm_adoptions(parts.services, connection_id, preview_id, users, call.actor)
     except BadInput as error:
         told(error)
         return _shown(call, connection_id, preview_id, error)

@@ -103,7 +103,7 @@ def _previewed(page: str, show_page: Show, read: Read) -> Callable[..., Response
             if connection.state is State.DRAFT:
                 edit(parts.services, connection_id, edition(call), wanted, call.actor, run=False)
                 return go(f"/connections/{connection_id}/{AFTER[page]}")
-            preview = ask_preview(parts.services, parts.previews, connection_id, edition(call), wanted, call.actor)
+            preview = ask_preview(parts.services, connection_id, edition(call), wanted, call.actor)
             return go(f"/connections/{connection_id}/previews/{preview.id}")
         except (BadInput, Transient) as error:
             told(error)

@@ -65,9 +65,7 @@ def end(call: Call, connection_id: str) -> Response:
     parts = call.parts
     connection = finish(parts.services, connection_id, call.actor)
     try:
-        preview = ask_preview(
-            parts.services, parts.previews, connection_id, connection.edition, connection.settings, call.actor
-        )
+        preview = ask_preview(parts.services, connection_id, connection.edition, connection.settings, call.actor)
     except (BadInput, Transient) as error:
         told(error)
         return go(f"/connections/{connection_id}", "finished")

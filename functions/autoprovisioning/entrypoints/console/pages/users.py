@@ -7,15 +7,16 @@ from datetime import timedelta
 
 from flask import Response
 
+from autoprovisioning.app.administration import requests
 from autoprovisioning.app.administration.explain import MappedValue, explain, mapped_values
 from autoprovisioning.app.administration.inquire import inquire
-from autoprovisioning.app.ports.requests import InquiryKind, InquiryState
 from autoprovisioning.app.provisioning.read_user import entry_of
 from autoprovisioning.domain.accounts import Account, Value
 from autoprovisioning.domain.changes import in_step
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import BadInput, NotFound, ProvisioningError
+from autoprovisioning.domain.requests import INQUIRY, InquiryKind
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.activity import changes
 from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
@@ -74,7 +75,7 @@ def ask(call: Call, connection_id: str, user_id: str) -> Response:
     except ValueError:
         raise BadInput("kind", "it is not one of those offered", "Go back and use the page's buttons.") from None
     parts = call.parts
-    inquiry = inquire(parts.services, parts.inquiries, connection_id, user_id, kind, call.actor, call.role)
+    inquiry = inquire(parts.services, connection_id, user_id, kind, call.actor, call.role)
     return go(f"/connections/{connection_id}/users/{user_id}/inquiries/{inquiry.id}")
 
 
@@ -115,14 +116,14 @@ def _compared(
 def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Response:
     """Show how far an inquiry is: what was done, and the account in Keeper."""
     connection = existing(call, connection_id)
-    inquiry = call.parts.inquiries.get(connection.id, inquiry_id)
-    if inquiry is None or inquiry.user_id != user_id:
-        raise NotFound("There is no such inquiry: it may have expired. Ask again.")
-    waiting = inquiry.state is InquiryState.WAITING
+    inquiry = requests.existing(call.parts.services, INQUIRY, connection.id, inquiry_id)
+    if inquiry.subject.user_id != user_id:
+        raise NotFound(INQUIRY.unknown)
+    waiting = inquiry.under_way
     following = waiting and call.parts.services.clock() - inquiry.asked_at < FOLLOWED
     entry = entry_of(call.parts.services, connection, user_id)
     users = f"/connections/{connection_id}/users"
-    title = "Provision now" if inquiry.kind is InquiryKind.PROVISION else "Account in Keeper"
+    title = "Provision now" if inquiry.subject.kind is InquiryKind.PROVISION else "Account in Keeper"
     crumbs = [(users, "Users"), (f"{users}/{user_id}", "Why?"), (call.request.path, title)]
     return show_of(
         call,
@@ -131,12 +132,13 @@ def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Res
         crumbs=crumbs,
         title=title,
         inquiry=inquiry,
+        account=inquiry.result.account,
         waiting=waiting,
         following=following,
         refresh=2 if following else 0,
         user_page=f"{users}/{user_id}",
         email=(entry.email if entry is not None else "") or user_id,
-        compared=_compared(call, connection, inquiry.account, user_id, entry),
+        compared=_compared(call, connection, inquiry.result.account, user_id, entry),
     )
 
 

@@ -1,0 +1,182 @@
+"""Tell a plan as the lines of a preview, one a user, in the words of its page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from autoprovisioning.app.administration.preview_matches import Matched
+from autoprovisioning.app.ports.requests import Line, Would
+from autoprovisioning.app.runs.close_run import beside_note
+from autoprovisioning.domain.accounts import changed_attributes
+from autoprovisioning.domain.adoption import DELETED_HAD_IT
+from autoprovisioning.domain.changes import told_beside
+from autoprovisioning.domain.decision import Observed, Rules, decide
+from autoprovisioning.domain.deprovisioning import Due, due
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
+from autoprovisioning.domain.errors import AdoptionInDoubt
+from autoprovisioning.domain.plan import Plan, PlannedLook, Refusal
+from autoprovisioning.domain.runs import PlannedChange
+
+ORDER: Mapping[Would, int] = {would: number for number, would in enumerate(Would)}
+WOULD: Mapping[Action, Would] = {
+    Action.DELETE: Would.DELETE,
+    Action.SUSPEND: Would.SUSPEND,
+    Action.UNSUSPEND: Would.UNSUSPEND,
+    Action.RECREATE: Would.CREATE,
+    Action.UNLOCK: Would.UNSUSPEND,
+}
+BECAUSE: Mapping[Trigger | None, str] = {
+    Trigger.APP_OFF: "the app is turned off for them (not in scope)",
+    Trigger.SUSPENDED: "suspended in the directory",
+    Trigger.DELETED: "deleted in the directory",
+    None: "",
+}
+
+UNPLANNED: Mapping[Action | None, str] = {
+    Action.RECREATE: "the account vanished from Keeper",
+    Action.UNLOCK: "locked in Keeper by someone else",
+}
+HELD = "; held for approval, or rejected before"
+
+
+def provisioned(entry: Entry) -> bool:
+    """Say whether the user has an account of ours that is not deleted."""
+    return entry.status is not Status.NONE and not entry.deleted
+
+
+@dataclass(slots=True, kw_only=True)
+class Telling:
+    """Tells a plan as lines, and takes it apart meanwhile, so that it and its lines need not be kept both.
+
+    `unchanged` counts the accounts of whom nothing is told, `unsettled` those that a worker must fetch first: what is
+    to be done for them cannot be told before.
+    """
+
+    plan: Plan
+    roster: Mapping[str, Entry]
+    rules: Rules
+    now: datetime
+    matched: Matched
+    held: frozenset[str]
+    unchanged: int = 0
+    unsettled: int = 0
+    beside: int = 0
+    passed_on: int = 0
+
+    def about_adoptions(self) -> Iterator[str]:
+        """Say what an administrator should know of the adoptions; once the lines are told."""
+        if self.beside:
+            yield beside_note(self.beside)
+        if self.passed_on:
+            yield f"To be confirmed although a user deleted lately had the address: {self.passed_on}"
+
+    def listed(self) -> list[Line]:
+        """Tell the lines in the order of the page."""
+        return sorted(self._lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))
+
+    def _lines(self) -> Iterator[Line]:
+        """Tell each user's action or failure, and each user's timer that runs on."""
+        told: set[str] = set()
+        for line in self._planned():
+            told.add(line.user_id)
+            yield line
+        for entry in self.roster.values():
+            text = self._timer(entry)
+            if text:
+                yield Line(would=Would.WAIT, user_id=entry.user_id, email=entry.email, detail=text)
+            elif entry.user_id not in told and entry.user_id not in self.plan.looks:
+                self.unchanged += provisioned(entry)
+
+    def _planned(self) -> Iterator[Line]:
+        while self.plan.writes:
+            yield self._written(self.plan.writes.pop())
+        for refusal in self.plan.refusals:
+            yield self._refused(refusal)
+        for user_id in self.plan.backing_off:
+            entry = self.roster[user_id]
+            yield Line(
+                would=Would.FAIL,
+                user_id=user_id,
+                email=entry.email,
+                detail=entry.failure.text if entry.failure is not None else "",
+            )
+        for user_id, planned in self.plan.looks.items():
+            if planned.action is not None:
+                email = self.roster[user_id].email
+                why = UNPLANNED.get(planned.action) or BECAUSE[planned.trigger]
+                detail = why + (HELD if user_id in self.held else "")
+                yield Line(would=WOULD[planned.action], user_id=user_id, email=email, detail=detail)
+
+    def _written(self, change: PlannedChange) -> Line:
+        held = HELD if change.user_id in self.held else ""
+        if change.action is Action.UPDATE:
+            changed = changed_attributes(self.roster[change.user_id].fingerprint, change.attributes)
+            return Line(
+                would=Would.UPDATE, user_id=change.user_id, email=change.email, detail=", ".join(changed) + held
+            )
+        if change.user_id in self.matched.refused:
+            why = self.matched.refused[change.user_id]
+            return Line(would=Would.FAIL, user_id=change.user_id, email=change.email, detail=why)
+        if not change.scim_id:
+            self.beside += bool(change.beside)
+            scim_id = change.beside[0].scim_id if change.beside else ""
+            return Line(
+                would=Would.CREATE,
+                user_id=change.user_id,
+                email=change.email,
+                detail=told_beside(change.beside) + held,
+                scim_id=scim_id,
+            )
+        lock = " (stays locked)" if change.locked else " (reactivated)" if change.suspended else ""
+        remarks = lock + (" (confirmed)" if change.confirmed else "")
+        detail = self.matched.names[change.scim_id] + remarks
+        return Line(
+            would=Would.ADOPT, user_id=change.user_id, email=change.email, detail=detail, scim_id=change.scim_id
+        )
+
+    def _refused(self, refusal: Refusal) -> Line:
+        error = refusal.error
+        if not isinstance(error, AdoptionInDoubt):
+            return Line(would=Would.FAIL, user_id=refusal.user_id, email=refusal.email, detail=str(error))
+        self.passed_on += DELETED_HAD_IT in error.detail
+        return Line(
+            would=Would.DOUBT, user_id=refusal.user_id, email=refusal.email, detail=error.detail, scim_id=error.scim_id
+        )
+
+    def _timer(self, entry: Entry) -> str:
+        """Say when a user for whom nothing is due yet is suspended or deleted."""
+        planned = self.plan.looks.get(entry.user_id)
+        if planned is None:
+            _, noted = self.plan.notes.get(entry.user_id, (entry, entry))
+        else:
+            noted = self._looked_at(entry, planned)
+        if noted is None or noted.deleted or noted.status not in (Status.ACTIVE, Status.SUSPENDED):
+            return ""
+        return _dates(due(self.rules.deprovisioning, noted.timers, self.rules.clock, self.now), noted, self.now)
+
+    def _looked_at(self, entry: Entry, planned: PlannedLook) -> Entry | None:
+        """Return the entry as it is after the look; None where that cannot be told, or something is done now."""
+        if planned.action is not None:
+            return None
+        if entry.mark is not None:
+            self.unsettled += 1
+            return None
+        gone = Observed(
+            user_id=entry.user_id, presence=Presence.DELETED, in_scope=None, email=entry.email
+        )  # listed nowhere: the look proves it
+        return decide(entry, gone, self.rules, self.now).noted
+
+
+def _dates(when: Due, entry: Entry, now: datetime) -> str:
+    later = [
+        f"{what} on {at.date().isoformat()} ({BECAUSE[trigger]})"
+        for what, at, trigger in (
+            ("suspended", when.suspend if entry.status is Status.ACTIVE else None, when.suspend_by),
+            ("deleted", when.delete, when.delete_by),
+        )
+        if at is not None and at > now
+    ]
+    return ", ".join(later)

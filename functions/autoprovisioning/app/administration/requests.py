@@ -1,0 +1,93 @@
+"""The machine of all that administrators ask a worker for: ask once, find it while it lasts, tell how it ended.
+
+What a kind of request does is beside it: `ask_for_run`, `preview`, `inquire`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.errors import NotFound, ProvisioningError
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.requests import R, RequestKind, S, WorkRequest, question_id
+
+
+def ask(
+    services: Services,
+    kind: RequestKind[S, R],
+    connection_id: str,
+    subject: S,
+    actor: Actor,
+    publish: Callable[[WorkRequest[S, R]], None],
+    *,
+    own: bool = False,
+) -> WorkRequest[S, R]:
+    """Store a request as waiting, and publish it: in this order, so that whoever is told of it finds it.
+
+    Whoever asks the same again while it waits gets the same one, unless each who asks gets their `own`. An answer that
+    was given is left as it is: what an administrator decides by its id is about what they saw.
+
+    Raises:
+        ProvisioningError: it could not be published, and has failed.
+    """
+    name = services.new_id() if own else question_id(kind, connection_id, subject, actor)
+    while (known := find(services, kind, connection_id, name)) is not None and not known.under_way:
+        name = question_id(kind, connection_id, subject, actor, after=name)
+    request = WorkRequest(
+        id=name,
+        kind=kind,
+        connection_id=connection_id,
+        subject=subject,
+        result=kind.nothing,
+        asked_by=actor,
+        asked_at=services.clock(),
+    )
+    standing = services.requests.open(request)
+    if standing is not request:
+        return standing
+    try:
+        publish(request)
+    except ProvisioningError as error:
+        fail(services, request, str(error))  # or it would wait for a message that never comes
+        raise
+    return request
+
+
+def find(services: Services, kind: RequestKind[S, R], connection_id: str, request_id: str) -> WorkRequest[S, R] | None:
+    """Read a request; None where there is none, or it expired: the store may keep it for a day longer."""
+    request = services.requests.get(kind, connection_id, request_id)
+    return request if request is not None and services.clock() < request.expires else None
+
+
+def existing(services: Services, kind: RequestKind[S, R], connection_id: str, request_id: str) -> WorkRequest[S, R]:
+    """Read a request; raises NotFound where there is none, or it expired."""
+    request = find(services, kind, connection_id, request_id)
+    if request is None:
+        raise NotFound(kind.unknown)
+    return request
+
+
+def begin(services: Services, request: WorkRequest[S, R]) -> WorkRequest[S, R]:
+    """Tell that a worker is at it."""
+    return _stored(services, request.begun())
+
+
+def hinder(services: Services, request: WorkRequest[S, R], problem: str) -> None:
+    """Tell what was wrong with an attempt; another one follows."""
+    _stored(services, request.hindered(problem))
+
+
+def finish(services: Services, request: WorkRequest[S, R], result: R) -> None:
+    """Tell the answer."""
+    _stored(services, request.done(services.clock(), result))
+
+
+def fail(services: Services, request: WorkRequest[S, R], problem: str, result: R | None = None) -> None:
+    """Tell why there is no answer, and what was found nevertheless."""
+    _stored(services, request.failed(services.clock(), problem, result))
+
+
+def _stored(services: Services, request: WorkRequest[S, R]) -> WorkRequest[S, R]:
+    services.requests.put(request)
+    return request

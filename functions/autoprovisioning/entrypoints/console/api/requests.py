@@ -1,0 +1,39 @@
+"""What administrators ask a worker for, as the API answers it: one shape for all kinds, to which each adds its own."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from flask import Response
+
+from autoprovisioning.domain.requests import AnyRequest
+from autoprovisioning.entrypoints.console.api.models import Model
+from autoprovisioning.entrypoints.console.api.operations import ROOT, answer
+
+UNDER_WAY = {"Retry-After": "1"}
+M = TypeVar("M", bound=Model)
+
+
+def shown(model: type[M], request: AnyRequest, **own: Any) -> M:
+    """Return a request as this model: what every request has, as far as the model tells it, and the kind's `own`."""
+    common = {
+        "id": request.id,
+        "state": request.state,
+        "asked_by": request.asked_by.address,
+        "asked_at": request.asked_at,
+        "expires": request.expires,
+        "finished": request.finished,
+        "problem": request.problem,
+    }
+    return model(**{name: common[name] for name in model.__struct_fields__ if name in common} | own)
+
+
+def accepted(shown_: Model, request: AnyRequest, path: str) -> Response:
+    """Answer whoever asked with where the request is found, below its connection."""
+    address = f"{ROOT}/connections/{request.connection_id}/{path}/{request.id}"
+    return answer(shown_, 202, {"Location": address, **UNDER_WAY})
+
+
+def polled(shown_: Model, *, under_way: bool) -> Response:
+    """Answer whoever asks how far it is, and when to ask again."""
+    return answer(shown_, headers=UNDER_WAY if under_way else None)
