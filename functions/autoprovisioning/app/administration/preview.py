@@ -15,10 +15,7 @@ from autoprovisioning.app.administration.requests import ask, begin, existing, f
 from autoprovisioning.app.ports.requests import Would
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.errors import (
-    ProvisioningError,
-    Transient,
-)
+from autoprovisioning.domain.errors import ProvisioningError, Transient
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.requests import PREVIEW, Preview, Proposal, RequestState
 from autoprovisioning.domain.settings import Settings

@@ -26,10 +26,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Action
-from autoprovisioning.domain.errors import (
-    AuthorizationRefused,
-    ReauthorizationRequired,
-)
+from autoprovisioning.domain.errors import AuthorizationRefused, ReauthorizationRequired
 from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.plan import Planner
