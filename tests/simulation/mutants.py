@@ -127,8 +127,8 @@ MUTANTS = (
     Mutant(
         "hasMember alone counts as leaving",
         "app/provisioning/placement.py",
-        "return None if self._was_in_scope(connection) and connection.id not in self._left else False",
-        "return False",
+        "unproven=not left and self._was_in_scope(connection),",
+        "unproven=False,",
         _lies("says no", verbs=("rename", "provision")),
     ),
     Mutant(

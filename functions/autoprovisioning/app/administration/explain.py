@@ -17,6 +17,7 @@ from autoprovisioning.app.provisioning.read_user import NOT_PROVEN, entry_of, re
 from autoprovisioning.app.provisioning.volume_guard import standing_of
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain import guard, holds
+from autoprovisioning.domain import scope as rule
 from autoprovisioning.domain.accounts import Value, changed_attributes
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.decision import Attempt, Decision, Observed, decide
@@ -192,31 +193,30 @@ def _own_standing(services: Services, connection: Connection, entry: Entry | Non
     scope, path = connection.settings.scope, user.org_unit_path
     where = located(services.directory, connection)
     held = where.holds_unit(path)
-    if held is False:
-        chosen = ", ".join(unit.path for unit in where.org_units)
-        return Standing(in_scope=False, words=f"{path} is not at or below a chosen organizational unit ({chosen}).")
+    asked = () if held is False else scope.groups
+    answers = {group: is_member(services.directory, group.id, user.id) for group in asked}
+    told = rule.standing(held, answers.values(), unproven=entry is not None and entry.in_scope)
     unit = next((unit.path for unit in where.org_units if unit.listed and unit.holds(path)), "")
     inside = f"At or below the organizational unit {unit}. " if unit else ""
     if held is None:
         inside = f"{_doubt(where, path)} "
-    if not scope.groups:
-        return Standing(in_scope=held, words=inside.strip() or "Everybody in the organization is in scope.", unit=unit)
-    answers = [(group, is_member(services.directory, group.id, user.id)) for group in scope.groups]
-    groups = tuple(group for group, answer in answers if answer)
-    if groups:
-        return Standing(
-            in_scope=held, words=f"{inside}Member of {_named(groups)}, directly or nested.", groups=groups, unit=unit
-        )
-    unread = [group for group, answer in answers if answer is None]
-    if unread:
-        words = f"The directory does not tell whether the user is a member of {_named(unread)}."
-        return Standing(in_scope=None, words=f"{inside}{words}", unit=unit)
-    if entry is not None and entry.in_scope:
-        words = "No chosen group has the user as a member now. That counts once a complete listing proves it."
-        return Standing(in_scope=None, words=f"{inside}{words}", unit=unit)
-    return Standing(
-        in_scope=False, words=f"{inside}Not a member of {_named(scope.groups)}, neither directly nor nested.", unit=unit
-    )
+    groups = tuple(group for group, answer in answers.items() if answer)
+    match told.why:
+        case rule.Why.OUTSIDE:
+            chosen = ", ".join(unit.path for unit in where.org_units)
+            words = f"{path} is not at or below a chosen organizational unit ({chosen})."
+        case rule.Why.UNIT:
+            words = "" if inside else "Everybody in the organization is in scope."
+        case rule.Why.MEMBER:
+            words = f"Member of {_named(groups)}, directly or nested."
+        case rule.Why.SILENT:
+            unread = [group for group, answer in answers.items() if answer is None]
+            words = f"The directory does not tell whether the user is a member of {_named(unread)}."
+        case rule.Why.UNPROVEN:
+            words = "No chosen group has the user as a member now. That counts once a complete listing proves it."
+        case rule.Why.NO_MEMBER:
+            words = f"Not a member of {_named(scope.groups)}, neither directly nor nested."
+    return Standing(in_scope=told.in_scope, words=f"{inside}{words}".strip(), groups=groups, unit=unit)
 
 
 def _doubt(where: Located, path: str) -> str:

@@ -13,6 +13,7 @@ from autoprovisioning.domain.connections import SERVING, Connection, State, node
 from autoprovisioning.domain.directory_user import DirectoryUser, Located, OrgUnit, Presence
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
+from autoprovisioning.domain.scope import Why, standing
 
 log = logging.getLogger(__name__)
 
@@ -105,16 +106,17 @@ class AskedOneByOne:
         scope = connection.settings.scope
         if user.presence is Presence.DELETED:
             return None
-        held = scope.located(self._units() if scope.org_units else None).holds_unit(user.org_unit_path)
-        if held is False or not scope.groups:
-            return held
-        answers = [is_member(self._directory, group.id, user.id) for group in scope.groups]
-        if True in answers:
-            return held
-        if None in answers:
+        unit = scope.located(self._units() if scope.org_units else None).holds_unit(user.org_unit_path)
+        left = connection.id in self._left
+        told = standing(
+            unit,
+            (is_member(self._directory, group.id, user.id) for group in scope.groups),
+            unproven=not left and self._was_in_scope(connection),
+            approved=left and connection.id in self._by_listings,
+        )
+        if told.why is Why.SILENT:
             self.silent.add(connection.id)
-            return False if connection.id in self._left and connection.id in self._by_listings else None
-        return None if self._was_in_scope(connection) and connection.id not in self._left else False
+        return told.in_scope
 
 
 def is_member(directory: Directory, group_id: str, user_id: str) -> bool | None:

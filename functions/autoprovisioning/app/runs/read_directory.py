@@ -13,6 +13,7 @@ from autoprovisioning.app.provisioning.adoption_grounds import addresses_of, del
 from autoprovisioning.domain.connections import SERVING, Connection
 from autoprovisioning.domain.directory_user import DirectoryUser, Located, OrgUnit, Presence
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
+from autoprovisioning.domain.scope import standing
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +57,12 @@ class Survey:
         scope = connection.settings.scope
         if user.presence is Presence.DELETED:
             return None
-        held = self.located(connection).holds_unit(user.org_unit_path)
-        if held is False or not scope.groups:
-            return held
-        known = [self.members.get(group.id) for group in scope.groups]
-        if any(members is not None and user.id in members for members in known):
-            return held
-        return None if None in known else False
+        unit = self.located(connection).holds_unit(user.org_unit_path)
+        return standing(unit, (self._has(group.id, user.id) for group in scope.groups)).in_scope
+
+    def _has(self, group_id: str, user_id: str) -> bool | None:
+        members = self.members.get(group_id)
+        return None if members is None else user_id in members
 
     def whole(self, connection: Connection) -> bool:
         """Say whether everything that decides this connection's scope was read to its end."""
