@@ -161,7 +161,9 @@ class Place:
             role=Role.SUPER if caller.address == ADMIN else Role.DELEGATED,
         )
 
-    def browser(self, who: str = ADMIN) -> Browser:
+    def asking(self, who: str = ADMIN) -> Callable[[str, str, bytes | None, dict[str, str]], Answer]:
+        """Return what sends a request as somebody."""
+
         def ask(method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
             target, _, query = path.partition("?")
             assertion = {"X-Goog-IAP-JWT-Assertion": who}
@@ -175,7 +177,10 @@ class Place:
                 answer = refused(error)
             return Answer(answer.status_code, answer.headers, answer.get_data())
 
-        return Browser(ask)
+        return ask
+
+    def browser(self, who: str = ADMIN) -> Browser:
+        return Browser(self.asking(who))
 
     def open(self, path: str, who: str = ADMIN) -> Shown:
         return self.browser(who).open(path)

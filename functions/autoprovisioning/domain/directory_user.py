@@ -45,6 +45,20 @@ class DirectoryUser:
     created: datetime | None = None  # creationTime
     untold: str = ""
 
+    @property
+    def name(self) -> str:
+        """The user's full name, empty where the directory has none."""
+        return full_name(self.profile)
+
+
+def full_name(profile: Mapping[str, Any]) -> str:
+    """Return name.fullName, which the Directory API defines as the first and last name, and may omit."""
+    name = profile.get("name")
+    if not isinstance(name, dict):
+        return ""
+    parts = [part for part in (name.get("givenName"), name.get("familyName")) if isinstance(part, str) and part]
+    return str(name.get("fullName") or " ".join(parts))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:

@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 
 from .accounts import Value
 from .directory_fields import LISTS, NAME_FIELDS, USER_FIELDS
+from .directory_user import full_name
 from .errors import BadInput, MappingFailure
 from .keeper import DEFAULT_SOURCES, MANDATORY
 from .scim_user import ATTRIBUTES, Kind, kind_of
@@ -138,7 +139,7 @@ def _compile_source(source: str, where: str) -> Getter:
         mend = 'Use a path such as name.givenName or organizations[primary].title, or a constant such as "Contractor".'
         raise BadInput(where, str(error), mend) from None
     if source == "name.fullName":
-        return _full_name
+        return full_name
     if parts[0] == ("emails", "primary", None):
         return lambda profile: _walk(_primary_email(profile), parts[1:])
     if len(parts) == 1 and parts[0][1] is None and parts[0][2] is None:
@@ -218,14 +219,6 @@ def _choose(entries: object, kind: str | None) -> object:
         if kind is not None and kind in (entry.get("type"), entry.get("customType")):
             return entry
     return None
-
-
-def _full_name(profile: Mapping[str, Any]) -> object:
-    name = profile.get("name")
-    if not isinstance(name, dict):
-        return None
-    parts = (name.get("givenName"), name.get("familyName"))
-    return name.get("fullName") or " ".join(part for part in parts if isinstance(part, str) and part) or None
 
 
 def _primary_email(profile: Mapping[str, Any]) -> Mapping[str, object] | None:

@@ -282,10 +282,16 @@ def _row(row: Row) -> str:
 
 def _delays(connection: Connection, trigger: Trigger) -> str:
     delays = connection.settings.deprovisioning.of(trigger)
-    return f"suspend {_after(delays.suspend_after)}, delete {_after(delays.delete_after)}"
+    return f"suspend {after(delays.suspend_after)}, delete {after(delays.delete_after)}"
 
 
-def _after(days: int | None) -> str:
+def counted(number: int, one: str, many: str = "") -> str:
+    """Show a number of things."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def after(days: int | None) -> str:
+    """Say when something is due that is due so many days after a trigger; None is never."""
     if days is None:
         return "never"
-    return "within 24 hours" if days == WITHIN_24_HOURS else f"after {days} days"
+    return "within 24 hours" if days == WITHIN_24_HOURS else f"after {counted(days, 'day')}"

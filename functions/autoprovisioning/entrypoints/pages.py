@@ -19,7 +19,7 @@ from flask import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from autoprovisioning.domain.words import at_time
+from autoprovisioning.domain.words import at_time, counted
 from autoprovisioning.entrypoints import assets
 from autoprovisioning.entrypoints.answers import SECURE
 
@@ -52,7 +52,7 @@ def _templates() -> Environment:
         "element": element,
         "folding": folding,
         "number": lambda number: f"{number:,}",
-        "counted": shown_count,
+        "counted": counted,
     }
     return environment
 
@@ -117,11 +117,6 @@ def folding(text: str) -> Markup:
     """Let an address within a text wrap where a part of it ends, rather than within a word."""
     folded = re.sub(r"(@|/(?=[^/]))", r"\1<wbr>", str(escape(text)))
     return Markup(re.sub(r"\S*<wbr>\S*", r'<span class="address">\g<0></span>', folded))  # noqa: S704 - escaped
-
-
-def shown_count(number: int, one: str, many: str = "") -> str:
-    """Show a number of things."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def element(field: str) -> str:

@@ -11,6 +11,7 @@ from autoprovisioning.domain.errors import BadInput, NotFound, Stale
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import OPEN, STANDS, Hold, Standing, Verdict
+from autoprovisioning.domain.runs import RunKind
 
 Choice = Literal["approve", "reject", "withdraw"]
 TAKES: Mapping[Choice, Standing] = {
@@ -33,8 +34,8 @@ def decide_hold(
     """Decide about a held plan: about what waits of it, or about chosen users, or whoever is due by one cause.
 
     Whom a decision names that was decided already is decided anew, unless it is done. Withdrawing takes decisions back,
-    all or the chosen ones; who is due still waits in the plan then. The next run carries out what is approved, reading
-    each user again.
+    all or the chosen ones; who is due still waits in the plan then. What is approved is carried out by the run that is
+    asked for, reading each user again.
 
     Raises:
         NotFound: there is no such plan.
@@ -80,6 +81,8 @@ def decide_hold(
     decided = services.holds.change(connection_id, digest, decide, tell)
     if decided is None:
         raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
+    if becomes is Standing.APPROVED:
+        services.queue.request_run(RunKind.FULL)  # which carries it out; nothing else changes by a decision
     return decided
 
 

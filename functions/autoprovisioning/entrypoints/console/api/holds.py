@@ -13,7 +13,6 @@ from autoprovisioning.app.ports.reports import HeldPlan
 from autoprovisioning.domain import holds
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.holds import HoldState, Standing
-from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.entrypoints.console.api.connections import existing
 from autoprovisioning.entrypoints.console.api.models import Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
@@ -111,12 +110,11 @@ def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Res
 
 
 def decide(call: Call, body: Decision, connection_id: str, digest: str) -> Response:
-    """Decide about one, and run."""
+    """Decide about one."""
     services, connection = call.parts.services, existing(call, connection_id)
     hold = decide_hold(
         services, connection.id, digest, body.decision, call.actor, users=frozenset(body.users), cause=body.cause
     )
-    services.queue.request_run(RunKind.FULL)
     return answer(Hold(**_told(hold, hold.counts(), hold.standings())))
 
 
@@ -157,7 +155,7 @@ OPERATIONS = (
         name="decideHold",
         method="POST",
         path=f"{_HOLDS}/<id:digest>",
-        what="Decide about a held plan, or some of its users; a run follows",
+        what="Decide about a held plan, or some of its users; a run follows an approval",
         act=decide,
         answers={200: Answers(what="The plan as decided", model=Hold)},
         body=Decision,

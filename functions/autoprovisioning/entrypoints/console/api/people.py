@@ -109,10 +109,8 @@ def mapping_choices(call: Call, connection_id: str) -> Response:
 
 
 def _user(user: DirectoryUser) -> User:
-    name = user.profile.get("name")
-    full_name = str(name.get("fullName") or "") if isinstance(name, dict) else ""
     return User(
-        id=user.id, email=user.primary_email, name=full_name, presence=user.presence, org_unit=user.org_unit_path
+        id=user.id, email=user.primary_email, name=user.name, presence=user.presence, org_unit=user.org_unit_path
     )
 
 

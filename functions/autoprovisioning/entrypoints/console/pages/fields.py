@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from werkzeug.datastructures import MultiDict
 
-from autoprovisioning.domain.deprovisioning import LONGEST_DAYS, Delays, Deprovisioning
+from autoprovisioning.domain.deprovisioning import LONGEST_DAYS, WITHIN_24_HOURS, Delays, Deprovisioning
 from autoprovisioning.domain.entry import Trigger
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.keeper import MANDATORY, PatchDialect
 from autoprovisioning.domain.mapping import AttributeMapping, Row
 from autoprovisioning.domain.settings import VolumeLimit
+from autoprovisioning.domain.words import after
 
 OTHER = "other"
 NEVER = "never"
@@ -85,13 +86,7 @@ def shown_delays(policy: Deprovisioning, form: MultiDict[str, str] | None) -> di
     return shown
 
 
-DELAYS: Mapping[str, str] = {
-    "0": "within 24 hours",
-    "1": "after 1 day",
-    "7": "after 7 days",
-    "21": "after 21 days",
-    "30": "after 30 days",
-}
+DELAYS: Mapping[str, str] = {str(days): after(days) for days in (WITHIN_24_HOURS, 1, 7, 21, 30)}
 TRIGGERS: Mapping[Trigger, str] = {
     Trigger.APP_OFF: "When the app is turned off for a user",
     Trigger.SUSPENDED: "When a user is suspended on Google",

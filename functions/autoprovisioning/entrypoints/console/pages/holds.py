@@ -9,7 +9,6 @@ from flask import Response
 from autoprovisioning.app.administration.held_plans import Choice, decide_hold, with_addresses
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.holds import OPEN, Standing
-from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.routing import Call
@@ -57,7 +56,7 @@ def hold(call: Call, connection_id: str, digest: str) -> Response:
 
 
 def decide(call: Call, connection_id: str, digest: str) -> Response:
-    """Decide about a plan, or those chosen of it; the next run follows at once."""
+    """Decide about a plan, or those chosen of it."""
     sent = form(call)
     choice = CHOICES.get(sent.get("do", ""))
     error: BadInput | None = None
@@ -74,8 +73,6 @@ def decide(call: Call, connection_id: str, digest: str) -> Response:
     users = sent.getlist("user") if about == "users" else ()
     cause = about.removeprefix("cause:") if about.startswith("cause:") else ""
     decide_hold(call.parts.services, connection.id, digest, choice[0], call.actor, users=frozenset(users), cause=cause)
-    if choice[0] == "approve":
-        call.parts.services.queue.request_run(RunKind.FULL)
     return go(f"/connections/{connection_id}/holds", choice[1])
 
 

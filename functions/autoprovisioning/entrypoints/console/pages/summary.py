@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.deprovisioning import WITHIN_24_HOURS
 from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.entry import Trigger
 from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.mapping import DEFAULT_ROWS
 from autoprovisioning.domain.settings import Settings
+from autoprovisioning.domain.words import after, counted
 from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
-from autoprovisioning.entrypoints.pages import shown_count
 
 DIALECTS = {
     PatchDialect.STANDARD: "one operation per attribute (RFC 7644)",
@@ -57,7 +56,7 @@ def summary(connection: Connection) -> list[Part]:
             page="limits",
             title="Name and limits",
             lines=(
-                f"Held above {shown_count(limit.minimum, 'user')} or {limit.percent:g} percent within 24 hours",
+                f"Held above {counted(limit.minimum, 'user')} or {limit.percent:g} percent within 24 hours",
                 f"PATCH: {DIALECTS[connection.settings.patch_dialect]}",
             ),
         ),
@@ -87,10 +86,10 @@ def differences(services: Services, connection: Connection, wanted: Settings) ->
         ),
     )
     found = []
-    for before, after in zip(_in_full(connection), _in_full(becoming), strict=True):
-        gone, new = _without(before.lines, after.lines), _without(after.lines, before.lines)
+    for now, then in zip(_in_full(connection), _in_full(becoming), strict=True):
+        gone, new = _without(now.lines, then.lines), _without(then.lines, now.lines)
         if gone or new:
-            found.append(Difference(title=before.title, gone=gone, new=new))
+            found.append(Difference(title=now.title, gone=gone, new=new))
     return found
 
 
@@ -124,7 +123,7 @@ def _without(lines: Iterable[str], others: tuple[str, ...]) -> tuple[str, ...]:
 def _mapping(connection: Connection) -> tuple[str, ...]:
     rows = connection.settings.mapping.rows
     same = {(row.target, row.source) for row in rows} == {(row.target, row.source) for row in DEFAULT_ROWS}
-    return (shown_count(len(rows), "attribute") + (", as Google's default" if same else ""),)
+    return (counted(len(rows), "attribute") + (", as Google's default" if same else ""),)
 
 
 def _scope(connection: Connection) -> tuple[str, ...]:
@@ -138,12 +137,8 @@ def _scope(connection: Connection) -> tuple[str, ...]:
 def _policy(connection: Connection, trigger: Trigger) -> str:
     delays = connection.settings.deprovisioning.of(trigger)
     told = [
-        f"{verb} {_after(days)}"
+        f"{verb} {after(days)}"
         for verb, days in (("suspend", delays.suspend_after), ("delete", delays.delete_after))
         if days is not None
     ]
     return f"{TRIGGERS[trigger]}: {', '.join(told) or 'nothing'}"
-
-
-def _after(days: int) -> str:
-    return "within 24 hours" if days == WITHIN_24_HOURS else f"after {shown_count(days, 'day')}"

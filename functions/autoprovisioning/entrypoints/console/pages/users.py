@@ -14,7 +14,6 @@ from autoprovisioning.app.provisioning.read_user import entry_of
 from autoprovisioning.domain.accounts import Account, Value
 from autoprovisioning.domain.changes import in_step
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import BadInput, NotFound, ProvisioningError
 from autoprovisioning.entrypoints.answers import told
@@ -45,16 +44,7 @@ def search(call: Call, connection_id: str) -> Response:
         crumbs=[(call.request.path, "Users")],
         letters=letters,
         found=found,
-        name_of=name_of,
     )
-
-
-def name_of(user: DirectoryUser) -> str:
-    """Return the user's name as the directory has it."""
-    name = user.profile.get("name")
-    if not isinstance(name, dict):
-        return ""
-    return str(name.get("fullName") or " ".join(filter(None, (name.get("givenName"), name.get("familyName")))))
 
 
 def why(call: Call, connection_id: str, user_id: str) -> Response:
@@ -68,7 +58,7 @@ def why(call: Call, connection_id: str, user_id: str) -> Response:
         "why.html",
         crumbs=[(f"/connections/{connection_id}/users", "Users"), (call.request.path, explained.email or user_id)],
         told=explained,
-        name=name_of(explained.user),
+        name=explained.user.name,
         statuses=STATUS,
         triggers=TRIGGERS,
         changes=changes,

@@ -1,0 +1,143 @@
+"""What an administrator does on a page or through the API has the same outcome, and both tell the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence, Scope
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.guard import Member
+from autoprovisioning.domain.holds import Hold
+from autoprovisioning.domain.mapping import AttributeMapping
+from autoprovisioning.domain.words import described
+from autoprovisioning.entrypoints.console.api.operations import ROOT
+from autoprovisioning.entrypoints.console.pages.summary import summary
+from tests.support.console import HOME, Place, full
+from tests.support.in_memory import START
+from tests.support.settings import with_settings
+
+DIGEST = "d" * 32
+NODE = "https://keepersecurity.eu/api/rest/scim/v2/1"
+
+
+def place() -> Place:
+    here = Place(with_settings(full(), name="Keeper", endpoint=NODE, mapping=AttributeMapping(), scope=Scope()))
+    users = [f"u{number}" for number in range(4)]
+    members = tuple(Member(user_id=user_id, action="suspend", trigger="app_off", since=START) for user_id in users)
+    here.desk.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=members, reason="too many"))
+    return here
+
+
+def told(event: Event) -> tuple[Any, ...]:
+    return event.name, event.actor, event.user_id, event.reason, dict(event.changed), dict(event.before or {})
+
+
+def outcome(place: Place) -> Any:
+    """Return what is stored, told and asked for, without ids that are made anew each time."""
+    store, queue = place.desk.store, place.desk.queue
+    connections = {key: (each.state, each.settings, each.clock) for key, each in store.connections.items()}
+    holds = {digest: hold.standings() for digest, hold in store.holds["c1"].items()}
+    events = [told(event) for event in store.events["c1"].values()]
+    return connections, holds, events, queue.runs, len(queue.requests), list(store.deleted)
+
+
+def on_a_page(of: str, form: str, button: str, **filled: Any) -> Callable[[Place], None]:
+    def act(place: Place) -> None:
+        shown = place.browser().open(f"{HOME}{of}").send(form, button, **filled)
+        assert shown.status == 200, shown.text
+
+    return act
+
+
+def through_the_api(method: str, path: str, body: dict[str, Any], *, if_match: str = "") -> Callable[[Place], None]:
+    def act(place: Place) -> None:
+        headers = {"Content-Type": "application/json", **({"If-Match": if_match} if if_match else {})}
+        answer = place.asking()(method, f"{ROOT}{HOME}{path}", json.dumps(body).encode(), headers)
+        assert answer.status in (200, 202, 204), answer.body
+
+    return act
+
+
+def nothing(_place: Place) -> None:
+    """Begin as the place is."""
+
+
+def off(place: Place) -> None:
+    place.desk.services.connections.change("c1", lambda current: replace(current, state=State.OFF))
+
+
+def decided(choice: str) -> Callable[[Place], None]:
+    return through_the_api("POST", f"/holds/{DIGEST}", {"decision": choice})
+
+
+def decision(choice: str) -> Callable[[Place], None]:
+    return on_a_page(f"/holds/{DIGEST}", "Decide", choice, confirmed="yes", about="")
+
+
+PLAN = f"/holds/{DIGEST}"
+ACTIONS = {  # what was done before, and then the same on a page and through the API
+    "approve": (nothing, decision("approve"), decided("approve")),
+    "reject": (nothing, decision("reject"), decided("reject")),
+    "withdraw": (decided("approve"), decision("withdraw"), decided("withdraw")),
+    "decide about some": (
+        nothing,
+        on_a_page(PLAN, "Decide", "approve", confirmed="yes", about="users", user=["u1", "u2"]),
+        through_the_api("POST", PLAN, {"decision": "approve", "users": ["u1", "u2"]}),
+    ),
+    "decide by cause": (
+        nothing,
+        on_a_page(PLAN, "Decide", "reject", confirmed="yes", about="cause:app_off"),
+        through_the_api("POST", PLAN, {"decision": "reject", "cause": "app_off"}),
+    ),
+    "turn off": (nothing, on_a_page("/turn-off", "Turn off", "Turn off"), through_the_api("POST", "/turn-off", {})),
+    "turn on": (off, on_a_page("/turn-on", "Turn on", "Turn on"), through_the_api("POST", "/turn-on", {})),
+    "name and limits": (
+        nothing,
+        on_a_page("/limits", "Name and limits", "Save", name="Vault", minimum="7", percent="2.5"),
+        through_the_api("PATCH", "", {"name": "Vault", "limit": {"minimum": 7, "percent": 2.5}}, if_match='"4"'),
+    ),
+    "run now": (nothing, on_a_page("/health", "Run now", "Run now"), through_the_api("POST", "/runs", {})),
+    "delete": (
+        off,
+        on_a_page("/delete", "Delete configuration", "Delete configuration", confirmation="Keeper"),
+        through_the_api("DELETE", "", {"confirmation": "Keeper"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_both_doors_have_the_same_outcome(name):
+    before, page, api = ACTIONS[name]
+    outcomes = []
+    for act in (page, api):
+        here = place()
+        before(here)
+        act(here)
+        outcomes.append(outcome(here))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("name", [{"givenName": "Ada", "familyName": "Byron"}, {"fullName": "Ada Byron"}, {}])
+def test_both_doors_have_the_same_name_of_a_user(name):
+    here = place()
+    here.desk.directory.live["u1"] = DirectoryUser(
+        id="u1", primary_email="ada@example.com", presence=Presence.ACTIVE, profile={"name": name}
+    )
+    found = json.loads(here.open(f"{ROOT}/directory/users?search=ada").text)["items"]
+    assert [user["name"] for user in found] == ["Ada Byron" if name else ""]
+    assert ("Ada Byron" in here.open(f"{HOME}/users?q=ada").text) is bool(name)
+
+
+@pytest.mark.parametrize(("days", "words"), [(0, "within 24 hours"), (1, "after 1 day"), (2, "after 2 days")])
+def test_a_delay_reads_the_same_on_pages_and_in_the_audit(days, words):
+    delays = Delays(suspend_after=days)
+    connection = with_settings(full(), deprovisioning=Deprovisioning(suspended=delays))
+    assert described(connection)["deprovisioning suspended"] == f"suspend {words}, delete never"
+    assert any(line.endswith(f": suspend {words}") for part in summary(connection) for line in part.lines)
