@@ -62,5 +62,5 @@ class Schema:
 
     def unreadable(self, error: Exception) -> ConfigurationRefused:
         """Return the refusal of a document whose number is known and whose content is not."""
-        mend = "If another version wrote it, deploy that one."
+        mend = "If another version wrote it, deploy it."
         return ConfigurationRefused(f"A {self.name} cannot be read ({error}). {mend}")

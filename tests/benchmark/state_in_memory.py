@@ -18,7 +18,7 @@ from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.domain.guard import reserve
+from autoprovisioning.domain.guard import Kind, reservation, reserve
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.contract.state_stores import InMemory, State
 from tests.support.builders import NOW
@@ -60,7 +60,7 @@ def calls(state: State) -> Mapping[str, Callable[[int], Any]]:
         "runs.get": lambda _number: state.runs.get("c1", "r1"),
         "runs.open": lambda _number: state.runs.open("c1"),
         "guard.change": lambda number: state.guard.change(
-            "c1", lambda known: reserve(known, [f"n{number % 5}"], 10, NOW)
+            "c1", lambda known: reserve(known, Kind.TAKING, [reservation(f"n{number % 5}")], 10, NOW)
         ),
         "leases.take": lambda number: state.leases.take("l", "a", NOW + number * MINUTE, MINUTE),
     }

@@ -187,7 +187,7 @@ class TestNewerVersions:
         data = msgspec.msgpack.encode([[*record[:5], 9, *record[6:]] for record in records])
         documents["connections/c1/roster/0000"] = {**documents["connections/c1/roster/0000"], "entries": data}
         store(firestore, documents)
-        with pytest.raises(ConfigurationRefused, match=r"A roster shard cannot be read .*deploy that one"):
+        with pytest.raises(ConfigurationRefused, match=r"A roster shard cannot be read .*deploy it"):
             firestore.roster.load(CONNECTION)
 
     @pytest.mark.parametrize("name", MESSAGES)

@@ -58,8 +58,9 @@ class FirestoreConnections:
         return self._read(snapshot) if lives(snapshot) else None
 
     def _read(self, snapshot: firestore.DocumentSnapshot) -> Connection:
-        connection = from_document(snapshot)
-        if CONNECTION.check(fields_of(snapshot)) < CONNECTION.current:
+        fields = fields_of(snapshot)
+        connection = from_document(snapshot.id, fields)
+        if CONNECTION.check(fields) < CONNECTION.current:
             self._database.migrate(snapshot, to_document(connection))
         return connection
 
@@ -98,13 +99,14 @@ class FirestoreConnections:
             changed.clear()
             if not lives(snapshot):
                 return None
-            current = from_document(snapshot)
+            fields = fields_of(snapshot)
+            current = from_document(snapshot.id, fields)
             wanted = edit(current)
             if wanted is None:
                 return None
             changed.append(replace(wanted, revision=current.revision + 1))
             events[:] = [tell(current, wanted)] if tell is not None else []
-            return _changed(current, changed[0], fields_of(snapshot))
+            return _changed(current, changed[0], fields)
 
         self._database.edit(reference, apply, lambda batch: add_events(batch, reference, events))
         return changed[0] if changed else None
@@ -162,16 +164,15 @@ def to_document(connection: Connection) -> dict[str, Any]:
     )
 
 
-def from_document(snapshot: firestore.DocumentSnapshot) -> Connection:
-    """Return the connection a document holds."""
-    fields = fields_of(snapshot)
+def from_document(connection_id: str, fields: Mapping[str, Any]) -> Connection:
+    """Return the connection that a document's fields tell."""
     if CONNECTION.check(fields) < CONNECTION.current:
         fields = schema_1.connection(fields)
     clock, last = fields["clock"], fields["clock"]["last"]
     return CONNECTION.read(
         {
             **fields,
-            "id": snapshot.id,
+            "id": connection_id,
             "settings": {**fields, "mapping": {"rows": fields["mapping"]}},
             "roster_layout": str(fields["shards"] or ""),
             "clock": {

@@ -86,7 +86,7 @@ class FirestoreRoster:
             begun.clear()
             if not lives(snapshot):
                 return None
-            begun.append(from_document(snapshot))
+            begun.append(from_document(snapshot.id, fields_of(snapshot)))
             if begun[0].begun:
                 return None
             begun[0] = replace(begun[0], roster_layout=f"{shards}", revision=begun[0].revision + 1)
