@@ -44,7 +44,7 @@ from .accounts import (
 from .adoption import Confirmed, settled_by
 from .deprovisioning import Clock, Deprovisioning, Due, due, observe
 from .directory_user import Presence
-from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Failure, Status, Timer, Trigger
+from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, Timer, Trigger
 from .errors import AddressTaken, AdoptionInDoubt, MappingFailure
 
 READING = "read"  # what was attempted where the directory does not show one user: it stands in the way of every reread
@@ -95,37 +95,62 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What to do, and the entry with what was noticed on the way (timers, scope); None: no entry is to be kept.
+class Nothing:
+    """Nothing is to be done. `noted` is the entry with what was noticed (timers, scope); None: none is to be kept.
 
-    `failure` is one that needs no call to Keeper to be known. `backing_off` says that an earlier failure waits for its
-    next attempt, `unsure` that the account must be asked first whether it is locked still.
+    `unsure` says that the account must be asked first whether it is locked still.
     """
 
-    action: Action | None
     noted: Entry | None
-    attributes: Attributes | None = None
-    failure: MappingFailure | None = None
-    backing_off: bool = False
     unsure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Do:
+    """Something is to be done; `attributes` is everything desired, None where the action writes none."""
+
+    action: Action
+    noted: Entry
+    attributes: Attributes | None = None
     trigger: Trigger | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt(Decision):
-    """Something is to be done."""
+class Fail:
+    """Something would be done, but fails without a call to Keeper."""
 
-    action: Action
     noted: Entry
+    error: MappingFailure
+
+    @property
+    def action(self) -> Action:
+        """What cannot be sent."""
+        return Action.CREATE if self.noted.status is Status.NONE else Action.UPDATE
+
+    @property
+    def about(self) -> str:
+        """Its name, as `about` gives it."""
+        return about(self.action, None, str(self.error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackOff:
+    """Something would be done, but the failure of the attempt before waits: for that, and for nothing besides."""
+
+    noted: Entry
+    failure: Failure
+
+
+Decision = Nothing | Do | Fail | BackOff
 
 
 def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> Decision:
     """Decide by the table above; pure, so the same inputs always give the same decision."""
     if settled(entry, seen):
-        return Decision(action=None, noted=entry)
+        return Nothing(noted=entry)
     if seen.presence is Presence.UNKNOWN:
         unread = _remembered(entry, seen, rules)
-        return Decision(action=None, noted=_missed(unread, seen, now) if unread is not None else None)
+        return Nothing(noted=_missed(unread, seen, now) if unread is not None else None)
     known = _missed(entry or Entry(user_id=seen.user_id, email=seen.email), seen, now)
     known = replace(
         known,
@@ -209,25 +234,25 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
     """Active, and in scope or not known to be out of it."""
     returned, status = seen.in_scope is True, noted.status
     if status is Status.SUSPENDED and seen.outdated:
-        return Decision(action=None, noted=noted, unsure=True)
+        return Nothing(noted=noted, unsure=True)
     if returned and ACCOUNT in noted.drift:
         action = Action.RECREATE
     elif status is Status.NONE:
         if not returned:
-            return Decision(action=None, noted=entry)
+            return Nothing(noted=entry)
         action = Action.RECREATE if rules.unproven else Action.CREATE
     elif returned and status is Status.SUSPENDED:
         action = Action.UNSUSPEND
     elif returned and status is Status.LOCKED and EXTERNAL_ID not in noted.drift:
         action = Action.UNLOCK
     elif status is Status.LOCKED or noted.deleted or (noted.taken_over and not returned):
-        return Decision(action=None, noted=_clean(noted))
+        return Nothing(noted=_clean(noted))
     else:
         action = Action.UPDATE
     if seen.mapping_failure is not None and action.writes:
         return _fail(noted, seen.mapping_failure, rules, now)
     if action is Action.UPDATE and not _differs(noted, seen.desired):
-        return Decision(action=None, noted=_in_step(_clean(noted) if returned else noted, seen.desired))
+        return Nothing(noted=_in_step(_clean(noted) if returned else noted, seen.desired))
     return _attempt(action, noted, seen, rules, now)
 
 
@@ -252,14 +277,14 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
     archived = idles(seen, rules)
     if noted.status is Status.NONE:
         if entry is not None and entry.mark is not None:
-            return Decision(action=None, noted=entry)
+            return Nothing(noted=entry)
         kept = (archived and entry is not None) or (seen.in_scope and rules.by_groups)
-        return Decision(action=None, noted=_quiet(noted) if kept else None)
+        return Nothing(noted=_quiet(noted) if kept else None)
     if archived:
-        return Decision(action=None, noted=_quiet(noted))
+        return Nothing(noted=_quiet(noted))
     when = due(rules.deprovisioning, noted.timers, rules.clock, now)
     if noted.status is Status.LOCKED and _outdated(noted, when, now):
-        return Decision(action=None, noted=noted, unsure=True)
+        return Nothing(noted=noted, unsure=True)
     if not (seen.moving and noted.status is Status.ACTIVE):  # who moves stays until the other connection let them in
         if when.delete is not None and when.delete <= now and _keeps_current(noted):
             return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
@@ -269,7 +294,7 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
         if _differs(noted, seen.desired):
             return _attempt(Action.UPDATE, noted, seen, rules, now)
         noted = _in_step(noted, seen.desired)
-    return Decision(action=None, noted=None if noted.gone and _forgettable(noted, when, now) else _clean(noted))
+    return Nothing(noted=None if noted.gone and _forgettable(noted, when, now) else _clean(noted))
 
 
 def _keeps_current(entry: Entry) -> bool:
@@ -311,23 +336,17 @@ def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
     return f"{action.value}:{whole_fingerprint(attributes or {})}{':' + text[:60] if text else ''}"
 
 
-def unmapped(noted: Entry, failure: MappingFailure) -> tuple[Action, str]:
-    """Return what cannot be sent, and its name as by `about`."""
-    action = Action.CREATE if noted.status is Status.NONE else Action.UPDATE
-    return action, about(action, None, str(failure))
-
-
-def stuck(entry: Entry, seen: Observed, rules: Rules, now: datetime) -> str:
+def stuck(entry: Entry, mark: Mark, seen: Observed, rules: Rules, now: datetime) -> str:
     """Name what a mark that ran out stands in the way of, as `about` does: what would be done if it were not there."""
-    assert entry.mark is not None  # noqa: S101 - told by the caller
-    action = decide(replace(entry, mark=None, failure=None), seen, rules, now).action or entry.mark.action
+    decision = decide(replace(entry, mark=None, failure=None), seen, rules, now)
+    action = decision.action if isinstance(decision, Do) else mark.action
     return about(action, seen.desired if action.writes else None)
 
 
-def rests(entry: Entry, seen: Observed, rules: Rules, now: datetime) -> bool:
+def rests(entry: Entry, mark: Mark, seen: Observed, rules: Rules, now: datetime) -> bool:
     """Say whether a mark that ran out is to be left alone: its account could not be fetched, and nothing changed."""
     failure = entry.failure
-    return failure is not None and _waits(failure, rules, now) and failure.about == stuck(entry, seen, rules, now)
+    return failure is not None and _waits(failure, rules, now) and failure.about == stuck(entry, mark, seen, rules, now)
 
 
 def _waits(failure: Failure, rules: Rules, now: datetime) -> bool:
@@ -340,13 +359,12 @@ def _attempt(
     failure = noted.failure
     attributes = seen.desired if action.writes else None
     if failure is not None and _waits(failure, rules, now) and _stands(failure, action, attributes, seen, rules):
-        return _backing_off(noted)
-    return Attempt(action=action, noted=noted, attributes=attributes, trigger=trigger)
+        return _back_off(noted, failure)
+    return Do(action=action, noted=noted, attributes=attributes, trigger=trigger)
 
 
-def _backing_off(noted: Entry) -> Decision:
-    """Wait for the next attempt: it is the failure that this waits for, and nothing besides."""
-    return Decision(action=None, noted=replace(noted, pending=False), backing_off=True)
+def _back_off(noted: Entry, failure: Failure) -> BackOff:
+    return BackOff(noted=replace(noted, pending=False), failure=failure)
 
 
 def _stands(failure: Failure, action: Action, attributes: Attributes | None, seen: Observed, rules: Rules) -> bool:
@@ -362,8 +380,8 @@ def _stands(failure: Failure, action: Action, attributes: Attributes | None, see
     return failure.about.startswith(attempted) if told is None else failure.about == attempted
 
 
-def _fail(noted: Entry, failure: MappingFailure, rules: Rules, now: datetime) -> Decision:
-    standing = noted.failure
-    if standing is not None and standing.about == unmapped(noted, failure)[1] and _waits(standing, rules, now):
-        return _backing_off(noted)
-    return Decision(action=None, noted=noted, failure=failure)
+def _fail(noted: Entry, error: MappingFailure, rules: Rules, now: datetime) -> Decision:
+    failing, failure = Fail(noted=noted, error=error), noted.failure
+    if failure is not None and failure.about == failing.about and _waits(failure, rules, now):
+        return _back_off(noted, failure)
+    return failing

@@ -19,7 +19,21 @@ from .accounts import (
 from .adoption import Grounds, Known, Seeker, choose, locked_by_us
 from .changes import aligned, differing, in_step, made
 from .connections import Connection
-from .decision import Attempt, Decision, Observed, Rules, about, decide, idles, missed_twice, rests, settled, unmapped
+from .decision import (
+    BackOff,
+    Decision,
+    Do,
+    Fail,
+    Nothing,
+    Observed,
+    Rules,
+    about,
+    decide,
+    idles,
+    missed_twice,
+    rests,
+    settled,
+)
 from .directory_user import DirectoryUser, Presence
 from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Entry, Status, Trigger, addressees
 from .errors import AddressTaken, MappingFailure, NotAdoptable
@@ -183,24 +197,25 @@ class Planner:
             user_id=entry.user_id, presence=Presence.DELETED, in_scope=None, email=entry.email, since=None
         )
         found = self._as_found(entry, supposed)
-        if found.mark is not None and rests(found, supposed, self._rules, self._now):
+        if found.mark is not None and rests(found, found.mark, supposed, self._rules, self._now):
             self.plan.backing_off.append(entry.user_id)
             return
         decision = decide(found, supposed, self._rules, self._now)
-        if decision.backing_off:
-            self._back_off(entry, replace(found, pending=False))  # no more: that the user is gone is not proven
-        elif decision.action is None and found.gone and found.mark is None and not decision.unsure:
-            self._idle(entry, decision)
-        else:
-            self._note(entry, found)
-            due = decision if isinstance(decision, Attempt) and decision.action.deprovisions else None
-            self._look(entry.user_id, due, Evidence(missing=True), listed_only=missed_twice(found, self._now))
+        match decision:
+            case BackOff():
+                self._back_off(entry, replace(found, pending=False))  # no more: that the user is gone is not proven
+            case Nothing(unsure=False) if found.gone and found.mark is None:
+                self._idle(entry, decision.noted)
+            case _:
+                self._note(entry, found)
+                due = decision if isinstance(decision, Do) and decision.action.deprovisions else None
+                self._look(entry.user_id, due, Evidence(missing=True), listed_only=missed_twice(found, self._now))
 
     def _judge(self, entry: Entry | None, seen: Observed, evidence: Callable[[], Evidence]) -> None:
         if entry is not None and entry.mark is not None:
             if entry.mark.live(self._now):
                 self.plan.unchanged += 1
-            elif rests(entry, seen, self._rules, self._now):
+            elif rests(entry, entry.mark, seen, self._rules, self._now):
                 self.plan.backing_off.append(entry.user_id)
             else:
                 self._look(entry.user_id, None, Evidence())
@@ -215,18 +230,33 @@ class Planner:
             locked = found.status is Status.LOCKED
             self.plan.locked += locked and seen.presence is Presence.ACTIVE and seen.in_scope is True
             self.plan.archived += found.status is Status.ACTIVE and idles(seen, self._rules)
-        if not isinstance(decision, Attempt):
-            self._idle(entry, decision)
-            if decision.unsure:
-                self._look(seen.user_id, None, evidence())
-        elif decision.action.rereads:
-            if found is not None and decision.action.deprovisions:
-                found = replace(found, timers=decision.noted.timers)  # they run, whatever becomes of what is due
-            self._note(entry, found)
-            listed_only = seen.presence is Presence.ACTIVE and missed_twice(entry, self._now)
-            self._look(seen.user_id, decision, evidence(), listed_only=listed_only)
-        else:
-            self._write(entry, decision, seen)
+        self._sort(entry, found, seen, decision, evidence)
+
+    def _sort(
+        self,
+        entry: Entry | None,
+        found: Entry | None,
+        seen: Observed,
+        decision: Decision,
+        evidence: Callable[[], Evidence],
+    ) -> None:
+        match decision:
+            case Do() if decision.action.rereads:
+                if found is not None and decision.action.deprovisions:
+                    found = replace(found, timers=decision.noted.timers)  # they run, whatever becomes of what is due
+                self._note(entry, found)
+                listed_only = seen.presence is Presence.ACTIVE and missed_twice(entry, self._now)
+                self._look(seen.user_id, decision, evidence(), listed_only=listed_only)
+            case Do():
+                self._write(entry, decision, seen)
+            case Fail():
+                self._refuse(decision)
+            case BackOff():
+                self._back_off(entry, decision.noted)
+            case Nothing():
+                self._idle(entry, decision.noted)
+                if decision.unsure:
+                    self._look(seen.user_id, None, evidence())
 
     def _with_holder(self, entry: Entry | None, seen: Observed) -> Observed:
         """Tell of whoever waits for an address who has it now: nobody, once its owner has another one."""
@@ -250,26 +280,23 @@ class Planner:
             return found
         return replace(found, locked_at=self._now if found.status is Status.LOCKED else None)
 
-    def _idle(self, entry: Entry | None, decision: Decision) -> None:
+    def _refuse(self, failing: Fail) -> None:
+        noted = failing.noted
+        refusal = Refusal(
+            user_id=noted.user_id,
+            email=noted.email,
+            action=failing.action,
+            error=failing.error,
+            about=failing.about,
+            version=noted.version,
+            noted=noted,
+        )
+        self.plan.refusals.append(refusal)
+
+    def _idle(self, entry: Entry | None, noted: Entry | None) -> None:
         """Keep what was noticed of somebody for whom nothing is to be done."""
-        noted = decision.noted
-        if decision.failure is not None and noted is not None:
-            action, what = unmapped(noted, decision.failure)
-            refusal = Refusal(
-                user_id=noted.user_id,
-                email=noted.email,
-                action=action,
-                error=decision.failure,
-                about=what,
-                version=noted.version,
-                noted=noted,
-            )
-            self.plan.refusals.append(refusal)
-        elif decision.backing_off and noted is not None:
-            self._back_off(entry, noted)
-        else:
-            self._note(entry, noted)
-            self.plan.unchanged += noted is not None and (noted.status is not Status.NONE or noted == entry)
+        self._note(entry, noted)
+        self.plan.unchanged += noted is not None and (noted.status is not Status.NONE or noted == entry)
 
     def _back_off(self, entry: Entry | None, noted: Entry) -> None:
         self.plan.backing_off.append(noted.user_id)
@@ -280,7 +307,7 @@ class Planner:
         if entry is not None and noted is not read and noted != read:
             self.plan.notes[entry.user_id] = (read, noted)
 
-    def _look(self, user_id: str, due: Attempt | None, evidence: Evidence, *, listed_only: bool = False) -> None:
+    def _look(self, user_id: str, due: Do | None, evidence: Evidence, *, listed_only: bool = False) -> None:
         look = Look(user_id=user_id, event="", evidence=evidence, retry_failures=self._rules.retry_failures)
         if due is None:
             self.plan.looks[user_id] = PlannedLook(look=look)
@@ -290,7 +317,7 @@ class Planner:
                 look=look, action=due.action, trigger=due.trigger, noted=due.noted, listed_only=listed_only
             )
 
-    def _write(self, entry: Entry | None, decision: Attempt, seen: Observed) -> None:
+    def _write(self, entry: Entry | None, decision: Do, seen: Observed) -> None:
         attributes = decision.attributes or {}
         version = entry.version if entry is not None else 0
         if entry is not None and decision.noted != entry:

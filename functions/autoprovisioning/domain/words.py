@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from .accounts import Value, changed_attributes
 from .connections import Connection, State
-from .decision import Attempt, Decision, Observed
+from .decision import BackOff, Decision, Do, Fail, Nothing, Observed
 from .deprovisioning import WITHIN_24_HOURS, Due, due
 from .directory_user import OrgUnit, Presence
 from .entry import EXTERNAL_ID, Action, Entry, Status, Trigger
@@ -69,15 +69,23 @@ def in_words(
             return f"{unknown}."
         when = at_time(failure.next_attempt)
         return f"{unknown}. That failed, and is done again on {when}, or as soon as the user changes: {failure.text}"
-    if isinstance(decision, Attempt):
-        return _to_do(decision, entry, seen, connection, now, owner, held=held)
-    if decision.failure is not None:
-        return f"Nothing can be sent: {decision.failure}"
-    if decision.backing_off and entry is not None and entry.failure is not None:
-        text, when = entry.failure.text, at_time(entry.failure.next_attempt)
-        if connection.state in WAITS_FOR:
-            return f"{WAITS_FOR[connection.state]}; the last attempt failed: {text}"
-        return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {text}"
+    match decision:
+        case Do():
+            return _to_do(decision, entry, seen, connection, now, owner, held=held)
+        case Fail():
+            return f"Nothing can be sent: {decision.error}"
+        case BackOff():
+            text, when = decision.failure.text, at_time(decision.failure.next_attempt)
+            if connection.state in WAITS_FOR:
+                return f"{WAITS_FOR[connection.state]}; the last attempt failed: {text}"
+            return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {text}"
+        case Nothing():
+            return _nothing(decision, entry, seen, connection, now, owner)
+
+
+def _nothing(
+    decision: Nothing, entry: Entry | None, seen: Observed, connection: Connection, now: datetime, owner: str
+) -> str:
     noted = decision.noted or entry
     if decision.unsure and noted is not None and noted.status is Status.SUSPENDED:
         moved = "active on another connection since it was suspended here"
@@ -90,7 +98,7 @@ def in_words(
 
 
 def _to_do(
-    decision: Attempt,
+    decision: Do,
     entry: Entry | None,
     seen: Observed,
     connection: Connection,
@@ -115,7 +123,7 @@ def _to_do(
     return f"Due now: {done}"
 
 
-def _infinitive(action: Action, decision: Decision, entry: Entry | None) -> str:
+def _infinitive(action: Action, decision: Do, entry: Entry | None) -> str:
     match action:
         case Action.CREATE:
             return "create the account, or adopt the one that is in Keeper under the user's address"
@@ -135,7 +143,7 @@ def _infinitive(action: Action, decision: Decision, entry: Entry | None) -> str:
             return "unlock the account, which was locked in Keeper by someone else"
 
 
-def _reason(action: Action, decision: Decision, entry: Entry | None, seen: Observed, owner: str) -> str:
+def _reason(action: Action, decision: Do, entry: Entry | None, seen: Observed, owner: str) -> str:
     match action:
         case Action.CREATE | Action.UNLOCK:
             return "the user is active and in the provisioning scope"

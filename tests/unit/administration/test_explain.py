@@ -15,7 +15,7 @@ from autoprovisioning.app.provisioning.placement import AskedOneByOne
 from autoprovisioning.domain import holds
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.decision import Rules, decide
+from autoprovisioning.domain.decision import BackOff, Rules, decide
 from autoprovisioning.domain.directory_user import Group, Presence, Scope
 from autoprovisioning.domain.entry import EXTERNAL_ID, Action, Entry, Mark, Status, Trigger, failed
 from autoprovisioning.domain.errors import (
@@ -288,7 +288,7 @@ def test_who_left_a_group_is_told_that_this_is_still_to_be_proven(office):
 
 def test_who_never_was_in_scope_has_no_entry_and_nothing_to_be_done(office):
     told = look_into(office, "admin")
-    assert (told.entry, told.standing.in_scope, told.decision.action) == (None, False, None)
+    assert (told.entry, told.standing.in_scope, told.action) == (None, False, None)
     assert told.words == "The user is not in the provisioning scope and has no account: nothing is to be done."
 
 
@@ -390,7 +390,7 @@ def test_on_a_draft_it_is_told_what_would_be_done(office):
     draft = {"state": State.DRAFT, "roster_layout": ""}
     office.services.connections.change("c1", lambda connection: replace(connection, **draft))
     told = look_into(office, "u1")
-    assert (told.entry, told.standing.in_scope, told.decision.action) == (None, True, Action.CREATE)
+    assert (told.entry, told.standing.in_scope, told.action) == (None, True, Action.CREATE)
     assert told.words.startswith("Waits until the set-up is finished and autoprovisioning turned on: create")
 
 
@@ -414,7 +414,7 @@ def test_a_failure_is_told_with_its_next_attempt(office):
     office.deliver(office.sent[-1])
     told = look_into(office, "u4")
     assert (told.entry.failure.code, told.entry.failure.attempts) == ("not_adoptable", 1)
-    assert told.decision.backing_off
+    assert isinstance(told.decision, BackOff)
     assert told.words.startswith("The last attempt failed; it is made again on 24 Nov 2026, 09:15 UTC, or as soon as")
     assert [event.name for event in told.events] == [EventName.FAILED]
 

@@ -59,7 +59,7 @@ def test_who_moves_to_another_connection_keeps_this_account_until_they_are_let_i
     office.services.connections.change("c1", lambda current: with_settings(current, scope=Scope(org_units=(SALES,))))
     office.directory.memberships["g2"].add("u1")
     told = look_into(office, "u1")
-    assert (told.standing.in_scope, told.standing.owner.id, told.decision.action) == (False, "c2", None)
+    assert (told.standing.in_scope, told.standing.owner.id, told.action) == (False, "c2", None)
     assert told.words == (
         "The user moves to the connection Sales: this account stays as it is until they are let in there."
     )
@@ -92,7 +92,7 @@ def test_a_connection_that_cannot_be_read_keeps_those_whom_it_has(office):
     directory = watched(office)
     directory.secret.add(GROUP.id)
     told = look_into(office, "u1", directory, connection_id="c2")
-    assert (told.standing.in_scope, told.standing.owner, told.decision.action) == (None, None, None)
+    assert (told.standing.in_scope, told.standing.owner, told.action) == (None, None, None)
     assert told.standing.words.startswith(
         "Whether the user still belongs to the connection that has their account could not be told."
     )

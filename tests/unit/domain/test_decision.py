@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.domain.decision import about, decide
+from autoprovisioning.domain.decision import BackOff, about, decide
 from autoprovisioning.domain.deprovisioning import Clock
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Mark, Status, Timer, Trigger, failed
 from autoprovisioning.domain.errors import MappingFailure
 from tests.support.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, begun, entry, rules, seen
+from tests.support.decisions import action_of, trigger_of
 
 ACTIVE, SUSPENDED, ARCHIVED = Presence.ACTIVE, Presence.SUSPENDED, Presence.ARCHIVED
 DELETED, UNKNOWN = Presence.DELETED, Presence.UNKNOWN
@@ -81,7 +82,7 @@ def test_decision_table(presence, in_scope, status, changed, expected):
     what = seen(presence, in_scope)
     if changed and what.desired is not None:
         what = seen(presence, in_scope, desired=GRACE)
-    assert decide(known, what, rules(), NOW).action is expected
+    assert action_of(decide(known, what, rules(), NOW)) is expected
 
 
 def test_out_of_scope_user_without_account_leaves_no_entry():
@@ -90,43 +91,43 @@ def test_out_of_scope_user_without_account_leaves_no_entry():
 
 def test_trigger_starts_a_timer_and_suspends_only_when_due():
     first = decide(entry(), seen(in_scope=False), rules(IN_A_WEEK), NOW)
-    assert first.action is None
+    assert action_of(first) is None
     assert begun(first.noted) == {Trigger.APP_OFF: NOW}
     early = decide(first.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 6 * DAY)
-    assert early.action is None
+    assert action_of(early) is None
     late = decide(first.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 7 * DAY)
-    assert (late.action, late.trigger) == (Action.SUSPEND, Trigger.APP_OFF)
+    assert (action_of(late), trigger_of(late)) == (Action.SUSPEND, Trigger.APP_OFF)
 
 
 def test_directory_time_counts_for_the_suspended_trigger():
     since = NOW - 8 * DAY
     decision = decide(entry(), seen(SUSPENDED, since=since), rules(IN_A_WEEK), NOW)
-    assert decision.action is Action.SUSPEND
+    assert action_of(decision) is Action.SUSPEND
     assert begun(decision.noted) == {Trigger.SUSPENDED: since}
 
 
 def test_earliest_of_two_triggers_wins():
     timers = {Trigger.APP_OFF: NOW - 7 * DAY}
     decision = decide(entry(timers=timers), seen(SUSPENDED, False, since=NOW), rules(IN_A_WEEK), NOW)
-    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.APP_OFF)
+    assert (action_of(decision), trigger_of(decision)) == (Action.SUSPEND, Trigger.APP_OFF)
 
 
 def test_return_cancels_timers():
     decision = decide(entry(timers={Trigger.APP_OFF: NOW - DAY}), seen(), rules(IN_A_WEEK), NOW)
-    assert decision.action is None
+    assert action_of(decision) is None
     assert decision.noted.timers == {}
 
 
 def test_delete_timer_goes_on_after_suspension_and_falls_due():
     known = entry(Status.SUSPENDED, timers={Trigger.SUSPENDED: NOW - 29 * DAY})
-    assert decide(known, seen(SUSPENDED), rules(IN_A_WEEK), NOW).action is None
-    assert decide(known, seen(SUSPENDED), rules(IN_A_WEEK), NOW + DAY).action is Action.DELETE
+    assert action_of(decide(known, seen(SUSPENDED), rules(IN_A_WEEK), NOW)) is None
+    assert action_of(decide(known, seen(SUSPENDED), rules(IN_A_WEEK), NOW + DAY)) is Action.DELETE
 
 
 def test_running_timer_goes_on_when_the_user_is_deleted():
     known = entry(timers={Trigger.APP_OFF: NOW - 7 * DAY})
     decision = decide(known, seen(DELETED, None, since=NOW), rules(IN_A_WEEK), NOW)
-    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.APP_OFF)
+    assert (action_of(decision), trigger_of(decision)) == (Action.SUSPEND, Trigger.APP_OFF)
     assert decision.noted.gone
 
 
@@ -135,10 +136,10 @@ def test_timers_of_an_archived_user_stand_still_and_go_on_with_the_time_left():
     archived = decide(known, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW).noted
     assert archived.timers[Trigger.APP_OFF] == Timer(since=NOW - 6 * DAY, accrued=6 * DAY)
     still = decide(archived, seen(ARCHIVED, False), rules(IN_A_WEEK), NOW + 30 * DAY)
-    assert (still.action, still.noted) == (None, archived)
+    assert (action_of(still), still.noted) == (None, archived)
     back = decide(archived, seen(in_scope=False), rules(IN_A_WEEK), NOW + 30 * DAY)
-    assert (back.action, begun(back.noted)) == (None, {Trigger.APP_OFF: NOW - 6 * DAY})
-    assert decide(back.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 31 * DAY).action is Action.SUSPEND
+    assert (action_of(back), begun(back.noted)) == (None, {Trigger.APP_OFF: NOW - 6 * DAY})
+    assert action_of(decide(back.noted, seen(in_scope=False), rules(IN_A_WEEK), NOW + 31 * DAY)) is Action.SUSPEND
 
 
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.NONE])
@@ -151,20 +152,20 @@ def test_nothing_of_an_archived_user_waits_or_fails(status):
 
 def test_archived_may_count_as_suspended():
     decision = decide(entry(), seen(ARCHIVED), rules(archived_as_suspended=True), NOW)
-    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.SUSPENDED)
+    assert (action_of(decision), trigger_of(decision)) == (Action.SUSPEND, Trigger.SUSPENDED)
 
 
 def test_timers_stand_still_while_the_connection_was_off():
     known = entry(timers={Trigger.APP_OFF: NOW - 7 * DAY})
     clock = Clock().stopped(NOW - 5 * DAY).started(NOW - 2 * DAY)
-    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, clock=clock), NOW).action is None
+    assert action_of(decide(known, seen(in_scope=False), rules(IN_A_WEEK, clock=clock), NOW)) is None
     later = NOW + 3 * DAY
-    assert decide(known, seen(in_scope=False), rules(IN_A_WEEK, clock=clock), later).action is Action.SUSPEND
+    assert action_of(decide(known, seen(in_scope=False), rules(IN_A_WEEK, clock=clock), later)) is Action.SUSPEND
 
 
 def test_never_means_never():
     known = entry(timers={Trigger.DELETED: NOW - 3000 * DAY}, last_action_at=NOW)
-    assert decide(known, seen(DELETED, None), rules(NEVER), NOW).action is None
+    assert action_of(decide(known, seen(DELETED, None), rules(NEVER), NOW)) is None
 
 
 def test_deleted_user_is_forgotten_thirty_days_after_the_last_action_only():
@@ -182,7 +183,7 @@ def test_deleted_user_with_a_running_delete_timer_is_not_forgotten():
 def test_undelete_brings_the_account_back():
     known = entry(Status.SUSPENDED, gone=True, timers={Trigger.DELETED: NOW - DAY})
     decision = decide(known, seen(), rules(), NOW)
-    assert decision.action is Action.UNSUSPEND
+    assert action_of(decision) is Action.UNSUSPEND
     assert not decision.noted.gone
     assert decision.noted.timers == {}
 
@@ -190,57 +191,57 @@ def test_undelete_brings_the_account_back():
 def test_missing_mandatory_attribute_is_that_users_failure():
     failure = MappingFailure("The mandatory attribute displayName has no value")
     decision = decide(None, seen(desired=None, mapping_failure=failure), rules(), NOW)
-    assert decision.action is None
-    assert decision.failure is failure
+    assert action_of(decision) is None
+    assert decision.error is failure
 
 
 def test_mapping_failure_never_keeps_access():
     failure = MappingFailure("The mandatory attribute displayName has no value")
     what = seen(SUSPENDED, desired=None, mapping_failure=failure)
-    assert decide(entry(), what, rules(), NOW).action is Action.SUSPEND
+    assert action_of(decide(entry(), what, rules(), NOW)) is Action.SUSPEND
 
 
 def test_failure_backs_off_and_is_retried_at_once_when_the_user_changes():
     failure = failed(None, "address_taken", "taken", about(Action.CREATE, ADA), NOW)
     known = entry(Status.NONE, failure=failure)
     waiting = decide(known, seen(), rules(), NOW + timedelta(minutes=14))
-    assert (waiting.action, waiting.backing_off) == (None, True)
-    assert decide(known, seen(), rules(), NOW + timedelta(minutes=15)).action is Action.CREATE
-    assert decide(known, seen(desired=GRACE), rules(), NOW).action is Action.CREATE
-    assert decide(known, seen(), rules(retry_failures=True), NOW).action is Action.CREATE
+    assert (action_of(waiting), isinstance(waiting, BackOff)) == (None, True)
+    assert action_of(decide(known, seen(), rules(), NOW + timedelta(minutes=15))) is Action.CREATE
+    assert action_of(decide(known, seen(desired=GRACE), rules(), NOW)) is Action.CREATE
+    assert action_of(decide(known, seen(), rules(retry_failures=True), NOW)) is Action.CREATE
 
 
 def test_a_failed_update_never_delays_a_suspension():
     failure = failed(None, "address_taken", "taken", about(Action.UPDATE, GRACE), NOW)
-    assert decide(entry(failure=failure), seen(SUSPENDED), rules(), NOW).action is Action.SUSPEND
+    assert action_of(decide(entry(failure=failure), seen(SUSPENDED), rules(), NOW)) is Action.SUSPEND
 
 
 def test_members_without_account_are_remembered_when_groups_decide():
     decision = decide(None, seen(SUSPENDED), rules(by_groups=True), NOW)
-    assert decision.action is None
+    assert action_of(decision) is None
     assert decision.noted.in_scope
     assert decision.noted.status is Status.NONE
 
 
 def test_pending_and_held_flags_go_when_nothing_is_wanted_any_more():
     decision = decide(entry(pending=True), seen(), rules(), NOW)
-    assert (decision.action, decision.noted.pending) == (None, False)
+    assert (action_of(decision), decision.noted.pending) == (None, False)
 
 
 @pytest.mark.parametrize("presence", [SUSPENDED, ARCHIVED])
 def test_an_archived_user_treated_as_suspended_follows_the_same_rows(presence):
     chosen = rules(IN_A_WEEK, archived_as_suspended=True)
     since = NOW - 8 * DAY
-    assert decide(entry(), seen(presence, since=since), chosen, NOW).action is Action.SUSPEND
-    assert decide(None, seen(presence), chosen, NOW).action is None
+    assert action_of(decide(entry(), seen(presence, since=since), chosen, NOW)) is Action.SUSPEND
+    assert action_of(decide(None, seen(presence), chosen, NOW)) is None
     gone_on = entry(Status.SUSPENDED, timers={Trigger.SUSPENDED: NOW - 30 * DAY})
-    assert decide(gone_on, seen(presence, since=NOW - 30 * DAY), chosen, NOW).action is Action.DELETE
+    assert action_of(decide(gone_on, seen(presence, since=NOW - 30 * DAY), chosen, NOW)) is Action.DELETE
 
 
 def test_deciding_again_after_the_noted_entry_is_recorded_notes_nothing_new():
     for presence, in_scope, *_ in TABLE:
         first = decide(entry(), seen(presence, in_scope), rules(IN_A_WEEK), NOW)
-        if first.action is None and first.noted is not None:
+        if action_of(first) is None and first.noted is not None:
             assert decide(first.noted, seen(presence, in_scope), rules(IN_A_WEEK), NOW + DAY).noted == first.noted
 
 
@@ -257,13 +258,13 @@ STANDING = [
 @pytest.mark.parametrize("left_over", STANDING)
 def test_an_active_user_in_step_is_left_with_nothing_standing_against_them(left_over):
     decision = decide(entry(**left_over), seen(), rules(IN_A_WEEK), NOW)
-    assert (decision.action, decision.noted) == (None, entry())
+    assert (action_of(decision), decision.noted) == (None, entry())
 
 
 def test_a_suspension_timer_goes_on_when_the_suspended_user_is_deleted():
     known = entry(timers={Trigger.SUSPENDED: NOW - 7 * DAY})
     decision = decide(known, seen(DELETED, None, since=NOW), rules(IN_A_WEEK), NOW)
-    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.SUSPENDED)
+    assert (action_of(decision), trigger_of(decision)) == (Action.SUSPEND, Trigger.SUSPENDED)
 
 
 def test_a_deleted_users_entry_is_kept_while_an_attempt_is_under_way():

@@ -13,6 +13,7 @@ from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Status, Trigger
 from autoprovisioning.domain.errors import BadInput
 from tests.support.builders import DAY, GRACE, IN_A_WEEK, NOW, begun, entry, rules, running, seen
+from tests.support.decisions import action_of, trigger_of, unsure
 
 APP_OFF, SUSPENDED, DELETED = Trigger.APP_OFF, Trigger.SUSPENDED, Trigger.DELETED
 EARLIER, LATER = NOW - DAY, NOW + DAY
@@ -133,7 +134,7 @@ def test_the_earliest_due_of_all_triggers_wins(timers, expected):
 
 def decided(known, what, now: datetime = NOW, **changes):
     decision = decide(known, what, rules(IN_A_WEEK, **changes), now)
-    return decision.action, decision.trigger
+    return action_of(decision), trigger_of(decision)
 
 
 def test_an_out_of_scope_user_is_kept_current_until_suspension_is_due():
@@ -147,7 +148,7 @@ def test_deletion_may_come_without_a_suspension_before_it():
     decision = decide(
         known, seen(in_scope=False), rules(Deprovisioning(app_off=Delays(suspend_after=None, delete_after=3))), NOW
     )
-    assert (decision.action, decision.trigger) == (Action.DELETE, APP_OFF)
+    assert (action_of(decision), trigger_of(decision)) == (Action.DELETE, APP_OFF)
 
 
 def test_a_deletion_that_is_due_replaces_the_suspension_that_was_missed():
@@ -159,21 +160,21 @@ def test_standing_still_holds_against_the_directorys_own_time():
     since = NOW - 6 * DAY
     archived = decide(entry(timers={SUSPENDED: since}), seen(Presence.ARCHIVED), rules(IN_A_WEEK), NOW).noted
     back = decide(archived, seen(Presence.SUSPENDED, since=since), rules(IN_A_WEEK), NOW + 30 * DAY)
-    assert (back.action, begun(back.noted)) == (None, {SUSPENDED: since})
+    assert (action_of(back), begun(back.noted)) == (None, {SUSPENDED: since})
     due_now = decide(back.noted, seen(Presence.SUSPENDED, since=since), rules(IN_A_WEEK), NOW + 31 * DAY)
-    assert due_now.action is Action.SUSPEND
+    assert action_of(due_now) is Action.SUSPEND
 
 
 def test_a_timer_that_stands_still_ends_with_a_return():
     archived = decide(entry(timers={APP_OFF: NOW - DAY}), seen(Presence.ARCHIVED, False), rules(IN_A_WEEK), NOW).noted
     back = decide(archived, seen(), rules(IN_A_WEEK), NOW + DAY)
-    assert (back.action, back.noted.timers) == (None, {})
+    assert (action_of(back), back.noted.timers) == (None, {})
 
 
 def test_an_app_off_timer_waits_while_scope_cannot_be_told_and_goes_on_after():
     known = entry(timers={APP_OFF: NOW - 8 * DAY})
     unsure = decide(known, seen(in_scope=None), rules(IN_A_WEEK), NOW)
-    assert (unsure.action, begun(unsure.noted)) == (None, {APP_OFF: NOW - 8 * DAY})
+    assert (action_of(unsure), begun(unsure.noted)) == (None, {APP_OFF: NOW - 8 * DAY})
     assert decided(unsure.noted, seen(in_scope=False)) == (Action.SUSPEND, APP_OFF)
 
 
@@ -185,7 +186,7 @@ def test_a_suspended_user_whose_scope_cannot_be_told_keeps_the_app_off_timer():
 def test_a_user_suspended_and_back_in_scope_has_no_app_off_timer_left():
     known = entry(timers={APP_OFF: NOW - 8 * DAY})
     decision = decide(known, seen(Presence.SUSPENDED, True, since=NOW), rules(IN_A_WEEK), NOW)
-    assert (decision.action, begun(decision.noted)) == (None, {SUSPENDED: NOW})
+    assert (action_of(decision), begun(decision.noted)) == (None, {SUSPENDED: NOW})
 
 
 @pytest.mark.parametrize("presence", [Presence.SUSPENDED, Presence.DELETED])
@@ -193,16 +194,16 @@ def test_a_user_suspended_and_back_in_scope_has_no_app_off_timer_left():
 def test_an_account_locked_by_someone_else_is_not_deleted_by_any_timer(presence, in_scope):
     """Deleted by us, it would be unlocked when the user returns."""
     known = entry(Status.LOCKED, timers=dict.fromkeys(Trigger, NOW - 400 * DAY))
-    assert decide(known, seen(presence, in_scope, since=NOW - 400 * DAY), rules(IN_A_WEEK), NOW).action is None
+    assert action_of(decide(known, seen(presence, in_scope, since=NOW - 400 * DAY), rules(IN_A_WEEK), NOW)) is None
 
 
 def test_a_locked_account_of_a_deleted_user_is_forgotten_in_the_end():
     timers = {DELETED: NOW - 31 * DAY}
     known = entry(Status.LOCKED, gone=True, timers=timers, last_action_at=NOW - 90 * DAY)
-    assert decide(known, seen(Presence.DELETED, None), rules(IN_A_WEEK), NOW).unsure
+    assert unsure(decide(known, seen(Presence.DELETED, None), rules(IN_A_WEEK), NOW))
     known = replace(known, locked_at=NOW - DAY)
     assert decide(known, seen(Presence.DELETED, None), rules(IN_A_WEEK), NOW).noted is None
 
 
 def test_an_undeleted_user_takes_a_forgotten_account_up_again():
-    assert decide(None, seen(), rules(), NOW).action is Action.CREATE
+    assert action_of(decide(None, seen(), rules(), NOW)) is Action.CREATE

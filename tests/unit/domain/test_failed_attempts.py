@@ -11,7 +11,7 @@ import pytest
 
 from autoprovisioning.domain.accounts import Account, Write, Written
 from autoprovisioning.domain.changes import Change, Outcome, ended, event_for, recorded
-from autoprovisioning.domain.decision import Decision
+from autoprovisioning.domain.decision import Nothing
 from autoprovisioning.domain.entry import Action, Status
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -201,7 +201,7 @@ def test_asking_why_tells_when_an_unknown_change_is_asked_for_again(office, monk
     monkeypatch.setattr(FakeAccounts, "get", refusing(KeeperFailed("HTTP 500")))
     deliver_until_done(office, "u1")
     known, now = office.entry("u1"), office.desk.clock.now
-    words = in_words(Decision(action=None, noted=known), known, seen(), office.connection, now)
+    words = in_words(Nothing(noted=known), known, seen(), office.connection, now)
     assert "UTC" in words
     assert words.endswith("HTTP 500")
 

@@ -14,6 +14,7 @@ from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Entry, Timer, Trigger
 from tests.support.builders import DAY, IN_A_WEEK, MINUTE, NEVER, NOW, begun, entry, rules, seen
+from tests.support.decisions import action_of, trigger_of
 
 SUSPENDED, ARCHIVED = Presence.SUSPENDED, Presence.ARCHIVED
 AS_SUSPENDED = rules(IN_A_WEEK, archived_as_suspended=True)
@@ -30,18 +31,18 @@ def test_suspended_and_archived_before_it_is_due_keeps_access_until_unarchived()
     for day in (6, 7, 100, 400):
         decision = decided(known, ARCHIVED, day, since=6)
         known = decision.noted
-        assert (decision.action, begun(known)) == (None, {Trigger.SUSPENDED: NOW})
+        assert (action_of(decision), begun(known)) == (None, {Trigger.SUSPENDED: NOW})
     back = decided(known, SUSPENDED, 400)
-    assert (back.action, begun(back.noted)) == (None, {Trigger.SUSPENDED: NOW})
-    assert decided(back.noted, SUSPENDED, 400.99).action is None
-    assert decided(back.noted, SUSPENDED, 401).action is Action.SUSPEND
+    assert (action_of(back), begun(back.noted)) == (None, {Trigger.SUSPENDED: NOW})
+    assert action_of(decided(back.noted, SUSPENDED, 400.99)) is None
+    assert action_of(decided(back.noted, SUSPENDED, 401)) is Action.SUSPEND
 
 
 def test_archived_counts_as_suspended_from_the_first_time_where_that_was_chosen():
     known = decided(entry(), SUSPENDED, 0, chosen=AS_SUSPENDED).noted
     archived = decided(known, ARCHIVED, 6, since=6, chosen=AS_SUSPENDED)
-    assert (archived.action, begun(archived.noted)) == (None, {Trigger.SUSPENDED: NOW})
-    assert decided(archived.noted, ARCHIVED, 7, since=6, chosen=AS_SUSPENDED).action is Action.SUSPEND
+    assert (action_of(archived), begun(archived.noted)) == (None, {Trigger.SUSPENDED: NOW})
+    assert action_of(decided(archived.noted, ARCHIVED, 7, since=6, chosen=AS_SUSPENDED)) is Action.SUSPEND
 
 
 def test_a_timer_that_stood_still_goes_on_when_archived_is_chosen_to_count_as_suspended():
@@ -49,8 +50,8 @@ def test_a_timer_that_stood_still_goes_on_when_archived_is_chosen_to_count_as_su
     known = decided(known, ARCHIVED, 6, since=6).noted
     known = decided(known, ARCHIVED, 50, since=6, chosen=AS_SUSPENDED).noted
     assert begun(known) == {Trigger.SUSPENDED: NOW}
-    assert decided(known, ARCHIVED, 50.9, since=6, chosen=AS_SUSPENDED).action is None
-    assert decided(known, ARCHIVED, 51, since=6, chosen=AS_SUSPENDED).action is Action.SUSPEND
+    assert action_of(decided(known, ARCHIVED, 50.9, since=6, chosen=AS_SUSPENDED)) is None
+    assert action_of(decided(known, ARCHIVED, 51, since=6, chosen=AS_SUSPENDED)) is Action.SUSPEND
 
 
 def test_off_for_a_day_and_archived_for_ten_is_not_due_early():
@@ -59,8 +60,8 @@ def test_off_for_a_day_and_archived_for_ten_is_not_due_early():
     later = rules(IN_A_WEEK, clock=clock)
     known = decided(known, ARCHIVED, 3, since=3, chosen=later).noted
     known = decided(known, SUSPENDED, 13, chosen=later).noted
-    assert decided(known, SUSPENDED, 17.99, chosen=later).action is None
-    assert decided(known, SUSPENDED, 18, chosen=later).action is Action.SUSPEND
+    assert action_of(decided(known, SUSPENDED, 17.99, chosen=later)) is None
+    assert action_of(decided(known, SUSPENDED, 18, chosen=later)) is Action.SUSPEND
 
 
 def test_being_turned_off_any_number_of_times_is_not_counted():
@@ -68,16 +69,16 @@ def test_being_turned_off_any_number_of_times_is_not_counted():
     for hour in range(1, 301, 2):
         clock = clock.stopped(NOW + hour * 60 * MINUTE).started(NOW + (hour + 1) * 60 * MINUTE)
     later = rules(IN_A_WEEK, clock=clock)
-    assert decided(known, SUSPENDED, 7 + 150 / 24 - 0.01, chosen=later).action is None
-    assert decided(known, SUSPENDED, 7 + 150 / 24, chosen=later).action is Action.SUSPEND
+    assert action_of(decided(known, SUSPENDED, 7 + 150 / 24 - 0.01, chosen=later)) is None
+    assert action_of(decided(known, SUSPENDED, 7 + 150 / 24, chosen=later)) is Action.SUSPEND
 
 
 def test_who_is_suspended_while_the_connection_is_off_has_been_so_for_no_time_when_it_is_turned_on():
     clock = Clock().stopped(NOW).started(NOW + 30 * DAY)
     decision = decided(entry(), SUSPENDED, 30, since=2, chosen=rules(IN_A_WEEK, clock=clock))
-    assert (decision.action, begun(decision.noted)) == (None, {Trigger.SUSPENDED: NOW + 2 * DAY})
+    assert (action_of(decision), begun(decision.noted)) == (None, {Trigger.SUSPENDED: NOW + 2 * DAY})
     later = decided(decision.noted, SUSPENDED, 37, since=2, chosen=rules(IN_A_WEEK, clock=clock))
-    assert later.action is Action.SUSPEND
+    assert action_of(later) is Action.SUSPEND
 
 
 def test_who_was_archived_only_and_is_deleted_is_deprovisioned_as_deleted():
@@ -85,9 +86,9 @@ def test_who_was_archived_only_and_is_deleted_is_deprovisioned_as_deleted():
     known = decided(entry(), ARCHIVED, 0, chosen=rules(policy)).noted
     what = seen(Presence.DELETED, None, since=NOW + DAY)
     gone = decide(known, what, rules(policy), NOW + DAY)
-    assert gone.action is None
+    assert action_of(gone) is None
     decision = decide(gone.noted, what, rules(policy), NOW + 8 * DAY)
-    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.DELETED)
+    assert (action_of(decision), trigger_of(decision)) == (Action.SUSPEND, Trigger.DELETED)
 
 
 def test_a_suspension_that_ran_before_the_user_was_archived_goes_on_when_deleted():
@@ -96,7 +97,7 @@ def test_a_suspension_that_ran_before_the_user_was_archived_goes_on_when_deleted
     what = seen(Presence.DELETED, None, since=NOW + 50 * DAY)
     gone = decide(known, what, rules(IN_A_WEEK), NOW + 50 * DAY).noted
     decision = decide(gone, what, rules(IN_A_WEEK), NOW + 51 * DAY)
-    assert (decision.action, decision.trigger) == (Action.SUSPEND, Trigger.SUSPENDED)
+    assert (action_of(decision), trigger_of(decision)) == (Action.SUSPEND, Trigger.SUSPENDED)
 
 
 def test_nobody_active_keeps_a_timer_but_for_a_scope_that_cannot_be_told():

@@ -19,6 +19,7 @@ from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import RunKind
 from tests.support.builders import DAY, IN_A_WEEK, MINUTE, NOW, active, entry, notice, rules, seen
+from tests.support.decisions import action_of, trigger_of, unsure
 from tests.support.in_memory import FakeAccounts
 from tests.support.scenario import LATER
 from tests.support.settings import with_settings
@@ -56,20 +57,20 @@ def decided(office, *, approve: bool) -> None:
 
 def test_a_locked_account_of_somebody_entitled_is_to_be_unlocked_as_approved_only():
     decision = decide(entry(Status.LOCKED, locked_at=NOW), seen(), rules(), NOW)
-    assert (decision.action, decision.action.asks, decision.trigger) == (Action.UNLOCK, True, None)
-    assert decide(entry(Status.LOCKED), seen(in_scope=None), rules(), NOW).action is None
+    assert (action_of(decision), action_of(decision).asks, trigger_of(decision)) == (Action.UNLOCK, True, None)
+    assert action_of(decide(entry(Status.LOCKED), seen(in_scope=None), rules(), NOW)) is None
 
 
 @pytest.mark.parametrize(("presence", "in_scope"), [(Presence.SUSPENDED, True), (Presence.ACTIVE, False)])
 def test_a_locked_account_of_whoever_loses_access_is_asked_for_once_when_that_is_due(presence, in_scope):
     what = seen(presence, in_scope, since=NOW)
     known = decide(entry(Status.LOCKED), what, rules(IN_A_WEEK), NOW)
-    assert (known.action, known.unsure) == (None, False)
+    assert (action_of(known), unsure(known)) == (None, False)
     due = decide(known.noted, what, rules(IN_A_WEEK), NOW + 7 * DAY)
-    assert (due.action, due.unsure) == (None, True)
+    assert (action_of(due), unsure(due)) == (None, True)
     asked = replace(due.noted, locked_at=NOW + 7 * DAY + MINUTE)
-    assert not decide(asked, what, rules(IN_A_WEEK), NOW + 8 * DAY).unsure
-    assert decide(asked, what, rules(IN_A_WEEK), NOW + 30 * DAY).action is None
+    assert not unsure(decide(asked, what, rules(IN_A_WEEK), NOW + 8 * DAY))
+    assert action_of(decide(asked, what, rules(IN_A_WEEK), NOW + 30 * DAY)) is None
 
 
 @pytest.mark.parametrize("told", ["notification", "run"])

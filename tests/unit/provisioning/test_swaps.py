@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from autoprovisioning.domain.decision import about, decide
+from autoprovisioning.domain.decision import BackOff, about, decide
 from autoprovisioning.domain.entry import Action, failed
 from autoprovisioning.domain.errors import AddressTaken
 from autoprovisioning.domain.events import EventName
 from tests.support.builders import ADA, MINUTE, NOW, SECOND, entry, notice, rules, seen
+from tests.support.decisions import action_of
 from tests.support.scenario import ADDRESSES, LATER, Office, person
 
 A, B, C, D, _ = ADDRESSES  # u1 to u3 have the first three of them
@@ -121,5 +122,5 @@ def test_a_failure_that_waits_for_its_next_attempt_waits_for_nothing_else():
     for holder, waits in (("u2", True), (None, True), ("", False), ("u3", False)):
         wanted = replace(seen(), desired={**ADA, "userName": B}, holder=holder)
         decision = decide(known, wanted, rules(), NOW + SECOND)
-        assert (decision.action is None, decision.backing_off) == (waits, waits), holder
+        assert (action_of(decision) is None, isinstance(decision, BackOff)) == (waits, waits), holder
         assert not waits or not decision.noted.pending

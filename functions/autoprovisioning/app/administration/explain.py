@@ -20,10 +20,10 @@ from autoprovisioning.domain import guard, holds
 from autoprovisioning.domain import scope as rule
 from autoprovisioning.domain.accounts import Value, changed_attributes
 from autoprovisioning.domain.connections import SERVING, Connection, State
-from autoprovisioning.domain.decision import Attempt, Decision, Observed, decide
+from autoprovisioning.domain.decision import Decision, Do, Observed, decide
 from autoprovisioning.domain.deprovisioning import due
 from autoprovisioning.domain.directory_user import DirectoryUser, Group, Located, Presence
-from autoprovisioning.domain.entry import Entry, Status, Trigger
+from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
 from autoprovisioning.domain.errors import MappingFailure, NotFound
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.keeper import MANDATORY
@@ -101,6 +101,11 @@ class Explanation:
     applied: Mapping[str, Value]
     to_write: Mapping[str, Value]
     events: tuple[Event, ...]
+
+    @property
+    def action(self) -> Action | None:
+        """What is to be done, None where nothing is."""
+        return self.decision.action if isinstance(self.decision, Do) else None
 
 
 def explain(services: Services, reports: Reports, connection: Connection, user_id: str) -> Explanation:
@@ -269,7 +274,7 @@ def _standing_still(connection: Connection, seen: Observed) -> str:
 
 
 def _held(services: Services, connection: Connection, decision: Decision) -> holds.Standing | None:
-    if not isinstance(decision, Attempt):
+    if not isinstance(decision, Do):
         return None
     member = guard.member_of(decision.action, decision.noted, decision.trigger, decision.attributes)
     return standing_of(services, connection, member)

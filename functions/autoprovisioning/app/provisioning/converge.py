@@ -35,7 +35,7 @@ from autoprovisioning.domain.changes import (
     settle,
 )
 from autoprovisioning.domain.connections import SERVING, Connection, State
-from autoprovisioning.domain.decision import READING, Attempt, Decision, Observed, decide, stuck, unmapped
+from autoprovisioning.domain.decision import READING, Decision, Do, Fail, Observed, decide, stuck
 from autoprovisioning.domain.decision import about as what_is_attempted
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status
@@ -189,7 +189,7 @@ class _Convergence:
         if entry is not None and (entry.mark is not None or (doubted and not paused)):
             if entry.mark is not None:
                 self._tell("What became of the last change was not known: Keeper is asked.")
-                self._attempted = stuck(entry, observation, rules, now)
+                self._attempted = stuck(entry, entry.mark, observation, rules, now)
             else:
                 self._tell("Somebody else may have locked the account in Keeper: it is asked how it is now.")
             try:
@@ -203,13 +203,13 @@ class _Convergence:
             known = self._as_shown(known or entry, account, observation)
             observation = replace(observation, outdated=False)  # it was asked just now
         decision = decide(known, observation, rules, now)
-        if isinstance(decision, Attempt):
+        if isinstance(decision, Do):
             if decision.action.asks and not self._may_go(known, decision, now):
                 self._tell("Locked in Keeper by someone else: unlocked as an administrator approves under Held plans.")
                 return self._note(entry, decision)
             self._attempted = what_is_attempted(decision.action, decision.attributes)
         self._tell_decision(entry, seen, observation, decision, now)
-        if not isinstance(decision, Attempt):
+        if not isinstance(decision, Do):
             again = self._note(entry, decision)
             self._wait_for_owner(round_, observation, now)
             return again
@@ -342,9 +342,9 @@ class _Convergence:
     def _note(self, entry: Entry | None, decision: Decision) -> bool:
         """Nothing to send: keep what was noticed, and let no plan made before this look undo it."""
         noted = decision.noted
-        if decision.failure is not None and noted is not None:
-            action, self._attempted = unmapped(noted, decision.failure)
-            return self._fail(entry, noted, decision.failure, action)
+        if isinstance(decision, Fail):
+            self._attempted = decision.about
+            return self._fail(entry, decision.noted, decision.error, decision.action)
         in_flight = self._plan_in_flight()
         if in_flight:
             noted = noted or Entry(user_id=self._user_id, in_scope=False)
@@ -394,7 +394,7 @@ class _Convergence:
 
         return self._services.roster.commit(self._connection, [self._user_id], edit)
 
-    def _may_go(self, entry: Entry | None, attempt: Attempt, now: datetime) -> bool:
+    def _may_go(self, entry: Entry | None, attempt: Do, now: datetime) -> bool:
         """Pass the change through the brake of its kind; what does not count goes."""
         action, attributes = attempt.action, attempt.attributes
         if action.asks and not self._ours:
@@ -406,7 +406,7 @@ class _Convergence:
             return True  # a creation that failed needs no room, but what was decided about it stands
         return may_go(self._services, self._connection, member, entry)
 
-    def _hold(self, entry: Entry | None, attempt: Attempt) -> bool:
+    def _hold(self, entry: Entry | None, attempt: Do) -> bool:
         """Send nothing: the next full run plans it again, and raises a plan; True: look again."""
         self._tell("Held by the volume guard, or by an administrator's decision: see Held plans.", failed=True)
         fields = {"alert": "change_held", "connection": self._connection.id}
@@ -414,7 +414,7 @@ class _Convergence:
         waits = replace(attempt.noted, pending=False) if entry is not None else None
         return self._replace(entry, waits, counts={"held": 1})
 
-    def _act(self, entry: Entry | None, attempt: Attempt, observation: Observed) -> bool:
+    def _act(self, entry: Entry | None, attempt: Do, observation: Observed) -> bool:
         """Mark, carry out, record; True: look again."""
         change = self._mark(entry, attempt, observation)
         if change is None:
@@ -432,7 +432,7 @@ class _Convergence:
             outcome = replace(outcome, error=self._keeper.judged(outcome.error, self._deadline))
         return self._record(outcome)
 
-    def _mark(self, entry: Entry | None, attempt: Attempt, observation: Observed) -> Change | None:
+    def _mark(self, entry: Entry | None, attempt: Do, observation: Observed) -> Change | None:
         """Put our mark on the entry, unless it changed since it was read (then None)."""
         until = self._services.clock() + self._services.timings.user_mark
         recreates = attempt.action is Action.RECREATE

@@ -189,7 +189,7 @@ def _why(found: Explanation) -> Why:
             for timer in found.timers
         ],
         standing_still=found.standing_still,
-        action=found.decision.action,
+        action=found.action,
         words=found.words,
         to_write=dict(found.to_write),
         events=[shown_event(event) for event in found.events],
@@ -208,7 +208,7 @@ def _entry(found: Explanation) -> Entry | None:
         scim_id=entry.scim_id,
         in_scope=entry.in_scope,
         waits=entry.pending,
-        held=found.decision.action if found.held in HELD else None,
+        held=found.action if found.held in HELD else None,
         failure=None
         if failure is None
         else Failed(
