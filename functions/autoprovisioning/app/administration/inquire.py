@@ -13,7 +13,7 @@ from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked, entry_of
-from autoprovisioning.app.provisioning.target import Keeper, end_wait, first_found, refusal_of_one
+from autoprovisioning.app.provisioning.target import Keeper, end_wait, first_found
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Lookup
@@ -21,14 +21,12 @@ from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import (
-    AuthorizationRefused,
     BadInput,
     Busy,
     Forbidden,
     NotFound,
     NotSent,
     ProvisioningError,
-    Transient,
 )
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.mapping import addresses
@@ -186,14 +184,7 @@ class _Answer:
             raise BadInput("token", "there is none yet", "Enter Keeper's access token under App authorization first.")
         if connection.state is State.PAUSED:
             self.tell("The connection is paused, it needs reauthorization; Keeper is asked all the same.", failed=True)
-        keeper = Keeper(self.services, connection)
-        for _ in range(2):
-            try:
-                return self._ask(connection, keeper.accounts(), entry)
-            except AuthorizationRefused:
-                if not keeper.after_refusal():
-                    raise refusal_of_one() from None
-        raise Transient("Keeper refused a token that was replaced meanwhile", retry_after=5)
+        return Keeper(self.services, connection).ask(lambda accounts: self._ask(connection, accounts, entry))
 
     def _ask(self, connection: Connection, accounts: Accounts, entry: Entry | None) -> Account | None:
         """Search by the SCIM id that the roster has, then by the directory id, then by the user's addresses."""

@@ -7,7 +7,7 @@ known, and the caller commits it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.provisioning.adoption_grounds import AdoptionGrounds, deleted_addresses
 from autoprovisioning.app.provisioning.read_user import entry_of
-from autoprovisioning.app.provisioning.target import Keeper, refusal_of_one
+from autoprovisioning.app.provisioning.target import Keeper
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Written
@@ -97,13 +97,10 @@ class _Work:
             yield self._settle(Outcome(change=change, error=_taken_elsewhere(change)))
         for outcome in self._look_up(unknown, ready):
             yield self._settle(outcome)
-        refused: list[Change] = []
         taken: list[Change] = []
         gone = [change for change in ready if change.handed]
         for outcome in self._write([change for change in ready if not change.handed]):
             match outcome.error:
-                case AuthorizationRefused():
-                    refused.append(outcome.change)
                 case AddressTaken() if not outcome.change.scim_id:
                     taken.append(outcome.change)
                 case AccountGone() if not outcome.change.adopts:
@@ -112,8 +109,6 @@ class _Work:
                     yield self._settle(self._kept_from(outcome))
                 case _:
                     yield self._settle(outcome)
-        for outcome in self._again(refused):
-            yield self._settle(outcome)
         for outcome in self._second_look(taken, gone):
             yield self._settle(outcome)
 
@@ -154,62 +149,42 @@ class _Work:
 
     def _write(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         yield from (Outcome(change=change, scim_id=change.scim_id) for change in changes if writes_nothing(change))
-        changes = [change for change in changes if not writes_nothing(change)]
+        writing = [change for change in changes if not writes_nothing(change)]
+        for change, answer in self._keeper.through(writing, self._send):
+            outcome = _outcome(change, answer if isinstance(answer, Written) else Written(key=change.id, error=answer))
+            if isinstance(outcome.error, Contradicted | NotAsWritten):
+                told = {"alert": "keeper_contradicts", "connection": self._keeper.connection.id}
+                told |= {"change": change.id, "action": change.action.value}
+                log.error("Keeper answered a write with success, but shows something else", extra={"json_fields": told})
+            yield outcome
+
+    def _send(self, changes: Sequence[Change]) -> Iterator[tuple[Change, Written | ProvisioningError]]:
         if not changes:
             return
         by_id = {change.id: change for change in changes}
         for written in self._keeper.accounts().write([write_for(change) for change in changes], self._deadline):
-            outcome = _outcome(by_id[written.key], written)
-            if isinstance(outcome.error, Contradicted | NotAsWritten):
-                told = {"alert": "keeper_contradicts", "connection": self._keeper.connection.id}
-                told |= {"change": outcome.change.id, "action": outcome.change.action.value}
-                log.error("Keeper answered a write with success, but shows something else", extra={"json_fields": told})
-            yield outcome
-
-    def _again(self, refused: Sequence[Change]) -> Iterator[Outcome]:
-        """Send once more what was refused, if a newer token is in force; else it is that user's failure."""
-        if not refused:
-            return
-        moved = self._keeper.after_refusal()
-        if len(refused) == 1 and not moved:
-            yield Outcome(change=refused[0], error=refusal_of_one())
-            return
-        for outcome in self._write(refused):  # where no token moved: those behind the refused one were never sent
-            if not isinstance(outcome.error, AuthorizationRefused):
-                yield outcome
-            elif moved:
-                self._keeper.after_refusal()
-                yield replace(outcome, error=NotSent("Keeper refused the token that was switched to just now"))
-            else:
-                yield replace(outcome, error=refusal_of_one())
+            refusal = written.error if isinstance(written.error, AuthorizationRefused) else None
+            yield by_id[written.key], refusal or written
 
     def _look_up(self, changes: Sequence[Change], ready: list[Change]) -> Iterator[Outcome]:
         """Search Keeper; changes with a known answer join `ready`, the rest are outcomes already."""
-        refused = yield from self._search(changes, ready)
-        if not refused:
-            return
-        self._keeper.after_refusal()
-        refused = yield from self._search(refused, ready)
-        if refused:
-            moved = self._keeper.after_refusal()
-            error = NotSent("Keeper refused a token that was replaced meanwhile") if moved else refusal_of_one()
-            for change in refused:
-                yield Outcome(change=change, error=error)
+        for change, answer in self._keeper.through(changes, self._search):
+            if isinstance(answer, ProvisioningError):
+                yield Outcome(change=change, error=answer)
+            else:
+                ready.append(answer)
 
-    def _search(self, changes: Sequence[Change], ready: list[Change]) -> Generator[Outcome, None, list[Change]]:
-        """Search once; returns the changes whose search Keeper refused."""
-        refused: list[Change] = []
+    def _search(self, changes: Sequence[Change]) -> Iterator[tuple[Change, Change | ProvisioningError]]:
         for change, found in self._find(changes):
-            if isinstance(found.error, AuthorizationRefused):
-                refused.append(change)
-                continue
-            try:
-                if found.error is not None:
-                    raise found.error if isinstance(found.error, ProvisioningError) else unforeseen(found.error)
-                ready.append(self._matched(change, found.accounts))
-            except ProvisioningError as error:
-                yield Outcome(change=change, error=error)
-        return refused
+            yield change, self._answer(change, found)
+
+    def _answer(self, change: Change, found: Found) -> Change | ProvisioningError:
+        if found.error is not None:
+            return found.error if isinstance(found.error, ProvisioningError) else unforeseen(found.error)
+        try:
+            return self._matched(change, found.accounts)
+        except ProvisioningError as error:
+            return error
 
     def _second_look(self, taken: Sequence[Change], gone: Sequence[Change]) -> Iterator[Outcome]:
         """Settle a 409 on creation and a 404 on a known id: look again, then adopt, create or give up."""
@@ -226,13 +201,7 @@ class _Work:
                 ready.append(change if change.scim_id else replace(change, recreates=True))
             else:
                 yield outcome
-        refused: list[Change] = []
-        for outcome in self._write(ready):
-            if isinstance(outcome.error, AuthorizationRefused):
-                refused.append(outcome.change)
-            else:
-                yield outcome
-        yield from self._again(refused)
+        yield from self._write(ready)
 
     def _kept_from(self, outcome: Outcome) -> Outcome:
         """Say who has the address that an update was to give: the update is tried again once that user has another."""

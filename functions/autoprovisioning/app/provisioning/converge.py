@@ -13,12 +13,13 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
 from autoprovisioning.app.provisioning.carry_out import carry_out
 from autoprovisioning.app.provisioning.marked_changes import unmark
 from autoprovisioning.app.provisioning.read_user import Asked, Round, RunOf, Seen, entry_of, nobody_waits
-from autoprovisioning.app.provisioning.target import Keeper, first_found, refusal_of_one
+from autoprovisioning.app.provisioning.target import Keeper, first_found
 from autoprovisioning.app.provisioning.volume_guard import may_go, may_recreate, standing_of
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
@@ -40,7 +41,6 @@ from autoprovisioning.domain.decision import about as what_is_attempted
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status
 from autoprovisioning.domain.errors import (
-    AuthorizationRefused,
     Busy,
     ConfigurationRefused,
     Contention,
@@ -324,20 +324,17 @@ class _Convergence:
         Raises:
             Rejected: Keeper refuses to show it, although the token works.
         """
-        for _ in range(2):
-            accounts = self._keeper.accounts()
-            try:
-                account = accounts.get(entry.scim_id) if entry.scim_id else None
-                return account or first_found(
-                    accounts, Lookup(key=entry.user_id, external_id=entry.user_id, user_names=())
-                )
-            except Throttled as error:
-                self._keeper.throttle(error)
-                raise
-            except AuthorizationRefused:
-                if not self._keeper.after_refusal():
-                    raise refusal_of_one() from None
-        raise Transient("Keeper refused a token that was replaced meanwhile", retry_after=5)
+        by_external_id = Lookup(key=entry.user_id, external_id=entry.user_id, user_names=())
+
+        def found(accounts: Accounts) -> Account | None:
+            account = accounts.get(entry.scim_id) if entry.scim_id else None
+            return account or first_found(accounts, by_external_id)
+
+        try:
+            return self._keeper.ask(found)
+        except Throttled as error:
+            self._keeper.throttle(error)
+            raise
 
     def _note(self, entry: Entry | None, decision: Decision) -> bool:
         """Nothing to send: keep what was noticed, and let no plan made before this look undo it."""

@@ -2,15 +2,16 @@
 
 On 401 or 403 the token pointer is read again: if it moved, the new token is tried once. Otherwise a probe decides: if
 that is refused too the connection is paused, provided the refused version is still the one in force; if it succeeds
-the refusal was about one user.
+the refusal was about one user. `through` is the one place where that is done: for many requests, and for one (`ask`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.services import Services
@@ -20,6 +21,7 @@ from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     ConfigurationRefused,
     KeeperFailed,
+    NotSent,
     ProvisioningError,
     ReauthorizationRequired,
     Rejected,
@@ -34,6 +36,10 @@ from autoprovisioning.domain.words import at_time
 log = logging.getLogger(__name__)
 
 SHORTEST_THROTTLE = timedelta(seconds=1)
+T = TypeVar("T")
+A = TypeVar("A")
+Send = Callable[[Sequence[T]], Iterable[tuple[T, A | ProvisioningError]]]
+
 WAIT = "waits for Keeper until"  # in the audit
 
 
@@ -76,7 +82,65 @@ class Keeper:
         self.connection, self._accounts = current, None
         return True
 
-    def after_refusal(self) -> bool:
+    def prove(self) -> None:
+        """Make sure that Keeper accepts the token in force.
+
+        Raises:
+            ReauthorizationRequired: the token is dead; the connection is paused now.
+        """
+        try:
+            self.accounts().probe()
+        except AuthorizationRefused:
+            if self._superseded():
+                self.prove()
+
+    def ask(self, request: Callable[[Accounts], A]) -> A:
+        """Ask about one user.
+
+        Raises:
+            Rejected: Keeper refuses to tell, although the token works.
+            NotSent: a token that was replaced meanwhile was refused.
+        """
+
+        def send(_: object) -> Iterator[tuple[None, A | ProvisioningError]]:
+            try:
+                answer = request(self.accounts())
+            except AuthorizationRefused as error:
+                yield None, error
+            else:
+                yield None, answer
+
+        ((_, answer),) = self.through((None,), send)
+        if isinstance(answer, ProvisioningError):
+            raise answer
+        return answer
+
+    def through(self, items: Sequence[T], send: Send[T, A]) -> Iterator[tuple[T, A | ProvisioningError]]:
+        """Send these and yield what is answered; what is refused is sent once more, with the newer token if one is.
+
+        Where no token moved they are too, unless it is a single one: those behind a refused one were never sent.
+        """
+        refused: list[T] = []
+        for item, answer in send(items):
+            if isinstance(answer, AuthorizationRefused):
+                refused.append(item)
+            else:
+                yield item, answer
+        if not refused:
+            return
+        moved, refused_again = self._superseded(), False
+        if len(refused) == 1 and not moved:
+            yield refused[0], refusal_of_one()
+            return
+        for item, answer in send(refused):
+            if not isinstance(answer, AuthorizationRefused):
+                yield item, answer
+                continue
+            if not refused_again:
+                refused_again, moved = True, self._superseded() or moved
+            yield item, NotSent("Keeper refused a token that was replaced just now") if moved else refusal_of_one()
+
+    def _superseded(self) -> bool:
         """Settle a 401 or 403: True when a newer token is in force and the request should be sent again.
 
         False says that the token works and the refusal is about that one account.

@@ -82,7 +82,7 @@ def open_side(services: Services, connection: Connection, kind: RunKind, fence: 
     services.runs.put(run)
     side = Side(connection=connection, run=run, keeper=Keeper(services, connection))
     try:
-        _probe(side.keeper)
+        side.keeper.prove()
         side.roster = services.roster.load(connection)  # before Keeper: what is decided meanwhile must be newer
         if kind is RunKind.DRIFT:
             _list(side)
@@ -108,15 +108,6 @@ def _list(side: Side) -> None:
         log.warning("Keeper could not be listed: %s", type(error).__name__)
         side.listed = not isinstance(error, Transient)  # one that is refused for good is done without
         side.notes.append(f"Keeper could not be listed, so what was changed there is not looked for: {error}")
-
-
-def _probe(keeper: Keeper) -> None:
-    try:
-        keeper.accounts().probe()
-    except AuthorizationRefused:
-        if not keeper.after_refusal():
-            return  # the second probe was accepted
-        keeper.accounts().probe()
 
 
 def refuse(services: Services, side: Side, reason: str) -> None:
