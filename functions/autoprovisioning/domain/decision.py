@@ -287,9 +287,9 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
         return Nothing(noted=noted, unsure=True)
     if not (seen.moving and noted.status is Status.ACTIVE):  # who moves stays until the other connection let them in
         if when.delete is not None and when.delete <= now and _keeps_current(noted):
-            return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
+            return _attempt(Action.DELETE, noted, seen, rules=rules, now=now, trigger=when.delete_by)
         if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE:
-            return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
+            return _attempt(Action.SUSPEND, noted, seen, rules=rules, now=now, trigger=when.suspend_by)
     if _keeps_current(noted) and not noted.taken_over:
         if _differs(noted, seen.desired):
             return _attempt(Action.UPDATE, noted, seen, rules, now)

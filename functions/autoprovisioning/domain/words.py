@@ -71,7 +71,7 @@ def in_words(
         return f"{unknown}. That failed, and is done again on {when}, or as soon as the user changes: {failure.text}"
     match decision:
         case Do():
-            return _to_do(decision, entry, seen, connection, now, owner, held=held)
+            return _to_do(decision, entry, seen, connection=connection, now=now, owner=owner, held=held)
         case Fail():
             return f"Nothing can be sent: {decision.error}"
         case BackOff():
@@ -80,7 +80,7 @@ def in_words(
                 return f"{WAITS_FOR[connection.state]}; the last attempt failed: {text}"
             return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {text}"
         case Nothing():
-            return _nothing(decision, entry, seen, connection, now, owner)
+            return _nothing(decision, entry, seen, connection=connection, now=now, owner=owner)
 
 
 def _nothing(

@@ -22,7 +22,13 @@ def renew_watch(request: flask.Request) -> Response:
         only(request, "POST")
         parts = watch()
         live = renew(
-            parts.directory, parts.channels, parts.connections, parts.key, parts.address, parts.clock, parts.new_id
+            parts.directory,
+            parts.channels,
+            parts.connections,
+            key=parts.key,
+            address=parts.address,
+            clock=parts.clock,
+            new_id=parts.new_id,
         )
         return {"channels": [_shown(channel) for channel in live]}
 

@@ -102,14 +102,18 @@ class GoogleDirectory:
         mask = f"kind,nextPageToken,users({KNOWN_FIELDS}{',' + mapped if mapped else ''})"
         projection = "full" if "customSchemas" in fields else "basic"
         params = {"customer": self._customer, "fields": mask, "projection": projection}
-        for page in self._pages("users.list", f"{BASE}/users", "users", params, USERS_A_PAGE, LISTING_USERS):
+        for page in self._pages(
+            "users.list", f"{BASE}/users", "users", params=params, size=USERS_A_PAGE, seconds=LISTING_USERS
+        ):
             yield [user_of(item) for item in page]
 
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
         """List the users deleted in the last 20 days."""
         fields = "kind,nextPageToken,users(id,primaryEmail,deletionTime)"
         params = {"customer": self._customer, "showDeleted": "true", "fields": fields}
-        for page in self._pages("users.list", f"{BASE}/users", "users", params, USERS_A_PAGE, LISTING_DELETED):
+        for page in self._pages(
+            "users.list", f"{BASE}/users", "users", params=params, size=USERS_A_PAGE, seconds=LISTING_DELETED
+        ):
             yield [deleted_user_of(item) for item in page]
 
     def members(self, group_id: str) -> Iterator[Sequence[str]]:
@@ -119,7 +123,7 @@ class GoogleDirectory:
     def _members(self, group_id: str, seconds: float) -> Iterator[Sequence[str]]:
         path = f"{BASE}/groups/{part(group_id)}/members"
         params = {"includeDerivedMembership": "true", "fields": "kind,nextPageToken,members(id,email,type)"}
-        for page in self._pages("members.list", path, "members", params, MEMBERS_A_PAGE, seconds):
+        for page in self._pages("members.list", path, "members", params=params, size=MEMBERS_A_PAGE, seconds=seconds):
             yield [member for item in page if (member := _member(item))]
 
     def is_member(self, group_id: str, user_id: str) -> bool | None:

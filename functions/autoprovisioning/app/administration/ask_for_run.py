@@ -77,7 +77,7 @@ def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Ask
         services.queue.request_work(request)
 
     # A run that has begun may have missed what changed since, and nobody writes down that it began: one for each.
-    asked = ask(services, RUN, connection.id, RunKind.FULL, actor, publish, own=True)
+    asked = ask(services, RUN, connection.id, subject=RunKind.FULL, actor=actor, publish=publish, own=True)
     return Asked(asked=asked, became=Became.WAITING, detail=SAID[Became.WAITING])
 
 

@@ -144,7 +144,9 @@ def explain(services: Services, reports: Reports, connection: Connection, user_i
         timers=_timers(serving, decision.noted or entry, now),
         standing_still=_standing_still(connection, seen),
         decision=decision,
-        words=_said(replace(serving, state=connection.state), standing, decision, entry, seen, now, held),
+        words=_said(
+            replace(serving, state=connection.state), standing, decision, entry=entry, seen=seen, now=now, held=held
+        ),
         held=held,
         applied=_applied(services, connection, entry),
         to_write=_to_write(entry, seen),

@@ -83,7 +83,9 @@ def inquire(
         named = f"{connection_id}/{inquiry.id}"
         services.queue.look_again([Look(user_id=user_id, event=event, asked_at=inquiry.asked_at, inquiry=named)])
 
-    return ask(services, INQUIRY, connection_id, Question(user_id=user_id, kind=kind), actor, publish)
+    return ask(
+        services, INQUIRY, connection_id, subject=Question(user_id=user_id, kind=kind), actor=actor, publish=publish
+    )
 
 
 def answer_inquiry(services: Services, asked: Asked, deadline: datetime) -> None:

@@ -38,7 +38,7 @@ def ask_preview(services: Services, connection_id: str, edition: int, settings: 
     # By id: what is saved is what was previewed, though a path be another unit's by then.
     settings = replace(settings, scope=replace(settings.scope, org_units=wanted.settings.scope.org_units))
     proposal = Proposal(edition=edition, settings=settings)
-    return ask(services, PREVIEW, connection_id, proposal, actor, services.queue.request_work)
+    return ask(services, PREVIEW, connection_id, subject=proposal, actor=actor, publish=services.queue.request_work)
 
 
 def save_preview(services: Services, connection_id: str, preview_id: str, actor: Actor) -> Connection:

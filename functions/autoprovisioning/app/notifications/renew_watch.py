@@ -51,13 +51,15 @@ def renew_watch(
     by_event = any(channel.event != ALL_EVENTS for channel in known)
     for event in EVENTS if by_event else (ALL_EVENTS,):
         try:
-            known = _renew(directory, channels, key, address, now, new_id, event, known)
+            known = _renew(directory, channels, key, address=address, now=now, new_id=new_id, event=event, known=known)
         except BadInput:
             if event != ALL_EVENTS:
                 raise
             log.info("The Directory API insists on an event: one channel per event is opened")
             for single in EVENTS:
-                known = _renew(directory, channels, key, address, now, new_id, single, known)
+                known = _renew(
+                    directory, channels, key, address=address, now=now, new_id=new_id, event=single, known=known
+                )
     return known
 
 
@@ -84,7 +86,7 @@ def _renew(
     wanted = (address, fingerprint(key))
     lasting = [channel for channel in mine if _lasts(channel, now) and (channel.address, channel.fingerprint) == wanted]
     if not lasting or _unproven(lasting[0], now):
-        lasting = [_open(directory, channels, key, address, now, new_id, event), *lasting]
+        lasting = [_open(directory, channels, key, address=address, now=now, new_id=new_id, event=event), *lasting]
     newest = lasting[0]
     kept = [channel for channel in known if channel.event != event]
     if not newest.proven:

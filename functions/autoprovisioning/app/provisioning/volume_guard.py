@@ -56,7 +56,7 @@ def reserve_all(
     now, let_in, uncounted = services.clock(), 0, False
 
     def edit(state: GuardState) -> GuardState | None:
-        budget, allowed = _limit(state, connection, kind, confirmed, now, let_in)
+        budget, allowed = _limit(state, connection, kind, confirmed=confirmed, now=now, let_in=let_in)
         return reserve(state, budget, names, allowed, now)
 
     def edit_counted(state: GuardState) -> GuardState | None:

@@ -148,6 +148,6 @@ def foreseen(
     held, by_kind = frozenset[str](), Counter[Kind]()
     for kind, wanted in _wanted(services, connection, plan, roster).items():
         confirmed = _confirmed(connection) if first and kind is Kind.GIVING else None
-        back = would_hold(services, connection, kind, wanted, plan.active, confirmed)
+        back = would_hold(services, connection, kind, wanted=wanted, active=plan.active, confirmed=confirmed)
         held, by_kind = held | back, by_kind + Counter({kind: len(back)})
     return held, by_kind

@@ -129,7 +129,9 @@ def would_hold(
     """Return whom `admit` would hold back in a run that counts so many active people; nothing is reserved or raised."""
     sifted = _sift(services.holds.standing(connection.id), wanted, services.clock())
     held = sifted.kept + sifted.unproven
-    if sifted.fresh and not fits(services, connection, kind, _names(sifted.fresh), active, confirmed):
+    if sifted.fresh and not fits(
+        services, connection, kind, names=_names(sifted.fresh), active=active, confirmed=confirmed
+    ):
         held = held + sifted.fresh
     return frozenset(each.member.user_id for each in held)
 

@@ -45,7 +45,7 @@ def judge_everybody(
     everywhere = Scope().located(survey.units)
     for user in everybody(services.directory, survey, fields, services.clock, deadline):
         survey.unplaced += bool(survey.units) and not everywhere.lists(user.org_unit_path)
-        _judge(connections, planners, rosters, survey, held, user)
+        _judge(connections, planners, rosters, survey=survey, held=held, user=user)
     for connection in planned:
         planners[connection.id].close(survey.deleted, survey.complete, survey.members_of(connection))
     return survey

@@ -214,7 +214,10 @@ def edit(call: Call, body: settings.Change, connection_id: str) -> Response:
     edition = edition_meant(call, connection)
     wanted = settings.merged(connection.settings, body)
     token = "" if isinstance(body.token, UnsetType) else body.token
-    return shown(call, configure.edit(call.parts.services, connection_id, edition, wanted, call.actor, token))
+    return shown(
+        call,
+        configure.edit(call.parts.services, connection_id, edition, settings=wanted, actor=call.actor, token=token),
+    )
 
 
 def check(call: Call, body: Attempt, connection_id: str) -> Response:

@@ -152,7 +152,7 @@ def why(call: Call, connection_id: str, user_id: str) -> Response:
 def ask(call: Call, body: Question, connection_id: str, user_id: str) -> Response:
     """Ask a worker about one user."""
     parts, connection = call.parts, existing(call, connection_id)
-    inquiry = inquire(parts.services, connection.id, user_id, body.kind, call.actor, call.role)
+    inquiry = inquire(parts.services, connection.id, user_id, kind=body.kind, actor=call.actor, role=call.role)
     return accepted(_inquiry(inquiry), inquiry, "inquiries")
 
 

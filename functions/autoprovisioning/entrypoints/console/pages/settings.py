@@ -309,7 +309,9 @@ def _saved(
         if token == "":
             raise BadInput("token", "it is empty", "Paste the access token that Keeper shows once.")
         wanted = change(connection.settings)
-        saved = edit(call.parts.services, connection_id, edition(call), wanted, call.actor, token or "")
+        saved = edit(
+            call.parts.services, connection_id, edition(call), settings=wanted, actor=call.actor, token=token or ""
+        )
     except (BadInput, Transient) as error:
         told(error)
         return show_page(call, connection, form(call), error)

@@ -75,7 +75,7 @@ def ask(call: Call, connection_id: str, user_id: str) -> Response:
     except ValueError:
         raise BadInput("kind", "it is not one of those offered", "Go back and use the page's buttons.") from None
     parts = call.parts
-    inquiry = inquire(parts.services, connection_id, user_id, kind, call.actor, call.role)
+    inquiry = inquire(parts.services, connection_id, user_id, kind=kind, actor=call.actor, role=call.role)
     return go(f"/connections/{connection_id}/users/{user_id}/inquiries/{inquiry.id}")
 
 
