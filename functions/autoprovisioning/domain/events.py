@@ -112,6 +112,11 @@ def configured(
     return _line(stamp, EventName.CONFIGURED, changed=changed, before=before, reason=what)
 
 
+def decided_about(stamp: Stamp, what: str, was: str, becomes: str) -> Event:
+    """Tell of a decision about a held plan: one about others of a plan that is approved already is one too."""
+    return _line(stamp, EventName.CONFIGURED, changed={"held plan": becomes}, before={"held plan": was}, reason=what)
+
+
 def paused(stamp: Stamp, reason: str) -> Event:
     """Tell that a connection waits for a new access token."""
     return _line(stamp, EventName.PAUSED, reason=reason)

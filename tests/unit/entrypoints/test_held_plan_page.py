@@ -61,3 +61,11 @@ def test_what_is_carried_out_is_shown_and_not_decided_any_more(place):
     )
     shown = place.browser().open(f"{HOME}/holds/{DIGEST}")
     assert ("Over" in shown.text, [form for form in shown.forms if form.label == "Decide"]) == (True, [])
+
+
+def test_each_decision_is_a_line_of_the_audit_though_the_plan_stands_as_before(place):
+    send(place, "reject", about="")
+    for user_id in ("u0", "u1", "u2"):
+        send(place, "approve", about="users", user=[user_id])
+    told = [event.changed["held plan"] for event in place.desk.store.events["c1"].values()]
+    assert told == ["rejected", "approved", "approved", "approved"]

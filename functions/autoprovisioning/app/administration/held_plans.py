@@ -8,7 +8,7 @@ from typing import Literal
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale
-from autoprovisioning.domain.events import Actor, Event, configured
+from autoprovisioning.domain.events import Actor, Event, decided_about
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import OPEN, STANDS, Hold, Standing, Verdict
 from autoprovisioning.domain.runs import RunKind
@@ -68,7 +68,7 @@ def decide_hold(
     def tell(was: Hold, decided: Hold) -> Event:
         count = sum(old is not new for old, new in zip(was.verdicts, decided.verdicts, strict=True))
         what = f"{count} of {len(was.members)} of held plan {digest}: {becomes.value}"
-        return configured(stamp, what, {"held plan": was.state.value}, {"held plan": becomes.value})
+        return decided_about(stamp, what, was.state.value, becomes.value)
 
     decided = services.holds.change(connection_id, digest, decide, tell)
     if decided is None:
