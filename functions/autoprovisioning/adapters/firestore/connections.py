@@ -33,8 +33,16 @@ FORGOTTEN = (
     "runs",
     "sweep",
     "requests",
+    # Of the version before: what is left in them expires within a day, but a deletion may come before that.
+    "previews",
+    "inquiries",
+    "run_requests",
 )
-PARTS = {"holds": "members", "requests": "chunks"}  # collections whose documents have a collection of their own
+PARTS = {  # collections whose documents have a collection of their own
+    "holds": "members",
+    "requests": "chunks",
+    "previews": "chunks",
+}
 DELETES_A_COMMIT = 200
 
 
