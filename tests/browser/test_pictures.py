@@ -116,7 +116,7 @@ def test_a_preview_of_a_narrower_scope(company_town, page, picture):
 
 def test_usage_of_some_weeks(page, picture):
     page.goto(f"{HOME}/usage")
-    page.wait_for_function("!!Chart.getChart(document.querySelector('canvas'))")
+    page.wait_for_function("!!window.Chart && !!Chart.getChart(document.querySelector('canvas'))")
     picture(page, "usage", height=1000)
 
 

@@ -150,7 +150,7 @@ def usage_tells(page: Page, event: str, number: str) -> None:
     """See a count on the Usage page, and the chart drawn."""
     section(page, "Usage")
     expect(row(page, "Usage by admin log event", event)).to_contain_text(number)
-    drawn = "!!Chart.getChart(document.querySelector('canvas'))"
+    drawn = "!!window.Chart && !!Chart.getChart(document.querySelector('canvas'))"
     page.wait_for_function(drawn)
 
 

@@ -120,7 +120,7 @@ def pause() -> None:
     desk = desk_with()
     desk.keeper.accepts.clear()
     with pytest.raises(ReauthorizationRequired):
-        Keeper(desk.services, ON).after_refusal()
+        Keeper(desk.services, ON).prove()
 
 
 def throttle() -> None:
