@@ -49,7 +49,16 @@ def test_a_plan_is_decided_by_cause_then_the_rest_then_for_those_ticked(place):
     assert "Kept by rejection: 8" in place.browser().open(f"{HOME}/holds").text
 
 
-@pytest.mark.parametrize("filled", [{"about": "users"}, {"about": "users", "user": "u99"}, {"about": "cause:deleted"}])
+@pytest.mark.parametrize(
+    "filled",
+    [
+        {"about": "users"},
+        {"about": "users", "user": "u99"},
+        {"about": "cause:deleted"},
+        {"about": "cause:"},
+        {"about": "nobody"},
+    ],
+)
 def test_a_decision_about_nobody_is_refused(place, filled):
     assert send(place, "approve", **filled).status == 400
     assert standings(place) == {"waiting": 15}
@@ -69,3 +78,13 @@ def test_each_decision_is_a_line_of_the_audit_though_the_plan_stands_as_before(p
         send(place, "approve", about="users", user=[user_id])
     told = [event.changed["held plan"] for event in place.desk.store.events["c1"].values()]
     assert told == ["rejected", "approved", "approved", "approved"]
+
+
+def test_an_empty_list_of_users_is_not_everybody(place):
+    answer = place.asking()(
+        "POST",
+        f"/api{HOME}/holds/{DIGEST}",
+        b'{"decision": "approve", "users": []}',
+        {"Content-Type": "application/json"},
+    )
+    assert (answer.status, standings(place)) == (400, {"waiting": 15})

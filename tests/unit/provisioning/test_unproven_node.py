@@ -67,7 +67,7 @@ def of(office: Office, action: str) -> Hold:
 
 
 def decide(office: Office, action: str, choice: str, *users: str) -> None:
-    decide_hold(office.services, "c1", of(office, action).digest, choice, ADMIN, users=users)
+    decide_hold(office.services, "c1", of(office, action).digest, choice, ADMIN, users=users or None)
 
 
 def made(office: Office) -> set[str]:

@@ -28,7 +28,7 @@ def decide_hold(
     choice: Choice,
     actor: Actor,
     *,
-    users: Collection[str] = (),
+    users: Collection[str] | None = None,
     cause: str = "",
 ) -> Hold:
     """Decide about a held plan: about what waits of it, or about chosen users, or whoever is due by one cause.
@@ -39,10 +39,12 @@ def decide_hold(
 
     Raises:
         NotFound: there is no such plan.
-        BadInput: naming the field: it is about nobody of the plan.
+        BadInput: naming the field: it is about nobody of the plan. No users at all (None) are all of it.
         Stale: nothing of it is left to be decided so.
     """
-    stamp, chosen = services.stamp(actor), frozenset(users)
+    if users is not None and not users:
+        raise BadInput("users", "nobody is named", "Name users of the plan, or leave the field out to mean all of it.")
+    stamp, chosen = services.stamp(actor), frozenset(users or ())
     becomes = TAKES[choice]
     among = STANDS if chosen or cause else OPEN
     if choice == "withdraw":

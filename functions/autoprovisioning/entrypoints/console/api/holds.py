@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from flask import Response
+from msgspec import UNSET, UnsetType
 
 from autoprovisioning.app.administration.held_plans import decide_hold, with_addresses
 from autoprovisioning.app.ports.reports import HeldPlan
@@ -70,7 +71,7 @@ class Decision(Model):
     """
 
     decision: Literal["approve", "reject", "withdraw"]
-    users: tuple[str, ...] = ()
+    users: tuple[str, ...] | UnsetType = UNSET
     cause: str = ""
 
 
@@ -112,9 +113,8 @@ def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Res
 def decide(call: Call, body: Decision, connection_id: str, digest: str) -> Response:
     """Decide about one."""
     services, connection = call.parts.services, existing(call, connection_id)
-    hold = decide_hold(
-        services, connection.id, digest, body.decision, call.actor, users=frozenset(body.users), cause=body.cause
-    )
+    users = None if isinstance(body.users, UnsetType) else body.users
+    hold = decide_hold(services, connection.id, digest, body.decision, call.actor, users=users, cause=body.cause)
     return answer(Hold(**_told(hold, hold.counts(), hold.standings())))
 
 

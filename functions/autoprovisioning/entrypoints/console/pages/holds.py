@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from flask import Response
+from werkzeug.datastructures import MultiDict
 
 from autoprovisioning.app.administration.held_plans import Choice, decide_hold, with_addresses
 from autoprovisioning.domain.errors import BadInput, NotFound
@@ -58,22 +59,32 @@ def hold(call: Call, connection_id: str, digest: str) -> Response:
 def decide(call: Call, connection_id: str, digest: str) -> Response:
     """Decide about a plan, or those chosen of it."""
     sent = form(call)
-    choice = CHOICES.get(sent.get("do", ""))
-    error: BadInput | None = None
-    if sent.get("confirmed") != "yes" or choice is None:
-        error = BadInput("confirmed", "you have not confirmed it", "Tick the box, then decide.")
-    elif sent.get("about") == "users" and not sent.getlist("user"):
-        error = BadInput("about", "no user is chosen", "Tick those meant in the table, or decide about all.")
-    if error is not None or choice is None:
-        assert error is not None  # noqa: S101 - there is one where there is no choice
+    try:
+        choice = CHOICES.get(sent.get("do", ""))
+        if sent.get("confirmed") != "yes" or choice is None:
+            raise BadInput("confirmed", "you have not confirmed it", "Tick the box, then decide.")
+        users, cause = _meant(sent)
+    except BadInput as error:
         told(error)
         return _shown(call, connection_id, digest, error)
     connection = existing(call, connection_id)
-    about = sent.get("about", "")
-    users = sent.getlist("user") if about == "users" else ()
-    cause = about.removeprefix("cause:") if about.startswith("cause:") else ""
-    decide_hold(call.parts.services, connection.id, digest, choice[0], call.actor, users=frozenset(users), cause=cause)
+    decide_hold(call.parts.services, connection.id, digest, choice[0], call.actor, users=users, cause=cause)
     return go(f"/connections/{connection_id}/holds", choice[1])
+
+
+def _meant(sent: MultiDict[str, str]) -> tuple[list[str] | None, str]:
+    """Return the users and the cause that a decision is about; what is none of the page's choices is not everybody."""
+    about, users = sent.get("about"), sent.getlist("user")
+    if about == "":
+        return None, ""
+    if about == "users" and users:
+        return users, ""
+    if about == "users":
+        raise BadInput("about", "no user is chosen", "Tick those meant in the table, or decide about all.")
+    cause = (about or "").removeprefix("cause:")
+    if not cause or cause == about:
+        raise BadInput("about", "it is none of the choices", "Choose whom the decision is about.")
+    return None, cause
 
 
 def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None = None) -> Response:
