@@ -103,7 +103,7 @@ def _in_keepers_dialect(write: Write) -> list[Json]:
 def _dotted(write: Write) -> Json:
     """Render attributes with dotted keys in one object; what has no value any more becomes an empty string.
 
-    E-mail addresses are left out beside a userName: Keeper mirrors the one into the other.
+    The main e-mail address is left out beside a userName, where it is all: Keeper mirrors the one into the other.
     """
     value: Json = {}
     if write.external_id is not None:
@@ -111,10 +111,15 @@ def _dotted(write: Write) -> Json:
     plain = {target: item for target, item in write.attributes.items() if not family_of(target)}
     value |= {target: "" if item is None else item for target, item in plain.items()}
     families = {family_of(target) for target in write.attributes} - {""}
-    if "userName" in write.attributes:
+    if "userName" in write.attributes and not any(_typed_email(target) for target in write.attributes):
         families.discard("emails")
     nested = _nested({target: item for target, item in write.attributes.items() if item is not None})
     return value | {family: nested.get(family, []) for family in sorted(families)}
+
+
+def _typed_email(target: str) -> bool:
+    found = attribute_of(target)
+    return found is not None and found.family == "emails" and bool(found.type)
 
 
 def _nested(attributes: Mapping[str, Value]) -> Json:
