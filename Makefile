@@ -8,8 +8,8 @@ export PYTHONPATH := functions
 .DEFAULT_GOAL := help
 # Each is a folder of tests and a target: from the core alone to everything at once, in a browser.
 LEVELS := unit simulation contract fuzz functional faults gcp browser
-# Half of what the later levels take is waiting: three workers keep two cores busy.
-WORKERS ?= 3
+# Half of what the later levels take is waiting: three jobs keep two cores busy.
+JOBS ?= 3
 TESTS = REQUIRE_EMULATORS=1 $(BIN)/python -m pytest -q -m "not slow"
 .PHONY: help setup run local connect sync test $(LEVELS) simulate mutants check fix screenshots bench lock clean \
 	plan deploy rollback destroy logs doctor
@@ -39,8 +39,8 @@ connect: $(STAMP) ## ENDPOINT=... TOKEN_FILE=... [SCOPE_GROUPS=a@x,b@x] [ADOPT=a
 sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: and a drift run, which lists Keeper)
 	@$(BIN)/python -m infra.local.sync $(if $(FULL),--full)
 
-test: $(STAMP) ## every level, several files at a time, real emulators and a browser included (WORKERS=3)
-	@$(TESTS) -n $(WORKERS) --dist loadfile
+test: $(STAMP) ## every level, several files at a time, real emulators and a browser included (JOBS=3)
+	@$(TESTS) -n $(JOBS) --dist loadfile
 
 unit: ## the core and the use cases over ports in memory
 simulation: ## whole histories on virtual time, with faults

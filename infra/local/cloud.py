@@ -124,6 +124,9 @@ class LocalCloud:
             "WEBHOOK_URL": self.url("directory_webhook"),
             "CHANNEL_KEY": secrets.token_hex(32),
             "FORM_KEY": secrets.token_hex(32),
+            # functions-framework reads these two: what the shell, or make, has by these names is not meant for it.
+            "WORKERS": "1",
+            "DEBUG": "",
         }
 
     def _port(self, name: str) -> int:

@@ -14,6 +14,7 @@ from infra.local.cloud import ROOT
 from infra.local.processes import ProcessFailed, Supervisor, port_is_free, python
 from infra.local.simulation import wait_for
 from tests.functional.test_commands import BESIDE
+from tests.support.wire import ask
 
 # A supervisor of a process that starts another one, which ignores SIGTERM, as a function with a worker does.
 SMALL = """
@@ -192,3 +193,11 @@ def test_a_port_that_is_taken_is_seen():
 
     with socket.create_server(("127.0.0.1", 0)) as holder:
         assert not port_is_free(holder.getsockname()[1])
+
+
+@pytest.mark.parametrize(("name", "value"), [("WORKERS", "0"), ("DEBUG", "yes")])
+def test_a_function_takes_nothing_from_the_shell_that_started_it(town, monkeypatch, name, value):
+    # Make hands on what stands on its command line, and functions-framework takes no worker for none at all.
+    monkeypatch.setenv(name, value)
+    answer = ask("GET", f"http://127.0.0.1:{town.second('directory_webhook')}/robots.txt")
+    assert (answer.status, answer.headers["Server"]) == (404, "gunicorn")
