@@ -19,10 +19,11 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 
 from autoprovisioning.adapters.pubsub import PubSubQueue
 from autoprovisioning.adapters.pubsub_rest import ATTEMPTS, RestLookQueue
+from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.requests import PREVIEW, RUN, AnyRequest, Proposal
-from autoprovisioning.domain.runs import Batch, Evidence, Look, PlannedChange, RunKind
+from autoprovisioning.domain.runs import Batch, Evidence, Look, RunKind
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.messages import RunRequest, Work, decode_batch, decode_look, decode_push, decode_run_request
 from infra.local import cloud as local_cloud

@@ -78,22 +78,22 @@ MUTANTS = (
     Mutant(
         "batches do not compare the version",
         "app/runs/apply_batch.py",
-        "elif mark is not None or (entry.version if entry is not None else 0) != change.version:",
-        "elif mark is not None:",
+        "return planned.version == (entry.version if entry is not None else 0) and (entry is None or",
+        "return bool(entry is None or",
         BATCHES,
     ),
     Mutant(
         "looks do not compare the entry before they mark it",
         "app/provisioning/converge.py",
-        "return current == entry or _holds(mark, current)  # by",
-        "return True  # by",
+        "stands=lambda current: current == entry,",
+        "stands=lambda current: True,",
         BUSY,
     ),
     Mutant(
-        "looks record without their mark",
-        "app/provisioning/converge.py",
-        "self._edit(partial(_holds, mark), settled, event, counts)",
-        "self._edit(lambda current: current is not None, settled, event, counts)",
+        "changes are recorded without their mark",
+        "app/provisioning/marked_changes.py",
+        "for user_id, entry in entries.items() if holds(by_user[user_id].change.id, entry)}",
+        "for user_id, entry in entries.items()}",
         STALLED,
     ),
     Mutant(
@@ -113,8 +113,8 @@ MUTANTS = (
     Mutant(
         "batches do not look again",
         "app/runs/apply_batch.py",
-        "                if entry.mark.again:\n                    again.add(user_id)",
-        "                if entry.mark.again and not by_user:\n                    again.add(user_id)",
+        "self._left.looks += [self._look(user_id) for user_id in sorted(marked.asked_again)]",
+        "marked.asked_again.clear()",
         UNTOLD,
     ),
     Mutant(
@@ -237,7 +237,7 @@ MUTANTS = (
     ),
     Mutant(
         "a reactivation that came to nothing is taken for done",
-        "domain/changes.py",
+        "domain/recovery.py",
         "        case Action.UNSUSPEND | Action.UNLOCK:\n            return account.active\n",
         "        case Action.UNSUSPEND | Action.UNLOCK:\n            return True\n",
         Leaning(verbs=("suspend", "restore"), kinds=("lost, not done", "crash before"), rate=0.1, policy=0, steps=18),
@@ -285,10 +285,10 @@ MUTANTS = (
         replace(LIMITED, verbs=("suspend", "restore", "leave", "join")),
     ),
     Mutant(
-        "looks write no audit",
-        "app/provisioning/converge.py",
-        "self._edit(partial(_holds, mark), settled, event, counts)",
-        "self._edit(partial(_holds, mark), settled, None, counts)",
+        "changes write no audit",
+        "app/provisioning/marked_changes.py",
+        "                events=events,",
+        "                events=(),",
         LEAVING,
     ),
     Mutant(
@@ -309,9 +309,9 @@ MUTANTS = (
     ),
     Mutant(
         "a run counts its events twice",
-        "app/provisioning/converge.py",
-        "return Progress(run_id=run.id, at=self._services.clock(), counts=counts) if",
-        "return Progress(run_id=run.id, at=self._services.clock(), counts={n: 2 * c for n, c in counts.items()}) if",
+        "app/provisioning/marked_changes.py",
+        "            counts = count(events, [",
+        "            counts = count([*events, *events], [",
         LEAVING,
     ),
     Mutant(

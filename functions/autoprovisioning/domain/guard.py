@@ -19,7 +19,7 @@ from .settings import VolumeLimit
 
 WINDOW = timedelta(hours=24)
 ROOM = 1_000_000  # reservations at once: what ten documents hold
-UNSENT = frozenset(error.code for error in (MappingFailure, NotAdoptable, AdoptionInDoubt))
+NEVER_SENT = frozenset(error.code for error in (MappingFailure, NotAdoptable, AdoptionInDoubt))
 GIVEN_AT_LEAST, GIVEN_SHARE = 50, 0.2
 FIRST = datetime.fromtimestamp(0, UTC)
 
@@ -155,7 +155,7 @@ def braked(action: Action, entry: Entry | None, attributes: Attributes | None, n
 
 def _let_go_before(failure: Failure | None) -> bool:
     """Say whether a creation failed in Keeper: neither one of which nothing was sent, nor a read of the directory."""
-    if failure is None or failure.code in UNSENT:
+    if failure is None or failure.code in NEVER_SENT:
         return False
     return failure.about.startswith(f"{Action.CREATE.value}:")
 

@@ -17,7 +17,8 @@ from .accounts import (
     remembers,
 )
 from .adoption import Grounds, Known, Seeker, choose, locked_by_us
-from .changes import aligned, differing, in_step, made
+from .changes import PlannedChange, made
+from .comparison import aligned, differing, in_step
 from .connections import Connection
 from .decision import (
     BackOff,
@@ -39,7 +40,7 @@ from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Entry, Status, Trigger,
 from .errors import AddressTaken, MappingFailure, NotAdoptable
 from .mapping import addresses
 from .observation import observed
-from .runs import Evidence, Look, PlannedChange
+from .runs import Evidence, Look
 from .unprovisioned import Search
 
 LOCK = "lock"  # among what somebody else changed in Keeper: it is reported, and left as it is

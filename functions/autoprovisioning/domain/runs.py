@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from .accounts import Attributes
-from .adoption import Beside
-from .entry import Action
+from .changes import PlannedChange
 
 Counts = Mapping[str, int]  # created, updated, suspended, unsuspended, deleted, adopted, failed, held, unchanged ...
 ARCHIVED = "archived"  # among a run's counts: archived people who keep their access; not where nobody was listed
+UNSENT = "unsent"  # ... those of the failed ones of which nothing was sent
+UNDER_ALIASES = "under_aliases"  # ... new accounts beside one under an alias of their user
 UNSETTLED = "unsettled"  # among a run's counts: what was planned, and left to a look of its own
 KEEP_ACCESS = "keep_access"  # ... and leavers who keep theirs: their suspension is held, or waits for whole listings
 
@@ -80,27 +80,6 @@ class Run:
     def finished_all(self) -> bool:
         """Say whether every batch, continuations included, is recorded."""
         return len(self.done) >= self.batches + sum(self.done.values())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedChange:
-    """One write of a batch: create (adopting `scim_id` when given) or update, for the entry's version then."""
-
-    user_id: str
-    email: str
-    version: int
-    action: Action
-    attributes: Attributes
-    scim_id: str = ""
-    aliases: tuple[str, ...] = ()
-    looked_up: bool = False  # the plan listed Keeper: `scim_id` is the account to adopt, or there is none
-    locked: bool = False  # the account to adopt was locked by someone else
-    found: Attributes | None = None  # drift: what Keeper's own listing shows of the attributes that differ
-    created: datetime | None = None  # when the directory user was
-    confirmed: bool = False  # an administrator confirmed the adoption
-    beside: tuple[Beside, ...] = ()
-    ours: bool = False  # the account to adopt has our externalId already; `found` is what differs of it
-    suspended: bool = False  # the account to adopt was locked by ourselves, on another connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from autoprovisioning.domain.adoption import Beside
+from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.requests import PREVIEW, RUN
-from autoprovisioning.domain.runs import Batch, Evidence, Look, PlannedChange, RunKind
+from autoprovisioning.domain.runs import Batch, Evidence, Look, RunKind
 from autoprovisioning.messages import (
     EPOCH,
     RunRequest,

@@ -7,17 +7,9 @@ from dataclasses import replace
 import pytest
 
 from autoprovisioning.domain.accounts import Account, Write, WriteKind, changed_attributes, fingerprint, unchanged
-from autoprovisioning.domain.changes import (
-    Change,
-    Outcome,
-    aligned,
-    count,
-    event_for,
-    recorded,
-    recover,
-    sent_attributes,
-    write_for,
-)
+from autoprovisioning.domain.change_events import count, event_for
+from autoprovisioning.domain.changes import Change, Outcome, recorded, sent_attributes, write_for
+from autoprovisioning.domain.comparison import aligned
 from autoprovisioning.domain.decision import about
 from autoprovisioning.domain.entry import Action, Entry, Mark, Status, failed
 from autoprovisioning.domain.errors import (
@@ -31,6 +23,7 @@ from autoprovisioning.domain.errors import (
     Unsafe,
 )
 from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.recovery import recover
 from tests.support.builders import ADA, BY_RUN, DAY, GRACE, NOW, entry
 
 PHONE = 'phoneNumbers[type eq "work"].value'

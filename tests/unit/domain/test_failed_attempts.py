@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from autoprovisioning.domain.accounts import Account, Write, Written
-from autoprovisioning.domain.changes import Change, Outcome, ended, event_for, recorded
+from autoprovisioning.domain.change_events import event_for
+from autoprovisioning.domain.changes import Change, Outcome, ended, recorded
 from autoprovisioning.domain.decision import Nothing
 from autoprovisioning.domain.entry import Action, Status
 from autoprovisioning.domain.errors import (

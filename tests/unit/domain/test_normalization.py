@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.domain.accounts import Account, fingerprint, remembered, remembers
-from autoprovisioning.domain.changes import Change, Outcome, check_moved, in_step, recorded, sent_attributes
+from autoprovisioning.domain.changes import Change, Outcome, check_moved, recorded, sent_attributes
+from autoprovisioning.domain.comparison import in_step
 from autoprovisioning.domain.entry import Action, Mark, Status
 from autoprovisioning.domain.errors import Contradicted
 from autoprovisioning.domain.normalization import made_of, same

@@ -11,14 +11,14 @@ from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.app.runs.close_run import beside_note
 from autoprovisioning.domain.accounts import changed_attributes
 from autoprovisioning.domain.adoption import DELETED_HAD_IT
-from autoprovisioning.domain.changes import told_beside
+from autoprovisioning.domain.change_events import told_beside
+from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.decision import Observed, Rules, decide
 from autoprovisioning.domain.deprovisioning import Due, due
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
 from autoprovisioning.domain.errors import AdoptionInDoubt
 from autoprovisioning.domain.plan import Plan, PlannedLook, Refusal
-from autoprovisioning.domain.runs import PlannedChange
 
 ORDER: Mapping[Would, int] = {would: number for number, would in enumerate(Would)}
 WOULD: Mapping[Action, Would] = {

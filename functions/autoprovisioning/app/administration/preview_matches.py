@@ -12,6 +12,7 @@ from autoprovisioning.app.provisioning.target import fails_for_everybody, refusa
 from autoprovisioning.app.runs.plan_everybody import LOOKUPS_ONE_BY_ONE, creations
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Lookup
+from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import (
     AdoptionInDoubt,
@@ -24,7 +25,6 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.mapping import addresses
 from autoprovisioning.domain.plan import Plan, match_accounts
-from autoprovisioning.domain.runs import PlannedChange
 
 log = logging.getLogger(__name__)
 

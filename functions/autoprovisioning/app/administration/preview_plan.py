@@ -23,6 +23,7 @@ from autoprovisioning.app.provisioning.volume_guard import is_first
 from autoprovisioning.app.runs.brake_plan import foreseen
 from autoprovisioning.app.runs.plan_everybody import creations, judge_everybody, remarks
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Action
@@ -31,7 +32,6 @@ from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.plan import Planner
 from autoprovisioning.domain.requests import Forecast, Preview
-from autoprovisioning.domain.runs import PlannedChange
 
 BRAKED = {
     Kind.GIVING: "Creations and reactivations",

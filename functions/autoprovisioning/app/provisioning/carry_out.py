@@ -23,14 +23,13 @@ from autoprovisioning.domain.adoption import choose, locked_by_us
 from autoprovisioning.domain.changes import (
     Change,
     Outcome,
-    aligned,
     check_moved,
-    differing,
     remembers_lock,
     sent_attributes,
     write_for,
     writes_nothing,
 )
+from autoprovisioning.domain.comparison import aligned, differing
 from autoprovisioning.domain.entry import Action, Status, addressees
 from autoprovisioning.domain.errors import (
     AccountGone,

@@ -17,24 +17,15 @@ from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
 from autoprovisioning.app.provisioning.carry_out import carry_out
-from autoprovisioning.app.provisioning.marked_changes import unmark
+from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted, ask_again, holds
 from autoprovisioning.app.provisioning.read_user import Asked, Round, RunOf, Seen, entry_of, nobody_waits
 from autoprovisioning.app.provisioning.target import Keeper, first_found
 from autoprovisioning.app.provisioning.volume_guard import may_go, may_recreate, standing_of
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Lookup
-from autoprovisioning.domain.changes import (
-    Change,
-    Outcome,
-    count,
-    counted,
-    ended,
-    event_for,
-    recover,
-    sending,
-    settle,
-)
+from autoprovisioning.domain.change_events import count, event_for
+from autoprovisioning.domain.changes import Change, Outcome, counted, ended
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.decision import READING, Decision, Do, Fail, Observed, decide, stuck
 from autoprovisioning.domain.decision import about as what_is_attempted
@@ -54,6 +45,7 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.events import Event, failed_change
 from autoprovisioning.domain.guard import braked, member_of
 from autoprovisioning.domain.observation import rules_of
+from autoprovisioning.domain.recovery import recover
 from autoprovisioning.domain.runs import Counts
 from autoprovisioning.domain.words import in_words
 
@@ -156,7 +148,7 @@ class _Convergence:
         if entry is None or (entry.mark is not None and entry.mark.live(self._services.clock())):
             raise problem from error
         self._tell(str(problem), failed=True)
-        if self._fail(entry, entry, problem):
+        if self._fail(entry, problem, read=entry):
             raise problem from error
 
     def _as_it_was(self) -> bool:
@@ -176,17 +168,12 @@ class _Convergence:
 
     def _bring_into_step(self, round_: Round, entry: Entry | None, observation: Observed, now: datetime) -> bool:
         """Decide by what both sides show, and act; True: look again."""
-        seen = round_.seen()
         confirmed = confirmed_for(self._services, self._connection, [entry])
         rules = rules_of(self._connection, confirmed, retry_failures=self._retries)
         known = entry
         if entry is not None and entry.mark is None and entry.failure is not None and entry.failure.about == READING:
             known = replace(entry, failure=None)  # the user was read just now
-        paused = self._connection.state is State.PAUSED
-        doubted = entry is not None and (
-            entry.status is Status.LOCKED or (entry.status is Status.SUSPENDED and observation.outdated)
-        )
-        if entry is not None and (entry.mark is not None or (doubted and not paused)):
+        if entry is not None and (entry.mark is not None or self._doubted(entry, observation)):
             if entry.mark is not None:
                 self._tell("What became of the last change was not known: Keeper is asked.")
                 self._attempted = stuck(entry, entry.mark, observation, rules, now)
@@ -197,23 +184,34 @@ class _Convergence:
             except (Throttled, ReauthorizationRequired):
                 raise
             except ProvisioningError as error:
-                return self._fail(entry, entry, self._keeper.judged(error, self._deadline))
+                return self._fail(entry, self._keeper.judged(error, self._deadline), read=entry)
             if entry.mark is not None:
                 return self._recover(entry, account, observation)
             known = self._as_shown(known or entry, account, observation)
             observation = replace(observation, outdated=False)  # it was asked just now
         decision = decide(known, observation, rules, now)
+        if isinstance(decision, Do) and decision.action.asks and not self._may_go(known, decision, now):
+            self._tell("Locked in Keeper by someone else: unlocked as an administrator approves under Held plans.")
+            return self._note(entry, decision)
+        return self._carry_on(round_, entry, observation, decision, now)
+
+    def _doubted(self, entry: Entry, observation: Observed) -> bool:
+        """Say whether the account may be otherwise than the roster has it; a paused connection cannot ask."""
+        outdated = entry.status is Status.SUSPENDED and observation.outdated
+        return (entry.status is Status.LOCKED or outdated) and self._connection.state is not State.PAUSED
+
+    def _carry_on(
+        self, round_: Round, entry: Entry | None, observation: Observed, decision: Decision, now: datetime
+    ) -> bool:
+        """Do what was decided, or note why not; True: look again."""
         if isinstance(decision, Do):
-            if decision.action.asks and not self._may_go(known, decision, now):
-                self._tell("Locked in Keeper by someone else: unlocked as an administrator approves under Held plans.")
-                return self._note(entry, decision)
             self._attempted = what_is_attempted(decision.action, decision.attributes)
-        self._tell_decision(entry, seen, observation, decision, now)
+        self._tell_decision(entry, round_.seen(), observation, decision, now)
         if not isinstance(decision, Do):
             again = self._note(entry, decision)
             self._wait_for_owner(round_, observation, now)
             return again
-        if paused:
+        if self._connection.state is State.PAUSED:
             return self._replace(entry, replace(decision.noted, pending=True))
         if not self._may_go(entry, decision, now):
             return self._hold(entry, decision)
@@ -263,7 +261,7 @@ class _Convergence:
                 self._tell(f"The directory fails to show this user: {error}", failed=True)
                 return None
             again = error.retry_after if isinstance(error, Transient) else None
-            if self._fail(entry, entry, DirectoryFailed(str(error), retry_after=again)):
+            if self._fail(entry, DirectoryFailed(str(error), retry_after=again), read=entry):
                 raise
             return None
 
@@ -274,8 +272,12 @@ class _Convergence:
         except ProvisioningError:
             return False
 
-    def _fail(self, entry: Entry | None, noted: Entry, error: ProvisioningError, action: Action | None = None) -> bool:
+    def _fail(
+        self, noted: Entry, error: ProvisioningError, *, read: Entry | None, action: Action | None = None
+    ) -> bool:
         """Count a failure of what was attempted at the entry as noted, whose mark stays; True: look again.
+
+        `read` is the entry as it was read, over which nothing else may have been written.
 
         Raises:
             ProvisioningError: the error itself, while the attempt is made again at once.
@@ -283,21 +285,18 @@ class _Convergence:
         now = self._services.clock()
         failure = counted(error, noted.failure, self._attempted, now)
         if failure is None or failure.trying:
-            self._replace(entry, replace(noted, pending=True, failure=failure or noted.failure))
+            self._replace(read, replace(noted, pending=True, failure=failure or noted.failure))
             raise error
         action = noted.mark.action if noted.mark is not None else action
         event = failed_change(self._services.stamp(self._by), noted, action, failure)
-        return self._replace(entry, replace(noted, pending=False, failure=failure), event)
+        return self._replace(read, replace(noted, pending=False, failure=failure), event)
 
     def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
         """Another worker is at it: the same message waits, another one asks the owner to look again."""
         if mark.message_id == self._asked.message_id:
             raise Busy("This message is being worked on", retry_after=max(1.0, (mark.until - now).total_seconds()))
 
-        def asked(entry: Entry) -> Entry:
-            return replace(entry, mark=replace(entry.mark or mark, again=True))
-
-        return not self._edit(partial(_holds, mark), asked)
+        return self._edit(partial(holds, mark.change_id), ask_again)
 
     def _wait_for_owner(self, round_: Round, observation: Observed, now: datetime) -> None:
         """See a move through: raise Busy while another worker lets the user in on the connection they belong to."""
@@ -341,7 +340,7 @@ class _Convergence:
         noted = decision.noted
         if isinstance(decision, Fail):
             self._attempted = decision.about
-            return self._fail(entry, decision.noted, decision.error, decision.action)
+            return self._fail(decision.noted, decision.error, read=entry, action=decision.action)
         in_flight = self._plan_in_flight()
         if in_flight:
             noted = noted or Entry(user_id=self._user_id, in_scope=False)
@@ -369,7 +368,7 @@ class _Convergence:
         version = entry.version + 1 if entry is not None else 1
         fresh = replace(noted, version=version) if noted is not None else None
         becomes = fresh if anew or noted != entry else entry
-        return not self._edit(lambda current: current == entry, lambda _: becomes, event, counts)
+        return self._edit(lambda current: current == entry, lambda _: becomes, event, counts)
 
     def _edit(
         self,
@@ -378,16 +377,16 @@ class _Convergence:
         event: Event | None = None,
         counts: Counts | None = None,
     ) -> bool:
-        """Write what becomes of the entry if it stands as expected; True: it did."""
+        """Write what becomes of the entry if it stands as expected; True: it does not, look again."""
         events = [event] if event is not None else []
 
         def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
             current = entries.get(self._user_id)
             if not stands(current):
-                return Edit(), False
+                return Edit(), True
             fresh = becomes(current or Entry(user_id=self._user_id))
             changed = {self._user_id: fresh} if fresh != current else {}
-            return Edit(entries=changed, events=events, progress=self._counted(counts or count(events))), True
+            return Edit(entries=changed, events=events, progress=self._counted(counts or count(events))), False
 
         return self._services.roster.commit(self._connection, [self._user_id], edit)
 
@@ -413,69 +412,56 @@ class _Convergence:
 
     def _act(self, entry: Entry | None, attempt: Do, observation: Observed) -> bool:
         """Mark, carry out, record; True: look again."""
-        change = self._mark(entry, attempt, observation)
-        if change is None:
+        run = self._of_this_connection()
+        marked = MarkedChanges(
+            self._services,
+            self._connection,
+            message_id=self._asked.message_id,
+            by=self._by,
+            run_id=run.id if run is not None else "",
+        )
+        until = self._services.clock() + self._services.timings.user_mark
+        changes, _ = marked.mark([self._wanted(entry, attempt, observation)], until)
+        if not changes:
             return True
         if not self._as_it_was():
-            unmark(self._services, self._connection, [change])
+            marked.unmark(changes)
             return True  # the next round serves the connection as it is now, or not at all
 
         def recreate(vanished: Change) -> bool:
             entitled = observation.in_scope is True  # else it is what was proven last: the next run tells
             return entitled and may_recreate(self._services, self._connection, vanished)
 
-        (outcome,) = carry_out(self._services, self._keeper, [change], self._deadline, recreate)
+        (outcome,) = carry_out(self._services, self._keeper, changes, self._deadline, recreate)
         if outcome.error is not None:
             outcome = replace(outcome, error=self._keeper.judged(outcome.error, self._deadline))
-        return self._record(outcome)
-
-    def _mark(self, entry: Entry | None, attempt: Do, observation: Observed) -> Change | None:
-        """Put our mark on the entry, unless it changed since it was read (then None)."""
-        until = self._services.clock() + self._services.timings.user_mark
-        recreates = attempt.action is Action.RECREATE
-        action = Action.CREATE if recreates else attempt.action
-        mark = Mark(change_id=self._services.new_id(), message_id=self._asked.message_id, action=action, until=until)
-        marked = replace(attempt.noted, mark=mark)
-        change = Change(
-            id=mark.change_id,
-            entry=marked,
-            action=action,
-            email=observation.email or marked.email,
-            attributes=attempt.attributes,
-            aliases=observation.aliases,
-            scim_id="" if recreates else marked.scim_id,
-            recreates=ACCOUNT in marked.drift,
-            created=observation.created,
-            handed=observation.handed,
-        )
-        change = sending(change)
-
-        def stands(current: Entry | None) -> bool:
-            return current == entry or _holds(mark, current)  # by our own write, whose answer was lost
-
-        stood = self._edit(stands, lambda current: current if _holds(mark, current) else change.entry)
-        return change if stood else None
-
-    def _record(self, outcome: Outcome) -> bool:
-        """Record the outcome if the entry still holds our mark; True: look again."""
-        mark, now = outcome.change.entry.mark, self._services.clock()
-        assert mark is not None  # noqa: S101 - told by the caller
-        event = event_for(outcome, self._by, now)
-        counts = count([event] if event is not None else [], [outcome])
-        asked_again = False
-
-        def settled(current: Entry) -> Entry:
-            nonlocal asked_again  # outside: it must outlive an attempt whose answer was lost
-            asked_again = asked_again or (current.mark is not None and current.mark.again)
-            return settle(current, outcome, now)
-
-        self._edit(partial(_holds, mark), settled, event, counts)
-        self._tell(_told(outcome, event), failed=outcome.error is not None)
+        marked.record([outcome])
+        now = self._services.clock()
+        self._tell(_told(outcome, event_for(outcome, self._by, now)), failed=outcome.error is not None)
         if outcome.error is None:
             return True  # whatever is left to do (a rename after a suspension) is seen by another look
         if isinstance(outcome.error, Transient | ReauthorizationRequired) and not ended(outcome, now):
             raise outcome.error
-        return asked_again
+        return bool(marked.asked_again)
+
+    def _wanted(self, entry: Entry | None, attempt: Do, observation: Observed) -> Wanted:
+        """Return the change to be marked; it is given up if anything of the entry changed since it was read."""
+        recreates, noted = attempt.action is Action.RECREATE, attempt.noted
+        change = Change(
+            id=self._services.new_id(),
+            entry=noted,
+            action=Action.CREATE if recreates else attempt.action,
+            email=observation.email or noted.email,
+            attributes=attempt.attributes,
+            aliases=observation.aliases,
+            scim_id="" if recreates else noted.scim_id,
+            recreates=ACCOUNT in noted.drift,
+            created=observation.created,
+            handed=observation.handed,
+        )
+        return Wanted(
+            id=change.id, user_id=change.user_id, stands=lambda current: current == entry, change=lambda _: change
+        )
 
     def _counted(self, counts: Counts) -> Progress | None:
         run = self._of_this_connection()
@@ -484,10 +470,6 @@ class _Convergence:
     def _of_this_connection(self) -> RunOf | None:
         run = self._asked.run
         return run if run is not None and run.connection_id == self._connection.id else None
-
-
-def _holds(mark: Mark, entry: Entry | None) -> bool:
-    return entry is not None and entry.mark is not None and entry.mark.change_id == mark.change_id
 
 
 def _known(entry: Entry | None) -> str:

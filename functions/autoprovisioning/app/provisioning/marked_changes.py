@@ -1,26 +1,136 @@
-"""Take marks away again: nothing was sent for them."""
+"""The protocol of every change: mark the entries, send, record what still holds its mark, look again where asked.
+
+A mark keeps other workers from a user while a change is on its way, and tells whoever comes after a crash what may have
+been sent. Who meets a live mark asks for another look by it. Nothing is written over an entry that somebody else
+changed meanwhile: not by a mark, and not by an outcome.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
 
-from autoprovisioning.app.ports.roster import Edit
+from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.changes import Change, unmarked
+from autoprovisioning.domain.change_events import count, event_for
+from autoprovisioning.domain.changes import Change, Outcome, ended, sending, settle, unmarked
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.entry import Entry
+from autoprovisioning.domain.entry import Entry, Mark
+from autoprovisioning.domain.errors import SeatsExhausted
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.runs import Counts
+
+NOTHING: Counts = MappingProxyType({})
 
 
-def unmark(services: Services, connection: Connection, changes: Sequence[Change]) -> None:
-    """Take the marks of these changes away, where their entries still hold them."""
-    ids = {change.user_id: change.id for change in changes}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A change to be marked: `stands` says whether the entry is still what it was decided by, `change` makes it of it.
 
-    def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-        held = [user_id for user_id in part if user_id in entries and _mark_of(entries[user_id]) == ids[user_id]]
-        return Edit(entries={user_id: unmarked(entries[user_id]) for user_id in held}), None
+    The change that it makes has `id` for its own, and an entry that the mark is then put on.
+    """
 
-    services.roster.commit_in_parts(connection, ids, edit)
+    id: str
+    user_id: str
+    stands: Callable[[Entry | None], bool]
+    change: Callable[[Entry | None], Change]
 
 
-def _mark_of(entry: Entry) -> str:
-    return entry.mark.change_id if entry.mark is not None else ""
+class MarkedChanges:
+    """The changes that one message makes on one connection, for a run where it counts into one.
+
+    `asked_again` are the users of recorded changes of whom somebody asked for another look while their marks stood.
+    """
+
+    def __init__(
+        self, services: Services, connection: Connection, *, message_id: str, by: Actor, run_id: str = ""
+    ) -> None:
+        self._services = services
+        self._connection = connection
+        self._message_id = message_id
+        self._by = by
+        self._run_id = run_id
+        self.asked_again: set[str] = set()
+
+    def mark(self, wanted: Iterable[Wanted], until: datetime) -> tuple[list[Change], dict[str, Entry | None]]:
+        """Mark the entries that still stand; return the changes marked, and the other users' entries as they are."""
+        by_user = {each.user_id: each for each in wanted}
+
+        def edit(
+            part: Sequence[str], entries: Mapping[str, Entry]
+        ) -> tuple[Edit, tuple[list[Change], dict[str, Entry | None]]]:
+            marked: dict[str, Entry | None] = {}
+            changes: list[Change] = []
+            overtaken: dict[str, Entry | None] = {}
+            for user_id in part:
+                each, current = by_user[user_id], entries.get(user_id)
+                lost = holds(each.id, current)  # the answer to our own write: who asked for a look since is heard
+                if not lost and not each.stands(current):
+                    overtaken[user_id] = current
+                    continue
+                change = self._marked(each.change(current), until)
+                changes.append(change)
+                if not lost:
+                    marked[user_id] = change.entry
+            return Edit(entries=marked), (changes, overtaken)
+
+        parts = self._services.roster.commit_in_parts(self._connection, by_user, edit)
+        overtaken = {user_id: entry for _, left in parts for user_id, entry in left.items()}
+        return [change for changes, _ in parts for change in changes], overtaken
+
+    def _marked(self, change: Change, until: datetime) -> Change:
+        mark = Mark(change_id=change.id, message_id=self._message_id, action=change.action, until=until)
+        return sending(replace(change, entry=replace(change.entry, mark=mark)))
+
+    def unmark(self, changes: Sequence[Change]) -> None:
+        """Take the marks away where they still stand: nothing was sent for them."""
+        by_user = {change.user_id: change for change in changes}
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            held = [user_id for user_id in part if holds(by_user[user_id].id, entries.get(user_id))]
+            return Edit(entries={user_id: unmarked(entries[user_id]) for user_id in held}), None
+
+        self._services.roster.commit_in_parts(self._connection, by_user, edit)
+
+    def record(self, outcomes: Sequence[Outcome], more: Counts = NOTHING) -> None:
+        """Record the outcomes whose marks still stand: each with its event, and its count in the run, in one commit.
+
+        `more` is counted into the run beside them.
+        """
+        by_user = {outcome.change.user_id: outcome for outcome in outcomes}
+        now = self._services.clock()
+        settles = any(ended(outcome, now) for outcome in outcomes)
+        seats = any(isinstance(outcome.error, SeatsExhausted) for outcome in outcomes)
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            held = {user_id: entry for user_id, entry in entries.items() if holds(by_user[user_id].change.id, entry)}
+            self.asked_again.update(
+                user_id for user_id, entry in held.items() if entry.mark is not None and entry.mark.again
+            )
+            told = (event_for(by_user[user_id], self._by, now) for user_id in held)
+            events = [event for event in told if event is not None]
+            counts = count(events, [by_user[user_id] for user_id in held])
+            if outcomes[0].change.user_id in part:
+                counts |= more  # once
+            # A run whose changes only fail makes no progress.
+            at = now if settles and held else None
+            progress = Progress(run_id=self._run_id, at=at, counts=counts, seats_exhausted=seats)
+            return Edit(
+                entries={user_id: settle(entry, by_user[user_id], now) for user_id, entry in held.items()},
+                events=events,
+                progress=progress if self._run_id and (at is not None or counts) else None,
+            ), None
+
+        self._services.roster.commit_in_parts(self._connection, by_user, edit)
+
+
+def holds(change_id: str, entry: Entry | None) -> bool:
+    """Say whether an entry has the mark of this change."""
+    return entry is not None and entry.mark is not None and entry.mark.change_id == change_id
+
+
+def ask_again(entry: Entry) -> Entry:
+    """Return a marked entry with the wish that its worker looks at the user again once it is done."""
+    return replace(entry, mark=replace(entry.mark, again=True)) if entry.mark is not None else entry

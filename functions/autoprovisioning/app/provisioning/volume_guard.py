@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.changes import Change
+from autoprovisioning.domain.changes import Change, PlannedChange
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.guard import (
@@ -30,7 +30,6 @@ from autoprovisioning.domain.holds import (
     Standing,
     Verdict,
 )
-from autoprovisioning.domain.runs import PlannedChange
 
 log = logging.getLogger(__name__)
 

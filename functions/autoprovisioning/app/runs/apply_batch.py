@@ -12,7 +12,7 @@ from autoprovisioning.app.ports.execution import Executor
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.provisioning.carry_out import carry_out
 from autoprovisioning.app.provisioning.converge import converge
-from autoprovisioning.app.provisioning.marked_changes import unmark
+from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted
 from autoprovisioning.app.provisioning.read_user import Asked, RunOf
 from autoprovisioning.app.provisioning.target import Keeper, fails_for_everybody, may_be_outage
 from autoprovisioning.app.provisioning.volume_guard import may_recreate, taken_back
@@ -20,18 +20,9 @@ from autoprovisioning.app.runs.close_run import EDITED, OUTAGE, add_notes, close
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import unchanged
-from autoprovisioning.domain.changes import (
-    PASSING,
-    Change,
-    Outcome,
-    count,
-    ended,
-    event_for,
-    sending,
-    settle,
-)
+from autoprovisioning.domain.changes import PASSING, Change, Outcome, PlannedChange, ended
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.entry import Action, Entry, Mark, Status
+from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.errors import (
     Busy,
     NotSent,
@@ -42,8 +33,8 @@ from autoprovisioning.domain.errors import (
     Unforeseen,
     Unresolved,
 )
-from autoprovisioning.domain.events import Actor, Event
-from autoprovisioning.domain.runs import UNSETTLED, Batch, Look, PlannedChange, Run, RunState
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.runs import UNSETTLED, Batch, Look, Run, RunState
 
 log = logging.getLogger(__name__)
 
@@ -185,24 +176,31 @@ class _Application:
     def _chunk(self, connection: Connection, run: Run, planned: Sequence[PlannedChange]) -> None:
         back = taken_back(self._services, connection, planned)
         self._left.held += len(back)
-        changes = self._mark(connection, [change for change in planned if change.user_id not in back])
+        marked = MarkedChanges(
+            self._services, connection, message_id=self._message_id, by=self._by, run_id=self._batch.run_id
+        )
+        changes = self._mark(marked, [change for change in planned if change.user_id not in back])
         if self._open() is None:  # turned off, edited or deleted since: whoever did that saw none of our marks
-            unmark(self._services, connection, changes)
+            marked.unmark(changes)
             return
+        try:
+            self._carry_out(connection, run, marked, changes)
+        finally:
+            self._left.looks += [self._look(user_id) for user_id in sorted(marked.asked_again)]
+
+    def _carry_out(self, connection: Connection, run: Run, marked: MarkedChanges, changes: list[Change]) -> None:
+        """Send the changes, and record beside the sending what became of them."""
         if run.seats_exhausted:
             refused = [change for change in changes if change.action is Action.CREATE]
             changes = [change for change in changes if change.action is not Action.CREATE]
-            self._flush(connection, [Outcome(change=change, error=SeatsExhausted(SEATS)) for change in refused])
+            self._flush(marked, [Outcome(change=change, error=SeatsExhausted(SEATS)) for change in refused])
         keeper = Keeper(self._services, connection)
-
-        def recreate(vanished: Change) -> bool:
-            return may_recreate(self._services, connection, vanished)
-
+        recreate = partial(may_recreate, self._services, connection)
         waiting: list[Outcome] = []
         doubtful: list[Outcome] = []
         answered = False
         since = self._services.clock()
-        with _Recorder(self._services.executor, partial(self._flush, connection)) as recorder:
+        with _Recorder(self._services.executor, partial(self._flush, marked)) as recorder:
             for outcome in carry_out(self._services, keeper, changes, self._deadline, recreate):
                 if may_be_outage(outcome.error):
                     doubtful.append(outcome)
@@ -232,93 +230,27 @@ class _Application:
         add_notes(self._services, run, [f"{OUTAGE}{error}"], instead_of=OUTAGE)
         return [replace(outcome, error=Transient(str(outcome.error))) for outcome in doubtful] if outage else doubtful
 
-    def _mark(self, connection: Connection, planned: Sequence[PlannedChange]) -> list[Change]:
+    def _mark(self, marked: MarkedChanges, planned: Sequence[PlannedChange]) -> list[Change]:
         """Mark every change whose entry is as the plan knew it; the others are looked at again."""
-        until = self._services.clock() + self._services.timings.batch_mark
-        ids = {change.user_id: self._services.new_id() for change in planned}
         by_user = {change.user_id: change for change in planned}
-
-        def edit(
-            part: Sequence[str], entries: Mapping[str, Entry]
-        ) -> tuple[Edit, tuple[list[Change], list[str], list[str], bool]]:
-            marked: dict[str, Entry | None] = {}
-            changes: list[Change] = []
-            overtaken: list[str] = []
-            unsettled: list[str] = []
-            busy = False
-            for change in [by_user[user_id] for user_id in part]:
-                entry = entries.get(change.user_id)
-                mark = entry.mark if entry is not None else None
-                if mark is not None and mark.change_id == ids[change.user_id]:
-                    pass  # our own write, whose answer was lost
-                elif mark is not None and mark.message_id == self._message_id and mark.live(self._services.clock()):
-                    busy = True
-                    continue
-                elif mark is not None or (entry.version if entry is not None else 0) != change.version:
-                    if not _already_done(entry, change):
-                        overtaken.append(change.user_id)
-                        unsettled += [change.user_id] if _stands_open(entry) else []
-                    continue
-                fresh = entry or _new(change)
-                own = Mark(
-                    change_id=ids[change.user_id], message_id=self._message_id, action=change.action, until=until
-                )
-                sent = sending(_change(ids[change.user_id], change, replace(fresh, mark=own)))
-                marked[change.user_id] = sent.entry
-                changes.append(sent)
-            return Edit(entries=marked), (changes, overtaken, unsettled, busy)
-
-        marked: list[Change] = []
-        for changes, overtaken, unsettled, busy in self._services.roster.commit_in_parts(connection, ids, edit):
-            marked += changes
-            self._left.looks += [self._look(user_id) for user_id in overtaken]
-            self._left.unsettled.update(unsettled)
-            if busy:
+        until = self._services.clock() + self._services.timings.batch_mark
+        changes, overtaken = marked.mark([_wanted(self._services.new_id(), change) for change in planned], until)
+        now = self._services.clock()
+        for user_id, entry in overtaken.items():
+            mark = entry.mark if entry is not None else None
+            if mark is not None and mark.message_id == self._message_id and mark.live(now):
                 self._left.postponed = Busy("An earlier delivery of this batch is being worked on", retry_after=30)
-        return marked
+            elif not _already_done(entry, by_user[user_id]):
+                self._left.looks.append(self._look(user_id))
+                self._left.unsettled.update([user_id] if _stands_open(entry) else [])
+        return changes
 
     def _look(self, user_id: str) -> Look:
         return Look(user_id=user_id, asked_at=self._services.clock())
 
-    def _flush(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
-        """Record outcomes: each with its event and its count in the run in one commit, many in each."""
-        if not outcomes:
-            return
-        by_user = {outcome.change.user_id: outcome for outcome in outcomes}
-        meters = self._services.meter.take()
-        now = self._services.clock()
-
-        first = outcomes[0].change.user_id  # the meters are counted once, with the part that holds this user
-        again: set[str] = set()
-
-        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-            changed: dict[str, Entry | None] = {}
-            events: list[Event] = []
-            for user_id in part:
-                outcome, entry = by_user[user_id], entries.get(user_id)
-                if entry is None or entry.mark is None or entry.mark.change_id != outcome.change.id:
-                    continue
-                if entry.mark.again:
-                    again.add(user_id)  # outside: it must outlive an attempt whose answer was lost
-                event = event_for(outcome, self._by, now)
-                if event is not None:
-                    events.append(event)
-                changed[user_id] = settle(entry, outcome, now)
-            seats = any(isinstance(outcome.error, SeatsExhausted) for outcome in outcomes)
-            settled = [by_user[user_id] for user_id in changed]
-            counts = count(events, settled) | (dict(meters) if first in part else {})
-            # A batch that only fails stands still.
-            at = now if any(ended(outcome, now) for outcome in outcomes) else None
-            return Edit(
-                entries=changed,
-                events=events,
-                progress=Progress(run_id=self._batch.run_id, at=at, counts=counts, seats_exhausted=seats),
-            ), None
-
-        try:
-            self._services.roster.commit_in_parts(connection, by_user, edit)
-        finally:
-            self._left.looks += [self._look(user_id) for user_id in sorted(again)]
+    def _flush(self, marked: MarkedChanges, outcomes: Sequence[Outcome]) -> None:
+        if outcomes:
+            marked.record(outcomes, self._services.meter.take())
         for outcome in outcomes:
             self._postpone(outcome)
 
@@ -414,6 +346,16 @@ def _new(change: PlannedChange) -> Entry:
     return Entry(user_id=change.user_id, email=change.email, in_scope=True)
 
 
+def _wanted(change_id: str, planned: PlannedChange) -> Wanted:
+    def stands(entry: Entry | None) -> bool:
+        return planned.version == (entry.version if entry is not None else 0) and (entry is None or entry.mark is None)
+
+    def change(entry: Entry | None) -> Change:
+        return Change.of(planned, change_id, entry or _new(planned))
+
+    return Wanted(id=change_id, user_id=planned.user_id, stands=stands, change=change)
+
+
 def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
     """Say whether an earlier delivery of this batch did it: nobody needs to look again then."""
     return (
@@ -430,29 +372,3 @@ def _stands_open(entry: Entry | None) -> bool:
     if entry is None:
         return False
     return entry.mark is not None or entry.pending or (entry.failure is not None and entry.failure.trying)
-
-
-def _change(change_id: str, planned: PlannedChange, entry: Entry) -> Change:
-    creates = planned.action is Action.CREATE
-    if creates and planned.scim_id and planned.created is None and not planned.confirmed:
-        # Its own by externalId, or chosen by an older version, which had fewer doubts: it is looked up and chosen anew.
-        planned = replace(planned, scim_id="", looked_up=False)
-    adopts = creates and bool(planned.scim_id)
-    leaves = Status.LOCKED if planned.locked else Status.SUSPENDED if planned.suspended else None
-    return Change(
-        id=change_id,
-        entry=entry,
-        action=planned.action,
-        email=planned.email,
-        attributes=planned.attributes,
-        aliases=planned.aliases,
-        scim_id=planned.scim_id,
-        looked_up=planned.looked_up,
-        adopts=adopts,
-        leaves=leaves if adopts else None,
-        before=planned.found,
-        created=planned.created,
-        confirmed=planned.confirmed,
-        beside=planned.beside,
-        ours=adopts and planned.ours,
-    )

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 from autoprovisioning.app.runs.hold_plan import settle_holds
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.changes import UNDER_ALIASES
-from autoprovisioning.domain.runs import Run, RunState
+from autoprovisioning.domain.runs import UNDER_ALIASES, Run, RunState
 
 log = logging.getLogger(__name__)
 

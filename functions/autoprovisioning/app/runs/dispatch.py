@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.changes import count
+from autoprovisioning.domain.change_events import count
+from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry, failed
 from autoprovisioning.domain.events import Actor, Event, Stamp, failed_change
 from autoprovisioning.domain.plan import Plan, Refusal
-from autoprovisioning.domain.runs import Batch, Look, PlannedChange, Run
+from autoprovisioning.domain.runs import Batch, Look, Run
 
 CHANGES_A_BATCH = 500
 BYTES_A_BATCH = 900_000  # of 1 MiB: attributes are estimated, the envelope is not counted

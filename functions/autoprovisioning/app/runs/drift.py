@@ -16,7 +16,8 @@ from autoprovisioning.app.runs.open_run import Side
 from autoprovisioning.app.runs.read_directory import Survey
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import holds, remembers
-from autoprovisioning.domain.changes import aligned, made
+from autoprovisioning.domain.changes import made
+from autoprovisioning.domain.comparison import aligned
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.decision import Observed
 from autoprovisioning.domain.directory_user import Presence

@@ -12,7 +12,7 @@ from autoprovisioning.app.administration.explain import MappedValue, explain, ma
 from autoprovisioning.app.administration.inquire import inquire
 from autoprovisioning.app.provisioning.read_user import entry_of
 from autoprovisioning.domain.accounts import Account, Value
-from autoprovisioning.domain.changes import in_step
+from autoprovisioning.domain.comparison import in_step
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import BadInput, NotFound, ProvisioningError

@@ -9,8 +9,10 @@ import pytest
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.domain.accounts import Account, fingerprint, remembered
-from autoprovisioning.domain.changes import RECREATED, Change, event_for, recover, sending
+from autoprovisioning.domain.change_events import RECREATED, event_for
+from autoprovisioning.domain.changes import Change, sending
 from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark
+from autoprovisioning.domain.recovery import recover
 from tests.support.builders import BY_RUN, DAY, NOW, entry
 
 ADA = {"userName": "ada@example.com", "name.familyName": "Lovelace", "title": "Countess", "nickName": "Ada"}

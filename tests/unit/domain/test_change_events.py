@@ -12,11 +12,13 @@ from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs.plan_everybody import LOOKUPS_ONE_BY_ONE
 from autoprovisioning.domain.accounts import Account, Attributes, fingerprint
-from autoprovisioning.domain.changes import Change, Outcome, event_for, recorded, recover
+from autoprovisioning.domain.change_events import event_for
+from autoprovisioning.domain.changes import Change, Outcome, recorded
 from autoprovisioning.domain.entry import Action, Entry, Mark, Status
 from autoprovisioning.domain.errors import AddressTaken
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.recovery import recover
 from autoprovisioning.domain.runs import Look, RunKind
 from tests.support.builders import ADA, BY_RUN, DAY, GRACE, NOW, entry
 from tests.support.in_memory_state import FakeAudit

@@ -1,0 +1,142 @@
+"""The line of the audit that an outcome makes, and what it adds to the counts of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from .accounts import Value, changed_attributes
+from .adoption import Beside
+from .changes import Change, Outcome, ended
+from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, TEXT_LIMIT, Action, Entry, Status
+from .errors import Unsafe
+from .events import NAME_OF, Actor, Event, EventName, Stamp
+from .events import changed as told
+from .runs import UNDER_ALIASES, UNSENT
+
+RECREATED = "The account had vanished from Keeper and was created again."
+
+
+def event_for(outcome: Outcome, by: Actor, now: datetime) -> Event | None:
+    """Return the audit line of an outcome; None for one that will be tried again and changed nothing.
+
+    An account that is there, but not as written, was created all the same: what is tried again is an update.
+    """
+    change, error = outcome.change, outcome.error
+    created = bool(outcome.made) and change.action is Action.CREATE and not change.scim_id  # but not as written
+    trying = not ended(outcome, now)
+    if trying and not created:
+        return None
+    name = NAME_OF[change.action]
+    if error is not None and not trying:
+        name = EventName.FAILED
+    elif change.adopts and change.action is Action.CREATE:
+        name = EventName.ADOPTED
+    reason = str(error)[:TEXT_LIMIT] if error is not None else _remark(outcome)
+    changed, before = _difference(outcome)
+    return told(
+        Stamp(id=change.id, at=now, by=by),
+        name,
+        change.user_id,
+        email=str((change.attributes or {}).get("userName") or change.entry.email or change.email),
+        attempted=change.action,
+        changed=changed,
+        before=before,
+        after=(change.attributes or {}) if outcome.scim_id and not outcome.gone else {},
+        reason=reason,
+        code=error.code if error is not None else "",
+        seconds=round(outcome.seconds, 3),
+        recovered=outcome.recovered and error is None,
+    )
+
+
+def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Value] | None]:
+    """Return what was changed, and what was there before of exactly that.
+
+    A new account had nothing, which is {}. An attribute is left out where that is not known: it was not mapped then, or
+    Keeper's own listing had shown another value than the one that we wrote last.
+    """
+    change, sent = outcome.change, outcome.sent
+    if outcome.gone or not outcome.scim_id or (change.leaves is Status.LOCKED and change.attributes is None):
+        return {}, None  # nothing was written
+    if change.attributes is None:
+        return _access(change.action, change.entry)
+    if not change.scim_id:
+        return sent, {}  # a new account
+    if change.entry.taken_over or EXTERNAL_ID in change.entry.drift:
+        sent = {**sent, EXTERNAL_ID: change.user_id}
+    if change.before is None:
+        return sent, None
+    before, wanted = change.before, changed_attributes(change.entry.fingerprint, change.attributes)
+    drifted = {target for target in wanted if not change.adopts and before.get(target) == wanted[target]}
+    known = {target: before[target] for target in sent if target in before and target not in drifted}
+    return sent, known or None
+
+
+def _access(action: Action, entry: Entry) -> tuple[dict[str, Value], dict[str, Value]]:
+    return {ACCESS: not action.deprovisions}, {ACCESS: entry.status is Status.ACTIVE}
+
+
+def _remark(outcome: Outcome) -> str:
+    change = outcome.change
+    if change.leaves is Status.LOCKED:
+        return _joined("The account was locked in Keeper by someone else and stays so.", _confirmation(change))
+    if outcome.gone or not outcome.scim_id:
+        return "The account no longer exists in Keeper."
+    if change.leaves is Status.SUSPENDED:
+        return _joined("We had locked the account ourselves: it is reactivated next.", _confirmation(change))
+    if change.action is Action.UNLOCK:
+        return "Somebody else had locked the account; an administrator approved to unlock it."
+    if change.recreates:
+        return _joined(RECREATED, told_beside(change.beside))
+    return _joined(told_drift(change.entry.drift), _confirmation(change) or told_beside(change.beside))
+
+
+def told_drift(drift: Sequence[str]) -> str:
+    """Say what somebody else changed in Keeper, by the names of an entry's `drift`; empty where nothing."""
+    found = {ACCESS: "the account was active", EXTERNAL_ID: "another externalId", ACCOUNT: "no account"}
+    names = [found.get(name, name.rpartition(":")[2]) for name in drift]
+    return f"Changed in Keeper by somebody else, where was found: {', '.join(names)}." if names else ""
+
+
+def _confirmation(change: Change) -> str:
+    return "An administrator had confirmed that this account is the user's." if change.confirmed else ""
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
+
+
+def told_beside(beside: Sequence[Beside]) -> str:
+    """Say which accounts stand under aliases of a user who gets one of their own; empty where none does."""
+    if not beside:
+        return ""
+    names = ", ".join(account.user_name + (" (locked)" if account.locked else "") for account in beside)
+    return f"Left alone: an account in Keeper under an alias of this user, {names}."
+
+
+COUNT_OF: Mapping[EventName, str] = {
+    EventName.CREATED: "created",
+    EventName.UPDATED: "updated",
+    EventName.SUSPENDED: "suspended",
+    EventName.UNSUSPENDED: "unsuspended",
+    EventName.DELETED: "deleted",
+    EventName.ADOPTED: "adopted",
+    EventName.FAILED: "failed",
+}
+
+
+def count(events: Iterable[Event], outcomes: Iterable[Outcome] = ()) -> dict[str, int]:
+    """Count events and outcomes in the words of a run's summary.
+
+    Held are the changes that the guard refused when they were about to be sent.
+    """
+    names: list[str] = []
+    for event in events:
+        names += [COUNT_OF[event.name]] if event.name in COUNT_OF else []
+        names += [UNSENT] if event.unsent else []
+    for outcome in outcomes:
+        names += [UNDER_ALIASES] if outcome.change.beside and outcome.scim_id else []
+        names += ["held"] if isinstance(outcome.error, Unsafe) else []
+    return dict(Counter(names))

@@ -1,0 +1,40 @@
+"""What Keeper shows of an account beside what is desired and what we wrote."""
+
+from __future__ import annotations
+
+from .accounts import Account, Attributes, holds, remembers
+from .entry import Entry
+from .normalization import made_of, same
+
+
+def differing(account: Account, desired: Attributes) -> Attributes:
+    """Return what an account shows of those of the attributes in which it is not as desired."""
+    shown = aligned(account, desired)
+    return {target: shown[target] for target in desired if not same(target, shown[target], desired[target])}
+
+
+def aligned(account: Account, desired: Attributes | None) -> Attributes:
+    """Return the account's attributes in the terms of the mapping, so that fingerprints can be compared."""
+    if desired is None:
+        return {target: value for target, value in account.attributes.items() if value is not None}
+    return {target: account.attributes.get(target) for target in desired}
+
+
+def in_step(entry: Entry, target: str, shown: Attributes, desired: Attributes) -> bool:
+    """Say whether Keeper shows what it made of the desired value: nobody changed it there, and it is written already.
+
+    Where Keeper has not shown yet what it made of it, whatever it may have made counts.
+    """
+    value = shown.get(target)
+    if same(target, value, desired[target]):
+        return True
+    if not holds(entry.fingerprint, target, desired[target]):
+        return False
+    if entry.shown is not None and remembers(entry.shown, target, value):
+        return True
+    return unreturned(entry, target) and made_of(target, shown, desired)
+
+
+def unreturned(entry: Entry, target: str) -> bool:
+    """Say whether an account without this attribute says nothing of it: this server may never return it."""
+    return entry.shown is None or remembers(entry.shown, target, None)

@@ -1,0 +1,126 @@
+"""What a change did whose answer was lost: the account itself tells, once its mark has run out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+
+from .accounts import Account, Attributes, Value, changed_attributes, fingerprint, holds, one_by_one, remembers
+from .changes import Change, Outcome, failure_of, recorded, remembers_lock
+from .comparison import aligned, in_step, unreturned
+from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status
+from .errors import Unresolved
+from .normalization import made_of
+
+
+def _as_written(
+    entry: Entry, mark: Mark, account: Account, desired: Attributes | None, before: Attributes | None
+) -> tuple[dict[str, Value], set[str]]:
+    """Return the account's attributes, as they were sent where Keeper shows them otherwise, and which of them are new.
+
+    New is what the change of the mark sent and the account did not have before. An attribute that the server does not
+    return tells nothing: it is taken as sent where another one shows that the change was carried out, else as it was.
+    """
+    unmapped = {target: value for target, value in account.attributes.items() if remembers(mark.sent, target, value)}
+    shown, wanted, known = {**unmapped, **aligned(account, desired)}, desired or {}, before or {}
+    sent = mark.sent or one_by_one(changed_attributes(entry.fingerprint, wanted))
+    untold = {target for target, value in shown.items() if value is None and unreturned(entry, target)}
+    as_wanted = {target for target, value in wanted.items() if remembers(sent, target, value)}
+
+    def arrived(target: str, value: Value) -> bool:
+        if holds(entry.fingerprint, target, value) or remembers(entry.shown or "", target, value):
+            return False  # it was there before
+        if value is None and known and target not in known:
+            return False  # it was not mapped, so that it is missing is nothing new
+        return made_of(target, shown, wanted) if target in as_wanted else remembers(sent, target, value)
+
+    new = {target for target, value in shown.items() if target not in untold and arrived(target, value)}
+    missed = any(not made_of(target, shown, wanted) for target in as_wanted - untold)
+    drifted = not new.isdisjoint(entry.drift)  # then Keeper had something else
+    there = all(target in known and known[target] == shown[target] for target in new)
+    perhaps = all(known.get(target, shown[target]) == shown[target] for target in new)
+    if mark.action is Action.UPDATE and not drifted and (there or (missed and perhaps)):
+        new = set()  # it was there before, or may have been: a PATCH is carried out whole (RFC 7644 3.5.2)
+    if new:
+        new |= {target for target in untold & as_wanted if not holds(entry.fingerprint, target, wanted[target])}
+    kept = {target for target in untold & set(wanted) if holds(entry.fingerprint, target, wanted[target])}
+    kept |= {target for target in wanted if in_step(entry, target, shown, wanted)} | (new & as_wanted)
+    return {target: wanted[target] if target in kept else value for target, value in shown.items()}, new
+
+
+UNDONE = "Keeper did not carry this out, nor said why. It is tried again; if that goes on, ask Keeper's support."
+
+
+def recover(
+    entry: Entry, account: Account | None, desired: Attributes | None, before: Attributes | None, now: datetime
+) -> tuple[Entry, Outcome]:
+    """Settle a mark that ran out from the account itself, which tells what the change did.
+
+    `before` is what had been written last, where that is known. Returns the entry without its mark, and the outcome:
+    Unresolved where the change came to nothing, which is that user's failure by now.
+    """
+    mark = entry.mark
+    assert mark is not None  # noqa: S101 - told by the caller
+    values, new = _as_written(entry, mark, account, desired, before) if account is not None else ({}, set())
+    found = _as_shown(entry, account, values) if account is not None else entry
+    change = Change(
+        id=mark.change_id,
+        entry=entry,
+        action=mark.action,
+        email=found.email,
+        attributes=desired if mark.action.writes else None,
+        scim_id=found.scim_id,
+    )
+    if not _took_effect(entry, mark, account, new):
+        undone = Outcome(change=change, error=Unresolved(UNDONE), recovered=True)
+        failure = failure_of(undone, entry.failure, now)
+        pending = failure is not None and failure.trying
+        return replace(found, mark=None, version=entry.version + 1, failure=failure, pending=pending), undone
+    done = Outcome(change=change, scim_id=found.scim_id, recovered=True)
+    if account is not None and mark.action.writes:
+        recreates, creates = _another(entry, account), mark.action is Action.CREATE
+        sent = {target: values[target] for target in sorted(values) if values[target] is not None}
+        if recreates and not creates:
+            change = replace(change, scim_id="")
+        elif not creates:
+            sent, change = {target: values[target] for target in sorted(new)}, replace(change, before=before)
+        elif not account.active:
+            change = replace(change, leaves=Status.SUSPENDED if remembers_lock(entry) else Status.LOCKED)
+        # Of a creation, which may have been an adoption, nobody knows any more what was there before.
+        done = replace(done, change=replace(change, attributes=values, recreates=recreates), sent=sent)
+    return recorded(found, done, now), done
+
+
+def _as_shown(entry: Entry, account: Account, values: Attributes) -> Entry:
+    """Return the entry with what the account has; one that is active again is to be suspended anew."""
+    open_again = account.active and entry.status is Status.SUSPENDED
+    return replace(
+        entry,
+        scim_id=account.scim_id,
+        email=str(values.get("userName") or account.user_name),
+        fingerprint=fingerprint(values),
+        status=Status.ACTIVE if open_again else entry.status,
+        deleted=entry.deleted and not open_again,
+        drift=tuple(name for name in entry.drift if name != ACCOUNT),
+    )
+
+
+def _took_effect(entry: Entry, mark: Mark, account: Account | None, new: Collection[str]) -> bool:
+    if account is None:
+        return mark.action is Action.DELETE
+    match mark.action:
+        case Action.SUSPEND | Action.DELETE:
+            return not account.active and entry.status is not Status.SUSPENDED  # else it was locked before
+        case Action.UNSUSPEND | Action.UNLOCK:
+            return account.active
+        case Action.CREATE:
+            return account.scim_id != entry.scim_id  # else the one that had vanished is there again
+        case _:
+            labelled = EXTERNAL_ID in entry.drift and account.external_id == entry.user_id
+            return bool(new) or labelled or _another(entry, account)
+
+
+def _another(entry: Entry, account: Account) -> bool:
+    """Say whether another account has our externalId: the known one had vanished, and a new one was created."""
+    return bool(entry.scim_id) and account.scim_id != entry.scim_id

@@ -1,0 +1,72 @@
+"""Marks survive a lost answer of the store: nothing is sent twice, and who asked for another look gets it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from autoprovisioning.app.ports.roster import Edit
+from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted, ask_again, holds
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.changes import Change, Outcome
+from autoprovisioning.domain.entry import Action, Entry, Status
+from autoprovisioning.domain.events import Actor
+from tests.support.builders import MINUTE
+from tests.support.scenario import Office
+
+
+class AnswerLost:
+    """A roster whose commit arrives and whose answer is lost; another worker is there before it is tried again."""
+
+    def __init__(self, services: Services) -> None:
+        self._roster = services.roster
+
+    def commit_in_parts(self, connection, user_ids, edit):
+        self._roster.commit_in_parts(connection, user_ids, edit)
+
+        def asked(entries):
+            return Edit(entries={user_id: ask_again(entry) for user_id, entry in entries.items()}), None
+
+        self._roster.commit(connection, user_ids, asked)
+        return self._roster.commit_in_parts(connection, user_ids, edit)
+
+
+def creation(user_id: str, known: Entry | None) -> Wanted:
+    def change(entry: Entry | None) -> Change:
+        return Change(id="c1", entry=entry or Entry(user_id=user_id), action=Action.CREATE, email="new@example.com")
+
+    return Wanted(id="c1", user_id=user_id, stands=lambda entry: entry == known, change=change)
+
+
+def test_who_asked_for_a_look_while_the_answer_to_a_mark_was_lost_gets_it():
+    office = Office()
+    lossy = replace(office.services, roster=AnswerLost(office.services))
+    now = office.services.clock()
+    marked = MarkedChanges(lossy, office.connection, message_id="m1", by=Actor(address="run r1"))
+
+    (change,), overtaken = marked.mark([creation("new", None)], now + MINUTE)
+
+    stored = office.entry("new")
+    assert (overtaken, holds(change.id, stored)) == ({}, True)
+    marked = MarkedChanges(office.services, office.connection, message_id="m1", by=Actor(address="run r1"))
+    marked.record([Outcome(change=change, scim_id="k9")])
+    assert marked.asked_again == {"new"}
+    recorded = office.entry("new")
+    assert recorded is not None
+    assert (recorded.mark, recorded.status) == (None, Status.ACTIVE)
+
+
+def test_nothing_is_marked_or_recorded_over_what_somebody_else_wrote():
+    office = Office()
+    now = office.services.clock()
+    ours = MarkedChanges(office.services, office.connection, message_id="m1", by=Actor(address="run r1"))
+    (change,), _ = ours.mark([creation("new", None)], now + MINUTE)
+
+    theirs = MarkedChanges(office.services, office.connection, message_id="m2", by=Actor(address="run r2"))
+    other = replace(creation("new", None), id="c2")
+    assert theirs.mark([other], now + MINUTE) == ([], {"new": office.entry("new")})
+    theirs.record([Outcome(change=replace(change, id="c2"), scim_id="k9")])
+    theirs.unmark([replace(change, id="c2")])
+    assert holds("c1", office.entry("new"))
+
+    ours.unmark([change])
+    assert office.entry("new") is None  # only the mark had made it
