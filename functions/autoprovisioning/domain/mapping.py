@@ -45,8 +45,13 @@ class Row:
     source: str
     mandatory: bool = False
 
+    @property
+    def required(self) -> bool:
+        """Say whether a user without a value is not provisioned: chosen so, or Keeper takes no account without."""
+        return self.mandatory or self.target in MANDATORY
 
-Compiled = tuple[tuple[Row, Kind, bool, Getter], ...]  # what it is, whether it is mandatory, and how to read it
+
+Compiled = tuple[tuple[Row, Kind, Getter], ...]  # what it is, and how to read it
 
 DEFAULT_ROWS = tuple(
     Row(target=target, source=source, mandatory=target in MANDATORY) for target, source in DEFAULT_SOURCES.items()
@@ -86,9 +91,9 @@ class AttributeMapping:
             MappingFailure: a mandatory attribute has no value, or a value does not fit; names attribute and source.
         """
         desired: dict[str, Value] = {}
-        for row, kind, mandatory, getter in self._compiled:
+        for row, kind, getter in self._compiled:
             value = _fit(row, kind, getter(profile))
-            if value is None and mandatory:
+            if value is None and row.required:
                 raise MappingFailure(
                     f"The mandatory attribute {row.target} has no value: {row.source} is empty for this user. "
                     "Fill it in the directory, or map another field."
@@ -109,12 +114,7 @@ class AttributeMapping:
 @lru_cache(maxsize=64)
 def _compile(rows: tuple[Row, ...]) -> Compiled:
     return tuple(
-        (
-            row,
-            kind_of(row.target),
-            row.mandatory or row.target in MANDATORY,
-            _compile_source(row.source, row.target),
-        )
+        (row, kind_of(row.target), _compile_source(row.source, row.target))
         for row in sorted(rows, key=lambda row: row.target)
     )
 
@@ -232,7 +232,7 @@ def _primary_email(profile: Mapping[str, Any]) -> Mapping[str, object] | None:
 
 
 def _fit(row: Row, kind: Kind, value: object) -> Value:
-    if isinstance(value, str) and value and kind is Kind.TEXT:
+    if isinstance(value, str) and value and kind not in (Kind.BOOLEAN, Kind.ADDRESS):
         return value  # nearly every value
     target, source = row.target, row.source
     if isinstance(value, list):

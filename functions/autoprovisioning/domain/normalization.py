@@ -10,8 +10,7 @@ from __future__ import annotations
 import unicodedata
 
 from .accounts import Attributes, Value
-
-ADDRESSES = ("userName", "emails.value")
+from .scim_user import ADDRESSES, Kind, family_of, kind_of
 
 
 def same(target: str, one: Value, other: Value) -> bool:
@@ -31,23 +30,23 @@ def made_of(target: str, shown: Attributes, sent: Attributes) -> bool:
         return True
     if not value:
         return False
-    if target in ADDRESSES:
+    if kind_of(target) is Kind.ADDRESS:
         return any(same(target, value, sent.get(address)) for address in ADDRESSES)
-    if target.startswith("emails."):
+    if family_of(target) == "emails":
         return True
     if target == "displayName" and not wanted:
         return same("userName", value, shown.get("userName"))
     whole = _plain(target, wanted)
-    return not target.endswith(("manager.value", ".type")) and whole.startswith(_plain(target, value))
+    return kind_of(target) is not Kind.NAME and whole.startswith(_plain(target, value))
 
 
 def _plain(target: str, value: Value) -> str:
     """Return what is compared; booleans as the texts that some servers send instead of them."""
     if value is None or isinstance(value, bool):
         return {None: "", True: "true", False: "false"}[value]
-    text = unicodedata.normalize("NFC", value).strip()
-    if target in ADDRESSES:
+    text, kind = unicodedata.normalize("NFC", value).strip(), kind_of(target)
+    if kind is Kind.ADDRESS:
         return text.lower()
-    if target.startswith("phoneNumbers["):
+    if kind is Kind.PHONE:
         return "".join(filter(str.isdecimal, text)) or text
     return text.lower() if text.lower() in ("true", "false") else text

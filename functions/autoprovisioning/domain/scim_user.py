@@ -23,6 +23,8 @@ class Kind(StrEnum):
     TEXT = "text"
     BOOLEAN = "boolean"
     ADDRESS = "address"  # an e-mail address
+    PHONE = "phone"  # a phone number
+    NAME = "name"  # of something else (the manager, a type): part of it would name another one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,8 @@ def _typed(group: str, family: str, types: str, parts: str) -> Iterator[Attribut
     for kind in types.split():
         for part in parts.split():
             target = f'{family}[type eq "{kind}"].{part}'
-            yield Attribute(target=target, group=group, family=family, type=kind, part=part)
+            of = Kind.PHONE if family == "phoneNumbers" else Kind.TEXT
+            yield Attribute(target=target, group=group, kind=of, family=family, type=kind, part=part)
 
 
 def _main_email(part: str, kind: Kind = Kind.TEXT) -> Attribute:
@@ -65,10 +68,10 @@ ATTRIBUTES: dict[str, Attribute] = {
         *_plain("Name", "formatted familyName givenName middleName honorificPrefix honorificSuffix", "name."),
         _main_email("value", Kind.ADDRESS),
         _main_email("primary", Kind.BOOLEAN),
-        _main_email("type"),
+        _main_email("type", Kind.NAME),
         _main_email("display"),
-        *_plain("Enterprise", "employeeNumber costCenter organization division department manager.value",
-                f"{ENTERPRISE}:"),
+        *_plain("Enterprise", "employeeNumber costCenter organization division department", f"{ENTERPRISE}:"),
+        Attribute(target=f"{ENTERPRISE}:manager.value", group="Enterprise", kind=Kind.NAME),
         *_typed("Phone numbers", "phoneNumbers", "work home mobile fax pager other", "value"),
         *_typed("Addresses", "addresses", "work home other",
                 "formatted streetAddress locality region postalCode country"),
@@ -88,10 +91,17 @@ def attribute_of(target: str) -> Attribute | None:
     return Attribute(target=target, group="", family=typed["family"], type=typed["type"], part=typed["part"])
 
 
+ADDRESSES = tuple(target for target, attribute in ATTRIBUTES.items() if attribute.kind is Kind.ADDRESS)
+
+
+@lru_cache(maxsize=512)
 def kind_of(target: str) -> Kind:
-    """Return what the values of an attribute are."""
-    known = ATTRIBUTES.get(target)
-    return known.kind if known is not None else Kind.TEXT
+    """Return what the values of an attribute are; those of an entry that is in no row are what its siblings' are."""
+    known = attribute_of(target)
+    if known is None or target in ATTRIBUTES:
+        return known.kind if known is not None else Kind.TEXT
+    siblings = (row.kind for row in ATTRIBUTES.values() if (row.family, row.part) == (known.family, known.part))
+    return next(siblings, Kind.TEXT)
 
 
 def family_of(target: str) -> str:

@@ -12,7 +12,6 @@ from .deprovisioning import WITHIN_24_HOURS, Due, due
 from .directory_user import OrgUnit, Presence
 from .entry import EXTERNAL_ID, Action, Entry, Status, Trigger
 from .holds import Standing
-from .keeper import MANDATORY
 from .mapping import Row
 
 BECAUSE: Mapping[Trigger, str] = {
@@ -285,7 +284,7 @@ def described(connection: Connection) -> dict[str, Value]:
 
 
 def _row(row: Row) -> str:
-    return f"{row.source} (mandatory)" if row.mandatory or row.target in MANDATORY else row.source
+    return f"{row.source} (mandatory)" if row.required else row.source
 
 
 def _delays(connection: Connection, trigger: Trigger) -> str:

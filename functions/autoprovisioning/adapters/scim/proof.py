@@ -29,7 +29,8 @@ from autoprovisioning.domain.errors import (
     SeatsExhausted,
     Unresolved,
 )
-from autoprovisioning.domain.normalization import ADDRESSES, made_of
+from autoprovisioning.domain.normalization import made_of
+from autoprovisioning.domain.scim_user import ADDRESSES
 
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 NAMES = 60  # characters of attribute names in an error

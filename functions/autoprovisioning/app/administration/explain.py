@@ -26,7 +26,6 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Group, Located
 from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
 from autoprovisioning.domain.errors import MappingFailure, NotFound
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.keeper import MANDATORY
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.runs import Look
@@ -253,9 +252,8 @@ def mapped_values(connection: Connection, user: DirectoryUser) -> tuple[MappedVa
             value = AttributeMapping((row,)).apply(user.profile)[row.target]
         except MappingFailure as failure:
             problem = str(failure)
-        mandatory = row.mandatory or row.target in MANDATORY
         rows.append(
-            MappedValue(target=row.target, source=row.source, value=value, mandatory=mandatory, problem=problem)
+            MappedValue(target=row.target, source=row.source, value=value, mandatory=row.required, problem=problem)
         )
     return tuple(rows)
 
