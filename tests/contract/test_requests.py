@@ -89,16 +89,19 @@ def read(state: Any, request: Any) -> Any:
 
 
 def test_one_comes_back_as_it_was_stored_however_far_it_is(state, asked, result):
-    for stored in (
-        asked,
-        asked.begun(),
-        asked.begun().hindered("not yet"),
-        asked.done(NOW + TICK, result),
-        asked.failed(NOW + TICK, "refused", result),
-        asked.failed(NOW + TICK, "refused"),
+    for number, stored in enumerate(
+        (
+            asked,
+            asked.begun(),
+            asked.begun().hindered("not yet"),
+            asked.done(NOW + TICK, result),
+            asked.failed(NOW + TICK, "refused", result),
+            asked.failed(NOW + TICK, "refused"),
+        )
     ):
-        state.requests.put(stored)
-        assert read(state, stored) == stored
+        one = replace(stored, id=f"r{number}")
+        state.requests.put(one)
+        assert read(state, one) == one
 
 
 def test_settings_of_a_draft_come_back_too(state):
@@ -135,13 +138,23 @@ def test_while_an_answer_is_expected_it_is_returned_and_left_alone(state, asked,
     assert read(state, asked) == standing
 
 
-def test_one_that_ended_or_was_asked_too_long_ago_is_asked_anew(state, asked, result):
-    for ended in (asked.done(NOW, result), asked.failed(NOW, "no"), asked, asked.begun()):
-        state.requests.put(ended)
-        wait = asked.kind.patience if ended.under_way else SECOND
-        again = replace(asked, asked_at=NOW + wait)
+def test_one_that_expired_or_was_asked_too_long_ago_is_asked_anew(state, asked, result):
+    ended = (asked.done(NOW, result), asked.failed(NOW, "no"), asked, asked.begun())
+    for number, stored in enumerate(ended):
+        one = replace(stored, id=f"r{number}")
+        state.requests.put(one)
+        again = replace(asked, id=one.id, asked_at=NOW + (one.kind.patience if one.under_way else one.kind.kept))
         assert state.requests.open(again) is again
-        assert read(state, asked) == again
+        assert read(state, one) == again
+
+
+def test_an_answer_that_is_there_is_neither_asked_for_anew_nor_written_over(state, asked, result):
+    answered = asked.done(NOW, result)
+    state.requests.put(answered)
+    assert state.requests.open(replace(asked, asked_at=NOW + SECOND)) == answered
+    for late in (asked.begun(), asked.hindered("an earlier delivery")):
+        state.requests.put(late)
+        assert read(state, asked) == answered
 
 
 def test_it_is_forgotten_with_the_connection(state, asked):

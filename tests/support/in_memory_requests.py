@@ -33,13 +33,15 @@ class FakeRequests:
 
     def open(self, request: AnyRequest) -> AnyRequest:
         known = self.get(request.kind, request.connection_id, request.id)
-        if known is not None and known.expected(request.asked_at):
+        if known is not None and known.stands(request.asked_at):
             return known
-        self.put(request)
+        self._requests[request.connection_id][request.id] = request
         return request
 
     def put(self, request: AnyRequest) -> None:
-        self._requests[request.connection_id][request.id] = request
+        known = self.get(request.kind, request.connection_id, request.id)
+        if known is None or known.gives_way_to(request):
+            self._requests[request.connection_id][request.id] = request
 
     def get(self, kind: Any, connection_id: str, request_id: str) -> Any:
         request = self._requests[connection_id].get(request_id)

@@ -77,6 +77,14 @@ class WorkRequest(Generic[S, R]):
         """Say whether its answer may still come: whoever asks the same now means this one."""
         return self.under_way and now - self.asked_at < self.kind.patience
 
+    def stands(self, now: datetime) -> bool:
+        """Say whether nothing may be stored in its place: an answer is there to be read, or may still come."""
+        return self.expected(now) if self.under_way else now < self.expires
+
+    def gives_way_to(self, later: WorkRequest[S, R]) -> bool:
+        """Say whether a later state may be stored over this one: an answer is not taken back by who was slower."""
+        return self.under_way or not later.under_way
+
     def begun(self) -> WorkRequest[S, R]:
         """Return it as a worker takes it up, be it again."""
         return replace(self, state=RequestState.RUNNING)

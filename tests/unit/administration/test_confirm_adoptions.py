@@ -104,9 +104,10 @@ def test_an_account_that_was_seen_is_confirmed_and_no_other_that_stands_there_la
 @pytest.mark.parametrize("state", [RequestState.WAITING, RequestState.RUNNING, RequestState.FAILED])
 def test_a_preview_that_is_not_done_offers_nothing(admin, state):
     done, _ = admin.preview()
-    admin.office.services.requests.put(replace(done, state=state))
+    other = replace(done, id="other", state=state)
+    admin.office.services.requests.put(other)
     with pytest.raises(WrongState):
-        confirm(admin, done.id)
+        confirm(admin, other.id)
 
 
 def test_what_is_not_there_any_more_offers_nothing(admin):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -158,6 +159,23 @@ def test_a_preview_that_is_done_stays_as_it_is(admin):
     hired(admin.office)
     admin.office.desk.clock.advance(A_MOMENT)
     assert admin.compute(done) == done
+
+
+def test_of_two_deliveries_at_once_the_first_answer_stays(admin, monkeypatch):
+    users, asked = FakeDirectory.users, admin.ask()
+    answers: list[Any] = []
+
+    def listing(self, fields):
+        monkeypatch.setattr(FakeDirectory, "users", users)
+        answers.append(admin.compute(asked))  # the other delivery, from beginning to end
+        hired(admin.office)
+        return users(self, fields)
+
+    monkeypatch.setattr(FakeDirectory, "users", listing)
+    assert admin.compute(asked) == answers[0]
+    assert answers[0].state is RequestState.DONE
+    lines = list(admin.office.services.preview_lines.every(answers[0]))
+    assert len(lines) == sum(answers[0].result.counts.values()) - answers[0].result.counts.get("unchanged", 0)
 
 
 def test_whoever_asks_again_while_it_is_computed_gets_that_one(admin):

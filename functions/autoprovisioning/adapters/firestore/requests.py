@@ -23,23 +23,26 @@ class FirestoreRequests:
         self._database = database
 
     def open(self, request: WorkRequest[S, R]) -> WorkRequest[S, R]:
-        """Store it, provided that the document did not change since no answer was expected of it."""
+        """Store it, provided that the document did not change since the one in it stood no more."""
         standing = request
 
         def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             nonlocal standing
             known = _request(request.kind, request.connection_id, snapshot)
-            standing = known if known is not None and known.expected(request.asked_at) else request
+            standing = known if known is not None and known.stands(request.asked_at) else request
             return _fields(request) if standing is request else None
 
         self._database.edit(self._document(request.connection_id, request.id), change)
         return standing
 
     def put(self, request: WorkRequest[S, R]) -> None:
-        """Store it whole; `expires` is its TTL field."""
-        batch = self._database.client.batch()
-        batch.set(self._document(request.connection_id, request.id), _fields(request))
-        self._database.write(batch, 1)
+        """Store it whole, but no state without an answer over one; `expires` is its TTL field."""
+
+        def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            known = _request(request.kind, request.connection_id, snapshot)
+            return _fields(request) if known is None or known.gives_way_to(request) else None
+
+        self._database.edit(self._document(request.connection_id, request.id), change)
 
     def get(self, kind: RequestKind[S, R], connection_id: str, request_id: str) -> WorkRequest[S, R] | None:
         """Read one document."""

@@ -84,6 +84,9 @@ def compute_preview(services: Services, connection_id: str, preview_id: str, dea
     except ProvisioningError as error:
         _fail(services, running, str(error))
         return
+    current = find(services, PREVIEW, connection_id, preview_id)
+    if current is None or not current.under_way:
+        return  # another delivery was faster, and what an administrator has seen stays
     if _exists(services, connection_id):  # what is stored below one that is deleted nobody forgets
         services.preview_lines.put(running, lines)  # first: one that is done is whole
         finish(services, running, told)

@@ -6,6 +6,7 @@ What a kind of request does is beside it: `ask_for_run`, `preview`, `inquire`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.errors import NotFound, ProvisioningError
@@ -31,11 +32,8 @@ def ask(
     Raises:
         ProvisioningError: it could not be published, and has failed.
     """
-    name = services.new_id() if own else question_id(kind, connection_id, subject, actor)
-    while (known := find(services, kind, connection_id, name)) is not None and not known.under_way:
-        name = question_id(kind, connection_id, subject, actor, after=name)
     request = WorkRequest(
-        id=name,
+        id=services.new_id() if own else question_id(kind, connection_id, subject, actor),
         kind=kind,
         connection_id=connection_id,
         subject=subject,
@@ -43,9 +41,10 @@ def ask(
         asked_by=actor,
         asked_at=services.clock(),
     )
-    standing = services.requests.open(request)
-    if standing is not request:
-        return standing
+    while (standing := services.requests.open(request)) is not request:
+        if standing.under_way:
+            return standing
+        request = replace(request, id=question_id(kind, connection_id, subject, actor, after=request.id))
     try:
         publish(request)
     except ProvisioningError as error:
