@@ -8,9 +8,11 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.administration.take_over import take_over
+from autoprovisioning.app.ports.claims import Claim
+from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Presence
-from autoprovisioning.domain.entry import Status
+from autoprovisioning.domain.entry import Action, Entry, Mark, Status
 from autoprovisioning.domain.errors import BadInput, Incomplete, NotFound
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind
@@ -76,6 +78,19 @@ def test_who_is_out_of_scope_is_taken_over_only_if_chosen(lost):
     assert take_over(lost.services, "c1", [rows["u3"]], ACTOR) == 1
     lost.run()
     assert [active(lost, user_id) for user_id in ("u1", "u3")] == [[True], [False]]
+
+
+def test_an_account_that_is_being_adopted_at_this_moment_is_left_out(lost):
+    (first, *_) = drift(lost).accounts
+    now = lost.desk.clock.now
+    mark = Mark(change_id="c9", message_id="m9", action=Action.CREATE, until=now + timedelta(minutes=1))
+    at_it = Edit(entries={"u9": Entry(user_id="u9", mark=mark)})
+    lost.services.roster.commit(lost.connection, ["u9"], lambda _known: (at_it, None))
+    lost.services.claims.claim("c1", first.scim_id, Claim(user_id="u9", change_id="c9"))
+    assert take_over(lost.services, "c1", [first.scim_id], ACTOR) == 0
+    entry = lost.entry(first.user_id)
+    assert entry is not None
+    assert entry.scim_id == ""
 
 
 def test_timers_run_from_the_directorys_own_time_and_nothing_is_renamed_meanwhile(lost):

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit
+from autoprovisioning.app.provisioning.claiming import claim
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.entry import Entry, Status
@@ -19,6 +21,7 @@ from autoprovisioning.domain.events import Actor, Event, Stamp, taken_over
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.unprovisioned import By, Offer, Unprovisioned
 
+CLAIMS_AT_ONCE = 16
 BY = {
     By.EXTERNAL_ID: "its externalId is this user's directory id",
     By.UNKNOWN_ID: "an administrator says that its externalId is this user's directory id",
@@ -67,9 +70,17 @@ def _chosen(offered: Mapping[str, Unprovisioned], accounts: Collection[str]) -> 
 
 
 def _record(services: Services, connection: Connection, rows: Sequence[Unprovisioned], actor: Actor) -> int:
-    """Put them on the roster, each with its line in the audit; who has got an account meanwhile is left out."""
-    now, by_user = services.clock(), {row.user_id: row for row in rows}
-    ids = {user_id: services.new_id() for user_id in by_user}
+    """Put them on the roster, each with its line in the audit; who has got an account meanwhile is left out.
+
+    So is an account that is being adopted at this moment: it is claimed first, as by a worker.
+    """
+    now, ids = services.clock(), {row.user_id: services.new_id() for row in rows}
+
+    def ours(row: Unprovisioned) -> bool:
+        return claim(services, connection, row.scim_id, Claim(user_id=row.user_id, change_id=ids[row.user_id]))
+
+    claimed = services.executor.each(ours, rows, CLAIMS_AT_ONCE)
+    by_user = {row.user_id: row for row, free in zip(rows, claimed, strict=True) if free}
 
     def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, int]:
         taken: dict[str, Entry | None] = {}

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.provisioning.adoption_grounds import AdoptionGrounds, deleted_addresses
+from autoprovisioning.app.provisioning.claiming import claim
 from autoprovisioning.app.provisioning.read_user import entry_of
 from autoprovisioning.app.provisioning.target import Keeper
 from autoprovisioning.app.services import Services
@@ -126,19 +127,8 @@ class _Work:
         return [change for change, ours in zip(adopting, claimed, strict=True) if not ours]
 
     def _claim(self, change: Change) -> bool:
-        """Claim an account; False where another user has it, or is at it.
-
-        Who claimed it and neither got it nor is at it any more (refused for good, say) loses it. Everybody marks their
-        entry before they claim and claims anew at each attempt, so whoever starts again meanwhile keeps their claim.
-        """
-        connection, claim = self._keeper.connection, Claim(user_id=change.user_id, change_id=change.id)
-        held = self._services.claims.claim(connection.id, change.scim_id, claim)
-        if held == claim:
-            return True
-        holder = self._services.roster.entry(connection, held.user_id)
-        if holder is not None and (holder.mark is not None or holder.scim_id == change.scim_id):
-            return False
-        return self._services.claims.claim(connection.id, change.scim_id, claim, held) == claim
+        ours = Claim(user_id=change.user_id, change_id=change.id)
+        return claim(self._services, self._keeper.connection, change.scim_id, ours)
 
     def _settle(self, outcome: Outcome) -> Outcome:
         if isinstance(outcome.error, Throttled):
