@@ -87,6 +87,10 @@ class Brakes:
         if becomes is not None and becomes.mark is not None:
             self._begun.setdefault((connection.id, user_id, becomes.mark.action), self._scheduler.now)
 
+    def lost(self, connection_id: str) -> None:
+        """Take over that a roster is gone: of an account that vanishes then nobody knows that there was one."""
+        self._known = {each for each in self._known if each[0] != connection_id}
+
     def decided(self, connection_id: str, plan: HeldPlan) -> None:
         """Take over what an administrator decided, if that is what changed a held plan."""
         now, key = self._scheduler.now, (connection_id, plan.digest)

@@ -207,18 +207,20 @@ class Truth:
     ) -> datetime | None:
         """Return since when somebody is out of a scope, or with another connection that had them when they were back.
 
-        `elsewhere` says whether another one had them all the time between two moments.
+        `elsewhere` says whether another one had them all the time between two moments. Who came back and left again
+        while the connection was off was never seen there: a membership tells nothing of its past.
         """
         since: datetime | None = None
         ended: datetime | None = None
+        seen = False
         for standing in self.standings[connection_id, user_id]:
             left = standing.triggers.get(Trigger.APP_OFF)
             if left is None:
-                ended = ended or standing.at
+                ended, seen = ended or standing.at, seen or not standing.still
                 continue
-            if since is None or (ended is not None and not elsewhere(ended, standing.at)):
+            if since is None or (ended is not None and seen and not elsewhere(ended, standing.at)):
                 since = left
-            ended = None
+            ended, seen = None, False
         return since if ended is None or elsewhere(ended, self._scheduler.now) else None
 
     @staticmethod

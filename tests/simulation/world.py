@@ -322,6 +322,7 @@ class World:
             self.lost[connection_id] = self.now
             self.topics.drop_batches()
             self.ports.archive.lose_roster(connection_id)
+            self.watch.brakes.lost(connection_id)
 
         self.scheduler.at(self.now + DRAINED, lose)
 
