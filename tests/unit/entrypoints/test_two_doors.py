@@ -15,7 +15,7 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Presence, Scop
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold
-from autoprovisioning.domain.mapping import AttributeMapping
+from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.words import described
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages.summary import summary
@@ -27,8 +27,9 @@ DIGEST = "d" * 32
 NODE = "https://keepersecurity.eu/api/rest/scim/v2/1"
 
 
-def place() -> Place:
-    here = Place(with_settings(full(), name="Keeper", endpoint=NODE, mapping=AttributeMapping(), scope=Scope()))
+def place(state: State = State.ON, mapping: AttributeMapping | None = None) -> Place:
+    chosen = mapping or AttributeMapping()
+    here = Place(with_settings(full(state), name="Keeper", endpoint=NODE, mapping=chosen, scope=Scope()))
     users = [f"u{number}" for number in range(4)]
     members = tuple(Member(user_id=user_id, action="suspend", trigger="app_off", since=START) for user_id in users)
     here.desk.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=members, reason="too many"))
@@ -141,3 +142,26 @@ def test_a_delay_reads_the_same_on_pages_and_in_the_audit(days, words):
     connection = with_settings(full(), deprovisioning=Deprovisioning(suspended=delays))
     assert described(connection)["deprovisioning suspended"] == f"suspend {words}, delete never"
     assert any(line.endswith(f": suspend {words}") for part in summary(connection) for line in part.lines)
+
+
+@pytest.mark.parametrize("before", [(), ("add",), ("remove:0", "add")])
+def test_a_page_keeps_which_rows_of_the_mapping_the_api_made_mandatory(before):
+    kept = (*DEFAULT_ROWS, Row(target="title", source="organizations[primary].title", mandatory=True))
+    here = place(State.DRAFT, AttributeMapping((Row(target="nickName", source="name.givenName"), *kept)))
+    shown = here.browser().open(f"{HOME}/mapping")
+    for button in (*before, "save"):
+        shown = shown.send("Attribute mapping", button)
+        assert shown.status == 200, shown.text
+    rows = here.desk.store.connections["c1"].settings.mapping.rows
+    assert rows[-len(kept) :] == kept
+
+
+def test_a_row_of_another_attribute_is_not_mandatory_for_it():
+    kept = Row(target="title", source="organizations[primary].title", mandatory=True)
+    here = place(State.DRAFT, AttributeMapping((*DEFAULT_ROWS, kept)))
+    targets = [*(row.target for row in DEFAULT_ROWS), "nickName"]
+    shown = here.browser().open(f"{HOME}/mapping").send("Attribute mapping", "save", target=targets)
+    assert shown.status == 200, shown.text
+    assert here.desk.store.connections["c1"].settings.mapping.rows[-1] == replace(
+        kept, target="nickName", mandatory=False
+    )

@@ -23,10 +23,11 @@ LONGEST_NUMBER = 7  # characters, as the page lets one type
 
 def read_mapping(form: MultiDict[str, str]) -> AttributeMapping:
     """Return the rows as they stand in the form; one without an attribute and without a field is no row."""
+    mandatory = {*MANDATORY, *form.getlist("mandatory")}
     fields = zip(form.getlist("target"), form.getlist("source"), form.getlist("path"), strict=False)
     rows = [Row(target=target, source=path.strip() if source == OTHER else source) for target, source, path in fields]
     known = [
-        Row(target=row.target, source=row.source, mandatory=row.target in MANDATORY)
+        Row(target=row.target, source=row.source, mandatory=row.target in mandatory)
         for row in rows
         if row.target or row.source
     ]
