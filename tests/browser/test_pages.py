@@ -207,7 +207,7 @@ def test_a_wrong_field_is_reached_from_the_message(page, open_page, presentable)
     presentable(page)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("#f-limit")).to_be_focused()
+    expect(page.locator("#f-limit-minimum")).to_be_focused()
     expect(page.get_by_label("Users", exact=True)).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_label("Users", exact=True)).to_have_value("many")
 

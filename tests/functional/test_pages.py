@@ -254,13 +254,13 @@ def test_the_second_of_two_administrators_is_told_and_loses_nothing_of_the_first
 
 @pytest.mark.parametrize(
     ("filled", "field"),
-    [({"minimum": "many"}, "limit"), ({"percent": "0"}, "limit"), ({"percent": "nan"}, "limit"),
+    [({"minimum": "many"}, "limit.minimum"), ({"percent": "0"}, "limit.percent"), ({"percent": "nan"}, "limit.percent"),
      ({"name": ""}, "name"), ({"patch_dialect": "klingon"}, "patch_dialect")],
 )  # fmt: skip
 def test_limits_that_are_none_are_refused(settled, filled, field):
     page = browser(settled).open(f"{HOME}/limits").send("Name and limits", "Save", **filled)
     assert page.status == 400
-    assert f"#f-{field.replace('_', '-')}" in page.links()
+    assert f"#f-{re.sub('[._]', '-', field)}" in page.links()
 
 
 def test_a_new_endpoint_needs_its_token(settled):

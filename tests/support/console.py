@@ -38,6 +38,7 @@ from autoprovisioning.domain.requests import (
 )
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.settings import Settings
+from autoprovisioning.entrypoints.answers import problem
 from autoprovisioning.entrypoints.console import router
 from autoprovisioning.entrypoints.console.pages import refused
 from autoprovisioning.entrypoints.pages import POLICY
@@ -174,7 +175,7 @@ class Place:
             try:
                 answer = router().answer(request, self.parts)
             except ProvisioningError as error:
-                answer = refused(error)
+                answer = _told(request, error)
             return Answer(answer.status_code, answer.headers, answer.get_data())
 
         return ask
@@ -184,6 +185,14 @@ class Place:
 
     def open(self, path: str, who: str = ADMIN) -> Shown:
         return self.browser(who).open(path)
+
+
+def _told(request: flask.Request, error: ProvisioningError) -> flask.Response:
+    """Answer as the door does, by what was asked for."""
+    if not request.path.startswith("/api"):
+        return refused(error)
+    with flask.Flask(__name__).app_context():
+        return problem(error)
 
 
 def full(state: State = State.ON) -> Connection:

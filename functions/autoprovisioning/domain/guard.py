@@ -15,10 +15,10 @@ from itertools import pairwise
 from .accounts import Attributes, Value, changed_attributes, holds, whole_fingerprint
 from .entry import Action, Entry, Failure, Trigger
 from .errors import AdoptionInDoubt, MappingFailure, NotAdoptable
-from .settings import VolumeLimit
+from .settings import LARGEST_MINIMUM, VolumeLimit
 
 WINDOW = timedelta(hours=24)
-ROOM = 1_000_000  # reservations at once: what ten documents hold
+ROOM = LARGEST_MINIMUM  # reservations at once: what ten documents hold
 NEVER_SENT = frozenset(error.code for error in (MappingFailure, NotAdoptable, AdoptionInDoubt))
 GIVEN_AT_LEAST, GIVEN_SHARE = 50, 0.2
 FIRST = datetime.fromtimestamp(0, UTC)

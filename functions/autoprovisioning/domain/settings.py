@@ -7,8 +7,11 @@ from math import ceil
 
 from .deprovisioning import Deprovisioning
 from .directory_user import Scope
+from .errors import BadInput
 from .keeper import PatchDialect
 from .mapping import AttributeMapping
+
+LARGEST_MINIMUM = 1_000_000  # users: the guard has room for no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +24,14 @@ class VolumeLimit:
     minimum: int = 10
     percent: float = 5.0
     share: float = 0.5
+
+    def check(self) -> None:
+        """Refuse what is out of range (BadInput names the field)."""
+        if not 1 <= self.minimum <= LARGEST_MINIMUM:
+            raise BadInput("limit.minimum", f"{self.minimum} is out of range", f"Use 1 to {LARGEST_MINIMUM} users.")
+        if not 0 < self.percent <= 100:
+            mend = "Use more than 0 up to 100 percent."
+            raise BadInput("limit.percent", f"{self.percent:g} is out of range", mend)
 
     def allowed(self, active: int) -> int:
         """Return the limit where so many people are active."""

@@ -49,7 +49,7 @@ def test_a_row_that_is_not_there_is_not_removed(position):
 def test_a_limit_is_refused_rather_than_cut_short(minimum):
     page = place().open(f"{HOME}/limits").send("Name and limits", "Save", minimum=minimum)
     assert page.status == 400
-    assert "#f-limit" in page.links()
+    assert "#f-limit-minimum" in page.links()
 
 
 @pytest.mark.parametrize("state", [State.OFF, State.PAUSED, State.DRAFT, State.DELETING])

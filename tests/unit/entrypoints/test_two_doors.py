@@ -125,6 +125,38 @@ def test_both_doors_have_the_same_outcome(name):
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.parametrize(
+    ("minimum", "percent", "field", "problem", "mend"),
+    [
+        (5_000_000, 5, "limit.minimum", "5000000 is out of range", "Use 1 to 1000000 users."),
+        (123_456_789, 5, "limit.minimum", "123456789 is out of range", "Use 1 to 1000000 users."),
+        (0, 5, "limit.minimum", "0 is out of range", "Use 1 to 1000000 users."),
+        (10, 0, "limit.percent", "0 is out of range", "Use more than 0 up to 100 percent."),
+        (10, 100.5, "limit.percent", "100.5 is out of range", "Use more than 0 up to 100 percent."),
+    ],
+)
+def test_both_doors_refuse_a_volume_limit_in_the_same_words(minimum, percent, field, problem, mend):
+    here = place()
+    shown = here.browser().open(f"{HOME}/limits")
+    page = shown.send("Name and limits", "Save", minimum=str(minimum), percent=str(percent))
+    assert (page.status, f"#f-{field.replace('.', '-')}" in page.links()) == (400, True)
+    assert f"{problem}.</a> {mend}" in page.text
+    body = json.dumps({"limit": {"minimum": minimum, "percent": percent}}).encode()
+    headers = {"Content-Type": "application/json", "If-Match": '"4"'}
+    answer = here.asking()("PATCH", f"{ROOT}{HOME}", body, headers)
+    told = json.loads(answer.body)
+    assert (answer.status, told["field"], told["problem"], told["mend"]) == (400, field, problem, mend)
+    assert here.desk.store.connections["c1"].edition == 4
+
+
+def test_both_doors_take_the_largest_volume_limit():
+    page, api = place(), place()
+    on_a_page("/limits", "Name and limits", "Save", minimum="1000000", percent="100")(page)
+    limit = {"limit": {"minimum": 1_000_000, "percent": 100}}
+    through_the_api("PATCH", "", limit, if_match='"4"')(api)
+    assert page.desk.store.connections["c1"].settings == api.desk.store.connections["c1"].settings
+
+
 @pytest.mark.parametrize("name", [{"givenName": "Ada", "familyName": "Byron"}, {"fullName": "Ada Byron"}, {}])
 def test_both_doors_have_the_same_name_of_a_user(name):
     here = place()

@@ -146,6 +146,7 @@ def check(services: Services, settings: Settings, connection_id: str = "", chose
 
     An organizational unit that is `chosen` already may stay though the directory lists it no more.
     """
+    settings.limit.check()
     settings.mapping.check()
     settings.deprovisioning.check()
     groups = tuple(dict.fromkeys(group.id for group in settings.scope.groups))
@@ -162,8 +163,6 @@ def check(services: Services, settings: Settings, connection_id: str = "", chose
     if not settings.endpoint:
         raise BadInput("endpoint", "it is empty", "Paste the endpoint URL from Keeper's Admin Console.")
     _check_node(services, settings.endpoint, connection_id)
-    if not 0 < settings.limit.percent <= 100 or settings.limit.minimum < 1:
-        raise BadInput("limit", "it is out of range", "Use at least 1 user, and more than 0 up to 100 percent.")
     return Scope(org_units=_units(services, units, chosen), groups=tuple(_group(services, key) for key in groups))
 
 

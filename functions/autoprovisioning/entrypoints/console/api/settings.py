@@ -15,7 +15,7 @@ from autoprovisioning.domain import mapping
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
 from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.keeper import PatchDialect
-from autoprovisioning.domain.settings import Settings, VolumeLimit
+from autoprovisioning.domain.settings import LARGEST_MINIMUM, Settings, VolumeLimit
 from autoprovisioning.entrypoints.console.api.models import Model
 
 T = TypeVar("T")
@@ -24,8 +24,9 @@ Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
 Endpoint = Annotated[str, Meta(min_length=1, max_length=500)]
 Token = Annotated[str, Meta(min_length=1, max_length=LONGEST_TOKEN, pattern=r"^[!-~]*$")]  # it goes into a header
 Days = Annotated[int, Meta(ge=0, le=LONGEST_DAYS)]
-Minimum = Annotated[int, Meta(ge=1, le=1_000_000)]
-Percent = Annotated[float, Meta(gt=0, le=100)]
+# Described here and refused by the domain, in the words that a page has for it.
+Minimum = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": LARGEST_MINIMUM})]
+Percent = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": 100})]
 
 
 class Row(Model):

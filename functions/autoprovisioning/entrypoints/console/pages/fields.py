@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from werkzeug.datastructures import MultiDict
 
@@ -15,10 +16,11 @@ from autoprovisioning.domain.mapping import AttributeMapping, Row
 from autoprovisioning.domain.settings import VolumeLimit
 from autoprovisioning.domain.words import after
 
+T = TypeVar("T")
 OTHER = "other"
 NEVER = "never"
 MOST_ROWS = 100
-LONGEST_NUMBER = 7  # characters, as the page lets one type
+LONGEST_NUMBER = 20  # characters: any that is in range, and most of what is typed by mistake
 
 
 def read_mapping(form: MultiDict[str, str]) -> AttributeMapping:
@@ -98,13 +100,19 @@ TRIGGERS: Mapping[Trigger, str] = {
 def read_limit(form: MultiDict[str, str]) -> VolumeLimit:
     """Return the volume limit; raises BadInput for what is not a number."""
     minimum, percent = form.get("minimum", "").strip(), form.get("percent", "").strip().replace(",", ".")
+    return VolumeLimit(
+        minimum=_number("minimum", minimum, int, "Enter a number of users, for instance 10."),
+        percent=_number("percent", percent, float, "Enter a percentage, for instance 5."),
+    )
+
+
+def _number(part: str, text: str, read: Callable[[str], T], mend: str) -> T:
     try:
-        if max(len(minimum), len(percent)) > LONGEST_NUMBER:
-            raise ValueError
-        return VolumeLimit(minimum=int(minimum), percent=float(percent))
+        if len(text) <= LONGEST_NUMBER:
+            return read(text)
     except ValueError:
-        mend = "Enter a number of users and a percentage, for instance 10 and 5."
-        raise BadInput("limit", "it is not a number", mend) from None
+        pass
+    raise BadInput(f"limit.{part}", "it is not a number", mend)
 
 
 def read_dialect(form: MultiDict[str, str]) -> PatchDialect:
