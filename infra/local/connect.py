@@ -39,7 +39,7 @@ def connect(
     `creates` is confirmed without one.
     """
     sys.path.insert(0, str(ROOT / "functions"))
-    from autoprovisioning.app.administration.configure import edit, set_up, turn_on
+    from autoprovisioning.app.administration.configure import edit, finish, set_up, turn_on
     from autoprovisioning.bootstrap import services
     from autoprovisioning.domain.directory_user import Scope
     from autoprovisioning.domain.events import Actor
@@ -62,6 +62,7 @@ def connect(
         creates = counts.get("create", 0)
         would = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count) or "nothing"
         confirmed.append(f"turning on would do: {would}; creating {creates} accounts is confirmed")
+    finish(desk, connection.id, actor)
     connection = turn_on(desk, connection.id, actor, run=False, creates=creates)
     named = ", ".join(group.email for group in connection.settings.scope.groups) or "everybody"
     told = f"connection {connection.id} is {connection.state.value}: {connection.settings.endpoint}, scope: {named}"

@@ -45,11 +45,12 @@ def other(town, other_node):
 
 
 def set_up(town: Town, node: KeeperSide, connection_id: str, *groups: str, token: str = ""):
-    from autoprovisioning.app.administration.configure import set_up, turn_on
+    from autoprovisioning.app.administration.configure import finish, set_up, turn_on
     from autoprovisioning.domain.settings import Settings
 
     settings = Settings(name=connection_id, endpoint=node.endpoint, scope=Scope.named(groups=groups))
     set_up(town.desk(), settings, token or node.token, ACTOR, connection_id)
+    finish(town.desk(), connection_id, ACTOR)
     return turn_on(town.desk(), connection_id, ACTOR, run=False)
 
 

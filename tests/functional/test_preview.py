@@ -123,7 +123,7 @@ def test_the_next_run_does_what_the_preview_of_an_edit_said(working):
 
 
 def test_turning_on_a_draft_does_what_its_preview_said(town):
-    from autoprovisioning.app.administration.configure import set_up, turn_on
+    from autoprovisioning.app.administration.configure import finish, set_up, turn_on
     from autoprovisioning.domain.settings import Settings
 
     town.keeper.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True}])
@@ -133,6 +133,7 @@ def test_turning_on_a_draft_does_what_its_preview_said(town):
     everybody = {f"u{number}" for number in range(12)}
     assert told(town, preview) == {"adopt": {"u1"}, "create": everybody - {"u1"}}
     assert town.active() == {""}
+    finish(town.desk(), CONNECTION, BY)
     turn_on(town.desk(), CONNECTION, BY, run=False)
     town.sync()
     assert happened(town, 0) == told(town, preview)

@@ -93,7 +93,7 @@ def _mend(world: World) -> None:
         process = world.scheduler.process(f"mend-{connection.id}", timedelta(days=1), quiet=True)
 
         def mend(connection: Connection = connection) -> None:
-            if connection.state in (State.OFF, State.DRAFT):
+            if connection.state is State.OFF:
                 configure.turn_on(world.services, connection.id, ADMIN)
             token = world.new_token(connection.id)
             with contextlib.suppress(BadInput):

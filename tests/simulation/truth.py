@@ -288,7 +288,7 @@ def _told(was: Connection, becomes: Connection) -> Iterator[str]:
     elif becomes.token_version != was.token_version:
         yield EventName.REAUTHORIZED.value
     match was.state, becomes.state:
-        case State.OFF | State.DRAFT, State.ON:
+        case State.OFF, State.ON:
             yield "Turned on"
         case State.ON | State.PAUSED, State.OFF:
             yield "Turned off"

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.app.administration.configure import delete, edit, finish_deletions, set_up, turn_off, turn_on
+from autoprovisioning.app.administration.configure import (
+    delete,
+    edit,
+    finish,
+    finish_deletions,
+    set_up,
+    turn_off,
+    turn_on,
+)
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.administration.tokens import reauthorize
 from autoprovisioning.app.notifications.renew_watch import renew_watch
@@ -111,6 +119,7 @@ def test_of_two_set_ups_of_one_node_at_the_same_moment_only_one_can_be_turned_on
     before_adding(office, "theirs", lambda: set_up(office.services, settings, "another", ACTOR, "c2"))
     set_up(office.services, settings, "theirs", ACTOR, "c3")
     for connection_id in ("c2", "c3"):
+        finish(office.services, connection_id, ACTOR)
         with pytest.raises(BadInput, match="provisions this node already"):
             turn_on(office.services, connection_id, ACTOR)
     delete(office.services, FakeChannels(office.desk.store), "c3", ACTOR, "Keeper")

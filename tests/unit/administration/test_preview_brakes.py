@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.administration.configure import edit, turn_off, turn_on
+from autoprovisioning.app.administration.configure import edit, finish, turn_off, turn_on
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.administration.preview import ask_preview, compute_preview
 from autoprovisioning.app.ports.requests import Would
@@ -169,6 +169,7 @@ def test_users_who_move_from_another_connection_are_told_since_that_one_deprovis
     compute_preview(office.services, "next", asked.id, office.desk.clock.now + A_MOMENT)
     notes = admin.stored(asked).result.notes
     assert [note[-3:] for note in notes if "move here from connection Keeper (c1)" in note] == [": 2"] * (moving > 0)
+    finish(office.services, "next", ACTOR)
     turn_on(office.services, "next", ACTOR)
     office.run()
     office.run()

@@ -157,6 +157,23 @@ def test_both_doors_take_the_largest_volume_limit():
     assert page.desk.store.connections["c1"].settings == api.desk.store.connections["c1"].settings
 
 
+def test_neither_door_turns_on_a_draft_before_its_set_up_is_finished():
+    here = place(State.DRAFT)
+    review = here.browser().open(f"{HOME}/finish")
+    pairs = [(name, value) for name, value in review.forms[0].fields if name == "csrf"]
+    page = review.browser.send("post", f"{HOME}/turn-on", pairs)
+    assert (page.status, page.address) == (200, f"{HOME}/finish")
+    assert here.desk.store.connections["c1"].state is State.DRAFT
+    headers = {"Content-Type": "application/json"}
+    answer = here.asking()("POST", f"{ROOT}{HOME}/turn-on", b"{}", headers)
+    assert (answer.status, here.desk.store.connections["c1"].state) == (409, State.DRAFT)
+    assert "Finish it" in json.loads(answer.body)["detail"]
+    assert here.desk.queue.runs == []
+    for step in ("finish", "turn-on"):
+        through_the_api("POST", f"/{step}", {})(here)
+    assert here.desk.store.connections["c1"].state is State.ON
+
+
 @pytest.mark.parametrize("name", [{"givenName": "Ada", "familyName": "Byron"}, {"fullName": "Ada Byron"}, {}])
 def test_both_doors_have_the_same_name_of_a_user(name):
     here = place()

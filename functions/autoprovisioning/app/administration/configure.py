@@ -17,7 +17,7 @@ from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import Connection, State, node_of
 from autoprovisioning.domain.directory_user import ROOT, Group, OrgUnit, Scope
-from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale, Transient
+from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale, Transient, WrongState
 from autoprovisioning.domain.events import Actor, Event, configured
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.settings import Settings
@@ -208,6 +208,9 @@ def turn_on(
 
     A wait that Keeper asked for is over. `creates` is how many accounts a preview said would be created: if this is the
     first run, more than that are held. Without it the first run is limited like any other.
+
+    Raises:
+        WrongState: the set-up is not finished.
     """
     connection = _existing(services, connection_id)
     _staying(connection)
@@ -217,6 +220,8 @@ def turn_on(
     tell = _states(services, actor, "Turned on")
 
     def change(current: Connection) -> Connection | None:
+        if current.state is State.DRAFT:
+            raise WrongState("The set-up is not finished. Finish it, look at the preview, and turn it on then.")
         turned = turned_on(current, now)
         return replace(turned, confirmed=creates) if turned is not None else None
 
@@ -233,7 +238,10 @@ def needs_token(connection: Connection) -> None:
 
 
 def turned_on(connection: Connection, now: datetime) -> Connection | None:
-    """Return the connection as it is when turned on now; None where there is nothing to turn on."""
+    """Return the connection as it is when turned on now; None where there is nothing to turn on.
+
+    Of a draft it is what a preview foresees.
+    """
     if connection.state not in (State.OFF, State.DRAFT):
         return None
     clock = connection.clock.started(now)

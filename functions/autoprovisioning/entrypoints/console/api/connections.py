@@ -332,10 +332,11 @@ OPERATIONS = (
         name="turnOn",
         method="POST",
         path=f"{_ONE}/turn-on",
-        what="Turn autoprovisioning on",
+        what="Turn autoprovisioning on, once the set-up is finished",
         act=turn_on,
         answers={200: _SHOWN},
         body=TurnOn,
+        refusals=(409,),
     ),
     _step("turnOff", "turn-off", "Turn autoprovisioning off: the configuration stays, every change stops", turn_off),
     Operation(
