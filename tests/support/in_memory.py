@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from autoprovisioning.adapters.threads import Threads
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.accounts import Account, Found, Lookup, Write, WriteKind, Written
+from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit
 from autoprovisioning.domain.errors import (
@@ -287,6 +287,10 @@ class FakeAccounts:
     def probe(self) -> None:
         if self._token not in self._node.accepts:
             raise AuthorizationRefused("401", status=401)
+
+    def capabilities(self) -> Capabilities:
+        self.probe()
+        return Capabilities()
 
     def get(self, scim_id: str) -> Account | None:
         self.probe()

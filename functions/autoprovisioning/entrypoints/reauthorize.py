@@ -38,7 +38,7 @@ def _switch(parts: Administration, actor: Actor, connection: object, token: obje
         raise BadInput("token", "it is missing", "Paste the access token that Keeper shows once.")
     if not isinstance(override, bool):
         raise BadInput("override", "it is neither true nor false", "Leave it out, or send true.")
-    waiting = switch_token(parts.services, identifier(connection), token.strip(), actor, override=override)
+    waiting = switch_token(parts.services, identifier(connection), token, actor, override=override)
     return {"connection": connection, "accepted": True, "waiting": waiting}
 
 

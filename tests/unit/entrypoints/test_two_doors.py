@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from autoprovisioning.app.administration.tokens import reauthorize
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence, Scope
-from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.events import Actor, Event
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
@@ -22,6 +23,7 @@ from autoprovisioning.entrypoints.console.pages.summary import summary
 from tests.support.console import HOME, Place, full
 from tests.support.in_memory import START
 from tests.support.settings import with_settings
+from tests.support.wire import Answer
 
 DIGEST = "d" * 32
 NODE = "https://keepersecurity.eu/api/rest/scim/v2/1"
@@ -155,6 +157,45 @@ def test_both_doors_take_the_largest_volume_limit():
     limit = {"limit": {"minimum": 1_000_000, "percent": 100}}
     through_the_api("PATCH", "", limit, if_match='"4"')(api)
     assert page.desk.store.connections["c1"].settings == api.desk.store.connections["c1"].settings
+
+
+TYPED = {"endpoint": f" {NODE}9\n", "token": "\tsecret "}
+PASTED = {
+    "setting up on a page": lambda here: (
+        here.browser().open("/connections/new").send("Set up autoprovisioning", name=" Vault ", **TYPED)
+    ),
+    "setting up through the API": lambda here: sent(here, "POST", "/connections", {"name": " Vault ", **TYPED}),
+    "editing on a page": lambda here: (
+        here.browser().open(f"{HOME}/authorization").send("App authorization", "Save", **TYPED)
+    ),
+    "editing through the API": lambda here: sent(here, "PATCH", HOME, TYPED),
+    "reauthorizing": lambda here: reauthorize(here.desk.services, "c1", TYPED["token"], Actor(address="a@b.example")),
+}
+
+
+def sent(here: Place, method: str, path: str, body: dict[str, Any]) -> Answer:
+    headers = {"Content-Type": "application/json", "If-Match": '"4"'}
+    return here.asking()(method, f"{ROOT}{path}", json.dumps(body).encode(), headers)
+
+
+@pytest.mark.parametrize("act", PASTED)
+def test_blanks_around_what_was_pasted_are_left_out_by_every_door(act):
+    here = place()
+    PASTED[act](here)
+    [(connection_id, _)] = here.desk.tokens.enabled
+    connection = here.desk.store.connections[connection_id]
+    assert here.desk.tokens.read(connection_id, connection.token_version) == "secret"
+    assert connection.settings.endpoint == (NODE if act == "reauthorizing" else f"{NODE}9")
+    assert connection.settings.name == ("Vault" if "setting up" in act else "Keeper")
+
+
+@pytest.mark.parametrize("act", ["setting up on a page", "setting up through the API", "editing on a page",
+                                 "editing through the API"])  # fmt: skip
+def test_blanks_alone_are_no_token(act, monkeypatch):
+    here = place()
+    monkeypatch.setitem(TYPED, "token", "  ")
+    assert PASTED[act](here).status == 400
+    assert here.desk.tokens.enabled == {}
 
 
 def test_neither_door_turns_on_a_draft_before_its_set_up_is_finished():

@@ -40,7 +40,7 @@ def set_up(services: Services, settings: Settings, token: str, actor: Actor, con
     scope = check(services, settings, connection_id)
     order = 1 + max((connection.order for connection in services.connections.all()), default=0)
     draft = _edited(Connection(id=connection_id or services.new_id()[:12], order=order), settings, scope)
-    verify(services, draft, token)
+    token = verify(services, draft, token)
     now = services.clock()
     services.set_ups.begin(draft.id, now)  # whoever is cut short from here on is cleaned up after
     version = services.tokens.add(draft.id, token)  # first: a connection that is there can be used
@@ -101,7 +101,7 @@ def edit(
     connection = _existing(services, connection_id, edition)
     wanted = _wanted(services, connection, settings)
     if token:
-        verify(services, wanted, token)
+        token = verify(services, wanted, token)
     else:
         _keeps_token(connection, wanted)
 
@@ -151,7 +151,7 @@ def check(services: Services, settings: Settings, connection_id: str = "", chose
     settings.deprovisioning.check()
     groups = tuple(dict.fromkeys(group.id for group in settings.scope.groups))
     units = tuple(unit.key for unit in settings.scope.org_units)
-    if not settings.name.strip() or len(settings.name) > LONGEST_NAME:
+    if not 0 < len(settings.name.strip()) <= LONGEST_NAME:
         raise BadInput("name", "it is empty or too long", f"Use 1 to {LONGEST_NAME} characters, for instance Keeper.")
     for where, texts in (
         ("name", (settings.name.strip(),)),
@@ -160,7 +160,7 @@ def check(services: Services, settings: Settings, connection_id: str = "", chose
     ):
         if any(map(has_controls, texts)):
             raise BadInput(where, "it holds line breaks or control characters", "Type it anew, without them.")
-    if not settings.endpoint:
+    if not settings.endpoint.strip():
         raise BadInput("endpoint", "it is empty", "Paste the endpoint URL from Keeper's Admin Console.")
     _check_node(services, settings.endpoint, connection_id)
     return Scope(org_units=_units(services, units, chosen), groups=tuple(_group(services, key) for key in groups))
@@ -373,7 +373,7 @@ def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connect
     return replace(
         connection,
         edition=connection.edition + 1,
-        settings=replace(settings, name=settings.name.strip(), scope=scope),
+        settings=replace(settings, name=settings.name.strip(), endpoint=settings.endpoint.strip(), scope=scope),
     )
 
 

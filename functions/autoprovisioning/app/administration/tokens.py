@@ -58,6 +58,7 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: Actor
     connection = services.connections.get(connection_id)
     if connection is None or connection.state is State.DELETING:
         raise NotFound("There is no such connection. Choose one of those listed.")
+    token = token.strip()
     waiting, proven = _tried(services, connection, token)
     if not proven and not (override and connection.state is State.PAUSED):
         raise _another_node(connection)
@@ -91,16 +92,20 @@ def _as_verified(verified: Connection, current: Connection) -> Connection:
     return current
 
 
-def verify(services: Services, connection: Connection, token: str) -> None:
-    """Try endpoint and token in memory: authorized, and the same node.
+def verify(services: Services, connection: Connection, token: str) -> str:
+    """Try endpoint and token in memory: authorized, and the same node; returns the token that is to be stored.
+
+    That is the one typed without the blanks around it, which come along when it is pasted.
 
     Raises:
         BadInput: naming the field that Keeper does not accept.
         Transient: Keeper could not be asked.
     """
+    token = token.strip()
     _, proven = _tried(services, connection, token)
     if not proven:
         raise _another_node(connection)
+    return token
 
 
 def _tried(services: Services, connection: Connection, token: str) -> tuple[int, bool]:
@@ -137,8 +142,7 @@ def _another_node(connection: Connection) -> BadInput:
 
 def try_out(services: Services, connection: Connection, token: str) -> Capabilities:
     """Try endpoint and token in memory and tell what the server offers; raises like `verify`, and saves nothing."""
-    verify(services, connection, token)
-    return services.accounts_for(connection, token).capabilities()
+    return services.accounts_for(connection, verify(services, connection, token)).capabilities()
 
 
 def _same_node(accounts: Accounts, known: Sequence[Entry]) -> bool:

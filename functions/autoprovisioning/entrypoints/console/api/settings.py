@@ -22,7 +22,7 @@ T = TypeVar("T")
 Text = Annotated[str, Meta(max_length=500)]
 Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
 Endpoint = Annotated[str, Meta(min_length=1, max_length=500)]
-Token = Annotated[str, Meta(min_length=1, max_length=LONGEST_TOKEN, pattern=r"^[!-~]*$")]  # it goes into a header
+Token = Annotated[str, Meta(min_length=1, max_length=LONGEST_TOKEN, pattern=r"^\s*[!-~]*\s*$")]  # it goes into a header
 Days = Annotated[int, Meta(ge=0, le=LONGEST_DAYS)]
 # Described here and refused by the domain, in the words that a page has for it.
 Minimum = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": LARGEST_MINIMUM})]

@@ -263,7 +263,7 @@ def _show_authorization(
 
 def change_authorization(call: Call, connection_id: str) -> Response:
     """Try an endpoint and its token, and save both."""
-    endpoint, token = form(call).get("endpoint", "").strip(), form(call).get("token", "").strip()
+    endpoint, token = form(call).get("endpoint", ""), form(call).get("token", "")
     return _saved(
         call, connection_id, lambda settings: replace(settings, endpoint=endpoint), _show_authorization, token=token
     )
@@ -288,7 +288,7 @@ def change_limits(call: Call, connection_id: str) -> Response:
     def wanted(settings: Settings) -> Settings:
         return replace(
             settings,
-            name=posted.get("name", "").strip(),
+            name=posted.get("name", ""),
             limit=fields.read_limit(posted),
             patch_dialect=fields.read_dialect(posted),
         )

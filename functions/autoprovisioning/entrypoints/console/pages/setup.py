@@ -24,13 +24,13 @@ def new(call: Call) -> Response:
 def connect(call: Call) -> Response:
     """Try endpoint and token, and save them as a draft."""
     fields = form(call)
-    settings = Settings(name=fields.get("name", "").strip(), endpoint=fields.get("endpoint", "").strip())
+    settings = Settings(name=fields.get("name", ""), endpoint=fields.get("endpoint", ""))
     try:
-        connection = set_up(call.parts.services, settings, fields.get("token", "").strip(), call.actor)
+        connection = set_up(call.parts.services, settings, fields.get("token", ""), call.actor)
     except (BadInput, Transient) as error:
         told(error)
         return _new(call, error)
-    return go(f"/connections/{connection.id}/mapping", _offered(call, connection, fields.get("token", "").strip()))
+    return go(f"/connections/{connection.id}/mapping", _offered(call, connection, fields.get("token", "")))
 
 
 def _offered(call: Call, connection: Connection, token: str) -> str:
