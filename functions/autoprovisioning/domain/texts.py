@@ -7,6 +7,7 @@ import unicodedata
 
 USER_ID = re.compile(r"[A-Za-z0-9]{1,64}")  # of the directory; users.get would take an address for an id as well
 OUR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of connections, runs, channels, previews and inquiries
+LONGEST_SEARCH = 320  # characters that are searched for: an e-mail address has no more
 LINES = "\t\n\r"  # fine in a text of several lines, such as an address
 
 

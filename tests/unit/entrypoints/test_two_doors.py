@@ -6,17 +6,19 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from autoprovisioning.app.administration.tokens import reauthorize
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
-from autoprovisioning.domain.directory_user import DirectoryUser, Presence, Scope
+from autoprovisioning.domain.directory_user import DirectoryUser, Group, Presence, Scope
 from autoprovisioning.domain.events import Actor, Event
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.words import described
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages.summary import summary
@@ -224,6 +226,33 @@ def test_both_doors_have_the_same_name_of_a_user(name):
     found = json.loads(here.open(f"{ROOT}/directory/users?search=ada").text)["items"]
     assert [user["name"] for user in found] == ["Ada Byron" if name else ""]
     assert ("Ada Byron" in here.open(f"{HOME}/users?q=ada").text) is bool(name)
+
+
+LONG_ADDRESS = f"{'a' * 64}@{'b' * (LONGEST_SEARCH - 70)}.test"
+
+
+@pytest.mark.parametrize(
+    ("address", "typed"), [("ada@example.com", "  ada@ "), (LONG_ADDRESS, LONG_ADDRESS)], ids=["blanks", "long"]
+)
+def test_both_doors_find_who_is_searched_for(address, typed):
+    here = place()
+    here.desk.directory.live["u1"] = DirectoryUser(id="u1", primary_email=address, presence=Presence.ACTIVE)
+    here.desk.directory.groups["g9"] = Group(id="g9", email=address)
+    search = urlencode({"q": typed})
+    assert f"{HOME}/users/u1" in here.open(f"{HOME}/users?{search}").links()
+    assert 'value="add:g9"' in here.open(f"{HOME}/groups?{search}").text
+    search = urlencode({"search": typed})
+    for kind, found in (("users", "u1"), ("groups", "g9")):
+        [item] = json.loads(here.open(f"{ROOT}/directory/{kind}?{search}").text)["items"]
+        assert item["id"] == found
+
+
+def test_every_search_takes_as_many_characters():
+    here = place()
+    fields = [("/users", "q"), ("/scope", "q"), ("/audit", "user"), ("/audit", "actor")]
+    for path, name in fields:
+        shown = [found["maxlength"] for tag, found in here.open(f"{HOME}{path}").tags if found.get("name") == name]
+        assert shown == [str(LONGEST_SEARCH)], path
 
 
 @pytest.mark.parametrize(("days", "words"), [(0, "within 24 hours"), (1, "after 1 day"), (2, "after 2 days")])

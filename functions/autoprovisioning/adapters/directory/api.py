@@ -24,6 +24,7 @@ from autoprovisioning.adapters.directory.transport import DELEGATION, DirectoryT
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
+from autoprovisioning.domain.texts import LONGEST_SEARCH
 
 USERS_A_PAGE = 500  # the most that users.list gives
 MEMBERS_A_PAGE = 200  # the most that members.list gives
@@ -159,7 +160,7 @@ class GoogleDirectory:
         A whole address is asked by users.get, which takes any character. What a query cannot carry is cut off, and the
         answers are sifted here: one click from them somebody is given access.
         """
-        text = " ".join(text.split())[:100]
+        text = " ".join(text.split())[:LONGEST_SEARCH]
         if WHOLE_ADDRESS.fullmatch(text):
             user = self.by_address(text)
             return (user,) if user is not None and user.id else ()
@@ -179,7 +180,7 @@ class GoogleDirectory:
 
     def search_groups(self, letters: str) -> Sequence[Group]:
         """Find groups whose name or address begins with the letters (groups.list), or whose address they are."""
-        text = " ".join(letters.split())[:100]
+        text = " ".join(letters.split())[:LONGEST_SEARCH]
         if WHOLE_ADDRESS.fullmatch(text):
             group = self.group(text)
             return (group,) if group is not None else ()

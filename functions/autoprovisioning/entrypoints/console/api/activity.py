@@ -16,13 +16,14 @@ from autoprovisioning.domain import events as domain
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.entrypoints.console.api.connections import audited, existing
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
 from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call
 
-Wanted = Annotated[str, Meta(max_length=320)]
+Wanted = Annotated[str, Meta(max_length=LONGEST_SEARCH)]
 Instant = Annotated[datetime, Meta(tz=True)]
 
 

@@ -12,6 +12,7 @@ from autoprovisioning.domain.directory_fields import SOURCES
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.keeper import MANDATORY
 from autoprovisioning.domain.scim_user import ATTRIBUTES
+from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.entrypoints.console.api.connections import ScopeGroup, existing
 from autoprovisioning.entrypoints.console.api.models import Model
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
@@ -29,7 +30,7 @@ class Me(Model):
 class Search(Model):
     """What a name or an address begins with, or an id."""
 
-    search: Annotated[str, Meta(min_length=1, max_length=100)]
+    search: Annotated[str, Meta(min_length=1, max_length=LONGEST_SEARCH)]
 
 
 class User(Model):
@@ -84,13 +85,13 @@ def me(call: Call) -> Response:
 
 def search_users(call: Call, query: Search) -> Response:
     """Find users."""
-    found = call.parts.services.directory.search_users(query.search)
+    found = call.parts.services.directory.search_users(query.search.strip())
     return answer(Users(items=[_user(user) for user in found]))
 
 
 def search_groups(call: Call, query: Search) -> Response:
     """Find groups."""
-    found = call.parts.services.directory.search_groups(query.search)
+    found = call.parts.services.directory.search_groups(query.search.strip())
     return answer(Groups(items=[ScopeGroup(id=group.id, email=group.email, name=group.name) for group in found]))
 
 

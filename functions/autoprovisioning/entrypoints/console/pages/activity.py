@@ -14,7 +14,7 @@ from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.entrypoints.console.pages.apps import COUNTERS, DAYS
-from autoprovisioning.entrypoints.console.pages.frame import existing, get, show, show_of
+from autoprovisioning.entrypoints.console.pages.frame import existing, get, show, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call
 
 LINES = 50
@@ -96,9 +96,7 @@ def changes(event: Event) -> Iterator[Change]:
 def audit(call: Call, connection_id: str) -> Response:
     """Show the audit, filtered."""
     connection = call.parts.services.connections.get(connection_id)
-    asked = {
-        name: call.request.args.get(name, "").strip()[:320] for name in ("name", "user", "actor", "since", "until")
-    }
+    asked = {name: sought(call.request.args.get(name)) for name in ("name", "user", "actor", "since", "until")}
     error: BadInput | None = None
     filters = Filters()
     try:

@@ -22,6 +22,7 @@ from autoprovisioning.domain.errors import (
     Transient,
     WrongState,
 )
+from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.words import shown_state
 from autoprovisioning.entrypoints.answers import PRIVATE, body_of, status_of, told, told_beside
 from autoprovisioning.entrypoints.console.routing import Act, Call, Route
@@ -93,6 +94,7 @@ def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), *
         notice=NOTICES.get(call.request.args.get("done", ""), ""),
         now=parts.services.clock(),
         here=call.request.path.rstrip("/") or "/",  # links are made of it by adding a slash and more
+        longest_search=LONGEST_SEARCH,
         **{"crumbs": [("/", "Apps"), *crumbs], "error": None, "connection": None, **values},
     )
 
@@ -124,6 +126,11 @@ def waiting_holds(call: Call, connection: Connection) -> int:
 def form(call: Call) -> MultiDict[str, str]:
     """Return the fields of the form."""
     return call.request.form
+
+
+def sought(text: str | None) -> str:
+    """Return what was typed to be searched for, without the blanks around it."""
+    return (text or "").strip()[:LONGEST_SEARCH]
 
 
 def edition(call: Call) -> int:

@@ -25,7 +25,17 @@ from autoprovisioning.domain.scim_user import by_group
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields
-from autoprovisioning.entrypoints.console.pages.frame import edition, existing, form, get, go, post, show, show_of
+from autoprovisioning.entrypoints.console.pages.frame import (
+    edition,
+    existing,
+    form,
+    get,
+    go,
+    post,
+    show,
+    show_of,
+    sought,
+)
 from autoprovisioning.entrypoints.console.pages.summary import DIALECTS, group_named
 from autoprovisioning.entrypoints.console.routing import Call
 
@@ -214,7 +224,7 @@ def change_scope(call: Call, connection_id: str) -> Response:
     chosen = [known for known in posted.getlist("group") if (word, known) != ("remove", group_id)]
     if word == "add" and group_id:
         chosen.append(group_id)
-    letters = posted.get("q", "").strip()[:100] if word == "search" else ""
+    letters = sought(posted.get("q")) if word == "search" else ""
     connection = _editable(call, connection_id)
     return _scope_of(call, connection, chosen, posted.getlist("unit"), letters=letters)
 
@@ -222,7 +232,7 @@ def change_scope(call: Call, connection_id: str) -> Response:
 def found_groups(call: Call, connection_id: str) -> Response:
     """Show the groups that begin with the letters, while they are typed."""
     existing(call, connection_id)
-    letters = call.request.args.get("q", "").strip()[:100]
+    letters = sought(call.request.args.get("q"))
     found = call.parts.services.directory.search_groups(letters) if letters else None
     return show(call, "_groups.html", found=found, letters=letters)
 

@@ -20,7 +20,7 @@ from autoprovisioning.domain.requests import INQUIRY, InquiryKind
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.activity import changes
 from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
-from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
+from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call
 
 ONE = "/connections/<id:connection_id>/users"
@@ -36,7 +36,7 @@ STATUS = {
 def search(call: Call, connection_id: str) -> Response:
     """Find users of the directory by name, address or id."""
     connection = existing(call, connection_id)
-    letters = call.request.args.get("q", "").strip()[:100]
+    letters = sought(call.request.args.get("q"))
     found = call.parts.services.directory.search_users(letters) if letters else None
     return show_of(
         call,
