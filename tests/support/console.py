@@ -78,8 +78,10 @@ class Told:
     def decided(self, _connection_id: str) -> tuple[HeldPlan, ...]:
         return ()
 
-    def holds(self, _connection_id: str, _cursor: str, _limit: int) -> Page[HeldPlan]:
-        return Page(items=tuple(self.plans()))
+    def holds(self, _connection_id: str, cursor: str, limit: int) -> Page[HeldPlan]:
+        plans, first = tuple(self.plans()), int(cursor or 0)
+        following = str(first + limit) if first + limit < len(plans) else ""
+        return Page(items=plans[first : first + limit], cursor=following)
 
     def failing_users(self, _connection_id: str) -> int:
         return len(self.failing)

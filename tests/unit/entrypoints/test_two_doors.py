@@ -255,6 +255,28 @@ def test_every_search_takes_as_many_characters():
         assert shown == [str(LONGEST_SEARCH)], path
 
 
+def test_every_held_plan_is_reached_through_both_doors():
+    here = place()
+    members = (Member(user_id="u1", action="suspend"),)
+    for number in range(120):
+        digest = f"{number:032}"
+        here.desk.services.holds.put("c1", Hold(digest=digest, raised_at=START, members=members, reason="too many"))
+    wanted = {plan.digest for plan in here.told.plans()}
+    assert len(wanted) == 121
+
+    on_pages, shown = list[str](), here.open(f"{HOME}/holds")
+    while shown is not None:
+        on_pages += [link.rpartition("/")[2] for link in shown.links() if link.startswith(f"{HOME}/holds/")]
+        older = [link for link in shown.links() if "?cursor=" in link]
+        shown = here.open(older[0]) if older else None
+    told, cursor = list[str](), ""
+    while cursor or not told:
+        answer = json.loads(here.open(f"{ROOT}{HOME}/holds?limit=50&cursor={cursor}").text)
+        told += [item["digest"] for item in answer["items"]]
+        cursor = answer["cursor"]
+    assert sorted(on_pages) == sorted(told) == sorted(wanted)
+
+
 @pytest.mark.parametrize(("days", "words"), [(0, "within 24 hours"), (1, "after 1 day"), (2, "after 2 days")])
 def test_a_delay_reads_the_same_on_pages_and_in_the_audit(days, words):
     delays = Delays(suspend_after=days)

@@ -15,7 +15,7 @@ from autoprovisioning.entrypoints.console.pages.frame import existing, form, get
 from autoprovisioning.entrypoints.console.routing import Call
 
 MEMBERS = 25  # a page: the address of each is read from the roster
-SHOWN = 100  # plans
+PLANS = 50  # a page
 ONE = "/connections/<id:connection_id>/holds"
 ACTIONS = {
     "suspend": "Suspend",
@@ -46,9 +46,9 @@ CHOICES: dict[str, tuple[Choice, str]] = {
 def holds(call: Call, connection_id: str) -> Response:
     """List the plans, newest first."""
     connection = existing(call, connection_id)
-    known = call.parts.reports.holds(connection.id, "", SHOWN).items
+    page = call.parts.reports.holds(connection.id, call.request.args.get("cursor", ""), PLANS)
     crumbs = [(call.request.path, "Held plans")]
-    return show_of(call, connection, "holds.html", crumbs=crumbs, holds=known, standings=STANDINGS)
+    return show_of(call, connection, "holds.html", crumbs=crumbs, page=page, standings=STANDINGS)
 
 
 def hold(call: Call, connection_id: str, digest: str) -> Response:
