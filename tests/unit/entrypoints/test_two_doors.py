@@ -14,9 +14,10 @@ from autoprovisioning.app.administration.tokens import reauthorize
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import DirectoryUser, Group, Presence, Scope
+from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
 from autoprovisioning.domain.events import Actor, Event
 from autoprovisioning.domain.guard import Member
-from autoprovisioning.domain.holds import Hold
+from autoprovisioning.domain.holds import Hold, Standing, Verdict
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.words import described
@@ -275,6 +276,28 @@ def test_every_held_plan_is_reached_through_both_doors():
         told += [item["digest"] for item in answer["items"]]
         cursor = answer["cursor"]
     assert sorted(on_pages) == sorted(told) == sorted(wanted)
+
+
+@pytest.mark.parametrize("standing", [Standing.WAITING, Standing.WITHDRAWN, Standing.APPROVED, Standing.REJECTED])
+def test_both_doors_tell_of_a_user_who_it_is_and_what_is_decided_in_a_held_plan(standing):
+    here = place()
+    here.desk.directory.live["u1"] = DirectoryUser(
+        id="u1",
+        primary_email="ada@example.com",
+        presence=Presence.SUSPENDED,
+        profile={"name": {"fullName": "Ada Byron"}},
+        since=START,
+    )
+    left = Entry(user_id="u1", scim_id="k1", status=Status.ACTIVE, timers={Trigger.SUSPENDED: Timer(since=START)})
+    here.desk.store.shards["c1", 0] = (1, {"u1": left})
+    members = (Member(user_id="u1", action="suspend", trigger="suspended", since=START),)
+    verdicts = (Verdict(standing=standing, at=START, by="boss@example.com"),)
+    here.desk.services.holds.put("c1", Hold(digest="e" * 32, raised_at=START, members=members, verdicts=verdicts))
+    told = json.loads(here.open(f"{ROOT}{HOME}/users/u1").text)
+    shown = here.open(f"{HOME}/users/u1").text
+    assert (told["name"], told["action"], told["held"]) == ("Ada Byron", "suspend", standing.value)
+    assert "Ada Byron" in shown
+    assert f"suspend: {standing.value} under" in shown
 
 
 @pytest.mark.parametrize(("days", "words"), [(0, "within 24 hours"), (1, "after 1 day"), (2, "after 2 days")])

@@ -84,12 +84,14 @@ class Entry(Model):
 class Why(Model):
     """Everything that decides about one user: `action` is what would be done now, `words` why.
 
-    `to_write` are the attributes in which the account, as last written, is not what the directory says.
+    `held` is what that stands at in the held plans, null where none has it. `to_write` are the attributes in which the
+    account, as last written, is not what the directory says.
     """
 
     at: datetime
     user_id: str
     email: str
+    name: str
     presence: Presence
     org_unit: str
     standing: Standing
@@ -98,6 +100,7 @@ class Why(Model):
     timers: list[Timer]
     standing_still: str
     action: Action | None
+    held: Decided | None
     words: str
     to_write: Values
     events: list[Event]
@@ -168,6 +171,7 @@ def _why(found: Explanation) -> Why:
         at=found.at,
         user_id=found.user_id,
         email=found.email,
+        name=found.user.name,
         presence=found.user.presence,
         org_unit=found.user.org_unit_path,
         standing=Standing(
@@ -190,6 +194,7 @@ def _why(found: Explanation) -> Why:
         ],
         standing_still=found.standing_still,
         action=found.action,
+        held=found.held,
         words=found.words,
         to_write=dict(found.to_write),
         events=[shown_event(event) for event in found.events],
