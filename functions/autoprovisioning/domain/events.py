@@ -29,6 +29,16 @@ class EventName(StrEnum):
     REAUTHORIZED = "Reauthorize Auto Provisioning"
 
 
+# What usage counts: what was done to users, and what failed.
+USAGE = (
+    EventName.CREATED,
+    EventName.UPDATED,
+    EventName.SUSPENDED,
+    EventName.UNSUSPENDED,
+    EventName.DELETED,
+    EventName.ADOPTED,
+    EventName.FAILED,
+)
 NAME_OF: Mapping[Action, EventName] = {
     Action.CREATE: EventName.CREATED,
     Action.UPDATE: EventName.UPDATED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import DirectoryUser, Group, Presence, Scope
 from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
-from autoprovisioning.domain.events import Actor, Event
+from autoprovisioning.domain.events import USAGE, Actor, Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, Verdict
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
@@ -298,6 +299,21 @@ def test_both_doors_tell_of_a_user_who_it_is_and_what_is_decided_in_a_held_plan(
     assert (told["name"], told["action"], told["held"]) == ("Ada Byron", "suspend", standing.value)
     assert "Ada Byron" in shown
     assert f"suspend: {standing.value} under" in shown
+
+
+def test_usage_names_the_same_events_everywhere():
+    here = place()
+    here.told.used = {name: number for number, name in enumerate(EventName, 1)}
+    told = json.loads(here.open(f"{ROOT}{HOME}/usage").text)
+    totals = {name.value: 30 * here.told.used[name] for name in USAGE}
+    assert told["totals"] == totals
+    assert told["days"][0]["counts"] == {name.value: here.told.used[name] for name in USAGE}
+    usage = here.open(f"{HOME}/usage")
+    assert all(name.value in usage.text and f"{30 * here.told.used[name]}</td>" in usage.text for name in USAGE)
+    values = [int(found["data-value"]) for _, found in usage.tags if "data-value" in found]
+    assert values == 30 * [here.told.used[name] for name in USAGE]
+    counters = re.findall(r"<strong>(\d+)</strong>", here.open(HOME).text)
+    assert list(map(int, counters)) == list(totals.values())
 
 
 @pytest.mark.parametrize(("days", "words"), [(0, "within 24 hours"), (1, "after 1 day"), (2, "after 2 days")])

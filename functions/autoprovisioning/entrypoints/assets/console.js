@@ -40,7 +40,7 @@
     const found = readTable(table);
     const datasets = found.series.map((series, at) => ({
       ...series,
-      backgroundColor: colour(`--chart-${(at % 6) + 1}`),
+      backgroundColor: colour(`--chart-${(at % 7) + 1}`),
       maxBarThickness: 24,
     }));
     const shown = window.Chart.getChart(canvas);

@@ -15,7 +15,7 @@ from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.domain import events as domain
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
-from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.events import USAGE, EventName
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.entrypoints.console.api.connections import audited, existing
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
@@ -34,14 +34,14 @@ class Span(Model):
 
 
 class Day(Model):
-    """One day (UTC): its events by name."""
+    """One day (UTC): what was done to users, by the name of the event."""
 
     day: date
     counts: dict[str, int]
 
 
 class Usage(Model):
-    """Events by name, together and day by day, oldest first."""
+    """What was done to users, and what failed: events by name, together and day by day, oldest first."""
 
     first: date
     last: date
@@ -118,11 +118,9 @@ def usage(call: Call, query: Span, connection_id: str) -> Response:
     last = call.parts.services.clock().date()
     first = last - timedelta(days=query.days - 1)
     days = call.parts.reports.usage(connection.id, first, last)
-    totals: dict[str, int] = {name.value: 0 for name in EventName}
-    for entry in days:
-        for name, count in entry.counts.items():
-            totals[name.value] += count
-    shown = [Day(day=entry.day, counts={name.value: count for name, count in entry.counts.items()}) for entry in days]
+    totals = {name.value: sum(day.counts.get(name, 0) for day in days) for name in USAGE}
+    counts = [{name.value: day.counts[name] for name in USAGE if name in day.counts} for day in days]
+    shown = [Day(day=day.day, counts=counted) for day, counted in zip(days, counts, strict=True)]
     return answer(Usage(first=first, last=last, totals=totals, days=shown))
 
 

@@ -12,8 +12,8 @@ from flask import Response
 from autoprovisioning.app.ports.reports import Filters, Page
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.errors import BadInput, NotFound
-from autoprovisioning.domain.events import Event, EventName
-from autoprovisioning.entrypoints.console.pages.apps import COUNTERS, DAYS
+from autoprovisioning.domain.events import USAGE, Event, EventName
+from autoprovisioning.entrypoints.console.pages.apps import DAYS, LABELS
 from autoprovisioning.entrypoints.console.pages.frame import existing, get, show, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call
 
@@ -54,14 +54,14 @@ def usage(call: Call, connection_id: str) -> Response:
     connection = existing(call, connection_id)
     today = call.parts.services.clock().date()
     days = call.parts.reports.usage(connection.id, today - timedelta(days=DAYS - 1), today)
-    totals = {name: sum(day.counts.get(name, 0) for day in days) for name in DESCRIPTIONS}
+    totals = {name: sum(day.counts.get(name, 0) for day in days) for name in USAGE}
     return show_of(
         call,
         connection,
         "usage.html",
         crumbs=[(call.request.path, "Usage")],
         days=list(reversed(days)),
-        columns=COUNTERS,
+        columns=[(name, LABELS[name]) for name in USAGE],
         totals=totals,
         descriptions=DESCRIPTIONS,
         scripts=("chart.js",),

@@ -13,7 +13,7 @@ from autoprovisioning.app.administration.configure import turn_off, turn_on
 from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.administration.preview import would_create
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.events import USAGE, EventName
 from autoprovisioning.domain.words import shown_state
 from autoprovisioning.entrypoints.console.pages.frame import (
     existing,
@@ -29,14 +29,15 @@ from autoprovisioning.entrypoints.console.pages.summary import summary
 from autoprovisioning.entrypoints.console.routing import Call
 
 DAYS = 30
-COUNTERS = (
-    (EventName.CREATED, "Users created"),
-    (EventName.UPDATED, "Users updated"),
-    (EventName.SUSPENDED, "Users suspended"),
-    (EventName.UNSUSPENDED, "Users reactivated"),
-    (EventName.DELETED, "Users deleted"),
-    (EventName.FAILED, "Failures"),
-)
+LABELS = {
+    EventName.CREATED: "Users created",
+    EventName.UPDATED: "Users updated",
+    EventName.SUSPENDED: "Users suspended",
+    EventName.UNSUSPENDED: "Users reactivated",
+    EventName.DELETED: "Users deleted",
+    EventName.ADOPTED: "Accounts adopted",
+    EventName.FAILED: "Failures",
+}
 
 
 def apps(call: Call) -> Response:
@@ -67,7 +68,7 @@ def counters(call: Call, connection: Connection) -> list[tuple[str, int]]:
     """Count what happened in the last 30 days."""
     today = call.parts.services.clock().date()
     usage = call.parts.reports.usage(connection.id, today - timedelta(days=DAYS - 1), today)
-    return [(label, sum(day.counts.get(name, 0) for day in usage)) for name, label in COUNTERS]
+    return [(LABELS[name], sum(day.counts.get(name, 0) for day in usage)) for name in USAGE]
 
 
 def reauthorize_address(call: Call, connection: Connection) -> str:
