@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from markupsafe import escape
 
 from autoprovisioning.app.administration.tokens import reauthorize
 from autoprovisioning.domain.connections import State
@@ -21,6 +22,7 @@ from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, Verdict
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.texts import LONGEST_SEARCH
+from autoprovisioning.domain.unprovisioned import Report, Unprovisioned
 from autoprovisioning.domain.words import described
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages.summary import summary
@@ -314,6 +316,39 @@ def test_usage_names_the_same_events_everywhere():
     assert values == 30 * [here.told.used[name] for name in USAGE]
     counters = re.findall(r"<strong>(\d+)</strong>", here.open(HOME).text)
     assert list(map(int, counters)) == list(totals.values())
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/connections/nobody", "There is no connection 'nobody': its configuration may have been deleted."),
+        ("/connections/nobody/holds", "There is no connection 'nobody'"),
+        (f"{HOME}/holds/unknown", "No held plan has the digest 'unknown'."),
+    ],
+)
+def test_both_doors_tell_in_the_same_words_what_is_not_there(path, words):
+    here = place()
+    page, answer = here.open(path), here.open(f"{ROOT}{path}")
+    detail = json.loads(answer.text)["detail"]
+    assert (page.status, answer.status) == (404, 404)
+    assert detail.startswith(words)
+    assert str(escape(detail)) in page.text
+
+
+@pytest.mark.parametrize("path", [f"/holds/{DIGEST}", "/unprovisioned"])
+def test_lists_that_are_at_hand_are_paged_alike(path):
+    here = place()
+    rows = tuple(Unprovisioned(scim_id=f"k{number}", user_name="ada", external_id="") for number in range(4))
+    here.desk.services.unprovisioned.put("c1", Report(at=START, digest="", accounts=rows))
+    address = f"{ROOT}{HOME}{path}"
+    first = json.loads(here.open(f"{address}?limit=3").text)
+    last = json.loads(here.open(f"{address}?limit=3&cursor={first['cursor']}").text)
+    assert (len(first["items"]), len(last["items"]), last["cursor"]) == (3, 1, "")
+    beyond = json.loads(here.open(f"{address}?cursor={'9' * 500}").text)
+    assert (beyond["items"], beyond["cursor"]) == ([], "")
+    for cursor in ("x", "-1", "²"):
+        refused = json.loads(here.open(f"{address}?cursor={cursor}").text)
+        assert (refused["status"], refused["field"]) == (400, "cursor")
 
 
 @pytest.mark.parametrize(("days", "words"), [(0, "within 24 hours"), (1, "after 1 day"), (2, "after 2 days")])

@@ -67,7 +67,7 @@ def _give_up(services: Services, connection_id: str, version: str, error: Provis
 
 def finish(services: Services, connection_id: str, actor: Actor) -> Connection:
     """End the set-up of a draft: the connection is off, and can be turned on."""
-    connection = _existing(services, connection_id)
+    connection = existing(services, connection_id)
     _staying(connection)
     now = services.clock()
 
@@ -98,7 +98,7 @@ def edit(
         NotFound, Stale: no such connection, or an administrator changed it since `edition`.
         BadInput: naming the field; nothing was changed.
     """
-    connection = _existing(services, connection_id, edition)
+    connection = existing(services, connection_id, edition)
     wanted = _wanted(services, connection, settings)
     if token:
         token = verify(services, wanted, token)
@@ -124,7 +124,7 @@ def edit(
 
 def as_edited(services: Services, connection_id: str, settings: Settings, edition: int | None = None) -> Connection:
     """Return the connection as `edit` would make it without a new token; raises like it, and changes nothing."""
-    connection = _existing(services, connection_id, edition)
+    connection = existing(services, connection_id, edition)
     wanted = _wanted(services, connection, settings)
     _keeps_token(connection, wanted)
     return wanted
@@ -212,7 +212,7 @@ def turn_on(
     Raises:
         WrongState: the set-up is not finished.
     """
-    connection = _existing(services, connection_id)
+    connection = existing(services, connection_id)
     _staying(connection)
     needs_token(connection)
     _check_node(services, connection.settings.endpoint, connection_id)  # two may have been set up at the same moment
@@ -255,7 +255,7 @@ def turned_off(connection: Connection, now: datetime) -> Connection:
 
 def turn_off(services: Services, connection_id: str, actor: Actor) -> Connection:
     """Turn a connection off: the configuration stays, every change stops, timers stand still."""
-    connection = _existing(services, connection_id)
+    connection = existing(services, connection_id)
     now = services.clock()
 
     def change(current: Connection) -> Connection | None:
@@ -274,7 +274,7 @@ def delete(services: Services, channels: Channels, connection_id: str, actor: Ac
         BadInput: what was `typed` to confirm is not the connection's name.
         Busy: work is still in flight; the connection is in state deleting, nothing new is started.
     """
-    connection = _existing(services, connection_id)
+    connection = existing(services, connection_id)
     if typed.strip() != connection.settings.name.strip():
         mend = f"Type {connection.settings.name} to confirm: the configuration cannot be restored."
         raise BadInput("confirmation", "it is not the connection's name", mend)
@@ -347,10 +347,12 @@ def _in_flight_until(services: Services, connection: Connection, now: datetime) 
 
 
 def _gone(connection_id: str) -> Connection:
-    raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
+    mend = "Choose one of those listed."
+    raise NotFound(f"There is no connection {connection_id!r}: its configuration may have been deleted. {mend}")
 
 
-def _existing(services: Services, connection_id: str, edition: int | None = None) -> Connection:
+def existing(services: Services, connection_id: str, edition: int | None = None) -> Connection:
+    """Read a connection; raises NotFound, and Stale where the `edition` that is meant is not in force any more."""
     connection = services.connections.get(connection_id)
     if connection is None:
         return _gone(connection_id)

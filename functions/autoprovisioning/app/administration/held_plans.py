@@ -1,4 +1,4 @@
-"""Decide about a held plan: about all, some, or one cause of it."""
+"""Decide about a held plan: about all, some, or one cause of it; and read it."""
 
 from __future__ import annotations
 
@@ -74,10 +74,22 @@ def decide_hold(
 
     decided = services.holds.change(connection_id, digest, decide, tell)
     if decided is None:
-        raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
+        raise _unknown(digest)
     if becomes is Standing.APPROVED:
         services.queue.request_run(RunKind.FULL)  # which carries it out; nothing else changes by a decision
     return decided
+
+
+def existing_hold(services: Services, connection_id: str, digest: str) -> Hold:
+    """Read a held plan; raises NotFound."""
+    hold = services.holds.get(connection_id, digest)
+    if hold is None:
+        raise _unknown(digest)
+    return hold
+
+
+def _unknown(digest: str) -> NotFound:
+    return NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
 
 
 def with_addresses(services: Services, connection: Connection, members: Sequence[Member]) -> dict[str, str]:

@@ -16,8 +16,10 @@ from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.exceptions import NotFound as NoRoute
 from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 
+from autoprovisioning.app.administration import configure
 from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.bootstrap import Administration
+from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.texts import OUR_ID
@@ -37,6 +39,11 @@ class Call:
 
 ID = OUR_ID.pattern  # or one of the directory
 Act = Callable[..., Response]  # (call, **arguments of the path)
+
+
+def existing(call: Call, connection_id: str) -> Connection:
+    """Read a connection; raises NotFound."""
+    return configure.existing(call.parts.services, connection_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,11 @@ from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import USAGE, EventName
 from autoprovisioning.domain.texts import LONGEST_SEARCH
-from autoprovisioning.entrypoints.console.api.connections import audited, existing
+from autoprovisioning.entrypoints.console.api.connections import audited
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
 from autoprovisioning.entrypoints.console.export import export
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 Wanted = Annotated[str, Meta(max_length=LONGEST_SEARCH)]
 Instant = Annotated[datetime, Meta(tz=True)]

@@ -17,7 +17,7 @@ from autoprovisioning.app.administration.preview import would_create
 from autoprovisioning.app.administration.tokens import try_out
 from autoprovisioning.domain import connections as domain
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.errors import Busy, NotFound, Stale
+from autoprovisioning.domain.errors import Busy, Stale
 from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.words import shown_state
@@ -25,7 +25,7 @@ from autoprovisioning.entrypoints.answers import PRIVATE, Unconditional
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.models import Accepted, Model, Nothing, Paging
 from autoprovisioning.entrypoints.console.api.operations import JSON, ROOT, Answers, Operation, answer
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 KEEP_AND_ASK = {**PRIVATE, "Cache-Control": "private, no-cache"}
 
@@ -118,14 +118,6 @@ class Confirmation(Model):
     """The connection's name, typed by whoever deletes its configuration."""
 
     confirmation: settings.Text
-
-
-def existing(call: Call, connection_id: str) -> domain.Connection:
-    """Read a connection; raises NotFound."""
-    connection = call.parts.services.connections.get(connection_id)
-    if connection is None:
-        raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
-    return connection
 
 
 def audited(call: Call, connection_id: str) -> str:

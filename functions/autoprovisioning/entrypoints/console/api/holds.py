@@ -9,15 +9,13 @@ from typing import Any, Literal
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from autoprovisioning.app.administration.held_plans import decide_hold, with_addresses
+from autoprovisioning.app.administration.held_plans import decide_hold, existing_hold, with_addresses
 from autoprovisioning.app.ports.reports import HeldPlan
 from autoprovisioning.domain import holds
-from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.holds import HoldState, Standing
-from autoprovisioning.entrypoints.console.api.connections import existing
 from autoprovisioning.entrypoints.console.api.models import Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
 class Hold(Model):
@@ -85,14 +83,8 @@ def list_holds(call: Call, query: Paging, connection_id: str) -> Response:
 def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Response:
     """Read one."""
     services, connection = call.parts.services, existing(call, connection_id)
-    hold = services.holds.get(connection.id, digest)
-    if hold is None:
-        raise NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
-    if query.cursor and not (query.cursor.isascii() and query.cursor.isdecimal()):
-        raise BadInput("cursor", "it is none of ours", "Use the cursor of the page before, or none.")
-    first = int(query.cursor or 0)
-    page = [*hold.each()][first : first + query.limit]
-    following = str(first + query.limit) if first + query.limit < len(hold.members) else ""
+    hold = existing_hold(services, connection.id, digest)
+    page, following = query.part(hold.each(), len(hold.members))
     emails = with_addresses(services, connection, [member for member, _ in page])
     members = [
         Member(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from itertools import islice
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from autoprovisioning.domain.errors import BadInput
+
+T = TypeVar("T")
 LIMIT = 50
 
 
@@ -29,6 +34,14 @@ class Paging(Model):
 
     cursor: Annotated[str, Meta(max_length=500)] = ""
     limit: Annotated[int, Meta(ge=1, le=200)] = LIMIT
+
+    def part(self, items: Iterable[T], count: int) -> tuple[list[T], str]:
+        """Return this part of so many items that are at hand, and the cursor of the next one; raises BadInput."""
+        if self.cursor and not (self.cursor.isascii() and self.cursor.isdecimal()):
+            raise BadInput("cursor", "it is none of ours", "Use the cursor of the page before, or none.")
+        first = min(int(self.cursor or 0), count)
+        end = first + self.limit
+        return list(islice(items, first, end)), str(end) if end < count else ""
 
 
 class Problem(msgspec.Struct, kw_only=True):

@@ -13,10 +13,10 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.keeper import MANDATORY
 from autoprovisioning.domain.scim_user import ATTRIBUTES
 from autoprovisioning.domain.texts import LONGEST_SEARCH
-from autoprovisioning.entrypoints.console.api.connections import ScopeGroup, existing
+from autoprovisioning.entrypoints.console.api.connections import ScopeGroup
 from autoprovisioning.entrypoints.console.api.models import Model
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
 class Me(Model):

@@ -18,13 +18,13 @@ from autoprovisioning.domain import requests as domain
 from autoprovisioning.domain.errors import BadInput, WrongState
 from autoprovisioning.domain.requests import PREVIEW, RequestState
 from autoprovisioning.entrypoints.console.api import settings
-from autoprovisioning.entrypoints.console.api.connections import Connection, edition_meant, existing, shown
+from autoprovisioning.entrypoints.console.api.connections import Connection, edition_meant, shown
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Nothing
 from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
 from autoprovisioning.entrypoints.console.api.requests import accepted, polled
 from autoprovisioning.entrypoints.console.api.requests import shown as shown_request
 from autoprovisioning.entrypoints.console.export import export
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
 class Preview(Model):

@@ -11,10 +11,9 @@ from autoprovisioning.domain import unprovisioned
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.unprovisioned import By, Offer
-from autoprovisioning.entrypoints.console.api.connections import existing
 from autoprovisioning.entrypoints.console.api.models import Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
 class Unprovisioned(Model):
@@ -56,12 +55,8 @@ class TakenOver(Model):
 def list_unprovisioned(call: Call, query: Paging, connection_id: str) -> Response:
     """List them."""
     report = call.parts.services.unprovisioned.get(existing(call, connection_id).id)
-    if query.cursor and not (query.cursor.isascii() and query.cursor.isdecimal()):
-        raise BadInput("cursor", "it is none of ours", "Use the cursor of the page before, or none.")
     rows = report.accounts if report is not None else ()
-    first = int(query.cursor or 0)
-    page = rows[first : first + query.limit]
-    following = str(first + query.limit) if first + query.limit < len(rows) else ""
+    page, following = query.part(rows, len(rows))
     at = report.at if report is not None else None
     return answer(UnprovisionedAccounts(at=at, total=len(rows), items=list(map(_told, page)), cursor=following))
 

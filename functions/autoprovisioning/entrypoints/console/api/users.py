@@ -17,11 +17,11 @@ from autoprovisioning.domain.holds import OPEN
 from autoprovisioning.domain.holds import Standing as Decided
 from autoprovisioning.domain.requests import INQUIRY, InquiryKind, RequestState
 from autoprovisioning.entrypoints.console.api.activity import Event, shown_event
-from autoprovisioning.entrypoints.console.api.connections import ScopeGroup, existing
+from autoprovisioning.entrypoints.console.api.connections import ScopeGroup
 from autoprovisioning.entrypoints.console.api.models import Model
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
 from autoprovisioning.entrypoints.console.api.requests import accepted, polled, shown
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 HELD = OPEN | {Decided.REJECTED}
 Values = dict[str, str | bool | None]

@@ -15,11 +15,10 @@ from autoprovisioning.app.ports.reports import Pace
 from autoprovisioning.domain import runs as domain
 from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.domain.runs import RunKind, RunState
-from autoprovisioning.entrypoints.console.api.connections import existing
 from autoprovisioning.entrypoints.console.api.models import Model, Nothing, Paging
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
 from autoprovisioning.entrypoints.console.api.requests import accepted, polled, shown
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
 class Run(Model):

@@ -14,8 +14,8 @@ from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.errors import BadInput, NotFound
 from autoprovisioning.domain.events import USAGE, Event, EventName
 from autoprovisioning.entrypoints.console.pages.apps import DAYS, LABELS
-from autoprovisioning.entrypoints.console.pages.frame import existing, get, show, show_of, sought
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.pages.frame import get, show, show_of, sought
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 LINES = 50
 ONE = "/connections/<id:connection_id>"

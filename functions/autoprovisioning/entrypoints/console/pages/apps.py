@@ -16,7 +16,6 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import USAGE, EventName
 from autoprovisioning.domain.words import shown_state
 from autoprovisioning.entrypoints.console.pages.frame import (
-    existing,
     form,
     get,
     go,
@@ -26,7 +25,7 @@ from autoprovisioning.entrypoints.console.pages.frame import (
     waiting_holds,
 )
 from autoprovisioning.entrypoints.console.pages.summary import summary
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 DAYS = 30
 LABELS = {

@@ -7,8 +7,8 @@ from flask import Response
 from autoprovisioning.app.administration.configure import delete
 from autoprovisioning.domain.errors import BadInput, Busy
 from autoprovisioning.entrypoints.answers import told
-from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show_of
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
 def confirm(call: Call, connection_id: str) -> Response:

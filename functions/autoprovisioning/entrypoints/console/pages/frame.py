@@ -110,14 +110,6 @@ def show_of(call: Call, connection: Connection, template: str, status: int = 200
     return show(call, template, status, crumbs=crumbs, **about, **values)
 
 
-def existing(call: Call, connection_id: str) -> Connection:
-    """Read a connection; raises NotFound."""
-    connection = call.parts.services.connections.get(connection_id)
-    if connection is None:
-        raise NotFound("There is no such connection: its configuration may have been deleted. Choose one of the list.")
-    return connection
-
-
 def waiting_holds(call: Call, connection: Connection) -> int:
     """Count the held plans that wait for approval."""
     return call.parts.reports.plans_held(connection.id) if connection.state is State.ON else 0
@@ -131,6 +123,12 @@ def form(call: Call) -> MultiDict[str, str]:
 def sought(text: str | None) -> str:
     """Return what was typed to be searched for, without the blanks around it."""
     return (text or "").strip()[:LONGEST_SEARCH]
+
+
+def page_number(call: Call, pages: int) -> int:
+    """Return which of so many pages of a list is asked for; the first where it is none."""
+    text = call.request.args.get("page", "1")
+    return min(int(text), pages) if text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0 else 1
 
 
 def edition(call: Call) -> int:

@@ -6,8 +6,8 @@ from flask import Response
 
 from autoprovisioning.app.administration.health import health
 from autoprovisioning.entrypoints.console.pages.apps import reauthorize_address
-from autoprovisioning.entrypoints.console.pages.frame import existing, get, show_of
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.pages.frame import get, show_of
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 RUNS = 10
 FOLLOWED = 10  # looks at a page for a run that was asked for and has not begun

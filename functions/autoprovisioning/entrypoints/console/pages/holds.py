@@ -7,12 +7,12 @@ from collections import Counter
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
-from autoprovisioning.app.administration.held_plans import Choice, decide_hold, with_addresses
-from autoprovisioning.domain.errors import BadInput, NotFound
+from autoprovisioning.app.administration.held_plans import Choice, decide_hold, existing_hold, with_addresses
+from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.holds import OPEN, Standing
 from autoprovisioning.entrypoints.answers import told
-from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, page_number, post, show_of
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 MEMBERS = 25  # a page: the address of each is read from the roster
 PLANS = 50  # a page
@@ -89,11 +89,9 @@ def _meant(sent: MultiDict[str, str]) -> tuple[list[str] | None, str]:
 
 def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None = None) -> Response:
     connection = existing(call, connection_id)
-    found = call.parts.services.holds.get(connection.id, digest)
-    if found is None:
-        raise NotFound("No held plan has this digest. Reload the held plans and use one shown there.")
+    found = existing_hold(call.parts.services, connection.id, digest)
     pages = max(1, -(-len(found.members) // MEMBERS))
-    number = min(_page_number(call.request.args.get("page", "1")), pages)
+    number = page_number(call, pages)
     shown = [*found.each()][(number - 1) * MEMBERS : number * MEMBERS]
     home = f"/connections/{connection.id}/holds"
     return show_of(
@@ -115,10 +113,6 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
         pages=pages,
         error=error,
     )
-
-
-def _page_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0 else 1
 
 
 ROUTES = (

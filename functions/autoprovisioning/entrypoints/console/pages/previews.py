@@ -15,9 +15,9 @@ from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.requests import PREVIEW, RequestState
 from autoprovisioning.entrypoints.answers import told
-from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.pages.summary import differences
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 LINES = 50
 FOLLOWED = timedelta(minutes=15)  # longer than a preview is tried

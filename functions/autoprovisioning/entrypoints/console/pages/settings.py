@@ -27,7 +27,6 @@ from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields
 from autoprovisioning.entrypoints.console.pages.frame import (
     edition,
-    existing,
     form,
     get,
     go,
@@ -37,7 +36,7 @@ from autoprovisioning.entrypoints.console.pages.frame import (
     sought,
 )
 from autoprovisioning.entrypoints.console.pages.summary import DIALECTS, group_named
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 TITLES = {
     "authorization": "App authorization",

@@ -11,9 +11,9 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import BadInput, ProvisioningError, Transient
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.answers import status_of, told
-from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show, show_of
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show, show_of
 from autoprovisioning.entrypoints.console.pages.summary import summary
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
 def new(call: Call) -> Response:

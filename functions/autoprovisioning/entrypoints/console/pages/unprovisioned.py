@@ -8,8 +8,8 @@ from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.unprovisioned import By, Offer
 from autoprovisioning.entrypoints.answers import told
-from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, page_number, post, show_of
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 ROWS = 100
 ONE = "/connections/<id:connection_id>/unprovisioned"
@@ -43,7 +43,7 @@ def _shown(call: Call, connection_id: str, error: BadInput | None = None) -> Res
     report = call.parts.services.unprovisioned.get(connection.id)
     rows = report.accounts if report is not None else ()
     pages = max(1, -(-len(rows) // ROWS))
-    number = min(_page_number(call.request.args.get("page", "1")), pages)
+    number = page_number(call, pages)
     return show_of(
         call,
         connection,
@@ -58,10 +58,6 @@ def _shown(call: Call, connection_id: str, error: BadInput | None = None) -> Res
         pages=pages,
         error=error,
     )
-
-
-def _page_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0 else 1
 
 
 ROUTES = (get(ONE, show_unprovisioned), post(ONE, take))

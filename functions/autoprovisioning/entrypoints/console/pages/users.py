@@ -20,8 +20,8 @@ from autoprovisioning.domain.requests import INQUIRY, InquiryKind
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.activity import changes
 from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
-from autoprovisioning.entrypoints.console.pages.frame import existing, form, get, go, post, show_of, sought
-from autoprovisioning.entrypoints.console.routing import Call
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show_of, sought
+from autoprovisioning.entrypoints.console.routing import Call, existing
 
 ONE = "/connections/<id:connection_id>/users"
 FOLLOWED = timedelta(minutes=3)  # longer than a worker may take
