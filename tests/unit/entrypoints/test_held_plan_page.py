@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.guard import Member
-from autoprovisioning.domain.holds import Hold, Standing
+from autoprovisioning.domain.holds import Hold, Standing, Verdict
 from tests.support.console import HOME, Place
 from tests.support.in_memory import START
 
@@ -88,3 +90,21 @@ def test_an_empty_list_of_users_is_not_everybody(place):
         {"Content-Type": "application/json"},
     )
     assert (answer.status, standings(place)) == (400, {"waiting": 15})
+
+
+@pytest.mark.parametrize(("path", "passes"), [(f"{HOME}/holds", 1), (f"/api{HOME}/holds", 0)])
+def test_a_page_of_a_large_plan_goes_through_its_members_once_at_most(path, passes, monkeypatch):
+    place, number, seen = Place(Connection(id="c1", state=State.ON)), 5000, []
+    members = tuple(Member(user_id=f"u{each}", action="suspend", trigger="app_off") for each in range(number))
+    place.desk.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=members, reason="too many"))
+    each = Hold.each
+
+    def counted(hold: Hold) -> Iterator[tuple[Member, Verdict]]:
+        for member, verdict in each(hold):
+            seen.append(member)
+            yield member, verdict
+
+    monkeypatch.setattr(Hold, "each", counted)
+    shown = place.open(f"{path}/{DIGEST}")
+    assert ("u24" in shown.text, "u4999" in shown.text) == (True, False)
+    assert len(seen) <= passes * number + 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 
 from flask import Response
 from werkzeug.datastructures import MultiDict
@@ -92,7 +93,10 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
     found = existing_hold(call.parts.services, connection.id, digest)
     pages = max(1, -(-len(found.members) // MEMBERS))
     number = page_number(call, pages)
-    shown = [*found.each()][(number - 1) * MEMBERS : number * MEMBERS]
+    shown = list(islice(found.each(), (number - 1) * MEMBERS, number * MEMBERS))
+    waiting, numbers = found.those(*OPEN), found.standings()
+    by_cause = Counter(member.cause for member in waiting)
+    del by_cause[""]
     home = f"/connections/{connection.id}/holds"
     return show_of(
         call,
@@ -101,9 +105,10 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
         400 if error is not None else 200,
         crumbs=[(home, "Held plans"), (call.request.path, digest[:8])],
         hold=found,
-        waiting=len(found.those(*OPEN)),
-        decided=len(found.those(Standing.APPROVED, Standing.REJECTED)),
-        by_cause=Counter(member.cause for member in found.those(*OPEN) if member.cause),
+        waiting=len(waiting),
+        decided=sum(numbers.get(standing, 0) for standing in (Standing.APPROVED, Standing.REJECTED)),
+        by_cause=by_cause,
+        numbers=numbers,
         actions=ACTIONS,
         causes=CAUSES,
         standings=STANDINGS,
