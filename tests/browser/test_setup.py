@@ -248,7 +248,7 @@ def test_a_held_plan_is_seen_and_approved(provisioned, page):
     expect(row(page, "Users of the held plan", "person4@example.com")).to_contain_text("Suspend")
     page.get_by_label("I have looked at who is affected").check()
     press(page, "Approve")
-    announced(page, "The held plan is approved.")
+    announced(page, "Approved: a reconciliation is asked for")
     wait_for(lambda: not provisioned.account("u4")["active"], "the suspension", 40)
 
 

@@ -351,6 +351,17 @@ def test_lists_that_are_at_hand_are_paged_alike(path):
         assert (refused["status"], refused["field"]) == (400, "cursor")
 
 
+def test_both_doors_say_of_an_approval_what_follows():
+    here, follows = place(), "a reconciliation is asked for and carries it out, reading each user again"
+    form = here.browser().open(f"{HOME}/holds/{DIGEST}")
+    notice = form.send("Decide", "approve", confirmed="yes", about="")
+    described = json.loads(here.open(f"{ROOT}/openapi.json").text)["paths"]
+    [summary] = [each["summary"] for path in described.values() for each in path.values()
+                 if each["operationId"] == "decideHold"]  # fmt: skip
+    assert all(follows in text for text in (form.text, notice.text, summary))
+    assert here.desk.queue.requests
+
+
 @pytest.mark.parametrize(("days", "words"), [(0, "within 24 hours"), (1, "after 1 day"), (2, "after 2 days")])
 def test_a_delay_reads_the_same_on_pages_and_in_the_audit(days, words):
     delays = Delays(suspend_after=days)

@@ -19,6 +19,7 @@ TAKES: Mapping[Choice, Standing] = {
     "reject": Standing.REJECTED,
     "withdraw": Standing.WITHDRAWN,
 }
+FOLLOWS = "a reconciliation is asked for and carries it out, reading each user again"  # what an approval leads to
 
 
 def decide_hold(

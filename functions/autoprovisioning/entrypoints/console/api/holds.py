@@ -9,7 +9,7 @@ from typing import Any, Literal
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from autoprovisioning.app.administration.held_plans import decide_hold, existing_hold, with_addresses
+from autoprovisioning.app.administration.held_plans import FOLLOWS, decide_hold, existing_hold, with_addresses
 from autoprovisioning.app.ports.reports import HeldPlan
 from autoprovisioning.domain import holds
 from autoprovisioning.domain.holds import HoldState, Standing
@@ -147,7 +147,7 @@ OPERATIONS = (
         name="decideHold",
         method="POST",
         path=f"{_HOLDS}/<id:digest>",
-        what="Decide about a held plan, or some of its users; a run follows an approval",
+        what=f"Decide about a held plan, or some of its users; once approved, {FOLLOWS}",
         act=decide,
         answers={200: Answers(what="The plan as decided", model=Hold)},
         body=Decision,

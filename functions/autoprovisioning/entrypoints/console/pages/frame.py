@@ -10,6 +10,7 @@ from flask import Response
 from werkzeug.datastructures import MultiDict
 
 from autoprovisioning.app.administration.csrf import form_token, genuine
+from autoprovisioning.app.administration.held_plans import FOLLOWS
 from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import (
@@ -46,7 +47,7 @@ NOTICES: Mapping[str, str] = {
     "finished": "The set-up is finished.",
     "deleted": "The configuration is deleted. Keeper accounts stay as they are.",
     "deleting": "The configuration is being deleted, as soon as changes in flight have ended.",
-    "approved": "The held plan is approved. The next reconciliation carries it out, reading each user again.",
+    "approved": f"Approved: {FOLLOWS}.",
     "confirmed": "Confirmed. These accounts are adopted once autoprovisioning is on. A new preview lists them as "
     "adopted.",
     "confirmed-run": "Confirmed. A reconciliation has been asked for and adopts these accounts. A new preview lists "

@@ -8,7 +8,7 @@ from itertools import islice
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
-from autoprovisioning.app.administration.held_plans import Choice, decide_hold, existing_hold, with_addresses
+from autoprovisioning.app.administration.held_plans import FOLLOWS, Choice, decide_hold, existing_hold, with_addresses
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.holds import OPEN, Standing
 from autoprovisioning.entrypoints.answers import told
@@ -109,6 +109,7 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
         decided=sum(numbers.get(standing, 0) for standing in (Standing.APPROVED, Standing.REJECTED)),
         by_cause=by_cause,
         numbers=numbers,
+        follows=FOLLOWS,
         actions=ACTIONS,
         causes=CAUSES,
         standings=STANDINGS,
