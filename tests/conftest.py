@@ -14,7 +14,7 @@ from infra.local.cloud import LocalCloud
 from infra.local.emulators import EmulatorMissing, java, sdk_root
 from infra.local.processes import Supervisor
 from infra.local.simulation import wait_for
-from tests.support.system import Town
+from tests.support.system import System
 
 DEMANDED = bool(os.environ.get("CI") or os.environ.get("REQUIRE_EMULATORS"))
 
@@ -53,33 +53,33 @@ def project_id() -> str:
 
 
 @pytest.fixture(scope="session")
-def whole_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+def whole_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The whole local cloud with its simulators, with time limits of seconds."""
     _need_emulators()
-    folder: Path = tmp_path_factory.mktemp("town")
-    with Town.started(folder) as town:
-        yield town
+    folder: Path = tmp_path_factory.mktemp("system")
+    with System.started(folder) as system:
+        yield system
 
 
 @pytest.fixture
-def town(whole_town: Town) -> Iterator[Town]:
+def system(whole_system: System) -> Iterator[System]:
     """The local cloud as new: empty roster, empty Keeper, no faults."""
-    whole_town.reset()
-    yield whole_town
-    whole_town.calm()
+    whole_system.reset()
+    yield whole_system
+    whole_system.calm()
 
 
 @pytest.fixture
-def settled(whole_town: Town) -> Iterator[Town]:
+def settled(whole_system: System) -> Iterator[System]:
     """A provisioned cloud, shared by tests that change nothing; each one is held to that."""
-    if whole_town.settled is None:
-        whole_town.reset()
-        whole_town.provisioned()
-        wait_for(lambda: whole_town.look("u1") == 204, "quiet")
-        whole_town.settled = whole_town.snapshot()
-    before = whole_town.settled
-    yield whole_town
-    whole_town.calm()
-    whole_town.settled = None
-    assert whole_town.snapshot() == before
-    whole_town.settled = before
+    if whole_system.settled is None:
+        whole_system.reset()
+        whole_system.provisioned()
+        wait_for(lambda: whole_system.look("u1") == 204, "quiet")
+        whole_system.settled = whole_system.snapshot()
+    before = whole_system.settled
+    yield whole_system
+    whole_system.calm()
+    whole_system.settled = None
+    assert whole_system.snapshot() == before
+    whole_system.settled = before

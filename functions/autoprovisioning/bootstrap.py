@@ -162,7 +162,7 @@ def administration() -> Administration:
     identity = IapIdentity(chosen.iap_audience, chosen.iap_issuer, chosen.iap_certs_url)
     asked = directory(waited_for=True)
     return Administration(
-        services=replace(services(), directory=asked, accounts_for=accounts_builder(KEEPER_SOON)),
+        services=replace(process_services(), directory=asked, accounts_for=accounts_builder(KEEPER_SOON)),
         identity=identity,
         roles=Roles(asked),
         reports=reports(),
@@ -211,7 +211,7 @@ def directory(*, waited_for: bool = False) -> GoogleDirectory:
 
 
 @lru_cache(maxsize=1)
-def services() -> Services:
+def process_services() -> Services:
     """Build what the workers and `reconcile` need."""
     _logs()
     from autoprovisioning.adapters.firestore import (

@@ -63,7 +63,7 @@ def customer(users: int) -> dict[str, Any]:
     return fixture
 
 
-class Desk:
+class CountedServices:
     """The functions' own parts, in this process, with everything they ask outside counted."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Desk:
             if hasattr(builder, "cache_clear"):
                 builder.cache_clear()
         self.counts: Counter[str] = Counter()
-        built = bootstrap.services()
+        built = bootstrap.process_services()
         self.services = replace(built, tokens=Tokens(built.tokens, self.counts))
         self.reports, self.channels, self.watch = bootstrap.reports(), bootstrap.channels(), bootstrap.watch()
 
@@ -95,13 +95,13 @@ def measure(users: int) -> dict[str, Any]:
         world = World(supervisor=supervisor, folder=Path(folder))
         world.start(fixture, fixture["users"][0]["primaryEmail"], scheduler=False)
         os.environ.update(world.cloud.environment)
-        Desk()
+        CountedServices()
         connect.connect(world.keeper.endpoint, world.keeper.token, (GROUP,), creates=users)
         first, quiet = run(world), run(world)
         changed(world, fixture["users"][:CHANGES], "Run")
         some = run(world)
         return {
-            "shards": int(Desk().services.connections.all()[0].roster_layout),
+            "shards": int(CountedServices().services.connections.all()[0].roster_layout),
             "first_run": first,
             "quiet_run": quiet,
             "run_with_changes": {**some, "changes": CHANGES},
@@ -144,7 +144,7 @@ def changed(world: World, users: list[dict[str, Any]], name: str) -> None:
 
 def by_hand(world: World, users: list[dict[str, Any]]) -> dict[str, Counts]:
     """Measure what no run counts: one user after a notification, the sweep, the vital signs, the channel."""
-    desk = Desk()
+    measured = CountedServices()
     from autoprovisioning.app.administration.vital_signs import log_vital_signs
     from autoprovisioning.app.notifications.renew_watch import renew_watch
     from autoprovisioning.app.provisioning.converge import converge
@@ -152,7 +152,7 @@ def by_hand(world: World, users: list[dict[str, Any]]) -> dict[str, Counts]:
     from autoprovisioning.app.runs.sweep import sweep
     from autoprovisioning.domain.runs import Look
 
-    services, watch = desk.services, desk.watch
+    services, watch = measured.services, measured.watch
 
     def look(user: dict[str, Any]) -> None:
         asked = Asked(
@@ -171,17 +171,17 @@ def by_hand(world: World, users: list[dict[str, Any]]) -> dict[str, Counts]:
             look(user)
 
     changed(world, users, "Notified")
-    each = {name: count / len(users) for name, count in desk.counted(everyone).items()}
-    again = {name: count / len(users) for name, count in desk.counted(everyone).items()}
+    each = {name: count / len(users) for name, count in measured.counted(everyone).items()}
+    again = {name: count / len(users) for name, count in measured.counted(everyone).items()}
     sweep(services)
     renew()
     grown_up(services)
     return {
         "notification_with_a_change": each,
         "notification_without_one": again,
-        "sweep": desk.counted(lambda: sweep(services)),
-        "vital_signs": desk.counted(lambda: log_vital_signs(services, desk.reports, desk.channels)),
-        "renew_watch": desk.counted(renew),
+        "sweep": measured.counted(lambda: sweep(services)),
+        "vital_signs": measured.counted(lambda: log_vital_signs(services, measured.reports, measured.channels)),
+        "renew_watch": measured.counted(renew),
     }
 
 

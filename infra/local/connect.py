@@ -40,30 +40,30 @@ def connect(
     """
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.app.administration.configure import edit, finish, set_up, turn_on
-    from autoprovisioning.bootstrap import services
+    from autoprovisioning.bootstrap import process_services
     from autoprovisioning.domain.directory_user import Scope
     from autoprovisioning.domain.events import Actor
     from autoprovisioning.domain.settings import Settings
 
-    desk, actor = services(), Actor(address=ACTOR)
-    known = desk.connections.get(CONNECTION)
+    services, actor = process_services(), Actor(address=ACTOR)
+    known = services.connections.get(CONNECTION)
     current = known.settings if known is not None else Settings()
     scope = replace(current.scope, groups=Scope.named(groups=groups).groups)
     if org_units is not None:
         scope = replace(scope, org_units=Scope.named(org_units=org_units).org_units)
     wanted = replace(current, **{"endpoint": endpoint, "scope": scope, **(settings or {})})  # type: ignore[arg-type]
     if known is None:
-        connection = set_up(desk, wanted, token, actor, CONNECTION)
+        connection = set_up(services, wanted, token, actor, CONNECTION)
     else:
-        connection = edit(desk, CONNECTION, known.edition, wanted, actor, token, run=False)
+        connection = edit(services, CONNECTION, known.edition, wanted, actor, token, run=False)
     confirmed = [f"adoptions confirmed: {confirm_all()}"] if adopt_all else []
     if preview and connection.state.value in ("off", "draft"):
         counts = previewed("The preview").result.counts
         creates = counts.get("create", 0)
         would = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count) or "nothing"
         confirmed.append(f"turning on would do: {would}; creating {creates} accounts is confirmed")
-    finish(desk, connection.id, actor)
-    connection = turn_on(desk, connection.id, actor, run=False, creates=creates)
+    finish(services, connection.id, actor)
+    connection = turn_on(services, connection.id, actor, run=False, creates=creates)
     named = ", ".join(group.email for group in connection.settings.scope.groups) or "everybody"
     told = f"connection {connection.id} is {connection.state.value}: {connection.settings.endpoint}, scope: {named}"
     treated = (
@@ -77,11 +77,11 @@ def connect(
 def confirm_all() -> int:
     """Confirm what a preview lists as in doubt; returns how many."""
     from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
-    from autoprovisioning.bootstrap import services
+    from autoprovisioning.bootstrap import process_services
     from autoprovisioning.domain.events import Actor
 
     done = previewed("ADOPT").id
-    return confirm_adoptions(services(), CONNECTION, done, None, Actor(address=ACTOR)).count
+    return confirm_adoptions(process_services(), CONNECTION, done, None, Actor(address=ACTOR)).count
 
 
 def previewed(what: str) -> Any:
@@ -92,19 +92,19 @@ def previewed(what: str) -> Any:
     """
     from autoprovisioning.app.administration.preview import ask_preview
     from autoprovisioning.app.administration.requests import find
-    from autoprovisioning.bootstrap import services
+    from autoprovisioning.bootstrap import process_services
     from autoprovisioning.domain.connections import Connection
     from autoprovisioning.domain.errors import WrongState
     from autoprovisioning.domain.events import Actor
     from autoprovisioning.domain.requests import PREVIEW, RequestState
 
-    desk, actor = services(), Actor(address=ACTOR)
-    connection = desk.connections.get(CONNECTION)
+    services, actor = process_services(), Actor(address=ACTOR)
+    connection = services.connections.get(CONNECTION)
     assert isinstance(connection, Connection)  # noqa: S101 - set up by the caller
-    asked = ask_preview(desk, CONNECTION, connection.edition, connection.settings, actor)
+    asked = ask_preview(services, CONNECTION, connection.edition, connection.settings, actor)
 
     def ended() -> Any:
-        preview = find(desk, PREVIEW, CONNECTION, asked.id)
+        preview = find(services, PREVIEW, CONNECTION, asked.id)
         if preview is None or preview.state is RequestState.FAILED:
             problem = preview.problem if preview is not None else "it expired"
             raise WrongState(f"{what}: the preview failed, so nothing was confirmed: {problem}")

@@ -65,15 +65,15 @@ def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_
     gone, or that users fail.
     """
     sys.path.insert(0, str(ROOT / "functions"))
-    from autoprovisioning.bootstrap import reports, services
+    from autoprovisioning.bootstrap import process_services, reports
 
-    desk = services()
-    started, runs = _fresh_runs(desk, reconcile_url, kind, tell)
+    services = process_services()
+    started, runs = _fresh_runs(services, reconcile_url, kind, tell)
     seconds = max([run.finished.timestamp() - started for run in runs if run.finished], default=0.0)
     for run in runs:
         for note in run.notes:
             tell(note)
-    connections = desk.connections.all()
+    connections = services.connections.all()
     if not runs:
         states = ", ".join(f"{connection.id} is {connection.state.value}" for connection in connections)
         tell(f"No connection is on ({states or 'there is none'}): use `make connect`.")
@@ -92,23 +92,23 @@ def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_
     return summary
 
 
-def _fresh_runs(desk: Any, url: str, kind: str, tell: Callable[[str], None]) -> tuple[float, list[Any]]:
+def _fresh_runs(services: Any, url: str, kind: str, tell: Callable[[str], None]) -> tuple[float, list[Any]]:
     """Start runs until all of them began after being asked for; returns when that was, and them, finished."""
     while True:
         started = time.time()
         answer = call(url, {"kind": kind, "retry_failures": True})
         if "runs" not in answer:
             raise SystemExit(f"The run could not be started: {answer.get('detail', answer)}")
-        found = [_finished(desk, item["connection"], item["run"], tell) for item in answer["runs"]]
+        found = [_finished(services, item["connection"], item["run"], tell) for item in answer["runs"]]
         runs = [run for run in found if run is not None]
-        on = any(connection.state.value == "on" for connection in desk.connections.all())
+        on = any(connection.state.value == "on" for connection in services.connections.all())
         if all(run.started.timestamp() >= started for run in runs) and (runs or not on):
             return started, runs
         tell("An earlier run was still under way; starting over.")
         time.sleep(POLL)
 
 
-def _finished(desk: Any, connection_id: str, run_id: str, tell: Callable[[str], None]) -> Any:
+def _finished(services: Any, connection_id: str, run_id: str, tell: Callable[[str], None]) -> Any:
     """Wait for a run's end, telling how far it is; None where it went away with its connection.
 
     Raises:
@@ -116,13 +116,13 @@ def _finished(desk: Any, connection_id: str, run_id: str, tell: Callable[[str], 
     """
     following = time.monotonic() + TOLD_EVERY
     while True:
-        run = desk.runs.get(connection_id, run_id)
+        run = services.runs.get(connection_id, run_id)
         if run is None or run.ended:
             return run
         if time.monotonic() >= following:
             tell(progress_of(run))
             following = time.monotonic() + TOLD_EVERY
-        if desk.clock() - (run.last_progress or run.started) > STUCK_AFTER:
+        if services.clock() - (run.last_progress or run.started) > STUCK_AFTER:
             raise SystemExit(f"The run {run_id} stands still: its messages may be among the dead letters. {SEE_LOGS}")
         time.sleep(POLL)
 

@@ -268,9 +268,9 @@ def _connections(world: World) -> list[dict[str, Any]]:
 
 
 def _run_open() -> bool:
-    from autoprovisioning.bootstrap import services
+    from autoprovisioning.bootstrap import process_services
 
-    return bool(services().runs.open(connect.CONNECTION))
+    return bool(process_services().runs.open(connect.CONNECTION))
 
 
 def _failure_of(user_id: str) -> dict[str, Any] | None:

@@ -121,7 +121,7 @@ def _connect(fixture: dict[str, Any]) -> tuple[str, str]:
     scope = Scope(groups=(Group(id=group["id"], email=group["email"], name=group["name"]),))
     endpoint = "https://keepersecurity.eu/api/rest/scim/v2/1"
     now = datetime.now(UTC)
-    bootstrap.services().connections.create(
+    bootstrap.process_services().connections.create(
         Connection(
             id=CONNECTION,
             order=1,

@@ -14,7 +14,7 @@ from autoprovisioning.adapters.firestore.codec import encode
 from autoprovisioning.adapters.firestore.roster import shard_of
 from autoprovisioning.adapters.firestore.schema import ROSTER
 from autoprovisioning.app.ports.requests import Line, Would
-from autoprovisioning.bootstrap import services
+from autoprovisioning.bootstrap import process_services
 from autoprovisioning.domain import requests
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection
@@ -48,7 +48,9 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
     `users` are the directory's, `now` is the end of the month.
     """
     chance = random.Random(7)
-    connection = services().connections.change(connection_id, lambda known: replace(known, roster_layout=f"{SHARDS}"))
+    connection = process_services().connections.change(
+        connection_id, lambda known: replace(known, roster_layout=f"{SHARDS}")
+    )
     assert connection is not None
     entries = [_entry(connection, user) for user in users]
     failing = chance.sample(entries, FAILURES)
@@ -61,7 +63,7 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
     members = tuple(
         Member(user_id=user_id, action=Action.SUSPEND.value, trigger="suspended", since=now) for user_id in chosen
     )
-    services().holds.put(
+    process_services().holds.put(
         connection_id, Hold(digest=digest_of(members, now), raised_at=now, members=members, reason=f"{HELD} suspend")
     )
     _preview(connection, entries, now)
@@ -76,7 +78,7 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
             state=RunState.DONE,
             finished=started,
         )
-        services().runs.put(done)
+        process_services().runs.put(done)
     return digest_of(members, now), PREVIEW
 
 
@@ -95,8 +97,8 @@ def _preview(connection: Connection, entries: list[Entry], now: datetime) -> Non
         asked_by=Actor(address="admin@example.com"),
         asked_at=now,
     ).done(now, forecast)
-    services().preview_lines.put(preview, lines)
-    services().requests.put(preview)
+    process_services().preview_lines.put(preview, lines)
+    process_services().requests.put(preview)
 
 
 def _home(connection_id: str) -> Any:

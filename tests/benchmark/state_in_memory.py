@@ -30,7 +30,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def calls(state: State) -> Mapping[str, Callable[[int], Any]]:
-    """Return port calls as a simulation makes them, for a town of some dozen people."""
+    """Return port calls as a simulation makes them, for a customer of some dozen people."""
 
     def commit(number: int) -> None:
         user_id = f"u{number % PEOPLE}"

@@ -10,7 +10,7 @@ from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.functional.test_reauthorize import staff
 from tests.support.settings import changed, with_settings
-from tests.support.system import ADMIN, GROUP_ID, Town, person
+from tests.support.system import ADMIN, GROUP_ID, System, person
 
 PEOPLE = 60  # more than a page of the audit shows
 LONG_NAME = "Keeper of the Central European Holding, of its daughters and branches and of those who work remotely"
@@ -20,9 +20,9 @@ HOME = f"/connections/{CONNECTION}"
 
 @dataclass(frozen=True)
 class Stage:
-    """The town, and the addresses that only it knows."""
+    """The system, and the addresses that only it knows."""
 
-    town: Town
+    system: System
     preview: str
     doubts: str  # a preview with adoptions to be confirmed
     inquiry: str
@@ -33,43 +33,43 @@ class Stage:
         return text.format(preview=self.preview, doubts=self.doubts, inquiry=self.inquiry, hold=self.hold)
 
 
-def set_stage(town: Town) -> Stage:
+def set_stage(system: System) -> Stage:
     """Provision, then let plans be held, users fail, timers run, and connections stand in every state."""
     from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
     from autoprovisioning.domain.settings import VolumeLimit
 
-    town.reset(PEOPLE)
-    staff(town)
-    town.directory.patch("u59", {"primaryEmail": ENDLESS})
-    town.keeper.settings(taken_addresses=["person58@example.com", "person57@example.com"])
+    system.reset(PEOPLE)
+    staff(system)
+    system.directory.patch("u59", {"primaryEmail": ENDLESS})
+    system.keeper.settings(taken_addresses=["person58@example.com", "person57@example.com"])
     weeks = Deprovisioning(
         app_off=Delays(suspend_after=7, delete_after=90),
         suspended=Delays(suspend_after=0, delete_after=None),
         deleted=Delays(suspend_after=0, delete_after=None),
     )
-    town.connect(limit=VolumeLimit(minimum=1, percent=1.0), deprovisioning=weeks)
-    town.sync()
-    town.directory.patch("u1", {"name": {"familyName": "Wolfeschlegelsteinhausenbergerdorff-Hubertshausen"}})
-    town.directory.leave(GROUP_ID, "u10")
+    system.connect(limit=VolumeLimit(minimum=1, percent=1.0), deprovisioning=weeks)
+    system.sync()
+    system.directory.patch("u1", {"name": {"familyName": "Wolfeschlegelsteinhausenbergerdorff-Hubertshausen"}})
+    system.directory.leave(GROUP_ID, "u10")
     for number in range(20, 26):
-        town.directory.patch(f"u{number}", {"suspended": True})
-    town.sync()
-    other_connections(town)
-    [hold] = town.desk().holds.standing(CONNECTION)
-    narrower = changed(town.desk().connections.get(CONNECTION).settings, org_units=("/Sales",))
-    inquiry = _inquiry(town)
-    in_doubt(town)
-    unprovisioned(town)
-    in_force = town.desk().connections.get(CONNECTION).settings
-    return Stage(town, compute_preview(town, narrower), compute_preview(town, in_force), inquiry, hold.digest)
+        system.directory.patch(f"u{number}", {"suspended": True})
+    system.sync()
+    other_connections(system)
+    [hold] = system.services().holds.standing(CONNECTION)
+    narrower = changed(system.services().connections.get(CONNECTION).settings, org_units=("/Sales",))
+    inquiry = _inquiry(system)
+    in_doubt(system)
+    unprovisioned(system)
+    in_force = system.services().connections.get(CONNECTION).settings
+    return Stage(system, compute_preview(system, narrower), compute_preview(system, in_force), inquiry, hold.digest)
 
 
-def unprovisioned(town: Town) -> None:
+def unprovisioned(system: System) -> None:
     """Store what a drift run would report: accounts of every kind that nobody provisions."""
     from autoprovisioning.domain.directory_user import Presence
     from autoprovisioning.domain.unprovisioned import By, Offer, Report, Unprovisioned
 
-    desk = town.desk()
+    services = system.services()
     rows = (
         Unprovisioned(
             scim_id="k1",
@@ -80,7 +80,7 @@ def unprovisioned(town: Town) -> None:
             user_id="u80",
             email=ENDLESS,
             presence=Presence.DELETED,
-            since=desk.clock(),
+            since=services.clock(),
         ),
         Unprovisioned(
             scim_id="k2",
@@ -111,22 +111,22 @@ def unprovisioned(town: Town) -> None:
         ),
         Unprovisioned(scim_id="k5", user_name="nobody@example.com", external_id=""),
     )
-    desk.unprovisioned.put(CONNECTION, Report(at=desk.clock(), digest="d", accounts=rows))
+    services.unprovisioned.put(CONNECTION, Report(at=services.clock(), digest="d", accounts=rows))
 
 
-def in_doubt(town: Town) -> None:
+def in_doubt(system: System) -> None:
     """Let new hires find accounts that may be somebody else's, and one an account under an alias."""
-    town.keeper.settings(tell_created=False)
+    system.keeper.settings(tell_created=False)
     addresses = ["person70@example.com", "person71@example.com", "support@example.com"]
     seeds = [{"id": f"old-{number}", "userName": each, "active": True} for number, each in enumerate(addresses)]
-    town.keeper.control("PUT", "accounts", [*town.keeper.accounts(), *seeds])
+    system.keeper.control("PUT", "accounts", [*system.keeper.accounts(), *seeds])
     for number in (70, 71, 72):
-        town.directory.insert(person(number))
-        town.directory.join(GROUP_ID, f"u{number}")
-    town.directory.call("POST", "users/u72/aliases", {"alias": "support@example.com"})
+        system.directory.insert(person(number))
+        system.directory.join(GROUP_ID, f"u{number}")
+    system.directory.call("POST", "users/u72/aliases", {"alias": "support@example.com"})
 
 
-def other_connections(town: Town) -> None:
+def other_connections(system: System) -> None:
     """Connections in the other states: only one can be provisioned by a node, so that the rest are as stored."""
     from autoprovisioning.bootstrap import administration
     from autoprovisioning.domain.connections import State
@@ -146,28 +146,28 @@ def other_connections(town: Town) -> None:
     connections.purge("gone")
 
 
-def compute_preview(town: Town, wanted: Any) -> str:
+def compute_preview(system: System, wanted: Any) -> str:
     """Let a preview of these settings be computed; returns its id."""
     from autoprovisioning.app.administration.preview import ask_preview
     from autoprovisioning.domain.requests import PREVIEW
 
-    desk = town.desk()
-    edition = desk.connections.get(CONNECTION).edition
-    asked = ask_preview(desk, CONNECTION, edition, wanted, Actor(address=ADMIN, directory_id="u0"))
-    wait_for(lambda: _state(town, PREVIEW, asked.id) == "done", "the preview", 40)
+    services = system.services()
+    edition = services.connections.get(CONNECTION).edition
+    asked = ask_preview(services, CONNECTION, edition, wanted, Actor(address=ADMIN, directory_id="u0"))
+    wait_for(lambda: _state(system, PREVIEW, asked.id) == "done", "the preview", 40)
     return str(asked.id)
 
 
-def _inquiry(town: Town) -> str:
+def _inquiry(system: System) -> str:
     from autoprovisioning.app.administration.inquire import inquire
     from autoprovisioning.app.administration.roles import Role
     from autoprovisioning.domain.requests import INQUIRY, InquiryKind
 
     actor = Actor(address=ADMIN, directory_id="u0")
-    asked = inquire(town.desk(), CONNECTION, "u1", InquiryKind.PROVISION, actor, Role.SUPER)
-    wait_for(lambda: _state(town, INQUIRY, asked.id) == "done", "the answer", 40)
+    asked = inquire(system.services(), CONNECTION, "u1", InquiryKind.PROVISION, actor, Role.SUPER)
+    wait_for(lambda: _state(system, INQUIRY, asked.id) == "done", "the answer", 40)
     return str(asked.id)
 
 
-def _state(town: Town, kind: Any, name: str) -> str:
-    return str(town.desk().requests.get(kind, CONNECTION, name).state.value)
+def _state(system: System, kind: Any, name: str) -> str:
+    return str(system.services().requests.get(kind, CONNECTION, name).state.value)

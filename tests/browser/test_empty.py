@@ -22,12 +22,12 @@ NOTHING = (
 
 
 @pytest.fixture(scope="module")
-def unprovisioned(whole_town):
+def unprovisioned(whole_system):
     """A connection that is on and has had no run."""
-    whole_town.reset()
-    whole_town.connect(())
-    yield whole_town
-    whole_town.settled = None
+    whole_system.reset()
+    whole_system.connect(())
+    yield whole_system
+    whole_system.settled = None
 
 
 @pytest.mark.parametrize(("path", "words"), NOTHING)
@@ -38,8 +38,8 @@ def test_an_empty_page_says_so(unprovisioned, open_page, presentable, path, word
     presentable(page)
 
 
-def test_the_list_without_any_app_leads_to_the_set_up(town, open_page, presentable):
-    page = open_page(base_url=town.world.console_url)
+def test_the_list_without_any_app_leads_to_the_set_up(system, open_page, presentable):
+    page = open_page(base_url=system.world.console_url)
     page.goto("/")
     presentable(page)
     page.get_by_role("link", name="Set up autoprovisioning").click()

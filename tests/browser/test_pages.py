@@ -39,16 +39,16 @@ PAGES = (
 
 
 @pytest.fixture(scope="module")
-def stage(whole_town) -> Iterator[Stage]:
-    """The town that every test here looks at, and none changes."""
-    yield set_stage(whole_town)
-    whole_town.settled = None
+def stage(whole_system) -> Iterator[Stage]:
+    """The system that every test here looks at, and none changes."""
+    yield set_stage(whole_system)
+    whole_system.settled = None
 
 
 @pytest.fixture
 def page(stage, open_page) -> Page:
     """A page of a super administrator."""
-    return open_page(base_url=stage.town.world.console_url)
+    return open_page(base_url=stage.system.world.console_url)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -59,11 +59,11 @@ def test_a_page_fits_and_is_accessible_at_every_width_and_in_every_colour(stage,
     if path.endswith("/nothing"):
         open_page.forgive("404")
     presentable(page)
-    assert [url for url in asked if not url.startswith(stage.town.world.console_url)] == []
+    assert [url for url in asked if not url.startswith(stage.system.world.console_url)] == []
 
 
 def test_the_page_of_the_token_fits_and_is_accessible(stage, open_page, presentable):
-    page = open_page(base_url=stage.town.world.reauthorize_url)
+    page = open_page(base_url=stage.system.world.reauthorize_url)
     page.goto("/?connection=long")
     expect(page.get_by_label("Connection")).to_have_value("long")
     presentable(page)
@@ -153,7 +153,7 @@ def walk(page: Page) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("path", [HOME, f"{HOME}/mapping", f"{HOME}/scope", f"{HOME}/usage", f"{HOME}/users/u20"])
 @pytest.mark.parametrize("viewport", [None, NARROW])
 def test_tab_reaches_everything_in_order_and_the_focus_is_seen(stage, open_page, path, viewport):
-    page = open_page(base_url=stage.town.world.console_url, **({"viewport": viewport} if viewport else {}))
+    page = open_page(base_url=stage.system.world.console_url, **({"viewport": viewport} if viewport else {}))
     page.goto(path)
     if path.endswith("u20"):
         expect(page.get_by_text("Asked by")).to_be_visible(timeout=40_000)

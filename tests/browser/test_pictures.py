@@ -16,7 +16,7 @@ from infra.local.simulation import wait_for
 from tests.browser.conftest import NARROW
 from tests.browser.stage import HOME, compute_preview, other_connections
 from tests.support.settings import changed
-from tests.support.system import GROUP_ID, Town, customer
+from tests.support.system import GROUP_ID, System, customer
 
 NAMES = (
     "Ada Lovelace, Grace Hopper, Niklaus Wirth, Barbara Liskov, Edsger Dijkstra, Radia Perlman, Margaret Hamilton, "
@@ -41,36 +41,36 @@ def company() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def company_town(whole_town) -> Iterator[Town]:
+def company_town(whole_system) -> Iterator[System]:
     """The company: provisioned, somebody renamed, some suspensions held."""
     from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
     from autoprovisioning.domain.settings import VolumeLimit
 
-    town = whole_town
-    town.reset(0)
-    town.directory.control("PUT", "state", company())
-    town.keeper.settings(latency_ms=40)
+    system = whole_system
+    system.reset(0)
+    system.directory.control("PUT", "state", company())
+    system.keeper.settings(latency_ms=40)
     policy = Deprovisioning(
         app_off=Delays(suspend_after=7, delete_after=None),
         suspended=Delays(suspend_after=0, delete_after=None),
         deleted=Delays(suspend_after=0, delete_after=30),
     )
-    town.provisioned(limit=VolumeLimit(minimum=3, percent=5.0), deprovisioning=policy)
-    remember_weeks(town)
-    town.directory.patch("u2", {"name": {"familyName": "Murray Hopper"}})
-    town.await_account("u2", lambda account: account["name"]["familyName"] == "Murray Hopper")
-    yield town
-    town.settled = None
+    system.provisioned(limit=VolumeLimit(minimum=3, percent=5.0), deprovisioning=policy)
+    remember_weeks(system)
+    system.directory.patch("u2", {"name": {"familyName": "Murray Hopper"}})
+    system.await_account("u2", lambda account: account["name"]["familyName"] == "Murray Hopper")
+    yield system
+    system.settled = None
 
 
-def remember_weeks(town: Town) -> None:
+def remember_weeks(system: System) -> None:
     """Count the events of the 29 days before today, as workers have counted them."""
     from google.cloud import firestore
 
     from autoprovisioning.adapters.firestore.audit import count_usage
     from autoprovisioning.domain.events import Event, EventName
 
-    client = firestore.Client(project=town.world.cloud.project)
+    client = firestore.Client(project=system.world.cloud.project)
     home, batch = client.collection("connections").document(CONNECTION), client.batch()
     chance = random.Random(7)
     today = datetime.now(UTC).replace(hour=9)
@@ -106,7 +106,7 @@ def test_the_set_up(page, picture):
 
 def test_a_preview_of_a_narrower_scope(company_town, page, picture):
 
-    current = company_town.desk().connections.get(CONNECTION).settings
+    current = company_town.services().connections.get(CONNECTION).settings
     eager = replace(current.deprovisioning, app_off=replace(current.deprovisioning.app_off, suspend_after=0))
     wanted = changed(current, scope_groups=("g-pilot",), deprovisioning=eager)
     page.goto(f"{HOME}/previews/{compute_preview(company_town, wanted)}")
@@ -131,8 +131,8 @@ def test_a_held_plan(company_town, page, picture):
     company_town.directory.weather(lose=True)
     for number in (5, 9, 13, 17, 21):
         company_town.directory.patch(f"u{number}", {"suspended": True})
-    wait_for(lambda: company_town.sync() and company_town.desk().holds.standing(CONNECTION), "the hold", 40)
-    [hold] = company_town.desk().holds.standing(CONNECTION)
+    wait_for(lambda: company_town.sync() and company_town.services().holds.standing(CONNECTION), "the hold", 40)
+    [hold] = company_town.services().holds.standing(CONNECTION)
     page.goto(f"{HOME}/holds/{hold.digest}")
     expect(page.get_by_text("I have looked at who is affected")).to_be_visible()
     picture(page, "held", height=1000)

@@ -10,25 +10,25 @@ from playwright.sync_api import Locator, Page, expect
 
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
-from tests.support.system import GROUP, Town
+from tests.support.system import GROUP, System
 
 HOME = f"/connections/{CONNECTION}"
 PATIENCE = 40_000  # milliseconds: what real functions need on a busy machine
 
 
 @pytest.fixture
-def page(town, open_page) -> Page:
+def page(system, open_page) -> Page:
     """The list of apps, as a super administrator sees it."""
-    shown = open_page(base_url=town.world.console_url)
+    shown = open_page(base_url=system.world.console_url)
     shown.goto("/")
     return shown
 
 
 @pytest.fixture
-def provisioned(town) -> Town:
+def provisioned(system) -> System:
     """A connection that is on, everybody provisioned."""
-    town.provisioned()
-    return town
+    system.provisioned()
+    return system
 
 
 def press(page: Page, name: str) -> None:
@@ -70,20 +70,20 @@ def fill_in(page: Page, token: str, endpoint: str) -> None:
     press(page, "Continue")
 
 
-def test_from_the_wizard_to_provisioned_users(town, page, open_page):
+def test_from_the_wizard_to_provisioned_users(system, page, open_page):
     follow(page, "Set up autoprovisioning")
     expect(page.get_by_text("Show Node Structure")).to_be_visible()
 
-    fill_in(page, "not-the-token-0123456789", town.keeper.endpoint)
+    fill_in(page, "not-the-token-0123456789", system.keeper.endpoint)
     refusal = page.get_by_role("alert")
     expect(refusal).to_contain_text("Nothing was saved")
     expect(refusal).to_be_focused()
     expect(page.get_by_label("Access token")).to_have_attribute("aria-invalid", "true")
-    expect(page.get_by_label("Endpoint URL")).to_have_value(town.keeper.endpoint)
-    assert town.desk().connections.all() == []
+    expect(page.get_by_label("Endpoint URL")).to_have_value(system.keeper.endpoint)
+    assert system.services().connections.all() == []
     open_page.forgive("400")
 
-    fill_in(page, town.keeper.token, town.keeper.endpoint)
+    fill_in(page, system.keeper.token, system.keeper.endpoint)
     expect(heading(page, "Attribute mapping")).to_be_visible()
     announced(page, "saved as a draft")
     map_job_titles(page)
@@ -100,11 +100,11 @@ def test_from_the_wizard_to_provisioned_users(town, page, open_page):
     expect(count(page, "Created")).to_have_text("12", timeout=PATIENCE)
     announced(page, "The preview is ready.")
     expect(row(page, "Users concerned", "person7@example.com")).to_contain_text("Created")
-    assert town.keeper.accounts() == []
+    assert system.keeper.accounts() == []
 
-    turn_on_and_watch(town, page)
+    turn_on_and_watch(system, page)
     usage_tells(page, "Create User By Auto Provisioning", "12")
-    assert len(town.active()) == 12
+    assert len(system.active()) == 12
 
 
 def map_job_titles(page: Page) -> None:
@@ -124,25 +124,25 @@ def choose_the_group(page: Page) -> None:
     press(page, "Continue")
 
 
-def turn_on_and_watch(town: Town, page: Page) -> None:
+def turn_on_and_watch(system: System, page: Page) -> None:
     """Turn on, and see the run end on the page that showed it running."""
-    town.freeze("apply_changes")
+    system.freeze("apply_changes")
     follow(page, "Turn on")
     press(page, "Turn on")
     announced(page, "Autoprovisioning is on.")
-    wait_for(lambda: _batches_out(town), "the batch", 40)
+    wait_for(lambda: _batches_out(system), "the batch", 40)
     section(page, "Health")
     expect(page.get_by_role("progressbar", name="Batches of the running reconciliation")).to_be_visible()
     announced(page, "A reconciliation is running.")
-    town.thaw("apply_changes")
+    system.thaw("apply_changes")
     announced(page, "No reconciliation is running.")
     expect(row(page, "Latest runs, newest first", "12 created")).to_contain_text("done")
     expect(page.get_by_role("progressbar")).to_have_count(0)
 
 
-def _batches_out(town: Town) -> bool:
-    [connection] = town.desk().connections.all()
-    runs = town.desk().runs.open(connection.id)
+def _batches_out(system: System) -> bool:
+    [connection] = system.services().connections.all()
+    runs = system.services().runs.open(connection.id)
     return any(run.state.value != "observing" for run in runs)
 
 
@@ -198,8 +198,8 @@ def test_an_edit_of_the_scope_is_previewed_then_saved(provisioned, page):
     wait_for(lambda: len(provisioned.active()) == 8, "the suspensions", 40)
 
 
-def _with_a_smaller_group(town: Town) -> dict[str, Any]:
-    state = town.directory.control("GET", "state")
+def _with_a_smaller_group(system: System) -> dict[str, Any]:
+    state = system.directory.control("GET", "state")
     members = [member for member in next(iter(state["members"].values())) if member["id"] in _PILOT]
     state["groups"].append({"id": "g-pilot", "email": "pilot@example.com", "name": "Pilot users"})
     state["members"]["g-pilot"] = members
@@ -237,7 +237,7 @@ def test_a_held_plan_is_seen_and_approved(provisioned, page):
     provisioned.directory.weather(lose=True)
     for number in range(1, 5):
         provisioned.directory.patch(f"u{number}", {"suspended": True})
-    wait_for(lambda: provisioned.sync() and provisioned.desk().holds.standing(CONNECTION), "the hold", 40)
+    wait_for(lambda: provisioned.sync() and provisioned.services().holds.standing(CONNECTION), "the hold", 40)
 
     page.goto("/")
     expect(page.get_by_role("cell", name="Held: waiting for approval", exact=True)).to_be_visible()
@@ -284,13 +284,13 @@ def test_the_second_of_two_administrators_learns_of_the_first(provisioned, page,
     open_page.forgive("412")
     follow(second, "Show the current state")
     expect(heading(second, "Named by the first")).to_be_visible()
-    assert provisioned.desk().connections.get(CONNECTION).settings.name == "Named by the first"
+    assert provisioned.services().connections.get(CONNECTION).settings.name == "Named by the first"
 
 
-def test_without_scripts_the_forms_do_the_same(town, open_page):
-    page = open_page(base_url=town.world.console_url, java_script_enabled=False)
+def test_without_scripts_the_forms_do_the_same(system, open_page):
+    page = open_page(base_url=system.world.console_url, java_script_enabled=False)
     page.goto("/connections/new")
-    fill_in(page, town.keeper.token, town.keeper.endpoint)
+    fill_in(page, system.keeper.token, system.keeper.endpoint)
     press(page, "Add a row")
     press(page, "Remove row 8")
     press(page, "Continue")
@@ -305,13 +305,13 @@ def test_without_scripts_the_forms_do_the_same(town, open_page):
     follow(page, "Turn on")
     press(page, "Turn on")
     expect(page.get_by_text("Syncing active")).to_be_visible()
-    wait_for(lambda: len(town.active()) == 12, "the accounts", 40)
+    wait_for(lambda: len(system.active()) == 12, "the accounts", 40)
     section(page, "Users")
     page.get_by_label("Search by name, e-mail or id").fill("person3")
     press(page, "Search")
     follow(page, "person3@example.com")
     press(page, "Look up in Keeper")
-    expect(row(page, "Account in Keeper", "SCIM id")).to_contain_text(town.account("u3")["id"], timeout=PATIENCE)
+    expect(row(page, "Account in Keeper", "SCIM id")).to_contain_text(system.account("u3")["id"], timeout=PATIENCE)
     section(page, "Usage")
     expect(row(page, "Usage by admin log event", "Create User By Auto Provisioning")).to_contain_text("12")
     expect(page.locator("figure noscript")).to_be_visible()  # which no role or text finds: it is text to the parser

@@ -23,7 +23,7 @@ from autoprovisioning.domain.runs import Look, Run, RunKind
 from autoprovisioning.domain.settings import Settings
 from infra.local.simulation import DirectorySide, KeeperSide
 from tests.contract.scim_servers import now, soon
-from tests.support.in_memory import Desk
+from tests.support.in_memory import FakeServices
 from tests.support.system import ADMIN, customer, person
 
 BY = Actor(address=ADMIN, directory_id="u0")
@@ -42,7 +42,7 @@ class House:
     workspace: DirectorySide
     keeper: KeeperSide
     services: Services
-    desk: Desk
+    fakes: FakeServices
 
     def seed(self, address: str, created: str = AFTER, **more: Any) -> str:
         """Put an account there that carries no directory id; returns its SCIM id."""
@@ -70,7 +70,7 @@ class House:
     def run(self) -> Run:
         """Run to the end."""
         run = reconcile(self.services, RunKind.FULL, soon())[0]
-        queue = self.desk.queue
+        queue = self.fakes.queue
         while queue.batches:
             batches, queue.batches = queue.batches, []
             for batch in batches:
@@ -88,7 +88,7 @@ class House:
         return entry.failure.code if entry is not None and entry.failure is not None else ""
 
     def events(self, user_id: str) -> list[Event]:
-        return [event for event in self.desk.store.events["c1"].values() if event.user_id == user_id]
+        return [event for event in self.fakes.store.events["c1"].values() if event.user_id == user_id]
 
     def preview(self) -> tuple[Preview, dict[str, Line]]:
         asked = ask_preview(self.services, "c1", self.connection.edition, self.connection.settings, BY)
@@ -104,15 +104,17 @@ class House:
 
 @pytest.fixture
 def house(workspace, keeper, accounts, directory) -> House:
-    desk = Desk()
-    version = desk.tokens.add("c1", keeper.token)
+    fakes = FakeServices()
+    version = fakes.tokens.add("c1", keeper.token)
     made = Connection(
         id="c1", state=State.ON, settings=Settings(endpoint=keeper.endpoint), token_version=version, roster_layout="64"
     )
-    services = replace(desk.services, clock=now, directory=directory, accounts_for=lambda _connection, _token: accounts)
+    services = replace(
+        fakes.services, clock=now, directory=directory, accounts_for=lambda _connection, _token: accounts
+    )
     services.connections.create(made)
     workspace.control("PUT", "state", customer(PEOPLE))
-    return House(workspace, keeper, services, desk)
+    return House(workspace, keeper, services, fakes)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -18,7 +18,7 @@ from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import RunKind
 from infra.local.simulation import KeeperSide
 from tests.contract.scim_servers import Counts
-from tests.support.scenario import LATER, Office
+from tests.support.scenario import LATER, Scenario
 from tests.support.settings import with_settings
 
 PHONE = 'phoneNumbers[type eq "work"].value'
@@ -49,18 +49,18 @@ class Node:
 
     def __init__(self, side: KeeperSide, dialect: PatchDialect) -> None:
         self.side = side
-        self.office = Office()
-        clock = self.office.desk.clock
+        self.scenario = Scenario()
+        clock = self.scenario.fakes.clock
         accounts = ScimAccounts(side.endpoint, side.token, dialect, Counts(), clock, timeout=5.0)
-        self.office.services = replace(self.office.services, accounts_for=lambda *_: accounts)
+        self.scenario.services = replace(self.scenario.services, accounts_for=lambda *_: accounts)
         mapping = AttributeMapping(ROWS)
-        self.office.services.connections.change("c1", lambda connection: with_settings(connection, mapping=mapping))
+        self.scenario.services.connections.change("c1", lambda connection: with_settings(connection, mapping=mapping))
         for user_id in ("u1", "u2"):
             self.edit(user_id, primaryEmail=f"{user_id.upper()}@example.com")
 
     def edit(self, user_id: str, **changes: Any) -> None:
         """Change a user's profile in the directory, whose values no server of these keeps as they are."""
-        user = self.office.directory.live[user_id]
+        user = self.scenario.directory.live[user_id]
         address = str(changes.get("primaryEmail", user.profile["primaryEmail"]))
         family = unicodedata.normalize("NFD", "Zoë de la Vallée")
         profile = {
@@ -71,19 +71,19 @@ class Node:
             "organizations": [{"primary": True, "title": "Countess of Lovelace"}],
             **changes,
         }
-        self.office.directory.live[user_id] = replace(user, primary_email=address, profile=profile)
+        self.scenario.directory.live[user_id] = replace(user, primary_email=address, profile=profile)
 
     def run(self, kind: RunKind = RunKind.FULL) -> list[Event]:
         """Run to the end; returns what was recorded."""
         known = set(self._events())
-        self.office.desk.clock.advance(LATER)
+        self.scenario.fakes.clock.advance(LATER)
         self.side.control("DELETE", "requests")
-        self.office.plan(kind)
-        self.office.work_off()
+        self.scenario.plan(kind)
+        self.scenario.work_off()
         return [event for name, event in self._events().items() if name not in known]
 
     def _events(self) -> dict[str, Event]:
-        return dict(self.office.desk.store.events["c1"])
+        return dict(self.scenario.fakes.store.events["c1"])
 
     def written(self) -> list[dict[str, Any]]:
         return [request for request in self.side.requests()["log"] if request["method"] != "GET"]
@@ -97,7 +97,7 @@ class Node:
         self.side.control("PATCH", f"accounts/{self.account(user_id)['id']}", changes)
 
     def entry(self, user_id: str) -> Entry:
-        found = self.office.entry(user_id)
+        found = self.scenario.entry(user_id)
         assert found is not None
         return found
 
@@ -211,7 +211,7 @@ def test_an_account_that_is_created_anew_is_remembered_anew(node):
     there.side.control("POST", f"recreate/{there.account('u1')['id']}")
     there.run(RunKind.DRIFT)
     assert there.account("u1")["externalId"] == "u1"
-    there.office.desk.clock.advance(timedelta(hours=1))
+    there.scenario.fakes.clock.advance(timedelta(hours=1))
     for _ in range(2):
         assert there.run(RunKind.DRIFT) == []
         assert there.written() == []

@@ -10,7 +10,7 @@ import pytest
 from autoprovisioning.app.ports.roster import Edit
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
-from tests.support.system import GROUP, GROUP_ID, Town, person
+from tests.support.system import GROUP, GROUP_ID, System, person
 
 NOT_AUTHORIZED = {"status": 403, "reason": "forbidden", "message": "Not Authorized to access this resource/api"}
 INVALID_KEY = {"status": 400, "reason": "invalid", "message": "Invalid Input: memberKey"}
@@ -20,16 +20,16 @@ def people(count: int) -> set[str]:
     return {f"u{number}" for number in range(count)}
 
 
-def silently_short(town: Town, left_out: set[str]) -> None:
+def silently_short(system: System, left_out: set[str]) -> None:
     """Let the derived listing lack some without a sign, and hasMember answer 400."""
-    town.directory.fault(match={"method": "members.list"}, leave_out=sorted(left_out), times=None)
-    town.directory.fault(match={"method": "members.hasMember"}, times=None, **INVALID_KEY)
+    system.directory.fault(match={"method": "members.list"}, leave_out=sorted(left_out), times=None)
+    system.directory.fault(match={"method": "members.hasMember"}, times=None, **INVALID_KEY)
 
 
-def a_quarter_of_an_hour_later(town: Town) -> None:
+def a_quarter_of_an_hour_later(system: System) -> None:
     """Let what was noticed so far be noticed fifteen minutes earlier."""
-    desk = town.desk()
-    connection = desk.connections.get(CONNECTION)
+    services = system.services()
+    connection = services.connections.get(CONNECTION)
 
     def edit(entries):
         missing = {user_id: entry for user_id, entry in entries.items() if entry.missing_since is not None}
@@ -38,117 +38,117 @@ def a_quarter_of_an_hour_later(town: Town) -> None:
             entries={key: replace(each, missing_since=each.missing_since - earlier) for key, each in missing.items()}
         ), 0
 
-    desk.roster.commit(connection, desk.roster.load(connection), edit)
+    services.roster.commit(connection, services.roster.load(connection), edit)
 
 
-def holds(town: Town) -> list[dict]:
-    return town.world.console("GET", "connections/keeper/holds")["items"]
+def holds(system: System) -> list[dict]:
+    return system.world.console("GET", "connections/keeper/holds")["items"]
 
 
 @pytest.mark.parametrize(("count", "short"), [(8, 3), (30, 10)])
-def test_a_silently_short_listing_without_a_witness_suspends_nobody(town, count, short):
-    town.reset(count)
-    town.provisioned()
-    silently_short(town, people(short))
-    town.world.reconcile("sweep")
+def test_a_silently_short_listing_without_a_witness_suspends_nobody(system, count, short):
+    system.reset(count)
+    system.provisioned()
+    silently_short(system, people(short))
+    system.world.reconcile("sweep")
     for _ in range(2):
-        town.sync()
-    assert town.active() == people(count)
-    assert holds(town) == []
+        system.sync()
+    assert system.active() == people(count)
+    assert holds(system) == []
 
 
-def test_at_the_second_listing_they_are_held_and_an_approval_reads_each_again(town):
-    town.provisioned()
-    silently_short(town, {"u1", "u2", "u3"})
-    town.sync()
-    a_quarter_of_an_hour_later(town)
-    assert town.sync()["held"] == 3
-    assert town.active() == people(12)
-    (hold,) = holds(town)
+def test_at_the_second_listing_they_are_held_and_an_approval_reads_each_again(system):
+    system.provisioned()
+    silently_short(system, {"u1", "u2", "u3"})
+    system.sync()
+    a_quarter_of_an_hour_later(system)
+    assert system.sync()["held"] == 3
+    assert system.active() == people(12)
+    (hold,) = holds(system)
     assert "of whom the directory does not tell one by one" in hold["reason"]
-    town.directory.control("DELETE", "faults")
-    silently_short(town, {"u1", "u2"})
-    town.world.console("POST", f"connections/keeper/holds/{hold['digest']}", {"decision": "approve"})
+    system.directory.control("DELETE", "faults")
+    silently_short(system, {"u1", "u2"})
+    system.world.console("POST", f"connections/keeper/holds/{hold['digest']}", {"decision": "approve"})
     for user_id in ("u1", "u2"):
-        town.await_account(user_id, lambda account: not account["active"])
-    town.sync()
-    assert town.active() == people(12) - {"u1", "u2"}
+        system.await_account(user_id, lambda account: not account["active"])
+    system.sync()
+    assert system.active() == people(12) - {"u1", "u2"}
 
 
-def test_a_deleted_user_is_deprovisioned_by_the_notification(town):
-    town.provisioned()
-    town.directory.delete("u1")
-    town.await_account("u1", lambda account: not account["active"])
-    assert town.active() == people(12) - {"u1"}
+def test_a_deleted_user_is_deprovisioned_by_the_notification(system):
+    system.provisioned()
+    system.directory.delete("u1")
+    system.await_account("u1", lambda account: not account["active"])
+    assert system.active() == people(12) - {"u1"}
 
 
-def test_while_the_deleted_cannot_be_listed_their_412_counts_and_creations_go_on(town):
-    town.provisioned()
-    town.directory.weather(lose=True)
-    town.directory.fault(
+def test_while_the_deleted_cannot_be_listed_their_412_counts_and_creations_go_on(system):
+    system.provisioned()
+    system.directory.weather(lose=True)
+    system.directory.fault(
         match={"method": "users.list", "deleted": True},
         status=400,
         reason="invalid",
         message="Invalid Input",
         times=None,
     )
-    town.directory.delete("u1")
-    town.directory.insert(person(40))
-    town.directory.join(GROUP, "u40")
-    summary = town.sync()
+    system.directory.delete("u1")
+    system.directory.insert(person(40))
+    system.directory.join(GROUP, "u40")
+    summary = system.sync()
     assert (summary["suspended"], summary["created"], summary["failed"]) == (1, 1, 0)
-    assert town.active() == people(12) - {"u1"} | {"u40"}
-    run = town.world.console("GET", "connections/keeper/runs")["items"][0]
+    assert system.active() == people(12) - {"u1"} | {"u40"}
+    run = system.world.console("GET", "connections/keeper/runs")["items"][0]
     assert any("deleted users could not be listed" in note for note in run["notes"])
     assert (run["state"], run["complete"]) == ("done", False), "whoever waits for it is told"
 
 
-def test_who_is_not_ours_to_see_is_not_deleted(town):
-    town.provisioned()
+def test_who_is_not_ours_to_see_is_not_deleted(system):
+    system.provisioned()
     hidden = ("u1", "u2", "u3")
     for user_id in hidden:
-        town.directory.fault(match={"method": "users.get", "key": user_id}, times=None, **NOT_AUTHORIZED)
-    town.directory.fault(match={"method": "users.list", "deleted": False}, leave_out=list(hidden), times=None)
+        system.directory.fault(match={"method": "users.get", "key": user_id}, times=None, **NOT_AUTHORIZED)
+    system.directory.fault(match={"method": "users.list", "deleted": False}, leave_out=list(hidden), times=None)
     for _ in range(2):
-        summary = town.sync()
+        summary = system.sync()
         assert (summary["suspended"], summary["failed"]) == (0, 0)
-    assert town.look("u1", event="delete") in (204, 503)  # 503 while the event is young
-    assert town.active() == people(12)
-    assert town.entry("u1").missing_since is not None
+    assert system.look("u1", event="delete") in (204, 503)  # 503 while the event is young
+    assert system.active() == people(12)
+    assert system.entry("u1").missing_since is not None
 
 
-def test_a_creation_that_is_not_complete_is_waited_for(town):
-    town.provisioned()
-    town.directory.weather(lose=True)
-    town.directory.insert(person(40))
-    town.directory.join(GROUP, "u40")
+def test_a_creation_that_is_not_complete_is_waited_for(system):
+    system.provisioned()
+    system.directory.weather(lose=True)
+    system.directory.insert(person(40))
+    system.directory.join(GROUP, "u40")
     message = "User creation is not complete"
-    fault = town.directory.fault(
+    fault = system.directory.fault(
         match={"method": "users.get", "key": "u40"}, status=412, reason="conditionNotMet", message=message, times=1
     )
-    assert town.look("u40") == 503
-    assert town.directory.control("GET", f"faults/{fault}")["matched"] == 1
-    assert town.look("u40") == 204
-    assert town.account("u40")["active"]
+    assert system.look("u40") == 503
+    assert system.directory.control("GET", f"faults/{fault}")["matched"] == 1
+    assert system.look("u40") == 204
+    assert system.account("u40")["active"]
 
 
-def test_a_user_told_in_strings_is_left_as_they_are_and_noted(town):
-    town.provisioned()
-    state = town.directory.control("GET", "state")
+def test_a_user_told_in_strings_is_left_as_they_are_and_noted(system):
+    system.provisioned()
+    state = system.directory.control("GET", "state")
     state["users"][3] |= {"suspended": "true"}
     state["users"][4] |= {"suspended": True}
-    town.directory.control("PUT", "state", state)
-    summary = town.sync()
+    system.directory.control("PUT", "state", state)
+    summary = system.sync()
     assert (summary["suspended"], summary["failed"]) == (1, 0)
-    assert town.active() == people(12) - {"u4"}
-    run = town.world.console("GET", "connections/keeper/runs")["items"][0]
+    assert system.active() == people(12) - {"u4"}
+    run = system.world.console("GET", "connections/keeper/runs")["items"][0]
     assert any("does not tell whether they are suspended" in note for note in run["notes"])
 
 
-def test_a_member_from_outside_whom_we_may_not_see_gets_no_account(town):
-    town.directory.call("POST", f"groups/{GROUP_ID}/members", {"id": "x99", "email": "someone@elsewhere.test"})
-    town.directory.fault(match={"method": "users.get", "key": "x99"}, times=None, **NOT_AUTHORIZED)
-    town.provisioned()
-    town.world.reconcile("sweep")
-    wait_for(lambda: town.look("x99") == 204, "a look at the outsider")
-    assert town.active() == people(12)
+def test_a_member_from_outside_whom_we_may_not_see_gets_no_account(system):
+    system.directory.call("POST", f"groups/{GROUP_ID}/members", {"id": "x99", "email": "someone@elsewhere.test"})
+    system.directory.fault(match={"method": "users.get", "key": "x99"}, times=None, **NOT_AUTHORIZED)
+    system.provisioned()
+    system.world.reconcile("sweep")
+    wait_for(lambda: system.look("x99") == 204, "a look at the outsider")
+    assert system.active() == people(12)

@@ -6,45 +6,45 @@ import json
 
 import pytest
 
-from tests.support.system import CONNECTION, Town, customer
+from tests.support.system import CONNECTION, System, customer
 
 SELLERS = {f"u{number}" for number in range(1, 9)}
 NOT_LISTED = "The organizational unit /Sales is not in the directory any more"
 
 
 @pytest.fixture
-def sales(town: Town) -> Town:
+def sales(system: System) -> System:
     """Thirty people, eight of them in /Sales, and a connection that provisions /Sales alone."""
     state = customer(30)
     for user in state["users"]:
         user["orgUnitPath"] = "/Sales" if user["id"] in SELLERS else "/Engineering"
-    town.directory.control("PUT", "state", state)
-    assert town.provisioned((), org_units=("/Sales",))["created"] == len(SELLERS)
-    return town
+    system.directory.control("PUT", "state", state)
+    assert system.provisioned((), org_units=("/Sales",))["created"] == len(SELLERS)
+    return system
 
 
-def paths(town: Town) -> list[str]:
-    return [unit.path for unit in town.desk().connections.get(CONNECTION).settings.scope.org_units]
+def paths(system: System) -> list[str]:
+    return [unit.path for unit in system.services().connections.get(CONNECTION).settings.scope.org_units]
 
 
-def configured(town: Town) -> list[str]:
-    return [str(event["reason"]) for event in town.events() if event["actor"] == "reconcile"]
+def configured(system: System) -> list[str]:
+    return [str(event["reason"]) for event in system.events() if event["actor"] == "reconcile"]
 
 
-def notes(town: Town) -> tuple[str, ...]:
-    (run, *_) = town.world.console("GET", f"connections/{CONNECTION}/runs")["items"]
+def notes(system: System) -> tuple[str, ...]:
+    (run, *_) = system.world.console("GET", f"connections/{CONNECTION}/runs")["items"]
     return tuple(run["notes"])
 
 
-def concerns(town: Town) -> list[str]:
-    return [concern["what"] for concern in town.world.console("GET", f"connections/{CONNECTION}/health")["concerns"]]
+def concerns(system: System) -> list[str]:
+    return [concern["what"] for concern in system.world.console("GET", f"connections/{CONNECTION}/health")["concerns"]]
 
 
-def store_paths_only(town: Town) -> None:
+def store_paths_only(system: System) -> None:
     """Store the connection as versions did that kept paths alone."""
     from google.cloud import firestore
 
-    document = firestore.Client(project=town.world.cloud.project).document(f"connections/{CONNECTION}")
+    document = firestore.Client(project=system.world.cloud.project).document(f"connections/{CONNECTION}")
     document.update({"schema": firestore.DELETE_FIELD, "scope.org_units": ["/Sales"]})
 
 
@@ -56,14 +56,14 @@ MOVES = [
 
 @pytest.mark.parametrize(("change", "path", "kind"), MOVES)
 def test_a_renamed_or_moved_unit_is_followed(sales, change, path, kind):
-    edition = sales.desk().connections.get(CONNECTION).edition
+    edition = sales.services().connections.get(CONNECTION).edition
     sales.directory.change_unit("/Sales", **change)
     summary = sales.sync()
     assert (summary["suspended"], summary["held"], summary["unchanged"]) == (0, 0, len(SELLERS))
     assert sales.active() == SELLERS
     assert paths(sales) == [path]
     assert configured(sales) == [f"Followed the {kind} of /Sales to {path}."]
-    assert sales.desk().connections.get(CONNECTION).edition == edition
+    assert sales.services().connections.get(CONNECTION).edition == edition
     sales.sync()
     assert len(configured(sales)) == 1
 
@@ -150,7 +150,7 @@ def test_a_failing_listing_of_units_deprovisions_and_creates_nobody(sales, answe
 def test_a_connection_stored_with_paths_alone_is_migrated_by_its_next_run(sales):
     store_paths_only(sales)
     assert sales.sync()["unchanged"] == len(SELLERS)
-    (unit,) = sales.desk().connections.get(CONNECTION).settings.scope.org_units
+    (unit,) = sales.services().connections.get(CONNECTION).settings.scope.org_units
     assert (unit.id.startswith("id:"), unit.path) == (True, "/Sales")
     assert configured(sales) == ["Noted the id of the organizational unit /Sales."]
     sales.directory.change_unit("/Sales", name="Revenue")

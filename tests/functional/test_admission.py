@@ -17,7 +17,7 @@ from infra.local.connect import CONNECTION
 from tests.contract.listener import listening
 from tests.contract.test_identity import Keys, claims, encoded
 from tests.functional.test_reauthorize import STRANGERS, staff
-from tests.support.system import ADMIN, Town
+from tests.support.system import ADMIN, System
 from tests.support.wire import Answer
 
 ONE = f"/api/connections/{CONNECTION}"
@@ -36,23 +36,23 @@ WRITES = {
 }
 
 
-def write(town: Town, what: str, who: str = "", headers: dict[str, str] | None = None) -> Answer:
+def write(system: System, what: str, who: str = "", headers: dict[str, str] | None = None) -> Answer:
     method, path, body = WRITES[what]
     sent = {**JSON, "If-Match": "*", **(headers or {})}
-    return town.through_proxy(method, path, json.dumps(body).encode(), sent, who)
+    return system.through_proxy(method, path, json.dumps(body).encode(), sent, who)
 
 
-def look(town: Town, who: str) -> Answer:
-    return town.through_proxy("GET", ONE, who=who)
+def look(system: System, who: str) -> Answer:
+    return system.through_proxy("GET", ONE, who=who)
 
 
-def appoint(town: Town, address: str, **rank: bool) -> None:
+def appoint(system: System, address: str, **rank: bool) -> None:
     """Change somebody's rank in the directory."""
-    state = town.directory.control("GET", "state")
+    state = system.directory.control("GET", "state")
     for user in state["users"]:
         if user["primaryEmail"] == address:
             user |= rank
-    town.directory.control("PUT", "state", state)
+    system.directory.control("PUT", "state", state)
 
 
 # ---- roles
@@ -90,13 +90,13 @@ def test_delegated_administrators_have_keeper_asked_and_others_do_not(settled, w
     assert answer.status == (202 if who == DELEGATED else 403)
 
 
-def test_whoever_lost_the_role_has_nobody_looked_up_from_that_moment(town):
-    town.connect()
-    appoint(town, "person1@example.com", isDelegatedAdmin=True)
-    assert look(town, "person1@example.com").status == 200
-    appoint(town, "person1@example.com", isDelegatedAdmin=False)
+def test_whoever_lost_the_role_has_nobody_looked_up_from_that_moment(system):
+    system.connect()
+    appoint(system, "person1@example.com", isDelegatedAdmin=True)
+    assert look(system, "person1@example.com").status == 200
+    appoint(system, "person1@example.com", isDelegatedAdmin=False)
     question = f"/connections/{CONNECTION}/users/u1/inquiries"
-    assert town.api("POST", question, {"kind": "explain"}, who="person1@example.com").status == 403
+    assert system.api("POST", question, {"kind": "explain"}, who="person1@example.com").status == 403
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
@@ -113,44 +113,44 @@ def test_everybody_is_told_who_they_are(settled):
     assert told == {"email": DELEGATED, "role": "delegated administrator", "may_write": False}
 
 
-def test_a_role_lost_is_refused_at_the_next_write_and_then_for_reading_too(town):
+def test_a_role_lost_is_refused_at_the_next_write_and_then_for_reading_too(system):
     """Two others have come in: a super administrator who writes afterwards, and one who only looks."""
-    town.connect()
+    system.connect()
     writes, looks = "person2@example.com", "person3@example.com"  # nobody whom another test saw refused
     for who in (writes, looks):
-        appoint(town, who, isAdmin=True)
-        assert look(town, who).status == 200
+        appoint(system, who, isAdmin=True)
+        assert look(system, who).status == 200
     for who in (writes, looks):
-        appoint(town, who, isAdmin=False)
-    assert look(town, looks).status == 200, "for reading the answer of the directory is good for a minute"
-    assert write(town, "turn off", writes).status == 403
-    assert town.state() == "on"
-    assert look(town, writes).status == 403, "whoever lost the role loses what was remembered of it"
+        appoint(system, who, isAdmin=False)
+    assert look(system, looks).status == 200, "for reading the answer of the directory is good for a minute"
+    assert write(system, "turn off", writes).status == 403
+    assert system.state() == "on"
+    assert look(system, writes).status == 403, "whoever lost the role loses what was remembered of it"
 
 
 @pytest.mark.parametrize(
     ("who", "change"), [("person4@example.com", {"suspended": True}), ("person5@example.com", {"archived": True})]
 )
-def test_a_super_administrator_who_is_suspended_or_archived_cannot_write_any_more(town, who, change):
-    town.connect()
-    appoint(town, who, isAdmin=True)
-    assert look(town, who).status == 200
-    appoint(town, who, **change)
-    assert write(town, "turn off", who).status == 403
-    assert town.state() == "on"
+def test_a_super_administrator_who_is_suspended_or_archived_cannot_write_any_more(system, who, change):
+    system.connect()
+    appoint(system, who, isAdmin=True)
+    assert look(system, who).status == 200
+    appoint(system, who, **change)
+    assert write(system, "turn off", who).status == 403
+    assert system.state() == "on"
 
 
-def test_whoever_was_refused_may_write_as_soon_as_they_are_appointed_and_then_read(town):
+def test_whoever_was_refused_may_write_as_soon_as_they_are_appointed_and_then_read(system):
     """For reading the refusal is remembered for a minute: an employee who reloads costs no quota of the directory."""
-    town.connect()
+    system.connect()
     who = "person6@example.com"
-    town.directory.control("DELETE", "requests")
-    assert {look(town, who).status for _ in range(50)} == {403}
-    assert town.directory.control("GET", "requests")["methods"] == {"users.get": 1}
-    appoint(town, who, isAdmin=True)
-    assert look(town, who).status == 403
-    assert write(town, "turn off", who).status == 200
-    assert look(town, who).status == 200
+    system.directory.control("DELETE", "requests")
+    assert {look(system, who).status for _ in range(50)} == {403}
+    assert system.directory.control("GET", "requests")["methods"] == {"users.get": 1}
+    appoint(system, who, isAdmin=True)
+    assert look(system, who).status == 403
+    assert write(system, "turn off", who).status == 200
+    assert look(system, who).status == 200
 
 
 def test_the_directory_out_of_reach_lets_nobody_write(settled):
@@ -191,10 +191,10 @@ def test_a_write_of_a_kind_that_a_form_could_send_is_refused(settled, what, kind
     assert (answer.status, answer.json()["title"]) == (415, "unsupported_media_type")
 
 
-def test_our_own_pages_may_write(town):
-    town.connect()
-    headers = {"Origin": town.world.console_url, "Sec-Fetch-Site": "same-origin"}
-    assert write(town, "turn off", headers=headers).status == 200
+def test_our_own_pages_may_write(system):
+    system.connect()
+    headers = {"Origin": system.world.console_url, "Sec-Fetch-Site": "same-origin"}
+    assert write(system, "turn off", headers=headers).status == 200
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -210,14 +210,14 @@ def test_a_body_that_is_too_large_is_refused(settled, chunked):
 
 
 @pytest.fixture(scope="module")
-def trusting(whole_town: Town) -> Iterator[tuple[Keys, int]]:
+def trusting(whole_system: System) -> Iterator[tuple[Keys, int]]:
     """A console that trusts keys of ours, as another one trusts the proxy's: asked at its own address."""
     keys = Keys()
     with listening() as published:
         published.answer = lambda _: keys.published()
-        port = whole_town.second("console", IAP_CERTS_URL=published.url)
+        port = whole_system.second("console", IAP_CERTS_URL=published.url)
         yield keys, port
-        whole_town.end(f"console-{port}")
+        whole_system.end(f"console-{port}")
 
 
 def forged(keys: Keys, how: str) -> str:

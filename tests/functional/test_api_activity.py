@@ -13,18 +13,18 @@ import pytest
 
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
-from tests.support.system import ADMIN, GROUP, GROUP_ID, Town
+from tests.support.system import ADMIN, GROUP, GROUP_ID, System
 
 ONE = f"/connections/{CONNECTION}"
 CREATED = "Create User By Auto Provisioning"
 
 
-def everything(town: Town, path: str, **query: str | int) -> list[dict]:
+def everything(system: System, path: str, **query: str | int) -> list[dict]:
     """Read a list to its end, page by page."""
     items: list[dict] = []
     cursor = ""
     while True:
-        answer = town.api("GET", f"{path}?{urlencode({**query, 'cursor': cursor})}")
+        answer = system.api("GET", f"{path}?{urlencode({**query, 'cursor': cursor})}")
         assert answer.status == 200, answer.text
         page = answer.json()
         items += page["items"]
@@ -82,11 +82,11 @@ def test_a_query_that_does_not_fit_is_refused_by_its_field(settled, query, field
     assert (answer.status, answer.json()["field"]) == (400, field)
 
 
-def test_the_audit_is_downloaded_whole_and_no_cell_is_a_formula(town):
-    town.directory.patch("u1", {"name": {"givenName": "=HYPERLINK(1)", "familyName": "Ångström"}})
-    town.connect()
-    town.sync()
-    answer = town.api("GET", f"{ONE}/events.csv?name={quote(CREATED)}")
+def test_the_audit_is_downloaded_whole_and_no_cell_is_a_formula(system):
+    system.directory.patch("u1", {"name": {"givenName": "=HYPERLINK(1)", "familyName": "Ångström"}})
+    system.connect()
+    system.sync()
+    answer = system.api("GET", f"{ONE}/events.csv?name={quote(CREATED)}")
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
     assert answer.headers["Content-Disposition"] == f'attachment; filename="events-{CONNECTION}.csv"'
     found = rows(answer.text)
@@ -97,15 +97,15 @@ def test_the_audit_is_downloaded_whole_and_no_cell_is_a_formula(town):
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))]
 
 
-def test_failures_are_listed_and_downloaded(town):
-    town.keeper.settings(taken_addresses=["person1@example.com"], reserved_domains=[])
-    town.keeper.settings(seats=3)
-    town.connect()
-    town.sync()
-    failing = everything(town, f"{ONE}/failures", limit=3)
+def test_failures_are_listed_and_downloaded(system):
+    system.keeper.settings(taken_addresses=["person1@example.com"], reserved_domains=[])
+    system.keeper.settings(seats=3)
+    system.connect()
+    system.sync()
+    failing = everything(system, f"{ONE}/failures", limit=3)
     assert failing
     assert {"user_id", "email", "code", "reason", "attempts", "next_attempt"} <= set(failing[0])
-    answer = town.api("GET", f"{ONE}/failures.csv")
+    answer = system.api("GET", f"{ONE}/failures.csv")
     assert {row["user id"] for row in rows(answer.text)} == {failure["user_id"] for failure in failing}
 
 
@@ -122,99 +122,99 @@ def test_usage_counts_every_day_by_googles_names(settled):
 # ---- runs and health
 
 
-def ask_for_run(town: Town) -> str:
+def ask_for_run(system: System) -> str:
     """Ask for a run and return where it is told what becomes of it."""
-    answer = town.api("POST", f"{ONE}/runs")
+    answer = system.api("POST", f"{ONE}/runs")
     assert (answer.status, answer.json()["state"], answer.json()["asked_by"]) == (202, "waiting", ADMIN)
     return answer.headers["Location"].removeprefix("/api")
 
 
-def ended(town: Town, address: str) -> dict:
+def ended(system: System, address: str) -> dict:
     """Poll what was asked for as Retry-After says, until there is nothing to wait for."""
 
     def told() -> dict | None:
-        answer = town.api("GET", address)
+        answer = system.api("GET", address)
         return answer.json() if "Retry-After" not in answer.headers else None
 
     return wait_for(told, "the end of the run")
 
 
-def test_a_run_is_asked_for_and_followed_to_its_end(town):
-    town.connect()
-    told = ended(town, ask_for_run(town))
+def test_a_run_is_asked_for_and_followed_to_its_end(system):
+    system.connect()
+    told = ended(system, ask_for_run(system))
     assert told["state"] == "done"
     run = told["run"]
     assert (run["kind"], run["counts"]["created"], run["batches_done"]) == ("full", 12, run["batches"])
-    assert town.api("GET", f"{ONE}/runs/{run['id']}").json() == run
-    assert town.api("GET", f"{ONE}/runs/unheard-of").status == 404
-    assert town.api("GET", f"{ONE}/runs?limit=1").json()["items"] == [run]
+    assert system.api("GET", f"{ONE}/runs/{run['id']}").json() == run
+    assert system.api("GET", f"{ONE}/runs/unheard-of").status == 404
+    assert system.api("GET", f"{ONE}/runs?limit=1").json()["items"] == [run]
 
 
-def test_two_who_ask_are_each_told_of_their_own_run(town):
-    town.connect()
-    town.freeze("reconcile")
-    first, second = ask_for_run(town), ask_for_run(town)
-    assert town.api("GET", first).json()["state"] == "waiting"
-    town.thaw("reconcile")
-    runs = [ended(town, address)["run"]["id"] for address in (first, second)]
+def test_two_who_ask_are_each_told_of_their_own_run(system):
+    system.connect()
+    system.freeze("reconcile")
+    first, second = ask_for_run(system), ask_for_run(system)
+    assert system.api("GET", first).json()["state"] == "waiting"
+    system.thaw("reconcile")
+    runs = [ended(system, address)["run"]["id"] for address in (first, second)]
     assert len(set(runs)) == 2
-    assert set(runs) == {run["id"] for run in everything(town, f"{ONE}/runs", limit=1)}
+    assert set(runs) == {run["id"] for run in everything(system, f"{ONE}/runs", limit=1)}
 
 
-def test_a_run_that_the_directory_keeps_from_beginning_is_told_as_refused(town):
-    town.connect()
-    town.directory.fault(match={"method": "users.list"}, times=None, status=503)
-    told = ended(town, ask_for_run(town))
+def test_a_run_that_the_directory_keeps_from_beginning_is_told_as_refused(system):
+    system.connect()
+    system.directory.fault(match={"method": "users.list"}, times=None, status=503)
+    told = ended(system, ask_for_run(system))
     assert (told["state"], told["run"]["state"]) == ("refused", "refused")
     assert told["run"]["notes"]
 
 
-def test_a_run_is_given_up_where_the_connection_is_turned_off_before_it_begins(town):
-    town.connect()
-    town.freeze("reconcile")
-    address = ask_for_run(town)
-    town.api("POST", f"{ONE}/turn-off")
-    told = ended(town, address)
+def test_a_run_is_given_up_where_the_connection_is_turned_off_before_it_begins(system):
+    system.connect()
+    system.freeze("reconcile")
+    address = ask_for_run(system)
+    system.api("POST", f"{ONE}/turn-off")
+    told = ended(system, address)
     assert (told["state"], told["run"]) == ("given up", None)
     assert "Off" in told["detail"]
-    town.thaw("reconcile")
+    system.thaw("reconcile")
 
 
-def test_a_request_that_comes_too_late_opens_a_run_in_nobodys_name(town):
-    town.connect()
+def test_a_request_that_comes_too_late_opens_a_run_in_nobodys_name(system):
+    system.connect()
     data = base64.b64encode(b'{"kind": "full", "request": "late"}').decode()
     old = {"message": {"messageId": "m1", "data": data, "publishTime": "2026-01-01T00:00:00Z"}}
     sent = {"Content-Type": "application/json"}
-    assert town.ask("reconcile", "POST", json.dumps(old).encode(), sent).status == 204
-    assert len(everything(town, f"{ONE}/runs")) == 1
-    assert town.desk().runs.asked_for(CONNECTION, "late") is None
+    assert system.ask("reconcile", "POST", json.dumps(old).encode(), sent).status == 204
+    assert len(everything(system, f"{ONE}/runs")) == 1
+    assert system.services().runs.asked_for(CONNECTION, "late") is None
 
 
 def test_a_run_that_nobody_asked_for_is_not_found(settled):
     assert settled.api("GET", f"{ONE}/run-requests/unheard-of").status == 404
 
 
-def test_nothing_runs_on_a_connection_that_is_off(town):
-    town.connect()
-    town.api("POST", f"{ONE}/turn-off")
-    answer = town.api("POST", f"{ONE}/runs")
+def test_nothing_runs_on_a_connection_that_is_off(system):
+    system.connect()
+    system.api("POST", f"{ONE}/turn-off")
+    answer = system.api("POST", f"{ONE}/runs")
     assert (answer.status, answer.json()["title"]) == (409, "wrong_state")
 
 
-def test_health_tells_what_is_wrong_and_what_ends_it(town):
-    town.provisioned()
+def test_health_tells_what_is_wrong_and_what_ends_it(system):
+    system.provisioned()
 
     def well() -> dict | None:
-        told = town.api("GET", f"{ONE}/health").json()
+        told = system.api("GET", f"{ONE}/health").json()
         return told if not told["concerns"] else None
 
     told = wait_for(well, "the proof of the channel")
     assert told["last_success"]["counts"]["created"] == 12
     assert told["last_hour"]["changes"] == 12
     assert told["live_until"]
-    town.keeper.rotate()
-    town.sync()
-    [concern, *_] = town.api("GET", f"{ONE}/health").json()["concerns"]
+    system.keeper.rotate()
+    system.sync()
+    [concern, *_] = system.api("GET", f"{ONE}/health").json()["concerns"]
     assert "Paused" in concern["what"]
     assert "token" in concern["mend"]
 
@@ -222,13 +222,13 @@ def test_health_tells_what_is_wrong_and_what_ends_it(town):
 # ---- held plans
 
 
-def held(town: Town) -> dict:
+def held(system: System) -> dict:
     """Let a plan be held: everybody leaves."""
-    town.provisioned(limit=_limit(3))
+    system.provisioned(limit=_limit(3))
     for number in range(1, 12):
-        town.directory.leave(GROUP_ID, f"u{number}")
-    town.sync()
-    [hold] = [hold for hold in town.api("GET", f"{ONE}/holds").json()["items"] if hold["state"] == "waiting"]
+        system.directory.leave(GROUP_ID, f"u{number}")
+    system.sync()
+    [hold] = [hold for hold in system.api("GET", f"{ONE}/holds").json()["items"] if hold["state"] == "waiting"]
     return hold
 
 
@@ -238,23 +238,23 @@ def _limit(users: int):
     return VolumeLimit(minimum=users, percent=1.0)
 
 
-def decide(town: Town, digest: str, decision: str):
-    return town.api("POST", f"{ONE}/holds/{digest}", {"decision": decision})
+def decide(system: System, digest: str, decision: str):
+    return system.api("POST", f"{ONE}/holds/{digest}", {"decision": decision})
 
 
-def test_a_held_plan_is_shown_with_its_users_and_approved_by_its_digest(town):
-    hold = held(town)
-    assert town.api("GET", "/connections").json()["items"][0]["shown_state"] == "Held: waiting for approval"
+def test_a_held_plan_is_shown_with_its_users_and_approved_by_its_digest(system):
+    hold = held(system)
+    assert system.api("GET", "/connections").json()["items"][0]["shown_state"] == "Held: waiting for approval"
     assert hold["counts"] == {"suspend": 11}
-    members = everything(town, f"{ONE}/holds/{hold['digest']}", limit=4)
+    members = everything(system, f"{ONE}/holds/{hold['digest']}", limit=4)
     addresses = {f"u{number}": f"person{number}@example.com" for number in range(1, 12)}
     assert {member["user_id"]: member["email"] for member in members} == addresses
     assert {member["action"] for member in members} == {"suspend"}
-    assert town.api("GET", f"{ONE}/holds/{hold['digest']}?cursor=x").json()["field"] == "cursor"
-    approved = decide(town, hold["digest"], "approve")
+    assert system.api("GET", f"{ONE}/holds/{hold['digest']}?cursor=x").json()["field"] == "cursor"
+    approved = decide(system, hold["digest"], "approve")
     assert (approved.status, approved.json()["state"], approved.json()["decided_by"]) == (200, "approved", ADMIN)
-    wait_for(lambda: town.active() == {"u0"}, "the suspensions")
-    again = decide(town, hold["digest"], "reject")
+    wait_for(lambda: system.active() == {"u0"}, "the suspensions")
+    again = decide(system, hold["digest"], "reject")
     assert (again.status, again.json()["title"]) == (412, "stale")
 
 
@@ -263,52 +263,52 @@ def test_an_unknown_digest_is_not_found(settled):
     assert settled.api("GET", f"{ONE}/holds/{'0' * 32}").status == 404
 
 
-def test_the_digest_of_a_plan_that_changed_since_approves_nothing(town):
-    hold = held(town)
-    town.directory.leave(GROUP_ID, "u0")
-    town.sync()
-    answer = decide(town, hold["digest"], "approve")
+def test_the_digest_of_a_plan_that_changed_since_approves_nothing(system):
+    hold = held(system)
+    system.directory.leave(GROUP_ID, "u0")
+    system.sync()
+    answer = decide(system, hold["digest"], "approve")
     assert (answer.status, answer.json()["title"]) == (412, "stale")
-    assert len(town.active()) == 12
+    assert len(system.active()) == 12
 
 
 # ---- previews
 
 
-def previewed(town: Town, change: dict) -> tuple[str, dict]:
+def previewed(system: System, change: dict) -> tuple[str, dict]:
     """Ask for a preview and wait for it; returns its address and what it tells."""
-    tag = town.api("GET", ONE).headers["ETag"]
-    answer = town.api("POST", f"{ONE}/previews", change, {"If-Match": tag})
+    tag = system.api("GET", ONE).headers["ETag"]
+    answer = system.api("POST", f"{ONE}/previews", change, {"If-Match": tag})
     assert answer.status == 202, answer.text
     assert answer.json()["state"] == "waiting"
     address = answer.headers["Location"].removeprefix("/api")
 
     def finished() -> dict | None:
-        told = town.api("GET", address).json()
+        told = system.api("GET", address).json()
         return told if told["state"] in ("done", "failed") else None
 
     return address, wait_for(finished, "the preview")
 
 
-def test_a_preview_tells_what_an_edit_would_do_and_is_saved(town):
-    town.provisioned()
-    accounts = town.keeper.accounts()
-    state = town.directory.control("GET", "state")
+def test_a_preview_tells_what_an_edit_would_do_and_is_saved(system):
+    system.provisioned()
+    accounts = system.keeper.accounts()
+    state = system.directory.control("GET", "state")
     state["groups"].append({"id": "g-few", "email": "few@example.com", "name": "Few"})
     state["members"]["g-few"] = [{"id": "u1", "email": "person1@example.com", "type": "USER", "role": "MEMBER"}]
-    town.directory.control("PUT", "state", state)
-    address, told = previewed(town, {"scope": {"groups": ["few@example.com"]}})
+    system.directory.control("PUT", "state", state)
+    address, told = previewed(system, {"scope": {"groups": ["few@example.com"]}})
     assert (told["state"], told["counts"]["suspend"], told["held"]) == ("done", 11, True)
-    users = everything(town, f"{address}/users", would="suspend", limit=4)
+    users = everything(system, f"{address}/users", would="suspend", limit=4)
     assert len(users) == 11
-    assert town.api("GET", f"{address}/users?would=dance").json()["field"] == "would"
-    downloaded = rows(town.api("GET", f"{address}/users.csv").text)
+    assert system.api("GET", f"{address}/users?would=dance").json()["field"] == "would"
+    downloaded = rows(system.api("GET", f"{address}/users.csv").text)
     assert {row["user id"] for row in downloaded} == {user["user_id"] for user in users}
-    assert town.keeper.accounts() == accounts
-    saved = town.api("POST", f"{address}/save")
+    assert system.keeper.accounts() == accounts
+    saved = system.api("POST", f"{address}/save")
     assert saved.status == 200
     assert [group["email"] for group in saved.json()["scope"]["groups"]] == ["few@example.com"]
-    again = town.api("POST", f"{address}/save")
+    again = system.api("POST", f"{address}/save")
     assert (again.status, again.json()["title"]) == (412, "stale")
 
 
@@ -325,16 +325,16 @@ def test_an_unknown_preview_is_not_found(settled):
     assert settled.api("POST", f"{ONE}/previews/unheard-of/save").status == 404
 
 
-def test_a_preview_that_is_not_done_has_no_users_yet(town):
-    town.provisioned()
-    town.freeze("reconcile")
-    tag = town.api("GET", ONE).headers["ETag"]
-    address = town.api("POST", f"{ONE}/previews", {}, {"If-Match": tag}).headers["Location"].removeprefix("/api")
-    waiting = town.api("GET", address)
+def test_a_preview_that_is_not_done_has_no_users_yet(system):
+    system.provisioned()
+    system.freeze("reconcile")
+    tag = system.api("GET", ONE).headers["ETag"]
+    address = system.api("POST", f"{ONE}/previews", {}, {"If-Match": tag}).headers["Location"].removeprefix("/api")
+    waiting = system.api("GET", address)
     assert (waiting.json()["state"], waiting.headers["Retry-After"]) == ("waiting", "1")
     for method, path in (("GET", "/users"), ("GET", "/users.csv"), ("POST", "/save")):
-        assert town.api(method, address + path).status == 409
-    town.thaw("reconcile")
+        assert system.api(method, address + path).status == 409
+    system.thaw("reconcile")
 
 
 # ---- the directory
@@ -370,11 +370,11 @@ def test_what_has_not_changed_is_not_sent_again(settled, path):
     assert settled.api("GET", path, headers={"If-None-Match": '"other"'}).status == 200
 
 
-def test_what_has_changed_is_sent(town):
-    town.provisioned()
-    known = town.api("GET", f"{ONE}/events").headers["ETag"]
-    town.api("POST", f"{ONE}/turn-off")
-    answer = town.api("GET", f"{ONE}/events", headers={"If-None-Match": known})
+def test_what_has_changed_is_sent(system):
+    system.provisioned()
+    known = system.api("GET", f"{ONE}/events").headers["ETag"]
+    system.api("POST", f"{ONE}/turn-off")
+    answer = system.api("GET", f"{ONE}/events", headers={"If-None-Match": known})
     assert (answer.status, answer.json()["items"][0]["reason"]) == (200, "Turned off")
     assert answer.headers["ETag"] != known
 
@@ -392,14 +392,14 @@ def test_an_unknown_connection_is_not_found(settled, path):
 # ---- why?
 
 
-def inquired(town: Town, user_id: str, kind: str) -> dict:
+def inquired(system: System, user_id: str, kind: str) -> dict:
     """Ask a worker about a user and wait for the answer."""
-    answer = town.api("POST", f"{ONE}/users/{user_id}/inquiries", {"kind": kind})
+    answer = system.api("POST", f"{ONE}/users/{user_id}/inquiries", {"kind": kind})
     assert (answer.status, answer.json()["state"], answer.headers["Retry-After"]) == (202, "waiting", "1")
     address = answer.headers["Location"].removeprefix("/api")
 
     def answered() -> dict | None:
-        told = town.api("GET", address).json()
+        told = system.api("GET", address).json()
         return told if told["state"] != "waiting" else None
 
     return wait_for(answered, "the answer")
@@ -421,20 +421,20 @@ def test_a_user_is_explained(settled):
         assert settled.api("GET", f"{ONE}/users/{unknown}").status == 404
 
 
-def test_the_account_in_keeper_is_looked_up(town):
-    town.provisioned()
-    found = inquired(town, "u1", "explain")
+def test_the_account_in_keeper_is_looked_up(system):
+    system.provisioned()
+    found = inquired(system, "u1", "explain")
     assert (found["state"], found["account"]["user_name"]) == ("done", "person1@example.com")
 
 
-def test_a_user_is_provisioned_now_and_the_steps_are_told(town):
-    town.provisioned()
-    town.directory.weather(lose=True)
-    town.directory.patch("u1", {"name": {"familyName": "Now"}})
-    done = inquired(town, "u1", "provision")
+def test_a_user_is_provisioned_now_and_the_steps_are_told(system):
+    system.provisioned()
+    system.directory.weather(lose=True)
+    system.directory.patch("u1", {"name": {"familyName": "Now"}})
+    done = inquired(system, "u1", "provision")
     assert done["state"] == "done"
     assert done["steps"]
-    assert town.account("u1")["name"]["familyName"] == "Now"
+    assert system.account("u1")["name"]["familyName"] == "Now"
 
 
 def test_a_question_of_an_unknown_kind_is_refused(settled):

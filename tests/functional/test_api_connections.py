@@ -8,36 +8,36 @@ import pytest
 
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
-from tests.support.system import ADMIN, GROUP, GROUP_ID, Town
+from tests.support.system import ADMIN, GROUP, GROUP_ID, System
 
 ONE = f"/connections/{CONNECTION}"
 NEVER = {"suspend_after": None, "delete_after": None}
 
 
 @pytest.fixture
-def connected(town):
+def connected(system):
     """A connection that is on, of a customer nobody of whom is provisioned yet."""
-    town.connect()
-    return town
+    system.connect()
+    return system
 
 
-def etag(town: Town, path: str = ONE) -> str:
-    return town.api("GET", path).headers["ETag"]
+def etag(system: System, path: str = ONE) -> str:
+    return system.api("GET", path).headers["ETag"]
 
 
-def edit(town: Town, change: dict, if_match: str = ""):
-    return town.api("PATCH", ONE, change, {"If-Match": if_match or etag(town)})
+def edit(system: System, change: dict, if_match: str = ""):
+    return system.api("PATCH", ONE, change, {"If-Match": if_match or etag(system)})
 
 
-def new(town: Town, **more):
-    return {"name": "Keeper EU", "endpoint": town.keeper.endpoint, "token": town.keeper.token, **more}
+def new(system: System, **more):
+    return {"name": "Keeper EU", "endpoint": system.keeper.endpoint, "token": system.keeper.token, **more}
 
 
 # ---- setting up
 
 
-def test_a_connection_is_set_up_as_a_draft_with_googles_defaults(town):
-    answer = town.api("POST", "/connections", new(town))
+def test_a_connection_is_set_up_as_a_draft_with_googles_defaults(system):
+    answer = system.api("POST", "/connections", new(system))
     made = answer.json()
     assert (answer.status, answer.headers["Location"]) == (201, f"/api/connections/{made['id']}")
     assert (made["name"], made["state"], made["shown_state"], made["token_set"]) == (
@@ -49,12 +49,12 @@ def test_a_connection_is_set_up_as_a_draft_with_googles_defaults(town):
     at_once = {"suspend_after": 0, "delete_after": None}
     assert made["deprovisioning"] == {"app_off": at_once, "suspended": at_once, "deleted": at_once}
     assert {"target": "userName", "source": "primaryEmail", "mandatory": True} in made["mapping"]
-    read = town.api("GET", f"/connections/{made['id']}")
+    read = system.api("GET", f"/connections/{made['id']}")
     assert (read.json(), read.headers["ETag"]) == (made, answer.headers["ETag"])
-    assert town.keeper.token not in answer.text + read.text
+    assert system.keeper.token not in answer.text + read.text
 
 
-def test_settings_can_be_given_at_once(town):
+def test_settings_can_be_given_at_once(system):
     more = {
         "scope": {"groups": [GROUP], "org_units": ["/Sales"]},
         "deprovisioning": {"deleted": {"suspend_after": 7, "delete_after": 30}},
@@ -62,7 +62,7 @@ def test_settings_can_be_given_at_once(town):
         "patch_dialect": "keeper",
         "archived_as_suspended": True,
     }
-    made = town.api("POST", "/connections", new(town, **more)).json()
+    made = system.api("POST", "/connections", new(system, **more)).json()
     assert made["scope"] == {
         "groups": [{"id": GROUP_ID, "email": GROUP, "name": "Keeper users"}],
         "org_units": ["/Sales"],
@@ -99,14 +99,14 @@ def test_settings_can_be_given_at_once(town):
         ({"patch_dialect": "esperanto"}, "patch_dialect"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_its_field_and_nothing_is_stored(town, change, field):
-    answer = town.api("POST", "/connections", new(town, **change))
+def test_what_does_not_fit_is_refused_by_its_field_and_nothing_is_stored(system, change, field):
+    answer = system.api("POST", "/connections", new(system, **change))
     problem = answer.json()
     assert (answer.status, problem["status"], problem["field"]) == (400, 400, field)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert problem["problem"]
     assert problem["mend"]
-    assert town.api("GET", "/connections").json() == {"items": [], "cursor": ""}
+    assert system.api("GET", "/connections").json() == {"items": [], "cursor": ""}
 
 
 def test_a_second_connection_to_the_same_node_is_refused(connected):
@@ -229,11 +229,11 @@ def test_keeper_out_of_reach_is_503(settled):
 # ---- states
 
 
-def test_a_draft_is_finished_turned_on_and_off(town):
-    path = f"/connections/{town.api('POST', '/connections', new(town)).json()['id']}"
-    states = [town.api("POST", f"{path}/{step}").json()["shown_state"] for step in ("finish", "turn-on", "turn-off")]
+def test_a_draft_is_finished_turned_on_and_off(system):
+    path = f"/connections/{system.api('POST', '/connections', new(system)).json()['id']}"
+    states = [system.api("POST", f"{path}/{step}").json()["shown_state"] for step in ("finish", "turn-on", "turn-off")]
     assert states == ["Off", "On", "Off"]
-    assert town.api("POST", f"{path}/turn-off").json()["shown_state"] == "Off", "again changes nothing"
+    assert system.api("POST", f"{path}/turn-off").json()["shown_state"] == "Off", "again changes nothing"
 
 
 def test_deleting_needs_the_name_and_forgets_the_connection(connected):
@@ -256,11 +256,11 @@ def test_deleting_needs_the_name_and_forgets_the_connection(connected):
 def test_a_deletion_with_work_in_flight_is_accepted_and_finished_later(connected):
     name = connected.api("GET", ONE).json()["name"]
     connected.directory.fault(match={"method": "users.list"}, delay=2)
-    request = connected.desk().queue
+    request = connected.services().queue
     from autoprovisioning.domain.runs import RunKind
 
     request.request_run(RunKind.FULL)
-    wait_for(lambda: connected.desk().runs.open(CONNECTION), "the run")
+    wait_for(lambda: connected.services().runs.open(CONNECTION), "the run")
     answer = connected.api("DELETE", ONE, {"confirmation": name})
     assert (answer.status, answer.headers["Location"]) == (202, f"/api{ONE}")
     assert connected.api("GET", ONE).json()["shown_state"] == "Being deleted"

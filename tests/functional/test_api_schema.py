@@ -18,7 +18,7 @@ from autoprovisioning.entrypoints.console.api.openapi import ARGUMENT, document
 from autoprovisioning.entrypoints.console.api.operations import ROOT, Operation
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
-from tests.support.system import GROUP_ID, Town
+from tests.support.system import GROUP_ID, System
 from tests.support.wire import ask
 
 EXAMPLES = 15  # of each operation and mode: enough for every field to be wrong once, and done within a minute
@@ -38,19 +38,19 @@ CHECKS = [
 
 
 @pytest.fixture(scope="module")
-def lively(whole_town: Town) -> Iterator[Town]:
-    """A town with something to tell, of which the next one to use it finds nothing."""
-    whole_town.reset()
-    whole_town.provisioned(limit=VolumeLimit(minimum=1, percent=1.0))
+def lively(whole_system: System) -> Iterator[System]:
+    """A system with something to tell, of which the next one to use it finds nothing."""
+    whole_system.reset()
+    whole_system.provisioned(limit=VolumeLimit(minimum=1, percent=1.0))
     for user_id in ("u7", "u8", "u9"):
-        whole_town.directory.leave(GROUP_ID, user_id)
-    whole_town.sync()
-    yield whole_town
-    whole_town.reset()
+        whole_system.directory.leave(GROUP_ID, user_id)
+    whole_system.sync()
+    yield whole_system
+    whole_system.reset()
 
 
 @pytest.fixture(scope="module")
-def known(lively: Town) -> dict[str, str]:
+def known(lively: System) -> dict[str, str]:
     """Ids of things that are there, by the names that paths give them."""
     one = f"/connections/{CONNECTION}"
     [hold] = lively.api("GET", f"{one}/holds").json()["items"]
@@ -72,7 +72,7 @@ def known(lively: Town) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def schema(lively: Town) -> Any:
+def schema(lively: System) -> Any:
     """The description as it is served."""
     served = lively.api("GET", "/openapi.json")
     assert served.headers["Content-Type"] == "application/json"

@@ -12,43 +12,43 @@ import pytest
 
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
-from tests.support.system import ADMIN, GROUP_ID, Town, person
+from tests.support.system import ADMIN, GROUP_ID, System, person
 
 ONE = f"/connections/{CONNECTION}"
 
 
-def joined(town: Town, number: int) -> str:
+def joined(system: System, number: int) -> str:
     """Let somebody join the scope of which no notification tells; returns the directory id."""
-    town.provisioned()
-    town.directory.weather(lose=True)
-    town.directory.insert(person(number))
-    town.directory.join(GROUP_ID, f"u{number}")
+    system.provisioned()
+    system.directory.weather(lose=True)
+    system.directory.insert(person(number))
+    system.directory.join(GROUP_ID, f"u{number}")
     return f"u{number}"
 
 
 @pytest.mark.parametrize("more", [{}, {"inquiry": "keeper/0123456789abcdef"}, {"event": "provision"}])
-def test_a_message_that_names_somebody_writes_nobodys_name_into_the_audit(town, more):
+def test_a_message_that_names_somebody_writes_nobodys_name_into_the_audit(system, more):
     """Older messages name an actor: they are done, and the name is not believed."""
-    user_id = joined(town, 60)
-    assert town.look(user_id, "m-forged", actor="boss@example.com", **{"event": "provision", **more}) == 204
-    (event,) = town.events(user_id)
+    user_id = joined(system, 60)
+    assert system.look(user_id, "m-forged", actor="boss@example.com", **{"event": "provision", **more}) == 204
+    (event,) = system.events(user_id)
     assert (event["actor"], event["actor_id"]) == ("notification m-forged", "")
 
 
-def test_what_an_administrator_does_is_told_with_their_directory_id(town):
-    user_id = joined(town, 61)
-    assert town.api("POST", f"{ONE}/users/{user_id}/inquiries", {"kind": "provision"}).status == 202
-    town.await_account(user_id, lambda account: account["active"])
-    wait_for(lambda: town.events(user_id), "its event")
-    assert town.api("POST", f"{ONE}/turn-off").status == 200
-    told = {(event["name"], event["actor"], event["actor_id"]) for event in town.events() if event["actor"] == ADMIN}
+def test_what_an_administrator_does_is_told_with_their_directory_id(system):
+    user_id = joined(system, 61)
+    assert system.api("POST", f"{ONE}/users/{user_id}/inquiries", {"kind": "provision"}).status == 202
+    system.await_account(user_id, lambda account: account["active"])
+    wait_for(lambda: system.events(user_id), "its event")
+    assert system.api("POST", f"{ONE}/turn-off").status == 200
+    told = {(event["name"], event["actor"], event["actor_id"]) for event in system.events() if event["actor"] == ADMIN}
     assert told == {
         ("Create User By Auto Provisioning", ADMIN, "u0"),
         ("Configure Auto Provisioning", ADMIN, "u0"),
     }
-    shown = town.api("GET", f"{ONE}/events?actor={ADMIN}").json()["items"]
+    shown = system.api("GET", f"{ONE}/events?actor={ADMIN}").json()["items"]
     assert {event["actor_id"] for event in shown} == {"u0"}
-    rows = list(csv.DictReader(io.StringIO(town.api("GET", f"{ONE}/events.csv?actor={ADMIN}").text)))
+    rows = list(csv.DictReader(io.StringIO(system.api("GET", f"{ONE}/events.csv?actor={ADMIN}").text)))
     assert {row["actor id"] for row in rows} == {"u0"}
 
 
@@ -59,23 +59,23 @@ def test_what_an_administrator_does_is_told_with_their_directory_id(town):
         ("reconcile", f"{ONE}/previews", {"name": "Vault"}),
     ],
 )
-def test_whoever_asks_again_while_it_waits_is_sent_to_the_same_place(town, function, path, body):
-    town.provisioned()
-    edition = {"If-Match": town.api("GET", ONE).headers["ETag"]}
-    town.freeze(function)
+def test_whoever_asks_again_while_it_waits_is_sent_to_the_same_place(system, function, path, body):
+    system.provisioned()
+    edition = {"If-Match": system.api("GET", ONE).headers["ETag"]}
+    system.freeze(function)
     try:
-        answers = [town.api("POST", path, body, edition) for _ in range(5)]
+        answers = [system.api("POST", path, body, edition) for _ in range(5)]
         assert {answer.status for answer in answers} == {202}, answers[0].text
         (place,) = {answer.headers["Location"] for answer in answers}
         assert len({answer.text for answer in answers}) == 1
     finally:
-        town.thaw(function)
-    wait_for(lambda: town.api("GET", place.removeprefix("/api")).json()["state"] == "done", "the answer")
-    again = town.api("POST", path, body, edition)
+        system.thaw(function)
+    wait_for(lambda: system.api("GET", place.removeprefix("/api")).json()["state"] == "done", "the answer")
+    again = system.api("POST", path, body, edition)
     assert again.json()["state"] == "waiting"
     following = again.headers["Location"]
     assert following != place, "what was shown stays what it was"
-    wait_for(lambda: town.api("GET", following.removeprefix("/api")).json()["state"] == "done", "the next answer")
+    wait_for(lambda: system.api("GET", following.removeprefix("/api")).json()["state"] == "done", "the next answer")
 
 
 @pytest.mark.parametrize("stamp", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2026-01-01T00:00:00"])

@@ -1,4 +1,4 @@
-"""The second opinion on both sides: it finds nothing on a provisioned town, and every kind of corruption."""
+"""The second opinion on both sides: it finds nothing on a provisioned system, and every kind of corruption."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from infra.local import compare as second_opinion
 from infra.local.compare import compare
-from tests.support.system import GROUP, GROUP_ID, Town, person
+from tests.support.system import GROUP, GROUP_ID, System, person
 
 
-def differences(town: Town, excused: set[str] = frozenset()) -> list[tuple[str, str]]:
-    keeper = town.keeper
-    found = compare(town.directory.url, keeper.endpoint, keeper.token, GROUP, set(excused))
+def differences(system: System, excused: set[str] = frozenset()) -> list[tuple[str, str]]:
+    keeper = system.keeper
+    found = compare(system.directory.url, keeper.endpoint, keeper.token, GROUP, set(excused))
     return [(difference.who, difference.what) for difference in found]
 
 
@@ -23,24 +23,24 @@ def test_a_provisioned_town_shows_no_difference(settled):
     assert differences(settled) == []
 
 
-def test_a_town_after_a_day_of_changes_shows_no_difference(town):
-    town.reset(30)
-    town.provisioned()
-    town.directory.weather(lose=True)
-    town.directory.patch("u1", {"name": {"familyName": "Ångström"}, "primaryEmail": "moved@example.com"})
-    town.directory.patch("u2", {"suspended": True})
-    town.directory.patch("u3", {"archived": True})
-    town.directory.delete("u4")
-    town.directory.leave(GROUP_ID, "u5")
-    town.directory.insert(person(40))
-    town.directory.insert(person(41))
-    town.directory.join(GROUP_ID, "u41")
-    assert differences(town) != []
-    town.sync()
-    assert differences(town) == []
-    assert len(town.keeper.accounts()) == 31
-    town.keeper.settings(string_active=True, page_cap=7)
-    assert differences(town) == []
+def test_a_town_after_a_day_of_changes_shows_no_difference(system):
+    system.reset(30)
+    system.provisioned()
+    system.directory.weather(lose=True)
+    system.directory.patch("u1", {"name": {"familyName": "Ångström"}, "primaryEmail": "moved@example.com"})
+    system.directory.patch("u2", {"suspended": True})
+    system.directory.patch("u3", {"archived": True})
+    system.directory.delete("u4")
+    system.directory.leave(GROUP_ID, "u5")
+    system.directory.insert(person(40))
+    system.directory.insert(person(41))
+    system.directory.join(GROUP_ID, "u41")
+    assert differences(system) != []
+    system.sync()
+    assert differences(system) == []
+    assert len(system.keeper.accounts()) == 31
+    system.keeper.settings(string_active=True, page_cap=7)
+    assert differences(system) == []
 
 
 WHO = "person2@example.com"
@@ -104,16 +104,16 @@ def test_a_stranger_is_found(settled, what):
 
 
 @pytest.mark.parametrize("change", [{"suspended": True}, "leave", "delete"])
-def test_an_account_that_should_not_be_active_is_found(town, change):
-    town.provisioned()
-    town.directory.weather(lose=True)
+def test_an_account_that_should_not_be_active_is_found(system, change):
+    system.provisioned()
+    system.directory.weather(lose=True)
     if change == "leave":
-        town.directory.leave(GROUP_ID, "u2")
+        system.directory.leave(GROUP_ID, "u2")
     elif change == "delete":
-        town.directory.delete("u2")
+        system.directory.delete("u2")
     else:
-        town.directory.patch("u2", change)
-    [(who, what)] = differences(town)
+        system.directory.patch("u2", change)
+    [(who, what)] = differences(system)
     assert who == WHO
     assert "active although" in what
 

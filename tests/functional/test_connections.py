@@ -13,7 +13,7 @@ from autoprovisioning.domain.events import Actor
 from infra.local.connect import CONNECTION
 from infra.local.simulation import KeeperSide, wait_for
 from tests.contract.scim_servers import as_new, keeper
-from tests.support.system import GROUP, GROUP_ID, Town, person
+from tests.support.system import GROUP, GROUP_ID, System, person
 
 ACTOR = Actor(address="admin@example.com", directory_id="u0")
 SECOND = "second"
@@ -29,138 +29,138 @@ def other_node(tmp_path_factory):
 
 
 @pytest.fixture
-def other(town, other_node):
+def other(system, other_node):
     """The other node as new, and a scope group for it, which has a member of the first one's too."""
     as_new(other_node)
-    state = town.directory.control("GET", "state")
+    state = system.directory.control("GET", "state")
     state["groups"].append({"id": OTHER_ID, "email": OTHER_GROUP, "name": "Other users"})
     state["users"] += [person(20), person(21)]
     state["members"][OTHER_ID] = [
         {"id": f"u{number}", "email": f"person{number}@example.com", "type": "USER", "role": "MEMBER"}
         for number in (1, 20, 21)
     ]
-    town.directory.control("PUT", "state", state)
+    system.directory.control("PUT", "state", state)
     yield other_node
     other_node.rotate()  # whoever is still at it must not get into the next test
 
 
-def set_up(town: Town, node: KeeperSide, connection_id: str, *groups: str, token: str = ""):
+def set_up(system: System, node: KeeperSide, connection_id: str, *groups: str, token: str = ""):
     from autoprovisioning.app.administration.configure import finish, set_up, turn_on
     from autoprovisioning.domain.settings import Settings
 
     settings = Settings(name=connection_id, endpoint=node.endpoint, scope=Scope.named(groups=groups))
-    set_up(town.desk(), settings, token or node.token, ACTOR, connection_id)
-    finish(town.desk(), connection_id, ACTOR)
-    return turn_on(town.desk(), connection_id, ACTOR, run=False)
+    set_up(system.services(), settings, token or node.token, ACTOR, connection_id)
+    finish(system.services(), connection_id, ACTOR)
+    return turn_on(system.services(), connection_id, ACTOR, run=False)
 
 
 @pytest.fixture
-def both(town, other):
+def both(system, other):
     """Two connections that have provisioned everybody, and a live notification channel."""
-    town.connect()
-    set_up(town, other, SECOND, OTHER_GROUP)
-    summary = town.sync()
+    system.connect()
+    set_up(system, other, SECOND, OTHER_GROUP)
+    summary = system.sync()
     assert (summary["created"], summary["failed"]) == (14, 0)
-    town.world.watch_directory()
-    return town, other
+    system.world.watch_directory()
+    return system, other
 
 
 def active(node: KeeperSide) -> set[str]:
     return {account.get("externalId", "") for account in node.accounts() if account["active"]}
 
 
-def entry(town: Town, connection_id: str, user_id: str):
-    desk = town.desk()
-    return desk.roster.entry(desk.connections.get(connection_id), user_id)
+def entry(system: System, connection_id: str, user_id: str):
+    services = system.services()
+    return services.roster.entry(services.connections.get(connection_id), user_id)
 
 
-def version_state(town: Town, connection_id: str, version: str) -> str:
+def version_state(system: System, connection_id: str, version: str) -> str:
     from autoprovisioning.adapters.secrets import build_client
 
-    client = build_client(town.world.cloud.environment["SECRET_MANAGER_EMULATOR_HOST"])
-    name = f"projects/{town.world.cloud.project}/secrets/keeper-token-{connection_id}/versions/{version}"
+    client = build_client(system.world.cloud.environment["SECRET_MANAGER_EMULATOR_HOST"])
+    name = f"projects/{system.world.cloud.project}/secrets/keeper-token-{connection_id}/versions/{version}"
     return client.get_secret_version(name=name).state.name
 
 
-def documents(town: Town, path: str) -> list[dict]:
+def documents(system: System, path: str) -> list[dict]:
     from google.cloud import firestore
 
-    client = firestore.Client(project=town.world.cloud.project)
+    client = firestore.Client(project=system.world.cloud.project)
     return [item.to_dict() or {} for item in client.collection(path).stream()]
 
 
 def test_a_new_user_belongs_to_the_first_connection_whose_scope_holds_them(both):
-    town, other = both
-    assert active(town.keeper) == {f"u{number}" for number in range(12)}
+    system, other = both
+    assert active(system.keeper) == {f"u{number}" for number in range(12)}
     assert active(other) == {"u20", "u21"}
-    assert town.sync()["unchanged"] == 14
-    town.directory.patch("u1", {"name": {"familyName": "Mine"}})
-    town.await_account("u1", lambda account: account["name"]["familyName"] == "Mine")
+    assert system.sync()["unchanged"] == 14
+    system.directory.patch("u1", {"name": {"familyName": "Mine"}})
+    system.await_account("u1", lambda account: account["name"]["familyName"] == "Mine")
     assert active(other) == {"u20", "u21"}
 
 
 def test_overlaps_are_reported_and_not_looked_at_by_every_sweep(both):
-    town, _ = both
-    town.sync()
-    notes = [note for run in documents(town, f"connections/{SECOND}/runs") for note in run["notes"]]
+    system, _ = both
+    system.sync()
+    notes = [note for run in documents(system, f"connections/{SECOND}/runs") for note in run["notes"]]
     assert any("several connections" in note for note in notes)
-    answer = town.ask("reconcile", body=b'{"kind": "sweep"}')
+    answer = system.ask("reconcile", body=b'{"kind": "sweep"}')
     assert answer.json() == {"looked_at": 0}
 
 
 def test_a_user_moves_from_one_connection_to_the_next_and_back(both):
-    town, other = both
-    before = town.account("u1")
-    town.directory.leave(GROUP_ID, "u1")
-    town.directory.patch("u1", {"name": {"familyName": "Mover"}})
-    town.await_account("u1", lambda account: account["name"]["familyName"] == "Mover")
-    assert "u1" in active(town.keeper), "hasMember alone never proves that somebody left"
-    assert town.ask("reconcile", body=b'{"kind": "sweep"}').json() == {"looked_at": 1}
+    system, other = both
+    before = system.account("u1")
+    system.directory.leave(GROUP_ID, "u1")
+    system.directory.patch("u1", {"name": {"familyName": "Mover"}})
+    system.await_account("u1", lambda account: account["name"]["familyName"] == "Mover")
+    assert "u1" in active(system.keeper), "hasMember alone never proves that somebody left"
+    assert system.ask("reconcile", body=b'{"kind": "sweep"}').json() == {"looked_at": 1}
     wait_for(lambda: "u1" in active(other), "the account on the next node")
-    town.await_account("u1", lambda account: not account["active"])
+    system.await_account("u1", lambda account: not account["active"])
 
-    town.directory.join(GROUP_ID, "u1")
-    assert town.ask("reconcile", body=b'{"kind": "sweep"}').json() == {"looked_at": 0}, "who has an account stays"
-    town.directory.leave(OTHER_ID, "u1")
-    town.ask("reconcile", body=b'{"kind": "sweep"}')
-    after = town.await_account("u1", lambda account: account["active"])
+    system.directory.join(GROUP_ID, "u1")
+    assert system.ask("reconcile", body=b'{"kind": "sweep"}').json() == {"looked_at": 0}, "who has an account stays"
+    system.directory.leave(OTHER_ID, "u1")
+    system.ask("reconcile", body=b'{"kind": "sweep"}')
+    after = system.await_account("u1", lambda account: account["active"])
     assert after["id"] == before["id"]
     wait_for(lambda: "u1" not in active(other), "the end of the account on the next node")
 
 
 def test_a_run_sees_a_move_through_on_both_connections(both):
-    town, other = both
-    town.directory.leave(GROUP_ID, "u1")
-    town.sync()
+    system, other = both
+    system.directory.leave(GROUP_ID, "u1")
+    system.sync()
     wait_for(lambda: "u1" in active(other), "the account on the next node")
-    wait_for(lambda: "u1" not in active(town.keeper), "the end of the account on the first node")
-    runs = {name: documents(town, f"connections/{name}/runs") for name in (CONNECTION, SECOND)}
+    wait_for(lambda: "u1" not in active(system.keeper), "the end of the account on the first node")
+    runs = {name: documents(system, f"connections/{name}/runs") for name in (CONNECTION, SECOND)}
     # Whichever of the two runs meets the other one at this user leaves the user to it.
     assert {run["state"] for found in runs.values() for run in found} <= {"done", "unsettled"}
-    assert town.sync()["unchanged"] == 15, "the suspended account on the first one, and three on the second"
+    assert system.sync()["unchanged"] == 15, "the suspended account on the first one, and three on the second"
 
 
 def test_a_paused_connection_does_not_stop_the_other_and_keeps_its_users(both):
-    town, other = both
-    town.keeper.rotate()
-    town.directory.patch("u1", {"name": {"familyName": "Waits"}})
-    wait_for(lambda: town.state() == "paused", "the pause")
-    town.directory.patch("u20", {"name": {"familyName": "Goes on"}})
+    system, other = both
+    system.keeper.rotate()
+    system.directory.patch("u1", {"name": {"familyName": "Waits"}})
+    wait_for(lambda: system.state() == "paused", "the pause")
+    system.directory.patch("u20", {"name": {"familyName": "Goes on"}})
     wait_for(lambda: other.of("u20")["name"]["familyName"] == "Goes on", "the other connection's change")
-    town.directory.patch("u21", {"suspended": True})
-    summary = town.sync()
+    system.directory.patch("u21", {"suspended": True})
+    summary = system.sync()
     assert summary["failed"] == 0
     wait_for(lambda: active(other) == {"u20"}, "the other connection's suspension")
     assert "u1" not in {account.get("externalId") for account in other.accounts()}
 
 
 def test_an_unreadable_scope_group_of_one_connection_is_no_proof_for_another(both):
-    town, other = both
-    town.directory.leave(OTHER_ID, "u20")
-    town.directory.leave(GROUP_ID, "u5")
-    town.directory.fault(match={"method": "members.list", "key": OTHER_ID}, status=503, times=None)
-    assert town.ask("reconcile", body=b'{"kind": "sweep"}').json() == {"looked_at": 1}
-    town.await_account("u5", lambda account: not account["active"])
+    system, other = both
+    system.directory.leave(OTHER_ID, "u20")
+    system.directory.leave(GROUP_ID, "u5")
+    system.directory.fault(match={"method": "members.list", "key": OTHER_ID}, status=503, times=None)
+    assert system.ask("reconcile", body=b'{"kind": "sweep"}').json() == {"looked_at": 1}
+    system.await_account("u5", lambda account: not account["active"])
     assert active(other) == {"u20", "u21"}
 
 
@@ -175,69 +175,69 @@ def test_a_second_connection_to_the_same_node_is_refused(settled, spelling):
 
 
 @pytest.mark.parametrize("through", ["run", "notification"])
-def test_an_account_that_carries_another_users_id_is_never_adopted(town, other, through):
+def test_an_account_that_carries_another_users_id_is_never_adopted(system, other, through):
     theirs = {"userName": "person20@example.com", "externalId": "u99", "displayName": "Theirs", "active": True}
-    town.connect()
+    system.connect()
     if through == "run":
         other.control("PUT", "accounts", [theirs])
-        set_up(town, other, SECOND, OTHER_GROUP)
-        assert town.sync()["failed"] == 1
+        set_up(system, other, SECOND, OTHER_GROUP)
+        assert system.sync()["failed"] == 1
     else:
-        town.directory.leave(OTHER_ID, "u20")
-        set_up(town, other, SECOND, OTHER_GROUP)
-        town.sync()
+        system.directory.leave(OTHER_ID, "u20")
+        set_up(system, other, SECOND, OTHER_GROUP)
+        system.sync()
         other.control("PUT", "accounts", [*other.accounts(), theirs])
-        town.directory.join(OTHER_ID, "u20")
-        assert town.look("u20") == 204
-    assert "another directory user's account" in entry(town, SECOND, "u20").failure.text
+        system.directory.join(OTHER_ID, "u20")
+        assert system.look("u20") == 204
+    assert "another directory user's account" in entry(system, SECOND, "u20").failure.text
     [left] = [account for account in other.accounts() if account["userName"] == "person20@example.com"]
     assert (left["externalId"], left["displayName"], left["active"]) == ("u99", "Theirs", True)
 
 
-def test_an_account_that_nobody_holds_is_adopted_by_the_connection_it_is_on(town, other):
+def test_an_account_that_nobody_holds_is_adopted_by_the_connection_it_is_on(system, other):
     other.control("PUT", "accounts", [{"id": "77", "userName": "person20@example.com", "active": True}])
-    town.connect()
-    set_up(town, other, SECOND, OTHER_GROUP)
-    summary = town.sync()
+    system.connect()
+    set_up(system, other, SECOND, OTHER_GROUP)
+    summary = system.sync()
     assert (summary["created"], summary["adopted"]) == (13, 1)
     assert other.of("u20")["id"] == "77"
 
 
-def test_a_connection_set_up_with_a_wrong_token_is_not_there(town, other):
+def test_a_connection_set_up_with_a_wrong_token_is_not_there(system, other):
     from autoprovisioning.domain.errors import BadInput
 
     with pytest.raises(BadInput, match="token"):
-        set_up(town, other, SECOND, OTHER_GROUP, token="wrong-token")
-    assert documents(town, "connections") == []
+        set_up(system, other, SECOND, OTHER_GROUP, token="wrong-token")
+    assert documents(system, "connections") == []
 
 
-def without_secrets(town: Town):
+def without_secrets(system: System):
     """Return the services with a Secret Manager that nobody answers for."""
     from dataclasses import replace
 
     from autoprovisioning.adapters.secrets import SecretManagerTokens, build_client
 
-    unreachable = SecretManagerTokens(build_client("127.0.0.1:1"), town.world.cloud.project, timedelta(seconds=0.5))
-    return replace(town.desk(), tokens=unreachable)
+    unreachable = SecretManagerTokens(build_client("127.0.0.1:1"), system.world.cloud.project, timedelta(seconds=0.5))
+    return replace(system.services(), tokens=unreachable)
 
 
-def test_secret_manager_out_of_reach_leaves_no_half_connection(town, other):
+def test_secret_manager_out_of_reach_leaves_no_half_connection(system, other):
     from autoprovisioning.app.administration.configure import edit, set_up
     from autoprovisioning.domain.errors import Transient
     from autoprovisioning.domain.settings import Settings
 
     settings = Settings(endpoint=other.endpoint, scope=Scope.named(groups=(OTHER_GROUP,)))
     with pytest.raises(Transient):
-        set_up(without_secrets(town), settings, other.token, ACTOR, SECOND)
-    assert documents(town, "connections") == []
+        set_up(without_secrets(system), settings, other.token, ACTOR, SECOND)
+    assert documents(system, "connections") == []
 
-    town.connect()
-    before = town.desk().connections.get(CONNECTION)
+    system.connect()
+    before = system.services().connections.get(CONNECTION)
     moved = Settings(name="Moved", endpoint=other.endpoint, scope=Scope.named(groups=(OTHER_GROUP,)))
     with pytest.raises(Transient):
-        edit(without_secrets(town), CONNECTION, before.edition, moved, ACTOR, other.token)
-    assert town.desk().connections.get(CONNECTION) == before
-    assert before.settings.endpoint == town.keeper.endpoint
+        edit(without_secrets(system), CONNECTION, before.edition, moved, ACTOR, other.token)
+    assert system.services().connections.get(CONNECTION) == before
+    assert before.settings.endpoint == system.keeper.endpoint
 
 
 def test_an_edit_with_a_stale_edition_is_refused_and_changes_nothing(settled):
@@ -246,30 +246,30 @@ def test_an_edit_with_a_stale_edition_is_refused_and_changes_nothing(settled):
     from autoprovisioning.app.administration.configure import edit
     from autoprovisioning.domain.errors import NotFound, Stale
 
-    current = settled.desk().connections.get(CONNECTION)
+    current = settled.services().connections.get(CONNECTION)
     wanted = replace(current.settings, name="Mine")
     for token in ("", settled.keeper.token):
         with pytest.raises(Stale, match="Reload"):
-            edit(settled.desk(), CONNECTION, current.edition - 1, wanted, ACTOR, token)
+            edit(settled.services(), CONNECTION, current.edition - 1, wanted, ACTOR, token)
     with pytest.raises(NotFound):
-        edit(settled.desk(), "nowhere", 1, wanted, ACTOR)
+        edit(settled.services(), "nowhere", 1, wanted, ACTOR)
 
 
-def test_of_two_edits_at_once_one_is_refused_and_its_token_destroyed(town):
+def test_of_two_edits_at_once_one_is_refused_and_its_token_destroyed(system):
     from dataclasses import replace
 
     from autoprovisioning.app.administration.configure import edit
     from autoprovisioning.domain.errors import Stale
 
-    town.connect()
-    current = town.desk().connections.get(CONNECTION)
+    system.connect()
+    current = system.services().connections.get(CONNECTION)
     results: list[str] = []
 
     def change(name: str) -> None:
         try:
             edited = edit(
-                town.desk(), CONNECTION, current.edition, replace(current.settings, name=name), ACTOR,
-                town.keeper.token, run=False,
+                system.services(), CONNECTION, current.edition, replace(current.settings, name=name), ACTOR,
+                system.keeper.token, run=False,
             )  # fmt: skip
             results.append(edited.settings.name)
         except Stale:
@@ -280,9 +280,9 @@ def test_of_two_edits_at_once_one_is_refused_and_its_token_destroyed(town):
         writer.start()
     for writer in writers:
         writer.join()
-    after = town.desk().connections.get(CONNECTION)
+    after = system.services().connections.get(CONNECTION)
     assert sorted(results) == ["", after.settings.name]
-    versions = {version: version_state(town, CONNECTION, version) for version in versions_since(current, after)}
+    versions = {version: version_state(system, CONNECTION, version) for version in versions_since(current, after)}
     assert versions.pop(after.token_version) == "ENABLED"
     assert list(versions.values()) == ["DESTROYED"]
 
@@ -292,62 +292,62 @@ def versions_since(before, after) -> list[str]:
     return [str(number) for number in range(first, first + 2)] if after else []
 
 
-def test_an_edit_turns_the_new_endpoint_and_token_on_together(town, other):
+def test_an_edit_turns_the_new_endpoint_and_token_on_together(system, other):
     from dataclasses import replace
 
     from autoprovisioning.app.administration.configure import edit
 
-    town.provisioned()
-    current = town.desk().connections.get(CONNECTION)
-    other.control("PUT", "accounts", town.keeper.accounts())
+    system.provisioned()
+    current = system.services().connections.get(CONNECTION)
+    other.control("PUT", "accounts", system.keeper.accounts())
     moved = replace(current.settings, endpoint=other.endpoint)
-    edited = edit(town.desk(), CONNECTION, current.edition, moved, ACTOR, other.token)
+    edited = edit(system.services(), CONNECTION, current.edition, moved, ACTOR, other.token)
     assert (edited.settings.endpoint, edited.revision) == (other.endpoint, current.revision + 1)
-    town.directory.patch("u1", {"name": {"familyName": "Over there"}})
+    system.directory.patch("u1", {"name": {"familyName": "Over there"}})
     wait_for(lambda: other.of("u1")["name"]["familyName"] == "Over there", "the change on the new node")
-    assert town.state() == "on"
+    assert system.state() == "on"
 
 
-def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(town):
+def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(system):
     from autoprovisioning.app.administration.configure import delete, edit, turn_on
     from autoprovisioning.domain.errors import Busy, NotFound, Stale
 
-    town.provisioned()
-    town.ask("reconcile", body=b'{"kind": "drift"}')
-    known = town.desk().connections.get(CONNECTION)
-    hold = town.keeper.fault(match={"method": "PATCH"}, hold_after=True)
-    town.directory.patch("u1", {"name": {"familyName": "In flight"}})
-    wait_for(lambda: town.keeper.matched(hold), "the change in flight")
+    system.provisioned()
+    system.ask("reconcile", body=b'{"kind": "drift"}')
+    known = system.services().connections.get(CONNECTION)
+    hold = system.keeper.fault(match={"method": "PATCH"}, hold_after=True)
+    system.directory.patch("u1", {"name": {"familyName": "In flight"}})
+    wait_for(lambda: system.keeper.matched(hold), "the change in flight")
     with pytest.raises(Busy) as busy:
-        delete(town.desk(), stored_channels(), CONNECTION, ACTOR, "Keeper")
+        delete(system.services(), stored_channels(), CONNECTION, ACTOR, "Keeper")
     assert 0 < busy.value.retry_after <= 7
-    assert town.state() == "deleting"
-    deleting = town.desk().connections.get(CONNECTION)
+    assert system.state() == "deleting"
+    deleting = system.services().connections.get(CONNECTION)
     for act in (
-        lambda: turn_on(town.desk(), CONNECTION, ACTOR),
-        lambda: edit(town.desk(), CONNECTION, deleting.edition, deleting.settings, ACTOR),
+        lambda: turn_on(system.services(), CONNECTION, ACTOR),
+        lambda: edit(system.services(), CONNECTION, deleting.edition, deleting.settings, ACTOR),
     ):
         with pytest.raises(NotFound):
             act()
-    assert version_state(town, CONNECTION, known.token_version) == "ENABLED", "the change in flight still needs it"
-    town.keeper.control("DELETE", "faults")
+    assert version_state(system, CONNECTION, known.token_version) == "ENABLED", "the change in flight still needs it"
+    system.keeper.control("DELETE", "faults")
 
-    wait_for(lambda: deleted(town), "the end of the change in flight", 20, every=0.2)
-    assert town.state() == "gone"
-    assert version_state(town, CONNECTION, known.token_version) == "DESTROYED"
+    wait_for(lambda: deleted(system), "the end of the change in flight", 20, every=0.2)
+    assert system.state() == "gone"
+    assert version_state(system, CONNECTION, known.token_version) == "DESTROYED"
     for name in ("roster", "runs", "holds", "guard", "failures", "claims"):
-        assert documents(town, f"connections/{CONNECTION}/{name}") == [], name
-    names = [event["name"] for event in town.events()]
+        assert documents(system, f"connections/{CONNECTION}/{name}") == [], name
+    names = [event["name"] for event in system.events()]
     assert "Create User By Auto Provisioning" in names
-    assert [event["reason"] for event in town.events()][-1] == "Deleted the configuration"
-    assert len(town.active()) == 12, "the accounts stay as they are"
+    assert [event["reason"] for event in system.events()][-1] == "Deleted the configuration"
+    assert len(system.active()) == 12, "the accounts stay as they are"
 
     versions = int(known.token_version)
     with pytest.raises(Stale, match="used before"):
-        set_up(town, town.keeper, CONNECTION, GROUP)
-    assert version_state(town, CONNECTION, str(versions + 1)) == "DESTROYED"
-    assert town.look("u1") == 204
-    assert town.sync()["created"] == 0
+        set_up(system, system.keeper, CONNECTION, GROUP)
+    assert version_state(system, CONNECTION, str(versions + 1)) == "DESTROYED"
+    assert system.look("u1") == 204
+    assert system.sync()["created"] == 0
 
 
 def stored_channels() -> Any:
@@ -356,35 +356,35 @@ def stored_channels() -> Any:
     return channels()
 
 
-def deleted(town: Town) -> bool:
+def deleted(system: System) -> bool:
     """Delete the connection's configuration; False while work is in flight."""
     from autoprovisioning.app.administration.configure import delete
     from autoprovisioning.domain.errors import Busy
 
     try:
-        delete(town.desk(), stored_channels(), CONNECTION, ACTOR, "Keeper")
+        delete(system.services(), stored_channels(), CONNECTION, ACTOR, "Keeper")
     except Busy:
         return False
     return True
 
 
-def test_deleting_waits_for_a_planner(town):
+def test_deleting_waits_for_a_planner(system):
     from autoprovisioning.app.administration.configure import delete
     from autoprovisioning.domain.errors import Busy
 
-    town.connect()
-    town.directory.fault(match={"method": "users.list"}, delay=1.0)
-    planner = threading.Thread(target=town.world.reconcile)
+    system.connect()
+    system.directory.fault(match={"method": "users.list"}, delay=1.0)
+    planner = threading.Thread(target=system.world.reconcile)
     planner.start()
-    wait_for(lambda: town.desk().runs.open(CONNECTION), "the planner")
+    wait_for(lambda: system.services().runs.open(CONNECTION), "the planner")
     with pytest.raises(Busy):
-        delete(town.desk(), stored_channels(), CONNECTION, ACTOR, "Keeper")
+        delete(system.services(), stored_channels(), CONNECTION, ACTOR, "Keeper")
     planner.join()
 
     def finished() -> bool:
-        town.world.reconcile()
-        return town.state() == "gone"
+        system.world.reconcile()
+        return system.state() == "gone"
 
     wait_for(finished, "a later run to finish the deletion", 30, every=0.2)
-    wait_for(lambda: town.look("u1") == 204, "quiet")
-    assert documents(town, f"connections/{CONNECTION}/roster") == []
+    wait_for(lambda: system.look("u1") == 204, "quiet")
+    assert documents(system, f"connections/{CONNECTION}/roster") == []

@@ -129,14 +129,14 @@ def test_a_page_that_is_not_there_is_not_found(settled, path):
     assert settled.through_proxy("GET", path).status == 404
 
 
-def test_the_directory_out_of_reach_is_503_and_plans_nothing(town):
-    town.provisioned()
-    town.directory.fault(match={"method": "users.list"}, status=503, times=None)
-    accounts = town.keeper.accounts()
-    answer = town.ask("reconcile", body=b'{"kind": "full"}', headers=JSON)
+def test_the_directory_out_of_reach_is_503_and_plans_nothing(system):
+    system.provisioned()
+    system.directory.fault(match={"method": "users.list"}, status=503, times=None)
+    accounts = system.keeper.accounts()
+    answer = system.ask("reconcile", body=b'{"kind": "full"}', headers=JSON)
     assert (answer.status, answer.json()["title"]) == (503, "incomplete_listing")
     assert int(answer.headers["Retry-After"]) > 0
-    assert town.keeper.accounts() == accounts
+    assert system.keeper.accounts() == accounts
 
 
 BROKEN = {
@@ -159,69 +159,69 @@ READ = ("console", "reauthorize")
 
 
 @pytest.fixture(scope="module")
-def misconfigured(whole_town):
+def misconfigured(whole_system):
     """Every function with a broken environment, and some that lack a single thing, started at once."""
-    broken = {name: whole_town.second(name, wait=False, **BROKEN) for name in FUNCTIONS}
-    lacking = {name: whole_town.second(name, wait=False, **{missing: ""}) for name, missing in LACKING.items()}
-    whole_town.supervisor.wait_ready()
+    broken = {name: whole_system.second(name, wait=False, **BROKEN) for name in FUNCTIONS}
+    lacking = {name: whole_system.second(name, wait=False, **{missing: ""}) for name, missing in LACKING.items()}
+    whole_system.supervisor.wait_ready()
     yield broken, lacking
     for name, port in [*broken.items(), *lacking.items()]:
-        whole_town.end(f"{name}-{port}")
+        whole_system.end(f"{name}-{port}")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_broken_environment_is_one_log_line_that_names_every_problem(town, misconfigured, function):
+def test_a_broken_environment_is_one_log_line_that_names_every_problem(system, misconfigured, function):
     port = misconfigured[0][function]
     path = "/api/connections" if function == "console" else "/"
-    answer = town.ask(function, "GET" if function in READ else "POST", b"", path=path, port=port)
+    answer = system.ask(function, "GET" if function in READ else "POST", b"", path=path, port=port)
     assert answer.status == 500
     if function == "reauthorize":
         told = answer.text
     else:
         assert answer.headers["Content-Type"] == "application/problem+json"
         told = answer.json()["detail"]
-    lines = [json.loads(line) for line in town.log(f"{function}-{port}").splitlines() if '"severity"' in line]
+    lines = [json.loads(line) for line in system.log(f"{function}-{port}").splitlines() if '"severity"' in line]
     [line] = [line for line in lines if line["severity"] == "ERROR"]
     assert line["alert"] == "misconfigured"
     for name in BROKEN:
         assert name in line["message"], name
         assert (name in told) is (function != "directory_webhook"), told
     for key in ("CHANNEL_KEY", "FORM_KEY"):
-        assert town.world.cloud.environment[key] not in line["message"] + told
+        assert system.world.cloud.environment[key] not in line["message"] + told
 
 
 @pytest.mark.parametrize("function", LACKING)
-def test_what_one_function_needs_and_lacks_is_named_in_its_log(town, misconfigured, function):
+def test_what_one_function_needs_and_lacks_is_named_in_its_log(system, misconfigured, function):
     port = misconfigured[1][function]
     path = "/api/connections" if function == "console" else "/"
-    answer = town.ask(function, "GET" if function in READ else "POST", b"{}", path=path, port=port)
+    answer = system.ask(function, "GET" if function in READ else "POST", b"{}", path=path, port=port)
     assert answer.status == 500
-    assert LACKING[function] in town.log(f"{function}-{port}")
+    assert LACKING[function] in system.log(f"{function}-{port}")
 
 
-def test_a_set_up_that_is_refused_is_redelivered_not_dropped(town):
+def test_a_set_up_that_is_refused_is_redelivered_not_dropped(system):
     """The directory refuses our delegation: an operator mends it, and the message must still be there."""
-    town.provisioned()
-    town.directory.weather(lose=True)
-    town.directory.patch("u1", {"name": {"familyName": "Waiting"}})
-    town.directory.fault(match={}, status=403, reason="forbidden", times=None)
-    assert town.look("u1") == 500
-    town.directory.control("DELETE", "faults")
-    assert town.look("u1") == 204
-    assert town.account("u1")["name"]["familyName"] == "Waiting"
+    system.provisioned()
+    system.directory.weather(lose=True)
+    system.directory.patch("u1", {"name": {"familyName": "Waiting"}})
+    system.directory.fault(match={}, status=403, reason="forbidden", times=None)
+    assert system.look("u1") == 500
+    system.directory.control("DELETE", "faults")
+    assert system.look("u1") == 204
+    assert system.account("u1")["name"]["familyName"] == "Waiting"
 
 
-def test_an_unforeseen_error_is_one_stack_trace_in_the_log_and_nothing_in_the_answer(town):
+def test_an_unforeseen_error_is_one_stack_trace_in_the_log_and_nothing_in_the_answer(system):
     """Firestore answers something no version of this system has written."""
     from google.cloud import firestore
 
     secret = "hunter2hunter2hunter2"
-    town.provisioned()
-    client = firestore.Client(project=town.world.cloud.project)
+    system.provisioned()
+    client = firestore.Client(project=system.world.cloud.project)
     client.document("connections/alien").set({"state": "on", "order": f"Bearer {secret}"})
     for function, body in (("reconcile", b"{}"), ("provision_user", enveloped(b'{"user_id": "u1"}'))):
-        before = len(town.log(function))
-        answer = town.ask(function, body=body, headers=JSON)
+        before = len(system.log(function))
+        answer = system.ask(function, body=body, headers=JSON)
         assert answer.status == 500
         assert answer.json() == {
             "type": "about:blank",
@@ -229,42 +229,45 @@ def test_an_unforeseen_error_is_one_stack_trace_in_the_log_and_nothing_in_the_an
             "status": 500,
             "detail": "Something went wrong that nobody foresaw. The log of this function says what.",
         }
-        logged = town.log(function)[before:]
+        logged = system.log(function)[before:]
         assert logged.count("Traceback (most recent call last)") == 1, logged
         assert '"alert": "unforeseen"' in logged
         assert secret not in logged
 
 
-def test_no_token_ever_reaches_a_log(town):
+def test_no_token_ever_reaches_a_log(system):
     """Good, dead and wrong tokens, a token in the wrong field, through every door and on every path of failure."""
     from autoprovisioning.domain.errors import BadInput
 
-    tokens = [town.keeper.token, "wrong-token-0123456789abcdef", "pasted-into-the-wrong-field-0123456789"]
-    town.provisioned()
+    tokens = [system.keeper.token, "wrong-token-0123456789abcdef", "pasted-into-the-wrong-field-0123456789"]
+    system.provisioned()
     for body in (
         {"connection": "keeper", "token": tokens[1]},
         {"connection": tokens[2], "token": tokens[1]},
         {"connection": "keeper", "token": f"{tokens[1]} with blanks"},
     ):
-        answer = town.through_proxy("POST", "/", json.dumps(body).encode(), JSON, function="reauthorize")
+        answer = system.through_proxy("POST", "/", json.dumps(body).encode(), JSON, function="reauthorize")
         assert answer.status in (400, 404)
         assert not any(token in answer.text for token in tokens)
-    tokens.append(town.keeper.rotate())
-    town.directory.patch("u1", {"name": {"familyName": "Paused"}})
-    wait_for(lambda: town.state() == "paused", "the pause")
-    body = {"connection": "keeper", "token": town.keeper.token}
-    town.keeper.fault(match={"method": "GET"}, status=500, body={"detail": f"Bearer {tokens[-1]}"}, times=3)
-    assert town.through_proxy("POST", "/", json.dumps(body).encode(), JSON, function="reauthorize").status in (200, 503)
-    town.keeper.control("DELETE", "faults")
-    assert town.through_proxy("POST", "/", json.dumps(body).encode(), JSON, function="reauthorize").status == 200
-    town.await_account("u1", lambda account: account["name"]["familyName"] == "Paused")
+    tokens.append(system.keeper.rotate())
+    system.directory.patch("u1", {"name": {"familyName": "Paused"}})
+    wait_for(lambda: system.state() == "paused", "the pause")
+    body = {"connection": "keeper", "token": system.keeper.token}
+    system.keeper.fault(match={"method": "GET"}, status=500, body={"detail": f"Bearer {tokens[-1]}"}, times=3)
+    assert system.through_proxy("POST", "/", json.dumps(body).encode(), JSON, function="reauthorize").status in (
+        200,
+        503,
+    )
+    system.keeper.control("DELETE", "faults")
+    assert system.through_proxy("POST", "/", json.dumps(body).encode(), JSON, function="reauthorize").status == 200
+    system.await_account("u1", lambda account: account["name"]["familyName"] == "Paused")
     with pytest.raises(BadInput) as refused:
-        connect(f"{town.keeper.endpoint}?token={tokens[2]}", town.keeper.token, (GROUP,))
+        connect(f"{system.keeper.endpoint}?token={tokens[2]}", system.keeper.token, (GROUP,))
     assert tokens[2] not in str(refused.value)
-    channel = town.directory.control("GET", "channels")["channels"][0]["id"]
+    channel = system.directory.control("GET", "channels")["channels"][0]["id"]
     assert channel
-    for name, log in town.logs().items():
-        for token in (*tokens, *(town.world.cloud.environment[key] for key in ("CHANNEL_KEY", "FORM_KEY"))):
+    for name, log in system.logs().items():
+        for token in (*tokens, *(system.world.cloud.environment[key] for key in ("CHANNEL_KEY", "FORM_KEY"))):
             assert token not in log, name
         assert not re.search(r"Bearer (?!\[redacted\])\S{8,}", log), name
 

@@ -19,7 +19,7 @@ from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from infra.local.connect import connect
 from infra.local.simulation import http, wait_for
 from tests.contract.scim_servers import django_node
-from tests.support.system import GROUP, GROUP_ID, Town, person
+from tests.support.system import GROUP, GROUP_ID, System, person
 from tests.support.wire import Forwarder
 
 POLICY = Deprovisioning(deleted=Delays(suspend_after=None, delete_after=0))
@@ -68,132 +68,132 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
 
 
 @pytest.fixture
-def foreign(town: Town, served: Foreign) -> Foreign:
+def foreign(system: System, served: Foreign) -> Foreign:
     """The server as new, connected."""
     served.empty()
     connect(served.endpoint, served.token, (GROUP,), {"deprovisioning": POLICY})
     return served
 
 
-def settled(town: Town, user_id: str) -> int:
+def settled(system: System, user_id: str) -> int:
     """Deliver a look, as often as Pub/Sub would, until it is done with; returns how often that took."""
     for deliveries in range(1, DELIVERIES + 1):
-        if town.look(user_id, f"look-{user_id}") == 204:
+        if system.look(user_id, f"look-{user_id}") == 204:
             return deliveries
     pytest.fail(f"the look at {user_id} was delivered {DELIVERIES} times")
 
 
-def failed(town: Town, user_id: str, *codes: str) -> str:
+def failed(system: System, user_id: str, *codes: str) -> str:
     """Return the text of the failure that must stand."""
-    failure = town.entry(user_id).failure
+    failure = system.entry(user_id).failure
     assert failure is not None, user_id
     assert failure.code in codes
     assert failure.next_attempt > failure.first
     return str(failure.text)
 
 
-def test_a_working_day(town: Town, foreign: Foreign):
-    summary = town.sync()
+def test_a_working_day(system: System, foreign: Foreign):
+    summary = system.sync()
     everybody = {f"u{number}": True for number in range(12)}
     assert (summary["created"], summary["failed"], foreign.active()) == (12, 0, everybody)
-    assert town.sync()["unchanged"] == 12
-    town.world.watch_directory()
+    assert system.sync()["unchanged"] == 12
+    system.world.watch_directory()
 
-    town.directory.patch("u2", {"primaryEmail": "moved@example.com"})
-    town.directory.patch("u4", {"suspended": True})
-    town.directory.delete("u5")
-    town.directory.leave(GROUP_ID, "u6")
-    town.directory.insert(person(40))
-    town.directory.join(GROUP_ID, "u40")
+    system.directory.patch("u2", {"primaryEmail": "moved@example.com"})
+    system.directory.patch("u4", {"suspended": True})
+    system.directory.delete("u5")
+    system.directory.leave(GROUP_ID, "u6")
+    system.directory.insert(person(40))
+    system.directory.join(GROUP_ID, "u40")
     wait_for(lambda: (foreign.of("u2") or {})["userName"] == "moved@example.com", "the new address")
     wait_for(lambda: foreign.active() == {**everybody, "u4": False, "u5": True} or "u5" not in foreign.active(), "u4")
-    town.sync()
+    system.sync()
     del everybody["u5"]
     assert foreign.active() == {**everybody, "u4": False, "u6": False, "u40": True}
 
-    town.directory.patch("u4", {"suspended": False})
-    town.directory.join(GROUP_ID, "u6")
-    town.sync()
+    system.directory.patch("u4", {"suspended": False})
+    system.directory.join(GROUP_ID, "u6")
+    system.sync()
     assert foreign.active() == {**everybody, "u40": True}
     moved = foreign.of("u2")
     assert moved is not None
     assert moved["emails"] == [{"value": "moved@example.com", "primary": True}]
-    summary = town.sync("drift")
+    summary = system.sync("drift")
     assert (summary["failed"], summary["updated"]) == (0, 0)
 
 
-def test_drift_is_repaired_and_a_lock_is_left(town: Town, foreign: Foreign):
-    town.sync()
+def test_drift_is_repaired_and_a_lock_is_left(system: System, foreign: Foreign):
+    system.sync()
     vandalized, locked = foreign.of("u1"), foreign.of("u2")
     assert vandalized is not None
     assert locked is not None
     foreign.patch(vandalized["id"], "emails", [{"value": "vandal@example.com", "primary": True}])
     foreign.patch(locked["id"], "active", False)
-    summary = town.sync("drift")
+    summary = system.sync("drift")
     assert (summary["updated"], summary["failed"]) == (1, 0)
     assert (foreign.of("u1") or {})["emails"][0]["value"] == "person1@example.com"
     assert (foreign.of("u2") or {})["active"] is False
-    assert town.entry("u2").status.value == "locked"
-    assert town.sync("drift")["updated"] == 0
+    assert system.entry("u2").status.value == "locked"
+    assert system.sync("drift")["updated"] == 0
 
 
-def test_a_name_that_it_cannot_change_is_that_users_failure(town: Town, foreign: Foreign):
+def test_a_name_that_it_cannot_change_is_that_users_failure(system: System, foreign: Foreign):
     """displayName is part of every change of a name, and 501 is its final answer to that."""
-    town.sync()
+    system.sync()
     account = foreign.of("u3")
     assert account is not None
-    town.directory.patch("u3", {"name": {"givenName": "Given3", "familyName": "Byron"}})
-    town.directory.patch("u4", {"suspended": True})
-    assert settled(town, "u3") == 1
-    assert "501" in failed(town, "u3", "not_offered")
-    assert [settled(town, "u3"), settled(town, "u4")] == [1, 1]
-    summary = town.sync()
+    system.directory.patch("u3", {"name": {"givenName": "Given3", "familyName": "Byron"}})
+    system.directory.patch("u4", {"suspended": True})
+    assert settled(system, "u3") == 1
+    assert "501" in failed(system, "u3", "not_offered")
+    assert [settled(system, "u3"), settled(system, "u4")] == [1, 1]
+    summary = system.sync()
     wait_for(lambda: foreign.patched(account["id"]) >= 2, "the lines that Django writes after its answers")
     assert foreign.patched(account["id"]) == 2, "once more by the sync, which tries again at once, and not before"
     assert (summary["failed"], summary["updated"]) == (1, 0)
     assert foreign.of("u3") == account
     assert (foreign.of("u4") or {})["active"] is False
 
-    town.directory.patch("u3", {"suspended": True})
-    assert settled(town, "u3") == 1
+    system.directory.patch("u3", {"suspended": True})
+    assert settled(system, "u3") == 1
     assert (foreign.of("u3") or {})["active"] is False, "a leaver leaves, whatever failed before"
 
 
-def test_an_account_that_it_cannot_hand_over_is_that_users_failure(town: Town, foreign: Foreign):
+def test_an_account_that_it_cannot_hand_over_is_that_users_failure(system: System, foreign: Foreign):
     """Adoption writes the externalId, which is a 501 too; nobody gets a second account for that."""
     body = {"userName": "person1@example.com", "emails": [{"value": "person1@example.com"}], "active": True}
     stranger = foreign.call("POST", "/Users", {**body, "externalId": ""})
-    summary = town.sync()
+    summary = system.sync()
     assert (summary["created"], summary["adopted"], summary["failed"]) == (11, 0, 1)
-    failed(town, "u1", "not_offered", "adoption_in_doubt")
+    failed(system, "u1", "not_offered", "adoption_in_doubt")
     assert foreign.call("GET", f"/Users/{stranger['id']}") == stranger
     assert len(foreign.accounts()) == 12
     assert foreign.patched(stranger["id"]) <= 1
 
 
-def test_a_taken_address_that_it_calls_a_failure_of_its_own_ends(town: Town, foreign: Foreign):
+def test_a_taken_address_that_it_calls_a_failure_of_its_own_ends(system: System, foreign: Foreign):
     """A 500 for one user's change, each time: that user's failure, and the rest goes on."""
-    town.sync()
+    system.sync()
     foreign.call("POST", "/Users", {"userName": "taken@example.com", "externalId": "somebody"})
     account = foreign.of("u1")
     assert account is not None
-    town.directory.patch("u1", {"primaryEmail": "taken@example.com"})
-    town.directory.patch("u2", {"suspended": True})
-    settled(town, "u1")
+    system.directory.patch("u1", {"primaryEmail": "taken@example.com"})
+    system.directory.patch("u2", {"suspended": True})
+    settled(system, "u1")
     for _ in range(3):
-        town.sync()
-    text = failed(town, "u1", "keeper_failed", "unresolved")
+        system.sync()
+    text = failed(system, "u1", "keeper_failed", "unresolved")
     assert "suspen" not in text
     assert foreign.of("u1") == account
     assert (foreign.of("u2") or {})["active"] is False
     assert foreign.patched(account["id"]) < 60
-    assert town.desk().runs.open("keeper") == []
-    town.directory.patch("u1", {"primaryEmail": "free@example.com"})
-    assert settled(town, "u1") <= 2
+    assert system.services().runs.open("keeper") == []
+    system.directory.patch("u1", {"primaryEmail": "free@example.com"})
+    assert settled(system, "u1") <= 2
     assert (foreign.of("u1") or {})["userName"] == "free@example.com"
 
 
-def test_nobody_gets_two_accounts_when_the_answers_to_creations_are_lost(town: Town, served: Foreign):
+def test_nobody_gets_two_accounts_when_the_answers_to_creations_are_lost(system: System, served: Foreign):
     """No filter finds an externalId there: whoever believes the empty listing takes everybody for not created."""
     served.empty()
     parts = urlsplit(served.endpoint)
@@ -203,13 +203,13 @@ def test_nobody_gets_two_accounts_when_the_answers_to_creations_are_lost(town: T
         forwarder.withhold_after = forwarder.requests
         lost = threading.Thread(target=let_go, args=(forwarder,))
         lost.start()
-        town.sync()
+        system.sync()
         lost.join()
         assert forwarder.withheld.is_set()
-        wait_for(lambda: town.sync()["unchanged"] == 12, "everybody in step", 60)
+        wait_for(lambda: system.sync()["unchanged"] == 12, "everybody in step", 60)
         everybody = {f"u{number}" for number in range(12)}
         assert sorted(account["externalId"] for account in served.accounts()) == sorted(everybody)
-        assert {user_id: town.entry(user_id).failure for user_id in everybody} == dict.fromkeys(everybody)
+        assert {user_id: system.entry(user_id).failure for user_id in everybody} == dict.fromkeys(everybody)
     finally:
         forwarder.close()
 

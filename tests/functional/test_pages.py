@@ -11,7 +11,7 @@ from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.functional.test_reauthorize import staff
 from tests.support.plain_browser import Browser, Page
-from tests.support.system import GROUP_ID, Town
+from tests.support.system import GROUP_ID, System
 
 DELEGATED = "delegated@example.com"
 HOME = f"/connections/{CONNECTION}"
@@ -26,15 +26,15 @@ PAGES = (
 )
 
 
-def browser(town: Town, who: str = "") -> Browser:
+def browser(system: System, who: str = "") -> Browser:
     return Browser(
-        lambda method, path, body, headers: town.through_proxy(method, path, body, headers, who),
-        town.world.console_url,
+        lambda method, path, body, headers: system.through_proxy(method, path, body, headers, who),
+        system.world.console_url,
     )
 
 
-def connection_of(town: Town, connection_id: str = CONNECTION):
-    return town.desk().connections.get(connection_id)
+def connection_of(system: System, connection_id: str = CONNECTION):
+    return system.services().connections.get(connection_id)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -91,13 +91,13 @@ def test_a_form_without_its_own_secret_is_refused(settled, path, fields, csrf):
     assert "out of date" in page.text
 
 
-def _stale(town: Town) -> str:
+def _stale(system: System) -> str:
     from datetime import UTC, datetime, timedelta
 
     from autoprovisioning.app.administration.csrf import form_token
     from tests.support.system import ADMIN
 
-    key = town.world.cloud.environment["FORM_KEY"].encode()
+    key = system.world.cloud.environment["FORM_KEY"].encode()
     return form_token(key, ADMIN, datetime.now(UTC) - timedelta(hours=2))
 
 
@@ -116,15 +116,15 @@ def test_a_form_of_another_site_is_refused(settled):
 # The wizard
 
 
-def connect(town: Town, **changes: str) -> Page:
-    fields = {"token": town.keeper.token, "endpoint": town.keeper.endpoint, "name": "Keeper of Acme"} | changes
-    return browser(town).open("/connections/new").send("Set up autoprovisioning", "Continue", **fields)
+def connect(system: System, **changes: str) -> Page:
+    fields = {"token": system.keeper.token, "endpoint": system.keeper.endpoint, "name": "Keeper of Acme"} | changes
+    return browser(system).open("/connections/new").send("Set up autoprovisioning", "Continue", **fields)
 
 
-def test_a_connection_is_set_up_previewed_and_turned_on_by_plain_forms(town):
-    empty = browser(town).open("/")
+def test_a_connection_is_set_up_previewed_and_turned_on_by_plain_forms(system):
+    empty = browser(system).open("/")
     assert "Autoprovisioning isn't configured" in empty.text
-    mapping = connect(town)
+    mapping = connect(system)
     assert "saved as a draft" in mapping.text
     scope = mapping.send("Attribute mapping", "Continue")
     found = scope.send("Provisioning scope", "Search", q="kee")
@@ -140,13 +140,13 @@ def test_a_connection_is_set_up_previewed_and_turned_on_by_plain_forms(town):
     preview = finish.send("Finish", "Finish")
     ready = wait_for(lambda: _ready(preview), "the preview", 40)
     assert "<strong>12</strong> <span>Created</span>" in ready.text
-    assert town.keeper.accounts() == []
-    [connection] = town.desk().connections.all()
+    assert system.keeper.accounts() == []
+    [connection] = system.services().connections.all()
     home = f"/connections/{connection.id}"
     assert any(link.startswith(f"{home}/turn-on?preview=") for link in ready.links())
-    on = browser(town).open(f"{home}/turn-on").send("Turn on", "Turn on")
+    on = browser(system).open(f"{home}/turn-on").send("Turn on", "Turn on")
     assert "Syncing active" in on.text
-    wait_for(lambda: len(town.active()) == 12, "the accounts", 40)
+    wait_for(lambda: len(system.active()) == 12, "the accounts", 40)
     assert [group.id for group in connection.settings.scope.groups] == [GROUP_ID]
     assert connection.settings.archived_as_suspended
 
@@ -157,12 +157,12 @@ def _ready(preview: Page) -> Page | None:
     return again if "What would happen" in again.text else None
 
 
-def test_a_draft_is_continued_from_the_list(town):
-    connect(town)
-    apps = browser(town).open("/")
+def test_a_draft_is_continued_from_the_list(system):
+    connect(system)
+    apps = browser(system).open("/")
     assert "Draft" in apps.text
     mapping = next(link for link in apps.links() if link.endswith("/mapping"))
-    assert "Continue" in browser(town).open(mapping).buttons()
+    assert "Continue" in browser(system).open(mapping).buttons()
 
 
 @pytest.mark.parametrize(
@@ -170,35 +170,35 @@ def test_a_draft_is_continued_from_the_list(town):
     [({"token": "wrong-token-0123"}, "token"), ({"endpoint": "http://elsewhere.example/scim"}, "endpoint"),
      ({"name": " "}, "name")],
 )  # fmt: skip
-def test_what_keeper_refuses_is_said_at_its_field_and_the_rest_is_kept(town, changes, field):
-    page = connect(town, **changes)
+def test_what_keeper_refuses_is_said_at_its_field_and_the_rest_is_kept(system, changes, field):
+    page = connect(system, **changes)
     assert page.status == 400
     invalid = [found for tag, found in page.tags if tag == "input" and "aria-invalid" in found]
     assert [found["name"] for found in invalid] == [field]
     assert f"#f-{field}" in page.links()
     kept = dict(page.form("Set up autoprovisioning").fields)
     assert kept["token"] == ""
-    assert kept["endpoint"] == changes.get("endpoint", town.keeper.endpoint)
-    for token in (town.keeper.token, "wrong-token-0123"):
+    assert kept["endpoint"] == changes.get("endpoint", system.keeper.endpoint)
+    for token in (system.keeper.token, "wrong-token-0123"):
         assert token not in page.text
-    assert town.desk().connections.all() == []
+    assert system.services().connections.all() == []
 
 
 # Editing
 
 
-def test_an_edit_of_the_scope_is_previewed_before_it_is_saved(town):
-    town.provisioned()
-    page = browser(town).open(f"{HOME}/scope")
+def test_an_edit_of_the_scope_is_previewed_before_it_is_saved(system):
+    system.provisioned()
+    page = browser(system).open(f"{HOME}/scope")
     without = page.send("Provisioning scope", f"remove:{GROUP_ID}")
     assert "not restricted to groups" in without.text
     preview = without.send("Provisioning scope", "Preview changes")
     ready = wait_for(lambda: _ready(preview), "the preview", 40)
     assert "<ins>Everybody in the organization</ins>" in ready.text
-    assert connection_of(town).settings.scope.groups
+    assert connection_of(system).settings.scope.groups
     saved = ready.send("Save changes", "Save")
     assert "Saved" in saved.text
-    assert connection_of(town).settings.scope.groups == ()
+    assert connection_of(system).settings.scope.groups == ()
 
 
 def test_an_attribute_is_added_and_removed_and_a_wrong_path_is_named(settled):
@@ -232,8 +232,8 @@ def test_a_deletion_before_the_suspension_is_refused_with_what_was_chosen(settle
 
 
 @pytest.mark.parametrize("page", ["mapping", "scope", "deprovisioning", "limits", "authorization"])
-def test_the_second_of_two_administrators_is_told_and_loses_nothing_of_the_first(town, page):
-    town.provisioned()
+def test_the_second_of_two_administrators_is_told_and_loses_nothing_of_the_first(system, page):
+    system.provisioned()
     labels = {
         "mapping": "Attribute mapping",
         "scope": "Provisioning scope",
@@ -241,15 +241,15 @@ def test_the_second_of_two_administrators_is_told_and_loses_nothing_of_the_first
         "limits": "Name and limits",
         "authorization": "App authorization",
     }
-    second = browser(town).open(f"{HOME}/{page}")
-    first = browser(town).open(f"{HOME}/limits").send("Name and limits", "Save", name="Renamed by the first")
+    second = browser(system).open(f"{HOME}/{page}")
+    first = browser(system).open(f"{HOME}/limits").send("Name and limits", "Save", name="Renamed by the first")
     assert "Saved" in first.text
-    filled = {"token": town.keeper.token} if page == "authorization" else {}
+    filled = {"token": system.keeper.token} if page == "authorization" else {}
     conflict = second.send(labels[page], "save", **filled)
     assert conflict.status == 412
     assert "Another administrator changed this connection meanwhile" in conflict.text
     assert HOME in conflict.links()
-    assert connection_of(town).settings.name == "Renamed by the first"
+    assert connection_of(system).settings.name == "Renamed by the first"
 
 
 @pytest.mark.parametrize(
@@ -272,62 +272,62 @@ def test_a_new_endpoint_needs_its_token(settled):
 # Off, delete
 
 
-def test_turning_off_keeps_the_configuration_and_turning_on_goes_on(town):
-    town.provisioned()
-    off = browser(town).open(f"{HOME}/turn-off").send("Turn off", "Turn off")
+def test_turning_off_keeps_the_configuration_and_turning_on_goes_on(system):
+    system.provisioned()
+    off = browser(system).open(f"{HOME}/turn-off").send("Turn off", "Turn off")
     assert "Inactive" in off.text
-    assert town.state() == "off"
-    on = browser(town).open(f"{HOME}/turn-on").send("Turn on", "Turn on")
+    assert system.state() == "off"
+    on = browser(system).open(f"{HOME}/turn-on").send("Turn on", "Turn on")
     assert "Syncing active" in on.text
-    assert town.state() == "on"
+    assert system.state() == "on"
 
 
-def test_deleting_needs_the_name_and_leaves_accounts_and_audit(town):
-    town.provisioned()
-    accounts = town.keeper.accounts()
-    page = browser(town).open(f"{HOME}/delete")
+def test_deleting_needs_the_name_and_leaves_accounts_and_audit(system):
+    system.provisioned()
+    accounts = system.keeper.accounts()
+    page = browser(system).open(f"{HOME}/delete")
     wrong = page.send("Delete configuration", "Delete configuration", confirmation="keeper")
     assert wrong.status == 400
     assert "#f-confirmation" in wrong.links()
-    assert town.state() == "on"
+    assert system.state() == "on"
 
     def gone() -> bool:
-        answer = browser(town).open(f"{HOME}/delete")
+        answer = browser(system).open(f"{HOME}/delete")
         if answer.status == 200:
             answer.send("Delete configuration", "Delete configuration", confirmation="Keeper")
-        return town.state() == "gone"
+        return system.state() == "gone"
 
     wait_for(gone, "the deletion", 30)
-    assert town.keeper.accounts() == accounts
-    assert f"{HOME}/audit" in browser(town).open("/").links()
-    audit = browser(town).open(f"{HOME}/audit")
+    assert system.keeper.accounts() == accounts
+    assert f"{HOME}/audit" in browser(system).open("/").links()
+    audit = browser(system).open(f"{HOME}/audit")
     assert audit.status == 200
     assert "Deleted the configuration" in audit.text
-    assert browser(town).open(HOME).status == 404
+    assert browser(system).open(HOME).status == 404
 
 
 # Looking
 
 
-def test_a_change_shows_in_usage_audit_and_why(town):
-    town.provisioned()
-    town.directory.patch("u3", {"name": {"familyName": "Neu <b>&amp; Söhne"}})
-    town.await_account("u3", lambda account: account["name"]["familyName"].startswith("Neu"))
-    audit = browser(town).open(f"{HOME}/audit").send("Filters", "Filter", user="u3")
+def test_a_change_shows_in_usage_audit_and_why(system):
+    system.provisioned()
+    system.directory.patch("u3", {"name": {"familyName": "Neu <b>&amp; Söhne"}})
+    system.await_account("u3", lambda account: account["name"]["familyName"].startswith("Neu"))
+    audit = browser(system).open(f"{HOME}/audit").send("Filters", "Filter", user="u3")
     assert "Family3" in audit.text
     assert "Neu &lt;b&gt;&amp;amp; Söhne" in audit.text
     assert "<b>" not in audit.text
-    usage = browser(town).open(f"{HOME}/usage")
+    usage = browser(system).open(f"{HOME}/usage")
     assert "Update Auto Provisioned User" in usage.text
-    why = browser(town).open(f"{HOME}/users").send("Users", q="person3")
+    why = browser(system).open(f"{HOME}/users").send("Users", q="person3")
     assert f"{HOME}/users/u3" in why.links()
-    shown = browser(town).open(f"{HOME}/users/u3")
+    shown = browser(system).open(f"{HOME}/users/u3")
     assert "In scope. Member of keeper-users@example.com" in shown.text
 
 
-def test_provision_now_tells_its_steps_and_the_account(town):
-    town.provisioned()
-    asked = browser(town).open(f"{HOME}/users/u2").send("Provision now", "Provision now")
+def test_provision_now_tells_its_steps_and_the_account(system):
+    system.provisioned()
+    asked = browser(system).open(f"{HOME}/users/u2").send("Provision now", "Provision now")
 
     def answered() -> Page | None:
         again = asked.browser.open(asked.address)
@@ -335,32 +335,32 @@ def test_provision_now_tells_its_steps_and_the_account(town):
 
     done = wait_for(answered, "the answer", 20)
     assert "person2@example.com" in done.text
-    assert town.account("u2")["id"] in done.text
+    assert system.account("u2")["id"] in done.text
 
 
-def test_a_failure_tells_its_reason_what_to_do_and_where_to_look(town):
-    town.keeper.settings(seats=3)
-    town.connect()
-    town.sync()
-    page = browser(town).open(f"{HOME}/failures")
+def test_a_failure_tells_its_reason_what_to_do_and_where_to_look(system):
+    system.keeper.settings(seats=3)
+    system.connect()
+    system.sync()
+    page = browser(system).open(f"{HOME}/failures")
     assert "Buy seats in Keeper" in page.text
     assert f"/api{HOME}/failures.csv" in page.links()
     assert re.search(rf"{HOME}/users/u\d+", page.text)
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
-def test_a_held_plan_is_decided_by_its_digest_once_it_is_confirmed(town, decision):
+def test_a_held_plan_is_decided_by_its_digest_once_it_is_confirmed(system, decision):
     from autoprovisioning.domain.settings import VolumeLimit
 
-    town.provisioned(limit=VolumeLimit(minimum=1, percent=1.0))
+    system.provisioned(limit=VolumeLimit(minimum=1, percent=1.0))
     for number in range(1, 5):
-        town.directory.patch(f"u{number}", {"suspended": True})
-    wait_for(lambda: town.sync() and town.desk().holds.standing(CONNECTION), "the hold", 40)
-    apps = browser(town).open("/")
+        system.directory.patch(f"u{number}", {"suspended": True})
+    wait_for(lambda: system.sync() and system.services().holds.standing(CONNECTION), "the hold", 40)
+    apps = browser(system).open("/")
     assert "Held: waiting for approval" in apps.text
-    holds = browser(town).open(f"{HOME}/holds")
+    holds = browser(system).open(f"{HOME}/holds")
     link = next(link for link in holds.links() if link.startswith(f"{HOME}/holds/"))
-    hold = browser(town).open(link)
+    hold = browser(system).open(link)
     assert "person4@<wbr>example.com" in hold.text
     unconfirmed = hold.send("Decide", decision)
     assert unconfirmed.status == 400
@@ -369,20 +369,20 @@ def test_a_held_plan_is_decided_by_its_digest_once_it_is_confirmed(town, decisio
     assert {"approve": "Approved", "reject": "Rejected"}[decision] in decided.text
     again = hold.send("Decide", decision, confirmed="yes")
     assert again.status == 412
-    assert browser(town).open(f"{HOME}/holds/{'0' * 32}").status == 404
+    assert browser(system).open(f"{HOME}/holds/{'0' * 32}").status == 404
 
 
-def test_the_page_of_a_paused_connection_leads_to_reauthorize(town):
-    town.provisioned()
-    town.keeper.rotate()
-    town.directory.patch("u1", {"name": {"familyName": "Waiting"}})
-    wait_for(lambda: town.state() == "paused", "the pause")
-    page = browser(town).open(HOME)
-    address = f"{town.world.reauthorize_url}/?connection={CONNECTION}"
+def test_the_page_of_a_paused_connection_leads_to_reauthorize(system):
+    system.provisioned()
+    system.keeper.rotate()
+    system.directory.patch("u1", {"name": {"familyName": "Waiting"}})
+    wait_for(lambda: system.state() == "paused", "the pause")
+    page = browser(system).open(HOME)
+    address = f"{system.world.reauthorize_url}/?connection={CONNECTION}"
     assert address in page.links()
-    assert address in browser(town).open(f"{HOME}/health").links()
-    form = town.through_proxy("GET", f"/?connection={CONNECTION}", function="reauthorize")
-    assert f'href="{town.world.console_url}/connections/{CONNECTION}"' in form.text
+    assert address in browser(system).open(f"{HOME}/health").links()
+    form = system.through_proxy("GET", f"/?connection={CONNECTION}", function="reauthorize")
+    assert f'href="{system.world.console_url}/connections/{CONNECTION}"' in form.text
 
 
 @pytest.mark.parametrize(

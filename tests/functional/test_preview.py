@@ -16,39 +16,39 @@ from infra.local.simulation import wait_for
 from tests.support.builders import requested
 from tests.support.plain_browser import Browser
 from tests.support.settings import changed
-from tests.support.system import ADMIN, GROUP, GROUP_ID, Town, person
+from tests.support.system import ADMIN, GROUP, GROUP_ID, System, person
 
 BY = Actor(address=ADMIN, directory_id="u0")
 FINISHED = ("done", "failed")
 
 
-def settings(town: Town, **changes: Any) -> Any:
+def settings(system: System, **changes: Any) -> Any:
 
-    return changed(town.desk().connections.get(CONNECTION).settings, **changes)
+    return changed(system.services().connections.get(CONNECTION).settings, **changes)
 
 
-def ask(town: Town, connection_id: str = CONNECTION, **changes: Any) -> Any:
+def ask(system: System, connection_id: str = CONNECTION, **changes: Any) -> Any:
     from autoprovisioning.app.administration.preview import ask_preview
 
-    desk = town.desk()
-    edition = desk.connections.get(connection_id).edition
-    return ask_preview(desk, connection_id, edition, settings(town, **changes), BY)
+    services = system.services()
+    edition = services.connections.get(connection_id).edition
+    return ask_preview(services, connection_id, edition, settings(system, **changes), BY)
 
 
-def computed(town: Town, asked: Any) -> Any:
+def computed(system: System, asked: Any) -> Any:
     """Wait for a preview, and return it."""
 
     def finished() -> Any:
-        preview = town.desk().requests.get(PREVIEW, asked.connection_id, asked.id)
+        preview = system.services().requests.get(PREVIEW, asked.connection_id, asked.id)
         return preview if preview.state.value in FINISHED else None
 
     return wait_for(finished, "the preview")
 
 
-def told(town: Town, preview: Any) -> dict[str, set[str]]:
+def told(system: System, preview: Any) -> dict[str, set[str]]:
     """Return the directory ids of a preview's lines, by what would happen."""
     kinds: dict[str, set[str]] = {}
-    for line in town.desk().preview_lines.every(preview):
+    for line in system.services().preview_lines.every(preview):
         kinds.setdefault(line.would.value, set()).add(line.user_id)
     return kinds
 
@@ -64,37 +64,37 @@ NAMES = {
 }
 
 
-def happened(town: Town, known: int) -> dict[str, set[str]]:
+def happened(system: System, known: int) -> dict[str, set[str]]:
     """Return the directory ids of the audit's lines after the first so many, by what happened."""
     kinds: dict[str, set[str]] = {}
-    for event in town.events()[known:]:
+    for event in system.events()[known:]:
         if event["user_id"]:
             kinds.setdefault(NAMES[event["name"]], set()).add(event["user_id"])
     return kinds
 
 
 @pytest.fixture
-def working(town):
+def working(system):
     """A provisioned connection without notifications, so that nothing happens until the next run."""
-    town.connect()
-    town.sync()
-    return town
+    system.connect()
+    system.sync()
+    return system
 
 
-def changed_directory(town: Town) -> None:
+def changed_directory(system: System) -> None:
     """Let something of every kind happen in the directory."""
     theirs = [
         {"userName": "person31@example.com", "active": True},
         {"userName": "person32@example.com", "externalId": "u99", "active": True},
     ]
-    town.keeper.control("PUT", "accounts", [*town.keeper.accounts(), *theirs])
+    system.keeper.control("PUT", "accounts", [*system.keeper.accounts(), *theirs])
     for number in (30, 31, 32):
-        town.directory.insert(person(number))
-        town.directory.join(GROUP, f"u{number}")
-    town.directory.patch("u1", {"name": {"familyName": "Byron"}})
-    town.directory.leave(GROUP_ID, "u2")
-    town.directory.patch("u3", {"suspended": True})
-    town.directory.delete("u4")
+        system.directory.insert(person(number))
+        system.directory.join(GROUP, f"u{number}")
+    system.directory.patch("u1", {"name": {"familyName": "Byron"}})
+    system.directory.leave(GROUP_ID, "u2")
+    system.directory.patch("u3", {"suspended": True})
+    system.directory.delete("u4")
 
 
 def test_the_next_run_does_what_the_preview_of_an_edit_said(working):
@@ -116,38 +116,38 @@ def test_the_next_run_does_what_the_preview_of_an_edit_said(working):
     assert working.snapshot() == before
 
     known = len(working.events())
-    save_preview(working.desk(), CONNECTION, preview.id, BY)
+    save_preview(working.services(), CONNECTION, preview.id, BY)
     working.sync()
-    wait_for(lambda: not working.desk().runs.open(CONNECTION), "the run")
+    wait_for(lambda: not working.services().runs.open(CONNECTION), "the run")
     assert happened(working, known) == said
 
 
-def test_turning_on_a_draft_does_what_its_preview_said(town):
+def test_turning_on_a_draft_does_what_its_preview_said(system):
     from autoprovisioning.app.administration.configure import finish, set_up, turn_on
     from autoprovisioning.domain.settings import Settings
 
-    town.keeper.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True}])
-    wanted = Settings(endpoint=town.keeper.endpoint, scope=Scope.named(groups=(GROUP,)))
-    set_up(town.desk(), wanted, town.keeper.token, BY, CONNECTION)
-    preview = computed(town, ask(town))
+    system.keeper.control("PUT", "accounts", [{"userName": "person1@example.com", "active": True}])
+    wanted = Settings(endpoint=system.keeper.endpoint, scope=Scope.named(groups=(GROUP,)))
+    set_up(system.services(), wanted, system.keeper.token, BY, CONNECTION)
+    preview = computed(system, ask(system))
     everybody = {f"u{number}" for number in range(12)}
-    assert told(town, preview) == {"adopt": {"u1"}, "create": everybody - {"u1"}}
-    assert town.active() == {""}
-    finish(town.desk(), CONNECTION, BY)
-    turn_on(town.desk(), CONNECTION, BY, run=False)
-    town.sync()
-    assert happened(town, 0) == told(town, preview)
+    assert told(system, preview) == {"adopt": {"u1"}, "create": everybody - {"u1"}}
+    assert system.active() == {""}
+    finish(system.services(), CONNECTION, BY)
+    turn_on(system.services(), CONNECTION, BY, run=False)
+    system.sync()
+    assert happened(system, 0) == told(system, preview)
 
 
-def old_accounts(town: Town) -> None:
+def old_accounts(system: System) -> None:
     """Let a hire find an account that is older, and another one an account under an alias."""
     created = {"meta": {"created": "2001-01-01T00:00:00Z"}, "active": True}
     seeds = [{"id": "old", "userName": "person31@example.com"}, {"id": "shared", "userName": "support@example.com"}]
-    town.keeper.control("PUT", "accounts", [*town.keeper.accounts(), *(seed | created for seed in seeds)])
+    system.keeper.control("PUT", "accounts", [*system.keeper.accounts(), *(seed | created for seed in seeds)])
     for number in (31, 32):
-        town.directory.insert(person(number))
-        town.directory.join(GROUP, f"u{number}")
-    town.directory.call("POST", "users/u32/aliases", {"alias": "support@example.com"})
+        system.directory.insert(person(number))
+        system.directory.join(GROUP, f"u{number}")
+    system.directory.call("POST", "users/u32/aliases", {"alias": "support@example.com"})
 
 
 def test_an_adoption_in_doubt_is_confirmed_on_the_page_and_done_by_the_run_that_follows(working):
@@ -191,8 +191,8 @@ def test_a_wider_scope_is_previewed_with_its_lines_in_pages(working):
         working.directory.insert(person(number))
     preview = computed(working, ask(working, scope_groups=()))
     assert preview.result.counts == {"create": 30, "unchanged": 12}
-    first = working.desk().preview_lines.page(preview, None, "", 20)
-    second = working.desk().preview_lines.page(preview, None, first.cursor, 20)
+    first = working.services().preview_lines.page(preview, None, "", 20)
+    second = working.services().preview_lines.page(preview, None, first.cursor, 20)
     assert (len(first.items), len(second.items), second.cursor) == (20, 10, "")
     addresses = [line.email for line in (*first.items, *second.items)]
     assert addresses == sorted(f"person{number}@example.com" for number in range(100, 130))
@@ -225,20 +225,20 @@ def test_what_keeper_fails_at_for_a_moment_is_tried_again(working):
 
 
 def test_a_preview_is_computed_while_a_reconciliation_is_under_way(working):
-    desk = working.desk()
-    assert desk.leases.take("reconcile", "another", desk.clock(), timedelta(minutes=2)) is not None
+    services = working.services()
+    assert services.leases.take("reconcile", "another", services.clock(), timedelta(minutes=2)) is not None
     try:
         assert computed(working, ask(working)).state.value == "done"
     finally:
-        desk.leases.release("reconcile", "another")
+        services.leases.release("reconcile", "another")
 
 
 def test_an_expired_preview_is_acknowledged_and_left_alone(working):
-    now = working.desk().clock()
+    now = working.services().clock()
     proposal = Proposal(edition=0, settings=settings(working))
     long_ago = now - PREVIEW.kept - timedelta(minutes=1)
     expired = requested(PREVIEW, proposal, id="old", connection_id=CONNECTION, asked_at=long_ago)
-    working.desk().requests.put(expired)
+    working.services().requests.put(expired)
     stored = document("old")
     assert working.push("reconcile", named("old")) == 204
     assert document("old") == stored
@@ -273,4 +273,4 @@ def test_a_preview_can_be_asked_for_again_by_hand(working):
     done = computed(working, asked)
     answer = working.ask("reconcile", body=json.dumps(named(asked.id)).encode())
     assert (answer.status, answer.json()) == (200, {"preview": asked.id})
-    assert working.desk().requests.get(PREVIEW, CONNECTION, asked.id) == done
+    assert working.services().requests.get(PREVIEW, CONNECTION, asked.id) == done

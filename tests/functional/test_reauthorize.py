@@ -13,7 +13,7 @@ import pytest
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.support.settings import with_settings
-from tests.support.system import ADMIN, Town, person
+from tests.support.system import ADMIN, System, person
 from tests.support.wire import Answer
 
 JSON = {"Content-Type": "application/json"}
@@ -32,39 +32,39 @@ STRANGERS = {
 }
 
 
-def staff(town: Town) -> None:
+def staff(system: System) -> None:
     """Add people of every rank to the directory."""
-    state = town.directory.control("GET", "state")
+    state = system.directory.control("GET", "state")
     for number, (address, rank) in enumerate(STRANGERS.items(), 50):
         if all(user["primaryEmail"] != address for user in state["users"]):
             state["users"].append(person(number, primaryEmail=address, **rank))
-    town.directory.control("PUT", "state", state)
+    system.directory.control("PUT", "state", state)
 
 
 @pytest.fixture
-def working(town):
+def working(system):
     """A connection that works, to be changed."""
-    town.provisioned()
-    return town
+    system.provisioned()
+    return system
 
 
-def enter(town: Town, token: str, who: str = "", connection: str = CONNECTION, **headers: str) -> Answer:
+def enter(system: System, token: str, who: str = "", connection: str = CONNECTION, **headers: str) -> Answer:
     """Enter a token through the JSON API."""
     body = json.dumps({"connection": connection, "token": token}).encode()
-    return town.through_proxy("POST", "/", body, {**JSON, **headers}, who, function="reauthorize")
+    return system.through_proxy("POST", "/", body, {**JSON, **headers}, who, function="reauthorize")
 
 
-def form(town: Town, who: str = "") -> Answer:
-    return town.through_proxy("GET", "/", who=who, function="reauthorize")
+def form(system: System, who: str = "") -> Answer:
+    return system.through_proxy("GET", "/", who=who, function="reauthorize")
 
 
-def submit(town: Town, who: str = "", headers: dict[str, str] | None = None, **fields: str) -> Answer:
+def submit(system: System, who: str = "", headers: dict[str, str] | None = None, **fields: str) -> Answer:
     """Fill in the form and send it, as a browser does."""
-    shown = form(town, who)
+    shown = form(system, who)
     csrf = re.search(r'name="csrf" value="(\w*)"', shown.text)
-    filled = {"csrf": csrf[1] if csrf else "", "connection": CONNECTION, "token": town.keeper.token} | fields
-    sent = {**FORM, "Origin": town.world.reauthorize_url, **(headers or {})}
-    return town.through_proxy("POST", "/", urlencode(filled).encode(), sent, who, function="reauthorize")
+    filled = {"csrf": csrf[1] if csrf else "", "connection": CONNECTION, "token": system.keeper.token} | fields
+    sent = {**FORM, "Origin": system.world.reauthorize_url, **(headers or {})}
+    return system.through_proxy("POST", "/", urlencode(filled).encode(), sent, who, function="reauthorize")
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
@@ -76,27 +76,27 @@ def test_a_link_from_the_console_opens_the_form_and_no_other_site_sends_it(settl
     assert (refused.status, "comes from another site" in refused.text) == (403, True)
 
 
-def connection_of(town: Town):
-    return town.desk().connections.get(CONNECTION)
+def connection_of(system: System):
+    return system.services().connections.get(CONNECTION)
 
 
-def version_state(town: Town, version: str) -> str:
+def version_state(system: System, version: str) -> str:
     """Return the state of a token version in Secret Manager."""
     from autoprovisioning.adapters.secrets import build_client
 
-    client = build_client(town.world.cloud.environment["SECRET_MANAGER_EMULATOR_HOST"])
-    name = f"projects/{town.world.cloud.project}/secrets/keeper-token-{CONNECTION}/versions/{version}"
+    client = build_client(system.world.cloud.environment["SECRET_MANAGER_EMULATOR_HOST"])
+    name = f"projects/{system.world.cloud.project}/secrets/keeper-token-{CONNECTION}/versions/{version}"
     return client.get_secret_version(name=name).state.name
 
 
-def paused(town: Town, waiting: tuple[str, ...] = ("u1", "u2")) -> str:
+def paused(system: System, waiting: tuple[str, ...] = ("u1", "u2")) -> str:
     """Revoke the token and let some changes meet the refusal; returns the new token."""
-    town.keeper.rotate()
+    system.keeper.rotate()
     for user_id in waiting:
-        town.directory.patch(user_id, {"name": {"familyName": "Patience"}})
-    wait_for(lambda: town.state() == "paused", "the pause")
-    wait_for(lambda: all(town.entry(user_id).pending for user_id in waiting), "the waiting users")
-    return town.keeper.token
+        system.directory.patch(user_id, {"name": {"familyName": "Patience"}})
+    wait_for(lambda: system.state() == "paused", "the pause")
+    wait_for(lambda: all(system.entry(user_id).pending for user_id in waiting), "the waiting users")
+    return system.keeper.token
 
 
 @pytest.mark.parametrize("through", ["form", "JSON"])
@@ -134,7 +134,7 @@ def test_the_version_before_is_destroyed_a_day_later_and_not_earlier(working):
         aged = tuple(replace(item, at=datetime.now(UTC) - timedelta(days=1)) for item in connection.retired_tokens)
         return replace(connection, retired_tokens=aged)
 
-    working.desk().connections.change(CONNECTION, yesterday)
+    working.services().connections.change(CONNECTION, yesterday)
     working.sync()
     assert version_state(working, old) == "DESTROYED"
     assert connection_of(working).retired_tokens == ()
@@ -251,7 +251,7 @@ def test_a_reauthorization_during_a_run_is_followed_by_another(working):
     working.directory.fault(match={"method": "users.list"}, delay=1.5)
     run = threading.Thread(target=working.world.reconcile)
     run.start()
-    wait_for(lambda: working.desk().runs.open(CONNECTION), "the run")
+    wait_for(lambda: working.services().runs.open(CONNECTION), "the run")
     entered = datetime.now(UTC)
     assert enter(working, working.keeper.token).status == 200
     run.join()
@@ -298,7 +298,7 @@ def test_the_policy_names_the_style_sheet_by_its_hash(settled):
 
 def test_the_form_lists_connections_and_escapes_their_names(working):
 
-    working.desk().connections.change(CONNECTION, lambda current: with_settings(current, name="<b>Keeper & Co</b>"))
+    working.services().connections.change(CONNECTION, lambda current: with_settings(current, name="<b>Keeper & Co</b>"))
     answer = working.through_proxy("GET", f"/?connection={CONNECTION}&token=in-the-address", function="reauthorize")
     assert '<option value="keeper" selected>&lt;b&gt;Keeper &amp; Co&lt;/b&gt; (on)</option>' in answer.text
     assert "in-the-address" not in answer.text

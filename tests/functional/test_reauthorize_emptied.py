@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.system import GROUP_ID, Town, person
+from tests.support.system import GROUP_ID, System, person
 from tests.support.wire import Answer
 
 EVERYBODY = {f"u{number}" for number in range(12)}
@@ -15,26 +15,26 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def paused(town: Town) -> Town:
+def paused(system: System) -> System:
     """A connection whose token Keeper has replaced."""
-    town.provisioned()
-    town.directory.weather(lose=True)
-    town.keeper.rotate()
-    town.world.reconcile()
-    assert town.state() == "paused"
-    return town
+    system.provisioned()
+    system.directory.weather(lose=True)
+    system.keeper.rotate()
+    system.world.reconcile()
+    assert system.state() == "paused"
+    return system
 
 
-def enter(town: Town, **more: Any) -> Answer:
-    body = json.dumps({"connection": "keeper", "token": town.keeper.token, **more}).encode()
-    return town.through_proxy("POST", "/", body, JSON, function="reauthorize")
+def enter(system: System, **more: Any) -> Answer:
+    body = json.dumps({"connection": "keeper", "token": system.keeper.token, **more}).encode()
+    return system.through_proxy("POST", "/", body, JSON, function="reauthorize")
 
 
-def remove(town: Town, users: set[str]) -> None:
+def remove(system: System, users: set[str]) -> None:
     for user_id in users:
-        account = town.account(user_id)
+        account = system.account(user_id)
         assert account is not None
-        town.keeper.control("DELETE", f"accounts/{account['id']}")
+        system.keeper.control("DELETE", f"accounts/{account['id']}")
 
 
 @pytest.mark.parametrize("left", ["u1", "u4", "u7", "u10"])
@@ -92,10 +92,10 @@ def test_an_emptied_node_takes_a_confirmation_and_then_approvals(paused):
     assert paused.sync()["created"] == 1
 
 
-def test_only_a_paused_connection_takes_it(town):
-    town.provisioned()
-    remove(town, EVERYBODY)
-    assert enter(town, override=True).status == 400
+def test_only_a_paused_connection_takes_it(system):
+    system.provisioned()
+    remove(system, EVERYBODY)
+    assert enter(system, override=True).status == 400
 
 
 def test_a_known_account_ends_it(paused):
@@ -105,6 +105,6 @@ def test_a_known_account_ends_it(paused):
     paused.sync("drift")
     paused.keeper.control("PUT", "accounts", known)
     paused.sync("drift")
-    assert not paused.desk().connections.get("keeper").unproven
+    assert not paused.services().connections.get("keeper").unproven
     paused.sync()
     assert paused.active() == EVERYBODY

@@ -8,15 +8,15 @@ import pytest
 
 from tests.functional.test_pages import DELEGATED, HOME, browser
 from tests.functional.test_reauthorize import staff
-from tests.support.system import Town
+from tests.support.system import System
 
 LISTED = "connections/keeper/unprovisioned"
 
 
 @pytest.fixture
-def moved_in(town: Town) -> Town:
+def moved_in(system: System) -> System:
     """A node that another provisioner left: leavers among its active accounts, and some that are nobody's."""
-    town.keeper.control(
+    system.keeper.control(
         "PUT",
         "accounts",
         [
@@ -30,16 +30,16 @@ def moved_in(town: Town) -> Town:
         ],
     )
     for user_id in ("u2", "u4"):
-        town.directory.patch(user_id, {"suspended": True})
-    town.directory.call("DELETE", "users/u3")
-    town.provisioned()
-    town.directory.weather(lose=True)
-    town.sync("drift")
-    return town
+        system.directory.patch(user_id, {"suspended": True})
+    system.directory.call("DELETE", "users/u3")
+    system.provisioned()
+    system.directory.weather(lose=True)
+    system.sync("drift")
+    return system
 
 
-def rows(town: Town) -> dict[str, tuple[Any, ...]]:
-    listed = town.world.console("GET", LISTED)["items"]
+def rows(system: System) -> dict[str, tuple[Any, ...]]:
+    listed = system.world.console("GET", LISTED)["items"]
     return {row["user_name"]: (row["user_id"], row["by"], row["offer"], row["presence"]) for row in listed}
 
 

@@ -18,7 +18,7 @@ from autoprovisioning.domain.runs import Batch
 from tests.fuzz.examples import COUNT, EXAMPLES
 from tests.fuzz.liar import PREFIX, TRUTH, Liar, Request, lying
 from tests.fuzz.lies import RETRY_AFTER, WHOLE, Lie, lies
-from tests.fuzz.office import ADDRESSES, LATER, PATIENCE, USERS, Office
+from tests.fuzz.scenario import ADDRESSES, LATER, PATIENCE, USERS, Scenario
 
 pytestmark = pytest.mark.timeout(600)  # a failing example is made smaller for some minutes
 REQUESTS_OF_A_RUN = 400  # for four users and what is delivered because of it, however often Keeper fails
@@ -64,17 +64,17 @@ STEP = st.one_of(
 HISTORY = st.lists(STEP, max_size=8)
 
 
-def happen(office: Office, step: Step) -> None:
+def happen(scenario: Scenario, step: Step) -> None:
     """Let a step happen, and let our system work at it."""
-    getattr(office, step.verb)(*step.arguments)
-    office.pump()
+    getattr(scenario, step.verb)(*step.arguments)
+    scenario.pump()
 
 
 @EXAMPLES
 @given(history=HISTORY, bulk=st.booleans())
 def test_after_passing_lies_everybody_is_in_step(liar: Liar, history: list[Step], bulk: bool):
     note(f"{history}")
-    office = Office(liar, bulk=bulk)
+    scenario = Scenario(liar, bulk=bulk)
     waiting: dict[str, list[tuple[int, Lie]]] = {"directory": [], "keeper": []}
 
     def lie_to(request: Request) -> Lie:
@@ -92,9 +92,9 @@ def test_after_passing_lies_everybody_is_in_step(liar: Liar, history: list[Step]
     for step in history:
         for side, skip, lie in step.lies:
             waiting[side].append((skip, lie))
-        happen(office, step)
-    office.truth_at_last()
-    office.check_everybody()
+        happen(scenario, step)
+    scenario.truth_at_last()
+    scenario.check_everybody()
 
 
 KINDS = {
@@ -140,39 +140,41 @@ REFUSALS = st.one_of(
 def test_a_lasting_refusal_has_an_end(liar: Liar, history: Sequence[Step], kind: str, lie: Lie, bulk: bool):
     """Whoever is out of step fails with a reason or waits with a time; no run and no message goes on for ever."""
     note(f"{history}, {lie}")
-    office = Office(liar, bulk=bulk)
+    scenario = Scenario(liar, bulk=bulk)
     pattern = re.compile(KINDS[kind])
     liar.lie_to = lambda request: lie if pattern.match(request.line) else TRUTH
     for step in (*A_MORNING, *history):
-        happen(office, step)
+        happen(scenario, step)
     for number in range(6):
         asked = len(liar.given)
-        office.run()
-        office.pump(LATER)
+        scenario.run()
+        scenario.pump(LATER)
         assert len(liar.given) - asked <= REQUESTS_OF_A_RUN, f"run {number}"
-    for run in office.open_runs():
-        assert office.clock.now - run.started <= PATIENCE, run
+    for run in scenario.open_runs():
+        assert scenario.clock.now - run.started <= PATIENCE, run
     for user_id in USERS:
-        wrong = office.out_of_step(user_id)
-        assert not wrong or settled(office, user_id, kind, lie), f"{user_id}: {wrong}, {office.entry(user_id)}"
+        wrong = scenario.out_of_step(user_id)
+        assert not wrong or settled(scenario, user_id, kind, lie), f"{user_id}: {wrong}, {scenario.entry(user_id)}"
     if kind in (*DONE_WITHOUT, *OF_ONE_USER) and lie.status not in WAITED_FOR:
-        assert office.dead == []
+        assert scenario.dead == []
     if not kind.startswith("all of"):
         old = [
-            message for message in (*office.dead, *office.messages) if office.clock.now - message.published > PATIENCE
+            message
+            for message in (*scenario.dead, *scenario.messages)
+            if scenario.clock.now - message.published > PATIENCE
         ]
         assert [message for message in old if isinstance(message.payload, Batch)] == []
-    office.truth_at_last()
-    office.check_everybody()
+    scenario.truth_at_last()
+    scenario.check_everybody()
 
 
-def settled(office: Office, user_id: str, kind: str, lie: Lie) -> bool:
+def settled(scenario: Scenario, user_id: str, kind: str, lie: Lie) -> bool:
     """Say whether nobody has to wonder about somebody who is out of step."""
-    if not office.told(user_id):
+    if not scenario.told(user_id):
         return False
-    entry = office.entry(user_id)
+    entry = scenario.entry(user_id)
     failing = entry is not None and entry.failure is not None
     waiting = lie.status in WAITED_FOR or lie.whole.startswith("throttled") or lie.status == 301
     if waiting or kind not in (*DONE_WITHOUT, *OF_ONE_USER):
         return True
-    return failing and (kind in OF_ONE_USER or office.in_the_way(user_id))
+    return failing and (kind in OF_ONE_USER or scenario.in_the_way(user_id))

@@ -44,7 +44,7 @@ from autoprovisioning.domain.guard import Kind, Member
 from autoprovisioning.domain.plan import Plan
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.entrypoints import answers
-from tests.support.in_memory import START, Desk
+from tests.support.in_memory import START, FakeServices
 from tests.support.in_memory_state import FakeChannels
 from tests.support.settings import with_settings
 
@@ -101,36 +101,36 @@ REFUSED = Run(
 )
 
 
-def desk_with(connection: Connection = ON, **changes: Any) -> Desk:
-    desk = Desk(**changes)
-    desk.tokens.add("c1", "secret")
-    desk.services.connections.create(connection)
-    desk.directory.live["u1"] = DirectoryUser(
+def fakes_with(connection: Connection = ON, **changes: Any) -> FakeServices:
+    fakes = FakeServices(**changes)
+    fakes.tokens.add("c1", "secret")
+    fakes.services.connections.create(connection)
+    fakes.directory.live["u1"] = DirectoryUser(
         id="u1", primary_email="ada@example.com", presence={"primaryEmail": "ada@example.com"}
     )
-    return desk
+    return fakes
 
 
 def vital_signs(connection: Connection, *runs: Run) -> None:
-    desk = desk_with(connection)
-    log_vital_signs(desk.services, Told(*runs), FakeChannels(desk.store))  # type: ignore[arg-type]
+    fakes = fakes_with(connection)
+    log_vital_signs(fakes.services, Told(*runs), FakeChannels(fakes.store))  # type: ignore[arg-type]
 
 
 def pause() -> None:
-    desk = desk_with()
-    desk.keeper.accepts.clear()
+    fakes = fakes_with()
+    fakes.keeper.accepts.clear()
     with pytest.raises(ReauthorizationRequired):
-        Keeper(desk.services, ON).prove()
+        Keeper(fakes.services, ON).prove()
 
 
 def throttle() -> None:
-    Keeper(desk_with().services, ON).throttle(Throttled("429", retry_after=30))
+    Keeper(fakes_with().services, ON).throttle(Throttled("429", retry_after=30))
 
 
 def contradicted_write() -> None:
-    desk = desk_with()
-    desk.keeper.seed("ada@example.com", "u1")
-    desk.keeper.faults.append(NotAsWritten("Keeper answered 200"))
+    fakes = fakes_with()
+    fakes.keeper.seed("ada@example.com", "u1")
+    fakes.keeper.faults.append(NotAsWritten("Keeper answered 200"))
     change = Change(
         id="change1",
         entry=Entry(user_id="u1", scim_id="k1"),
@@ -138,15 +138,15 @@ def contradicted_write() -> None:
         email="ada@example.com",
         scim_id="k1",
     )
-    list(carry_out(desk.services, Keeper(desk.services, ON), [change], START + MINUTE, lambda _: True))
+    list(carry_out(fakes.services, Keeper(fakes.services, ON), [change], START + MINUTE, lambda _: True))
 
 
 def changed_in_keeper() -> None:
-    desk = desk_with()
+    fakes = fakes_with()
     run = Run(id="r1", connection_id="c1", kind=RunKind.DRIFT, fence=1, started=START)
     tell_drift(
-        Side(connection=ON, run=run, keeper=Keeper(desk.services, ON)),
-        Plan(now=desk.services.clock(), drifted={f"u{number}": ("active",) for number in range(9)}),
+        Side(connection=ON, run=run, keeper=Keeper(fakes.services, ON)),
+        Plan(now=fakes.services.clock(), drifted={f"u{number}": ("active",) for number in range(9)}),
     )
 
 
@@ -157,11 +157,11 @@ LEAVERS = [
 
 
 def hold() -> None:
-    admit(desk_with().services, ON, Kind.TAKING, LEAVERS, ())
+    admit(fakes_with().services, ON, Kind.TAKING, LEAVERS, ())
 
 
 def many_at_once() -> None:
-    services = desk_with().services
+    services = fakes_with().services
     _, held = admit(services, ON, Kind.TAKING, LEAVERS, ())
     assert held is not None
     approved = decide_hold(services, ON.id, held.digest, "approve", Actor(address="admin@example.com"))
@@ -169,26 +169,33 @@ def many_at_once() -> None:
 
 
 def unproven_channel() -> None:
-    desk = desk_with()
-    parts = (desk.directory, FakeChannels(desk.store), desk.services.connections, b"key", "https://hook", desk.clock)
-    renew_watch(*parts, desk.services.new_id)
-    desk.clock.advance(20 * MINUTE)
-    renew_watch(*parts, desk.services.new_id)
+    fakes = fakes_with()
+    parts = (
+        fakes.directory,
+        FakeChannels(fakes.store),
+        fakes.services.connections,
+        b"key",
+        "https://hook",
+        fakes.clock,
+    )
+    renew_watch(*parts, fakes.services.new_id)
+    fakes.clock.advance(20 * MINUTE)
+    renew_watch(*parts, fakes.services.new_id)
 
 
 def unreadable_group() -> None:
-    desk = desk_with()
-    desk.directory.unreadable.add("g1")
+    fakes = fakes_with()
+    fakes.directory.unreadable.add("g1")
     read_groups(
-        desk.directory, [with_settings(ON, scope=Scope(groups=(Group(id="g1", email="g@example.com", name="G"),)))]
+        fakes.directory, [with_settings(ON, scope=Scope(groups=(Group(id="g1", email="g@example.com", name="G"),)))]
     )
 
 
 def unreadable_units() -> None:
-    desk = desk_with()
-    desk.directory.units_fail = Transient("503")
+    fakes = fakes_with()
+    fakes.directory.units_fail = Transient("503")
     begin(
-        desk.directory, [with_settings(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),)))]
+        fakes.directory, [with_settings(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),)))]
     )
 
 
@@ -204,15 +211,15 @@ def failing(error: Exception) -> Callable[[], None]:
 
 
 def run_done_at_once() -> None:
-    desk = desk_with(with_settings(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),))))
-    assert [run.state for run in reconcile(desk.services, RunKind.FULL, START + 20 * MINUTE)] == [RunState.DONE]
+    fakes = fakes_with(with_settings(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),))))
+    assert [run.state for run in reconcile(fakes.services, RunKind.FULL, START + 20 * MINUTE)] == [RunState.DONE]
 
 
 def run_refused() -> None:
-    desk = desk_with()
-    desk.directory.users = _unreachable  # type: ignore[method-assign,assignment]
+    fakes = fakes_with()
+    fakes.directory.users = _unreachable  # type: ignore[method-assign,assignment]
     with pytest.raises(ConfigurationRefused):
-        reconcile(desk.services, RunKind.FULL, START + 20 * MINUTE)
+        reconcile(fakes.services, RunKind.FULL, START + 20 * MINUTE)
 
 
 def _unreachable(*_: object) -> Any:
@@ -220,7 +227,7 @@ def _unreachable(*_: object) -> Any:
 
 
 def run_closed(done: bool) -> None:
-    desk = desk_with()
+    fakes = fakes_with()
     run = Run(
         id="r1",
         connection_id="c1",
@@ -230,11 +237,11 @@ def run_closed(done: bool) -> None:
         state=RunState.PLANNED,
         batches=0 if done else 1,
     )
-    desk.services.runs.put(run)
+    fakes.services.runs.put(run)
     if done:
-        close_if_finished(desk.services, run)
+        close_if_finished(fakes.services, run)
     else:
-        close_unfinished(desk.services, run)
+        close_unfinished(fakes.services, run)
 
 
 SCENES: dict[str, Callable[[], None]] = {

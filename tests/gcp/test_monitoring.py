@@ -334,10 +334,10 @@ def test_a_message_of_another_shape_is_refused():
 
 
 @pytest.mark.emulator
-def test_the_deployed_door_takes_the_vital_signs_with_every_sweep(town):
-    town.provisioned()
-    assert town.ask("reconcile", body=b'{"kind": "sweep"}').status == 200
-    written = town.log("reconcile") + town.log("apply_changes")
+def test_the_deployed_door_takes_the_vital_signs_with_every_sweep(system):
+    system.provisioned()
+    assert system.ask("reconcile", body=b'{"kind": "sweep"}').status == 200
+    written = system.log("reconcile") + system.log("apply_changes")
     lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
     for name in ("vital_signs", "oldest_pending", "hour_changes", "runs"):
         assert any(matches(METRICS[f"autoprovisioning_{name}"], line) for line in lines), name

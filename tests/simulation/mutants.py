@@ -386,9 +386,8 @@ MUTANTS = (
     ),
     Mutant(
         "a claim is taken from whoever has the account",
-        "app/provisioning/carry_out.py",
-        "        if holder is not None and (holder.mark is not None or holder.scim_id == change.scim_id):\n"
-        "            return False\n",
+        "app/provisioning/claiming.py",
+        "    if holder is not None and (holder.mark is not None or holder.scim_id == scim_id):\n        return False\n",
         "",
         Leaning(verbs=("stranger", "hire", "readdress", "swap"), rate=0.03, steps=24),
     ),

@@ -14,7 +14,7 @@ from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.requests import AnyRequest, RequestKind, WorkRequest
 from autoprovisioning.domain.runs import Look
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 
 BY_RUN = Actor(address="run r1")
 
@@ -80,14 +80,14 @@ def rules(policy: Deprovisioning = AT_ONCE, **changes: Any) -> Rules:
     return replace(Rules(deprovisioning=policy), **changes)
 
 
-def notice(office: Office, user_id: str, event: str = "update") -> None:
+def notice(scenario: Scenario, user_id: str, event: str = "update") -> None:
     """Deliver a notification about a user."""
-    office.deliver(Look(user_id=user_id, event=event, asked_at=office.desk.clock.now))
+    scenario.deliver(Look(user_id=user_id, event=event, asked_at=scenario.fakes.clock.now))
 
 
-def active(office: Office, user_id: str) -> list[bool]:
+def active(scenario: Scenario, user_id: str) -> list[bool]:
     """Return whether each account of a user is active."""
-    return [account.active for account in office.keeper.of(user_id)]
+    return [account.active for account in scenario.keeper.of(user_id)]
 
 
 def requested(kind: RequestKind[Any, Any], subject: Any, **changes: Any) -> AnyRequest:

@@ -43,7 +43,7 @@ from autoprovisioning.entrypoints.console import router
 from autoprovisioning.entrypoints.console.pages import refused
 from autoprovisioning.entrypoints.pages import POLICY
 from tests.support.builders import requested
-from tests.support.in_memory import START, Desk
+from tests.support.in_memory import START, FakeServices
 from tests.support.in_memory_state import FakeChannels
 from tests.support.plain_browser import Browser
 from tests.support.plain_browser import Page as Shown
@@ -113,23 +113,23 @@ class Place:
     """The console over the ports in memory, and a browser in it."""
 
     def __init__(self, connection: Connection | None = None, told: Told | None = None) -> None:
-        self.desk = Desk()
+        self.fakes = FakeServices()
         self.told = told or Told()
         self.told.held = self._plans_held
         self.told.plans = self._plans
         self.parts: Any = SimpleNamespace(
-            services=self.desk.services,
+            services=self.fakes.services,
             identity=SimpleNamespace(caller=lambda address: Caller(address=address)),
             roles=SimpleNamespace(now=self._role, lately=self._role),
             reports=self.told,
-            channels=FakeChannels(self.desk.store),
+            channels=FakeChannels(self.fakes.store),
             form_key=b"key",
             console_url="https://console.example",
             reauthorize_url="https://reauthorize.example",
         )
-        self._searchable(self.desk.directory)
+        self._searchable(self.fakes.directory)
         if connection is not None:
-            self.desk.services.connections.create(connection)
+            self.fakes.services.connections.create(connection)
 
     def _plans(self) -> list[HeldPlan]:
         return [
@@ -143,7 +143,7 @@ class Place:
                 decided_at=hold.decided_at,
                 standings=hold.standings(),
             )
-            for hold in self.desk.services.holds.standing("c1")
+            for hold in self.fakes.services.holds.standing("c1")
         ]
 
     def _searchable(self, directory: Any) -> None:
@@ -156,7 +156,7 @@ class Place:
         ]
 
     def _plans_held(self) -> int:
-        return sum(hold.state is HoldState.WAITING for hold in self.desk.store.holds["c1"].values())
+        return sum(hold.state is HoldState.WAITING for hold in self.fakes.store.holds["c1"].values())
 
     def _role(self, caller: Caller, _now: Any) -> Admitted:
         return Admitted(
@@ -311,9 +311,9 @@ def everything() -> Told:
 def place(state: State = State.ON) -> Place:
     """A console in which every page has much to show."""
     here = Place(full(state), everything())
-    desk = here.desk
-    desk.directory.groups["g1"] = Group(id="g1", email="keeper@example.com", name=EVIL)
-    desk.directory.units |= {"id:long": f"/{LONG}", "id:evil": f"/{EVIL}"}
+    fakes = here.fakes
+    fakes.directory.groups["g1"] = Group(id="g1", email="keeper@example.com", name=EVIL)
+    fakes.directory.units |= {"id:long": f"/{LONG}", "id:evil": f"/{EVIL}"}
     profile = {"primaryEmail": "a@example.com", "name": {"givenName": EVIL + LONE, "familyName": LONG}}
     user = DirectoryUser(
         id="u1",
@@ -323,7 +323,7 @@ def place(state: State = State.ON) -> Place:
         aliases=(f"{LONG}@example.com",),
         profile=profile,
     )
-    desk.directory.live["u1"] = user
+    fakes.directory.live["u1"] = user
     failure = Failure(code="rejected", text=EVIL, attempts=3, first=START, next_attempt=START + DAY, about="about")
     entry = Entry(
         user_id="u1",
@@ -341,11 +341,11 @@ def place(state: State = State.ON) -> Place:
         gone=failure,
         applied_by=START,
     )
-    desk.store.shards["c1", 0] = (1, {"u1": entry})
+    fakes.store.shards["c1", 0] = (1, {"u1": entry})
     members = tuple(
         Member(user_id=f"u{number}", action="suspend", trigger="suspended", since=START) for number in range(60)
     )
-    holds = desk.services.holds
+    holds = fakes.services.holds
     rejected = Verdict(standing=Standing.REJECTED, at=START, by=EVIL)
     holds.put("c1", Hold(digest="a" * 32, raised_at=START, members=members, reason=EVIL))
     holds.put(
@@ -368,7 +368,7 @@ def place(state: State = State.ON) -> Place:
 
 
 def _previews(here: Place) -> None:
-    connection = here.desk.services.connections.get("c1")
+    connection = here.fakes.services.connections.get("c1")
     assert connection is not None
     settings = replace(connection.settings, name="Other")
     proposal = Proposal(edition=connection.edition, settings=settings)
@@ -388,8 +388,8 @@ def _previews(here: Place) -> None:
         replace(done, id="p5", subject=older),
         replace(done, id="p6", subject=in_force),
     ):
-        here.desk.services.requests.put(stored)
-    here.desk.services.preview_lines.put(done, lines)
+        here.fakes.services.requests.put(stored)
+    here.fakes.services.preview_lines.put(done, lines)
 
 
 def _inquiries(here: Place) -> None:
@@ -411,7 +411,7 @@ def _inquiries(here: Place) -> None:
         replace(done, id="i3", state=RequestState.FAILED, problem=EVIL),
         replace(done, id="i4", subject=explained),
     ):
-        here.desk.services.requests.put(stored)
+        here.fakes.services.requests.put(stored)
 
 
 SECTIONS = "authorization mapping scope deprovisioning limits delete usage failures users audit holds health".split()

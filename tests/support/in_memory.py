@@ -416,7 +416,7 @@ class FakeMeter:
         return {}
 
 
-class Desk:
+class FakeServices:
     """Services over the fakes, and the fakes themselves to look at."""
 
     def __init__(self, **changes: Any) -> None:

@@ -1,4 +1,4 @@
-"""An administrator of an office, the previews that they ask for, and what a preview must leave alone."""
+"""An administrator, the previews that they ask for, and what a preview must leave alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.requests import PREVIEW, Preview, RequestState
 from autoprovisioning.domain.settings import Settings
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 from tests.support.settings import changed
 
 ACTOR = Actor(address="admin@example.com", directory_id="u0")
@@ -30,31 +30,31 @@ def policy(delays: Delays) -> Deprovisioning:
 
 @dataclass
 class Admin:
-    """An administrator of an office."""
+    """What an administrator does in a scenario."""
 
-    office: Office
+    scenario: Scenario
 
     def settings(self, **changes: Any) -> Settings:
-        return changed(self.office.connection.settings, **changes)
+        return changed(self.scenario.connection.settings, **changes)
 
     def ask(self, **changes: Any) -> Preview:
-        office = self.office
+        scenario = self.scenario
         settings = self.settings(**changes)
-        return ask_preview(office.services, "c1", office.connection.edition, settings, ACTOR)
+        return ask_preview(scenario.services, "c1", scenario.connection.edition, settings, ACTOR)
 
     def compute(self, preview: Preview) -> Preview:
-        deadline = self.office.desk.clock.now + timedelta(minutes=8)
-        compute_preview(self.office.services, "c1", preview.id, deadline)
-        return find(self.office.services, PREVIEW, "c1", preview.id) or preview
+        deadline = self.scenario.fakes.clock.now + timedelta(minutes=8)
+        compute_preview(self.scenario.services, "c1", preview.id, deadline)
+        return find(self.scenario.services, PREVIEW, "c1", preview.id) or preview
 
     def stored(self, preview: Preview) -> Preview:
         """Return it as it is by now."""
-        found = self.office.services.requests.get(PREVIEW, preview.connection_id, preview.id)
+        found = self.scenario.services.requests.get(PREVIEW, preview.connection_id, preview.id)
         assert found is not None
         return found
 
     def lines(self, preview: Preview) -> list[Line]:
-        return list(self.office.services.preview_lines.every(preview))
+        return list(self.scenario.services.preview_lines.every(preview))
 
     def preview(self, **changes: Any) -> tuple[Preview, list[Line]]:
         """Ask and compute; returns the preview with its lines."""
@@ -63,23 +63,23 @@ class Admin:
         return done, self.lines(done)
 
 
-def at(office: Office) -> Admin:
-    return Admin(office)
+def at(scenario: Scenario) -> Admin:
+    return Admin(scenario)
 
 
-def everything(office: Office) -> Any:
+def everything(scenario: Scenario) -> Any:
     """Return all that a preview must leave as it is."""
-    queue = office.desk.queue
-    stored = {name: value for name, value in vars(office.desk.store).items() if name not in NO_STATE}
+    queue = scenario.fakes.queue
+    stored = {name: value for name, value in vars(scenario.fakes.store).items() if name not in NO_STATE}
     for name, value in stored.items():
         if isinstance(value, dict):  # reading makes empty places
             stored[name] = {key: each for key, each in value.items() if each}
-    return copy.deepcopy([stored, office.keeper.accounts, queue.looks, queue.batches, queue.runs])
+    return copy.deepcopy([stored, scenario.keeper.accounts, queue.looks, queue.batches, queue.runs])
 
 
-def hired(office: Office) -> None:
-    office.hire("u4", "dan@example.com")
+def hired(scenario: Scenario) -> None:
+    scenario.hire("u4", "dan@example.com")
 
 
-def roster(office: Office) -> dict[str, Any]:
-    return office.services.roster.load(office.connection)
+def roster(scenario: Scenario) -> dict[str, Any]:
+    return scenario.services.roster.load(scenario.connection)

@@ -24,7 +24,7 @@ from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.runs import Batch, Look, Run, RunKind
 from autoprovisioning.domain.settings import Settings, VolumeLimit
-from tests.support.in_memory import START, Desk, FakeKeeper
+from tests.support.in_memory import START, FakeKeeper, FakeServices
 from tests.support.settings import with_settings
 
 USERS = ("u1", "u2", "u3", "u4")
@@ -40,21 +40,21 @@ LATER = timedelta(minutes=20)  # longer than a mark's lease, a contradiction, an
 ADDRESSES = tuple(f"{name}@example.com" for name in ("ada", "bob", "cyd", "dan", "eve"))
 
 
-class Office:
+class Scenario:
     """A directory, a Keeper node and everything between, with an administrator's verbs."""
 
     def __init__(self, delete_after: int | None = None, *, locks: bool = True, limit: int = 1000) -> None:
-        self.desk = Desk()
-        self.desk.store.stutters = True  # edits must stand being called again
-        self.directory = self.desk.directory
-        self.keeper = self.desk.keeper
+        self.fakes = FakeServices()
+        self.fakes.store.stutters = True  # edits must stand being called again
+        self.directory = self.fakes.directory
+        self.keeper = self.fakes.keeper
         self.nodes = {"c1": self.keeper}  # by connection
-        self.desk.keepers = self.nodes
-        self.services = self.desk.services
+        self.fakes.keepers = self.nodes
+        self.services = self.fakes.services
         self.sent: list[Look] = []  # notifications Google sent
         self.delivered = 0
         self.refused: list[Look] = []  # Pub/Sub keeps them, to deliver them again
-        version = self.desk.tokens.add("c1", "secret")
+        version = self.fakes.tokens.add("c1", "secret")
         delays = Delays(suspend_after=0, delete_after=delete_after)
         policy = Deprovisioning(app_off=delays, suspended=delays, deleted=delays)
         volume = VolumeLimit(minimum=limit, share=1000.0)  # so few people: what half of them means is tested elsewhere
@@ -70,7 +70,7 @@ class Office:
 
     def connect(self, connection_id: str, *groups: Group, shared: bool) -> FakeKeeper:
         """Set up one more connection, after those there are; `shared`: its node is of the first one's Keeper."""
-        node = FakeKeeper(self.desk.clock, beside=self.keeper if shared else None)
+        node = FakeKeeper(self.fakes.clock, beside=self.keeper if shared else None)
         host = "keepersecurity.eu" if shared else f"{connection_id}.example.com"
         self.nodes[connection_id] = node
         self.directory.groups |= {group.id: group for group in groups}
@@ -79,7 +79,7 @@ class Office:
                 self.connection,
                 id=connection_id,
                 order=len(self.nodes),
-                token_version=self.desk.tokens.add(connection_id, "secret"),
+                token_version=self.fakes.tokens.add(connection_id, "secret"),
                 roster_layout="",
                 revision=0,
             ),
@@ -110,11 +110,11 @@ class Office:
         self._edit(user_id, lambda user: replace(user, aliases=(*user.aliases, address)))
 
     def suspend(self, user_id: str) -> None:
-        since = self.desk.clock.now
+        since = self.fakes.clock.now
         self._edit(user_id, lambda user: replace(user, presence=Presence.SUSPENDED, since=since))
 
     def archive(self, user_id: str) -> None:
-        since = self.desk.clock.now
+        since = self.fakes.clock.now
         self._edit(user_id, lambda user: replace(user, presence=Presence.ARCHIVED, since=since))
 
     def restore(self, user_id: str) -> None:
@@ -131,7 +131,7 @@ class Office:
         user = self.directory.live.pop(user_id, None)
         if user is not None:
             gone = DirectoryUser(
-                id=user_id, primary_email=user.primary_email, presence=Presence.DELETED, since=self.desk.clock.now
+                id=user_id, primary_email=user.primary_email, presence=Presence.DELETED, since=self.fakes.clock.now
             )
             self.directory.removed[user_id] = gone
             self._notify(user_id, "delete")
@@ -144,7 +144,7 @@ class Office:
 
     def touch(self, user_id: str) -> None:
         """Change what no row of the mapping reads."""
-        stamp = self.desk.clock.now.isoformat()
+        stamp = self.fakes.clock.now.isoformat()
         self._edit(user_id, lambda user: replace(user, profile={**user.profile, "lastLoginTime": stamp}))
 
     def _edit(self, user_id: str, change: Callable[[DirectoryUser], DirectoryUser]) -> None:
@@ -156,14 +156,14 @@ class Office:
         return any(user.primary_email == address for user in self.directory.live.values())
 
     def _notify(self, user_id: str, event: str) -> None:
-        self.sent.append(Look(user_id=user_id, event=event, asked_at=self.desk.clock.now))
+        self.sent.append(Look(user_id=user_id, event=event, asked_at=self.fakes.clock.now))
 
     # What our system does.
 
     def deliver(self, look: Look) -> None:
         """Deliver one "look again"."""
         self.delivered += 1
-        now = self.desk.clock.now
+        now = self.fakes.clock.now
         asked = Asked(look=look, message_id=f"m{self.delivered}", published=look.asked_at or now)
         try:
             converge(self.services, asked, now + timedelta(minutes=1))
@@ -171,7 +171,7 @@ class Office:
             self.refused.append(look)
 
     def wait(self) -> None:
-        self.desk.clock.advance(timedelta(days=1))
+        self.fakes.clock.advance(timedelta(days=1))
 
     def sweep(self) -> None:
         """Look for changes of the scope group, and at the users it finds."""
@@ -180,13 +180,13 @@ class Office:
 
     def run(self) -> None:
         """Plan a run, unless another one is being planned, and apply what is queued."""
-        reconcile(self.services, RunKind.FULL, self.desk.clock.now + timedelta(minutes=25))
+        reconcile(self.services, RunKind.FULL, self.fakes.clock.now + timedelta(minutes=25))
         self.work_off()
 
     def deliver_the_rest(self) -> None:
         """Deliver what was refused until nothing is; time passes meanwhile."""
         for _ in range(10):
-            self.desk.clock.advance(timedelta(minutes=2))
+            self.fakes.clock.advance(timedelta(minutes=2))
             again, self.refused = self.refused, []
             for look in again:
                 self.deliver(look)
@@ -195,19 +195,19 @@ class Office:
 
     def plan(self, kind: RunKind = RunKind.FULL, *, retry_failures: bool = False) -> Run:
         """Plan a run; its batches wait in the queue."""
-        deadline = self.desk.clock.now + timedelta(minutes=25)
+        deadline = self.fakes.clock.now + timedelta(minutes=25)
         return reconcile(self.services, kind, deadline, retry_failures=retry_failures)[0]
 
     def apply(self, batch: Batch) -> None:
         """Deliver one batch."""
         self.delivered += 1
-        now = self.desk.clock.now
+        now = self.fakes.clock.now
         with contextlib.suppress(Transient):  # the next run finds what was left
             apply_batch(self.services, batch, f"m{self.delivered}", now, now + timedelta(minutes=8))
 
     def work_off(self) -> None:
         """Deliver everything that is queued, and what that queues."""
-        queue = self.desk.queue
+        queue = self.fakes.queue
         while queue.batches or queue.looks:
             batches, queue.batches = queue.batches, []
             looks, queue.looks = queue.looks, []
@@ -219,10 +219,10 @@ class Office:
     def reconcile_to_the_end(self, kind: RunKind = RunKind.FULL) -> Run:
         """Run, apply everything, and run again: what conflicted (an address not free yet) is tried anew."""
         for _ in range(4):
-            self.desk.clock.advance(LATER)
+            self.fakes.clock.advance(LATER)
             self.plan(kind, retry_failures=True)
             self.work_off()
-        self.desk.clock.advance(LATER)
+        self.fakes.clock.advance(LATER)
         return self.plan(kind)
 
     @property

@@ -70,7 +70,7 @@ def customer(people: int = 12) -> dict[str, Any]:
     }
 
 
-class Town:
+class System:
     """A World with the verbs that tests need; `reset` makes it as new."""
 
     def __init__(self, world: World, supervisor: Supervisor) -> None:
@@ -82,14 +82,14 @@ class Town:
 
     @staticmethod
     @contextlib.contextmanager
-    def started(folder: Path) -> Iterator[Town]:
+    def started(folder: Path) -> Iterator[System]:
         """Start everything, and stop it in the end."""
         with Supervisor(folder / "logs") as supervisor:
             world = World(supervisor=supervisor, folder=folder)
             world.start(customer(), ADMIN, SHORT, scheduler=False)
             os.environ.update(world.cloud.environment)
             sys.path.insert(0, str(ROOT / "functions"))
-            yield Town(world, supervisor)
+            yield System(world, supervisor)
 
     def calm(self) -> None:
         """Lift every fault and wake every function."""
@@ -134,9 +134,9 @@ class Town:
         """Take the lease of `reconcile`: whoever plans has it, and gives it back or dies with it."""
         from autoprovisioning.app.runs.reconcile import LEASE
 
-        desk = self.desk()
+        services = self.services()
         length = timedelta(seconds=1)
-        wait_for(lambda: desk.leases.take(LEASE, "reset", desk.clock(), length), "the end of the run")
+        wait_for(lambda: services.leases.take(LEASE, "reset", services.clock(), length), "the end of the run")
 
     def _empty_database(self) -> None:
         port, project = self.world.cloud.ports["firestore"], self.world.cloud.project
@@ -175,13 +175,13 @@ class Town:
 
     def snapshot(self) -> tuple[Any, ...]:
         """Return all that a refused request must leave as it is."""
-        desk = self.desk()
-        connection = desk.connections.get(CONNECTION)
+        services = self.services()
+        connection = services.connections.get(CONNECTION)
         return (
             connection,
-            desk.roster.load(connection),
+            services.roster.load(connection),
             self.events(),
-            desk.runs.open(CONNECTION),
+            services.runs.open(CONNECTION),
             self.keeper.accounts(),
             self.directory.control("GET", "channels")["channels"],
         )
@@ -206,20 +206,20 @@ class Town:
         result: dict[str, Any] = wait_for(found, f"the account of {user_id}", seconds)
         return result
 
-    def desk(self) -> Any:
+    def services(self) -> Any:
         """Return the services, as a function has them, for looking at the state."""
-        from autoprovisioning.bootstrap import services
+        from autoprovisioning.bootstrap import process_services
 
-        return services()
+        return process_services()
 
     def entry(self, user_id: str) -> Any:
         """Return a roster entry."""
-        desk = self.desk()
-        return desk.roster.entry(desk.connections.get(CONNECTION), user_id)
+        services = self.services()
+        return services.roster.entry(services.connections.get(CONNECTION), user_id)
 
     def state(self) -> str:
         """Return the connection's state."""
-        connection = self.desk().connections.get(CONNECTION)
+        connection = self.services().connections.get(CONNECTION)
         return str(connection.state.value) if connection is not None else "gone"
 
     def events(self, user_id: str = "") -> list[dict[str, Any]]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.support.previewing import Admin, at
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 
 
 @pytest.fixture
-def office() -> Office:
+def scenario() -> Scenario:
     """A customer of three provisioned people."""
-    office = Office()
-    office.run()
-    return office
+    scenario = Scenario()
+    scenario.run()
+    return scenario
 
 
 @pytest.fixture
 def admin() -> Admin:
-    """An office in step, with u1 to u3 in scope."""
-    office = Office()
-    office.reconcile_to_the_end()
-    return at(office)
+    """A scenario in step, with u1 to u3 in scope."""
+    scenario = Scenario()
+    scenario.reconcile_to_the_end()
+    return at(scenario)

@@ -7,7 +7,7 @@ import functions_framework
 from flask import Response
 
 from autoprovisioning.app.runs.apply_batch import apply_batch
-from autoprovisioning.bootstrap import services
+from autoprovisioning.bootstrap import process_services
 from autoprovisioning.entrypoints.answers import LARGEST_PUSH, body_of, push
 from autoprovisioning.messages import decode_batch, decode_push
 
@@ -17,10 +17,10 @@ def apply_changes(request: flask.Request) -> Response:
     """Apply the batch a message carries; 503 asks for redelivery."""
 
     def act() -> None:
-        desk = services()
+        services = process_services()
         message = decode_push(body_of(request, LARGEST_PUSH))
-        now = desk.clock()
+        now = services.clock()
         batch = decode_batch(message.data)
-        apply_batch(desk, batch, message.message_id, message.published(now), now + desk.timings.batch_deadline)
+        apply_batch(services, batch, message.message_id, message.published(now), now + services.timings.batch_deadline)
 
     return push(request, act)

@@ -9,7 +9,7 @@ from flask import Response
 from autoprovisioning.app.administration.inquire import answer_inquiry
 from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked
-from autoprovisioning.bootstrap import channels, services
+from autoprovisioning.bootstrap import channels, process_services
 from autoprovisioning.entrypoints.answers import LARGEST_PUSH, body_of, push
 from autoprovisioning.messages import decode_look, decode_push
 
@@ -19,17 +19,17 @@ def provision_user(request: flask.Request) -> Response:
     """Converge the user a message names; 503 asks for redelivery."""
 
     def act() -> None:
-        desk = services()
+        services = process_services()
         message = decode_push(body_of(request, LARGEST_PUSH))
         look = decode_look(message.data)
         if look.event == "sync":
-            channels().prove(look.channel, desk.clock())
+            channels().prove(look.channel, services.clock())
             return
-        asked = Asked(look=look, message_id=message.message_id, published=message.published(desk.clock()))
-        deadline = desk.clock() + desk.timings.user_deadline
+        asked = Asked(look=look, message_id=message.message_id, published=message.published(services.clock()))
+        deadline = services.clock() + services.timings.user_deadline
         if look.inquiry:
-            answer_inquiry(desk, asked, deadline)
+            answer_inquiry(services, asked, deadline)
         else:
-            converge(desk, asked, deadline)
+            converge(services, asked, deadline)
 
     return push(request, act)

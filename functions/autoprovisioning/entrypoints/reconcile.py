@@ -17,7 +17,7 @@ from autoprovisioning.app.administration.vital_signs import log_vital_signs
 from autoprovisioning.app.runs.reconcile import reconcile as reconcile_everybody
 from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.app.services import Services
-from autoprovisioning.bootstrap import channels, reports, services
+from autoprovisioning.bootstrap import channels, process_services, reports
 from autoprovisioning.domain.requests import RUN
 from autoprovisioning.domain.runs import Run, RunKind
 from autoprovisioning.entrypoints.answers import LARGEST_PUSH, answered, body_of, http, only, push
@@ -34,47 +34,47 @@ def reconcile(request: flask.Request) -> Response:
 
 def _answer(request: flask.Request, body: bytes) -> Response:
     if b'"message"' in body:  # Pub/Sub's envelope: what cannot be done is acknowledged, or it would come for ever
-        return push(request, lambda: _requested(services(), decode_push(body)))
+        return push(request, lambda: _requested(process_services(), decode_push(body)))
 
     def act() -> dict[str, Any]:
         only(request, "POST")
-        desk = services()
+        services = process_services()
         asked = decode_run_request(body)
         if asked.work is Work.PREVIEW:
-            _preview(desk, asked)
+            _preview(services, asked)
             return {"preview": asked.request}
         if asked.kind is RunKind.SWEEP:
-            return {"looked_at": _sweep(desk)}
-        runs = _run(desk, asked)
+            return {"looked_at": _sweep(services)}
+        runs = _run(services, asked)
         return {"runs": [{"connection": run.connection_id, "run": run.id, "state": run.state.value} for run in runs]}
 
     return http(request, act)
 
 
-def _sweep(desk: Services) -> int:
+def _sweep(services: Services) -> int:
     try:
-        return sweep(desk)
+        return sweep(services)
     finally:
-        log_vital_signs(desk, reports(), channels())  # most of all where the sweep fails
+        log_vital_signs(services, reports(), channels())  # most of all where the sweep fails
 
 
-def _run(desk: Services, asked: RunRequest, *, insist: bool = False, request: str = "") -> Sequence[Run]:
-    finish_deletions(desk, channels())
-    deadline = desk.clock() + desk.timings.reconcile_deadline
+def _run(services: Services, asked: RunRequest, *, insist: bool = False, request: str = "") -> Sequence[Run]:
+    finish_deletions(services, channels())
+    deadline = services.clock() + services.timings.reconcile_deadline
     runs = reconcile_everybody(
-        desk, asked.kind, deadline, retry_failures=asked.retry_failures, insist=insist, request=request
+        services, asked.kind, deadline, retry_failures=asked.retry_failures, insist=insist, request=request
     )
-    destroy_retired(desk)
+    destroy_retired(services)
     if asked.kind is RunKind.DRIFT:  # hourly: what a set-up or a switch left behind that was cut short
-        destroy_unused(desk)
+        destroy_unused(services)
     return runs
 
 
-def _preview(desk: Services, asked: RunRequest) -> None:
-    compute_preview(desk, asked.connection, asked.request, desk.clock() + PREVIEW_LIMIT)
+def _preview(services: Services, asked: RunRequest) -> None:
+    compute_preview(services, asked.connection, asked.request, services.clock() + PREVIEW_LIMIT)
 
 
-def _requested(desk: Services, message: Push) -> None:
+def _requested(services: Services, message: Push) -> None:
     """Compute the preview asked for, or run because somebody changed something, or wants a run.
 
     Raises:
@@ -83,8 +83,8 @@ def _requested(desk: Services, message: Push) -> None:
     """
     asked = decode_run_request(message.data)
     if asked.work is Work.PREVIEW:
-        _preview(desk, asked)
+        _preview(services, asked)
         return
-    now = desk.clock()
+    now = services.clock()
     timely = now - message.published(now) < RUN.patience
-    _run(desk, asked, insist=timely, request=asked.request if timely else "")
+    _run(services, asked, insist=timely, request=asked.request if timely else "")

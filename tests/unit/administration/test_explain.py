@@ -30,7 +30,7 @@ from autoprovisioning.domain.words import in_words
 from tests.support.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, seen
 from tests.support.in_memory import SALES, FakeDirectory, unit
 from tests.support.in_memory_state import Store
-from tests.support.scenario import GROUP, LATER, Office
+from tests.support.scenario import GROUP, LATER, Scenario
 from tests.support.settings import with_settings
 
 ON = Connection(id="c1", state=State.ON, settings=Settings(deprovisioning=IN_A_WEEK))
@@ -226,33 +226,33 @@ class Watched(FakeDirectory):
         raise AssertionError("a page must not list a group")
 
 
-def look_into(office: Office, user_id: str, directory: FakeDirectory | None = None) -> Explanation:
+def look_into(scenario: Scenario, user_id: str, directory: FakeDirectory | None = None) -> Explanation:
     """Explain, with everything out of reach that a page may not read."""
     shut = replace(
-        office.services,
-        directory=directory or office.directory,
+        scenario.services,
+        directory=directory or scenario.directory,
         tokens=None,
         accounts_for=None,
-        roster=SimpleNamespace(entry=office.services.roster.entry),
+        roster=SimpleNamespace(entry=scenario.services.roster.entry),
     )
-    return explain(shut, Audit(office.desk.store), office.connection, user_id)
+    return explain(shut, Audit(scenario.fakes.store), scenario.connection, user_id)
 
 
-def watched(office: Office) -> Watched:
+def watched(scenario: Scenario) -> Watched:
     directory = Watched()
     for name in ("live", "removed", "groups", "memberships"):
-        setattr(directory, name, getattr(office.directory, name))
+        setattr(directory, name, getattr(scenario.directory, name))
     return directory
 
 
-def test_who_is_in_step_is_explained_through_the_group_the_mapping_and_the_history(office):
-    directory = watched(office)
-    told = look_into(office, "u1", directory)
-    assert (told.email, told.user.presence, told.entry) == ("ada@example.com", Presence.ACTIVE, office.entry("u1"))
+def test_who_is_in_step_is_explained_through_the_group_the_mapping_and_the_history(scenario):
+    directory = watched(scenario)
+    told = look_into(scenario, "u1", directory)
+    assert (told.email, told.user.presence, told.entry) == ("ada@example.com", Presence.ACTIVE, scenario.entry("u1"))
     assert (told.standing.in_scope, told.standing.groups, told.standing.owner) == (True, (GROUP,), None)
     assert told.standing.words == "Member of keeper@example.com, directly or nested."
     assert {row.target: row.value for row in told.mapped} == AttributeMapping().apply(
-        office.directory.live["u1"].profile
+        scenario.directory.live["u1"].profile
     )
     assert [row.source for row in told.mapped] == [row.source for row in DEFAULT_ROWS]
     assert told.words.startswith("In step: ")
@@ -261,80 +261,80 @@ def test_who_is_in_step_is_explained_through_the_group_the_mapping_and_the_histo
     assert directory.asked == 2, "the user, and one question for each chosen group"
 
 
-def test_what_would_be_written_is_what_differs_and_everything_of_a_new_account(office):
-    office.rename("u1", "Ada")
-    told = look_into(office, "u1")
+def test_what_would_be_written_is_what_differs_and_everything_of_a_new_account(scenario):
+    scenario.rename("u1", "Ada")
+    told = look_into(scenario, "u1")
     assert told.to_write == {"displayName": "Ada Byron", "name.givenName": "Ada"}
     assert [told.applied[target] for target in told.to_write] == ["New Byron", "New"]
     assert told.words.startswith("Due now: update displayName, name.givenName, because")
-    office.hire("u4", "dan@example.com")
-    told = look_into(office, "u4")
+    scenario.hire("u4", "dan@example.com")
+    told = look_into(scenario, "u4")
     assert (told.to_write["userName"], told.applied) == ("dan@example.com", {})
 
 
-def test_who_left_a_group_is_told_that_this_is_still_to_be_proven(office):
-    office.leave("u1")
-    told = look_into(office, "u1")
+def test_who_left_a_group_is_told_that_this_is_still_to_be_proven(scenario):
+    scenario.leave("u1")
+    told = look_into(scenario, "u1")
     assert told.standing.in_scope is None
     assert "counts once a complete listing proves it" in told.standing.words
-    office.desk.clock.advance(LATER)
-    office.run()
-    told = look_into(office, "u1")
+    scenario.fakes.clock.advance(LATER)
+    scenario.run()
+    told = look_into(scenario, "u1")
     assert (told.standing.in_scope, told.entry.status) == (False, Status.SUSPENDED)
     assert told.standing.words == "Not a member of keeper@example.com, neither directly nor nested."
     (timer,) = told.timers
     assert (timer.trigger, timer.suspend, timer.delete) == (Trigger.APP_OFF, timer.since, None)
 
 
-def test_who_never_was_in_scope_has_no_entry_and_nothing_to_be_done(office):
-    told = look_into(office, "admin")
+def test_who_never_was_in_scope_has_no_entry_and_nothing_to_be_done(scenario):
+    told = look_into(scenario, "admin")
     assert (told.entry, told.standing.in_scope, told.action) == (None, False, None)
     assert told.words == "The user is not in the provisioning scope and has no account: nothing is to be done."
 
 
-def test_units_are_named_the_chosen_one_that_holds_the_user_or_why_none_does(office):
-    office.services.connections.change(
+def test_units_are_named_the_chosen_one_that_holds_the_user_or_why_none_does(scenario):
+    scenario.services.connections.change(
         "c1", lambda connection: with_settings(connection, scope=Scope(groups=(), org_units=(SALES, unit("/Navy"))))
     )
-    office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path="/Navy/Ships")
-    told = look_into(office, "u1")
+    scenario.directory.live["u1"] = replace(scenario.directory.live["u1"], org_unit_path="/Navy/Ships")
+    told = look_into(scenario, "u1")
     assert (told.standing.in_scope, told.standing.unit) == (True, "/Navy")
     assert told.standing.words == "At or below the organizational unit /Navy."
-    told = look_into(office, "u2")
+    told = look_into(scenario, "u2")
     assert told.standing.in_scope is False
     assert told.standing.words == "/ is not at or below a chosen organizational unit (/Sales, /Navy)."
 
 
-def test_a_group_that_cannot_be_read_leaves_the_scope_open(office):
-    directory = watched(office)
+def test_a_group_that_cannot_be_read_leaves_the_scope_open(scenario):
+    directory = watched(scenario)
     directory.secret.add(GROUP.id)
-    told = look_into(office, "u1", directory)
+    told = look_into(scenario, "u1", directory)
     assert told.standing.in_scope is None
     assert told.standing.words == "The directory does not tell whether the user is a member of keeper@example.com."
 
 
-def test_the_scope_is_told_as_a_worker_tells_it(office):
+def test_the_scope_is_told_as_a_worker_tells_it(scenario):
     other = Group(id="g2", email="other@example.com")
     for path in ("/", "/Navy"):
         for member in ((), (GROUP.id,), (other.id,), (GROUP.id, other.id)):
             for groups in ((), (GROUP,), (GROUP, other)):
                 for units in ((), (unit("/Navy"),)):
                     scope = Scope(groups=groups, org_units=units)
-                    office.services.connections.change("c1", lambda now, scope=scope: with_settings(now, scope=scope))
-                    office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path=path)
+                    scenario.services.connections.change("c1", lambda now, scope=scope: with_settings(now, scope=scope))
+                    scenario.directory.live["u1"] = replace(scenario.directory.live["u1"], org_unit_path=path)
                     for group in (GROUP.id, other.id):
-                        office.directory.memberships[group].discard("u1")
+                        scenario.directory.memberships[group].discard("u1")
                     for group in member:
-                        office.directory.memberships[group].add("u1")
-                    worker = AskedOneByOne(office.directory, lambda _: True, ())
-                    expected = worker(office.connection, office.directory.live["u1"])
-                    assert look_into(office, "u1").standing.in_scope is expected, (path, member, groups, units)
+                        scenario.directory.memberships[group].add("u1")
+                    worker = AskedOneByOne(scenario.directory, lambda _: True, ())
+                    expected = worker(scenario.connection, scenario.directory.live["u1"])
+                    assert look_into(scenario, "u1").standing.in_scope is expected, (path, member, groups, units)
 
 
-def test_a_row_that_fails_does_not_hide_the_others(office):
+def test_a_row_that_fails_does_not_hide_the_others(scenario):
     rows = AttributeMapping((*DEFAULT_ROWS, Row(target="title", source="organizations[primary].title", mandatory=True)))
-    office.services.connections.change("c1", lambda connection: with_settings(connection, mapping=rows))
-    told = look_into(office, "u1")
+    scenario.services.connections.change("c1", lambda connection: with_settings(connection, mapping=rows))
+    told = look_into(scenario, "u1")
     values = {row.target: (row.value, bool(row.problem), row.mandatory) for row in told.mapped}
     assert values["title"] == (None, True, True)
     assert values["userName"] == ("ada@example.com", False, True)
@@ -342,64 +342,64 @@ def test_a_row_that_fails_does_not_hide_the_others(office):
     assert told.words.startswith("Nothing can be sent: The mandatory attribute title has no value")
 
 
-def test_who_is_archived_has_timers_that_stand_still(office):
-    office.suspend("u1")
-    policy = replace(office.connection.settings.deprovisioning, suspended=IN_A_WEEK.suspended)
-    office.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=policy))
-    office.desk.clock.advance(LATER)
-    office.run()
-    office.archive("u1")
-    office.desk.clock.advance(LATER)
-    office.run()
-    told = look_into(office, "u1")
+def test_who_is_archived_has_timers_that_stand_still(scenario):
+    scenario.suspend("u1")
+    policy = replace(scenario.connection.settings.deprovisioning, suspended=IN_A_WEEK.suspended)
+    scenario.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=policy))
+    scenario.fakes.clock.advance(LATER)
+    scenario.run()
+    scenario.archive("u1")
+    scenario.fakes.clock.advance(LATER)
+    scenario.run()
+    told = look_into(scenario, "u1")
     assert (told.user.presence, told.standing_still) == (Presence.ARCHIVED, "The user is archived.")
     assert [timer.trigger for timer in told.timers] == [Trigger.SUSPENDED]
     assert told.words.startswith("Archived users are not operated on")
 
 
-def test_each_trigger_tells_its_own_dates(office):
+def test_each_trigger_tells_its_own_dates(scenario):
     delays = replace(IN_A_WEEK, app_off=NEVER.app_off)
-    office.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=delays))
-    office.suspend("u1")
-    office.leave("u1")
-    office.desk.clock.advance(LATER)
-    office.run()
-    app_off, suspended = look_into(office, "u1").timers
+    scenario.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=delays))
+    scenario.suspend("u1")
+    scenario.leave("u1")
+    scenario.fakes.clock.advance(LATER)
+    scenario.run()
+    app_off, suspended = look_into(scenario, "u1").timers
     assert (app_off.trigger, app_off.suspend, app_off.delete) == (Trigger.APP_OFF, None, None)
     assert (suspended.suspend, suspended.delete) == (suspended.since + 7 * DAY, suspended.since + 30 * DAY)
 
 
-def test_while_the_connection_is_off_the_dates_move_along(office):
+def test_while_the_connection_is_off_the_dates_move_along(scenario):
     delays = replace(IN_A_WEEK, app_off=NEVER.app_off)
-    office.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=delays))
-    office.suspend("u1")
-    office.desk.clock.advance(LATER)
-    office.run()
-    on = look_into(office, "u1").timers[0]
-    now = office.desk.clock.now
-    office.services.connections.change("c1", lambda connection: turned_off(connection, now))
-    office.desk.clock.advance(2 * DAY)
-    told = look_into(office, "u1")
+    scenario.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=delays))
+    scenario.suspend("u1")
+    scenario.fakes.clock.advance(LATER)
+    scenario.run()
+    on = look_into(scenario, "u1").timers[0]
+    now = scenario.fakes.clock.now
+    scenario.services.connections.change("c1", lambda connection: turned_off(connection, now))
+    scenario.fakes.clock.advance(2 * DAY)
+    told = look_into(scenario, "u1")
     assert told.timers[0].suspend == on.suspend + 2 * DAY
     assert told.standing_still == "The connection is off."
     assert told.connection.state is State.OFF
     assert f"{told.timers[0].suspend:%-d %b %Y}" in told.words
 
 
-def test_on_a_draft_it_is_told_what_would_be_done(office):
+def test_on_a_draft_it_is_told_what_would_be_done(scenario):
     draft = {"state": State.DRAFT, "roster_layout": ""}
-    office.services.connections.change("c1", lambda connection: replace(connection, **draft))
-    told = look_into(office, "u1")
+    scenario.services.connections.change("c1", lambda connection: replace(connection, **draft))
+    told = look_into(scenario, "u1")
     assert (told.entry, told.standing.in_scope, told.action) == (None, True, Action.CREATE)
     assert told.words.startswith("Waits until the set-up is finished and autoprovisioning turned on: create")
 
 
-def test_who_was_deleted_is_found_among_the_deleted(office):
-    office.delete("u1")
-    office.deliver(office.sent[-1])
-    office.desk.clock.advance(LATER)
-    office.deliver(office.sent[-1])
-    told = look_into(office, "u1")
+def test_who_was_deleted_is_found_among_the_deleted(scenario):
+    scenario.delete("u1")
+    scenario.deliver(scenario.sent[-1])
+    scenario.fakes.clock.advance(LATER)
+    scenario.deliver(scenario.sent[-1])
+    told = look_into(scenario, "u1")
     assert (told.user.presence, told.email, told.mapped) == (Presence.DELETED, "ada@example.com", ())
     assert (told.entry.status, told.to_write) == (Status.SUSPENDED, {})
     assert told.words == (
@@ -408,11 +408,11 @@ def test_who_was_deleted_is_found_among_the_deleted(office):
     )
 
 
-def test_a_failure_is_told_with_its_next_attempt(office):
-    office.keeper.seed("dan@example.com", "somebody else")
-    office.hire("u4", "dan@example.com")
-    office.deliver(office.sent[-1])
-    told = look_into(office, "u4")
+def test_a_failure_is_told_with_its_next_attempt(scenario):
+    scenario.keeper.seed("dan@example.com", "somebody else")
+    scenario.hire("u4", "dan@example.com")
+    scenario.deliver(scenario.sent[-1])
+    told = look_into(scenario, "u4")
     assert (told.entry.failure.code, told.entry.failure.attempts) == ("not_adoptable", 1)
     assert isinstance(told.decision, BackOff)
     assert told.words.startswith("The last attempt failed; it is made again on 24 Nov 2026, 09:15 UTC, or as soon as")
@@ -420,27 +420,27 @@ def test_a_failure_is_told_with_its_next_attempt(office):
 
 
 def test_a_hold_is_told_until_it_is_rejected_and_then_that():
-    office = Office(limit=1)
-    office.run()
+    scenario = Scenario(limit=1)
+    scenario.run()
     for user_id in ("u1", "u2", "u3"):
-        office.suspend(user_id)
-    office.desk.clock.advance(LATER)
-    office.run()
-    assert look_into(office, "u1").words.startswith("Held until an administrator approves it")
-    (hold,) = office.services.holds.standing("c1")
-    decide_hold(office.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
-    assert look_into(office, "u1").words.startswith("Not done, since an administrator rejected it")
+        scenario.suspend(user_id)
+    scenario.fakes.clock.advance(LATER)
+    scenario.run()
+    assert look_into(scenario, "u1").words.startswith("Held until an administrator approves it")
+    (hold,) = scenario.services.holds.standing("c1")
+    decide_hold(scenario.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
+    assert look_into(scenario, "u1").words.startswith("Not done, since an administrator rejected it")
 
 
-def test_who_was_forgotten_is_still_known_by_the_audit(office):
-    del office.directory.live["u1"]
-    office.desk.store.shards.clear()
-    told = look_into(office, "u1")
+def test_who_was_forgotten_is_still_known_by_the_audit(scenario):
+    del scenario.directory.live["u1"]
+    scenario.fakes.store.shards.clear()
+    told = look_into(scenario, "u1")
     assert (told.user.presence, told.entry, told.email) == (Presence.UNKNOWN, None, "ada@example.com")
     assert [event.name for event in told.events] == [EventName.CREATED]
 
 
 @pytest.mark.parametrize("user_id", ["nobody", "ada@example.com", "../runs", ""])
-def test_whom_nobody_knows_is_not_found(office, user_id):
+def test_whom_nobody_knows_is_not_found(scenario, user_id):
     with pytest.raises(NotFound):
-        look_into(office, user_id)
+        look_into(scenario, user_id)

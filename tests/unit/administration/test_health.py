@@ -16,7 +16,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from tests.support.in_memory import SALES, START, Desk, unit
+from tests.support.in_memory import SALES, START, FakeServices, unit
 from tests.support.in_memory_state import FakeChannels
 from tests.support.settings import with_settings
 
@@ -123,13 +123,13 @@ def test_archived_people_are_counted_by_the_last_run_that_looked_at_everybody(la
 
 
 def look(told: Told, connection: Connection = ON, channel: Channel | None = LIVE):
-    desk = Desk()
-    channels = FakeChannels(desk.store)
+    fakes = FakeServices()
+    channels = FakeChannels(fakes.store)
     if channel is not None:
         channels.put(channel)
         if channel.proven:
             channels.prove(channel.id, START)
-    return health(desk.services, told, channels, connection)
+    return health(fakes.services, told, channels, connection)
 
 
 def test_what_a_rejection_keeps_is_counted_and_no_concern():

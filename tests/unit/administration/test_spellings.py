@@ -60,10 +60,12 @@ def test_what_is_no_url_is_compared_as_it_is(nonsense):
 
 
 @pytest.mark.parametrize("spelt", SAME)
-def test_another_connection_to_a_node_is_refused_however_it_is_spelt(office, spelt):
-    services = office.services
+def test_another_connection_to_a_node_is_refused_however_it_is_spelt(scenario, spelt):
+    services = scenario.services
     services.connections.change("c1", lambda connection: with_settings(connection, endpoint=NODE))
-    other = with_settings(replace(office.connection, id="c2"), endpoint="https://keepersecurity.eu/api/rest/scim/v2/9")
+    other = with_settings(
+        replace(scenario.connection, id="c2"), endpoint="https://keepersecurity.eu/api/rest/scim/v2/9"
+    )
     services.connections.create(other)
     with pytest.raises(BadInput, match="provisions this node already"):
         edit(
@@ -81,15 +83,15 @@ CONTROLS = ["Kee\x00per", "\x07", "a\nb", "a\tb", "a\x7fb", "a\x85b", "a\u2028b"
 
 @pytest.mark.parametrize("text", CONTROLS)
 @pytest.mark.parametrize("field", ["name", "scope.groups", "scope.org_units"])
-def test_control_characters_are_stored_nowhere(office, field, text):
+def test_control_characters_are_stored_nowhere(scenario, field, text):
     changes = {
         "name": {"name": text},
         "scope.groups": {"scope_groups": (text,)},
         "scope.org_units": {"org_units": (f"/{text}",)},
     }
-    wanted = changed(office.connection.settings, **changes[field])
+    wanted = changed(scenario.connection.settings, **changes[field])
     with pytest.raises(BadInput) as caught:
-        edit(office.services, "c1", office.connection.edition, wanted, Actor(address="admin@example.com"))
+        edit(scenario.services, "c1", scenario.connection.edition, wanted, Actor(address="admin@example.com"))
     assert caught.value.field == field
     assert text not in str(caught.value)
 

@@ -13,7 +13,7 @@ from autoprovisioning.domain.errors import ConfigurationRefused, Permanent, Stal
 from autoprovisioning.domain.events import Actor
 from tests.support.builders import DAY, MINUTE
 from tests.support.in_memory_state import FakeChannels, FakeConnections
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 
 ACTOR = Actor(address="admin@example.com", directory_id="u0")
 ELSEWHERE = "https://keepersecurity.eu/api/rest/scim/v2/9"
@@ -24,19 +24,19 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def office() -> Office:
-    office = Office()
-    office.reconcile_to_the_end()
-    office.keeper.accepts |= {"another", "theirs"}
-    return office
+def scenario() -> Scenario:
+    scenario = Scenario()
+    scenario.reconcile_to_the_end()
+    scenario.keeper.accepts |= {"another", "theirs"}
+    return scenario
 
 
-def set_up_second(office: Office) -> None:
-    settings = replace(office.connection.settings, endpoint=ELSEWHERE)
-    set_up(office.services, settings, "theirs", ACTOR, "c2")
+def set_up_second(scenario: Scenario) -> None:
+    settings = replace(scenario.connection.settings, endpoint=ELSEWHERE)
+    set_up(scenario.services, settings, "theirs", ACTOR, "c2")
 
 
-def fail_to_create(office: Office, monkeypatch, error: BaseException, *, stored: bool = False) -> None:
+def fail_to_create(scenario: Scenario, monkeypatch, error: BaseException, *, stored: bool = False) -> None:
     create = FakeConnections.create
 
     def creating(self, connection, event=None):
@@ -47,79 +47,79 @@ def fail_to_create(office: Office, monkeypatch, error: BaseException, *, stored:
     monkeypatch.setattr(FakeConnections, "create", creating)
 
 
-def readable(office: Office) -> set[str]:
-    return set(office.desk.tokens.enabled.values())
+def readable(scenario: Scenario) -> set[str]:
+    return set(scenario.fakes.tokens.enabled.values())
 
 
 @pytest.mark.parametrize("error", [Stale("used"), ConfigurationRefused("refused"), Permanent("no"), Transient("503")])
-def test_a_set_up_that_fails_leaves_no_token(office, monkeypatch, error):
-    fail_to_create(office, monkeypatch, error)
+def test_a_set_up_that_fails_leaves_no_token(scenario, monkeypatch, error):
+    fail_to_create(scenario, monkeypatch, error)
     with pytest.raises(type(error)):
-        set_up_second(office)
-    assert readable(office) == {"secret"}
+        set_up_second(scenario)
+    assert readable(scenario) == {"secret"}
 
 
-def test_a_set_up_whose_answer_was_lost_keeps_the_token_that_it_uses(office, monkeypatch):
-    fail_to_create(office, monkeypatch, Transient("503"), stored=True)
+def test_a_set_up_whose_answer_was_lost_keeps_the_token_that_it_uses(scenario, monkeypatch):
+    fail_to_create(scenario, monkeypatch, Transient("503"), stored=True)
     with pytest.raises(Transient):
-        set_up_second(office)
-    assert readable(office) == {"secret", "theirs"}
-    office.desk.clock.advance(DAY)
-    destroy_unused(office.services)
-    assert readable(office) == {"secret", "theirs"}
+        set_up_second(scenario)
+    assert readable(scenario) == {"secret", "theirs"}
+    scenario.fakes.clock.advance(DAY)
+    destroy_unused(scenario.services)
+    assert readable(scenario) == {"secret", "theirs"}
 
 
-def test_what_a_set_up_left_behind_that_was_cut_short_is_found(office, monkeypatch):
-    fail_to_create(office, monkeypatch, Killed())
+def test_what_a_set_up_left_behind_that_was_cut_short_is_found(scenario, monkeypatch):
+    fail_to_create(scenario, monkeypatch, Killed())
     with pytest.raises(Killed):
-        set_up_second(office)
-    office.desk.clock.advance(59 * MINUTE)
-    destroy_unused(office.services)
-    assert readable(office) == {"secret", "theirs"}, "it may be about to be used"
-    office.desk.clock.advance(MINUTE)
-    destroy_unused(office.services)
-    assert readable(office) == {"secret"}
-    assert office.services.set_ups.begun() == {}
+        set_up_second(scenario)
+    scenario.fakes.clock.advance(59 * MINUTE)
+    destroy_unused(scenario.services)
+    assert readable(scenario) == {"secret", "theirs"}, "it may be about to be used"
+    scenario.fakes.clock.advance(MINUTE)
+    destroy_unused(scenario.services)
+    assert readable(scenario) == {"secret"}
+    assert scenario.services.set_ups.begun() == {}
 
 
 @pytest.mark.parametrize("error", [Transient("503"), Killed()])
-def test_what_a_switch_left_behind_is_found(office, monkeypatch, error):
+def test_what_a_switch_left_behind_is_found(scenario, monkeypatch, error):
     def changing(*_: object) -> None:
         raise error
 
     with monkeypatch.context() as patched:
         patched.setattr(FakeConnections, "change", changing)
         with pytest.raises(type(error)):
-            reauthorize(office.services, "c1", "another", ACTOR)
-    office.desk.clock.advance(60 * MINUTE)
-    destroy_unused(office.services)
-    assert readable(office) == {"secret"}
+            reauthorize(scenario.services, "c1", "another", ACTOR)
+    scenario.fakes.clock.advance(60 * MINUTE)
+    destroy_unused(scenario.services)
+    assert readable(scenario) == {"secret"}
 
 
-def test_a_version_that_cannot_be_destroyed_now_is_by_a_later_run(office, monkeypatch):
-    fail_to_create(office, monkeypatch, Permanent("no"))
+def test_a_version_that_cannot_be_destroyed_now_is_by_a_later_run(scenario, monkeypatch):
+    fail_to_create(scenario, monkeypatch, Permanent("no"))
 
     def destroying(*_: object) -> None:
         raise Transient("503")
 
     with monkeypatch.context() as patched:
-        patched.setattr(office.desk.tokens, "destroy", destroying)
+        patched.setattr(scenario.fakes.tokens, "destroy", destroying)
         with pytest.raises(Permanent):
-            set_up_second(office)
-    assert "theirs" in readable(office)
-    office.desk.clock.advance(DAY)
-    destroy_unused(office.services)
-    assert readable(office) == {"secret"}
+            set_up_second(scenario)
+    assert "theirs" in readable(scenario)
+    scenario.fakes.clock.advance(DAY)
+    destroy_unused(scenario.services)
+    assert readable(scenario) == {"secret"}
 
 
-def test_a_deleted_configuration_leaves_none_either(office, monkeypatch):
+def test_a_deleted_configuration_leaves_none_either(scenario, monkeypatch):
     def changing(*_: object) -> None:
         raise Transient("503")
 
     with monkeypatch.context() as patched:
         patched.setattr(FakeConnections, "change", changing)
         with pytest.raises(Transient):
-            reauthorize(office.services, "c1", "another", ACTOR)
-    office.desk.store.connections["c1"] = replace(office.connection, state=State.OFF)
-    delete(office.services, FakeChannels(office.desk.store), "c1", ACTOR, "Keeper")
-    assert readable(office) == set()
+            reauthorize(scenario.services, "c1", "another", ACTOR)
+    scenario.fakes.store.connections["c1"] = replace(scenario.connection, state=State.OFF)
+    delete(scenario.services, FakeChannels(scenario.fakes.store), "c1", ACTOR, "Keeper")
+    assert readable(scenario) == set()

@@ -22,7 +22,7 @@ from autoprovisioning.domain.recovery import recover
 from autoprovisioning.domain.runs import Look, RunKind
 from tests.support.builders import ADA, BY_RUN, DAY, GRACE, NOW, entry
 from tests.support.in_memory_state import FakeAudit
-from tests.support.scenario import LATER, Office
+from tests.support.scenario import LATER, Scenario
 from tests.support.settings import with_settings
 
 PHONE = 'phoneNumbers[type eq "work"].value'
@@ -158,118 +158,118 @@ class Counting(FakeAudit):
 
 
 @pytest.fixture
-def office() -> Office:
+def scenario() -> Scenario:
     """u1, u2 and u3 are hired, and nobody has an account yet."""
-    fresh = Office()
-    fresh.services = replace(fresh.services, audit=Counting(fresh.desk.store))
+    fresh = Scenario()
+    fresh.services = replace(fresh.services, audit=Counting(fresh.fakes.store))
     return fresh
 
 
-def asked(office: Office) -> list[list[str]]:
-    return office.services.audit.asked
+def asked(scenario: Scenario) -> list[list[str]]:
+    return scenario.services.audit.asked
 
 
-def events(office: Office, user_id: str) -> list[Event]:
-    found = [event for event in office.desk.store.events["c1"].values() if event.user_id == user_id]
+def events(scenario: Scenario, user_id: str) -> list[Event]:
+    found = [event for event in scenario.fakes.store.events["c1"].values() if event.user_id == user_id]
     return sorted(found, key=lambda event: event.at)
 
 
-def written(office: Office, user_id: str) -> str:
-    known = office.entry(user_id)
+def written(scenario: Scenario, user_id: str) -> str:
+    known = scenario.entry(user_id)
     assert isinstance(known, Entry)
     return known.applied_by
 
 
-def test_a_first_run_reads_nothing_for_the_audit(office):
-    office.run()
-    assert asked(office) == []
-    (created,) = events(office, "u1")
+def test_a_first_run_reads_nothing_for_the_audit(scenario):
+    scenario.run()
+    assert asked(scenario) == []
+    (created,) = events(scenario, "u1")
     assert (created.name, created.before) == (EventName.CREATED, {})
     assert created.after["name.givenName"] == "New"
-    assert written(office, "u1") == created.id
+    assert written(scenario, "u1") == created.id
 
 
-def test_a_run_reads_what_its_updates_meet_all_at_once_and_creations_need_nothing(office):
-    office.run()
-    earlier = {user_id: written(office, user_id) for user_id in ("u1", "u2")}
+def test_a_run_reads_what_its_updates_meet_all_at_once_and_creations_need_nothing(scenario):
+    scenario.run()
+    earlier = {user_id: written(scenario, user_id) for user_id in ("u1", "u2")}
     for user_id in earlier:
-        office.rename(user_id, "Ada")
-    office.hire("u4", "dan@example.com")
-    office.suspend("u3")
-    office.desk.clock.advance(LATER)
-    office.run()
-    assert [sorted(ids) for ids in asked(office)] == [sorted(earlier.values())]
+        scenario.rename(user_id, "Ada")
+    scenario.hire("u4", "dan@example.com")
+    scenario.suspend("u3")
+    scenario.fakes.clock.advance(LATER)
+    scenario.run()
+    assert [sorted(ids) for ids in asked(scenario)] == [sorted(earlier.values())]
     for user_id in earlier:
-        updated = events(office, user_id)[-1]
+        updated = events(scenario, user_id)[-1]
         assert (updated.changed, updated.before) == (
             {"displayName": "Ada Byron", "name.givenName": "Ada"},
             {"displayName": "New Byron", "name.givenName": "New"},
         )
-        assert written(office, user_id) == updated.id
-    suspended = events(office, "u3")[-1]
+        assert written(scenario, user_id) == updated.id
+    suspended = events(scenario, "u3")[-1]
     assert (suspended.name, suspended.changed, suspended.before) == (EventName.SUSPENDED, OFF, ON)
 
 
-def test_a_notification_tells_the_same_as_a_run_and_what_is_in_step_reads_nothing(office):
-    office.run()
-    office.rename("u1", "Ada")
+def test_a_notification_tells_the_same_as_a_run_and_what_is_in_step_reads_nothing(scenario):
+    scenario.run()
+    scenario.rename("u1", "Ada")
     for name in ("Ada", "Augusta"):
-        office.rename("u1", name)
-        office.desk.clock.advance(LATER)
-        office.deliver(office.sent[-1])
-    first, second = events(office, "u1")[1:]
+        scenario.rename("u1", name)
+        scenario.fakes.clock.advance(LATER)
+        scenario.deliver(scenario.sent[-1])
+    first, second = events(scenario, "u1")[1:]
     assert (first.before["name.givenName"], first.changed["name.givenName"]) == ("New", "Ada")
     assert (second.before["name.givenName"], second.changed["name.givenName"]) == ("Ada", "Augusta")
-    assert len(asked(office)) == 2
+    assert len(asked(scenario)) == 2
 
 
-def test_an_account_that_was_found_and_adopted_tells_what_it_had(office):
-    office.run()
-    office.keeper.seed("dan@example.com")
-    office.hire("u4", "dan@example.com")
-    office.deliver(office.sent[-1])
-    (adopted,) = events(office, "u4")
+def test_an_account_that_was_found_and_adopted_tells_what_it_had(scenario):
+    scenario.run()
+    scenario.keeper.seed("dan@example.com")
+    scenario.hire("u4", "dan@example.com")
+    scenario.deliver(scenario.sent[-1])
+    (adopted,) = events(scenario, "u4")
     assert adopted.name is EventName.ADOPTED
     assert adopted.before == dict.fromkeys(adopted.changed) | {"userName": "dan@example.com"}
 
 
-def test_a_run_that_lists_keeper_for_many_creations_does_not_keep_what_it_adopts(office):
-    office.keeper.seed("ada@example.com")
+def test_a_run_that_lists_keeper_for_many_creations_does_not_keep_what_it_adopts(scenario):
+    scenario.keeper.seed("ada@example.com")
     for number in range(LOOKUPS_ONE_BY_ONE):
-        office.hire(f"v{number}", f"v{number}@example.com")
-    office.run()
-    (adopted,) = events(office, "u1")
+        scenario.hire(f"v{number}", f"v{number}@example.com")
+    scenario.run()
+    (adopted,) = events(scenario, "u1")
     assert (adopted.name, adopted.before) == (EventName.ADOPTED, None)
-    assert asked(office) == []
+    assert asked(scenario) == []
 
 
-def test_an_event_that_expired_leaves_before_unknown(office):
-    office.run()
-    office.desk.store.events["c1"].clear()
-    office.rename("u1", "Ada")
-    office.deliver(office.sent[-1])
-    (updated,) = events(office, "u1")
+def test_an_event_that_expired_leaves_before_unknown(scenario):
+    scenario.run()
+    scenario.fakes.store.events["c1"].clear()
+    scenario.rename("u1", "Ada")
+    scenario.deliver(scenario.sent[-1])
+    (updated,) = events(scenario, "u1")
     assert (updated.changed["name.givenName"], updated.before) == ("Ada", None)
 
 
-def test_an_attribute_that_the_mapping_gained_has_no_before(office):
-    office.run()
+def test_an_attribute_that_the_mapping_gained_has_no_before(scenario):
+    scenario.run()
     rows = AttributeMapping((*DEFAULT_ROWS, Row(target="title", source='"Countess"')))
-    office.services.connections.change("c1", lambda connection: with_settings(connection, mapping=rows))
-    office.desk.clock.advance(LATER)
-    office.run()
-    updated = events(office, "u1")[-1]
+    scenario.services.connections.change("c1", lambda connection: with_settings(connection, mapping=rows))
+    scenario.fakes.clock.advance(LATER)
+    scenario.run()
+    updated = events(scenario, "u1")[-1]
     assert (updated.changed, updated.before) == ({"title": "Countess"}, None)
 
 
-def test_drift_that_is_repaired_shows_what_somebody_had_made_of_it_in_keeper(office):
-    office.run()
-    (found,) = office.keeper.of("u1")
-    office.keeper.accounts[found.scim_id] = replace(found, attributes={**found.attributes, "name.givenName": "Eve"})
-    office.desk.clock.advance(LATER)
-    office.plan(RunKind.DRIFT)
-    office.work_off()
-    repaired = events(office, "u1")[-1]
+def test_drift_that_is_repaired_shows_what_somebody_had_made_of_it_in_keeper(scenario):
+    scenario.run()
+    (found,) = scenario.keeper.of("u1")
+    scenario.keeper.accounts[found.scim_id] = replace(found, attributes={**found.attributes, "name.givenName": "Eve"})
+    scenario.fakes.clock.advance(LATER)
+    scenario.plan(RunKind.DRIFT)
+    scenario.work_off()
+    repaired = events(scenario, "u1")[-1]
     assert (repaired.name, repaired.changed, repaired.before) == (
         EventName.UPDATED,
         {"name.givenName": "New"},
@@ -277,18 +277,20 @@ def test_drift_that_is_repaired_shows_what_somebody_had_made_of_it_in_keeper(off
     )
 
 
-def test_an_update_whose_answer_was_lost_is_told_with_before_and_after(office):
-    office.run()
-    office.rename("u1", "Ada")
-    office.keeper.faults.append("lost")
-    office.deliver(office.sent[-1])
-    office.desk.clock.advance(LATER)
-    now = office.desk.clock.now
-    converge(office.services, Asked(look=Look(user_id="u1"), message_id="m", published=now), now + timedelta(minutes=1))
-    recovered = events(office, "u1")[-1]
+def test_an_update_whose_answer_was_lost_is_told_with_before_and_after(scenario):
+    scenario.run()
+    scenario.rename("u1", "Ada")
+    scenario.keeper.faults.append("lost")
+    scenario.deliver(scenario.sent[-1])
+    scenario.fakes.clock.advance(LATER)
+    now = scenario.fakes.clock.now
+    converge(
+        scenario.services, Asked(look=Look(user_id="u1"), message_id="m", published=now), now + timedelta(minutes=1)
+    )
+    recovered = events(scenario, "u1")[-1]
     assert recovered.recovered
     assert (recovered.before["name.givenName"], recovered.changed["name.givenName"]) == ("New", "Ada")
-    assert written(office, "u1") == recovered.id
-    office.rename("u1", "Augusta")
-    office.deliver(office.sent[-1])
-    assert events(office, "u1")[-1].before["name.givenName"] == "Ada"
+    assert written(scenario, "u1") == recovered.id
+    scenario.rename("u1", "Augusta")
+    scenario.deliver(scenario.sent[-1])
+    assert events(scenario, "u1")[-1].before["name.givenName"] == "Ada"

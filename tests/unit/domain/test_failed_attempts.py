@@ -31,7 +31,7 @@ from autoprovisioning.domain.words import in_words
 from tests.support.builders import ADA, BY_RUN, MINUTE, NOW, SECOND, active, entry, notice, seen
 from tests.support.in_memory import FakeAccounts
 from tests.support.in_memory_state import FakeRoster
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 
 CHANGE = Change(id="c1", entry=entry(), action=Action.UPDATE, email="ada@example.com", attributes=ADA, scim_id="k1")
 
@@ -78,56 +78,56 @@ def test_what_is_final_is_a_failure_at_once_and_changes_no_status(error):
     assert event_for(outcome, BY_RUN, NOW).name is EventName.FAILED
 
 
-def failures(office: Office) -> list[str]:
+def failures(scenario: Scenario) -> list[str]:
     """Return whom the console lists as failing."""
-    return sorted(office.desk.store.failures["c1"])
+    return sorted(scenario.fakes.store.failures["c1"])
 
 
-def deliver_until_done(office: Office, user_id: str, times: int = 10) -> int:
+def deliver_until_done(scenario: Scenario, user_id: str, times: int = 10) -> int:
     """Deliver a notification again while it is refused; returns how often it was."""
-    notice(office, user_id)
+    notice(scenario, user_id)
     for number in range(times):
-        if not office.refused:
+        if not scenario.refused:
             return number
-        office.desk.clock.advance(10 * SECOND)
-        look, office.refused = office.refused[0], []
-        office.deliver(look)
+        scenario.fakes.clock.advance(10 * SECOND)
+        look, scenario.refused = scenario.refused[0], []
+        scenario.deliver(look)
     return times
 
 
 @pytest.mark.parametrize("error", [KeeperFailed("HTTP 500"), Transient("HTTP 500")])
-def test_a_write_that_keeper_fails_on_ends_as_a_failure_and_the_message_is_done_with(office, error):
-    office.suspend("u1")
-    office.keeper.faults.extend([error] * 10)
-    assert deliver_until_done(office, "u1") == 2
-    failure = office.entry("u1").failure
-    assert (failure.code, failure.attempts, failures(office)) == ("keeper_failed", 3, ["u1"])
-    assert [event.reason for event in office.desk.store.events["c1"].values() if event.code] == ["HTTP 500"]
+def test_a_write_that_keeper_fails_on_ends_as_a_failure_and_the_message_is_done_with(scenario, error):
+    scenario.suspend("u1")
+    scenario.keeper.faults.extend([error] * 10)
+    assert deliver_until_done(scenario, "u1") == 2
+    failure = scenario.entry("u1").failure
+    assert (failure.code, failure.attempts, failures(scenario)) == ("keeper_failed", 3, ["u1"])
+    assert [event.reason for event in scenario.fakes.store.events["c1"].values() if event.code] == ["HTTP 500"]
     for _ in range(3):
-        office.run()
-    assert len(office.keeper.faults) == 7, "nothing is sent before the next attempt is due"
-    office.keeper.faults.clear()
-    office.desk.clock.advance(16 * MINUTE)
-    office.run()
-    assert (active(office, "u1"), failures(office)) == ([False], [])
+        scenario.run()
+    assert len(scenario.keeper.faults) == 7, "nothing is sent before the next attempt is due"
+    scenario.keeper.faults.clear()
+    scenario.fakes.clock.advance(16 * MINUTE)
+    scenario.run()
+    assert (active(scenario, "u1"), failures(scenario)) == ([False], [])
 
 
-def test_nobody_is_told_of_an_attempt_that_is_made_again_at_once(office):
-    office.suspend("u1")
-    office.keeper.faults.append(KeeperFailed("HTTP 500"))
-    notice(office, "u1")
-    assert (office.entry("u1").pending, failures(office), office.refused != []) == (True, [], True)
-    notice(office, "u1")
-    assert (office.entry("u1").failure, office.entry("u1").pending) == (None, False)
+def test_nobody_is_told_of_an_attempt_that_is_made_again_at_once(scenario):
+    scenario.suspend("u1")
+    scenario.keeper.faults.append(KeeperFailed("HTTP 500"))
+    notice(scenario, "u1")
+    assert (scenario.entry("u1").pending, failures(scenario), scenario.refused != []) == (True, [], True)
+    notice(scenario, "u1")
+    assert (scenario.entry("u1").failure, scenario.entry("u1").pending) == (None, False)
 
 
 @pytest.mark.parametrize("error", [KeeperFailed("HTTP 500"), Transient("HTTP 500")])
-def test_an_outage_counts_against_nobody(office, monkeypatch, error):
-    office.suspend("u1")
+def test_an_outage_counts_against_nobody(scenario, monkeypatch, error):
+    scenario.suspend("u1")
     monkeypatch.setattr(FakeAccounts, "_written", lambda self, write, at: Written(key=write.key, error=error))
     monkeypatch.setattr(FakeAccounts, "probe", refusing(Transient("HTTP 500")))
-    assert deliver_until_done(office, "u1", 5) == 5
-    assert (office.entry("u1").failure, office.entry("u1").pending) == (None, True)
+    assert deliver_until_done(scenario, "u1", 5) == 5
+    assert (scenario.entry("u1").failure, scenario.entry("u1").pending) == (None, True)
 
 
 def refusing(error: Exception):
@@ -137,13 +137,13 @@ def refusing(error: Exception):
     return refuse
 
 
-def lost(office: Office) -> None:
+def lost(scenario: Scenario) -> None:
     """Leave a mark of u1 that ran out: what became of the change is not known."""
-    office.keeper.faults.append("lost")
-    office.rename("u1", "Lost")
-    notice(office, "u1")
-    office.refused.clear()
-    assert office.entry("u1").mark is not None
+    scenario.keeper.faults.append("lost")
+    scenario.rename("u1", "Lost")
+    notice(scenario, "u1")
+    scenario.refused.clear()
+    assert scenario.entry("u1").mark is not None
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def lost(office: Office) -> None:
         (RecursionError("nested"), "unforeseen", 1),
     ],
 )
-def test_a_mark_whose_account_is_never_shown_is_a_failure_and_stays(office, monkeypatch, error, code, attempts):
-    lost(office)
+def test_a_mark_whose_account_is_never_shown_is_a_failure_and_stays(scenario, monkeypatch, error, code, attempts):
+    lost(scenario)
     asked = []
 
     def get(accounts: FakeAccounts, scim_id: str) -> None:
@@ -165,110 +165,110 @@ def test_a_mark_whose_account_is_never_shown_is_a_failure_and_stays(office, monk
         raise error
 
     monkeypatch.setattr(FakeAccounts, "get", get)
-    deliver_until_done(office, "u1")
-    known = office.entry("u1")
+    deliver_until_done(scenario, "u1")
+    known = scenario.entry("u1")
     assert (known.failure.code, known.failure.attempts, known.pending) == (code, attempts, False)
     assert known.mark is not None, "what became of the change is not known all the same"
-    assert failures(office) == ["u1"]
+    assert failures(scenario) == ["u1"]
     told = len(asked)
     for _ in range(4):
-        run = office.plan()
-        office.work_off()
+        run = scenario.plan()
+        scenario.work_off()
         assert (run.state, dict(run.planned)) == (RunState.DONE, {})
-        office.desk.clock.advance(3 * MINUTE)
+        scenario.fakes.clock.advance(3 * MINUTE)
     assert len(asked) == told, "no run asks before the next attempt is due"
-    office.desk.clock.advance(10 * MINUTE)
-    office.run()
+    scenario.fakes.clock.advance(10 * MINUTE)
+    scenario.run()
     assert len(asked) == told + 1
     monkeypatch.undo()
-    office.desk.clock.advance(timedelta(hours=1))
-    office.run()
-    assert (office.entry("u1").mark, office.entry("u1").failure, failures(office)) == (None, None, [])
+    scenario.fakes.clock.advance(timedelta(hours=1))
+    scenario.run()
+    assert (scenario.entry("u1").mark, scenario.entry("u1").failure, failures(scenario)) == (None, None, [])
 
 
-def test_a_leaver_whose_last_change_is_unknown_is_not_kept_in_by_its_back_off(office, monkeypatch):
-    lost(office)
+def test_a_leaver_whose_last_change_is_unknown_is_not_kept_in_by_its_back_off(scenario, monkeypatch):
+    lost(scenario)
     monkeypatch.setattr(FakeAccounts, "get", refusing(KeeperFailed("HTTP 500")))
-    deliver_until_done(office, "u1")
+    deliver_until_done(scenario, "u1")
     monkeypatch.undo()
-    office.suspend("u1")
-    office.run()  # no notification came through
-    office.work_off()
-    assert active(office, "u1") == [False]
+    scenario.suspend("u1")
+    scenario.run()  # no notification came through
+    scenario.work_off()
+    assert active(scenario, "u1") == [False]
 
 
-def test_asking_why_tells_when_an_unknown_change_is_asked_for_again(office, monkeypatch):
-    lost(office)
+def test_asking_why_tells_when_an_unknown_change_is_asked_for_again(scenario, monkeypatch):
+    lost(scenario)
     monkeypatch.setattr(FakeAccounts, "get", refusing(KeeperFailed("HTTP 500")))
-    deliver_until_done(office, "u1")
-    known, now = office.entry("u1"), office.desk.clock.now
-    words = in_words(Nothing(noted=known), known, seen(), office.connection, now)
+    deliver_until_done(scenario, "u1")
+    known, now = scenario.entry("u1"), scenario.fakes.clock.now
+    words = in_words(Nothing(noted=known), known, seen(), scenario.connection, now)
     assert "UTC" in words
     assert words.endswith("HTTP 500")
 
 
 @pytest.mark.parametrize("error", [Transient("HTTP 500"), ConfigurationRefused("users.get is refused: HTTP 400")])
-def test_a_user_whom_the_directory_never_shows_is_a_failure_while_it_shows_others(office, monkeypatch, error):
-    office.suspend("u1")
-    broken = office.directory.user
-    monkeypatch.setattr(office.directory, "user", lambda user_id: broken(user_id) if user_id != "u1" else fail(error))
-    office.plan()
-    asked = office.desk.clock.now
-    (batch,) = office.desk.queue.batches
-    office.desk.queue.batches = []
-    office.apply(batch)
-    (look,) = office.desk.queue.looks
+def test_a_user_whom_the_directory_never_shows_is_a_failure_while_it_shows_others(scenario, monkeypatch, error):
+    scenario.suspend("u1")
+    broken = scenario.directory.user
+    monkeypatch.setattr(scenario.directory, "user", lambda user_id: broken(user_id) if user_id != "u1" else fail(error))
+    scenario.plan()
+    asked = scenario.fakes.clock.now
+    (batch,) = scenario.fakes.queue.batches
+    scenario.fakes.queue.batches = []
+    scenario.apply(batch)
+    (look,) = scenario.fakes.queue.looks
     for _ in range(12):
-        office.desk.clock.advance(10 * SECOND)
-        try_again(office, look, asked)
-    failure = office.entry("u1").failure
-    assert (failure.code, failures(office)) == ("directory_failed", ["u1"])
-    assert dict(office.plan().planned) == {}, "no run reads the user before the next attempt is due"
+        scenario.fakes.clock.advance(10 * SECOND)
+        try_again(scenario, look, asked)
+    failure = scenario.entry("u1").failure
+    assert (failure.code, failures(scenario)) == ("directory_failed", ["u1"])
+    assert dict(scenario.plan().planned) == {}, "no run reads the user before the next attempt is due"
     monkeypatch.undo()
-    notice(office, "u1")
-    assert (office.entry("u1").failure, active(office, "u1")) == (None, [False])
+    notice(scenario, "u1")
+    assert (scenario.entry("u1").failure, active(scenario, "u1")) == (None, [False])
 
 
-def try_again(office: Office, look: Look, asked) -> None:
+def try_again(scenario: Scenario, look: Look, asked) -> None:
     with contextlib.suppress(ConfigurationRefused):  # answered 500: delivered again
-        office.deliver(replace(look, asked_at=asked))
-    office.refused.clear()
+        scenario.deliver(replace(look, asked_at=asked))
+    scenario.refused.clear()
 
 
 def fail(error: Exception) -> None:
     raise error
 
 
-def test_a_directory_that_fails_for_everybody_counts_against_nobody(office, monkeypatch):
-    office.suspend("u1")
-    monkeypatch.setattr(office.directory, "user", refusing(Transient("HTTP 500")))
-    monkeypatch.setattr(office.directory, "probe", refusing(Transient("HTTP 500")))
-    office.desk.clock.advance(5 * MINUTE)
-    asked = office.desk.clock.now - 4 * MINUTE
+def test_a_directory_that_fails_for_everybody_counts_against_nobody(scenario, monkeypatch):
+    scenario.suspend("u1")
+    monkeypatch.setattr(scenario.directory, "user", refusing(Transient("HTTP 500")))
+    monkeypatch.setattr(scenario.directory, "probe", refusing(Transient("HTTP 500")))
+    scenario.fakes.clock.advance(5 * MINUTE)
+    asked = scenario.fakes.clock.now - 4 * MINUTE
     for _ in range(5):
-        try_again(office, Look(user_id="u1", event="update"), asked)
-    assert office.entry("u1").failure is None
+        try_again(scenario, Look(user_id="u1", event="update"), asked)
+    assert scenario.entry("u1").failure is None
 
 
-def test_a_leaver_whom_the_listing_lacks_is_not_sent_again_and_again(office):
-    del office.directory.live["u1"]
-    office.keeper.faults.extend([Rejected("409")] * 10)
-    office.deliver(Look(user_id="u1", event="", evidence=Evidence(missing=True), asked_at=office.desk.clock.now))
-    assert office.entry("u1").failure is not None
-    run = office.plan()
-    assert (dict(run.planned), len(office.keeper.faults)) == ({}, 9)
+def test_a_leaver_whom_the_listing_lacks_is_not_sent_again_and_again(scenario):
+    del scenario.directory.live["u1"]
+    scenario.keeper.faults.extend([Rejected("409")] * 10)
+    scenario.deliver(Look(user_id="u1", event="", evidence=Evidence(missing=True), asked_at=scenario.fakes.clock.now))
+    assert scenario.entry("u1").failure is not None
+    run = scenario.plan()
+    assert (dict(run.planned), len(scenario.keeper.faults)) == ({}, 9)
 
 
-def test_a_listed_leaver_whom_the_directory_knows_not_alone_fails_with_that_reason(office, monkeypatch):
-    office.suspend("u1")
-    monkeypatch.setattr(office.directory, "user", lambda _user_id: None)
+def test_a_listed_leaver_whom_the_directory_knows_not_alone_fails_with_that_reason(scenario, monkeypatch):
+    scenario.suspend("u1")
+    monkeypatch.setattr(scenario.directory, "user", lambda _user_id: None)
     for _ in range(3):
-        asked = office.desk.clock.now
-        office.desk.clock.advance(2 * MINUTE)
-        try_again(office, Look(user_id="u1", event="", evidence=Evidence(listed=True)), asked)
-    failure = office.entry("u1").failure
+        asked = scenario.fakes.clock.now
+        scenario.fakes.clock.advance(2 * MINUTE)
+        try_again(scenario, Look(user_id="u1", event="", evidence=Evidence(listed=True)), asked)
+    failure = scenario.entry("u1").failure
     assert "knows no such user when it is asked for this one alone" in failure.text
-    assert active(office, "u1") == [True], "nothing proves that the user is deleted, and nothing shows the suspension"
+    assert active(scenario, "u1") == [True], "nothing proves that the user is deleted, and nothing shows the suspension"
 
 
 class LosesAnswers(FakeRoster):
@@ -287,14 +287,14 @@ class LosesAnswers(FakeRoster):
 
 
 @pytest.mark.parametrize("when", ["marking", "writing"])
-def test_a_look_asked_for_meanwhile_outlives_a_commit_whose_answer_was_lost(office, monkeypatch, when):
-    roster = LosesAnswers(office.desk.store)
-    office.services = replace(office.services, roster=roster)
+def test_a_look_asked_for_meanwhile_outlives_a_commit_whose_answer_was_lost(scenario, monkeypatch, when):
+    roster = LosesAnswers(scenario.fakes.store)
+    scenario.services = replace(scenario.services, roster=roster)
     written = FakeAccounts._written
 
     def ask() -> None:
-        office.rename("u1", "Second")
-        notice(office, "u1")  # finds the mark, and asks its owner to look again
+        scenario.rename("u1", "Second")
+        notice(scenario, "u1")  # finds the mark, and asks its owner to look again
 
     def refused(accounts: FakeAccounts, write: Write, at: datetime) -> Written:
         monkeypatch.setattr(FakeAccounts, "_written", written)
@@ -305,29 +305,29 @@ def test_a_look_asked_for_meanwhile_outlives_a_commit_whose_answer_was_lost(offi
     if when == "marking":
         roster.meanwhile.append(ask)
     monkeypatch.setattr(FakeAccounts, "_written", refused)
-    office.rename("u1", "First")
-    notice(office, "u1")
-    (account,) = office.keeper.of("u1")
-    assert (account.attributes["name.givenName"], office.entry("u1").failure) == ("Second", None)
+    scenario.rename("u1", "First")
+    notice(scenario, "u1")
+    (account,) = scenario.keeper.of("u1")
+    assert (account.attributes["name.givenName"], scenario.entry("u1").failure) == ("Second", None)
 
 
-def test_who_counts_a_failure_while_another_settles_the_same_mark_is_not_written_over(office, monkeypatch):
+def test_who_counts_a_failure_while_another_settles_the_same_mark_is_not_written_over(scenario, monkeypatch):
     """The same message was published twice: one worker is shown the account, the other one's request fails."""
-    lost(office)
-    office.desk.clock.advance(timedelta(hours=1))
+    lost(scenario)
+    scenario.fakes.clock.advance(timedelta(hours=1))
     get, counted = FakeAccounts.get, []
 
     def first(accounts: FakeAccounts, scim_id: str) -> Account | None:
         monkeypatch.setattr(FakeAccounts, "get", refusing(KeeperFailed("HTTP 500")))
-        notice(office, "u1")
+        notice(scenario, "u1")
         monkeypatch.setattr(FakeAccounts, "get", get)
-        counted.append(office.entry("u1"))
+        counted.append(scenario.entry("u1"))
         return get(accounts, scim_id)
 
     monkeypatch.setattr(FakeAccounts, "get", first)
-    notice(office, "u1")
+    notice(scenario, "u1")
     (meanwhile,) = counted
     assert (meanwhile.failure.attempts, meanwhile.mark is not None) == (1, True)
-    known = office.entry("u1")
+    known = scenario.entry("u1")
     assert (known.mark, known.failure) == (None, None)
     assert known.version > meanwhile.version, "else a plan made upon the other one's entry would be carried out"

@@ -28,7 +28,7 @@ from autoprovisioning.domain.guard import (
 )
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import NOW
-from tests.support.in_memory import Desk
+from tests.support.in_memory import FakeServices
 
 HOME = Connection(id="c1")
 SECOND = timedelta(seconds=1)
@@ -119,15 +119,15 @@ def test_until_a_run_has_counted_anybody_those_count_who_are_active_by_the_roste
     assert seen_active(state, 20, NOW + HOUR).allowed(TAKING, VolumeLimit(), NOW + HOUR, let_in=4) == 9
 
 
-def test_half_of_a_pilot_do_not_lose_access_before_a_run_has_counted(desk):
+def test_half_of_a_pilot_do_not_lose_access_before_a_run_has_counted(fakes):
     """A first run reserved five creations and was cut short: four accounts were made since, and the group emptied."""
     home = replace(HOME, roster_layout="1")
-    remember_active(desk.services, home, 0)
-    assert reserve_all(desk.services, home, Kind.GIVING, [f"create u{number}" for number in range(5)])
+    remember_active(fakes.services, home, 0)
+    assert reserve_all(fakes.services, home, Kind.GIVING, [f"create u{number}" for number in range(5)])
     entries = {f"u{number}": Entry(user_id=f"u{number}", status=Status.ACTIVE) for number in range(4)}
-    desk.services.roster.commit(home, entries, lambda _: (Edit(entries=entries), None))
+    fakes.services.roster.commit(home, entries, lambda _: (Edit(entries=entries), None))
     leavers = [Member(user_id=user_id, action="suspend", trigger="app_off", since=NOW) for user_id in entries]
-    assert [may_go(desk.services, home, leaver, entries[leaver.user_id]) for leaver in leavers] == [True] + 3 * [False]
+    assert [may_go(fakes.services, home, leaver, entries[leaver.user_id]) for leaver in leavers] == [True] + 3 * [False]
 
 
 def test_no_more_counts_are_kept_than_a_window_can_begin_with():
@@ -174,13 +174,13 @@ def test_giving_back_what_we_took_today_repairs_and_is_not_braked(ago, counts):
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def fakes() -> FakeServices:
+    return FakeServices()
 
 
-def test_no_reservations_are_made_without_a_write(desk):
-    assert reserve_all(desk.services, HOME, TAKING, [])
-    assert desk.store.guards == {}
+def test_no_reservations_are_made_without_a_write(fakes):
+    assert reserve_all(fakes.services, HOME, TAKING, [])
+    assert fakes.store.guards == {}
 
 
 def vanished(user_id: str) -> Change:
@@ -192,17 +192,17 @@ def vanished(user_id: str) -> Change:
     )
 
 
-def test_runs_notifications_and_recreations_share_one_count(desk):
+def test_runs_notifications_and_recreations_share_one_count(fakes):
     planned = [Member(user_id=f"u{number}", action="suspend", trigger="suspended", since=NOW) for number in range(8)]
-    assert reserve_all(desk.services, HOME, TAKING, [attempt(member, None) for member in planned])
-    assert may_go(desk.services, HOME, Member(user_id="u50", action="delete", trigger="deleted", since=NOW), None)
-    assert may_recreate(desk.services, HOME, vanished("u51"))
-    assert not may_recreate(desk.services, HOME, vanished("u52"))
-    assert not may_go(desk.services, HOME, Member(user_id="u53", action="suspend", trigger="deleted", since=NOW), None)
-    assert may_go(desk.services, HOME, planned[1], Entry(user_id="u1"))  # a run reserved it already
+    assert reserve_all(fakes.services, HOME, TAKING, [attempt(member, None) for member in planned])
+    assert may_go(fakes.services, HOME, Member(user_id="u50", action="delete", trigger="deleted", since=NOW), None)
+    assert may_recreate(fakes.services, HOME, vanished("u51"))
+    assert not may_recreate(fakes.services, HOME, vanished("u52"))
+    assert not may_go(fakes.services, HOME, Member(user_id="u53", action="suspend", trigger="deleted", since=NOW), None)
+    assert may_go(fakes.services, HOME, planned[1], Entry(user_id="u1"))  # a run reserved it already
 
 
-def test_each_connection_has_a_guard_of_its_own(desk):
-    assert reserve_all(desk.services, HOME, TAKING, [str(number) for number in range(10)])
-    assert not may_recreate(desk.services, HOME, vanished("u1"))
-    assert may_recreate(desk.services, Connection(id="c2"), vanished("u1"))
+def test_each_connection_has_a_guard_of_its_own(fakes):
+    assert reserve_all(fakes.services, HOME, TAKING, [str(number) for number in range(10)])
+    assert not may_recreate(fakes.services, HOME, vanished("u1"))
+    assert may_recreate(fakes.services, Connection(id="c2"), vanished("u1"))

@@ -60,7 +60,7 @@ def test_nothing_is_said_to_run_where_nothing_does(state):
     page = here.browser().send("post", f"{HOME}/run", [("csrf", csrf)])
     assert page.status == 409
     assert "Nothing runs" in page.text
-    assert here.desk.queue.runs == []
+    assert here.fakes.queue.runs == []
 
 
 @pytest.mark.parametrize(

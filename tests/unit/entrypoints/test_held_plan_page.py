@@ -22,12 +22,12 @@ MEMBERS = tuple(
 @pytest.fixture
 def place() -> Place:
     place = Place(Connection(id="c1", state=State.ON))
-    place.desk.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=MEMBERS, reason="too many"))
+    place.fakes.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=MEMBERS, reason="too many"))
     return place
 
 
 def standings(place: Place) -> dict[str, int]:
-    return place.desk.services.holds.get("c1", DIGEST).standings()
+    return place.fakes.services.holds.get("c1", DIGEST).standings()
 
 
 def send(place: Place, button: str, **filled):
@@ -42,7 +42,7 @@ def test_a_plan_is_decided_by_cause_then_the_rest_then_for_those_ticked(place):
     assert standings(place) == {"rejected": 10, "waiting": 5}
     send(place, "approve", about="")
     assert standings(place) == {"rejected": 10, "approved": 5}
-    assert len(place.desk.queue.requests) == 1
+    assert len(place.fakes.queue.requests) == 1
     send(place, "approve", about="users", user=["u0", "u1"])
     assert standings(place) == {"rejected": 8, "approved": 7}
     assert "The decision is taken back" in send(place, "withdraw", about="users", user=["u0"]).text
@@ -67,7 +67,7 @@ def test_a_decision_about_nobody_is_refused(place, filled):
 
 
 def test_what_is_carried_out_is_shown_and_not_decided_any_more(place):
-    place.desk.services.holds.change(
+    place.fakes.services.holds.change(
         "c1", DIGEST, lambda known: known.moved(lambda *_: Standing.DONE, START, "a@x.org")
     )
     shown = place.browser().open(f"{HOME}/holds/{DIGEST}")
@@ -78,7 +78,7 @@ def test_each_decision_is_a_line_of_the_audit_though_the_plan_stands_as_before(p
     send(place, "reject", about="")
     for user_id in ("u0", "u1", "u2"):
         send(place, "approve", about="users", user=[user_id])
-    told = [event.changed["held plan"] for event in place.desk.store.events["c1"].values()]
+    told = [event.changed["held plan"] for event in place.fakes.store.events["c1"].values()]
     assert told == ["rejected", "approved", "approved", "approved"]
 
 
@@ -96,7 +96,7 @@ def test_an_empty_list_of_users_is_not_everybody(place):
 def test_a_page_of_a_large_plan_goes_through_its_members_once_at_most(path, passes, monkeypatch):
     place, number, seen = Place(Connection(id="c1", state=State.ON)), 5000, []
     members = tuple(Member(user_id=f"u{each}", action="suspend", trigger="app_off") for each in range(number))
-    place.desk.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=members, reason="too many"))
+    place.fakes.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=members, reason="too many"))
     each = Hold.each
 
     def counted(hold: Hold) -> Iterator[tuple[Member, Verdict]]:

@@ -88,15 +88,15 @@ def test_a_preview_is_saved_only_where_it_would_change_something_and_nobody_else
 
 def test_a_preview_says_in_what_the_settings_would_differ():
     here = place()
-    connection = here.desk.services.connections.get("c1")
+    connection = here.fakes.services.connections.get("c1")
     wanted = replace(
         connection.settings,
         scope=Scope.named(groups=("g2", "g3"), org_units=()),
         mapping=AttributeMapping((*DEFAULT_ROWS[:-1], replace(DEFAULT_ROWS[-1], source="emails[primary].address"))),
         deprovisioning=Deprovisioning(suspended=Delays(suspend_after=7, delete_after=90)),
     )
-    here.desk.directory.groups["g3"] = Group(id="g3", email="g3@example.com", name="Third")
-    told = differences(here.desk.services, connection, wanted)
+    here.fakes.directory.groups["g3"] = Group(id="g3", email="g3@example.com", name="Third")
+    told = differences(here.fakes.services, connection, wanted)
     assert [(part.title, part.new) for part in told] == [
         ("Attribute mapping", ("userName from emails[primary].address",)),
         ("Provisioning scope", ("Group Third (g3@example.com)",)),
@@ -104,12 +104,12 @@ def test_a_preview_says_in_what_the_settings_would_differ():
     ]
     assert "userName from primaryEmail" in told[0].gone
     assert f"Organizational unit /{EVIL}" in told[1].gone
-    assert differences(here.desk.services, connection, connection.settings) == []
+    assert differences(here.fakes.services, connection, connection.settings) == []
 
 
 def test_an_account_that_differs_from_the_directory_says_where():
     here = place()
-    here.desk.services.connections.change("c1", lambda known: with_settings(known, mapping=AttributeMapping()))
+    here.fakes.services.connections.change("c1", lambda known: with_settings(known, mapping=AttributeMapping()))
     page = here.open(f"{HOME}/users/u1/inquiries/i2")
     rows = dict(re.findall(r'<tr><th scope="row" class="path"><code>(.*?)</code>(.*?)</tr>', page.text, re.DOTALL))
     assert {name for name, row in rows.items() if "differs" in row} == set(rows) - {"emails.primary", "title"}
@@ -161,7 +161,7 @@ def test_a_field_of_another_page_is_linked_to_that_page():
 
 def test_what_nobody_answers_is_not_followed_for_ever():
     here = place()
-    here.desk.clock.advance(timedelta(minutes=20))
+    here.fakes.clock.advance(timedelta(minutes=20))
     for path in ("/previews/p2", "/users/u1/inquiries/i1"):
         page = here.open(HOME + path)
         assert page.status == 200
@@ -230,7 +230,7 @@ def test_a_page_says_to_which_section_it_belongs(path, section, current):
 
 def test_the_steps_before_the_current_one_are_done():
     here = place()
-    here.desk.services.connections.change("c1", lambda known: replace(known, state=State.DRAFT))
+    here.fakes.services.connections.change("c1", lambda known: replace(known, state=State.DRAFT))
     steps = re.search(r'<ol class="steps".*?</ol>', here.open(f"{HOME}/scope").text, re.DOTALL)
     assert steps is not None
     told = [re.sub(r"\s+", " ", re.sub("<.*?>", "", step)).strip() for step in steps[0].split("<li")[1:]]
@@ -246,13 +246,13 @@ def test_the_steps_before_the_current_one_are_done():
 
 def test_a_deletion_that_meets_changes_in_flight_goes_on_by_itself():
     here = place()
-    [entries] = [entries for _, entries in here.desk.store.shards.values()]
+    [entries] = [entries for _, entries in here.fakes.store.shards.values()]
     entries["u1"] = replace(
         entries["u1"],
         mark=Mark(change_id="x1", message_id="m1", action=Action.UPDATE, until=START + timedelta(minutes=2)),
     )
     page = here.open(f"{HOME}/delete").send("Delete configuration", confirmation=EVIL)
     assert 'role="status">The configuration is being deleted, as soon as changes in flight have ended.' in page.text
-    connection = here.desk.services.connections.get("c1")
+    connection = here.fakes.services.connections.get("c1")
     assert connection is not None
     assert connection.state is State.DELETING

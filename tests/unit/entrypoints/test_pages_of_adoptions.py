@@ -28,7 +28,7 @@ def here() -> Place:
     here = Place(
         Connection(id="c1", state=State.ON, token_version="1", settings=Settings(endpoint="https://keeper.example"))
     )
-    connection = here.desk.services.connections.get("c1")
+    connection = here.fakes.services.connections.get("c1")
     preview = requested(
         PREVIEW,
         Proposal(edition=0, settings=connection.settings),
@@ -37,8 +37,8 @@ def here() -> Place:
         state=RequestState.DONE,
         result=Forecast(counts={"create": 2, "adopt": 1, "doubt": 2, "unchanged": 0}),
     )
-    here.desk.services.requests.put(preview)
-    here.desk.services.preview_lines.put(preview, LINES)
+    here.fakes.services.requests.put(preview)
+    here.fakes.services.preview_lines.put(preview, LINES)
     return here
 
 
@@ -47,7 +47,7 @@ def ticks(page) -> list[str]:
 
 
 def confirmed(here: Place) -> dict[str, frozenset[str]]:
-    return dict(here.desk.services.adoptions.confirmed("c1"))
+    return dict(here.fakes.services.adoptions.confirmed("c1"))
 
 
 def test_each_account_that_may_be_confirmed_has_a_tick_and_all_only_where_all_are_listed(here):
@@ -78,7 +78,7 @@ def test_who_only_looks_sees_what_is_in_doubt_and_nothing_to_press(here):
 def test_chosen_ones_are_confirmed_and_shown_as_such(here):
     page = here.open(PAGE).send("Confirm adoptions", "chosen", user=["u2", "u4"])
     assert confirmed(here) == {"u2": {"k2"}, "u4": {"k4"}}
-    assert here.desk.queue.runs == [RunKind.FULL]
+    assert here.fakes.queue.runs == [RunKind.FULL]
     assert "Confirmed. A reconciliation has been asked for" in page.text
     assert ticks(page) == ["u5"]
 

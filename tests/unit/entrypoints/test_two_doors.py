@@ -40,7 +40,7 @@ def place(state: State = State.ON, mapping: AttributeMapping | None = None) -> P
     here = Place(with_settings(full(state), name="Keeper", endpoint=NODE, mapping=chosen, scope=Scope()))
     users = [f"u{number}" for number in range(4)]
     members = tuple(Member(user_id=user_id, action="suspend", trigger="app_off", since=START) for user_id in users)
-    here.desk.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=members, reason="too many"))
+    here.fakes.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=members, reason="too many"))
     return here
 
 
@@ -50,7 +50,7 @@ def told(event: Event) -> tuple[Any, ...]:
 
 def outcome(place: Place) -> Any:
     """Return what is stored, told and asked for, without ids that are made anew each time."""
-    store, queue = place.desk.store, place.desk.queue
+    store, queue = place.fakes.store, place.fakes.queue
     connections = {key: (each.state, each.settings, each.clock) for key, each in store.connections.items()}
     holds = {digest: hold.standings() for digest, hold in store.holds["c1"].items()}
     events = [told(event) for event in store.events["c1"].values()]
@@ -79,7 +79,7 @@ def nothing(_place: Place) -> None:
 
 
 def off(place: Place) -> None:
-    place.desk.services.connections.change("c1", lambda current: replace(current, state=State.OFF))
+    place.fakes.services.connections.change("c1", lambda current: replace(current, state=State.OFF))
 
 
 def decided(choice: str) -> Callable[[Place], None]:
@@ -154,7 +154,7 @@ def test_both_doors_refuse_a_volume_limit_in_the_same_words(minimum, percent, fi
     answer = here.asking()("PATCH", f"{ROOT}{HOME}", body, headers)
     told = json.loads(answer.body)
     assert (answer.status, told["field"], told["problem"], told["mend"]) == (400, field, problem, mend)
-    assert here.desk.store.connections["c1"].edition == 4
+    assert here.fakes.store.connections["c1"].edition == 4
 
 
 def test_both_doors_take_the_largest_volume_limit():
@@ -162,7 +162,7 @@ def test_both_doors_take_the_largest_volume_limit():
     on_a_page("/limits", "Name and limits", "Save", minimum="1000000", percent="100")(page)
     limit = {"limit": {"minimum": 1_000_000, "percent": 100}}
     through_the_api("PATCH", "", limit, if_match='"4"')(api)
-    assert page.desk.store.connections["c1"].settings == api.desk.store.connections["c1"].settings
+    assert page.fakes.store.connections["c1"].settings == api.fakes.store.connections["c1"].settings
 
 
 TYPED = {"endpoint": f" {NODE}9\n", "token": "\tsecret "}
@@ -175,7 +175,7 @@ PASTED = {
         here.browser().open(f"{HOME}/authorization").send("App authorization", "Save", **TYPED)
     ),
     "editing through the API": lambda here: sent(here, "PATCH", HOME, TYPED),
-    "reauthorizing": lambda here: reauthorize(here.desk.services, "c1", TYPED["token"], Actor(address="a@b.example")),
+    "reauthorizing": lambda here: reauthorize(here.fakes.services, "c1", TYPED["token"], Actor(address="a@b.example")),
 }
 
 
@@ -188,9 +188,9 @@ def sent(here: Place, method: str, path: str, body: dict[str, Any]) -> Answer:
 def test_blanks_around_what_was_pasted_are_left_out_by_every_door(act):
     here = place()
     PASTED[act](here)
-    [(connection_id, _)] = here.desk.tokens.enabled
-    connection = here.desk.store.connections[connection_id]
-    assert here.desk.tokens.read(connection_id, connection.token_version) == "secret"
+    [(connection_id, _)] = here.fakes.tokens.enabled
+    connection = here.fakes.store.connections[connection_id]
+    assert here.fakes.tokens.read(connection_id, connection.token_version) == "secret"
     assert connection.settings.endpoint == (NODE if act == "reauthorizing" else f"{NODE}9")
     assert connection.settings.name == ("Vault" if "setting up" in act else "Keeper")
 
@@ -201,7 +201,7 @@ def test_blanks_alone_are_no_token(act, monkeypatch):
     here = place()
     monkeypatch.setitem(TYPED, "token", "  ")
     assert PASTED[act](here).status == 400
-    assert here.desk.tokens.enabled == {}
+    assert here.fakes.tokens.enabled == {}
 
 
 def test_neither_door_turns_on_a_draft_before_its_set_up_is_finished():
@@ -210,21 +210,21 @@ def test_neither_door_turns_on_a_draft_before_its_set_up_is_finished():
     pairs = [(name, value) for name, value in review.forms[0].fields if name == "csrf"]
     page = review.browser.send("post", f"{HOME}/turn-on", pairs)
     assert (page.status, page.address) == (200, f"{HOME}/finish")
-    assert here.desk.store.connections["c1"].state is State.DRAFT
+    assert here.fakes.store.connections["c1"].state is State.DRAFT
     headers = {"Content-Type": "application/json"}
     answer = here.asking()("POST", f"{ROOT}{HOME}/turn-on", b"{}", headers)
-    assert (answer.status, here.desk.store.connections["c1"].state) == (409, State.DRAFT)
+    assert (answer.status, here.fakes.store.connections["c1"].state) == (409, State.DRAFT)
     assert "Finish it" in json.loads(answer.body)["detail"]
-    assert here.desk.queue.runs == []
+    assert here.fakes.queue.runs == []
     for step in ("finish", "turn-on"):
         through_the_api("POST", f"/{step}", {})(here)
-    assert here.desk.store.connections["c1"].state is State.ON
+    assert here.fakes.store.connections["c1"].state is State.ON
 
 
 @pytest.mark.parametrize("name", [{"givenName": "Ada", "familyName": "Byron"}, {"fullName": "Ada Byron"}, {}])
 def test_both_doors_have_the_same_name_of_a_user(name):
     here = place()
-    here.desk.directory.live["u1"] = DirectoryUser(
+    here.fakes.directory.live["u1"] = DirectoryUser(
         id="u1", primary_email="ada@example.com", presence=Presence.ACTIVE, profile={"name": name}
     )
     found = json.loads(here.open(f"{ROOT}/directory/users?search=ada").text)["items"]
@@ -240,8 +240,8 @@ LONG_ADDRESS = f"{'a' * 64}@{'b' * (LONGEST_SEARCH - 70)}.test"
 )
 def test_both_doors_find_who_is_searched_for(address, typed):
     here = place()
-    here.desk.directory.live["u1"] = DirectoryUser(id="u1", primary_email=address, presence=Presence.ACTIVE)
-    here.desk.directory.groups["g9"] = Group(id="g9", email=address)
+    here.fakes.directory.live["u1"] = DirectoryUser(id="u1", primary_email=address, presence=Presence.ACTIVE)
+    here.fakes.directory.groups["g9"] = Group(id="g9", email=address)
     search = urlencode({"q": typed})
     assert f"{HOME}/users/u1" in here.open(f"{HOME}/users?{search}").links()
     assert 'value="add:g9"' in here.open(f"{HOME}/groups?{search}").text
@@ -264,7 +264,7 @@ def test_every_held_plan_is_reached_through_both_doors():
     members = (Member(user_id="u1", action="suspend"),)
     for number in range(120):
         digest = f"{number:032}"
-        here.desk.services.holds.put("c1", Hold(digest=digest, raised_at=START, members=members, reason="too many"))
+        here.fakes.services.holds.put("c1", Hold(digest=digest, raised_at=START, members=members, reason="too many"))
     wanted = {plan.digest for plan in here.told.plans()}
     assert len(wanted) == 121
 
@@ -284,7 +284,7 @@ def test_every_held_plan_is_reached_through_both_doors():
 @pytest.mark.parametrize("standing", [Standing.WAITING, Standing.WITHDRAWN, Standing.APPROVED, Standing.REJECTED])
 def test_both_doors_tell_of_a_user_who_it_is_and_what_is_decided_in_a_held_plan(standing):
     here = place()
-    here.desk.directory.live["u1"] = DirectoryUser(
+    here.fakes.directory.live["u1"] = DirectoryUser(
         id="u1",
         primary_email="ada@example.com",
         presence=Presence.SUSPENDED,
@@ -292,10 +292,10 @@ def test_both_doors_tell_of_a_user_who_it_is_and_what_is_decided_in_a_held_plan(
         since=START,
     )
     left = Entry(user_id="u1", scim_id="k1", status=Status.ACTIVE, timers={Trigger.SUSPENDED: Timer(since=START)})
-    here.desk.store.shards["c1", 0] = (1, {"u1": left})
+    here.fakes.store.shards["c1", 0] = (1, {"u1": left})
     members = (Member(user_id="u1", action="suspend", trigger="suspended", since=START),)
     verdicts = (Verdict(standing=standing, at=START, by="boss@example.com"),)
-    here.desk.services.holds.put("c1", Hold(digest="e" * 32, raised_at=START, members=members, verdicts=verdicts))
+    here.fakes.services.holds.put("c1", Hold(digest="e" * 32, raised_at=START, members=members, verdicts=verdicts))
     told = json.loads(here.open(f"{ROOT}{HOME}/users/u1").text)
     shown = here.open(f"{HOME}/users/u1").text
     assert (told["name"], told["action"], told["held"]) == ("Ada Byron", "suspend", standing.value)
@@ -339,7 +339,7 @@ def test_both_doors_tell_in_the_same_words_what_is_not_there(path, words):
 def test_lists_that_are_at_hand_are_paged_alike(path):
     here = place()
     rows = tuple(Unprovisioned(scim_id=f"k{number}", user_name="ada", external_id="") for number in range(4))
-    here.desk.services.unprovisioned.put("c1", Report(at=START, digest="", accounts=rows))
+    here.fakes.services.unprovisioned.put("c1", Report(at=START, digest="", accounts=rows))
     address = f"{ROOT}{HOME}{path}"
     first = json.loads(here.open(f"{address}?limit=3").text)
     last = json.loads(here.open(f"{address}?limit=3&cursor={first['cursor']}").text)
@@ -359,7 +359,7 @@ def test_both_doors_say_of_an_approval_what_follows():
     [summary] = [each["summary"] for path in described.values() for each in path.values()
                  if each["operationId"] == "decideHold"]  # fmt: skip
     assert all(follows in text for text in (form.text, notice.text, summary))
-    assert here.desk.queue.requests
+    assert here.fakes.queue.requests
 
 
 @pytest.mark.parametrize(("days", "words"), [(0, "within 24 hours"), (1, "after 1 day"), (2, "after 2 days")])
@@ -378,7 +378,7 @@ def test_a_page_keeps_which_rows_of_the_mapping_the_api_made_mandatory(before):
     for button in (*before, "save"):
         shown = shown.send("Attribute mapping", button)
         assert shown.status == 200, shown.text
-    rows = here.desk.store.connections["c1"].settings.mapping.rows
+    rows = here.fakes.store.connections["c1"].settings.mapping.rows
     assert rows[-len(kept) :] == kept
 
 
@@ -388,6 +388,6 @@ def test_a_row_of_another_attribute_is_not_mandatory_for_it():
     targets = [*(row.target for row in DEFAULT_ROWS), "nickName"]
     shown = here.browser().open(f"{HOME}/mapping").send("Attribute mapping", "save", target=targets)
     assert shown.status == 200, shown.text
-    assert here.desk.store.connections["c1"].settings.mapping.rows[-1] == replace(
+    assert here.fakes.store.connections["c1"].settings.mapping.rows[-1] == replace(
         kept, target="nickName", mandatory=False
     )

@@ -22,9 +22,9 @@ DONE = replace(HALF, state=RunState.DONE, finished=NOW, done={"1": 0, "2": 0})
 def wait(stages: list[Run | None], now: timedelta = MINUTE) -> tuple[Run | None, list[str]]:
     """Wait for a run that is found at these stages, one after the other; returns how it ended, and what was told."""
     looks: Iterator[Run | None] = iter(stages)
-    desk = SimpleNamespace(runs=SimpleNamespace(get=lambda *_: next(looks)), clock=lambda: NOW + now)
+    fakes = SimpleNamespace(runs=SimpleNamespace(get=lambda *_: next(looks)), clock=lambda: NOW + now)
     said: list[str] = []
-    return sync._finished(desk, "keeper", "r1", said.append), said
+    return sync._finished(fakes, "keeper", "r1", said.append), said
 
 
 @pytest.fixture

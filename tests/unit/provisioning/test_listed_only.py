@@ -18,7 +18,7 @@ from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import NOW, SECOND, active, entry, notice, rules, seen
 from tests.support.in_memory import SALES
 from tests.support.previewing import ACTOR, at
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 from tests.support.settings import with_settings
 from tests.unit.administration.test_explain import look_into
 
@@ -30,10 +30,10 @@ SOON, LATER = SECOND_LISTING - SECOND, SECOND_LISTING
 class Silent:
     """members.hasMember that answers 400 for some; the fallback finds whom the derived listing has."""
 
-    def __init__(self, office: Office, *user_ids: str) -> None:
+    def __init__(self, scenario: Scenario, *user_ids: str) -> None:
         self.users = set(user_ids)
-        self._ask = office.directory.is_member
-        office.directory.is_member = self.is_member
+        self._ask = scenario.directory.is_member
+        scenario.directory.is_member = self.is_member
 
     def is_member(self, group_id: str, user_id: str) -> bool | None:
         told = self._ask(group_id, user_id)
@@ -41,151 +41,151 @@ class Silent:
 
 
 @pytest.fixture
-def silent(office: Office) -> Silent:
+def silent(scenario: Scenario) -> Silent:
     """Two of three are missing from the derived listing, and cannot be asked about one by one."""
     for user_id in LEAVERS:
-        office.leave(user_id)
-    return Silent(office, *LEAVERS)
+        scenario.leave(user_id)
+    return Silent(scenario, *LEAVERS)
 
 
-def holds(office: Office, state: HoldState = HoldState.WAITING) -> list[Hold]:
-    return [hold for hold in office.services.holds.standing("c1") if hold.state is state]
+def holds(scenario: Scenario, state: HoldState = HoldState.WAITING) -> list[Hold]:
+    return [hold for hold in scenario.services.holds.standing("c1") if hold.state is state]
 
 
 def named(hold: Hold) -> tuple[tuple[str, str], ...]:
     return tuple((member.user_id, member.action) for member in hold.members)
 
 
-def decided(office: Office, choice: Choice) -> None:
-    (hold,) = holds(office)
-    decide_hold(office.services, "c1", hold.digest, choice, ACTOR)
+def decided(scenario: Scenario, choice: Choice) -> None:
+    (hold,) = holds(scenario)
+    decide_hold(scenario.services, "c1", hold.digest, choice, ACTOR)
 
 
-def access(office: Office) -> list[bool]:
-    return [allowed for user_id in ("u1", "u2", "u3") for allowed in active(office, user_id)]
+def access(scenario: Scenario) -> list[bool]:
+    return [allowed for user_id in ("u1", "u2", "u3") for allowed in active(scenario, user_id)]
 
 
-def run_after(office: Office, wait: timedelta) -> None:
-    office.desk.clock.advance(wait)
-    office.run()
+def run_after(scenario: Scenario, wait: timedelta) -> None:
+    scenario.fakes.clock.advance(wait)
+    scenario.run()
 
 
-@pytest.mark.parametrize("looks", [Office.run, Office.sweep])
-def test_one_listing_or_two_soon_after_each_other_take_access_from_nobody(office, silent, looks):
-    looks(office)
-    run_after(office, SOON)
-    assert (access(office), holds(office)) == ([True] * 3, [])
+@pytest.mark.parametrize("looks", [Scenario.run, Scenario.sweep])
+def test_one_listing_or_two_soon_after_each_other_take_access_from_nobody(scenario, silent, looks):
+    looks(scenario)
+    run_after(scenario, SOON)
+    assert (access(scenario), holds(scenario)) == ([True] * 3, [])
 
 
-@pytest.mark.parametrize("looks", [Office.run, Office.sweep])
-def test_the_second_listing_ends_in_a_held_plan_however_few_they_are(office, silent, looks):
-    looks(office)
-    run_after(office, LATER)
-    (hold,) = holds(office)
+@pytest.mark.parametrize("looks", [Scenario.run, Scenario.sweep])
+def test_the_second_listing_ends_in_a_held_plan_however_few_they_are(scenario, silent, looks):
+    looks(scenario)
+    run_after(scenario, LATER)
+    (hold,) = holds(scenario)
     assert named(hold) == (("u1", "suspend"), ("u2", "suspend"))
     assert hold.reason == (
         "2 suspensions of users whom complete listings lack, but of whom the directory does not tell one by one"
     )
-    assert access(office) == [True] * 3
+    assert access(scenario) == [True] * 3
     for _ in range(3):
-        run_after(office, LATER)
-    assert ([each.digest for each in holds(office)], access(office)) == ([hold.digest], [True] * 3)
+        run_after(scenario, LATER)
+    assert ([each.digest for each in holds(scenario)], access(scenario)) == ([hold.digest], [True] * 3)
 
 
-def test_an_approval_suspends_exactly_those_who_are_still_missing(office, silent):
-    office.run()
-    run_after(office, LATER)
-    decided(office, "approve")
-    office.join("u2")
-    run_after(office, MINUTE)
-    assert access(office) == [False, True, True]
-    run_after(office, LATER)
-    assert (access(office), holds(office)) == ([False, True, True], [])
+def test_an_approval_suspends_exactly_those_who_are_still_missing(scenario, silent):
+    scenario.run()
+    run_after(scenario, LATER)
+    decided(scenario, "approve")
+    scenario.join("u2")
+    run_after(scenario, MINUTE)
+    assert access(scenario) == [False, True, True]
+    run_after(scenario, LATER)
+    assert (access(scenario), holds(scenario)) == ([False, True, True], [])
 
 
-def test_an_approval_says_nothing_of_who_is_missing_later(office, silent):
-    office.run()
-    run_after(office, LATER)
-    decided(office, "approve")
-    office.leave("u3")
+def test_an_approval_says_nothing_of_who_is_missing_later(scenario, silent):
+    scenario.run()
+    run_after(scenario, LATER)
+    decided(scenario, "approve")
+    scenario.leave("u3")
     silent.users.add("u3")
-    run_after(office, MINUTE)
-    assert access(office) == [False, False, True]
-    run_after(office, LATER)
-    assert ([named(hold) for hold in holds(office)], access(office)[2]) == ([(("u3", "suspend"),)], True)
+    run_after(scenario, MINUTE)
+    assert access(scenario) == [False, False, True]
+    run_after(scenario, LATER)
+    assert ([named(hold) for hold in holds(scenario)], access(scenario)[2]) == ([(("u3", "suspend"),)], True)
 
 
-def test_who_is_named_in_the_approved_plan_is_asked_about_once_more(office, silent):
-    office.run()
-    run_after(office, LATER)
-    decided(office, "approve")
-    batch = office.plan()
-    office.join("u1")
-    office.work_off()
+def test_who_is_named_in_the_approved_plan_is_asked_about_once_more(scenario, silent):
+    scenario.run()
+    run_after(scenario, LATER)
+    decided(scenario, "approve")
+    batch = scenario.plan()
+    scenario.join("u1")
+    scenario.work_off()
     assert batch.planned == {"suspend": 2}
-    assert access(office) == [True, False, True]
+    assert access(scenario) == [True, False, True]
 
 
-def test_a_rejection_stays(office, silent):
-    office.run()
-    run_after(office, LATER)
-    decided(office, "reject")
+def test_a_rejection_stays(scenario, silent):
+    scenario.run()
+    run_after(scenario, LATER)
+    decided(scenario, "reject")
     for _ in range(5):
-        run_after(office, LATER)
-        notice(office, "u1")
-    assert (access(office), holds(office)) == ([True] * 3, [])
+        run_after(scenario, LATER)
+        notice(scenario, "u1")
+    assert (access(scenario), holds(scenario)) == ([True] * 3, [])
 
 
-def test_a_witness_who_speaks_again_needs_no_approval(office, silent):
-    office.run()
+def test_a_witness_who_speaks_again_needs_no_approval(scenario, silent):
+    scenario.run()
     silent.users.clear()
-    notice(office, "u1")
-    run_after(office, LATER)
-    assert access(office)[0] is False
-    (hold,) = holds(office)
+    notice(scenario, "u1")
+    run_after(scenario, LATER)
+    assert access(scenario)[0] is False
+    (hold,) = holds(scenario)
     assert named(hold) == (("u2", "suspend"),)
 
 
-def test_who_is_in_a_listing_in_between_begins_anew(office, silent):
-    office.run()
-    office.join("u1")
-    run_after(office, MINUTE)
-    office.leave("u1")
-    run_after(office, LATER)
-    assert [named(hold) for hold in holds(office)] == [(("u2", "suspend"),)]
-    assert office.entry("u1").missing_since == office.desk.clock.now
+def test_who_is_in_a_listing_in_between_begins_anew(scenario, silent):
+    scenario.run()
+    scenario.join("u1")
+    run_after(scenario, MINUTE)
+    scenario.leave("u1")
+    run_after(scenario, LATER)
+    assert [named(hold) for hold in holds(scenario)] == [(("u2", "suspend"),)]
+    assert scenario.entry("u1").missing_since == scenario.fakes.clock.now
 
 
-def test_beside_a_plan_over_the_limit_they_are_held_with_it_and_told(office, silent):
-    office.run()
-    office.services.connections.change(
+def test_beside_a_plan_over_the_limit_they_are_held_with_it_and_told(scenario, silent):
+    scenario.run()
+    scenario.services.connections.change(
         "c1", lambda current: with_settings(current, limit=replace(current.settings.limit, minimum=0))
     )
-    office.desk.clock.advance(timedelta(days=2))
-    office.leave("u3")
-    office.run()
-    (hold,) = holds(office)
+    scenario.fakes.clock.advance(timedelta(days=2))
+    scenario.leave("u3")
+    scenario.run()
+    (hold,) = holds(scenario)
     assert len(hold.members) == 3
     assert "3 suspensions would exceed the limit of 0" in hold.reason
     assert "; 2 of them of users whom complete listings lack" in hold.reason
 
 
-def test_beside_what_is_proven_they_alone_are_held(office, silent):
-    office.run()
-    office.leave("u3")
-    run_after(office, LATER)
-    assert ([len(hold.members) for hold in holds(office)], access(office)) == ([2], [True, True, False])
+def test_beside_what_is_proven_they_alone_are_held(scenario, silent):
+    scenario.run()
+    scenario.leave("u3")
+    run_after(scenario, LATER)
+    assert ([len(hold.members) for hold in holds(scenario)], access(scenario)) == ([2], [True, True, False])
 
 
-def test_a_broken_listing_is_no_second_listing(office, silent):
-    office.run()
-    office.directory.unreadable.add("g1")
-    run_after(office, LATER)
-    assert (access(office), holds(office)) == ([True] * 3, [])
+def test_a_broken_listing_is_no_second_listing(scenario, silent):
+    scenario.run()
+    scenario.directory.unreadable.add("g1")
+    run_after(scenario, LATER)
+    assert (access(scenario), holds(scenario)) == ([True] * 3, [])
 
 
-def test_a_user_whom_the_directory_lists_no_more_but_does_not_show_is_held_too(office):
-    hidden = office.directory.live.pop("u1")
+def test_a_user_whom_the_directory_lists_no_more_but_does_not_show_is_held_too(scenario):
+    hidden = scenario.directory.live.pop("u1")
     refused = DirectoryUser(
         id="u1",
         primary_email="",
@@ -193,59 +193,59 @@ def test_a_user_whom_the_directory_lists_no_more_but_does_not_show_is_held_too(o
         org_unit_path="",
         untold="The directory does not show this user: HTTP 403.",
     )
-    ask = office.directory.user
-    office.directory.user = lambda user_id: refused if user_id == "u1" else ask(user_id)
-    office.run()
-    run_after(office, SOON)
-    assert (access(office), holds(office)) == ([True] * 3, [])
-    run_after(office, SECOND)
-    (hold,) = holds(office)
+    ask = scenario.directory.user
+    scenario.directory.user = lambda user_id: refused if user_id == "u1" else ask(user_id)
+    scenario.run()
+    run_after(scenario, SOON)
+    assert (access(scenario), holds(scenario)) == ([True] * 3, [])
+    run_after(scenario, SECOND)
+    (hold,) = holds(scenario)
     assert named(hold) == (("u1", "suspend"),)
-    assert access(office) == [True] * 3
-    told = look_into(office, "u1")
+    assert access(scenario) == [True] * 3
+    told = look_into(scenario, "u1")
     assert told.standing.words.startswith(refused.untold)
     assert "approval under Held plans" in told.words
-    decided(office, "approve")
-    office.directory.user = ask
-    office.directory.live["u1"] = hidden
-    run_after(office, MINUTE)
-    assert access(office) == [True] * 3
-    assert office.entry("u1").missing_since is None
+    decided(scenario, "approve")
+    scenario.directory.user = ask
+    scenario.directory.live["u1"] = hidden
+    run_after(scenario, MINUTE)
+    assert access(scenario) == [True] * 3
+    assert scenario.entry("u1").missing_since is None
 
 
-def test_who_is_held_by_listings_is_asked_about_at_each_run(office, silent):
-    office.run()
-    run_after(office, LATER)
-    assert len(holds(office)) == 1
+def test_who_is_held_by_listings_is_asked_about_at_each_run(scenario, silent):
+    scenario.run()
+    run_after(scenario, LATER)
+    assert len(holds(scenario)) == 1
     silent.users.discard("u2")
-    run_after(office, LATER)
-    assert [office.entry(user_id).missing_since is None for user_id in LEAVERS] == [False, True]
-    run_after(office, LATER)
-    assert access(office) == [True, False, True]  # the directory tells of u2 now, and still not of u1
-    assert [[member.user_id for member in hold.members] for hold in holds(office)] == [["u1"]]
+    run_after(scenario, LATER)
+    assert [scenario.entry(user_id).missing_since is None for user_id in LEAVERS] == [False, True]
+    run_after(scenario, LATER)
+    assert access(scenario) == [True, False, True]  # the directory tells of u2 now, and still not of u1
+    assert [[member.user_id for member in hold.members] for hold in holds(scenario)] == [["u1"]]
 
 
-def test_many_held_by_listings_are_not_let_go_one_by_one(office, silent):
-    office.run()
-    run_after(office, LATER)
+def test_many_held_by_listings_are_not_let_go_one_by_one(scenario, silent):
+    scenario.run()
+    run_after(scenario, LATER)
     limit = VolumeLimit(minimum=1, percent=0)
-    office.services.connections.change("c1", lambda current: with_settings(current, limit=limit))
+    scenario.services.connections.change("c1", lambda current: with_settings(current, limit=limit))
     silent.users.clear()
-    run_after(office, timedelta(days=2))  # what was reserved for them by the first run counts no more
-    assert access(office) == [True] * 3
+    run_after(scenario, timedelta(days=2))  # what was reserved for them by the first run counts no more
+    assert access(scenario) == [True] * 3
 
 
-def test_a_preview_says_that_they_would_be_held(office, silent):
-    office.run()
-    office.desk.clock.advance(LATER)
-    done, lines = at(office).preview()
+def test_a_preview_says_that_they_would_be_held(scenario, silent):
+    scenario.run()
+    scenario.fakes.clock.advance(LATER)
+    done, lines = at(scenario).preview()
     assert done.result.held
     assert {line.user_id: "held for approval" in line.detail for line in lines} == {"u1": True, "u2": True}
 
 
-def test_why_says_it_in_words(office, silent):
-    office.run()
-    told = look_into(office, "u1")
+def test_why_says_it_in_words(scenario, silent):
+    scenario.run()
+    told = look_into(scenario, "u1")
     assert told.standing.words == "The directory does not tell whether the user is a member of keeper@example.com."
     assert told.words == (
         "Whether the user is still in scope could not be told: complete listings lack the user since "
@@ -253,17 +253,17 @@ def test_why_says_it_in_words(office, silent):
     )
 
 
-def test_a_unit_that_is_not_told_takes_access_from_nobody_and_gives_none(office):
+def test_a_unit_that_is_not_told_takes_access_from_nobody_and_gives_none(scenario):
     units = Scope(groups=(), org_units=(SALES,))
-    for user_id, user in office.directory.live.items():
-        office.directory.live[user_id] = replace(user, org_unit_path="")
-    office.services.connections.change("c1", lambda current: with_settings(current, scope=units))
-    office.hire("u4", "dan@example.com")
-    office.directory.live["u4"] = replace(office.directory.live["u4"], org_unit_path="")
-    office.run()
-    run_after(office, timedelta(days=2))
-    assert (access(office), active(office, "u4")) == ([True] * 3, [])
-    told = look_into(office, "u1")
+    for user_id, user in scenario.directory.live.items():
+        scenario.directory.live[user_id] = replace(user, org_unit_path="")
+    scenario.services.connections.change("c1", lambda current: with_settings(current, scope=units))
+    scenario.hire("u4", "dan@example.com")
+    scenario.directory.live["u4"] = replace(scenario.directory.live["u4"], org_unit_path="")
+    scenario.run()
+    run_after(scenario, timedelta(days=2))
+    assert (access(scenario), active(scenario, "u4")) == ([True] * 3, [])
+    told = look_into(scenario, "u1")
     assert told.standing.words == "The directory does not tell the user's organizational unit (chosen: /Sales)."
 
 

@@ -11,7 +11,7 @@ from autoprovisioning.domain.changes import Change, Outcome
 from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.events import Actor
 from tests.support.builders import MINUTE
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 
 
 class AnswerLost:
@@ -38,35 +38,35 @@ def creation(user_id: str, known: Entry | None) -> Wanted:
 
 
 def test_who_asked_for_a_look_while_the_answer_to_a_mark_was_lost_gets_it():
-    office = Office()
-    lossy = replace(office.services, roster=AnswerLost(office.services))
-    now = office.services.clock()
-    marked = MarkedChanges(lossy, office.connection, message_id="m1", by=Actor(address="run r1"))
+    scenario = Scenario()
+    lossy = replace(scenario.services, roster=AnswerLost(scenario.services))
+    now = scenario.services.clock()
+    marked = MarkedChanges(lossy, scenario.connection, message_id="m1", by=Actor(address="run r1"))
 
     (change,), overtaken = marked.mark([creation("new", None)], now + MINUTE)
 
-    stored = office.entry("new")
+    stored = scenario.entry("new")
     assert (overtaken, holds(change.id, stored)) == ({}, True)
-    marked = MarkedChanges(office.services, office.connection, message_id="m1", by=Actor(address="run r1"))
+    marked = MarkedChanges(scenario.services, scenario.connection, message_id="m1", by=Actor(address="run r1"))
     marked.record([Outcome(change=change, scim_id="k9")])
     assert marked.asked_again == {"new"}
-    recorded = office.entry("new")
+    recorded = scenario.entry("new")
     assert recorded is not None
     assert (recorded.mark, recorded.status) == (None, Status.ACTIVE)
 
 
 def test_nothing_is_marked_or_recorded_over_what_somebody_else_wrote():
-    office = Office()
-    now = office.services.clock()
-    ours = MarkedChanges(office.services, office.connection, message_id="m1", by=Actor(address="run r1"))
+    scenario = Scenario()
+    now = scenario.services.clock()
+    ours = MarkedChanges(scenario.services, scenario.connection, message_id="m1", by=Actor(address="run r1"))
     (change,), _ = ours.mark([creation("new", None)], now + MINUTE)
 
-    theirs = MarkedChanges(office.services, office.connection, message_id="m2", by=Actor(address="run r2"))
+    theirs = MarkedChanges(scenario.services, scenario.connection, message_id="m2", by=Actor(address="run r2"))
     other = replace(creation("new", None), id="c2")
-    assert theirs.mark([other], now + MINUTE) == ([], {"new": office.entry("new")})
+    assert theirs.mark([other], now + MINUTE) == ([], {"new": scenario.entry("new")})
     theirs.record([Outcome(change=replace(change, id="c2"), scim_id="k9")])
     theirs.unmark([replace(change, id="c2")])
-    assert holds("c1", office.entry("new"))
+    assert holds("c1", scenario.entry("new"))
 
     ours.unmark([change])
-    assert office.entry("new") is None  # only the mark had made it
+    assert scenario.entry("new") is None  # only the mark had made it

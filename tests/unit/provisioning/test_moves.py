@@ -20,7 +20,7 @@ from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import notice
 from tests.support.in_memory import FakeKeeper
-from tests.support.scenario import GROUP, LATER, Office
+from tests.support.scenario import GROUP, LATER, Scenario
 from tests.support.settings import with_settings
 
 SECOND = Group(id="g2", email="sales@example.com", name="Sales")
@@ -30,32 +30,32 @@ class Pair:
     """c1 is for GROUP and comes first, c2 is for SECOND; u1 to u3 are on c2, none of them in GROUP."""
 
     def __init__(self, *, shared: bool = True) -> None:
-        self.office = office = Office()
-        office.hire("u4", "dan@example.com")
-        self.other: FakeKeeper = office.connect("c2", SECOND, shared=shared)
+        self.scenario = scenario = Scenario()
+        scenario.hire("u4", "dan@example.com")
+        self.other: FakeKeeper = scenario.connect("c2", SECOND, shared=shared)
         for user_id in ("u1", "u2", "u3"):
-            office.leave(user_id)
+            scenario.leave(user_id)
             self.join(user_id)
-        office.run()
-        self.sent = len(office.sent)
+        scenario.run()
+        self.sent = len(scenario.sent)
 
     def join(self, user_id: str) -> None:
-        self.office.directory.memberships["g2"].add(user_id)
+        self.scenario.directory.memberships["g2"].add(user_id)
 
     def leave(self, user_id: str) -> None:
-        self.office.directory.memberships["g2"].discard(user_id)
+        self.scenario.directory.memberships["g2"].discard(user_id)
 
     def run(self) -> None:
-        self.office.desk.clock.advance(LATER)
-        self.office.run()
+        self.scenario.fakes.clock.advance(LATER)
+        self.scenario.run()
 
     def access(self, user_id: str) -> list[list[bool]]:
         """Return whether the user's accounts are active, on each node."""
-        return [[account.active for account in node.of(user_id)] for node in (self.office.keeper, self.other)]
+        return [[account.active for account in node.of(user_id)] for node in (self.scenario.keeper, self.other)]
 
     def unreadable(self, group_id: str) -> None:
         """Let a scope group be gone: neither its members nor one of them is told."""
-        directory = self.office.directory
+        directory = self.scenario.directory
         directory.unreadable.add(group_id)
         asked = directory.is_member
 
@@ -78,11 +78,11 @@ def shared() -> Pair:
 
 
 def look(pair: Pair, user_id: str) -> None:
-    notice(pair.office, user_id)
+    notice(pair.scenario, user_id)
 
 
 def by_sweep(pair: Pair, _user_id: str) -> None:
-    pair.office.sweep()
+    pair.scenario.sweep()
 
 
 def by_run(pair: Pair, _user_id: str) -> None:
@@ -91,21 +91,21 @@ def by_run(pair: Pair, _user_id: str) -> None:
 
 @pytest.mark.parametrize("through", [look, by_sweep, by_run])
 def test_who_has_an_account_stays_though_an_earlier_connection_would_have_them_too(pair, through):
-    pair.office.join("u1")
+    pair.scenario.join("u1")
     through(pair, "u1")
     pair.run()
     assert pair.access("u1") == [[], [True]]
-    assert pair.office.entry("u1") is None
-    assert sweep(pair.office.services) == 0
+    assert pair.scenario.entry("u1") is None
+    assert sweep(pair.scenario.services) == 0
 
 
 def test_who_is_suspended_and_comes_back_meanwhile_stays_too(pair):
-    pair.office.suspend("u1")
+    pair.scenario.suspend("u1")
     look(pair, "u1")
-    pair.office.join("u1")
+    pair.scenario.join("u1")
     pair.run()
     assert pair.access("u1") == [[], [False]]
-    pair.office.restore("u1")
+    pair.scenario.restore("u1")
     look(pair, "u1")
     assert pair.access("u1") == [[], [True]]
 
@@ -114,54 +114,57 @@ def test_who_is_suspended_and_comes_back_meanwhile_stays_too(pair):
 def test_who_left_the_one_for_the_other_moves_in_one_look(through):
     pair = Pair(shared=False)
     seen: list[list[list[bool]]] = []
-    pair.office.join("u1")
+    pair.scenario.join("u1")
     pair.leave("u1")
-    for node in (pair.office.keeper, pair.other):
+    for node in (pair.scenario.keeper, pair.other):
         node.afterwards.extend([lambda: seen.append(pair.access("u1"))] * 2)
     through(pair, "u1")
     assert seen == [[[True], [True]], [[True], [False]]], "never without access on both"
-    assert (pair.office.entry("u1").status, pair.office.entry("u1", "c2").status) == (Status.ACTIVE, Status.SUSPENDED)
-    assert len(pair.office.desk.store.guards["c2"].current(Kind.TAKING, pair.office.desk.clock.now)) == 1
+    assert (pair.scenario.entry("u1").status, pair.scenario.entry("u1", "c2").status) == (
+        Status.ACTIVE,
+        Status.SUSPENDED,
+    )
+    assert len(pair.scenario.fakes.store.guards["c2"].current(Kind.TAKING, pair.scenario.fakes.clock.now)) == 1
 
 
 def test_who_cannot_be_let_in_there_keeps_what_they_have_and_the_failure_says_what_to_do(shared):
-    shared.office.join("u1")
+    shared.scenario.join("u1")
     shared.leave("u1")
     for _ in range(3):
         shared.run()
     assert shared.access("u1") == [[], [True]], "Keeper's addresses are unique across its nodes"
-    told = shared.office.entry("u1")
+    told = shared.scenario.entry("u1")
     assert told.failure.text == (
         "ada@example.com is the address of this user's own account on the connection c2. In Keeper's Admin Console, "
         "move that account to this connection's node: it is then adopted here."
     )
     assert not told.pending
-    assert sum(event.name is EventName.FAILED for event in shared.office.desk.store.events["c1"].values()) == 2
+    assert sum(event.name is EventName.FAILED for event in shared.scenario.fakes.store.events["c1"].values()) == 2
 
 
 def test_what_the_failure_says_ends_it_and_the_account_is_locked_on_neither_connection(shared):
-    shared.office.join("u1")
+    shared.scenario.join("u1")
     shared.leave("u1")
     shared.run()
     (account,) = shared.other.of("u1")
-    shared.other.move(account.scim_id, shared.office.keeper)
-    shared.office.reconcile_to_the_end()
-    shared.office.reconcile_to_the_end(RunKind.DRIFT)
+    shared.other.move(account.scim_id, shared.scenario.keeper)
+    shared.scenario.reconcile_to_the_end()
+    shared.scenario.reconcile_to_the_end(RunKind.DRIFT)
     assert shared.access("u1") == [[True], []]
-    assert (shared.office.entry("u1").status, shared.office.entry("u1").failure) == (Status.ACTIVE, None)
-    assert shared.office.entry("u1", "c2") is None
+    assert (shared.scenario.entry("u1").status, shared.scenario.entry("u1").failure) == (Status.ACTIVE, None)
+    assert shared.scenario.entry("u1", "c2") is None
 
 
 def test_an_account_that_the_old_node_could_still_reach_is_not_locked_there(shared):
     """Whether a node's token reaches an account of another node is not known."""
-    shared.office.join("u1")
+    shared.scenario.join("u1")
     shared.leave("u1")
     shared.run()
     (account,) = shared.other.of("u1")
-    shared.other.move(account.scim_id, shared.office.keeper)
-    shared.other.accounts = _Reaching(shared.other.accounts, shared.office.keeper.accounts)
-    shared.office.reconcile_to_the_end()
-    assert [account.active for account in shared.office.keeper.of("u1")] == [True]
+    shared.other.move(account.scim_id, shared.scenario.keeper)
+    shared.other.accounts = _Reaching(shared.other.accounts, shared.scenario.keeper.accounts)
+    shared.scenario.reconcile_to_the_end()
+    assert [account.active for account in shared.scenario.keeper.of("u1")] == [True]
 
 
 class _Reaching(dict):
@@ -190,46 +193,46 @@ def test_a_lock_of_our_own_on_another_connection_is_nobody_elses(shared, kind, s
     (account,) = shared.other.of("u1")
     del shared.other.accounts[account.scim_id]
     moved = account if same_id else replace(account, scim_id="k99")
-    shared.office.keeper.accounts[moved.scim_id] = moved
-    shared.office.join("u1")
-    shared.office.desk.clock.advance(LATER)
+    shared.scenario.keeper.accounts[moved.scim_id] = moved
+    shared.scenario.join("u1")
+    shared.scenario.fakes.clock.advance(LATER)
     if kind == "look":
         look(shared, "u1")
     else:
         for number in range(30):  # so many that the plan lists Keeper
-            shared.office.hire(f"n{number}", f"n{number}@example.com")
-        shared.office.run()
+            shared.scenario.hire(f"n{number}", f"n{number}@example.com")
+        shared.scenario.run()
     assert shared.access("u1")[0] == [True]
-    assert shared.office.entry("u1").status is Status.ACTIVE
-    events = [event.name for event in shared.office.desk.store.events["c1"].values() if event.user_id == "u1"]
+    assert shared.scenario.entry("u1").status is Status.ACTIVE
+    events = [event.name for event in shared.scenario.fakes.store.events["c1"].values() if event.user_id == "u1"]
     assert events[-2:] == [EventName.ADOPTED, EventName.UNSUSPENDED]
 
 
 def test_a_lock_that_was_not_ours_stays(shared):
-    account = shared.office.keeper.seed("eve@example.com", "u9", active=False)
-    shared.office.hire("u9", "eve@example.com")
+    account = shared.scenario.keeper.seed("eve@example.com", "u9", active=False)
+    shared.scenario.hire("u9", "eve@example.com")
     look(shared, "u9")
-    assert not shared.office.keeper.accounts[account.scim_id].active
+    assert not shared.scenario.keeper.accounts[account.scim_id].active
 
 
 @pytest.mark.parametrize("through", [look, by_sweep, by_run])
 def test_a_scope_group_of_the_first_that_is_gone_does_not_stop_hiring_on_the_second(pair, through):
-    pair.office.hire("u5", "eve@example.com")
-    pair.office.leave("u5")
+    pair.scenario.hire("u5", "eve@example.com")
+    pair.scenario.leave("u5")
     pair.join("u5")
     pair.unreadable(GROUP.id)
     through(pair, "u5")
     assert pair.access("u5") == [[], [True]]
     assert pair.access("u4") == [[True], []], "and who is on the first stays there"
-    del pair.office.directory.is_member
-    pair.office.directory.unreadable.clear()
-    pair.office.join("u5")
+    del pair.scenario.directory.is_member
+    pair.scenario.directory.unreadable.clear()
+    pair.scenario.join("u5")
     pair.run()
     assert pair.access("u5") == [[], [True]]
 
 
 def test_nobody_is_let_in_by_a_group_that_cannot_be_read(pair):
-    pair.office.hire("u5", "eve@example.com")
+    pair.scenario.hire("u5", "eve@example.com")
     pair.unreadable(GROUP.id)
     pair.unreadable(SECOND.id)
     look(pair, "u5")
@@ -241,17 +244,17 @@ def test_who_has_an_account_on_the_first_is_not_hired_by_the_second_while_its_gr
     pair.unreadable(GROUP.id)
     pair.join("u4")
     look(pair, "u4")
-    pair.office.sweep()
+    pair.scenario.sweep()
     pair.run()
     assert pair.access("u4") == [[True], []]
 
 
 def test_a_move_that_the_guard_refuses_leaves_the_old_account_open():
     pair = Pair(shared=False)
-    pair.office.services.connections.change(
+    pair.scenario.services.connections.change(
         "c2", lambda current: with_settings(current, limit=VolumeLimit(minimum=0, percent=0))
     )
-    pair.office.join("u1")
+    pair.scenario.join("u1")
     pair.leave("u1")
     pair.run()
     pair.run()
@@ -260,36 +263,36 @@ def test_a_move_that_the_guard_refuses_leaves_the_old_account_open():
 
 def test_a_move_to_a_paused_connection_waits_with_the_old_account_open():
     pair = Pair(shared=False)
-    pair.office.services.connections.change("c1", lambda current: replace(current, state=State.PAUSED))
-    pair.office.join("u1")
+    pair.scenario.services.connections.change("c1", lambda current: replace(current, state=State.PAUSED))
+    pair.scenario.join("u1")
     pair.leave("u1")
     pair.run()
-    pair.office.sweep()
+    pair.scenario.sweep()
     assert pair.access("u1") == [[], [True]]
-    pair.office.services.connections.change("c1", lambda current: replace(current, state=State.ON))
+    pair.scenario.services.connections.change("c1", lambda current: replace(current, state=State.ON))
     pair.run()
     assert pair.access("u1") == [[True], [False]]
 
 
 def test_a_move_meets_a_worker_that_is_making_the_new_account_and_is_seen_through_afterwards():
     pair = Pair(shared=False)
-    pair.office.join("u1")
+    pair.scenario.join("u1")
     pair.leave("u1")
-    pair.office.desk.clock.advance(LATER)
-    pair.office.plan()
-    batches, pair.office.desk.queue.batches = pair.office.desk.queue.batches, []
+    pair.scenario.fakes.clock.advance(LATER)
+    pair.scenario.plan()
+    batches, pair.scenario.fakes.queue.batches = pair.scenario.fakes.queue.batches, []
     (making,) = [batch for batch in batches if batch.connection_id == "c1"]
     (taking,) = [batch for batch in batches if batch.connection_id == "c2"]
-    pair.office.keeper.meanwhile.append(lambda: pair.office.apply(taking))
-    pair.office.apply(making)
+    pair.scenario.keeper.meanwhile.append(lambda: pair.scenario.apply(taking))
+    pair.scenario.apply(making)
     assert pair.access("u1") == [[True], [True]]
-    pair.office.work_off()
+    pair.scenario.work_off()
     assert pair.access("u1") == [[True], [False]]
 
 
 def test_one_look_reads_the_directory_once_for_all_connections(pair, monkeypatch):
     asked: Counter[tuple[str, ...]] = Counter()
-    directory = pair.office.directory
+    directory = pair.scenario.directory
     user, is_member = directory.user, directory.is_member
     monkeypatch.setattr(directory, "user", lambda *given: (asked.update([given]), user(*given))[1])
     monkeypatch.setattr(directory, "is_member", lambda *given: (asked.update([given]), is_member(*given))[1])
@@ -299,7 +302,7 @@ def test_one_look_reads_the_directory_once_for_all_connections(pair, monkeypatch
 
 def test_the_directory_is_read_after_every_roster(pair, monkeypatch):
     read: list[str] = []
-    roster, directory = pair.office.services.roster, pair.office.directory
+    roster, directory = pair.scenario.services.roster, pair.scenario.directory
     entry, user = roster.entry, directory.user
     monkeypatch.setattr(roster, "entry", lambda each, user_id: (read.append(each.id), entry(each, user_id))[1])
     monkeypatch.setattr(directory, "user", lambda user_id: (read.append("directory"), user(user_id))[1])
@@ -309,35 +312,35 @@ def test_the_directory_is_read_after_every_roster(pair, monkeypatch):
 
 def test_each_write_rests_on_a_reading_of_its_own(monkeypatch):
     pair = Pair(shared=False)
-    pair.office.join("u1")
+    pair.scenario.join("u1")
     pair.leave("u1")
     happened: list[str] = []
-    user = pair.office.directory.user
-    monkeypatch.setattr(pair.office.directory, "user", lambda user_id: (happened.append("read"), user(user_id))[1])
-    for node in (pair.office.keeper, pair.other):
+    user = pair.scenario.directory.user
+    monkeypatch.setattr(pair.scenario.directory, "user", lambda user_id: (happened.append("read"), user(user_id))[1])
+    for node in (pair.scenario.keeper, pair.other):
         node.afterwards.append(lambda: happened.append("wrote"))
-    pair.office.sweep()
+    pair.scenario.sweep()
     assert happened == ["read", "wrote", "read", "wrote", "read"]
 
 
 def test_what_fails_on_one_connection_keeps_nothing_back_on_the_other(pair):
-    pair.office.join("u1")
-    pair.office.hire("u5", "eve@example.com")
-    pair.office.rename("u4", "Grace")
-    pair.office.keeper.faults.append(Rejected("no"))
-    pair.office.rename("u2", "Grace")
+    pair.scenario.join("u1")
+    pair.scenario.hire("u5", "eve@example.com")
+    pair.scenario.rename("u4", "Grace")
+    pair.scenario.keeper.faults.append(Rejected("no"))
+    pair.scenario.rename("u2", "Grace")
     pair.run()
-    assert pair.office.entry("u2", "c2").failure is None
+    assert pair.scenario.entry("u2", "c2").failure is None
     (account,) = pair.other.of("u2")
     assert account.attributes["name.givenName"] == "Grace"
 
 
 def test_the_looks_of_a_day_leave_no_one_waiting(pair):
     for user_id in ("u1", "u2", "u3", "u4"):
-        pair.office.deliver(
-            Look(user_id=user_id, event="update", asked_at=pair.office.desk.clock.now - timedelta(minutes=5))
+        pair.scenario.deliver(
+            Look(user_id=user_id, event="update", asked_at=pair.scenario.fakes.clock.now - timedelta(minutes=5))
         )
-    assert pair.office.refused == []
+    assert pair.scenario.refused == []
 
 
 class TestALockOfOursIsOlderThanTheAccessElsewhere:
@@ -349,72 +352,72 @@ class TestALockOfOursIsOlderThanTheAccessElsewhere:
         pair.leave("u1")
         pair.run()
         (account,) = pair.other.of("u1")
-        pair.other.move(account.scim_id, pair.office.keeper)
-        pair.office.join("u1")
+        pair.other.move(account.scim_id, pair.scenario.keeper)
+        pair.scenario.join("u1")
         for _ in range(2):
             pair.run()
         assert pair.access("u1") == [[True], []]
-        assert pair.office.entry("u1", "c2").status is Status.SUSPENDED
-        pair.office.desk.clock.advance(timedelta(days=30))
+        assert pair.scenario.entry("u1", "c2").status is Status.SUSPENDED
+        pair.scenario.fakes.clock.advance(timedelta(days=30))
         return pair
 
     def move_back(self, pair: Pair, *, moved: bool = True) -> None:
-        (account,) = pair.office.keeper.of("u1")
+        (account,) = pair.scenario.keeper.of("u1")
         if moved:
-            pair.office.keeper.move(account.scim_id, pair.other)
-        pair.office.leave("u1")
+            pair.scenario.keeper.move(account.scim_id, pair.other)
+        pair.scenario.leave("u1")
         pair.join("u1")
         for _ in range(3):
             pair.run()
 
     def test_it_is_somebodys_and_asked_about(self, back):
-        (account,) = back.office.keeper.of("u1")
-        back.office.keeper.accounts[account.scim_id] = replace(account, active=False)
-        back.office.plan(RunKind.DRIFT)
-        back.office.work_off()
+        (account,) = back.scenario.keeper.of("u1")
+        back.scenario.keeper.accounts[account.scim_id] = replace(account, active=False)
+        back.scenario.plan(RunKind.DRIFT)
+        back.scenario.work_off()
         self.move_back(back)
         assert back.access("u1") == [[], [False]]
-        (hold,) = back.office.services.holds.standing("c2")
+        (hold,) = back.scenario.services.holds.standing("c2")
         assert [(member.user_id, member.kind) for member in hold.members] == [("u1", Kind.UNLOCKING)]
 
     def test_an_account_that_nobody_locked_is_found_active(self, back):
         self.move_back(back)
         assert back.access("u1") == [[], [True]]
-        assert back.office.entry("u1", "c2").status is Status.ACTIVE
-        assert back.office.services.holds.standing("c2") == []
+        assert back.scenario.entry("u1", "c2").status is Status.ACTIVE
+        assert back.scenario.services.holds.standing("c2") == []
 
     def test_one_that_was_not_moved_back_keeps_its_access_where_it_is(self, back):
         self.move_back(back, moved=False)
-        back.office.plan(RunKind.DRIFT)
-        back.office.work_off()
+        back.scenario.plan(RunKind.DRIFT)
+        back.scenario.work_off()
         assert back.access("u1") == [[True], []]
-        assert "move that account to this connection's node" in back.office.entry("u1", "c2").failure.text
-        (account,) = back.office.keeper.of("u1")
-        back.office.keeper.move(account.scim_id, back.other)
+        assert "move that account to this connection's node" in back.scenario.entry("u1", "c2").failure.text
+        (account,) = back.scenario.keeper.of("u1")
+        back.scenario.keeper.move(account.scim_id, back.other)
         for _ in range(3):
             back.run()
         assert back.access("u1") == [[], [True]]
 
     def test_one_that_we_had_deleted_is_kept_current_again(self, back):
-        services, there = back.office.services, back.office.services.connections.get("c2")
-        deleted = replace(back.office.entry("u1", "c2"), deleted=True)
+        services, there = back.scenario.services, back.scenario.services.connections.get("c2")
+        deleted = replace(back.scenario.entry("u1", "c2"), deleted=True)
         services.roster.commit(there, ["u1"], lambda _: (Edit(entries={"u1": deleted}), None))
         self.move_back(back)
         assert back.access("u1") == [[], [True]]
-        back.office.rename("u1", "Augusta")
+        back.scenario.rename("u1", "Augusta")
         back.run()
         (account,) = back.other.of("u1")
         assert account.attributes["name.givenName"] == "Augusta"
 
     def test_nor_is_access_taken_by_the_record_of_somebodys_lock(self, back):
-        services, there = back.office.services, back.office.services.connections.get("c2")
-        locked = replace(back.office.entry("u1", "c2"), status=Status.LOCKED)
+        services, there = back.scenario.services, back.scenario.services.connections.get("c2")
+        locked = replace(back.scenario.entry("u1", "c2"), status=Status.LOCKED)
         services.roster.commit(there, ["u1"], lambda _: (Edit(entries={"u1": locked}), None))
         self.move_back(back, moved=False)
         assert back.access("u1") == [[True], []]
-        (account,) = back.office.keeper.of("u1")
-        back.office.keeper.move(account.scim_id, back.other)
+        (account,) = back.scenario.keeper.of("u1")
+        back.scenario.keeper.move(account.scim_id, back.other)
         for _ in range(3):
             back.run()
         assert back.access("u1") == [[], [True]]
-        assert back.office.entry("u1") is None
+        assert back.scenario.entry("u1") is None

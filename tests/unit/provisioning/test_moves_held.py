@@ -10,7 +10,7 @@ from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.in_memory import FakeKeeper
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 from tests.support.settings import with_settings
 from tests.unit.provisioning.test_moves import SECOND
 from tests.unit.runs.test_decided_plans import ADMIN, DAY, company, run, suspended
@@ -19,55 +19,55 @@ MOVED = [f"x{number}" for number in range(60)]
 
 
 @pytest.fixture
-def moved() -> tuple[Office, FakeKeeper]:
+def moved() -> tuple[Scenario, FakeKeeper]:
     """Sixty of c1 move to c2, which holds their creation; c1 could take the access of all of them."""
-    office = company(80)
-    office.services.connections.change(
+    scenario = company(80)
+    scenario.services.connections.change(
         "c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=1000, share=1000.0))
     )
-    other = office.connect("c2", SECOND, shared=False)
-    run(office)
-    run(office, DAY)  # its first run is over
+    other = scenario.connect("c2", SECOND, shared=False)
+    run(scenario)
+    run(scenario, DAY)  # its first run is over
     for user_id in MOVED:
-        office.leave(user_id)
-        office.directory.memberships[SECOND.id].add(user_id)
-    run(office, DAY)
-    return office, other
+        scenario.leave(user_id)
+        scenario.directory.memberships[SECOND.id].add(user_id)
+    run(scenario, DAY)
+    return scenario, other
 
 
-def waiting(office: Office, connection_id: str) -> list[Hold]:
-    holds = office.services.holds.standing(connection_id)
+def waiting(scenario: Scenario, connection_id: str) -> list[Hold]:
+    holds = scenario.services.holds.standing(connection_id)
     return [hold for hold in holds if hold.state is HoldState.WAITING]
 
 
-def taken(office: Office) -> int:
-    return len(office.desk.store.guards["c1"].current(Kind.TAKING, office.desk.clock.now))
+def taken(scenario: Scenario) -> int:
+    return len(scenario.fakes.store.guards["c1"].current(Kind.TAKING, scenario.fakes.clock.now))
 
 
 @pytest.mark.parametrize("decided", [None, "reject"])
 def test_whoever_is_not_let_in_by_a_held_plan_is_no_leaver_of_the_old_connection(moved, decided):
-    office, other = moved
-    assert [hold.counts() for hold in waiting(office, "c2")] == [{"create": 60}]
+    scenario, other = moved
+    assert [hold.counts() for hold in waiting(scenario, "c2")] == [{"create": 60}]
     if decided:
-        decide_hold(office.services, "c2", waiting(office, "c2")[0].digest, decided, ADMIN)
-    office.desk.clock.advance(DAY)
-    planned = office.plan(RunKind.FULL).planned
-    office.work_off()
-    assert (planned, taken(office), suspended(office), len(other.accounts)) == ({}, 0, 0, 0)
-    assert waiting(office, "c1") == []
+        decide_hold(scenario.services, "c2", waiting(scenario, "c2")[0].digest, decided, ADMIN)
+    scenario.fakes.clock.advance(DAY)
+    planned = scenario.plan(RunKind.FULL).planned
+    scenario.work_off()
+    assert (planned, taken(scenario), suspended(scenario), len(other.accounts)) == ({}, 0, 0, 0)
+    assert waiting(scenario, "c1") == []
 
 
 def test_once_they_are_let_in_the_old_accounts_are_suspended(moved):
-    office, other = moved
-    decide_hold(office.services, "c2", waiting(office, "c2")[0].digest, "approve", ADMIN)
-    run(office)
-    run(office)
-    assert (len(other.accounts), suspended(office), taken(office)) == (60, 60, 60)
+    scenario, other = moved
+    decide_hold(scenario.services, "c2", waiting(scenario, "c2")[0].digest, "approve", ADMIN)
+    run(scenario)
+    run(scenario)
+    assert (len(other.accounts), suspended(scenario), taken(scenario)) == (60, 60, 60)
 
 
 def test_who_leaves_the_new_scope_too_loses_access_at_once(moved):
-    office, _other = moved
-    run(office)
-    office.directory.memberships[SECOND.id].clear()
-    run(office)
-    assert (suspended(office), waiting(office, "c2")) == (60, [])
+    scenario, _other = moved
+    run(scenario)
+    scenario.directory.memberships[SECOND.id].clear()
+    run(scenario)
+    assert (suspended(scenario), waiting(scenario, "c2")) == (60, [])

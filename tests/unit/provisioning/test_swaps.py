@@ -12,31 +12,31 @@ from autoprovisioning.domain.errors import AddressTaken
 from autoprovisioning.domain.events import EventName
 from tests.support.builders import ADA, MINUTE, NOW, SECOND, entry, notice, rules, seen
 from tests.support.decisions import action_of
-from tests.support.scenario import ADDRESSES, LATER, Office, person
+from tests.support.scenario import ADDRESSES, LATER, Scenario, person
 
 A, B, C, D, _ = ADDRESSES  # u1 to u3 have the first three of them
 
 
-def readdressed(office: Office, **addresses: str) -> None:
+def readdressed(scenario: Scenario, **addresses: str) -> None:
     """Give users addresses in one go, as if all notifications had been lost."""
     for user_id, address in addresses.items():
-        user = office.directory.live[user_id]
+        user = scenario.directory.live[user_id]
         known = replace(user, primary_email=address, aliases=())
-        office.directory.live[user_id] = person(user_id, address, user.profile["name"]["givenName"], known)
+        scenario.directory.live[user_id] = person(user_id, address, user.profile["name"]["givenName"], known)
 
 
-def held(office: Office) -> dict[str, str]:
+def held(scenario: Scenario) -> dict[str, str]:
     """Return which address each of the users has in Keeper."""
-    return {user_id: account.user_name for user_id in ("u1", "u2", "u3") for account in office.keeper.of(user_id)}
+    return {user_id: account.user_name for user_id in ("u1", "u2", "u3") for account in scenario.keeper.of(user_id)}
 
 
-def run(office: Office) -> None:
-    office.desk.clock.advance(MINUTE)  # far less than what a failure waits for
-    office.run()
+def run(scenario: Scenario) -> None:
+    scenario.fakes.clock.advance(MINUTE)  # far less than what a failure waits for
+    scenario.run()
 
 
-def failures(office: Office) -> int:
-    return sum(event.name is EventName.FAILED for event in office.desk.store.events["c1"].values())
+def failures(scenario: Scenario) -> int:
+    return sum(event.name is EventName.FAILED for event in scenario.fakes.store.events["c1"].values())
 
 
 CIRCLES = {
@@ -47,19 +47,19 @@ CIRCLES = {
 
 @pytest.mark.parametrize("circle", CIRCLES.values(), ids=CIRCLES)
 @pytest.mark.parametrize("through", ["run", "looks"])
-def test_a_circle_is_refused_in_words_and_costs_no_one_their_access(office, circle, through):
-    before = held(office)
-    readdressed(office, **circle)
+def test_a_circle_is_refused_in_words_and_costs_no_one_their_access(scenario, circle, through):
+    before = held(scenario)
+    readdressed(scenario, **circle)
     if through == "looks":
         for user_id in circle:
-            notice(office, user_id)
+            notice(scenario, user_id)
     for _ in range(3):
-        run(office)
-    assert held(office) == before
-    assert all(account.active for account in office.keeper.accounts.values())
-    assert failures(office) == len(circle), "it is not sent again while nothing has changed"
+        run(scenario)
+    assert held(scenario) == before
+    assert all(account.active for account in scenario.keeper.accounts.values())
+    assert failures(scenario) == len(circle), "it is not sent again while nothing has changed"
     for user_id, address in circle.items():
-        told = office.entry(user_id)
+        told = scenario.entry(user_id)
         holder = next(other for other, name in before.items() if name == address)
         assert told.failure.text == (
             f"{address} is still the address of user {holder}. This is tried again once that account has another one: "
@@ -70,50 +70,50 @@ def test_a_circle_is_refused_in_words_and_costs_no_one_their_access(office, circ
 
 @pytest.mark.parametrize("circle", CIRCLES.values(), ids=CIRCLES)
 @pytest.mark.parametrize("through", ["run", "look"])
-def test_a_circle_heals_once_one_of_its_users_has_a_third_address(office, circle, through):
-    readdressed(office, **circle)
-    run(office)
-    readdressed(office, u1="third@example.com")
+def test_a_circle_heals_once_one_of_its_users_has_a_third_address(scenario, circle, through):
+    readdressed(scenario, **circle)
+    run(scenario)
+    readdressed(scenario, u1="third@example.com")
     if through == "look":
-        notice(office, "u1")
+        notice(scenario, "u1")
     for _ in circle:
-        run(office)
-    readdressed(office, u1=circle["u1"])
-    run(office)
-    assert held(office) == {**dict(zip(("u1", "u2", "u3"), ADDRESSES, strict=False)), **circle}
-    assert not any(office.entry(user_id).failure or office.entry(user_id).pending for user_id in circle)
+        run(scenario)
+    readdressed(scenario, u1=circle["u1"])
+    run(scenario)
+    assert held(scenario) == {**dict(zip(("u1", "u2", "u3"), ADDRESSES, strict=False)), **circle}
+    assert not any(scenario.entry(user_id).failure or scenario.entry(user_id).pending for user_id in circle)
 
 
-def test_a_chain_arrives_in_one_run(office):
-    readdressed(office, u1=B, u2=C, u3=D)
-    run(office)
-    assert held(office) == {"u1": B, "u2": C, "u3": D}
-    assert failures(office) == 0
+def test_a_chain_arrives_in_one_run(scenario):
+    readdressed(scenario, u1=B, u2=C, u3=D)
+    run(scenario)
+    assert held(scenario) == {"u1": B, "u2": C, "u3": D}
+    assert failures(scenario) == 0
 
 
-def test_a_chain_whose_links_come_one_by_one_in_the_wrong_order_arrives_with_the_runs(office):
-    readdressed(office, u1=B, u2=C, u3=D)
+def test_a_chain_whose_links_come_one_by_one_in_the_wrong_order_arrives_with_the_runs(scenario):
+    readdressed(scenario, u1=B, u2=C, u3=D)
     for user_id in ("u1", "u2", "u3"):
-        notice(office, user_id)
+        notice(scenario, user_id)
     for _ in range(2):
-        run(office)
-    assert held(office) == {"u1": B, "u2": C, "u3": D}
+        run(scenario)
+    assert held(scenario) == {"u1": B, "u2": C, "u3": D}
 
 
-def test_an_address_whose_user_is_suspended_is_waited_for_and_an_account_outside_the_roster_is_not_named(office):
-    office.suspend("u2")
-    run(office)
-    office.keeper.seed(D, "u99")
-    readdressed(office, u1=B, u3=D)
-    run(office)
-    assert f"{B} is still the address of user u2" in office.entry("u1").failure.text
-    assert office.entry("u3").failure.text == "409"
-    before = failures(office)
-    run(office)
-    assert failures(office) == before
-    office.desk.clock.advance(LATER)
-    office.run()
-    assert failures(office) == before + 2, "and tried again when its time has come"
+def test_an_address_whose_user_is_suspended_is_waited_for_and_an_account_outside_the_roster_is_not_named(scenario):
+    scenario.suspend("u2")
+    run(scenario)
+    scenario.keeper.seed(D, "u99")
+    readdressed(scenario, u1=B, u3=D)
+    run(scenario)
+    assert f"{B} is still the address of user u2" in scenario.entry("u1").failure.text
+    assert scenario.entry("u3").failure.text == "409"
+    before = failures(scenario)
+    run(scenario)
+    assert failures(scenario) == before
+    scenario.fakes.clock.advance(LATER)
+    scenario.run()
+    assert failures(scenario) == before + 2, "and tried again when its time has come"
 
 
 def test_a_failure_that_waits_for_its_next_attempt_waits_for_nothing_else():

@@ -23,129 +23,129 @@ THEN_DELETED = Deprovisioning(
 )
 
 
-def with_policy(office, **changes):
-    office.services.connections.change(
+def with_policy(scenario, **changes):
+    scenario.services.connections.change(
         "c1", lambda connection: with_settings(connection, deprovisioning=THEN_DELETED, **changes)
     )
 
 
-def test_whoever_is_held_is_deleted_on_the_day_that_counts_from_when_they_left(office):
-    with_policy(office, limit=VolumeLimit(minimum=1))
-    office.desk.clock.advance(LATER)
-    left = office.desk.clock.now
+def test_whoever_is_held_is_deleted_on_the_day_that_counts_from_when_they_left(scenario):
+    with_policy(scenario, limit=VolumeLimit(minimum=1))
+    scenario.fakes.clock.advance(LATER)
+    left = scenario.fakes.clock.now
     for user_id in ("u1", "u2", "u3"):
-        office.leave(user_id)
-    office.run()
-    assert [begun(office.entry(user_id)) for user_id in ("u1", "u2", "u3")] == [{Trigger.APP_OFF: left}] * 3
-    office.desk.clock.advance(3 * DAY)
-    (hold,) = [hold for hold in office.services.holds.standing("c1") if hold.decided_at is None]
-    decide_hold(office.services, "c1", hold.digest, "approve", Actor(address="boss@example.com"))
-    office.run()
-    assert {office.entry(user_id).status for user_id in ("u1", "u2", "u3")} == {Status.SUSPENDED}
-    assert begun(office.entry("u1")) == {Trigger.APP_OFF: left}
+        scenario.leave(user_id)
+    scenario.run()
+    assert [begun(scenario.entry(user_id)) for user_id in ("u1", "u2", "u3")] == [{Trigger.APP_OFF: left}] * 3
+    scenario.fakes.clock.advance(3 * DAY)
+    (hold,) = [hold for hold in scenario.services.holds.standing("c1") if hold.decided_at is None]
+    decide_hold(scenario.services, "c1", hold.digest, "approve", Actor(address="boss@example.com"))
+    scenario.run()
+    assert {scenario.entry(user_id).status for user_id in ("u1", "u2", "u3")} == {Status.SUSPENDED}
+    assert begun(scenario.entry("u1")) == {Trigger.APP_OFF: left}
 
 
-def test_a_suspension_that_fails_keeps_the_time_from_when_it_was_due(office):
-    with_policy(office)
-    office.desk.clock.advance(LATER)
-    office.run()
-    left = office.desk.clock.now
-    office.leave("u1")
-    office.keeper.faults.append(Rejected("400"))
-    office.run()
-    assert begun(office.entry("u1")) == {Trigger.APP_OFF: left}
-    assert office.entry("u1").failure is not None
-    office.desk.clock.advance(timedelta(hours=1))
-    office.run()
-    assert (office.entry("u1").status, begun(office.entry("u1"))) == (Status.SUSPENDED, {Trigger.APP_OFF: left})
+def test_a_suspension_that_fails_keeps_the_time_from_when_it_was_due(scenario):
+    with_policy(scenario)
+    scenario.fakes.clock.advance(LATER)
+    scenario.run()
+    left = scenario.fakes.clock.now
+    scenario.leave("u1")
+    scenario.keeper.faults.append(Rejected("400"))
+    scenario.run()
+    assert begun(scenario.entry("u1")) == {Trigger.APP_OFF: left}
+    assert scenario.entry("u1").failure is not None
+    scenario.fakes.clock.advance(timedelta(hours=1))
+    scenario.run()
+    assert (scenario.entry("u1").status, begun(scenario.entry("u1"))) == (Status.SUSPENDED, {Trigger.APP_OFF: left})
 
 
-def test_a_notification_over_the_limit_records_the_timer(office):
-    with_policy(office, limit=VolumeLimit(minimum=1))
-    office.desk.clock.advance(LATER)
+def test_a_notification_over_the_limit_records_the_timer(scenario):
+    with_policy(scenario, limit=VolumeLimit(minimum=1))
+    scenario.fakes.clock.advance(LATER)
     for user_id in ("u1", "u2"):
-        office.suspend(user_id)
-        notice(office, user_id)
-    assert begun(office.entry("u2")) == {Trigger.SUSPENDED: office.directory.live["u2"].since}
-    assert office.entry("u2").status is Status.ACTIVE
+        scenario.suspend(user_id)
+        notice(scenario, user_id)
+    assert begun(scenario.entry("u2")) == {Trigger.SUSPENDED: scenario.directory.live["u2"].since}
+    assert scenario.entry("u2").status is Status.ACTIVE
 
 
-def test_what_was_deleted_is_not_deleted_again_by_every_run_and_comes_back_with_its_user(office):
+def test_what_was_deleted_is_not_deleted_again_by_every_run_and_comes_back_with_its_user(scenario):
     at_once = Deprovisioning(
         app_off=Delays(suspend_after=None, delete_after=0),
         suspended=Delays(suspend_after=None, delete_after=0),
         deleted=Delays(suspend_after=None, delete_after=0),
     )
-    office.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=at_once))
-    office.suspend("u1")
-    office.reconcile_to_the_end()
-    deleted = office.entry("u1")
+    scenario.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=at_once))
+    scenario.suspend("u1")
+    scenario.reconcile_to_the_end()
+    deleted = scenario.entry("u1")
     assert (deleted.status, deleted.deleted) == (Status.SUSPENDED, True)
-    office.rename("u1", "Grace")
-    office.reconcile_to_the_end()
-    assert office.entry("u1") == deleted
-    office.restore("u1")
-    office.reconcile_to_the_end()
-    assert (office.entry("u1").status, office.entry("u1").deleted, active(office, "u1")) == (
+    scenario.rename("u1", "Grace")
+    scenario.reconcile_to_the_end()
+    assert scenario.entry("u1") == deleted
+    scenario.restore("u1")
+    scenario.reconcile_to_the_end()
+    assert (scenario.entry("u1").status, scenario.entry("u1").deleted, active(scenario, "u1")) == (
         Status.ACTIVE,
         False,
         [True],
     )
 
 
-def test_a_leaver_of_whom_the_directory_tells_a_later_time_is_not_rewritten_by_every_run(office):
-    office.suspend("u1")
-    office.reconcile_to_the_end()
-    kept = office.entry("u1")
-    user = office.directory.live["u1"]
-    office.directory.live["u1"] = replace(user, since=user.since + timedelta(milliseconds=987))
-    office.run()
-    office.sweep()
-    assert office.entry("u1") == kept
+def test_a_leaver_of_whom_the_directory_tells_a_later_time_is_not_rewritten_by_every_run(scenario):
+    scenario.suspend("u1")
+    scenario.reconcile_to_the_end()
+    kept = scenario.entry("u1")
+    user = scenario.directory.live["u1"]
+    scenario.directory.live["u1"] = replace(user, since=user.since + timedelta(milliseconds=987))
+    scenario.run()
+    scenario.sweep()
+    assert scenario.entry("u1") == kept
 
 
-def test_how_many_archived_people_keep_their_access_is_told_by_every_run(office):
-    office.archive("u1")
-    office.archive("u2")
-    office.suspend("u3")
-    office.desk.clock.advance(LATER)
-    run = office.plan()
-    office.work_off()
-    run = office.services.runs.get("c1", run.id)
+def test_how_many_archived_people_keep_their_access_is_told_by_every_run(scenario):
+    scenario.archive("u1")
+    scenario.archive("u2")
+    scenario.suspend("u3")
+    scenario.fakes.clock.advance(LATER)
+    run = scenario.plan()
+    scenario.work_off()
+    run = scenario.services.runs.get("c1", run.id)
     assert run.counts["archived"] == 2
     assert "Archived users who keep their access, since they are not operated on: 2" in "\n".join(run.notes)
-    office.services.connections.change("c1", lambda connection: with_settings(connection, archived_as_suspended=True))
-    office.reconcile_to_the_end()
-    run = office.plan()
-    assert ("archived" in run.counts, active(office, "u1")) == (False, [False])
+    scenario.services.connections.change("c1", lambda connection: with_settings(connection, archived_as_suspended=True))
+    scenario.reconcile_to_the_end()
+    run = scenario.plan()
+    assert ("archived" in run.counts, active(scenario, "u1")) == (False, [False])
 
 
-def test_who_returns_while_a_plan_is_held_gets_no_timer_back(office, monkeypatch):
-    with_policy(office, limit=VolumeLimit(minimum=1))
-    office.desk.clock.advance(LATER)
+def test_who_returns_while_a_plan_is_held_gets_no_timer_back(scenario, monkeypatch):
+    with_policy(scenario, limit=VolumeLimit(minimum=1))
+    scenario.fakes.clock.advance(LATER)
     for user_id in ("u1", "u2", "u3"):
-        office.leave(user_id)
-    put = office.services.holds.put
+        scenario.leave(user_id)
+    put = scenario.services.holds.put
 
     def meanwhile(*plan):
         put(*plan)
-        office.join("u1")
-        notice(office, "u1")
+        scenario.join("u1")
+        notice(scenario, "u1")
 
-    monkeypatch.setattr(office.services.holds, "put", meanwhile)
-    office.run()
-    assert (begun(office.entry("u1")), office.entry("u1").status) == ({}, Status.ACTIVE)
-    assert begun(office.entry("u2")) == {Trigger.APP_OFF: office.desk.clock.now}
+    monkeypatch.setattr(scenario.services.holds, "put", meanwhile)
+    scenario.run()
+    assert (begun(scenario.entry("u1")), scenario.entry("u1").status) == ({}, Status.ACTIVE)
+    assert begun(scenario.entry("u2")) == {Trigger.APP_OFF: scenario.fakes.clock.now}
 
 
-def test_who_waited_for_a_token_and_is_held_waits_for_the_hold_alone(office):
-    office.services.connections.change("c1", lambda connection: replace(connection, state=State.PAUSED))
+def test_who_waited_for_a_token_and_is_held_waits_for_the_hold_alone(scenario):
+    scenario.services.connections.change("c1", lambda connection: replace(connection, state=State.PAUSED))
     for user_id, address in (("u1", "ann@example.com"), ("u2", "ben@example.com")):
-        office.readdress(user_id, address)
-        notice(office, user_id)
-    assert office.entry("u1").pending
-    with_policy(office, limit=VolumeLimit(minimum=1))
-    office.services.connections.change("c1", lambda connection: replace(connection, state=State.ON))
-    office.run()
-    assert office.services.holds.standing("c1")
-    assert [office.entry(user_id).pending for user_id in ("u1", "u2")] == [False, False]
+        scenario.readdress(user_id, address)
+        notice(scenario, user_id)
+    assert scenario.entry("u1").pending
+    with_policy(scenario, limit=VolumeLimit(minimum=1))
+    scenario.services.connections.change("c1", lambda connection: replace(connection, state=State.ON))
+    scenario.run()
+    assert scenario.services.holds.standing("c1")
+    assert [scenario.entry(user_id).pending for user_id in ("u1", "u2")] == [False, False]

@@ -15,63 +15,63 @@ from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.runs import RunKind
 from tests.support.builders import notice
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 from tests.unit.runs.test_decided_plans import ADMIN, QUARTER, company, plans, run
 
 
-def again(office: Office, *, override: bool = True) -> None:
+def again(scenario: Scenario, *, override: bool = True) -> None:
     """Reauthorize, with a token that Keeper takes."""
-    office.services.connections.change("c1", lambda current: replace(current, state=State.PAUSED))
-    office.keeper.accepts.add("another")
-    reauthorize(office.services, "c1", "another", ADMIN, override=override)
+    scenario.services.connections.change("c1", lambda current: replace(current, state=State.PAUSED))
+    scenario.keeper.accepts.add("another")
+    reauthorize(scenario.services, "c1", "another", ADMIN, override=override)
 
 
-def drift(office: Office) -> None:
-    office.desk.clock.advance(QUARTER)
-    office.plan(RunKind.DRIFT)
-    office.work_off()
+def drift(scenario: Scenario) -> None:
+    scenario.fakes.clock.advance(QUARTER)
+    scenario.plan(RunKind.DRIFT)
+    scenario.work_off()
 
 
 @pytest.fixture
-def emptied() -> Office:
+def emptied() -> Scenario:
     """Eight people whose accounts are gone, on a node that was taken on trust; two were never known to have one."""
-    office = company(5)
-    office.keeper.accounts.clear()
-    again(office)
-    drift(office)
+    scenario = company(5)
+    scenario.keeper.accounts.clear()
+    again(scenario)
+    drift(scenario)
     for number in (20, 21):
-        office.hire(f"x{number}", f"x{number}@example.com")
-    run(office)
-    assert office.keeper.accounts == {}
-    assert sorted([*hold.counts().items()] for hold in plans(office)) == [[("create", 2)], [("recreate", 8)]]
-    return office
+        scenario.hire(f"x{number}", f"x{number}@example.com")
+    run(scenario)
+    assert scenario.keeper.accounts == {}
+    assert sorted([*hold.counts().items()] for hold in plans(scenario)) == [[("create", 2)], [("recreate", 8)]]
+    return scenario
 
 
 def test_what_was_planned_before_is_not_made_there_when_its_batch_is_delivered_late():
-    office = company(5)
-    office.hire("x20", "x20@example.com")
-    office.plan()
-    late, office.desk.queue.batches = office.desk.queue.batches, []
-    office.keeper.accounts.clear()
-    again(office)
+    scenario = company(5)
+    scenario.hire("x20", "x20@example.com")
+    scenario.plan()
+    late, scenario.fakes.queue.batches = scenario.fakes.queue.batches, []
+    scenario.keeper.accounts.clear()
+    again(scenario)
     for batch in late:
-        office.apply(batch)
-    assert office.keeper.accounts == {}
-    run(office)
-    assert [hold.counts() for hold in plans(office)] == [{"create": 1}]
+        scenario.apply(batch)
+    assert scenario.keeper.accounts == {}
+    run(scenario)
+    assert [hold.counts() for hold in plans(scenario)] == [{"create": 1}]
 
 
-def of(office: Office, action: str) -> Hold:
-    (hold,) = [hold for hold in plans(office) if hold.members[0].action == action]
+def of(scenario: Scenario, action: str) -> Hold:
+    (hold,) = [hold for hold in plans(scenario) if hold.members[0].action == action]
     return hold
 
 
-def decide(office: Office, action: str, choice: str, *users: str) -> None:
-    decide_hold(office.services, "c1", of(office, action).digest, choice, ADMIN, users=users or None)
+def decide(scenario: Scenario, action: str, choice: str, *users: str) -> None:
+    decide_hold(scenario.services, "c1", of(scenario, action).digest, choice, ADMIN, users=users or None)
 
 
-def made(office: Office) -> set[str]:
-    return {account.external_id for account in office.keeper.accounts.values()}
+def made(scenario: Scenario) -> set[str]:
+    return {account.external_id for account in scenario.keeper.accounts.values()}
 
 
 def test_who_approves_one_account_lets_no_other_one_go(emptied):

@@ -28,18 +28,18 @@ from tests.support.builders import MINUTE, active
 from tests.support.in_memory import FakeAccounts
 from tests.support.in_memory_state import FakeChannels
 from tests.support.previewing import at
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 from tests.support.settings import with_settings
 from tests.unit.administration.test_health import Told
 
 CROWD = 25  # more than are looked up one by one
 
 
-def crowded() -> Office:
-    office = Office()
+def crowded() -> Scenario:
+    scenario = Scenario()
     for number in range(CROWD):
-        office.hire(f"x{number}", f"x{number}@example.com")
-    return office
+        scenario.hire(f"x{number}", f"x{number}@example.com")
+    return scenario
 
 
 def break_listing(monkeypatch, error: Exception) -> None:
@@ -60,32 +60,32 @@ UNLISTED = [
 
 @pytest.mark.parametrize("error", UNLISTED, ids=lambda error: type(error).__name__)
 def test_the_first_run_creates_everybody_where_keeper_cannot_be_listed(monkeypatch, error):
-    office = crowded()
+    scenario = crowded()
     break_listing(monkeypatch, error)
-    run = office.plan()
-    office.work_off()
-    assert all(active(office, f"x{number}") == [True] for number in range(CROWD))
-    done = office.services.runs.get("c1", run.id)
+    run = scenario.plan()
+    scenario.work_off()
+    assert all(active(scenario, f"x{number}") == [True] for number in range(CROWD))
+    done = scenario.services.runs.get("c1", run.id)
     assert done.state is RunState.DONE
     assert done.notes == (f"Keeper could not be listed, so accounts are looked up one by one: {error}",)
 
 
 def test_a_listing_that_is_throttled_makes_the_connection_wait(monkeypatch):
-    office = crowded()
+    scenario = crowded()
     break_listing(monkeypatch, Throttled("429", retry_after=300))
-    office.plan()
-    assert office.connection.throttled_until == office.desk.clock.now + 5 * MINUTE
+    scenario.plan()
+    assert scenario.connection.throttled_until == scenario.fakes.clock.now + 5 * MINUTE
 
 
 @pytest.mark.parametrize("error", UNLISTED, ids=lambda error: type(error).__name__)
-def test_a_drift_run_that_cannot_list_keeper_does_what_a_full_run_does(office, monkeypatch, error):
-    office.suspend("u1")
-    office.hire("u4", "dan@example.com")
+def test_a_drift_run_that_cannot_list_keeper_does_what_a_full_run_does(scenario, monkeypatch, error):
+    scenario.suspend("u1")
+    scenario.hire("u4", "dan@example.com")
     break_listing(monkeypatch, error)
-    run = office.plan(RunKind.DRIFT)
-    office.work_off()
-    assert (active(office, "u1"), active(office, "u4")) == ([False], [True])
-    done = office.services.runs.get("c1", run.id)
+    run = scenario.plan(RunKind.DRIFT)
+    scenario.work_off()
+    assert (active(scenario, "u1"), active(scenario, "u4")) == ([False], [True])
+    done = scenario.services.runs.get("c1", run.id)
     assert (done.state, "is not looked for" in done.notes[0]) == (RunState.DONE, True)
     assert done.complete == (not isinstance(error, Transient)), "a listing that broke off is told as such"
 
@@ -99,7 +99,7 @@ def test_a_preview_looks_one_by_one_where_keeper_cannot_be_listed(monkeypatch, e
 
 
 def test_one_user_whom_keeper_fails_on_does_not_fail_a_preview(monkeypatch):
-    office = Office()
+    scenario = Scenario()
     find = FakeAccounts.find
 
     def failing(accounts, lookups):
@@ -107,7 +107,7 @@ def test_one_user_whom_keeper_fails_on_does_not_fail_a_preview(monkeypatch):
             yield replace(found, error=KeeperFailed("HTTP 500")) if found.key == "u2" else found
 
     monkeypatch.setattr(FakeAccounts, "find", failing)
-    done, lines = at(office).preview()
+    done, lines = at(scenario).preview()
     assert (done.result.counts["create"], done.result.counts["fail"]) == (2, 1)
     assert next(line.detail for line in lines if line.user_id == "u2") == "HTTP 500"
 
@@ -123,61 +123,61 @@ def get_failing_for(monkeypatch, scim_ids: set[str], error: Exception) -> None:
     monkeypatch.setattr(FakeAccounts, "get", failing)
 
 
-def test_reauthorizing_does_not_depend_on_one_account(office, monkeypatch):
-    known = [entry.scim_id for entry in office.services.roster.load(office.connection).values()]
+def test_reauthorizing_does_not_depend_on_one_account(scenario, monkeypatch):
+    known = [entry.scim_id for entry in scenario.services.roster.load(scenario.connection).values()]
     get_failing_for(monkeypatch, set(known[:-1]), KeeperFailed("HTTP 500"))
-    reauthorize(office.services, "c1", "secret", Actor(address="boss@example.com", directory_id="u0"))
-    assert office.connection.token_version == "2"
+    reauthorize(scenario.services, "c1", "secret", Actor(address="boss@example.com", directory_id="u0"))
+    assert scenario.connection.token_version == "2"
 
 
-def test_a_token_of_another_node_is_refused_whatever_fails_there(office, monkeypatch):
-    known = [entry.scim_id for entry in office.services.roster.load(office.connection).values()]
-    office.keeper.accounts.clear()
+def test_a_token_of_another_node_is_refused_whatever_fails_there(scenario, monkeypatch):
+    known = [entry.scim_id for entry in scenario.services.roster.load(scenario.connection).values()]
+    scenario.keeper.accounts.clear()
     get_failing_for(monkeypatch, set(known[:1]), KeeperFailed("HTTP 500"))
     with pytest.raises(BadInput, match="none of the accounts"):
-        reauthorize(office.services, "c1", "secret", Actor(address="boss@example.com", directory_id="u0"))
+        reauthorize(scenario.services, "c1", "secret", Actor(address="boss@example.com", directory_id="u0"))
 
 
-def test_where_keeper_tells_of_no_account_nothing_is_concluded(office, monkeypatch):
-    known = [entry.scim_id for entry in office.services.roster.load(office.connection).values()]
+def test_where_keeper_tells_of_no_account_nothing_is_concluded(scenario, monkeypatch):
+    known = [entry.scim_id for entry in scenario.services.roster.load(scenario.connection).values()]
     get_failing_for(monkeypatch, set(known), KeeperFailed("HTTP 500"))
     with pytest.raises(KeeperFailed):
-        reauthorize(office.services, "c1", "secret", Actor(address="boss@example.com", directory_id="u0"))
+        reauthorize(scenario.services, "c1", "secret", Actor(address="boss@example.com", directory_id="u0"))
 
 
-def test_a_token_version_that_cannot_be_destroyed_keeps_no_other_one(office, monkeypatch):
-    old = office.desk.clock.now - DESTROY_AFTER
+def test_a_token_version_that_cannot_be_destroyed_keeps_no_other_one(scenario, monkeypatch):
+    old = scenario.fakes.clock.now - DESTROY_AFTER
     retired = tuple(RetiredToken(version=version, at=old) for version in ("7", "8", "9"))
-    office.services.connections.change("c1", lambda current: replace(current, retired_tokens=retired))
-    destroy = office.desk.tokens.destroy
+    scenario.services.connections.change("c1", lambda current: replace(current, retired_tokens=retired))
+    destroy = scenario.fakes.tokens.destroy
 
     def failing(connection_id: str, version: str) -> None:
         if version == "8":
             raise Transient("Secret Manager could not be reached")
         destroy(connection_id, version)
 
-    monkeypatch.setattr(office.desk.tokens, "destroy", failing)
-    destroy_retired(office.services)
-    assert [token.version for token in office.connection.retired_tokens] == ["8"]
+    monkeypatch.setattr(scenario.fakes.tokens, "destroy", failing)
+    destroy_retired(scenario.services)
+    assert [token.version for token in scenario.connection.retired_tokens] == ["8"]
 
 
-def test_a_deletion_that_breaks_does_not_stop_the_runs_of_the_others(office, monkeypatch):
-    other = replace(office.connection, id="c2", state=State.DELETING)
-    office.services.connections.create(other)
-    load = office.services.roster.load
+def test_a_deletion_that_breaks_does_not_stop_the_runs_of_the_others(scenario, monkeypatch):
+    other = replace(scenario.connection, id="c2", state=State.DELETING)
+    scenario.services.connections.create(other)
+    load = scenario.services.roster.load
 
     def broken(connection):
         if connection.id == "c2":
             raise ValueError("a shard cannot be read")
         return load(connection)
 
-    monkeypatch.setattr(type(office.services.roster), "load", lambda _roster, connection: broken(connection))
-    finish_deletions(office.services, FakeChannels(office.desk.store))
-    assert office.services.connections.get("c2") is not None
+    monkeypatch.setattr(type(scenario.services.roster), "load", lambda _roster, connection: broken(connection))
+    finish_deletions(scenario.services, FakeChannels(scenario.fakes.store))
+    assert scenario.services.connections.get("c2") is not None
 
 
-def test_one_connection_whose_records_cannot_be_read_hides_no_other_one(office, caplog):
-    office.services.connections.create(with_settings(replace(office.connection, id="c2"), name="Second"))
+def test_one_connection_whose_records_cannot_be_read_hides_no_other_one(scenario, caplog):
+    scenario.services.connections.create(with_settings(replace(scenario.connection, id="c2"), name="Second"))
 
     class Broken(Told):
         def waiting(self, connection_id: str):
@@ -186,24 +186,24 @@ def test_one_connection_whose_records_cannot_be_read_hides_no_other_one(office, 
             return super().waiting(connection_id)
 
     caplog.set_level(logging.INFO)
-    log_vital_signs(office.services, Broken(), FakeChannels(office.desk.store))
+    log_vital_signs(scenario.services, Broken(), FakeChannels(scenario.fakes.store))
     told = [record.json_fields for record in caplog.records if hasattr(record, "json_fields")]
     assert {"alert": "unforeseen"} in told
     assert [fields["vital_signs_of"] for fields in told if "vital_signs_of" in fields] == ["c2"]
     assert told[-1] == {"vital_signs_taken": 2}
 
 
-def test_health_of_a_run_that_met_an_outage_names_it_until_nobody_waits(office, monkeypatch):
+def test_health_of_a_run_that_met_an_outage_names_it_until_nobody_waits(scenario, monkeypatch):
     def refuse(_accounts: FakeAccounts) -> None:
         raise Transient("Keeper answers HTTP 500")
 
-    office.suspend("u1")
+    scenario.suspend("u1")
     monkeypatch.setattr(FakeAccounts, "probe", refuse)
-    run = office.plan()
+    run = scenario.plan()
     assert run.state is RunState.REFUSED
-    office.deliver(office.sent[-1])
-    assert list(office.desk.store.pending["c1"]) == ["u1"]
-    told = Told(latest=(run,), waits=Waiting(count=1, oldest=office.desk.clock.now))
-    concerns = health(office.services, told, FakeChannels(office.desk.store), office.connection).concerns
+    scenario.deliver(scenario.sent[-1])
+    assert list(scenario.fakes.store.pending["c1"]) == ["u1"]
+    told = Told(latest=(run,), waits=Waiting(count=1, oldest=scenario.fakes.clock.now))
+    concerns = health(scenario.services, told, FakeChannels(scenario.fakes.store), scenario.connection).concerns
     why = "Keeper answers HTTP 500: 1 user waits since 24 Nov 2026, 09:00 UTC."
     assert concerns[0].what == f"The last full run could not be planned, so nothing was changed: {why}"

@@ -9,7 +9,7 @@ import pytest
 from autoprovisioning.app.runs.lease import leased
 from autoprovisioning.domain.errors import Transient
 from tests.support.executors import Inline
-from tests.support.in_memory import Desk
+from tests.support.in_memory import FakeServices
 
 NAME = "work"
 LENGTH = timedelta(minutes=2)
@@ -21,22 +21,22 @@ class Holder:
 
     def __init__(self) -> None:
         self.executor = Inline()
-        self.desk = Desk(executor=self.executor)
-        self.until = self.desk.clock() + LONGEST
+        self.fakes = FakeServices(executor=self.executor)
+        self.until = self.fakes.clock() + LONGEST
 
     def lease(self):
-        return leased(self.desk.services, NAME, LENGTH, self.until)
+        return leased(self.fakes.services, NAME, LENGTH, self.until)
 
     def pass_time(self, steps: int = 1) -> bool:
         """Let so many thirds of the lease's length pass; returns whether it is prolonged further."""
         goes_on = True
         for _ in range(steps):
-            self.desk.clock.advance(LENGTH / 3)
+            self.fakes.clock.advance(LENGTH / 3)
             goes_on = goes_on and self.executor.elapse(f"lease {NAME}")
         return goes_on
 
     def is_free(self) -> bool:
-        return self.desk.services.leases.take(NAME, "another", self.desk.clock(), timedelta(0)) is not None
+        return self.fakes.services.leases.take(NAME, "another", self.fakes.clock(), timedelta(0)) is not None
 
 
 @pytest.fixture
@@ -57,19 +57,19 @@ def test_it_is_prolonged_while_its_holder_works_and_free_afterwards(holder):
 def test_it_is_not_prolonged_past_its_holders_time(holder):
     with holder.lease():
         assert not holder.pass_time(45)
-        holder.desk.clock.advance(LENGTH)
+        holder.fakes.clock.advance(LENGTH)
         assert holder.is_free()
 
 
 def test_one_that_was_lost_is_not_taken_again(holder):
     with holder.lease():
-        holder.desk.clock.advance(LENGTH)
-        assert holder.desk.services.leases.take(NAME, "another", holder.desk.clock(), LENGTH) == 2
+        holder.fakes.clock.advance(LENGTH)
+        assert holder.fakes.services.leases.take(NAME, "another", holder.fakes.clock(), LENGTH) == 2
         assert not holder.executor.elapse(f"lease {NAME}")
 
 
 def test_a_database_that_fails_once_does_not_end_it(holder, monkeypatch):
-    take = holder.desk.services.leases.take
+    take = holder.fakes.services.leases.take
     answers = iter([Transient("away")])
 
     def sometimes(*of):
@@ -78,7 +78,7 @@ def test_a_database_that_fails_once_does_not_end_it(holder, monkeypatch):
         return take(*of)
 
     with holder.lease():
-        monkeypatch.setattr(holder.desk.services.leases, "take", sometimes)
+        monkeypatch.setattr(holder.fakes.services.leases, "take", sometimes)
         assert holder.pass_time(6)
         assert not holder.is_free()
 

@@ -8,21 +8,21 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.domain.entry import Action
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_an_adoption_planned_by_an_older_version_is_chosen_anew(office: Office, own):
-    account = office.keeper.seed("dan@example.com", external_id="u4" if own else "", age=timedelta(days=2000))
-    office.hire("u4", "dan@example.com")
-    office.plan()
-    (batch,) = office.desk.queue.batches
-    office.desk.queue.batches = []
+def test_an_adoption_planned_by_an_older_version_is_chosen_anew(scenario: Scenario, own):
+    account = scenario.keeper.seed("dan@example.com", external_id="u4" if own else "", age=timedelta(days=2000))
+    scenario.hire("u4", "dan@example.com")
+    scenario.plan()
+    (batch,) = scenario.fakes.queue.batches
+    scenario.fakes.queue.batches = []
     (change,) = (each for each in batch.changes if each.action is Action.CREATE)
     older = replace(change, scim_id=account.scim_id, looked_up=True, created=None)
-    office.apply(replace(batch, changes=(older,)))
-    entry = office.entry("u4")
+    scenario.apply(replace(batch, changes=(older,)))
+    entry = scenario.entry("u4")
     assert entry is not None
-    assert office.keeper.accounts[account.scim_id].external_id == ("u4" if own else "")
+    assert scenario.keeper.accounts[account.scim_id].external_id == ("u4" if own else "")
     assert entry.scim_id == (account.scim_id if own else "")
     assert (entry.failure is None) is own

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from autoprovisioning.domain.entry import Status
-from tests.support.scenario import Office
+from tests.support.scenario import Scenario
 
 NEWCOMERS = tuple(f"n{number}" for number in range(40))
 
@@ -23,15 +23,15 @@ class CountingMeter:
 
 
 def test_everybody_is_recorded_and_every_request_counted_once() -> None:
-    office = Office()
+    scenario = Scenario()
     meter = CountingMeter()
-    office.services = replace(office.services, meter=meter)
+    scenario.services = replace(scenario.services, meter=meter)
     for user_id in NEWCOMERS:
-        office.hire(user_id, f"{user_id}@example.com")
-    office.run()
-    (run,) = [run for run in office.desk.store.runs["c1"].values() if run.counts.get("created")]
+        scenario.hire(user_id, f"{user_id}@example.com")
+    scenario.run()
+    (run,) = [run for run in scenario.fakes.store.runs["c1"].values() if run.counts.get("created")]
     assert run.counts["created"] == 3 + len(NEWCOMERS)
     assert run.counts["scim_post"] == meter.taken > 0
-    assert {office.entry(user_id).status for user_id in NEWCOMERS} == {Status.ACTIVE}
-    assert all(office.entry(user_id).mark is None for user_id in NEWCOMERS)
-    office.check_access((*NEWCOMERS, "u1", "u2", "u3"))
+    assert {scenario.entry(user_id).status for user_id in NEWCOMERS} == {Status.ACTIVE}
+    assert all(scenario.entry(user_id).mark is None for user_id in NEWCOMERS)
+    scenario.check_access((*NEWCOMERS, "u1", "u2", "u3"))

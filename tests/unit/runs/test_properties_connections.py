@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from autoprovisioning.domain.directory_user import Group, Presence
 from autoprovisioning.domain.errors import AddressTaken
 from tests.support.builders import MINUTE, notice
-from tests.support.scenario import ADDRESSES, GROUP, USERS, Office
+from tests.support.scenario import ADDRESSES, GROUP, USERS, Scenario
 
 SECOND = Group(id="g2", email="sales@example.com", name="Sales")
 GROUPS = {"c1": GROUP.id, "c2": SECOND.id}
@@ -27,8 +27,8 @@ STEPS = st.lists(
 )  # fmt: skip
 
 
-def step(office: Office, verb: str, user_id: str, group_id: str) -> None:
-    directory = office.directory
+def step(scenario: Scenario, verb: str, user_id: str, group_id: str) -> None:
+    directory = scenario.directory
     members = directory.memberships[group_id]
     match verb:
         case "join" if user_id in directory.live:
@@ -40,39 +40,39 @@ def step(office: Office, verb: str, user_id: str, group_id: str) -> None:
             for other in {*GROUPS.values()} - {group_id}:
                 directory.memberships[other].discard(user_id)
         case "suspend" | "restore" | "delete":
-            getattr(office, verb)(user_id)
+            getattr(scenario, verb)(user_id)
         case "notice":
-            notice(office, user_id)
+            notice(scenario, user_id)
         case "run":
-            office.run()
+            scenario.run()
         case "sweep":
-            office.sweep()
+            scenario.sweep()
         case "break":
             directory.unreadable.add(group_id)
         case "mend":
             directory.unreadable.clear()
-        case "deliver" if office.sent:
-            office.deliver(office.sent.pop())
-    office.desk.clock.advance(MINUTE)
+        case "deliver" if scenario.sent:
+            scenario.deliver(scenario.sent.pop())
+    scenario.fakes.clock.advance(MINUTE)
 
 
 @bounded(max_examples=200, deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS, st.booleans())
 def test_whoever_belongs_has_access_once_and_nobody_else_has(steps, shared):
-    office = Office()
-    office.connect("c2", SECOND, shared=shared)
-    office.hire("u4", ADDRESSES[3])
-    office.run()
+    scenario = Scenario()
+    scenario.connect("c2", SECOND, shared=shared)
+    scenario.hire("u4", ADDRESSES[3])
+    scenario.run()
     for each in steps:
-        step(office, *each)
-    office.directory.unreadable.clear()
-    office.reconcile_to_the_end()
+        step(scenario, *each)
+    scenario.directory.unreadable.clear()
+    scenario.reconcile_to_the_end()
 
     for user_id in USERS:
-        user = office.directory.live.get(user_id)
-        inside = {name for name, group in GROUPS.items() if user_id in office.directory.memberships[group]}
+        user = scenario.directory.live.get(user_id)
+        inside = {name for name, group in GROUPS.items() if user_id in scenario.directory.memberships[group]}
         entitled = user is not None and user.presence is Presence.ACTIVE and bool(inside)
-        nodes = [name for name, node in office.nodes.items() for account in node.of(user_id) if account.active]
+        nodes = [name for name, node in scenario.nodes.items() for account in node.of(user_id) if account.active]
         assert len(nodes) <= 1, (user_id, nodes)
         if not entitled:
             assert nodes == [], user_id
@@ -80,7 +80,7 @@ def test_whoever_belongs_has_access_once_and_nobody_else_has(steps, shared):
         failures = {
             name: entry.failure.code
             for name in GROUPS
-            if (entry := office.entry(user_id, name)) is not None and entry.failure is not None
+            if (entry := scenario.entry(user_id, name)) is not None and entry.failure is not None
         }
         if failures:  # their own account on the other node is in the way: an administrator has to move it
             assert shared, user_id
@@ -90,8 +90,8 @@ def test_whoever_belongs_has_access_once_and_nobody_else_has(steps, shared):
             assert set(nodes) <= inside, user_id
             assert len(nodes) == 1, user_id
         for name in GROUPS:
-            told = office.entry(user_id, name)
+            told = scenario.entry(user_id, name)
             assert told is None or not (told.pending or told.mark), (user_id, name)
-    looks = len(office.keeper.accounts), office.desk.store.shards.copy()
-    office.run()
-    assert (len(office.keeper.accounts), office.desk.store.shards) == looks, "a run more has nothing to write"
+    looks = len(scenario.keeper.accounts), scenario.fakes.store.shards.copy()
+    scenario.run()
+    assert (len(scenario.keeper.accounts), scenario.fakes.store.shards) == looks, "a run more has nothing to write"

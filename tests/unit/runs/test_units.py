@@ -20,7 +20,7 @@ from tests.support.builders import active, notice
 from tests.support.console import HOME, Place
 from tests.support.in_memory import SALES, FakeDirectory, unit
 from tests.support.previewing import ACTOR, at
-from tests.support.scenario import GROUP, Office
+from tests.support.scenario import GROUP, Scenario
 from tests.support.settings import changed, with_settings
 from tests.unit.administration.test_explain import look_into
 
@@ -71,29 +71,29 @@ WITH_GROUPS = [
 
 
 @pytest.mark.parametrize(("units", "member", "expected"), WITH_GROUPS)
-def test_both_conditions_hold_or_one_of_them_does_not(office, units, member, expected):
+def test_both_conditions_hold_or_one_of_them_does_not(scenario, units, member, expected):
     if not member:
-        office.leave("u1")
-    office.directory.live["u1"] = user = replace(office.directory.live["u1"], org_unit_path="/Sales")
-    asked = with_settings(office.connection, scope=Scope(groups=(GROUP,), org_units=units))
-    assert begin(office.directory, [asked]).in_scope(asked, user) is expected
-    assert AskedOneByOne(office.directory, lambda _: True, ("c1",))(asked, user) is expected
+        scenario.leave("u1")
+    scenario.directory.live["u1"] = user = replace(scenario.directory.live["u1"], org_unit_path="/Sales")
+    asked = with_settings(scenario.connection, scope=Scope(groups=(GROUP,), org_units=units))
+    assert begin(scenario.directory, [asked]).in_scope(asked, user) is expected
+    assert AskedOneByOne(scenario.directory, lambda _: True, ("c1",))(asked, user) is expected
 
 
 @pytest.mark.parametrize("error", [Transient("503"), Incomplete("broken"), ConfigurationRefused("403")])
-def test_units_that_cannot_be_listed_tell_nothing(office, error):
-    office.directory.units_fail = error
+def test_units_that_cannot_be_listed_tell_nothing(scenario, error):
+    scenario.directory.units_fail = error
     user, asked = (
-        office.directory.live["u1"],
-        with_settings(office.connection, scope=Scope(groups=(), org_units=(SALES,))),
+        scenario.directory.live["u1"],
+        with_settings(scenario.connection, scope=Scope(groups=(), org_units=(SALES,))),
     )
-    survey, without = begin(office.directory, [asked]), with_settings(replace(asked, id="c2"), scope=Scope())
+    survey, without = begin(scenario.directory, [asked]), with_settings(replace(asked, id="c2"), scope=Scope())
     assert (survey.in_scope(asked, user), survey.whole(asked)) == (None, False)
     assert (survey.in_scope(without, user), survey.whole(without)) == (True, True)
-    assert AskedOneByOne(office.directory, lambda _: True, ())(asked, user) is None
+    assert AskedOneByOne(scenario.directory, lambda _: True, ())(asked, user) is None
 
 
-def test_units_are_listed_once_and_only_where_some_are_chosen(office):
+def test_units_are_listed_once_and_only_where_some_are_chosen(scenario):
     listings = []
 
     class Counting(FakeDirectory):
@@ -101,13 +101,13 @@ def test_units_are_listed_once_and_only_where_some_are_chosen(office):
             listings.append(1)
             return super().org_units()
 
-    directory, user = Counting(), office.directory.live["u1"]
+    directory, user = Counting(), scenario.directory.live["u1"]
     with_units = [
-        with_settings(replace(office.connection, id=name), scope=Scope(groups=(), org_units=(SALES,)))
+        with_settings(replace(scenario.connection, id=name), scope=Scope(groups=(), org_units=(SALES,)))
         for name in ("c1", "c2")
     ]
-    begin(directory, [office.connection, *(replace(each, state=State.OFF) for each in with_units)])
-    AskedOneByOne(directory, lambda _: True, ())(office.connection, user)
+    begin(directory, [scenario.connection, *(replace(each, state=State.OFF) for each in with_units)])
+    AskedOneByOne(directory, lambda _: True, ())(scenario.connection, user)
     assert listings == []
     begin(directory, with_units)
     assert len(listings) == 1
@@ -120,22 +120,22 @@ def test_units_are_listed_once_and_only_where_some_are_chosen(office):
 
 
 @pytest.fixture
-def selling(office: Office) -> Office:
-    """The office with /Sales chosen, where u1 is."""
-    choose(office, SALES)
-    office.directory.live["u1"] = replace(office.directory.live["u1"], org_unit_path="/Sales")
-    return office
+def selling(scenario: Scenario) -> Scenario:
+    """The scenario with /Sales chosen, where u1 is."""
+    choose(scenario, SALES)
+    scenario.directory.live["u1"] = replace(scenario.directory.live["u1"], org_unit_path="/Sales")
+    return scenario
 
 
-def choose(office: Office, *units: OrgUnit) -> None:
-    office.services.connections.change(
+def choose(scenario: Scenario, *units: OrgUnit) -> None:
+    scenario.services.connections.change(
         "c1", lambda current: with_settings(current, scope=Scope(groups=(), org_units=units))
     )
 
 
-def edited(office: Office, *keys: str) -> tuple[OrgUnit, ...]:
-    settings = changed(office.connection.settings, org_units=keys)
-    return edit(office.services, "c1", office.connection.edition, settings, ACTOR).settings.scope.org_units
+def edited(scenario: Scenario, *keys: str) -> tuple[OrgUnit, ...]:
+    settings = changed(scenario.connection.settings, org_units=keys)
+    return edit(scenario.services, "c1", scenario.connection.edition, settings, ACTOR).settings.scope.org_units
 
 
 NAMED = [
@@ -148,9 +148,9 @@ NAMED = [
 
 
 @pytest.mark.parametrize(("keys", "expected"), NAMED)
-def test_settings_name_units_by_path_or_id(office, keys, expected):
-    office.directory.units[NAVY.id] = NAVY.path
-    assert edited(office, *keys) == expected
+def test_settings_name_units_by_path_or_id(scenario, keys, expected):
+    scenario.directory.units[NAVY.id] = NAVY.path
+    assert edited(scenario, *keys) == expected
 
 
 @pytest.mark.parametrize(
@@ -199,23 +199,23 @@ def test_an_edit_of_something_else_lists_no_units(selling):
     assert (selling.connection.settings.name, selling.connection.settings.scope.org_units) == ("Vault", (SALES,))
 
 
-def test_a_preview_keeps_to_the_units_that_it_was_made_of(office):
-    admin = at(office)
+def test_a_preview_keeps_to_the_units_that_it_was_made_of(scenario):
+    admin = at(scenario)
     asked = admin.ask(org_units=("/Sales",))
-    office.directory.rename_unit("/Sales", "/Revenue")
-    office.directory.units[ANOTHER.id] = ANOTHER.path
-    assert [part.new for part in differences(office.services, office.connection, asked.subject.settings)] == [
+    scenario.directory.rename_unit("/Sales", "/Revenue")
+    scenario.directory.units[ANOTHER.id] = ANOTHER.path
+    assert [part.new for part in differences(scenario.services, scenario.connection, asked.subject.settings)] == [
         ("Organizational unit /Revenue",)
     ]
-    saved = save_preview(office.services, "c1", asked.id, ACTOR)
+    saved = save_preview(scenario.services, "c1", asked.id, ACTOR)
     assert saved.settings.scope.org_units == (REVENUE,)
 
 
 # ---- what a run stores
 
 
-def told(office: Office) -> list[Event]:
-    events = office.desk.store.events["c1"].values()
+def told(scenario: Scenario) -> list[Event]:
+    events = scenario.fakes.store.events["c1"].values()
     return [event for event in events if event.name is EventName.CONFIGURED and event.actor == "reconcile"]
 
 
@@ -326,9 +326,9 @@ def boxes(here: Place) -> dict[str, bool]:
     return {tag["value"]: "checked" in tag for name, tag in found if name == "input" and tag.get("name") == "unit"}
 
 
-def test_the_scope_page_shows_units_where_they_are_now_and_those_that_are_gone(office):
-    here = Place(with_settings(office.connection, scope=Scope(groups=(), org_units=(SALES, unit("/Gone"), LEGACY))))
-    directory = here.desk.directory
+def test_the_scope_page_shows_units_where_they_are_now_and_those_that_are_gone(scenario):
+    here = Place(with_settings(scenario.connection, scope=Scope(groups=(), org_units=(SALES, unit("/Gone"), LEGACY))))
+    directory = here.fakes.directory
     directory.units = {SALES.id: "/Revenue", ANOTHER.id: "/Sales", NAVY.id: NAVY.path}
     page = here.open(f"{HOME}/scope")
     assert boxes(here) == {SALES.id: True, ANOTHER.id: True, NAVY.id: False, unit("/Gone").id: True}

@@ -18,39 +18,39 @@ from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.unprovisioned import By, Offer, Report
 from tests.support.builders import active, notice
-from tests.support.scenario import LATER, Office
+from tests.support.scenario import LATER, Scenario
 from tests.support.settings import with_settings
 
 ACTOR = Actor(address="boss@example.com", directory_id="u0")
 
 
-def drift(office: Office) -> Report:
+def drift(scenario: Scenario) -> Report:
     """List Keeper; returns what was found."""
-    office.desk.clock.advance(LATER)
-    office.plan(RunKind.DRIFT)
-    office.work_off()
-    report = office.services.unprovisioned.get("c1")
+    scenario.fakes.clock.advance(LATER)
+    scenario.plan(RunKind.DRIFT)
+    scenario.work_off()
+    report = scenario.services.unprovisioned.get("c1")
     assert report is not None
     return report
 
 
-def lose_the_roster(office: Office) -> None:
-    office.desk.store.shards.clear()
+def lose_the_roster(scenario: Scenario) -> None:
+    scenario.fakes.store.shards.clear()
 
 
 @pytest.fixture
-def lost(office):
+def lost(scenario):
     """A leaver of every kind whose account is active, and no roster."""
-    office.hire("u4", "dan@example.com")
-    notice(office, "u4", "add")
-    office.suspend("u1")
-    office.delete("u2")
-    office.leave("u3")
-    lose_the_roster(office)
-    office.desk.clock.advance(timedelta(days=2))
-    office.run()
-    assert [active(office, user_id) for user_id in ("u1", "u2", "u3")] == [[True]] * 3
-    return office
+    scenario.hire("u4", "dan@example.com")
+    notice(scenario, "u4", "add")
+    scenario.suspend("u1")
+    scenario.delete("u2")
+    scenario.leave("u3")
+    lose_the_roster(scenario)
+    scenario.fakes.clock.advance(timedelta(days=2))
+    scenario.run()
+    assert [active(scenario, user_id) for user_id in ("u1", "u2", "u3")] == [[True]] * 3
+    return scenario
 
 
 def test_after_the_roster_was_lost_every_leaver_is_found_by_their_id(lost):
@@ -60,7 +60,7 @@ def test_after_the_roster_was_lost_every_leaver_is_found_by_their_id(lost):
         ("u2", By.EXTERNAL_ID, Offer.ALL, Presence.DELETED),
         ("u3", By.EXTERNAL_ID, Offer.CHOSEN, Presence.ACTIVE),
     ]
-    run = max(lost.desk.store.runs["c1"].values(), key=lambda run: run.started)
+    run = max(lost.fakes.store.runs["c1"].values(), key=lambda run: run.started)
     assert "Active accounts in Keeper that nobody provisions: 3, 2 of them of people who left" in run.notes
 
 
@@ -82,7 +82,7 @@ def test_who_is_out_of_scope_is_taken_over_only_if_chosen(lost):
 
 def test_an_account_that_is_being_adopted_at_this_moment_is_left_out(lost):
     (first, *_) = drift(lost).accounts
-    now = lost.desk.clock.now
+    now = lost.fakes.clock.now
     mark = Mark(change_id="c9", message_id="m9", action=Action.CREATE, until=now + timedelta(minutes=1))
     at_it = Edit(entries={"u9": Entry(user_id="u9", mark=mark)})
     lost.services.roster.commit(lost.connection, ["u9"], lambda _known: (at_it, None))
@@ -102,109 +102,109 @@ def test_timers_run_from_the_directorys_own_time_and_nothing_is_renamed_meanwhil
     drift(lost)
     take_over(lost.services, "c1", None, ACTOR)
     lost.run()
-    lost.desk.clock.advance(timedelta(days=4))
+    lost.fakes.clock.advance(timedelta(days=4))
     lost.run()
     assert lost.keeper.of("u1") == before
-    lost.desk.clock.advance(timedelta(days=1))
+    lost.fakes.clock.advance(timedelta(days=1))
     lost.run()
     (account,) = lost.keeper.of("u1")
     assert (account.active, account.attributes) == (False, before[0].attributes)
 
 
 def test_above_the_limit_they_are_one_held_plan():
-    office = Office(limit=2)
+    scenario = Scenario(limit=2)
     for number in range(10, 14):
-        office.keeper.seed(f"x{number}@example.com", f"u{number}")
-        office.hire(f"u{number}", f"x{number}@example.com")
-        office.suspend(f"u{number}")
-    office.run()
-    drift(office)
-    assert take_over(office.services, "c1", None, ACTOR) == 4
-    office.run()
-    (hold,) = office.services.holds.standing("c1")
+        scenario.keeper.seed(f"x{number}@example.com", f"u{number}")
+        scenario.hire(f"u{number}", f"x{number}@example.com")
+        scenario.suspend(f"u{number}")
+    scenario.run()
+    drift(scenario)
+    assert take_over(scenario.services, "c1", None, ACTOR) == 4
+    scenario.run()
+    (hold,) = scenario.services.holds.standing("c1")
     assert hold.counts() == {"suspend": 4}
-    assert all(active(office, f"u{number}") == [True] for number in range(10, 14))
+    assert all(active(scenario, f"u{number}") == [True] for number in range(10, 14))
 
 
-def test_by_address_only_if_chosen_and_never_by_an_alias(office):
-    office.hire("u4", "dan@example.com")
-    office.alias("u4", "danny@example.com")
-    office.suspend("u4")
-    primary = office.keeper.seed("dan@example.com")
-    alias = office.keeper.seed("danny@example.com")
-    report = drift(office)
+def test_by_address_only_if_chosen_and_never_by_an_alias(scenario):
+    scenario.hire("u4", "dan@example.com")
+    scenario.alias("u4", "danny@example.com")
+    scenario.suspend("u4")
+    primary = scenario.keeper.seed("dan@example.com")
+    alias = scenario.keeper.seed("danny@example.com")
+    report = drift(scenario)
     assert {row.user_name: (row.by, row.offer) for row in report.accounts} == {
         "dan@example.com": (By.ADDRESS, Offer.CHOSEN),
         "danny@example.com": (By.NOTHING, Offer.NONE),
     }
-    assert take_over(office.services, "c1", None, ACTOR) == 0
+    assert take_over(scenario.services, "c1", None, ACTOR) == 0
     with pytest.raises(BadInput, match="not offered"):
-        take_over(office.services, "c1", [alias.scim_id], ACTOR)
-    assert take_over(office.services, "c1", [primary.scim_id], ACTOR) == 1
-    office.run()
-    assert not office.keeper.accounts[primary.scim_id].active
-    assert office.keeper.accounts[alias.scim_id].active
+        take_over(scenario.services, "c1", [alias.scim_id], ACTOR)
+    assert take_over(scenario.services, "c1", [primary.scim_id], ACTOR) == 1
+    scenario.run()
+    assert not scenario.keeper.accounts[primary.scim_id].active
+    assert scenario.keeper.accounts[alias.scim_id].active
 
 
-def test_an_address_that_passed_to_somebody_else_is_theirs(office):
-    office.delete("u1")
-    notice(office, "u1", "delete")
-    office.hire("u4", "ada@example.com")
-    office.leave("u4")
-    second = office.keeper.seed("eve@example.com")
-    lose_the_roster(office)
-    (row,) = [row for row in drift(office).accounts if row.scim_id == second.scim_id]
+def test_an_address_that_passed_to_somebody_else_is_theirs(scenario):
+    scenario.delete("u1")
+    notice(scenario, "u1", "delete")
+    scenario.hire("u4", "ada@example.com")
+    scenario.leave("u4")
+    second = scenario.keeper.seed("eve@example.com")
+    lose_the_roster(scenario)
+    (row,) = [row for row in drift(scenario).accounts if row.scim_id == second.scim_id]
     assert (row.by, row.offer) == (By.NOTHING, Offer.NONE)
 
 
-def test_an_account_unlocked_when_its_owner_was_long_forgotten_is_found(office):
-    office.delete("u1")
-    notice(office, "u1", "delete")
-    (account,) = office.keeper.of("u1")
-    office.directory.removed.clear()
-    office.desk.clock.advance(timedelta(days=31))
-    office.run()
-    assert office.entry("u1") is None
-    office.keeper.accounts[account.scim_id] = replace(account, active=True)
-    (row,) = drift(office).accounts
+def test_an_account_unlocked_when_its_owner_was_long_forgotten_is_found(scenario):
+    scenario.delete("u1")
+    notice(scenario, "u1", "delete")
+    (account,) = scenario.keeper.of("u1")
+    scenario.directory.removed.clear()
+    scenario.fakes.clock.advance(timedelta(days=31))
+    scenario.run()
+    assert scenario.entry("u1") is None
+    scenario.keeper.accounts[account.scim_id] = replace(account, active=True)
+    (row,) = drift(scenario).accounts
     assert (row.by, row.offer, row.user_id) == (By.UNKNOWN_ID, Offer.CHOSEN, "u1")
-    take_over(office.services, "c1", [row.scim_id], ACTOR)
-    office.run()
-    office.run()
-    assert active(office, "u1") == [False]
+    take_over(scenario.services, "c1", [row.scim_id], ACTOR)
+    scenario.run()
+    scenario.run()
+    assert active(scenario, "u1") == [False]
 
 
-def test_who_is_about_to_be_adopted_is_no_part_of_it(office):
-    office.keeper.seed("dan@example.com")
-    office.hire("u4", "dan@example.com")
-    assert drift(office).accounts == ()
+def test_who_is_about_to_be_adopted_is_no_part_of_it(scenario):
+    scenario.keeper.seed("dan@example.com")
+    scenario.hire("u4", "dan@example.com")
+    assert drift(scenario).accounts == ()
 
 
-def test_a_second_account_is_told_and_not_offered(office):
-    office.keeper.seed("second@example.com", "u1")
-    (row,) = drift(office).accounts
+def test_a_second_account_is_told_and_not_offered(scenario):
+    scenario.keeper.seed("second@example.com", "u1")
+    (row,) = drift(scenario).accounts
     assert (row.user_id, row.by, row.offer) == ("u1", By.EXTERNAL_ID, Offer.NONE)
 
 
-def test_the_directory_is_listed_for_it_only_when_there_is_something_new(office, monkeypatch):
-    office.keeper.seed("stranger@example.com")
-    drift(office)
+def test_the_directory_is_listed_for_it_only_when_there_is_something_new(scenario, monkeypatch):
+    scenario.keeper.seed("stranger@example.com")
+    drift(scenario)
     listed = []
-    users = office.directory.users
-    monkeypatch.setattr(office.directory, "users", lambda fields: listed.append(1) or users(fields))
-    drift(office)
+    users = scenario.directory.users
+    monkeypatch.setattr(scenario.directory, "users", lambda fields: listed.append(1) or users(fields))
+    drift(scenario)
     assert listed == []
-    office.keeper.seed("another@example.com")
-    assert len(drift(office).accounts) == 2
+    scenario.keeper.seed("another@example.com")
+    assert len(drift(scenario).accounts) == 2
     assert listed == [1]
-    office.desk.clock.advance(timedelta(days=1))
-    drift(office)
+    scenario.fakes.clock.advance(timedelta(days=1))
+    drift(scenario)
     assert listed == [1, 1]
 
 
 def test_a_listing_that_breaks_off_tells_nothing(lost):
     lost.directory.broken_after = 1
-    lost.desk.clock.advance(LATER)
+    lost.fakes.clock.advance(LATER)
     lost.plan(RunKind.DRIFT)
     assert lost.services.unprovisioned.get("c1") is None
     with pytest.raises(NotFound):
@@ -224,26 +224,26 @@ def test_who_came_back_is_provisioned_again(lost):
     assert (lost.entry("u1").status, lost.entry("u1").taken_over) == (Status.ACTIVE, False)
 
 
-def test_an_account_taken_over_by_address_is_theirs_once_they_are_in_scope_and_untouched_before(office, monkeypatch):
+def test_an_account_taken_over_by_address_is_theirs_once_they_are_in_scope_and_untouched_before(scenario, monkeypatch):
     policy = Deprovisioning(app_off=Delays(suspend_after=30))
-    office.services.connections.change("c1", lambda current: with_settings(current, deprovisioning=policy))
-    office.hire("u4", "dan@example.com")
-    office.leave("u4")
-    primary = office.keeper.seed("dan@example.com")
-    drift(office)
-    take_over(office.services, "c1", [primary.scim_id], ACTOR)
-    unknown = office.directory.is_member
-    monkeypatch.setattr(office.directory, "is_member", silent)
-    notice(office, "u4")
-    assert office.keeper.accounts[primary.scim_id] == primary
-    monkeypatch.setattr(office.directory, "is_member", unknown)
-    office.run()
-    assert office.keeper.accounts[primary.scim_id] == primary
-    office.join("u4")
-    office.run()
-    account = office.keeper.accounts[primary.scim_id]
+    scenario.services.connections.change("c1", lambda current: with_settings(current, deprovisioning=policy))
+    scenario.hire("u4", "dan@example.com")
+    scenario.leave("u4")
+    primary = scenario.keeper.seed("dan@example.com")
+    drift(scenario)
+    take_over(scenario.services, "c1", [primary.scim_id], ACTOR)
+    unknown = scenario.directory.is_member
+    monkeypatch.setattr(scenario.directory, "is_member", silent)
+    notice(scenario, "u4")
+    assert scenario.keeper.accounts[primary.scim_id] == primary
+    monkeypatch.setattr(scenario.directory, "is_member", unknown)
+    scenario.run()
+    assert scenario.keeper.accounts[primary.scim_id] == primary
+    scenario.join("u4")
+    scenario.run()
+    account = scenario.keeper.accounts[primary.scim_id]
     assert (account.external_id, account.attributes["name.givenName"]) == ("u4", "New")
-    assert (office.entry("u4").status, office.entry("u4").taken_over) == (Status.ACTIVE, False)
+    assert (scenario.entry("u4").status, scenario.entry("u4").taken_over) == (Status.ACTIVE, False)
 
 
 def silent(_group_id: str, _user_id: str) -> bool:
@@ -253,7 +253,7 @@ def silent(_group_id: str, _user_id: str) -> bool:
 def test_each_one_has_its_line_in_the_audit(lost):
     drift(lost)
     take_over(lost.services, "c1", None, ACTOR)
-    told = [event for event in lost.desk.store.events["c1"].values() if event.actor == ACTOR.address]
+    told = [event for event in lost.fakes.store.events["c1"].values() if event.actor == ACTOR.address]
     assert {(event.user_id, event.name.value) for event in told} == {
         ("u1", "Adopt User By Auto Provisioning"),
         ("u2", "Adopt User By Auto Provisioning"),

@@ -66,7 +66,7 @@ class Message:
 
 
 @dataclass
-class Office:
+class Scenario:
     """Both sides, what is between them, and what an administrator does."""
 
     liar: Liar
