@@ -13,7 +13,6 @@ from autoprovisioning.adapters.firestore.audit import event_fields
 from autoprovisioning.adapters.firestore.codec import encode
 from autoprovisioning.adapters.firestore.roster import shard_of
 from autoprovisioning.adapters.firestore.schema import ROSTER
-from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.bootstrap import process_services
 from autoprovisioning.domain import requests
 from autoprovisioning.domain.accounts import fingerprint
@@ -22,7 +21,7 @@ from autoprovisioning.domain.entry import Action, Entry, Failure, Status
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, digest_of
-from autoprovisioning.domain.requests import Forecast, Proposal, WorkRequest
+from autoprovisioning.domain.requests import Forecast, Line, Proposal, WorkRequest, Would
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 
 EVENTS = 50_000

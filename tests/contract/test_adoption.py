@@ -10,7 +10,6 @@ import pytest
 from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
 from autoprovisioning.app.administration.preview import ask_preview, compute_preview
 from autoprovisioning.app.administration.requests import find
-from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs.apply_batch import apply_batch
@@ -18,7 +17,7 @@ from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import Actor, Event, EventName
-from autoprovisioning.domain.requests import PREVIEW, Preview, RequestState
+from autoprovisioning.domain.requests import PREVIEW, Line, Preview, RequestState, Would
 from autoprovisioning.domain.runs import Look, Run, RunKind
 from autoprovisioning.domain.settings import Settings
 from infra.local.simulation import DirectorySide, KeeperSide

@@ -10,10 +10,9 @@ import pytest
 
 from autoprovisioning.adapters.firestore import preview_lines as adapter
 from autoprovisioning.app.ports.reports import Page
-from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput
-from autoprovisioning.domain.requests import PREVIEW, Preview, Proposal
+from autoprovisioning.domain.requests import PREVIEW, Line, Preview, Proposal, Would
 from autoprovisioning.domain.settings import Settings
 from tests.contract.state_stores import Firestore
 from tests.support.builders import requested

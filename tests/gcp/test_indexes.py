@@ -23,14 +23,13 @@ from autoprovisioning.adapters import firestore as adapters
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.reports import Filters
-from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Entry, Failure
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Kind, Member, reservation, reserve
 from autoprovisioning.domain.holds import Hold, Standing
-from autoprovisioning.domain.requests import INQUIRY, PREVIEW, RUN, InquiryKind, Proposal, Question
+from autoprovisioning.domain.requests import INQUIRY, PREVIEW, RUN, InquiryKind, Line, Proposal, Question, Would
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from infra.gcp import firestore as deployed
 from tests.contract.state_stores import Firestore, hold

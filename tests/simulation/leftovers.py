@@ -6,12 +6,13 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from autoprovisioning.app.administration.ask_for_run import Became, look_after_run
+from autoprovisioning.app.administration.ask_for_run import look_after_run
 from autoprovisioning.domain.connections import SERVING, Connection
 from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.guard import Kind, Member, member_of
 from autoprovisioning.domain.holds import OPEN, Hold
 from autoprovisioning.domain.holds import Standing as Verdict
+from autoprovisioning.domain.requests import Became
 from autoprovisioning.domain.runs import RunState
 
 if TYPE_CHECKING:

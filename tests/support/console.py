@@ -14,7 +14,6 @@ from werkzeug.test import EnvironBuilder
 from autoprovisioning.app.administration.roles import Admitted, Caller, Role
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.reports import DayUsage, Failing, HeldPlan, Pace, Page, Waiting
-from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit, Presence, Scope
@@ -31,10 +30,12 @@ from autoprovisioning.domain.requests import (
     Findings,
     Forecast,
     InquiryKind,
+    Line,
     Proposal,
     Question,
     RequestState,
     Step,
+    Would,
 )
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.settings import Settings

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoprovisioning.app.ports.reports import Page
-from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.domain.errors import BadInput
-from autoprovisioning.domain.requests import AnyRequest, Preview
+from autoprovisioning.domain.requests import AnyRequest, Line, Preview, Would
 
 
 @dataclass

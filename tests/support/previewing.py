@@ -9,10 +9,9 @@ from typing import Any
 
 from autoprovisioning.app.administration.preview import ask_preview, compute_preview
 from autoprovisioning.app.administration.requests import find
-from autoprovisioning.app.ports.requests import Line
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.requests import PREVIEW, Preview, RequestState
+from autoprovisioning.domain.requests import PREVIEW, Line, Preview, RequestState
 from autoprovisioning.domain.settings import Settings
 from tests.support.scenario import Scenario
 from tests.support.settings import changed

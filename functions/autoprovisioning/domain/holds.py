@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from .entry import Action, Entry, Status
+from .entry import Entry, Status
 from .guard import FIRST, WINDOW, Kind, Member
 
 ASKED_AGAIN = timedelta(days=30)  # a rejection is no answer for ever
@@ -217,22 +217,3 @@ def _goes_on(member: Member, entry: Entry) -> bool:
         return True
     timers = ((trigger.value, timer.since.replace(microsecond=0)) for trigger, timer in entry.timers.items())
     return any(replace(member, trigger=trigger, since=since) == member for trigger, since in timers)
-
-
-def carried_out(hold: Hold) -> str:
-    """Say what became of a plan that is over: "carried out: 12 suspended, 3 no longer due"."""
-    done = Counter(DONE_WORDS[member.action] for member in hold.those(Standing.DONE))
-    other = Counter(hold.standings()) - Counter({Standing.DONE.value: len(hold.members)})
-    parts = [f"{count} {what}" for what, count in (*sorted(done.items()), *sorted(other.items()))]
-    return f"carried out: {', '.join(parts)}"
-
-
-DONE_WORDS = {
-    Action.SUSPEND.value: "suspended",
-    Action.DELETE.value: "deleted",
-    Action.CREATE.value: "created",
-    Action.UNSUSPEND.value: "reactivated",
-    Action.UPDATE.value: "updated",
-    Action.RECREATE.value: "created again",
-    Action.UNLOCK.value: "unlocked",
-}

@@ -112,6 +112,18 @@ def question_id(kind: RequestKind[S, R], connection_id: str, subject: S, actor: 
     return hashlib.blake2b(json.dumps(asked).encode(), digest_size=16).hexdigest()
 
 
+class Became(StrEnum):
+    """What became of a request; all but the first two are final."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    UNSETTLED = "unsettled"
+    REFUSED = "refused"
+    SUPERSEDED = "superseded"
+    GIVEN_UP = "given up"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
     """Settings that a preview is of.
@@ -130,6 +142,31 @@ class Forecast:
     counts: Mapping[str, int] = field(default_factory=dict)
     held: bool = False
     notes: tuple[str, ...] = ()
+
+
+class Would(StrEnum):
+    """What would happen to a user, in the order in which a preview lists it."""
+
+    DELETE = "delete"
+    SUSPEND = "suspend"
+    UNSUSPEND = "unsuspend"
+    CREATE = "create"
+    ADOPT = "adopt"
+    DOUBT = "doubt"  # an account under their address may be somebody else's: an administrator may confirm it
+    UPDATE = "update"
+    FAIL = "fail"
+    WAIT = "wait"  # a deprovisioning timer would run: suspended or deleted later, by the policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One user of a preview."""
+
+    would: Would
+    user_id: str
+    email: str
+    detail: str = ""  # the attributes that would change, the trigger, or why it would fail
+    scim_id: str = ""  # of the account to adopt, of the one in doubt, or of one under an alias that is left alone
 
 
 class InquiryKind(StrEnum):

@@ -1,23 +1,42 @@
-"""Decisions in the words of an administrator: what would be done with a user now, and why, in a sentence."""
+"""Every enumeration in the words of an administrator, and how numbers and times are written; templates hold none.
+
+Sentences that take a decision to make are in `explanation.py`.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from .accounts import Value, changed_attributes
+from .accounts import Value
 from .connections import Connection, State
-from .decision import BackOff, Decision, Do, Fail, Nothing, Observed
-from .deprovisioning import WITHIN_24_HOURS, Due, due
+from .deprovisioning import WITHIN_24_HOURS
 from .directory_user import OrgUnit, Presence
-from .entry import EXTERNAL_ID, Action, Entry, Status, Trigger
-from .holds import Standing
+from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Status, Trigger
+from .events import EventName
+from .guard import Kind
+from .holds import Hold, HoldState, Standing
+from .keeper import PatchDialect
 from .mapping import Row
+from .plan import LOCK
+from .requests import Became, RequestState, Would
+from .unprovisioned import By
 
-BECAUSE: Mapping[Trigger, str] = {
-    Trigger.APP_OFF: "the user is out of the provisioning scope",
-    Trigger.SUSPENDED: "the user is suspended in the directory",
-    Trigger.DELETED: "the user is deleted in the directory",
+# ---- connections
+
+SHOWN: Mapping[State, str] = {
+    State.DRAFT: "Draft",
+    State.ON: "On",
+    State.OFF: "Off",
+    State.PAUSED: "Paused: needs reauthorization",
+    State.DELETING: "Being deleted",
+}
+HELD = "Held: waiting for approval"
+FIRST: Mapping[State, str] = {  # what is to be done before anybody is provisioned
+    State.DRAFT: "Finish the set-up and turn it on first.",
+    State.OFF: "Turn it on first.",
+    State.PAUSED: "Reauthorize it first: the user waits until then.",
 }
 WAITS_FOR: Mapping[State, str] = {
     State.PAUSED: "Waits until the connection is reauthorized",
@@ -31,6 +50,177 @@ IF_DUE: Mapping[State, str] = {  # what is to be added to a date
     State.DRAFT: " That is if autoprovisioning were turned on now: before that nothing is done.",
     State.DELETING: " That is not done any more, since the configuration is being deleted.",
 }
+DIALECTS: Mapping[PatchDialect, str] = {
+    PatchDialect.STANDARD: "one operation per attribute (RFC 7644)",
+    PatchDialect.KEEPER: "as Keeper documents it",
+}
+
+# ---- users
+
+STATUS: Mapping[Status, str] = {
+    Status.NONE: "no account known",
+    Status.ACTIVE: "active",
+    Status.SUSPENDED: "suspended by autoprovisioning",
+    Status.LOCKED: "locked by someone else",
+}
+BECAUSE: Mapping[Trigger, str] = {
+    Trigger.APP_OFF: "the user is out of the provisioning scope",
+    Trigger.SUSPENDED: "the user is suspended in the directory",
+    Trigger.DELETED: "the user is deleted in the directory",
+}
+IN_SCOPE: Mapping[bool | None, str] = {True: "In scope.", False: "Not in scope.", None: "Not told."}
+WHEN: Mapping[Trigger, str] = {  # as the settings name the triggers
+    Trigger.APP_OFF: "When the app is turned off for a user",
+    Trigger.SUSPENDED: "When a user is suspended on Google",
+    Trigger.DELETED: "When a user is deleted from Google",
+}
+CAUSES: Mapping[str, str] = {
+    Trigger.APP_OFF: "Out of scope",
+    Trigger.SUSPENDED: "Suspended in the directory",
+    Trigger.DELETED: "Deleted in the directory",
+}
+IN_PREVIEW: Mapping[Trigger | None, str] = {
+    Trigger.APP_OFF: "the app is turned off for them (not in scope)",
+    Trigger.SUSPENDED: "suspended in the directory",
+    Trigger.DELETED: "deleted in the directory",
+    None: "",
+}
+OWNED_BY: Mapping[By, str] = {
+    By.EXTERNAL_ID: "its externalId is their directory id",
+    By.ADDRESS: "it has their primary address",
+    By.UNKNOWN_ID: "its externalId is unknown to the directory: deleted long ago, or another system's",
+    By.NOTHING: "the directory does not tell",
+}
+TAKEN_OVER_BY: Mapping[By, str] = {
+    By.EXTERNAL_ID: "its externalId is this user's directory id",
+    By.UNKNOWN_ID: "an administrator says that its externalId is this user's directory id",
+    By.ADDRESS: "an administrator says that it is this user's, whose primary address it has",
+}
+
+# ---- changes; plans name actions and triggers by their values
+
+VERBS: Mapping[str, str] = {
+    Action.SUSPEND: "Suspend",
+    Action.DELETE: "Delete",
+    Action.RECREATE: "Create again",
+    Action.CREATE: "Create",
+    Action.UNSUSPEND: "Reactivate",
+    Action.UPDATE: "Change userName, or remove values",
+    Action.UNLOCK: "Unlock",
+}
+NOUNS: Mapping[str, tuple[str, str]] = {  # of one, of several
+    Action.SUSPEND: ("suspension", "suspensions"),
+    Action.DELETE: ("deletion", "deletions"),
+    Action.CREATE: ("creation", "creations"),
+    Action.UNSUSPEND: ("reactivation", "reactivations"),
+    Action.UPDATE: ("change of a userName or removal of values", "changes of userNames or removals of values"),
+    Action.RECREATE: (
+        "creation of an account that vanished from Keeper",
+        "creations of accounts that vanished from Keeper",
+    ),
+    Action.UNLOCK: ("unlocking", "unlockings"),
+}
+DONE: Mapping[str, str] = {
+    Action.SUSPEND: "suspended",
+    Action.DELETE: "deleted",
+    Action.CREATE: "created",
+    Action.UNSUSPEND: "reactivated",
+    Action.UPDATE: "updated",
+    Action.RECREATE: "created again",
+    Action.UNLOCK: "unlocked",
+}
+BRAKED: Mapping[Kind, str] = {
+    Kind.GIVING: "Creations and reactivations",
+    Kind.WIPING: "Changes of userNames and removals of values",
+}
+DRIFTED: Mapping[str, str] = {  # by the names of an entry's `drift`; anything else is an attribute
+    ACCOUNT: "vanished",
+    ACCESS: "unlocked",
+    LOCK: "locked",
+    EXTERNAL_ID: "with another externalId",
+}
+HOLDS: Mapping[HoldState, str] = {
+    HoldState.WAITING: "Waiting for approval",
+    HoldState.APPROVED: "Approved",
+    HoldState.REJECTED: "Rejected",
+    HoldState.CLOSED: "Over",
+    HoldState.SUPERSEDED: "Ended by itself",
+}
+STANDINGS: Mapping[Standing, str] = {
+    Standing.WAITING: "Waits for a decision",
+    Standing.WITHDRAWN: "Waits for another decision",
+    Standing.APPROVED: "Approved",
+    Standing.REJECTED: "Kept by rejection",
+    Standing.DONE: "Done",
+    Standing.NOT_DUE: "No longer due",
+    Standing.EXPIRED: "Approval ran out",
+    Standing.RELEASED: "No longer held here",
+}
+EVENTS: Mapping[EventName, str] = {  # those that usage counts
+    EventName.CREATED: "Users created by autoprovisioning",
+    EventName.UPDATED: "Users updated by autoprovisioning",
+    EventName.SUSPENDED: "Users suspended by autoprovisioning",
+    EventName.UNSUSPENDED: "Users reactivated by autoprovisioning",
+    EventName.DELETED: "Users deleted by autoprovisioning (Keeper locks the account)",
+    EventName.ADOPTED: "Existing accounts taken over by autoprovisioning",
+    EventName.FAILED: "Failed requests",
+}
+
+# ---- what a worker is asked for
+
+PREVIEWS: Mapping[RequestState, str] = {
+    RequestState.WAITING: "The preview waits to be computed.",
+    RequestState.RUNNING: "The preview is being computed.",
+    RequestState.DONE: "The preview is ready.",
+    RequestState.FAILED: "The preview failed.",
+}
+INQUIRIES: Mapping[RequestState, str] = {
+    RequestState.WAITING: "Waiting for the answer.",
+    RequestState.RUNNING: "Waiting for the answer.",
+    RequestState.DONE: "Done.",
+    RequestState.FAILED: "It failed.",
+}
+WOULD: Mapping[Would, str] = {
+    Would.DELETE: "Deleted",
+    Would.SUSPEND: "Suspended",
+    Would.UNSUSPEND: "Reactivated",
+    Would.CREATE: "Created",
+    Would.ADOPT: "Adopted",
+    Would.DOUBT: "To be confirmed",
+    Would.UPDATE: "Updated",
+    Would.FAIL: "Failing",
+    Would.WAIT: "Timers",
+}
+BECAME: Mapping[Became, str] = {
+    Became.WAITING: "It has not begun yet. It waits where an earlier run is under way.",
+    Became.RUNNING: "It is under way.",
+    Became.DONE: "It is done.",
+    Became.UNSETTLED: "It ended, but not all that it planned is settled: the rest is tried again by itself.",
+    Became.REFUSED: "Nothing was planned: the notes of the run say why. The next run tries again.",
+    Became.SUPERSEDED: "It was closed with work left, which the next run does.",
+}
+
+
+def shown_state(connection: Connection, *, held: bool) -> str:
+    """Return the state as the console shows it; `held` says that a plan of it waits for approval."""
+    return HELD if held and connection.state is State.ON else SHOWN[connection.state]
+
+
+def state_in_full(connection: Connection, concerned: bool) -> str:
+    """Say what the state of a connection means; `concerned` says that something about it is not well."""
+    match connection.state:
+        case State.ON:
+            return "On, but not all is well." if concerned else "Syncing active."
+        case State.OFF:
+            return "Inactive: no changes are made in Keeper, and deprovisioning timers stand still."
+        case State.PAUSED:
+            why = connection.paused_reason or "Keeper refuses the access token"
+            return f"{why}. Nothing is changed and nothing is lost: changes wait for a new access token."
+        case State.DRAFT:
+            return "The set-up is not finished."
+        case State.DELETING:
+            gone = "The configuration is being deleted, as soon as changes in flight have ended."
+            return f"{gone} Keeper accounts stay as they are."
 
 
 def at_time(at: datetime) -> str:
@@ -38,231 +228,22 @@ def at_time(at: datetime) -> str:
     return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
 
 
+def presence(of: Presence) -> str:
+    """Say how the directory shows a user."""
+    return "not shown" if of is Presence.UNKNOWN else of.value
+
+
 def missing_unit(unit: OrgUnit) -> str:
     """Say that a chosen organizational unit is gone; whatever follows goes on from there."""
     return f"The organizational unit {unit.path} is not in the directory any more"
 
 
-def in_words(
-    decision: Decision,
-    entry: Entry | None,
-    seen: Observed,
-    connection: Connection,
-    now: datetime,
-    *,
-    owner: str = "",
-    held: Standing | None = None,
-) -> str:
-    """Say what would be done with this user now, and why.
-
-    `entry` is the roster's, before the decision. `owner` names the other connection that the user belongs to,
-    `held` is what the change stands at in the held plans.
-    """
-    if entry is not None and entry.mark is not None:
-        action = entry.mark.action.value
-        if entry.mark.live(now):
-            return f"A worker is carrying out a change ({action}) at this moment; the user is looked at again after it."
-        unknown = f"What became of the last change ({action}) is not known: the account itself is asked before anything"
-        failure = entry.failure
-        if failure is None or failure.trying:
-            return f"{unknown}."
-        when = at_time(failure.next_attempt)
-        return f"{unknown}. That failed, and is done again on {when}, or as soon as the user changes: {failure.text}"
-    match decision:
-        case Do():
-            return _to_do(decision, entry, seen, connection=connection, now=now, owner=owner, held=held)
-        case Fail():
-            return f"Nothing can be sent: {decision.error}"
-        case BackOff():
-            text, when = decision.failure.text, at_time(decision.failure.next_attempt)
-            if connection.state in WAITS_FOR:
-                return f"{WAITS_FOR[connection.state]}; the last attempt failed: {text}"
-            return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {text}"
-        case Nothing():
-            return _nothing(decision, entry, seen, connection=connection, now=now, owner=owner)
-
-
-def _nothing(
-    decision: Nothing, entry: Entry | None, seen: Observed, connection: Connection, now: datetime, owner: str
-) -> str:
-    noted = decision.noted or entry
-    if decision.unsure and noted is not None and noted.status is Status.SUSPENDED:
-        moved = "active on another connection since it was suspended here"
-        if connection.state in WAITS_FOR:
-            return f"{WAITS_FOR[connection.state]}: ask Keeper about the account, which was {moved}."
-        return f"The account was {moved}: Keeper is asked about it."
-    if noted is not None and noted.status is Status.LOCKED:
-        return _locked(noted, seen, connection, unsure=decision.unsure)
-    return _idle(noted, seen, connection, now, owner)
-
-
-def _to_do(
-    decision: Do,
-    entry: Entry | None,
-    seen: Observed,
-    connection: Connection,
-    now: datetime,
-    owner: str,
-    *,
-    held: Standing | None,
-) -> str:
-    action = decision.action
-    done = f"{_infinitive(action, decision, entry)}, because {_reason(action, decision, entry, seen, owner)}."
-    if connection.state in WAITS_FOR:
-        return f"{WAITS_FOR[connection.state]}: {done}"
-    if held is Standing.REJECTED:
-        return f"Not done, since an administrator rejected it in a held plan: {done}"
-    if held in (Standing.WAITING, Standing.WITHDRAWN) or action.asks:
-        return f"Held until an administrator approves it under Held plans: {done}"
-    until = connection.waits_until(now)
-    if until is not None:
-        return f"Keeper asked this connection to wait until {at_time(until)}: {done}"
-    if entry is not None and entry.pending:
-        return f"Being tried again: {done}"
-    return f"Due now: {done}"
-
-
-def _infinitive(action: Action, decision: Do, entry: Entry | None) -> str:
-    match action:
-        case Action.CREATE:
-            return "create the account, or adopt the one that is in Keeper under the user's address"
-        case Action.UPDATE:
-            applied = entry.fingerprint if entry is not None else ""
-            names = ", ".join(changed_attributes(applied, decision.attributes or {}))
-            return f"update {names or 'the account'}"
-        case Action.SUSPEND:
-            return "suspend the account"
-        case Action.UNSUSPEND:
-            return "reactivate the account"
-        case Action.DELETE:
-            return "delete the account, which Keeper keeps locked"
-        case Action.RECREATE:
-            return "create the account again, or adopt the one that is in Keeper under the user's address"
-        case Action.UNLOCK:
-            return "unlock the account, which was locked in Keeper by someone else"
-
-
-def _reason(action: Action, decision: Do, entry: Entry | None, seen: Observed, owner: str) -> str:
-    match action:
-        case Action.CREATE | Action.UNLOCK:
-            return "the user is active and in the provisioning scope"
-        case Action.RECREATE if entry is None or entry.status is Status.NONE:
-            return "the user is entitled to one; the node has not been proven to be the same as before"
-        case Action.RECREATE:
-            return "it vanished from Keeper, and the user is active and in the provisioning scope"
-        case Action.UPDATE if entry is not None and entry.drift:
-            return "somebody else changed the account in Keeper"
-        case Action.UPDATE:
-            return "the directory has other values than were last written"
-        case Action.UNSUSPEND:
-            return "the user is active and in the provisioning scope again"
-        case _:
-            return because(decision.trigger, seen, owner)
-
-
-def because(trigger: Trigger | None, seen: Observed, owner: str = "") -> str:
-    """Say why a user is deprovisioned."""
-    if trigger is Trigger.APP_OFF and owner:
-        return f"the user belongs to the connection {owner}"
-    if trigger is Trigger.SUSPENDED and seen.presence is Presence.ARCHIVED:
-        return "the user is archived in the directory, which this connection treats as suspended"
-    return BECAUSE[trigger] if trigger is not None else "it is due"
-
-
-def _locked(noted: Entry, seen: Observed, connection: Connection, *, unsure: bool) -> str:
-    """Say what becomes of an account that somebody else locked, as far as that was seen; it may be open by now."""
-    locked = "The account was locked in Keeper by someone else"
-    if unsure and connection.state in WAITS_FOR:
-        return f"{WAITS_FOR[connection.state]}: ask Keeper whether the account, locked when last seen, is so still."
-    if unsure:
-        return f"{locked} when it was last seen. Keeper is asked whether it still is: if not, access is taken."
-    if seen.presence is Presence.ACTIVE and seen.in_scope is None:
-        return f"{locked}, and whether the user is in the provisioning scope could not be told: it stays so."
-    if seen.presence is Presence.ACTIVE and seen.in_scope and EXTERNAL_ID in noted.drift:
-        return f"{locked}, and carries another externalId: nobody is asked to unlock it until that is mended in Keeper."
-    return f"{locked}: there is no access to take. It is not unlocked without an administrator's approval."
-
-
-def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: datetime, owner: str) -> str:
-    """Say why there is nothing to do."""
-    if seen.presence is Presence.UNKNOWN:
-        return f"The directory does not show this user, which alone proves nothing: {_stays(noted)}."
-    if seen.presence is Presence.ARCHIVED and not connection.settings.archived_as_suspended:
-        return "Archived users are not operated on: everything stays as it is, and timers stand still."
-    if noted is None or noted.status is Status.NONE:
-        return _without_account(seen, owner)
-    if seen.presence is Presence.ACTIVE and seen.in_scope is None:  # whatever timers there are
-        return _unproven(noted)
-    if noted.deleted:
-        return "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."
-    if seen.moving and noted.status is Status.ACTIVE:
-        return f"The user moves to the connection {owner}: this account stays as it is until they are let in there."
-    if noted.timers:
-        when = due(connection.settings.deprovisioning, noted.timers, connection.clock, now)
-        return _waiting(noted, when, seen, owner, connection)
-    return "In step: the account has what the directory says, and nothing is to be done."
-
-
-def _without_account(seen: Observed, owner: str) -> str:
-    match seen.presence:
-        case Presence.DELETED:
-            return "The user is deleted in the directory and has no account: nothing is to be done."
-        case Presence.SUSPENDED | Presence.ARCHIVED:
-            return "The user is suspended or archived in the directory and gets no account before returning."
-    if owner:
-        return f"The user belongs to the connection {owner}: nothing is to be done here."
-    if seen.in_scope is None:
-        return "Whether the user is in the provisioning scope could not be told: until then no account is created."
-    return "The user is not in the provisioning scope and has no account: nothing is to be done."
-
-
-def _unproven(noted: Entry) -> str:
-    if noted.status is Status.SUSPENDED:
-        return "The account stays suspended: whether the user is in the provisioning scope again could not be told."
-    if noted.missing_since is not None:
-        return f"Whether the user is still in scope could not be told: {_stays(noted)}."
-    return "In step; whether the user is still in scope could not be told, and nobody loses access for that."
-
-
-def _stays(noted: Entry | None) -> str:
-    """Say what becomes of an account of whose user the directory does not tell."""
-    if noted is None or noted.missing_since is None:
-        return "everything stays as it is"
-    since = at_time(noted.missing_since)
-    return f"complete listings lack the user since {since}, so it takes an administrator's approval under Held plans"
-
-
-def _waiting(noted: Entry, when: Due, seen: Observed, owner: str, connection: Connection) -> str:
-    proviso = IF_DUE.get(connection.state, "")
-    suspends = noted.status is Status.ACTIVE and when.suspend is not None
-    if suspends and (when.delete is None or when.suspend is None or when.suspend <= when.delete):
-        assert when.suspend is not None  # noqa: S101 - keeps the types honest
-        why = because(when.suspend_by, seen, owner)
-        return f"The account is going to be suspended on {at_time(when.suspend)}, because {why}.{proviso}"
-    if when.delete is not None:
-        why = because(when.delete_by, seen, owner)
-        return f"The account is going to be deleted on {at_time(when.delete)}, because {why}.{proviso}"
-    why = because(min(noted.timers, key=lambda trigger: noted.timers[trigger].since), seen, owner)
-    if noted.status is Status.SUSPENDED:
-        return f"The account stays suspended, because {why}; the deprovisioning policy never deletes it for that."
-    return f"The account stays as it is although {why}: the deprovisioning policy never takes access for that."
-
-
-SHOWN: Mapping[State, str] = {
-    State.DRAFT: "Draft",
-    State.ON: "On",
-    State.OFF: "Off",
-    State.PAUSED: "Paused: needs reauthorization",
-    State.DELETING: "Being deleted",
-}
-
-
-HELD = "Held: waiting for approval"
-
-
-def shown_state(connection: Connection, *, held: bool) -> str:
-    """Return the state as the console shows it; `held` says that a plan of it waits for approval."""
-    return HELD if held and connection.state is State.ON else SHOWN[connection.state]
+def carried_out(hold: Hold) -> str:
+    """Say what became of a plan that is over: "carried out: 12 suspended, 3 no longer due"."""
+    done = Counter(DONE[member.action] for member in hold.those(Standing.DONE))
+    other = Counter(hold.standings()) - Counter({Standing.DONE.value: len(hold.members)})
+    parts = [f"{count} {what}" for what, count in (*sorted(done.items()), *sorted(other.items()))]
+    return f"carried out: {', '.join(parts)}"
 
 
 def described(connection: Connection) -> dict[str, Value]:

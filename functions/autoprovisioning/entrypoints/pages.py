@@ -19,6 +19,7 @@ from flask import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from autoprovisioning.domain import words
 from autoprovisioning.domain.words import at_time, counted
 from autoprovisioning.entrypoints import assets
 from autoprovisioning.entrypoints.answers import SECURE
@@ -43,7 +44,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"asset": assets.address, "carried_icon": assets.icon}
+    environment.globals |= {"asset": assets.address, "carried_icon": assets.icon, "words": words}
     environment.filters |= {
         "time": shown_time,
         "day": shown_day,

@@ -7,17 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.administration.ask_for_run import (
-    STALLED,
-    Became,
-    ask_for_run,
-    look_after_run,
-)
+from autoprovisioning.app.administration.ask_for_run import STALLED, ask_for_run, look_after_run
 from autoprovisioning.app.runs.reconcile import LEASE, reconcile
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import Busy, NotFound, Transient, WrongState
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.requests import RUN
+from autoprovisioning.domain.requests import RUN, Became
 from autoprovisioning.domain.runs import RunKind, RunState
 from tests.support.in_memory import FakeServices
 from tests.support.scenario import CONNECTION, Scenario

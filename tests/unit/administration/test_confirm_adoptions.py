@@ -10,12 +10,11 @@ import pytest
 from autoprovisioning.app.administration.configure import turn_off
 from autoprovisioning.app.administration.confirm_adoptions import Confirmation, confirm_adoptions
 from autoprovisioning.app.administration.explain import explain
-from autoprovisioning.app.ports.requests import Would
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.decision import Action, BackOff
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
 from autoprovisioning.domain.events import EventName
-from autoprovisioning.domain.requests import RequestState
+from autoprovisioning.domain.requests import RequestState, Would
 from autoprovisioning.domain.runs import RunKind
 from tests.support.console import Told
 from tests.support.previewing import ACTOR, Admin, at

@@ -24,9 +24,9 @@ from autoprovisioning.domain.errors import (
     NotFound,
 )
 from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.explanation import in_words
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.settings import Settings
-from autoprovisioning.domain.words import in_words
 from tests.support.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, seen
 from tests.support.in_memory import SALES, FakeDirectory, unit
 from tests.support.in_memory_state import Store

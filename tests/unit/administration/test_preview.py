@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.app.ports.requests import Would
 from autoprovisioning.domain.accounts import Found
 from autoprovisioning.domain.deprovisioning import Delays
 from autoprovisioning.domain.entry import Action, Mark
 from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.requests import Would
 from tests.support.in_memory import FakeAccounts
 from tests.support.previewing import A_MOMENT, IN_A_WEEK, NEVER, OUT, everything, hired, policy
 from tests.support.scenario import Scenario

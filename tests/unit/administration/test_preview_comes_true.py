@@ -13,11 +13,11 @@ from autoprovisioning.app.administration.confirm_adoptions import confirm_adopti
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.administration.preview import save_preview
 from autoprovisioning.app.administration.preview_lines import HELD
-from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.domain.deprovisioning import Delays
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.holds import HoldState, Standing
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.requests import Line, Would
 from tests.support.previewing import ACTOR, IN_A_WEEK, NEVER, NOW, at, everything, policy, roster
 from tests.support.scenario import GROUP, USERS, Scenario
 

@@ -26,8 +26,8 @@ from autoprovisioning.domain.errors import (
     Transient,
 )
 from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.explanation import in_words
 from autoprovisioning.domain.runs import Evidence, Look, RunState
-from autoprovisioning.domain.words import in_words
 from tests.support.builders import ADA, BY_RUN, MINUTE, NOW, SECOND, active, entry, notice, seen
 from tests.support.in_memory import FakeAccounts
 from tests.support.in_memory_state import FakeRoster

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.requests import PREVIEW, Forecast, Proposal, RequestState
+from autoprovisioning.domain.requests import PREVIEW, Forecast, Line, Proposal, RequestState, Would
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import Settings
 from tests.support.builders import requested

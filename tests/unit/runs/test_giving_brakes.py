@@ -144,7 +144,7 @@ def test_accounts_that_vanished_from_keeper_are_one_plan_and_created_again_once_
     scenario.work_off()
     (hold,) = plans(scenario)
     assert (hold.counts(), len(scenario.keeper.accounts)) == ({"recreate": 63}, 0)
-    assert "creations of an account that vanished from Keeper" in hold.reason
+    assert "creations of accounts that vanished from Keeper" in hold.reason
     run(scenario)
     assert [plan.digest for plan in plans(scenario)] == [hold.digest]
     decide(scenario, "approve")

@@ -12,8 +12,7 @@ from autoprovisioning.adapters.firestore.paging import at_offset, offset_of
 from autoprovisioning.adapters.firestore.requests import document_of
 from autoprovisioning.adapters.firestore.schema import LINES
 from autoprovisioning.app.ports.reports import Page
-from autoprovisioning.app.ports.requests import Line, Would
-from autoprovisioning.domain.requests import Preview
+from autoprovisioning.domain.requests import Line, Preview, Would
 
 LINES_A_DOCUMENT = 1_000
 BYTES_A_DOCUMENT = 800_000  # of lines; a document may have 1 MiB

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from autoprovisioning.app.administration.requests import ask, existing
 from autoprovisioning.app.provisioning.target import end_wait
@@ -17,33 +16,13 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import WrongState
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.requests import RUN, AskedRun
+from autoprovisioning.domain.requests import RUN, AskedRun, Became
 from autoprovisioning.domain.runs import Run, RunKind, RunState
-from autoprovisioning.domain.words import SHOWN
+from autoprovisioning.domain.words import BECAME, SHOWN
 
 STALLED = timedelta(hours=1)  # longer than planning, and than the pauses between two parts of a run
 
 
-class Became(StrEnum):
-    """What became of a request; all but the first two are final."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    UNSETTLED = "unsettled"
-    REFUSED = "refused"
-    SUPERSEDED = "superseded"
-    GIVEN_UP = "given up"
-
-
-SAID = {
-    Became.WAITING: "It has not begun yet. It waits where an earlier run is under way.",
-    Became.RUNNING: "It is under way.",
-    Became.DONE: "It is done.",
-    Became.UNSETTLED: "It ended, but not all that it planned is settled: the rest is tried again by itself.",
-    Became.REFUSED: "Nothing was planned: the notes of the run say why. The next run tries again.",
-    Became.SUPERSEDED: "It was closed with work left, which the next run does.",
-}
 ENDED = {
     RunState.DONE: Became.DONE,
     RunState.UNSETTLED: Became.UNSETTLED,
@@ -78,7 +57,7 @@ def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Ask
 
     # A run that has begun may have missed what changed since, and nobody writes down that it began: one for each.
     asked = ask(services, RUN, connection.id, subject=RunKind.FULL, actor=actor, publish=publish, own=True)
-    return Asked(asked=asked, became=Became.WAITING, detail=SAID[Became.WAITING])
+    return Asked(asked=asked, became=Became.WAITING, detail=BECAME[Became.WAITING])
 
 
 def look_after_run(services: Services, connection: Connection, request_id: str) -> Asked:
@@ -96,7 +75,7 @@ def look_after_run(services: Services, connection: Connection, request_id: str) 
     if became is Became.RUNNING and now - (run.last_progress or run.started) >= STALLED:
         detail = "It began, but nothing has happened for an hour. The next run closes it and does what is left."
         return Asked(asked=asked, became=Became.GIVEN_UP, detail=detail, run=run)
-    return Asked(asked=asked, became=became, detail=SAID[became], run=run)
+    return Asked(asked=asked, became=became, detail=BECAME[became], run=run)
 
 
 def _not_begun(services: Services, connection: Connection, asked: AskedRun, now: datetime) -> Asked:
@@ -108,4 +87,4 @@ def _not_begun(services: Services, connection: Connection, asked: AskedRun, now:
         return Asked(
             asked=asked, became=Became.GIVEN_UP, detail="It was not begun in time. The next scheduled run does it."
         )
-    return Asked(asked=asked, became=Became.WAITING, detail=SAID[Became.WAITING])
+    return Asked(asked=asked, became=Became.WAITING, detail=BECAME[Became.WAITING])

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 from autoprovisioning.app.administration.requests import existing
 from autoprovisioning.app.ports.adoptions import Pair
-from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
 from autoprovisioning.domain.events import Actor, configured
-from autoprovisioning.domain.requests import PREVIEW, Preview, RequestState
+from autoprovisioning.domain.requests import PREVIEW, Line, Preview, RequestState, Would
 from autoprovisioning.domain.runs import RunKind
 
 LINES_AT_ONCE = 1_000

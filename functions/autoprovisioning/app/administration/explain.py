@@ -26,11 +26,12 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Group, Located
 from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
 from autoprovisioning.domain.errors import MappingFailure, NotFound
 from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.explanation import in_words
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.texts import USER_ID
-from autoprovisioning.domain.words import in_words, missing_unit
+from autoprovisioning.domain.words import missing_unit
 
 HISTORY = 20  # events
 

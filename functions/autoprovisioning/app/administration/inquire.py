@@ -42,13 +42,7 @@ from autoprovisioning.domain.requests import (
 )
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.texts import USER_ID
-from autoprovisioning.domain.words import SHOWN
-
-MENDS = {
-    State.DRAFT: "Finish the set-up and turn it on first.",
-    State.OFF: "Turn it on first.",
-    State.PAUSED: "Reauthorize it first: the user waits until then.",
-}
+from autoprovisioning.domain.words import FIRST, SHOWN
 
 
 def inquire(
@@ -73,7 +67,7 @@ def inquire(
     if not USER_ID.fullmatch(user_id):
         raise BadInput("user_id", "it is no directory id", "Search for the user by name or address.")
     if kind is InquiryKind.PROVISION and connection.state is not State.ON:
-        raise BadInput("connection", f"it is not on, but: {SHOWN[connection.state]}", MENDS[connection.state])
+        raise BadInput("connection", f"it is not on, but: {SHOWN[connection.state]}", FIRST[connection.state])
 
     def publish(inquiry: Inquiry) -> None:
         event = ""
@@ -169,7 +163,7 @@ class _Answer:
         if self.inquiry.subject.kind is not InquiryKind.PROVISION:
             return ""
         if connection.state not in SERVING:
-            shown, mend = SHOWN[connection.state], MENDS.get(connection.state, "")
+            shown, mend = SHOWN[connection.state], FIRST.get(connection.state, "")
             return f"Nothing was done: the connection is not on any more, but: {shown}. {mend}".rstrip()
         return entry.failure.text if entry is not None and entry.failure is not None else ""
 

@@ -12,12 +12,11 @@ from datetime import datetime
 from autoprovisioning.app.administration.configure import as_edited, edit, needs_token
 from autoprovisioning.app.administration.preview_plan import forecast
 from autoprovisioning.app.administration.requests import ask, begin, existing, fail, find, finish, hinder
-from autoprovisioning.app.ports.requests import Would
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import ProvisioningError, Transient
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.requests import PREVIEW, Preview, Proposal, RequestState
+from autoprovisioning.domain.requests import PREVIEW, Preview, Proposal, RequestState, Would
 from autoprovisioning.domain.settings import Settings
 
 log = logging.getLogger(__name__)

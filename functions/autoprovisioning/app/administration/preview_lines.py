@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from autoprovisioning.app.administration.preview_matches import Matched
-from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.app.runs.close_run import beside_note
 from autoprovisioning.domain.accounts import changed_attributes
 from autoprovisioning.domain.adoption import DELETED_HAD_IT
@@ -16,9 +15,11 @@ from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.decision import Observed, Rules, decide
 from autoprovisioning.domain.deprovisioning import Due, due
 from autoprovisioning.domain.directory_user import Presence
-from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
+from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.errors import AdoptionInDoubt
 from autoprovisioning.domain.plan import Plan, PlannedLook, Refusal
+from autoprovisioning.domain.requests import Line, Would
+from autoprovisioning.domain.words import IN_PREVIEW
 
 ORDER: Mapping[Would, int] = {would: number for number, would in enumerate(Would)}
 WOULD: Mapping[Action, Would] = {
@@ -28,13 +29,6 @@ WOULD: Mapping[Action, Would] = {
     Action.RECREATE: Would.CREATE,
     Action.UNLOCK: Would.UNSUSPEND,
 }
-BECAUSE: Mapping[Trigger | None, str] = {
-    Trigger.APP_OFF: "the app is turned off for them (not in scope)",
-    Trigger.SUSPENDED: "suspended in the directory",
-    Trigger.DELETED: "deleted in the directory",
-    None: "",
-}
-
 UNPLANNED: Mapping[Action | None, str] = {
     Action.RECREATE: "the account vanished from Keeper",
     Action.UNLOCK: "locked in Keeper by someone else",
@@ -106,7 +100,7 @@ class Telling:
         for user_id, planned in self.plan.looks.items():
             if planned.action is not None:
                 email = self.roster[user_id].email
-                why = UNPLANNED.get(planned.action) or BECAUSE[planned.trigger]
+                why = UNPLANNED.get(planned.action) or IN_PREVIEW[planned.trigger]
                 detail = why + (HELD if user_id in self.held else "")
                 yield Line(would=WOULD[planned.action], user_id=user_id, email=email, detail=detail)
 
@@ -172,7 +166,7 @@ class Telling:
 
 def _dates(when: Due, entry: Entry, now: datetime) -> str:
     later = [
-        f"{what} on {at.date().isoformat()} ({BECAUSE[trigger]})"
+        f"{what} on {at.date().isoformat()} ({IN_PREVIEW[trigger]})"
         for what, at, trigger in (
             ("suspended", when.suspend if entry.status is Status.ACTIVE else None, when.suspend_by),
             ("deleted", when.delete, when.delete_by),

@@ -16,7 +16,6 @@ from autoprovisioning.app.administration.configure import as_edited, turned_on
 from autoprovisioning.app.administration.preview_lines import Telling, provisioned
 from autoprovisioning.app.administration.preview_matches import match
 from autoprovisioning.app.ports.accounts import Accounts
-from autoprovisioning.app.ports.requests import Line
 from autoprovisioning.app.provisioning.adoption_grounds import AdoptionGrounds, confirmed_for, in_doubt
 from autoprovisioning.app.provisioning.target import keep_waiting
 from autoprovisioning.app.provisioning.volume_guard import is_first
@@ -31,12 +30,8 @@ from autoprovisioning.domain.errors import AuthorizationRefused, Reauthorization
 from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.plan import Planner
-from autoprovisioning.domain.requests import Forecast, Preview
-
-BRAKED = {
-    Kind.GIVING: "Creations and reactivations",
-    Kind.WIPING: "Changes of userNames and removals of values",
-}
+from autoprovisioning.domain.requests import Forecast, Line, Preview
+from autoprovisioning.domain.words import BRAKED
 
 
 def forecast(services: Services, preview: Preview, deadline: datetime) -> tuple[Forecast, list[Line]]:

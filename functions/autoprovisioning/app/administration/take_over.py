@@ -19,14 +19,10 @@ from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
 from autoprovisioning.domain.events import Actor, Event, Stamp, taken_over
 from autoprovisioning.domain.runs import RunKind
-from autoprovisioning.domain.unprovisioned import By, Offer, Unprovisioned
+from autoprovisioning.domain.unprovisioned import Offer, Unprovisioned
+from autoprovisioning.domain.words import TAKEN_OVER_BY
 
 CLAIMS_AT_ONCE = 16
-BY = {
-    By.EXTERNAL_ID: "its externalId is this user's directory id",
-    By.UNKNOWN_ID: "an administrator says that its externalId is this user's directory id",
-    By.ADDRESS: "an administrator says that it is this user's, whose primary address it has",
-}
 
 
 def take_over(services: Services, connection_id: str, accounts: Collection[str] | None, actor: Actor) -> int:
@@ -100,7 +96,7 @@ def _record(services: Services, connection: Connection, rows: Sequence[Unprovisi
                 applied_by=ids[user_id],
                 taken_over=True,
             )
-            reason = f"Taken over to be deprovisioned: {BY[row.by]}. Nothing was changed in Keeper."
+            reason = f"Taken over to be deprovisioned: {TAKEN_OVER_BY[row.by]}. Nothing was changed in Keeper."
             events.append(taken_over(Stamp(id=ids[user_id], at=now, by=actor), user_id, row.user_name, reason))
         return Edit(entries=taken, events=events), len(taken)
 

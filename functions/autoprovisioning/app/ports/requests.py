@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from autoprovisioning.app.ports.reports import Page
-from autoprovisioning.domain.requests import Preview, R, RequestKind, S, WorkRequest
+from autoprovisioning.domain.requests import Line, Preview, R, RequestKind, S, WorkRequest, Would
 
 
 class Requests(Protocol):
@@ -22,31 +20,6 @@ class Requests(Protocol):
 
     def get(self, kind: RequestKind[S, R], connection_id: str, request_id: str) -> WorkRequest[S, R] | None:
         """Read one of this kind; it may have expired."""
-
-
-class Would(StrEnum):
-    """What would happen to a user, in the order in which a preview lists it."""
-
-    DELETE = "delete"
-    SUSPEND = "suspend"
-    UNSUSPEND = "unsuspend"
-    CREATE = "create"
-    ADOPT = "adopt"
-    DOUBT = "doubt"  # an account under their address may be somebody else's: an administrator may confirm it
-    UPDATE = "update"
-    FAIL = "fail"
-    WAIT = "wait"  # a deprovisioning timer would run: suspended or deleted later, by the policy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One user of a preview."""
-
-    would: Would
-    user_id: str
-    email: str
-    detail: str = ""  # the attributes that would change, the trigger, or why it would fail
-    scim_id: str = ""  # of the account to adopt, of the one in doubt, or of one under an alias that is left alone
 
 
 class PreviewLines(Protocol):

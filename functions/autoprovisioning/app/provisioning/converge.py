@@ -43,11 +43,11 @@ from autoprovisioning.domain.errors import (
     Unsafe,
 )
 from autoprovisioning.domain.events import Event, failed_change
+from autoprovisioning.domain.explanation import in_words
 from autoprovisioning.domain.guard import braked, member_of
 from autoprovisioning.domain.observation import rules_of
 from autoprovisioning.domain.recovery import recover
 from autoprovisioning.domain.runs import Counts
-from autoprovisioning.domain.words import in_words
 
 log = logging.getLogger(__name__)
 

@@ -21,11 +21,12 @@ from autoprovisioning.domain.comparison import aligned
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.decision import Observed
 from autoprovisioning.domain.directory_user import Presence
-from autoprovisioning.domain.entry import ACCESS, ACCOUNT, EXTERNAL_ID, Entry, Status
+from autoprovisioning.domain.entry import ACCOUNT, Entry, Status
 from autoprovisioning.domain.errors import ProvisioningError
-from autoprovisioning.domain.plan import LOCK, Listing, Plan, Planner, as_found
+from autoprovisioning.domain.plan import Listing, Plan, Planner, as_found
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.unprovisioned import Offer, Search, digest_of, unprovisioned
+from autoprovisioning.domain.words import DRIFTED
 
 log = logging.getLogger(__name__)
 
@@ -149,15 +150,12 @@ def _read(services: Services, connections: Sequence[Connection], side: Side, use
     return seen if seen.presence is not Presence.UNKNOWN else None
 
 
-WORDS = {ACCOUNT: "vanished", ACCESS: "unlocked", LOCK: "locked", EXTERNAL_ID: "with another externalId"}
-
-
 def tell_drift(side: Side, plan: Plan) -> None:
     """Note in the run's record what somebody else changed in Keeper; more than a handful call somebody out."""
     if not plan.drifted:
         return
-    kinds = [{WORDS.get(name, "with other values") for name in names} for names in plan.drifted.values()]
-    counts = {word: sum(word in kind for kind in kinds) for word in (*WORDS.values(), "with other values")}
+    kinds = [{DRIFTED.get(name, "with other values") for name in names} for names in plan.drifted.values()]
+    counts = {word: sum(word in kind for kind in kinds) for word in (*DRIFTED.values(), "with other values")}
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     side.notes.append(f"Accounts that somebody else changed in Keeper: {len(plan.drifted)} ({told})")
     if len(plan.drifted) > HANDFUL:

@@ -20,22 +20,13 @@ from autoprovisioning.domain.holds import (
     Hold,
     HoldState,
     Standing,
-    carried_out,
     digest_of,
     settled,
 )
+from autoprovisioning.domain.words import NOUNS, carried_out
 
 log = logging.getLogger(__name__)
 
-NOUNS = {
-    "suspend": "suspension",
-    "delete": "deletion",
-    "create": "creation",
-    "unsuspend": "reactivation",
-    "update": "change of a userName or removal of values",
-    "recreate": "creation of an account that vanished from Keeper",
-    "unlock": "unlocking",
-}
 BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
 UNPROVEN = "on a node that was reauthorized although no known account was found there"
 LOCKED_BY_OTHERS = "of accounts that somebody else seems to have locked in Keeper"
@@ -183,13 +174,7 @@ def _over_the_limit(
 
 def _counted(members: Iterable[Member]) -> str:
     counts = sorted(Counter(member.action for member in members).items())
-    return " and ".join(f"{count} {_plural(NOUNS[action], count)}" for action, count in counts)
-
-
-def _plural(noun: str, count: int) -> str:
-    first, _, rest = noun.partition(" of ")
-    words = f"{first}{'s' if count > 1 else ''}{' of ' + rest if rest else ''}"
-    return words.replace("or removal", "or removals") if count > 1 else words
+    return " and ".join(f"{count} {NOUNS[action][count > 1]}" for action, count in counts)
 
 
 def settle_holds(

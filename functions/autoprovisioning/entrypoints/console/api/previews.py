@@ -12,11 +12,9 @@ from msgspec import Meta
 from autoprovisioning.app.administration import requests
 from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
 from autoprovisioning.app.administration.preview import ask_preview, save_preview
-from autoprovisioning.app.ports import requests as ports
-from autoprovisioning.app.ports.requests import Would
 from autoprovisioning.domain import requests as domain
 from autoprovisioning.domain.errors import BadInput, WrongState
-from autoprovisioning.domain.requests import PREVIEW, RequestState
+from autoprovisioning.domain.requests import PREVIEW, RequestState, Would
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.connections import Connection, edition_meant, shown
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Nothing
@@ -146,7 +144,7 @@ def _done(call: Call, connection_id: str, preview_id: str) -> domain.Preview:
     return preview
 
 
-def _line(line: ports.Line) -> Line:
+def _line(line: domain.Line) -> Line:
     return Line(would=line.would, user_id=line.user_id, email=line.email, detail=line.detail, scim_id=line.scim_id)
 
 

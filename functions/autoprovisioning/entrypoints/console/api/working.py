@@ -8,12 +8,13 @@ from typing import Any
 from flask import Response
 
 from autoprovisioning.app.administration import health as app
-from autoprovisioning.app.administration.ask_for_run import Asked, Became, ask_for_run, look_after_run
+from autoprovisioning.app.administration.ask_for_run import Asked, ask_for_run, look_after_run
 from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.reports import Pace
 from autoprovisioning.domain import runs as domain
 from autoprovisioning.domain.errors import NotFound
+from autoprovisioning.domain.requests import Became
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.entrypoints.console.api.models import Model, Nothing, Paging
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer

@@ -19,15 +19,6 @@ from autoprovisioning.entrypoints.console.routing import Call, existing
 
 LINES = 50
 ONE = "/connections/<id:connection_id>"
-DESCRIPTIONS = {
-    EventName.CREATED: "Users created by autoprovisioning",
-    EventName.UPDATED: "Users updated by autoprovisioning",
-    EventName.SUSPENDED: "Users suspended by autoprovisioning",
-    EventName.UNSUSPENDED: "Users reactivated by autoprovisioning",
-    EventName.DELETED: "Users deleted by autoprovisioning (Keeper locks the account)",
-    EventName.ADOPTED: "Existing accounts taken over by autoprovisioning",
-    EventName.FAILED: "Failed requests",
-}
 MENDS = {  # what to do about a failure, by its code
     "permanent": "Look at the reason given, and at the user's account in Keeper.",
     "mapping": "Fill the field in the directory, or change the attribute mapping.",
@@ -63,7 +54,6 @@ def usage(call: Call, connection_id: str) -> Response:
         days=list(reversed(days)),
         columns=[(name, LABELS[name]) for name in USAGE],
         totals=totals,
-        descriptions=DESCRIPTIONS,
         scripts=("chart.js",),
     )
 

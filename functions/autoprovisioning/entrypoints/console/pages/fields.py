@@ -90,11 +90,6 @@ def shown_delays(policy: Deprovisioning, form: MultiDict[str, str] | None) -> di
 
 
 DELAYS: Mapping[str, str] = {str(days): after(days) for days in (WITHIN_24_HOURS, 1, 7, 21, 30)}
-TRIGGERS: Mapping[Trigger, str] = {
-    Trigger.APP_OFF: "When the app is turned off for a user",
-    Trigger.SUSPENDED: "When a user is suspended on Google",
-    Trigger.DELETED: "When a user is deleted from Google",
-}
 
 
 def read_limit(form: MultiDict[str, str]) -> VolumeLimit:

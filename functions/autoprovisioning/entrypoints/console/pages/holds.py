@@ -18,25 +18,6 @@ from autoprovisioning.entrypoints.console.routing import Call, existing
 MEMBERS = 25  # a page: the address of each is read from the roster
 PLANS = 50  # a page
 ONE = "/connections/<id:connection_id>/holds"
-ACTIONS = {
-    "suspend": "Suspend",
-    "delete": "Delete",
-    "recreate": "Create again",
-    "create": "Create",
-    "unsuspend": "Reactivate",
-    "update": "Change userName, or remove values",
-}
-CAUSES = {"app_off": "Out of scope", "suspended": "Suspended in the directory", "deleted": "Deleted in the directory"}
-STANDINGS = {
-    Standing.WAITING: "Waits for a decision",
-    Standing.WITHDRAWN: "Waits for another decision",
-    Standing.APPROVED: "Approved",
-    Standing.REJECTED: "Kept by rejection",
-    Standing.DONE: "Done",
-    Standing.NOT_DUE: "No longer due",
-    Standing.EXPIRED: "Approval ran out",
-    Standing.RELEASED: "No longer held here",
-}
 CHOICES: dict[str, tuple[Choice, str]] = {
     "approve": ("approve", "approved"),
     "reject": ("reject", "rejected"),
@@ -49,7 +30,7 @@ def holds(call: Call, connection_id: str) -> Response:
     connection = existing(call, connection_id)
     page = call.parts.reports.holds(connection.id, call.request.args.get("cursor", ""), PLANS)
     crumbs = [(call.request.path, "Held plans")]
-    return show_of(call, connection, "holds.html", crumbs=crumbs, page=page, standings=STANDINGS)
+    return show_of(call, connection, "holds.html", crumbs=crumbs, page=page)
 
 
 def hold(call: Call, connection_id: str, digest: str) -> Response:
@@ -110,9 +91,6 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
         by_cause=by_cause,
         numbers=numbers,
         follows=FOLLOWS,
-        actions=ACTIONS,
-        causes=CAUSES,
-        standings=STANDINGS,
         members=shown,
         emails=with_addresses(call.parts.services, connection, [member for member, _ in shown]),
         number=number,

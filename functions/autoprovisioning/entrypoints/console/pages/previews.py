@@ -10,10 +10,9 @@ from autoprovisioning.app.administration import requests
 from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
 from autoprovisioning.app.administration.preview import ask_preview, save_preview
 from autoprovisioning.app.ports.reports import Page
-from autoprovisioning.app.ports.requests import Line, Would
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput
-from autoprovisioning.domain.requests import PREVIEW, RequestState
+from autoprovisioning.domain.requests import PREVIEW, Line, RequestState, Would
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.pages.summary import differences
@@ -22,17 +21,6 @@ from autoprovisioning.entrypoints.console.routing import Call, existing
 LINES = 50
 FOLLOWED = timedelta(minutes=15)  # longer than a preview is tried
 ONE = "/connections/<id:connection_id>/previews/<id:preview_id>"
-TOLD: dict[Would, str] = {
-    Would.DELETE: "Deleted",
-    Would.SUSPEND: "Suspended",
-    Would.UNSUSPEND: "Reactivated",
-    Would.CREATE: "Created",
-    Would.ADOPT: "Adopted",
-    Would.DOUBT: "To be confirmed",
-    Would.UPDATE: "Updated",
-    Would.FAIL: "Failing",
-    Would.WAIT: "Timers",
-}
 
 
 def ask(call: Call, connection_id: str) -> Response:
@@ -66,7 +54,6 @@ def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | No
         crumbs=[(f"/connections/{connection_id}/previews/{preview_id}", "Preview")],
         preview=preview,
         would=would,
-        told=TOLD,
         lines=lines,
         offered=offered,
         confirmed=services.adoptions.confirmed(connection_id) if offered else {},

@@ -35,7 +35,7 @@ from autoprovisioning.entrypoints.console.pages.frame import (
     show_of,
     sought,
 )
-from autoprovisioning.entrypoints.console.pages.summary import DIALECTS, group_named
+from autoprovisioning.entrypoints.console.pages.summary import group_named
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 TITLES = {
@@ -247,7 +247,6 @@ def _show_deprovisioning(
         connection,
         "deprovisioning",
         error,
-        triggers=fields.TRIGGERS,
         delays=fields.shown_delays(connection.settings.deprovisioning, posted),
         archived=connection.settings.archived_as_suspended if posted is None else posted.get("archived") == "yes",
         choices=fields.DELAYS,
@@ -287,7 +286,7 @@ def _show_limits(call: Call, connection: Connection, posted: MultiDict[str, str]
     }
     if posted is not None:
         values = {name: posted.get(name, "") for name in values}
-    return _shown(call, connection, "limits", error, values=values, dialects=DIALECTS)
+    return _shown(call, connection, "limits", error, values=values)
 
 
 def change_limits(call: Call, connection_id: str) -> Response:

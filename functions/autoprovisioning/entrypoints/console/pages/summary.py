@@ -6,20 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain import words
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.entry import Trigger
-from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.mapping import DEFAULT_ROWS
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.words import after, counted
-from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
-
-DIALECTS = {
-    PatchDialect.STANDARD: "one operation per attribute (RFC 7644)",
-    PatchDialect.KEEPER: "as Keeper documents it",
-}
-
 
 _GONE = {True: "", False: " (no longer in the directory)"}
 
@@ -57,7 +50,7 @@ def summary(connection: Connection) -> list[Part]:
             title="Name and limits",
             lines=(
                 f"Held above {counted(limit.minimum, 'user')} or {limit.percent:g} percent within 24 hours",
-                f"PATCH: {DIALECTS[connection.settings.patch_dialect]}",
+                f"PATCH: {words.DIALECTS[connection.settings.patch_dialect]}",
             ),
         ),
     ]
@@ -141,4 +134,4 @@ def _policy(connection: Connection, trigger: Trigger) -> str:
         for verb, days in (("suspend", delays.suspend_after), ("delete", delays.delete_after))
         if days is not None
     ]
-    return f"{TRIGGERS[trigger]}: {', '.join(told) or 'nothing'}"
+    return f"{words.WHEN[trigger]}: {', '.join(told) or 'nothing'}"

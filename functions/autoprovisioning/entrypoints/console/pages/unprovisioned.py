@@ -6,19 +6,13 @@ from flask import Response
 
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.domain.errors import BadInput
-from autoprovisioning.domain.unprovisioned import By, Offer
+from autoprovisioning.domain.unprovisioned import Offer
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import form, get, go, page_number, post, show_of
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 ROWS = 100
 ONE = "/connections/<id:connection_id>/unprovisioned"
-BY = {
-    By.EXTERNAL_ID: "its externalId is their directory id",
-    By.ADDRESS: "it has their primary address",
-    By.UNKNOWN_ID: "its externalId is unknown to the directory: deleted long ago, or another system's",
-    By.NOTHING: "the directory does not tell",
-}
 
 
 def show_unprovisioned(call: Call, connection_id: str) -> Response:
@@ -53,7 +47,6 @@ def _shown(call: Call, connection_id: str, error: BadInput | None = None) -> Res
         report=report,
         rows=rows[(number - 1) * ROWS : number * ROWS],
         together=sum(row.offer is Offer.ALL for row in rows),
-        by=BY,
         number=number,
         pages=pages,
         error=error,

@@ -14,23 +14,16 @@ from autoprovisioning.app.provisioning.read_user import entry_of
 from autoprovisioning.domain.accounts import Account, Value
 from autoprovisioning.domain.comparison import in_step
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import BadInput, NotFound, ProvisioningError
 from autoprovisioning.domain.requests import INQUIRY, InquiryKind
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.activity import changes
-from autoprovisioning.entrypoints.console.pages.fields import TRIGGERS
 from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 ONE = "/connections/<id:connection_id>/users"
 FOLLOWED = timedelta(minutes=3)  # longer than a worker may take
-STATUS = {
-    Status.NONE: "no account known",
-    Status.ACTIVE: "active",
-    Status.SUSPENDED: "suspended by autoprovisioning",
-    Status.LOCKED: "locked by someone else",
-}
 
 
 def search(call: Call, connection_id: str) -> Response:
@@ -60,8 +53,6 @@ def why(call: Call, connection_id: str, user_id: str) -> Response:
         crumbs=[(f"/connections/{connection_id}/users", "Users"), (call.request.path, explained.email or user_id)],
         told=explained,
         name=explained.user.name,
-        statuses=STATUS,
-        triggers=TRIGGERS,
         changes=changes,
         can_ask=bool(connection.token_version),
         can_provision=connection.state is State.ON,
