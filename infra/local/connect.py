@@ -41,8 +41,8 @@ def connect(
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.app.administration.configure import edit, finish, set_up, turn_on
     from autoprovisioning.bootstrap import process_services
-    from autoprovisioning.domain.directory_user import Scope
     from autoprovisioning.domain.events import Actor
+    from autoprovisioning.domain.scope import Scope
     from autoprovisioning.domain.settings import Settings
 
     services, actor = process_services(), Actor(address=ACTOR)

@@ -112,7 +112,7 @@ def console() -> Iterator[tuple[list[str], Callable[[str], Seen]]]:
 def _connect(fixture: dict[str, Any]) -> tuple[str, str]:
     from autoprovisioning import bootstrap
     from autoprovisioning.domain.connections import Connection, State
-    from autoprovisioning.domain.directory_user import Group, Scope
+    from autoprovisioning.domain.scope import Group, Scope
 
     for builder in vars(bootstrap).values():
         if hasattr(builder, "cache_clear"):

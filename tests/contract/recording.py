@@ -26,13 +26,14 @@ from autoprovisioning.domain.adoption import Beside
 from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.connections import Connection, RetiredToken, State
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
-from autoprovisioning.domain.directory_user import Group, OrgUnit, Presence, Scope
+from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import GuardState, Kind, Member, reservation
 from autoprovisioning.domain.holds import Hold, Standing, Verdict, digest_of
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.runs import Batch, Evidence, Look, Run, RunKind, RunState
+from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
 from autoprovisioning.domain.unprovisioned import By, Offer, Report, Unprovisioned
 from tests.contract.state_stores import InMemory

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from autoprovisioning.adapters.directory import GoogleDirectory
-from autoprovisioning.domain.directory_user import OrgUnit
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete
+from autoprovisioning.domain.scope import OrgUnit
 from infra.local.directory.fixture import UNITS
 from infra.local.simulation import DirectorySide
 from tests.contract.directory_reader import answering

@@ -12,7 +12,6 @@ import pytest
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
-from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.errors import ConfigurationRefused
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.keeper import PatchDialect
@@ -29,6 +28,7 @@ from autoprovisioning.domain.requests import (
     Step,
 )
 from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.contract.state_stores import Firestore
 from tests.support.builders import NOW, SECOND, requested

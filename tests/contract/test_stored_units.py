@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoprovisioning.domain.directory_user import ROOT, OrgUnit, Scope
+from autoprovisioning.domain.scope import ROOT, OrgUnit, Scope
 from tests.contract.state_stores import HOME
 from tests.support.settings import with_settings
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.scope import Scope
 from infra.local.connect import CONNECTION
 from infra.local.simulation import KeeperSide, wait_for
 from tests.contract.scim_servers import as_new, keeper

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.requests import PREVIEW, Proposal
+from autoprovisioning.domain.scope import Scope
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.support.builders import requested

@@ -24,11 +24,11 @@ from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import ConfigurationRefused, ProvisioningError, Transient
 from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.runs import Batch, Look, Run, RunKind, RunState
+from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.contract.scim_servers import Counts
 from tests.fuzz.liar import TOKEN, TRUTH, Given, Liar

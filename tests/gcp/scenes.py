@@ -30,7 +30,7 @@ from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.config import Misconfigured
 from autoprovisioning.domain.changes import Change
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit, Scope
+from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.entry import Action, Entry
 from autoprovisioning.domain.errors import (
     ConfigurationRefused,
@@ -43,6 +43,7 @@ from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.guard import Kind, Member
 from autoprovisioning.domain.plan import Plan
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.entrypoints import answers
 from tests.support.in_memory import START, FakeServices
 from tests.support.in_memory_state import FakeChannels

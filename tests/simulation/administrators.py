@@ -20,11 +20,11 @@ from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.app.administration.tokens import reauthorize
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import Hold, Standing
 from autoprovisioning.domain.requests import InquiryKind, Preview, Would
+from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import VolumeLimit
 from autoprovisioning.domain.unprovisioned import Offer
 from tests.simulation.history import MAPPINGS, POLICIES, Step

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit, Presence
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
+from autoprovisioning.domain.scope import Group, OrgUnit
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.weather import PROCESS, Weather
 from tests.support.in_memory import FakeDirectory

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Deprovisioning
-from autoprovisioning.domain.directory_user import DirectoryUser, OrgUnit, Presence
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Trigger
 from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.scope import OrgUnit
 from tests.simulation.scheduler import Scheduler
 from tests.support.in_memory import FakeDirectory
 

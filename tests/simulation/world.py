@@ -26,10 +26,10 @@ from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain import guard
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.requests import PREVIEW, RUN
 from autoprovisioning.domain.runs import Batch, RunKind
+from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.simulation.administrators import happen
 from tests.simulation.directory import SimDirectory

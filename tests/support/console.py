@@ -16,7 +16,7 @@ from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.reports import DayUsage, Failing, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit, Presence, Scope
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Action, Entry, Failure, Status, Trigger
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.events import Actor, Event, EventName
@@ -38,6 +38,7 @@ from autoprovisioning.domain.requests import (
     Would,
 )
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.answers import problem
 from autoprovisioning.entrypoints.console import router

@@ -15,7 +15,7 @@ from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit
+from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.errors import (
     AccountGone,
     AddressTaken,
@@ -29,6 +29,7 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.requests import RUN, AnyRequest
 from autoprovisioning.domain.runs import Batch, Look, RunKind
+from autoprovisioning.domain.scope import Group, OrgUnit
 from tests.support.in_memory_state import (
     Store,
     state_ports,

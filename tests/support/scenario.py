@@ -18,11 +18,12 @@ from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
-from autoprovisioning.domain.directory_user import DirectoryUser, Group, Presence, Scope
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.runs import Batch, Look, Run, RunKind
+from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.support.in_memory import START, FakeKeeper, FakeServices
 from tests.support.settings import with_settings

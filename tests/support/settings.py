@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.directory_user import Scope
+from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import Settings
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from .deprovisioning import Deprovisioning
-from .directory_user import Scope
 from .errors import BadInput
 from .keeper import PatchDialect
 from .mapping import AttributeMapping
+from .scope import Scope
 
 LARGEST_MINIMUM = 1_000_000  # users: the guard has room for no more
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from .accounts import Value
 from .connections import Connection, State
 from .deprovisioning import WITHIN_24_HOURS
-from .directory_user import OrgUnit, Presence
+from .directory_user import Presence
 from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Status, Trigger
 from .events import EventName
 from .guard import Kind
@@ -21,6 +21,7 @@ from .keeper import PatchDialect
 from .mapping import Row
 from .plan import LOCK
 from .requests import Became, RequestState, Would
+from .scope import OrgUnit
 from .unprovisioned import By
 
 # ---- connections

@@ -16,7 +16,7 @@ from autoprovisioning.domain import holds
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.decision import BackOff, Rules, decide
-from autoprovisioning.domain.directory_user import Group, Presence, Scope
+from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import EXTERNAL_ID, Action, Entry, Mark, Status, Trigger, failed
 from autoprovisioning.domain.errors import (
     ConfigurationRefused,
@@ -26,6 +26,7 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.explanation import in_words
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.settings import Settings
 from tests.support.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, entry, seen
 from tests.support.in_memory import SALES, FakeDirectory, unit

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from autoprovisioning.app.administration.explain import Explanation, explain
-from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Action
+from autoprovisioning.domain.scope import Group, Scope
 from tests.support.in_memory import SALES
 from tests.support.scenario import GROUP, Scenario
 from tests.support.settings import with_settings

@@ -13,9 +13,9 @@ from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.reports import HeldPlan, Pace, Page, Waiting
 from autoprovisioning.app.runs.close_run import EDITED, OUTAGE
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.scope import Scope
 from tests.support.in_memory import SALES, START, FakeServices, unit
 from tests.support.in_memory_state import FakeChannels
 from tests.support.settings import with_settings

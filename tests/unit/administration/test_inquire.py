@@ -13,11 +13,11 @@ from autoprovisioning.app.administration.requests import find
 from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.errors import BadInput, Busy, Forbidden, NotFound, Rejected, Throttled, Transient
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.requests import INQUIRY, Inquiry, InquiryKind, RequestState
 from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.scope import Group, Scope
 from tests.support.in_memory import FakeKeeper
 from tests.support.scenario import Scenario
 from tests.support.settings import with_settings

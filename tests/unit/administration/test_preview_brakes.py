@@ -12,9 +12,9 @@ from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.administration.preview import ask_preview, compute_preview
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.requests import RequestState, Would
+from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.settings import Settings
 from tests.support.previewing import A_MOMENT, ACTOR, IN_A_WEEK, at, everything, hired, policy, roster
 from tests.support.scenario import GROUP, USERS, Scenario

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from autoprovisioning.domain.directory_user import Group
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.requests import Would
+from autoprovisioning.domain.scope import Group
 from tests.support.previewing import OUT, at, everything
 from tests.support.scenario import GROUP, LATER, Scenario
 

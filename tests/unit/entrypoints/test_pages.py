@@ -13,11 +13,11 @@ from autoprovisioning.domain.changes import PASSING_CODES
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_fields import SOURCES
-from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.entry import Action, Mark
 from autoprovisioning.domain.errors import Forbidden, Permanent
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.scim_user import ATTRIBUTES
+from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages import refused

@@ -15,12 +15,13 @@ from markupsafe import escape
 from autoprovisioning.app.administration.tokens import reauthorize
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
-from autoprovisioning.domain.directory_user import DirectoryUser, Group, Presence, Scope
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
 from autoprovisioning.domain.events import USAGE, Actor, Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, Verdict
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.unprovisioned import Report, Unprovisioned
 from autoprovisioning.domain.words import described

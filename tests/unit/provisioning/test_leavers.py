@@ -10,8 +10,8 @@ import pytest
 from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
-from autoprovisioning.domain.directory_user import Group, Scope
 from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import active, notice
 from tests.support.in_memory import SALES

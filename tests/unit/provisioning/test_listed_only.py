@@ -11,9 +11,10 @@ import pytest
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.app.administration.held_plans import Choice, decide_hold
 from autoprovisioning.domain.decision import SECOND_LISTING, decide, missed_twice
-from autoprovisioning.domain.directory_user import DirectoryUser, Presence, Scope
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.holds import Hold, HoldState
+from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import NOW, SECOND, active, entry, notice, rules, seen
 from tests.support.in_memory import SALES

@@ -11,12 +11,12 @@ import pytest
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.directory_user import Group
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import ConfigurationRefused, Rejected
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.runs import Look, RunKind
+from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import notice
 from tests.support.in_memory import FakeKeeper

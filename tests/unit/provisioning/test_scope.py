@@ -13,10 +13,11 @@ from autoprovisioning.app.provisioning.placement import AskedOneByOne, place
 from autoprovisioning.app.provisioning.read_user import read_user
 from autoprovisioning.app.runs.read_directory import begin, everybody, read_groups
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.directory_user import DirectoryUser, Group, Presence, Scope
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.runs import Evidence, Look
+from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.settings import Settings
 from tests.support.builders import NOW
 from tests.support.in_memory import FakeDirectory, unit

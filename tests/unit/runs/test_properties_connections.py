@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
-from autoprovisioning.domain.directory_user import Group, Presence
+from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.errors import AddressTaken
+from autoprovisioning.domain.scope import Group
 from tests.support.builders import MINUTE, notice
 from tests.support.scenario import ADDRESSES, GROUP, USERS, Scenario
 

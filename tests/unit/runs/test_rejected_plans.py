@@ -8,10 +8,10 @@ from datetime import timedelta
 
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.ports.roster import Edit
-from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import HoldState
+from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import active, notice
 from tests.support.in_memory import SALES

@@ -12,9 +12,9 @@ from autoprovisioning.app.administration.preview import save_preview
 from autoprovisioning.app.provisioning.placement import AskedOneByOne
 from autoprovisioning.app.runs.read_directory import begin
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.directory_user import ROOT, OrgUnit, Scope
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.scope import ROOT, OrgUnit, Scope
 from autoprovisioning.entrypoints.console.pages.summary import differences
 from tests.support.builders import active, notice
 from tests.support.console import HOME, Place

@@ -22,8 +22,9 @@ from autoprovisioning.adapters.directory.resources import (
 )
 from autoprovisioning.adapters.directory.transport import DELEGATION, DirectoryTransport, Refusal, part
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit
+from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
+from autoprovisioning.domain.scope import Group, OrgUnit
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 
 USERS_A_PAGE = 500  # the most that users.list gives

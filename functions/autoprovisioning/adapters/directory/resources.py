@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from autoprovisioning.domain.directory_user import DirectoryUser, Group, Presence, to_the_second
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence, to_the_second
+from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.texts import USER_ID
 
 LONGEST_ID = 256

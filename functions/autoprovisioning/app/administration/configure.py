@@ -16,10 +16,10 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import Connection, State, node_of
-from autoprovisioning.domain.directory_user import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale, Transient, WrongState
 from autoprovisioning.domain.events import Actor, Event, configured
 from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.texts import has_controls
 from autoprovisioning.domain.words import SHOWN, described

@@ -22,7 +22,7 @@ from autoprovisioning.domain.accounts import Value, changed_attributes
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.decision import Decision, Do, Observed, decide
 from autoprovisioning.domain.deprovisioning import due
-from autoprovisioning.domain.directory_user import DirectoryUser, Group, Located, Presence
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
 from autoprovisioning.domain.errors import MappingFailure, NotFound
 from autoprovisioning.domain.events import Event
@@ -30,6 +30,7 @@ from autoprovisioning.domain.explanation import in_words
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.scope import Group, Located
 from autoprovisioning.domain.texts import USER_ID
 from autoprovisioning.domain.words import missing_unit
 
@@ -37,7 +38,7 @@ HISTORY = 20  # events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ScopeTold:
     """Where the user stands with the provisioning scope: `in_scope` None could not be told.
 
     `groups` are the chosen ones that the user is a member of, nested membership included, `unit` the chosen one that
@@ -90,7 +91,7 @@ class Explanation:
     user_id: str
     email: str
     user: DirectoryUser
-    standing: Standing
+    standing: ScopeTold
     mapped: tuple[MappedValue, ...]
     entry: Entry | None
     timers: tuple[Timer, ...]
@@ -161,11 +162,11 @@ def _as_if_on(connection: Connection, now: datetime) -> Connection:
     return replace(connection, state=State.ON, clock=connection.clock.started(now))
 
 
-def _standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> Standing:
+def _standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> ScopeTold:
     """Tell the scope as a worker does, and through what: each chosen group is asked once."""
     if user.presence in (Presence.DELETED, Presence.UNKNOWN):
         gone = user.untold or "The user is deleted in the directory."
-        return Standing(in_scope=None, words=f"{gone} There is no membership to tell the scope by.")
+        return ScopeTold(in_scope=None, words=f"{gone} There is no membership to tell the scope by.")
     own = _own_standing(services, connection, entry, user)
     connections = [connection if other.id == connection.id else other for other in services.connections.all()]
     entries = {other.id: entry_of(services, other, user.id) for other in connections if other.id != connection.id}
@@ -195,7 +196,7 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
     return replace(own, in_scope=told, words=words)
 
 
-def _own_standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> Standing:
+def _own_standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> ScopeTold:
     """Tell this connection's scope by itself, in words."""
     scope, path = connection.settings.scope, user.org_unit_path
     where = located(services.directory, connection)
@@ -223,7 +224,7 @@ def _own_standing(services: Services, connection: Connection, entry: Entry | Non
             words = "No chosen group has the user as a member now. That counts once a complete listing proves it."
         case rule.Why.NO_MEMBER:
             words = f"Not a member of {_named(scope.groups)}, neither directly nor nested."
-    return Standing(in_scope=told.in_scope, words=f"{inside}{words}".strip(), groups=groups, unit=unit)
+    return ScopeTold(in_scope=told.in_scope, words=f"{inside}{words}".strip(), groups=groups, unit=unit)
 
 
 def _doubt(where: Located, path: str) -> str:
@@ -283,7 +284,7 @@ def _held(services: Services, connection: Connection, decision: Decision) -> hol
 
 def _said(
     connection: Connection,
-    standing: Standing,
+    standing: ScopeTold,
     decision: Decision,
     entry: Entry | None,
     seen: Observed,

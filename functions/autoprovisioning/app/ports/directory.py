@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.domain.directory_user import DirectoryUser, Group, OrgUnit
+from autoprovisioning.domain.directory_user import DirectoryUser
+from autoprovisioning.domain.scope import Group, OrgUnit
 
 
 class Directory(Protocol):

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from autoprovisioning.app.ports.directory import Directory
 from autoprovisioning.domain import ownership
 from autoprovisioning.domain.connections import SERVING, Connection, State, node_of
-from autoprovisioning.domain.directory_user import DirectoryUser, Located, OrgUnit, Presence
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
-from autoprovisioning.domain.scope import Why, standing
+from autoprovisioning.domain.scope import Located, OrgUnit, Why, standing
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.directory_user import OrgUnit
 from autoprovisioning.domain.events import Actor, Event, configured
+from autoprovisioning.domain.scope import OrgUnit
 from autoprovisioning.domain.words import described, missing_unit
 
 

@@ -10,9 +10,10 @@ from autoprovisioning.app.provisioning.volume_guard import kept_out
 from autoprovisioning.app.runs.read_directory import Survey, begin, everybody
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import SERVING, Connection
-from autoprovisioning.domain.directory_user import DirectoryUser, Scope
+from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.entry import Action, Entry
 from autoprovisioning.domain.plan import Plan, Planner
+from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.words import missing_unit
 
 LOOKUPS_ONE_BY_ONE = 20  # more creations than this, and one listing of Keeper replaces a lookup each

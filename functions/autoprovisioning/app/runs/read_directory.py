@@ -11,9 +11,9 @@ from autoprovisioning.app.ports.directory import Directory
 from autoprovisioning.app.ports.execution import Clock
 from autoprovisioning.app.provisioning.adoption_grounds import addresses_of, deleted_users
 from autoprovisioning.domain.connections import SERVING, Connection
-from autoprovisioning.domain.directory_user import DirectoryUser, Located, OrgUnit, Presence
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
-from autoprovisioning.domain.scope import standing
+from autoprovisioning.domain.scope import Located, OrgUnit, standing
 
 log = logging.getLogger(__name__)
 

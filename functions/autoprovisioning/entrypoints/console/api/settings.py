@@ -13,8 +13,8 @@ from autoprovisioning.app.administration.tokens import LONGEST_TOKEN
 from autoprovisioning.domain import deprovisioning as policy
 from autoprovisioning.domain import mapping
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
-from autoprovisioning.domain.directory_user import Scope
 from autoprovisioning.domain.keeper import PatchDialect
+from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import LARGEST_MINIMUM, Settings, VolumeLimit
 from autoprovisioning.entrypoints.console.api.models import Model
 

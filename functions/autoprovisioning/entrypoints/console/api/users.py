@@ -27,7 +27,7 @@ HELD = OPEN | {Decided.REJECTED}
 Values = dict[str, str | bool | None]
 
 
-class Standing(Model):
+class InScope(Model):
     """Where the user stands with the scope: through which groups and unit; null could not be told."""
 
     in_scope: bool | None
@@ -94,7 +94,7 @@ class Why(Model):
     name: str
     presence: Presence
     org_unit: str
-    standing: Standing
+    standing: InScope
     mapped: list[MappedValue]
     entry: Entry | None
     timers: list[Timer]
@@ -174,7 +174,7 @@ def _why(found: Explanation) -> Why:
         name=found.user.name,
         presence=found.user.presence,
         org_unit=found.user.org_unit_path,
-        standing=Standing(
+        standing=InScope(
             in_scope=standing.in_scope,
             words=standing.words,
             groups=[ScopeGroup(id=group.id, email=group.email, name=group.name) for group in standing.groups],

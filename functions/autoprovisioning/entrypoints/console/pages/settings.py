@@ -17,11 +17,11 @@ from autoprovisioning.app.administration.preview import ask_preview
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
 from autoprovisioning.domain.directory_fields import OFFERED, SOURCES
-from autoprovisioning.domain.directory_user import OrgUnit, Scope
 from autoprovisioning.domain.errors import BadInput, NotFound, Transient
 from autoprovisioning.domain.keeper import MANDATORY
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, Row
 from autoprovisioning.domain.scim_user import by_group
+from autoprovisioning.domain.scope import OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields

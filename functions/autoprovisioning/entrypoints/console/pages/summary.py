@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain import words
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.directory_user import Group, OrgUnit, Scope
 from autoprovisioning.domain.entry import Trigger
 from autoprovisioning.domain.mapping import DEFAULT_ROWS
+from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.words import after, counted
 
