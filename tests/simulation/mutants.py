@@ -394,8 +394,8 @@ MUTANTS = (
     Mutant(
         "an edit tells nothing",
         "app/administration/configure.py",
-        "edited = services.connections.change(connection_id, change, tell) or _gone(connection_id)",
-        "edited = services.connections.change(connection_id, change) or _gone(connection_id)",
+        "edited = services.connections.change(connection_id, change, tell)",
+        "edited = services.connections.change(connection_id, change)",
         Leaning(verbs=("edit_policy", "edit_limit"), rate=0.004),
     ),
     Mutant(

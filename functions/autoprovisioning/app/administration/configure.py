@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from autoprovisioning.app.administration.find_connection import check_edition, check_staying, existing, staying, unknown
 from autoprovisioning.app.administration.tokens import destroyed, in_use, pointed, switch, verify
 from autoprovisioning.app.notifications.renew_watch import stop
 from autoprovisioning.app.ports.channels import Channels
@@ -16,7 +17,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import Connection, State, node_of
-from autoprovisioning.domain.errors import BadInput, Busy, NotFound, ProvisioningError, Stale, Transient, WrongState
+from autoprovisioning.domain.errors import BadInput, Busy, ProvisioningError, Transient, WrongState
 from autoprovisioning.domain.events import Actor, Event, configured
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
@@ -67,8 +68,7 @@ def _give_up(services: Services, connection_id: str, version: str, error: Provis
 
 def finish(services: Services, connection_id: str, actor: Actor) -> Connection:
     """End the set-up of a draft: the connection is off, and can be turned on."""
-    connection = existing(services, connection_id)
-    _staying(connection)
+    connection = staying(services, connection_id)
     now = services.clock()
 
     def change(current: Connection) -> Connection | None:
@@ -106,17 +106,19 @@ def edit(
         _keeps_token(connection, wanted)
 
     def change(current: Connection) -> Connection:
-        _same(current, edition)
-        _staying(current)
+        check_edition(current, edition)
+        check_staying(current)
         return _edited(current, settings, wanted.settings.scope)
 
     def tell(was: Connection, becomes: Connection) -> Event:
         return configured(services.stamp(actor), "Edited", described(was), described(becomes))
 
     if token:
-        edited = switch(services, connection, token, tell, edit=change)
+        edited: Connection | None = switch(services, connection, token, tell, edit=change)
     else:
-        edited = services.connections.change(connection_id, change, tell) or _gone(connection_id)
+        edited = services.connections.change(connection_id, change, tell)
+    if edited is None:
+        raise unknown(connection_id)
     if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited
@@ -131,7 +133,7 @@ def as_edited(services: Services, connection_id: str, settings: Settings, editio
 
 
 def _wanted(services: Services, connection: Connection, settings: Settings) -> Connection:
-    _staying(connection)
+    check_staying(connection)
     return _edited(connection, settings, check(services, settings, connection.id, connection.settings.scope.org_units))
 
 
@@ -212,8 +214,7 @@ def turn_on(
     Raises:
         WrongState: the set-up is not finished.
     """
-    connection = existing(services, connection_id)
-    _staying(connection)
+    connection = staying(services, connection_id)
     needs_token(connection)
     _check_node(services, connection.settings.endpoint, connection_id)  # two may have been set up at the same moment
     now = services.clock()
@@ -344,31 +345,6 @@ def _in_flight_until(services: Services, connection: Connection, now: datetime) 
     planners = (run for run in services.runs.open(connection.id) if run.state is RunState.OBSERVING)
     ends += [run.started + services.timings.reconcile_limit for run in planners]
     return max(ends, default=now)
-
-
-def _gone(connection_id: str) -> Connection:
-    mend = "Choose one of those listed."
-    raise NotFound(f"There is no connection {connection_id!r}: its configuration may have been deleted. {mend}")
-
-
-def existing(services: Services, connection_id: str, edition: int | None = None) -> Connection:
-    """Read a connection; raises NotFound, and Stale where the `edition` that is meant is not in force any more."""
-    connection = services.connections.get(connection_id)
-    if connection is None:
-        return _gone(connection_id)
-    if edition is not None:
-        _same(connection, edition)
-    return connection
-
-
-def _staying(connection: Connection) -> None:
-    if connection.state is State.DELETING:
-        raise NotFound(f"The connection {connection.id!r} is being deleted. Set up another one.")
-
-
-def _same(connection: Connection, edition: int) -> None:
-    if connection.edition != edition:
-        raise Stale("Another administrator changed this connection meanwhile. Reload it and make your change again.")
 
 
 def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connection:

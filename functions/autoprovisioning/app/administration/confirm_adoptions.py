@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from autoprovisioning.app.administration.find_connection import staying
 from autoprovisioning.app.administration.requests import existing
 from autoprovisioning.app.ports.adoptions import Pair
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Status
-from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
+from autoprovisioning.domain.errors import BadInput, WrongState
 from autoprovisioning.domain.events import Actor, configured
 from autoprovisioning.domain.requests import PREVIEW, Line, Preview, RequestState, Would
 from autoprovisioning.domain.runs import RunKind
@@ -40,9 +41,7 @@ def confirm_adoptions(
         WrongState: the preview is not done.
         BadInput: naming nobody, or somebody for whom the preview offers nothing to confirm, or not any more.
     """
-    connection = services.connections.get(connection_id)
-    if connection is None or connection.state is State.DELETING:
-        raise NotFound("There is no such connection. Choose one of those listed.")
+    connection = staying(services, connection_id)
     preview = existing(services, PREVIEW, connection_id, preview_id)
     if preview.state is not RequestState.DONE:
         raise WrongState("The preview is not computed. Wait until it is, or ask for another one.")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from autoprovisioning.app.ports.reports import Filters, Reports
+from autoprovisioning.app.ports.reports import EventReports, Filters
 from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
 from autoprovisioning.app.provisioning.placement import AskedOneByOne, is_member, located, place
 from autoprovisioning.app.provisioning.read_user import NOT_PROVEN, entry_of, read_user
@@ -109,7 +109,7 @@ class Explanation:
         return self.decision.action if isinstance(self.decision, Do) else None
 
 
-def explain(services: Services, reports: Reports, connection: Connection, user_id: str) -> Explanation:
+def explain(services: Services, reports: EventReports, connection: Connection, user_id: str) -> Explanation:
     """Explain what is the case with one user, and what would be done now.
 
     On a connection that is off or a draft it is what would be done if it were turned on now.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from autoprovisioning.app.ports.channels import Channel, Channels
-from autoprovisioning.app.ports.reports import HeldPlan, Pace, Reports, Waiting
+from autoprovisioning.app.ports.reports import HeldPlan, HistoryReports, Pace, Reports, Waiting
 from autoprovisioning.app.runs.close_run import EDITED, OUTAGE
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
@@ -112,7 +112,7 @@ def _archived(full: Sequence[Run]) -> int:
     return next(counts, {}).get(ARCHIVED, 0)
 
 
-def _full_runs(reports: Reports, connection: Connection) -> list[Run]:
+def _full_runs(reports: HistoryReports, connection: Connection) -> list[Run]:
     """Return the latest full runs, as far back as one that is done."""
     full: list[Run] = []
     for number in (FEW_RUNS, RUNS_READ):

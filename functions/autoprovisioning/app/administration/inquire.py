@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from autoprovisioning.app.administration.find_connection import staying
 from autoprovisioning.app.administration.requests import ask, fail, find, finish
 from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.app.ports.accounts import Accounts
@@ -61,9 +62,7 @@ def inquire(
     """
     if kind is InquiryKind.PROVISION and role is not Role.SUPER:
         raise Forbidden(f"{actor.address} may look, but only super administrators may have a user provisioned.")
-    connection = services.connections.get(connection_id)
-    if connection is None or connection.state is State.DELETING:
-        raise NotFound(f"There is no connection {connection_id!r}. Choose one of those listed.")
+    connection = staying(services, connection_id)
     if not USER_ID.fullmatch(user_id):
         raise BadInput("user_id", "it is no directory id", "Search for the user by name or address.")
     if kind is InquiryKind.PROVISION and connection.state is not State.ON:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from autoprovisioning.app.administration.find_connection import staying
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.provisioning.claiming import claim
@@ -33,9 +34,7 @@ def take_over(services: Services, connection_id: str, accounts: Collection[str] 
         WrongState: the connection is neither on nor paused.
         BadInput: naming none, or one that the report does not offer.
     """
-    connection = services.connections.get(connection_id)
-    if connection is None or connection.state is State.DELETING:
-        raise NotFound("There is no such connection. Choose one of those listed.")
+    connection = staying(services, connection_id)
     if connection.state not in SERVING or not connection.begun:
         raise WrongState("Autoprovisioning is not on, so nothing would be done with them. Turn it on first.")
     report = services.unprovisioned.get(connection_id)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from autoprovisioning.app.administration.find_connection import staying
 from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.ports.connections import Telling
 from autoprovisioning.app.services import Services
@@ -55,9 +56,7 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: Actor
         Stale: another administrator changed the endpoint meanwhile; nothing was changed.
         Transient: Keeper could not be asked; nothing was changed.
     """
-    connection = services.connections.get(connection_id)
-    if connection is None or connection.state is State.DELETING:
-        raise NotFound("There is no such connection. Choose one of those listed.")
+    connection = staying(services, connection_id)
     token = token.strip()
     waiting, proven = _tried(services, connection, token)
     if not proven and not (override and connection.state is State.PAUSED):

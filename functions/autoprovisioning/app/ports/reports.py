@@ -108,14 +108,18 @@ class HeldPlan:
     standings: Mapping[str, int] = field(default_factory=dict)
 
 
-class Reports(Protocol):
-    """What happened on a connection. Lists are newest first."""
+class EventReports(Protocol):
+    """The audit of a connection, newest first."""
 
     def events(self, connection_id: str, filters: Filters, cursor: str, limit: int) -> Page[Event]:
         """Return a page of the audit; raises BadInput("cursor") for one we did not make."""
 
     def every_event(self, connection_id: str, filters: Filters) -> Iterator[Event]:
         """Stream the audit, for an export; memory does not grow with it."""
+
+
+class UserReports(Protocol):
+    """Users who fail or wait now, newest first."""
 
     def failures(self, connection_id: str, cursor: str, limit: int) -> Page[Failing]:
         """Return a page of the users who fail now; raises BadInput("cursor")."""
@@ -126,26 +130,42 @@ class Reports(Protocol):
     def failing_users(self, connection_id: str) -> int:
         """Count the users who fail now."""
 
+    def waiting(self, connection_id: str) -> Waiting:
+        """Count the users who wait."""
+
+
+class UsageReports(Protocol):
+    """How much was done, and how Keeper answered."""
+
     def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:
         """Return one entry for each day from first to last, oldest first, those without events included."""
 
     def pace(self, connection_id: str, since: datetime) -> Pace:
         """Sum up Keeper's answers since then, to the full hour."""
 
-    def waiting(self, connection_id: str) -> Waiting:
-        """Count the users who wait."""
+
+class PlanReports(Protocol):
+    """Held plans, newest first."""
 
     def plans_held(self, connection_id: str) -> int:
         """Count the held plans that wait for a decision."""
 
     def decided(self, connection_id: str) -> Sequence[HeldPlan]:
-        """Return the plans that are being carried out by approval, or keep somebody by rejection, newest first."""
+        """Return the plans that are being carried out by approval, or keep somebody by rejection."""
 
     def holds(self, connection_id: str, cursor: str, limit: int) -> Page[HeldPlan]:
         """Return a page of the plans but those that ended undecided; raises BadInput("cursor")."""
+
+
+class HistoryReports(Protocol):
+    """Runs, and connections that are gone, newest first."""
 
     def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
         """Return a page of the runs; raises BadInput("cursor")."""
 
     def deleted(self, cursor: str, limit: int) -> Page[Deleted]:
         """Return a page of the connections whose configuration was deleted; raises BadInput("cursor")."""
+
+
+class Reports(EventReports, UserReports, UsageReports, PlanReports, HistoryReports, Protocol):
+    """What happened on a connection: everything that pages and API tell without reading a roster."""

@@ -16,7 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.exceptions import NotFound as NoRoute
 from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 
-from autoprovisioning.app.administration import configure
+from autoprovisioning.app.administration import find_connection
 from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.bootstrap import Administration
 from autoprovisioning.domain.connections import Connection
@@ -43,7 +43,7 @@ Act = Callable[..., Response]  # (call, **arguments of the path)
 
 def existing(call: Call, connection_id: str) -> Connection:
     """Read a connection; raises NotFound."""
-    return configure.existing(call.parts.services, connection_id)
+    return find_connection.existing(call.parts.services, connection_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

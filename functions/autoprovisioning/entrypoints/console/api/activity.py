@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from flask import Response
 from msgspec import Meta
 
+from autoprovisioning.app.administration.find_connection import audited
 from autoprovisioning.app.ports import reports
 from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.domain import events as domain
@@ -17,7 +18,6 @@ from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import USAGE, EventName
 from autoprovisioning.domain.texts import LONGEST_SEARCH
-from autoprovisioning.entrypoints.console.api.connections import audited
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
 from autoprovisioning.entrypoints.console.export import export
@@ -138,7 +138,8 @@ def export_failures(call: Call, connection_id: str) -> Response:
 
 def list_events(call: Call, query: WantsPage, connection_id: str) -> Response:
     """Read a page of the audit."""
-    page = call.parts.reports.events(audited(call, connection_id), _filters(query), query.cursor, query.limit)
+    audited(call.parts.services, connection_id)
+    page = call.parts.reports.events(connection_id, _filters(query), query.cursor, query.limit)
     return answer(Events(items=[shown_event(found) for found in page.items], cursor=page.cursor))
 
 
@@ -158,7 +159,8 @@ def export_events(call: Call, query: Wants, connection_id: str) -> Response:
         "seconds",
         "actor id",
     )
-    rows = _event_rows(call, audited(call, connection_id), _filters(query))
+    audited(call.parts.services, connection_id)
+    rows = _event_rows(call, connection_id, _filters(query))
     return export(f"events-{connection_id}.csv", header, rows)
 
 

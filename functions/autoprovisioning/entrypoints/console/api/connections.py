@@ -120,13 +120,6 @@ class Confirmation(Model):
     confirmation: settings.Text
 
 
-def audited(call: Call, connection_id: str) -> str:
-    """Return the id of a connection that is there, or was: its audit stays; raises NotFound."""
-    if any(gone.id == connection_id for gone in call.parts.services.connections.deleted()):
-        return connection_id
-    return existing(call, connection_id).id
-
-
 def edition_meant(call: Call, connection: domain.Connection) -> int:
     """Return the edition that If-Match names (RFC 9110 13.1.1); raises Unconditional, Stale.
 

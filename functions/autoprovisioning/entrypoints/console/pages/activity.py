@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 
 from flask import Response
 
+from autoprovisioning.app.administration.find_connection import audited
 from autoprovisioning.app.ports.reports import Filters, Page
 from autoprovisioning.domain.accounts import Value
-from autoprovisioning.domain.errors import BadInput, NotFound
+from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import USAGE, Event, EventName
 from autoprovisioning.entrypoints.console.pages.apps import DAYS, LABELS
 from autoprovisioning.entrypoints.console.pages.frame import get, show, show_of, sought
@@ -111,16 +112,8 @@ def audit(call: Call, connection_id: str) -> Response:
     crumbs = [(call.request.path, "Audit")]
     if connection is not None:
         return show_of(call, connection, "audit.html", status, crumbs=crumbs, **values)
-    name = _deleted_name(call, connection_id)
-    return show(call, "audit.html", status, crumbs=[(call.request.path, f"Audit of {name} (deleted)")], **values)
-
-
-def _deleted_name(call: Call, connection_id: str) -> str:
-    """Return the name of a connection whose configuration was deleted; its audit stays. Raises NotFound."""
-    for gone in call.parts.services.connections.deleted():
-        if gone.id == connection_id:
-            return gone.name or gone.id
-    raise NotFound("There is no such connection. Choose one of the list.")
+    name = audited(call.parts.services, connection_id)
+    return show(call, "audit.html", status, crumbs=[(call.request.path, f"Audit of {name}")], **values)
 
 
 def _filters(asked: dict[str, str]) -> Filters:

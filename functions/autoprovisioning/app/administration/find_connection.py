@@ -1,0 +1,50 @@
+"""Find the connection that somebody names, in whatever state it has to be for what they want."""
+
+from __future__ import annotations
+
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import NotFound, Stale
+
+
+def unknown(connection_id: str) -> NotFound:
+    """Return the error that says that there is no such connection, or not any more."""
+    mend = "Choose one of those listed."
+    return NotFound(f"There is no connection {connection_id!r}: its configuration may have been deleted. {mend}")
+
+
+def existing(services: Services, connection_id: str, edition: int | None = None) -> Connection:
+    """Read a connection; raises NotFound, and Stale where the `edition` that is meant is not in force any more."""
+    connection = services.connections.get(connection_id)
+    if connection is None:
+        raise unknown(connection_id)
+    if edition is not None:
+        check_edition(connection, edition)
+    return connection
+
+
+def staying(services: Services, connection_id: str, edition: int | None = None) -> Connection:
+    """Read a connection that is not being deleted; raises NotFound and Stale."""
+    connection = existing(services, connection_id, edition)
+    check_staying(connection)
+    return connection
+
+
+def audited(services: Services, connection_id: str) -> str:
+    """Return the name of a connection that is there, or was: its audit stays; raises NotFound."""
+    for gone in services.connections.deleted():
+        if gone.id == connection_id:
+            return f"{gone.name or gone.id} (deleted)"
+    return existing(services, connection_id).settings.name
+
+
+def check_staying(connection: Connection) -> None:
+    """Refuse a connection that is being deleted (NotFound)."""
+    if connection.state is State.DELETING:
+        raise NotFound(f"The connection {connection.id!r} is being deleted. Set up another one.")
+
+
+def check_edition(connection: Connection, edition: int) -> None:
+    """Refuse a connection that somebody else changed since `edition` (Stale)."""
+    if connection.edition != edition:
+        raise Stale("Another administrator changed this connection meanwhile. Reload it and make your change again.")
