@@ -4,12 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PYTHONPATH := functions
+# Half of what the later levels take is waiting: three jobs keep two cores busy.
+JOBS ?= 3
+
+# What a user gives reaches programs in their environment, or as "$$NAME", which the shell fills in: a shell runs what
+# stands on its line. Without `value` make itself would run what is in a $(shell ...).
+GIVEN := PYTHON JOBS ONCE FULL MEMORY HISTORIES FROM SEED ENDPOINT TOKEN_FILE SCOPE_GROUPS ADOPT ARCHIVED \
+	PROJECT REGION ADMIN ALERTS LOCATION ACCESS RUNBOOKS AUDIT FUNCTION SEVERITY SINCE
+$(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval override export $(name) := $$(value $(name)))))
 
 .DEFAULT_GOAL := help
 # Each is a folder of tests and a target: from the core alone to everything at once, in a browser.
 LEVELS := unit simulation contract fuzz functional faults gcp browser
-# Half of what the later levels take is waiting: three jobs keep two cores busy.
-JOBS ?= 3
 TESTS = REQUIRE_EMULATORS=1 $(BIN)/python -m pytest -q -m "not slow"
 .PHONY: help setup run local connect sync test $(LEVELS) simulate mutants check fix screenshots bench lock clean \
 	plan deploy rollback destroy logs doctor
@@ -18,8 +24,8 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): requirements-dev.txt
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: sudo apt-get install python3.11 python3.11-venv" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v "$$PYTHON" >/dev/null || { echo "Python 3.11 is needed: sudo apt-get install python3.11 python3.11-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || "$$PYTHON" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt >&2
 	@touch $@
 
@@ -32,15 +38,15 @@ local: $(STAMP) ## emulators and functions only, for any DIRECTORY_API_ENDPOINT 
 	@$(BIN)/python -m infra.local.start
 
 connect: $(STAMP) ## ENDPOINT=... TOKEN_FILE=... [SCOPE_GROUPS=a@x,b@x] [ADOPT=all] [ARCHIVED=suspended]: set up the connection and turn it on
-	@test -n "$(ENDPOINT)" -a -n "$(TOKEN_FILE)" || { echo "Usage: make connect ENDPOINT=https://... TOKEN_FILE=path [SCOPE_GROUPS=a@x,b@x] [ADOPT=all] [ARCHIVED=suspended]" >&2; exit 2; }
-	@$(BIN)/python -m infra.local.connect --endpoint "$(ENDPOINT)" --token-file "$(TOKEN_FILE)" --scope-groups "$(SCOPE_GROUPS)" --adopt "$(ADOPT)" --archived "$(ARCHIVED)"
+	@test -n "$$ENDPOINT" && test -n "$$TOKEN_FILE" || { echo "Usage: make connect ENDPOINT=https://... TOKEN_FILE=path [SCOPE_GROUPS=a@x,b@x] [ADOPT=all] [ARCHIVED=suspended]" >&2; exit 2; }
+	@$(BIN)/python -m infra.local.connect --endpoint="$$ENDPOINT" --token-file="$$TOKEN_FILE" --scope-groups="$$SCOPE_GROUPS" --adopt="$$ADOPT" --archived="$$ARCHIVED"
 
 # Make itself exits 2 whatever status a command had: where 1, 2 and 3 must be told apart, call the module.
 sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: and a drift run, which lists Keeper)
 	@$(BIN)/python -m infra.local.sync $(if $(FULL),--full)
 
 test: $(STAMP) ## every level, several files at a time, real emulators and a browser included (JOBS=3)
-	@$(TESTS) -n $(JOBS) --dist loadfile
+	@$(TESTS) -n "$$JOBS" --dist loadfile
 
 unit: ## the core and the use cases over ports in memory
 simulation: ## whole histories on virtual time, with faults
@@ -65,7 +71,7 @@ fix: $(STAMP) ## let the linter mend what it can, and format
 	@$(BIN)/ruff format --quiet .
 
 simulate: $(STAMP) ## [HISTORIES=1000] [FROM=1] [SEED=17]: run histories of the simulation, or make one that fails smaller
-	@$(BIN)/python -m tests.simulation.simulate --histories $(or $(HISTORIES),1000) --from $(or $(FROM),1) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.simulation.simulate --histories="$${HISTORIES:-1000}" --from="$${FROM:-1}" $(if $(SEED),--seed="$$SEED")
 
 mutants: $(STAMP) ## take one safeguard after the other out of a copy of the code, and see that the simulation finds it
 	@$(BIN)/python -m tests.simulation.mutants
@@ -76,28 +82,26 @@ screenshots: $(STAMP) ## take the pictures in docs/screenshots anew (needs Chrom
 bench: $(STAMP) ## measure, print the figures and write docs/benchmarks.md (MEMORY=1: 100,000 users too)
 	@$(BIN)/python -m tests.benchmark.bench $(if $(MEMORY),--memory)
 
-# Google Cloud. PROJECT, REGION and ADMIN say where; the rest has defaults (docs/install.md).
+# Google Cloud: infra/gcp reads PROJECT, REGION, ADMIN, ALERTS and what else there is from the environment.
 GCP = $(BIN)/python -m infra.gcp
-TARGET = --project "$(PROJECT)" --region "$(REGION)" --admin "$(ADMIN)" --location "$(LOCATION)" \
-	--access "$(ACCESS)" --alerts "$(ALERTS)" --runbooks "$(RUNBOOKS)"
 
-plan: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: print every command of a deployment, and change nothing
-	@$(GCP) plan $(TARGET)
+plan: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=...: print every command of a deployment, and change nothing
+	@$(GCP) plan
 
-deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: deploy to Google Cloud; may be repeated at any time
-	@$(GCP) deploy $(TARGET)
+deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=...: deploy to Google Cloud; may be repeated at any time
+	@$(GCP) deploy
 
-rollback: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: let the functions of the last deployment serve what they served before it
-	@$(GCP) rollback $(TARGET)
+rollback: $(STAMP) ## (settings as for deploy): let the functions of the last deployment serve what they served before it
+	@$(GCP) rollback
 
-destroy: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: take the deployment away, after a confirmation (AUDIT=delete: Firestore too)
-	@$(GCP) destroy $(TARGET) $(if $(AUDIT),--audit "$(AUDIT)")
+destroy: $(STAMP) ## (settings as for deploy) [AUDIT=delete]: take the deployment away, after a confirmation (delete: Firestore too)
+	@$(GCP) destroy
 
-logs: $(STAMP) ## PROJECT=... REGION=... ADMIN=... [FUNCTION=console] [SEVERITY=INFO] [SINCE=1h]: what the functions logged
-	@$(GCP) logs $(TARGET) --function "$(FUNCTION)" $(if $(SEVERITY),--severity "$(SEVERITY)") $(if $(SINCE),--since "$(SINCE)")
+logs: $(STAMP) ## (settings as for deploy) [FUNCTION=console] [SEVERITY=INFO] [SINCE=1h]: what the functions logged
+	@$(GCP) logs
 
-doctor: $(STAMP) ## PROJECT=... REGION=... ADMIN=...: check every precondition and dependency, and say what mends it
-	@$(GCP) doctor $(TARGET)
+doctor: $(STAMP) ## (settings as for deploy): check every precondition and dependency, and say what mends it
+	@$(GCP) doctor
 
 lock: $(STAMP) ## resolve pyproject.toml anew into the two requirements files
 	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o functions/requirements.txt

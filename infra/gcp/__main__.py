@@ -1,24 +1,20 @@
-"""The commands of the Makefile: python -m infra.gcp plan | deploy | rollback | destroy | logs | doctor."""
+"""The commands of the Makefile: python -m infra.gcp plan | deploy | rollback | destroy | logs | doctor.
+
+Settings are read from the environment (docs/install.md, step 2): no shell has a chance to run what is in them.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
+from collections.abc import Mapping
 
 from infra.gcp import deploy, destroy, doctor, logs, rollback
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
-from infra.gcp.target import Target
+from infra.gcp.target import Refused, Target
 
-PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]\Z")
-REGION = re.compile(r"[a-z]+-[a-z]+\d{1,2}\Z")
-ADDRESS = re.compile(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+\Z")
-SHAPES = (
-    ("project", PROJECT, "a project id, like keeper-prod"),
-    ("region", REGION, "a region, like europe-west1"),
-    ("admin", ADDRESS, "the address of a Workspace administrator"),
-)
+Given = Mapping[str, str]
 
 
 def say(text: str) -> None:
@@ -26,67 +22,35 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def target_of(arguments: argparse.Namespace) -> Target:
-    """Return the target that was named.
-
-    Raises:
-        SystemExit: naming everything that is missing or has no such shape.
-    """
-    wrong = [
-        f"{name.upper()}=... must be {meaning}"
-        for name, shape, meaning in SHAPES
-        if not shape.match(getattr(arguments, name))
-    ]
-    if wrong:
-        raise SystemExit("\n".join(wrong))
-    return Target(
-        project=arguments.project,
-        region=arguments.region,
-        admin=arguments.admin,
-        location=arguments.location,
-        access=arguments.access,
-        alerts=arguments.alerts,
-        runbooks=arguments.runbooks,
-    )
-
-
-def parsed(argv: list[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m infra.gcp", description=__doc__)
-    parser.add_argument("verb", choices=sorted(VERBS))
-    for name in ("project", "region", "admin", "location", "access", "alerts", "runbooks", "function"):
-        parser.add_argument(f"--{name}", default="")
-    parser.add_argument("--audit", choices=destroy.AUDIT, default="keep")
-    parser.add_argument("--severity", default="INFO")
-    parser.add_argument("--since", default="1h")
-    return parser.parse_args(argv)
-
-
-def _plan(target: Target, _: argparse.Namespace) -> int:
+def _plan(target: Target, _: Given) -> int:
     deploy.plan(target, say)
     return 0
 
 
-def _deploy(target: Target, _: argparse.Namespace) -> int:
+def _deploy(target: Target, _: Given) -> int:
     deploy.deploy(target, Gcloud(), say)
     return 0
 
 
-def _rollback(target: Target, _: argparse.Namespace) -> int:
+def _rollback(target: Target, _: Given) -> int:
     rollback.rollback(target, Gcloud(), say)
     return 0
 
 
-def _destroy(target: Target, arguments: argparse.Namespace) -> int:
-    destroy.destroy(target, Gcloud(), say, input, audit=arguments.audit == "delete")
+def _destroy(target: Target, given: Given) -> int:
+    audit = given.get("AUDIT") or "keep"
+    if audit not in destroy.AUDIT:
+        raise SystemExit(f"AUDIT=... must be one of {', '.join(destroy.AUDIT)}")
+    destroy.destroy(target, Gcloud(), say, input, audit=audit == "delete")
     return 0
 
 
-def _logs(target: Target, arguments: argparse.Namespace) -> int:
-    return logs.show(logs.command(target, arguments.function, arguments.severity, arguments.since))
+def _logs(target: Target, given: Given) -> int:
+    severity, since = given.get("SEVERITY") or "INFO", given.get("SINCE") or "1h"
+    return logs.show(logs.command(target, given.get("FUNCTION", ""), severity, since))
 
 
-def _doctor(target: Target, _: argparse.Namespace) -> int:
+def _doctor(target: Target, _: Given) -> int:
     return doctor.examine(target, Gcloud(pauses=()), say)
 
 
@@ -100,12 +64,21 @@ VERBS = {
 }
 
 
-def main(argv: list[str]) -> int:
-    """Run one command; returns the exit status."""
-    arguments = parsed(argv)
-    target = target_of(arguments)
+def main(argv: list[str], given: Given) -> int:
+    """Run one command; returns the exit status.
+
+    Raises:
+        SystemExit: something that was given cannot be; nothing was run.
+    """
+    parser = argparse.ArgumentParser(prog="python -m infra.gcp", description=__doc__)
+    parser.add_argument("verb", choices=sorted(VERBS))
+    verb = parser.parse_args(argv).verb
     try:
-        return VERBS[arguments.verb](target, arguments)
+        target = Target.given(given)
+    except Refused as refused:
+        raise SystemExit(str(refused)) from None
+    try:
+        return VERBS[verb](target, given)
     except GcloudFailed as error:
         print(f"\n{error}\n\nMend that and run the same command again: it goes on from there.", file=sys.stderr)
     except Unready as error:
@@ -113,11 +86,11 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:
         # head or less has read enough. What Python would still flush when it ends goes nowhere, without a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0 if arguments.verb == "plan" else 1
+        return 0 if verb == "plan" else 1
     except KeyboardInterrupt:
         print("\nInterrupted. Run the same command again: it goes on from there.", file=sys.stderr)
     return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], os.environ))

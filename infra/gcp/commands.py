@@ -35,12 +35,13 @@ def project_number(target: Target) -> Command:
 
 
 def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
-    """Return the steps before the functions: services, identities, database, topics, the keys."""
+    """Return the steps before the functions: services, whom alerts reach, identities, database, topics, keys."""
     plan = _Plan(target, deployment)
     granted = ("project", *(f"account:{account.name}" for account in deployment.accounts))
     topics = [(plan.topic(topic), *plan.grants_on(f"topic:{topic}")) for topic in deployment.topics]
     return [
         *under("APIs", [plan.services()]),
+        *under("Whom alerts reach", watching.channels(target.project, target.alerts_to)),
         *under("Identities", access.accounts(target, deployment)),
         *under("Roles", access.roles(target, deployment)),
         *under("Roles", (step for what in granted for step in plan.grants_on(what))),
@@ -64,13 +65,13 @@ def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
         *under("Schedule", map(plan.job, deployment.jobs)),
         *under("Firestore: what expires", firestore.lifetimes(target.project, DATABASE)),
         *under("Monitoring", watching.metrics(target.project)),
-        *under("Monitoring", [watching.dashboard(target.project), watching.channel(target.project, target.alerts_to)]),
+        *under("Monitoring", [watching.dashboard(target.project)]),
     ]
 
 
 def alerts(target: Target) -> list[Step]:
-    """Return the steps for the alert policies; the notification channel must be known."""
-    return under("Alert policies", watching.policies(target.project, target.channel, target.runbooks))
+    """Return the steps for the alert policies; the notification channels must be known."""
+    return under("Alert policies", watching.policies(target.project, target.notified, target.runbooks))
 
 
 def key_versions(target: Target, key: str) -> Command:

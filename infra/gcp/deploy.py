@@ -11,11 +11,13 @@ from typing import Any
 from infra.gcp import commands, watching
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import KEYS
-from infra.gcp.gcloud import Gcloud
+from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.steps import FOUND, Command, Step, checklist, contains, filled, shown
-from infra.gcp.target import KEY_VERSION, Target
+from infra.gcp.target import CHANNEL, KEY_VERSION, Target
 
 Say = Callable[[str], None]
+# Google tells no stranger whether there is a project, so gcloud says 403 of both.
+NO_SUCH_PROJECT = "(or it may not exist)"
 
 
 class Done(StrEnum):
@@ -32,7 +34,7 @@ def plan(target: Target, say: Say) -> None:
     say("Each step looks first. 'make' is run where there is nothing yet, 'change' where something differs.")
     say("This command changes nothing, and asks Google nothing. What only a deployment can know is shown as:")
     say(f"  {target.number:<21} the project's number: step 0 tells it")
-    say(f"  {target.channel:<21} the name that Google gives the address that alerts go to")
+    say(f"  {CHANNEL:<21} the name that Google gives an address that alerts go to")
     for key in KEYS:
         say(f"  {f'{key}:{KEY_VERSION}':<21} the newest version of that secret, the first in a new project")
     say(f"  {FOUND:<21} what the look has found: a name, or each member who is not wanted")
@@ -81,7 +83,7 @@ def deploy(target: Target, gcloud: Gcloud, say: Say) -> Target:
     counts += run(commands.foundation(target), gcloud, say)
     target = replace(target, key_versions=newest_keys(target, gcloud))
     counts += run(commands.workload(target), gcloud, say)
-    target = replace(target, channel=_channel(target, gcloud))
+    target = learn_channels(target, gcloud)
     watching.prepare(commands.ROOT, target.runbooks)
     counts += run(commands.alerts(target), gcloud, say)
     say(f"\n{', '.join(f'{counts[done]} {done}' for done in Done)}.")
@@ -95,9 +97,17 @@ def learn_number(target: Target, gcloud: Gcloud) -> Target:
     Raises:
         SystemExit: there is no such project, or not for this account.
     """
-    project = gcloud.look(commands.project_number(target))
+    try:
+        project = gcloud.look(commands.project_number(target))
+    except GcloudFailed as error:
+        if NO_SUCH_PROJECT not in error.answer.err:
+            raise
+        project = None
     if project is None:
-        raise SystemExit(f"There is no project {target.project} for the account that gcloud uses (gcloud auth list).")
+        raise SystemExit(
+            f"PROJECT={target.project} is no project, or none of the account that gcloud uses (gcloud auth list): "
+            "give another one, or sign in with another account (gcloud auth login)."
+        )
     return replace(target, number=str(project["projectNumber"]))
 
 
@@ -110,9 +120,10 @@ def _newest(listed: list[dict[str, Any]]) -> str:
     return str(max((int(version["name"].rpartition("/")[2]) for version in listed), default=1))
 
 
-def _channel(target: Target, gcloud: Gcloud) -> str:
-    listed = gcloud.look(watching.channel(target.project, target.alerts_to).look)
-    return str(watching.address_channel(target.alerts_to)(listed)["name"])
+def learn_channels(target: Target, gcloud: Gcloud) -> Target:
+    """Return the target with the names of its addresses' notification channels, as far as there are any."""
+    listed = gcloud.look(watching.every_channel(target.project))
+    return replace(target, channels=watching.names(target.addresses, listed))
 
 
 def run(steps: Iterable[Step], gcloud: Gcloud, say: Say) -> Counter[Done]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.gcp import access, monitoring, watching
-from infra.gcp.commands import project_number
+from infra.gcp.deploy import learn_number
 from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, TOKEN_SECRETS
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.steps import AS_JSON, FOUND, Command, binding, filled, gcloud, shown
@@ -136,10 +136,9 @@ def destroy(
 
     Raises:
         GcloudFailed: something could not be taken away; a repeated call goes on from there.
-        SystemExit: something else was typed; nothing was changed.
+        SystemExit: there is no such project, or something else was typed; nothing was changed.
     """
-    if cloud.look(project_number(target)) is None:
-        raise SystemExit(f"There is no project {target.project} for the account that gcloud uses.")
+    target = learn_number(target, cloud)
     kept = "The audit is deleted too, for good." if audit else "Firestore stays, with configuration and audit."
     say(f"This takes the whole deployment out of {target.project}: provisioning stops at once. {kept}")
     say("Access tokens of Keeper are deleted from Secret Manager. Accounts in Keeper stay as they are.")

@@ -10,9 +10,9 @@ from typing import Any
 
 import requests
 
-from infra.gcp import commands, firestore, watching
+from infra.gcp import commands, firestore
 from infra.gcp.delegation import BROADER, SCOPES
-from infra.gcp.deploy import Done, learn_number, newest_keys, state_of
+from infra.gcp.deploy import Done, learn_channels, learn_number, newest_keys, state_of
 from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
 from infra.gcp.gcloud import Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
 from infra.gcp.live import Addresses, NotAllowed, Web, reachable
@@ -100,7 +100,7 @@ def _machine(target: Target, cloud: Gcloud, addresses: Addresses) -> Iterator[Fi
     """See what needs no sign-in: gcloud, its tracks, and whether Google's servers answer."""
     try:
         yield from _gcloud(cloud.look(VERSION))
-        cloud.look(commands.project_number(target))
+        learn_number(target, cloud)
         yield Finding(title="gcloud is signed in")
     except NotInstalled as error:
         yield Finding(title="gcloud is installed", mend=str(error))
@@ -144,9 +144,7 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
         yield Finding(title=enabled.title, mend=patient.deploy)
         return
     target = replace(target, key_versions=newest_keys(target, cloud))
-    channel = watching.address_channel(target.alerts_to)(cloud.look(watching.channel(target.project, "").look))
-    if channel is not None:
-        target = replace(target, channel=channel["name"])
+    target = learn_channels(target, cloud)
     for step in commands.all_steps(target):
         state, found = state_of(step, cloud)
         if state is Done.UNCHANGED:

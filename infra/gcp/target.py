@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from infra.gcp.description import Deployment
@@ -11,23 +12,148 @@ from infra.gcp.description import Deployment
 NUMBER = "PROJECT_NUMBER"  # as `make plan` shows it
 KEY_VERSION = "1"  # the first, which a first deployment makes
 CHANNEL = "NOTIFICATION_CHANNEL"
-OPTIONAL = ("location", "access", "alerts", "runbooks")
+
+# cloud.google.com/functions/docs/locations, cloud.google.com/firestore/docs/locations
+REGIONS = frozenset(
+    "africa-south1 asia-east1 asia-east2 asia-northeast1 asia-northeast2 asia-northeast3 asia-south1 asia-south2 "
+    "asia-southeast1 asia-southeast2 asia-southeast3 australia-southeast1 australia-southeast2 europe-central2 "
+    "europe-north1 europe-north2 europe-southwest1 europe-west1 europe-west2 europe-west3 europe-west4 europe-west6 "
+    "europe-west8 europe-west9 europe-west10 europe-west12 me-central1 me-central2 me-west1 northamerica-northeast1 "
+    "northamerica-northeast2 northamerica-south1 southamerica-east1 southamerica-west1 us-central1 us-east1 us-east4 "
+    "us-east5 us-south1 us-west1 us-west2 us-west3 us-west4".split()
+)
+MULTI_REGIONS = frozenset(("eur3", "nam5", "nam7"))
+
+DOMAIN = r"[a-z0-9-]+(?:\.[a-z0-9-]+)+"
+ADDRESS = rf"[a-z0-9._+'-]+@{DOMAIN}"
+
+
+def _like(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern, re.IGNORECASE)
+    return lambda value: compiled.fullmatch(value) is not None
+
+
+def _notified(value: str) -> bool:
+    """Say whether each is an address or a notification channel; whose project it must be is seen later."""
+    return all(map(_like(rf"{ADDRESS}|projects/[a-z0-9-]+/notificationChannels/\d+"), _several(value)))
+
+
+def _several(value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in value.split(",")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Something that a deployment is told: what fits, what is wrong with anything else, and what to give instead."""
+
+    name: str
+    fits: Callable[[str], bool]
+    problem: str
+    give: str
+    optional: bool = False
+
+    def refusal(self, value: str) -> str:
+        """Return field, problem and mend in one line; empty for what fits."""
+        if not value:
+            return "" if self.optional else f"{self.name} is missing: give {self.give}."
+        return "" if self.fits(value) else f"{self.name}={shlex.quote(value)} is {self.problem}: give {self.give}."
+
+
+SETTINGS = (
+    Setting(
+        name="PROJECT",
+        fits=lambda value: re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", value) is not None,
+        problem="no project id",
+        give="the id of the project, like keeper-prod",
+    ),
+    Setting(
+        name="REGION",
+        fits=REGIONS.__contains__,
+        problem="no region that infra/gcp/target.py knows",
+        give="a region of Cloud Run functions, like europe-west1",
+    ),
+    Setting(
+        name="ADMIN",
+        fits=_like(ADDRESS),
+        problem="no e-mail address",
+        give="the address of the Workspace account in whose name the directory is read, like keeper-sync@example.com",
+    ),
+    Setting(
+        name="ALERTS",
+        fits=_notified,
+        problem="neither an address nor a notification channel",
+        give="addresses that people read, or projects/PROJECT/notificationChannels/NUMBER, separated by commas",
+    ),
+    Setting(
+        name="LOCATION",
+        fits=(REGIONS | MULTI_REGIONS).__contains__,
+        problem="no location of Firestore that infra/gcp/target.py knows",
+        give="a region like europe-west1, or eur3, nam5 or nam7",
+        optional=True,
+    ),
+    Setting(
+        name="ACCESS",
+        fits=_like(rf"(?:user|group):{ADDRESS}|domain:{DOMAIN}"),
+        problem="nobody whom Identity-Aware Proxy could let in",
+        give="group:ADDRESS, user:ADDRESS or domain:DOMAIN, one of them",
+        optional=True,
+    ),
+    Setting(
+        name="RUNBOOKS",
+        fits=_like(r"https?://[^\s\"\\]+"),
+        problem="no address of a page",
+        give="where a browser finds docs/runbooks, like https://git.example.com/keeper/docs/runbooks",
+        optional=True,
+    ),
+)
+
+
+class Refused(Exception):
+    """The settings name no place to deploy to; the text has a line for each that is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where to deploy. Project number, versions of the keys and notification channel are learned on the way."""
+    """Where to deploy. Project number, versions of the keys and notification channels are learned on the way."""
 
     project: str
     region: str
     admin: str  # the administrator in whose name the directory is read
+    alerts: str  # addresses and notification channels that alerts go to, separated by commas
     number: str = NUMBER
     key_versions: Mapping[str, str] = field(default_factory=dict, hash=False)  # by the name of the secret
-    channel: str = CHANNEL
+    channels: Mapping[str, str] = field(default_factory=dict, hash=False)  # names of those of addresses, by address
     location: str = ""  # of Firestore; the region if empty
     access: str = ""  # who IAP lets in; the administrator's domain if empty
-    alerts: str = ""  # the address that alerts go to; the administrator's if empty
     runbooks: str = ""  # where docs/runbooks of this repository can be read with a browser
+
+    def __post_init__(self) -> None:
+        """Fold addresses: Google keeps them in lower case, and what is compared with what it keeps must be so too."""
+        object.__setattr__(self, "admin", self.admin.lower())
+        object.__setattr__(self, "access", self.access.lower())
+        object.__setattr__(self, "alerts", ",".join(_folded(each) for each in _several(self.alerts)))
+
+    @classmethod
+    def given(cls, settings: Mapping[str, str]) -> Target:
+        """Return the target that the settings name, PROJECT and so on; what is empty counts as not given.
+
+        Raises:
+            Refused: naming everything that is missing or fits nothing, with what to give instead.
+        """
+        values = {setting.name: settings.get(setting.name, "").strip() for setting in SETTINGS}
+        refusals = [setting.refusal(values[setting.name]) for setting in SETTINGS]
+        refusals += _elsewhere(values["PROJECT"], values["ALERTS"]) if not any(refusals) else []
+        if any(refusals):
+            raise Refused("\n".join(filter(None, refusals)))
+        return cls(
+            project=values["PROJECT"],
+            region=values["REGION"],
+            admin=values["ADMIN"],
+            alerts=values["ALERTS"],
+            location=values["LOCATION"],
+            access=values["ACCESS"],
+            runbooks=values["RUNBOOKS"],
+        )
 
     def account(self, name: str) -> str:
         """Return the address of a service account of ours."""
@@ -56,15 +182,39 @@ class Target:
     @property
     def settings(self) -> str:
         """Return what make is given, so that a printed command deploys to this target and no other."""
-        given = {name: getattr(self, name) for name in ("project", "region", "admin", *OPTIONAL)}
-        return " ".join(f"{name.upper()}={shlex.quote(value)}" for name, value in given.items() if value)
+        given = {setting.name: str(getattr(self, setting.name.lower())) for setting in SETTINGS}
+        return " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items() if value)
 
     @property
-    def alerts_to(self) -> str:
-        """Return the address that alerts go to."""
-        return self.alerts or self.admin
+    def alerts_to(self) -> tuple[str, ...]:
+        """Return the addresses and notification channels that alerts go to."""
+        return _several(self.alerts)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return those that a notification channel is made for."""
+        return tuple(each for each in self.alerts_to if "@" in each)
+
+    @property
+    def notified(self) -> tuple[str, ...]:
+        """Return the names of all notification channels."""
+        return tuple(self.channels.get(each, CHANNEL) if "@" in each else each for each in self.alerts_to)
 
     @property
     def may_enter(self) -> str:
         """Return whom IAP lets in."""
         return self.access or f"domain:{self.admin.rpartition('@')[2]}"
+
+
+def _folded(notified: str) -> str:
+    return notified.lower() if "@" in notified else notified
+
+
+def _elsewhere(project: str, alerts: str) -> list[str]:
+    """Name notification channels of another project: an alert policy takes its own project's alone."""
+    home = f"projects/{project}/"
+    return [
+        f"ALERTS={shlex.quote(each)} is of another project: give a channel of {project}."
+        for each in _several(alerts)
+        if "@" not in each and not each.startswith(home)
+    ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from infra.gcp import monitoring
-from infra.gcp.steps import AS_JSON, FOUND, Step, first, gcloud
+from infra.gcp.steps import AS_JSON, FOUND, Command, Step, first, gcloud
 
 CHANNEL_TITLE = "Keeper autoprovisioning: "
+CHANNELS = ("beta", "monitoring", "channels")
 PREPARED = Path(".local") / "gcp" / "policies"  # the policies with the address of the runbooks filled in
 
 
@@ -31,17 +33,32 @@ def _metric(project: str, path: Path) -> Step:
     )
 
 
-def channel(project: str, address: str) -> Step:
-    """Return the step for the e-mail address that alerts go to."""
-    look = gcloud("beta", "monitoring", "channels", "list", project=project)
+def channels(project: str, alerts_to: Iterable[str]) -> list[Step]:
+    """Return the steps for whom alerts reach: addresses, and notification channels that somebody made before."""
+    return [_address(project, each) if "@" in each else _channel(project, each) for each in alerts_to]
+
+
+def every_channel(project: str) -> Command:
+    """Return the command that lists the notification channels."""
+    return (*gcloud(*CHANNELS, "list", project=project), AS_JSON)
+
+
+def _channel(project: str, name: str) -> Step:
+    """Return the step that looks for a channel: where there is none, asking once more says so in gcloud's words."""
+    describe = gcloud(*CHANNELS, "describe", name, project=project)
+    return Step(title=f"Alerts go to {name}, which is there", look=(*describe, AS_JSON), make=(describe,))
+
+
+def _address(project: str, address: str) -> Step:
     create = gcloud(
-        *("beta", "monitoring", "channels", "create"),
+        *(*CHANNELS, "create"),
         display_name=f"{CHANNEL_TITLE}{address}",
         type="email",
         channel_labels=f"email_address={address}",
         project=project,
     )
-    return Step(title=f"Alerts go to {address}", look=(*look, AS_JSON), make=(create,), find=address_channel(address))
+    find = address_channel(address)
+    return Step(title=f"Alerts go to {address}", look=every_channel(project), make=(create,), find=find)
 
 
 def address_channel(address: str) -> Any:
@@ -50,22 +67,29 @@ def address_channel(address: str) -> Any:
     return first(lambda item: item["type"] == "email" and item.get("displayName") == ours)
 
 
-def policies(project: str, channel_name: str, runbooks: str) -> list[Step]:
+def names(addresses: Iterable[str], listed: Any) -> dict[str, str]:
+    """Return the names of the channels of addresses, by address, as far as there are any."""
+    found = {address: address_channel(address)(listed) for address in addresses}
+    return {address: str(item["name"]) for address, item in found.items() if item is not None}
+
+
+def policies(project: str, notified: Sequence[str], runbooks: str) -> list[Step]:
     """Return the steps for the alert policies; `prepare` must have written their files before they run."""
-    return [_policy(project, channel_name, runbooks, path) for path in monitoring.policies()]
+    return [_policy(project, notified, runbooks, path) for path in monitoring.policies()]
 
 
-def _policy(project: str, channel_name: str, runbooks: str, path: Path) -> Step:
+def _policy(project: str, notified: Sequence[str], runbooks: str, path: Path) -> Step:
     wanted = filled(path, runbooks)
     name = wanted["userLabels"]["alert"]
     group = ("alpha", "monitoring", "policies")
     source = {"policy_from_file": str(PREPARED / path.name), "project": project}
+    channels = ",".join(notified)
     return Step(
         title=f"Alert policy {name}",
         look=(*gcloud(*group, "list", project=project), AS_JSON),
-        make=(gcloud(*group, "create", **source, notification_channels=channel_name),),
-        wanted=wanted | {"notificationChannels": [channel_name]},
-        change=(gcloud(*group, "update", FOUND, **source, set_notification_channels=channel_name),),
+        make=(gcloud(*group, "create", **source, notification_channels=channels),),
+        wanted=wanted | {"notificationChannels": list(notified)},
+        change=(gcloud(*group, "update", FOUND, **source, set_notification_channels=channels),),
         find=first(lambda policy: policy.get("userLabels", {}).get("alert") == name),
     )
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from infra.gcp.steps import Command, shown
 from infra.gcp.target import Target
 
-# What the commands are made for; number and channel are those that the stand-in gives.
+# What the commands are made for; number and channels are those that the stand-in gives.
 TARGET = Target(
     project="keeper-prod",
     region="europe-west1",
     admin="admin@example.com",
+    alerts="on-call@example.com",
     number="123456789012",
-    channel="projects/keeper-prod/notificationChannels/1",
+    channels={"on-call@example.com": "projects/keeper-prod/notificationChannels/1"},
 )
 
 _known: dict[str, str] = {}  # commands that were parsed already -> what the parser said of them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from autoprovisioning.config import load
 from infra.gcp import access, commands, deploy
 from infra.gcp.description import DEPLOYMENT, KEYS, Function
 from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, contains, gcloud, shown
-from infra.gcp.target import Target
+from infra.gcp.target import NUMBER
 from tests.gcp.gcloud_parser import TARGET, complaints
 
 pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
@@ -21,11 +22,7 @@ STEPS = commands.all_steps(TARGET)
 VERSIONS = [commands.key_versions(TARGET, key) for key in KEYS]
 ALONE = [commands.project_number(TARGET), *VERSIONS, commands.delegated_identity(TARGET)]
 COMMANDS = [*ALONE, *(command for step in STEPS for command in step.commands)]
-COMMANDS_AS_PLANNED = [
-    c
-    for s in commands.all_steps(Target(project="keeper-prod", region="europe-west1", admin="admin@example.com"))
-    for c in s.commands
-]
+COMMANDS_AS_PLANNED = [c for s in commands.all_steps(replace(TARGET, number=NUMBER, channels={})) for c in s.commands]
 FUNCTIONS = {function.name: function for function in DEPLOYMENT.functions}
 
 
@@ -256,7 +253,7 @@ def test_a_plan_prints_every_command_and_runs_none():
 def test_a_plan_has_headings_once_each_says_why_and_ends_with_what_is_done_by_hand():
     said: list[str] = []
     deploy.plan(
-        Target(project=TARGET.project, region=TARGET.region, admin=TARGET.admin, access="group:admins@example.com"),
+        replace(TARGET, number=NUMBER, channels={}, access="group:admins@example.com"),
         said.append,
     )
     headings = [text.strip() for text in said if re.fullmatch(r"\n[^\[].*", text)]
@@ -265,7 +262,8 @@ def test_a_plan_has_headings_once_each_says_why_and_ends_with_what_is_done_by_ha
     text = "\n".join(said)
     assert all(f": {grant.why}" in text for _, grant in access.grants(TARGET, DEPLOYMENT))
     assert text.count(" in no index") == 1
-    assert "make doctor PROJECT=keeper-prod REGION=europe-west1 ADMIN=admin@example.com ACCESS=group:admins@" in text
+    settings = "PROJECT=keeper-prod REGION=europe-west1 ADMIN=admin@example.com ALERTS=on-call@example.com"
+    assert f"make doctor {settings} ACCESS=group:admins@" in text
     variables = {name for function in DEPLOYMENT.functions for name in (*function.environment, *function.secrets)}
     for placeholder in {*re.findall(r"\b[A-Z]+_[A-Z]+\b", "".join(map(shown, COMMANDS_AS_PLANNED))), FOUND} - variables:
         assert re.search(rf"^  {placeholder} +\w", text, re.MULTILINE), placeholder

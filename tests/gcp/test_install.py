@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.gcp import __main__ as command_line
-from infra.gcp import commands, deploy, destroy, rollback
+from infra.gcp import commands, deploy, destroy, rollback, target
 from infra.gcp.access import IAP_ACCESSOR
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import DEPLOYMENT, KEYS
@@ -23,10 +23,16 @@ from tests.gcp.stand_in import StandIn
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "install.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
+GIVEN = re.findall(r"[A-Z_]+", re.findall(r"^GIVEN := ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)[0])
 BLOCK = re.compile(r"^ *```(?P<kind>\w+)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PROSE = BLOCK.sub("", TEXT)
-SETTINGS = {"PROJECT": "keeper-prod", "REGION": "europe-west1", "ADMIN": "keeper-sync@example.com"}
-TARGET = Target(project=SETTINGS["PROJECT"], region=SETTINGS["REGION"], admin=SETTINGS["ADMIN"])
+SETTINGS = {
+    "PROJECT": "keeper-prod",
+    "REGION": "europe-west1",
+    "ADMIN": "keeper-sync@example.com",
+    "ALERTS": "keeper-alerts@example.com",
+}
+TARGET = Target.given(SETTINGS)
 ROLE = re.compile(r"roles/[\w.]+\w")
 OF_PEOPLE = "### Roles of the person who deploys"
 
@@ -56,7 +62,7 @@ def test_gcloud_understands_every_command_of_the_page():
 
 def test_every_target_of_make_exists_and_takes_the_settings_that_it_is_given():
     targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
-    known = set(re.findall(r"\$\((?:if \$\()?([A-Z]+)\)", MAKEFILE))
+    known = set(GIVEN)
     used = re.findall(r"\bmake ((?:[a-z]+|[A-Z]+=\S*)(?: [A-Z]+=\S+)*)", "\n".join((*typed(), *blocks("console"))))
     assert {"plan", "deploy", "rollback", "destroy", "logs", "doctor", "setup"} <= {text.split()[0] for text in used}
     for text in used:
@@ -70,22 +76,19 @@ def test_every_target_of_make_exists_and_takes_the_settings_that_it_is_given():
 def test_every_setting_of_the_table_is_one_of_the_makefile_with_its_default():
     rows = [line.split("|") for line in section("## 2. The code and the settings").splitlines() if line[:3] == "| `"]
     documented = {row[1].strip(" `"): row[2].strip(" `") for row in rows}
-    passed = re.search(r"^TARGET = ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)
-    assert passed is not None
-    assert set(documented) == set(re.findall(r"\$\((\w+)\)", passed[1]))
+    assert set(documented) == {setting.name for setting in target.SETTINGS} <= set(GIVEN)
+    assert {setting.name for setting in target.SETTINGS if not setting.optional} == set(SETTINGS)
     assert {name for name, default in documented.items() if not default} == set(SETTINGS)
     assert TARGET.may_enter == "domain:example.com"
-    assert TARGET.alerts_to == TARGET.admin
 
 
-def test_the_settings_of_the_page_are_taken_and_a_missing_one_is_named(monkeypatch, capsys):
+def test_the_settings_of_the_page_are_taken_and_a_missing_one_is_named():
     exported = dict(re.findall(r"^export (\w+)=(\S+)$", "".join(blocks("sh")), re.MULTILINE))
     assert exported == SETTINGS
-    given = [part for name, value in exported.items() for part in (f"--{name.lower()}", value)]
-    assert command_line.main(["plan", *given]) == 0
+    assert command_line.main(["plan"], exported) == 0
     with pytest.raises(SystemExit) as ended:
-        command_line.main(["plan"])
-    quoted = next(text for text in blocks("console") if "must be" in text)
+        command_line.main(["plan"], {})
+    quoted = next(text for text in blocks("console") if "is missing" in text)
     assert quoted == f"$ make plan\n{ended.value}\n"
 
 
@@ -107,7 +110,7 @@ def test_every_role_is_one_of_the_deployment_or_of_the_person_who_deploys():
 def test_every_name_of_ours_is_deployed():
     names = {account.id for account in DEPLOYMENT.accounts} | {job.name for job in DEPLOYMENT.jobs}
     functions = {function.name for function in DEPLOYMENT.functions}
-    others = {"keeper-prod", "keeper-sync", "keeper-admins", "keeper-autoprovisioning"}
+    others = {"keeper-prod", "keeper-sync", "keeper-admins", "keeper-alerts", "keeper-autoprovisioning"}
     mentioned = set(re.findall(r"\bkeeper-[a-z-]+[a-z]\b", TEXT))
     assert mentioned - others - names == set()
     assert set(re.findall(r"FUNCTION=([\w-]+)|--service=([\w-]+)", TEXT)) <= {
@@ -139,7 +142,9 @@ def test_the_tracks_are_those_that_any_command_needs():
 def printed() -> dict[str, str]:
     """Return what each command prints against the stand-in, one after the other."""
     cloud = StandIn()
-    known = replace(TARGET, number=parser.TARGET.number, channel=parser.TARGET.channel)
+    known = replace(
+        TARGET, number=parser.TARGET.number, channels={TARGET.alerts: "projects/keeper-prod/notificationChannels/1"}
+    )
     removed = [c for removal in destroy.removals(known, audit=False) for c in (removal.look, *removal.commands)]
     complaints([*(c for step in commands.all_steps(known) for c in step.commands), *removed])  # one call for nearly all
     said: dict[str, list[str]] = {name: [] for name in ("make plan", "make deploy", "make rollback", "make destroy")}
@@ -177,7 +182,7 @@ def test_what_is_quoted_is_what_is_printed_in_that_order(number, printed):
         lines = [re.sub(r"^ *(?:ok|MEND)? +", "", line) for line in lines]
         assert [line for line in lines if line.rstrip(". ") not in text] == []
         return
-    text = printed[command] if "must be" not in lines[0] else "\n".join(lines)
+    text = printed[command] if "is missing" not in lines[0] else "\n".join(lines)
     place = 0
     for line in lines:
         for part in filter(None, line.split("...")) if line != "..." else ():

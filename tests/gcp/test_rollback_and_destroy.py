@@ -11,10 +11,9 @@ from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.rollback import previous, rollback
 from infra.gcp.steps import shown
-from infra.gcp.target import Target
 from tests.gcp.gcloud_parser import TARGET as KNOWN
 from tests.gcp.gcloud_parser import complaints
-from tests.gcp.stand_in import NUMBER, StandIn
+from tests.gcp.stand_in import StandIn
 from tests.gcp.test_deploy import NAMES, TARGET, changes_of, deployed
 
 pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
@@ -114,8 +113,7 @@ def test_gcloud_takes_every_command_that_destroys():
 
 
 def destroyed(cloud: StandIn, typed: str, *, audit: bool = False) -> None:
-    target = Target(project=TARGET.project, region=TARGET.region, admin=TARGET.admin, number=NUMBER)
-    destroy.destroy(target, Gcloud(cloud), lambda text: None, lambda question: typed, audit=audit)
+    destroy.destroy(TARGET, Gcloud(cloud), lambda text: None, lambda question: typed, audit=audit)
 
 
 LEFT = {"role", "database", "field", "index", "revision", "version"}

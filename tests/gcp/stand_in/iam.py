@@ -11,7 +11,10 @@ from tests.gcp.stand_in.policies import bind, policy, unbind
 
 def _project(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     if names != [PROJECT]:
-        raise Refused(f"NOT_FOUND: project {names[0]}")
+        raise Refused(  # not found, as gcloud tells it: apitools' 403, whose text it makes of request and account
+            f"(gcloud.projects.describe) [you@example.com] does not have permission to access projects instance "
+            f"[{names[0]}] (or it may not exist): The caller does not have permission."
+        )
     return {"projectId": PROJECT, "projectNumber": NUMBER, "lifecycleState": "ACTIVE", "name": "Keeper"}
 
 

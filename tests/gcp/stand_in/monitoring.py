@@ -14,7 +14,7 @@ def _from_file(kind: str, flag: str) -> Handler:
         content = json.loads((commands.ROOT / flags[flag]).read_text())
         channels = flags.get("notification-channels") or flags.get("set-notification-channels")
         if channels:
-            content["notificationChannels"] = [cloud.thing("channel", channels)["name"]]
+            content["notificationChannels"] = [cloud.thing("channel", name)["name"] for name in channels.split(",")]
         if kind == "metric":
             return cloud.put(kind, names[0], content)
         name = names[0] if names else f"projects/{PROJECT}/{kind}s/{len(cloud.things.get(kind, {})) + 1}"
@@ -46,6 +46,7 @@ HANDLERS: dict[str, Handler] = {
     "monitoring dashboards list": listed("dashboard"),
     "monitoring dashboards delete": delete("dashboard"),
     "monitoring channels create": _make_channel,
+    "monitoring channels describe": describe("channel"),
     "monitoring channels list": listed("channel"),
     "monitoring channels delete": delete("channel"),
 }

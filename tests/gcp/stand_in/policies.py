@@ -23,22 +23,29 @@ def bind(kind: str) -> Handler:
         if flags["member"] == "allUsers":  # as an organization says that restricts sharing to its domain
             raise Refused("FAILED_PRECONDITION: One or more users do not belong to a permitted customer.")
         known_member(cloud, flags["member"])
+        member = _kept(flags["member"])
         if flags["role"].startswith(f"projects/{PROJECT}/roles/"):
             cloud.thing("role", flags["role"].rpartition("/")[2])
         policy, condition = cloud.policy(f"{kind}:{name}"), _condition(flags)
         assert kind == "project" or not condition
         for binding in policy["bindings"]:
             if binding["role"] == flags["role"] and binding.get("condition", {}) == condition:
-                binding["members"] = sorted({*binding["members"], flags["member"]})
+                binding["members"] = sorted({*binding["members"], member})
                 break
         else:
             more = {"condition": condition} if condition else {}
-            policy["bindings"].append({"role": flags["role"], "members": [flags["member"]], **more})
+            policy["bindings"].append({"role": flags["role"], "members": [member], **more})
         assert problems(policy, "iam.v1", "Policy") == []
         ParseDict(policy, policy_pb2.Policy())
         return policy
 
     return act
+
+
+def _kept(member: str) -> str:
+    """Return a member as a policy keeps it: the address in lower case."""
+    kind, _, address = member.partition(":")
+    return f"{kind}:{address.lower()}" if address else kind
 
 
 def _condition(flags: dict[str, Any]) -> dict[str, str]:
@@ -55,7 +62,7 @@ def unbind(kind: str) -> Handler:
         policy = cloud.policy(f"{kind}:{_resource(cloud, kind, names, flags)}")
         for binding in policy["bindings"]:
             if binding["role"] == flags["role"]:
-                binding["members"] = [member for member in binding["members"] if member != flags["member"]]
+                binding["members"] = [each for each in binding["members"] if each != _kept(flags["member"])]
         policy["bindings"] = [binding for binding in policy["bindings"] if binding["members"]]
         return policy
 
