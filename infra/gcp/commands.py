@@ -65,13 +65,13 @@ def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
         *under("Schedule", map(plan.job, deployment.jobs)),
         *under("Firestore: what expires", firestore.lifetimes(target.project, DATABASE)),
         *under("Monitoring", watching.metrics(target.project)),
-        *under("Monitoring", [watching.dashboard(target.project)]),
+        *under("Monitoring", [watching.dashboard(target.project), watching.webhook_check(target)]),
     ]
 
 
 def alerts(target: Target) -> list[Step]:
     """Return the steps for the alert policies; the notification channels must be known."""
-    return under("Alert policies", watching.policies(target.project, target.notified, target.runbooks))
+    return under("Alert policies", watching.policies(target))
 
 
 def key_versions(target: Target, key: str) -> Command:

@@ -84,7 +84,7 @@ def deploy(target: Target, gcloud: Gcloud, say: Say) -> Target:
     target = replace(target, key_versions=newest_keys(target, gcloud))
     counts += run(commands.workload(target), gcloud, say)
     target = learn_channels(target, gcloud)
-    watching.prepare(commands.ROOT, target.runbooks)
+    watching.prepare(commands.ROOT, target)
     counts += run(commands.alerts(target), gcloud, say)
     say(f"\n{', '.join(f'{counts[done]} {done}' for done in Done)}.")
     _tell_what_is_left(target, gcloud, say)

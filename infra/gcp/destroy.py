@@ -44,6 +44,7 @@ def removals(target: Target, *, audit: bool) -> list[Removal]:
         ),
         *(_one(f"Topic {name}", topics, name, project) for name in deployment.topics),
         _listed("Alert policies", ("alpha", "monitoring", "policies"), project, _our_policy),
+        _listed("Uptime check", ("monitoring", "uptime"), project, _our_check, look="list-configs"),
         _listed("Dashboard", ("monitoring", "dashboards"), project, _our_dashboard),
         _listed("Where alerts go", ("beta", "monitoring", "channels"), project, _our_channel),
         *(_one(f"Metric {path.stem}", ("logging", "metrics"), path.stem, project) for path in monitoring.metrics()),
@@ -64,11 +65,15 @@ def _one(title: str, group: tuple[str, ...], name: str, where: dict[str, Any]) -
     )
 
 
-def _listed(title: str, group: tuple[str, ...], where: dict[str, Any], ours: Callable[[Any], bool]) -> Removal:
-    look = (*gcloud(*group, "list", **where), AS_JSON)
+def _listed(
+    title: str, group: tuple[str, ...], where: dict[str, Any], ours: Callable[[Any], bool], look: str = "list"
+) -> Removal:
     delete = gcloud(*group, "delete", FOUND, **where, quiet=True)
     return Removal(
-        title=title, look=look, commands=(delete,), names=lambda there: [_name(item) for item in there if ours(item)]
+        title=title,
+        look=(*gcloud(*group, look, **where), AS_JSON),
+        commands=(delete,),
+        names=lambda there: [_name(item) for item in there if ours(item)],
     )
 
 
@@ -78,9 +83,13 @@ def _name(item: Any) -> str:
 
 
 def _our_policy(policy: Any) -> bool:
-    names = {watching.filled(path, "")["userLabels"]["alert"] for path in monitoring.policies()}
+    names = {path.stem for path in monitoring.policies()}
     labels = policy.get("userLabels", {})
     return labels.get("system") == "keeper-autoprovisioning" and labels.get("alert") in names
+
+
+def _our_check(check: Any) -> bool:
+    return bool(check.get("displayName") == watching.WEBHOOK_TITLE)
 
 
 def _our_dashboard(dashboard: Any) -> bool:

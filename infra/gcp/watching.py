@@ -1,16 +1,19 @@
-"""Steps for alert policies, log-based metrics, the dashboard and whom alerts are sent to, from infra/gcp/monitoring."""
+"""Steps for alert policies, metrics, the dashboard, the uptime check and whom alerts reach: infra/gcp/monitoring."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from infra.gcp import monitoring
 from infra.gcp.steps import AS_JSON, FOUND, Command, Step, first, gcloud
+from infra.gcp.target import Target
 
 CHANNEL_TITLE = "Keeper autoprovisioning: "
+WEBHOOK_TITLE = "Keeper autoprovisioning: the webhook refuses strangers"
+REFUSAL = 405  # what the webhook answers to a GET: Google's own answer, where callers are checked again, is 403
 CHANNELS = ("beta", "monitoring", "channels")
 PREPARED = Path(".local") / "gcp" / "policies"  # the policies with the address of the runbooks filled in
 
@@ -73,13 +76,55 @@ def names(addresses: Iterable[str], listed: Any) -> dict[str, str]:
     return {address: str(item["name"]) for address, item in found.items() if item is not None}
 
 
-def policies(project: str, notified: Sequence[str], runbooks: str) -> list[Step]:
+def webhook_check(target: Target) -> Step:
+    """Return the step for the uptime check: a stranger's request gets the webhook's own refusal, not Google's."""
+    host = _webhook_host(target)
+    asked = {"path": "/", "request_method": "get", "validate_ssl": "true", "period": "15"}
+    group = ("monitoring", "uptime")
+    create = gcloud(
+        *(*group, "create", WEBHOOK_TITLE),
+        resource_type="uptime-url",
+        resource_labels=f"host={host},project_id={target.project}",
+        protocol="https",
+        **asked,
+        status_codes=str(REFUSAL),
+        project=target.project,
+    )
+    return Step(
+        title=f"Uptime check: the webhook refuses a stranger itself, with {REFUSAL}",
+        look=(*gcloud(*group, "list-configs", project=target.project), AS_JSON),
+        make=(create,),
+        wanted={
+            "httpCheck": {
+                "path": "/",
+                "requestMethod": "GET",
+                "useSsl": True,
+                "validateSsl": True,
+                "acceptedResponseStatusCodes": [{"statusValue": REFUSAL}],
+            },
+            "period": "900s",
+        },
+        change=(gcloud(*group, "update", FOUND, **asked, set_status_codes=str(REFUSAL), project=target.project),),
+        find=first(lambda check: check.get("displayName") == WEBHOOK_TITLE and _checked(check) == host),
+    )
+
+
+def _checked(check: Any) -> str:
+    return str(check["monitoredResource"]["labels"].get("host", ""))
+
+
+def _webhook_host(target: Target) -> str:
+    return target.url("directory-webhook").removeprefix("https://")
+
+
+def policies(target: Target) -> list[Step]:
     """Return the steps for the alert policies; `prepare` must have written their files before they run."""
-    return [_policy(project, notified, runbooks, path) for path in monitoring.policies()]
+    return [_policy(target, path) for path in monitoring.policies()]
 
 
-def _policy(project: str, notified: Sequence[str], runbooks: str, path: Path) -> Step:
-    wanted = filled(path, runbooks)
+def _policy(target: Target, path: Path) -> Step:
+    project, notified = target.project, target.notified
+    wanted = filled(path, target)
     name = wanted["userLabels"]["alert"]
     group = ("alpha", "monitoring", "policies")
     source = {"policy_from_file": str(PREPARED / path.name), "project": project}
@@ -94,21 +139,21 @@ def _policy(project: str, notified: Sequence[str], runbooks: str, path: Path) ->
     )
 
 
-def filled(path: Path, runbooks: str) -> dict[str, Any]:
+def filled(path: Path, target: Target) -> dict[str, Any]:
     """Return a policy with the address of its runbook; where none is known, with the path in this repository only."""
-    text = path.read_text().replace(monitoring.PLACEHOLDER, runbooks.rstrip("/") or "docs/runbooks")
-    policy: dict[str, Any] = json.loads(text)
-    if not runbooks:
+    text = path.read_text().replace(monitoring.RUNBOOKS, target.runbooks.rstrip("/") or "docs/runbooks")
+    policy: dict[str, Any] = json.loads(text.replace(monitoring.WEBHOOK, _webhook_host(target)))
+    if not target.runbooks:
         policy["documentation"].pop("links", None)
     return policy
 
 
-def prepare(root: Path, runbooks: str) -> None:
+def prepare(root: Path, target: Target) -> None:
     """Write the files that the commands of `policies` name, below the folder that they run in."""
     folder = root / PREPARED
     folder.mkdir(parents=True, exist_ok=True)
     for path in monitoring.policies():
-        (folder / path.name).write_text(json.dumps(filled(path, runbooks), indent=1))
+        (folder / path.name).write_text(json.dumps(filled(path, target), indent=1))
 
 
 def dashboard(project: str) -> Step:

@@ -273,6 +273,27 @@ SCENES: dict[str, Callable[[], None]] = {
 }
 
 
+# What Cloud Run itself logs of an instance (cloud.google.com/run/docs/troubleshooting; 1Password/scim-examples#309).
+SYSTEM = "projects/keeper-prod/logs/run.googleapis.com%2Fvarlog%2Fsystem"
+PLATFORM: dict[str, Line] = {
+    "did not start": {
+        "logName": SYSTEM,
+        "severity": "ERROR",
+        "textPayload": 'Default STARTUP TCP probe failed 1 time consecutively for container "worker" on port 8080. '
+        "The instance was not started.",
+    },
+    "out of memory": {
+        "logName": SYSTEM,
+        "severity": "ERROR",
+        "textPayload": "Memory limit of 256 MiB exceeded with 259 MiB used. Consider increasing the memory limit.",
+    },
+}
+STARTED: Line = {
+    "logName": SYSTEM,
+    "severity": "INFO",
+    "textPayload": "Default STARTUP TCP probe succeeded after 1 attempt for container.",
+}
+
 # In whose log a scene can be read.
 LOGS: dict[str, tuple[str, ...]] = {
     "reconcile": (

@@ -72,7 +72,7 @@ def test_only_these_commands_need_the_alpha_or_beta_track():
 def test_looks_are_reading_commands_in_json_and_every_command_names_the_project():
     for step in STEPS:
         assert step.look[-1] == AS_JSON
-        assert {"describe", "list", "get-iam-policy"} & set(step.look), shown(step.look)
+        assert {"describe", "list", "list-configs", "get-iam-policy"} & set(step.look), shown(step.look)
     assert [shown(command) for command in COMMANDS if "keeper-prod" not in shown(command)] == []
 
 
@@ -107,7 +107,9 @@ SHAPES = {
     "http-method": r"post",
     "time-zone": r"Etc/UTC",
     "schedule": r"(\S+ ){4}\S+",
-    "resource-type": r"cloud-run",
+    "resource-type": r"cloud-run|uptime-url",
+    "period": r"1|5|10|15",  # minutes
+    "status-codes": r"[1-5]\d\d",
     "type": r"firestore-native|email",
     "replication-policy": r"automatic",
     "query-scope": r"collection(-group)?",

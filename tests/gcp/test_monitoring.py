@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import flask
+import functions_framework
 import pytest
 from functions_framework.execution_id import ExecutionContext, LoggingHandlerAddExecutionId
 from google.api.metric_pb2 import MetricDescriptor
 from google.cloud import monitoring_dashboard_v1, monitoring_v3
 from google.cloud.logging_v2.types import LogMetric
 
-from infra.gcp import monitoring
+from infra.gcp import commands, monitoring, watching
 from infra.gcp.description import DEPLOYMENT
-from tests.gcp.scenes import MINUTE, Line, said, written
+from tests.gcp.gcloud_parser import TARGET
+from tests.gcp.scenes import MINUTE, PLATFORM, STARTED, Line, said, written
 
 FUNCTIONS = Path(__file__).parents[2] / "functions" / "autoprovisioning"
 
@@ -40,17 +42,20 @@ NOT_PAGED = {
 # Resource type, kind, value type and labels (cloud.google.com/monitoring/api/metrics_gcp).
 GAUGE, DELTA = MetricDescriptor.GAUGE, MetricDescriptor.DELTA
 INT64, DOUBLE, DISTRIBUTION = MetricDescriptor.INT64, MetricDescriptor.DOUBLE, MetricDescriptor.DISTRIBUTION
+BOOL = MetricDescriptor.BOOL
 GOOGLES: dict[str, tuple[str, int, int, set[str]]] = {
     "pubsub.googleapis.com/subscription/num_undelivered_messages": ("pubsub_subscription", GAUGE, INT64, set()),
     "pubsub.googleapis.com/subscription/oldest_unacked_message_age": ("pubsub_subscription", GAUGE, INT64, set()),
     "run.googleapis.com/request_count": ("cloud_run_revision", DELTA, INT64, {"response_code_class"}),
     "run.googleapis.com/request_latencies": ("cloud_run_revision", DELTA, DISTRIBUTION, {"response_code_class"}),
+    "monitoring.googleapis.com/uptime_check/check_passed": ("uptime_url", GAUGE, BOOL, {"check_id"}),
     "firestore.googleapis.com/document/read_ops_count": ("firestore.googleapis.com/Database", DELTA, INT64, {"type"}),
     "firestore.googleapis.com/document/write_ops_count": ("firestore.googleapis.com/Database", DELTA, INT64, {"op"}),
 }
 RESOURCE_LABELS = {  # those that we use (cloud.google.com/monitoring/api/resources)
     "pubsub_subscription": {"subscription_id"},
     "cloud_run_revision": {"service_name"},
+    "uptime_url": {"host", "project_id"},
     "firestore.googleapis.com/Database": set(),
 }
 NUMBERS = (INT64, DOUBLE)
@@ -59,6 +64,7 @@ ALIGNERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int | None]] = {
     "ALIGN_DELTA": ((DELTA,), (*NUMBERS, DISTRIBUTION), None),
     "ALIGN_RATE": ((DELTA,), NUMBERS, DOUBLE),
     "ALIGN_MAX": ((GAUGE, DELTA), NUMBERS, None),
+    "ALIGN_NEXT_OLDER": ((GAUGE,), (*NUMBERS, BOOL), None),
     "ALIGN_PERCENTILE_95": ((GAUGE, DELTA), (DISTRIBUTION,), DOUBLE),
     "ALIGN_PERCENTILE_99": ((GAUGE, DELTA), (DISTRIBUTION,), DOUBLE),
 }
@@ -66,6 +72,7 @@ ALIGNERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int | None]] = {
 REDUCERS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "REDUCE_SUM": ((*NUMBERS, DISTRIBUTION), None),
     "REDUCE_MAX": (NUMBERS, None),
+    "REDUCE_COUNT_FALSE": ((BOOL,), INT64),
     "REDUCE_MEAN": ((*NUMBERS, DISTRIBUTION), DOUBLE),
 }
 SPAN = "logging.googleapis.com/spanId"
@@ -73,7 +80,10 @@ SEVEN_DAYS = 7 * 24 * 60 * MINUTE
 
 # --- the filters --------------------------------------------------------------------------------------------------
 
-TERM = re.compile(r'(?P<field>[\w.]+)(?P<operator>:\*|=)(?:"(?P<text>[^"]*)"|one_of\((?P<several>[^)]*)\))?\Z')
+TERM = re.compile(
+    r'(?P<field>[\w.]+)(?P<operator>:\*|:|>=|=)(?:"(?P<text>[^"]*)"|one_of\((?P<several>[^)]*)\)|(?P<word>[A-Z]+))?\Z'
+)
+SEVERITIES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def terms(text: str) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -83,7 +93,7 @@ def terms(text: str) -> list[tuple[str, str, tuple[str, ...]]]:
         match = TERM.match(term)
         assert match, term
         several = tuple(item.strip().strip('"') for item in (match["several"] or "").split(",") if item)
-        found.append((match["field"], match["operator"], several or (match["text"],)))
+        found.append((match["field"], match["operator"], several or (match["text"] or match["word"],)))
     return found
 
 
@@ -92,6 +102,14 @@ def matches(metric: LogMetric, line: Line) -> bool:
     for field, operator, texts in terms(metric.filter):
         if field == "resource.type":
             assert texts == ("cloud_run_revision",)
+            continue
+        if field == "logName":
+            if texts[0] not in line.get("logName", ""):
+                return False
+            continue
+        if field == "severity":
+            if SEVERITIES.index(line["severity"]) < SEVERITIES.index(texts[0]):
+                return False
             continue
         scope, name = field.split(".")
         assert scope == "jsonPayload"
@@ -105,6 +123,11 @@ def extracted(expression: str, line: Line) -> Any:
     match = re.fullmatch(r"EXTRACT\(jsonPayload\.(\w+)\)", expression)
     assert match, expression
     return line.get(match[1])
+
+
+def every_line() -> list[Line]:
+    """Return what the code and the platform write."""
+    return [*said(), *PLATFORM.values()]
 
 
 def conditions() -> Iterator[tuple[str, monitoring_v3.AlertPolicy.Condition, str, list[Any]]]:
@@ -131,7 +154,7 @@ def our_metric(text: str) -> LogMetric | None:
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_counts_lines_that_the_code_writes_with_every_label_and_value(name):
     metric = METRICS[name]
-    counted = [line for line in said() if matches(metric, line)]
+    counted = [line for line in every_line() if matches(metric, line)]
     assert metric.name == name
     assert counted
     assert {label.key for label in metric.metric_descriptor.labels} == set(metric.label_extractors)
@@ -166,7 +189,7 @@ def test_a_condition_is_met_by_a_line_that_the_code_writes(slug, condition):
         assert kind in GOOGLES
         return
     wanted = [(field.split(".")[-1], texts) for field, _, texts in terms(text) if field.startswith("metric.labels.")]
-    counted = [line for line in said() if matches(metric, line)]
+    counted = [line for line in every_line() if matches(metric, line)]
     for value in wanted[0][1] if wanted else ("",):
         assert any(not wanted or extracted(metric.label_extractors[wanted[0][0]], line) == value for line in counted), (
             value
@@ -182,7 +205,8 @@ def _kind_and_places(text: str) -> tuple[str, set[str]]:
 
 
 def test_the_queues_that_are_watched_are_all_that_there_are():
-    watched = {slug: _kind_and_places(text)[1] for slug, _, text, _ in conditions() if our_metric(text) is None}
+    queues = [(slug, text) for slug, _, text, _ in conditions() if 'resource.type="pubsub_subscription"' in text]
+    watched = {slug: _kind_and_places(text)[1] for slug, text in queues}
     pushed = {subscription.topic for subscription in DEPLOYMENT.subscriptions}
     assert watched == {"pending-too-long": pushed, "dead-letters": set(DEPLOYMENT.topics) - pushed}
 
@@ -250,7 +274,47 @@ def test_the_alerts_of_the_brief_are_all_there():
         "many-at-once",
         "incomplete-listing",
         "function-error",
+        "server-errors",
+        "does-not-start",
+        "webhook-unreachable",
     }
+
+
+def test_what_people_and_the_directory_call_is_watched_for_what_it_cannot_say_itself():
+    """A console that does not start writes no line of ours; of the private functions the queues and runs tell."""
+    doors = {function.name for function in DEPLOYMENT.functions if function.iap or function.public}
+    named = {slug: _kind_and_places(text) for slug, _, text, _ in conditions()}
+    assert named["server-errors"] == ("run.googleapis.com/request_count", doors)
+    assert named["does-not-start"] == ("logging.googleapis.com/user/autoprovisioning_start_failures", doors)
+
+
+def test_an_instance_that_started_is_none_that_did_not():
+    metric = METRICS["autoprovisioning_start_failures"]
+    assert all(matches(metric, line) for line in PLATFORM.values())
+    assert not matches(metric, STARTED)
+    assert [line for line in said() if matches(metric, line)] == []
+
+
+def test_the_uptime_check_asks_for_what_the_webhook_answers(monkeypatch, tmp_path):
+    credentials = tmp_path / "credentials.json"
+    fields = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
+    credentials.write_text(json.dumps(fields))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "keeper-prod")
+    monkeypatch.setenv("CHANNEL_KEY", "0" * 64)
+    app = functions_framework.create_app(target="directory_webhook", source=str(FUNCTIONS.parent / "main.py"))
+    answer = app.test_client().get("/")
+    assert (answer.status_code, answer.is_json) == (watching.REFUSAL, True)
+
+
+def test_the_alert_about_the_webhook_is_of_its_own_uptime_check():
+    (path,) = [path for path in monitoring.policies() if path.stem == "webhook-unreachable"]
+    text = watching.filled(path, TARGET)["conditions"][0]["conditionThreshold"]["filter"]
+    host = {field: texts for field, _, texts in terms(text)}["resource.labels.host"]
+    (step,) = [step for step in commands.all_steps(TARGET) if "Uptime check" in step.title]
+    assert f"--resource-labels=host={host[0]},project_id=keeper-prod" in step.make[0]
+    assert f"https://{host[0]}" == TARGET.url("directory-webhook")
+    assert "{" not in json.dumps(text)
 
 
 def test_it_is_noticed_when_nobody_takes_the_vital_signs():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from google.cloud import monitoring_v3
 import main
 from infra.gcp import monitoring, watching
 from infra.gcp.description import DEAD_LETTERS, DEPLOYMENT
-from tests.gcp.gcloud_parser import complaints
-from tests.gcp.scenes import LOGS, Line, said, written
+from tests.gcp.gcloud_parser import TARGET, complaints
+from tests.gcp.scenes import LOGS, PLATFORM, Line, said, written
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -28,11 +29,11 @@ def test_a_policy_links_its_runbook(slug):
     page = RUNBOOKS / f"{slug}.md"
     address = f"https://example.com/docs/runbooks/{page.name}"
     policy = monitoring_v3.AlertPolicy.from_json(
-        json.dumps(watching.filled(path, "https://example.com/docs/runbooks/"))
+        json.dumps(watching.filled(path, replace(TARGET, runbooks="https://example.com/docs/runbooks/")))
     )
     assert [link.url for link in policy.documentation.links] == [address]
     assert policy.documentation.content.endswith(f"Runbook: {address}")
-    assert str(page.relative_to(ROOT)) in json.dumps(watching.filled(path, ""))
+    assert str(page.relative_to(ROOT)) in json.dumps(watching.filled(path, TARGET))
     assert page.exists()
 
 
@@ -82,7 +83,7 @@ def test_the_runbooks_name_what_is_deployed():
 
 SEVERITIES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 TERM = re.compile(
-    r'(?P<field>[\w.]+)(?P<operator>:\*|>=|>|=)(?:"(?P<text>[^"]*)"|(?P<word>\w+)|\((?P<several>"[^)]*")\))?\Z'
+    r'(?P<field>[\w.]+)(?P<operator>:\*|:|>=|>|=)(?:"(?P<text>[^"]*)"|(?P<word>\w+)|\((?P<several>"[^)]*")\))?\Z'
 )
 
 
@@ -94,7 +95,7 @@ def queries() -> list[str]:
 
 def found(query: str) -> list[Line]:
     """Return the lines that a query finds. Anything else than terms, AND, and OR in parentheses fails."""
-    lines = said()
+    lines = [*said(), *PLATFORM.values()]
     for term in query.split(" AND "):
         match = TERM.match(term)
         assert match, term
@@ -112,12 +113,16 @@ def _narrowed(lines: list[Line], field: str, operator: str, wanted: list[str]) -
             return [line for line in lines if line.get(name) in wanted]
         case "jsonPayload", ">":
             return [line for line in lines if line.get(name) is not None and line[name] > float(wanted[0])]
+        case "", ":":
+            assert name == "logName"
+            return [line for line in lines if wanted[0] in line.get("logName", "")]
         case "", ">=":
             assert name == "severity"
             return [line for line in lines if SEVERITIES.index(line["severity"]) >= SEVERITIES.index(wanted[0])]
         case "resource.labels", "=":
             assert name == "service_name"
-            return [line for scene in LOGS[wanted[0]] for line in written()[scene] if line in lines]
+            own = [line for name in wanted for scene in LOGS.get(name, ()) for line in written()[scene]]
+            return [line for line in lines if line in own or line in PLATFORM.values()]
         case "resource", "=":
             assert wanted == ["cloud_run_revision"]
             return lines

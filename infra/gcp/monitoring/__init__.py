@@ -1,7 +1,7 @@
 """Alert policies, log-based metrics and the dashboard, as the files that gcloud reads.
 
-The policies name the address of their runbooks by a placeholder, since only a deployment knows where this repository
-is read (`watching.py`).
+The policies have placeholders for what only a deployment knows: where this repository is read, and the webhook's host
+(`watching.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ HOME = Path(__file__).parent
 POLICIES = HOME / "policies"
 METRICS = HOME / "metrics"
 DASHBOARD = HOME / "dashboard.json"
-PLACEHOLDER = "{RUNBOOKS}"
+RUNBOOKS = "{RUNBOOKS}"
+WEBHOOK = "{WEBHOOK}"
 
 
 def metrics() -> list[Path]:
@@ -21,5 +22,5 @@ def metrics() -> list[Path]:
 
 
 def policies() -> list[Path]:
-    """Return the alert policies, with the placeholder; they need the metrics to exist."""
+    """Return the alert policies, with the placeholders; they need the metrics to exist."""
     return sorted(POLICIES.glob("*.json"))

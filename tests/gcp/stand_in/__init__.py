@@ -30,7 +30,10 @@ HANDLERS: dict[str, Handler] = {
 
 def foreseen() -> list[Command]:
     """Return the commands that are likely to come; any other is parsed when it comes."""
-    names = [f"projects/{PROJECT}/{kind}/1" for kind in ("alerts", "dashboards", "notificationChannels")]
+    names = [
+        f"projects/{PROJECT}/{kind}/1"
+        for kind in ("alerts", "dashboards", "notificationChannels", "uptimeCheckConfigs")
+    ]
     found = [*names, *KEYS, "keeper-token-c1"]
     functions = [function.name for function in DEPLOYMENT.functions]
     templates = [

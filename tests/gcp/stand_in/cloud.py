@@ -14,7 +14,7 @@ from tests.gcp.gcloud_parser import TARGET, complaints
 
 PROJECT, REGION, NUMBER = TARGET.project, TARGET.region, TARGET.number
 FORMER = "domain:former.example.com"  # somebody who was let in before
-READING = ("describe", "list", "get-iam-policy", "read", "print-access-token", "version")
+READING = ("describe", "list", "list-configs", "get-iam-policy", "read", "print-access-token", "version")
 APIS = {  # group of commands -> the API it uses
     "firestore": "firestore",
     "pubsub": "pubsub",
@@ -46,6 +46,7 @@ MESSAGES = {
     "metric": ("logging.v2", "LogMetric"),
     "alert": ("monitoring.v3", "AlertPolicy"),
     "channel": ("monitoring.v3", "NotificationChannel"),
+    "uptime": ("monitoring.v3", "UptimeCheckConfig"),
     "dashboard": ("monitoring.v1", "Dashboard"),
 }
 

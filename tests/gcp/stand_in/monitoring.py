@@ -32,6 +32,31 @@ def _make_channel(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any
     return cloud.put("channel", name, channel)
 
 
+def _make_check(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    labels = dict(pair.split("=") for pair in flags["resource-labels"].split(","))
+    check = {
+        "name": f"projects/{PROJECT}/uptimeCheckConfigs/{len(cloud.things.get('uptime', {})) + 1}",
+        "displayName": names[0],
+        "monitoredResource": {"type": flags["resource-type"].replace("-", "_"), "labels": labels},
+        "httpCheck": {"useSsl": flags["protocol"] == "https", "port": 443},
+    }
+    return cloud.put("uptime", check["name"], _asked(check, flags, flags["status-codes"]))
+
+
+def _update_check(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    return cloud.put("uptime", names[0], _asked(cloud.thing("uptime", names[0]), flags, flags["set-status-codes"]))
+
+
+def _asked(check: dict[str, Any], flags: dict[str, Any], codes: str) -> dict[str, Any]:
+    http = {
+        "path": flags["path"],
+        "requestMethod": flags["request-method"].upper(),
+        "validateSsl": flags["validate-ssl"] == "true",
+        "acceptedResponseStatusCodes": [{"statusValue": int(code)} for code in codes.split(",")],
+    }
+    return check | {"httpCheck": check["httpCheck"] | http, "period": f"{int(flags['period']) * 60}s"}
+
+
 HANDLERS: dict[str, Handler] = {
     "logging metrics create": _from_file("metric", "config-from-file"),
     "logging metrics update": _from_file("metric", "config-from-file"),
@@ -45,6 +70,10 @@ HANDLERS: dict[str, Handler] = {
     "monitoring dashboards update": _from_file("dashboard", "config-from-file"),
     "monitoring dashboards list": listed("dashboard"),
     "monitoring dashboards delete": delete("dashboard"),
+    "monitoring uptime create": _make_check,
+    "monitoring uptime update": _update_check,
+    "monitoring uptime list-configs": listed("uptime"),
+    "monitoring uptime delete": delete("uptime"),
     "monitoring channels create": _make_channel,
     "monitoring channels describe": describe("channel"),
     "monitoring channels list": listed("channel"),
