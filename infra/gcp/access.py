@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ GROUPS = {  # what a grant is on -> the group of commands that knows its IAM pol
     "subscription": ("pubsub", "subscriptions"),
     "secret": ("secrets",),
     "service": ("run", "services"),
+    "repository": ("artifacts", "repositories"),
 }
 
 
@@ -81,8 +82,8 @@ def _grant(target: Target, deployment: Deployment, member: str, grant: Grant) ->
     look, add, _ = policy_commands(target, grant.on)
     flags = {"member": member, "role": role}
     if grant.on == "project":
-        flags["condition"] = f"title={grant.secrets}only,expression={expression}" if expression else "None"
-    limit = f" ({grant.secrets}* only)" if grant.secrets else ""
+        flags["condition"] = f"title={grant.only.title},expression={expression}" if grant.only else "None"
+    limit = f" ({grant.only.what} only)" if grant.only else ""
     return Step(
         title=f"{_short(target, member)} has {grant.role} on {grant.on}{limit}: {grant.why}",
         look=look,
@@ -106,7 +107,9 @@ def _agent_made(target: Target, deployment: Deployment, grant: Grant) -> tuple[C
 
 def condition(target: Target, grant: Grant) -> str:
     """Return the IAM condition of a grant, as an expression; empty for none."""
-    return f'resource.name.startsWith("projects/{target.number}/secrets/{grant.secrets}")' if grant.secrets else ""
+    if grant.only is None:
+        return ""
+    return grant.only.expression.format(project=target.project, number=target.number, region=target.region)
 
 
 def role_name(target: Target, role: str) -> str:
@@ -121,11 +124,43 @@ def policy_commands(target: Target, what: str) -> tuple[Command, partial[Command
     where = {} if kind == "project" else {"project": target.project}
     if kind == "service":
         where["region"] = target.region
+    if kind == "repository":
+        where["location"] = target.region
     look, add, remove = (
         partial(gcloud, *GROUPS[kind], verb, resource, **where)
         for verb in ("get-iam-policy", "add-iam-policy-binding", "remove-iam-policy-binding")
     )
     return (*look(), AS_JSON), add, partial(remove, all=True)
+
+
+def nothing_else(target: Target, deployment: Deployment) -> list[Step]:
+    """Return the steps that take from our accounts the roles on the whole project that nobody grants them here.
+
+    Versions before granted some without a condition, and a condition beside that restricts nothing.
+    """
+    look, _, _ = policy_commands(target, "project")
+    remove = partial(gcloud, *GROUPS["project"], "remove-iam-policy-binding", target.project)
+    return [
+        _revoked(
+            f"{account.id} has no other role on the whole project",
+            look,
+            remove(member=f"serviceAccount:{target.account(account.name)}", role=FOUND, condition="None"),
+            f"serviceAccount:{target.account(account.name)}",
+            {role_name(target, item.role) for item in account.grants if (item.on, item.only) == ("project", None)},
+        )
+        for account in deployment.accounts
+    ]
+
+
+def _revoked(title: str, look: Command, remove: Command, member: str, wanted: set[str]) -> Step:
+    """Return a step that takes every role from a member, as far as no condition restricts it, but the wanted ones."""
+
+    def unwanted(policy: Any) -> Any:
+        bound = [item for item in policy.get("bindings", ()) if not item.get("condition")]
+        roles = {item["role"] for item in bound if member in item.get("members", ())}
+        return {"unwanted": sorted(roles - wanted)}
+
+    return _without_unwanted(title, look, remove, unwanted)
 
 
 def let_in(name: str, target: Target) -> list[Step]:
@@ -162,13 +197,17 @@ def _nobody_else(title: str, look: Command, remove: Command, wanted: set[str]) -
         bound = [item for item in policy.get("bindings", ()) if item["role"] == role]
         return {"unwanted": sorted({member for item in bound for member in item.get("members", ())} - wanted)}
 
-    nobody = {"unwanted": Exactly([])}
+    return _without_unwanted(title, look, remove, unwanted)
+
+
+def _without_unwanted(title: str, look: Command, remove: Command, find: Callable[[Any], Any]) -> Step:
+    """Return a step that removes, one by one, what is found to be unwanted."""
     return Step(
         title=title,
         look=look,
         make=(),
-        wanted=nobody,
+        wanted={"unwanted": Exactly([])},
         change=(remove,),
-        find=unwanted,
+        find=find,
         names=lambda found: list(found["unwanted"]),
     )

@@ -16,6 +16,7 @@ from infra.gcp.description import (
     DEAD_LETTERS,
     DEPLOYMENT,
     KEYS,
+    REPOSITORY,
     RUNTIME,
     Deployment,
     Function,
@@ -45,6 +46,7 @@ def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step
         *under("Identities", access.accounts(target, deployment)),
         *under("Roles", access.roles(target, deployment)),
         *under("Roles", (step for what in granted for step in plan.grants_on(what))),
+        *under("Images", plan.repository()),
         *under("Firestore", [plan.database()]),
         *under("Firestore", firestore.exemptions(target.project, DATABASE)),
         *under("Firestore", firestore.indexes(target.project, DATABASE)),
@@ -66,6 +68,7 @@ def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
         *under("Firestore: what expires", firestore.lifetimes(target.project, DATABASE)),
         *under("Monitoring", watching.metrics(target.project)),
         *under("Monitoring", [watching.dashboard(target.project), watching.webhook_check(target)]),
+        *under("Roles that are not needed any more", access.nothing_else(target, deployment)),
     ]
 
 
@@ -124,6 +127,16 @@ class _Plan:
             make=(self._cloud("services", "enable", *self._deployment.services),),
             find=lambda enabled: enabled if wanted <= {item["config"]["name"] for item in enabled or []} else None,
         )
+
+    def repository(self) -> Iterator[Step]:
+        where = {"location": self._target.region}
+        yield Step(
+            title=f"Repository {REPOSITORY} for the functions' images",
+            look=(*self._cloud("artifacts", "repositories", "describe", REPOSITORY, **where), AS_JSON),
+            make=(self._cloud("artifacts", "repositories", "create", REPOSITORY, **where, repository_format="docker"),),
+            wanted={"format": "DOCKER"},
+        )
+        yield from self.grants_on(f"repository:{REPOSITORY}")
 
     def database(self) -> Step:
         settings = {"database": DATABASE, "enable_pitr": True, "delete_protection": True}
@@ -217,11 +230,15 @@ class _Plan:
             make=(self._deploy(function, environment),),
             wanted={
                 "state": "ACTIVE",
-                "buildConfig": {"runtime": RUNTIME, "entryPoint": function.entry_point},
+                "buildConfig": {
+                    "runtime": RUNTIME,
+                    "entryPoint": function.entry_point,
+                    "dockerRepository": REPOSITORY,
+                },
                 "serviceConfig": memory_and_more,
                 "labels": {"source": self._digest},
             },
-            find=_without_platform_variables,
+            find=_comparable,
         )
 
     def _deploy(self, function: Function, environment: dict[str, str]) -> Command:
@@ -246,6 +263,7 @@ class _Plan:
             max_instances=str(function.max_instances),
             service_account=self._target.account(function.name),
             build_service_account=build,
+            docker_repository=f"projects/{self._project}/locations/{self._target.region}/repositories/{REPOSITORY}",
             set_env_vars=_listed(environment),
             **({"set_secrets": mounts} if mounts else {"clear_secrets": True}),
             update_labels=f"source={self._digest},release={self._release}",
@@ -348,11 +366,16 @@ def _listed(values: dict[str, str]) -> str:
     return "^;^" + ";".join(f"{key}={value}" for key, value in values.items())
 
 
-def _without_platform_variables(function: Any) -> Any:
-    """Leave out what gcloud or the platform adds to a function's environment."""
+def _comparable(function: Any) -> Any:
+    """Leave out what the platform adds to a function: to its environment, and in front of its repository's name."""
+    build = function.get("buildConfig", {})
+    repository = str(build.get("dockerRepository", "")).rpartition("/")[2]
     config = function.get("serviceConfig", {})
     ours = {key: value for key, value in config.get("environmentVariables", {}).items() if key != "LOG_EXECUTION_ID"}
-    return function | {"serviceConfig": config | {"environmentVariables": ours}}
+    return function | {
+        "buildConfig": build | {"dockerRepository": repository},
+        "serviceConfig": config | {"environmentVariables": ours},
+    }
 
 
 def _lower_case_annotations(service: Any) -> Any:

@@ -1,6 +1,6 @@
 """What is deployed, as one value: DEPLOYMENT. No command is here, and nothing is done.
 
-Texts in braces are filled in for a target (commands.py::Target): {project}, {number}, {region}, {admin}, and {url[X]}
+Texts in braces are filled in for a target (target.py::Target): {project}, {number}, {region}, {admin}, and {url[X]}
 for the address of function X.
 """
 
@@ -15,6 +15,7 @@ FORM_KEY = "form-key"
 KEYS = (CHANNEL_KEY, FORM_KEY)  # made by the deployment: 32 random bytes each, which nobody has to know
 TOKEN_SECRETS = "keeper-token-"  # noqa: S105 - how adapters/secrets.py names the secret of a connection
 DEAD_LETTERS = "dead-letters"
+REPOSITORY = "keeper-functions"  # of images: one of our own, since a role on it cannot be given before it is there
 
 PUBLISHER = "roles/pubsub.publisher"
 SUBSCRIBER = "roles/pubsub.subscriber"
@@ -25,13 +26,22 @@ SIGNER = "roles/iam.serviceAccountTokenCreator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Only:
+    """What an IAM condition restricts a role on the project to."""
+
+    what: str  # as people read it
+    title: str
+    expression: str  # filled in for a target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A role on something: "project", or "kind:name" where kind is account, topic, subscription, secret or service."""
+    """A role on something: "project", or "kind:name" with one of the kinds of access.py::GROUPS."""
 
     role: str
     on: str
     why: str
-    secrets: str = ""  # only on secrets whose names begin so: an IAM condition
+    only: Only | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,14 +142,31 @@ def _on_topic(name: str, why: str) -> Grant:
     return Grant(role=PUBLISHER, on=f"topic:{name}", why=why)
 
 
-STATE = Grant(role=FIRESTORE, on="project", why="configuration, roster and audit")
+TOKENS_ONLY = Only(
+    what=f"secrets {TOKEN_SECRETS}*",
+    title=f"{TOKEN_SECRETS}only",
+    expression=f'resource.name.startsWith("projects/{{number}}/secrets/{TOKEN_SECRETS}")',
+)
+# cloud.google.com/firestore/docs/manage-databases: "Configure per-database access permissions"
+DATABASE_ONLY = Only(
+    what=f"database {DATABASE}",
+    title="keeper-database-only",
+    expression=f'resource.name == "projects/{{project}}/databases/{DATABASE}"',
+)
+SOURCES = "projects/_/buckets/gcf-v2-sources-{number}-{region}"  # cloud.google.com/functions/docs/building
+SOURCES_ONLY = Only(  # not a beginning alone: that of europe-west1 is one of europe-west10, too
+    what="bucket gcf-v2-sources-NUMBER-REGION",
+    title="keeper-sources-only",
+    expression=f'resource.name == "{SOURCES}" || resource.name.startsWith("{SOURCES}/")',
+)
+STATE = Grant(role=FIRESTORE, on="project", why="configuration, roster and audit", only=DATABASE_ONLY)
 SIGNS = Grant(role=SIGNER, on="account:directory", why="signs as the delegated account: reads the directory, keyless")
-READS_TOKENS = Grant(role=ACCESSOR, on="project", why="reads the access tokens of Keeper", secrets=TOKEN_SECRETS)
+READS_TOKENS = Grant(role=ACCESSOR, on="project", why="reads the access tokens of Keeper", only=TOKENS_ONLY)
 DESTROYS_TOKENS = Grant(
-    role="keeperTokenDestroyer", on="project", why="destroys replaced access tokens", secrets=TOKEN_SECRETS
+    role="keeperTokenDestroyer", on="project", why="destroys replaced access tokens", only=TOKENS_ONLY
 )
 WRITES_TOKENS = Grant(
-    role="keeperTokenWriter", on="project", why="adds an access token, disables the one before", secrets=TOKEN_SECRETS
+    role="keeperTokenWriter", on="project", why="adds an access token, disables the one before", only=TOKENS_ONLY
 )
 CHANNELS = Grant(role=ACCESSOR, on=f"secret:{CHANNEL_KEY}", why="makes or checks the tokens of channels")
 FORMS = Grant(role=ACCESSOR, on=f"secret:{FORM_KEY}", why="makes and checks the tokens of forms")
@@ -210,8 +237,8 @@ ACCOUNTS = (
         purpose="builds the functions from their source",
         grants=(
             Grant(role="roles/logging.logWriter", on="project", why="writes the build's log"),
-            Grant(role="roles/artifactregistry.writer", on="project", why="stores the built image"),
-            Grant(role="roles/storage.objectViewer", on="project", why="reads the uploaded source"),
+            Grant(role="roles/artifactregistry.writer", on=f"repository:{REPOSITORY}", why="stores the built image"),
+            Grant(role="roles/storage.objectViewer", on="project", why="reads the uploaded source", only=SOURCES_ONLY),
         ),
     ),
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.gcp import access, monitoring, watching
 from infra.gcp.deploy import learn_number
-from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, TOKEN_SECRETS
+from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, REPOSITORY, TOKEN_SECRETS
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.steps import AS_JSON, FOUND, Command, binding, filled, gcloud, shown
 from infra.gcp.target import Target
@@ -42,6 +42,7 @@ def removals(target: Target, *, audit: bool) -> list[Removal]:
             _one(f"Function {item.name}", ("functions",), item.name, region | {"gen2": True})
             for item in deployment.functions
         ),
+        _one(f"Repository {REPOSITORY}", ("artifacts", "repositories"), REPOSITORY, place),
         *(_one(f"Topic {name}", topics, name, project) for name in deployment.topics),
         _listed("Alert policies", ("alpha", "monitoring", "policies"), project, _our_policy),
         _listed("Uptime check", ("monitoring", "uptime"), project, _our_check, look="list-configs"),
@@ -159,7 +160,7 @@ def destroy(
     say(
         "\nDone. By hand: remove the client id under API controls > Domain-wide delegation in the Admin console; delete"
     )
-    say("the repository gcf-artifacts in Artifact Registry and the bucket gcf-v2-sources-* if nobody else uses them.")
+    say("the bucket gcf-v2-sources-*, and the repository gcf-artifacts of earlier versions, if nobody else uses them.")
     if not audit:
         say("Firestore is still there, protected against deletion: make destroy AUDIT=delete deletes it too.")
 

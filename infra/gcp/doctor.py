@@ -157,7 +157,7 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
 def _difference(state: Done, found: Any) -> str:
     if state is Done.MADE:
         return "is not there"
-    return f"but {', '.join(found['unwanted'])} has" if "unwanted" in found else "is not as described"
+    return f"except {', '.join(found['unwanted'])}" if "unwanted" in found else "is not as described"
 
 
 def _addresses(patient: Patient) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -140,6 +141,7 @@ def test_another_administrator_redeploys_only_the_functions_that_are_told(cloud)
         ("database", "(default)", "deleteProtectionState", "DELETE_PROTECTION_DISABLED", "firestore databases update"),
         ("function", "console", "state", "FAILED", "functions deploy console"),
         ("metric", "autoprovisioning_runs", "filter", "x", "logging metrics update autoprovisioning_runs"),
+        ("uptime", "projects/keeper-prod/uptimeCheckConfigs/1", "period", "60s", "monitoring uptime update projects/"),
     ],
 )
 def test_what_somebody_changed_by_hand_is_put_right(cloud, kind, name, field, value, command):
@@ -226,6 +228,36 @@ def test_nobody_keeps_a_right_to_invoke_a_function_who_was_not_granted_it(cloud,
         (False, True),
     ]
     assert members(cloud, f"service:{function}") == granted
+
+
+def test_roles_that_a_version_before_granted_on_the_whole_project_are_taken_away_and_no_others(cloud):
+    deployed(cloud)
+    before = copy.deepcopy(cloud.policies["project:keeper-prod"]["bindings"])
+    accounts = "serviceAccount:keeper-{}@keeper-prod.iam.gserviceaccount.com".format
+    formerly = [
+        ("roles/datastore.user", [accounts("console"), accounts("reconcile")]),
+        ("roles/artifactregistry.writer", [accounts("build")]),
+        ("roles/storage.objectViewer", [accounts("build"), "user:somebody@example.com"]),
+        ("roles/editor", [accounts("directory")]),
+    ]
+    bindings = cloud.policies["project:keeper-prod"]["bindings"]
+    bindings += [{"role": role, "members": members} for role, members in formerly]
+    changed = changes_of(cloud)
+    assert len(changed) == 5
+    assert all("remove-iam-policy-binding" in text and "--condition=None" in text for text in changed)
+    elses = {"role": "roles/storage.objectViewer", "members": ["user:somebody@example.com"]}
+    assert cloud.policies["project:keeper-prod"]["bindings"] == [*before, elses]
+    assert changes_of(cloud) == []
+
+
+def test_functions_of_a_version_before_are_built_into_the_repository_of_their_own(cloud):
+    deployed(cloud)
+    for function in cloud.things["function"].values():
+        shared = "projects/keeper-prod/locations/europe-west1/repositories/gcf-artifacts"
+        function["buildConfig"]["dockerRepository"] = shared
+    changed = changes_of(cloud)
+    assert {text.split()[3] for text in changed if "functions deploy" in text} == NAMES
+    assert changes_of(cloud) == []
 
 
 def test_fields_that_are_indexed_again_are_put_right_alone(cloud):

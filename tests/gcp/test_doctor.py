@@ -317,10 +317,19 @@ def test_who_was_let_in_and_is_not_wanted_any_more_is_named(cloud, world):
     found = to_mend(cloud, world, narrowed)
     named = {title: mend for title, mend in found.items() if "else" in title}
     assert set(named) == {
-        f"Identity-Aware Proxy lets nobody else through to console: but {FORMER} has",
-        "Nobody else has roles/run.invoker on service:reconcile: but allUsers has",
+        f"Identity-Aware Proxy lets nobody else through to console: except {FORMER}",
+        "Nobody else has roles/run.invoker on service:reconcile: except allUsers",
     }
     assert all(mend.endswith(" RUNBOOKS=https://example.com/runbooks") for mend in named.values())
+
+
+def test_a_role_that_is_too_much_is_named(cloud, world):
+    builder = "serviceAccount:keeper-build@keeper-prod.iam.gserviceaccount.com"
+    too_much = {"role": "roles/storage.objectViewer", "members": [builder]}
+    cloud.policies["project:keeper-prod"]["bindings"].append(too_much)
+    ((title, mend),) = to_mend(cloud, world).items()
+    assert title == "keeper-build has no other role on the whole project: except roles/storage.objectViewer"
+    assert mend.startswith("make deploy ")
 
 
 def test_a_webhook_that_is_not_public_is_named(cloud, world):

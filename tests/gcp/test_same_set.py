@@ -15,7 +15,15 @@ import pytest
 import main
 from autoprovisioning.config import load
 from infra.gcp import access
-from infra.gcp.description import DEPLOYMENT, INVOKER, TOKEN_SECRETS, Function
+from infra.gcp.description import (
+    DATABASE_ONLY,
+    DEPLOYMENT,
+    INVOKER,
+    SOURCES_ONLY,
+    TOKENS_ONLY,
+    Function,
+    Grant,
+)
 from infra.local.cloud import DEAD_LETTERS, FUNCTIONS, SUBSCRIPTIONS
 from tests.gcp.gcloud_parser import TARGET
 from tests.unit.test_docs import ROOT, asked, first_column, rows
@@ -111,8 +119,8 @@ def test_private_functions_are_invoked_by_the_scheduler_and_the_push_identity_al
 
 def test_who_adds_access_tokens_cannot_read_them_and_who_reads_them_cannot_add_any():
     adding = {role.id for role in DEPLOYMENT.roles if "secretmanager.versions.add" in role.permissions}
-    on_tokens = [(account.name, grant) for account in DEPLOYMENT.accounts for grant in account.grants if grant.secrets]
-    assert {grant.secrets for _, grant in on_tokens} == {TOKEN_SECRETS}
+    on_tokens = [(account.name, grant) for account in DEPLOYMENT.accounts for grant in account.grants]
+    on_tokens = [(name, grant) for name, grant in on_tokens if grant.only is TOKENS_ONLY]
     assert {name for name, grant in on_tokens if grant.role in adding} == {"console", "reauthorize"}
     creating = {name for name in NAMES if ("keeperTokenCreator", "project") in grants_of(name)}
     assert creating == {"console", "reauthorize"}  # a token of a connection whose secret is gone makes it anew
@@ -126,7 +134,50 @@ def test_nobody_has_a_broad_role():
     assert roles & broad == set()
     on_project = {grant.role for account in DEPLOYMENT.accounts for grant in account.grants if grant.on == "project"}
     assert not {role for role in on_project if "admin" in role.lower() or "TokenCreator" in role.partition("/")[2]}
+    unrestricted = {
+        (account.name, grant.role)
+        for account in DEPLOYMENT.accounts
+        for grant in account.grants
+        if (grant.on, grant.only) == ("project", None)
+    }
+    # No condition can name a secret that is to be made, nor a log.
+    assert unrestricted == {
+        ("console", "keeperTokenCreator"),
+        ("reauthorize", "keeperTokenCreator"),
+        ("build", "roles/logging.logWriter"),
+    }
     assert grants_of("directory") == set()
+
+
+def allowed(only, name: str) -> bool:
+    """Say whether a condition is met by a resource; comparisons, `startsWith` and || alone."""
+    condition = access.condition(TARGET, Grant(role="x", on="project", why="x", only=only))
+    met = []
+    for term in condition.split(" || "):
+        if match := re.fullmatch(r'resource\.name == "([^"]+)"', term):
+            met.append(name == match[1])
+        else:
+            match = re.fullmatch(r'resource\.name\.startsWith\("([^"]+)"\)', term)
+            assert match, term
+            met.append(name.startswith(match[1]))
+    return any(met)
+
+
+@pytest.mark.parametrize(
+    ("only", "name", "met"),
+    [
+        (SOURCES_ONLY, "projects/_/buckets/gcf-v2-sources-123456789012-europe-west1", True),
+        (SOURCES_ONLY, "projects/_/buckets/gcf-v2-sources-123456789012-europe-west1/objects/console/x.zip", True),
+        (SOURCES_ONLY, "projects/_/buckets/gcf-v2-sources-123456789012-europe-west10/objects/console/x.zip", False),
+        (SOURCES_ONLY, "projects/_/buckets/exports/objects/audit", False),
+        (DATABASE_ONLY, "projects/keeper-prod/databases/(default)", True),
+        (DATABASE_ONLY, "projects/keeper-prod/databases/other", False),
+        (TOKENS_ONLY, "projects/123456789012/secrets/keeper-token-c1/versions/1", True),
+        (TOKENS_ONLY, "projects/123456789012/secrets/form-key/versions/1", False),
+    ],
+)
+def test_a_condition_is_met_by_what_is_ours_alone(only, name, met):
+    assert allowed(only, name) is met
 
 
 def test_the_pages_table_of_roles_is_the_description():
@@ -140,8 +191,8 @@ def test_the_pages_table_of_roles_is_the_description():
 
 
 def where(grant) -> str:
-    if grant.secrets:
-        return f"secrets {grant.secrets}*"
+    if grant.only:
+        return grant.only.what
     return grant.on.replace(":", " ").replace("account directory", "keeper-directory")
 
 

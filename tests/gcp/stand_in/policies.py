@@ -58,10 +58,11 @@ def _condition(flags: dict[str, Any]) -> dict[str, str]:
 
 def unbind(kind: str) -> Handler:
     def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
-        assert "all" in flags
+        assert ("all" in flags) is not ("condition" in flags)
+        assert flags.get("condition", "None") == "None"
         policy = cloud.policy(f"{kind}:{_resource(cloud, kind, names, flags)}")
         for binding in policy["bindings"]:
-            if binding["role"] == flags["role"]:
+            if binding["role"] == flags["role"] and ("all" in flags or not binding.get("condition")):
                 binding["members"] = [each for each in binding["members"] if each != _kept(flags["member"])]
         policy["bindings"] = [binding for binding in policy["bindings"] if binding["members"]]
         return policy

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from tests.gcp.gcloud_parser import TARGET
-from tests.gcp.stand_in.cloud import NUMBER, PROJECT, REGION, Cloud, Handler, describe
+from tests.gcp.stand_in.cloud import NUMBER, PROJECT, REGION, Cloud, Handler, Refused, delete, describe
 from tests.gcp.stand_in.policies import bind, known_member, policy, unbind
 
 
@@ -15,6 +15,13 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     for account in (flags["service-account"], flags["build-service-account"].rpartition("/")[2]):
         known_member(cloud, f"serviceAccount:{account}")
     assert "gen2" in flags
+    repository = flags["docker-repository"].rpartition("/")[2]
+    cloud.thing("repository", repository)
+    builder = f"serviceAccount:{flags['build-service-account'].rpartition('/')[2]}"
+    if {"role": "roles/artifactregistry.writer", "members": [builder]} not in cloud.policy(f"repository:{repository}")[
+        "bindings"
+    ]:
+        raise Refused(f"Build failed: {builder} may not write to {repository}.")
     assert "serve-all-traffic-latest-revision" in flags
     revision = _make_revision(cloud, name)
     config = {
@@ -39,7 +46,11 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
         "environment": "GEN_2",
         "state": "ACTIVE",
         "updateTime": cloud.time(),
-        "buildConfig": {"runtime": flags["runtime"], "entryPoint": flags["entry-point"]},
+        "buildConfig": {
+            "runtime": flags["runtime"],
+            "entryPoint": flags["entry-point"],
+            "dockerRepository": flags["docker-repository"],
+        },
         "serviceConfig": config,
         "labels": there.get("labels", {}) | {"deployment-tool": "cli-gcloud"} | labels,
         "url": f"https://{REGION}-{PROJECT}.cloudfunctions.net/{name}",
@@ -48,6 +59,12 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     _serve(cloud, name, {"latestRevision": True, "percent": 100, "revisionName": revision})
     assert "no-allow-unauthenticated" in flags
     return function
+
+
+def _make_repository(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    name = f"projects/{PROJECT}/locations/{REGION}/repositories/{names[0]}"
+    repository = {"name": name, "format": flags["repository-format"].upper()}
+    return cloud.put("repository", names[0], repository, new=True)
 
 
 def _listed(text: str) -> dict[str, str]:
@@ -65,7 +82,7 @@ def _mounted(cloud: Cloud, text: str) -> dict[str, str]:
 def _make_revision(cloud: Cloud, name: str) -> str:
     number = 1 + sum(key.startswith(f"{name}-0") for key in cloud.things.get("revision", {}))
     revision = f"{name}-{number:05}-abc"
-    image = f"{REGION}-docker.pkg.dev/{PROJECT}/gcf-artifacts/{name}@sha256:{cloud.clock:064}"
+    image = f"{REGION}-docker.pkg.dev/{PROJECT}/keeper-functions/{name}@sha256:{cloud.clock:064}"
     message = {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Revision",
@@ -139,6 +156,11 @@ HANDLERS: dict[str, Handler] = {
     "functions deploy": _deploy,
     "functions describe": describe("function"),
     "functions delete": _delete_function,
+    "artifacts repositories create": _make_repository,
+    "artifacts repositories describe": describe("repository"),
+    "artifacts repositories delete": delete("repository"),
+    "artifacts repositories get-iam-policy": policy("repository"),
+    "artifacts repositories add-iam-policy-binding": bind("repository"),
     "run services describe": describe("service"),
     "run services update": _protect,
     "run services update-traffic": _traffic,
