@@ -23,11 +23,12 @@ from infra.gcp.description import (
     Job,
     Subscription,
 )
-from infra.gcp.steps import AS_JSON, Command, Exactly, Step, first, gcloud, under
+from infra.gcp.steps import AS_JSON, Command, Exactly, OneOf, Step, first, gcloud, under
 from infra.gcp.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "functions"
+DEFAULT_DEADLINE = "180s"  # of a scheduler's attempt; may come back as nothing
 
 
 def project_number(target: Target) -> Command:
@@ -318,6 +319,7 @@ class _Plan:
 
     def job(self, job: Job) -> Step:
         url, identity = self._target.url(job.function), self._target.account("scheduler")
+        deadline = f"{job.deadline}s"
         settings = {
             "schedule": job.schedule,
             "time_zone": "Etc/UTC",
@@ -326,7 +328,7 @@ class _Plan:
             "message_body": job.body,
             "oidc_service_account_email": identity,
             "oidc_token_audience": url,
-            "attempt_deadline": f"{job.deadline}s",
+            "attempt_deadline": deadline,
             "max_retry_attempts": str(job.retries),
             "min_backoff": "10s",
             "max_backoff": "300s",
@@ -341,10 +343,10 @@ class _Plan:
             wanted={
                 "schedule": job.schedule,
                 "timeZone": "Etc/UTC",
-                "attemptDeadline": f"{job.deadline}s",
+                "attemptDeadline": OneOf((deadline, None)) if deadline == DEFAULT_DEADLINE else deadline,
                 "retryConfig": {"retryCount": job.retries, "minBackoffDuration": "10s", "maxBackoffDuration": "300s"},
                 "httpTarget": {
-                    "uri": url,
+                    "uri": OneOf((url, f"{url}/")),  # Cloud Scheduler gives an address without a path a slash
                     "httpMethod": "POST",
                     "body": base64.b64encode(job.body.encode()).decode(),
                     "oidcToken": {"serviceAccountEmail": identity, "audience": url},

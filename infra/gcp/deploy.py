@@ -12,7 +12,7 @@ from infra.gcp import commands, watching
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import KEYS
 from infra.gcp.gcloud import Gcloud, GcloudFailed
-from infra.gcp.steps import FOUND, Command, Step, checklist, contains, filled, shown
+from infra.gcp.steps import FOUND, Command, Step, checklist, differences, filled, shown
 from infra.gcp.target import CHANNEL, KEY_VERSION, Target
 
 Say = Callable[[str], None]
@@ -145,7 +145,7 @@ def state_of(step: Step, gcloud: Gcloud) -> tuple[Done, Any]:
     found = None if answer is None else step.find(answer)
     if found is None:
         return Done.MADE, None
-    return (Done.UNCHANGED if contains(found, step.wanted) else Done.CHANGED), found
+    return (Done.CHANGED if differences(found, step.wanted) else Done.UNCHANGED), found
 
 
 def _do(step: Step, gcloud: Gcloud, say: Say) -> Done:
@@ -153,6 +153,8 @@ def _do(step: Step, gcloud: Gcloud, say: Say) -> Done:
     if due is Done.UNCHANGED:
         return due
     say(f"  {'make' if due is Done.MADE else 'change':<9}  {step.title}")
+    if due is Done.CHANGED:
+        say(f"             differs in: {', '.join(differences(found, step.wanted))}")
     for command in step.change if due is Done.CHANGED and step.change else step.make:
         for named in filled(command, step.names(found) if due is Done.CHANGED else ()):
             say(f"             {shown(named)}")

@@ -17,7 +17,7 @@ from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
 from infra.gcp.gcloud import Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
 from infra.gcp.live import Addresses, NotAllowed, Web, reachable
 from infra.gcp.rollback import service_of
-from infra.gcp.steps import AS_JSON, Command, gcloud
+from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
 from infra.gcp.target import Target
 
 RUN_WITHIN = timedelta(hours=1)
@@ -150,14 +150,16 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
         if state is Done.UNCHANGED:
             well += 1
         else:
-            yield Finding(title=f"{step.title}: {_difference(state, found)}", mend=patient.deploy)
+            yield Finding(title=f"{step.title}: {_difference(step, state, found)}", mend=patient.deploy)
     yield Finding(title=f"{well} things are as described, the APIs first")
 
 
-def _difference(state: Done, found: Any) -> str:
+def _difference(step: Step, state: Done, found: Any) -> str:
     if state is Done.MADE:
         return "is not there"
-    return f"except {', '.join(found['unwanted'])}" if "unwanted" in found else "is not as described"
+    if "unwanted" in found:
+        return f"except {', '.join(found['unwanted'])}"
+    return f"differs in {', '.join(differences(found, step.wanted))}"
 
 
 def _addresses(patient: Patient) -> Iterator[Finding]:

@@ -20,6 +20,13 @@ class Exactly:
     value: Any
 
 
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A wanted value that Google may tell in any of these forms; None is leaving it out."""
+
+    forms: tuple[Any, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One thing that must be there. `find` picks it from the look's answer, None where it is not in it."""
@@ -85,22 +92,38 @@ def _quoted(part: str) -> str:
     return f"{name}={shlex.quote(value)}" if part.startswith("--") and equals else shlex.quote(part)
 
 
-def contains(actual: Any, wanted: Any) -> bool:
-    """Say whether an answer has everything that is wanted; what is not wanted is not looked at.
+def differences(actual: Any, wanted: Any, field: str = "") -> list[str]:
+    """Return which fields of an answer are not as wanted; what is not wanted is not looked at.
 
-    Google's JSON leaves out zeros, empty texts and empty lists.
+    Google's JSON leaves out zeros, empty texts and empty lists, and tells what has a key in any order.
     """
     match wanted:
         case Exactly():
-            return bool(actual == wanted.value)
+            return [] if actual == wanted.value else [field]
+        case OneOf():
+            return [] if any(not differences(actual, form) for form in wanted.forms) else [field]
         case Mapping():
             fields: Mapping[str, Any] = actual if isinstance(actual, Mapping) else {}
-            return all(contains(fields.get(key), value) for key, value in wanted.items())
+            below = f"{field}." if field else ""
+            return [name for key, value in wanted.items() for name in differences(fields.get(key), value, below + key)]
         case list() | tuple():
-            items = actual or []
-            return len(items) == len(wanted) and all(map(contains, items, wanted))
+            return _listed_differences(actual or [], wanted, field)
         case _:
-            return bool(actual == wanted or (not wanted and not actual))
+            return [] if actual == wanted or (not wanted and not actual) else [field]
+
+
+def _listed_differences(actual: Sequence[Any], wanted: Sequence[Any], field: str) -> list[str]:
+    there, described = _by_key(actual), _by_key(wanted)
+    if there.keys() != described.keys():
+        return [field]
+    return [name for key, value in described.items() for name in differences(there[key], value, f"{field}[{key}]")]
+
+
+def _by_key(items: Sequence[Any]) -> dict[Any, Any]:
+    """Return items by their own key; by their places where they have none."""
+    if all(isinstance(item, Mapping) and "key" in item for item in items):
+        return {item["key"]: item for item in items}
+    return dict(enumerate(items))
 
 
 def first(matches: Callable[[Any], bool]) -> Callable[[Any], Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.gcp import monitoring
-from infra.gcp.steps import AS_JSON, FOUND, Command, Step, first, gcloud
+from infra.gcp.steps import AS_JSON, FOUND, Command, OneOf, Step, first, gcloud
 from infra.gcp.target import Target
 
 CHANNEL_TITLE = "Keeper autoprovisioning: "
@@ -31,9 +31,16 @@ def _metric(project: str, path: Path) -> Step:
         title=f"Log-based metric {name}",
         look=look,
         make=(create,),
-        wanted=json.loads(path.read_text()),
+        wanted=_as_told(json.loads(path.read_text())),
         change=(update,),
     )
+
+
+def _as_told(metric: dict[str, Any]) -> dict[str, Any]:
+    """Return a metric as Cloud Logging may tell it: it leaves out the type of a label that is the default."""
+    descriptor = metric["metricDescriptor"]
+    labels = [label | {"valueType": OneOf((label["valueType"], None))} for label in descriptor.get("labels", ())]
+    return metric | {"metricDescriptor": descriptor | {"labels": labels}}
 
 
 def channels(project: str, alerts_to: Iterable[str]) -> list[Step]:

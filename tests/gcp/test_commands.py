@@ -12,7 +12,7 @@ from autoprovisioning.app.notifications.renew_watch import RENEW_BEFORE
 from autoprovisioning.config import load
 from infra.gcp import access, commands, deploy
 from infra.gcp.description import DEPLOYMENT, KEYS, Function
-from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, contains, gcloud, shown
+from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, OneOf, differences, gcloud, shown
 from infra.gcp.target import NUMBER
 from tests.gcp.gcloud_parser import TARGET, complaints
 
@@ -277,19 +277,26 @@ def test_a_plan_has_headings_once_each_says_why_and_ends_with_what_is_done_by_ha
 
 
 @pytest.mark.parametrize(
-    ("actual", "wanted", "same"),
+    ("actual", "wanted", "differs"),
     [
-        ({"a": 1, "b": 2}, {"a": 1}, True),
-        ({"a": 1}, {"a": 2}, False),
-        ({}, {"a": 0, "b": "", "c": False}, True),  # Google leaves out what is empty
-        ({}, {"a": 1}, False),
-        ({"a": {"b": [1, {"c": 2, "d": 3}]}}, {"a": {"b": [1, {"c": 2}]}}, True),
-        ({"a": [1, 2]}, {"a": [1]}, False),
-        ({"a": {"b": 1, "c": 2}}, {"a": Exactly({"b": 1})}, False),
-        ({"a": {"b": 1}}, {"a": Exactly({"b": 1})}, True),
-        ({"a": None}, {"a": {"b": {"c": 1}}}, False),
-        ({}, {"a": Exactly({})}, False),
+        ({"a": 1, "b": 2}, {"a": 1}, []),
+        ({"a": 1, "b": 3}, {"a": 2, "b": 3, "c": 4}, ["a", "c"]),
+        ({}, {"a": 0, "b": "", "c": False}, []),  # Google leaves out what is empty
+        ({}, {"a": 1}, ["a"]),
+        ({"a": {"b": [1, {"c": 2, "d": 3}]}}, {"a": {"b": [1, {"c": 2}]}}, []),
+        ({"a": {"b": [1, {"c": 2, "d": 3}]}}, {"a": {"b": [1, {"c": 3}]}}, ["a.b[1].c"]),
+        ({"a": [1, 2]}, {"a": [1]}, ["a"]),
+        ({"a": {"b": 1, "c": 2}}, {"a": Exactly({"b": 1})}, ["a"]),
+        ({"a": {"b": 1}}, {"a": Exactly({"b": 1})}, []),
+        ({"a": None}, {"a": {"b": {"c": 1}}}, ["a.b.c"]),
+        ({}, {"a": Exactly({})}, ["a"]),
+        ({"a": "x/"}, {"a": OneOf(("x", "x/"))}, []),
+        ({}, {"a": OneOf(("x", None))}, []),
+        ({"a": "y"}, {"a": OneOf(("x", None))}, ["a"]),
+        ({"a": [{"key": "y"}, {"key": "x"}]}, {"a": [{"key": "x"}, {"key": "y"}]}, []),  # a set, in any order
+        ({"a": [{"key": "y", "b": 1}, {"key": "x"}]}, {"a": [{"key": "x"}, {"key": "y", "b": 2}]}, ["a[y].b"]),
+        ({"a": [{"key": "y"}]}, {"a": [{"key": "x"}]}, ["a"]),
     ],
 )
-def test_what_is_there_is_compared_with_what_is_wanted(actual, wanted, same):
-    assert contains(actual, wanted) is same
+def test_what_is_there_is_compared_with_what_is_wanted(actual, wanted, differs):
+    assert differences(actual, wanted) == differs

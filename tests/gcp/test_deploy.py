@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import replace
 
 import pytest
@@ -147,8 +148,29 @@ def test_another_administrator_redeploys_only_the_functions_that_are_told(cloud)
 def test_what_somebody_changed_by_hand_is_put_right(cloud, kind, name, field, value, command):
     deployed(cloud)
     cloud.things[kind][name][field] = value
-    assert command in changes_of(cloud)[0]
+    before = len(cloud.changes())
+    said = "\n".join(deployed(cloud))
+    change, *_ = cloud.changes()[before:]
+    assert command in shown(change)
+    assert re.search(rf"\n  change     .*\n             differs in: {field}\n", said)
     assert changes_of(cloud) == []
+
+
+@pytest.mark.parametrize("told", ["without the slash", "with a deadline that is the default"])
+def test_forms_that_google_may_tell_an_address_and_a_deadline_in_are_the_same(cloud, told):
+    deployed(cloud)
+    job = cloud.things["job"]["keeper-renew-watch"]
+    if told == "without the slash":
+        job["httpTarget"]["uri"] = job["httpTarget"]["uri"].rstrip("/")
+    else:
+        job["attemptDeadline"] = "180s"
+    assert changes_of(cloud) == []
+
+
+def test_a_label_of_a_metric_that_is_missing_is_put_right(cloud):
+    deployed(cloud)
+    cloud.things["metric"]["autoprovisioning_runs"]["metricDescriptor"]["labels"].pop()
+    assert ["logging metrics update autoprovisioning_runs" in text for text in changes_of(cloud)] == [True]
 
 
 def test_a_variable_that_is_not_ours_is_removed_from_a_function(cloud):

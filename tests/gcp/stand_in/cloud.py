@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -73,6 +74,7 @@ class Cloud:
         self.interrupt_after: int | None = None
         self.sdk = {"Google Cloud SDK": "528.0.0", "alpha": "2025.06.20", "beta": "2025.06.20"}
         self.clock = 0
+        self.given: Counter[str] = Counter()
 
     def __call__(self, command: Command, stdin: str) -> Answer:
         said = complaints([command])
@@ -107,6 +109,11 @@ class Cloud:
             raise Refused(f"ALREADY_EXISTS: {kind} {name}")
         self.things.setdefault(kind, {})[name] = value
         return value
+
+    def numbered(self, home: str) -> str:
+        """Return a name that Google makes: a number that was not given before."""
+        self.given[home] += 1
+        return f"{home}/{self.given[home]}"
 
     def delete(self, kind: str, name: str) -> dict[str, Any]:
         """Remove a thing."""

@@ -9,25 +9,60 @@ from infra.gcp import commands
 from tests.gcp.stand_in.cloud import PROJECT, Cloud, Handler, delete, describe, listed
 
 
+def _content(flags: dict[str, Any], flag: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((commands.ROOT / flags[flag]).read_text())
+    return content
+
+
+def _put_metric(*, new: bool) -> Handler:
+    def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
+        return cloud.put("metric", names[0], _metric(_content(flags, "config-from-file")), new=new)
+
+    return act
+
+
+def _metric(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a metric as Cloud Logging tells it: its labels are a set, and a type that is the default is left out."""
+    descriptor = content["metricDescriptor"]
+    kept = [
+        {key: value for key, value in label.items() if (key, value) != ("valueType", "STRING")}
+        for label in descriptor.get("labels", ())
+    ]
+    told = {
+        "type": f"logging.googleapis.com/user/{content['name']}",
+        "labels": sorted(kept, key=lambda label: str(label["key"]), reverse=True),
+    }
+    return content | {"metricDescriptor": descriptor | told}
+
+
 def _from_file(kind: str, flag: str) -> Handler:
     def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
-        content = json.loads((commands.ROOT / flags[flag]).read_text())
+        content = _without_zeros(_content(flags, flag))
         channels = flags.get("notification-channels") or flags.get("set-notification-channels")
         if channels:
             content["notificationChannels"] = [cloud.thing("channel", name)["name"] for name in channels.split(",")]
-        if kind == "metric":
-            return cloud.put(kind, names[0], content)
-        name = names[0] if names else f"projects/{PROJECT}/{kind}s/{len(cloud.things.get(kind, {})) + 1}"
+        name = names[0] if names else cloud.numbered(f"projects/{PROJECT}/{kind}s")
         if names:
             cloud.thing(kind, name)
+        for number, condition in enumerate(content.get("conditions", ()), 1):
+            condition["name"] = f"{name}/conditions/{number}"
         return cloud.put(kind, name, content | {"name": name})
 
     return act
 
 
+def _without_zeros(value: Any) -> Any:
+    """Leave out of the messages in a value what is zero, as Google's JSON does."""
+    if isinstance(value, list):
+        return [_without_zeros(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_zeros(item) for key, item in value.items() if item != 0 or key == "enabled"}
+    return value
+
+
 def _make_channel(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     key, _, value = flags["channel-labels"].partition("=")
-    name = f"projects/{PROJECT}/notificationChannels/{len(cloud.things.get('channel', {})) + 1}"
+    name = cloud.numbered(f"projects/{PROJECT}/notificationChannels")
     channel = {"name": name, "type": flags["type"], "displayName": flags["display-name"], "labels": {key: value}}
     return cloud.put("channel", name, channel)
 
@@ -35,7 +70,7 @@ def _make_channel(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any
 def _make_check(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     labels = dict(pair.split("=") for pair in flags["resource-labels"].split(","))
     check = {
-        "name": f"projects/{PROJECT}/uptimeCheckConfigs/{len(cloud.things.get('uptime', {})) + 1}",
+        "name": cloud.numbered(f"projects/{PROJECT}/uptimeCheckConfigs"),
         "displayName": names[0],
         "monitoredResource": {"type": flags["resource-type"].replace("-", "_"), "labels": labels},
         "httpCheck": {"useSsl": flags["protocol"] == "https", "port": 443},
@@ -58,8 +93,8 @@ def _asked(check: dict[str, Any], flags: dict[str, Any], codes: str) -> dict[str
 
 
 HANDLERS: dict[str, Handler] = {
-    "logging metrics create": _from_file("metric", "config-from-file"),
-    "logging metrics update": _from_file("metric", "config-from-file"),
+    "logging metrics create": _put_metric(new=True),
+    "logging metrics update": _put_metric(new=False),
     "logging metrics describe": describe("metric"),
     "logging metrics delete": delete("metric"),
     "monitoring policies create": _from_file("alert", "policy-from-file"),

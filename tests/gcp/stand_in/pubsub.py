@@ -33,6 +33,7 @@ def _put_subscription(cloud: Cloud, names: list[str], flags: Any, stdin: str) ->
         dead = cloud.thing("topic", flags["dead-letter-topic"])["name"]
         subscription |= {
             "pushConfig": {
+                "attributes": {"x-goog-version": "v1"},
                 "pushEndpoint": flags["push-endpoint"],
                 "oidcToken": {"serviceAccountEmail": identity, "audience": flags["push-auth-token-audience"]},
             },

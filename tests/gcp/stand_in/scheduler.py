@@ -8,6 +8,8 @@ from typing import Any
 from tests.gcp.stand_in.cloud import PROJECT, REGION, Cloud, Handler, delete, describe, listed
 from tests.gcp.stand_in.policies import known_member
 
+DEFAULT_DEADLINE = "180s"
+
 
 def _put_job(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     known_member(cloud, f"serviceAccount:{flags['oidc-service-account-email']}")
@@ -16,9 +18,9 @@ def _put_job(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
         "schedule": flags["schedule"],
         "timeZone": flags["time-zone"],
         "state": "ENABLED",
-        "attemptDeadline": flags["attempt-deadline"],
+        **({} if flags["attempt-deadline"] == DEFAULT_DEADLINE else {"attemptDeadline": flags["attempt-deadline"]}),
         "httpTarget": {
-            "uri": flags["uri"],
+            "uri": _with_a_path(flags["uri"]),
             "httpMethod": flags["http-method"].upper(),
             "headers": {"Content-Type": "application/json", "User-Agent": "Google-Cloud-Scheduler"},
             "body": base64.b64encode(flags["message-body"].encode()).decode(),
@@ -36,6 +38,11 @@ def _put_job(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
         },
     }
     return cloud.put("job", names[0], job, new="headers" in flags)
+
+
+def _with_a_path(uri: str) -> str:
+    """Return an address as the scheduler keeps it: one without a path gets a slash."""
+    return uri if uri.partition("://")[2].count("/") else f"{uri}/"
 
 
 HANDLERS: dict[str, Handler] = {
