@@ -155,12 +155,22 @@ def _do(step: Step, gcloud: Gcloud, say: Say) -> Done:
     say(f"  {'make' if due is Done.MADE else 'change':<9}  {step.title}")
     if due is Done.CHANGED:
         say(f"             differs in: {', '.join(differences(found, step.wanted))}")
-    for command in step.change if due is Done.CHANGED and step.change else step.make:
-        for named in filled(command, step.names(found) if due is Done.CHANGED else ()):
-            say(f"             {shown(named)}")
-            gcloud.act(named, step.stdin() if step.stdin is not None else "")
-    gcloud.forget(step.look)
+    gcloud.patiently(lambda: _run_what_is_due(step, gcloud, say))
     return due
+
+
+def _run_what_is_due(step: Step, gcloud: Gcloud, say: Say) -> None:
+    """Run the commands of a step by what is there now: after a try whose answer was lost that may be all of it."""
+    due, found = state_of(step, gcloud)
+    if due is Done.UNCHANGED:
+        return
+    try:
+        for command in step.change if due is Done.CHANGED and step.change else step.make:
+            for named in filled(command, step.names(found) if due is Done.CHANGED else ()):
+                say(f"             {shown(named)}")
+                gcloud.act(named, step.stdin() if step.stdin is not None else "")
+    finally:
+        gcloud.forget(step.look)
 
 
 def _tell_what_is_left(target: Target, gcloud: Gcloud, say: Say) -> None:

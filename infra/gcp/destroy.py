@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from infra.gcp import access, monitoring, watching
 from infra.gcp.deploy import learn_number
 from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, REPOSITORY, TOKEN_SECRETS
-from infra.gcp.gcloud import Gcloud
+from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.steps import AS_JSON, FOUND, Command, binding, filled, gcloud, shown
 from infra.gcp.target import Target
 
@@ -156,7 +157,7 @@ def destroy(
     if ask(f"Type {wanted!r} to go on: ").strip() != wanted:
         raise SystemExit("That is not it. Nothing was changed.")
     for removal in removals(target, audit=audit):
-        _remove(removal, cloud, say)
+        cloud.patiently(partial(_remove, removal, cloud, say))
     say(
         "\nDone. By hand: remove the client id under API controls > Domain-wide delegation in the Admin console; delete"
     )
@@ -166,11 +167,22 @@ def destroy(
 
 
 def _remove(removal: Removal, cloud: Gcloud, say: Callable[[str], None]) -> None:
+    """Take away what is there now: after a try whose answer was lost that may be nothing any more."""
     there = cloud.look(removal.look)
-    for name in removal.names(there) if there is not None else ():
-        say(f"  delete     {removal.title}")
-        for command in removal.commands:
-            for named in filled(command, [name]):
-                say(f"             {shown(named)}")
-                cloud.act(named)
-    cloud.forget(removal.look)
+    try:
+        for name in removal.names(there) if there is not None else ():
+            say(f"  delete     {removal.title}")
+            for command in removal.commands:
+                for named in filled(command, [name]):
+                    say(f"             {shown(named)}")
+                    _act(named, cloud)
+    finally:
+        cloud.forget(removal.look)
+
+
+def _act(command: Command, cloud: Gcloud) -> None:
+    try:
+        cloud.act(command)
+    except GcloudFailed as error:
+        if not error.missing:  # gone already, though the look, which may lag behind, still told it
+            raise

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from infra.gcp.commands import ROOT
 from infra.gcp.steps import Command, shown
@@ -32,6 +32,9 @@ SIGN_IN = "gcloud auth login"  # in all that gcloud says where it has no account
 PAUSES = (5.0, 10.0, 20.0, 40.0, 60.0)  # seconds
 TIMEOUT = 3600.0  # seconds; no build of a function takes as long
 NOT_INSTALLED, OUT_OF_TIME = 127, 124  # as a shell and timeout(1) tell them
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,17 @@ class GcloudFailed(Exception):
 
     def __init__(self, command: Command, answer: Answer) -> None:
         super().__init__(f"{shown(command)}\nfailed: {answer.err.strip() or answer.out.strip() or answer.status}")
+        self.command = command
         self.answer = answer
+
+    @property
+    def missing(self) -> bool:
+        """Whether what the command is about is not there."""
+        return _missing(self.answer)
+
+
+class Passing(GcloudFailed):
+    """A command failed with what passes. It may have been carried out all the same: look before the next try."""
 
 
 Runner = Callable[[Command, str], Answer]
@@ -115,36 +128,60 @@ class Gcloud:
             Unready: gcloud is not there, or not signed in.
         """
         if command not in self._looks:
-            answer = self._patiently(command, "", lambda answer: not answer.status or _missing(answer))
-            self._looks[command] = None if answer.status else json.loads(answer.out or "null")
+            self._looks[command] = self.patiently(lambda: self._seen(command))
         return self._looks[command]
 
     def forget(self, command: Command) -> None:
         """Forget a look, since what it looked at was changed."""
         self._looks.pop(command, None)
 
-    def act(self, command: Command, stdin: str = "") -> str:
-        """Run a command that changes something; what passes is tried again for about two minutes.
+    def act(self, command: Command, stdin: str = "") -> None:
+        """Run a command that changes something, once.
 
         Raises:
-            GcloudFailed: it did not help.
+            Passing: another try is worth it, after another look.
+            GcloudFailed: it is not.
             Unready: gcloud is not there, or not signed in.
         """
-        return self._patiently(command, stdin, lambda answer: not answer.status).out
+        answer = self._run(command, stdin)
+        if answer.status:
+            raise _failed(command, answer)
 
-    def _patiently(self, command: Command, stdin: str, settled: Callable[[Answer], bool]) -> Answer:
-        for pause in (*self._pauses, None):
-            answer = self._runner(command, stdin)
-            if answer.status == NOT_INSTALLED:
-                raise NotInstalled
-            if answer.status and SIGN_IN in answer.err:
-                raise NotSignedIn
-            if settled(answer):
-                return answer
-            if pause is None or not any(text in answer.err for text in PASSING):
-                break
-            self._sleep(pause)
-        raise GcloudFailed(command, answer)
+    def patiently(self, attempt: Callable[[], T]) -> T:
+        """Return what an attempt comes to; one that fails with what passes is made again, after a pause.
+
+        Raises:
+            GcloudFailed: it did not pass.
+            Unready: gcloud is not there, or not signed in.
+        """
+        for pause in self._pauses:
+            try:
+                return attempt()
+            except Passing:
+                self._sleep(pause)
+        try:
+            return attempt()
+        except Passing as error:
+            raise GcloudFailed(error.command, error.answer) from None
+
+    def _seen(self, command: Command) -> Any:
+        answer = self._run(command, "")
+        if answer.status and not _missing(answer):
+            raise _failed(command, answer)
+        return None if answer.status else json.loads(answer.out or "null")
+
+    def _run(self, command: Command, stdin: str) -> Answer:
+        answer = self._runner(command, stdin)
+        if answer.status == NOT_INSTALLED:
+            raise NotInstalled
+        if answer.status and SIGN_IN in answer.err:
+            raise NotSignedIn
+        return answer
+
+
+def _failed(command: Command, answer: Answer) -> GcloudFailed:
+    kind = Passing if any(text in answer.err for text in PASSING) else GcloudFailed
+    return kind(command, answer)
 
 
 def _missing(answer: Answer) -> bool:

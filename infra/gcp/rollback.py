@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from infra.gcp.description import DEPLOYMENT
@@ -52,7 +53,7 @@ def rollback(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> list[
             continue
         command = serve(target, name, before)
         say(f"  back       {name}: from {serving} to {before}\n             {shown(command)}")
-        cloud.act(command)
+        cloud.patiently(partial(cloud.act, command))  # done twice, it is the same
         rolled.append(name)
     say(f"\n{len(rolled)} functions were rolled back. Subscriptions, schedule, roles and indexes are as they were.")
     say("The next make deploy puts every function on the revision that it deploys.")

@@ -36,7 +36,7 @@ def serving(cloud: StandIn) -> set[str]:
 
 
 def roll_back(cloud: StandIn) -> list[str]:
-    return rollback(TARGET, Gcloud(cloud), lambda text: None)
+    return rollback(TARGET, Gcloud(cloud, sleep=lambda seconds: None), lambda text: None)
 
 
 # ---- rollback
@@ -50,6 +50,20 @@ def test_a_rollback_serves_what_was_served_before_and_a_deployment_serves_the_la
     changed = changes_of(cloud)
     assert all("--to-latest" in text for text in changed)
     assert serving(cloud) == {"00002"}
+
+
+def test_a_rollback_ends_well_though_an_answer_was_lost(cloud, monkeypatch):
+    redeploy(cloud, monkeypatch, "0123456789abcdef")
+    cloud.lost = {cloud.acted, cloud.acted + 3}
+    assert set(roll_back(cloud)) == NAMES
+    assert serving(cloud) == {"00001"}
+
+
+def test_what_is_gone_already_though_a_look_still_told_it_is_taken_away(cloud):
+    gone = ("NOT_FOUND: Resource not found", "Policy binding with the specified principal and role not found!")
+    cloud.failures = [("topics delete directory-changes", gone[0], 1), ("remove-iam-policy-binding", gone[1], 1)]
+    destroyed(cloud, "keeper-prod")
+    assert [part for part, _, left in cloud.failures if left] == []
 
 
 def test_a_rollback_leaves_what_the_last_deployment_did_not_touch(cloud):

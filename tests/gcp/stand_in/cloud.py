@@ -72,6 +72,8 @@ class Cloud:
         self.inputs: list[str] = []
         self.failures: list[tuple[str, str, int]] = []  # (part of the command, what gcloud says, how often)
         self.interrupt_after: int | None = None
+        self.acted = 0  # commands that change something
+        self.lost: set[int] = set()  # which of them, counted from 0, are carried out, but their answer is lost
         self.sdk = {"Google Cloud SDK": "528.0.0", "alpha": "2025.06.20", "beta": "2025.06.20"}
         self.clock = 0
         self.given: Counter[str] = Counter()
@@ -79,8 +81,10 @@ class Cloud:
     def __call__(self, command: Command, stdin: str) -> Answer:
         said = complaints([command])
         assert not said, said
-        if self.interrupt_after is not None and len(self.changes()) >= self.interrupt_after and not reads(command):
+        changing = not reads(command)
+        if changing and self.interrupt_after is not None and self.acted >= self.interrupt_after:
             raise KeyboardInterrupt
+        self.acted += changing
         self.issued.append(command)
         self.clock += 1
         words = [part for part in command[1:] if not part.startswith("--")]
@@ -89,6 +93,8 @@ class Cloud:
             answer = self._handle(words, _flags(command), stdin)
         except Refused as refused:
             return Answer(status=1, out="", err=f"ERROR: (gcloud) {refused}")
+        if changing and self.acted - 1 in self.lost:
+            return Answer(status=1, out="", err="ERROR: (gcloud) UNAVAILABLE: The service is currently unavailable.")
         return Answer(status=0, out=json.dumps(answer), err="")
 
     def changes(self) -> list[Command]:
@@ -149,7 +155,7 @@ class Cloud:
 
 
 def reads(command: Command) -> bool:
-    return bool(set(READING) & set(command))
+    return "update" not in command and bool(set(READING) & set(command))  # a field that is updated is called "list"
 
 
 def _flags(command: Command) -> dict[str, Any]:

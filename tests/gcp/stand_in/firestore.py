@@ -62,7 +62,10 @@ def _make_index(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     cloud.thing("database", flags["database"])
     configs = [dict(part.split("=") for part in text.split(",")) for text in flags["field-config"]]
     fields = [{"fieldPath": config["field-path"], "order": config["order"].upper()} for config in configs]
-    number = len(cloud.things.get("index", {})) + 1
+    there = cloud.things.get("index", {}).values()
+    if any(index["fields"][:-1] == fields and f"/{flags['collection-group']}/" in index["name"] for index in there):
+        raise Refused("ALREADY_EXISTS: index already exists")
+    number = len(there) + 1
     index = {
         "name": f"projects/{PROJECT}/databases/(default)/collectionGroups/{flags['collection-group']}/indexes/{number}",
         "queryScope": flags["query-scope"].upper().replace("-", "_"),

@@ -57,15 +57,23 @@ def _update_account(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> A
     return cloud.put("account", names[0], there | more)
 
 
-def _put_role(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    role = {
-        "name": f"projects/{PROJECT}/roles/{names[0]}",
+def _make_role(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    return cloud.put("role", names[0], _role(names[0], flags), new=True)
+
+
+def _update_role(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    cloud.thing("role", names[0])
+    return cloud.put("role", names[0], _role(names[0], flags))
+
+
+def _role(name: str, flags: Any) -> dict[str, Any]:
+    return {
+        "name": f"projects/{PROJECT}/roles/{name}",
         "title": flags["title"],
         "stage": flags["stage"],
         "includedPermissions": sorted(flags["permissions"].split(","), reverse=True),
         "etag": "BwY=",
     }
-    return cloud.put("role", names[0], role)
 
 
 HANDLERS: dict[str, Handler] = {
@@ -82,7 +90,7 @@ HANDLERS: dict[str, Handler] = {
     "iam service-accounts delete": delete("account"),
     "iam service-accounts get-iam-policy": policy("account"),
     "iam service-accounts add-iam-policy-binding": bind("account"),
-    "iam roles create": _put_role,
-    "iam roles update": _put_role,
+    "iam roles create": _make_role,
+    "iam roles update": _update_role,
     "iam roles describe": describe("role"),
 }

@@ -61,6 +61,8 @@ def unbind(kind: str) -> Handler:
         assert ("all" in flags) is not ("condition" in flags)
         assert flags.get("condition", "None") == "None"
         policy = cloud.policy(f"{kind}:{_resource(cloud, kind, names, flags)}")
+        if not any(flags["role"] == item["role"] and flags["member"] in item["members"] for item in policy["bindings"]):
+            raise Refused("Policy binding with the specified principal and role not found!")
         for binding in policy["bindings"]:
             if binding["role"] == flags["role"] and ("all" in flags or not binding.get("condition")):
                 binding["members"] = [each for each in binding["members"] if each != _kept(flags["member"])]

@@ -1,0 +1,93 @@
+"""A command that was carried out, and whose answer never came: the state that is left is as if it had come."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from infra.gcp import commands, destroy, monitoring
+from infra.gcp.description import KEYS
+from infra.gcp.gcloud import Gcloud
+from infra.gcp.steps import shown
+from tests.gcp.gcloud_parser import TARGET as KNOWN
+from tests.gcp.stand_in import StandIn
+from tests.gcp.test_deploy import deployed
+
+STEPS = commands.all_steps(KNOWN)
+MADE = sum(len(step.make) for step in STEPS if not step.title.startswith("All traffic"))  # a deployed function has it
+REMOVALS = destroy.removals(KNOWN, audit=True)
+SEVERAL = {"Alert policies": len(monitoring.policies()), "Secrets": len(KEYS)}
+REMOVED = sum(SEVERAL.get(removal.title, len(removal.commands)) for removal in REMOVALS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _same_source() -> Iterator[None]:
+    """Have the source hashed once, not for each of hundreds of deployments."""
+    digest = commands.source_digest()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "source_digest", lambda: digest)
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> StandIn:
+    cloud = StandIn()
+    deployed(cloud)
+    return cloud
+
+
+@pytest.fixture
+def deployment(undisturbed: StandIn) -> StandIn:
+    cloud = copy.deepcopy(undisturbed)
+    cloud.acted = 0
+    return cloud
+
+
+def destroyed(cloud: StandIn) -> StandIn:
+    gcloud = Gcloud(cloud, sleep=lambda seconds: None)
+    destroy.destroy(KNOWN, gcloud, lambda text: None, lambda question: "keeper-prod with its audit", audit=True)
+    return cloud
+
+
+def inventory(cloud: StandIn) -> dict[str, Any]:
+    """Return what there is, by its name; who may do what; and how many keys were made."""
+    things = {kind: sorted(there) for kind, there in cloud.things.items() if there}
+    grants = {
+        (what, binding["role"], member)
+        for what, policy in cloud.policies.items()
+        for binding in policy["bindings"]
+        for member in binding["members"]
+    }
+    return things | {"grants": grants, "agents": cloud.agents, "keys": len(cloud.inputs)}
+
+
+def test_the_indexes_are_those_of_all_commands(undisturbed, deployment):
+    assert undisturbed.acted == MADE
+    assert destroyed(deployment).acted == REMOVED
+
+
+@pytest.mark.parametrize("index", range(MADE))
+def test_a_deployment_ends_as_if_no_answer_had_been_lost(undisturbed, index):
+    cloud = StandIn()
+    cloud.lost = {index}
+    deployed(cloud)
+    assert inventory(cloud) == inventory(undisturbed), shown(cloud.changes()[index])
+
+
+@pytest.mark.parametrize("index", range(REMOVED))
+def test_a_destruction_ends_as_if_no_answer_had_been_lost(deployment, index):
+    undisturbed, cloud = copy.deepcopy(deployment), deployment
+    cloud.lost = {index}
+    assert inventory(destroyed(cloud)) == inventory(destroyed(undisturbed))
+
+
+def test_many_lost_answers_are_no_worse_than_one(undisturbed):
+    cloud, every = StandIn(), 3
+    cloud.lost = set(range(0, 3 * MADE, every))
+    deployed(cloud)
+    assert inventory(cloud) == inventory(undisturbed)
+    cloud.lost = {cloud.acted + index for index in range(0, 3 * REMOVED, every)}
+    assert inventory(destroyed(cloud)) == inventory(destroyed(copy.deepcopy(undisturbed)))
