@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infra.gcp import access, firestore, watching
+from infra.gcp import access, agents, firestore, watching
 from infra.gcp.description import (
     DATABASE,
     DEAD_LETTERS,
@@ -37,13 +37,14 @@ def project_number(target: Target) -> Command:
 
 
 def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
-    """Return the steps before the functions: services, whom alerts reach, identities, database, topics, keys."""
+    """Return the steps before the functions: APIs, whom alerts reach, identities, database, topics, keys, metrics."""
     plan = _Plan(target, deployment)
     granted = ("project", *(f"account:{account.name}" for account in deployment.accounts))
     topics = [(plan.topic(topic), *plan.grants_on(f"topic:{topic}")) for topic in deployment.topics]
     return [
         *under("APIs", [plan.services()]),
         *under("Whom alerts reach", watching.channels(target.project, target.alerts_to)),
+        *under("Google's own identities", agents.steps(target)),
         *under("Identities", access.accounts(target, deployment)),
         *under("Roles", access.roles(target, deployment)),
         *under("Roles", (step for what in granted for step in plan.grants_on(what))),
@@ -53,6 +54,8 @@ def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step
         *under("Firestore", firestore.indexes(target.project, DATABASE)),
         *under("Topics", (step for steps in topics for step in steps)),
         *under("Secrets", (step for key in KEYS for step in plan.key(key))),
+        # Cloud Monitoring takes up to ten minutes to know a metric that an alert policy names: the builds are between.
+        *under("Log-based metrics", watching.metrics(target.project)),
     ]
 
 
@@ -67,7 +70,6 @@ def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
         *under("Subscriptions", [plan.dead_letters()]),
         *under("Schedule", map(plan.job, deployment.jobs)),
         *under("Firestore: what expires", firestore.lifetimes(target.project, DATABASE)),
-        *under("Monitoring", watching.metrics(target.project)),
         *under("Monitoring", [watching.dashboard(target.project), watching.webhook_check(target)]),
         *under("Roles that are not needed any more", access.nothing_else(target, deployment)),
     ]

@@ -98,6 +98,24 @@ def test_what_a_fresh_project_does_not_know_yet_is_tried_again(cloud):
     assert changes_of(cloud) == []
 
 
+def test_the_metrics_are_made_before_the_builds_which_are_their_waiting_time(cloud):
+    deployed(cloud)
+    places = {shown(command): place for place, command in enumerate(cloud.changes())}
+    metrics, functions = (
+        [place for text, place in places.items() if part in text]
+        for part in ("logging metrics create", "functions deploy")
+    )
+    assert max(metrics) < min(functions)
+
+
+def test_googles_own_identities_are_made_before_anything_else_needs_one(cloud):
+    deployed(cloud)
+    made = [shown(command) for command in cloud.changes()]
+    own = [place for place, text in enumerate(made) if "serviceAgent" in text]
+    assert [made[place - 1].split()[1:5] for place in own] == [["beta", "services", "identity", "create"]] * 5
+    assert max(own) < min(place for place, text in enumerate(made) if "service-accounts create" in text)
+
+
 def test_a_refusal_ends_the_deployment_and_names_the_command(cloud):
     cloud.failures = [("functions deploy console", "PERMISSION_DENIED: Build failed", 1)]
     with pytest.raises(GcloudFailed, match=r"gcloud functions deploy console [^\n]*\nfailed: .*Build failed"):

@@ -75,7 +75,9 @@ class Cloud:
         self.acted = 0  # commands that change something
         self.lost: set[int] = set()  # which of them, counted from 0, are carried out, but their answer is lost
         self.sdk = {"Google Cloud SDK": "528.0.0", "alpha": "2025.06.20", "beta": "2025.06.20"}
-        self.clock = 0
+        self.clock = 0  # seconds
+        self.lag = 0  # seconds after which the services know a grant or a metric, as IAM and Cloud Monitoring take them
+        self.since: dict[tuple[str, ...], int] = {}  # when something was granted or made that is known with a lag
         self.given: Counter[str] = Counter()
 
     def __call__(self, command: Command, stdin: str) -> Answer:
@@ -130,6 +132,19 @@ class Cloud:
     def time(self) -> str:
         """Return a time that grows with every command."""
         return f"2026-11-25T{self.clock // 3600:02}:{self.clock // 60 % 60:02}:{self.clock % 60:02}.000000Z"
+
+    def wait(self, seconds: float) -> None:
+        """Let time go by."""
+        self.clock += int(seconds)
+
+    def known(self, *what: str) -> bool:
+        """Say whether the services know already what was granted or made."""
+        return self.since.get(what, -self.lag) + self.lag <= self.clock
+
+    def may(self, member: str, role: str, on: str) -> bool:
+        """Say whether a service finds a role granted, which it does a while after it was."""
+        bound = any(item["role"] == role and member in item["members"] for item in self.policy(on)["bindings"])
+        return bound and self.known(on, role, member)
 
     def policy(self, key: str) -> dict[str, Any]:
         """Return the IAM policy of a resource."""

@@ -8,6 +8,15 @@ from tests.gcp.api_messages import problems
 from tests.gcp.stand_in.cloud import NUMBER, PROJECT, Cloud, Handler, Refused, delete, describe
 from tests.gcp.stand_in.policies import bind, policy, unbind
 
+AGENTS = {
+    "cloudbuild.googleapis.com": "gcp-sa-cloudbuild",
+    "cloudfunctions.googleapis.com": "gcf-admin-robot",
+    "cloudscheduler.googleapis.com": "gcp-sa-cloudscheduler",
+    "iap.googleapis.com": "gcp-sa-iap",
+    "pubsub.googleapis.com": "gcp-sa-pubsub",
+    "run.googleapis.com": "serverless-robot-prod",
+}
+
 
 def _project(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     if names != [PROJECT]:
@@ -34,8 +43,7 @@ def _enabled(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
 
 
 def _agent(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    known = {"pubsub.googleapis.com": "gcp-sa-pubsub", "iap.googleapis.com": "gcp-sa-iap"}[flags["service"]]
-    cloud.agents.add(f"service-{NUMBER}@{known}.iam.gserviceaccount.com")
+    cloud.agents.add(f"service-{NUMBER}@{AGENTS[flags['service']]}.iam.gserviceaccount.com")
 
 
 def _make_account(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
@@ -43,7 +51,7 @@ def _make_account(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any
     account = {
         "name": f"projects/{PROJECT}/serviceAccounts/{address}",
         "projectId": PROJECT,
-        "uniqueId": str(100000000000000000000 + cloud.clock),
+        "uniqueId": str(10**20 + len(cloud.things.get("account", {})) + 1),
         "email": address,
         "displayName": flags["display-name"],
         "description": flags["description"],

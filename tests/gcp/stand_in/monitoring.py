@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from infra.gcp import commands
-from tests.gcp.stand_in.cloud import PROJECT, Cloud, Handler, delete, describe, listed
+from tests.gcp.stand_in.cloud import PROJECT, Cloud, Handler, Refused, delete, describe, listed
 
 
 def _content(flags: dict[str, Any], flag: str) -> dict[str, Any]:
@@ -16,6 +17,8 @@ def _content(flags: dict[str, Any], flag: str) -> dict[str, Any]:
 
 def _put_metric(*, new: bool) -> Handler:
     def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
+        if new:
+            cloud.since["metric", names[0]] = cloud.clock
         return cloud.put("metric", names[0], _metric(_content(flags, "config-from-file")), new=new)
 
     return act
@@ -38,6 +41,13 @@ def _metric(content: dict[str, Any]) -> dict[str, Any]:
 def _from_file(kind: str, flag: str) -> Handler:
     def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
         content = _without_zeros(_content(flags, flag))
+        for name in re.findall(r"logging\.googleapis\.com/user/(\w+)", json.dumps(content)) if kind == "alert" else ():
+            if name not in cloud.things.get("metric", {}) or not cloud.known("metric", name):
+                raise Refused(
+                    "NOT_FOUND: Cannot find metric(s) that match type = "
+                    f'"logging.googleapis.com/user/{name}". If a metric was created recently, it could take up to 10 '
+                    "minutes to become available. Please try again soon."
+                )
         channels = flags.get("notification-channels") or flags.get("set-notification-channels")
         if channels:
             content["notificationChannels"] = [cloud.thing("channel", name)["name"] for name in channels.split(",")]

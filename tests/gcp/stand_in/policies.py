@@ -27,6 +27,7 @@ def bind(kind: str) -> Handler:
         if flags["role"].startswith(f"projects/{PROJECT}/roles/"):
             cloud.thing("role", flags["role"].rpartition("/")[2])
         policy, condition = cloud.policy(f"{kind}:{name}"), _condition(flags)
+        cloud.since.setdefault((f"{kind}:{name}", flags["role"], member), cloud.clock)
         assert kind == "project" or not condition
         for binding in policy["bindings"]:
             if binding["role"] == flags["role"] and binding.get("condition", {}) == condition:
@@ -61,11 +62,16 @@ def unbind(kind: str) -> Handler:
         assert ("all" in flags) is not ("condition" in flags)
         assert flags.get("condition", "None") == "None"
         policy = cloud.policy(f"{kind}:{_resource(cloud, kind, names, flags)}")
-        if not any(flags["role"] == item["role"] and flags["member"] in item["members"] for item in policy["bindings"]):
-            raise Refused("Policy binding with the specified principal and role not found!")
-        for binding in policy["bindings"]:
-            if binding["role"] == flags["role"] and ("all" in flags or not binding.get("condition")):
-                binding["members"] = [each for each in binding["members"] if each != _kept(flags["member"])]
+        member = _kept(flags["member"])
+        bound = [
+            binding
+            for binding in policy["bindings"]
+            if binding["role"] == flags["role"] and ("all" in flags or not binding.get("condition"))
+        ]
+        if not any(member in binding["members"] for binding in bound):
+            raise Refused("Policy binding with the specified principal, role, and condition not found!")
+        for binding in bound:
+            binding["members"] = [each for each in binding["members"] if each != member]
         policy["bindings"] = [binding for binding in policy["bindings"] if binding["members"]]
         return policy
 

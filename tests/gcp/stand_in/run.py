@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from infra.gcp.description import ACCESSOR, DEPLOYMENT
 from tests.gcp.gcloud_parser import TARGET
 from tests.gcp.stand_in.cloud import NUMBER, PROJECT, REGION, Cloud, Handler, Refused, delete, describe
 from tests.gcp.stand_in.policies import bind, known_member, policy, unbind
@@ -15,14 +16,9 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     for account in (flags["service-account"], flags["build-service-account"].rpartition("/")[2]):
         known_member(cloud, f"serviceAccount:{account}")
     assert "gen2" in flags
-    repository = flags["docker-repository"].rpartition("/")[2]
-    cloud.thing("repository", repository)
-    builder = f"serviceAccount:{flags['build-service-account'].rpartition('/')[2]}"
-    if {"role": "roles/artifactregistry.writer", "members": [builder]} not in cloud.policy(f"repository:{repository}")[
-        "bindings"
-    ]:
-        raise Refused(f"Build failed: {builder} may not write to {repository}.")
+    cloud.thing("repository", flags["docker-repository"].rpartition("/")[2])
     assert "serve-all-traffic-latest-revision" in flags
+    _see_that_it_may_be_built(cloud, flags)
     revision = _make_revision(cloud, name)
     config = {
         "service": f"projects/{PROJECT}/locations/{REGION}/services/{name}",
@@ -65,6 +61,36 @@ def _make_repository(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> 
     name = f"projects/{PROJECT}/locations/{REGION}/repositories/{names[0]}"
     repository = {"name": name, "format": flags["repository-format"].upper()}
     return cloud.put("repository", names[0], repository, new=True)
+
+
+def _see_that_it_may_be_built(cloud: Cloud, flags: Any) -> None:
+    """Refuse, as Cloud Functions, Cloud Build and Cloud Run do, while what was granted is not known to them yet."""
+    project = f"project:{PROJECT}"
+    agent = f"serviceAccount:service-{NUMBER}@gcf-admin-robot.iam.gserviceaccount.com"
+    if not cloud.may(agent, "roles/cloudfunctions.serviceAgent", project):
+        raise Refused(
+            "ResponseError: status=[403], code=[Ok], message=[Unable to retrieve the repository metadata for "
+            f"{flags['docker-repository']}. Ensure that the Cloud Functions service account has "
+            "'artifactregistry.repositories.list' and 'artifactregistry.repositories.get' permissions.]"
+        )
+    builder = flags["build-service-account"].rpartition("/")[2]
+    (account,) = [item for item in DEPLOYMENT.accounts if builder.startswith(f"{item.id}@")]
+    places = {grant.role: project if grant.on == "project" else grant.on for grant in account.grants}
+    if not all(cloud.may(f"serviceAccount:{builder}", role, on) for role, on in places.items()):
+        raise Refused(
+            "OperationError: code=3, message=Build failed with status: FAILURE. Could not build the function due to a "
+            "missing permission on the build service account."
+        )
+    for text in filter(None, flags.get("set-secrets", "").split(",")):
+        secret, _, version = text.partition("=")[2].partition(":")
+        if not cloud.may(f"serviceAccount:{flags['service-account']}", ACCESSOR, f"secret:{secret}"):
+            raise Refused(
+                "OperationError: code=3, message=Could not create or update Cloud Run service. spec.template.spec."
+                "containers[0].env[0].value_from.secret_key_ref.name: Permission denied on secret: "
+                f"projects/{NUMBER}/secrets/{secret}/versions/{version} for Revision service account "
+                f"{flags['service-account']}. The service account used must be granted the 'Secret Manager Secret "
+                "Accessor' role (roles/secretmanager.secretAccessor) at the secret, project or higher level."
+            )
 
 
 def _listed(text: str) -> dict[str, str]:
