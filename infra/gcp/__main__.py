@@ -28,12 +28,12 @@ def _plan(target: Target, _: Given) -> int:
 
 
 def _deploy(target: Target, _: Given) -> int:
-    deploy.deploy(target, Gcloud(), say)
+    deploy.deploy(target, Gcloud(say=say), say)
     return 0
 
 
 def _rollback(target: Target, _: Given) -> int:
-    rollback.rollback(target, Gcloud(), say)
+    rollback.rollback(target, Gcloud(say=say), say)
     return 0
 
 
@@ -41,7 +41,7 @@ def _destroy(target: Target, given: Given) -> int:
     audit = given.get("AUDIT") or "keep"
     if audit not in destroy.AUDIT:
         raise SystemExit(f"AUDIT=... must be one of {', '.join(destroy.AUDIT)}")
-    destroy.destroy(target, Gcloud(), say, input, audit=audit == "delete")
+    destroy.destroy(target, Gcloud(say=say), say, input, audit=audit == "delete")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -14,22 +15,29 @@ from infra.gcp.commands import ROOT
 from infra.gcp.steps import Command, shown
 
 MISSING = ("NOT_FOUND", "not found", "could not be found", "cannot find", "Cannot find", "does not exist")
-# What a fresh project says for a minute or two: identities and enabled APIs are known everywhere only after a while.
+# What a new project says for some minutes, since identities, grants, APIs and metrics are not known everywhere yet.
 PASSING = (
-    "UNAVAILABLE",
-    "RESOURCE_EXHAUSTED",
-    "ABORTED",
-    "DEADLINE_EXCEEDED",
-    "concurrent",
-    "try again",
-    "retry",
     "has not been used in project",
-    "does not exist",
-    "is not ready",
-    "in progress",
+    "Unable to retrieve the repository metadata",
+    "missing permission on the build service account",
+    "You must grant Storage Object Viewer permission",
+    "does not have permission to write logs",
+    "for Revision service account",  # "Permission denied on secret ..."
+    "permissions are propagated",
+    "Cannot find metric",
+)
+FINAL = ("billing", "constraint", "Build failed")  # though Google says to try again, or calls it internal
+# Load, a broken connection, two changes at once; and a thing that is there, or not yet, against what the look told.
+AGAIN = re.compile(
+    r"\b(UNAVAILABLE|RESOURCE_EXHAUSTED|ABORTED|DEADLINE_EXCEEDED|INTERNAL|ALREADY_EXISTS)\b"
+    r"|OperationError: code=(4|8|10|13|14)\b|(HTTPError |status=\[|'status': ')(429|5\d\d)\b"
+    r"|concurrent|contention|cannot be queued|in progress|is not ready|already exists"
+    r"|(?i:try again|please retry|and retry|retry th)"
+    r"|[Cc]onnection (reset|aborted)|network connectivity|timed out"
 )
 SIGN_IN = "gcloud auth login"  # in all that gcloud says where it has no account, or one that must sign in again
-PAUSES = (5.0, 10.0, 20.0, 40.0, 60.0)  # seconds
+# Seconds. IAM's page says that a change takes two to seven minutes, or longer.
+PAUSES = (5.0, 10.0, 20.0, 25.0, *9 * (60.0,))
 TIMEOUT = 3600.0  # seconds; no build of a function takes as long
 NOT_INSTALLED, OUT_OF_TIME = 127, 124  # as a shell and timeout(1) tell them
 
@@ -73,6 +81,11 @@ class GcloudFailed(Exception):
         self.answer = answer
 
     @property
+    def said(self) -> str:
+        """What gcloud said, in one line."""
+        return " ".join((self.answer.err.strip() or self.answer.out.strip()).split())[:300]
+
+    @property
     def missing(self) -> bool:
         """Whether what the command is about is not there."""
         return _missing(self.answer)
@@ -114,7 +127,9 @@ class Gcloud:
         runner: Runner = run_gcloud,
         sleep: Callable[[float], None] = time.sleep,
         pauses: Sequence[float] = PAUSES,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._say = say
         self._runner = runner
         self._sleep = sleep
         self._pauses = pauses
@@ -157,7 +172,9 @@ class Gcloud:
         for pause in self._pauses:
             try:
                 return attempt()
-            except Passing:
+            except Passing as error:
+                at_most = f"{sum(self._pauses) / 60:g} minutes"
+                self._say(f"  wait       {pause:g} s of up to {at_most}, since this may pass: {error.said}")
                 self._sleep(pause)
         try:
             return attempt()
@@ -180,8 +197,13 @@ class Gcloud:
 
 
 def _failed(command: Command, answer: Answer) -> GcloudFailed:
-    kind = Passing if any(text in answer.err for text in PASSING) else GcloudFailed
-    return kind(command, answer)
+    return (Passing if _passes(answer) else GcloudFailed)(command, answer)
+
+
+def _passes(answer: Answer) -> bool:
+    if any(text in answer.err for text in PASSING):
+        return True
+    return not any(text in answer.err for text in FINAL) and (_missing(answer) or bool(AGAIN.search(answer.err)))
 
 
 def _missing(answer: Answer) -> bool:

@@ -98,6 +98,58 @@ def test_what_a_fresh_project_does_not_know_yet_is_tried_again(cloud):
     assert changes_of(cloud) == []
 
 
+def test_a_first_deployment_waits_until_its_grants_are_known_everywhere(cloud):
+    cloud.lag = 420  # IAM's page: seven minutes, or longer
+    said = patiently_deployed(cloud)
+    assert set(cloud.things["function"]) == NAMES
+    waits = [text for text in said if text.startswith("  wait ")]
+    assert "Unable to retrieve the repository metadata" in waits[0]
+    line = re.compile(r"  wait       \d+ s of up to 10 minutes, since this may pass: ERROR: ")
+    assert all(map(line.match, waits))
+    assert changes_of(cloud) == []
+
+
+def patiently_deployed(cloud: StandIn) -> list[str]:
+    said: list[str] = []
+    deploy.deploy(TARGET, Gcloud(cloud, sleep=cloud.wait, say=said.append), said.append)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("on", "role", "refusal"),
+    [
+        ("project:keeper-prod", "roles/cloudfunctions.serviceAgent", "Unable to retrieve the repository metadata"),
+        ("project:keeper-prod", "roles/logging.logWriter", "missing permission on the build service account"),
+        ("secret:form-key", "roles/secretmanager.secretAccessor", "Permission denied on secret"),
+    ],
+)
+def test_a_grant_that_is_not_known_yet_is_waited_for(cloud, monkeypatch, on, role, refusal):
+    deployed(cloud)
+    policy = cloud.policies[on]
+    policy["bindings"] = [binding for binding in policy["bindings"] if binding["role"] != role]
+    cloud.since.clear()
+    cloud.lag = 420
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    assert any(text.startswith("  wait ") and refusal in text for text in patiently_deployed(cloud))
+    assert changes_of(cloud) == []
+
+
+def test_a_metric_that_is_not_known_yet_is_waited_for(cloud):
+    deployed(cloud)
+    del cloud.things["metric"], cloud.things["alert"]
+    cloud.lag = 420
+    assert any(text.startswith("  wait ") and "Cannot find metric" in text for text in patiently_deployed(cloud))
+    assert changes_of(cloud) == []
+
+
+def test_what_does_not_pass_within_ten_minutes_ends_the_deployment(cloud):
+    cloud.lag = 3600
+    with pytest.raises(GcloudFailed, match="repository metadata"):
+        deploy.deploy(TARGET, Gcloud(cloud, sleep=cloud.wait), lambda text: None)
+    assert sum(PAUSES) == 600
+    assert "function" not in cloud.things
+
+
 def test_the_metrics_are_made_before_the_builds_which_are_their_waiting_time(cloud):
     deployed(cloud)
     places = {shown(command): place for place, command in enumerate(cloud.changes())}

@@ -14,8 +14,8 @@ import pytest
 
 from infra.gcp import commands
 from infra.gcp import gcloud as runner
-from infra.gcp.gcloud import Gcloud, GcloudFailed, NotInstalled
-from infra.gcp.steps import gcloud
+from infra.gcp.gcloud import Answer, Gcloud, GcloudFailed, NotInstalled
+from infra.gcp.steps import Command, gcloud
 from infra.gcp.target import Target
 
 SETTINGS = {
@@ -168,6 +168,52 @@ def test_a_gcloud_that_hangs_is_stopped_and_named(fake, monkeypatch):
     fake.answers(("topics create", "", "", 0, 60))
     with pytest.raises(GcloudFailed, match=r"gcloud pubsub topics create x\nfailed: .*did not end within 0.5 seconds"):
         Gcloud(pauses=()).act(gcloud("pubsub", "topics", "create", "x"))
+
+
+PASSES = [
+    "ResponseError: status=[403], code=[Ok], message=[Unable to retrieve the repository metadata for gcf-artifacts.]",
+    "OperationError: code=3, message=Build failed due to a missing permission on the build service account.",
+    "OperationError: code=13, message=Build failed: You must grant Storage Object Viewer permission to x.",
+    "OperationError: code=3, message=Permission denied on secret: x/versions/1 for Revision service account y. The ...",
+    "OperationError: code=13, message=An internal error has occurred",
+    "ResponseError: status=[429], code=[Too Many Requests], message=[Quota]",
+    "NOT_FOUND: Unknown service account",
+    "Resource in projects [p] is the subject of a conflict: Service account keeper-push already exists.",
+    "INTERNAL: Internal error encountered.",
+    "RESOURCE_EXHAUSTED: Quota exceeded for quota metric 'Write requests'",
+    "HTTPError 503: <html>",
+    "gcloud crashed (ConnectionResetError): [Errno 104] Connection reset by peer",
+    "[Errno 101]\nThis may be due to network connectivity issues. Please check your network settings.",
+    "ABORTED: sync mutate calls cannot be queued",
+    'HTTPError 409: {"error": {"message": "Too many concurrent edits to the project configuration"}}',
+    "NOT_FOUND: Cannot find metric(s) that match type = x.",
+]
+STAYS = [
+    "PERMISSION_DENIED: Permission 'pubsub.topics.create' denied on resource (or it may not exist).",
+    "FAILED_PRECONDITION: This requires billing to be enabled. If you did recently, wait a few minutes and retry.",
+    "OperationError: code=13, message=Build failed: No matching distribution found for x. See the logs and try again",
+    "OperationError: code=9, message=Container Healthcheck failed.",
+    "HTTPError 412: constraint run.managed.requireInvokerIam violated, retry",
+    "unrecognized arguments: --min-retry-delay=10s",
+    "INVALID_ARGUMENT: The request has 500 errors in 503 places",
+]
+
+
+@pytest.mark.parametrize(("text", "tries"), [*((text, 3) for text in PASSES), *((text, 1) for text in STAYS)])
+def test_what_passes_is_tried_again_and_what_does_not_is_told_at_once(text, tries):
+    answers, waited, said = [], [], []
+
+    def refuse(command: Command, stdin: str) -> Answer:
+        answers.append(command)
+        return Answer(status=1, out="", err=text)
+
+    cloud = Gcloud(refuse, sleep=waited.append, pauses=(5.0, 10.0), say=said.append)
+    with pytest.raises(GcloudFailed) as failed:
+        cloud.patiently(lambda: cloud.act(("gcloud", "x")))
+    assert str(failed.value) == f"gcloud x\nfailed: {text}"
+    assert (len(answers), len(said)) == (tries, tries - 1)
+    assert waited == [5.0, 10.0][: tries - 1]
+    assert all(text.splitlines()[0][:60] in line for line in said)
 
 
 def test_a_gcloud_that_may_not_be_run_counts_as_missing(fake, monkeypatch):
