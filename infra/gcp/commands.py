@@ -6,7 +6,6 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +172,7 @@ class _Plan:
             look=key_versions(self._target, key),
             make=(self._cloud("secrets", "versions", "add", key, data_file="-"),),
             find=first(bool),
-            stdin=partial(secrets.token_hex, 32),
+            stdin=lambda _: secrets.token_hex(32),
         )
         yield from self.grants_on(f"secret:{key}")
 

@@ -168,7 +168,7 @@ def _run_what_is_due(step: Step, gcloud: Gcloud, say: Say) -> None:
         for command in step.change if due is Done.CHANGED and step.change else step.make:
             for named in filled(command, step.names(found) if due is Done.CHANGED else ()):
                 say(f"             {shown(named)}")
-                gcloud.act(named, step.stdin() if step.stdin is not None else "")
+                gcloud.act(named, step.stdin(found))
     finally:
         gcloud.forget(step.look)
 

@@ -37,7 +37,8 @@ class Step:
     wanted: Mapping[str, Any] = field(default_factory=dict)
     change: tuple[Command, ...] = ()  # where it is there and differs; `make` if empty
     find: Callable[[Any], Any] = lambda answer: answer
-    stdin: Callable[[], str] | None = None  # what the commands read: secrets, which no command line may show
+    # What the commands read, from what was found: secrets, which no command line may show, and what must be sent back.
+    stdin: Callable[[Any], str] = lambda _: ""
     names: Callable[[Any], list[str]] = lambda found: [found["name"]] if "name" in found else []  # for FOUND
     chapter: str = ""  # the heading it is shown under
     among: str = ""  # steps in a row that are alike are shown as one: "45 fields in no index"

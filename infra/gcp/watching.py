@@ -166,13 +166,15 @@ def prepare(root: Path, target: Target) -> None:
 def dashboard(project: str) -> Step:
     """Return the step for the dashboard."""
     wanted = json.loads(monitoring.DASHBOARD.read_text())
-    group, source = ("monitoring", "dashboards"), {"config_from_file": _relative(monitoring.DASHBOARD)}
+    group, file = ("monitoring", "dashboards"), _relative(monitoring.DASHBOARD)
     return Step(
         title="Dashboard",
         look=(*gcloud(*group, "list", project=project), AS_JSON),
-        make=(gcloud(*group, "create", **source, project=project),),
+        make=(gcloud(*group, "create", config_from_file=file, project=project),),
         wanted=wanted,
-        change=(gcloud(*group, "update", FOUND, **source, project=project),),
+        change=(gcloud(*group, "update", FOUND, config_from_file="-", project=project),),
+        # Cloud Monitoring updates a dashboard for nobody who does not send the etag that he read.
+        stdin=lambda there: json.dumps(wanted | {"etag": there["etag"]}) if there else "",
         find=first(lambda there: there.get("displayName") == wanted["displayName"]),
     )
 

@@ -243,6 +243,16 @@ def test_a_label_of_a_metric_that_is_missing_is_put_right(cloud):
     assert ["logging metrics update autoprovisioning_runs" in text for text in changes_of(cloud)] == [True]
 
 
+def test_a_dashboard_that_somebody_changed_is_put_right_in_its_place(cloud):
+    deployed(cloud)
+    ((name, before),) = cloud.things["dashboard"].items()
+    cloud.things["dashboard"][name] = before | {"mosaicLayout": {"columns": 1}}
+    (change,) = changes_of(cloud)
+    assert f"monitoring dashboards update {name}" in change
+    assert cloud.things["dashboard"] == {name: before | {"etag": cloud.things["dashboard"][name]["etag"]}}
+    assert changes_of(cloud) == []
+
+
 def test_a_variable_that_is_not_ours_is_removed_from_a_function(cloud):
     deployed(cloud)
     cloud.things["function"]["console"]["serviceConfig"]["environmentVariables"]["LOCAL_MODE"] = "true"

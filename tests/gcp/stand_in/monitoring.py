@@ -10,8 +10,8 @@ from infra.gcp import commands
 from tests.gcp.stand_in.cloud import PROJECT, Cloud, Handler, Refused, delete, describe, listed
 
 
-def _content(flags: dict[str, Any], flag: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((commands.ROOT / flags[flag]).read_text())
+def _content(flags: dict[str, Any], flag: str, stdin: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(stdin if flags[flag] == "-" else (commands.ROOT / flags[flag]).read_text())
     return content
 
 
@@ -19,7 +19,7 @@ def _put_metric(*, new: bool) -> Handler:
     def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
         if new:
             cloud.since["metric", names[0]] = cloud.clock
-        return cloud.put("metric", names[0], _metric(_content(flags, "config-from-file")), new=new)
+        return cloud.put("metric", names[0], _metric(_content(flags, "config-from-file", stdin)), new=new)
 
     return act
 
@@ -40,7 +40,7 @@ def _metric(content: dict[str, Any]) -> dict[str, Any]:
 
 def _from_file(kind: str, flag: str) -> Handler:
     def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
-        content = _without_zeros(_content(flags, flag))
+        content = _without_zeros(_content(flags, flag, stdin))
         for name in re.findall(r"logging\.googleapis\.com/user/(\w+)", json.dumps(content)) if kind == "alert" else ():
             if name not in cloud.things.get("metric", {}) or not cloud.known("metric", name):
                 raise Refused(
@@ -52,13 +52,23 @@ def _from_file(kind: str, flag: str) -> Handler:
         if channels:
             content["notificationChannels"] = [cloud.thing("channel", name)["name"] for name in channels.split(",")]
         name = names[0] if names else cloud.numbered(f"projects/{PROJECT}/{kind}s")
-        if names:
-            cloud.thing(kind, name)
+        there = cloud.thing(kind, name) if names else {}
+        if kind == "dashboard":
+            content = _with_etag(content, there.get("etag", ""), cloud.numbered("etag"))
         for number, condition in enumerate(content.get("conditions", ()), 1):
             condition["name"] = f"{name}/conditions/{number}"
         return cloud.put(kind, name, content | {"name": name})
 
     return act
+
+
+def _with_etag(content: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    """Return a dashboard with its next etag; an update must have the one that it was read with."""
+    if old and not content.get("etag"):
+        raise Refused("INVALID_ARGUMENT: Update Dashboard should specify a non empty etag.")
+    if old != content.get("etag", ""):
+        raise Refused("ABORTED: The etag is not that of the dashboard.")
+    return content | {"etag": new}
 
 
 def _without_zeros(value: Any) -> Any:
