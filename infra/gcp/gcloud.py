@@ -26,12 +26,12 @@ PASSING = (
     "permissions are propagated",
     "Cannot find metric",
 )
-FINAL = ("billing", "constraint", "Build failed")  # though Google says to try again, or calls it internal
+FINAL = ("billing", "constraint", "build failed")  # though Google says to try again, or calls it internal
 # Load, a broken connection, two changes at once; and a thing that is there, or not yet, against what the look told.
 AGAIN = re.compile(
     r"\b(UNAVAILABLE|RESOURCE_EXHAUSTED|ABORTED|DEADLINE_EXCEEDED|INTERNAL|ALREADY_EXISTS)\b"
-    r"|OperationError: code=(4|8|10|13|14)\b|(HTTPError |status=\[|'status': ')(429|5\d\d)\b"
-    r"|concurrent|contention|cannot be queued|in progress|is not ready|already exists"
+    r"|OperationError: code=(4|8|10|13|14)\b|(HTTPError |status=\[|'status': ')(409|429|5\d\d)\b"
+    r"|concurrent|contention|cannot be queued|in progress|is not ready|already exists|Quota exceeded for quota metric"
     r"|(?i:try again|please retry|and retry|retry th)"
     r"|[Cc]onnection (reset|aborted)|network connectivity|timed out"
 )
@@ -203,7 +203,9 @@ def _failed(command: Command, answer: Answer) -> GcloudFailed:
 def _passes(answer: Answer) -> bool:
     if any(text in answer.err for text in PASSING):
         return True
-    return not any(text in answer.err for text in FINAL) and (_missing(answer) or bool(AGAIN.search(answer.err)))
+    return not any(text in answer.err.lower() for text in FINAL) and (
+        _missing(answer) or bool(AGAIN.search(answer.err))
+    )
 
 
 def _missing(answer: Answer) -> bool:
