@@ -33,7 +33,7 @@ def _deploy(target: Target, _: Given) -> int:
 
 
 def _rollback(target: Target, _: Given) -> int:
-    rollback.rollback(target, Gcloud(say=say), say)
+    rollback.rollback(target, Gcloud(say=say, unused_is_missing=True), say)
     return 0
 
 
@@ -41,7 +41,7 @@ def _destroy(target: Target, given: Given) -> int:
     audit = given.get("AUDIT") or "keep"
     if audit not in destroy.AUDIT:
         raise SystemExit(f"AUDIT=... must be one of {', '.join(destroy.AUDIT)}")
-    destroy.destroy(target, Gcloud(say=say), say, input, audit=audit == "delete")
+    destroy.destroy(target, Gcloud(say=say, unused_is_missing=True), say, input, audit=audit == "delete")
     return 0
 
 

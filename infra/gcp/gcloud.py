@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 from infra.gcp.commands import ROOT
 from infra.gcp.steps import Command, shown
 
+UNUSED = "has not been used in project"  # of an API that is not enabled, or was a moment ago
 MISSING = ("NOT_FOUND", "not found", "could not be found", "cannot find", "Cannot find", "does not exist")
 # What a new project says for some minutes, since identities, grants, APIs and metrics are not known everywhere yet.
 PASSING = (
-    "has not been used in project",
+    UNUSED,
     "Unable to retrieve the repository metadata",
     "missing permission on the build service account",
     "You must grant Storage Object Viewer permission",
@@ -128,7 +129,10 @@ class Gcloud:
         sleep: Callable[[float], None] = time.sleep,
         pauses: Sequence[float] = PAUSES,
         say: Callable[[str], None] = lambda _: None,
+        *,
+        unused_is_missing: bool = False,  # for who enables no API: where one is not enabled, there is nothing of it
     ) -> None:
+        self._unused_is_missing = unused_is_missing
         self._say = say
         self._runner = runner
         self._sleep = sleep
@@ -183,9 +187,11 @@ class Gcloud:
 
     def _seen(self, command: Command) -> Any:
         answer = self._run(command, "")
-        if answer.status and not _missing(answer):
-            raise _failed(command, answer)
-        return None if answer.status else json.loads(answer.out or "null")
+        if not answer.status:
+            return json.loads(answer.out or "null")
+        if _missing(answer) or (self._unused_is_missing and UNUSED in answer.err):
+            return None
+        raise _failed(command, answer)
 
     def _run(self, command: Command, stdin: str) -> Answer:
         answer = self._runner(command, stdin)

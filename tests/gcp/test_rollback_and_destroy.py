@@ -180,6 +180,17 @@ def test_a_destroyed_deployment_can_be_deployed_again_on_the_audit_that_stayed(c
     assert changes_of(cloud) == []
 
 
+@pytest.mark.parametrize("enabled", [set(), {"pubsub.googleapis.com", "run.googleapis.com"}])
+def test_a_project_whose_apis_were_never_enabled_has_nothing_to_roll_back_or_destroy(enabled):
+    cloud, pauses = StandIn(), []
+    cloud.enabled |= enabled
+    gcloud = Gcloud(cloud, sleep=pauses.append, unused_is_missing=True)
+    with pytest.raises(SystemExit, match="Nothing is deployed"):
+        rollback(TARGET, gcloud, lambda text: None)
+    destroy.destroy(KNOWN, gcloud, lambda text: None, lambda question: "keeper-prod", audit=False)
+    assert (cloud.changes(), pauses) == ([], [])
+
+
 # ---- logs
 
 
