@@ -184,6 +184,14 @@ def test_a_look_that_is_refused_is_not_taken_for_nothing_there(cloud):
     assert "topic" not in cloud.things
 
 
+def test_a_notification_channel_that_is_not_there_is_told_at_once(cloud):
+    pauses: list[float] = []
+    target = replace(TARGET, alerts=f"projects/{TARGET.project}/notificationChannels/7")
+    with pytest.raises(GcloudFailed, match=r"channels describe [^\n]*/7 [^\n]*\nfailed: .*NOT_FOUND"):
+        deploy.deploy(target, Gcloud(cloud, sleep=pauses.append), lambda text: None)
+    assert pauses == []
+
+
 def test_new_source_redeploys_every_function_and_nothing_else(cloud, monkeypatch):
     deployed(cloud)
     monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
