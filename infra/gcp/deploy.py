@@ -18,6 +18,7 @@ from infra.gcp.target import CHANNEL, KEY_VERSION, Target
 Say = Callable[[str], None]
 # Google tells no stranger whether there is a project, so gcloud says 403 of both.
 NO_SUCH_PROJECT = "(or it may not exist)"
+NOT_ENABLED = "has not been used in project"  # the same 403, but of the API that was to tell
 
 
 class Done(StrEnum):
@@ -100,7 +101,7 @@ def learn_number(target: Target, gcloud: Gcloud) -> Target:
     try:
         project = gcloud.look(commands.project_number(target))
     except GcloudFailed as error:
-        if NO_SUCH_PROJECT not in error.answer.err:
+        if NO_SUCH_PROJECT not in error.answer.err or NOT_ENABLED in error.answer.err:
             raise
         project = None
     if project is None:

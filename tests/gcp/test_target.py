@@ -156,6 +156,17 @@ def test_a_destroyed_deployment_leaves_a_channel_that_somebody_made():
 # ---- no such project
 
 
+def test_an_api_that_is_not_enabled_is_not_taken_for_a_missing_project():
+    cloud = StandIn()
+    said = (
+        "[you@example.com] does not have permission to access projects instance [keeper-prod] (or it may not exist): "
+        "Cloud Resource Manager API has not been used in project 1 before or it is disabled."
+    )
+    cloud.failures = [("projects describe", said, 99)]
+    with pytest.raises(GcloudFailed, match="Cloud Resource Manager API"):
+        deployed(cloud)
+
+
 @pytest.mark.parametrize(
     "ask",
     [
