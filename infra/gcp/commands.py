@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from infra.gcp import access, agents, firestore, watching
 from infra.gcp.description import (
+    BACKUP_DAYS,
     DATABASE,
     DEAD_LETTERS,
     DEPLOYMENT,
@@ -22,11 +24,13 @@ from infra.gcp.description import (
     Job,
     Subscription,
 )
-from infra.gcp.steps import AS_JSON, Command, Exactly, OneOf, Step, first, gcloud, under
+from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, OneOf, Step, first, gcloud, under
 from infra.gcp.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "functions"
+KEPT_IMAGES = Path(__file__).parent / "images.json"  # Artifact Registry's cleanup policies
+_CLEANUP = ("artifacts", "repositories", "set-cleanup-policies")
 DEFAULT_DEADLINE = "180s"  # of a scheduler's attempt; may come back as nothing
 
 
@@ -48,7 +52,7 @@ def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step
         *under("Roles", access.roles(target, deployment)),
         *under("Roles", (step for what in granted for step in plan.grants_on(what))),
         *under("Images", plan.repository()),
-        *under("Firestore", [plan.database()]),
+        *under("Firestore", [plan.database(), plan.backups()]),
         *under("Firestore", firestore.exemptions(target.project, DATABASE)),
         *under("Firestore", firestore.indexes(target.project, DATABASE)),
         *under("Topics", (step for steps in topics for step in steps)),
@@ -138,6 +142,14 @@ class _Plan:
             make=(self._cloud("artifacts", "repositories", "create", REPOSITORY, **where, repository_format="docker"),),
             wanted={"format": "DOCKER"},
         )
+        yield Step(
+            title="Images older than 90 days are deleted, but for the last ten of each function",
+            look=(*self._cloud("artifacts", "repositories", "describe", REPOSITORY, **where), AS_JSON),
+            make=(
+                self._cloud(*_CLEANUP, REPOSITORY, **where, policy=str(KEPT_IMAGES.relative_to(ROOT)), dry_run=False),
+            ),
+            wanted={"cleanupPolicies": {rule["name"]: _as_kept(rule) for rule in json.loads(KEPT_IMAGES.read_text())}},
+        )
         yield from self.grants_on(f"repository:{REPOSITORY}")
 
     def database(self) -> Step:
@@ -155,6 +167,18 @@ class _Plan:
                 "deleteProtectionState": "DELETE_PROTECTION_ENABLED",
             },
             change=(self._cloud("firestore", "databases", "update", **settings),),
+        )
+
+    def backups(self) -> Step:
+        group, where = ("firestore", "backups", "schedules"), {"database": DATABASE}
+        return Step(
+            title=f"A backup of Firestore every day, kept for {BACKUP_DAYS} days",
+            look=(*self._cloud(*group, "list", **where), AS_JSON),
+            make=(self._cloud(*group, "create", **where, recurrence="daily", retention=f"{BACKUP_DAYS}d"),),
+            wanted={"retention": f"{BACKUP_DAYS * 86_400}s"},
+            change=(self._cloud(*group, "update", **where, backup_schedule=FOUND, retention=f"{BACKUP_DAYS}d"),),
+            find=first(lambda schedule: "dailyRecurrence" in schedule),
+            names=lambda found: [found["name"].rpartition("/")[2]],
         )
 
     def topic(self, name: str) -> Step:
@@ -391,3 +415,12 @@ def _lower_case_annotations(service: Any) -> Any:
 def all_steps(target: Target) -> list[Step]:
     """Return every step in order."""
     return [*foundation(target), *workload(target), *alerts(target)]
+
+
+def _as_kept(rule: dict[str, Any]) -> dict[str, Any]:
+    """Return a cleanup policy as Artifact Registry tells it: by id, in capitals, with ages in seconds."""
+    told = {"id": rule["name"], "action": rule["action"]["type"].upper()}
+    if "mostRecentVersions" in rule:
+        return told | {"mostRecentVersions": rule["mostRecentVersions"]}
+    condition, days = rule["condition"], int(rule["condition"]["olderThan"].removesuffix("d"))
+    return told | {"condition": {"tagState": condition["tagState"].upper(), "olderThan": f"{days * 86_400}s"}}

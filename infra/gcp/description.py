@@ -15,6 +15,7 @@ FORM_KEY = "form-key"
 KEYS = (CHANNEL_KEY, FORM_KEY)  # made by the deployment: 32 random bytes each, which nobody has to know
 TOKEN_SECRETS = "keeper-token-"  # noqa: S105 - how adapters/secrets.py names the secret of a connection
 DEAD_LETTERS = "dead-letters"
+BACKUP_DAYS = 14  # for which a backup of the database is kept
 REPOSITORY = "keeper-functions"  # of images: one of our own, since a role on it cannot be given before it is there
 
 PUBLISHER = "roles/pubsub.publisher"

@@ -56,7 +56,7 @@ def removals(target: Target, *, audit: bool) -> list[Removal]:
             _one(f"Service account {item.id}", ("iam", "service-accounts"), target.account(item.name), project)
             for item in deployment.accounts
         ),
-        *([_database(target)] if audit else []),
+        *([_backups(target), _database(target)] if audit else []),
     ]
 
 
@@ -125,6 +125,16 @@ def _bindings(target: Target) -> list[Removal]:
     return found
 
 
+def _backups(target: Target) -> Removal:
+    group, where = ("firestore", "backups", "schedules"), {"database": DATABASE, "project": target.project}
+    return Removal(
+        title="Schedule of backups",
+        look=(*gcloud(*group, "list", **where), AS_JSON),
+        commands=(gcloud(*group, "delete", **where, backup_schedule=FOUND, quiet=True),),
+        names=lambda there: [item["name"].rpartition("/")[2] for item in there],
+    )
+
+
 def _database(target: Target) -> Removal:
     where = {"database": DATABASE, "project": target.project}
     look = (*gcloud("firestore", "databases", "describe", **where), AS_JSON)
@@ -163,7 +173,7 @@ def destroy(
     )
     say("the bucket gcf-v2-sources-*, and the repository gcf-artifacts of earlier versions, if nobody else uses them.")
     if not audit:
-        say("Firestore is still there, protected against deletion: make destroy AUDIT=delete deletes it too.")
+        say("Firestore is still there, protected and backed up daily: make destroy AUDIT=delete deletes it too.")
 
 
 def _remove(removal: Removal, cloud: Gcloud, say: Callable[[str], None]) -> None:

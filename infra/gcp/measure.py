@@ -11,7 +11,8 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -67,12 +68,7 @@ class CountedServices:
     """The functions' own parts, in this process, with everything they ask outside counted."""
 
     def __init__(self) -> None:
-        sys.path.insert(0, str(ROOT / "functions"))
-        from autoprovisioning import bootstrap
-
-        for builder in vars(bootstrap).values():
-            if hasattr(builder, "cache_clear"):
-                builder.cache_clear()
+        bootstrap = _as_new()
         self.counts: Counter[str] = Counter()
         built = bootstrap.process_services()
         self.services = replace(built, tokens=Tokens(built.tokens, self.counts))
@@ -88,26 +84,50 @@ class CountedServices:
         return {name: round(count / times, 3) for name, count in sorted(found.items())}
 
 
+def _as_new() -> Any:
+    """Return the module that builds the functions' parts, with none of them built."""
+    sys.path.insert(0, str(ROOT / "functions"))
+    from autoprovisioning import bootstrap
+
+    for builder in vars(bootstrap).values():
+        if hasattr(builder, "cache_clear"):
+            builder.cache_clear()
+    return bootstrap
+
+
+@contextmanager
+def _environment(of: Mapping[str, str]) -> Iterator[None]:
+    """Have the functions' environment for a while; whoever comes after meets nothing of it."""
+    before = dict(os.environ)
+    os.environ.update(of)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        _as_new()
+
+
 def measure(users: int) -> dict[str, Any]:
     """Measure everything that happens regularly for a customer of that many users."""
     fixture = customer(users)
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder) / "logs") as supervisor:
         world = World(supervisor=supervisor, folder=Path(folder))
         world.start(fixture, fixture["users"][0]["primaryEmail"], scheduler=False)
-        os.environ.update(world.cloud.environment)
-        CountedServices()
-        connect.connect(world.keeper.endpoint, world.keeper.token, (GROUP,), creates=users)
-        first, quiet = run(world), run(world)
-        changed(world, fixture["users"][:CHANGES], "Run")
-        some = run(world)
-        return {
-            "shards": int(CountedServices().services.connections.all()[0].roster_layout),
-            "first_run": first,
-            "quiet_run": quiet,
-            "run_with_changes": {**some, "changes": CHANGES},
-            "drift_run": run(world, "drift"),
-            **by_hand(world, fixture["users"][CHANGES : 2 * CHANGES]),
-        }
+        with _environment(world.cloud.environment):
+            CountedServices()
+            connect.connect(world.keeper.endpoint, world.keeper.token, (GROUP,), creates=users)
+            first, quiet = run(world), run(world)
+            changed(world, fixture["users"][:CHANGES], "Run")
+            some = run(world)
+            return {
+                "shards": int(CountedServices().services.connections.all()[0].roster_layout),
+                "first_run": first,
+                "quiet_run": quiet,
+                "run_with_changes": {**some, "changes": CHANGES},
+                "drift_run": run(world, "drift"),
+                **by_hand(world, fixture["users"][CHANGES : 2 * CHANGES]),
+            }
 
 
 def run(world: World, kind: str = "full") -> Counts:

@@ -130,7 +130,7 @@ def destroyed(cloud: StandIn, typed: str, *, audit: bool = False) -> None:
     destroy.destroy(TARGET, Gcloud(cloud), lambda text: None, lambda question: typed, audit=audit)
 
 
-LEFT = {"role", "database", "field", "index", "revision", "version"}
+LEFT = {"role", "database", "backups", "field", "index", "revision", "version"}
 
 
 def left(cloud: StandIn) -> set[str]:
@@ -153,7 +153,7 @@ def test_the_audit_is_deleted_only_when_that_is_typed_too(cloud):
         destroyed(cloud, "keeper-prod", audit=True)
     assert cloud.things["database"]
     destroyed(cloud, "keeper-prod with its audit", audit=True)
-    assert left(cloud) == LEFT - {"database"}
+    assert left(cloud) == LEFT - {"database", "backups"}
 
 
 @pytest.mark.parametrize("typed", ["", "yes", "keeper-pro", "KEEPER-PROD"])

@@ -36,6 +36,7 @@ MESSAGES = {
     "role": ("iam.v1", "Role"),
     "database": ("firestore.v1", "GoogleFirestoreAdminV1Database"),
     "field": ("firestore.v1", "GoogleFirestoreAdminV1Field"),
+    "backups": ("firestore.v1", "GoogleFirestoreAdminV1BackupSchedule"),
     "index": ("firestore.v1", "GoogleFirestoreAdminV1Index"),
     "repository": ("artifactregistry.v1", "Repository"),
     "topic": ("pubsub.v1", "Topic"),

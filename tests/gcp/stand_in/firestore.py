@@ -75,7 +75,33 @@ def _make_index(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     return cloud.put("index", str(number), index)
 
 
+def _make_backups(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    cloud.thing("database", flags["database"])
+    if any("dailyRecurrence" in schedule for schedule in cloud.things.get("backups", {}).values()):
+        raise Refused("ALREADY_EXISTS: a daily backup schedule exists already")
+    name = cloud.numbered(f"projects/{PROJECT}/databases/(default)/backupSchedules")
+    schedule = {"name": name, f"{flags['recurrence']}Recurrence": {}, "retention": _seconds(flags["retention"])}
+    return cloud.put("backups", name.rpartition("/")[2], schedule)
+
+
+def _update_backups(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    there = cloud.thing("backups", flags["backup-schedule"])
+    return cloud.put("backups", flags["backup-schedule"], there | {"retention": _seconds(flags["retention"])})
+
+
+def _delete_backups(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    return cloud.delete("backups", flags["backup-schedule"])
+
+
+def _seconds(days: str) -> str:
+    return f"{int(days.removesuffix('d')) * 86_400}s"
+
+
 HANDLERS: dict[str, Handler] = {
+    "firestore backups schedules create": _make_backups,
+    "firestore backups schedules update": _update_backups,
+    "firestore backups schedules delete": _delete_backups,
+    "firestore backups schedules list": listed("backups"),
     "firestore databases create": _make_database,
     "firestore databases update": _update_database,
     "firestore databases describe": describe("database"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from infra.gcp import commands
 from infra.gcp.description import ACCESSOR, DEPLOYMENT
 from tests.gcp.gcloud_parser import TARGET
 from tests.gcp.stand_in.cloud import NUMBER, PROJECT, REGION, Cloud, Handler, Refused, delete, describe
@@ -61,6 +62,20 @@ def _make_repository(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> 
     name = f"projects/{PROJECT}/locations/{REGION}/repositories/{names[0]}"
     repository = {"name": name, "format": flags["repository-format"].upper()}
     return cloud.put("repository", names[0], repository, new=True)
+
+
+def _keep_images(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    policies = {}
+    for rule in json.loads((commands.ROOT / flags["policy"]).read_text()):
+        policies[rule["name"]] = {"id": rule["name"], "action": rule["action"]["type"].upper()}
+        if "condition" in rule:
+            days = int(rule["condition"]["olderThan"].removesuffix("d"))
+            condition = {"tagState": rule["condition"]["tagState"].upper(), "olderThan": f"{days * 86_400}s"}
+            policies[rule["name"]]["condition"] = condition
+        else:
+            policies[rule["name"]]["mostRecentVersions"] = rule["mostRecentVersions"]
+    assert "no-dry-run" in flags
+    return cloud.put("repository", names[0], cloud.thing("repository", names[0]) | {"cleanupPolicies": policies})
 
 
 def _see_that_it_may_be_built(cloud: Cloud, flags: Any) -> None:
@@ -184,6 +199,7 @@ HANDLERS: dict[str, Handler] = {
     "functions delete": _delete_function,
     "artifacts repositories create": _make_repository,
     "artifacts repositories describe": describe("repository"),
+    "artifacts repositories set-cleanup-policies": _keep_images,
     "artifacts repositories delete": delete("repository"),
     "artifacts repositories get-iam-policy": policy("repository"),
     "artifacts repositories add-iam-policy-binding": bind("repository"),
