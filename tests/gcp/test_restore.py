@@ -12,7 +12,7 @@ from autoprovisioning.domain.events import Actor
 from infra.local.compare import compare
 from infra.local.connect import CONNECTION
 from infra.local.simulation import http
-from tests.gcp.gcloud_parser import complaints
+from tests.gcp.gcloud_parser import TARGET, complaints
 from tests.support.system import GROUP, GROUP_ID, System, person
 
 PAGE = Path(__file__).parents[2] / "docs" / "restore.md"
@@ -120,7 +120,8 @@ def test_a_token_older_than_the_one_in_force_pauses_the_connection_until_it_is_r
 
 def test_gcloud_understands_the_commands_of_the_page():
     blocks = re.findall(r"^ *```sh\n(.*?)^ *```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    commands = [tuple(shlex.split(line)) for line in "".join(blocks).splitlines()]
+    text = "".join(blocks).replace("PROJECT", TARGET.project)
+    commands = [tuple(shlex.split(line)) for line in text.splitlines()]
     assert len(commands) > 8
     assert {command[0] for command in commands} == {"gcloud"}
     assert complaints(commands) == {}
