@@ -221,7 +221,7 @@ def test_clicked_twice_at_once_makes_one_account(scenario):
     scenario.keeper.meanwhile.append(lambda: answers.append(answer(scenario, look, "m2")))  # delivered twice
     told = answer(scenario, look, "m1")
     assert told.result.account == scenario.keeper.of("u4")[0]
-    assert "Another worker is at this user" in texts(answers[0])
+    assert "Another worker is processing this user" in texts(answers[0])
     assert len(scenario.keeper.of("u4")) == 1
 
 

@@ -36,7 +36,7 @@ def send(place: Place, button: str, **filled):
 
 def test_a_plan_is_decided_by_cause_then_the_rest_then_for_those_ticked(place):
     shown = place.browser().open(f"{HOME}/holds/{DIGEST}")
-    assert "Out of scope: 10 changes that wait" in shown.text
+    assert "Out of scope: 10 changes waiting" in shown.text
     assert "Waits for a decision" in shown.text
     assert "Rejected" in send(place, "reject", about="cause:app_off").text
     assert standings(place) == {"rejected": 10, "waiting": 5}

@@ -160,7 +160,7 @@ class _Convergence:
         entry = round_.entries[self._connection.id]
         now = self._services.clock()
         if entry is not None and entry.mark is not None and entry.mark.live(now):
-            self._tell("Another worker is at this user, and looks at them again when it is done.")
+            self._tell("Another worker is processing this user, and looks again when it is done.")
             return self._leave_to_owner(entry.mark, now)
         self._tell(f"Read the roster: {_known(entry)}.")
         observation = self._read(round_, entry)
