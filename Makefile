@@ -12,6 +12,8 @@ JOBS ?= 3
 GIVEN := PYTHON JOBS ONCE FULL MEMORY HISTORIES FROM SEED ENDPOINT TOKEN_FILE SCOPE_GROUPS ADOPT ARCHIVED \
 	PROJECT REGION ADMIN ALERTS LOCATION ACCESS RUNBOOKS AUDIT FUNCTION SEVERITY SINCE
 $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval override export $(name) := $$(value $(name)))))
+# Where the shell forbids it, each of the hundreds of processes that tests start would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 # Each is a folder of tests and a target: from the core alone to everything at once, in a browser.
