@@ -255,11 +255,14 @@ class World:
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30, every: float = 0.02) -> Any:
-    """Poll until the condition holds and return its value; raises TimeoutError that names it."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Poll until the condition holds and return its value; raises TimeoutError that names it.
+
+    Every look costs some milliseconds of several processes: whatever takes long is looked at less often.
+    """
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < seconds:
         value = condition()
         if value:
             return value
-        time.sleep(every)
+        time.sleep(max(every, min(waited / 20, 0.2)))
     raise TimeoutError(f"{what} did not happen within {seconds:.0f} s")

@@ -165,7 +165,7 @@ def test_a_long_reconciliation_keeps_its_lease(system):
     seen = []
     while first.is_alive():
         seen += [run["run"] for run in system.world.reconcile()]
-    first.join()
+        first.join(0.05)
     assert set(seen) <= {observing.id}, "a second planner came in while the first one was at work"
 
 
