@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -53,12 +52,9 @@ def project_id() -> str:
 
 
 @pytest.fixture(scope="session")
-def whole_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """The whole local cloud with its simulators, with time limits of seconds."""
-    _need_emulators()
-    folder: Path = tmp_path_factory.mktemp("system")
-    with System.started(folder) as system:
-        yield system
+def whole_system(backing: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> System:
+    """The whole local cloud with its simulators, with time limits of seconds, in a project of its own."""
+    return System.started(tmp_path_factory.mktemp("system"), backing)
 
 
 @pytest.fixture

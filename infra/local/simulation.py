@@ -180,13 +180,16 @@ class World:
         administrator: str,
         extra: dict[str, str] | None = None,
         scheduler: bool = True,
+        backing: LocalCloud | None = None,
     ) -> None:
-        """Start simulators, emulators and functions; returns once all of them answer."""
+        """Start simulators, emulators (unless `backing` has them) and functions; returns once all of them answer."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.administrator = administrator
-        self.cloud = LocalCloud(supervisor=self.supervisor)
+        self.cloud = backing or LocalCloud(supervisor=self.supervisor)
         simulators = self._start_simulators(fixture)
-        self.cloud.start_backing()
+        if backing is None:
+            self.cloud.start_backing()
+        self.supervisor.wait_ready()
         self.directory = DirectorySide(simulators[0].address)
         self.keeper = KeeperSide(endpoint=simulators[1].address, token=(self.folder / "token").read_text())
         proxied = self._start_proxy()

@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from infra.local.cloud import ROOT, subscribe_anew
+from infra.local.cloud import ROOT, LocalCloud, subscribe_anew
 from infra.local.connect import CONNECTION, connect
 from infra.local.processes import Process, Supervisor, free_port
 from infra.local.simulation import World, http, wait_for
@@ -81,15 +81,13 @@ class System:
         self.settled: tuple[Any, ...] | None = None  # the snapshot that tests which change nothing share
 
     @staticmethod
-    @contextlib.contextmanager
-    def started(folder: Path) -> Iterator[System]:
-        """Start everything, and stop it in the end."""
-        with Supervisor(folder / "logs") as supervisor:
-            world = World(supervisor=supervisor, folder=folder)
-            world.start(customer(), ADMIN, SHORT, scheduler=False)
-            os.environ.update(world.cloud.environment)
-            sys.path.insert(0, str(ROOT / "functions"))
-            yield System(world, supervisor)
+    def started(folder: Path, backing: LocalCloud) -> System:
+        """Start everything beside the emulators, whose supervisor stops it in the end."""
+        world = World(supervisor=backing.supervisor, folder=folder)
+        world.start(customer(), ADMIN, SHORT, scheduler=False, backing=backing)
+        os.environ.update(world.cloud.environment)
+        sys.path.insert(0, str(ROOT / "functions"))
+        return System(world, backing.supervisor)
 
     def calm(self) -> None:
         """Lift every fault and wake every function."""
