@@ -53,7 +53,7 @@ test: $(STAMP) ## every level, several files at a time, real emulators and a bro
 unit: ## the core and the use cases over ports in memory
 simulation: ## whole histories on virtual time, with faults
 contract: ## each adapter against its real counterpart: emulators, SCIM servers, the directory's simulator
-fuzz: ## what lying servers answer
+fuzz: ## any answer a server may give, wrong ones included
 functional: ## the functions behind HTTP, the API, the pages and the commands
 faults: ## the whole local cloud while its surroundings fail
 gcp: ## the deployment against a stand-in for gcloud
@@ -68,17 +68,17 @@ check: $(STAMP) ## lint, types, import contracts, unit tests
 	@$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/unit
 
-fix: $(STAMP) ## let the linter mend what it can, and format
+fix: $(STAMP) ## let the linter fix what it can, and format
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-simulate: $(STAMP) ## [HISTORIES=1000] [FROM=1] [SEED=17]: run histories of the simulation, or make one that fails smaller
+simulate: $(STAMP) ## [HISTORIES=1000] [FROM=1] [SEED=17]: run histories of the simulation, or shrink one that fails
 	@$(BIN)/python -m tests.simulation.simulate --histories="$${HISTORIES:-1000}" --from="$${FROM:-1}" $(if $(SEED),--seed="$$SEED")
 
-mutants: $(STAMP) ## take one safeguard after the other out of a copy of the code, and see that the simulation finds it
+mutants: $(STAMP) ## remove one safeguard at a time from a copy of the code, and check that the simulation notices
 	@$(BIN)/python -m tests.simulation.mutants
 
-screenshots: $(STAMP) ## take the pictures in docs/screenshots anew (needs Chromium)
+screenshots: $(STAMP) ## take the pictures in docs/screenshots again (needs Chromium)
 	@SCREENSHOTS=1 REQUIRE_EMULATORS=1 REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q tests/browser/test_pictures.py
 
 bench: $(STAMP) ## measure, print the figures and write docs/benchmarks.md (MEMORY=1: 100,000 users too)
@@ -96,16 +96,16 @@ deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=...: deploy to Googl
 rollback: $(STAMP) ## (settings as for deploy): let the functions of the last deployment serve what they served before it
 	@$(GCP) rollback
 
-destroy: $(STAMP) ## (settings as for deploy) [AUDIT=delete]: take the deployment away, after a confirmation (delete: Firestore too)
+destroy: $(STAMP) ## (settings as for deploy) [AUDIT=delete]: remove the deployment after a typed confirmation (delete: Firestore too)
 	@$(GCP) destroy
 
 logs: $(STAMP) ## (settings as for deploy) [FUNCTION=console] [SEVERITY=INFO] [SINCE=1h]: what the functions logged
 	@$(GCP) logs
 
-doctor: $(STAMP) ## (settings as for deploy): check every precondition and dependency, and say what mends it
+doctor: $(STAMP) ## (settings as for deploy): check every precondition and live dependency, and say how to fix each failure
 	@$(GCP) doctor
 
-lock: $(STAMP) ## resolve pyproject.toml anew into the two requirements files
+lock: $(STAMP) ## resolve pyproject.toml again into the two requirements files
 	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o functions/requirements.txt
 	@$(BIN)/uv pip compile -q pyproject.toml --extra dev --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -c functions/requirements.txt -o requirements-dev.txt
 
