@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Mapping
 
-from infra.gcp import deploy, destroy, doctor, logs, rollback
+from infra.gcp import deploy, destroy, doctor, logs, rollback, upload
+from infra.gcp.commands import ROOT
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
 from infra.gcp.target import Refused, Target
 
@@ -22,12 +23,29 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def _told(given: Given, name: str) -> bool:
+    """Say whether something was allowed that is not done unasked."""
+    value = given.get(name, "")
+    if value not in ("", "yes"):
+        raise SystemExit(f"{name}=... must be yes, or not be given.")
+    return value == "yes"
+
+
 def _plan(target: Target, _: Given) -> int:
     deploy.plan(target, say)
     return 0
 
 
-def _deploy(target: Target, _: Given) -> int:
+def _deploy(target: Target, given: Given) -> int:
+    dirty = _told(given, "DIRTY")
+    changed = upload.changed(ROOT)
+    if changed and not dirty:
+        raise SystemExit(
+            f"Not committed: {', '.join(changed[:10])}{', ...' if changed[10:] else ''}. What is deployed could not be "
+            "told by its commit: commit or stash it, or deploy it all the same with DIRTY=yes."
+        )
+    for name in upload.left_out(ROOT):
+        say(f"Not uploaded, since git does not track it: {name}")
     deploy.deploy(target, Gcloud(say=say), say)
     return 0
 
@@ -81,7 +99,7 @@ def main(argv: list[str], given: Given) -> int:
         return VERBS[verb](target, given)
     except GcloudFailed as error:
         print(f"\n{error}\n\nMend that and run the same command again: it goes on from there.", file=sys.stderr)
-    except Unready as error:
+    except (Unready, upload.NoClone) as error:
         print(error, file=sys.stderr)
     except BrokenPipeError:
         # head or less has read enough. What Python would still flush when it ends goes nowhere, without a traceback.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from infra.gcp import access, agents, firestore, watching
+from infra.gcp import access, agents, firestore, upload, watching
 from infra.gcp.description import (
     BACKUP_DAYS,
     DATABASE,
@@ -28,7 +28,6 @@ from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, OneOf, Step, first
 from infra.gcp.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "functions"
 KEPT_IMAGES = Path(__file__).parent / "images.json"  # Artifact Registry's cleanup policies
 _CLEANUP = ("artifacts", "repositories", "set-cleanup-policies")
 DEFAULT_DEADLINE = "180s"  # of a scheduler's attempt; may come back as nothing
@@ -95,13 +94,13 @@ def delegated_identity(target: Target) -> Command:
     return (*look, AS_JSON)
 
 
-def source_digest(source: Path = SOURCE) -> str:
-    """Return a digest of what is uploaded, short enough for a label."""
-    digest = hashlib.sha256()
-    for path in sorted(source.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(f"{path.relative_to(source)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+def source_digest() -> str:
+    """Return a digest of what is uploaded.
+
+    Raises:
+        NoClone: git does not tell what that is.
+    """
+    return upload.digest(ROOT)
 
 
 class _Plan:
@@ -111,7 +110,7 @@ class _Plan:
         self._target = target
         self._deployment = deployment
         self._project = target.project
-        self._digest = source_digest()
+        self._digest = target.source or source_digest()
         settings = f"{self._digest}{deployment.functions}{target}"
         self._release = hashlib.sha256(settings.encode()).hexdigest()[:16]
 
@@ -276,7 +275,7 @@ class _Plan:
             function.name,
             gen2=True,
             runtime=RUNTIME,
-            source="functions",
+            source=upload.staged(self._digest),
             entry_point=function.entry_point,
             trigger_http=True,
             allow_unauthenticated=False,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-from infra.gcp import commands, watching
+from infra.gcp import commands, upload, watching
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import KEYS
 from infra.gcp.gcloud import Gcloud, GcloudFailed
@@ -81,6 +81,9 @@ def deploy(target: Target, gcloud: Gcloud, say: Say) -> Target:
     """
     counts: Counter[Done] = Counter()
     target = learn_number(target, gcloud)
+    source = commands.source_digest()
+    upload.stage(commands.ROOT, source)  # at once: what is edited from now on is another deployment's
+    target = replace(target, source=source)
     counts += run(commands.foundation(target), gcloud, say)
     target = replace(target, key_versions=newest_keys(target, gcloud))
     counts += run(commands.workload(target), gcloud, say)

@@ -123,6 +123,7 @@ class Target:
     number: str = NUMBER
     key_versions: Mapping[str, str] = field(default_factory=dict, hash=False)  # by the name of the secret
     channels: Mapping[str, str] = field(default_factory=dict, hash=False)  # names of those of addresses, by address
+    source: str = ""  # the digest of what is uploaded; empty before that is settled
     location: str = ""  # of Firestore; the region if empty
     access: str = ""  # who IAP lets in; the administrator's domain if empty
     runbooks: str = ""  # where docs/runbooks of this repository can be read with a browser

@@ -119,6 +119,7 @@ SHAPES = {
     "repository-format": r"docker",
     "docker-repository": r"projects/keeper-prod/locations/europe-west1/repositories/keeper-functions",
     "update-labels": r"source=[0-9a-f]{16},release=[0-9a-f]{16}",
+    "source": r"\.local/upload/[0-9a-f]{16}",
     "uri": r"https://[a-z-]+-123456789012\.europe-west1\.run\.app",
     "push-endpoint": r"https://[a-z-]+-123456789012\.europe-west1\.run\.app",
     "display-name": r".{1,100}",

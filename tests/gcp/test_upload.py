@@ -1,0 +1,121 @@
+"""What is uploaded, and that it is told by a commit."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra.gcp import __main__ as command_line
+from infra.gcp import commands, upload
+from infra.gcp.deploy import Gcloud, deploy
+from tests.gcp.stand_in import StandIn
+from tests.gcp.test_deploy import TARGET
+
+SETTINGS = {"PROJECT": "keeper-prod", "REGION": "europe-west1", "ADMIN": "a@example.com", "ALERTS": "b@example.com"}
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.com")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    functions = tmp_path / "functions"
+    (functions / "package").mkdir(parents=True)
+    (functions / "main.py").write_text("")
+    (functions / "package" / "code.py").write_text("x = 1\n")
+    (tmp_path / ".gitignore").write_text(".local/\n__pycache__/\n")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--message=First")
+    for module in (commands, command_line):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    return tmp_path
+
+
+def uploaded(clone: Path) -> dict[str, str]:
+    name = upload.digest(clone)
+    upload.stage(clone, name)
+    home = clone / upload.staged(name)
+    return {str(path.relative_to(home)): path.read_text() for path in home.rglob("*") if path.is_file()}
+
+
+def test_only_what_git_tracks_is_uploaded(clone):
+    before = upload.digest(clone)
+    for name in (".env", "token", ".DS_Store", "package/.env"):
+        (clone / "functions" / name).write_text("secret")
+    (clone / "functions" / "__pycache__").mkdir()
+    (clone / "functions" / "__pycache__" / "code.pyc").write_text("")
+    assert upload.digest(clone) == before
+    assert uploaded(clone) == {"main.py": "", "package/code.py": "x = 1\n"}
+    assert upload.left_out(clone) == [f"functions/{name}" for name in (".DS_Store", ".env", "package/.env", "token")]
+
+
+@pytest.mark.parametrize("when", ["APIs", "Function directory-webhook"])
+def test_all_functions_are_built_from_one_copy_whatever_is_edited_meanwhile(clone, when):
+    cloud = StandIn()
+
+    def edit(text: str) -> None:
+        if when in text:
+            (clone / "functions" / "main.py").write_text("edited = True\n")
+
+    deploy(TARGET, Gcloud(cloud), edit)
+    sources = {part for command in cloud.issued for part in command if part.startswith("--source=")}
+    (source,) = [clone / part.removeprefix("--source=") for part in sources]
+    assert (source / "main.py").read_text() == ""
+    assert (clone / "functions" / "main.py").read_text() != ""
+
+
+def test_gcloud_has_nothing_in_what_is_uploaded_that_would_leave_out_more():
+    assert [str(path) for path in upload.tracked(commands.ROOT) if path.name in (".gitignore", ".gcloudignore")] == []
+
+
+def test_a_file_that_was_edited_is_another_source_and_one_that_is_deleted_is_left_out(clone):
+    before = upload.digest(clone)
+    (clone / "functions" / "main.py").unlink()
+    assert uploaded(clone) == {"package/code.py": "x = 1\n"}
+    (clone / "functions" / "package" / "code.py").write_text("x = 2\n")
+    assert uploaded(clone) == {"package/code.py": "x = 2\n"}
+    assert len({before, upload.digest(clone)}) == 2
+
+
+def test_a_deployment_of_what_is_not_committed_is_refused_unless_that_is_wanted(clone, monkeypatch):
+    (clone / "functions" / "main.py").write_text("edited = True\n")
+    deployed: list[str] = []
+    monkeypatch.setattr(command_line.deploy, "deploy", lambda *_, **__: deployed.append("it"))
+    with pytest.raises(SystemExit, match=r"Not committed: functions/main.py\. .*DIRTY=yes"):
+        command_line.main(["deploy"], SETTINGS)
+    with pytest.raises(SystemExit, match=r"DIRTY=\.\.\. must be yes"):
+        command_line.main(["deploy"], SETTINGS | {"DIRTY": "1"})
+    assert deployed == []
+    assert command_line.main(["deploy"], SETTINGS | {"DIRTY": "yes"}) == 0
+    assert deployed == ["it"]
+
+
+def test_what_is_not_tracked_is_named_and_hinders_nothing(clone, monkeypatch, capsys):
+    (clone / "functions" / ".env").write_text("secret")
+    monkeypatch.setattr(command_line.deploy, "deploy", lambda *_, **__: None)
+    assert command_line.main(["deploy"], SETTINGS) == 0
+    assert "does not track it: functions/.env" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_clone_is_told_as_that(clone, monkeypatch, capsys, tmp_path_factory):
+    monkeypatch.setattr(command_line, "ROOT", tmp_path_factory.mktemp("elsewhere"))
+    assert command_line.main(["deploy"], SETTINGS) == 1
+    assert "deploy from a clone" in capsys.readouterr().err
+    monkeypatch.setattr(command_line, "ROOT", clone)
+    monkeypatch.setenv("PATH", "")
+    assert command_line.main(["deploy"], SETTINGS) == 1
+    assert "there is no git" in capsys.readouterr().err
+
+
+def test_a_version_is_told_by_its_tag_and_by_what_is_beyond_it(clone):
+    git(clone, "tag", "--annotate", "v1.2.0", "--message=1.2.0")
+    assert upload.version(clone) == "v1.2.0"
+    (clone / "functions" / "main.py").write_text("edited = True\n")
+    assert upload.version(clone) == "v1.2.0-dirty"
+    git(clone, "commit", "--quiet", "--all", "--message=Second")
+    assert upload.version(clone) == f"v1.2.0-1-g{upload.commit(clone)[:7]}"
