@@ -37,7 +37,7 @@ def _plan(target: Target, _: Given) -> int:
 
 
 def _deploy(target: Target, given: Given) -> int:
-    dirty = _told(given, "DIRTY")
+    again, dirty = (_told(given, name) for name in ("AGAIN", "DIRTY"))
     changed = upload.changed(ROOT)
     if changed and not dirty:
         raise SystemExit(
@@ -46,12 +46,13 @@ def _deploy(target: Target, given: Given) -> int:
         )
     for name in upload.left_out(ROOT):
         say(f"Not uploaded, since git does not track it: {name}")
-    deploy.deploy(target, Gcloud(say=say), say)
+    deploy.deploy(target, Gcloud(say=say), say, again=again)
     return 0
 
 
-def _rollback(target: Target, _: Given) -> int:
-    rollback.rollback(target, Gcloud(say=say, unused_is_missing=True), say)
+def _rollback(target: Target, given: Given) -> int:
+    cloud = Gcloud(say=say, unused_is_missing=True)
+    rollback.rollback(target, cloud, say, given.get("RELEASE", "").strip())
     return 0
 
 

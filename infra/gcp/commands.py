@@ -7,10 +7,11 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from infra.gcp import access, agents, firestore, upload, watching
+from infra.gcp import access, agents, firestore, labels, upload, watching
 from infra.gcp.description import (
     BACKUP_DAYS,
     DATABASE,
@@ -103,6 +104,36 @@ def source_digest() -> str:
     return upload.digest(ROOT)
 
 
+def release(target: Target, deployment: Deployment = DEPLOYMENT) -> str:
+    """Return the name of the release that a deployment would make: of the source, with what functions are given.
+
+    Raises:
+        NoClone: git does not tell what is uploaded.
+    """
+    keys = {key: target.mounted(key) for key in KEYS}
+    given = (
+        target.source or source_digest(),
+        RUNTIME,
+        deployment.functions,
+        target.project,
+        target.region,
+        target.admin,
+        keys,
+    )
+    return hashlib.sha256(repr(given).encode()).hexdigest()[:16]
+
+
+def deployed_title(function: Function) -> str:
+    """Return what the step is called that deploys a function."""
+    settings = f"{function.memory}, {function.timeout} s, {function.concurrency} requests in each of up to"
+    return f"Function {function.name}: {settings} {function.max_instances} instances, as keeper-{function.name}"
+
+
+def served_title(name: str) -> str:
+    """Return what the step is called that lets a function serve what was deployed last."""
+    return f"All traffic of {name} on its latest revision"
+
+
 class _Plan:
     """Makes the steps of one deployment."""
 
@@ -111,8 +142,7 @@ class _Plan:
         self._deployment = deployment
         self._project = target.project
         self._digest = target.source or source_digest()
-        settings = f"{self._digest}{deployment.functions}{target}"
-        self._release = hashlib.sha256(settings.encode()).hexdigest()[:16]
+        self._release = release(target, deployment)
 
     def _cloud(self, *parts: str, **flags: Any) -> Command:
         return gcloud(*parts, **flags, project=self._project)
@@ -204,7 +234,7 @@ class _Plan:
         service = (*self._regional("run", "services", "describe", name), AS_JSON)
         yield self._deployed(function)
         yield Step(
-            title=f"All traffic of {name} on its latest revision",
+            title=served_title(name),
             look=service,
             make=(self._regional("run", "services", "update-traffic", name, to_latest=True),),
             wanted={"spec": {"traffic": [{"latestRevision": True, "percent": 100}]}},
@@ -249,8 +279,7 @@ class _Plan:
             "secretEnvironmentVariables": mounted,
         }
         return Step(
-            title=f"Function {function.name}: {function.memory}, {function.timeout} s, {function.concurrency} requests "
-            f"in each of up to {function.max_instances} instances, as {account.partition('@')[0]}",
+            title=deployed_title(function),
             look=(*self._regional("functions", "describe", function.name, gen2=True), AS_JSON),
             make=(self._deploy(function, environment),),
             wanted={
@@ -261,7 +290,7 @@ class _Plan:
                     "dockerRepository": REPOSITORY,
                 },
                 "serviceConfig": memory_and_more,
-                "labels": {"source": self._digest},
+                "labels": {"release": self._release},
             },
             find=_comparable,
         )
@@ -291,9 +320,23 @@ class _Plan:
             docker_repository=f"projects/{self._project}/locations/{self._target.region}/repositories/{REPOSITORY}",
             set_env_vars=_listed(environment),
             **({"set_secrets": mounts} if mounts else {"clear_secrets": True}),
-            update_labels=f"source={self._digest},release={self._release}",
+            update_labels=",".join(f"{name}={value}" for name, value in self._labels.items()),
             serve_all_traffic_latest_revision=True,
         )
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        target = self._target
+        return {
+            "release": self._release,
+            "source": self._digest,
+            "version": labels.fit(upload.version(ROOT)),
+            "commit": labels.fit(upload.commit(ROOT)),
+            "deployed": target.deployed,
+            "deployer": target.deployer,
+            "before": target.before,
+            **labels.schemas(),
+        }
 
     def subscription(self, wanted: Subscription) -> Iterator[Step]:
         url, identity = self._target.url(wanted.function), self._target.account("push")

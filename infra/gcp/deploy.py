@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from infra.gcp import commands, upload, watching
+from infra.gcp import commands, labels, release, upload, watching
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import KEYS
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.steps import FOUND, Command, Step, checklist, differences, filled, shown
-from infra.gcp.target import CHANNEL, KEY_VERSION, Target
+from infra.gcp.target import BEFORE, CHANNEL, DEPLOYED, DEPLOYER, KEY_VERSION, Target
 
 Say = Callable[[str], None]
+Ask = Callable[[str], str]
 # Google tells no stranger whether there is a project, so gcloud says 403 of both.
 NO_SUCH_PROJECT = "(or it may not exist)"
 NOT_ENABLED = "has not been used in project"  # the same 403, but of the API that was to tell
@@ -39,6 +41,9 @@ def plan(target: Target, say: Say) -> None:
     for key in KEYS:
         say(f"  {f'{key}:{KEY_VERSION}':<21} the newest version of that secret, the first in a new project")
     say(f"  {FOUND:<21} what the look has found: a name, or each member who is not wanted")
+    say(f"  {DEPLOYED:<21} the present time, and")
+    say(f"  {DEPLOYER:<21} the account that gcloud uses: labels, as is")
+    say(f"  {BEFORE:<21} the release that serves now, which make rollback goes back to; none at first")
     say(f"\n[ ]   0. The project's number\n      look    {shown(commands.project_number(target))}")
     number = 0
     for number, (heading, title, several) in enumerate(checklist(commands.all_steps(target)), 1):
@@ -73,18 +78,32 @@ def _made(steps: list[Step]) -> list[tuple[str, Command]]:
     ]
 
 
-def deploy(target: Target, gcloud: Gcloud, say: Say) -> Target:
+def deploy(
+    target: Target,
+    gcloud: Gcloud,
+    say: Say,
+    ask: Ask = input,
+    *,
+    again: bool = False,
+    now: datetime | None = None,
+) -> Target:
     """Bring the project to what is described; returns the target with what was learned.
 
     Raises:
         GcloudFailed: a step failed; the ones before are done, and a repeated deployment goes on from there.
+        SystemExit: this release must not serve, or was rolled back and is not wanted again.
     """
     counts: Counter[Done] = Counter()
     target = learn_number(target, gcloud)
+    at, by = now or datetime.now(UTC), release.account(gcloud)
     source = commands.source_digest()
     upload.stage(commands.ROOT, source)  # at once: what is edited from now on is another deployment's
-    target = replace(target, source=source)
-    counts += run(commands.foundation(target), gcloud, say)
+    target = replace(target, source=source, deployed=labels.stamped(at), deployer=labels.fit(by))
+    counts += run(commands.foundation(target)[:1], gcloud, say)
+    target = replace(target, key_versions=newest_keys(target, gcloud))
+    target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
+    release.forget(target, gcloud)  # a redeployed function's service is another one
+    counts += run(commands.foundation(target)[1:], gcloud, say)
     target = replace(target, key_versions=newest_keys(target, gcloud))
     counts += run(commands.workload(target), gcloud, say)
     target = learn_channels(target, gcloud)
@@ -93,6 +112,29 @@ def deploy(target: Target, gcloud: Gcloud, say: Say) -> Target:
     say(f"\n{', '.join(f'{counts[done]} {done}' for done in Done)}.")
     _tell_what_is_left(target, gcloud, say)
     return target
+
+
+def _may_follow(target: Target, serving: list[release.Served], ask: Ask, *, again: bool) -> str:
+    """See that this release may serve after what serves now; returns which one it replaces, as a label."""
+    this = release.Release(labels={"release": commands.release(target), **labels.schemas()})
+    trouble = sorted({text for item in serving for text in this.cannot_read(item.release)})
+    if trouble:
+        raise SystemExit(
+            f"This version cannot read what the one that serves has written: {'; '.join(trouble)}. The functions were "
+            "not changed. Deploy a newer version (git pull)."
+        )
+    if not again and any(item.rolled_back and item.deployed.id == this.id for item in serving):
+        question = f"Release {this.id} is the one that was rolled back. Type its name to let it serve again: "
+        if _answer(ask, question) != this.id:
+            raise SystemExit("That is not it: the functions were not changed. AGAIN=yes deploys it unasked.")
+    return release.before(this.id, serving)
+
+
+def _answer(ask: Ask, question: str) -> str:
+    try:
+        return ask(question).strip()
+    except EOFError:  # nobody is there to answer
+        return ""
 
 
 def learn_number(target: Target, gcloud: Gcloud) -> Target:

@@ -16,7 +16,7 @@ from infra.gcp.deploy import Done, learn_channels, learn_number, newest_keys, st
 from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
 from infra.gcp.gcloud import Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
 from infra.gcp.live import Addresses, NotAllowed, Web, reachable
-from infra.gcp.rollback import service_of
+from infra.gcp.release import Served, served, service_of
 from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
 from infra.gcp.target import Target
 
@@ -145,13 +145,51 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
         return
     target = replace(target, key_versions=newest_keys(target, cloud))
     target = learn_channels(target, cloud)
+    back = _titles_of_what_was_rolled_back(target, served(target, cloud))
     for step in commands.all_steps(target):
+        if step.title in back:
+            continue
         state, found = state_of(step, cloud)
         if state is Done.UNCHANGED:
             well += 1
         else:
             yield Finding(title=f"{step.title}: {_difference(step, state, found)}", mend=patient.deploy)
     yield Finding(title=f"{well} things are as described, the APIs first")
+
+
+def _titles_of_what_was_rolled_back(target: Target, serving: Sequence[Served]) -> set[str]:
+    """Return the steps that differ on purpose, where this checkout is the release that was left, or the one before."""
+    known = {each.id for item in serving for each in (item.release, item.deployed)}
+    if not any(item.rolled_back for item in serving) or commands.release(target) not in known:
+        return set()
+    there = {item.name for item in serving}
+    functions = [item for item in DEPLOYMENT.functions if item.name in there]
+    return {title for item in functions for title in (commands.deployed_title(item), commands.served_title(item.name))}
+
+
+def _release(patient: Patient) -> Iterator[Finding]:
+    """See which release serves, who deployed it and when, and that all functions are of the same."""
+    serving = served(patient.target, patient.cloud)
+    releases = {item.release.id: item.release for item in serving}
+    newest_first = sorted(releases.values(), key=lambda release: release.deployed, reverse=True)
+    back = next((item for item in serving if item.rolled_back), None)
+    if len(releases) > 1:
+        told = [f"{release.shown} ({_names(serving, release.id)})" for release in newest_first]
+        if back:
+            mend = f"make rollback RELEASE={back.release.id} {patient.target.settings} ends the rollback."
+        else:
+            mend = f"A deployment was broken off. {patient.deploy} ends it, make rollback takes it back."
+        yield Finding(title=f"Functions serve several releases: {'; '.join(told)}", mend=mend)
+    elif back:
+        yield Finding(title=f"rolled back to {back.release.shown}")
+        yield Finding(title=f"from {back.deployed.shown}")
+    else:
+        for release in newest_first:
+            yield Finding(title=f"Release {release.shown}")
+
+
+def _names(serving: Sequence[Served], release: str) -> str:
+    return ", ".join(item.name for item in serving if item.release.id == release)
 
 
 def _difference(step: Step, state: Done, found: Any) -> str:
@@ -301,6 +339,7 @@ def _time(text: str) -> datetime:
 
 CHECKS: tuple[tuple[str, Callable[[Patient], Iterator[Finding]]], ...] = (
     ("What is deployed", _as_described),
+    ("Release", _release),
     ("Addresses", _addresses),
     ("Firestore's indexes", _indexes),
     ("Schedule", _schedule),

@@ -1,30 +1,18 @@
-"""`make rollback`: the functions of the last deployment serve their revision from before it again. Nothing is built."""
+"""`make rollback`: every function serves one release again that was deployed before. Nothing is built."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Gcloud
-from infra.gcp.steps import AS_JSON, Command, gcloud, shown
+from infra.gcp.release import Release, Served, labels_of, revisions_of, served
+from infra.gcp.steps import Command, gcloud, shown
 from infra.gcp.target import Target
 
-
-def function_of(target: Target, name: str) -> Command:
-    """Return the command that describes a function."""
-    return (*gcloud("functions", "describe", name, gen2=True, region=target.region, project=target.project), AS_JSON)
-
-
-def service_of(target: Target, name: str) -> Command:
-    """Return the command that describes the service below a function."""
-    return (*gcloud("run", "services", "describe", name, region=target.region, project=target.project), AS_JSON)
-
-
-def revisions_of(target: Target, name: str) -> Command:
-    """Return the command that lists a function's revisions."""
-    return (*gcloud("run", "revisions", "list", service=name, region=target.region, project=target.project), AS_JSON)
+Say = Callable[[str], None]
 
 
 def serve(target: Target, name: str, revision: str) -> Command:
@@ -37,61 +25,106 @@ def serve(target: Target, name: str, revision: str) -> Command:
     )
 
 
-def rollback(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> list[str]:
-    """Send traffic back; returns the functions that were. Repeated, it goes back one more revision.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The newest revision of a function, of one release, that can serve."""
+
+    revision: str
+    made: str
+    release: Release
+
+
+def rollback(
+    target: Target,
+    cloud: Gcloud,
+    say: Say,
+    release: str = "",
+) -> list[str]:
+    """Let every function serve a release, the one before the last deployment unless named; returns those sent back.
 
     Raises:
-        GcloudFailed: a function could not be rolled back; those before it are.
-        SystemExit: nothing is deployed.
+        GcloudFailed: a function could not be rolled back; those before it are, and a repeated rollback does the rest.
+        SystemExit: nothing is deployed, or not every function can serve that release; nothing was changed.
     """
+    serving = served(target, cloud)
+    if not serving:
+        raise SystemExit(f"Nothing is deployed in {target.project}, {target.region}.")
+    ready = {item.name: _ready(cloud.look(revisions_of(target, item.name))) for item in serving}
+    wanted = release or _before(serving)
+    if not wanted:
+        say("There is no release before the one that is deployed: nothing was changed.")
+        return []
+    back = _chosen(wanted, serving, ready)
+    say(f"Back to release {next(iter(back.values())).release.shown}")
     rolled = []
-    for name in _last_deployed(target, cloud):
-        serving = cloud.look(service_of(target, name))["status"]["traffic"][0]["revisionName"]
-        before = previous(cloud.look(revisions_of(target, name)), serving)
-        if before is None:
-            say(f"  stays      {name}: there is nothing before {serving}")
+    for item in serving:
+        if item.release.id == wanted:
+            say(f"  stays      {item.name}: {item.revision} is of that release")
             continue
-        command = serve(target, name, before)
-        say(f"  back       {name}: from {serving} to {before}\n             {shown(command)}")
+        command = serve(target, item.name, back[item.name].revision)
+        say(f"  back       {item.name}: from {item.revision} to {back[item.name].revision}")
+        say(f"             {shown(command)}")
         cloud.patiently(partial(cloud.act, command))  # done twice, it is the same
-        rolled.append(name)
+        rolled.append(item.name)
     say(f"\n{len(rolled)} functions were rolled back. Subscriptions, schedule, roles and indexes are as they were.")
-    say("The next make deploy puts every function on the revision that it deploys.")
+    say("The next make deploy puts every function on the release that it deploys; of this one's it asks first.")
     return rolled
 
 
-def _last_deployed(target: Target, cloud: Gcloud) -> list[str]:
-    """Return the functions that the last deployment changed: those with the release of the newest one."""
-    there = {function.name: cloud.look(function_of(target, function.name)) for function in DEPLOYMENT.functions}
-    deployed = {name: function for name, function in there.items() if function is not None}
-    if not deployed:
-        raise SystemExit(f"Nothing is deployed in {target.project}, {target.region}.")
-    newest = max(deployed.values(), key=lambda function: str(function["updateTime"]))
-    return [name for name, function in deployed.items() if _release(function) == _release(newest)]
+def _before(serving: list[Served]) -> str:
+    """Return the release before the one that was deployed last, whatever serves now: repeated, it is the same."""
+    last = max((item.deployed for item in serving), key=lambda deployed: deployed.deployed)
+    if last.id and "before" not in last.labels:
+        raise SystemExit("A version from before releases was deployed: name the release, RELEASE=... (make doctor).")
+    return last.before
 
 
-def _release(function: Any) -> str:
-    return str(function.get("labels", {}).get("release", ""))
+def _chosen(wanted: str, serving: list[Served], ready: Mapping[str, Mapping[str, Ready]]) -> dict[str, Ready]:
+    """Return what each function is to serve.
+
+    Raises:
+        SystemExit: one of them has nothing of that release, or the release could not read what is written now.
+    """
+    without = [name for name, releases in ready.items() if wanted not in releases]
+    if without:
+        raise SystemExit(
+            f"No revision of release {wanted} is ready of {', '.join(without)}: nothing was changed. "
+            f"{_others(ready)} Or check out the version that you want, and make deploy."
+        )
+    back = {name: releases[wanted] for name, releases in ready.items()}
+    trouble = sorted({text for item in serving for text in back[item.name].release.cannot_read(item.release)})
+    if trouble:
+        raise SystemExit(
+            f"Release {wanted} cannot read what the one that serves has written: {'; '.join(trouble)}. Nothing was "
+            "changed. Mend the release that serves, and make deploy."
+        )
+    return back
 
 
-def previous(revisions: list[dict[str, Any]], serving: str) -> str | None:
-    """Return the newest revision before the one that serves that is ready and not the same again."""
-    known = {revision["metadata"]["name"]: revision for revision in revisions}
-    if serving not in known:
-        return None
-    now = known[serving]
-    older = [
-        revision
-        for revision in revisions
-        if _made(revision) < _made(now) and _ready(revision) and revision["spec"] != now["spec"]
+def _others(ready: Mapping[str, Mapping[str, Ready]]) -> str:
+    """Say which releases every function could serve, the newest first."""
+    common = set.intersection(*(set(releases) for releases in ready.values()))
+    last = next(iter(ready.values()))
+    told = [
+        f"\n  RELEASE={last[name].release.shown}" for name in sorted(common, key=lambda name: last[name].made)[::-1]
     ]
-    return str(max(older, key=_made)["metadata"]["name"]) if older else None
+    return f"All functions can serve:{''.join(told)}\n" if told else "There is no release that all functions can serve."
+
+
+def _ready(revisions: list[dict[str, Any]]) -> dict[str, Ready]:
+    """Return, by release, the newest revision that is ready."""
+    found: dict[str, Ready] = {}
+    for revision in sorted(revisions or [], key=_made):
+        release = Release(labels=labels_of(revision))
+        if release.id and _is_ready(revision):
+            found[release.id] = Ready(revision=str(revision["metadata"]["name"]), made=_made(revision), release=release)
+    return found
 
 
 def _made(revision: dict[str, Any]) -> str:
     return str(revision["metadata"]["creationTimestamp"])
 
 
-def _ready(revision: dict[str, Any]) -> bool:
+def _is_ready(revision: dict[str, Any]) -> bool:
     conditions = revision["status"].get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

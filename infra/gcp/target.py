@@ -12,6 +12,7 @@ from infra.gcp.description import Deployment
 NUMBER = "PROJECT_NUMBER"  # as `make plan` shows it
 KEY_VERSION = "1"  # the first, which a first deployment makes
 CHANNEL = "NOTIFICATION_CHANNEL"
+DEPLOYED, DEPLOYER, BEFORE = "DEPLOYMENT_TIME", "DEPLOYING_ACCOUNT", "RELEASE_BEFORE"
 
 # cloud.google.com/functions/docs/locations, cloud.google.com/firestore/docs/locations
 REGIONS = frozenset(
@@ -114,7 +115,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where to deploy. Project number, versions of the keys and notification channels are learned on the way."""
+    """Where to deploy. What Google tells, like the project's number and the keys' versions, is learned on the way."""
 
     project: str
     region: str
@@ -124,6 +125,9 @@ class Target:
     key_versions: Mapping[str, str] = field(default_factory=dict, hash=False)  # by the name of the secret
     channels: Mapping[str, str] = field(default_factory=dict, hash=False)  # names of those of addresses, by address
     source: str = ""  # the digest of what is uploaded; empty before that is settled
+    deployed: str = DEPLOYED  # as labels: when, by whom, and which release served before
+    deployer: str = DEPLOYER
+    before: str = BEFORE
     location: str = ""  # of Firestore; the region if empty
     access: str = ""  # who IAP lets in; the administrator's domain if empty
     runbooks: str = ""  # where docs/runbooks of this repository can be read with a browser

@@ -118,7 +118,7 @@ SHAPES = {
     "condition": r'None|title=[a-z-]+-only,expression=resource\.name( == "|\.startsWith\(")projects/[^,]+',
     "repository-format": r"docker",
     "docker-repository": r"projects/keeper-prod/locations/europe-west1/repositories/keeper-functions",
-    "update-labels": r"source=[0-9a-f]{16},release=[0-9a-f]{16}",
+    "update-labels": r"release=[0-9a-f]{16},source=[0-9a-f]{16}(,[a-z]+=[a-z0-9_-]{1,63}){7}",
     "source": r"\.local/upload/[0-9a-f]{16}",
     "uri": r"https://[a-z-]+-123456789012\.europe-west1\.run\.app",
     "push-endpoint": r"https://[a-z-]+-123456789012\.europe-west1\.run\.app",

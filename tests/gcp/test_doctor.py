@@ -13,11 +13,13 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from infra.gcp import commands
 from infra.gcp.delegation import BROADER, SCOPES
 from infra.gcp.description import DEPLOYMENT
 from infra.gcp.doctor import FULL_RUN, examine
 from infra.gcp.gcloud import SIGN_IN, Gcloud, GcloudFailed
 from infra.gcp.live import Addresses
+from infra.gcp.rollback import rollback
 from infra.gcp.target import Target
 from tests.gcp.stand_in import FORMER, StandIn
 from tests.gcp.test_deploy import TARGET, deployed
@@ -338,3 +340,71 @@ def test_a_webhook_that_is_not_public_is_named(cloud, world):
     ]
     ((title, _),) = to_mend(cloud, world).items()
     assert title.startswith("directory-webhook is public")
+
+
+# ---- releases
+
+
+@pytest.fixture
+def twice(cloud: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    deployed(cloud)
+    return cloud
+
+
+def roll_back(cloud: StandIn) -> None:
+    rollback(TARGET, Gcloud(cloud), lambda text: None)
+
+
+def told(cloud: StandIn, world: World) -> str:
+    said: list[str] = []
+    base = world.address
+    addresses = Addresses(iam=base, token=f"{base}/token", directory=base, firestore=base, monitoring=base)
+    examine(TARGET, Gcloud(cloud, pauses=()), said.append, addresses, NOW)
+    return "\n".join(said)
+
+
+def test_the_doctor_says_which_release_serves_and_who_deployed_it_when(cloud, world):
+    labels = cloud.things["function"]["console"]["labels"] | {"version": "v1-0-0", "commit": "0123456789ab"}
+    for revision in cloud.things["revision"].values():
+        revision["metadata"]["labels"] |= labels | {"deployed": "2026-11-25t11-30-00z"}
+    assert (
+        f"ok    Release {labels['release']} of 2026-11-25 11:30 UTC, version v1-0-0, commit 0123456789ab, "
+        "by owner_at_example-com"
+    ) in told(cloud, world)
+
+
+@pytest.mark.parametrize("checked_out", ["the one that was left", "the one before"])
+def test_after_a_rollback_the_doctor_says_so_and_nothing_of_another_deployment(twice, world, monkeypatch, checked_out):
+    before = twice.things["function"]["console"]["labels"]["before"]
+    roll_back(twice)
+    if checked_out == "the one before":
+        monkeypatch.undo()
+    assert to_mend(twice, world) == {}
+    text = told(twice, world)
+    assert f"ok    rolled back to {before} of " in text
+    assert "make deploy" not in text
+
+
+def test_a_rollback_that_was_broken_off_is_to_be_ended(twice, world):
+    before = twice.things["function"]["console"]["labels"]["before"]
+    twice.interrupt_after = twice.acted + 3
+    with pytest.raises(KeyboardInterrupt):
+        roll_back(twice)
+    twice.interrupt_after = None
+    ((title, mend),) = to_mend(twice, world).items()
+    assert title.startswith("Functions serve several releases: ")
+    assert f"; {before} of " in title
+    assert mend.startswith(f"make rollback RELEASE={before} PROJECT=keeper-prod ")
+
+
+def test_a_deployment_that_was_broken_off_is_to_be_ended_or_taken_back(cloud, world, monkeypatch):
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    cloud.interrupt_after = cloud.acted + 3
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cloud)
+    cloud.interrupt_after = None
+    found = to_mend(cloud, world)
+    (title,) = [title for title in found if title.startswith("Functions serve several releases: ")]
+    assert "broken off" in found[title]
+    assert "make rollback" in found[title]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from infra.gcp import commands, destroy, logs
+from autoprovisioning import messages
+from autoprovisioning.adapters.firestore import schema
+from autoprovisioning.schemas import Schema
+from infra.gcp import commands, destroy, labels, logs
 from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Gcloud, GcloudFailed
-from infra.gcp.rollback import previous, rollback
+from infra.gcp.rollback import rollback
 from infra.gcp.steps import shown
 from tests.gcp.gcloud_parser import TARGET as KNOWN
 from tests.gcp.gcloud_parser import complaints
 from tests.gcp.stand_in import StandIn
-from tests.gcp.test_deploy import NAMES, TARGET, changes_of, deployed
+from tests.gcp.test_deploy import NAMES, TARGET, changes_of, deployed, nobody
 
 pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
 
@@ -26,37 +31,195 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     return cloud
 
 
-def redeploy(cloud: StandIn, monkeypatch: pytest.MonkeyPatch, digest: str) -> None:
+def redeploy(cloud: StandIn, monkeypatch: pytest.MonkeyPatch, digest: str, **allowed: Any) -> str:
+    """Deploy another source; returns its release."""
     monkeypatch.setattr(commands, "source_digest", lambda: digest)
-    deployed(cloud)
+    deployed(cloud, **allowed)
+    return labels_of(cloud)["release"]
+
+
+def labels_of(cloud: StandIn) -> dict[str, str]:
+    return dict(cloud.things["function"]["console"]["labels"])
 
 
 def serving(cloud: StandIn) -> set[str]:
-    return {service["status"]["traffic"][0]["revisionName"][-9:-4] for service in cloud.things["service"].values()}
+    """Return which releases serve."""
+    names = [service["status"]["traffic"][0]["revisionName"] for service in cloud.things["service"].values()]
+    return {cloud.things["revision"][name]["metadata"]["labels"]["release"] for name in names}
 
 
-def roll_back(cloud: StandIn) -> list[str]:
-    return rollback(TARGET, Gcloud(cloud, sleep=lambda seconds: None), lambda text: None)
+def roll_back(cloud: StandIn, release: str = "", said: list[str] | None = None, **allowed: Any) -> list[str]:
+    say = (said if said is not None else []).append
+    return rollback(TARGET, Gcloud(cloud, sleep=lambda seconds: None), say, release, **allowed)
+
+
+SECOND, THIRD = "0123456789abcdef", "fedcba9876543210"
 
 
 # ---- rollback
 
 
 def test_a_rollback_serves_what_was_served_before_and_a_deployment_serves_the_latest_again(cloud, monkeypatch):
-    redeploy(cloud, monkeypatch, "0123456789abcdef")
-    assert serving(cloud) == {"00002"}
+    first = labels_of(cloud)["release"]
+    second = redeploy(cloud, monkeypatch, SECOND)
+    assert serving(cloud) == {second}
     assert set(roll_back(cloud)) == NAMES
-    assert serving(cloud) == {"00001"}
-    changed = changes_of(cloud)
+    assert serving(cloud) == {first}
+    changed = changes_of(cloud, again=True)
     assert all("--to-latest" in text for text in changed)
-    assert serving(cloud) == {"00002"}
+    assert serving(cloud) == {second}
+
+
+@pytest.mark.parametrize("after", range(8))
+def test_a_rollback_that_is_broken_off_and_repeated_never_mixes_releases(cloud, monkeypatch, after):
+    first = labels_of(cloud)["release"]
+    redeploy(cloud, monkeypatch, SECOND)
+    redeploy(cloud, monkeypatch, THIRD)
+    roll_back(cloud, first)
+    redeploy(cloud, monkeypatch, "0" * 16)  # what is before it is not what was deployed before it
+    cloud.interrupt_after = cloud.acted + after
+    if after < 7:
+        with pytest.raises(KeyboardInterrupt):
+            roll_back(cloud)
+    else:
+        roll_back(cloud)
+    cloud.interrupt_after = None
+    for _ in range(2):
+        roll_back(cloud)
+        assert serving(cloud) == {first}
+
+
+def test_a_rollback_goes_to_any_release_that_is_named(cloud, monkeypatch):
+    first = labels_of(cloud)["release"]
+    second = redeploy(cloud, monkeypatch, SECOND)
+    third = redeploy(cloud, monkeypatch, THIRD)
+    for release in (first, third, second):
+        roll_back(cloud, release)
+        assert serving(cloud) == {release}
 
 
 def test_a_rollback_ends_well_though_an_answer_was_lost(cloud, monkeypatch):
-    redeploy(cloud, monkeypatch, "0123456789abcdef")
+    first = labels_of(cloud)["release"]
+    redeploy(cloud, monkeypatch, SECOND)
     cloud.lost = {cloud.acted, cloud.acted + 3}
     assert set(roll_back(cloud)) == NAMES
-    assert serving(cloud) == {"00001"}
+    assert serving(cloud) == {first}
+
+
+def test_a_function_without_a_revision_of_that_release_is_named_before_anything_is_changed(cloud, monkeypatch):
+    first = labels_of(cloud)["release"]
+    second = redeploy(cloud, monkeypatch, SECOND)
+    third = redeploy(cloud, monkeypatch, THIRD)
+    del cloud.things["revision"]["renew-watch-00001-abc"]
+    cloud.things["revision"]["console-00002-abc"]["status"]["conditions"][0]["status"] = "False"
+    with pytest.raises(SystemExit) as ended:
+        roll_back(cloud, first)
+    assert f"No revision of release {first} is ready of renew-watch: nothing was changed" in str(ended.value)
+    assert f"RELEASE={third} of " in str(ended.value)
+    assert f"RELEASE={second}" not in str(ended.value)
+    with pytest.raises(SystemExit, match=f"{second} is ready of console"):
+        roll_back(cloud)
+    assert serving(cloud) == {third}
+
+
+def test_an_interrupted_deployment_is_rolled_back_as_far_as_it_came(cloud, monkeypatch):
+    first = labels_of(cloud)["release"]
+    monkeypatch.setattr(commands, "source_digest", lambda: SECOND)
+    cloud.interrupt_after = cloud.acted + 4  # the first one's check of callers is turned off again
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cloud)
+    cloud.interrupt_after = None
+    assert len(roll_back(cloud)) == 3
+    assert serving(cloud) == {first}
+
+
+def test_the_release_before_is_the_one_that_served_not_the_one_that_was_deployed(cloud, monkeypatch):
+    first = labels_of(cloud)["release"]
+    redeploy(cloud, monkeypatch, SECOND)
+    roll_back(cloud)
+    redeploy(cloud, monkeypatch, THIRD)
+    assert labels_of(cloud)["before"] == first
+    roll_back(cloud)
+    assert serving(cloud) == {first}
+
+
+def test_a_deployment_that_goes_on_after_an_interruption_keeps_the_release_before(cloud, monkeypatch):
+    first = labels_of(cloud)["release"]
+    monkeypatch.setattr(commands, "source_digest", lambda: SECOND)
+    cloud.interrupt_after = cloud.acted + 4
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cloud)
+    cloud.interrupt_after = None
+    deployed(cloud)
+    assert {function["labels"]["before"] for function in cloud.things["function"].values()} == {first}
+
+
+def test_a_release_that_was_rolled_back_is_deployed_again_only_if_that_is_confirmed(cloud, monkeypatch):
+    first = labels_of(cloud)["release"]
+    second = redeploy(cloud, monkeypatch, SECOND)
+    roll_back(cloud)
+    asked: list[str] = []
+
+    def answered(text: str) -> Callable[[str], str]:
+        return lambda question: asked.append(question) or text
+
+    for ask in (answered(""), answered("yes"), nobody):
+        with pytest.raises(SystemExit, match="AGAIN=yes"):
+            deployed(cloud, ask=ask)
+        assert serving(cloud) == {first}
+    assert f"Release {second} is the one that was rolled back" in asked[0]
+    deployed(cloud, ask=answered(second))
+    assert serving(cloud) == {second}
+
+
+def test_another_release_follows_a_rollback_unasked(cloud, monkeypatch):
+    redeploy(cloud, monkeypatch, SECOND)
+    roll_back(cloud)
+    third = redeploy(cloud, monkeypatch, THIRD)
+    assert serving(cloud) == {third}
+
+
+# ---- schemas
+
+
+def raised(monkeypatch: pytest.MonkeyPatch, place: int = 2, oldest: int = 1) -> None:
+    kinds = list(labels.KINDS)
+    kinds[place] = replace(kinds[place], current=kinds[place].current + 1, oldest=oldest)
+    monkeypatch.setattr(labels, "KINDS", tuple(kinds))
+
+
+def test_neither_rollback_nor_deployment_serves_what_could_not_read_what_is_written(cloud, monkeypatch):
+    with monkeypatch.context() as patch:
+        raised(patch)
+        second = redeploy(cloud, patch, SECOND)
+    with pytest.raises(SystemExit, match=r"roster shard: schema 3, where it reads 1 to 2.*Nothing was changed"):
+        roll_back(cloud)
+    with pytest.raises(SystemExit, match=r"roster shard: schema 3, where it reads 1 to 2.*not changed"):
+        redeploy(cloud, monkeypatch, THIRD)
+    assert serving(cloud) == {second}
+
+
+def test_a_release_that_reads_the_former_schema_no_more_is_not_deployed(cloud, monkeypatch):
+    raised(monkeypatch, oldest=3)
+    with pytest.raises(SystemExit, match=r"roster shard: schema 2, where it reads 3 to 3"):
+        redeploy(cloud, monkeypatch, SECOND)
+
+
+def test_a_kind_of_document_that_one_release_does_not_know_hinders_nothing(cloud, monkeypatch):
+    first = labels_of(cloud)["release"]
+    with monkeypatch.context() as patch:
+        patch.setattr(labels, "KINDS", (*labels.KINDS, Schema(name="something new", current=5)))
+        redeploy(cloud, patch, SECOND)
+    roll_back(cloud)
+    assert serving(cloud) == {first}
+
+
+def test_every_schema_is_told_and_each_in_the_place_it_has_had():
+    named = [kind.name for kind in labels.KINDS]
+    assert len(set(named)) == len(named)
+    defined = [value for module in (schema, messages) for value in vars(module).values() if isinstance(value, Schema)]
+    assert {item.name for item in defined} - set(named) == {messages.ENVELOPE.name}
+    assert (named[0], named[18], named[21]) == ("connection", "notification channel", "run request")
 
 
 def test_what_is_gone_already_though_a_look_still_told_it_is_taken_away(cloud):
@@ -66,29 +229,10 @@ def test_what_is_gone_already_though_a_look_still_told_it_is_taken_away(cloud):
     assert [part for part, _, left in cloud.failures if left] == []
 
 
-def test_a_rollback_leaves_what_the_last_deployment_did_not_touch(cloud):
-    cloud.things["function"]["console"]["serviceConfig"]["timeoutSeconds"] = 1
-    cloud.things["function"]["console"]["labels"]["release"] = "before"
-    for function in cloud.things["function"].values():
-        function["labels"]["release"] = "before"
-    deployed(cloud)
-    assert roll_back(cloud) == ["console"]
-
-
-def test_an_interrupted_deployment_is_rolled_back_as_far_as_it_came(cloud, monkeypatch):
-    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
-    cloud.interrupt_after = len(cloud.changes()) + 4  # the first one's check of callers is turned off again
-    with pytest.raises(KeyboardInterrupt):
-        deployed(cloud)
-    cloud.interrupt_after = None
-    assert len(roll_back(cloud)) == 3
-    assert serving(cloud) == {"00001"}
-
-
 def test_a_first_deployment_has_nothing_to_go_back_to(cloud):
-    before = len(cloud.changes())
+    before = serving(cloud)
     assert roll_back(cloud) == []
-    assert len(cloud.changes()) == before
+    assert serving(cloud) == before
 
 
 def test_nothing_deployed_is_told_as_that():
@@ -98,24 +242,11 @@ def test_nothing_deployed_is_told_as_that():
         roll_back(cloud)
 
 
-def revision(name: str, made: str, image: str, ready: str = "True") -> dict[str, Any]:
-    return {
-        "metadata": {"name": name, "creationTimestamp": made},
-        "spec": {"containers": [{"image": image}]},
-        "status": {"conditions": [{"type": "Ready", "status": ready}]},
-    }
-
-
-def test_a_revision_that_failed_or_is_the_same_again_is_no_way_back():
-    revisions = [
-        revision("r1", "1", "old"),
-        revision("r2", "2", "broken", "False"),
-        revision("r3", "3", "new"),
-        revision("r4", "4", "new"),
-    ]
-    assert previous(revisions, "r4") == "r1"
-    assert previous(revisions, "r1") is None
-    assert previous(revisions, "gone") is None
+def test_a_deployment_of_a_version_from_before_releases_is_rolled_back_by_name_alone(cloud):
+    for function in cloud.things["function"].values():
+        del function["labels"]["before"]
+    with pytest.raises(SystemExit, match=r"name the release, RELEASE=\.\.\."):
+        roll_back(cloud)
 
 
 # ---- destroy

@@ -11,7 +11,7 @@ from infra.gcp import __main__ as command_line
 from infra.gcp import commands, upload
 from infra.gcp.deploy import Gcloud, deploy
 from tests.gcp.stand_in import StandIn
-from tests.gcp.test_deploy import TARGET
+from tests.gcp.test_deploy import TARGET, nobody
 
 SETTINGS = {"PROJECT": "keeper-prod", "REGION": "europe-west1", "ADMIN": "a@example.com", "ALERTS": "b@example.com"}
 
@@ -62,7 +62,7 @@ def test_all_functions_are_built_from_one_copy_whatever_is_edited_meanwhile(clon
         if when in text:
             (clone / "functions" / "main.py").write_text("edited = True\n")
 
-    deploy(TARGET, Gcloud(cloud), edit)
+    deploy(TARGET, Gcloud(cloud), edit, nobody)
     sources = {part for command in cloud.issued for part in command if part.startswith("--source=")}
     (source,) = [clone / part.removeprefix("--source=") for part in sources]
     assert (source / "main.py").read_text() == ""

@@ -6,7 +6,7 @@ enabled before it is used, and a redeployed function has lost what was set on it
 
 from __future__ import annotations
 
-from infra.gcp import commands, destroy, doctor, rollback
+from infra.gcp import commands, destroy, doctor, release, rollback
 from infra.gcp.description import DEPLOYMENT, KEYS
 from infra.gcp.steps import FOUND, Command, filled
 from tests.gcp.gcloud_parser import TARGET, complaints
@@ -17,6 +17,7 @@ __all__ = ["FORMER", "NUMBER", "PROJECT", "StandIn"]
 
 HANDLERS: dict[str, Handler] = {
     "version": lambda cloud, names, flags, stdin: cloud.sdk,
+    "config get account": lambda cloud, names, flags, stdin: cloud.account,
     "auth print-access-token": lambda cloud, names, flags, stdin: {"token": "token-of-the-operator"},
     **iam.HANDLERS,
     **firestore.HANDLERS,
@@ -40,7 +41,8 @@ def foreseen() -> list[Command]:
         *(command for step in commands.all_steps(TARGET) for command in step.commands),
         *(part for item in destroy.removals(TARGET, audit=True) for part in (item.look, *item.commands)),
         *(rollback.serve(TARGET, name, f"{name}-00001-abc") for name in functions),
-        *(rollback.revisions_of(TARGET, name) for name in functions),
+        *(release.revisions_of(TARGET, name) for name in functions),
+        release.ACCOUNT,
         doctor.VERSION,
         doctor.ACCESS_TOKEN,
     ]

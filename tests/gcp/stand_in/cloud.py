@@ -15,7 +15,7 @@ from tests.gcp.gcloud_parser import TARGET, complaints
 
 PROJECT, REGION, NUMBER = TARGET.project, TARGET.region, TARGET.number
 FORMER = "domain:former.example.com"  # somebody who was let in before
-READING = ("describe", "list", "list-configs", "get-iam-policy", "read", "print-access-token", "version")
+READING = ("describe", "get", "list", "list-configs", "get-iam-policy", "read", "print-access-token", "version")
 APIS = {  # group of commands -> the API it uses
     "firestore": "firestore",
     "pubsub": "pubsub",
@@ -76,6 +76,7 @@ class Cloud:
         self.acted = 0  # commands that change something
         self.lost: set[int] = set()  # which of them, counted from 0, are carried out, but their answer is lost
         self.sdk = {"Google Cloud SDK": "528.0.0", "alpha": "2025.06.20", "beta": "2025.06.20"}
+        self.account = "Owner@Example.com"  # that gcloud acts as
         self.clock = 0  # seconds
         self.lag = 0  # seconds after which the services know a grant or a metric, as IAM and Cloud Monitoring take them
         self.since: dict[tuple[str, ...], int] = {}  # when something was granted or made that is known with a lag

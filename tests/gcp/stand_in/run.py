@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from infra.gcp import commands
@@ -20,7 +21,10 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     cloud.thing("repository", flags["docker-repository"].rpartition("/")[2])
     assert "serve-all-traffic-latest-revision" in flags
     _see_that_it_may_be_built(cloud, flags)
-    revision = _make_revision(cloud, name)
+    labels = dict(pair.split("=") for pair in flags["update-labels"].split(","))
+    labels = there.get("labels", {}) | {"deployment-tool": "cli-gcloud"} | labels
+    assert all(re.fullmatch(r"[a-z0-9_-]{0,63}", value) for value in labels.values()), labels
+    revision = _make_revision(cloud, name, labels)
     config = {
         "service": f"projects/{PROJECT}/locations/{REGION}/services/{name}",
         "uri": f"https://{name}-abcdefghij-ew.a.run.app",
@@ -37,7 +41,6 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     }
     if "set-secrets" in flags:
         config["secretEnvironmentVariables"] = [_mounted(cloud, text) for text in flags["set-secrets"].split(",")]
-    labels = dict(pair.split("=") for pair in flags["update-labels"].split(","))
     function = {
         "name": f"projects/{PROJECT}/locations/{REGION}/functions/{name}",
         "environment": "GEN_2",
@@ -49,7 +52,7 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
             "dockerRepository": flags["docker-repository"],
         },
         "serviceConfig": config,
-        "labels": there.get("labels", {}) | {"deployment-tool": "cli-gcloud"} | labels,
+        "labels": labels,
         "url": f"https://{REGION}-{PROJECT}.cloudfunctions.net/{name}",
     }
     cloud.put("function", name, function)
@@ -120,7 +123,7 @@ def _mounted(cloud: Cloud, text: str) -> dict[str, str]:
     return {"key": key, "projectId": NUMBER, "secret": secret, "version": version}
 
 
-def _make_revision(cloud: Cloud, name: str) -> str:
+def _make_revision(cloud: Cloud, name: str, labels: dict[str, str]) -> str:
     number = 1 + sum(key.startswith(f"{name}-0") for key in cloud.things.get("revision", {}))
     revision = f"{name}-{number:05}-abc"
     image = f"{REGION}-docker.pkg.dev/{PROJECT}/keeper-functions/{name}@sha256:{cloud.clock:064}"
@@ -130,7 +133,7 @@ def _make_revision(cloud: Cloud, name: str) -> str:
         "metadata": {
             "name": revision,
             "creationTimestamp": cloud.time(),
-            "labels": {"serving.knative.dev/service": name},
+            "labels": labels | {"serving.knative.dev/service": name},
         },
         "spec": {"containers": [{"image": image}]},
         "status": {"conditions": [{"type": "Ready", "status": "True"}]},

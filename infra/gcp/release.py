@@ -1,0 +1,159 @@
+"""Which release is which: its labels on each function, and what the functions of a project serve.
+
+A release is the source with the settings that functions are given. All seven functions are of one release, so that
+`make rollback` can name it. Cloud Functions hands a function's labels on to each of its revisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.gcp.description import DEPLOYMENT
+from infra.gcp.gcloud import Gcloud
+from infra.gcp.labels import DIGITS, KINDS, NONE, read
+from infra.gcp.steps import AS_JSON, Command, gcloud
+from infra.gcp.target import Target
+
+ACCOUNT: Command = ("gcloud", "config", "get", "account", AS_JSON)
+
+
+def account(cloud: Gcloud) -> str:
+    """Return the account that gcloud acts as."""
+    return str(cloud.look(ACCOUNT) or "unknown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A release, as the labels of a function or of a revision tell it."""
+
+    labels: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        """Return its name; empty where a version from before releases deployed it."""
+        return self.labels.get("release", "")
+
+    @property
+    def deployed(self) -> str:
+        """Return when it was deployed, as labelled; what sorts first is older."""
+        return self.labels.get("deployed", "")
+
+    @property
+    def before(self) -> str:
+        """Return the release that served before it, empty if none did."""
+        before = self.labels.get("before", "")
+        return "" if before == NONE else before
+
+    @property
+    def shown(self) -> str:
+        """Return its name, with what people know it by."""
+        at = read(self.deployed)
+        version = self.labels.get("version", "")
+        told = [
+            f"of {at:%Y-%m-%d %H:%M} UTC" if at else "of an unknown time",
+            f"version {version}" if version else "",
+            f"commit {self.labels['commit']}" if self.labels.get("commit", version) != version else "",
+            f"by {self.labels['deployer']}" if "deployer" in self.labels else "",
+        ]
+        return f"{self.id or 'without a name'} {', '.join(filter(None, told))}"
+
+    def cannot_read(self, other: Release) -> list[str]:
+        """Return what it could not read of what the other one writes; what neither label tells is not judged."""
+        oldest, newest, written = (
+            [DIGITS.index(digit) for digit in release.labels.get(name, "")]
+            for release, name in ((self, "reads"), (self, "writes"), (other, "writes"))
+        )
+        return [
+            f"{_kind(place)}: schema {number}, where it reads {least} to {most}"
+            for place, (least, most, number) in enumerate(zip(oldest, newest, written, strict=False))
+            if not least <= number <= most
+        ]
+
+
+def _kind(place: int) -> str:
+    return KINDS[place].name if place < len(KINDS) else f"kind {place + 1}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What one function serves, and what was deployed last; the same until a rollback."""
+
+    name: str
+    revision: str
+    release: Release
+    deployed: Release
+    pinned: bool  # traffic was sent to a revision by name
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether it serves another release than the one that was deployed last."""
+        return self.pinned and self.release.id != self.deployed.id
+
+
+def function_of(target: Target, name: str) -> Command:
+    """Return the command that describes a function."""
+    return (*gcloud("functions", "describe", name, gen2=True, region=target.region, project=target.project), AS_JSON)
+
+
+def service_of(target: Target, name: str) -> Command:
+    """Return the command that describes the service below a function."""
+    return (*gcloud("run", "services", "describe", name, region=target.region, project=target.project), AS_JSON)
+
+
+def revisions_of(target: Target, name: str) -> Command:
+    """Return the command that lists a function's revisions."""
+    return (*gcloud("run", "revisions", "list", service=name, region=target.region, project=target.project), AS_JSON)
+
+
+def labels_of(revision: Any) -> dict[str, str]:
+    """Return a revision's labels."""
+    return dict(revision["metadata"].get("labels", {}))
+
+
+def served(target: Target, cloud: Gcloud) -> list[Served]:
+    """Return what each function that is there serves.
+
+    Raises:
+        GcloudFailed: that cannot be told.
+    """
+    found = []
+    for function in DEPLOYMENT.functions:
+        there = cloud.look(function_of(target, function.name))
+        service = cloud.look(service_of(target, function.name)) if there is not None else None
+        traffic = (service or {}).get("status", {}).get("traffic", [])
+        if not traffic:
+            continue
+        most = max(traffic, key=lambda share: int(share.get("percent", 0)))
+        revisions = cloud.look(revisions_of(target, function.name)) or []
+        known = {revision["metadata"]["name"]: labels_of(revision) for revision in revisions}
+        found.append(
+            Served(
+                name=function.name,
+                revision=most["revisionName"],
+                release=Release(labels=known.get(most["revisionName"], {})),
+                deployed=Release(labels=there.get("labels", {})),
+                pinned=not most.get("latestRevision"),
+            )
+        )
+    return found
+
+
+def forget(target: Target, cloud: Gcloud) -> None:
+    """Have what functions serve looked up anew."""
+    for function in DEPLOYMENT.functions:
+        for look in (function_of, service_of, revisions_of):
+            cloud.forget(look(target, function.name))
+
+
+def before(release: str, serving: Iterable[Served]) -> str:
+    """Return which release a deployment of this one replaces, as a label.
+
+    Where an interruption left two, the older one: it is there in every function.
+    """
+    there = list(serving)
+    others = [item.release for item in there if item.release.id not in ("", release)]
+    if others:
+        return min(others, key=lambda other: other.deployed).id
+    return next((item.release.before for item in there if item.release.before), NONE)
