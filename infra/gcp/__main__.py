@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from infra.gcp import deploy, destroy, doctor, logs, rollback, upload
 from infra.gcp.commands import ROOT
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
+from infra.gcp.lock import Held
 from infra.gcp.target import Refused, Target
 
 Given = Mapping[str, str]
@@ -37,7 +38,7 @@ def _plan(target: Target, _: Given) -> int:
 
 
 def _deploy(target: Target, given: Given) -> int:
-    again, dirty = (_told(given, name) for name in ("AGAIN", "DIRTY"))
+    again, unlock, dirty = (_told(given, name) for name in ("AGAIN", "UNLOCK", "DIRTY"))
     changed = upload.changed(ROOT)
     if changed and not dirty:
         raise SystemExit(
@@ -46,13 +47,14 @@ def _deploy(target: Target, given: Given) -> int:
         )
     for name in upload.left_out(ROOT):
         say(f"Not uploaded, since git does not track it: {name}")
-    deploy.deploy(target, Gcloud(say=say), say, again=again)
+    deploy.deploy(target, Gcloud(say=say), say, again=again, unlock=unlock)
     return 0
 
 
 def _rollback(target: Target, given: Given) -> int:
+    unlock = _told(given, "UNLOCK")
     cloud = Gcloud(say=say, unused_is_missing=True)
-    rollback.rollback(target, cloud, say, given.get("RELEASE", "").strip())
+    rollback.rollback(target, cloud, say, given.get("RELEASE", "").strip(), unlock=unlock)
     return 0
 
 
@@ -100,7 +102,7 @@ def main(argv: list[str], given: Given) -> int:
         return VERBS[verb](target, given)
     except GcloudFailed as error:
         print(f"\n{error}\n\nMend that and run the same command again: it goes on from there.", file=sys.stderr)
-    except (Unready, upload.NoClone) as error:
+    except (Unready, Held, upload.NoClone) as error:
         print(error, file=sys.stderr)
     except BrokenPipeError:
         # head or less has read enough. What Python would still flush when it ends goes nowhere, without a traceback.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from infra.gcp import commands, labels, release, upload, watching
+from infra.gcp import commands, labels, lock, release, upload, watching
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import KEYS
 from infra.gcp.gcloud import Gcloud, GcloudFailed
@@ -44,6 +44,14 @@ def plan(target: Target, say: Say) -> None:
     say(f"  {DEPLOYED:<21} the present time, and")
     say(f"  {DEPLOYER:<21} the account that gcloud uses: labels, as is")
     say(f"  {BEFORE:<21} the release that serves now, which make rollback goes back to; none at first")
+    say(f"  {lock.LOCK_ID:<21} random, so that a deployment knows its own lock, and")
+    say(f"  {lock.LOCK_ETAG:<21} which lock was looked at, so that none but that one is taken away")
+    say(
+        "One deployment at a time: with the APIs enabled it takes a lock, looks at it before each step, and returns it."
+    )
+    held = lock.take(target, holder=DEPLOYER, since=DEPLOYED, id=lock.LOCK_ID, does="deploy")
+    for word, command in (("look", lock.look(target)), ("make", held), ("end", lock.give_back(target, lock.LOCK_ETAG))):
+        say(f"      {word:<7} {shown(command)}")
     say(f"\n[ ]   0. The project's number\n      look    {shown(commands.project_number(target))}")
     number = 0
     for number, (heading, title, several) in enumerate(checklist(commands.all_steps(target)), 1):
@@ -85,12 +93,14 @@ def deploy(
     ask: Ask = input,
     *,
     again: bool = False,
+    unlock: bool = False,
     now: datetime | None = None,
 ) -> Target:
     """Bring the project to what is described; returns the target with what was learned.
 
     Raises:
         GcloudFailed: a step failed; the ones before are done, and a repeated deployment goes on from there.
+        Held: another deployment or a rollback is under way.
         SystemExit: this release must not serve, or was rolled back and is not wanted again.
     """
     counts: Counter[Done] = Counter()
@@ -100,15 +110,16 @@ def deploy(
     upload.stage(commands.ROOT, source)  # at once: what is edited from now on is another deployment's
     target = replace(target, source=source, deployed=labels.stamped(at), deployer=labels.fit(by))
     counts += run(commands.foundation(target)[:1], gcloud, say)
-    target = replace(target, key_versions=newest_keys(target, gcloud))
-    target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
-    release.forget(target, gcloud)  # a redeployed function's service is another one
-    counts += run(commands.foundation(target)[1:], gcloud, say)
-    target = replace(target, key_versions=newest_keys(target, gcloud))
-    counts += run(commands.workload(target), gcloud, say)
-    target = learn_channels(target, gcloud)
-    watching.prepare(commands.ROOT, target)
-    counts += run(commands.alerts(target), gcloud, say)
+    with lock.held(target, gcloud, say, purpose="deploy", by=by, at=at, unlock=unlock) as held:
+        target = replace(target, key_versions=newest_keys(target, gcloud))
+        target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
+        release.forget(target, gcloud)  # a redeployed function's service is another one
+        counts += run(commands.foundation(target)[1:], gcloud, say, held.see)
+        target = replace(target, key_versions=newest_keys(target, gcloud))
+        counts += run(commands.workload(target), gcloud, say, held.see)
+        target = learn_channels(target, gcloud)
+        watching.prepare(commands.ROOT, target)
+        counts += run(commands.alerts(target), gcloud, say, held.see)
     say(f"\n{', '.join(f'{counts[done]} {done}' for done in Done)}.")
     _tell_what_is_left(target, gcloud, say)
     return target
@@ -172,13 +183,13 @@ def learn_channels(target: Target, gcloud: Gcloud) -> Target:
     return replace(target, channels=watching.names(target.addresses, listed))
 
 
-def run(steps: Iterable[Step], gcloud: Gcloud, say: Say) -> Counter[Done]:
-    """Do the steps that are due; returns what became of them."""
+def run(steps: Iterable[Step], gcloud: Gcloud, say: Say, see: Callable[[], None] = lambda: None) -> Counter[Done]:
+    """Do the steps that are due, each after seeing that it may be done; returns what became of them."""
     counts: Counter[Done] = Counter()
     for heading, title, several in checklist(steps):
         if heading:
             say(f"\n{heading}")
-        became = Counter(_do(step, gcloud, say) for step in several)
+        became = Counter(_do(step, gcloud, say, see) for step in several)
         if became[Done.UNCHANGED] == len(several):
             say(f"  as wanted  {title}")
         counts += became
@@ -194,10 +205,11 @@ def state_of(step: Step, gcloud: Gcloud) -> tuple[Done, Any]:
     return (Done.CHANGED if differences(found, step.wanted) else Done.UNCHANGED), found
 
 
-def _do(step: Step, gcloud: Gcloud, say: Say) -> Done:
+def _do(step: Step, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> Done:
     due, found = state_of(step, gcloud)
     if due is Done.UNCHANGED:
         return due
+    see()
     say(f"  {'make' if due is Done.MADE else 'change':<9}  {step.title}")
     if due is Done.CHANGED:
         say(f"             differs in: {', '.join(differences(found, step.wanted))}")

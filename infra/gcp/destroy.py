@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from infra.gcp import access, monitoring, watching
+from infra.gcp import access, lock, monitoring, watching
 from infra.gcp.deploy import learn_number
 from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, REPOSITORY, TOKEN_SECRETS
 from infra.gcp.gcloud import Gcloud, GcloudFailed
@@ -104,7 +104,7 @@ def _our_channel(channel: Any) -> bool:
 
 def _our_secret(secret: Any) -> bool:
     name = _name(secret)
-    return name in KEYS or name.startswith(TOKEN_SECRETS)
+    return name in (*KEYS, lock.NAME) or name.startswith(TOKEN_SECRETS)
 
 
 def _bindings(target: Target) -> list[Removal]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from infra.gcp import lock
 from infra.gcp.gcloud import Gcloud
-from infra.gcp.release import Release, Served, labels_of, revisions_of, served
+from infra.gcp.release import Release, Served, account, forget, labels_of, revisions_of, served
 from infra.gcp.steps import Command, gcloud, shown
 from infra.gcp.target import Target
 
@@ -39,33 +41,41 @@ def rollback(
     cloud: Gcloud,
     say: Say,
     release: str = "",
+    *,
+    unlock: bool = False,
+    now: datetime | None = None,
 ) -> list[str]:
     """Let every function serve a release, the one before the last deployment unless named; returns those sent back.
 
     Raises:
         GcloudFailed: a function could not be rolled back; those before it are, and a repeated rollback does the rest.
+        Held: a deployment or another rollback is under way.
         SystemExit: nothing is deployed, or not every function can serve that release; nothing was changed.
     """
-    serving = served(target, cloud)
-    if not serving:
+    if not served(target, cloud):
         raise SystemExit(f"Nothing is deployed in {target.project}, {target.region}.")
-    ready = {item.name: _ready(cloud.look(revisions_of(target, item.name))) for item in serving}
-    wanted = release or _before(serving)
-    if not wanted:
-        say("There is no release before the one that is deployed: nothing was changed.")
-        return []
-    back = _chosen(wanted, serving, ready)
-    say(f"Back to release {next(iter(back.values())).release.shown}")
-    rolled = []
-    for item in serving:
-        if item.release.id == wanted:
-            say(f"  stays      {item.name}: {item.revision} is of that release")
-            continue
-        command = serve(target, item.name, back[item.name].revision)
-        say(f"  back       {item.name}: from {item.revision} to {back[item.name].revision}")
-        say(f"             {shown(command)}")
-        cloud.patiently(partial(cloud.act, command))  # done twice, it is the same
-        rolled.append(item.name)
+    at, by = now or datetime.now(UTC), account(cloud)
+    with lock.held(target, cloud, say, purpose="rollback", by=by, at=at, unlock=unlock) as held:
+        forget(target, cloud)
+        serving = served(target, cloud)
+        ready = {item.name: _ready(cloud.look(revisions_of(target, item.name))) for item in serving}
+        wanted = release or _before(serving)
+        if not wanted:
+            say("There is no release before the one that is deployed: nothing was changed.")
+            return []
+        back = _chosen(wanted, serving, ready)
+        say(f"Back to release {next(iter(back.values())).release.shown}")
+        rolled = []
+        for item in serving:
+            if item.release.id == wanted:
+                say(f"  stays      {item.name}: {item.revision} is of that release")
+                continue
+            held.see()
+            command = serve(target, item.name, back[item.name].revision)
+            say(f"  back       {item.name}: from {item.revision} to {back[item.name].revision}")
+            say(f"             {shown(command)}")
+            cloud.patiently(partial(cloud.act, command))  # done twice, it is the same
+            rolled.append(item.name)
     say(f"\n{len(rolled)} functions were rolled back. Subscriptions, schedule, roles and indexes are as they were.")
     say("The next make deploy puts every function on the release that it deploys; of this one's it asks first.")
     return rolled

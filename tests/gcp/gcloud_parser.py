@@ -31,7 +31,8 @@ TARGET = Target(
 FAST = Path(__file__).with_name("lint_commands.py")
 _known: dict[str, str] = {}  # commands that were parsed already -> what the parser said of them
 _ALIKE = (
-    (re.compile(r"\b(source|release|version|commit|deployed|deployer|before)=[\w-]+"), r"\1=x"),
+    (re.compile(r"\b(source|release|version|commit|deployed|deployer|before|since|holder|id|does)=[\w-]+"), r"\1=x"),
+    (re.compile(r"--etag=\S+"), "--etag=x"),
     (re.compile(r"-\d{5}-abc"), "-00001-abc"),
     (re.compile(r"\.local/upload/[0-9a-f]{16}"), ".local/upload/x"),
     (re.compile(r"/(alert|dashboard)s/\d+"), r"/\1s/1"),

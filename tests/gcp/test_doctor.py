@@ -388,7 +388,7 @@ def test_after_a_rollback_the_doctor_says_so_and_nothing_of_another_deployment(t
 
 def test_a_rollback_that_was_broken_off_is_to_be_ended(twice, world):
     before = twice.things["function"]["console"]["labels"]["before"]
-    twice.interrupt_after = twice.acted + 3
+    twice.interrupt_after = twice.acted + 4
     with pytest.raises(KeyboardInterrupt):
         roll_back(twice)
     twice.interrupt_after = None
@@ -400,7 +400,7 @@ def test_a_rollback_that_was_broken_off_is_to_be_ended(twice, world):
 
 def test_a_deployment_that_was_broken_off_is_to_be_ended_or_taken_back(cloud, world, monkeypatch):
     monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
-    cloud.interrupt_after = cloud.acted + 3
+    cloud.interrupt_after = cloud.acted + 4
     with pytest.raises(KeyboardInterrupt):
         deployed(cloud)
     cloud.interrupt_after = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.gcp import __main__ as command_line
-from infra.gcp import commands, deploy, destroy, rollback, target
+from infra.gcp import commands, deploy, destroy, lock, rollback, target
 from infra.gcp.access import IAP_ACCESSOR
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import DEPLOYMENT, KEYS, REPOSITORY
@@ -109,7 +109,7 @@ def test_every_role_is_one_of_the_deployment_or_of_the_person_who_deploys():
 
 def test_every_name_of_ours_is_deployed():
     names = {account.id for account in DEPLOYMENT.accounts} | {job.name for job in DEPLOYMENT.jobs}
-    names.add(REPOSITORY)
+    names |= {REPOSITORY, lock.NAME}
     functions = {function.name for function in DEPLOYMENT.functions}
     others = {"keeper-prod", "keeper-sync", "keeper-admins", "keeper-alerts", "keeper-autoprovisioning"}
     mentioned = set(re.findall(r"\bkeeper-[a-z-]+[a-z]\b", TEXT))

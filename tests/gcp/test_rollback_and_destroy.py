@@ -70,22 +70,23 @@ def test_a_rollback_serves_what_was_served_before_and_a_deployment_serves_the_la
     assert serving(cloud) == {second}
 
 
-@pytest.mark.parametrize("after", range(8))
+@pytest.mark.parametrize("after", range(10))
 def test_a_rollback_that_is_broken_off_and_repeated_never_mixes_releases(cloud, monkeypatch, after):
+    """After each of its commands: the lock, seven functions, the lock."""
     first = labels_of(cloud)["release"]
     redeploy(cloud, monkeypatch, SECOND)
     redeploy(cloud, monkeypatch, THIRD)
     roll_back(cloud, first)
     redeploy(cloud, monkeypatch, "0" * 16)  # what is before it is not what was deployed before it
     cloud.interrupt_after = cloud.acted + after
-    if after < 7:
+    if after < 9:
         with pytest.raises(KeyboardInterrupt):
             roll_back(cloud)
     else:
         roll_back(cloud)
     cloud.interrupt_after = None
     for _ in range(2):
-        roll_back(cloud)
+        roll_back(cloud, unlock=True)
         assert serving(cloud) == {first}
 
 
@@ -101,9 +102,10 @@ def test_a_rollback_goes_to_any_release_that_is_named(cloud, monkeypatch):
 def test_a_rollback_ends_well_though_an_answer_was_lost(cloud, monkeypatch):
     first = labels_of(cloud)["release"]
     redeploy(cloud, monkeypatch, SECOND)
-    cloud.lost = {cloud.acted, cloud.acted + 3}
+    cloud.lost = {cloud.acted, cloud.acted + 1, cloud.acted + 3, cloud.acted + 10}
     assert set(roll_back(cloud)) == NAMES
     assert serving(cloud) == {first}
+    assert "keeper-deployment-lock" not in cloud.things["secret"]
 
 
 def test_a_function_without_a_revision_of_that_release_is_named_before_anything_is_changed(cloud, monkeypatch):
@@ -125,11 +127,11 @@ def test_a_function_without_a_revision_of_that_release_is_named_before_anything_
 def test_an_interrupted_deployment_is_rolled_back_as_far_as_it_came(cloud, monkeypatch):
     first = labels_of(cloud)["release"]
     monkeypatch.setattr(commands, "source_digest", lambda: SECOND)
-    cloud.interrupt_after = cloud.acted + 4  # the first one's check of callers is turned off again
+    cloud.interrupt_after = cloud.acted + 5  # the lock; the first one's check of callers is turned off again
     with pytest.raises(KeyboardInterrupt):
         deployed(cloud)
     cloud.interrupt_after = None
-    assert len(roll_back(cloud)) == 3
+    assert len(roll_back(cloud, unlock=True)) == 3
     assert serving(cloud) == {first}
 
 
@@ -146,11 +148,11 @@ def test_the_release_before_is_the_one_that_served_not_the_one_that_was_deployed
 def test_a_deployment_that_goes_on_after_an_interruption_keeps_the_release_before(cloud, monkeypatch):
     first = labels_of(cloud)["release"]
     monkeypatch.setattr(commands, "source_digest", lambda: SECOND)
-    cloud.interrupt_after = cloud.acted + 4
+    cloud.interrupt_after = cloud.acted + 5
     with pytest.raises(KeyboardInterrupt):
         deployed(cloud)
     cloud.interrupt_after = None
-    deployed(cloud)
+    deployed(cloud, unlock=True)
     assert {function["labels"]["before"] for function in cloud.things["function"].values()} == {first}
 
 

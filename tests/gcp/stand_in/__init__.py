@@ -6,7 +6,7 @@ enabled before it is used, and a redeployed function has lost what was set on it
 
 from __future__ import annotations
 
-from infra.gcp import commands, destroy, doctor, release, rollback
+from infra.gcp import commands, destroy, doctor, lock, release, rollback
 from infra.gcp.description import DEPLOYMENT, KEYS
 from infra.gcp.steps import FOUND, Command, filled
 from tests.gcp.gcloud_parser import TARGET, complaints
@@ -43,6 +43,9 @@ def foreseen() -> list[Command]:
         *(rollback.serve(TARGET, name, f"{name}-00001-abc") for name in functions),
         *(release.revisions_of(TARGET, name) for name in functions),
         release.ACCOUNT,
+        lock.look(TARGET),
+        lock.take(TARGET, holder="x", since="x", id="x", does="x"),
+        lock.give_back(TARGET, "x"),
         doctor.VERSION,
         doctor.ACCESS_TOKEN,
     ]

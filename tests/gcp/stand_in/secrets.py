@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from tests.gcp.stand_in.cloud import NUMBER, Cloud, Handler, delete, describe, listed
+from tests.gcp.stand_in.cloud import NUMBER, Cloud, Handler, Refused, describe, listed
 from tests.gcp.stand_in.policies import bind, policy
 
 
 def _make_secret(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    secret = {"name": f"projects/{NUMBER}/secrets/{names[0]}", "replication": {"automatic": {}}}
+    labels = dict(pair.split("=") for pair in flags.get("labels", "").split(",") if pair)
+    assert all(re.fullmatch(r"[a-z0-9_-]{0,63}", value) for value in labels.values()), labels
+    secret = {
+        "name": f"projects/{NUMBER}/secrets/{names[0]}",
+        "replication": {"automatic": {}},
+        "labels": labels,
+        "etag": f'"{cloud.clock:x}"',
+    }
     return cloud.put("secret", names[0], secret, new=True)
+
+
+def _delete_secret(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    if flags.get("etag", "") not in ("", cloud.thing("secret", names[0])["etag"]):
+        raise Refused("ABORTED: The etag does not match the etag of the resource.")
+    return cloud.delete("secret", names[0])
 
 
 def _add_version(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
@@ -32,7 +46,7 @@ HANDLERS: dict[str, Handler] = {
     "secrets create": _make_secret,
     "secrets describe": describe("secret"),
     "secrets list": listed("secret"),
-    "secrets delete": delete("secret"),
+    "secrets delete": _delete_secret,
     "secrets versions add": _add_version,
     "secrets versions list": _versions,
     "secrets get-iam-policy": policy("secret"),

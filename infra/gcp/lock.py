@@ -1,0 +1,148 @@
+"""One deployment or rollback at a time: a secret without a version, whose labels name the holder.
+
+Secret Manager makes a name once, and deletes only what has the etag that it is given: of two who take the lock at once,
+or take it over at once, one is refused.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
+from infra.gcp.labels import fit, read, stamped
+from infra.gcp.steps import AS_JSON, Command, gcloud
+from infra.gcp.target import Target
+
+NAME = "keeper-deployment-lock"
+STALE = timedelta(hours=2)  # a deployment takes half an hour; one that is overtaken stops before its next function
+LOCK_ETAG, LOCK_ID = "LOCK_ETAG", "LOCK_ID"  # as `make plan` shows them
+
+Say = Callable[[str], None]
+
+
+def look(target: Target) -> Command:
+    """Return the command that tells who holds it."""
+    return (*gcloud("secrets", "describe", NAME, project=target.project), AS_JSON)
+
+
+def take(target: Target, *, holder: str, since: str, id: str, does: str) -> Command:  # noqa: A002
+    """Return the command that takes it; refused if somebody has it."""
+    listed = f"holder={holder},since={since},id={id},does={does}"
+    return gcloud("secrets", "create", NAME, labels=listed, replication_policy="automatic", project=target.project)
+
+
+def give_back(target: Target, etag: str) -> Command:
+    """Return the command that gives back, or takes away, exactly the lock that was looked at."""
+    return gcloud("secrets", "delete", NAME, etag=etag, project=target.project, quiet=True)
+
+
+class Held(Exception):
+    """Somebody else has the lock; the text says who, since when, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """The lock of one project, as one deployment or rollback sees it."""
+
+    target: Target
+    cloud: Gcloud
+    purpose: str
+    id: str
+    by: str
+    at: datetime
+
+    def there(self) -> Any:
+        """Return the lock as it is now, None if nobody has it."""
+        self.cloud.forget(look(self.target))
+        return self.cloud.look(look(self.target))
+
+    def ours(self, there: Any) -> bool:
+        """Say whether a lock is ours."""
+        return there is not None and there.get("labels", {}).get("id") == self.id
+
+    def see(self) -> None:
+        """See that we still have it.
+
+        Raises:
+            Held: it was taken over.
+        """
+        there = self.there()
+        if not self.ours(there):
+            who = _holder(there) if there is not None else "nobody has it now"
+            raise Held(f"The lock was taken over meanwhile ({who}). Stopped, so that no two deployments are mixed.")
+
+    def take(self, say: Say, *, unlock: bool) -> None:
+        """Take it, or take it over: with UNLOCK=yes, or if its holder has had it for too long.
+
+        Raises:
+            Held: somebody else has it.
+            GcloudFailed: it could not be taken.
+        """
+        overtaken: list[str] = []
+
+        def attempt() -> None:
+            there = self.there()
+            if self.ours(there):
+                return
+            if there is not None:
+                self._may_overtake(there, overtaken, unlock=unlock)
+                say(f"  unlock     {_holder(there)}: taken over")
+                self.cloud.act(give_back(self.target, there.get("etag", "")))
+            named = {"holder": fit(self.by), "since": stamped(self.at), "id": self.id, "does": self.purpose}
+            self.cloud.act(take(self.target, **named))
+
+        self.cloud.patiently(attempt)
+
+    def _may_overtake(self, there: Any, overtaken: list[str], *, unlock: bool) -> None:
+        """Allow taking over the lock that was seen first, and no later one."""
+        theirs, since = there.get("labels", {}).get("id", ""), read(there.get("labels", {}).get("since", ""))
+        stale = since is None or self.at - since >= STALE
+        if (overtaken and theirs not in overtaken) or not (stale or unlock):
+            hours = STALE / timedelta(hours=1)
+            raise Held(
+                f"{_holder(there)}. Wait until that has ended. If it was broken off, UNLOCK=yes takes the lock over; "
+                f"{hours:g} hours after it was taken, any deployment does. Nothing was changed."
+            )
+        overtaken.append(theirs)
+
+    def release(self, say: Say) -> None:
+        """Give it back, if it is still ours."""
+        try:
+            self.cloud.patiently(self._release)
+        except (GcloudFailed, Unready) as error:
+            say(f"The lock {NAME} could not be given back; the next deployment needs UNLOCK=yes.\n{error}")
+
+    def _release(self) -> None:
+        there = self.there()
+        if self.ours(there):
+            self.cloud.act(give_back(self.target, there.get("etag", "")))
+
+
+def _holder(there: Any) -> str:
+    labels = there.get("labels", {})
+    since = read(labels.get("since", ""))
+    told = f"{since:%Y-%m-%d %H:%M} UTC" if since else "an unknown time"
+    return f"{labels.get('holder', 'Somebody')} has been running make {labels.get('does', 'deploy')} since {told}"
+
+
+@contextmanager
+def held(
+    target: Target, cloud: Gcloud, say: Say, *, purpose: str, by: str, at: datetime, unlock: bool
+) -> Iterator[Lock]:
+    """Hold the lock.
+
+    Raises:
+        Held: somebody else has it.
+        GcloudFailed: it could not be taken.
+    """
+    lock = Lock(target=target, cloud=cloud, purpose=purpose, id=secrets.token_hex(8), by=by, at=at)
+    lock.take(say, unlock=unlock)
+    try:
+        yield lock
+    finally:
+        lock.release(say)

@@ -1,0 +1,164 @@
+"""Two deployments at once: one of them is told who is at work."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from infra.gcp import commands, deploy, destroy, lock
+from infra.gcp.gcloud import Gcloud, GcloudFailed
+from infra.gcp.lock import Held
+from infra.gcp.rollback import rollback
+from infra.gcp.steps import Command, shown
+from tests.gcp.gcloud_parser import TARGET as KNOWN
+from tests.gcp.gcloud_parser import complaints
+from tests.gcp.stand_in import StandIn
+from tests.gcp.test_deploy import TARGET, changes_of, deployed, nobody
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+THEIRS = {"holder": "other_at_example-com", "since": "2026-11-25t11-30-00z", "id": "0" * 16, "does": "deploy"}
+
+
+@pytest.fixture
+def cloud() -> StandIn:
+    cloud = StandIn()
+    deployed(cloud)
+    return cloud
+
+
+def locked(cloud: StandIn, **labels: str) -> None:
+    cloud(lock.take(TARGET, **THEIRS | labels), "")
+
+
+def is_locked(cloud: StandIn) -> bool:
+    return lock.NAME in cloud.things.get("secret", {})
+
+
+def roll_back(cloud: StandIn, **allowed: Any) -> None:
+    rollback(TARGET, Gcloud(cloud, sleep=lambda seconds: None), lambda text: None, **allowed)
+
+
+def test_gcloud_takes_the_commands_of_the_lock():
+    commands_of_it = [lock.look(KNOWN), lock.take(KNOWN, **THEIRS), lock.give_back(KNOWN, '"1a2b"')]
+    assert complaints(commands_of_it) == {}
+
+
+@pytest.mark.parametrize("act", [deployed, roll_back])
+def test_whoever_comes_second_is_told_who_is_at_work_and_changes_nothing(cloud, act):
+    locked(cloud)
+    before = len(cloud.changes())
+    expected = r"other_at_example-com has been running make deploy since 2026-11-25 11:30 UTC\..*UNLOCK=yes"
+    with pytest.raises(Held, match=expected):
+        act(cloud, now=NOW)
+    assert [shown(command) for command in cloud.changes()[before:] if lock.NAME not in shown(command)] == []
+    assert cloud.things["secret"][lock.NAME]["labels"]["id"] == THEIRS["id"]
+
+
+@pytest.mark.parametrize(
+    ("since", "unlock"), [("2026-11-25t11-30-00z", True), ("2026-11-25t10-00-00z", False), ("", False)]
+)
+@pytest.mark.parametrize("act", [deployed, roll_back])
+def test_a_lock_is_taken_over_when_that_is_wanted_or_its_holder_has_had_it_for_too_long(cloud, act, since, unlock):
+    locked(cloud, since=since)
+    act(cloud, now=NOW, unlock=unlock)
+    assert not is_locked(cloud)
+
+
+def test_the_lock_is_given_back_whatever_ends_a_deployment(cloud, monkeypatch):
+    assert not is_locked(cloud)
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    cloud.failures = [("functions deploy console", "PERMISSION_DENIED: no", 1)]
+    with pytest.raises(GcloudFailed):
+        deployed(cloud)
+    assert not is_locked(cloud)
+
+
+def test_a_lock_that_cannot_be_given_back_is_told_and_hides_no_other_error(cloud):
+    said: list[str] = []
+    cloud.failures = [(f"secrets delete {lock.NAME}", "PERMISSION_DENIED: no", 1)]
+    deploy.deploy(TARGET, Gcloud(cloud), said.append, nobody)
+    assert any("could not be given back" in text and "UNLOCK=yes" in text for text in said)
+
+
+def test_a_deployment_that_was_killed_leaves_a_lock_that_the_next_one_may_take_over(cloud, monkeypatch):
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    cloud.interrupt_after = cloud.acted + 3
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cloud)
+    cloud.interrupt_after = None
+    with pytest.raises(Held, match="owner_at_example-com"):
+        deployed(cloud)
+    deployed(cloud, unlock=True)
+    assert changes_of(cloud) == []
+
+
+def test_a_lock_that_was_left_behind_goes_with_the_deployment(cloud):
+    locked(cloud)
+    destroy.destroy(TARGET, Gcloud(cloud), lambda text: None, lambda question: TARGET.project, audit=False)
+    assert not is_locked(cloud)
+
+
+class Race:
+    """The cloud as one deployment sees it, while another does something just before one of its commands."""
+
+    def __init__(self, cloud: StandIn, before: str, other: Any) -> None:
+        self.cloud, self.before, self.other = cloud, before, other
+
+    def __call__(self, command: Command, stdin: str) -> Any:
+        if self.before in shown(command) and self.other is not None:
+            other, self.other = self.other, None
+            other()
+        return self.cloud(command, stdin)
+
+
+def race(cloud: StandIn, before: str, other: Any, **allowed: Any) -> None:
+    gcloud = Gcloud(Race(cloud, before, other), sleep=lambda seconds: None)
+    deploy.deploy(TARGET, gcloud, lambda text: None, nobody, now=NOW, **allowed)
+
+
+def test_of_two_who_take_the_lock_at_once_one_is_refused(cloud):
+    with pytest.raises(Held, match="other_at_example-com"):
+        race(cloud, f"secrets create {lock.NAME}", lambda: locked(cloud))
+    assert cloud.things["secret"][lock.NAME]["labels"]["id"] == THEIRS["id"]
+
+
+def test_of_two_who_take_the_lock_over_at_once_one_is_refused(cloud):
+    locked(cloud)
+
+    def other() -> None:
+        etag = cloud.things["secret"][lock.NAME]["etag"]
+        cloud(lock.give_back(TARGET, etag), "")
+        locked(cloud, id="1" * 16, holder="third_at_example-com")
+
+    with pytest.raises(Held, match="third_at_example-com"):
+        race(cloud, f"secrets delete {lock.NAME}", other, unlock=True)
+    assert cloud.things["secret"][lock.NAME]["labels"]["id"] == "1" * 16
+
+
+def test_whoever_was_overtaken_stops_before_the_next_change_and_leaves_the_lock_alone(cloud, monkeypatch):
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+
+    def other() -> None:
+        cloud(lock.give_back(TARGET, cloud.things["secret"][lock.NAME]["etag"]), "")
+        locked(cloud)
+
+    with pytest.raises(Held, match=r"taken over meanwhile.*other_at_example-com"):
+        race(cloud, "functions deploy provision-user", other)
+    releases = [function["labels"]["release"] for function in cloud.things["function"].values()]
+    assert len(set(releases)) == 2
+    assert cloud.things["secret"][lock.NAME]["labels"]["id"] == THEIRS["id"]
+
+
+def test_two_deployments_at_once_never_mix_functions(cloud, monkeypatch):
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+
+    def other() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(commands, "source_digest", lambda: "fedcba9876543210")
+            with pytest.raises(Held, match="owner_at_example-com"):
+                deployed(cloud, now=NOW + timedelta(minutes=5))
+
+    race(cloud, "functions deploy reconcile", other)
+    assert len({function["labels"]["release"] for function in cloud.things["function"].values()}) == 1
