@@ -10,7 +10,7 @@ JOBS ?= 3
 # What a user gives reaches programs in their environment, or as "$$NAME", which the shell fills in: a shell runs what
 # stands on its line. Without `value` make itself would run what is in a $(shell ...).
 GIVEN := PYTHON JOBS ONCE FULL MEMORY HISTORIES FROM SEED ENDPOINT TOKEN_FILE SCOPE_GROUPS ADOPT ARCHIVED \
-	PROJECT REGION ADMIN ALERTS LOCATION ACCESS RUNBOOKS AUDIT FUNCTION SEVERITY SINCE RELEASE AGAIN DIRTY UNLOCK
+	PROJECT REGION ADMIN ALERTS LOCATION ACCESS RUNBOOKS TUNING AUDIT FUNCTION SEVERITY SINCE RELEASE AGAIN DIRTY UNLOCK
 $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval override export $(name) := $$(value $(name)))))
 # Where the shell forbids it, each of the hundreds of processes that tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -90,7 +90,7 @@ GCP = $(BIN)/python -m infra.gcp
 plan: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=...: print every command of a deployment, and change nothing
 	@$(GCP) plan
 
-deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... [AGAIN=yes] [DIRTY=yes] [UNLOCK=yes]: deploy; may be repeated
+deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... [TUNING=path] [AGAIN=yes] [DIRTY=yes] [UNLOCK=yes]: deploy; may be repeated
 	@$(GCP) deploy
 
 rollback: $(STAMP) ## (settings as for deploy) [RELEASE=...] [UNLOCK=yes]: let every function serve the release before, or that one

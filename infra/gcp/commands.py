@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from infra.gcp import access, agents, firestore, labels, upload, watching
+from infra.gcp import access, agents, firestore, labels, tuning, upload, watching
 from infra.gcp.description import (
     BACKUP_DAYS,
     DATABASE,
@@ -41,6 +41,7 @@ def project_number(target: Target) -> Command:
 
 def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
     """Return the steps before the functions: APIs, whom alerts reach, identities, database, topics, keys, metrics."""
+    deployment = tuning.tuned(deployment, target.tuned)
     plan = _Plan(target, deployment)
     granted = ("project", *(f"account:{account.name}" for account in deployment.accounts))
     topics = [(plan.topic(topic), *plan.grants_on(f"topic:{topic}")) for topic in deployment.topics]
@@ -64,6 +65,7 @@ def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step
 
 def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
     """Return the steps from the functions on; the keys' versions must be known."""
+    deployment = tuning.tuned(deployment, target.tuned)
     plan = _Plan(target, deployment)
     return [
         *under(
@@ -111,15 +113,8 @@ def release(target: Target, deployment: Deployment = DEPLOYMENT) -> str:
         NoClone: git does not tell what is uploaded.
     """
     keys = {key: target.mounted(key) for key in KEYS}
-    given = (
-        target.source or source_digest(),
-        RUNTIME,
-        deployment.functions,
-        target.project,
-        target.region,
-        target.admin,
-        keys,
-    )
+    functions = tuning.tuned(deployment, target.tuned).functions
+    given = (target.source or source_digest(), RUNTIME, functions, target.project, target.region, target.admin, keys)
     return hashlib.sha256(repr(given).encode()).hexdigest()[:16]
 
 

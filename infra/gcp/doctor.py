@@ -19,6 +19,7 @@ from infra.gcp.live import Addresses, NotAllowed, Web, reachable
 from infra.gcp.release import Served, served, service_of
 from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
 from infra.gcp.target import Target
+from infra.gcp.tuning import tuned
 
 RUN_WITHIN = timedelta(hours=1)
 FULL_RUN = "keeper-full"  # the job
@@ -163,7 +164,7 @@ def _titles_of_what_was_rolled_back(target: Target, serving: Sequence[Served]) -
     if not any(item.rolled_back for item in serving) or commands.release(target) not in known:
         return set()
     there = {item.name for item in serving}
-    functions = [item for item in DEPLOYMENT.functions if item.name in there]
+    functions = [item for item in tuned(DEPLOYMENT, target.tuned).functions if item.name in there]
     return {title for item in functions for title in (commands.deployed_title(item), commands.served_title(item.name))}
 
 

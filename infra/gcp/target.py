@@ -6,8 +6,10 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from infra.gcp.description import Deployment
+from infra.gcp.tuning import Tuning, Unfit, read
 
 NUMBER = "PROJECT_NUMBER"  # as `make plan` shows it
 KEY_VERSION = "1"  # the first, which a first deployment makes
@@ -106,6 +108,13 @@ SETTINGS = (
         give="where a browser finds docs/runbooks, like https://git.example.com/keeper/docs/runbooks",
         optional=True,
     ),
+    Setting(
+        name="TUNING",
+        fits=lambda value: Path(value).is_file(),
+        problem="no file",
+        give="the path of a TOML file with memory, timeout, concurrency or instances of functions",
+        optional=True,
+    ),
 )
 
 
@@ -131,6 +140,8 @@ class Target:
     location: str = ""  # of Firestore; the region if empty
     access: str = ""  # who IAP lets in; the administrator's domain if empty
     runbooks: str = ""  # where docs/runbooks of this repository can be read with a browser
+    tuning: str = ""  # the path of a file, and what it says of each function
+    tuned: Tuning = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Fold addresses: Google keeps them in lower case, and what is compared with what it keeps must be so too."""
@@ -150,6 +161,10 @@ class Target:
         refusals += _elsewhere(values["PROJECT"], values["ALERTS"]) if not any(refusals) else []
         if any(refusals):
             raise Refused("\n".join(filter(None, refusals)))
+        try:
+            tuned = read(values["TUNING"]) if values["TUNING"] else {}
+        except Unfit as unfit:
+            raise Refused(str(unfit)) from None
         return cls(
             project=values["PROJECT"],
             region=values["REGION"],
@@ -158,6 +173,8 @@ class Target:
             location=values["LOCATION"],
             access=values["ACCESS"],
             runbooks=values["RUNBOOKS"],
+            tuning=values["TUNING"],
+            tuned=tuned,
         )
 
     def account(self, name: str) -> str:
