@@ -131,6 +131,15 @@ def test_the_benchmark_template_takes_what_the_benchmark_fills_in():
     assert (text.count("{machine}"), text.count("{table}")) == (1, 1)
 
 
+def test_the_changelog_has_a_section_for_each_release_the_newest_first():
+    unreleased, *released = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert unreleased == "Unreleased"
+    found = [re.fullmatch(r"(\d+)\.(\d+)\.(\d+) - \d{4}-\d\d-\d\d", heading) for heading in released]
+    assert all(found), released
+    versions = [tuple(map(int, match.groups())) for match in found if match]
+    assert versions == sorted(set(versions), reverse=True)
+
+
 @pages
 def test_every_relative_link_resolves(page):
     home = GENERATED.parent if page == TEMPLATE else page.parent
