@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PYTHONPATH := functions
-# Half of what the later levels take is waiting: three jobs keep two cores busy.
-JOBS ?= 3
+# A third of what all levels take is waiting: four jobs keep two cores busy.
+JOBS ?= 4
 
 # What a user gives reaches programs in their environment, or as "$$NAME", which the shell fills in: a shell runs what
 # stands on its line. Without `value` make itself would run what is in a $(shell ...).
@@ -47,7 +47,7 @@ connect: $(STAMP) ## ENDPOINT=... TOKEN_FILE=... [SCOPE_GROUPS=a@x,b@x] [ADOPT=a
 sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: and a drift run, which lists Keeper)
 	@$(BIN)/python -m infra.local.sync $(if $(FULL),--full)
 
-test: $(STAMP) ## every level, several files at a time, real emulators and a browser included (JOBS=3)
+test: $(STAMP) ## every level, several files at a time, real emulators and a browser included (JOBS=4)
 	@$(TESTS) -n "$$JOBS" --dist loadfile
 
 unit: ## the core and the use cases over ports in memory
