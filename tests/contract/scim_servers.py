@@ -98,9 +98,11 @@ def django_node(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def client(endpoint: str, token: str, **more: Any) -> ScimAccounts:
-    """Return a client with short timeouts."""
+    """Return a client with short timeouts, which hardly pauses before another attempt."""
     dialect = more.pop("dialect", PatchDialect.STANDARD)
-    return ScimAccounts(endpoint, token, dialect, more.pop("count", Counts()), now, **{"timeout": 5.0, **more})
+    return ScimAccounts(
+        endpoint, token, dialect, more.pop("count", Counts()), now, **{"timeout": 5.0, "first_pause": 0.02, **more}
+    )
 
 
 def person(number: int, **changes: Any) -> dict[str, Any]:
