@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,9 @@ def prepare(root: Path, target: Target) -> None:
     folder = root / PREPARED
     folder.mkdir(parents=True, exist_ok=True)
     for path in monitoring.policies():
-        (folder / path.name).write_text(json.dumps(filled(path, target), indent=1))
+        written = folder / f"{path.name}.{os.getpid()}"  # whole at once: several jobs of the tests prepare and read
+        written.write_text(json.dumps(filled(path, target), indent=1))
+        written.replace(folder / path.name)
 
 
 def dashboard(project: str) -> Step:
