@@ -29,7 +29,8 @@ from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, OneOf, Step, first
 from infra.gcp.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
-KEPT_IMAGES = Path(__file__).parent / "images.json"  # Artifact Registry's cleanup policies
+IMAGES = "infra/gcp/images.json"  # Artifact Registry's cleanup policies
+KEPT_IMAGES = Path(__file__).parent / "images.json"
 _CLEANUP = ("artifacts", "repositories", "set-cleanup-policies")
 DEFAULT_DEADLINE = "180s"  # of a scheduler's attempt; may come back as nothing
 
@@ -169,9 +170,7 @@ class _Plan:
         yield Step(
             title="Images older than 90 days are deleted, but for the last ten of each function",
             look=(*self._cloud("artifacts", "repositories", "describe", REPOSITORY, **where), AS_JSON),
-            make=(
-                self._cloud(*_CLEANUP, REPOSITORY, **where, policy=str(KEPT_IMAGES.relative_to(ROOT)), dry_run=False),
-            ),
+            make=(self._cloud(*_CLEANUP, REPOSITORY, **where, policy=IMAGES, dry_run=False),),
             wanted={"cleanupPolicies": {rule["name"]: _as_kept(rule) for rule in json.loads(KEPT_IMAGES.read_text())}},
         )
         yield from self.grants_on(f"repository:{REPOSITORY}")

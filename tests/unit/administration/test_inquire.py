@@ -64,7 +64,7 @@ def test_an_inquiry_waits_and_is_published_with_who_asked(scenario):
 
 
 REFUSED = [
-    ("c9", "u1", InquiryKind.EXPLAIN, State.ON, NotFound, "no connection"),
+    ("c9", "u1", InquiryKind.EXPLAIN, State.ON, NotFound, "no such connection"),
     ("c1", "u1", InquiryKind.EXPLAIN, State.DELETING, NotFound, "is being deleted"),
     ("c1", "ada@example.com", InquiryKind.PROVISION, State.ON, BadInput, "no directory id"),
     ("c1", "u1", InquiryKind.PROVISION, State.OFF, BadInput, "Turn it on first"),

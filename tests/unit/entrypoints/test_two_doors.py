@@ -322,8 +322,8 @@ def test_usage_names_the_same_events_everywhere():
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/connections/nobody", "There is no connection 'nobody': its configuration may have been deleted."),
-        ("/connections/nobody/holds", "There is no connection 'nobody'"),
+        ("/connections/nobody", "There is no such connection: its configuration may have been deleted."),
+        ("/connections/nobody/holds", "There is no such connection"),
         (f"{HOME}/holds/unknown", "No held plan has the digest 'unknown'."),
     ],
 )

@@ -118,7 +118,7 @@ def edit(
     else:
         edited = services.connections.change(connection_id, change, tell)
     if edited is None:
-        raise unknown(connection_id)
+        raise unknown()
     if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited

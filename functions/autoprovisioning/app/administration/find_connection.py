@@ -7,17 +7,16 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import NotFound, Stale
 
 
-def unknown(connection_id: str) -> NotFound:
-    """Return the error that says that there is no such connection, or not any more."""
-    mend = "Choose one of those listed."
-    return NotFound(f"There is no connection {connection_id!r}: its configuration may have been deleted. {mend}")
+def unknown() -> NotFound:
+    """Return the error that says that there is no such connection; it does not repeat what may be a pasted token."""
+    return NotFound("There is no such connection: its configuration may have been deleted. Choose one of those listed.")
 
 
 def existing(services: Services, connection_id: str, edition: int | None = None) -> Connection:
     """Read a connection; raises NotFound, and Stale where the `edition` that is meant is not in force any more."""
     connection = services.connections.get(connection_id)
     if connection is None:
-        raise unknown(connection_id)
+        raise unknown()
     if edition is not None:
         check_edition(connection, edition)
     return connection
