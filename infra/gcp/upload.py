@@ -82,7 +82,7 @@ def version(root: Path) -> str:
     Raises:
         NoClone: git does not tell.
     """
-    return _git(root, "describe", "--tags", "--always", "--dirty").strip()
+    return _git(root, "describe", "--tags", "--always", "--dirty", "--abbrev=12").strip()
 
 
 def digest(root: Path) -> str:

@@ -31,8 +31,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "--message=First")
-    for module in (commands, command_line):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(command_line, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -55,8 +54,10 @@ def test_only_what_git_tracks_is_uploaded(clone):
 
 
 @pytest.mark.parametrize("when", ["APIs", "Function directory-webhook"])
-def test_all_functions_are_built_from_one_copy_whatever_is_edited_meanwhile(clone, when):
-    cloud = StandIn()
+def test_all_functions_are_built_from_one_copy_whatever_is_edited_meanwhile(clone, monkeypatch, when):
+    cloud, digest, stage = StandIn(), upload.digest, upload.stage
+    monkeypatch.setattr(upload, "digest", lambda _: digest(clone))
+    monkeypatch.setattr(upload, "stage", lambda _, name: stage(clone, name))
 
     def edit(text: str) -> None:
         if when in text:
@@ -118,4 +119,4 @@ def test_a_version_is_told_by_its_tag_and_by_what_is_beyond_it(clone):
     (clone / "functions" / "main.py").write_text("edited = True\n")
     assert upload.version(clone) == "v1.2.0-dirty"
     git(clone, "commit", "--quiet", "--all", "--message=Second")
-    assert upload.version(clone) == f"v1.2.0-1-g{upload.commit(clone)[:7]}"
+    assert upload.version(clone) == f"v1.2.0-1-g{upload.commit(clone)}"
