@@ -15,7 +15,7 @@ from typing import Any
 
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
 from infra.gcp.labels import fit, read, stamped
-from infra.gcp.steps import AS_JSON, Command, gcloud
+from infra.gcp.steps import AS_JSON, Command, gcloud, shown
 from infra.gcp.target import Target
 
 NAME = "keeper-deployment-lock"
@@ -72,9 +72,10 @@ class Lock:
             Held: it was taken over.
         """
         there = self.there()
-        if not self.ours(there):
-            who = _holder(there) if there is not None else "nobody has it now"
-            raise Held(f"The lock was taken over meanwhile ({who}). Stopped, so that no two deployments are mixed.")
+        if there is not None and not self.ours(there):  # that there is none may be told for a while after it was made
+            raise Held(
+                f"The lock was taken over meanwhile: {_holder(there)}. Stopped, so that no two deployments are mixed."
+            )
 
     def take(self, say: Say, *, unlock: bool) -> None:
         """Take it, or take it over: with UNLOCK=yes, or if its holder has had it for too long.
@@ -92,9 +93,10 @@ class Lock:
             if there is not None:
                 self._may_overtake(there, overtaken, unlock=unlock)
                 say(f"  unlock     {_holder(there)}: taken over")
-                self.cloud.act(give_back(self.target, there.get("etag", "")))
+                self._act(give_back(self.target, there.get("etag", "")), say)
             named = {"holder": fit(self.by), "since": stamped(self.at), "id": self.id, "does": self.purpose}
-            self.cloud.act(take(self.target, **named))
+            say(f"  lock       {NAME}: nobody else deploys or rolls back meanwhile")
+            self._act(take(self.target, **named), say)
 
         self.cloud.patiently(attempt)
 
@@ -113,14 +115,19 @@ class Lock:
     def release(self, say: Say) -> None:
         """Give it back, if it is still ours."""
         try:
-            self.cloud.patiently(self._release)
+            self.cloud.patiently(lambda: self._release(say))
         except (GcloudFailed, Unready) as error:
             say(f"The lock {NAME} could not be given back; the next deployment needs UNLOCK=yes.\n{error}")
 
-    def _release(self) -> None:
+    def _release(self, say: Say) -> None:
         there = self.there()
         if self.ours(there):
-            self.cloud.act(give_back(self.target, there.get("etag", "")))
+            say(f"  unlock     {NAME}")
+            self._act(give_back(self.target, there.get("etag", "")), say)
+
+    def _act(self, command: Command, say: Say) -> None:
+        say(f"             {shown(command)}")
+        self.cloud.act(command)
 
 
 def _holder(there: Any) -> str:

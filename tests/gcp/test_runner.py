@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.gcp import commands
+from infra.gcp import commands, lock, release
 from infra.gcp import gcloud as runner
 from infra.gcp.gcloud import Answer, Gcloud, GcloudFailed, NotInstalled
 from infra.gcp.steps import Command, gcloud
@@ -73,11 +74,20 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     return fake
 
 
+@pytest.fixture
+def no_gcloud(tmp_path: Path) -> str:
+    """Return a PATH with git, which tells what is deployed, and nothing else."""
+    git = shutil.which("git")
+    assert git
+    (tmp_path / "git").symlink_to(git)
+    return str(tmp_path)
+
+
 def made(verb: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "infra.gcp", verb],
         cwd=commands.ROOT,
-        env={**os.environ, "PYTHONPATH": "functions", **SETTINGS, **environment},
+        env={**os.environ, "PYTHONPATH": "functions", "DIRTY": "yes", **SETTINGS, **environment},
         input="",
         capture_output=True,
         text=True,
@@ -86,8 +96,8 @@ def made(verb: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_plan_needs_no_gcloud_at_all(fake):
-    done = made("plan", PATH="/nowhere")
+def test_a_plan_needs_no_gcloud_at_all(no_gcloud):
+    done = made("plan", PATH=no_gcloud)
     assert (done.returncode, done.stderr) == (0, "")
     assert "gcloud services enable" in done.stdout
 
@@ -117,17 +127,18 @@ def test_a_deployment_runs_what_it_says_until_something_is_refused(fake):
     assert done.returncode == 1
     runs = fake.runs
     steps = {tuple(command) for step in commands.foundation(TARGET) for command in step.commands}
-    known = {commands.project_number(TARGET), *steps}
-    assert {("gcloud", *run["argv"]) for run in runs} <= known
+    known = {commands.project_number(TARGET), release.ACCOUNT, *steps}
+    known |= {release.function_of(TARGET, function.name) for function in commands.DEPLOYMENT.functions}
+    assert {("gcloud", *run["argv"]) for run in runs if lock.NAME not in run["argv"]} <= known
     assert {(run["cwd"], run["prompts"], run["stdin"]) for run in runs} == {(str(commands.ROOT), "1", "")}
-    refused = runs[-1]["argv"]
+    refused = runs[-2]["argv"]  # before the last look at the lock
     assert refused[:3] == ["firestore", "databases", "create"]
     told = done.stderr.strip().splitlines()
     assert shlex.split(told[0]) == ["gcloud", *refused]
     assert told[1] == f"failed: {refusal}"
     assert "same command again" in told[-1]
     said = [shlex.split(line)[1:] for line in done.stdout.splitlines() if line.strip().startswith("gcloud ")]
-    changes = [run["argv"] for run in runs if not {"describe", "list", "get-iam-policy"} & set(run["argv"])]
+    changes = [run["argv"] for run in runs if not {"describe", "get", "list", "get-iam-policy"} & set(run["argv"])]
     assert said == changes
     parts = {part for run in changes for part in run}
     assert "--description=delegated to read the Workspace directory; may do nothing in this project" in parts
@@ -149,8 +160,8 @@ def test_nobody_signed_in_is_one_sentence_that_names_the_mend(fake, verb):
 
 
 @pytest.mark.parametrize("verb", ["deploy", "doctor", "logs"])
-def test_a_missing_gcloud_is_one_sentence_that_names_the_mend(tmp_path, verb):
-    done = made(verb, PATH=str(tmp_path), HTTPS_PROXY="http://127.0.0.1:9")
+def test_a_missing_gcloud_is_one_sentence_that_names_the_mend(no_gcloud, verb):
+    done = made(verb, PATH=no_gcloud, HTTPS_PROXY="http://127.0.0.1:9")
     sentence = 'gcloud is not installed: install the Google Cloud SDK (docs/install.md, "What you need").'
     assert done.returncode == 1
     assert (done.stdout if verb == "doctor" else done.stderr).count(sentence) == 1
