@@ -212,7 +212,7 @@ def _do(step: Step, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> Done:
     see()
     say(f"  {'make' if due is Done.MADE else 'change':<9}  {step.title}")
     if due is Done.CHANGED:
-        say(f"             differs in: {', '.join(differences(found, step.wanted))}")
+        say(f"             differs in: {', '.join(each.field for each in differences(found, step.wanted))}")
     gcloud.patiently(lambda: _run_what_is_due(step, gcloud, say))
     return due
 

@@ -198,7 +198,7 @@ def _difference(step: Step, state: Done, found: Any) -> str:
         return "is not there"
     if "unwanted" in found:
         return f"except {', '.join(found['unwanted'])}"
-    return f"differs in {', '.join(differences(found, step.wanted))}"
+    return f"differs in {', '.join(each.field for each in differences(found, step.wanted))}"
 
 
 def _addresses(patient: Patient) -> Iterator[Finding]:

@@ -93,31 +93,43 @@ def _quoted(part: str) -> str:
     return f"{name}={shlex.quote(value)}" if part.startswith("--") and equals else shlex.quote(part)
 
 
-def differences(actual: Any, wanted: Any, field: str = "") -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A field of an answer that is not as wanted; None for what is left out."""
+
+    field: str
+    found: Any
+    wanted: Any
+
+
+def differences(actual: Any, wanted: Any, field: str = "") -> list[Difference]:
     """Return which fields of an answer are not as wanted; what is not wanted is not looked at.
 
     Google's JSON leaves out zeros, empty texts and empty lists, and tells what has a key in any order.
     """
     match wanted:
         case Exactly():
-            return [] if actual == wanted.value else [field]
+            return [] if actual == wanted.value else [Difference(field=field, found=actual, wanted=wanted.value)]
         case OneOf():
-            return [] if any(not differences(actual, form) for form in wanted.forms) else [field]
+            if any(not differences(actual, form) for form in wanted.forms):
+                return []
+            return [Difference(field=field, found=actual, wanted=wanted.forms[0])]
         case Mapping():
             fields: Mapping[str, Any] = actual if isinstance(actual, Mapping) else {}
             below = f"{field}." if field else ""
-            return [name for key, value in wanted.items() for name in differences(fields.get(key), value, below + key)]
+            return [each for key, value in wanted.items() for each in differences(fields.get(key), value, below + key)]
         case list() | tuple():
             return _listed_differences(actual or [], wanted, field)
         case _:
-            return [] if actual == wanted or (not wanted and not actual) else [field]
+            same = actual == wanted or (not wanted and not actual)
+            return [] if same else [Difference(field=field, found=actual, wanted=wanted)]
 
 
-def _listed_differences(actual: Sequence[Any], wanted: Sequence[Any], field: str) -> list[str]:
+def _listed_differences(actual: Sequence[Any], wanted: Sequence[Any], field: str) -> list[Difference]:
     there, described = _by_key(actual), _by_key(wanted)
     if there.keys() != described.keys():
-        return [field]
-    return [name for key, value in described.items() for name in differences(there[key], value, f"{field}[{key}]")]
+        return [Difference(field=field, found=actual, wanted=wanted)]
+    return [each for key, value in described.items() for each in differences(there[key], value, f"{field}[{key}]")]
 
 
 def _by_key(items: Sequence[Any]) -> dict[Any, Any]:
