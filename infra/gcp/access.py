@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from infra.gcp import marks
 from infra.gcp.description import INVOKER, Account, Deployment, Grant, Role
 from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, Step, binding, gcloud
 from infra.gcp.target import Target
 
+RECORD = "keeper-directory"  # the account that records the region: made before all that is in one, taken away last
 IAP_ACCESSOR = "roles/iap.httpsResourceAccessor"
 GROUPS = {  # what a grant is on -> the group of commands that knows its IAM policy
     "project": ("projects",),
@@ -28,14 +30,17 @@ def accounts(target: Target, deployment: Deployment) -> list[Step]:
 
 
 def _account(target: Target, account: Account) -> Step:
-    texts = {"display_name": account.id, "description": account.purpose, "project": target.project}
+    recorded = target.region if account.id == RECORD else ""
+    told = marks.described(account.purpose, recorded)
+    texts = {"display_name": account.id, "description": told, "project": target.project}
     group, address = ("iam", "service-accounts"), target.account(account.name)
     return Step(
         title=f"Service account {account.id}: {account.purpose}",
         look=(*gcloud(*group, "describe", address, project=target.project), AS_JSON),
         make=(gcloud(*group, "create", account.id, **texts),),
-        wanted={"displayName": account.id, "description": account.purpose},
+        wanted={"displayName": account.id, "description": told},
         change=(gcloud(*group, "update", address, **texts),),
+        owned=marks.Owned(what=f"service account {account.id}", whose=marks.by_display_name(account.id)),
     )
 
 
@@ -54,6 +59,7 @@ def _role(target: Target, role: Role) -> Step:
         wanted={"title": role.title, "includedPermissions": sorted(role.permissions)},
         change=(gcloud("iam", "roles", "update", role.id, **texts),),
         find=_sorted_permissions,
+        owned=marks.Owned(what=f"role {role.id}", whose=marks.by_title),
     )
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from infra.gcp import access, agents, firestore, labels, tuning, upload, watching
+from infra.gcp import access, agents, firestore, labels, marks, tuning, upload, watching
 from infra.gcp.description import (
     BACKUP_DAYS,
     DATABASE,
@@ -92,6 +92,11 @@ def key_versions(target: Target, key: str) -> Command:
     return (*look, AS_JSON)
 
 
+def database_look(target: Target) -> Command:
+    """Return the command that describes Firestore's database."""
+    return (*gcloud("firestore", "databases", "describe", database=DATABASE, project=target.project), AS_JSON)
+
+
 def delegated_identity(target: Target) -> Command:
     """Return the command that tells the numeric client id to enter in the Admin console."""
     look = gcloud("iam", "service-accounts", "describe", target.account("directory"), project=target.project)
@@ -164,8 +169,19 @@ class _Plan:
         yield Step(
             title=f"Repository {REPOSITORY} for the functions' images",
             look=(*self._cloud("artifacts", "repositories", "describe", REPOSITORY, **where), AS_JSON),
-            make=(self._cloud("artifacts", "repositories", "create", REPOSITORY, **where, repository_format="docker"),),
-            wanted={"format": "DOCKER"},
+            make=(
+                self._cloud(
+                    *("artifacts", "repositories", "create", REPOSITORY),
+                    **where,
+                    repository_format="docker",
+                    labels=marks.LABEL,
+                ),
+            ),
+            wanted={"format": "DOCKER", "labels": marks.LABELS},
+            change=(
+                self._cloud("artifacts", "repositories", "update", REPOSITORY, **where, update_labels=marks.LABEL),
+            ),
+            owned=marks.Owned(what=f"repository {REPOSITORY}", whose=marks.by_label),
         )
         yield Step(
             title="Images older than 90 days are deleted, but for the last ten of each function",
@@ -180,7 +196,7 @@ class _Plan:
         location = self._target.location or self._target.region
         return Step(
             title="Firestore in native mode, with point-in-time recovery and delete protection",
-            look=(*self._cloud("firestore", "databases", "describe", database=DATABASE), AS_JSON),
+            look=database_look(self._target),
             make=(
                 self._cloud("firestore", "databases", "create", **settings, location=location, type="firestore-native"),
             ),
@@ -205,14 +221,24 @@ class _Plan:
         )
 
     def topic(self, name: str) -> Step:
-        look = (*self._cloud("pubsub", "topics", "describe", name), AS_JSON)
-        return Step(title=f"Topic {name}", look=look, make=(self._cloud("pubsub", "topics", "create", name),))
+        group = ("pubsub", "topics")
+        return Step(
+            title=f"Topic {name}",
+            look=(*self._cloud(*group, "describe", name), AS_JSON),
+            make=(self._cloud(*group, "create", name, labels=marks.LABEL),),
+            wanted={"labels": marks.LABELS},
+            change=(self._cloud(*group, "update", name, update_labels=marks.LABEL),),
+            owned=marks.Owned(what=f"topic {name}", whose=marks.by_label),
+        )
 
     def key(self, key: str) -> Iterator[Step]:
         yield Step(
             title=f"Secret {key}",
             look=(*self._cloud("secrets", "describe", key), AS_JSON),
-            make=(self._cloud("secrets", "create", key, replication_policy="automatic"),),
+            make=(self._cloud("secrets", "create", key, replication_policy="automatic", labels=marks.LABEL),),
+            wanted={"labels": marks.LABELS},
+            change=(self._cloud("secrets", "update", key, update_labels=marks.LABEL),),
+            owned=marks.Owned(what=f"secret {key}", whose=marks.by_label),
         )
         yield Step(
             title=f"A version of {key}: 32 random bytes, on standard input and nowhere else",
@@ -232,6 +258,10 @@ class _Plan:
             look=service,
             make=(self._regional("run", "services", "update-traffic", name, to_latest=True),),
             wanted={"spec": {"traffic": [{"latestRevision": True, "percent": 100}]}},
+            owned=marks.Owned(
+                what=f"Cloud Run service {name} in {self._target.region}",
+                whose=marks.of_service(self._target.account(name)),
+            ),
         )
         yield from self.grants_on(f"service:{name}")
         yield access.invoked_by_no_other(name, self._target, self._deployment)
@@ -287,6 +317,7 @@ class _Plan:
                 "labels": {"release": self._release},
             },
             find=_comparable,
+            owned=marks.Owned(what=f"function {function.name} in {target.region}", whose=marks.of_function(account)),
         )
 
     def _deploy(self, function: Function, environment: dict[str, str]) -> Command:
@@ -350,7 +381,7 @@ class _Plan:
         yield Step(
             title=f"Subscription {name}, pushed to {wanted.function}",
             look=(*self._cloud("pubsub", "subscriptions", "describe", name), AS_JSON),
-            make=(self._cloud("pubsub", "subscriptions", "create", name, topic=name, **settings),),
+            make=(self._cloud("pubsub", "subscriptions", "create", name, topic=name, labels=marks.LABEL, **settings),),
             wanted={
                 "topic": f"{topics}/{name}",
                 "pushConfig": {"pushEndpoint": url, "oidcToken": {"serviceAccountEmail": identity, "audience": url}},
@@ -362,20 +393,26 @@ class _Plan:
                 },
                 "messageRetentionDuration": f"{wanted.retention}s",
                 "expirationPolicy": Exactly({}),
+                "labels": marks.LABELS,
             },
-            change=(self._cloud("pubsub", "subscriptions", "update", name, **settings),),
+            change=(self._cloud("pubsub", "subscriptions", "update", name, update_labels=marks.LABEL, **settings),),
+            owned=marks.Owned(what=f"subscription {name}", whose=marks.by_topic(f"{topics}/{name}")),
         )
         yield from self.grants_on(f"subscription:{name}")
 
     def dead_letters(self) -> Step:
         settings = {"ack_deadline": "60", "message_retention_duration": "604800s", "expiration_period": "never"}
         wanted = {"ackDeadlineSeconds": 60, "messageRetentionDuration": "604800s", "expirationPolicy": Exactly({})}
+        name, group = DEAD_LETTERS, ("pubsub", "subscriptions")
         return Step(
             title=f"Subscription {DEAD_LETTERS}, which keeps what could not be delivered for seven days",
-            look=(*self._cloud("pubsub", "subscriptions", "describe", DEAD_LETTERS), AS_JSON),
-            make=(self._cloud("pubsub", "subscriptions", "create", DEAD_LETTERS, topic=DEAD_LETTERS, **settings),),
-            wanted=wanted,
-            change=(self._cloud("pubsub", "subscriptions", "update", DEAD_LETTERS, **settings),),
+            look=(*self._cloud(*group, "describe", name), AS_JSON),
+            make=(self._cloud(*group, "create", name, topic=name, labels=marks.LABEL, **settings),),
+            wanted=wanted | {"labels": marks.LABELS},
+            change=(self._cloud(*group, "update", name, update_labels=marks.LABEL, **settings),),
+            owned=marks.Owned(
+                what=f"subscription {name}", whose=marks.by_topic(f"projects/{self._project}/topics/{name}")
+            ),
         )
 
     def job(self, job: Job) -> Step:
@@ -418,6 +455,7 @@ class _Plan:
                     "scheduler", "jobs", "update", "http", job.name, **settings, update_headers=json_type, **where
                 ),
             ),
+            owned=marks.Owned(what=f"job {job.name} in {self._target.region}", whose=marks.of_job(identity)),
         )
 
 

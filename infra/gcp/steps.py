@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
+from infra.gcp.marks import Owned
+
 Command = tuple[str, ...]
 FOUND = "{found}"  # in a command that changes: the name of what the look found; once for each name
 AS_JSON = "--format=json"
@@ -41,6 +43,7 @@ class Step:
     stdin: Callable[[Any], str] = lambda _: ""
     names: Callable[[Any], list[str]] = lambda found: [found["name"]] if "name" in found else []  # for FOUND
     chapter: str = ""  # the heading it is shown under
+    owned: Owned | None = None  # where its name may have been somebody else's first
     among: str = ""  # steps in a row that are alike are shown as one: "45 fields in no index"
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from infra.gcp import monitoring
+from infra.gcp import marks, monitoring
 from infra.gcp.steps import AS_JSON, FOUND, Command, OneOf, Step, first, gcloud
 from infra.gcp.target import Target
 
@@ -34,6 +34,7 @@ def _metric(project: str, path: Path) -> Step:
         make=(create,),
         wanted=_as_told(json.loads(path.read_text())),
         change=(update,),
+        owned=marks.Owned(what=f"log-based metric {name}", whose=marks.by_description),
     )
 
 
@@ -143,8 +144,13 @@ def _policy(target: Target, path: Path) -> Step:
         make=(gcloud(*group, "create", **source, notification_channels=channels),),
         wanted=wanted | {"notificationChannels": list(notified)},
         change=(gcloud(*group, "update", FOUND, **source, set_notification_channels=channels),),
-        find=first(lambda policy: policy.get("userLabels", {}).get("alert") == name),
+        find=first(lambda policy: ours(policy) and policy["userLabels"].get("alert") == name),
     )
+
+
+def ours(policy: Any) -> bool:
+    """Say whether an alert policy has our mark."""
+    return bool(policy.get("userLabels", {}).get("system") == marks.SYSTEM)
 
 
 def filled(path: Path, target: Target) -> dict[str, Any]:
@@ -178,8 +184,13 @@ def dashboard(project: str) -> Step:
         change=(gcloud(*group, "update", FOUND, config_from_file="-", project=project),),
         # Cloud Monitoring updates a dashboard for nobody who does not send the etag that he read.
         stdin=lambda there: json.dumps(wanted | {"etag": there["etag"]}) if there else "",
-        find=first(lambda there: there.get("displayName") == wanted["displayName"]),
+        find=first(lambda there: there.get("displayName") == wanted["displayName"] and our_dashboard(there)),
     )
+
+
+def our_dashboard(dashboard: Any) -> bool:
+    """Say whether a dashboard has our mark."""
+    return marks.SYSTEM in dashboard.get("labels", {})
 
 
 def _relative(path: Path) -> str:

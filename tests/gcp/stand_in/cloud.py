@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from tests.gcp.gcloud_parser import TARGET, complaints
 
 PROJECT, REGION, NUMBER = TARGET.project, TARGET.region, TARGET.number
 FORMER = "domain:former.example.com"  # somebody who was let in before
+LABEL_KEY, LABEL_VALUE = re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}")
 READING = ("describe", "get", "list", "list-configs", "get-iam-policy", "read", "print-access-token", "version")
 APIS = {  # group of commands -> the API it uses
     "firestore": "firestore",
@@ -182,6 +184,21 @@ def _flags(command: Command) -> dict[str, Any]:
             name, _, value = part[2:].partition("=")
             flags[name] = [*flags.get(name, []), value] if name == "field-config" else value
     return flags
+
+
+def labels(flags: Mapping[str, Any], there: Mapping[str, Any] | None = None) -> dict[str, dict[str, str]]:
+    """Return the labels of a thing as a field of its message: those that it has, and those that the flags give it.
+
+    Google's services take lower case letters, digits, - and _, up to 63 of them.
+    """
+    given = flags.get("labels") or flags.get("update-labels") or ""
+    found = dict((there or {}).get("labels", {}))
+    for pair in filter(None, given.split(",")):
+        key, _, value = pair.partition("=")
+        if not LABEL_KEY.fullmatch(key) or not LABEL_VALUE.fullmatch(value):
+            raise Refused(f"INVALID_ARGUMENT: Label {key}={value} is not valid.")
+        found[key] = value
+    return {"labels": found} if found else {}
 
 
 def describe(kind: str) -> Handler:

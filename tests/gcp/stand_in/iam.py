@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.gcp.api_messages import problems
-from tests.gcp.stand_in.cloud import NUMBER, PROJECT, Cloud, Handler, Refused, delete, describe
+from tests.gcp.stand_in.cloud import NUMBER, PROJECT, Cloud, Handler, Refused, delete, describe, listed
 from tests.gcp.stand_in.policies import bind, policy, unbind
 
 AGENTS = {
@@ -32,14 +32,12 @@ def _enable(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
 
 
 def _enabled(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    listed = [
+    found = [
         {"config": {"name": name}, "name": f"projects/{NUMBER}/services/{name}", "state": "ENABLED"}
         for name in sorted(cloud.enabled)
     ]
-    assert [problems(item, "serviceusage.v1", "GoogleApiServiceusageV1Service") for item in listed] == [[]] * len(
-        listed
-    )
-    return listed
+    assert [problems(item, "serviceusage.v1", "GoogleApiServiceusageV1Service") for item in found] == [[]] * len(found)
+    return found
 
 
 def _agent(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
@@ -94,6 +92,7 @@ HANDLERS: dict[str, Handler] = {
     "services identity create": _agent,
     "iam service-accounts create": _make_account,
     "iam service-accounts update": _update_account,
+    "iam service-accounts list": listed("account"),
     "iam service-accounts describe": describe("account"),
     "iam service-accounts delete": delete("account"),
     "iam service-accounts get-iam-policy": policy("account"),

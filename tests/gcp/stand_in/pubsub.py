@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.gcp.stand_in.cloud import PROJECT, Cloud, Handler, delete, describe
+from tests.gcp.stand_in.cloud import PROJECT, Cloud, Handler, delete, describe, labels, listed
 from tests.gcp.stand_in.policies import bind, known_member, policy
 
 
 def _make_topic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    return cloud.put("topic", names[0], {"name": f"projects/{PROJECT}/topics/{names[0]}"}, new=True)
+    return cloud.put("topic", names[0], {"name": f"projects/{PROJECT}/topics/{names[0]}", **labels(flags)}, new=True)
+
+
+def _update_topic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    there = cloud.thing("topic", names[0])
+    return cloud.put("topic", names[0], there | labels(flags, there))
 
 
 def _put_subscription(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
@@ -26,6 +31,7 @@ def _put_subscription(cloud: Cloud, names: list[str], flags: Any, stdin: str) ->
         "messageRetentionDuration": flags["message-retention-duration"],
         "expirationPolicy": {} if flags["expiration-period"] == "never" else {"ttl": flags["expiration-period"]},
         "state": "ACTIVE",
+        **labels(flags, cloud.things.get("subscription", {}).get(name)),
     }
     if "push-endpoint" in flags:
         identity = flags["push-auth-service-account"]
@@ -45,6 +51,8 @@ def _put_subscription(cloud: Cloud, names: list[str], flags: Any, stdin: str) ->
 
 HANDLERS: dict[str, Handler] = {
     "pubsub topics create": _make_topic,
+    "pubsub topics update": _update_topic,
+    "pubsub topics list": listed("topic"),
     "pubsub topics describe": describe("topic"),
     "pubsub topics delete": delete("topic"),
     "pubsub topics get-iam-policy": policy("topic"),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from infra.gcp import commands
 from infra.gcp.description import ACCESSOR, DEPLOYMENT
 from tests.gcp.gcloud_parser import TARGET
-from tests.gcp.stand_in.cloud import NUMBER, PROJECT, REGION, Cloud, Handler, Refused, delete, describe
+from tests.gcp.stand_in.cloud import NUMBER, PROJECT, REGION, Cloud, Handler, Refused, delete, describe, labels, listed
 from tests.gcp.stand_in.policies import bind, known_member, policy, unbind
 
 
@@ -21,10 +20,8 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     cloud.thing("repository", flags["docker-repository"].rpartition("/")[2])
     assert "serve-all-traffic-latest-revision" in flags
     _see_that_it_may_be_built(cloud, flags)
-    labels = dict(pair.split("=") for pair in flags["update-labels"].split(","))
-    labels = there.get("labels", {}) | {"deployment-tool": "cli-gcloud"} | labels
-    assert all(re.fullmatch(r"[a-z0-9_-]{0,63}", value) for value in labels.values()), labels
-    revision = _make_revision(cloud, name, labels)
+    labelled = {"deployment-tool": "cli-gcloud"} | labels(flags, there)["labels"]
+    revision = _make_revision(cloud, name, labelled)
     config = {
         "service": f"projects/{PROJECT}/locations/{REGION}/services/{name}",
         "uri": f"https://{name}-abcdefghij-ew.a.run.app",
@@ -52,7 +49,7 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
             "dockerRepository": flags["docker-repository"],
         },
         "serviceConfig": config,
-        "labels": labels,
+        "labels": labelled,
         "url": f"https://{REGION}-{PROJECT}.cloudfunctions.net/{name}",
     }
     cloud.put("function", name, function)
@@ -63,7 +60,7 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
 
 def _make_repository(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     name = f"projects/{PROJECT}/locations/{REGION}/repositories/{names[0]}"
-    repository = {"name": name, "format": flags["repository-format"].upper()}
+    repository = {"name": name, "format": flags["repository-format"].upper(), **labels(flags)}
     return cloud.put("repository", names[0], repository, new=True)
 
 
@@ -79,6 +76,11 @@ def _keep_images(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
             policies[rule["name"]]["mostRecentVersions"] = rule["mostRecentVersions"]
     assert "no-dry-run" in flags
     return cloud.put("repository", names[0], cloud.thing("repository", names[0]) | {"cleanupPolicies": policies})
+
+
+def _update_repository(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    there = cloud.thing("repository", names[0])
+    return cloud.put("repository", names[0], there | labels(flags, there))
 
 
 def _see_that_it_may_be_built(cloud: Cloud, flags: Any) -> None:
@@ -144,6 +146,7 @@ def _make_revision(cloud: Cloud, name: str, labels: dict[str, str]) -> str:
 
 def _serve(cloud: Cloud, name: str, traffic: dict[str, Any]) -> None:
     """Point a service's traffic; what was set on the service itself is gone, as after a redeployment."""
+    account = cloud.thing("function", name)["serviceConfig"]["serviceAccountEmail"]
     plain = {key: value for key, value in traffic.items() if key != "revisionName" or not traffic.get("latestRevision")}
     service = {
         "apiVersion": "serving.knative.dev/v1",
@@ -155,7 +158,7 @@ def _serve(cloud: Cloud, name: str, traffic: dict[str, Any]) -> None:
                 "run.googleapis.com/urls": json.dumps([TARGET.url(name), f"https://{name}-abc-ew.a.run.app"])
             },
         },
-        "spec": {"traffic": [plain]},
+        "spec": {"traffic": [plain], "template": {"spec": {"serviceAccountName": account}}},
         "status": {"traffic": [traffic], "url": TARGET.url(name)},
     }
     cloud.put("service", name, service)
@@ -198,9 +201,11 @@ def _delete_function(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> 
 
 HANDLERS: dict[str, Handler] = {
     "functions deploy": _deploy,
+    "functions list": listed("function"),
     "functions describe": describe("function"),
     "functions delete": _delete_function,
     "artifacts repositories create": _make_repository,
+    "artifacts repositories update": _update_repository,
     "artifacts repositories describe": describe("repository"),
     "artifacts repositories set-cleanup-policies": _keep_images,
     "artifacts repositories delete": delete("repository"),

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from tests.gcp.stand_in.cloud import NUMBER, Cloud, Handler, Refused, describe, listed
+from tests.gcp.stand_in.cloud import NUMBER, Cloud, Handler, Refused, describe, labels, listed
 from tests.gcp.stand_in.policies import bind, policy
 
 
 def _make_secret(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    labels = dict(pair.split("=") for pair in flags.get("labels", "").split(",") if pair)
-    assert all(re.fullmatch(r"[a-z0-9_-]{0,63}", value) for value in labels.values()), labels
     secret = {
         "name": f"projects/{NUMBER}/secrets/{names[0]}",
         "replication": {"automatic": {}},
-        "labels": labels,
         "etag": f'"{cloud.clock:x}"',
     }
-    return cloud.put("secret", names[0], secret, new=True)
+    return cloud.put("secret", names[0], secret | labels(flags), new=True)
+
+
+def _update_secret(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    there = cloud.thing("secret", names[0])
+    return cloud.put("secret", names[0], there | labels(flags, there))
 
 
 def _delete_secret(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
@@ -44,6 +45,7 @@ def _versions(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
 
 HANDLERS: dict[str, Handler] = {
     "secrets create": _make_secret,
+    "secrets update": _update_secret,
     "secrets describe": describe("secret"),
     "secrets list": listed("secret"),
     "secrets delete": _delete_secret,
