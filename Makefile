@@ -10,7 +10,8 @@ JOBS ?= 4
 # What a user gives reaches programs in their environment, or as "$$NAME", which the shell fills in: a shell runs what
 # stands on its line. Without `value` make itself would run what is in a $(shell ...).
 GIVEN := PYTHON JOBS ONCE FULL MEMORY HISTORIES FROM SEED ENDPOINT TOKEN_FILE SCOPE_GROUPS ADOPT ARCHIVED \
-	PROJECT REGION ADMIN ALERTS LOCATION ACCESS RUNBOOKS TUNING AUDIT FUNCTION SEVERITY SINCE RELEASE AGAIN DIRTY UNLOCK
+	PROJECT REGION ADMIN ALERTS LOCATION ACCESS RUNBOOKS TUNING AUDIT FUNCTION SEVERITY SINCE RELEASE AGAIN DIRTY UNLOCK \
+	CONFIRM
 $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval override export $(name) := $$(value $(name)))))
 # Where the shell forbids it, each of the hundreds of processes that tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -90,13 +91,13 @@ GCP = $(BIN)/python -m infra.gcp
 plan: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=...: print every command of a deployment, and change nothing
 	@$(GCP) plan
 
-deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... [TUNING=path] [AGAIN=yes] [DIRTY=yes] [UNLOCK=yes]: deploy; may be repeated
+deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... [TUNING=path] [AGAIN=yes] [DIRTY=yes] [UNLOCK=yes] [ADOPT=yes] [CONFIRM=yes]: deploy; may be repeated
 	@$(GCP) deploy
 
 rollback: $(STAMP) ## (settings as for deploy) [RELEASE=...] [UNLOCK=yes]: let every function serve the release before, or that one
 	@$(GCP) rollback
 
-destroy: $(STAMP) ## (settings as for deploy) [AUDIT=delete]: remove the deployment after a typed confirmation (delete: Firestore too)
+destroy: $(STAMP) ## (settings as for deploy) [AUDIT=delete] [ADOPT=yes]: remove the deployment after a typed confirmation (delete: Firestore too)
 	@$(GCP) destroy
 
 logs: $(STAMP) ## (settings as for deploy) [FUNCTION=console] [SEVERITY=INFO] [SINCE=1h]: what the functions logged

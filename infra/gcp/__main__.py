@@ -10,10 +10,11 @@ import os
 import sys
 from collections.abc import Mapping
 
-from infra.gcp import deploy, destroy, doctor, logs, rollback, upload
+from infra.gcp import deploy, destroy, doctor, logs, preflight, rollback, upload
 from infra.gcp.commands import ROOT
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
 from infra.gcp.lock import Held
+from infra.gcp.preflight import Consent
 from infra.gcp.target import Refused, Target
 
 Given = Mapping[str, str]
@@ -39,6 +40,7 @@ def _plan(target: Target, _: Given) -> int:
 
 def _deploy(target: Target, given: Given) -> int:
     again, unlock, dirty = (_told(given, name) for name in ("AGAIN", "UNLOCK", "DIRTY"))
+    consent = Consent(adopt=_told(given, "ADOPT"), confirmed=_told(given, "CONFIRM"))
     changed = upload.changed(ROOT)
     if changed and not dirty:
         raise SystemExit(
@@ -47,13 +49,14 @@ def _deploy(target: Target, given: Given) -> int:
         )
     for name in upload.left_out(ROOT):
         say(f"Not uploaded, since git does not track it: {name}")
-    deploy.deploy(target, Gcloud(say=say), say, again=again, unlock=unlock)
+    deploy.deploy(target, Gcloud(say=say), say, again=again, unlock=unlock, consent=consent)
     return 0
 
 
 def _rollback(target: Target, given: Given) -> int:
     unlock = _told(given, "UNLOCK")
     cloud = Gcloud(say=say, unused_is_missing=True)
+    preflight.same_region(target, cloud)
     rollback.rollback(target, cloud, say, given.get("RELEASE", "").strip(), unlock=unlock)
     return 0
 
@@ -62,7 +65,9 @@ def _destroy(target: Target, given: Given) -> int:
     audit = given.get("AUDIT") or "keep"
     if audit not in destroy.AUDIT:
         raise SystemExit(f"AUDIT=... must be one of {', '.join(destroy.AUDIT)}")
-    destroy.destroy(target, Gcloud(say=say, unused_is_missing=True), say, input, audit=audit == "delete")
+    adopt = _told(given, "ADOPT")
+    cloud = Gcloud(say=say, unused_is_missing=True)
+    destroy.destroy(target, cloud, say, input, audit=audit == "delete", adopt=adopt)
     return 0
 
 

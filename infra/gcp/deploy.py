@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from infra.gcp import commands, labels, lock, release, upload, watching
+from infra.gcp import commands, labels, lock, preflight, release, upload, watching
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import KEYS
 from infra.gcp.gcloud import Gcloud, GcloudFailed
+from infra.gcp.preflight import Consent
 from infra.gcp.steps import FOUND, Command, Step, checklist, differences, filled, shown
 from infra.gcp.target import BEFORE, CHANNEL, DEPLOYED, DEPLOYER, KEY_VERSION, Target
 
@@ -95,16 +96,19 @@ def deploy(
     again: bool = False,
     unlock: bool = False,
     now: datetime | None = None,
+    consent: Consent | None = None,
 ) -> Target:
     """Bring the project to what is described; returns the target with what was learned.
 
     Raises:
         GcloudFailed: a step failed; the ones before are done, and a repeated deployment goes on from there.
         Held: another deployment or a rollback is under way.
-        SystemExit: this release must not serve, or was rolled back and is not wanted again.
+        SystemExit: it may not begin (preflight.py::permit), or this release must not serve, or was rolled back and is
+            not wanted again.
     """
     counts: Counter[Done] = Counter()
     target = learn_number(target, gcloud)
+    preflight.permit(target, gcloud, say, ask, consent or Consent())
     at, by = now or datetime.now(UTC), release.account(gcloud)
     source = commands.source_digest()
     upload.stage(commands.ROOT, source)  # at once: what is edited from now on is another deployment's

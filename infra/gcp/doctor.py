@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from infra.gcp.deploy import Done, learn_channels, learn_number, newest_keys, st
 from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
 from infra.gcp.gcloud import Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
 from infra.gcp.live import Addresses, NotAllowed, Web, reachable
+from infra.gcp.preflight import same_region
 from infra.gcp.release import Served, served, service_of
 from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
 from infra.gcp.target import Target
@@ -70,6 +72,7 @@ def examine(
 
     Raises:
         GcloudFailed: the project cannot be reached.
+        SystemExit: there is no such project, or its deployment is in another region.
     """
     addresses = addresses or Addresses()
     bad = _tell("This machine", _machine(target, cloud, addresses), say)
@@ -79,6 +82,8 @@ def examine(
     except Unready:
         say(f"\nNot looked at, since that takes a sign-in: {', '.join(title for title, _ in CHECKS)}.")
     else:
+        with suppress(GcloudFailed):  # what may not be looked at is told below, beside all the rest
+            same_region(target, cloud)
         patient = Patient(target=target, cloud=cloud, web=Web(target, token, addresses), now=now or datetime.now(UTC))
         bad += sum(_tell(title, _examined(check, patient), say) for title, check in CHECKS)
     say(f"\n{bad} things to mend." if bad else "\nAll is well.")

@@ -21,7 +21,7 @@ LOCKED = 2  # the lock is taken, and given back
 # A function that is deployed has all traffic on its latest revision.
 MADE = sum(len(step.make) for step in STEPS if not step.title.startswith("All traffic")) + LOCKED
 REMOVALS = destroy.removals(KNOWN, audit=True)
-SEVERAL = {"Alert policies": len(monitoring.policies()), "Secrets": len(KEYS)}
+SEVERAL = {"Alert policy": len(monitoring.policies()), "Secret": len(KEYS)}
 REMOVED = sum(SEVERAL.get(removal.title, len(removal.commands)) for removal in REMOVALS)
 
 

@@ -1,45 +1,377 @@
-"""What is not ours stays: what we make is marked, against the stand-in."""
+"""What is not ours stays: another region, and what somebody else has under names of ours, against the stand-in."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
 import pytest
 
-from infra.gcp import commands, marks
-from tests.gcp.stand_in import PROJECT, StandIn
+from infra.gcp import __main__ as command_line
+from infra.gcp import commands, deploy, destroy, doctor, gcloud, lock, marks
+from infra.gcp.description import DEPLOYMENT
+from infra.gcp.gcloud import Gcloud
+from infra.gcp.live import Addresses
+from infra.gcp.preflight import Consent
+from infra.gcp.steps import shown
+from tests.gcp.stand_in import NUMBER, PROJECT, StandIn
 from tests.gcp.stand_in.cloud import Refused, labels
-from tests.gcp.test_deploy import TARGET, changes_of, deployed
+from tests.gcp.test_deploy import NAMES, TARGET, changes_of, deployed
 
+ELSEWHERE = replace(TARGET, region="europe-west2")
 ACCOUNT = f"keeper-directory@{PROJECT}.iam.gserviceaccount.com"
+AWAY = "http://127.0.0.1:9"
+NOWHERE = Addresses(iam=AWAY, token=AWAY, directory=AWAY, firestore=AWAY, monitoring=AWAY)
 
 
-def test_a_deployment_marks_what_it_makes_and_records_its_region():
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Who deploys: what is agreed to beforehand, and what is typed."""
+
+    ask: Callable[[str], str]
+    adopt: bool = False
+    confirmed: bool = False
+
+
+NOBODY = Person(ask=lambda question: pytest.fail(f"asked: {question}"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _same_source() -> Iterator[None]:
+    """Have the source hashed once."""
+    digest = commands.source_digest()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "source_digest", lambda: digest)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole() -> StandIn:
     cloud = StandIn()
     deployed(cloud)
+    return cloud
+
+
+@pytest.fixture
+def cloud(whole: StandIn) -> StandIn:
+    return copy.deepcopy(whole)
+
+
+def empty() -> StandIn:
+    """Return a project whose APIs are enabled and that has nothing in it."""
+    cloud = StandIn()
+    cloud.enabled |= set(DEPLOYMENT.services)
+    return cloud
+
+
+def deploying(cloud: StandIn, person: Person = NOBODY) -> str:
+    said: list[str] = []
+    granted = Consent(adopt=person.adopt, confirmed=person.confirmed)
+    deploy.deploy(TARGET, Gcloud(cloud, sleep=lambda seconds: None), said.append, person.ask, consent=granted)
+    return "\n".join(said)
+
+
+def destroying(cloud: StandIn, *, typed: str = PROJECT, adopt: bool = False, audit: bool = False) -> str:
+    said: list[str] = []
+    wanted = f"{typed} with its audit" if audit else typed
+    destroy.destroy(TARGET, Gcloud(cloud), said.append, lambda question: wanted, audit=audit, adopt=adopt)
+    return "\n".join(said)
+
+
+def without_marks(cloud: StandIn) -> StandIn:
+    """Make of a deployment what a version before marks made."""
     for kind in ("topic", "subscription", "secret", "repository"):
-        assert {thing["labels"]["system"] for thing in cloud.things[kind].values()} == {marks.SYSTEM}
-    described = [*cloud.things["account"].values(), *cloud.things["metric"].values()]
-    assert {marks.by_description(thing) for thing in described} == {marks.Whose.OURS}
+        for thing in cloud.things[kind].values():
+            thing.pop("labels")
+    for kind in ("account", "metric"):
+        for thing in cloud.things[kind].values():
+            thing["description"] = thing["description"].partition(" (system=")[0]
+    return cloud
+
+
+def place(cloud: StandIn, kind: str, name: str, **fields: Any) -> None:
+    """Put something of somebody else's into a project."""
+    address = f"{name}@{PROJECT}.iam.gserviceaccount.com"
+    somebody = f"somebody@{PROJECT}.iam.gserviceaccount.com"
+    full, region = f"projects/{PROJECT}", f"projects/{PROJECT}/locations/europe-west1"
+    messages: dict[str, dict[str, Any]] = {
+        "topic": {"name": f"{full}/topics/{name}"},
+        "subscription": {"name": f"{full}/subscriptions/{name}", "topic": f"{full}/topics/elsewhere"},
+        "secret": {"name": f"projects/{NUMBER}/secrets/{name}", "replication": {"automatic": {}}, "etag": "1"},
+        "account": {"name": f"{full}/serviceAccounts/{address}", "email": address, "displayName": "Mine"},
+        "function": {"name": f"{region}/functions/{name}", "serviceConfig": {"serviceAccountEmail": somebody}},
+        "service": {"spec": {"template": {"spec": {"serviceAccountName": somebody}}}},
+        "job": {"name": f"{region}/jobs/{name}", "httpTarget": {"oidcToken": {"serviceAccountEmail": somebody}}},
+        "role": {"name": f"{full}/roles/{name}", "title": "Mine"},
+        "repository": {"name": f"{region}/repositories/{name}", "format": "DOCKER", "labels": {"system": "billing"}},
+        "database": {"name": f"{full}/databases/{name}", "type": "FIRESTORE_NATIVE"},
+    }
+    cloud.put(kind, address if kind == "account" else name, messages[kind] | fields)
+
+
+# ---- the region
+
+
+def test_a_deployment_records_its_region_where_it_is_found_first_and_last(cloud):
     assert marks.region_of(cloud.things["account"][ACCOUNT]) == "europe-west1"
-    cloud.things["topic"]["run-requests"]["labels"]["cost-center"] = "17"
-    assert changes_of(cloud) == []
+    made = [shown(command) for command in cloud.changes()]
+    regional = [number for number, text in enumerate(made) if "europe-west1" in text and "service-accounts" not in text]
+    assert next(number for number, text in enumerate(made) if "create keeper-directory" in text) < min(regional)
+    destroying(cloud)
+    assert "service-accounts delete keeper-directory@" in shown(cloud.changes()[-1])
+
+
+REFUSED = "REGION=europe-west2 is not where this deployment is: it is in europe-west1.*give REGION=europe-west1"
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["recorded", "of a version before"])
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda cloud: deploy.deploy(ELSEWHERE, cloud, print, consent=Consent(adopt=True, confirmed=True)),
+        lambda cloud: destroy.destroy(ELSEWHERE, cloud, print, lambda question: PROJECT, audit=False, adopt=True),
+        lambda cloud: doctor.examine(ELSEWHERE, cloud, print, NOWHERE),
+    ],
+    ids=["deploy", "destroy", "doctor"],
+)
+def test_another_region_is_refused_before_anything_changes(cloud, act, marked):
+    if not marked:
+        without_marks(cloud)
+    before = len(cloud.changes())
+    with pytest.raises(SystemExit, match=REFUSED):
+        act(Gcloud(cloud))
+    assert len(cloud.changes()) == before
+
+
+@pytest.mark.parametrize("verb", ["rollback", "deploy"])
+def test_another_region_is_refused_by_the_command_itself(cloud, verb, monkeypatch):
+    monkeypatch.setattr(gcloud, "run_gcloud", cloud)
+    monkeypatch.setattr(command_line, "Gcloud", lambda **options: Gcloud(cloud, **options))
+    given = {
+        "PROJECT": PROJECT,
+        "REGION": "europe-west2",
+        "ADMIN": TARGET.admin,
+        "ALERTS": TARGET.alerts,
+        "DIRTY": "yes",
+    }
+    before = len(cloud.changes())
+    with pytest.raises(SystemExit, match=REFUSED):
+        command_line.main([verb], given)
+    assert len(cloud.changes()) == before
+
+
+def test_an_interrupted_deployment_knows_its_region_already():
+    cloud = StandIn()
+    cloud.interrupt_after = 30
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cloud)
+    cloud.interrupt_after = None
+    with pytest.raises(SystemExit, match=REFUSED):
+        deployed(cloud, ELSEWHERE)
+
+
+def test_a_destroyed_deployment_may_go_to_another_region(cloud):
+    destroying(cloud)
+    deploy.preflight.same_region(replace(ELSEWHERE, number=NUMBER), Gcloud(cloud))
+
+
+# ---- what is somebody else's
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "fields", "told"),
+    [
+        ("topic", "dead-letters", {}, "topic dead-letters"),
+        ("topic", "dead-letters", {"labels": {"system": "billing"}}, "topic dead-letters"),
+        ("subscription", "run-requests", {}, "subscription run-requests"),
+        ("secret", "channel-key", {"labels": {"system": "billing"}}, "secret channel-key"),
+        ("secret", "form-key", {}, "secret form-key"),
+        ("account", "keeper-console", {}, "service account keeper-console"),
+        ("function", "console", {}, "function console in europe-west1"),
+        ("service", "reconcile", {}, "Cloud Run service reconcile in europe-west1"),
+        ("job", "keeper-full", {}, "job keeper-full in europe-west1"),
+        ("role", "keeperTokenWriter", {}, "role keeperTokenWriter"),
+        ("repository", "keeper-functions", {}, "repository keeper-functions"),
+    ],
+)
+@pytest.mark.parametrize("adopt", [False, True], ids=["", "with ADOPT=yes"])
+def test_a_first_deployment_takes_over_nothing_of_somebody_elses(kind, name, fields, told, adopt):
+    cloud = empty()
+    place(cloud, kind, name, **fields)
+    before = copy.deepcopy(cloud.things)
+    with pytest.raises(SystemExit, match=rf"\n  {told} \(somebody else's\)\n[^$]*give another PROJECT, or remove it"):
+        deploying(cloud, replace(NOBODY, adopt=adopt))
+    assert (cloud.changes(), cloud.things) == ([], before)
+
+
+def test_a_database_that_was_there_is_taken_over_by_consent_alone():
+    cloud = empty()
+    place(cloud, "database", "(default)")
+    with pytest.raises(SystemExit, match=r"Firestore database \(default\)\n[^$]*ADOPT=yes"):
+        deploying(cloud)
+    assert cloud.changes() == []
+    assert "  adopt      Firestore database (default)\n" in deploying(cloud, replace(NOBODY, adopt=True))
 
 
 def test_an_alert_policy_and_a_dashboard_of_somebody_else_with_the_same_names_stay_as_they_are():
-    cloud = StandIn()
+    cloud = empty()
     policy = {"name": "projects/p/alertPolicies/9", "userLabels": {"alert": "dead-letters"}, "displayName": "Mine"}
     dashboard = {"name": "projects/p/dashboards/9", "displayName": "Keeper autoprovisioning"}
     cloud.put("alert", policy["name"], dict(policy))
     cloud.put("dashboard", dashboard["name"], dict(dashboard))
-    deployed(cloud)
-    assert cloud.things["alert"][policy["name"]] == policy
-    assert cloud.things["dashboard"][dashboard["name"]] == dashboard
+    deploying(cloud)
+    destroying(cloud)
+    assert cloud.things["alert"] == {policy["name"]: policy}
+    assert cloud.things["dashboard"] == {dashboard["name"]: dashboard}
 
 
-@pytest.mark.parametrize("pair", ["System=keeper", "system=Keeper", f"system={'x' * 64}", "system=a.b"])
-def test_the_stand_in_takes_labels_as_the_services_do(pair):
-    assert labels({"labels": marks.LABEL}) == {"labels": marks.LABELS}
-    with pytest.raises(Refused, match="INVALID_ARGUMENT"):
-        labels({"labels": pair})
+# ---- what an earlier version made
+
+
+def test_an_upgrade_lists_what_it_takes_over_and_marks_it(cloud):
+    without_marks(cloud)
+    before = len(cloud.changes())
+    with pytest.raises(SystemExit) as ended:
+        deploying(cloud)
+    assert "\n  topic dead-letters\n" in str(ended.value)
+    assert "taken over with ADOPT=yes" in str(ended.value)
+    assert len(cloud.changes()) == before
+    said = deploying(cloud, replace(NOBODY, adopt=True))
+    adopted = [line.removeprefix("  adopt      ") for line in said.splitlines() if line.startswith("  adopt ")]
+    assert {"topic dead-letters", "secret form-key", "service account keeper-build"} <= set(adopted)
+    changed = [shown(command) for command in cloud.changes()[before:] if lock.NAME not in command]
+    assert len(changed) == len(adopted)
+    assert all(" update " in text for text in changed)
+    assert changes_of(cloud) == []
+
+
+def test_an_upgrade_takes_over_nothing_that_another_system_has_marked(cloud):
+    without_marks(cloud)
+    cloud.things["topic"]["dead-letters"]["labels"] = {"system": "billing"}
+    before = len(cloud.changes())
+    with pytest.raises(SystemExit, match=r"topic dead-letters \(somebody else's\)"):
+        deploying(cloud, replace(NOBODY, adopt=True))
+    assert len(cloud.changes()) == before
+
+
+def test_labels_of_others_on_what_is_ours_stay(cloud):
+    cloud.things["topic"]["run-requests"]["labels"]["cost-center"] = "17"
+    cloud.things["secret"]["form-key"]["labels"]["cost-center"] = "17"
+    assert changes_of(cloud) == []
+
+
+# ---- the first deployment into a project that is not empty
+
+
+def furnished() -> StandIn:
+    cloud = empty()
+    place(cloud, "topic", "orders")
+    place(cloud, "topic", "invoices")
+    place(cloud, "secret", "stripe")
+    place(cloud, "account", "shop")
+    place(cloud, "function", "shop")
+    default = f"{NUMBER}-compute@developer.gserviceaccount.com"
+    account = {"name": f"projects/{PROJECT}/serviceAccounts/{default}", "email": default, "displayName": "Default"}
+    cloud.put("account", default, account)
+    return cloud
+
+
+def test_a_first_deployment_into_a_project_with_other_things_in_it_is_confirmed():
+    cloud, asked = furnished(), []
+
+    def no(question: str) -> str:
+        asked.append(question)
+        return "no"
+
+    with pytest.raises(SystemExit, match="Nothing was changed"):
+        deploying(cloud, Person(ask=no))
+    assert cloud.changes() == []
+    assert "1 functions, 2 topics, 1 secrets, 1 service accounts" in asked[0]
+    deploying(cloud, Person(ask=lambda question: PROJECT))
+    assert set(cloud.things["function"]) == NAMES | {"shop"}
+    deploying(cloud)  # which is not the first one
+    destroying(cloud)
+    left = {kind: set(things) for kind, things in cloud.things.items()}
+    assert left["topic"] == {"orders", "invoices"}
+    assert (left["secret"], left["function"]) == ({"stripe"}, {"shop"})
+    assert {address.partition("@")[0] for address in left["account"]} == {"shop", f"{NUMBER}-compute"}
+
+
+def test_a_machine_confirms_by_a_setting_and_is_not_waited_for():
+    def nobody(question: str) -> str:
+        raise EOFError
+
+    cloud = furnished()
+    with pytest.raises(SystemExit, match="Nothing was changed"):
+        deploying(cloud, Person(ask=nobody))
+    deploying(cloud, Person(confirmed=True, ask=nobody))
+    assert set(cloud.things["function"]) == NAMES | {"shop"}
+
+
+@pytest.mark.parametrize(("name", "value"), [("ADOPT", "all"), ("CONFIRM", "1")])
+def test_consent_is_yes_or_nothing(name, value):
+    given = {"PROJECT": PROJECT, "REGION": TARGET.region, "ADMIN": TARGET.admin, "ALERTS": TARGET.alerts, name: value}
+    with pytest.raises(SystemExit, match=rf"{name}=\.\.\. must be yes"):
+        command_line.main(["deploy"], given)
+
+
+# ---- destroying
+
+
+def test_a_destruction_lists_everything_by_name_before_it_asks(cloud):
+    said: list[str] = []
+    place(cloud, "secret", "keeper-token-0123456789ab")
+    destroy.destroy(TARGET, Gcloud(cloud), said.append, lambda question: said.append(question) or PROJECT, audit=False)
+    asked = next(number for number, text in enumerate(said) if "Type 'keeper-prod'" in text)
+    listed = {text.strip() for text in said[:asked]}
+    taken = {text.removeprefix("  delete     ") for text in said[asked:] if text.startswith("  delete ")}
+    assert taken
+    assert taken <= listed
+    assert {"Topic dead-letters", "Function console", "Secret keeper-token-0123456789ab"} <= taken
+    assert "Alert policy Keeper autoprovisioning: dead letters" in taken
+    assert f"\n{len(taken)} things are taken away:" in said
+
+
+def test_a_destruction_leaves_what_is_not_ours_and_says_so(cloud):
+    cloud.things["topic"]["dead-letters"]["labels"] = {"system": "billing"}
+    cloud.things["secret"]["channel-key"]["labels"] = {"team": "shop"}
+    place(cloud, "secret", "keeper-token-vault")
+    cloud.things["account"][f"keeper-build@{PROJECT}.iam.gserviceaccount.com"] |= {
+        "description": "",
+        "displayName": "x",
+    }
+    said = destroying(cloud)
+    stay = said.partition("These stay")[2].partition("Done.")[0]
+    assert "  Topic dead-letters\n" in stay
+    assert "  Secret channel-key\n" in stay
+    assert set(cloud.things["topic"]) == {"dead-letters"}
+    assert set(cloud.things["secret"]) == {"channel-key", "keeper-token-vault"}
+    assert list(cloud.things["account"]) == [f"keeper-build@{PROJECT}.iam.gserviceaccount.com"]
+    roles = {binding["role"] for binding in cloud.policies[f"project:{PROJECT}"]["bindings"]}
+    assert "roles/logging.logWriter" in roles  # of somebody else's account
+
+
+def test_what_an_earlier_version_made_is_destroyed_by_consent(cloud):
+    without_marks(cloud)
+    before = len(cloud.changes())
+    with pytest.raises(SystemExit, match=r"earlier version.*make destroy ADOPT=yes"):
+        destroying(cloud)
+    assert len(cloud.changes()) == before
+    destroying(cloud, adopt=True)
+    assert not cloud.things["topic"]
+    assert not cloud.things["account"]
+
+
+def test_a_database_of_somebody_else_is_not_destroyed():
+    cloud = empty()
+    place(cloud, "database", "(default)", deleteProtectionState="DELETE_PROTECTION_ENABLED")
+    assert "  Firestore database (default), with the audit" in destroying(cloud, audit=True).partition("These stay")[2]
+    assert cloud.changes() == []
+
+
+# ---- marks
 
 
 def test_every_step_that_makes_something_of_a_name_knows_whose_it_is():
@@ -49,3 +381,15 @@ def test_every_step_that_makes_something_of_a_name_knows_whose_it_is():
         "Firestore in native mode, with point-in-time recovery and delete protection"  # judged by what is in it
     ]
     assert len(named) > 30
+
+
+@pytest.mark.parametrize("pair", ["System=keeper", "system=Keeper", f"system={'x' * 64}", "system=a.b"])
+def test_the_stand_in_takes_labels_as_the_services_do(pair):
+    assert labels({"labels": marks.LABEL}) == {"labels": marks.LABELS}
+    with pytest.raises(Refused, match="INVALID_ARGUMENT"):
+        labels({"labels": pair})
+
+
+def test_what_was_not_made_to_the_end_is_still_ours():
+    ours = marks.of_function("keeper-console@p.iam.gserviceaccount.com")
+    assert ours({"name": "console", "state": "FAILED"}) is marks.Whose.OURS

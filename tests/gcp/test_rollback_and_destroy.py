@@ -271,7 +271,10 @@ def left(cloud: StandIn) -> set[str]:
 
 
 def test_a_destroyed_deployment_leaves_the_audit_and_no_grant(cloud):
-    cloud(("gcloud", "secrets", "create", "keeper-token-c1", "--replication-policy=automatic", "--project=p"), "")
+    cloud(
+        ("gcloud", "secrets", "create", "keeper-token-0123456789ab", "--replication-policy=automatic", "--project=p"),
+        "",
+    )
     cloud(("gcloud", "secrets", "create", "somebody-elses", "--replication-policy=automatic", "--project=p"), "")
     destroyed(cloud, "keeper-prod")
     assert left(cloud) == LEFT | {"secret"}

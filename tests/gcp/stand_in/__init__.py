@@ -6,7 +6,7 @@ enabled before it is used, and a redeployed function has lost what was set on it
 
 from __future__ import annotations
 
-from infra.gcp import commands, destroy, doctor, lock, release, rollback
+from infra.gcp import commands, destroy, doctor, lock, preflight, release, rollback
 from infra.gcp.description import DEPLOYMENT, KEYS
 from infra.gcp.steps import FOUND, Command, filled
 from tests.gcp.gcloud_parser import TARGET, complaints
@@ -35,7 +35,7 @@ def foreseen() -> list[Command]:
         f"projects/{PROJECT}/{kind}/1"
         for kind in ("alerts", "dashboards", "notificationChannels", "uptimeCheckConfigs")
     ]
-    found = [*names, *KEYS, "keeper-token-c1"]
+    found = [*names, *KEYS, "keeper-token-0123456789ab"]
     functions = [function.name for function in DEPLOYMENT.functions]
     templates = [
         *(command for step in commands.all_steps(TARGET) for command in step.commands),
@@ -46,6 +46,7 @@ def foreseen() -> list[Command]:
         lock.look(TARGET),
         lock.take(TARGET, holder="x", since="x", id="x", does="x"),
         lock.give_back(TARGET, "x"),
+        *preflight.commands_of(TARGET),
         doctor.VERSION,
         doctor.ACCESS_TOKEN,
     ]

@@ -1,0 +1,250 @@
+"""What is seen before anything changes: which region a deployment is in, what is not ours, and what else is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from infra.gcp import access, commands, firestore, lock, marks
+from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, TOKEN_SECRETS
+from infra.gcp.gcloud import Gcloud
+from infra.gcp.marks import Whose
+from infra.gcp.steps import AS_JSON, Command, Step, gcloud
+from infra.gcp.target import Target
+
+Say = Callable[[str], None]
+Ask = Callable[[str], str]
+APIS = {  # group of commands -> the API without which there can be nothing of it
+    "artifacts": "artifactregistry",
+    "firestore": "firestore",
+    "functions": "cloudfunctions",
+    "iam": "iam",
+    "logging": "logging",
+    "pubsub": "pubsub",
+    "run": "run",
+    "scheduler": "cloudscheduler",
+    "secrets": "secretmanager",
+}
+AS_PEOPLE_SAY = {"function": "functions", "topic": "topics", "secret": "secrets", "account": "service accounts"}
+DATABASE_THERE = f"Firestore database {DATABASE}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What the person who deploys agrees to beforehand."""
+
+    adopt: bool = False  # ADOPT=yes
+    confirmed: bool = False  # CONFIRM=yes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """Something under a name of ours that has no mark of ours."""
+
+    what: str
+    whose: Whose
+
+
+class Seen:
+    """A project before anything is done to it. What belongs to an API that is not enabled is not there."""
+
+    def __init__(self, target: Target, cloud: Gcloud) -> None:
+        self._target = target
+        self._cloud = cloud
+        listed = cloud.look(commands.foundation(target)[0].look) or ()
+        self._enabled = {item["config"]["name"].removesuffix(".googleapis.com") for item in listed}
+
+    def look(self, command: Command) -> Any:
+        """Return what a command tells, None where there is nothing."""
+        if APIS[command[1]] not in self._enabled:
+            return None
+        found = self._cloud.look(command)
+        if command[1] == "run":  # a function that is deployed changes its service: a step must look for itself
+            self._cloud.forget(command)
+        return found
+
+    @property
+    def recorded(self) -> str:
+        """Return the region that a deployment recorded; empty for none."""
+        return marks.region_of(self.look(record(self._target)))
+
+    @property
+    def unrecorded(self) -> bool:
+        """Whether a deployment is there that recorded no region, as versions before did not."""
+        account = self.look(record(self._target))
+        return account is not None and not marks.region_of(account) and not self._foreign(account)
+
+    def _foreign(self, account: Any) -> bool:
+        return marks.by_display_name(access.RECORD)(account) is Whose.ANOTHERS
+
+    @property
+    def regions(self) -> list[str]:
+        """Return where a deployment is: what it recorded, and where functions run as accounts of ours."""
+        running = {place for place, name, account in self._functions() if account == self._own(name)}
+        return sorted({*filter(None, [self.recorded]), *running})
+
+    def _functions(self) -> list[tuple[str, str, str]]:
+        listed = self.look(every(self._target, "function")) or ()
+        places = [(item["name"].split("/"), item.get("serviceConfig") or {}) for item in listed]
+        return [(parts[3], parts[5], config.get("serviceAccountEmail", "")) for parts, config in places]
+
+    def _own(self, function: str) -> str:
+        names = {item.name for item in DEPLOYMENT.functions}
+        return self._target.account(function) if function in names else "nobody"
+
+    def judged(self) -> dict[str, Whose]:
+        """Return whose each thing is that is there under a name of ours."""
+        steps = [step for step in commands.all_steps(self._target) if step.owned is not None]
+        found = [(step, self._found(step)) for step in steps]
+        whose = {step.owned.what: step.owned.whose(there) for step, there in found if step.owned and there is not None}
+        if self.look(commands.database_look(self._target)) is not None:
+            whose[DATABASE_THERE] = self.whose_database()
+        return whose
+
+    def _found(self, step: Step) -> Any:
+        answer = self.look(step.look)
+        return None if answer is None else step.find(answer)
+
+    def whose_database(self) -> Whose:
+        """Judge by what is in it: a database has neither labels nor a description.
+
+        One of a deployment that recorded its region was judged when that began, or made by it.
+        """
+        fields = self.look(firestore.every_exemption(self._target.project, DATABASE)) or ()
+        return Whose.OURS if self.recorded or any(map(firestore.is_exemption_of_ours, fields)) else Whose.UNMARKED
+
+    def elses(self) -> dict[str, int]:
+        """Count what is there besides, under other names than ours: of each kind how many."""
+        target, ours = self._target, _our_names()
+        counts = {}
+        for kind, plural in AS_PEOPLE_SAY.items():
+            names = [_short(target, item) for item in self.look(every(target, kind)) or ()]
+            mine = ours[kind]
+            counts[plural] = sum(not mine(name) for name in names if name)
+        return {plural: count for plural, count in counts.items() if count}
+
+
+def record(target: Target) -> Command:
+    """Return the command that tells where the region is recorded."""
+    look = gcloud("iam", "service-accounts", "describe", target.account("directory"), project=target.project)
+    return (*look, AS_JSON)
+
+
+def every(target: Target, kind: str) -> Command:
+    """Return the command that lists all of a kind, in every region."""
+    group = {"function": ("functions",), "topic": ("pubsub", "topics"), "secret": ("secrets",)}
+    return (*gcloud(*group.get(kind, ("iam", "service-accounts")), "list", project=target.project), AS_JSON)
+
+
+def commands_of(target: Target) -> list[Command]:
+    """Return every command that is looked at here and by no step."""
+    return [record(target), *(every(target, kind) for kind in AS_PEOPLE_SAY)]
+
+
+def _our_names() -> dict[str, Callable[[str], bool]]:
+    return {
+        "function": {item.name for item in DEPLOYMENT.functions}.__contains__,
+        "topic": set(DEPLOYMENT.topics).__contains__,
+        "secret": lambda name: name in (*KEYS, lock.NAME) or name.startswith(TOKEN_SECRETS),
+        "account": {item.id for item in DEPLOYMENT.accounts}.__contains__,
+    }
+
+
+def _short(target: Target, item: Any) -> str:
+    """Return a thing's own name; empty for the accounts that Google makes in every project."""
+    if "email" not in item:
+        return str(item["name"].rpartition("/")[2])
+    name, _, domain = str(item["email"]).partition("@")
+    return name if domain == f"{target.project}.iam.gserviceaccount.com" else ""
+
+
+def same_region(target: Target, cloud: Gcloud) -> None:
+    """See that a deployment that is there is in the region that was given.
+
+    Raises:
+        SystemExit: it is in another one; nothing was changed.
+    """
+    others = [region for region in Seen(target, cloud).regions if region != target.region]
+    if others:
+        raise SystemExit(
+            f"REGION={target.region} is not where this deployment is: it is in {' and '.join(others)}. Nothing was "
+            f"changed: give REGION={others[0]}. To move it, make destroy there first (Firestore stays)."
+        )
+
+
+def _strangers(judged: dict[str, Whose]) -> list[Stranger]:
+    return [Stranger(what=what, whose=whose) for what, whose in judged.items() if whose is not Whose.OURS]
+
+
+def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) -> None:
+    """See that a deployment may begin: in its region, over nothing that is not ours, and where it is wanted.
+
+    Raises:
+        SystemExit: it may not; nothing was changed.
+    """
+    same_region(target, cloud)
+    seen = Seen(target, cloud)
+    judged = seen.judged()
+    unknown = _strangers(judged)
+    before = _deployed_before(judged)
+    adoptable = [each for each in unknown if _adoptable(each, before)]
+    if unknown and not (consent.adopt and len(adoptable) == len(unknown)):
+        raise SystemExit(_refusal(target, unknown, before))
+    if adoptable:
+        say("\nTaken over, since ADOPT=yes says that it is of an earlier version of this deployment:")
+        for each in adoptable:
+            say(f"  adopt      {each.what}")
+    if not before and not consent.confirmed:
+        _confirm(target, seen.elses(), ask)
+
+
+def _deployed_before(judged: dict[str, Whose]) -> bool:
+    """Say whether a deployment of ours began here: it makes its accounts first, and they go last."""
+    ids = {f"service account {item.id}" for item in DEPLOYMENT.accounts}
+    return any(what in ids and whose is not Whose.ANOTHERS for what, whose in judged.items())
+
+
+def _adoptable(stranger: Stranger, before: bool) -> bool:
+    """Say whether it may be of an earlier version, or a database, which an owner may have made for us."""
+    return stranger.whose is Whose.UNMARKED and (before or stranger.what == DATABASE_THERE)
+
+
+def _refusal(target: Target, unknown: Iterable[Stranger], before: bool) -> str:
+    lines = [f"In {target.project} there is, under names of this deployment and without its mark:"]
+    mends = set()
+    for each in unknown:
+        adoptable = _adoptable(each, before)
+        mends.add(adoptable)
+        lines.append(f"  {each.what}{'' if adoptable else f' ({Whose.ANOTHERS})'}")
+    lines.append("Nothing was changed.")
+    if True in mends:
+        lines.append("What an earlier version of this deployment made is taken over with ADOPT=yes.")
+    if False in mends:
+        lines.append(f"What is {Whose.ANOTHERS} is never taken over: give another PROJECT, or remove it.")
+    return "\n".join(lines)
+
+
+def _confirm(target: Target, others: dict[str, int], ask: Ask) -> None:
+    if not others:
+        return
+    counted = ", ".join(f"{count} {plural}" for plural, count in others.items())
+    question = (
+        f"This is the first deployment into {target.project}, which has other things in it: {counted}. It should be a "
+        f"project of its own (docs/install.md). Type {target.project!r} to go on (CONFIRM=yes does without): "
+    )
+    typed(question, target.project, ask)
+
+
+def typed(question: str, wanted: str, ask: Ask) -> None:
+    """Have something typed.
+
+    Raises:
+        SystemExit: something else was typed, or nobody is there to type; nothing was changed.
+    """
+    try:
+        answer = ask(question).strip()
+    except EOFError:
+        answer = ""
+    if answer != wanted:
+        raise SystemExit("That is not it. Nothing was changed.")
