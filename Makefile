@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 LEVELS := unit simulation contract fuzz functional faults gcp browser
 TESTS = REQUIRE_EMULATORS=1 $(BIN)/python -m pytest -q -m "not slow"
 .PHONY: help setup run local connect sync test $(LEVELS) simulate mutants check fix screenshots bench lock clean \
-	plan deploy rollback destroy logs doctor
+	plan diff deploy rollback destroy logs doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -90,6 +90,9 @@ GCP = $(BIN)/python -m infra.gcp
 
 plan: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=...: print every command of a deployment, and change nothing
 	@$(GCP) plan
+
+diff: $(STAMP) ## (settings as for deploy): what a deployment would change, field by field; changes nothing (2: something)
+	@$(GCP) diff
 
 deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... [TUNING=path] [AGAIN=yes] [DIRTY=yes] [UNLOCK=yes] [ADOPT=yes] [CONFIRM=yes]: deploy; may be repeated
 	@$(GCP) deploy

@@ -1,4 +1,4 @@
-"""The commands of the Makefile: python -m infra.gcp plan | deploy | rollback | destroy | logs | doctor.
+"""The commands of the Makefile: python -m infra.gcp plan | diff | deploy | rollback | destroy | logs | doctor.
 
 Settings are read from the environment (docs/install.md, step 2): no shell has a chance to run what is in them.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from infra.gcp import deploy, destroy, doctor, logs, preflight, rollback, upload
+from infra.gcp import deploy, destroy, diff, doctor, logs, preflight, rollback, upload
 from infra.gcp.commands import ROOT
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
 from infra.gcp.lock import Held
@@ -36,6 +36,10 @@ def _told(given: Given, name: str) -> bool:
 def _plan(target: Target, _: Given) -> int:
     deploy.plan(target, say)
     return 0
+
+
+def _diff(target: Target, _: Given) -> int:
+    return diff.diff(target, Gcloud(say=say, unused_is_missing=True), say)
 
 
 def _deploy(target: Target, given: Given) -> int:
@@ -82,6 +86,7 @@ def _doctor(target: Target, _: Given) -> int:
 
 VERBS = {
     "plan": _plan,
+    "diff": _diff,
     "deploy": _deploy,
     "rollback": _rollback,
     "destroy": _destroy,

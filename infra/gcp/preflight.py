@@ -177,6 +177,13 @@ def _strangers(judged: dict[str, Whose]) -> list[Stranger]:
     return [Stranger(what=what, whose=whose) for what, whose in judged.items() if whose is not Whose.OURS]
 
 
+def refusals(target: Target, cloud: Gcloud) -> str:
+    """Name what is there under names of ours and has no mark of ours, and what mends it; empty for nothing."""
+    judged = Seen(target, cloud).judged()
+    unknown = _strangers(judged)
+    return _refusal(target, unknown, _deployed_before(judged)) if unknown else ""
+
+
 def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) -> None:
     """See that a deployment may begin: in its region, over nothing that is not ours, and where it is wanted.
 

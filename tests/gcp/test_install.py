@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.gcp import __main__ as command_line
-from infra.gcp import commands, deploy, destroy, lock, rollback, target
+from infra.gcp import commands, deploy, destroy, diff, lock, rollback, target
 from infra.gcp.access import IAP_ACCESSOR
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import DEPLOYMENT, KEYS, REPOSITORY
@@ -64,7 +64,9 @@ def test_every_target_of_make_exists_and_takes_the_settings_that_it_is_given():
     targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
     known = set(GIVEN)
     used = re.findall(r"\bmake ((?:[a-z]+|[A-Z]+=\S*)(?: [A-Z]+=\S+)*)", "\n".join((*typed(), *blocks("console"))))
-    assert {"plan", "deploy", "rollback", "destroy", "logs", "doctor", "setup"} <= {text.split()[0] for text in used}
+    assert {"plan", "diff", "deploy", "rollback", "destroy", "logs", "doctor", "setup"} <= {
+        text.split()[0] for text in used
+    }
     for text in used:
         target, *given = text.split()
         if target in targets or "=" in target:
@@ -148,7 +150,9 @@ def printed() -> dict[str, str]:
     )
     removed = [c for removal in destroy.removals(known, audit=False) for c in (removal.look, *removal.commands)]
     complaints([*(c for step in commands.all_steps(known) for c in step.commands), *removed])  # one call for nearly all
-    said: dict[str, list[str]] = {name: [] for name in ("make plan", "make deploy", "make rollback", "make destroy")}
+    said: dict[str, list[str]] = {
+        name: [] for name in ("make plan", "make diff", "make deploy", "make rollback", "make destroy")
+    }
 
     def gcloud() -> Gcloud:
         return Gcloud(cloud, sleep=lambda seconds: None)
@@ -160,6 +164,7 @@ def printed() -> dict[str, str]:
     deploy.plan(TARGET, said["make plan"].append)
     for _ in range(2):
         deploy.deploy(TARGET, gcloud(), said["make deploy"].append)
+    diff.diff(replace(TARGET, access="group:keeper-admins@example.com"), gcloud(), said["make diff"].append)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
         deploy.deploy(TARGET, gcloud(), lambda text: None)
