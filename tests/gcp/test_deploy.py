@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -34,7 +35,8 @@ def nobody(question: str) -> str:
 
 def deployed(cloud: StandIn, target: Target = TARGET, **allowed: Any) -> list[str]:
     said: list[str] = []
-    deploy.deploy(target, Gcloud(cloud, sleep=lambda seconds: None), said.append, **{"ask": nobody} | allowed)
+    unasked = {"ask": nobody, "now": datetime.fromisoformat(cloud.time())}  # no two are of one second
+    deploy.deploy(target, Gcloud(cloud, sleep=lambda seconds: None), said.append, **unasked | allowed)
     return said
 
 

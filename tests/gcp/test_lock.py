@@ -94,6 +94,15 @@ def test_a_deployment_that_was_killed_leaves_a_lock_that_the_next_one_may_take_o
     assert changes_of(cloud) == []
 
 
+def test_a_lock_of_ones_own_that_is_not_told_yet_stops_nothing(cloud, monkeypatch):
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    cloud.failures = [(f"secrets describe {lock.NAME}", "NOT_FOUND: not known here yet", 9)]
+    deployed(cloud)
+    assert cloud.failures[0][2] == 0
+    assert len({function["labels"]["release"] for function in cloud.things["function"].values()}) == 1
+    assert not is_locked(cloud)
+
+
 def test_a_lock_that_was_left_behind_goes_with_the_deployment(cloud):
     locked(cloud)
     destroy.destroy(TARGET, Gcloud(cloud), lambda text: None, lambda question: TARGET.project, audit=False)
