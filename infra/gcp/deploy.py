@@ -115,6 +115,7 @@ def deploy(
     target = replace(target, source=source, deployed=labels.stamped(at), deployer=labels.fit(by))
     counts += run(commands.foundation(target)[:1], gcloud, say)
     with lock.held(target, gcloud, say, purpose="deploy", by=by, at=at, unlock=unlock) as held:
+        gcloud.forget_all()  # another deployment may have ended between the looks before and the lock
         target = replace(target, key_versions=newest_keys(target, gcloud))
         target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
         release.forget(target, gcloud)  # a redeployed function's service is another one

@@ -154,6 +154,10 @@ class Gcloud:
         """Forget a look, since what it looked at was changed."""
         self._looks.pop(command, None)
 
+    def forget_all(self) -> None:
+        """Forget every look, since anything may have been changed."""
+        self._looks.clear()
+
     def act(self, command: Command, stdin: str = "") -> None:
         """Run a command that changes something, once.
 

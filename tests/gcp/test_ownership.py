@@ -393,3 +393,15 @@ def test_the_stand_in_takes_labels_as_the_services_do(pair):
 def test_what_was_not_made_to_the_end_is_still_ours():
     ours = marks.of_function("keeper-console@p.iam.gserviceaccount.com")
     assert ours({"name": "console", "state": "FAILED"}) is marks.Whose.OURS
+
+
+def test_what_another_deployment_does_before_the_lock_is_held_is_seen(cloud, monkeypatch):
+    """Looks from before the lock would have it made once more, or take it for what it was."""
+    there, permit = cloud.things["topic"].pop("run-requests"), deploy.preflight.permit
+
+    def permitted(*given: Any) -> None:
+        permit(*given)
+        cloud.put("topic", "run-requests", there)
+
+    monkeypatch.setattr(deploy.preflight, "permit", permitted)
+    assert changes_of(cloud) == []
