@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.gcp import commands, lock, release
+from infra.gcp import commands, lock
 from infra.gcp import gcloud as runner
 from infra.gcp.gcloud import Answer, Gcloud, GcloudFailed, NotInstalled
 from infra.gcp.steps import Command, gcloud
@@ -127,9 +127,8 @@ def test_a_deployment_runs_what_it_says_until_something_is_refused(fake):
     assert done.returncode == 1
     runs = fake.runs
     steps = {tuple(command) for step in commands.foundation(TARGET) for command in step.commands}
-    known = {commands.project_number(TARGET), release.ACCOUNT, *steps}
-    known |= {release.function_of(TARGET, function.name) for function in commands.DEPLOYMENT.functions}
-    assert {("gcloud", *run["argv"]) for run in runs if lock.NAME not in run["argv"]} <= known
+    changing = [run["argv"] for run in runs if not {"describe", "get", "list", "get-iam-policy"} & set(run["argv"])]
+    assert {("gcloud", *argv) for argv in changing if lock.NAME not in argv} <= steps
     assert {(run["cwd"], run["prompts"], run["stdin"]) for run in runs} == {(str(commands.ROOT), "1", "")}
     refused = runs[-2]["argv"]  # before the last look at the lock
     assert refused[:3] == ["firestore", "databases", "create"]
@@ -138,10 +137,9 @@ def test_a_deployment_runs_what_it_says_until_something_is_refused(fake):
     assert told[1] == f"failed: {refusal}"
     assert "same command again" in told[-1]
     said = [shlex.split(line)[1:] for line in done.stdout.splitlines() if line.strip().startswith("gcloud ")]
-    changes = [run["argv"] for run in runs if not {"describe", "get", "list", "get-iam-policy"} & set(run["argv"])]
-    assert said == changes
-    parts = {part for run in changes for part in run}
-    assert "--description=delegated to read the Workspace directory; may do nothing in this project" in parts
+    assert said == changing
+    parts = {part for argv in changing for part in argv}
+    assert any(part.startswith("--description=delegated to read the Workspace directory; may do") for part in parts)
     assert any(part.startswith("--condition=title=keeper-token-only,expression=") for part in parts)
 
 
