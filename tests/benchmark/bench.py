@@ -75,7 +75,7 @@ def _forget_services() -> None:
     from autoprovisioning import bootstrap
 
     for builder in (
-        bootstrap.services,
+        bootstrap.process_services,
         bootstrap.settings,
         bootstrap.directory,
         bootstrap.channels,

@@ -152,7 +152,7 @@ def test_an_answer_that_is_there_is_neither_asked_for_anew_nor_written_over(stat
     answered = asked.done(NOW, result)
     state.requests.put(answered)
     assert state.requests.open(replace(asked, asked_at=NOW + SECOND)) == answered
-    for late in (asked.begun(), asked.hindered("an earlier delivery")):
+    for late in (asked.begun(), asked.hindered("an earlier delivery"), asked.failed(NOW + SECOND, "late")):
         state.requests.put(late)
         assert read(state, asked) == answered
 

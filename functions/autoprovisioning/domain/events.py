@@ -147,6 +147,12 @@ def taken_over(stamp: Stamp, user_id: str, email: str, reason: str) -> Event:
     return _line(stamp, EventName.ADOPTED, user_id=user_id, email=email, reason=reason)
 
 
+def not_taken_over(stamp: Stamp, user_id: str, email: str) -> Event:
+    """Tell that an account that was taken over has gone to another user at the same moment, and is on no roster."""
+    reason = "Not taken over after all: a worker was adopting this account for another user at the same moment."
+    return _line(stamp, EventName.CONFIGURED, user_id=user_id, email=email, reason=reason)
+
+
 def failed_change(stamp: Stamp, entry: Entry, action: Action | None, failure: Failure) -> Event:
     """Tell of a failure that no answer to a write told."""
     whom = {"user_id": entry.user_id, "email": entry.email, "attempted": action}

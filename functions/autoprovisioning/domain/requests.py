@@ -32,6 +32,9 @@ class RequestState(StrEnum):
     FAILED = "failed"
 
 
+_SLOWER = (RequestState.DONE, RequestState.FAILED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKind(Generic[S, R]):
     """A kind of request.
@@ -83,7 +86,7 @@ class WorkRequest(Generic[S, R]):
 
     def gives_way_to(self, later: WorkRequest[S, R]) -> bool:
         """Say whether a later state may be stored over this one: an answer is not taken back by who was slower."""
-        return self.under_way or not later.under_way
+        return self.under_way or (not later.under_way and (self.state, later.state) != _SLOWER)
 
     def begun(self) -> WorkRequest[S, R]:
         """Return it as a worker takes it up, be it again."""

@@ -68,5 +68,9 @@ def test_nothing_is_marked_or_recorded_over_what_somebody_else_wrote():
     theirs.unmark([replace(change, id="c2")])
     assert holds("c1", scenario.entry("new"))
 
+    scenario.services.roster.commit(
+        scenario.connection, ["new"], lambda entries: (Edit(entries={"new": ask_again(entries["new"])}), None)
+    )
     ours.unmark([change])
+    assert ours.asked_again == {"new"}
     assert scenario.entry("new") is None  # only the mark had made it

@@ -10,6 +10,7 @@ import pytest
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit
+from autoprovisioning.app.provisioning.claiming import claim
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Entry, Mark, Status
@@ -91,6 +92,34 @@ def test_an_account_that_is_being_adopted_at_this_moment_is_left_out(lost):
     entry = lost.entry(first.user_id)
     assert entry is not None
     assert entry.scim_id == ""
+
+
+def test_an_account_that_a_worker_claims_before_it_is_recorded_is_put_back(lost):
+    """A claim without a mark can be lost until the roster has the account."""
+    (first, *_) = drift(lost).accounts
+    roster, now = lost.services.roster, lost.fakes.clock.now
+    mark = Mark(change_id="c9", message_id="m9", action=Action.CREATE, until=now + timedelta(minutes=1))
+
+    class Overtaken:
+        def __getattr__(self, name):
+            return getattr(roster, name)
+
+        def commit_in_parts(self, connection, user_ids, edit):
+            at_it = Edit(entries={"u9": Entry(user_id="u9", mark=mark)})
+            roster.commit(connection, ["u9"], lambda _known: (at_it, None))
+            assert claim(lost.services, connection, first.scim_id, Claim(user_id="u9", change_id="c9"))
+            return roster.commit_in_parts(connection, user_ids, edit)
+
+    services = replace(lost.services, roster=Overtaken())
+    before = lost.entry(first.user_id)
+    assert take_over(services, "c1", [first.scim_id], ACTOR) == 0
+    entry = lost.entry(first.user_id)
+    assert (entry.scim_id, entry.status, entry.taken_over) == ("", before.status, False)
+    told = [event.reason for event in lost.fakes.store.events["c1"].values() if event.user_id == first.user_id]
+    assert [reason.split(":")[0] for reason in told][-2:] == [
+        "Taken over to be deprovisioned",
+        "Not taken over after all",
+    ]
 
 
 def test_timers_run_from_the_directorys_own_time_and_nothing_is_renamed_meanwhile(lost):

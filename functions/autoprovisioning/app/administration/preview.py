@@ -34,8 +34,13 @@ def ask_preview(services: Services, connection_id: str, edition: int, settings: 
     """
     wanted = as_edited(services, connection_id, settings, edition)
     needs_token(wanted)
-    # By id: what is saved is what was previewed, though a path be another unit's by then.
-    settings = replace(settings, scope=replace(settings.scope, org_units=wanted.settings.scope.org_units))
+    # Units by id, texts without blanks: what is saved is what was previewed, though a path be another unit's by then.
+    settings = replace(
+        settings,
+        name=wanted.settings.name,
+        endpoint=wanted.settings.endpoint,
+        scope=replace(settings.scope, org_units=wanted.settings.scope.org_units),
+    )
     proposal = Proposal(edition=edition, settings=settings)
     return ask(services, PREVIEW, connection_id, subject=proposal, actor=actor, publish=services.queue.request_work)
 

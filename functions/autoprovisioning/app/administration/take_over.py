@@ -18,12 +18,13 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
-from autoprovisioning.domain.events import Actor, Event, Stamp, taken_over
+from autoprovisioning.domain.events import Actor, Event, Stamp, not_taken_over, taken_over
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.unprovisioned import Offer, Unprovisioned
 from autoprovisioning.domain.words import TAKEN_OVER_BY
 
 CLAIMS_AT_ONCE = 16
+SLICE = 1_000  # accounts, each claimed, recorded and claimed again before the next
 
 
 def take_over(services: Services, connection_id: str, accounts: Collection[str] | None, actor: Actor) -> int:
@@ -67,21 +68,44 @@ def _chosen(offered: Mapping[str, Unprovisioned], accounts: Collection[str]) -> 
 def _record(services: Services, connection: Connection, rows: Sequence[Unprovisioned], actor: Actor) -> int:
     """Put them on the roster, each with its line in the audit; who has got an account meanwhile is left out.
 
-    So is an account that is being adopted at this moment: it is claimed first, as by a worker.
+    So is an account that is being adopted at this moment: it is claimed first, as by a worker. Without a mark that
+    claim can be lost until the roster has the account, so it is made again then, and who has lost it is put back.
     """
-    now, ids = services.clock(), {row.user_id: services.new_id() for row in rows}
+    ids = {row.user_id: services.new_id() for row in rows}
 
     def ours(row: Unprovisioned) -> bool:
         return claim(services, connection, row.scim_id, Claim(user_id=row.user_id, change_id=ids[row.user_id]))
 
-    claimed = services.executor.each(ours, rows, CLAIMS_AT_ONCE)
-    by_user = {row.user_id: row for row, free in zip(rows, claimed, strict=True) if free}
+    def claimed(rows: Sequence[Unprovisioned]) -> list[bool]:
+        return list(services.executor.each(ours, rows, CLAIMS_AT_ONCE))
 
-    def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, int]:
+    taken = 0
+    for start in range(0, len(rows), SLICE):
+        part = rows[start : start + SLICE]
+        free = {row.user_id: row for row, free in zip(part, claimed(part), strict=True) if free}
+        before = _put(services, connection, free, ids, actor)
+        recorded = [free[user_id] for user_id in before]
+        lost = [row for row, kept in zip(recorded, claimed(recorded), strict=True) if not kept]
+        _put_back(services, connection, {row.user_id: before[row.user_id] for row in lost}, ids, actor)
+        taken += len(recorded) - len(lost)
+    return taken
+
+
+def _put(
+    services: Services,
+    connection: Connection,
+    rows: Mapping[str, Unprovisioned],
+    ids: Mapping[str, str],
+    actor: Actor,
+) -> dict[str, Entry | None]:
+    """Record the accounts; returns the entries before, of those that were."""
+    now = services.clock()
+
+    def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, dict[str, Entry | None]]:
         taken: dict[str, Entry | None] = {}
         events: list[Event] = []
         for user_id in part:
-            row, known = by_user[user_id], entries.get(user_id) or Entry(user_id=user_id)
+            row, known = rows[user_id], entries.get(user_id) or Entry(user_id=user_id)
             if known.status is not Status.NONE or known.mark is not None:
                 continue
             taken[user_id] = replace(
@@ -97,6 +121,36 @@ def _record(services: Services, connection: Connection, rows: Sequence[Unprovisi
             )
             reason = f"Taken over to be deprovisioned: {TAKEN_OVER_BY[row.by]}. Nothing was changed in Keeper."
             events.append(taken_over(Stamp(id=ids[user_id], at=now, by=actor), user_id, row.user_name, reason))
-        return Edit(entries=taken, events=events), len(taken)
+        return Edit(entries=taken, events=events), {user_id: entries.get(user_id) for user_id in taken}
 
-    return sum(services.roster.commit_in_parts(connection, by_user, edit))
+    parts = services.roster.commit_in_parts(connection, rows, edit)
+    return {user_id: entry for before in parts for user_id, entry in before.items()}
+
+
+def _put_back(
+    services: Services,
+    connection: Connection,
+    before: Mapping[str, Entry | None],
+    ids: Mapping[str, str],
+    actor: Actor,
+) -> None:
+    """Undo what was recorded of accounts that another user got meanwhile, unless something came after it."""
+    stamps = {user_id: services.stamp(actor) for user_id in before}
+
+    def edit(_part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+        held = {
+            user_id: entry
+            for user_id, entry in entries.items()
+            if entry.applied_by == ids[user_id] and entry.mark is None and entry.taken_over
+        }
+        back = {user_id: _as_before(before[user_id], entry) for user_id, entry in held.items()}
+        return Edit(
+            entries=back,
+            events=[not_taken_over(stamps[user_id], user_id, entry.email) for user_id, entry in held.items()],
+        ), None
+
+    services.roster.commit_in_parts(connection, before, edit)
+
+
+def _as_before(before: Entry | None, now: Entry) -> Entry | None:
+    return replace(before, version=now.version + 1) if before is not None else None

@@ -41,7 +41,8 @@ class Wanted:
 class MarkedChanges:
     """The changes that one message makes on one connection, for a run where it counts into one.
 
-    `asked_again` are the users of recorded changes of whom somebody asked for another look while their marks stood.
+    `asked_again` are the users of whom somebody asked for another look while their marks stood: neither recording nor
+    taking a mark away forgets that.
     """
 
     def __init__(
@@ -88,9 +89,10 @@ class MarkedChanges:
         """Take the marks away where they still stand: nothing was sent for them."""
         by_user = {change.user_id: change for change in changes}
 
-        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-            held = [user_id for user_id in part if holds(by_user[user_id].id, entries.get(user_id))]
-            return Edit(entries={user_id: unmarked(entries[user_id]) for user_id in held}), None
+        def edit(_part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            held = {user_id: entry for user_id, entry in entries.items() if holds(by_user[user_id].id, entry)}
+            self._ask(held)
+            return Edit(entries={user_id: unmarked(entry) for user_id, entry in held.items()}), None
 
         self._services.roster.commit_in_parts(self._connection, by_user, edit)
 
@@ -106,9 +108,7 @@ class MarkedChanges:
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             held = {user_id: entry for user_id, entry in entries.items() if holds(by_user[user_id].change.id, entry)}
-            self.asked_again.update(
-                user_id for user_id, entry in held.items() if entry.mark is not None and entry.mark.again
-            )
+            self._ask(held)
             told = (event_for(by_user[user_id], self._by, now) for user_id in held)
             events = [event for event in told if event is not None]
             counts = count(events, [by_user[user_id] for user_id in held])
@@ -124,6 +124,10 @@ class MarkedChanges:
             ), None
 
         self._services.roster.commit_in_parts(self._connection, by_user, edit)
+
+    def _ask(self, held: Mapping[str, Entry]) -> None:
+        marks = ((user_id, entry.mark) for user_id, entry in held.items())
+        self.asked_again.update(user_id for user_id, mark in marks if mark is not None and mark.again)
 
 
 def holds(change_id: str, entry: Entry | None) -> bool:

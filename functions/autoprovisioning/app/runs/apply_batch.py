@@ -109,9 +109,8 @@ class _Application:
     def run(self) -> None:
         try:
             self._run()
-        except Exception:
+        finally:
             self._publish_looks()  # who asked for them was acknowledged long ago
-            raise
 
     def _run(self) -> None:
         changes = list(self._batch.changes)
@@ -180,10 +179,10 @@ class _Application:
             self._services, connection, message_id=self._message_id, by=self._by, run_id=self._batch.run_id
         )
         changes = self._mark(marked, [change for change in planned if change.user_id not in back])
-        if self._open() is None:  # turned off, edited or deleted since: whoever did that saw none of our marks
-            marked.unmark(changes)
-            return
         try:
+            if self._open() is None:  # turned off, edited or deleted since: whoever did that saw none of our marks
+                marked.unmark(changes)
+                return
             self._carry_out(connection, run, marked, changes)
         finally:
             self._left.looks += [self._look(user_id) for user_id in sorted(marked.asked_again)]
