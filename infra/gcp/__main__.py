@@ -9,11 +9,12 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from infra.gcp import deploy, destroy, diff, doctor, logs, preflight, rollback, upload
 from infra.gcp.commands import ROOT
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
-from infra.gcp.lock import Held
+from infra.gcp.lock import Held, see_free
 from infra.gcp.preflight import Consent
 from infra.gcp.target import Refused, Target
 
@@ -71,6 +72,8 @@ def _destroy(target: Target, given: Given) -> int:
         raise SystemExit(f"AUDIT=... must be one of {', '.join(destroy.AUDIT)}")
     adopt = _told(given, "ADOPT")
     cloud = Gcloud(say=say, unused_is_missing=True)
+    if not _told(given, "UNLOCK"):
+        see_free(target, cloud, datetime.now(UTC))
     destroy.destroy(target, cloud, say, input, audit=audit == "delete", adopt=adopt)
     return 0
 

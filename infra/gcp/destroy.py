@@ -246,7 +246,11 @@ def destroy(
             "An earlier version made this deployment, without marks that tell what is ours. Nothing was changed: "
             "make destroy ADOPT=yes lists what it takes to be ours, and asks."
         )
-    kept = "The audit is deleted too, for good." if audit else "Firestore stays, with configuration and audit."
+    kept = (
+        "The audit is deleted too; its backups expire within 14 days."
+        if audit
+        else "Firestore stays, with configuration and audit."
+    )
     say(f"This takes the whole deployment out of {target.project}: provisioning stops at once. {kept}")
     say("Access tokens of Keeper are deleted from Secret Manager. Accounts in Keeper stay as they are.")
     scope = _Scope(cloud, adopt=adopt)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -55,6 +55,7 @@ class Lock:
     id: str
     by: str
     at: datetime
+    known: set[str] = field(default_factory=set)  # its id, once a look has shown it
 
     def there(self) -> Any:
         """Return the lock as it is now, None if nobody has it."""
@@ -72,9 +73,15 @@ class Lock:
             Held: it was taken over.
         """
         there = self.there()
-        if there is not None and not self.ours(there):  # that there is none may be told for a while after it was made
+        if self.ours(there):
+            self.known.add(self.id)
+        elif there is not None:
             raise Held(
                 f"The lock was taken over meanwhile: {_holder(there)}. Stopped, so that no two deployments are mixed."
+            )
+        elif self.known:  # else it is not told yet: for a while after it was made a look may say that there is none
+            raise Held(
+                "The lock is gone: it was taken over and given back. Stopped, so that no two deployments are mixed."
             )
 
     def take(self, say: Say, *, unlock: bool) -> None:
@@ -124,10 +131,24 @@ class Lock:
         if self.ours(there):
             say(f"  unlock     {NAME}")
             self._act(give_back(self.target, there.get("etag", "")), say)
+        elif there is None:
+            say(f"The lock {NAME} is not there any more. If it shows up later, UNLOCK=yes takes it over.")
 
     def _act(self, command: Command, say: Say) -> None:
         say(f"             {shown(command)}")
         self.cloud.act(command)
+
+
+def see_free(target: Target, cloud: Gcloud, at: datetime) -> None:
+    """See that nobody deploys or rolls back now.
+
+    Raises:
+        Held: somebody does, or did until it was broken off.
+    """
+    there = cloud.look(look(target))
+    since = read(there.get("labels", {}).get("since", "")) if there is not None else None
+    if since is not None and at - since < STALE:
+        raise Held(f"{_holder(there)}. Wait until that has ended; if it was broken off, give UNLOCK=yes.")
 
 
 def _holder(there: Any) -> str:
@@ -148,8 +169,8 @@ def held(
         GcloudFailed: it could not be taken.
     """
     lock = Lock(target=target, cloud=cloud, purpose=purpose, id=secrets.token_hex(8), by=by, at=at)
-    lock.take(say, unlock=unlock)
     try:
+        lock.take(say, unlock=unlock)
         yield lock
     finally:
         lock.release(say)

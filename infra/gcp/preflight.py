@@ -160,8 +160,10 @@ def same_region(target: Target, cloud: Gcloud) -> None:
     Raises:
         SystemExit: it is in another one; nothing was changed.
     """
-    others = [region for region in Seen(target, cloud).regions if region != target.region]
-    if others:
+    seen = Seen(target, cloud)
+    places = [seen.recorded] if seen.recorded else seen.regions
+    others = [region for region in places if region != target.region]
+    if others and target.region not in places:
         raise SystemExit(
             f"REGION={target.region} is not where this deployment is: it is in {' and '.join(others)}. Nothing was "
             f"changed: give REGION={others[0]}. To move it, make destroy there first (Firestore stays)."

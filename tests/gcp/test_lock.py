@@ -171,3 +171,42 @@ def test_two_deployments_at_once_never_mix_functions(cloud, monkeypatch):
 
     race(cloud, "functions deploy reconcile", other)
     assert len({function["labels"]["release"] for function in cloud.things["function"].values()}) == 1
+
+
+def test_a_lock_that_was_taken_over_and_given_back_meanwhile_is_no_free_way(cloud):
+    """A laptop that slept: another deployment took the lock over, served its release, and is gone."""
+    gcloud = Gcloud(cloud, sleep=lambda seconds: None)
+    with lock.held(TARGET, gcloud, nothing, purpose="deploy", by="me@example.com", at=NOW, unlock=False) as ours:
+        ours.see()
+        cloud(lock.give_back(TARGET, cloud.things["secret"][lock.NAME]["etag"]), "")
+        with pytest.raises(Held, match="taken over and given back"):
+            ours.see()
+
+
+def nothing(text: str) -> None:
+    pass
+
+
+def test_what_interrupts_the_taking_of_a_lock_gives_it_back(cloud, monkeypatch):
+    take = lock.Lock.take
+
+    def interrupted(self: lock.Lock, say: Any, *, unlock: bool) -> None:
+        take(self, say, unlock=unlock)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lock.Lock, "take", interrupted)
+    gcloud = Gcloud(cloud, sleep=lambda seconds: None)
+    with pytest.raises(KeyboardInterrupt):
+        lock.held(TARGET, gcloud, nothing, purpose="deploy", by="me@example.com", at=NOW, unlock=False).__enter__()
+    assert not is_locked(cloud)
+
+
+@pytest.mark.parametrize(("later", "free"), [(timedelta(0), False), (lock.STALE, True)])
+def test_nothing_is_destroyed_while_somebody_deploys(cloud, later, free):
+    locked(cloud)
+    gcloud = Gcloud(cloud)
+    if free:
+        lock.see_free(TARGET, gcloud, NOW + later)
+    else:
+        with pytest.raises(Held, match="UNLOCK=yes"):
+            lock.see_free(TARGET, gcloud, NOW + later)

@@ -162,6 +162,15 @@ def test_another_region_is_refused_by_the_command_itself(cloud, verb, monkeypatc
     assert len(cloud.changes()) == before
 
 
+def test_what_an_earlier_version_left_in_two_regions_can_be_destroyed_in_either(cloud):
+    without_marks(cloud)
+    console = cloud.things["function"]["console"]
+    elsewhere = console | {"name": console["name"].replace("europe-west1", "europe-west2")}
+    cloud.things["function"]["a console of the other region"] = elsewhere
+    for target in (TARGET, ELSEWHERE):
+        deploy.preflight.same_region(replace(target, number=NUMBER), Gcloud(cloud))
+
+
 def test_an_interrupted_deployment_knows_its_region_already():
     cloud = StandIn()
     cloud.interrupt_after = 30

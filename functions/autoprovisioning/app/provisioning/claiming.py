@@ -10,8 +10,9 @@ from autoprovisioning.domain.connections import Connection
 def claim(services: Services, connection: Connection, scim_id: str, claim: Claim) -> bool:
     """Claim an account; False where another user has it, or is at it.
 
-    Who claimed it and neither got it nor is at it any more (refused for good, say) loses it. Workers mark their
-    entry before they claim and claims anew at each attempt, so whoever starts again meanwhile keeps their claim.
+    Who claimed it and neither got it nor is at it any more (refused for good, say) loses it. Workers mark their entry
+    before they claim, and claim anew at each attempt, so whoever starts again meanwhile keeps their claim. Who takes an
+    account over has no mark, and so claims once more when the roster has it.
     """
     held = services.claims.claim(connection.id, scim_id, claim)
     if held == claim:
