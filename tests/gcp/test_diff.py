@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,22 +14,6 @@ from infra.gcp.target import Target
 from tests.gcp.stand_in import FORMER, StandIn
 from tests.gcp.test_deploy import TARGET, deployed
 from tests.gcp.test_ownership import empty, place, without_marks
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _same_source() -> Iterator[None]:
-    """Have the source hashed once."""
-    digest = commands.source_digest()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commands, "source_digest", lambda: digest)
-        yield
-
-
-@pytest.fixture(scope="module")
-def whole() -> StandIn:
-    cloud = StandIn()
-    deployed(cloud)
-    return cloud
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,25 +24,9 @@ SEVERAL = {"Alert policy": len(monitoring.policies()), "Secret": len(KEYS)}
 REMOVED = sum(SEVERAL.get(removal.title, len(removal.commands)) for removal in REMOVALS)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _same_source() -> Iterator[None]:
-    """Have the source hashed once, not for each of hundreds of deployments."""
-    digest = commands.source_digest()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commands, "source_digest", lambda: digest)
-        yield
-
-
-@pytest.fixture(scope="module")
-def undisturbed() -> StandIn:
-    cloud = StandIn()
-    deployed(cloud)
-    return cloud
-
-
 @pytest.fixture
-def deployment(undisturbed: StandIn) -> StandIn:
-    cloud = copy.deepcopy(undisturbed)
+def deployment(whole: StandIn) -> StandIn:
+    cloud = copy.deepcopy(whole)
     cloud.acted = 0
     return cloud
 
@@ -66,31 +49,31 @@ def inventory(cloud: StandIn) -> dict[str, Any]:
     return things | {"grants": grants, "agents": cloud.agents, "keys": len(cloud.inputs)}
 
 
-def test_the_indexes_are_those_of_all_commands(undisturbed, deployment):
-    assert undisturbed.acted == MADE
+def test_the_indexes_are_those_of_all_commands(whole, deployment):
+    assert whole.acted == MADE
     assert destroyed(deployment).acted == REMOVED
 
 
 @pytest.mark.parametrize("index", range(MADE))
-def test_a_deployment_ends_as_if_no_answer_had_been_lost(undisturbed, index):
+def test_a_deployment_ends_as_if_no_answer_had_been_lost(whole, index):
     cloud = StandIn()
     cloud.lost = {index}
     deployed(cloud)
-    assert inventory(cloud) == inventory(undisturbed), shown(cloud.changes()[index])
+    assert inventory(cloud) == inventory(whole), shown(cloud.changes()[index])
 
 
 @pytest.mark.parametrize("index", range(REMOVED))
 def test_a_destruction_ends_as_if_no_answer_had_been_lost(deployment, index):
-    undisturbed, cloud = copy.deepcopy(deployment), deployment
+    whole, cloud = copy.deepcopy(deployment), deployment
     cloud.lost = {index}
-    assert inventory(destroyed(cloud)) == inventory(destroyed(undisturbed))
+    assert inventory(destroyed(cloud)) == inventory(destroyed(whole))
 
 
 @pytest.mark.parametrize("every", [2, 3])
-def test_many_lost_answers_are_no_worse_than_one(undisturbed, every):
+def test_many_lost_answers_are_no_worse_than_one(whole, every):
     cloud = StandIn()
     cloud.lost = set(range(0, 3 * MADE, every))
     deployed(cloud)
-    assert inventory(cloud) == inventory(undisturbed)
+    assert inventory(cloud) == inventory(whole)
     cloud.lost = {cloud.acted + index for index in range(0, 3 * REMOVED, every)}
-    assert inventory(destroyed(cloud)) == inventory(destroyed(copy.deepcopy(undisturbed)))
+    assert inventory(destroyed(cloud)) == inventory(destroyed(copy.deepcopy(whole)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,22 +36,6 @@ class Person:
 
 
 NOBODY = Person(ask=lambda question: pytest.fail(f"asked: {question}"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _same_source() -> Iterator[None]:
-    """Have the source hashed once."""
-    digest = commands.source_digest()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commands, "source_digest", lambda: digest)
-        yield
-
-
-@pytest.fixture(scope="module")
-def whole() -> StandIn:
-    cloud = StandIn()
-    deployed(cloud)
-    return cloud
 
 
 @pytest.fixture
