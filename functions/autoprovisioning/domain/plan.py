@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -11,14 +11,10 @@ from .accounts import (
     Account,
     Attributes,
     Value,
-    changed_attributes,
-    fingerprint,
-    remembered,
     remembers,
 )
-from .adoption import Grounds, Known, Seeker, choose, locked_by_us
-from .changes import PlannedChange, made
-from .comparison import aligned, differing, in_step
+from .changes import PlannedChange
+from .comparison import aligned, in_step
 from .connections import Connection
 from .decision import (
     BackOff,
@@ -28,7 +24,6 @@ from .decision import (
     Nothing,
     Observed,
     Rules,
-    about,
     decide,
     idles,
     missed_twice,
@@ -36,14 +31,12 @@ from .decision import (
     settled,
 )
 from .directory_user import DirectoryUser, Presence
-from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Entry, Status, Trigger, addressees
+from .entry import EXTERNAL_ID, Action, Entry, Status, Trigger, addressees
 from .errors import AddressTaken, MappingFailure, NotAdoptable
-from .mapping import addresses
+from .keeper_listing import Listing, as_found, new_drift
 from .observation import observed
 from .runs import Evidence, Look
 from .unprovisioned import Search
-
-LOCK = "lock"  # among what somebody else changed in Keeper: it is reported, and left as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,199 +347,3 @@ class Planner:
             and not remembers(entry.shown or "", target, shown[target])
         }
         return found | ({EXTERNAL_ID: account.external_id} if self.listing.disowned(account, entry) else {})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """Keeper's own listing of a node: the accounts by SCIM id, and what of them this server tells at all."""
-
-    accounts: Mapping[str, Account]
-    told: frozenset[str]
-    owned: frozenset[str]  # the externalIds of the accounts
-    names: frozenset[str]  # their userNames, casefolded
-
-    @classmethod
-    def of(cls, accounts: Mapping[str, Account]) -> Listing:
-        """Index a listing."""
-        found = accounts.values()
-        told = (target for account in found for target, value in account.attributes.items() if value is not None)
-        owned = frozenset(account.external_id for account in found if account.external_id)
-        return cls(
-            accounts=accounts,
-            told=frozenset(told),
-            owned=owned,
-            names=frozenset(account.user_name.casefold() for account in found),
-        )
-
-    def disowned(self, account: Account, entry: Entry) -> bool:
-        """Say whether an account of ours carries another externalId, where this server tells any."""
-        return bool(self.owned) and account.external_id != entry.user_id and not entry.taken_over
-
-    def moved(self, entry: Entry) -> bool:
-        """Say whether the user of an account that is not there may have another one: re-created there by somebody."""
-        return entry.user_id in self.owned or entry.email.casefold() in self.names
-
-
-def match_accounts(plan: Plan, pages: Iterable[Iterable[Account]], grounds: Grounds) -> dict[str, str]:
-    """Match the creations of a plan with a listing of Keeper: adopt, create without another lookup, or refuse.
-
-    Returns the userNames of the accounts to adopt, by SCIM id.
-
-    Nothing is indexed before Keeper shows an account, and of those only what decides is kept: a first run into an empty
-    node plans as many creations as the directory has users.
-    """
-    found: dict[str, list[Account]] = {}
-    wanted: _Wanted | None = None
-    for page in pages:
-        for account in page:
-            wanted = wanted or _Wanted(plan.writes)
-            for user_id in wanted.takers(account):
-                ours = account.external_id == user_id
-                found.setdefault(user_id, []).append(account if ours else replace(account, attributes={}))
-    if found:  # what decides is read before the plan is taken apart: it may fail
-        grounds = Known(
-            held_by=grounds.held_by,
-            deleted_addresses=grounds.deleted_addresses,
-            confirmed=grounds.confirmed,
-            locks=grounds.locks,
-        )
-    kept: list[PlannedChange] = []
-    taken: dict[str, str] = {}
-    while plan.writes:
-        change = plan.writes.pop()
-        if change.action is Action.CREATE:
-            try:
-                change = _matched(change, found.get(change.user_id, ()), grounds, taken)
-            except NotAdoptable as error:
-                what = about(Action.CREATE, change.attributes, error.about)
-                refusal = Refusal(
-                    user_id=change.user_id,
-                    email=change.email,
-                    action=Action.CREATE,
-                    error=error,
-                    about=what,
-                    version=change.version,
-                )
-                plan.refusals.append(refusal)
-                continue
-        kept.append(change)
-    plan.writes = kept
-    return taken
-
-
-class _Wanted:
-    """Which account could become whose: by externalId, or by one of the addresses that a user has or had."""
-
-    def __init__(self, writes: Iterable[PlannedChange]) -> None:
-        self._users: set[str] = set()
-        self._names: dict[str, str] = {}
-        self._shared: dict[str, set[str]] = {}  # addresses that several users claim
-        for change in writes:
-            if change.action is Action.CREATE:
-                self._users.add(change.user_id)
-                for name in addresses(change.aliases, change.email, change.attributes):
-                    first = self._names.setdefault(name, change.user_id)
-                    if first != change.user_id:
-                        self._shared.setdefault(name, {first}).add(change.user_id)
-
-    def takers(self, account: Account) -> set[str]:
-        """Return the ids of the users who could take an account."""
-        name = account.user_name.casefold()
-        takers = set(self._shared.get(name, ()))
-        if name in self._names:
-            takers.add(self._names[name])
-        if account.external_id in self._users:
-            takers.add(account.external_id)
-        return takers
-
-
-def _matched(
-    change: PlannedChange, candidates: Iterable[Account], grounds: Grounds, taken: dict[str, str]
-) -> PlannedChange:
-    flaws = [found.flaw for found in candidates if found.flaw]
-    if flaws:
-        raise NotAdoptable(flaws[0])
-    free = [account for account in candidates if account.scim_id not in taken]
-    if not free:
-        return replace(change, looked_up=True)
-    seeker = Seeker.of(change.user_id, change.attributes, change.email, change.aliases, change.created)
-    choice = choose(free, seeker, grounds)
-    account = choice.account
-    if account is None:
-        return replace(change, looked_up=True, beside=choice.beside)
-    taken[account.scim_id] = account.user_name
-    ours = account.external_id == change.user_id
-    suspended = locked_by_us(account, change.user_id, grounds.locks)
-    return replace(
-        change,
-        looked_up=True,
-        scim_id=account.scim_id,
-        locked=not account.active and not suspended,
-        suspended=suspended,
-        confirmed=choice.confirmed,
-        ours=ours,
-        found=differing(account, change.attributes) if ours else change.found,
-    )
-
-
-def as_found(entry: Entry, listing: Listing, desired: Attributes | None, *, entitled: bool) -> Entry:
-    """Return the entry as Keeper's own listing shows the account: drift to be planned away, or a lock to be respected.
-
-    What this server never returns is taken as applied. What it makes of the values that we wrote is no drift, and is
-    remembered where no answer to a write had shown it. Of a leaver without a profile (`desired` None) only the access
-    counts: one who is let in again in Keeper has access again. The names of what changed are added to `drift`.
-    """
-    if entry.status is Status.NONE or entry.mark is not None or made(entry):
-        return entry
-    account = listing.accounts.get(entry.scim_id)
-    if account is None:
-        if entry.deleted and not entitled:
-            return entry  # this server deletes on DELETE
-        if not listing.moved(entry):
-            return _drifted(entry, ACCOUNT)
-        if desired is None:
-            return entry
-        # An update meets the 404, and then looks for the other one; nobody's lock outlives the account.
-        status = Status.ACTIVE if entry.status is Status.LOCKED else entry.status
-        return replace(entry, fingerprint="", status=status)
-    found = replace(entry, drift=tuple(name for name in entry.drift if name != ACCOUNT)) if entry.drift else entry
-    if account.active:
-        if entry.status is Status.SUSPENDED:
-            found = _drifted(found, ACCESS)
-        found = _with_status(found, Status.ACTIVE)
-    elif entry.status is Status.ACTIVE:
-        found = _with_status(found, Status.LOCKED)
-    if listing.disowned(account, entry):
-        found = _drifted(found, EXTERNAL_ID)
-    elif found.status is Status.LOCKED and account.external_id == entry.user_id:
-        found = replace(found, drift=tuple(name for name in found.drift if name != EXTERNAL_ID))
-    return found if found.deleted or desired is None else _values_found(found, account, listing.told, desired)
-
-
-def _values_found(entry: Entry, account: Account, told: frozenset[str], desired: Attributes) -> Entry:
-    """Return the entry with what Keeper's own listing shows of the attributes."""
-    shown = aligned(account, desired)
-    otherwise = [target for target in desired if target in told and shown[target] != desired[target]]
-    if not otherwise and entry.shown is not None:
-        return entry
-    anew = changed_attributes(entry.fingerprint, desired)  # changed in the directory: written in any case
-    differs = [target for target in otherwise if target not in anew and not in_step(entry, target, shown, desired)]
-    if not differs:
-        memory = remembered(shown, {target: desired[target] for target in otherwise})
-        return entry if anew else replace(entry, shown=memory)
-    actual = {target: shown[target] if target in anew or target in differs else desired[target] for target in desired}
-    return _drifted(replace(entry, fingerprint=fingerprint(actual)), *differs)
-
-
-def _with_status(entry: Entry, status: Status) -> Entry:
-    return entry if entry.status is status else replace(entry, status=status, deleted=False)
-
-
-def _drifted(entry: Entry, *names: str) -> Entry:
-    return replace(entry, drift=tuple(dict.fromkeys((*entry.drift, *names))))
-
-
-def new_drift(entry: Entry, found: Entry) -> tuple[str, ...]:
-    """Return what somebody else changed in Keeper since the listing before, a lock included; () where nothing."""
-    names = tuple(name for name in found.drift if name not in entry.drift)
-    return (*names, LOCK) if found.status is Status.LOCKED and entry.status is not Status.LOCKED else names

@@ -18,8 +18,8 @@ from .events import EventName
 from .guard import Kind
 from .holds import Hold, HoldState, Standing
 from .keeper import PatchDialect
+from .keeper_listing import LOCK
 from .mapping import Row
-from .plan import LOCK
 from .requests import Became, RequestState, Would
 from .scope import OrgUnit
 from .unprovisioned import By

@@ -16,8 +16,8 @@ from autoprovisioning.domain.changes import Change, Outcome, check_moved, record
 from autoprovisioning.domain.comparison import in_step
 from autoprovisioning.domain.entry import Action, Mark, Status
 from autoprovisioning.domain.errors import Contradicted
+from autoprovisioning.domain.keeper_listing import Listing, as_found
 from autoprovisioning.domain.normalization import made_of, same
-from autoprovisioning.domain.plan import Listing, as_found
 from tests.support.builders import ADA, NOW, entry
 
 PHONE = 'phoneNumbers[type eq "work"].value'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autoprovisioning.domain.accounts import Account
-from autoprovisioning.domain.plan import Listing, as_found
+from autoprovisioning.domain.keeper_listing import Listing, as_found
 from tests.support.builders import ADA, entry
 
 

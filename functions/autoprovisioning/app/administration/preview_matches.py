@@ -24,7 +24,8 @@ from autoprovisioning.domain.errors import (
     Transient,
 )
 from autoprovisioning.domain.mapping import addresses
-from autoprovisioning.domain.plan import Plan, match_accounts
+from autoprovisioning.domain.matching import match_accounts
+from autoprovisioning.domain.plan import Plan
 
 log = logging.getLogger(__name__)
 

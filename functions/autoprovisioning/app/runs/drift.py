@@ -23,7 +23,8 @@ from autoprovisioning.domain.decision import Observed
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import ACCOUNT, Entry, Status
 from autoprovisioning.domain.errors import ProvisioningError
-from autoprovisioning.domain.plan import Listing, Plan, Planner, as_found
+from autoprovisioning.domain.keeper_listing import Listing, as_found
+from autoprovisioning.domain.plan import Plan, Planner
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.unprovisioned import Offer, Search, digest_of, unprovisioned
 from autoprovisioning.domain.words import DRIFTED

@@ -35,8 +35,9 @@ from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.entry import Action, Entry
 from autoprovisioning.domain.errors import Busy, ProvisioningError, Throttled
 from autoprovisioning.domain.guard import Kind
+from autoprovisioning.domain.matching import match_accounts
 from autoprovisioning.domain.observation import rules_of
-from autoprovisioning.domain.plan import Plan, Planner, match_accounts
+from autoprovisioning.domain.plan import Plan, Planner
 from autoprovisioning.domain.runs import ARCHIVED, KEEP_ACCESS, Run, RunKind, RunState
 
 log = logging.getLogger(__name__)

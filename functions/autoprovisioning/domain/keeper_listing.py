@@ -1,0 +1,113 @@
+"""Keeper's own listing of a node, and what it shows of a roster entry: drift to be planned away, or somebody's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from .accounts import (
+    Account,
+    Attributes,
+    changed_attributes,
+    fingerprint,
+    remembered,
+)
+from .changes import made
+from .comparison import aligned, in_step
+from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Entry, Status
+
+LOCK = "lock"  # among what somebody else changed in Keeper: it is reported, and left as it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Keeper's own listing of a node: the accounts by SCIM id, and what of them this server tells at all."""
+
+    accounts: Mapping[str, Account]
+    told: frozenset[str]
+    owned: frozenset[str]  # the externalIds of the accounts
+    names: frozenset[str]  # their userNames, casefolded
+
+    @classmethod
+    def of(cls, accounts: Mapping[str, Account]) -> Listing:
+        """Index a listing."""
+        found = accounts.values()
+        told = (target for account in found for target, value in account.attributes.items() if value is not None)
+        owned = frozenset(account.external_id for account in found if account.external_id)
+        return cls(
+            accounts=accounts,
+            told=frozenset(told),
+            owned=owned,
+            names=frozenset(account.user_name.casefold() for account in found),
+        )
+
+    def disowned(self, account: Account, entry: Entry) -> bool:
+        """Say whether an account of ours carries another externalId, where this server tells any."""
+        return bool(self.owned) and account.external_id != entry.user_id and not entry.taken_over
+
+    def moved(self, entry: Entry) -> bool:
+        """Say whether the user of an account that is not there may have another one: re-created there by somebody."""
+        return entry.user_id in self.owned or entry.email.casefold() in self.names
+
+
+def as_found(entry: Entry, listing: Listing, desired: Attributes | None, *, entitled: bool) -> Entry:
+    """Return the entry as Keeper's own listing shows the account: drift to be planned away, or a lock to be respected.
+
+    What this server never returns is taken as applied. What it makes of the values that we wrote is no drift, and is
+    remembered where no answer to a write had shown it. Of a leaver without a profile (`desired` None) only the access
+    counts: one who is let in again in Keeper has access again. The names of what changed are added to `drift`.
+    """
+    if entry.status is Status.NONE or entry.mark is not None or made(entry):
+        return entry
+    account = listing.accounts.get(entry.scim_id)
+    if account is None:
+        if entry.deleted and not entitled:
+            return entry  # this server deletes on DELETE
+        if not listing.moved(entry):
+            return _drifted(entry, ACCOUNT)
+        if desired is None:
+            return entry
+        # An update meets the 404, and then looks for the other one; nobody's lock outlives the account.
+        status = Status.ACTIVE if entry.status is Status.LOCKED else entry.status
+        return replace(entry, fingerprint="", status=status)
+    found = replace(entry, drift=tuple(name for name in entry.drift if name != ACCOUNT)) if entry.drift else entry
+    if account.active:
+        if entry.status is Status.SUSPENDED:
+            found = _drifted(found, ACCESS)
+        found = _with_status(found, Status.ACTIVE)
+    elif entry.status is Status.ACTIVE:
+        found = _with_status(found, Status.LOCKED)
+    if listing.disowned(account, entry):
+        found = _drifted(found, EXTERNAL_ID)
+    elif found.status is Status.LOCKED and account.external_id == entry.user_id:
+        found = replace(found, drift=tuple(name for name in found.drift if name != EXTERNAL_ID))
+    return found if found.deleted or desired is None else _values_found(found, account, listing.told, desired)
+
+
+def _values_found(entry: Entry, account: Account, told: frozenset[str], desired: Attributes) -> Entry:
+    """Return the entry with what Keeper's own listing shows of the attributes."""
+    shown = aligned(account, desired)
+    otherwise = [target for target in desired if target in told and shown[target] != desired[target]]
+    if not otherwise and entry.shown is not None:
+        return entry
+    anew = changed_attributes(entry.fingerprint, desired)  # changed in the directory: written in any case
+    differs = [target for target in otherwise if target not in anew and not in_step(entry, target, shown, desired)]
+    if not differs:
+        memory = remembered(shown, {target: desired[target] for target in otherwise})
+        return entry if anew else replace(entry, shown=memory)
+    actual = {target: shown[target] if target in anew or target in differs else desired[target] for target in desired}
+    return _drifted(replace(entry, fingerprint=fingerprint(actual)), *differs)
+
+
+def _with_status(entry: Entry, status: Status) -> Entry:
+    return entry if entry.status is status else replace(entry, status=status, deleted=False)
+
+
+def _drifted(entry: Entry, *names: str) -> Entry:
+    return replace(entry, drift=tuple(dict.fromkeys((*entry.drift, *names))))
+
+
+def new_drift(entry: Entry, found: Entry) -> tuple[str, ...]:
+    """Return what somebody else changed in Keeper since the listing before, a lock included; () where nothing."""
+    names = tuple(name for name in found.drift if name not in entry.drift)
+    return (*names, LOCK) if found.status is Status.LOCKED and entry.status is not Status.LOCKED else names
