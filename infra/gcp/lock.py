@@ -109,9 +109,8 @@ class Lock:
 
     def _may_overtake(self, there: Any, overtaken: list[str], *, unlock: bool) -> None:
         """Allow taking over the lock that was seen first, and no later one."""
-        theirs, since = there.get("labels", {}).get("id", ""), read(there.get("labels", {}).get("since", ""))
-        stale = since is None or self.at - since >= STALE
-        if (overtaken and theirs not in overtaken) or not (stale or unlock):
+        theirs = there.get("labels", {}).get("id", "")
+        if (overtaken and theirs not in overtaken) or not (unlock or _stale(there, self.at)):
             hours = STALE / timedelta(hours=1)
             raise Held(
                 f"{_holder(there)}. Wait until that has ended. If it was broken off, UNLOCK=yes takes the lock over; "
@@ -146,9 +145,13 @@ def see_free(target: Target, cloud: Gcloud, at: datetime) -> None:
         Held: somebody does, or did until it was broken off.
     """
     there = cloud.look(look(target))
-    since = read(there.get("labels", {}).get("since", "")) if there is not None else None
-    if since is not None and at - since < STALE:
+    if there is not None and not _stale(there, at):
         raise Held(f"{_holder(there)}. Wait until that has ended; if it was broken off, give UNLOCK=yes.")
+
+
+def _stale(there: Any, at: datetime) -> bool:
+    since = read(there.get("labels", {}).get("since", ""))
+    return since is None or at - since >= STALE
 
 
 def _holder(there: Any) -> str:
