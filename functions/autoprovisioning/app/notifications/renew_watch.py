@@ -16,7 +16,7 @@ from autoprovisioning.app.notifications.channel_token import GRACE, channel_toke
 from autoprovisioning.app.notifications.receive import EVENTS
 from autoprovisioning.app.ports.channels import Channel, Channels
 from autoprovisioning.app.ports.connections import Connections
-from autoprovisioning.app.ports.directory import Directory
+from autoprovisioning.app.ports.directory import DirectoryWatch
 from autoprovisioning.app.ports.execution import Clock, NewId
 from autoprovisioning.domain.connections import SERVING
 from autoprovisioning.domain.errors import BadInput, Permanent, Transient
@@ -30,7 +30,7 @@ ALL_EVENTS = ""
 
 
 def renew_watch(
-    directory: Directory,
+    directory: DirectoryWatch,
     channels: Channels,
     connections: Connections,
     key: bytes,
@@ -72,7 +72,7 @@ def _over(channels: Channels, channel: Channel, now: datetime) -> bool:
 
 
 def _renew(
-    directory: Directory,
+    directory: DirectoryWatch,
     channels: Channels,
     key: bytes,
     address: str,
@@ -120,7 +120,7 @@ def _unproven(channel: Channel, now: datetime) -> bool:
 
 
 def _open(
-    directory: Directory, channels: Channels, key: bytes, address: str, now: datetime, new_id: NewId, event: str
+    directory: DirectoryWatch, channels: Channels, key: bytes, address: str, now: datetime, new_id: NewId, event: str
 ) -> Channel:
     channel_id = new_id()
     until = now + ASKED_FOR
@@ -132,7 +132,7 @@ def _open(
     return granted
 
 
-def stop(directory: Directory, channels: Channels, channel: Channel) -> bool:
+def stop(directory: DirectoryWatch, channels: Channels, channel: Channel) -> bool:
     """Stop a channel; one that cannot be stopped now (False) is tried again at the next `renew_watch`."""
     try:
         directory.stop(channel)

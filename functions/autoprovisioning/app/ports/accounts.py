@@ -10,18 +10,25 @@ from autoprovisioning.domain.accounts import Account, Capabilities, Found, Looku
 from autoprovisioning.domain.connections import Connection
 
 
-class Accounts(Protocol):
-    """The accounts of one Keeper node, over SCIM 2.0, with one access token.
-
-    Single calls raise AuthorizationRefused, Throttled, Transient or Permanent errors; the many-at-once calls put the
-    error into each result instead.
-    """
+class Endpoint(Protocol):
+    """The SCIM endpoint of one Keeper node, with one access token."""
 
     def probe(self) -> None:
         """Ask for one user (`/Users?count=1`): raises AuthorizationRefused where the token is not accepted."""
 
     def capabilities(self) -> Capabilities:
         """Tell what the server offers; one that does not say offers nothing."""
+
+    def remarks(self) -> Sequence[str]:
+        """Tell what this server refuses and what is done instead, as far as it was met with; one sentence each."""
+
+
+class Accounts(Endpoint, Protocol):
+    """The accounts of one Keeper node, over SCIM 2.0, with one access token.
+
+    Single calls raise AuthorizationRefused, Throttled, Transient or Permanent errors; the many-at-once calls put the
+    error into each result instead.
+    """
 
     def get(self, scim_id: str) -> Account | None:
         """Read one account; None is a 404, and raises Permanent where another one is shown."""
@@ -42,9 +49,6 @@ class Accounts(Protocol):
         comes back as Unresolved, one that the deadline or a refused token left unsent as NotSent or
         AuthorizationRefused.
         """
-
-    def remarks(self) -> Sequence[str]:
-        """Tell what this server refuses and what is done instead, as far as it was met with; one sentence each."""
 
 
 AccountsFor = Callable[[Connection, str], Accounts]  # connection and access token -> its accounts

@@ -14,7 +14,17 @@ T = TypeVar("T")
 Telling = Callable[[T, T], Event]  # what the audit says of a change, from before and after
 
 
-class Connections(Protocol):
+class DeletedConnections(Protocol):
+    """Connections that are no more."""
+
+    def deleted(self) -> Sequence[Deleted]:
+        """Return the connections whose configuration was deleted, latest first: their audit is still there."""
+
+    def purge(self, connection_id: str) -> None:
+        """Forget everything of a connection but its events, its usage and its tombstone."""
+
+
+class Connections(DeletedConnections, Protocol):
     """Configuration and state of the connections."""
 
     def all(self) -> Sequence[Connection]:
@@ -22,9 +32,6 @@ class Connections(Protocol):
 
     def get(self, connection_id: str) -> Connection | None:
         """Read one connection."""
-
-    def deleted(self) -> Sequence[Deleted]:
-        """Return the connections whose configuration was deleted, latest first: their audit is still there."""
 
     def create(self, connection: Connection, event: Event | None = None) -> None:
         """Store a new one, and the event with it; raises Stale where the id was ever used."""
@@ -39,6 +46,3 @@ class Connections(Protocol):
 
         The event that `tell` makes of before and after is stored with the change, or neither is.
         """
-
-    def purge(self, connection_id: str) -> None:
-        """Forget everything of a connection but its events, its usage and its tombstone."""

@@ -10,12 +10,8 @@ from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.scope import Group, OrgUnit
 
 
-class Directory(Protocol):
-    """The Workspace directory, read only.
-
-    Raises Transient (after bounded retries of 403 usageLimits, 429, 5xx and timeouts), ConfigurationRefused, and
-    BadInput where it refuses what is searched for.
-    """
+class DirectoryUsers(Protocol):
+    """The users of the directory."""
 
     def user(self, user_id: str) -> DirectoryUser | None:
         """Read one user by id; None is "no such user", or none any more, which alone proves nothing.
@@ -32,17 +28,18 @@ class Directory(Protocol):
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
         """List the users deleted in the last 20 days (showDeleted), a page at a time; raises Incomplete."""
 
+    def probe(self) -> bool:
+        """Say whether these credentials read some user of this customer."""
+
+
+class DirectoryScopes(Protocol):
+    """The groups and organizational units that connections choose users by."""
+
+    def group(self, key: str) -> Group | None:
+        """Find a group by id or e-mail address; None is a 404."""
+
     def members(self, group_id: str) -> Iterator[Sequence[str]]:
         """List the ids of a group's derived user members, a page at a time; raises Incomplete."""
-
-    def search_users(self, text: str) -> Sequence[DirectoryUser]:
-        """Find at most 20 users whose name or address begins with the text, or whose id it is."""
-
-    def search_groups(self, letters: str) -> Sequence[Group]:
-        """Find at most 20 groups whose name or address begins with the letters."""
-
-    def org_units(self) -> Sequence[OrgUnit]:
-        """Return all organizational units by path, the root not included; raises Incomplete."""
 
     def is_member(self, group_id: str, user_id: str) -> bool | None:
         """Ask about one user and one group, nested membership included; None cannot be told; may raise Incomplete.
@@ -50,14 +47,33 @@ class Directory(Protocol):
         False alone never counts as leaving. A derived listing that lacks the user is no answer about this one alone.
         """
 
-    def group(self, key: str) -> Group | None:
-        """Find a group by id or e-mail address; None is a 404."""
+    def org_units(self) -> Sequence[OrgUnit]:
+        """Return all organizational units by path, the root not included; raises Incomplete."""
 
-    def probe(self) -> bool:
-        """Say whether these credentials read some user of this customer."""
+
+class DirectorySearch(Protocol):
+    """What administrators look for by the first letters."""
+
+    def search_users(self, text: str) -> Sequence[DirectoryUser]:
+        """Find at most 20 users whose name or address begins with the text, or whose id it is."""
+
+    def search_groups(self, letters: str) -> Sequence[Group]:
+        """Find at most 20 groups whose name or address begins with the letters."""
+
+
+class DirectoryWatch(Protocol):
+    """The notification channels that the directory tells changes on."""
 
     def watch(self, channel: Channel, event: str) -> Channel:
         """Open a notification channel (`event` empty: every event); returns it as Google granted it."""
 
     def stop(self, channel: Channel) -> None:
         """Stop a channel; one that is gone already counts as stopped."""
+
+
+class Directory(DirectoryUsers, DirectoryScopes, DirectorySearch, DirectoryWatch, Protocol):
+    """The Workspace directory, read only.
+
+    Raises Transient (after bounded retries of 403 usageLimits, 429, 5xx and timeouts), ConfigurationRefused, and
+    BadInput where it refuses what is searched for.
+    """

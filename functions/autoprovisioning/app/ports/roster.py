@@ -39,12 +39,8 @@ class Edit:
     progress: Progress | None = None
 
 
-class Roster(Protocol):
-    """The rosters of all connections, written by compare-and-set; one that was not begun has no entries.
-
-    A failure in an entry is mirrored to failures/{user}, one that is pending to pending/{user}, and events count into
-    the day's usage, in the same commit.
-    """
+class RosterReader(Protocol):
+    """What rosters say; one that was not begun has no entries."""
 
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
         """Read one entry."""
@@ -54,6 +50,14 @@ class Roster(Protocol):
 
     def load(self, connection: Connection) -> dict[str, Entry]:
         """Read every entry of a connection."""
+
+
+class Roster(RosterReader, Protocol):
+    """The rosters of all connections, written by compare-and-set.
+
+    A failure in an entry is mirrored to failures/{user}, one that is pending to pending/{user}, and events count into
+    the day's usage, in the same commit.
+    """
 
     def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
         """Lay a roster out for these users and those who join later, unless it was begun; return the connection then.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
-from autoprovisioning.app.ports.directory import Directory
+from autoprovisioning.app.ports.directory import DirectoryUsers
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.adoption import Confirmed, Locks
 from autoprovisioning.domain.changes import remembers_lock
@@ -91,7 +91,7 @@ def holders(services: Services, rosters: Mapping[str, Mapping[str, Entry]]) -> t
     return held_by, locks
 
 
-def deleted_addresses(directory: Directory) -> frozenset[str] | None:
+def deleted_addresses(directory: DirectoryUsers) -> frozenset[str] | None:
     """Return the primary addresses, case-folded, of the users deleted in the last 20 days; None cannot be told."""
     try:
         return addresses_of(deleted_users(directory))
@@ -100,7 +100,7 @@ def deleted_addresses(directory: Directory) -> frozenset[str] | None:
         return None
 
 
-def deleted_users(directory: Directory) -> list[DirectoryUser]:
+def deleted_users(directory: DirectoryUsers) -> list[DirectoryUser]:
     """List the users deleted in the last 20 days."""
     return [user for page in directory.deleted_users() for user in page]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from urllib.parse import urlsplit
 
-from autoprovisioning.app.ports.directory import Directory
+from autoprovisioning.app.ports.directory import DirectoryScopes
 from autoprovisioning.domain import ownership
 from autoprovisioning.domain.connections import SERVING, Connection, State, node_of
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
@@ -64,12 +64,12 @@ def _keeper(endpoint: str) -> str:
     return urlsplit(node_of(endpoint)).netloc
 
 
-def located(directory: Directory, connection: Connection) -> Located:
+def located(directory: DirectoryScopes, connection: Connection) -> Located:
     """Find a connection's organizational units where they are now; asks the directory where some are chosen."""
     return connection.settings.scope.located(_listed(directory) if connection.settings.scope.org_units else None)
 
 
-def _listed(directory: Directory) -> Sequence[OrgUnit] | None:
+def _listed(directory: DirectoryScopes) -> Sequence[OrgUnit] | None:
     try:
         return directory.org_units()
     except (Transient, ConfigurationRefused) as error:
@@ -89,7 +89,7 @@ class AskedOneByOne:
 
     def __init__(
         self,
-        directory: Directory,
+        directory: DirectoryScopes,
         was_in_scope: Callable[[Connection], bool],
         left: Collection[str],
         by_listings: Collection[str] = (),
@@ -119,7 +119,7 @@ class AskedOneByOne:
         return told.in_scope
 
 
-def is_member(directory: Directory, group_id: str, user_id: str) -> bool | None:
+def is_member(directory: DirectoryScopes, group_id: str, user_id: str) -> bool | None:
     """Ask whether a group has a user as a member; None where the directory does not tell."""
     try:
         return directory.is_member(group_id, user_id)

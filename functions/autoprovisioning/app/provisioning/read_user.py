@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Protocol
 
-from autoprovisioning.app.ports.directory import Directory
+from autoprovisioning.app.ports.directory import DirectoryUsers
 from autoprovisioning.app.provisioning.placement import AskedOneByOne, place
 from autoprovisioning.app.provisioning.volume_guard import approved
 from autoprovisioning.app.services import Services
@@ -192,7 +192,7 @@ def _shown(look: Look, entry: Entry | None, user: DirectoryUser) -> None:
 NOT_PROVEN = "The directory knows no such user, but nothing else proves that the user is deleted."
 
 
-def read_user(directory: Directory, look: Look, fresh_until: datetime, now: datetime) -> DirectoryUser:
+def read_user(directory: DirectoryUsers, look: Look, fresh_until: datetime, now: datetime) -> DirectoryUser:
     """Read one user again, proving a deletion where the directory knows the user no more.
 
     Deleted is proven by the id among the deleted users, or, where a complete listing lacked the id, by "no such user"
@@ -221,7 +221,7 @@ def read_user(directory: Directory, look: Look, fresh_until: datetime, now: date
     )
 
 
-def _among_the_deleted(directory: Directory, user_id: str) -> DirectoryUser | None:
+def _among_the_deleted(directory: DirectoryUsers, user_id: str) -> DirectoryUser | None:
     """Look for a user among the deleted ones; a listing that breaks off proves nothing."""
     try:
         return next((user for page in directory.deleted_users() for user in page if user.id == user_id), None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from autoprovisioning.app.ports.directory import Directory
+from autoprovisioning.app.ports.directory import Directory, DirectoryScopes, DirectoryUsers
 from autoprovisioning.app.ports.execution import Clock
 from autoprovisioning.app.provisioning.adoption_grounds import addresses_of, deleted_users
 from autoprovisioning.domain.connections import SERVING, Connection
@@ -83,7 +83,7 @@ class Survey:
 Members = dict[str, frozenset[str] | None]
 
 
-def read_groups(directory: Directory, connections: Sequence[Connection]) -> tuple[Members, list[str]]:
+def read_groups(directory: DirectoryScopes, connections: Sequence[Connection]) -> tuple[Members, list[str]]:
     """List the derived members of every scope group; None, with a note, for one that could not be read."""
     members: Members = {}
     notes: list[str] = []
@@ -97,7 +97,9 @@ def read_groups(directory: Directory, connections: Sequence[Connection]) -> tupl
     return members, notes
 
 
-def _read_units(directory: Directory, connections: Sequence[Connection]) -> tuple[Sequence[OrgUnit] | None, list[str]]:
+def _read_units(
+    directory: DirectoryScopes, connections: Sequence[Connection]
+) -> tuple[Sequence[OrgUnit] | None, list[str]]:
     """List the organizational units if a connection in service has some chosen; None, with a note, where they fail."""
     if not any(connection.settings.scope.org_units for connection in connections if connection.state in SERVING):
         return (), []
@@ -127,7 +129,7 @@ def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
 
 
 def everybody(
-    directory: Directory, survey: Survey, fields: frozenset[str], clock: Clock, deadline: datetime
+    directory: DirectoryUsers, survey: Survey, fields: frozenset[str], clock: Clock, deadline: datetime
 ) -> Iterator[DirectoryUser]:
     """Yield every user once; when the listing breaks off, note it in the survey and end.
 
