@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.domain.texts import OUR_ID, USER_ID
@@ -180,8 +181,8 @@ def _decode(data: bytes, as_type: type[T], schema: Schema) -> T:
         ConfigurationRefused: a newer version sent it; it is delivered again.
     """
     try:
-        schema.check({FIELD: msgspec.json.decode(data, type=_Numbered).schema})
-        return msgspec.json.decode(data, type=as_type)
+        schema.check({FIELD: msgspec.json.decode(data, type=built(_Numbered)).schema})
+        return msgspec.json.decode(data, type=built(as_type))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         # msgspec names the path and the types, never the values; a UnicodeError would quote them.
         problem = str(error) if isinstance(error, msgspec.MsgspecError) else "it is not JSON"

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.errors import ConfigurationRefused
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ class Schema:
         """
         self.check(fields)
         try:
-            return msgspec.convert(fields, as_type, builtin_types=(datetime, timedelta, bytes))
+            return msgspec.convert(fields, built(as_type), builtin_types=(datetime, timedelta, bytes))
         except msgspec.ValidationError as error:
             raise self.unreadable(error) from None
 

@@ -13,6 +13,7 @@ from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.schema import ADOPTIONS
 from autoprovisioning.app.ports.adoptions import Pair
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.adoption import Confirmed
 from autoprovisioning.domain.events import Event
 
@@ -21,7 +22,7 @@ BYTES_A_DOCUMENT = 800_000  # of pairs; a document may have 1 MiB
 
 Row = tuple[str, str, str, float]  # directory id, SCIM id, who confirmed it, when (Unix time)
 
-_rows = msgspec.msgpack.Decoder(list[Row])
+_rows = msgspec.msgpack.Decoder(built(list[Row]))
 
 
 class FirestoreAdoptions:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from autoprovisioning.adapters.firestore.schema import ROSTER
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
 
 A = TypeVar("A")
@@ -82,7 +83,7 @@ class _Read(_Entry, array_like=True):
     next: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # the first field that is not known
 
 
-_decoder = msgspec.msgpack.Decoder(list[_Read])
+_decoder = msgspec.msgpack.Decoder(built(list[_Read]))
 _encoder = msgspec.msgpack.Encoder()
 _KNOWN = len(_Entry.__struct_fields__)
 

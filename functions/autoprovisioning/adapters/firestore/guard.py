@@ -16,6 +16,7 @@ from google.cloud import firestore
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.database import Database, LostRace, fields_of
 from autoprovisioning.adapters.firestore.schema import GUARD
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.guard import GuardState
 
 PIECE = 900_000  # bytes of 1 MiB
@@ -97,7 +98,7 @@ def _pieces(state: GuardState) -> list[bytes]:
 
 def _state_of(data: bytes) -> GuardState:
     """Decode a guard of schema 2."""
-    guard = msgspec.msgpack.decode(data, type=_Guard)
+    guard = msgspec.msgpack.decode(data, type=built(_Guard))
     reserved = {budget: dict(_names(buckets)) for budget, buckets in guard.reserved.items()}
     active = tuple((datetime.fromtimestamp(at, UTC), count) for at, count in guard.active)
     return GuardState(reserved=reserved, active=active)

@@ -18,6 +18,7 @@ from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events, write_events
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
 from autoprovisioning.adapters.firestore.schema import HOLD, MEMBERS
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
@@ -178,7 +179,7 @@ def _member_parts(hold: Hold) -> list[bytes]:
 
 def _members_of(data: bytes) -> list[Member]:
     """Decode a part of the members; schema 1 has neither trigger nor time."""
-    records = msgspec.msgpack.decode(data, type=list[_Member])
+    records = msgspec.msgpack.decode(data, type=built(list[_Member]))
     return [
         Member(user_id=r.user_id, action=r.action, trigger=r.trigger, since=None if r.since is None else _at(r.since))
         for r in records
@@ -206,7 +207,7 @@ def _decision_fields(hold: Hold) -> dict[str, Any]:
 def _hold(digest: str, fields: Mapping[str, Any], members: tuple[Member, ...]) -> Hold:
     """Return a held plan; of schema 1 every member has the verdict of the whole."""
     if HOLD.check(fields) == HOLD.current:
-        known = msgspec.msgpack.decode(fields["verdicts"], type=_Verdicts)
+        known = msgspec.msgpack.decode(fields["verdicts"], type=built(_Verdicts))
         each = [Verdict(standing=v.standing, at=None if v.at is None else _at(v.at), by=v.by) for v in known.each]
         verdicts = tuple(each[number] for number in known.numbers)
     else:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from autoprovisioning.adapters.firestore.database import is_id
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.errors import BadInput
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ def _decode(cursor: str, kind: type[T]) -> T:
         raise _refusal()
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data, type=built(kind))
     except (ValueError, msgspec.DecodeError):
         raise _refusal() from None
 

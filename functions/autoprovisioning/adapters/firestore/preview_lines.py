@@ -12,6 +12,7 @@ from autoprovisioning.adapters.firestore.paging import at_offset, offset_of
 from autoprovisioning.adapters.firestore.requests import document_of
 from autoprovisioning.adapters.firestore.schema import LINES
 from autoprovisioning.app.ports.reports import Page
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.requests import Line, Preview, Would
 
 LINES_A_DOCUMENT = 1_000
@@ -19,8 +20,8 @@ BYTES_A_DOCUMENT = 800_000  # of lines; a document may have 1 MiB
 
 Chunk = tuple[Would, int, int]  # kind, its number within the kind, how many lines
 
-_chunks = msgspec.json.Decoder(list[Chunk])
-_lines = msgspec.msgpack.Decoder(list[Line])
+_chunks = msgspec.json.Decoder(built(list[Chunk]))
+_lines = msgspec.msgpack.Decoder(built(list[Line]))
 
 
 class FirestorePreviewLines:

@@ -12,6 +12,7 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
 from autoprovisioning.adapters.firestore.schema import REQUEST
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.requests import R, RequestKind, RequestState, S, WorkRequest
 
@@ -77,7 +78,8 @@ class _Document:
 
 @lru_cache(maxsize=16)
 def _decoder(of: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(of)  # made once, and not by a process that reads no request: it takes milliseconds
+    # Made once, and not by a process that reads no request: it takes milliseconds.
+    return msgspec.json.Decoder(built(of))
 
 
 def _request(

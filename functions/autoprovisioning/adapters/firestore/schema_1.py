@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from autoprovisioning.adapters.firestore.codec import decode
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.deprovisioning import Span
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.guard import FIRST, GuardState, Kind
@@ -48,7 +49,7 @@ class _Entry(msgspec.Struct, array_like=True):
     shown: str | None = None
 
 
-_decoder = msgspec.msgpack.Decoder(list[_Entry])
+_decoder = msgspec.msgpack.Decoder(built(list[_Entry]))
 
 
 def roster(data: bytes, off: Sequence[Span]) -> dict[str, Entry]:
@@ -103,7 +104,7 @@ def off_spans(fields: Mapping[str, Any]) -> tuple[Span, ...]:
 
 def guard(fields: Mapping[str, Any]) -> GuardState:
     """Return a guard: it had one budget, and the size of the roster for the people active."""
-    reserved = msgspec.msgpack.decode(fields["reserved"], type=dict[str, float])
+    reserved = msgspec.msgpack.decode(fields["reserved"], type=built(dict[str, float]))
     names = {name: datetime.fromtimestamp(at, UTC) for name, at in reserved.items()}
     size = fields["roster_size"]
     return GuardState(reserved={Kind.TAKING: names} if names else {}, active=((FIRST, size),) if size else ())

@@ -7,6 +7,7 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.schema import SWEEP
+from autoprovisioning.decoding import built
 
 KEPT = 50_000  # names of 16 characters: below 1 MiB
 
@@ -21,7 +22,7 @@ class FirestoreSweeps:
         """Return the differences that the scope sweep published last."""
         fields = fields_of(self._database.get(self._sweep(connection_id)))
         SWEEP.check(fields)
-        return msgspec.msgpack.decode(fields["names"], type=frozenset[str]) if fields else frozenset()
+        return msgspec.msgpack.decode(fields["names"], type=built(frozenset[str])) if fields else frozenset()
 
     def put(self, connection_id: str, names: frozenset[str]) -> None:
         """Remember them, as many as one document holds."""

@@ -9,12 +9,13 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.schema import UNPROVISIONED
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.unprovisioned import Report, Unprovisioned
 
 ROWS_A_DOCUMENT = 1_000  # of some 200 bytes, 800 at most
 MOST_DOCUMENTS = 20  # whoever has more than that cannot go through them one by one
 
-_rows = msgspec.msgpack.Decoder(list[Unprovisioned])
+_rows = msgspec.msgpack.Decoder(built(list[Unprovisioned]))
 
 
 class FirestoreUnprovisioned:

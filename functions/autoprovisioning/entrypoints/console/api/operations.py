@@ -14,6 +14,7 @@ import flask
 import msgspec
 from flask import Response
 
+from autoprovisioning.decoding import built
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.entrypoints.answers import PRIVATE, NotJson, body_of
 from autoprovisioning.entrypoints.console.routing import Call, Route
@@ -104,7 +105,7 @@ def read_body(request: flask.Request, model: type[T]) -> T:
         raise NotJson(JSON)
     content = body_of(request, LARGEST_BODY)
     try:
-        return msgspec.json.decode(content, type=model)
+        return msgspec.json.decode(content, type=built(model))
     except msgspec.ValidationError as error:
         raise _refused(str(error), "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -114,7 +115,7 @@ def read_body(request: flask.Request, model: type[T]) -> T:
 def read_query(request: flask.Request, model: type[T]) -> T:
     """Read the query; raises BadInput."""
     try:
-        return msgspec.convert(request.args.to_dict(), type=model, strict=False)
+        return msgspec.convert(request.args.to_dict(), type=built(model), strict=False)
     except msgspec.ValidationError as error:
         raise _refused(str(error), "query") from None
 

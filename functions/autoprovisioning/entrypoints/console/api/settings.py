@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from autoprovisioning.app.administration.configure import LONGEST_NAME
 from autoprovisioning.app.administration.tokens import LONGEST_TOKEN
+from autoprovisioning.decoding import built
 from autoprovisioning.domain import deprovisioning as policy
 from autoprovisioning.domain import mapping
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
@@ -179,7 +180,7 @@ def shown_rows(shown: mapping.AttributeMapping) -> list[Row]:
 
 def shown_policy(shown: policy.Deprovisioning) -> Policy:
     """Return the deprovisioning."""
-    return msgspec.convert(shown, Policy, from_attributes=True)
+    return msgspec.convert(shown, built(Policy), from_attributes=True)
 
 
 def shown_limit(shown: VolumeLimit) -> Limit:
