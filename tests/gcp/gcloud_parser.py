@@ -1,4 +1,4 @@
-"""gcloud's own parser, offline: `gcloud meta lint-gcloud-commands`, one call for a batch of commands."""
+"""gcloud's own parser, offline: `gcloud meta lint-gcloud-commands`, one process for all batches of commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from infra.gcp.steps import Command, shown
 from infra.gcp.target import Target
@@ -73,22 +75,49 @@ def _alike(text: str) -> str:
 
 
 def _parsed(texts: list[str]) -> dict[str, str]:
-    with tempfile.TemporaryDirectory() as home:
-        batch = Path(home) / "commands.json"
-        batch.write_text(json.dumps([{"command_string": text} for text in texts]))
-        done = subprocess.run(
-            ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={batch}"],
-            env={**os.environ, **quiet(home), "CLOUDSDK_PYTHON_ARGS": f"-S {FAST.name}"},
-            cwd=FAST.parent,  # arguments are separated by spaces, and a path may have some
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    results = json.loads(done.stdout)
+    results = _gcloud().results([{"command_string": text} for text in texts])
     assert len(results) == len(texts), "the parser gives one result for each command"
     for text, result in zip(texts, results, strict=True):
         assert result["success"] == (result["error_message"] is None), text
     return {text: result["error_message"] or "" for text, result in zip(texts, results, strict=True)}
+
+
+class _Gcloud:
+    """gcloud as it parses one batch after the other: to start it takes as long as a hundred commands.
+
+    It ends with its standard input, so with this process.
+    """
+
+    def __init__(self) -> None:
+        self._home = tempfile.TemporaryDirectory()
+        self._said = Path(self._home.name) / "stderr"
+        with self._said.open("w") as said:
+            self._process = subprocess.Popen(
+                ["gcloud"],
+                env={**os.environ, **quiet(self._home.name), "CLOUDSDK_PYTHON_ARGS": f"-S {FAST.name}"},
+                cwd=FAST.parent,  # arguments are separated by spaces, and a path may have some
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
+
+    def results(self, commands: list[dict[str, str]]) -> list[dict[str, Any]]:
+        """Return what the parser says of each command."""
+        batch = Path(self._home.name) / "commands.json"
+        batch.write_text(json.dumps(commands))
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(batch, file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        assert answer, self._said.read_text()
+        results: list[dict[str, Any]] = json.loads(answer)
+        return results
+
+
+@cache
+def _gcloud() -> _Gcloud:
+    return _Gcloud()
 
 
 def quiet(home: str) -> dict[str, str]:

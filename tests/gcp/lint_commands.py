@@ -1,10 +1,14 @@
-"""Run by gcloud's launcher in front of gcloud.py: `gcloud meta lint-gcloud-commands` without what nobody reads.
+"""Run by gcloud's launcher in front of gcloud.py: `gcloud meta lint-gcloud-commands` for one file of commands a line.
 
-As it is, it makes the whole tree of commands anew for each command, and tells all arguments that the command has.
+As it is, it starts anew for each file, makes the whole tree of commands anew for each command, and tells all arguments
+that the command has, which nobody reads.
 """
 
+import os
 import sys
 from pathlib import Path
+
+LINT = ["meta", "lint-gcloud-commands"]
 
 
 def main() -> None:
@@ -16,8 +20,21 @@ def main() -> None:
     from googlecloudsdk.command_lib.meta import generate_argument_spec
 
     own, shared = gcloud_main.CreateCLI([]), gcloud_main.CreateCLI([])
-    trees = iter([own])
-    gcloud_main.CreateCLI = lambda _surfaces: next(trees, shared)
+
+    class Repeated:
+        """What gcloud executes: the command, as often as a file is named."""
+
+        def Execute(self) -> None:  # noqa: N802 - gcloud's name
+            command = own._TopElement().LoadSubElement(LINT[0]).LoadSubElement(LINT[1])
+            for path in asked:
+                command._common_type._VALIDATION_RESULTS.clear()
+                own.Execute([*LINT, f"--commands-file={path.strip()}"])
+                sys.stdout.flush()
+
+    asked = os.fdopen(os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a command that is parsed may read it: `--data-file=-`
+    clis = iter([Repeated()])
+    gcloud_main.CreateCLI = lambda _surfaces: next(clis, shared)
     generate_argument_spec.GenerateArgumentSpecifications = lambda _command: {"arguments": []}
     gcloud.main()
 
