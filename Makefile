@@ -49,7 +49,7 @@ sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: and a drift r
 	@$(BIN)/python -m infra.local.sync $(if $(FULL),--full)
 
 test: $(STAMP) ## every level, several files at a time, real emulators and a browser included (JOBS=4)
-	@$(TESTS) -n "$$JOBS" --dist loadfile
+	@$(TESTS) -n "$$JOBS" --dist loadfile --no-loadscope-reorder
 
 unit: ## the core and the use cases over ports in memory
 simulation: ## whole histories on virtual time, with faults

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,14 @@ from infra.local.processes import Supervisor
 from infra.local.simulation import wait_for
 from tests.support.system import System
 
+HERE = Path(__file__).parent
+# Jobs take files in this order: those that last a minute come first, so that no job is left alone with one at the end.
+ORDER = ("simulation", "browser", "functional", "faults", "gcp", "fuzz", "contract", "unit")
 DEMANDED = bool(os.environ.get("CI") or os.environ.get("REQUIRE_EMULATORS"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: ORDER.index(item.path.relative_to(HERE).parts[0]))
 
 
 def _need_emulators() -> None:

@@ -6,6 +6,8 @@ enabled before it is used, and a redeployed function has lost what was set on it
 
 from __future__ import annotations
 
+from functools import cache
+
 from infra.gcp import commands, destroy, doctor, lock, preflight, release, rollback
 from infra.gcp.description import DEPLOYMENT, KEYS
 from infra.gcp.steps import FOUND, Command, filled
@@ -61,5 +63,10 @@ class StandIn(Cloud):
     handlers = HANDLERS
 
     def __init__(self) -> None:
-        complaints(foreseen())  # one call for all of them
+        _parse_foreseen()
         super().__init__()
+
+
+@cache
+def _parse_foreseen() -> None:
+    complaints(foreseen())  # one call for all of them
