@@ -259,7 +259,7 @@ MUTANTS = (
     Mutant(
         "the directory's own time is not heeded",
         "domain/deprovisioning.py",
-        "        since = told if told is not None and told <= now else now\n",
+        "        since = min(told or now, now)\n",
         "        since = now\n",
         Leaning(verbs=("suspend",), kinds=("notification lost", "message lost"), rate=0.3, policy=3, steps=12),
     ),

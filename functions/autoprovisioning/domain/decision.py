@@ -42,7 +42,7 @@ from .accounts import (
     whole_fingerprint,
 )
 from .adoption import Confirmed, settled_by
-from .deprovisioning import Clock, Deprovisioning, Due, due, observe
+from .deprovisioning import NEVER, Clock, Deprovisioning, Due, due, observe
 from .directory_user import Presence
 from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, Timer, Trigger
 from .errors import AddressTaken, AdoptionInDoubt, MappingFailure
@@ -114,6 +114,10 @@ class Do:
     attributes: Attributes | None = None
     trigger: Trigger | None = None
 
+    def about(self, told: str = "") -> str:
+        """Name it, as `about` does."""
+        return about(self.action, self.attributes, told)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fail:
@@ -127,9 +131,8 @@ class Fail:
         """What cannot be sent."""
         return Action.CREATE if self.noted.status is Status.NONE else Action.UPDATE
 
-    @property
-    def about(self) -> str:
-        """Its name, as `about` gives it."""
+    def about(self, _told: str = "") -> str:
+        """Name it, as `about` does."""
         return about(self.action, None, str(self.error))
 
 
@@ -148,19 +151,20 @@ def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> 
     """Decide by the table above; pure, so the same inputs always give the same decision."""
     if settled(entry, seen):
         return Nothing(noted=entry)
-    if seen.presence is Presence.UNKNOWN:
-        unread = _remembered(entry, seen, rules)
-        return Nothing(noted=_missed(unread, seen, now) if unread is not None else None)
-    known = _missed(entry or Entry(user_id=seen.user_id, email=seen.email), seen, now)
-    known = replace(
+    known = entry or Entry(user_id=seen.user_id, email=seen.email)
+    missing_since = _missing_since(known, seen, now)
+    if entry is not None and seen.presence is Presence.UNKNOWN:
+        return Nothing(noted=replace(entry, missing_since=missing_since))
+    noted = replace(
         known,
         in_scope=known.in_scope if seen.in_scope is None else seen.in_scope,
         timers=_timers(known, seen, rules, now),
         gone=seen.presence is Presence.DELETED,
+        missing_since=missing_since,
     )
     if seen.presence is Presence.ACTIVE and seen.in_scope is not False:
-        return _provision(entry, known, seen, rules, now)
-    return _deprovision(entry, known, seen, rules, now)
+        return _provision(entry, noted, seen, rules, now)
+    return _deprovision(entry, noted, seen, rules, now)
 
 
 def settled(entry: Entry | None, seen: Observed) -> bool:
@@ -190,21 +194,12 @@ def missed_twice(entry: Entry | None, now: datetime) -> bool:
     return entry is not None and entry.missing_since is not None and now - entry.missing_since >= SECOND_LISTING
 
 
-def _missed(known: Entry, seen: Observed, now: datetime) -> Entry:
-    """Remember since when listings alone say that the user is gone or left; forget it once anything else tells."""
+def _missing_since(known: Entry, seen: Observed, now: datetime) -> datetime | None:
+    """Tell since when listings alone say that the user is gone or left; None once anything else tells."""
     in_scope = seen.in_scope and seen.presence is not Presence.UNKNOWN  # a scope without groups holds everybody
     if in_scope or seen.missing is False or seen.presence is Presence.DELETED:
-        return replace(known, missing_since=None) if known.missing_since is not None else known
-    if seen.missing and known.missing_since is None:
-        return replace(known, missing_since=now)
-    return known
-
-
-def _remembered(entry: Entry | None, seen: Observed, rules: Rules) -> Entry | None:
-    """Keep a scope group's member without an account in mind, so that the sweep does not find them anew each time."""
-    if entry is None and seen.in_scope and rules.by_groups:
-        return Entry(user_id=seen.user_id, email=seen.email, in_scope=True)
-    return entry
+        return None
+    return known.missing_since or (now if seen.missing else None)
 
 
 def idles(seen: Observed, rules: Rules) -> bool:
@@ -230,103 +225,92 @@ def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mappin
     return observe(known.timers, triggers, rules.clock, now, standing=standing)
 
 
+_FOR_ENTITLED = {
+    Status.NONE: Action.CREATE,
+    Status.ACTIVE: Action.UPDATE,
+    Status.SUSPENDED: Action.UNSUSPEND,
+    Status.LOCKED: Action.UNLOCK,
+}
+
+
 def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
     """Active, and in scope or not known to be out of it."""
-    returned, status = seen.in_scope is True, noted.status
+    entitled, status = seen.in_scope is True, noted.status
     if status is Status.SUSPENDED and seen.outdated:
         return Nothing(noted=noted, unsure=True)
-    if returned and ACCOUNT in noted.drift:
+    if status is Status.NONE and not entitled:
+        return Nothing(noted=entry)
+    action = _FOR_ENTITLED[status] if entitled else Action.UPDATE
+    if entitled and (ACCOUNT in noted.drift or (status is Status.NONE and rules.unproven)):
         action = Action.RECREATE
-    elif status is Status.NONE:
-        if not returned:
-            return Nothing(noted=entry)
-        action = Action.RECREATE if rules.unproven else Action.CREATE
-    elif returned and status is Status.SUSPENDED:
-        action = Action.UNSUSPEND
-    elif returned and status is Status.LOCKED and EXTERNAL_ID not in noted.drift:
-        action = Action.UNLOCK
-    elif status is Status.LOCKED or noted.deleted or (noted.taken_over and not returned):
+    if (action is Action.UNLOCK and EXTERNAL_ID in noted.drift) or (not entitled and not _written(noted)):
         return Nothing(noted=_clean(noted))
-    else:
-        action = Action.UPDATE
     if seen.mapping_failure is not None and action.writes:
-        return _fail(noted, seen.mapping_failure, rules, now)
-    if action is Action.UPDATE and not _differs(noted, seen.desired):
-        return Nothing(noted=_in_step(_clean(noted) if returned else noted, seen.desired))
+        return _unless_failed(Fail(noted=noted, error=seen.mapping_failure), seen, rules, now)
+    if action is Action.UPDATE:
+        return _update(noted, _clean(noted) if entitled else noted, seen, rules, now)
     return _attempt(action, noted, seen, rules, now)
 
 
-def _differs(known: Entry, desired: Attributes | None) -> bool:
-    """Say whether something must be written; a mapping that only lost a row writes nothing."""
-    if desired is None:
-        return False
-    if EXTERNAL_ID in known.drift:
-        return True
-    return not unchanged(known.fingerprint, desired) and bool(changed_attributes(known.fingerprint, desired))
-
-
-def _in_step(noted: Entry, desired: Attributes | None) -> Entry:
-    """Keep the fingerprint that of the mapping in force."""
-    if desired is None or unchanged(noted.fingerprint, desired):
-        return noted
-    return replace(noted, fingerprint=fingerprint(desired))
-
-
 def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
-    """Out of scope, suspended, archived or deleted."""
+    """Out of scope, suspended, archived or deleted; or unknown, and without an account.
+
+    A scope group's member without an account is kept in mind, so that the sweep does not find them anew each time.
+    """
     archived = idles(seen, rules)
-    if noted.status is Status.NONE:
-        if entry is not None and entry.mark is not None:
-            return Nothing(noted=entry)
+    if archived or noted.status is Status.NONE:
         kept = (archived and entry is not None) or (seen.in_scope and rules.by_groups)
-        return Nothing(noted=_quiet(noted) if kept else None)
-    if archived:
-        return Nothing(noted=_quiet(noted))
+        return Nothing(noted=replace(noted, pending=False, failure=None) if kept else None)
     when = due(rules.deprovisioning, noted.timers, rules.clock, now)
-    if noted.status is Status.LOCKED and _outdated(noted, when, now):
-        return Nothing(noted=noted, unsure=True)
+    first = min(when.suspend, when.delete)
+    if noted.status is Status.LOCKED and (noted.locked_at or first) <= first <= now:
+        return Nothing(noted=noted, unsure=True)  # the lock was not seen since, and may have been lifted
     if not (seen.moving and noted.status is Status.ACTIVE):  # who moves stays until the other connection let them in
-        if when.delete is not None and when.delete <= now and _keeps_current(noted):
-            return _attempt(Action.DELETE, noted, seen, rules=rules, now=now, trigger=when.delete_by)
-        if when.suspend is not None and when.suspend <= now and noted.status is Status.ACTIVE:
-            return _attempt(Action.SUSPEND, noted, seen, rules=rules, now=now, trigger=when.suspend_by)
-    if _keeps_current(noted) and not noted.taken_over:
-        if _differs(noted, seen.desired):
-            return _attempt(Action.UPDATE, noted, seen, rules, now)
-        noted = _in_step(noted, seen.desired)
-    return Nothing(noted=None if noted.gone and _forgettable(noted, when, now) else _clean(noted))
+        if when.delete <= now and _keeps_current(noted):
+            return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
+        if when.suspend <= now and noted.status is Status.ACTIVE:
+            return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
+    if noted.gone and _forgettable(noted, when, now):
+        return Nothing(noted=None)
+    if _written(noted):
+        return _update(noted, _clean(noted), seen, rules, now)
+    return Nothing(noted=_clean(noted))
+
+
+def _update(noted: Entry, in_step: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Write what differs, else keep the entry `in_step`, with the fingerprint of the mapping in force.
+
+    A mapping that only lost a row writes nothing.
+    """
+    desired = seen.desired
+    if desired is None:
+        return Nothing(noted=in_step)
+    if EXTERNAL_ID in noted.drift or changed_attributes(noted.fingerprint, desired):
+        return _attempt(Action.UPDATE, noted, seen, rules, now)
+    return Nothing(noted=replace(in_step, fingerprint=fingerprint(desired)))
 
 
 def _keeps_current(entry: Entry) -> bool:
     return entry.status is Status.ACTIVE or (entry.status is Status.SUSPENDED and not entry.deleted)
 
 
-def _outdated(noted: Entry, when: Due, now: datetime) -> bool:
-    """Say whether a lock was not seen since access was to be taken: it may have been lifted meanwhile."""
-    first = min(filter(None, (when.suspend, when.delete)), default=None)
-    return first is not None and first <= now and (noted.locked_at is None or noted.locked_at <= first)
+def _written(entry: Entry) -> bool:
+    """Say whether the attributes are kept up to date, whatever becomes of the access."""
+    return _keeps_current(entry) and not entry.taken_over
 
 
 def _forgettable(noted: Entry, when: Due, now: datetime) -> bool:
-    still_to_suspend = when.suspend is not None and noted.status is Status.ACTIVE
-    still_to_delete = when.delete is not None and _keeps_current(noted)
-    if still_to_suspend or still_to_delete or noted.mark is not None:
+    still_to_suspend = when.suspend < NEVER and noted.status is Status.ACTIVE
+    if still_to_suspend or (when.delete < NEVER and _keeps_current(noted)):
         return False
-    last = max(filter(None, (noted.last_action_at, *(timer.since for timer in noted.timers.values()))), default=now)
+    last = max(filter(None, (noted.last_action_at, *(timer.since for timer in noted.timers.values()))))
     return now - last >= RETENTION
-
-
-def _quiet(noted: Entry) -> Entry:
-    """Let nothing of the user wait or fail."""
-    return replace(noted, pending=False, failure=None)
 
 
 def _clean(noted: Entry) -> Entry:
     """Drop the flags of an action that is no longer wanted."""
     stays = (ACCOUNT, EXTERNAL_ID) if noted.status is Status.LOCKED else (ACCOUNT,)
     drift = tuple(name for name in noted.drift if name in stays)
-    if not noted.pending and noted.failure is None and noted.drift == drift:
-        return noted
     return replace(noted, pending=False, failure=None, drift=drift)
 
 
@@ -339,8 +323,9 @@ def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
 def stuck(entry: Entry, mark: Mark, seen: Observed, rules: Rules, now: datetime) -> str:
     """Name what a mark that ran out stands in the way of, as `about` does: what would be done if it were not there."""
     decision = decide(replace(entry, mark=None, failure=None), seen, rules, now)
-    action = decision.action if isinstance(decision, Do) else mark.action
-    return about(action, seen.desired if action.writes else None)
+    if isinstance(decision, Do):
+        return decision.about()
+    return about(mark.action, seen.desired if mark.action.writes else None)
 
 
 def rests(entry: Entry, mark: Mark, seen: Observed, rules: Rules, now: datetime) -> bool:
@@ -356,32 +341,26 @@ def _waits(failure: Failure, rules: Rules, now: datetime) -> bool:
 def _attempt(
     action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
 ) -> Decision:
-    failure = noted.failure
     attributes = seen.desired if action.writes else None
-    if failure is not None and _waits(failure, rules, now) and _stands(failure, action, attributes, seen, rules):
-        return _back_off(noted, failure)
-    return Do(action=action, noted=noted, attributes=attributes, trigger=trigger)
+    return _unless_failed(Do(action=action, noted=noted, attributes=attributes, trigger=trigger), seen, rules, now)
 
 
-def _back_off(noted: Entry, failure: Failure) -> BackOff:
-    return BackOff(noted=replace(noted, pending=False), failure=failure)
+def _unless_failed(attempt: Do | Fail, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Make the attempt, unless it is the one whose failure waits."""
+    failure = attempt.noted.failure
+    if failure is not None and _waits(failure, rules, now) and _stands(failure, attempt, seen, rules):
+        return BackOff(noted=replace(attempt.noted, pending=False), failure=failure)
+    return attempt
 
 
-def _stands(failure: Failure, action: Action, attributes: Attributes | None, seen: Observed, rules: Rules) -> bool:
+def _stands(failure: Failure, attempt: Do | Fail, seen: Observed, rules: Rules) -> bool:
     """Say whether a failure is about this attempt; one who has an address may have given it up since."""
     if failure.about == READING:
-        return action.rereads
+        return attempt.action.rereads
     told: str | None = ""
     if failure.code == AddressTaken.code:
         told = seen.holder
     elif failure.code == AdoptionInDoubt.code:
         told = settled_by(rules.confirmed.get(seen.user_id, frozenset()))
-    attempted = about(action, attributes, told or "")
+    attempted = attempt.about(told or "")
     return failure.about.startswith(attempted) if told is None else failure.about == attempted
-
-
-def _fail(noted: Entry, error: MappingFailure, rules: Rules, now: datetime) -> Decision:
-    failing, failure = Fail(noted=noted, error=error), noted.failure
-    if failure is not None and failure.about == failing.about and _waits(failure, rules, now):
-        return _back_off(noted, failure)
-    return failing

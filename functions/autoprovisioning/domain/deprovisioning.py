@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from .entry import Timer, Trigger
 from .errors import BadInput
 
 WITHIN_24_HOURS = 0
 LONGEST_DAYS = 3650
+NEVER = datetime.max.replace(tzinfo=UTC)  # later than any other time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +50,8 @@ class Deprovisioning:
 
     def of(self, trigger: Trigger) -> Delays:
         """Return the delays of one trigger."""
-        match trigger:
-            case Trigger.APP_OFF:
-                return self.app_off
-            case Trigger.SUSPENDED:
-                return self.suspended
-            case Trigger.DELETED:
-                return self.deleted
+        delays = {Trigger.APP_OFF: self.app_off, Trigger.SUSPENDED: self.suspended, Trigger.DELETED: self.deleted}
+        return delays[trigger]
 
     def check(self) -> None:
         """Refuse a policy whose delays are out of range or in the wrong order (BadInput names the field)."""
@@ -65,15 +61,15 @@ class Deprovisioning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """When the earliest suspension and deletion fall due; None is never.
+    """When the earliest suspension and deletion fall due, which may be NEVER.
 
     `suspend_by` and `delete_by` name the trigger: of several that are due the one seen last, since what was decided
     about an older reason (a rejected plan) says nothing about a newer one.
     """
 
-    suspend: datetime | None = None
+    suspend: datetime = NEVER
     suspend_by: Trigger | None = None
-    delete: datetime | None = None
+    delete: datetime = NEVER
     delete_by: Trigger | None = None
 
 
@@ -131,7 +127,7 @@ def observe(
     """
 
     def timer(trigger: Trigger, told: datetime | None) -> Timer:
-        since = told if told is not None and told <= now else now
+        since = min(told or now, now)
         stands = trigger in standing
         known = timers.get(trigger) or Timer(since=since, running_since=None if stands else clock.at(since))
         return known.stopped(clock.at(now)) if stands else known.running(clock.at(now))
@@ -150,17 +146,15 @@ def due(policy: Deprovisioning, timers: Mapping[Trigger, Timer], clock: Clock, n
         if timer.running_since is not None
     ]
 
-    def earliest(after: Callable[[Delays], int | None]) -> tuple[datetime | None, Trigger | None]:
+    def earliest(after: Callable[[Delays], int | None]) -> tuple[datetime, Trigger | None]:
         dates = [
             (started + timedelta(days=days), since, trigger)
             for started, since, trigger in running
             if (days := after(policy.of(trigger))) is not None
         ]
-        if not dates:
-            return None, None
-        at, _, first = min(dates)
+        at, _, first = min(dates, default=(NEVER, NEVER, None))
         due_now = [(since, trigger) for when, since, trigger in dates if when <= now]
-        return at, max(due_now)[1] if due_now else first
+        return at, max(due_now, default=(at, first))[1]
 
     suspend, suspend_by = earliest(lambda delays: delays.suspend_after)
     delete, delete_by = earliest(lambda delays: delays.delete_after)

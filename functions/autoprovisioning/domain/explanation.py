@@ -7,7 +7,7 @@ from datetime import datetime
 from .accounts import changed_attributes
 from .connections import Connection
 from .decision import BackOff, Decision, Do, Fail, Nothing, Observed
-from .deprovisioning import Due, due
+from .deprovisioning import NEVER, Due, due
 from .directory_user import Presence
 from .entry import EXTERNAL_ID, Action, Entry, Status, Trigger
 from .holds import Standing
@@ -205,12 +205,10 @@ def _stays(noted: Entry | None) -> str:
 
 def _waiting(noted: Entry, when: Due, seen: Observed, owner: str, connection: Connection) -> str:
     proviso = IF_DUE.get(connection.state, "")
-    suspends = noted.status is Status.ACTIVE and when.suspend is not None
-    if suspends and (when.delete is None or when.suspend is None or when.suspend <= when.delete):
-        assert when.suspend is not None  # noqa: S101 - keeps the types honest
+    if noted.status is Status.ACTIVE and when.suspend <= when.delete and when.suspend < NEVER:
         why = because(when.suspend_by, seen, owner)
         return f"The account is going to be suspended on {at_time(when.suspend)}, because {why}.{proviso}"
-    if when.delete is not None:
+    if when.delete < NEVER:
         why = because(when.delete_by, seen, owner)
         return f"The account is going to be deleted on {at_time(when.delete)}, because {why}.{proviso}"
     why = because(min(noted.timers, key=lambda trigger: noted.timers[trigger].since), seen, owner)

@@ -281,7 +281,7 @@ class Planner:
             email=noted.email,
             action=failing.action,
             error=failing.error,
-            about=failing.about,
+            about=failing.about(),
             version=noted.version,
             noted=noted,
         )

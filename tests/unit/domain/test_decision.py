@@ -9,11 +9,13 @@ import pytest
 
 from autoprovisioning.domain.decision import BackOff, about, decide
 from autoprovisioning.domain.deprovisioning import Clock
-from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Action, Mark, Status, Timer, Trigger, failed
 from autoprovisioning.domain.errors import MappingFailure
+from autoprovisioning.domain.plan import Planner
 from tests.support.builders import ADA, DAY, GRACE, IN_A_WEEK, NEVER, NOW, begun, entry, rules, seen
 from tests.support.decisions import action_of, trigger_of
+from tests.support.scenario import CONNECTION
 
 ACTIVE, SUSPENDED, ARCHIVED = Presence.ACTIVE, Presence.SUSPENDED, Presence.ARCHIVED
 DELETED, UNKNOWN = Presence.DELETED, Presence.UNKNOWN
@@ -267,12 +269,18 @@ def test_a_suspension_timer_goes_on_when_the_suspended_user_is_deleted():
     assert (action_of(decision), trigger_of(decision)) == (Action.SUSPEND, Trigger.SUSPENDED)
 
 
-def test_a_deleted_users_entry_is_kept_while_an_attempt_is_under_way():
+@pytest.mark.parametrize("standing", [{}, {"until": NOW + DAY}, {"action": Action.CREATE}])
+def test_an_entry_with_a_mark_is_never_dropped(standing):
     long_ago = NOW - 90 * DAY
-    mark = Mark(change_id="c", message_id="m", action=Action.SUSPEND, until=NOW)
-    known = entry(Status.SUSPENDED, gone=True, timers={Trigger.DELETED: long_ago}, last_action_at=long_ago)
-    assert decide(known, seen(DELETED, None), rules(), NOW).noted is None
-    assert decide(replace(known, mark=mark), seen(DELETED, None), rules(), NOW).noted is not None
+    mark = Mark(**{"change_id": "c", "message_id": "m", "action": Action.SUSPEND, "until": NOW} | standing)
+    status = Status.NONE if mark.action is Action.CREATE else Status.SUSPENDED
+    known = entry(status, gone=True, timers={Trigger.DELETED: long_ago}, last_action_at=long_ago)
+    proven = {"u1": DirectoryUser(id="u1", primary_email="", presence=DELETED)}
+    for complete, deleted in ((True, {}), (False, proven)):
+        dropped, kept = (Planner(CONNECTION, {"u1": each}, rules(), NOW) for each in (known, replace(known, mark=mark)))
+        dropped.close(deleted, complete)
+        kept.close(deleted, complete)
+        assert (dropped.plan.notes, kept.plan.notes) == ({"u1": (known, None)}, {})
 
 
 def test_failures_back_off_from_fifteen_minutes_to_a_day_and_start_over_when_the_user_changes():
@@ -288,8 +296,3 @@ def test_failures_back_off_from_fifteen_minutes_to_a_day_and_start_over_when_the
     assert failure.next_attempt == NOW + DAY
     anew = failed(failure, "rejected", "no", "update:other", NOW + DAY)
     assert (anew.attempts, anew.first, anew.next_attempt) == (1, NOW + DAY, NOW + DAY + timedelta(minutes=15))
-
-
-def test_an_entry_with_a_mark_is_never_dropped():
-    mark = Mark(change_id="c", message_id="m", action=Action.CREATE, until=NOW)
-    assert decide(entry(Status.NONE, mark=mark), seen(in_scope=False), rules(), NOW).noted is not None

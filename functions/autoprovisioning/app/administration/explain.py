@@ -21,7 +21,7 @@ from autoprovisioning.domain import scope as rule
 from autoprovisioning.domain.accounts import Value, changed_attributes
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.decision import Decision, Do, Observed, decide
-from autoprovisioning.domain.deprovisioning import due
+from autoprovisioning.domain.deprovisioning import NEVER, due
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
 from autoprovisioning.domain.errors import MappingFailure, NotFound
@@ -265,7 +265,8 @@ def _timers(connection: Connection, noted: Entry | None, now: datetime) -> tuple
     rows = []
     for trigger, timer in sorted(timers.items()):
         when = due(connection.settings.deprovisioning, {trigger: timer}, connection.clock, now)
-        rows.append(Timer(trigger=trigger, since=timer.since, suspend=when.suspend, delete=when.delete))
+        suspend, delete = (at if at < NEVER else None for at in (when.suspend, when.delete))
+        rows.append(Timer(trigger=trigger, since=timer.since, suspend=suspend, delete=delete))
     return tuple(rows)
 
 

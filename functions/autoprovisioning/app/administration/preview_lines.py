@@ -13,7 +13,7 @@ from autoprovisioning.domain.adoption import DELETED_HAD_IT
 from autoprovisioning.domain.change_events import told_beside
 from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.decision import Observed, Rules, decide
-from autoprovisioning.domain.deprovisioning import Due, due
+from autoprovisioning.domain.deprovisioning import NEVER, Due, due
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.errors import AdoptionInDoubt
@@ -168,9 +168,9 @@ def _dates(when: Due, entry: Entry, now: datetime) -> str:
     later = [
         f"{what} on {at.date().isoformat()} ({IN_PREVIEW[trigger]})"
         for what, at, trigger in (
-            ("suspended", when.suspend if entry.status is Status.ACTIVE else None, when.suspend_by),
+            ("suspended", when.suspend if entry.status is Status.ACTIVE else NEVER, when.suspend_by),
             ("deleted", when.delete, when.delete_by),
         )
-        if at is not None and at > now
+        if now < at < NEVER
     ]
     return ", ".join(later)

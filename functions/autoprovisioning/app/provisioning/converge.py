@@ -28,7 +28,6 @@ from autoprovisioning.domain.change_events import count, event_for
 from autoprovisioning.domain.changes import Change, Outcome, counted, ended
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.decision import READING, Decision, Do, Fail, Observed, decide, stuck
-from autoprovisioning.domain.decision import about as what_is_attempted
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status
 from autoprovisioning.domain.errors import (
@@ -205,7 +204,7 @@ class _Convergence:
     ) -> bool:
         """Do what was decided, or note why not; True: look again."""
         if isinstance(decision, Do):
-            self._attempted = what_is_attempted(decision.action, decision.attributes)
+            self._attempted = decision.about()
         self._tell_decision(entry, round_.seen(), observation, decision, now)
         if not isinstance(decision, Do):
             again = self._note(entry, decision)
@@ -339,7 +338,7 @@ class _Convergence:
         """Nothing to send: keep what was noticed, and let no plan made before this look undo it."""
         noted = decision.noted
         if isinstance(decision, Fail):
-            self._attempted = decision.about
+            self._attempted = decision.about()
             return self._fail(decision.noted, decision.error, read=entry, action=decision.action)
         in_flight = self._plan_in_flight()
         if in_flight:
