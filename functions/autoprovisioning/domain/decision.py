@@ -30,7 +30,7 @@ is nothing to us: no entry is made for it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -61,8 +61,7 @@ class Observed:
     nothing tells of this one alone, False where the directory tells, and None where it was not asked. `moving` is True
     where the user belongs to another connection, which has not let them in yet. `handed` is True where the account may
     be on that one's node by now. `outdated` is True where the user returned, but the account was another connection's,
-    and active there, since this one suspended it. `holder` is the directory id of who has the wanted address on this
-    connection, empty where nobody has, None where that was not looked up.
+    and active there, since this one suspended it.
     """
 
     user_id: str
@@ -78,7 +77,15 @@ class Observed:
     moving: bool = False
     handed: bool = False
     outdated: bool = False
-    holder: str | None = None
+
+    @property
+    def entitled(self) -> bool:
+        """Say whether the user is known to be entitled to access here."""
+        return self.presence is Presence.ACTIVE and self.in_scope is True
+
+
+def _not_looked_up(_address: str) -> None:
+    """Tell nothing of who has an address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +99,7 @@ class Rules:
     by_groups: bool = False  # the scope names groups: who is in them is remembered, for the scope sweep
     unproven: bool = False  # whether the node is the connection's: what would be created or adopted there is guarded
     confirmed: Confirmed = field(default_factory=dict)  # adoptions; a doubt that one of them settles waits no longer
+    holder: Callable[[str], str | None] = _not_looked_up  # who has an address on this connection; "" is nobody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +157,6 @@ Decision = Nothing | Do | Fail | BackOff
 
 def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> Decision:
     """Decide by the table above; pure, so the same inputs always give the same decision."""
-    if settled(entry, seen):
-        return Nothing(noted=entry)
     known = entry or Entry(user_id=seen.user_id, email=seen.email)
     missing_since = _missing_since(known, seen, now)
     if entry is not None and seen.presence is Presence.UNKNOWN:
@@ -172,8 +178,7 @@ def settled(entry: Entry | None, seen: Observed) -> bool:
     return (
         entry is not None
         and entry.status is Status.ACTIVE
-        and seen.presence is Presence.ACTIVE
-        and seen.in_scope is True
+        and seen.entitled
         and entry.in_scope
         and not entry.timers
         and entry.failure is None
@@ -359,7 +364,7 @@ def _stands(failure: Failure, attempt: Do | Fail, seen: Observed, rules: Rules) 
         return attempt.action.rereads
     told: str | None = ""
     if failure.code == AddressTaken.code:
-        told = seen.holder
+        told = rules.holder(str((seen.desired or {}).get("userName")).casefold())
     elif failure.code == AdoptionInDoubt.code:
         told = settled_by(rules.confirmed.get(seen.user_id, frozenset()))
     attempted = attempt.about(told or "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from .accounts import (
     Account,
@@ -50,7 +51,7 @@ class Listing:
         return entry.user_id in self.owned or entry.email.casefold() in self.names
 
 
-def as_found(entry: Entry, listing: Listing, desired: Attributes | None, *, entitled: bool) -> Entry:
+def as_found(entry: Entry, listing: Listing, desired: Attributes | None, now: datetime, *, entitled: bool) -> Entry:
     """Return the entry as Keeper's own listing shows the account: drift to be planned away, or a lock to be respected.
 
     What this server never returns is taken as applied. What it makes of the values that we wrote is no drift, and is
@@ -68,19 +69,19 @@ def as_found(entry: Entry, listing: Listing, desired: Attributes | None, *, enti
         if desired is None:
             return entry
         # An update meets the 404, and then looks for the other one; nobody's lock outlives the account.
-        status = Status.ACTIVE if entry.status is Status.LOCKED else entry.status
-        return replace(entry, fingerprint="", status=status)
-    found = replace(entry, drift=tuple(name for name in entry.drift if name != ACCOUNT)) if entry.drift else entry
-    if account.active:
+        found = replace(entry, fingerprint="")
+        return replace(found, status=Status.ACTIVE, locked_at=None) if found.status is Status.LOCKED else found
+    found = _without(entry, ACCOUNT)
+    if account.active and entry.status is not Status.ACTIVE:
+        found = replace(found, status=Status.ACTIVE, deleted=False, locked_at=None)
         if entry.status is Status.SUSPENDED:
             found = _drifted(found, ACCESS)
-        found = _with_status(found, Status.ACTIVE)
-    elif entry.status is Status.ACTIVE:
-        found = _with_status(found, Status.LOCKED)
+    elif not account.active and entry.status is Status.ACTIVE:
+        found = replace(found, status=Status.LOCKED, locked_at=now)
     if listing.disowned(account, entry):
         found = _drifted(found, EXTERNAL_ID)
     elif found.status is Status.LOCKED and account.external_id == entry.user_id:
-        found = replace(found, drift=tuple(name for name in found.drift if name != EXTERNAL_ID))
+        found = _without(found, EXTERNAL_ID)
     return found if found.deleted or desired is None else _values_found(found, account, listing.told, desired)
 
 
@@ -99,8 +100,8 @@ def _values_found(entry: Entry, account: Account, told: frozenset[str], desired:
     return _drifted(replace(entry, fingerprint=fingerprint(actual)), *differs)
 
 
-def _with_status(entry: Entry, status: Status) -> Entry:
-    return entry if entry.status is status else replace(entry, status=status, deleted=False)
+def _without(entry: Entry, name: str) -> Entry:
+    return replace(entry, drift=tuple(each for each in entry.drift if each != name)) if entry.drift else entry
 
 
 def _drifted(entry: Entry, *names: str) -> Entry:

@@ -31,8 +31,8 @@ from .decision import (
     settled,
 )
 from .directory_user import DirectoryUser, Presence
-from .entry import EXTERNAL_ID, Action, Entry, Status, Trigger, addressees
-from .errors import AddressTaken, MappingFailure, NotAdoptable
+from .entry import EXTERNAL_ID, Action, Entry, Status, addressees
+from .errors import MappingFailure, NotAdoptable
 from .keeper_listing import Listing, as_found, new_drift
 from .observation import observed
 from .runs import Evidence, Look
@@ -58,17 +58,19 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLook:
-    """Somebody to be read again first: what is expected to be due, and why.
+    """Somebody to be read again first, and what is expected to be due.
 
-    `noted` is the entry with what the plan noticed, the timers above all. `listed_only` says that nothing but listings
-    tells of it, and that looks before could not find out more.
+    `listed_only` says that nothing but listings tells of it, and that looks before could not find out more.
     """
 
     look: Look
-    action: Action | None = None
-    trigger: Trigger | None = None
-    noted: Entry | None = None
+    due: Do | None = None
     listed_only: bool = False
+
+    @property
+    def action(self) -> Action | None:
+        """What is expected to be done, None where that is to be found out."""
+        return self.due.action if self.due is not None else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,11 +124,11 @@ class Planner:
         self._connection = connection
         self.listing = Listing.of(found) if found is not None else None
         self._roster = roster
-        self._rules = rules
+        self._rules = replace(rules, holder=lambda address: self._holders.get(address, ""))
         self._now = now
         self._met: set[str] = set()
         self.search: Search | None = None  # for the owners of accounts that nobody provisions
-        self.plan = Plan(now=now)
+        self.plan = Plan(now=now, active=sum(entry.status is Status.ACTIVE for entry in roster.values()))
 
     def see(
         self,
@@ -148,7 +150,6 @@ class Planner:
         entry = self._roster.get(user.id)
         if entry is not None:
             self._met.add(user.id)
-            self._count(entry)
         elif in_scope is False:
             return  # not ours, never was: most of a large customer
         seen = observed(self._connection, user, in_scope, moving=moving, outdated=outdated)
@@ -169,7 +170,6 @@ class Planner:
         for user_id, entry in self._roster.items():
             if user_id in self._met:
                 continue
-            self._count(entry)
             user = deleted.get(user_id)
             if user is not None:
                 self._judge(entry, observed(self._connection, user, None), Evidence)
@@ -178,14 +178,11 @@ class Planner:
             elif entry.mark is not None and (entry.failure is None or self._now >= entry.failure.next_attempt):
                 self._look(entry.user_id, None, Evidence())
 
-    def _count(self, entry: Entry) -> None:
-        self.plan.active += entry.status is Status.ACTIVE
-
     def _missing(self, entry: Entry, *, outsider: bool) -> None:
         """A complete listing lacks the user: proof only together with "no such user" by id, which the look asks for."""
         if entry.status is Status.NONE and entry.mark is None:
             if not outsider:  # one who is remembered is not looked at again by every sweep
-                self.plan.notes[entry.user_id] = (entry, None)
+                self._note(entry.user_id, entry, None)
             return
         supposed = Observed(
             user_id=entry.user_id, presence=Presence.DELETED, in_scope=None, email=entry.email, since=None
@@ -199,9 +196,9 @@ class Planner:
             case BackOff():
                 self._back_off(entry, replace(found, pending=False))  # no more: that the user is gone is not proven
             case Nothing(unsure=False) if found.gone and found.mark is None:
-                self._idle(entry, decision.noted)
+                self._idle(entry.user_id, entry, decision.noted)
             case _:
-                self._note(entry, found)
+                self._note(entry.user_id, entry, found)
                 due = decision if isinstance(decision, Do) and decision.action.deprovisions else None
                 self._look(entry.user_id, due, Evidence(missing=True), listed_only=missed_twice(found, self._now))
 
@@ -217,12 +214,10 @@ class Planner:
         if self.listing is None and settled(entry, seen):
             self.plan.unchanged += 1
             return
-        seen = self._with_holder(entry, seen)
         found = self._as_found(entry, seen) if entry is not None else None
         decision = decide(found, seen, self._rules, self._now)
         if found is not None:
-            locked = found.status is Status.LOCKED
-            self.plan.locked += locked and seen.presence is Presence.ACTIVE and seen.in_scope is True
+            self.plan.locked += found.status is Status.LOCKED and seen.entitled
             self.plan.archived += found.status is Status.ACTIVE and idles(seen, self._rules)
         self._sort(entry, found, seen, decision, evidence)
 
@@ -238,25 +233,29 @@ class Planner:
             case Do() if decision.action.rereads:
                 if found is not None and decision.action.deprovisions:
                     found = replace(found, timers=decision.noted.timers)  # they run, whatever becomes of what is due
-                self._note(entry, found)
-                listed_only = seen.presence is Presence.ACTIVE and missed_twice(entry, self._now)
+                self._note(seen.user_id, entry, found)
+                listed_only = seen.presence is Presence.ACTIVE and missed_twice(decision.noted, self._now)
                 self._look(seen.user_id, decision, evidence(), listed_only=listed_only)
             case Do():
                 self._write(entry, decision, seen)
             case Fail():
-                self._refuse(decision)
+                noted = decision.noted
+                refusal = Refusal(
+                    user_id=noted.user_id,
+                    email=noted.email,
+                    action=decision.action,
+                    error=decision.error,
+                    about=decision.about(),
+                    version=noted.version,
+                    noted=noted,
+                )
+                self.plan.refusals.append(refusal)
             case BackOff():
                 self._back_off(entry, decision.noted)
             case Nothing():
-                self._idle(entry, decision.noted)
+                self._idle(seen.user_id, entry, decision.noted)
                 if decision.unsure:
                     self._look(seen.user_id, None, evidence())
-
-    def _with_holder(self, entry: Entry | None, seen: Observed) -> Observed:
-        """Tell of whoever waits for an address who has it now: nobody, once its owner has another one."""
-        if entry is None or entry.failure is None or entry.failure.code != AddressTaken.code or seen.desired is None:
-            return seen
-        return replace(seen, holder=self._holders.get(str(seen.desired.get("userName")).casefold(), ""))
 
     @cached_property
     def _holders(self) -> Mapping[str, str]:
@@ -265,66 +264,41 @@ class Planner:
     def _as_found(self, entry: Entry, seen: Observed) -> Entry:
         if self.listing is None:
             return entry
-        entitled = seen.presence is Presence.ACTIVE and seen.in_scope is True
-        found = as_found(entry, self.listing, seen.desired, entitled=entitled)
+        found = as_found(entry, self.listing, seen.desired, self._now, entitled=seen.entitled)
         drift = new_drift(entry, found)
         if drift:
             self.plan.drifted[entry.user_id] = drift
-        if found.status is entry.status:
-            return found
-        return replace(found, locked_at=self._now if found.status is Status.LOCKED else None)
+        return found
 
-    def _refuse(self, failing: Fail) -> None:
-        noted = failing.noted
-        refusal = Refusal(
-            user_id=noted.user_id,
-            email=noted.email,
-            action=failing.action,
-            error=failing.error,
-            about=failing.about(),
-            version=noted.version,
-            noted=noted,
-        )
-        self.plan.refusals.append(refusal)
-
-    def _idle(self, entry: Entry | None, noted: Entry | None) -> None:
+    def _idle(self, user_id: str, entry: Entry | None, noted: Entry | None) -> None:
         """Keep what was noticed of somebody for whom nothing is to be done."""
-        self._note(entry, noted)
+        self._note(user_id, entry, noted)
         self.plan.unchanged += noted is not None and (noted.status is not Status.NONE or noted == entry)
 
     def _back_off(self, entry: Entry | None, noted: Entry) -> None:
         self.plan.backing_off.append(noted.user_id)
-        self._note(entry, noted)
+        self._note(noted.user_id, entry, noted)
 
-    def _note(self, read: Entry | None, noted: Entry | None) -> None:
-        entry = noted or read
-        if entry is not None and noted is not read and noted != read:
-            self.plan.notes[entry.user_id] = (read, noted)
+    def _note(self, user_id: str, read: Entry | None, noted: Entry | None) -> None:
+        if noted != read:
+            self.plan.notes[user_id] = (read, noted)
 
     def _look(self, user_id: str, due: Do | None, evidence: Evidence, *, listed_only: bool = False) -> None:
         look = Look(user_id=user_id, event="", evidence=evidence, retry_failures=self._rules.retry_failures)
-        if due is None:
-            self.plan.looks[user_id] = PlannedLook(look=look)
-        else:
-            listed_only = listed_only and due.action.deprovisions
-            self.plan.looks[user_id] = PlannedLook(
-                look=look, action=due.action, trigger=due.trigger, noted=due.noted, listed_only=listed_only
-            )
+        self.plan.looks[user_id] = PlannedLook(look=look, due=due, listed_only=listed_only)
 
     def _write(self, entry: Entry | None, decision: Do, seen: Observed) -> None:
-        attributes = decision.attributes or {}
-        version = entry.version if entry is not None else 0
-        if entry is not None and decision.noted != entry:
-            self._note(entry, decision.noted)
-            version += 1  # the note is recorded before the batch goes out
+        attributes, noted = decision.attributes or {}, decision.noted
+        if entry is not None:
+            self._note(seen.user_id, entry, noted)
         self.plan.writes.append(
             PlannedChange(
                 user_id=seen.user_id,
                 email=seen.email,
-                version=version,
+                version=noted.version + (seen.user_id in self.plan.notes),  # it is recorded before the batch goes out
                 action=decision.action,
                 attributes=attributes,
-                scim_id=entry.scim_id if entry is not None else "",
+                scim_id=noted.scim_id,
                 aliases=seen.aliases if decision.action is Action.CREATE else (),
                 found=self._drift(entry, attributes),
                 created=seen.created,

@@ -177,7 +177,7 @@ def as_listed(known, attributes):
     listing = Listing.of(
         {"k1": Account(scim_id="k1", user_name="ada@example.com", external_id="u1", active=True, attributes=attributes)}
     )
-    return as_found(known, listing, ADA, entitled=True)
+    return as_found(known, listing, ADA, NOW, entitled=True)
 
 
 def test_an_attribute_that_stays_as_it_was_is_no_cut_value():

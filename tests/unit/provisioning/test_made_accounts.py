@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.keeper_listing import Listing, as_found
-from tests.support.builders import ADA, entry
+from tests.support.builders import ADA, NOW, entry
 
 
 def test_a_drift_run_takes_no_account_that_we_just_made_for_locked_by_somebody_else():
@@ -15,5 +15,5 @@ def test_a_drift_run_takes_no_account_that_we_just_made_for_locked_by_somebody_e
         scim_id=ours.scim_id, user_name="ada@example.com", external_id=ours.user_id, active=False, attributes=dict(ADA)
     )
     listing = Listing.of({ours.scim_id: account})
-    assert as_found(ours, listing, ADA, entitled=True) == ours
-    assert as_found(replace(ours, applied_by="c0"), listing, ADA, entitled=True).status == "locked"
+    assert as_found(ours, listing, ADA, NOW, entitled=True) == ours
+    assert as_found(replace(ours, applied_by="c0"), listing, ADA, NOW, entitled=True).status == "locked"

@@ -120,7 +120,7 @@ def test_a_failure_that_waits_for_its_next_attempt_waits_for_nothing_else():
     failure = failed(None, AddressTaken.code, "taken", about(Action.UPDATE, {**ADA, "userName": B}, "u2"), NOW)
     known = entry(failure=failure, pending=True)
     for holder, waits in (("u2", True), (None, True), ("", False), ("u3", False)):
-        wanted = replace(seen(), desired={**ADA, "userName": B}, holder=holder)
-        decision = decide(known, wanted, rules(), NOW + SECOND)
+        wanted = replace(seen(), desired={**ADA, "userName": B})
+        decision = decide(known, wanted, rules(holder={B: holder}.get), NOW + SECOND)
         assert (action_of(decision) is None, isinstance(decision, BackOff)) == (waits, waits), holder
         assert not waits or not decision.noted.pending

@@ -98,11 +98,11 @@ class Telling:
                 detail=entry.failure.text if entry.failure is not None else "",
             )
         for user_id, planned in self.plan.looks.items():
-            if planned.action is not None:
+            if planned.due is not None:
                 email = self.roster[user_id].email
-                why = UNPLANNED.get(planned.action) or IN_PREVIEW[planned.trigger]
+                why = UNPLANNED.get(planned.due.action) or IN_PREVIEW[planned.due.trigger]
                 detail = why + (HELD if user_id in self.held else "")
-                yield Line(would=WOULD[planned.action], user_id=user_id, email=email, detail=detail)
+                yield Line(would=WOULD[planned.due.action], user_id=user_id, email=email, detail=detail)
 
     def _written(self, change: PlannedChange) -> Line:
         held = HELD if change.user_id in self.held else ""
@@ -153,7 +153,7 @@ class Telling:
 
     def _looked_at(self, entry: Entry, planned: PlannedLook) -> Entry | None:
         """Return the entry as it is after the look; None where that cannot be told, or something is done now."""
-        if planned.action is not None:
+        if planned.due is not None:
             return None
         if entry.mark is not None:
             self.unsettled += 1

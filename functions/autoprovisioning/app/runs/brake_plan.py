@@ -30,9 +30,9 @@ def _wanted(
     """Return what of a plan counts, or was decided about, by kind; `roster` is as it was read."""
     wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in Kind}
     for user_id, planned in plan.looks.items():
-        action, noted = planned.action, planned.noted
-        if action is not None and noted is not None and braked(action, noted, None, plan.now):
-            member = member_of(action, noted, planned.trigger, None)
+        due = planned.due
+        if due is not None and braked(due.action, due.noted, None, plan.now):
+            member = member_of(due.action, due.noted, due.trigger, None)
             wanted[member.kind].append(
                 Wanted(member=member, entry=roster.get(user_id), unproven=_unproven(connection, planned))
             )
@@ -115,7 +115,8 @@ def _keep_timers(
         _, known = plan.notes.get(member.user_id, (None, read))
         if known is None or read is None:
             continue
-        planned = look.noted if look is not None and look.noted is not None and member.kind is Kind.TAKING else known
+        due = look.due if look is not None and member.kind is Kind.TAKING else None
+        planned = due.noted if due is not None else known
         if known.pending or known.timers != planned.timers:
             kept[member.user_id] = (read.version + (member.user_id in plan.notes), planned)
     dispatch.keep_timers(services, connection, kept)

@@ -105,11 +105,12 @@ def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -
     """Yield whose account is not as we left it; what is only Keeper's spelling of what we wrote goes to the notes."""
     targets = {row.target for row in side.connection.settings.mapping.rows} & listing.told
     doubtful: list[Entry] = []
+    now = services.clock()
     for entry in side.roster.values():
         if entry.status is Status.NONE or entry.mark is not None or made(entry):
             continue
         gone = entry.scim_id not in listing.accounts and not entry.deleted
-        if (gone and ACCOUNT not in entry.drift) or as_found(entry, listing, None, entitled=False) != entry:
+        if (gone and ACCOUNT not in entry.drift) or as_found(entry, listing, None, now, entitled=False) != entry:
             yield entry.user_id
         elif not _as_written(entry, listing, targets):
             doubtful.append(entry)
@@ -118,7 +119,7 @@ def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -
         applied = services.audit.applied(side.connection.id, [entry.applied_by for entry in some])
         for entry in some:
             written = applied.get(entry.applied_by)
-            found = as_found(entry, listing, written, entitled=False)
+            found = as_found(entry, listing, written, now, entitled=False)
             if written is None or replace(found, shown=entry.shown) != entry:
                 yield entry.user_id
             elif found != entry:
