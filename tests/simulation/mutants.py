@@ -345,7 +345,7 @@ MUTANTS = (
     Mutant(
         "nothing limits what is wiped",
         "domain/guard.py",
-        "return entry is not None and bool(_wiped(entry, attributes or {}))",
+        "return entry is not None and bool(_wiped(entry, attributes))",
         "return False",
         WIPING,
     ),

@@ -69,7 +69,7 @@ def entry(status: Status = Status.ACTIVE, **changes: Any) -> Entry:
 
 
 def seen(presence: Presence = Presence.ACTIVE, in_scope: bool | None = True, **changes: Any) -> Observed:
-    desired = None if presence in (Presence.DELETED, Presence.UNKNOWN) else ADA
+    desired = {} if presence in (Presence.DELETED, Presence.UNKNOWN) else ADA
     return replace(
         Observed(user_id="u1", presence=presence, in_scope=in_scope, email="ada@example.com", desired=desired),
         **changes,

@@ -43,10 +43,10 @@ class Seeker:
 
     @classmethod
     def of(
-        cls, user_id: str, desired: Attributes | None, email: str, aliases: Iterable[str], created: datetime | None
+        cls, user_id: str, desired: Attributes, email: str, aliases: Iterable[str], created: datetime | None
     ) -> Seeker:
         """Return the user whose account is to have these attributes; `email` is the primary address."""
-        wanted = str((desired or {}).get("userName") or email)
+        wanted = str(desired.get("userName") or email)
         primary = tuple(dict.fromkeys((wanted, email or wanted)))
         return cls(user_id=user_id, primary=primary, aliases=tuple(aliases), created=created)
 

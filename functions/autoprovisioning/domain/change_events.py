@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from .accounts import Value, changed_attributes
 from .adoption import Beside
 from .changes import Change, Outcome, ended
-from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, TEXT_LIMIT, Action, Entry, Status
+from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, TEXT_LIMIT, Action, Status
 from .errors import Unsafe
 from .events import NAME_OF, Actor, Event, EventName, Stamp
 from .events import changed as told
@@ -39,11 +39,11 @@ def event_for(outcome: Outcome, by: Actor, now: datetime) -> Event | None:
         Stamp(id=change.id, at=now, by=by),
         name,
         change.user_id,
-        email=str((change.attributes or {}).get("userName") or change.entry.email or change.email),
+        email=str(change.attributes.get("userName") or change.entry.email or change.email),
         attempted=change.action,
         changed=changed,
         before=before,
-        after=(change.attributes or {}) if outcome.scim_id and not outcome.gone else {},
+        after=change.attributes if outcome.there else {},
         reason=reason,
         code=error.code if error is not None else "",
         seconds=round(outcome.seconds, 3),
@@ -58,31 +58,25 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
     Keeper's own listing had shown another value than the one that we wrote last.
     """
     change, sent = outcome.change, outcome.sent
-    if outcome.gone or not outcome.scim_id or (change.leaves is Status.LOCKED and change.attributes is None):
+    if not outcome.there or (change.leaves is Status.LOCKED and not change.attributes):
         return {}, None  # nothing was written
-    if change.attributes is None:
-        return _access(change.action, change.entry)
+    if not change.attributes:
+        return {ACCESS: not change.action.deprovisions}, {ACCESS: change.entry.status is Status.ACTIVE}
     if not change.scim_id:
         return sent, {}  # a new account
     if change.entry.taken_over or EXTERNAL_ID in change.entry.drift:
         sent = {**sent, EXTERNAL_ID: change.user_id}
-    if change.before is None:
-        return sent, None
     before, wanted = change.before, changed_attributes(change.entry.fingerprint, change.attributes)
     drifted = {target for target in wanted if not change.adopts and before.get(target) == wanted[target]}
     known = {target: before[target] for target in sent if target in before and target not in drifted}
     return sent, known or None
 
 
-def _access(action: Action, entry: Entry) -> tuple[dict[str, Value], dict[str, Value]]:
-    return {ACCESS: not action.deprovisions}, {ACCESS: entry.status is Status.ACTIVE}
-
-
 def _remark(outcome: Outcome) -> str:
     change = outcome.change
     if change.leaves is Status.LOCKED:
         return _joined("The account was locked in Keeper by someone else and stays so.", _confirmation(change))
-    if outcome.gone or not outcome.scim_id:
+    if not outcome.there:
         return "The account no longer exists in Keeper."
     if change.leaves is Status.SUSPENDED:
         return _joined("We had locked the account ourselves: it is reactivated next.", _confirmation(change))
@@ -127,16 +121,13 @@ COUNT_OF: Mapping[EventName, str] = {
 }
 
 
-def count(events: Iterable[Event], outcomes: Iterable[Outcome] = ()) -> dict[str, int]:
+def count(events: Collection[Event], outcomes: Collection[Outcome] = ()) -> dict[str, int]:
     """Count events and outcomes in the words of a run's summary.
 
     Held are the changes that the guard refused when they were about to be sent.
     """
-    names: list[str] = []
-    for event in events:
-        names += [COUNT_OF[event.name]] if event.name in COUNT_OF else []
-        names += [UNSENT] if event.unsent else []
-    for outcome in outcomes:
-        names += [UNDER_ALIASES] if outcome.change.beside and outcome.scim_id else []
-        names += ["held"] if isinstance(outcome.error, Unsafe) else []
-    return dict(Counter(names))
+    counts = Counter(COUNT_OF[event.name] for event in events if event.name in COUNT_OF)
+    counts[UNSENT] = sum(event.unsent for event in events)
+    counts[UNDER_ALIASES] = sum(bool(outcome.change.beside and outcome.scim_id) for outcome in outcomes)
+    counts["held"] = sum(isinstance(outcome.error, Unsafe) for outcome in outcomes)
+    return dict(+counts)

@@ -19,7 +19,7 @@ from .accounts import (
 )
 from .adoption import Beside, Seeker
 from .decision import about
-from .entry import ACCOUNT, AT_ONCE, EXTERNAL_ID, Action, Entry, Failure, Status, failed
+from .entry import ACCOUNT, AT_ONCE, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, failed
 from .errors import (
     Contradicted,
     DirectoryFailed,
@@ -37,14 +37,14 @@ from .scim_user import whole_families
 class AccountChange:
     """What is to be done at one account.
 
-    `attributes` is everything desired (None where the action does not write any). `scim_id` is set when the account to
+    `attributes` is everything desired (empty where the action does not write any). `scim_id` is set when the account to
     write to is known: the entry's, or one to adopt. `looked_up` says that Keeper was searched: where `scim_id` is empty
     then, it has none.
     """
 
     action: Action
     email: str
-    attributes: Attributes | None = None
+    attributes: Attributes = field(default_factory=dict)
     scim_id: str = ""
     aliases: tuple[str, ...] = ()
     looked_up: bool = False
@@ -70,8 +70,8 @@ class PlannedChange(AccountChange):
 class Change(AccountChange):
     """One marked change: `entry` is the entry that holds its mark, `id` the mark's change id.
 
-    `before` is what the account had of the mapping, where that is known; of one that is `ours`, what differs. `written`
-    is what we wrote last.
+    `before` is what the account had of the mapping, as far as that is known; of one that is `ours`, what differs.
+    `written` is what we wrote last.
 
     `leaves` is the status that the account found has afterwards, where that is not what the action makes of it: locked
     by someone else, and stays so; locked by ourselves, so that letting the user in is still to be done; active instead
@@ -83,15 +83,15 @@ class Change(AccountChange):
     adopts: bool = False
     leaves: Status | None = None
     recreates: bool = False  # the known account vanished from Keeper
-    before: Attributes | None = None
-    written: Attributes | None = None
+    before: Attributes = field(default_factory=dict)
+    written: Attributes = field(default_factory=dict)
     handed: bool = False  # the account may be on another connection's node by now: this node is asked first
 
     @classmethod
     def of(cls, planned: PlannedChange, change_id: str, entry: Entry) -> Change:
         """Return a planned change as it is to be marked on this entry."""
         shared = {name.name: getattr(planned, name.name) for name in fields(AccountChange)}
-        change = cls(id=change_id, entry=entry, before=planned.found, **shared)
+        change = cls(id=change_id, entry=entry, before=planned.found or {}, **shared)
         if planned.action is not Action.CREATE or not planned.scim_id:
             return replace(change, ours=False)
         if planned.created is None and not planned.confirmed:
@@ -111,15 +111,11 @@ class Change(AccountChange):
         """Say whether the directory entitles the user to an account: in scope, and nothing begun to take it away."""
         return self.entry.in_scope and not self.entry.timers and not self.entry.gone
 
-    def user_names(self) -> tuple[str, ...]:
-        """The addresses under which an account may be found: the wanted one, the primary one, then aliases.
-
-        Not the one last applied: once the directory took it away it may be anybody's.
-        """
-        return self.seeker().names
-
     def seeker(self) -> Seeker:
-        """Return the user as the choice among accounts found sees them."""
+        """Return the user as the choice among accounts found sees them.
+
+        Not by the address last applied: once the directory took it away it may be anybody's.
+        """
         return Seeker.of(self.user_id, self.attributes, self.email, self.aliases, self.created)
 
 
@@ -142,6 +138,11 @@ class Outcome:
     shown: Attributes | None = None
     made: str = ""
     gone: bool = False
+
+    @property
+    def there(self) -> bool:
+        """Say whether Keeper has the account."""
+        return bool(self.scim_id) and not self.gone
 
 
 def write_for(change: Change) -> Write:
@@ -166,7 +167,7 @@ def write_for(change: Change) -> Write:
                 kind=WriteKind.CREATE,
                 scim_id="",
                 external_id=change.user_id,
-                attributes=change.attributes or {},
+                attributes=change.attributes,
                 active=True,
             )
         case _:
@@ -191,13 +192,13 @@ def made(entry: Entry) -> bool:
 
 def writes_nothing(change: Change) -> bool:
     """Say whether the account is ours and has everything already: a creation whose answer was lost, say."""
-    return change.ours and change.attributes is not None and not sent_attributes(change)
+    return change.ours and bool(change.attributes) and not sent_attributes(change)
 
 
 def sent_attributes(change: Change) -> dict[str, Value]:
     """Return the attributes that this change writes: all on creation and adoption, else those that differ."""
-    desired = change.attributes or {}
-    if change.ours and change.before is not None:
+    desired = change.attributes
+    if change.ours:
         changed = {target: value for target, value in desired.items() if target in change.before}
     elif not change.scim_id or change.adopts:
         return {target: value for target, value in desired.items() if value is not None}
@@ -206,12 +207,10 @@ def sent_attributes(change: Change) -> dict[str, Value]:
     return whole_families(changed, desired)
 
 
-def sending(change: Change) -> Change:
-    """Return an update whose mark tells what is sent, which settles it should its answer be lost."""
-    if change.action is not Action.UPDATE or change.entry.mark is None:
-        return change
-    mark = replace(change.entry.mark, sent=one_by_one(sent_attributes(change)))
-    return replace(change, entry=replace(change.entry, mark=mark))
+def marked(change: Change, mark: Mark) -> Change:
+    """Return a change whose entry is marked; of an update the mark tells what is sent, should its answer be lost."""
+    sent = one_by_one(sent_attributes(change)) if change.action is Action.UPDATE else ""
+    return replace(change, entry=replace(change.entry, mark=replace(mark, sent=sent)))
 
 
 def check_moved(change: Change, sent: Attributes, shown: Attributes) -> None:
@@ -220,11 +219,10 @@ def check_moved(change: Change, sent: Attributes, shown: Attributes) -> None:
     Raises:
         Contradicted: "Ann Lee" was to become "Ann Lee-Smith", and is shown still.
     """
-    last = change.written or {}
     stayed = [
         target.rpartition(":")[2]
         for target, value in sent.items()
-        if target in shown and shown[target] == last.get(target) and not same(target, shown[target], value)
+        if target in shown and shown[target] == change.written.get(target) and not same(target, shown[target], value)
     ]
     if stayed:
         raise Contradicted(
@@ -266,7 +264,12 @@ def ended(outcome: Outcome, now: datetime) -> bool:
 
 
 def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
-    """Return the entry with the outcome: state on success, a counted failure, or "pending" when it must be retried."""
+    """Return the entry with the outcome: state on success, a counted failure, or "pending" when it must be retried.
+
+    One that stays unknown keeps its mark, run out, so that it is recovered.
+    """
+    if isinstance(outcome.error, Unresolved) and entry.mark is not None:
+        return replace(entry, mark=replace(entry.mark, until=now, again=False))
     change, moved = outcome.change, replace(entry, mark=None, version=entry.version + 1)
     if outcome.error is None:
         return _succeeded(moved, outcome, now)
@@ -284,11 +287,13 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     return replace(failing, scim_id=outcome.made, status=status, locked_at=locked_at)
 
 
-def settle(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
-    """Return the entry with the outcome; one that stays unknown keeps its mark, run out, so that it is recovered."""
-    if isinstance(outcome.error, Unresolved) and entry.mark is not None:
-        return replace(entry, mark=replace(entry.mark, until=now, again=False))
-    return recorded(entry, outcome, now)
+_STATUS_AFTER = {
+    Action.CREATE: Status.ACTIVE,
+    Action.SUSPEND: Status.SUSPENDED,
+    Action.UNSUSPEND: Status.ACTIVE,
+    Action.DELETE: Status.SUSPENDED,
+    Action.UNLOCK: Status.ACTIVE,
+}
 
 
 def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
@@ -301,8 +306,7 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if not outcome.scim_id:
         lost = replace(entry, scim_id="", fingerprint="", status=Status.NONE, deleted=False, applied_by="", shown=None)
         return replace(lost, locked_at=now if remembers_lock(entry) else None)
-    after = Status.SUSPENDED if change.action.deprovisions else Status.ACTIVE
-    status = change.leaves or (entry.status if change.action is Action.UPDATE else after)
+    status = change.leaves or _STATUS_AFTER.get(change.action, entry.status)
     entry = replace(
         entry,
         scim_id=outcome.scim_id,
@@ -311,7 +315,7 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         shown=_memory(entry, outcome),
         locked_at={Status.LOCKED: now, Status.SUSPENDED: locked_at}.get(status),
     )
-    if change.attributes is None:
+    if not change.attributes:
         return entry
     email = str(change.attributes.get("userName") or change.email)
     applied = fingerprint(change.attributes)
@@ -325,7 +329,7 @@ def remembers_lock(entry: Entry) -> bool:
 
 def _memory(entry: Entry, outcome: Outcome) -> str | None:
     """Return what Keeper made of what was written last: renewed for what this change sent, else as it was."""
-    desired, sent, shown = outcome.change.attributes or {}, outcome.sent, outcome.shown
+    desired, sent, shown = outcome.change.attributes, outcome.sent, outcome.shown
     known = entry.shown if entry.scim_id == outcome.scim_id else None
     if not sent:
         return known
@@ -334,8 +338,12 @@ def _memory(entry: Entry, outcome: Outcome) -> str | None:
     whole = all(target in sent for target, value in desired.items() if value is not None)
     if shown is None or (known is None and not whole):
         return None
-    mine = {target for target in desired if target in sent or remembers(known or "", target, shown.get(target))}
-    return remembered(shown, {target: desired[target] for target in desired if target in mine})
+    mine = {
+        target: value
+        for target, value in desired.items()
+        if target in sent or remembers(known or "", target, shown.get(target))
+    }
+    return remembered(shown, mine)
 
 
 def unmarked(entry: Entry) -> Entry | None:

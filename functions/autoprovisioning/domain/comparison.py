@@ -13,9 +13,9 @@ def differing(account: Account, desired: Attributes) -> Attributes:
     return {target: shown[target] for target in desired if not same(target, shown[target], desired[target])}
 
 
-def aligned(account: Account, desired: Attributes | None) -> Attributes:
+def aligned(account: Account, desired: Attributes) -> Attributes:
     """Return the account's attributes in the terms of the mapping, so that fingerprints can be compared."""
-    if desired is None:
+    if not desired:
         return {target: value for target, value in account.attributes.items() if value is not None}
     return {target: account.attributes.get(target) for target in desired}
 

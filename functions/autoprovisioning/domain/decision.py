@@ -56,7 +56,7 @@ RETENTION = timedelta(days=30)  # undelete is possible for 20; the rest is for p
 class Observed:
     """One directory user as seen now, for one connection.
 
-    `in_scope` is None where that could not be told. `desired` is None where there is nothing to map (deleted, unknown)
+    `in_scope` is None where that could not be told. `desired` is empty where there is nothing to map (deleted, unknown)
     or the mapping failed; then `mapping_failure` says why. `missing` is True where complete listings lack the user and
     nothing tells of this one alone, False where the directory tells, and None where it was not asked. `moving` is True
     where the user belongs to another connection, which has not let them in yet. `handed` is True where the account may
@@ -70,7 +70,7 @@ class Observed:
     email: str = ""
     aliases: tuple[str, ...] = ()
     since: datetime | None = None
-    desired: Attributes | None = None
+    desired: Attributes = field(default_factory=dict)
     mapping_failure: MappingFailure | None = None
     created: datetime | None = None  # the directory's creationTime: an account that is older was somebody else's
     missing: bool | None = None
@@ -115,11 +115,11 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Do:
-    """Something is to be done; `attributes` is everything desired, None where the action writes none."""
+    """Something is to be done; `attributes` is everything desired, empty where the action writes none."""
 
     action: Action
     noted: Entry
-    attributes: Attributes | None = None
+    attributes: Attributes = field(default_factory=dict)
     trigger: Trigger | None = None
 
     def about(self, told: str = "") -> str:
@@ -141,7 +141,7 @@ class Fail:
 
     def about(self, _told: str = "") -> str:
         """Name it, as `about` does."""
-        return about(self.action, None, str(self.error))
+        return about(self.action, {}, str(self.error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +186,7 @@ def settled(entry: Entry | None, seen: Observed) -> bool:
         and not entry.gone
         and not entry.drift
         and entry.missing_since is None
-        and seen.desired is not None
+        and bool(seen.desired)
         and unchanged(entry.fingerprint, seen.desired)
     )
 
@@ -287,12 +287,11 @@ def _update(noted: Entry, in_step: Entry, seen: Observed, rules: Rules, now: dat
 
     A mapping that only lost a row writes nothing.
     """
-    desired = seen.desired
-    if desired is None:
+    if not seen.desired:
         return Nothing(noted=in_step)
-    if EXTERNAL_ID in noted.drift or changed_attributes(noted.fingerprint, desired):
+    if EXTERNAL_ID in noted.drift or changed_attributes(noted.fingerprint, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
-    return Nothing(noted=replace(in_step, fingerprint=fingerprint(desired)))
+    return Nothing(noted=replace(in_step, fingerprint=fingerprint(seen.desired)))
 
 
 def _keeps_current(entry: Entry) -> bool:
@@ -319,10 +318,10 @@ def _clean(noted: Entry) -> Entry:
     return replace(noted, pending=False, failure=None, drift=drift)
 
 
-def about(action: Action, attributes: Attributes | None, text: str = "") -> str:
+def about(action: Action, attributes: Attributes, text: str = "") -> str:
     """Name what is attempted, so that a failure is retried at once when that changes."""
     action = Action.CREATE if action is Action.RECREATE else action  # as which it is carried out
-    return f"{action.value}:{whole_fingerprint(attributes or {})}{':' + text[:60] if text else ''}"
+    return f"{action.value}:{whole_fingerprint(attributes)}{':' + text[:60] if text else ''}"
 
 
 def stuck(entry: Entry, mark: Mark, seen: Observed, rules: Rules, now: datetime) -> str:
@@ -330,7 +329,7 @@ def stuck(entry: Entry, mark: Mark, seen: Observed, rules: Rules, now: datetime)
     decision = decide(replace(entry, mark=None, failure=None), seen, rules, now)
     if isinstance(decision, Do):
         return decision.about()
-    return about(mark.action, seen.desired if mark.action.writes else None)
+    return about(mark.action, seen.desired if mark.action.writes else {})
 
 
 def rests(entry: Entry, mark: Mark, seen: Observed, rules: Rules, now: datetime) -> bool:
@@ -346,7 +345,7 @@ def _waits(failure: Failure, rules: Rules, now: datetime) -> bool:
 def _attempt(
     action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
 ) -> Decision:
-    attributes = seen.desired if action.writes else None
+    attributes = seen.desired if action.writes else {}
     return _unless_failed(Do(action=action, noted=noted, attributes=attributes, trigger=trigger), seen, rules, now)
 
 
@@ -364,7 +363,7 @@ def _stands(failure: Failure, attempt: Do | Fail, seen: Observed, rules: Rules) 
         return attempt.action.rereads
     told: str | None = ""
     if failure.code == AddressTaken.code:
-        told = rules.holder(str((seen.desired or {}).get("userName")).casefold())
+        told = rules.holder(str(seen.desired.get("userName")).casefold())
     elif failure.code == AdoptionInDoubt.code:
         told = settled_by(rules.confirmed.get(seen.user_id, frozenset()))
     attempted = attempt.about(told or "")

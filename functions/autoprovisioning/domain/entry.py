@@ -31,7 +31,7 @@ class Action(StrEnum):
     UNSUSPEND = "unsuspend"
     DELETE = "delete"
     RECREATE = "recreate"  # an account that vanished from Keeper; planned and guarded as such, carried out as CREATE
-    UNLOCK = "unlock"  # what somebody else locked
+    UNLOCK = "unlock"  # what somebody else locked: only as an administrator approved it, however few there are
 
     @property
     def deprovisions(self) -> bool:
@@ -47,11 +47,6 @@ class Action(StrEnum):
     def rereads(self) -> bool:
         """Say whether the user must be read again, alone, right before it is carried out."""
         return self in (Action.SUSPEND, Action.DELETE, Action.UNSUSPEND, Action.UNLOCK, Action.RECREATE)
-
-    @property
-    def asks(self) -> bool:
-        """Say whether it is done only as an administrator approved it, however few there are."""
-        return self is Action.UNLOCK
 
 
 class Trigger(StrEnum):
@@ -132,7 +127,7 @@ class Failure:
     @property
     def trying(self) -> bool:
         """Say whether the attempt is made again at once: nobody is told of a failure yet."""
-        return self.attempts <= AT_ONCE and self.next_attempt <= self.first
+        return self.next_attempt <= self.first
 
 
 TEXT_LIMIT = 200
@@ -152,6 +147,12 @@ def failed(previous: Failure | None, code: str, text: str, about: str, now: date
     waits = attempts - at_once - 1
     due = now + min(FIRST_RETRY * 2 ** min(waits, 10), LAST_RETRY) if waits >= 0 else first
     return Failure(code=code, text=text[:TEXT_LIMIT], attempts=attempts, first=first, next_attempt=due, about=about)
+
+
+def live_mark(entry: Entry | None, now: datetime) -> Mark | None:
+    """Return the mark of an entry whose holder may still be working, None where there is none."""
+    mark = entry.mark if entry is not None else None
+    return mark if mark is not None and mark.live(now) else None
 
 
 def addressees(roster: Mapping[str, Entry]) -> dict[str, str]:
@@ -185,3 +186,11 @@ class Entry:
     # kept. NONE: what was lost was locked by us until then.
     locked_at: datetime | None = None
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that
+
+    def drifted(self, *names: str) -> Entry:
+        """Return the entry with more that somebody else changed in Keeper."""
+        return replace(self, drift=tuple(dict.fromkeys((*self.drift, *names))))
+
+    def without_drift(self, name: str) -> Entry:
+        """Return the entry with that as it was left."""
+        return replace(self, drift=tuple(each for each in self.drift if each != name)) if self.drift else self

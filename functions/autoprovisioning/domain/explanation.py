@@ -83,7 +83,7 @@ def _to_do(
         return f"{WAITS_FOR[connection.state]}: {done}"
     if held is Standing.REJECTED:
         return f"Not done, since an administrator rejected it in a held plan: {done}"
-    if held in (Standing.WAITING, Standing.WITHDRAWN) or action.asks:
+    if held in (Standing.WAITING, Standing.WITHDRAWN) or action is Action.UNLOCK:
         return f"Held until an administrator approves it under Held plans: {done}"
     until = connection.waits_until(now)
     if until is not None:
@@ -99,7 +99,7 @@ def _infinitive(action: Action, decision: Do, entry: Entry | None) -> str:
             return "create the account, or adopt the one that is in Keeper under the user's address"
         case Action.UPDATE:
             applied = entry.fingerprint if entry is not None else ""
-            names = ", ".join(changed_attributes(applied, decision.attributes or {}))
+            names = ", ".join(changed_attributes(applied, decision.attributes))
             return f"update {names or 'the account'}"
         case Action.SUSPEND:
             return "suspend the account"

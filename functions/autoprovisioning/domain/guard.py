@@ -100,7 +100,7 @@ class Member:
         return self.user_id, self.action, self.trigger, self.since or FIRST
 
 
-def member_of(action: Action, noted: Entry, trigger: Trigger | None, attributes: Attributes | None) -> Member:
+def member_of(action: Action, noted: Entry, trigger: Trigger | None, attributes: Attributes) -> Member:
     """Name the change that a decision asks for; `noted` is the entry with what was noticed on the way."""
     match action:
         case Action.SUSPEND | Action.DELETE if trigger is not None:
@@ -114,7 +114,7 @@ def member_of(action: Action, noted: Entry, trigger: Trigger | None, attributes:
             return Member(
                 user_id=noted.user_id,
                 action=action.value,
-                trigger=whole_fingerprint(_wiped(noted, attributes or {}))[:16],
+                trigger=whole_fingerprint(_wiped(noted, attributes))[:16],
             )
         case Action.UNSUSPEND:
             return Member(user_id=noted.user_id, action=action.value, trigger="", since=_whole(_taken_at(noted)))
@@ -137,7 +137,7 @@ def _whole(at: datetime | None) -> datetime | None:
     return at.replace(microsecond=0) if at is not None else None
 
 
-def braked(action: Action, entry: Entry | None, attributes: Attributes | None, now: datetime) -> bool:
+def braked(action: Action, entry: Entry | None, attributes: Attributes, now: datetime) -> bool:
     """Say whether a change counts.
 
     What gives back access that we took within the last 24 hours repairs, and so does not; nor does a creation that was
@@ -149,7 +149,7 @@ def braked(action: Action, entry: Entry | None, attributes: Attributes | None, n
         taken_at = _taken_at(entry) if entry is not None else None
         return taken_at is None or now - taken_at >= WINDOW
     if action is Action.UPDATE:
-        return entry is not None and bool(_wiped(entry, attributes or {}))
+        return entry is not None and bool(_wiped(entry, attributes))
     return True
 
 

@@ -51,11 +51,11 @@ class Listing:
         return entry.user_id in self.owned or entry.email.casefold() in self.names
 
 
-def as_found(entry: Entry, listing: Listing, desired: Attributes | None, now: datetime, *, entitled: bool) -> Entry:
+def as_found(entry: Entry, listing: Listing, desired: Attributes, now: datetime, *, entitled: bool) -> Entry:
     """Return the entry as Keeper's own listing shows the account: drift to be planned away, or a lock to be respected.
 
     What this server never returns is taken as applied. What it makes of the values that we wrote is no drift, and is
-    remembered where no answer to a write had shown it. Of a leaver without a profile (`desired` None) only the access
+    remembered where no answer to a write had shown it. Of a leaver without a profile (`desired` empty) only the access
     counts: one who is let in again in Keeper has access again. The names of what changed are added to `drift`.
     """
     if entry.status is Status.NONE or entry.mark is not None or made(entry):
@@ -65,24 +65,24 @@ def as_found(entry: Entry, listing: Listing, desired: Attributes | None, now: da
         if entry.deleted and not entitled:
             return entry  # this server deletes on DELETE
         if not listing.moved(entry):
-            return _drifted(entry, ACCOUNT)
-        if desired is None:
+            return entry.drifted(ACCOUNT)
+        if not desired:
             return entry
         # An update meets the 404, and then looks for the other one; nobody's lock outlives the account.
         found = replace(entry, fingerprint="")
         return replace(found, status=Status.ACTIVE, locked_at=None) if found.status is Status.LOCKED else found
-    found = _without(entry, ACCOUNT)
+    found = entry.without_drift(ACCOUNT)
     if account.active and entry.status is not Status.ACTIVE:
         found = replace(found, status=Status.ACTIVE, deleted=False, locked_at=None)
         if entry.status is Status.SUSPENDED:
-            found = _drifted(found, ACCESS)
+            found = found.drifted(ACCESS)
     elif not account.active and entry.status is Status.ACTIVE:
         found = replace(found, status=Status.LOCKED, locked_at=now)
     if listing.disowned(account, entry):
-        found = _drifted(found, EXTERNAL_ID)
+        found = found.drifted(EXTERNAL_ID)
     elif found.status is Status.LOCKED and account.external_id == entry.user_id:
-        found = _without(found, EXTERNAL_ID)
-    return found if found.deleted or desired is None else _values_found(found, account, listing.told, desired)
+        found = found.without_drift(EXTERNAL_ID)
+    return _values_found(found, account, listing.told, desired) if desired and not found.deleted else found
 
 
 def _values_found(entry: Entry, account: Account, told: frozenset[str], desired: Attributes) -> Entry:
@@ -97,15 +97,7 @@ def _values_found(entry: Entry, account: Account, told: frozenset[str], desired:
         memory = remembered(shown, {target: desired[target] for target in otherwise})
         return entry if anew else replace(entry, shown=memory)
     actual = {target: shown[target] if target in anew or target in differs else desired[target] for target in desired}
-    return _drifted(replace(entry, fingerprint=fingerprint(actual)), *differs)
-
-
-def _without(entry: Entry, name: str) -> Entry:
-    return replace(entry, drift=tuple(each for each in entry.drift if each != name)) if entry.drift else entry
-
-
-def _drifted(entry: Entry, *names: str) -> Entry:
-    return replace(entry, drift=tuple(dict.fromkeys((*entry.drift, *names))))
+    return replace(entry, fingerprint=fingerprint(actual)).drifted(*differs)
 
 
 def new_drift(entry: Entry, found: Entry) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .accounts import Attributes
 from .adoption import Confirmed
 from .connections import Connection
 from .decision import Observed, Rules
@@ -32,7 +33,8 @@ def observed(
     outdated: bool = False,
 ) -> Observed:
     """Map the user's attributes and join them with presence and scope."""
-    desired, failure = None, None
+    desired: Attributes = {}
+    failure = None
     if user.presence not in (Presence.DELETED, Presence.UNKNOWN):
         try:
             desired = connection.settings.mapping.apply(user.profile)

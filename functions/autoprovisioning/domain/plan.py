@@ -288,7 +288,7 @@ class Planner:
         self.plan.looks[user_id] = PlannedLook(look=look, due=due, listed_only=listed_only)
 
     def _write(self, entry: Entry | None, decision: Do, seen: Observed) -> None:
-        attributes, noted = decision.attributes or {}, decision.noted
+        noted = decision.noted
         if entry is not None:
             self._note(seen.user_id, entry, noted)
         self.plan.writes.append(
@@ -297,10 +297,10 @@ class Planner:
                 email=seen.email,
                 version=noted.version + (seen.user_id in self.plan.notes),  # it is recorded before the batch goes out
                 action=decision.action,
-                attributes=attributes,
+                attributes=decision.attributes,
                 scim_id=noted.scim_id,
                 aliases=seen.aliases if decision.action is Action.CREATE else (),
-                found=self._drift(entry, attributes),
+                found=self._drift(entry, decision.attributes),
                 created=seen.created,
             )
         )

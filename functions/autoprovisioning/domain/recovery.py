@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from .accounts import Account, Attributes, Value, changed_attributes, fingerprint, holds, one_by_one, remembers
-from .changes import Change, Outcome, failure_of, recorded, remembers_lock
+from .changes import Change, Outcome, ended, failure_of, recorded, remembers_lock
 from .comparison import aligned, in_step, unreturned
 from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status
 from .errors import Unresolved
@@ -15,7 +15,7 @@ from .normalization import made_of
 
 
 def _as_written(
-    entry: Entry, mark: Mark, account: Account, desired: Attributes | None, before: Attributes | None
+    entry: Entry, mark: Mark, account: Account, wanted: Attributes, known: Attributes
 ) -> tuple[dict[str, Value], set[str]]:
     """Return the account's attributes, as they were sent where Keeper shows them otherwise, and which of them are new.
 
@@ -23,7 +23,7 @@ def _as_written(
     return tells nothing: it is taken as sent where another one shows that the change was carried out, else as it was.
     """
     unmapped = {target: value for target, value in account.attributes.items() if remembers(mark.sent, target, value)}
-    shown, wanted, known = {**unmapped, **aligned(account, desired)}, desired or {}, before or {}
+    shown = {**unmapped, **aligned(account, wanted)}
     sent = mark.sent or one_by_one(changed_attributes(entry.fingerprint, wanted))
     untold = {target for target, value in shown.items() if value is None and unreturned(entry, target)}
     as_wanted = {target for target, value in wanted.items() if remembers(sent, target, value)}
@@ -53,7 +53,7 @@ UNDONE = "Keeper did not carry this out, nor said why. It is tried again; if tha
 
 
 def recover(
-    entry: Entry, account: Account | None, desired: Attributes | None, before: Attributes | None, now: datetime
+    entry: Entry, account: Account | None, desired: Attributes, before: Attributes, now: datetime
 ) -> tuple[Entry, Outcome]:
     """Settle a mark that ran out from the account itself, which tells what the change did.
 
@@ -62,20 +62,23 @@ def recover(
     """
     mark = entry.mark
     assert mark is not None  # noqa: S101 - told by the caller
-    values, new = _as_written(entry, mark, account, desired, before) if account is not None else ({}, set())
-    found = _as_shown(entry, account, values) if account is not None else entry
+    values: dict[str, Value] = {}
+    new, found = set[str](), entry
+    if account is not None:
+        values, new = _as_written(entry, mark, account, desired, before)
+        found = _as_shown(entry, account, values)
     change = Change(
         id=mark.change_id,
         entry=entry,
         action=mark.action,
         email=found.email,
-        attributes=desired if mark.action.writes else None,
+        attributes=desired if mark.action.writes else {},
         scim_id=found.scim_id,
     )
     if not _took_effect(entry, mark, account, new):
         undone = Outcome(change=change, error=Unresolved(UNDONE), recovered=True)
         failure = failure_of(undone, entry.failure, now)
-        pending = failure is not None and failure.trying
+        pending = not ended(undone, now)
         return replace(found, mark=None, version=entry.version + 1, failure=failure, pending=pending), undone
     done = Outcome(change=change, scim_id=found.scim_id, recovered=True)
     if account is not None and mark.action.writes:
@@ -96,13 +99,12 @@ def _as_shown(entry: Entry, account: Account, values: Attributes) -> Entry:
     """Return the entry with what the account has; one that is active again is to be suspended anew."""
     open_again = account.active and entry.status is Status.SUSPENDED
     return replace(
-        entry,
+        entry.without_drift(ACCOUNT),
         scim_id=account.scim_id,
         email=str(values.get("userName") or account.user_name),
         fingerprint=fingerprint(values),
         status=Status.ACTIVE if open_again else entry.status,
         deleted=entry.deleted and not open_again,
-        drift=tuple(name for name in entry.drift if name != ACCOUNT),
     )
 
 

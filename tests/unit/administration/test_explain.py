@@ -146,7 +146,7 @@ WORDS = [
     (None, SUSPENDED, ON, NOW,
      "The user is suspended or archived in the directory and gets no account before returning."),
     (None, DELETED, ON, NOW, "The user is deleted in the directory and has no account: nothing is to be done."),
-    (None, seen(desired=None, mapping_failure=NO_NAME), ON, NOW, f"Nothing can be sent: {NO_NAME}"),
+    (None, seen(desired={}, mapping_failure=NO_NAME), ON, NOW, f"Nothing can be sent: {NO_NAME}"),
     (entry(Status.NONE, failure=replace(REJECTED, about=f"create:{fingerprint(ADA)[:16]}")), seen(), ON, NOW,
      ("The last attempt failed; it is made again on 24 Nov 2026, 09:15 UTC, or as soon as the user changes: "
      "The address is taken.")),

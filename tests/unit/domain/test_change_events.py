@@ -32,7 +32,7 @@ ON, OFF = {"active": True}, {"active": False}
 
 def change(action: Action, status: Status = Status.ACTIVE, **changes) -> Change:
     known = entry(status, mark=Mark(change_id="c2", message_id="m1", action=action, until=NOW), applied_by="c1")
-    attributes = GRACE if action in (Action.CREATE, Action.UPDATE) else None
+    attributes = GRACE if action in (Action.CREATE, Action.UPDATE) else {}
     return replace(
         Change(
             id="c2", entry=known, action=action, email="ada@example.com", attributes=attributes, scim_id=known.scim_id
@@ -60,7 +60,7 @@ TOLD = [
     (replace(ADOPT, before={"userName": "ada@example.com", "displayName": None}), GRACE,
      {"userName": "ada@example.com", "displayName": None}, GRACE),
     (UPDATE, {"displayName": "Grace Hopper"}, {"displayName": "Ada Lovelace"}, GRACE),
-    (replace(UPDATE, before=None), {"displayName": "Grace Hopper"}, None, GRACE),
+    (replace(UPDATE, before={}), {"displayName": "Grace Hopper"}, None, GRACE),
     # a row that the mapping gained: what the account had of it was never read
     (replace(UPDATE, attributes=TITLED), {"displayName": "Grace Hopper", "title": "Rear admiral"},
      {"displayName": "Ada Lovelace"}, TITLED),

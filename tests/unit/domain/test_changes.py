@@ -33,7 +33,7 @@ MARK = Mark(change_id="c1", message_id="m1", action=Action.UPDATE, until=NOW)
 
 def change(action: Action, status: Status = Status.ACTIVE, **changes) -> Change:
     known = entry(status, mark=replace(MARK, action=action))
-    attributes = ADA if action in (Action.CREATE, Action.UPDATE) else None
+    attributes = ADA if action in (Action.CREATE, Action.UPDATE) else {}
     base = Change(
         id="c1", entry=known, action=action, email="ada@example.com", attributes=attributes, scim_id=known.scim_id
     )
@@ -119,7 +119,7 @@ def test_lookups_ask_for_the_wanted_address_then_aliases_never_for_one_that_was_
     moved = replace(
         NEW, attributes={**ADA, "userName": "new@x.org"}, email="new@x.org", aliases=("alias@x.org", "new@x.org")
     )
-    assert moved.user_names() == ("new@x.org", "alias@x.org")
+    assert moved.seeker().names == ("new@x.org", "alias@x.org")
 
 
 SUCCESSES = [
@@ -151,13 +151,20 @@ def test_an_account_that_vanished_leaves_an_entry_without_one():
 
 @pytest.mark.parametrize(
     "error",
-    [Throttled("429"), NotSent("late"), ReauthorizationRequired("401"), Transient("HTTP 500"), Unresolved("lost")],
+    [Throttled("429"), NotSent("late"), ReauthorizationRequired("401"), Transient("HTTP 500")],
 )
 def test_what_waits_is_pending_and_the_same_plan_may_be_sent_again(error):
     before = change(Action.UPDATE).entry
     after = recorded(before, Outcome(change=change(Action.UPDATE), error=error), NOW)
     assert after == replace(before, mark=None, pending=True)
     assert event_for(Outcome(change=change(Action.UPDATE), error=error), BY_RUN, NOW) is None
+
+
+def test_what_stays_unknown_keeps_its_mark_run_out_for_the_account_to_be_asked():
+    unknown = Outcome(change=change(Action.UPDATE), error=Unresolved("lost"))
+    before = replace(unknown.change.entry, mark=replace(unknown.change.entry.mark, again=True))
+    assert recorded(before, unknown, NOW) == replace(before, mark=replace(before.mark, until=NOW, again=False))
+    assert event_for(unknown, BY_RUN, NOW) is None
 
 
 def test_a_vanished_account_that_the_guard_refused_is_left_to_a_plan():
@@ -251,18 +258,18 @@ RECOVERED = [
     (Action.SUSPEND, Status.ACTIVE, account(), ADA, Status.ACTIVE, False),
     (Action.UNSUSPEND, Status.SUSPENDED, account(), ADA, Status.ACTIVE, True),
     (Action.UNSUSPEND, Status.SUSPENDED, account(active=False), ADA, Status.SUSPENDED, False),
-    (Action.DELETE, Status.SUSPENDED, None, None, Status.SUSPENDED, True),
-    (Action.DELETE, Status.ACTIVE, account(active=False), None, Status.SUSPENDED, True),
-    (Action.DELETE, Status.ACTIVE, account(), None, Status.ACTIVE, False),
+    (Action.DELETE, Status.SUSPENDED, None, {}, Status.SUSPENDED, True),
+    (Action.DELETE, Status.ACTIVE, account(active=False), {}, Status.SUSPENDED, True),
+    (Action.DELETE, Status.ACTIVE, account(), {}, Status.ACTIVE, False),
     # It was locked before: that says nothing of the deletion, which is sent again.
-    (Action.DELETE, Status.SUSPENDED, account(active=False), None, Status.SUSPENDED, False),
+    (Action.DELETE, Status.SUSPENDED, account(active=False), {}, Status.SUSPENDED, False),
 ]
 
 
 @pytest.mark.parametrize(("action", "status", "found", "desired", "after", "took_effect"), RECOVERED)
 def test_an_expired_mark_is_settled_from_the_account_itself(action, status, found, desired, after, took_effect):
     known = entry(status, mark=Mark(change_id="lost", message_id="m1", action=action, until=NOW))
-    settled, outcome = recover(known, found, desired, None, NOW + DAY)
+    settled, outcome = recover(known, found, desired, {}, NOW + DAY)
     assert (settled.status, outcome.change.id, outcome.error is None) == (after, "lost", took_effect)
     assert settled.deleted is (action is Action.DELETE and took_effect)
     assert (settled.mark, settled.version) == (None, known.version + 1)
@@ -273,11 +280,11 @@ def test_an_expired_mark_is_settled_from_the_account_itself(action, status, foun
 
 def test_what_came_to_nothing_is_counted_and_told_once_it_is_that_users_failure():
     known = entry(mark=Mark(change_id="lost", message_id="m1", action=Action.SUSPEND, until=NOW))
-    settled, outcome = recover(known, account(), ADA, None, NOW)
-    assert (settled.failure.code, settled.failure.about) == ("unresolved", about(Action.SUSPEND, None))
+    settled, outcome = recover(known, account(), ADA, {}, NOW)
+    assert (settled.failure.code, settled.failure.about) == ("unresolved", about(Action.SUSPEND, {}))
     assert (settled.pending, event_for(outcome, BY_RUN, NOW)) == (True, None)
     for _ in range(2):
-        settled, outcome = recover(replace(settled, mark=known.mark), account(), ADA, None, NOW)
+        settled, outcome = recover(replace(settled, mark=known.mark), account(), ADA, {}, NOW)
     event = event_for(outcome, BY_RUN, NOW)
     assert (settled.pending, settled.failure.attempts) == (False, 3)
     assert (event.id, event.name, event.attempted) == ("lost", EventName.FAILED, Action.SUSPEND)
@@ -287,7 +294,7 @@ def test_what_came_to_nothing_is_counted_and_told_once_it_is_that_users_failure(
 def test_accounts_are_compared_in_the_terms_of_the_mapping():
     seen = account(userName="ada@example.com", nickName="Countess", title=None)
     assert aligned(seen, {"userName": "x", "title": "y"}) == {"userName": "ada@example.com", "title": None}
-    assert aligned(seen, None) == {"userName": "ada@example.com", "nickName": "Countess"}
+    assert aligned(seen, {}) == {"userName": "ada@example.com", "nickName": "Countess"}
 
 
 def test_a_failure_is_told_under_the_address_that_was_wanted():

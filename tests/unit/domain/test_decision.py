@@ -82,7 +82,7 @@ TABLE = [
 def test_decision_table(presence, in_scope, status, changed, expected):
     known = None if status is None else entry(Status.SUSPENDED, deleted=True) if status is GONE else entry(status)
     what = seen(presence, in_scope)
-    if changed and what.desired is not None:
+    if changed and what.desired:
         what = seen(presence, in_scope, desired=GRACE)
     assert action_of(decide(known, what, rules(), NOW)) is expected
 
@@ -192,14 +192,14 @@ def test_undelete_brings_the_account_back():
 
 def test_missing_mandatory_attribute_is_that_users_failure():
     failure = MappingFailure("The mandatory attribute displayName has no value")
-    decision = decide(None, seen(desired=None, mapping_failure=failure), rules(), NOW)
+    decision = decide(None, seen(desired={}, mapping_failure=failure), rules(), NOW)
     assert action_of(decision) is None
     assert decision.error is failure
 
 
 def test_mapping_failure_never_keeps_access():
     failure = MappingFailure("The mandatory attribute displayName has no value")
-    what = seen(SUSPENDED, desired=None, mapping_failure=failure)
+    what = seen(SUSPENDED, desired={}, mapping_failure=failure)
     assert action_of(decide(entry(), what, rules(), NOW)) is Action.SUSPEND
 
 

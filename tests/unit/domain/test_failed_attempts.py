@@ -72,7 +72,7 @@ def test_a_refusal_after_attempts_that_said_nothing_waits_no_longer_for_them():
 
 @pytest.mark.parametrize("error", [NotOffered("HTTP 501"), Rejected("HTTP 405"), Contradicted("still active")])
 def test_what_is_final_is_a_failure_at_once_and_changes_no_status(error):
-    outcome = Outcome(change=replace(CHANGE, action=Action.SUSPEND, attributes=None), error=error)
+    outcome = Outcome(change=replace(CHANGE, action=Action.SUSPEND, attributes={}), error=error)
     after = recorded(CHANGE.entry, outcome, NOW)
     assert (after.status, after.failure.code, after.pending) == (Status.ACTIVE, error.code, False)
     assert event_for(outcome, BY_RUN, NOW).name is EventName.FAILED

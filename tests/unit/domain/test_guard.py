@@ -170,7 +170,7 @@ def test_of_updates_only_those_that_rename_or_wipe_are_braked(changes, counts):
 @pytest.mark.parametrize(("ago", "counts"), [(HOUR, False), (WINDOW, True), (None, True)])
 def test_giving_back_what_we_took_today_repairs_and_is_not_braked(ago, counts):
     suspended = Entry(user_id="u1", status=Status.SUSPENDED, last_action_at=NOW - ago if ago else None)
-    assert braked(Action.UNSUSPEND, suspended, None, NOW) is counts
+    assert braked(Action.UNSUSPEND, suspended, {}, NOW) is counts
 
 
 @pytest.fixture

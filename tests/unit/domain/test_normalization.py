@@ -142,7 +142,7 @@ def test_the_memory_goes_with_the_account():
 
 
 def test_access_given_or_taken_leaves_the_memory_alone():
-    suspend = replace(UPDATE, action=Action.SUSPEND, attributes=None)
+    suspend = replace(UPDATE, action=Action.SUSPEND, attributes={})
     outcome = Outcome(change=suspend, scim_id="k1", shown=ADA)
     assert recorded(suspend.entry, outcome, NOW).shown == suspend.entry.shown
 
@@ -186,7 +186,7 @@ def test_an_attribute_that_stays_as_it_was_is_no_cut_value():
         check_moved(change, {"title": "Countess of Lovelace"}, {"title": "Countess"})
     check_moved(change, {"title": "Countess of Lovelace"}, {"title": "Countess of"})
     check_moved(change, {"title": "Countess "}, {"title": "Countess"})
-    check_moved(replace(change, written=None), {"title": "Countess of Lovelace"}, {"title": "Countess"})
+    check_moved(replace(change, written={}), {"title": "Countess of Lovelace"}, {"title": "Countess"})
 
 
 def test_a_shard_of_an_older_version_is_read():

@@ -10,7 +10,7 @@ from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.codec import decode, encode
 from autoprovisioning.domain.accounts import Account, fingerprint, remembered
 from autoprovisioning.domain.change_events import RECREATED, event_for
-from autoprovisioning.domain.changes import Change, sending
+from autoprovisioning.domain.changes import Change, marked
 from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark
 from autoprovisioning.domain.recovery import recover
 from tests.support.builders import BY_RUN, DAY, NOW, entry
@@ -29,10 +29,11 @@ def found(attributes, scim_id: str = "k1") -> Account:
 def sent(desired, was=ADA, **known) -> Entry:
     """An entry whose update to `desired` was sent, and whose answer never came."""
     before = entry(fingerprint=fingerprint(was), applied_by="c1", **known)
-    marked = replace(before, mark=Mark(change_id="lost", message_id="m1", action=Action.UPDATE, until=NOW))
-    return sending(
-        Change(id="lost", entry=marked, action=Action.UPDATE, email="ada@example.com", attributes=desired, scim_id="k1")
-    ).entry
+    mark = Mark(change_id="lost", message_id="m1", action=Action.UPDATE, until=NOW)
+    change = Change(
+        id="lost", entry=before, action=Action.UPDATE, email="ada@example.com", attributes=desired, scim_id="k1"
+    )
+    return marked(change, mark).entry
 
 
 def test_what_was_not_done_is_not_told_though_the_server_returns_less_than_was_written():
@@ -79,19 +80,19 @@ def test_the_old_value_in_the_servers_own_spelling_is_no_effect():
 
 
 def test_without_a_wish_of_the_directory_what_was_sent_tells():
-    assert recover(sent(MARRIED), found(MARRIED), None, ADA, NOW + DAY)[1].error is None
-    assert recover(sent(MARRIED), found(ADA), None, ADA, NOW + DAY)[1].error is not None
+    assert recover(sent(MARRIED), found(MARRIED), {}, ADA, NOW + DAY)[1].error is None
+    assert recover(sent(MARRIED), found(ADA), {}, ADA, NOW + DAY)[1].error is not None
 
 
 def test_of_an_account_of_which_nothing_was_known_before_an_update_arrived_whole_or_not_at_all():
     """It was found with our externalId, and refused the new address; what it has of the rest it had before."""
     desired = {**MARRIED, "userName": "ada.king@example.com"}
     known = replace(sent(desired, {}), fingerprint="", applied_by="")
-    settled, outcome = recover(known, found(MARRIED), desired, None, NOW + DAY)
+    settled, outcome = recover(known, found(MARRIED), desired, {}, NOW + DAY)
     assert outcome.error is not None
     assert event_for(outcome, BY_RUN, NOW + DAY) is None
     assert settled.applied_by == ""
-    _, outcome = recover(known, found(desired), desired, None, NOW + DAY)
+    _, outcome = recover(known, found(desired), desired, {}, NOW + DAY)
     assert event_for(outcome, BY_RUN, NOW + DAY).changed == desired
 
 

@@ -260,9 +260,9 @@ def test_what_is_observed_is_mapped_or_says_why_not():
     mapped = replace(USER, profile={"primaryEmail": "ada@example.com", "name": {"fullName": "Ada"}})
     assert observed(connection(), mapped, True).desired["displayName"] == "Ada"
     unmapped = observed(connection(), USER, True)
-    assert (unmapped.desired, "displayName" in str(unmapped.mapping_failure)) == (None, True)
+    assert (unmapped.desired, "displayName" in str(unmapped.mapping_failure)) == ({}, True)
     gone = observed(connection(), GONE, None)
-    assert (gone.desired, gone.mapping_failure) == (None, None)
+    assert (gone.desired, gone.mapping_failure) == ({}, None)
 
 
 def test_rules_come_from_the_connection():

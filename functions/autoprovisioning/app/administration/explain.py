@@ -303,7 +303,6 @@ def _applied(services: Services, connection: Connection, entry: Entry | None) ->
 
 
 def _to_write(entry: Entry | None, seen: Observed) -> Mapping[str, Value]:
-    desired = seen.desired or {}
     if entry is None or entry.status is Status.NONE:
-        return {target: value for target, value in desired.items() if value is not None}
-    return changed_attributes(entry.fingerprint, desired)
+        return {target: value for target, value in seen.desired.items() if value is not None}
+    return changed_attributes(entry.fingerprint, seen.desired)

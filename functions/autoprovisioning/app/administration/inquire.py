@@ -205,4 +205,4 @@ class _Answer:
         if user is None or user.presence is Presence.UNKNOWN:
             return ()
         seen = observed(connection, user, None)
-        return addresses(seen.aliases, seen.email, seen.desired or {})
+        return addresses(seen.aliases, seen.email, seen.desired)

@@ -122,7 +122,7 @@ class _Claiming(Planner):
         if entry is None or entry.mark is not None or not in_doubt(entry) or user.presence is not Presence.ACTIVE:
             return
         seen = observed(self._connection, user, in_scope=True)
-        if seen.desired is not None:
+        if seen.desired:
             self.doubtful[user.id] = PlannedChange(
                 user_id=user.id,
                 email=seen.email,

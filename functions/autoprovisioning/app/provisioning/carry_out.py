@@ -195,7 +195,7 @@ class _Work:
     def _kept_from(self, outcome: Outcome) -> Outcome:
         """Say who has the address that an update was to give: the update is tried again once that user has another."""
         change = outcome.change
-        wanted = str((change.attributes or {}).get("userName")).casefold()
+        wanted = str(change.attributes.get("userName")).casefold()
         holder = self._addressees.get(wanted, "")
         if holder in ("", change.user_id):
             return outcome
@@ -214,7 +214,7 @@ class _Work:
 
         That account is not renamed to make room: the address is how its owner signs in and is reached.
         """
-        names = {name.casefold() for name in change.user_names()}
+        names = {name.casefold() for name in change.seeker().names}
         for other in self._services.connections.all():
             entry = entry_of(self._services, other, change.user_id) if other.id != self._keeper.connection.id else None
             if entry is not None and entry.scim_id and entry.email.casefold() in names:
@@ -235,7 +235,7 @@ class _Work:
         if not self._may_recreate(change):
             return Outcome(change=change, error=Unsafe(VANISHED))
         # A reactivation has no attributes at hand: the next look, seeing no account, creates it.
-        return Outcome(change=change) if change.attributes is None else None
+        return None if change.attributes else Outcome(change=change)
 
     def _find(self, changes: Sequence[Change]) -> Iterator[tuple[Change, Found]]:
         if not changes:
@@ -267,7 +267,7 @@ class _Work:
             adopts=True,
             looked_up=True,
             leaves=leaves,
-            before=None if wanted is None else differing(account, wanted) if ours else aligned(account, wanted),
+            before=(differing(account, wanted) if ours else aligned(account, wanted)) if wanted else {},
             ours=ours,
             confirmed=choice.confirmed,
             beside=(),
@@ -280,7 +280,7 @@ class _Work:
 def _names_to_ask(change: Change) -> tuple[str, ...]:
     """Return the addresses to look under; none for somebody who has no access any more: there may be a newcomer."""
     leaver = change.action.deprovisions or (change.action is Action.UPDATE and change.entry.status is not Status.ACTIVE)
-    return () if leaver else change.user_names()
+    return () if leaver else change.seeker().names
 
 
 def _stays_locked(change: Change, account: Account) -> bool:
@@ -301,7 +301,7 @@ def _outcome(change: Change, written: Written) -> Outcome:
         error = written.error if isinstance(written.error, ProvisioningError) else _unknown(written.error)
         made = written.scim_id or (change.scim_id if change.ours else "")
         return Outcome(change=change, error=error, seconds=written.seconds, made=made)
-    sent = sent_attributes(change) if change.attributes is not None else {}
+    sent = sent_attributes(change) if change.attributes else {}
     scim_id, shown = written.scim_id or change.scim_id, written.shown
     try:
         check_moved(change, sent, shown or {})
@@ -319,7 +319,7 @@ def _unknown(error: Exception) -> Unresolved:
 
 def _taken_elsewhere(change: Change) -> AddressTaken:
     return AddressTaken(
-        f"The address {change.user_names()[0]} is taken in Keeper by an account outside this connection. "
+        f"The address {change.seeker().names[0]} is taken in Keeper by an account outside this connection. "
         "Move that account into the connection's node, or give this user another address."
     )
 
@@ -329,4 +329,4 @@ def _before(change: Change, applied: Mapping[str, Attributes]) -> Change:
     written = applied.get(change.entry.applied_by)
     if written is None:
         return change
-    return replace(change, before={**written, **(change.before or {})}, written=written)
+    return replace(change, before={**written, **change.before}, written=written)

@@ -18,7 +18,7 @@ from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
 from autoprovisioning.app.provisioning.carry_out import carry_out
 from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted, ask_again, holds
-from autoprovisioning.app.provisioning.read_user import Asked, Round, RunOf, Seen, entry_of, nobody_waits
+from autoprovisioning.app.provisioning.read_user import Asked, Round, Seen, entry_of, nobody_waits
 from autoprovisioning.app.provisioning.target import Keeper, first_found
 from autoprovisioning.app.provisioning.volume_guard import may_go, may_recreate, standing_of
 from autoprovisioning.app.services import Services
@@ -29,7 +29,7 @@ from autoprovisioning.domain.changes import Change, Outcome, counted, ended
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.decision import READING, Decision, Do, Fail, Observed, decide, stuck
 from autoprovisioning.domain.directory_user import Presence
-from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status
+from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status, live_mark
 from autoprovisioning.domain.errors import (
     Busy,
     ConfigurationRefused,
@@ -116,6 +116,8 @@ class _Convergence:
         self._ours = True  # the account carries the user's directory id, as far as is known
         self._retries = False  # in the first round alone: what fails in this look waits like anything else
         self._by = asked.by
+        run = asked.run
+        self._run_id = run.id if run is not None and run.connection_id == connection.id else ""
 
     def _tell(self, text: str, *, failed: bool = False) -> None:
         several = len(self._connections) > 1
@@ -144,7 +146,7 @@ class _Convergence:
         """Make what nobody foresaw that user's failure; raises it where the roster has nothing of the user to fail."""
         problem = unforeseen(error)
         entry = entry_of(self._services, self._connection, self._user_id)
-        if entry is None or (entry.mark is not None and entry.mark.live(self._services.clock())):
+        if entry is None or live_mark(entry, self._services.clock()) is not None:
             raise problem from error
         self._tell(str(problem), failed=True)
         if self._fail(entry, problem, read=entry):
@@ -158,9 +160,10 @@ class _Convergence:
     def _round(self, round_: Round) -> bool:
         entry = round_.entries[self._connection.id]
         now = self._services.clock()
-        if entry is not None and entry.mark is not None and entry.mark.live(now):
+        mark = live_mark(entry, now)
+        if mark is not None:
             self._tell("Another worker is processing this user, and looks again when it is done.")
-            return self._leave_to_owner(entry.mark, now)
+            return self._leave_to_owner(mark, now)
         self._tell(f"Read the roster: {_known(entry)}.")
         observation = self._read(round_, entry)
         return observation is not None and self._bring_into_step(round_, entry, observation, now)
@@ -170,7 +173,7 @@ class _Convergence:
         confirmed = confirmed_for(self._services, self._connection, [entry])
         rules = rules_of(self._connection, confirmed, retry_failures=self._retries)
         known = entry
-        if entry is not None and entry.mark is None and entry.failure is not None and entry.failure.about == READING:
+        if entry is not None and entry.failure is not None and entry.failure.about == READING:
             known = replace(entry, failure=None)  # the user was read just now
         if entry is not None and (entry.mark is not None or self._doubted(entry, observation)):
             if entry.mark is not None:
@@ -188,11 +191,7 @@ class _Convergence:
                 return self._recover(entry, account, observation)
             known = self._as_shown(known or entry, account, observation)
             observation = replace(observation, outdated=False)  # it was asked just now
-        decision = decide(known, observation, rules, now)
-        if isinstance(decision, Do) and decision.action.asks and not self._may_go(known, decision, now):
-            self._tell("Locked in Keeper by someone else: unlocked as an administrator approves under Held plans.")
-            return self._note(entry, decision)
-        return self._carry_on(round_, entry, observation, decision, now)
+        return self._carry_on(round_, entry, observation, decide(known, observation, rules, now), now)
 
     def _doubted(self, entry: Entry, observation: Observed) -> bool:
         """Say whether the account may be otherwise than the roster has it; a paused connection cannot ask."""
@@ -203,13 +202,15 @@ class _Convergence:
         self, round_: Round, entry: Entry | None, observation: Observed, decision: Decision, now: datetime
     ) -> bool:
         """Do what was decided, or note why not; True: look again."""
-        if isinstance(decision, Do):
+        if isinstance(decision, Do | Fail):
             self._attempted = decision.about()
         self._tell_decision(entry, round_.seen(), observation, decision, now)
         if not isinstance(decision, Do):
             again = self._note(entry, decision)
             self._wait_for_owner(round_, observation, now)
             return again
+        if decision.action is Action.UNLOCK and not self._may_go(entry, decision, now):
+            return self._note(entry, decision)
         if self._connection.state is State.PAUSED:
             return self._replace(entry, replace(decision.noted, pending=True))
         if not self._may_go(entry, decision, now):
@@ -225,13 +226,12 @@ class _Convergence:
         self._ours = account is not None and account.external_id == entry.user_id
         if account is None and entry.status is Status.SUSPENDED:
             return entry
-        entry = replace(entry, deleted=False)
         if account is not None and account.active:
-            return replace(entry, scim_id=account.scim_id, status=Status.ACTIVE, locked_at=None)
-        if account is not None and not self._ours and EXTERNAL_ID not in entry.drift:
-            entry = replace(entry, drift=(*entry.drift, EXTERNAL_ID))  # nobody is asked to unlock it any more
+            return replace(entry, scim_id=account.scim_id, status=Status.ACTIVE, deleted=False, locked_at=None)
+        if account is not None and not self._ours:
+            entry = entry.drifted(EXTERNAL_ID)  # nobody is asked to unlock it any more
+        locked = replace(entry, status=Status.LOCKED, deleted=False)
         entitled = seen.presence is Presence.ACTIVE and seen.in_scope is not False
-        locked = replace(entry, status=Status.LOCKED)
         return locked if entitled else replace(locked, locked_at=self._services.clock())
 
     def _tell_decision(
@@ -242,8 +242,8 @@ class _Convergence:
         scope = {True: "in scope", False: "not in scope", None: "whether in scope could not be told"}
         read = f"Read the directory: {observation.presence.value}, {scope[observation.in_scope]}. {seen.user.untold}"
         self._tell(read.rstrip())
-        others = (other for other in self._connections if other.id != self._connection.id)
-        owner = next((other.settings.name for other in others if other.id == seen.placement.owner), "")
+        others = {each.id: each.settings.name for each in self._connections if each.id != self._connection.id}
+        owner = others.get(seen.placement.owner, "")
         self._tell(f"Decided. {in_words(decision, entry, observation, self._connection, now, owner=owner)}")
 
     def _read(self, round_: Round, entry: Entry | None) -> Observed | None:
@@ -294,14 +294,13 @@ class _Convergence:
         """Another worker is at it: the same message waits, another one asks the owner to look again."""
         if mark.message_id == self._asked.message_id:
             raise Busy("This message is being worked on", retry_after=max(1.0, (mark.until - now).total_seconds()))
-
         return self._edit(partial(holds, mark.change_id), ask_again)
 
     def _wait_for_owner(self, round_: Round, observation: Observed, now: datetime) -> None:
         """See a move through: raise Busy while another worker lets the user in on the connection they belong to."""
-        owner = round_.entries.get(round_.seen().placement.owner)
-        if observation.moving and owner is not None and owner.mark is not None and owner.mark.live(now):
-            wait = (owner.mark.until - now).total_seconds()
+        mark = live_mark(round_.entries.get(round_.seen().placement.owner), now)
+        if observation.moving and mark is not None:
+            wait = (mark.until - now).total_seconds()
             raise Busy("The account of this user on another connection is being made", retry_after=max(1.0, wait))
 
     def _recover(self, entry: Entry, account: Account | None, observation: Observed) -> bool:
@@ -311,7 +310,7 @@ class _Convergence:
         """
         applied = self._services.audit.applied(self._connection.id, [entry.applied_by])
         now = self._services.clock()
-        settled, outcome = recover(entry, account, observation.desired, applied.get(entry.applied_by), now)
+        settled, outcome = recover(entry, account, observation.desired, applied.get(entry.applied_by, {}), now)
         event = event_for(outcome, self._by, now)
         self._edit(lambda current: current == entry, lambda _: settled, event)
         return True
@@ -338,18 +337,12 @@ class _Convergence:
         """Nothing to send: keep what was noticed, and let no plan made before this look undo it."""
         noted = decision.noted
         if isinstance(decision, Fail):
-            self._attempted = decision.about()
             return self._fail(decision.noted, decision.error, read=entry, action=decision.action)
-        in_flight = self._plan_in_flight()
+        # A plan made before this look may still be applied: then even "nothing to do" is recorded.
+        in_flight = not self._run_id and bool(self._services.runs.open(self._connection.id))
         if in_flight:
             noted = noted or Entry(user_id=self._user_id, in_scope=False)
         return (in_flight or noted != entry) and self._replace(entry, noted, anew=True)
-
-    def _plan_in_flight(self) -> bool:
-        """Say whether a plan made before this look may still be applied: then even "nothing to do" is recorded."""
-        if self._of_this_connection() is not None:
-            return False
-        return bool(self._services.runs.open(self._connection.id))
 
     def _replace(
         self,
@@ -391,11 +384,11 @@ class _Convergence:
 
     def _may_go(self, entry: Entry | None, attempt: Do, now: datetime) -> bool:
         """Pass the change through the brake of its kind; what does not count goes."""
-        action, attributes = attempt.action, attempt.attributes
-        if action.asks and not self._ours:
+        action = attempt.action
+        if action is Action.UNLOCK and not self._ours:
             return False
-        member = member_of(action, attempt.noted, attempt.trigger, attributes)
-        if not braked(action, entry, attributes, now) and (
+        member = member_of(action, attempt.noted, attempt.trigger, attempt.attributes)
+        if not braked(action, entry, attempt.attributes, now) and (
             action is not Action.CREATE or standing_of(self._services, self._connection, member) is None
         ):
             return True  # a creation that failed needs no room, but what was decided about it stands
@@ -411,13 +404,8 @@ class _Convergence:
 
     def _act(self, entry: Entry | None, attempt: Do, observation: Observed) -> bool:
         """Mark, carry out, record; True: look again."""
-        run = self._of_this_connection()
         marked = MarkedChanges(
-            self._services,
-            self._connection,
-            message_id=self._asked.message_id,
-            by=self._by,
-            run_id=run.id if run is not None else "",
+            self._services, self._connection, message_id=self._asked.message_id, by=self._by, run_id=self._run_id
         )
         until = self._services.clock() + self._services.timings.user_mark
         changes, _ = marked.mark([self._wanted(entry, attempt, observation)], until)
@@ -428,8 +416,8 @@ class _Convergence:
             return True  # the next round serves the connection as it is now, or not at all
 
         def recreate(vanished: Change) -> bool:
-            entitled = observation.in_scope is True  # else it is what was proven last: the next run tells
-            return entitled and may_recreate(self._services, self._connection, vanished)
+            # Where the scope could not be told it is what was proven last: the next run tells.
+            return bool(observation.in_scope) and may_recreate(self._services, self._connection, vanished)
 
         (outcome,) = carry_out(self._services, self._keeper, changes, self._deadline, recreate)
         if outcome.error is not None:
@@ -463,12 +451,8 @@ class _Convergence:
         )
 
     def _counted(self, counts: Counts) -> Progress | None:
-        run = self._of_this_connection()
-        return Progress(run_id=run.id, at=self._services.clock(), counts=counts) if run is not None and counts else None
-
-    def _of_this_connection(self) -> RunOf | None:
-        run = self._asked.run
-        return run if run is not None and run.connection_id == self._connection.id else None
+        progress = Progress(run_id=self._run_id, at=self._services.clock(), counts=counts)
+        return progress if self._run_id and counts else None
 
 
 def _known(entry: Entry | None) -> str:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.change_events import count, event_for
-from autoprovisioning.domain.changes import Change, Outcome, ended, sending, settle, unmarked
+from autoprovisioning.domain.changes import Change, Outcome, ended, marked, recorded, unmarked
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry, Mark
 from autoprovisioning.domain.errors import SeatsExhausted
@@ -83,7 +83,7 @@ class MarkedChanges:
 
     def _marked(self, change: Change, until: datetime) -> Change:
         mark = Mark(change_id=change.id, message_id=self._message_id, action=change.action, until=until)
-        return sending(replace(change, entry=replace(change.entry, mark=mark)))
+        return marked(change, mark)
 
     def unmark(self, changes: Sequence[Change]) -> None:
         """Take the marks away where they still stand: nothing was sent for them."""
@@ -118,7 +118,7 @@ class MarkedChanges:
             at = now if settles and held else None
             progress = Progress(run_id=self._run_id, at=at, counts=counts, seats_exhausted=seats)
             return Edit(
-                entries={user_id: settle(entry, by_user[user_id], now) for user_id, entry in held.items()},
+                entries={user_id: recorded(entry, by_user[user_id], now) for user_id, entry in held.items()},
                 events=events,
                 progress=progress if self._run_id and (at is not None or counts) else None,
             ), None

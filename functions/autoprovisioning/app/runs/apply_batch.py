@@ -22,7 +22,7 @@ from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import unchanged
 from autoprovisioning.domain.changes import PASSING, Change, Outcome, PlannedChange, ended
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.entry import Action, Entry, Status
+from autoprovisioning.domain.entry import Action, Entry, Status, live_mark
 from autoprovisioning.domain.errors import (
     Busy,
     NotSent,
@@ -236,8 +236,8 @@ class _Application:
         changes, overtaken = marked.mark([_wanted(self._services.new_id(), change) for change in planned], until)
         now = self._services.clock()
         for user_id, entry in overtaken.items():
-            mark = entry.mark if entry is not None else None
-            if mark is not None and mark.message_id == self._message_id and mark.live(now):
+            mark = live_mark(entry, now)
+            if mark is not None and mark.message_id == self._message_id:
                 self._left.postponed = Busy("An earlier delivery of this batch is being worked on", retry_after=30)
             elif not _already_done(entry, by_user[user_id]):
                 self._left.looks.append(self._look(user_id))

@@ -31,8 +31,8 @@ def _wanted(
     wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in Kind}
     for user_id, planned in plan.looks.items():
         due = planned.due
-        if due is not None and braked(due.action, due.noted, None, plan.now):
-            member = member_of(due.action, due.noted, due.trigger, None)
+        if due is not None and braked(due.action, due.noted, due.attributes, plan.now):
+            member = member_of(due.action, due.noted, due.trigger, due.attributes)
             wanted[member.kind].append(
                 Wanted(member=member, entry=roster.get(user_id), unproven=_unproven(connection, planned))
             )

@@ -110,7 +110,7 @@ def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -
         if entry.status is Status.NONE or entry.mark is not None or made(entry):
             continue
         gone = entry.scim_id not in listing.accounts and not entry.deleted
-        if (gone and ACCOUNT not in entry.drift) or as_found(entry, listing, None, now, entitled=False) != entry:
+        if (gone and ACCOUNT not in entry.drift) or as_found(entry, listing, {}, now, entitled=False) != entry:
             yield entry.user_id
         elif not _as_written(entry, listing, targets):
             doubtful.append(entry)
@@ -118,9 +118,9 @@ def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -
         some = doubtful[start : start + EVENTS_A_READ]
         applied = services.audit.applied(side.connection.id, [entry.applied_by for entry in some])
         for entry in some:
-            written = applied.get(entry.applied_by)
+            written = applied.get(entry.applied_by, {})
             found = as_found(entry, listing, written, now, entitled=False)
-            if written is None or replace(found, shown=entry.shown) != entry:
+            if not written or replace(found, shown=entry.shown) != entry:
                 yield entry.user_id
             elif found != entry:
                 notes[entry.user_id] = (entry, found)
