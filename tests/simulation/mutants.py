@@ -99,8 +99,8 @@ MUTANTS = (
     Mutant(
         "a live mark keeps nobody away",
         "app/provisioning/converge.py",
-        "if entry is not None and entry.mark is not None and entry.mark.live(now):\n            self._tell(",
-        "if entry is not None and entry.mark is not None and not now:\n            self._tell(",
+        "        if mark is not None:\n            self._tell(",
+        "        if mark is not None and not now:\n            self._tell(",
         BUSY,
     ),
     Mutant(

@@ -164,8 +164,9 @@ def remembered(shown: Attributes, written: Attributes) -> str:
     return one_by_one({target: shown.get(target) for target, value in written.items() if shown.get(target) != value})
 
 
-def remembers(memory: str, target: str, value: Value) -> bool:
-    """Say whether a value of an attribute is among those that `memory` was made of."""
+def remembers(memory: str | None, target: str, value: Value) -> bool:
+    """Say whether a value of an attribute is among those that `memory` was made of; None remembers nothing."""
+    memory = memory or ""
     part = _digest(f"{target}\x1f{value!r}", _PART)
     return any(memory[i : i + _PART] == part for i in range(0, len(memory), _PART))
 

@@ -341,7 +341,7 @@ def _memory(entry: Entry, outcome: Outcome) -> str | None:
     mine = {
         target: value
         for target, value in desired.items()
-        if target in sent or remembers(known or "", target, shown.get(target))
+        if target in sent or remembers(known, target, shown.get(target))
     }
     return remembered(shown, mine)
 

@@ -30,9 +30,7 @@ def in_step(entry: Entry, target: str, shown: Attributes, desired: Attributes) -
         return True
     if not holds(entry.fingerprint, target, desired[target]):
         return False
-    if entry.shown is not None and remembers(entry.shown, target, value):
-        return True
-    return unreturned(entry, target) and made_of(target, shown, desired)
+    return remembers(entry.shown, target, value) or (unreturned(entry, target) and made_of(target, shown, desired))
 
 
 def unreturned(entry: Entry, target: str) -> bool:

@@ -141,9 +141,9 @@ def failed(previous: Failure | None, code: str, text: str, about: str, now: date
 
     The first `at_once` attempts are made again without a wait.
     """
-    again = previous if previous is not None and previous.about == about else None
-    attempts = again.attempts + 1 if again else 1
-    first = again.first if again else now
+    attempts, first = 1, now
+    if previous is not None and previous.about == about:
+        attempts, first = previous.attempts + 1, previous.first
     waits = attempts - at_once - 1
     due = now + min(FIRST_RETRY * 2 ** min(waits, 10), LAST_RETRY) if waits >= 0 else first
     return Failure(code=code, text=text[:TEXT_LIMIT], attempts=attempts, first=first, next_attempt=due, about=about)

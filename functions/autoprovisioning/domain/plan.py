@@ -318,6 +318,6 @@ class Planner:
             for target in desired
             if target in self.listing.told
             and not in_step(entry, target, shown, desired)
-            and not remembers(entry.shown or "", target, shown[target])
+            and not remembers(entry.shown, target, shown[target])
         }
         return found | ({EXTERNAL_ID: account.external_id} if self.listing.disowned(account, entry) else {})

@@ -29,7 +29,7 @@ def _as_written(
     as_wanted = {target for target, value in wanted.items() if remembers(sent, target, value)}
 
     def arrived(target: str, value: Value) -> bool:
-        if holds(entry.fingerprint, target, value) or remembers(entry.shown or "", target, value):
+        if holds(entry.fingerprint, target, value) or remembers(entry.shown, target, value):
             return False  # it was there before
         if value is None and known and target not in known:
             return False  # it was not mapped, so that it is missing is nothing new

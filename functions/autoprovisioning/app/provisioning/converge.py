@@ -341,7 +341,7 @@ class _Convergence:
         # A plan made before this look may still be applied: then even "nothing to do" is recorded.
         in_flight = not self._run_id and bool(self._services.runs.open(self._connection.id))
         if in_flight:
-            noted = noted or Entry(user_id=self._user_id, in_scope=False)
+            noted = noted or Entry(user_id=self._user_id)
         return (in_flight or noted != entry) and self._replace(entry, noted, anew=True)
 
     def _replace(

@@ -133,7 +133,7 @@ def _as_written(entry: Entry, listing: Listing, targets: Collection[str]) -> boo
         return True
     shown = aligned(account, dict.fromkeys(targets))
     return all(
-        holds(entry.fingerprint, target, value) or remembers(entry.shown or "", target, value)
+        holds(entry.fingerprint, target, value) or remembers(entry.shown, target, value)
         for target, value in shown.items()
     )
 

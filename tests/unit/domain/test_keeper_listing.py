@@ -1,0 +1,42 @@
+"""What Keeper's own listing makes of an entry, and what it says nothing of."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoprovisioning.domain.accounts import Account, remembered
+from autoprovisioning.domain.entry import ACCOUNT, Action, Mark, Status
+from autoprovisioning.domain.keeper_listing import Listing, as_found
+from tests.support.builders import ADA, NOW, entry
+
+OURS = Account(scim_id="k1", user_name="ada@example.com", external_id="u1", active=True, attributes=ADA)
+OTHER = Account(scim_id="k9", user_name="other@example.com", external_id="u9", active=True, attributes=ADA)
+RECREATED = Account(scim_id="k2", user_name="ada@example.com", external_id="", active=True, attributes=ADA)
+MARK = Mark(change_id="c", message_id="m", action=Action.UPDATE, until=NOW)
+
+
+def found(known, *accounts, desired=ADA, entitled=True):
+    """Return the entry as a listing of these accounts shows it."""
+    return as_found(known, Listing.of({each.scim_id: each for each in accounts}), desired, NOW, entitled=entitled)
+
+
+@pytest.mark.parametrize("known", [entry(Status.NONE), entry(mark=MARK), entry(Status.SUSPENDED, deleted=True)])
+def test_of_whom_nothing_is_known_or_a_change_is_on_its_way_or_who_was_deleted_nothing_is_missing(known):
+    assert found(known, OTHER, entitled=not known.deleted) == known
+
+
+def test_an_account_that_is_nowhere_is_missing_and_one_under_the_same_address_is_looked_for():
+    assert found(entry(), OTHER).drift == (ACCOUNT,)
+    assert found(entry(Status.SUSPENDED, deleted=True), OTHER).drift == (ACCOUNT,), "who returned needs a new one"
+    moved = found(entry(Status.LOCKED, locked_at=NOW), OTHER, RECREATED)
+    assert (moved.drift, moved.fingerprint, moved.status, moved.locked_at) == ((), "", Status.ACTIVE, None)
+    assert found(entry(), RECREATED, desired={}) == entry(), "a look at the leaver finds it"
+
+
+def test_what_keeper_makes_of_a_value_that_no_listing_shows_stays_remembered():
+    known = entry(shown=remembered({"displayName": None}, {"displayName": ADA["displayName"]}))
+    shy = Account(
+        scim_id="k1", user_name="ada@example.com", external_id="u1", active=True,
+        attributes={target: value for target, value in ADA.items() if target != "displayName"},
+    )  # fmt: skip
+    assert found(known, shy) == known
