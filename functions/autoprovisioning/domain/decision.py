@@ -287,7 +287,7 @@ def _update(noted: Entry, in_step: Entry, seen: Observed, rules: Rules, now: dat
 
     A mapping that only lost a row writes nothing.
     """
-    if not seen.desired:
+    if not seen.desired or (unchanged(noted.fingerprint, seen.desired) and EXTERNAL_ID not in noted.drift):
         return Nothing(noted=in_step)
     if EXTERNAL_ID in noted.drift or changed_attributes(noted.fingerprint, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
