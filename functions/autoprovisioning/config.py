@@ -101,7 +101,7 @@ class _Reader:
         for host in found:
             if not _is_host(host):
                 mend = "Name hosts alone, as in scim.example.com: without scheme, port, path or *."
-                self.problems.append(f"{name} holds {host!r}, which the host of no endpoint URL is. {mend}")
+                self.problems.append(f"{name} holds {host!r}, which cannot be an endpoint URL's host. {mend}")
         return found
 
     def _number(self, name: str, default: float, read: Callable[[str], float]) -> float:
@@ -205,7 +205,7 @@ def _read(reader: _Reader, *, reads_directory: bool) -> Config:
 
 def _check_order(config: Config, problems: list[str]) -> None:
     if config.form_key and config.form_key == config.channel_key:
-        problems.append("FORM_KEY is the same as CHANNEL_KEY. Make a key of its own for the forms.")
+        problems.append("FORM_KEY is the same as CHANNEL_KEY. Make a separate key for the forms.")
     for shorter, longer, names in (
         (config.user_deadline, config.user_mark, "USER_DEADLINE_SECONDS and USER_MARK_SECONDS"),
         (config.batch_deadline, config.batch_mark, "BATCH_DEADLINE_SECONDS and BATCH_MARK_SECONDS"),

@@ -102,7 +102,7 @@ def decode_look(data: bytes) -> Look:
     if look.event == "sync":
         _check_id("look.channel", look.channel)
     elif not USER_ID.fullmatch(look.user_id):
-        problem = "it is no directory id" if look.user_id else "it is empty"
+        problem = "it is not a directory id" if look.user_id else "it is empty"
         raise BadInput("look.user_id", problem, "Name the directory id of the user to look at.")
     if look.inquiry:
         _check_named("look.inquiry", "inquiry", look.inquiry)
@@ -160,13 +160,13 @@ def decode_push(body: bytes) -> Push:
 
 def _check_id(where: str, text: str) -> None:
     if not OUR_ID.fullmatch(text):
-        raise BadInput(where, "it is no id of ours", "Send the JSON that this system publishes itself.")
+        raise BadInput(where, "it is not one of our ids", "Send the JSON that this system publishes itself.")
 
 
 def _check_named(where: str, what: str, text: str) -> None:
     """Check the name of something of a connection: <connection>/<its own id>."""
     if not all(OUR_ID.fullmatch(part) for part in text.partition("/")[::2]):
-        raise BadInput(where, f"it names no {what}", f"Name it as <connection>/<{what}>.")
+        raise BadInput(where, f"it names no {what}", f"Write it as <connection>/<{what}>.")
 
 
 def _encode(message: object, schema: Schema) -> bytes:
@@ -177,7 +177,7 @@ def _decode(data: bytes, as_type: type[T], schema: Schema) -> T:
     """Decode a message.
 
     Raises:
-        BadInput: it is none of ours.
+        BadInput: it is not one of ours.
         ConfigurationRefused: a newer version sent it; it is delivered again.
     """
     try:

@@ -10,8 +10,8 @@ from tests.browser.stage import HOME
 NOTHING = (
     (HOME, "Syncing active"),
     (f"{HOME}/usage", "Nothing was changed in these days."),
-    (f"{HOME}/failures", "No user fails."),
-    (f"{HOME}/users", "Find out why a user has access to Keeper or not."),
+    (f"{HOME}/failures", "No user is failing."),
+    (f"{HOME}/users", "Find out why a user has access to Keeper, or does not."),
     (f"{HOME}/users?q=zzz", "No user's name or address begins with"),
     (f"{HOME}/users/u1", "Nothing has been done for this user yet."),
     (f"{HOME}/holds", "Nothing is held."),

@@ -248,7 +248,7 @@ def test_a_held_plan_is_seen_and_approved(provisioned, page):
     expect(row(page, "Users of the held plan", "person4@example.com")).to_contain_text("Suspend")
     page.get_by_label("I have looked at who is affected").check()
     press(page, "Approve")
-    announced(page, "Approved: a reconciliation is asked for")
+    announced(page, "Approved: a reconciliation is requested")
     wait_for(lambda: not provisioned.account("u4")["active"], "the suspension", 40)
 
 
@@ -280,7 +280,7 @@ def test_the_second_of_two_administrators_learns_of_the_first(provisioned, page,
     announced(page, "Saved.")
     second.get_by_label("Name of this connection").fill("Named by the second")
     press(second, "Save")
-    expect(heading(second, "Changed meanwhile")).to_be_visible()
+    expect(heading(second, "Changed in the meantime")).to_be_visible()
     open_page.forgive("412")
     follow(second, "Show the current state")
     expect(heading(second, "Named by the first")).to_be_visible()

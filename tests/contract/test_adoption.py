@@ -160,7 +160,7 @@ def test_a_new_hire_with_the_primary_address_of_somebody_deleted_does_not_get_th
     vault = house.seed("person1@example.com")
     house.workspace.delete("u1")
     house.workspace.insert(person(50, primaryEmail="Person1@example.com"))
-    in_doubt(house, way, "u50", vault, "a user deleted lately had this address")
+    in_doubt(house, way, "u50", vault, "a recently deleted user had this address")
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -304,7 +304,7 @@ def test_where_no_token_can_be_had_the_publication_is_transient(service: Listene
         "except Transient as error:\n"
         "    print(error)\n"
     )
-    assert run_as_function(service, tmp_path, "-c", script) == ["No access token for Pub/Sub could be had"]
+    assert run_as_function(service, tmp_path, "-c", script) == ["Could not get an access token for Pub/Sub"]
 
 
 # ---- our subscriptions

@@ -227,7 +227,7 @@ def refused_reads(firestore: Firestore) -> dict[str, tuple[str, Callable[[], obj
         "line of the audit": ("events", lambda: firestore.reports.events("c1", Filters(), "", 1)),
         "counter of usage": ("usage", lambda: firestore.reports.usage("c1", NOW.date(), NOW.date())),
         "failure of a user": ("failures", lambda: firestore.reports.failures("c1", "", 9)),
-        "note of who waits": ("pending", lambda: firestore.reports.waiting("c1")),
+        "note of a pending change": ("pending", lambda: firestore.reports.waiting("c1")),
     }
 
 

@@ -121,7 +121,7 @@ def test_an_answer_that_contradicts_the_change_is_a_failure_that_names_the_attri
     change = patch(scim_id, scim_id, active=False, external_id="d0", attributes={**person(0), "title": None})
     error = write(accounts, [change])[scim_id].error
     assert isinstance(error, Contradicted)
-    assert f"shows otherwise: {named}." in str(error)
+    assert f"shows something else: {named}." in str(error)
     assert str(next(iter(shown.values()))) not in str(error).partition("otherwise")[2]
 
 

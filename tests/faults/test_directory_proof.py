@@ -65,7 +65,7 @@ def test_at_the_second_listing_they_are_held_and_an_approval_reads_each_again(sy
     assert system.sync()["held"] == 3
     assert system.active() == people(12)
     (hold,) = holds(system)
-    assert "of whom the directory does not tell one by one" in hold["reason"]
+    assert "about whom the directory gives no individual answer" in hold["reason"]
     system.directory.control("DELETE", "faults")
     silently_short(system, {"u1", "u2"})
     system.world.console("POST", f"connections/keeper/holds/{hold['digest']}", {"decision": "approve"})
@@ -142,7 +142,7 @@ def test_a_user_told_in_strings_is_left_as_they_are_and_noted(system):
     assert (summary["suspended"], summary["failed"]) == (1, 0)
     assert system.active() == people(12) - {"u4"}
     run = system.world.console("GET", "connections/keeper/runs")["items"][0]
-    assert any("does not tell whether they are suspended" in note for note in run["notes"])
+    assert any("suspension the directory does not report" in note for note in run["notes"])
 
 
 def test_a_member_from_outside_whom_we_may_not_see_gets_no_account(system):

@@ -47,7 +47,7 @@ def test_the_hourly_pass_reads_only_those_who_differ(system):
     assert (summary["updated"], system.account("u2")["displayName"]) == (1, "Given2 Family2")
     assert (asked.get("users.get"), asked.get("users.list")) == (1, None)
     told = last_event(system, "u2")
-    assert told["reason"] == "Changed in Keeper by somebody else, where was found: displayName."
+    assert told["reason"] == "Changed in Keeper by somebody else. Found: displayName."
     assert told["before"] == {"displayName": "Vandal"}
 
 
@@ -76,7 +76,7 @@ def test_who_was_unlocked_after_their_end_is_locked_again(system):
     summary, _ = drift(system)
     assert summary["suspended"] == 2
     assert system.active() == EVERYBODY - {"u2", "u3"}
-    reason = "Changed in Keeper by somebody else, where was found: the account was active."
+    reason = "Changed in Keeper by somebody else. Found: the account was active."
     assert {last_event(system, user_id)["reason"] for user_id in ("u2", "u3")} == {reason}
 
 

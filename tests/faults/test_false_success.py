@@ -57,7 +57,7 @@ def test_a_suspension_that_keeper_contradicts_is_that_users_failure(system):
     assert (summary["suspended"], summary["failed"]) == (0, 1)
     known = system.entry("u1")
     assert (known.status.value, known.failure.code) == ("active", "contradicted")
-    assert "shows otherwise: active" in known.failure.text
+    assert "shows something else: active" in known.failure.text
     assert SUSPENDED not in names(system, "u1")
 
 

@@ -213,8 +213,8 @@ def test_an_account_locked_by_someone_else_is_left_as_it_is_and_asked_about(syst
     assert system.entry("u2").status.value == "locked"
     run = system.world.reconcile()[0]["run"]
     assert system.services().runs.get("keeper", run).notes == (
-        "Accounts locked in Keeper by someone else, to be unlocked as approved only: 1",
-        "Held for approval: 1 unlocking of accounts that somebody else seems to have locked in Keeper",
+        "Accounts locked in Keeper by someone else, to be unlocked only if approved: 1",
+        "Held for approval: 1 unlock of accounts that somebody else seems to have locked in Keeper",
     )
     system.directory.patch("u2", {"name": {"familyName": "Other"}})
     wait_for(lambda: system.directory.control("GET", "requests")["methods"].get("users.get", 0) >= 1, "a look")

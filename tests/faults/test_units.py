@@ -9,7 +9,7 @@ import pytest
 from tests.support.system import CONNECTION, System, customer
 
 SELLERS = {f"u{number}" for number in range(1, 9)}
-NOT_LISTED = "The organizational unit /Sales is not in the directory any more"
+NOT_LISTED = "The organizational unit /Sales is no longer in the directory"
 
 
 @pytest.fixture

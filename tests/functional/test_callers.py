@@ -119,4 +119,4 @@ def test_a_node_under_another_spelling_is_the_same_node(settled):
     wanted = {"name": "Second", "endpoint": endpoint, "token": settled.keeper.token}
     answer = settled.api("POST", "/connections", wanted)
     assert (answer.status, answer.json()["field"]) == (400, "endpoint")
-    assert "provisions this node already" in answer.json()["problem"]
+    assert "already provisions this node" in answer.json()["problem"]

@@ -170,7 +170,7 @@ def test_a_second_connection_to_the_same_node_is_refused(settled, spelling):
     from autoprovisioning.domain.errors import BadInput
 
     node = KeeperSide(endpoint=spelling(settled.keeper.endpoint), token=settled.keeper.token)
-    with pytest.raises(BadInput, match="provisions this node already"):
+    with pytest.raises(BadInput, match="already provisions this node"):
         set_up(settled, node, SECOND)
 
 

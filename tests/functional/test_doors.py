@@ -227,7 +227,7 @@ def test_an_unforeseen_error_is_one_stack_trace_in_the_log_and_nothing_in_the_an
             "type": "about:blank",
             "title": "unforeseen",
             "status": 500,
-            "detail": "Something went wrong that nobody foresaw. The log of this function says what.",
+            "detail": "An unforeseen error occurred. This function's log says what it was.",
         }
         logged = system.log(function)[before:]
         assert logged.count("Traceback (most recent call last)") == 1, logged

@@ -247,7 +247,7 @@ def test_the_second_of_two_administrators_is_told_and_loses_nothing_of_the_first
     filled = {"token": system.keeper.token} if page == "authorization" else {}
     conflict = second.send(labels[page], "save", **filled)
     assert conflict.status == 412
-    assert "Another administrator changed this connection meanwhile" in conflict.text
+    assert "Another administrator has changed this connection" in conflict.text
     assert HOME in conflict.links()
     assert connection_of(system).settings.name == "Renamed by the first"
 

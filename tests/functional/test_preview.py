@@ -161,7 +161,7 @@ def test_an_adoption_in_doubt_is_confirmed_on_the_page_and_done_by_the_run_that_
         f"/connections/{CONNECTION}/previews/{preview.id}?kind=doubt"
     )
     done = page.send("Confirm adoptions", "all")
-    assert "Confirmed. A reconciliation has been asked for" in done.text
+    assert "Confirmed. A reconciliation has been requested" in done.text
     working.await_account("u31", lambda account: account["id"] == "old")
     assert told(working, computed(working, ask(working))) == {}
     assert "externalId" not in next(each for each in working.keeper.accounts() if each["id"] == "shared")

@@ -106,7 +106,7 @@ def test_the_right_token_resumes_and_tells_how_many_wait(working, through):
     if through == "form":
         answer = submit(working)
         assert answer.status == 200
-        assert "users that were waiting: 2" in answer.text
+        assert "users who were waiting: 2" in answer.text
     else:
         answer = enter(working, f"  {working.keeper.token}\n")
         assert (answer.status, answer.json()) == (200, {"connection": CONNECTION, "accepted": True, "waiting": 2})

@@ -80,7 +80,7 @@ def test_choosing_none_is_refused_with_the_list_shown(moved_in):
     page = browser(moved_in).open(f"{HOME}/unprovisioned")
     form = page.form("Take over")
     refused = browser(moved_in).send("post", form.action, [*form.fields, ("do", "chosen")])
-    assert (refused.status, "one is chosen" in refused.text, "old2@example.com" in refused.text) == (400, True, True)
+    assert (refused.status, "one is selected" in refused.text, "old2@example.com" in refused.text) == (400, True, True)
 
 
 def test_a_delegated_administrator_only_looks(moved_in):

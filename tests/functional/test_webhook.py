@@ -190,7 +190,7 @@ def test_pubsub_that_cannot_be_reached_is_answered_503_until_google_gets_it_thro
     system.directory.call("POST", "users/watch?customer=my_customer", watch)
     system.directory.patch("u1", {"name": {"familyName": "Persistent"}})
     refused = wait_for(
-        lambda: system.log(f"directory_webhook-{port}").count("Pub/Sub did not take") >= 3, "the refusals"
+        lambda: system.log(f"directory_webhook-{port}").count("Pub/Sub did not accept") >= 3, "the refusals"
     )
     assert refused
     forwarder = Forwarder(system.world.cloud.ports["pubsub"], gate)

@@ -130,7 +130,7 @@ def test_why_tells_of_those_in_step_and_those_who_are_not(system):
 
     outside = why(system, "u40")
     assert (outside.entry, outside.standing.in_scope, outside.events) == (None, False, ())
-    assert outside.words == "The user is not in the provisioning scope and has no account: nothing is to be done."
+    assert outside.words == "The user is not in the provisioning scope and has no account: there is nothing to do."
 
     archived = why(system, "u2")
     assert archived.user.presence is Presence.ARCHIVED
@@ -165,7 +165,7 @@ def test_why_tells_of_a_failure_and_of_a_hold(system):
 
     failing = why(system, "u41")
     assert (failing.entry.failure.code, isinstance(failing.decision, BackOff)) == ("address_taken", True)
-    assert failing.words.startswith("The last attempt failed; it is made again on ")
+    assert failing.words.startswith("The last attempt failed; the next one is on ")
     assert [event.name for event in failing.events] == [EventName.FAILED]
 
     held = why(system, "u1")

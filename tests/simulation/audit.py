@@ -45,7 +45,8 @@ def _edits(world: World, connection_id: str) -> None:
 
 
 _OWN = (
-    "Edited", "Turned on", "Turned off", "Asked to delete the configuration", "Deleted the configuration", "held plan",
+    "Edited", "Turned on", "Turned off", "Requested deletion of the configuration", "Deleted the configuration",
+    "held plan",
     EventName.REAUTHORIZED.value, EventName.PAUSED.value,
 )  # fmt: skip
 

@@ -240,7 +240,7 @@ class SimAccounts:
         if kind == "failed":
             raise Transient("Keeper failed (503)")
         if kind == "throttled":
-            raise Throttled("Keeper asks to slow down (429)", retry_after=30.0)
+            raise Throttled("Keeper asks us to slow down (429)", retry_after=30.0)
         if kind == "refused":
             raise AuthorizationRefused("403", status=403)
         self._weather.after(kind)
@@ -283,7 +283,7 @@ class SimAccounts:
             case "failed":
                 raise Transient("Keeper failed (503)")
             case "throttled":
-                raise Throttled("Keeper asks to slow down (429)", retry_after=45.0)
+                raise Throttled("Keeper asks us to slow down (429)", retry_after=45.0)
             case "refused":
                 raise AuthorizationRefused("403", status=403)
             case "rejected":

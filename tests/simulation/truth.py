@@ -296,7 +296,7 @@ def _told(was: Connection, becomes: Connection) -> Iterator[str]:
         case State.ON, State.PAUSED:
             yield EventName.PAUSED.value
         case _, State.DELETING if was.state is not State.DELETING:
-            yield "Asked to delete the configuration"
+            yield "Requested deletion of the configuration"
 
 
 def _since(last: Standing | None, trigger: Trigger, now: datetime) -> datetime:

@@ -111,5 +111,5 @@ class _Keys:
             keys = None
         if not isinstance(keys, dict) or not keys or not all(isinstance(key, str) for key in keys.values()):
             # As if it had not come: it must neither be kept nor blamed on the caller.
-            raise exceptions.TransportError("The answer is no key set")  # type: ignore[no-untyped-call]
+            raise exceptions.TransportError("The answer is not a key set")  # type: ignore[no-untyped-call]
         return keys

@@ -64,5 +64,5 @@ class PubSubQueue:
         try:
             future.result(timeout=self._seconds)
         except (exceptions.GoogleAPICallError, exceptions.RetryError, OutOfTime) as error:
-            raise Transient(f"Pub/Sub did not take a message ({type(error).__name__})", retry_after=5) from error
+            raise Transient(f"Pub/Sub did not accept a message ({type(error).__name__})", retry_after=5) from error
         return size

@@ -44,7 +44,7 @@ def metadata_token() -> AccessToken:
                 if not credentials.valid:
                     credentials.refresh(Request())  # type: ignore[no-untyped-call]
             except exceptions.GoogleAuthError as error:
-                raise Transient("No access token for Pub/Sub could be had", retry_after=5) from error
+                raise Transient("Could not get an access token for Pub/Sub", retry_after=5) from error
             return str(credentials.token)
 
     return token
@@ -77,7 +77,9 @@ class RestLookQueue:
                 break  # a wait that Pub/Sub asks for is Google's to keep: it delivers the notification again
             if attempt + 1 < ATTEMPTS:
                 time.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))
-        raise Transient(f"Pub/Sub did not take the message (HTTP {status})", retry_after=5.0 if wait is None else wait)
+        raise Transient(
+            f"Pub/Sub did not accept the message (HTTP {status})", retry_after=5.0 if wait is None else wait
+        )
 
     def _post(self, body: bytes) -> tuple[int, float | None]:
         """Return the status, and the seconds to wait where Pub/Sub names them."""

@@ -73,7 +73,7 @@ class SecretManagerTokens:
         version = str(added.name.rpartition("/")[2])
         if not enabled or not added.client_specified_payload_checksum:
             self.destroy(connection_id, version)
-            raise Transient("Secret Manager did not confirm that the access token arrived whole")
+            raise Transient("Secret Manager did not confirm that the access token arrived intact")
         return version
 
     def disable(self, connection_id: str, version: str) -> None:

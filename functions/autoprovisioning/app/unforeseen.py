@@ -15,4 +15,4 @@ def unforeseen(error: Exception) -> Unforeseen:
     # In the message, which is redacted, and where Error Reporting looks for it.
     trace = "".join(traceback.format_exception(error))
     log.error("Unforeseen error\n%s", trace, extra={"json_fields": {"alert": Unforeseen.code}})
-    return Unforeseen(f"An error that nobody foresaw ({type(error).__name__}). The log says what; report it.")
+    return Unforeseen(f"An unforeseen error ({type(error).__name__}). See the log, and report it.")

@@ -38,7 +38,7 @@ def id_problem(scim_id: str) -> str:
     if len(scim_id) > LONGEST_ID:
         return f"it has {len(scim_id)} characters, and {LONGEST_ID} at most can be used"
     if scim_id in (".", ".."):
-        return f"it is {scim_id!r}, which has a meaning of its own in a path"
+        return f"it is {scim_id!r}, which has a special meaning in a path"
     return "it has control characters" if _NO_TEXT.search(scim_id) else ""
 
 

@@ -23,7 +23,7 @@ from typing import Protocol
 from .accounts import Account, Attributes, whole_fingerprint
 from .errors import AdoptionInDoubt, NotAdoptable
 
-DELETED_HAD_IT = "a user deleted lately had this address"
+DELETED_HAD_IT = "a recently deleted user had this address"
 
 Locks = Set[tuple[str, str]]  # (directory id, SCIM id), and (directory id, address casefolded), of suspended accounts
 Confirmed = Mapping[str, frozenset[str]]  # directory id -> SCIM ids that an administrator confirmed for this user
@@ -163,9 +163,9 @@ def _doubts(account: Account, seeker: Seeker, deleted_addresses: frozenset[str] 
     elif account.user_name.casefold() in deleted_addresses:
         doubts.append(DELETED_HAD_IT)
     if account.created is None:
-        doubts.append("Keeper does not tell when it was created")
+        doubts.append("Keeper does not say when it was created")
     elif seeker.created is None:
-        doubts.append("the directory does not tell when the user was created")
+        doubts.append("the directory does not say when the user was created")
     elif account.created < seeker.created:
         doubts.append("it is older than the user in the directory")
     return doubts

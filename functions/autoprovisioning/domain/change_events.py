@@ -75,13 +75,13 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
 def _remark(outcome: Outcome) -> str:
     change = outcome.change
     if change.leaves is Status.LOCKED:
-        return _joined("The account was locked in Keeper by someone else and stays so.", _confirmation(change))
+        return _joined("The account was locked in Keeper by someone else and stays locked.", _confirmation(change))
     if not outcome.there:
         return "The account no longer exists in Keeper."
     if change.leaves is Status.SUSPENDED:
         return _joined("We had locked the account ourselves: it is reactivated next.", _confirmation(change))
     if change.action is Action.UNLOCK:
-        return "Somebody else had locked the account; an administrator approved to unlock it."
+        return "Somebody else had locked the account; an administrator approved unlocking it."
     if change.recreates:
         return _joined(RECREATED, told_beside(change.beside))
     return _joined(told_drift(change.entry.drift), _confirmation(change) or told_beside(change.beside))
@@ -91,7 +91,7 @@ def told_drift(drift: Sequence[str]) -> str:
     """Say what somebody else changed in Keeper, by the names of an entry's `drift`; empty where nothing."""
     found = {ACCESS: "the account was active", EXTERNAL_ID: "another externalId", ACCOUNT: "no account"}
     names = [found.get(name, name.rpartition(":")[2]) for name in drift]
-    return f"Changed in Keeper by somebody else, where was found: {', '.join(names)}." if names else ""
+    return f"Changed in Keeper by somebody else. Found: {', '.join(names)}." if names else ""
 
 
 def _confirmation(change: Change) -> str:

@@ -168,8 +168,7 @@ class AdoptionInDoubt(NotAdoptable):
 
     def __init__(self, user_name: str, doubts: str, scim_id: str, about: str = "") -> None:
         super().__init__(
-            f"In doubt whether the account under {user_name} in Keeper is this user's: {doubts}. "
-            "A preview offers to confirm it."
+            f"The account under {user_name} in Keeper may not be this user's: {doubts}. Confirm it in a preview."
         )
         self.detail = f"{user_name}: {doubts}"
         self.scim_id = scim_id

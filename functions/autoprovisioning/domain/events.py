@@ -149,7 +149,7 @@ def taken_over(stamp: Stamp, user_id: str, email: str, reason: str) -> Event:
 
 def not_taken_over(stamp: Stamp, user_id: str, email: str) -> Event:
     """Tell that an account that was taken over has gone to another user at the same moment, and is on no roster."""
-    reason = "Not taken over after all: a worker was adopting this account for another user at the same moment."
+    reason = "Not taken over after all: a worker was adopting this account for another user at that moment."
     return _line(stamp, EventName.CONFIGURED, user_id=user_id, email=email, reason=reason)
 
 

@@ -32,13 +32,13 @@ def in_words(
     if entry is not None and entry.mark is not None:
         action = entry.mark.action.value
         if entry.mark.live(now):
-            return f"A worker is carrying out a change ({action}) at this moment; the user is looked at again after it."
-        unknown = f"What became of the last change ({action}) is not known: the account itself is asked before anything"
+            return f"A worker is carrying out a change ({action}) right now; the user is looked at again afterwards."
+        unknown = f"What became of the last change ({action}) is not known: Keeper is asked before anything else"
         failure = entry.failure
         if failure is None or failure.trying:
             return f"{unknown}."
         when = at_time(failure.next_attempt)
-        return f"{unknown}. That failed, and is done again on {when}, or as soon as the user changes: {failure.text}"
+        return f"{unknown}. That failed, and is retried on {when}, or as soon as the user changes: {failure.text}"
     match decision:
         case Do():
             return _to_do(decision, entry, seen, connection=connection, now=now, owner=owner, held=held)
@@ -48,7 +48,7 @@ def in_words(
             text, when = decision.failure.text, at_time(decision.failure.next_attempt)
             if connection.state in WAITS_FOR:
                 return f"{WAITS_FOR[connection.state]}; the last attempt failed: {text}"
-            return f"The last attempt failed; it is made again on {when}, or as soon as the user changes: {text}"
+            return f"The last attempt failed; the next one is on {when}, or as soon as the user changes: {text}"
         case Nothing():
             return _nothing(decision, entry, seen, connection=connection, now=now, owner=owner)
 
@@ -82,14 +82,14 @@ def _to_do(
     if connection.state in WAITS_FOR:
         return f"{WAITS_FOR[connection.state]}: {done}"
     if held is Standing.REJECTED:
-        return f"Not done, since an administrator rejected it in a held plan: {done}"
+        return f"Not done, because an administrator rejected it in a held plan: {done}"
     if held in (Standing.WAITING, Standing.WITHDRAWN) or action is Action.UNLOCK:
         return f"Held until an administrator approves it under Held plans: {done}"
     until = connection.waits_until(now)
     if until is not None:
         return f"Keeper asked this connection to wait until {at_time(until)}: {done}"
     if entry is not None and entry.pending:
-        return f"Being tried again: {done}"
+        return f"Being retried:  {done}"
     return f"Due now: {done}"
 
 
@@ -118,13 +118,13 @@ def _reason(action: Action, decision: Do, entry: Entry | None, seen: Observed, o
         case Action.CREATE | Action.UNLOCK:
             return "the user is active and in the provisioning scope"
         case Action.RECREATE if entry is None or entry.status is Status.NONE:
-            return "the user is entitled to one; the node has not been proven to be the same as before"
+            return "the user is entitled to one, and the node is not proven to be the same as before"
         case Action.RECREATE:
             return "it vanished from Keeper, and the user is active and in the provisioning scope"
         case Action.UPDATE if entry is not None and entry.drift:
             return "somebody else changed the account in Keeper"
         case Action.UPDATE:
-            return "the directory has other values than were last written"
+            return "the directory's values differ from those last written"
         case Action.UNSUSPEND:
             return "the user is active and in the provisioning scope again"
         case _:
@@ -144,14 +144,14 @@ def _locked(noted: Entry, seen: Observed, connection: Connection, *, unsure: boo
     """Say what becomes of an account that somebody else locked, as far as that was seen; it may be open by now."""
     locked = "The account was locked in Keeper by someone else"
     if unsure and connection.state in WAITS_FOR:
-        return f"{WAITS_FOR[connection.state]}: ask Keeper whether the account, locked when last seen, is so still."
+        return f"{WAITS_FOR[connection.state]}: ask Keeper whether the account, locked when last seen, still is."
     if unsure:
-        return f"{locked} when it was last seen. Keeper is asked whether it still is: if not, access is taken."
+        return f"{locked} when it was last seen. Keeper is asked whether it still is: if not, access is taken away."
     if seen.presence is Presence.ACTIVE and seen.in_scope is None:
-        return f"{locked}, and whether the user is in the provisioning scope could not be told: it stays so."
+        return f"{locked}, and it is not known whether the user is in the provisioning scope: it stays locked."
     if seen.presence is Presence.ACTIVE and seen.in_scope and EXTERNAL_ID in noted.drift:
-        return f"{locked}, and carries another externalId: nobody is asked to unlock it until that is mended in Keeper."
-    return f"{locked}: there is no access to take. It is not unlocked without an administrator's approval."
+        return f"{locked}, and carries another externalId: nobody is asked to unlock it until that is fixed in Keeper."
+    return f"{locked}: there is no access to take away. It is not unlocked without an administrator's approval."
 
 
 def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: datetime, owner: str) -> str:
@@ -165,34 +165,34 @@ def _idle(noted: Entry | None, seen: Observed, connection: Connection, now: date
     if seen.presence is Presence.ACTIVE and seen.in_scope is None:  # whatever timers there are
         return _unproven(noted)
     if noted.deleted:
-        return "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."
+        return "There is nothing more to do: the account was deleted, and Keeper keeps it locked."
     if seen.moving and noted.status is Status.ACTIVE:
-        return f"The user moves to the connection {owner}: this account stays as it is until they are let in there."
+        return f"The user is moving to the connection {owner}: this account stays as it is until they are let in there."
     if noted.timers:
         when = due(connection.settings.deprovisioning, noted.timers, connection.clock, now)
         return _waiting(noted, when, seen, owner, connection)
-    return "In step: the account has what the directory says, and nothing is to be done."
+    return "In step: the account matches the directory, and there is nothing to do."
 
 
 def _without_account(seen: Observed, owner: str) -> str:
     match seen.presence:
         case Presence.DELETED:
-            return "The user is deleted in the directory and has no account: nothing is to be done."
+            return "The user is deleted in the directory and has no account: there is nothing to do."
         case Presence.SUSPENDED | Presence.ARCHIVED:
             return "The user is suspended or archived in the directory and gets no account before returning."
     if owner:
-        return f"The user belongs to the connection {owner}: nothing is to be done here."
+        return f"The user belongs to the connection {owner}: there is nothing to do here."
     if seen.in_scope is None:
-        return "Whether the user is in the provisioning scope could not be told: until then no account is created."
-    return "The user is not in the provisioning scope and has no account: nothing is to be done."
+        return "Whether the user is in the provisioning scope is not known: until then no account is created."
+    return "The user is not in the provisioning scope and has no account: there is nothing to do."
 
 
 def _unproven(noted: Entry) -> str:
     if noted.status is Status.SUSPENDED:
-        return "The account stays suspended: whether the user is in the provisioning scope again could not be told."
+        return "The account stays suspended: whether the user is in the provisioning scope again is not known."
     if noted.missing_since is not None:
-        return f"Whether the user is still in scope could not be told: {_stays(noted)}."
-    return "In step; whether the user is still in scope could not be told, and nobody loses access for that."
+        return f"Whether the user is still in scope is not known: {_stays(noted)}."
+    return "In step; whether the user is still in scope is not known, and nobody loses access for that reason."
 
 
 def _stays(noted: Entry | None) -> str:
@@ -200,18 +200,23 @@ def _stays(noted: Entry | None) -> str:
     if noted is None or noted.missing_since is None:
         return "everything stays as it is"
     since = at_time(noted.missing_since)
-    return f"complete listings lack the user since {since}, so it takes an administrator's approval under Held plans"
+    lacking = f"complete listings have lacked the user since {since}"
+    return f"{lacking}, so it takes an administrator's approval under Held plans"
 
 
 def _waiting(noted: Entry, when: Due, seen: Observed, owner: str, connection: Connection) -> str:
     proviso = IF_DUE.get(connection.state, "")
     if noted.status is Status.ACTIVE and when.suspend <= when.delete and when.suspend < NEVER:
         why = because(when.suspend_by, seen, owner)
-        return f"The account is going to be suspended on {at_time(when.suspend)}, because {why}.{proviso}"
+        return f"The account will be suspended on {at_time(when.suspend)}, because {why}.{proviso}"
     if when.delete < NEVER:
         why = because(when.delete_by, seen, owner)
-        return f"The account is going to be deleted on {at_time(when.delete)}, because {why}.{proviso}"
+        return f"The account will be deleted on {at_time(when.delete)}, because {why}.{proviso}"
     why = because(min(noted.timers, key=lambda trigger: noted.timers[trigger].since), seen, owner)
     if noted.status is Status.SUSPENDED:
-        return f"The account stays suspended, because {why}; the deprovisioning policy never deletes it for that."
-    return f"The account stays as it is although {why}: the deprovisioning policy never takes access for that."
+        return (
+            f"The account stays suspended, because {why}; the deprovisioning policy never deletes it for that reason."
+        )
+    return (
+        f"The account stays as it is although {why}: the deprovisioning policy never takes access away for that reason."
+    )

@@ -108,12 +108,12 @@ class Scope:
 class Why(StrEnum):
     """What decided whether a user is in scope."""
 
-    OUTSIDE = "at or below no chosen organizational unit"
-    UNIT = "no groups are chosen: the organizational units alone tell"
+    OUTSIDE = "not at or below a chosen organizational unit"
+    UNIT = "no groups are chosen: the organizational units alone decide"
     MEMBER = "member of a chosen group"
     SILENT = "a chosen group could not be read"
-    UNPROVEN = "no member now, which no complete listing proves yet"
-    NO_MEMBER = "member of no chosen group"
+    UNPROVEN = "not a member now, though no complete listing proves it yet"
+    NO_MEMBER = "not a member of a chosen group"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,13 +43,13 @@ WAITS_FOR: Mapping[State, str] = {
     State.PAUSED: "Waits until the connection is reauthorized",
     State.OFF: "Waits until autoprovisioning is turned on",
     State.DRAFT: "Waits until the set-up is finished and autoprovisioning turned on",
-    State.DELETING: "Not done any more, since the configuration is being deleted",
+    State.DELETING: "Not done, since the configuration is being deleted",
 }
 IF_DUE: Mapping[State, str] = {  # what is to be added to a date
     State.PAUSED: " It waits if the connection is not reauthorized by then.",
-    State.OFF: " That is if autoprovisioning were turned on now: while it is off the timers stand still.",
-    State.DRAFT: " That is if autoprovisioning were turned on now: before that nothing is done.",
-    State.DELETING: " That is not done any more, since the configuration is being deleted.",
+    State.OFF: " This assumes that autoprovisioning is turned on now: timers stand still while it is off.",
+    State.DRAFT: " This assumes that autoprovisioning is turned on now: nothing is done before that.",
+    State.DELETING: " It will not happen, since the configuration is being deleted.",
 }
 DIALECTS: Mapping[PatchDialect, str] = {
     PatchDialect.STANDARD: "one operation per attribute (RFC 7644)",
@@ -69,7 +69,7 @@ BECAUSE: Mapping[Trigger, str] = {
     Trigger.SUSPENDED: "the user is suspended in the directory",
     Trigger.DELETED: "the user is deleted in the directory",
 }
-IN_SCOPE: Mapping[bool | None, str] = {True: "In scope.", False: "Not in scope.", None: "Not told."}
+IN_SCOPE: Mapping[bool | None, str] = {True: "In scope.", False: "Not in scope.", None: "Not known."}
 WHEN: Mapping[Trigger, str] = {  # as the settings name the triggers
     Trigger.APP_OFF: "When the app is turned off for a user",
     Trigger.SUSPENDED: "When a user is suspended on Google",
@@ -90,7 +90,7 @@ OWNED_BY: Mapping[By, str] = {
     By.EXTERNAL_ID: "its externalId is their directory id",
     By.ADDRESS: "it has their primary address",
     By.UNKNOWN_ID: "its externalId is unknown to the directory: deleted long ago, or another system's",
-    By.NOTHING: "the directory does not tell",
+    By.NOTHING: "the directory does not say",
 }
 TAKEN_OVER_BY: Mapping[By, str] = {
     By.EXTERNAL_ID: "its externalId is this user's directory id",
@@ -119,7 +119,7 @@ NOUNS: Mapping[str, tuple[str, str]] = {  # of one, of several
         "creation of an account that vanished from Keeper",
         "creations of accounts that vanished from Keeper",
     ),
-    Action.UNLOCK: ("unlocking", "unlockings"),
+    Action.UNLOCK: ("unlock", "unlocks"),
 }
 DONE: Mapping[str, str] = {
     Action.SUSPEND: "suspended",
@@ -144,17 +144,17 @@ HOLDS: Mapping[HoldState, str] = {
     HoldState.WAITING: "Waiting for approval",
     HoldState.APPROVED: "Approved",
     HoldState.REJECTED: "Rejected",
-    HoldState.CLOSED: "Over",
-    HoldState.SUPERSEDED: "Ended by itself",
+    HoldState.CLOSED: "Closed",
+    HoldState.SUPERSEDED: "Ended automatically",
 }
 STANDINGS: Mapping[Standing, str] = {
-    Standing.WAITING: "Waits for a decision",
-    Standing.WITHDRAWN: "Waits for another decision",
+    Standing.WAITING: "Waiting for a decision",
+    Standing.WITHDRAWN: "Waiting for another decision",
     Standing.APPROVED: "Approved",
-    Standing.REJECTED: "Kept by rejection",
+    Standing.REJECTED: "Rejected",
     Standing.DONE: "Done",
     Standing.NOT_DUE: "No longer due",
-    Standing.EXPIRED: "Approval ran out",
+    Standing.EXPIRED: "Approval expired",
     Standing.RELEASED: "No longer held here",
 }
 EVENTS: Mapping[EventName, str] = {  # those that usage counts
@@ -170,7 +170,7 @@ EVENTS: Mapping[EventName, str] = {  # those that usage counts
 # ---- what a worker is asked for
 
 PREVIEWS: Mapping[RequestState, str] = {
-    RequestState.WAITING: "The preview waits to be computed.",
+    RequestState.WAITING: "The preview is waiting to be computed.",
     RequestState.RUNNING: "The preview is being computed.",
     RequestState.DONE: "The preview is ready.",
     RequestState.FAILED: "The preview failed.",
@@ -193,11 +193,11 @@ WOULD: Mapping[Would, str] = {
     Would.WAIT: "Timers",
 }
 BECAME: Mapping[Became, str] = {
-    Became.WAITING: "It has not begun yet. It waits where an earlier run is under way.",
-    Became.RUNNING: "It is under way.",
+    Became.WAITING: "It has not started yet: an earlier run may still be in progress.",
+    Became.RUNNING: "It is in progress.",
     Became.DONE: "It is done.",
-    Became.UNSETTLED: "It ended, but not all that it planned is settled: the rest is tried again by itself.",
-    Became.REFUSED: "Nothing was planned: the notes of the run say why. The next run tries again.",
+    Became.UNSETTLED: "It ended, but not everything it planned is settled: the rest is retried automatically.",
+    Became.REFUSED: "Nothing was planned: the run's notes say why. The next run tries again.",
     Became.SUPERSEDED: "It was closed with work left, which the next run does.",
 }
 
@@ -211,7 +211,7 @@ def state_in_full(connection: Connection, concerned: bool) -> str:
     """Say what the state of a connection means; `concerned` says that something about it is not well."""
     match connection.state:
         case State.ON:
-            return "On, but not all is well." if concerned else "Syncing active."
+            return "On, but something is wrong." if concerned else "Syncing active."
         case State.OFF:
             return "Inactive: no changes are made in Keeper, and deprovisioning timers stand still."
         case State.PAUSED:
@@ -220,7 +220,7 @@ def state_in_full(connection: Connection, concerned: bool) -> str:
         case State.DRAFT:
             return "The set-up is not finished."
         case State.DELETING:
-            gone = "The configuration is being deleted, as soon as changes in flight have ended."
+            gone = "The configuration will be deleted once changes in flight have ended."
             return f"{gone} Keeper accounts stay as they are."
 
 
@@ -236,7 +236,7 @@ def presence(of: Presence) -> str:
 
 def missing_unit(unit: OrgUnit) -> str:
     """Say that a chosen organizational unit is gone; whatever follows goes on from there."""
-    return f"The organizational unit {unit.path} is not in the directory any more"
+    return f"The organizational unit {unit.path} is no longer in the directory"
 
 
 def carried_out(hold: Hold) -> str:

@@ -192,7 +192,7 @@ def answered(
         telemetry.set_up("", "INFO", light=True)
         # In the message, which is redacted, and where Error Reporting looks for it.
         log.error("Unforeseen error\n%s", traceback.format_exc(), extra=_alert("unforeseen"))
-        error = Unforeseen("Something went wrong that nobody foresaw. The log of this function says what.")
+        error = Unforeseen("An unforeseen error occurred. This function's log says what it was.")
     finally:
         request.stream = io.BytesIO()
     return (refuse or problem)(error)

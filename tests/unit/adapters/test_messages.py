@@ -181,7 +181,7 @@ BAD = [
     ),
     (decode_run_request, b'{"kind": "everything"}', "run request", r"\$.kind"),
     (decode_run_request, b"full", "run request", "JSON|invalid"),
-    (decode_run_request, b'{"work": "preview"}', "run request.connection", "no id"),
+    (decode_run_request, b'{"work": "preview"}', "run request.connection", "not one of our ids"),
     (
         decode_run_request,
         b'{"kind": "full", "preview": "c1/p1", "request": ""}',

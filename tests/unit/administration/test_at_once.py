@@ -120,7 +120,7 @@ def test_of_two_set_ups_of_one_node_at_the_same_moment_only_one_can_be_turned_on
     set_up(scenario.services, settings, "theirs", ACTOR, "c3")
     for connection_id in ("c2", "c3"):
         finish(scenario.services, connection_id, ACTOR)
-        with pytest.raises(BadInput, match="provisions this node already"):
+        with pytest.raises(BadInput, match="already provisions this node"):
             turn_on(scenario.services, connection_id, ACTOR)
     delete(scenario.services, FakeChannels(scenario.fakes.store), "c3", ACTOR, "Keeper")
     assert turn_on(scenario.services, "c2", ACTOR).state is State.ON

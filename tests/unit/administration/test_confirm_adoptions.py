@@ -49,7 +49,7 @@ def test_all_are_those_in_doubt_and_never_those_under_aliases(admin):
         "u4": (Would.DOUBT, "k4"), "u5": (Would.DOUBT, "k5"), "u6": (Would.CREATE, "k6"),
     }  # fmt: skip
     assert done.result.counts["doubt"] == 2
-    assert [note for note in done.result.notes if "aliases" in note and note.endswith(": 1")]
+    assert [note for note in done.result.notes if "under an alias" in note and note.endswith(": 1")]
     assert confirm(admin, done.id) == Confirmation(count=2, run=True)
     assert confirmed(admin.scenario) == {"u4": {"k4"}, "u5": {"k5"}}
     assert admin.scenario.fakes.queue.runs == [RunKind.FULL]
@@ -78,14 +78,14 @@ def test_what_the_preview_does_not_offer_is_refused_and_nothing_is_confirmed(adm
 def test_an_account_under_an_alias_cannot_be_confirmed_once_a_new_one_was_made(admin):
     done, _ = admin.preview()
     admin.scenario.run()
-    with pytest.raises(BadInput, match="a new account since"):
+    with pytest.raises(BadInput, match="a new account after"):
         confirm(admin, done.id, "u6")
     assert confirm(admin, done.id, "u4").count == 1
 
 
 def test_choosing_nobody_is_refused(admin):
     done, _ = admin.preview()
-    with pytest.raises(BadInput, match="nobody is chosen"):
+    with pytest.raises(BadInput, match="nobody is selected"):
         confirm_adoptions(admin.scenario.services, "c1", done.id, [], ACTOR)
 
 
@@ -211,7 +211,7 @@ def test_the_preview_counts_the_accounts_whose_address_a_deleted_user_had(scenar
     scenario.delete("u1")
     scenario.hire("u7", account.user_name)
     done, _ = at(scenario).preview()
-    assert "To be confirmed although a user deleted lately had the address: 1" in done.result.notes
+    assert "To be confirmed although a recently deleted user had the address: 1" in done.result.notes
 
 
 def _forget(user_id: str):

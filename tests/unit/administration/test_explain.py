@@ -53,36 +53,36 @@ SUSPENDED, DELETED = seen(Presence.SUSPENDED, since=NOW), seen(Presence.DELETED,
 NO_NAME = MappingFailure("The mandatory attribute displayName has no value: name.fullName is empty for this user.")
 WORDS = [
     # entry, seen, connection, now -> the sentence
-    (entry(), seen(), ON, NOW, "In step: the account has what the directory says, and nothing is to be done."),
+    (entry(), seen(), ON, NOW, "In step: the account matches the directory, and there is nothing to do."),
     (entry(), seen(in_scope=None), ON, NOW,
-     "In step; whether the user is still in scope could not be told, and nobody loses access for that."),
+     "In step; whether the user is still in scope is not known, and nobody loses access for that reason."),
     (None, seen(), ON, NOW,
      ("Due now: create the account, or adopt the one that is in Keeper under the user's address, "
      "because the user is active and in the provisioning scope.")),
     (entry(), seen(desired=GRACE), ON, NOW,
-     "Due now: update displayName, because the directory has other values than were last written."),
+     "Due now: update displayName, because the directory's values differ from those last written."),
     (entry(pending=True), seen(desired=GRACE), ON, NOW,
-     "Being tried again: update displayName, because the directory has other values than were last written."),
+     "Being retried:  update displayName, because the directory's values differ from those last written."),
     (entry(Status.SUSPENDED), seen(), ON, NOW,
      "Due now: reactivate the account, because the user is active and in the provisioning scope again."),
     (AWAY, SUSPENDED, ON, NOW,
-     "The account is going to be suspended on 1 Dec 2026, 09:00 UTC, because the user is suspended in the directory."),
+     "The account will be suspended on 1 Dec 2026, 09:00 UTC, because the user is suspended in the directory."),
     (AWAY, SUSPENDED, ON, NOW + 8 * DAY,
      "Due now: suspend the account, because the user is suspended in the directory."),
     (AWAY, SUSPENDED, with_settings(ON, deprovisioning=NEVER), NOW + 8 * DAY,
      ("The account stays as it is although the user is suspended in the directory: "
-     "the deprovisioning policy never takes access for that.")),
+     "the deprovisioning policy never takes access away for that reason.")),
     (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, ON, NOW + 8 * DAY,
-     "The account is going to be deleted on 24 Dec 2026, 09:00 UTC, because the user is suspended in the directory."),
+     "The account will be deleted on 24 Dec 2026, 09:00 UTC, because the user is suspended in the directory."),
     (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, with_settings(ON, deprovisioning=NEVER), NOW + 8 * DAY,
      ("The account stays suspended, because the user is suspended in the directory; "
-     "the deprovisioning policy never deletes it for that.")),
+     "the deprovisioning policy never deletes it for that reason.")),
     (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, ON, NOW + 31 * DAY,
      "Due now: delete the account, which Keeper keeps locked, because the user is suspended in the directory."),
     (LEFT, seen(in_scope=False), ON, NOW + 8 * DAY,
      "Due now: suspend the account, because the user is out of the provisioning scope."),
     (entry(Status.SUSPENDED, deleted=True, timers={Trigger.DELETED: NOW}, gone=True), DELETED, ON, NOW + DAY,
-     "Nothing more is to be done: the account was deleted, and Keeper keeps it locked."),
+     "There is nothing more to do: the account was deleted, and Keeper keeps it locked."),
     (AWAY, SUSPENDED, replace(ON, state=State.PAUSED), NOW + 8 * DAY,
      ("Waits until the connection is reauthorized: suspend the account, "
      "because the user is suspended in the directory.")),
@@ -96,14 +96,14 @@ WORDS = [
      ("Held until an administrator approves it under Held plans: unlock the account, which was locked in Keeper by "
      "someone else, because the user is active and in the provisioning scope.")),
     (entry(Status.LOCKED), SUSPENDED, ON, NOW,
-     ("The account was locked in Keeper by someone else: there is no access to take. "
+     ("The account was locked in Keeper by someone else: there is no access to take away. "
      "It is not unlocked without an administrator's approval.")),
     (entry(Status.LOCKED, timers={Trigger.SUSPENDED: NOW}), SUSPENDED, ON, NOW + 8 * DAY,
      ("The account was locked in Keeper by someone else when it was last seen. "
-     "Keeper is asked whether it still is: if not, access is taken.")),
+     "Keeper is asked whether it still is: if not, access is taken away.")),
     (entry(Status.LOCKED, timers={Trigger.SUSPENDED: NOW}), SUSPENDED, replace(ON, state=State.PAUSED), NOW + 8 * DAY,
      ("Waits until the connection is reauthorized: "
-     "ask Keeper whether the account, locked when last seen, is so still.")),
+     "ask Keeper whether the account, locked when last seen, still is.")),
     (entry(Status.SUSPENDED), seen(outdated=True), ON, NOW,
      "The account was active on another connection since it was suspended here: Keeper is asked about it."),
     (entry(Status.SUSPENDED), seen(outdated=True), replace(ON, state=State.PAUSED), NOW,
@@ -111,52 +111,52 @@ WORDS = [
      "ask Keeper about the account, which was active on another connection since it was suspended here.")),
     (entry(Status.LOCKED, drift=(EXTERNAL_ID,)), seen(), ON, NOW,
      ("The account was locked in Keeper by someone else, and carries another externalId: "
-     "nobody is asked to unlock it until that is mended in Keeper.")),
+     "nobody is asked to unlock it until that is fixed in Keeper.")),
     (entry(Status.LOCKED), seen(in_scope=None), ON, NOW,
-     ("The account was locked in Keeper by someone else, and whether the user is in the provisioning scope could not "
-     "be told: it stays so.")),
+     ("The account was locked in Keeper by someone else, and it is not known whether the user is in the provisioning "
+     "scope: it stays locked.")),
     (entry(), seen(Presence.ARCHIVED), ON, NOW,
      "Archived users are not operated on: everything stays as it is, and timers stand still."),
     (entry(timers={Trigger.SUSPENDED: NOW}), seen(Presence.ARCHIVED),
      with_settings(ON, archived_as_suspended=True), NOW,
-     ("The account is going to be suspended on 1 Dec 2026, 09:00 UTC, "
+     ("The account will be suspended on 1 Dec 2026, 09:00 UTC, "
      "because the user is archived in the directory, which this connection treats as suspended.")),
     (entry(), seen(Presence.UNKNOWN, None), ON, NOW,
      "The directory does not show this user, which alone proves nothing: everything stays as it is."),
     # a timer that ran is none while it cannot be told whether its trigger still holds
     (LEFT, seen(in_scope=None), ON, NOW + 8 * DAY,
-     "In step; whether the user is still in scope could not be told, and nobody loses access for that."),
+     "In step; whether the user is still in scope is not known, and nobody loses access for that reason."),
     (replace(LEFT, status=Status.SUSPENDED), seen(in_scope=None), ON, NOW + 31 * DAY,
-     "The account stays suspended: whether the user is in the provisioning scope again could not be told."),
+     "The account stays suspended: whether the user is in the provisioning scope again is not known."),
     (entry(Status.SUSPENDED, deleted=True), seen(in_scope=None), ON, NOW,
-     "The account stays suspended: whether the user is in the provisioning scope again could not be told."),
+     "The account stays suspended: whether the user is in the provisioning scope again is not known."),
     (AWAY, SUSPENDED, replace(ON, state=State.PAUSED), NOW,
-     ("The account is going to be suspended on 1 Dec 2026, 09:00 UTC, because the user is suspended in the directory. "
+     ("The account will be suspended on 1 Dec 2026, 09:00 UTC, because the user is suspended in the directory. "
      "It waits if the connection is not reauthorized by then.")),
     (AWAY, SUSPENDED, replace(ON, state=State.OFF), NOW,
-     ("The account is going to be suspended on 1 Dec 2026, 09:00 UTC, because the user is suspended in the directory. "
-     "That is if autoprovisioning were turned on now: while it is off the timers stand still.")),
+     ("The account will be suspended on 1 Dec 2026, 09:00 UTC, because the user is suspended in the directory. "
+     "This assumes that autoprovisioning is turned on now: timers stand still while it is off.")),
     (replace(AWAY, status=Status.SUSPENDED), SUSPENDED, replace(ON, state=State.DELETING), NOW,
-     ("The account is going to be deleted on 24 Dec 2026, 09:00 UTC, because the user is suspended in the directory. "
-     "That is not done any more, since the configuration is being deleted.")),
+     ("The account will be deleted on 24 Dec 2026, 09:00 UTC, because the user is suspended in the directory. "
+     "It will not happen, since the configuration is being deleted.")),
     (None, seen(in_scope=False), ON, NOW,
-     "The user is not in the provisioning scope and has no account: nothing is to be done."),
+     "The user is not in the provisioning scope and has no account: there is nothing to do."),
     (None, seen(in_scope=None), ON, NOW,
-     "Whether the user is in the provisioning scope could not be told: until then no account is created."),
+     "Whether the user is in the provisioning scope is not known: until then no account is created."),
     (None, SUSPENDED, ON, NOW,
      "The user is suspended or archived in the directory and gets no account before returning."),
-    (None, DELETED, ON, NOW, "The user is deleted in the directory and has no account: nothing is to be done."),
+    (None, DELETED, ON, NOW, "The user is deleted in the directory and has no account: there is nothing to do."),
     (None, seen(desired={}, mapping_failure=NO_NAME), ON, NOW, f"Nothing can be sent: {NO_NAME}"),
     (entry(Status.NONE, failure=replace(REJECTED, about=f"create:{fingerprint(ADA)[:16]}")), seen(), ON, NOW,
-     ("The last attempt failed; it is made again on 24 Nov 2026, 09:15 UTC, or as soon as the user changes: "
+     ("The last attempt failed; the next one is on 24 Nov 2026, 09:15 UTC, or as soon as the user changes: "
      "The address is taken.")),
     (entry(Status.NONE, failure=replace(REJECTED, about=f"create:{fingerprint(ADA)[:16]}")), seen(),
      replace(ON, state=State.OFF), NOW,
      "Waits until autoprovisioning is turned on; the last attempt failed: The address is taken."),
     (entry(mark=Mark(change_id="c", message_id="m", action=Action.UPDATE, until=NOW + DAY)), seen(), ON, NOW,
-     "A worker is carrying out a change (update) at this moment; the user is looked at again after it."),
+     "A worker is carrying out a change (update) right now; the user is looked at again afterwards."),
     (entry(mark=Mark(change_id="c", message_id="m", action=Action.UPDATE, until=NOW)), seen(), ON, NOW,
-     "What became of the last change (update) is not known: the account itself is asked before anything."),
+     "What became of the last change (update) is not known: Keeper is asked before anything else."),
 ]  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def test_a_decision_is_told_in_a_sentence(known, observation, connection, now, s
 
 def test_who_belongs_to_another_connection_is_told_so():
     assert said(None, seen(in_scope=False), owner="Sales") == (
-        "The user belongs to the connection Sales: nothing is to be done here."
+        "The user belongs to the connection Sales: there is nothing to do here."
     )
     assert said(LEFT, seen(in_scope=False), now=NOW + 8 * DAY, owner="Sales") == (
         "Due now: suspend the account, because the user belongs to the connection Sales."
@@ -177,7 +177,7 @@ def test_who_belongs_to_another_connection_is_told_so():
 @pytest.mark.parametrize(
     ("held", "begins"),
     [
-        (holds.Standing.REJECTED, "Not done, since an administrator rejected it in a held plan"),
+        (holds.Standing.REJECTED, "Not done, because an administrator rejected it in a held plan"),
         (holds.Standing.WAITING, "Held until an administrator approves it under Held plans"),
         (holds.Standing.WITHDRAWN, "Held until an administrator approves it under Held plans"),
         (holds.Standing.APPROVED, "Due now"),
@@ -290,7 +290,7 @@ def test_who_left_a_group_is_told_that_this_is_still_to_be_proven(scenario):
 def test_who_never_was_in_scope_has_no_entry_and_nothing_to_be_done(scenario):
     told = look_into(scenario, "admin")
     assert (told.entry, told.standing.in_scope, told.action) == (None, False, None)
-    assert told.words == "The user is not in the provisioning scope and has no account: nothing is to be done."
+    assert told.words == "The user is not in the provisioning scope and has no account: there is nothing to do."
 
 
 def test_units_are_named_the_chosen_one_that_holds_the_user_or_why_none_does(scenario):
@@ -311,7 +311,7 @@ def test_a_group_that_cannot_be_read_leaves_the_scope_open(scenario):
     directory.secret.add(GROUP.id)
     told = look_into(scenario, "u1", directory)
     assert told.standing.in_scope is None
-    assert told.standing.words == "The directory does not tell whether the user is a member of keeper@example.com."
+    assert told.standing.words == "The directory does not say whether the user is a member of keeper@example.com."
 
 
 def test_the_scope_is_told_as_a_worker_tells_it(scenario):
@@ -405,7 +405,7 @@ def test_who_was_deleted_is_found_among_the_deleted(scenario):
     assert (told.entry.status, told.to_write) == (Status.SUSPENDED, {})
     assert told.words == (
         "The account stays suspended, because the user is deleted in the directory; "
-        "the deprovisioning policy never deletes it for that."
+        "the deprovisioning policy never deletes it for that reason."
     )
 
 
@@ -416,7 +416,7 @@ def test_a_failure_is_told_with_its_next_attempt(scenario):
     told = look_into(scenario, "u4")
     assert (told.entry.failure.code, told.entry.failure.attempts) == ("not_adoptable", 1)
     assert isinstance(told.decision, BackOff)
-    assert told.words.startswith("The last attempt failed; it is made again on 24 Nov 2026, 09:15 UTC, or as soon as")
+    assert told.words.startswith("The last attempt failed; the next one is on 24 Nov 2026, 09:15 UTC, or as soon as")
     assert [event.name for event in told.events] == [EventName.FAILED]
 
 
@@ -430,7 +430,7 @@ def test_a_hold_is_told_until_it_is_rejected_and_then_that():
     assert look_into(scenario, "u1").words.startswith("Held until an administrator approves it")
     (hold,) = scenario.services.holds.standing("c1")
     decide_hold(scenario.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
-    assert look_into(scenario, "u1").words.startswith("Not done, since an administrator rejected it")
+    assert look_into(scenario, "u1").words.startswith("Not done, because an administrator rejected it")
 
 
 def test_who_was_forgotten_is_still_known_by_the_audit(scenario):

@@ -47,7 +47,7 @@ def test_the_other_connection_that_has_the_user_is_named(scenario):
     assert (told.standing.in_scope, told.standing.owner.id) == (False, "c1")
     having = "The user belongs to the connection Keeper, where they have their account. Member of"
     assert told.standing.words.startswith(having)
-    assert told.words == "The user belongs to the connection Keeper: nothing is to be done here."
+    assert told.words == "The user belongs to the connection Keeper: there is nothing to do here."
 
 
 def test_of_two_connections_that_hold_a_new_user_the_first_one_is_named(scenario):
@@ -65,7 +65,7 @@ def test_who_moves_to_another_connection_keeps_this_account_until_they_are_let_i
     told = look_into(scenario, "u1")
     assert (told.standing.in_scope, told.standing.owner.id, told.action) == (False, "c2", None)
     assert told.words == (
-        "The user moves to the connection Sales: this account stays as it is until they are let in there."
+        "The user is moving to the connection Sales: this account stays as it is until they are let in there."
     )
     assert look_into(scenario, "u1", connection_id="c2").decision.action is Action.CREATE
 
@@ -98,5 +98,5 @@ def test_a_connection_that_cannot_be_read_keeps_those_whom_it_has(scenario):
     told = look_into(scenario, "u1", directory, connection_id="c2")
     assert (told.standing.in_scope, told.standing.owner, told.action) == (None, None, None)
     assert told.standing.words.startswith(
-        "Whether the user still belongs to the connection that has their account could not be told."
+        "Whether the user still belongs to the connection that has their account is not known."
     )

@@ -140,7 +140,7 @@ def test_what_a_rejection_keeps_is_counted_and_no_concern():
 @pytest.mark.parametrize("state", [State.PAUSED, State.OFF])
 def test_approvals_in_force_are_told_whatever_stops_the_connection(state):
     seen = look(Told(plans=(APPROVED, REJECTED)), replace(ON, state=state))
-    assert [concern.what.partition(":")[0] for concern in seen.concerns[1:]] == ["Approved and not carried out yet"]
+    assert [concern.what.partition(":")[0] for concern in seen.concerns[1:]] == ["Approved, but not carried out yet"]
     assert seen.kept == 15
 
 
@@ -158,7 +158,7 @@ def test_there_is_no_concern_while_all_is_well():
         (Told(), replace(ON, state=State.PAUSED, paused_reason="HTTP 401"), LIVE, "Paused: HTTP 401"),
         (Told(), replace(ON, state=State.OFF), LIVE, "is off"),
         (Told(), replace(ON, state=State.DRAFT), LIVE, "not finished"),
-        (Told(), replace(ON, state=State.DELETING), LIVE, "being deleted"),
+        (Told(), replace(ON, state=State.DELETING), LIVE, "will be deleted"),
         (Told(held=1), ON, LIVE, "held as a plan"),
         (Told(plans=(APPROVED,)), ON, LIVE, "not carried out yet: 7 changes. The approval ends by 25 Nov 2026, 09:00"),
         (Told(latest=()), ON, LIVE, "No full run has succeeded for 3 d 0 h"),
@@ -182,11 +182,11 @@ def test_there_is_no_concern_while_all_is_well():
             Told(),
             with_settings(ON, scope=GONE),
             LIVE,
-            "The organizational unit /Sales is not in the directory any more",
+            "The organizational unit /Sales is no longer in the directory",
         ),
         (Told(latest=(replace(DONE, complete=False),)), ON, LIVE, "could not read the directory to its end"),
         (Told(latest=(REFUSED, DONE)), ON, LIVE, "could not be planned, so nothing was changed: Keeper did not answer"),
-        (Told(latest=(UNSETTLED, DONE)), ON, LIVE, "left 26 of 300 planned changes not settled."),
+        (Told(latest=(UNSETTLED, DONE)), ON, LIVE, "left 26 of 300 planned changes unsettled."),
         (Told(latest=(replace(UNSETTLED, state=RunState.SUPERSEDED), DONE)), ON, LIVE, "was closed with work left"),
         (Told(latest=(replace(FAILS, notes=()), REFUSED, DONE)), ON, LIVE, "Keeper did not answer"),  # tried again now
         (Told(failing=1), ON, LIVE, "1 user fails"),

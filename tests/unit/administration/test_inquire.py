@@ -66,7 +66,7 @@ def test_an_inquiry_waits_and_is_published_with_who_asked(scenario):
 REFUSED = [
     ("c9", "u1", InquiryKind.EXPLAIN, State.ON, NotFound, "no such connection"),
     ("c1", "u1", InquiryKind.EXPLAIN, State.DELETING, NotFound, "is being deleted"),
-    ("c1", "ada@example.com", InquiryKind.PROVISION, State.ON, BadInput, "no directory id"),
+    ("c1", "ada@example.com", InquiryKind.PROVISION, State.ON, BadInput, "not a directory id"),
     ("c1", "u1", InquiryKind.PROVISION, State.OFF, BadInput, "Turn it on first"),
     ("c1", "u1", InquiryKind.PROVISION, State.DRAFT, BadInput, "Finish the set-up"),
     ("c1", "u1", InquiryKind.PROVISION, State.PAUSED, BadInput, "Reauthorize it first"),
@@ -92,7 +92,7 @@ FOUND = [
     ("u4", "by the directory id, as its externalId"),
     ("u5", "by the user's address, but it carries another directory id"),
     ("u6", "by the user's address, but it carries no directory id"),
-    ("u7", "there is no account of this user"),
+    ("u7", "this user has no account"),
 ]
 
 
@@ -159,7 +159,7 @@ def test_with_several_connections_each_step_says_whose_it_is(scenario):
     told = answer(scenario, ask(scenario, "u4", InquiryKind.PROVISION))
     whose = [step.text.partition(": ")[0] for step in told.result.steps[:-1]]
     assert whose == ["Keeper"] * 7 + ["Sales"] * 3
-    decided = "Sales: Decided. The user belongs to the connection Keeper: nothing is to be done here."
+    decided = "Sales: Decided. The user belongs to the connection Keeper: there is nothing to do here."
     assert told.result.steps[-2].text == decided
 
 
@@ -169,7 +169,7 @@ def test_when_the_time_is_over_the_account_is_not_looked_for_any_more(scenario):
     scenario.keeper.afterwards.append(lambda: scenario.fakes.clock.advance(timedelta(minutes=1)))
     told = answer(scenario, look)
     assert (told.state, told.result.account) == (RequestState.FAILED, None)
-    assert "the time for this answer is over" in told.problem
+    assert "the time for this answer had run out" in told.problem
     assert len(scenario.keeper.of("u4")) == 1
 
 
@@ -265,7 +265,7 @@ def test_a_connection_that_is_gone_meanwhile_says_so(scenario):
     look = ask(scenario, "u1", InquiryKind.EXPLAIN)
     del scenario.fakes.store.connections["c1"]
     told = answer(scenario, look)
-    assert (told.state, told.problem) == (RequestState.FAILED, "The connection was deleted meanwhile.")
+    assert (told.state, told.problem) == (RequestState.FAILED, "The connection has been deleted.")
 
 
 @pytest.mark.parametrize("state", [State.OFF, State.DRAFT, State.DELETING])
@@ -275,7 +275,7 @@ def test_who_was_not_provisioned_since_the_connection_was_turned_off_meanwhile_i
     scenario.services.connections.change("c1", lambda connection: replace(connection, state=state))
     told = answer(scenario, look)
     assert (told.state, told.result.account) == (RequestState.FAILED, None)
-    assert told.problem.startswith("Nothing was done: the connection is not on any more")
+    assert told.problem.startswith("Nothing was done: the connection is no longer on")
     assert scenario.keeper.of("u4") == []
 
 
@@ -283,7 +283,7 @@ def test_a_connection_that_was_asked_to_wait_is_left_alone(scenario):
     until = scenario.fakes.clock.now + timedelta(seconds=30)
     scenario.services.connections.change("c1", lambda connection: replace(connection, throttled_until=until))
     told = answer(scenario, ask(scenario, "u1", InquiryKind.EXPLAIN))
-    assert (told.state, told.problem) == (RequestState.FAILED, "Keeper asked this connection to wait 30 s more")
+    assert (told.state, told.problem) == (RequestState.FAILED, "Keeper asked this connection to wait another 30 s")
 
 
 def test_before_the_first_full_run_nobody_is_provisioned_one_by_one():

@@ -213,7 +213,7 @@ def test_a_change_that_was_cut_short_is_noted_and_not_guessed_at(admin):
     scenario.fakes.store.put_entry(scenario.connection, replace(entry, mark=mark))
     done, lines = admin.preview()
     assert (lines, done.result.counts) == ([], {"unchanged": 2})
-    assert any("cut short" in note for note in done.result.notes)
+    assert any("was interrupted" in note for note in done.result.notes)
 
 
 def test_whose_lookup_keeper_refuses_is_told_to_fail(admin, monkeypatch):

@@ -77,7 +77,7 @@ def test_what_goes_on_beside_a_rejected_plan_is_not_told_as_held():
     assert held == {"u1": True, "u2": True, "u3": True, "u4": False}
     assert (done.result.held, done.result.notes) == (
         False,
-        ("Suspensions and deletions that would be held: 3; that go on: 1",),
+        ("Suspensions and deletions that would be held: 3; not held: 1",),
     )
 
 

@@ -67,7 +67,7 @@ def test_another_connection_to_a_node_is_refused_however_it_is_spelt(scenario, s
         replace(scenario.connection, id="c2"), endpoint="https://keepersecurity.eu/api/rest/scim/v2/9"
     )
     services.connections.create(other)
-    with pytest.raises(BadInput, match="provisions this node already"):
+    with pytest.raises(BadInput, match="already provisions this node"):
         edit(
             services,
             "c2",

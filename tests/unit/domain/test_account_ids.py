@@ -18,8 +18,8 @@ def test_an_id_is_what_the_server_says(scim_id):
     ("scim_id", "problem"),
     [
         ("", "it is empty"),
-        (".", "it is '.', which has a meaning of its own in a path"),
-        ("..", "it is '..', which has a meaning of its own in a path"),
+        (".", "it is '.', which has a special meaning in a path"),
+        ("..", "it is '..', which has a special meaning in a path"),
         ("x" * 1_500_000, "it has 1500000 characters, and 256 at most can be used"),
         ("1\r\n2", "it has control characters"),
         ("1\x85", "it has control characters"),

@@ -101,14 +101,14 @@ NO_TIME = replace(ADA, created=None)
 @pytest.mark.parametrize(
     ("found", "seeker", "grounds", "why"),
     [
-        (FREE, ADA, DELETED, "a user deleted lately had this address"),
-        (account("Ada@Example.com"), ADA, DELETED, "a user deleted lately had this address"),
+        (FREE, ADA, DELETED, "a recently deleted user had this address"),
+        (account("Ada@Example.com"), ADA, DELETED, "a recently deleted user had this address"),
         (FREE, ADA, Known(deleted_addresses=None), "the directory did not list its deleted users"),
-        (account(created=None), ADA, NOBODY, "Keeper does not tell when it was created"),
-        (FREE, NO_TIME, NOBODY, "the directory does not tell when the user was created"),
+        (account(created=None), ADA, NOBODY, "Keeper does not say when it was created"),
+        (FREE, NO_TIME, NOBODY, "the directory does not say when the user was created"),
         (account(created=NOW - timedelta(seconds=1)), ADA, NOBODY, "it is older than the user in the directory"),
-        (account(active=False, created=None), ADA, NOBODY, "Keeper does not tell when it was created"),
-        (FREE, ADA, replace(DELETED, confirmed={"u2": frozenset({"k1"}), "u1": frozenset({"k2"})}), "deleted lately"),
+        (account(active=False, created=None), ADA, NOBODY, "Keeper does not say when it was created"),
+        (FREE, ADA, replace(DELETED, confirmed={"u2": frozenset({"k1"}), "u1": frozenset({"k2"})}), "recently deleted"),
         (account(created=NOW - DAY), ADA, DELETED, "had this address; it is older"),
     ],
 )

@@ -267,7 +267,7 @@ def test_a_listed_leaver_whom_the_directory_knows_not_alone_fails_with_that_reas
         scenario.fakes.clock.advance(2 * MINUTE)
         try_again(scenario, Look(user_id="u1", event="", evidence=Evidence(listed=True)), asked)
     failure = scenario.entry("u1").failure
-    assert "knows no such user when it is asked for this one alone" in failure.text
+    assert "does not find them when asked individually" in failure.text
     assert active(scenario, "u1") == [True], "nothing proves that the user is deleted, and nothing shows the suspension"
 
 

@@ -216,7 +216,7 @@ def test_rows_are_read_while_they_are_sent():
 
 def test_an_error_before_the_first_rows_is_an_answer_and_not_half_a_file():
     def rows():
-        raise BadInput("cursor", "it is none of ours", "Start again.")
+        raise BadInput("cursor", "it is not a cursor of this list", "Start again.")
         yield
 
     with pytest.raises(BadInput):

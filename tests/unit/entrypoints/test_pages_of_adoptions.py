@@ -78,7 +78,7 @@ def test_chosen_ones_are_confirmed_and_shown_as_such(here):
     page = here.open(PAGE).send("Confirm adoptions", "chosen", user=["u2", "u4"])
     assert confirmed(here) == {"u2": {"k2"}, "u4": {"k4"}}
     assert here.fakes.queue.runs == [RunKind.FULL]
-    assert "Confirmed. A reconciliation has been asked for" in page.text
+    assert "Confirmed. A reconciliation has been requested" in page.text
     assert ticks(page) == ["u5"]
 
 

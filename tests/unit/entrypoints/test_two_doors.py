@@ -353,7 +353,7 @@ def test_lists_that_are_at_hand_are_paged_alike(path):
 
 
 def test_both_doors_say_of_an_approval_what_follows():
-    here, follows = place(), "a reconciliation is asked for and carries it out, reading each user again"
+    here, follows = place(), "a reconciliation is requested and carries it out, reading each user again"
     form = here.browser().open(f"{HOME}/holds/{DIGEST}")
     notice = form.send("Decide", "approve", confirmed="yes", about="")
     described = json.loads(here.open(f"{ROOT}/openapi.json").text)["paths"]

@@ -121,7 +121,7 @@ def test_a_lock_is_raised_and_lifted_as_approved(scenario):
     drift(scenario)
     (hold,) = waiting(scenario)
     assert [(member.user_id, member.action) for member in hold.members] == [("u1", "unlock")]
-    assert "1 unlocking" in hold.reason
+    assert "1 unlock" in hold.reason
     notice(scenario, "u1")
     assert active(scenario, "u1") == [False]
     decided(scenario, approve=True)

@@ -85,7 +85,7 @@ def test_the_second_listing_ends_in_a_held_plan_however_few_they_are(scenario, s
     (hold,) = holds(scenario)
     assert named(hold) == (("u1", "suspend"), ("u2", "suspend"))
     assert hold.reason == (
-        "2 suspensions of users whom complete listings lack, but of whom the directory does not tell one by one"
+        "2 suspensions of users missing from complete listings, about whom the directory gives no individual answer"
     )
     assert access(scenario) == [True] * 3
     for _ in range(3):
@@ -168,7 +168,7 @@ def test_beside_a_plan_over_the_limit_they_are_held_with_it_and_told(scenario, s
     (hold,) = holds(scenario)
     assert len(hold.members) == 3
     assert "3 suspensions would exceed the limit of 0" in hold.reason
-    assert "; 2 of them of users whom complete listings lack" in hold.reason
+    assert "; 2 of them of users missing from complete listings" in hold.reason
 
 
 def test_beside_what_is_proven_they_alone_are_held(scenario, silent):
@@ -247,9 +247,9 @@ def test_a_preview_says_that_they_would_be_held(scenario, silent):
 def test_why_says_it_in_words(scenario, silent):
     scenario.run()
     told = look_into(scenario, "u1")
-    assert told.standing.words == "The directory does not tell whether the user is a member of keeper@example.com."
+    assert told.standing.words == "The directory does not say whether the user is a member of keeper@example.com."
     assert told.words == (
-        "Whether the user is still in scope could not be told: complete listings lack the user since "
+        "Whether the user is still in scope is not known: complete listings have lacked the user since "
         "24 Nov 2026, 09:00 UTC, so it takes an administrator's approval under Held plans."
     )
 
@@ -265,7 +265,7 @@ def test_a_unit_that_is_not_told_takes_access_from_nobody_and_gives_none(scenari
     run_after(scenario, timedelta(days=2))
     assert (access(scenario), active(scenario, "u4")) == ([True] * 3, [])
     told = look_into(scenario, "u1")
-    assert told.standing.words == "The directory does not tell the user's organizational unit (chosen: /Sales)."
+    assert told.standing.words == "The directory does not show the user's organizational unit (chosen: /Sales)."
 
 
 REMEMBERED = [

@@ -62,7 +62,7 @@ def test_a_circle_is_refused_in_words_and_costs_no_one_their_access(scenario, ci
         told = scenario.entry(user_id)
         holder = next(other for other, name in before.items() if name == address)
         assert told.failure.text == (
-            f"{address} is still the address of user {holder}. This is tried again once that account has another one: "
+            f"{address} is still the address of user {holder}. This is retried once that account has another address: "
             "after a swap, give one of the two a third address in the directory for a while."
         )
         assert (told.failure.code, told.pending) == ("address_taken", False)

@@ -61,7 +61,7 @@ def test_a_wait_of_years_that_an_older_version_stored_ends_after_an_hour(scenari
 def test_respecting_a_wait_does_not_write(scenario):
     be(scenario, throttled_until=scenario.fakes.clock.now + 10 * MINUTE)
     before = scenario.connection
-    with pytest.raises(Waiting, match="600 s more"):
+    with pytest.raises(Waiting, match="another 600 s"):
         Keeper(scenario.services, scenario.connection).accounts()
     assert scenario.connection == before
 

@@ -83,7 +83,7 @@ def test_who_approves_one_account_lets_no_other_one_go(emptied):
             notice(emptied, user_id)
     assert made(emptied) == {"x0"}
     assert emptied.connection.unproven is not None
-    with pytest.raises(BadInput, match="none of the accounts"):
+    with pytest.raises(BadInput, match="none of this connection's accounts"):
         again(emptied, override=False)
 
 

@@ -371,4 +371,4 @@ def test_a_run_tells_how_many_a_rejection_keeps_beside_those_who_wait_in_the_sam
     run(scenario)
     decide(scenario, "reject", users=[f"x{number}" for number in range(5)])
     scenario.fakes.clock.advance(QUARTER)
-    assert "Kept by rejection, or to be decided anew: 5" in scenario.plan().notes
+    assert "Rejected, or waiting for another decision: 5" in scenario.plan().notes

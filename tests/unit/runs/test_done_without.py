@@ -86,7 +86,7 @@ def test_a_drift_run_that_cannot_list_keeper_does_what_a_full_run_does(scenario,
     scenario.work_off()
     assert (active(scenario, "u1"), active(scenario, "u4")) == ([False], [True])
     done = scenario.services.runs.get("c1", run.id)
-    assert (done.state, "is not looked for" in done.notes[0]) == (RunState.DONE, True)
+    assert (done.state, "are not looked for" in done.notes[0]) == (RunState.DONE, True)
     assert done.complete == (not isinstance(error, Transient)), "a listing that broke off is told as such"
 
 
@@ -134,7 +134,7 @@ def test_a_token_of_another_node_is_refused_whatever_fails_there(scenario, monke
     known = [entry.scim_id for entry in scenario.services.roster.load(scenario.connection).values()]
     scenario.keeper.accounts.clear()
     get_failing_for(monkeypatch, set(known[:1]), KeeperFailed("HTTP 500"))
-    with pytest.raises(BadInput, match="none of the accounts"):
+    with pytest.raises(BadInput, match="none of this connection's accounts"):
         reauthorize(scenario.services, "c1", "secret", Actor(address="boss@example.com", directory_id="u0"))
 
 

@@ -100,7 +100,7 @@ def test_the_reason_outlives_a_hold(scenario):
     scenario.fakes.clock.advance(LATER)
     scenario.run()
     told = [event.reason for event in scenario.fakes.store.events["c1"].values() if event.user_id == "u1"]
-    assert told[-1] == "Changed in Keeper by somebody else, where was found: the account was active."
+    assert told[-1] == "Changed in Keeper by somebody else. Found: the account was active."
 
 
 def test_what_is_found_is_told_once(scenario):

@@ -242,7 +242,7 @@ def test_a_unit_that_is_gone_and_comes_back_is_told_both_times(selling):
     selling.directory.units[SALES.id] = path
     selling.run()
     assert [event.reason for event in told(selling)] == [
-        "The organizational unit /Sales is not in the directory any more.",
+        "The organizational unit /Sales is no longer in the directory.",
         "The organizational unit /Sales is in the directory again.",
     ]
     assert selling.connection.settings.scope.org_units == (SALES,)
@@ -286,9 +286,8 @@ def test_a_preview_says_that_a_unit_is_gone_and_writes_nothing(selling):
     selling.directory.live["u1"] = replace(selling.directory.live["u1"], org_unit_path="/")
     done, lines = at(selling).preview(name="Vault")
     assert lines == []
-    assert [
-        note for note in done.result.notes if note.startswith("The organizational unit /Sales is not in the directory")
-    ]
+    gone = "The organizational unit /Sales is no longer in the directory"
+    assert [note for note in done.result.notes if note.startswith(gone)]
     assert selling.connection.settings.scope.org_units == (SALES,)
 
 
@@ -303,7 +302,7 @@ def test_why_says_that_a_unit_is_gone_is_not_listed_or_cannot_be_listed(selling)
     standing = look_into(selling, "u2").standing
     assert standing.in_scope is None
     assert standing.words == (
-        "The organizational unit /Sales is not in the directory any more, so it cannot be told who is in it."
+        "The organizational unit /Sales is no longer in the directory, so it is not known who is in it."
     )
     selling.directory.units_fail = Incomplete("broken")
     assert look_into(selling, "u2").standing.words == "The directory did not list the organizational units."

@@ -62,7 +62,7 @@ def test_after_the_roster_was_lost_every_leaver_is_found_by_their_id(lost):
         ("u3", By.EXTERNAL_ID, Offer.CHOSEN, Presence.ACTIVE),
     ]
     run = max(lost.fakes.store.runs["c1"].values(), key=lambda run: run.started)
-    assert "Active accounts in Keeper that nobody provisions: 3, 2 of them of people who left" in run.notes
+    assert "Active accounts in Keeper that nobody provisions: 3, 2 of them leavers'" in run.notes
 
 
 def test_what_is_offered_together_is_deprovisioned_and_the_rest_stays(lost):

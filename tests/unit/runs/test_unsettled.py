@@ -43,7 +43,7 @@ def test_a_run_whose_write_is_left_to_a_look_of_its_own_is_not_done(scenario, er
     deliver_one(scenario)
     ended = stored(scenario, run)
     assert (ended.state, ended.unsettled, ended.counts["updated"]) == (RunState.UNSETTLED, 1, 2)
-    assert ended.notes[-1] == "Ended with 1 of 3 planned changes not settled: each is tried again by itself"
+    assert ended.notes[-1] == "Ended with 1 of 3 planned changes unsettled: each is retried automatically"
     scenario.work_off()
     scenario.fakes.clock.advance(20 * MINUTE)
     again = scenario.plan()
@@ -80,7 +80,7 @@ def test_who_asked_for_a_run_is_told_that_it_left_something(scenario):
     scenario.keeper.faults.append(KeeperFailed("HTTP 500"))
     deliver_one(scenario)
     told = look_after_run(scenario.services, scenario.connection, asked.asked.id)
-    assert (told.became.value, "not all that it planned is settled" in told.detail) == ("unsettled", True)
+    assert (told.became.value, "not everything it planned is settled" in told.detail) == ("unsettled", True)
 
 
 def test_users_refused_before_sending_count_as_failures_of_their_own_kind(scenario):

@@ -67,7 +67,7 @@ class GoogleDirectory:
         if isinstance(answer, Refusal):
             return self._not_shown(user_id, answer)
         if answer.get("id") != user_id:
-            return unknown(user_id, "The directory answers with another user than the one asked for.")
+            return unknown(user_id, "The directory returned a different user than the one requested.")
         return user_of(answer)
 
     def by_address(self, address: str) -> DirectoryUser | None:
@@ -76,7 +76,7 @@ class GoogleDirectory:
         if isinstance(answer, Refusal):
             return self._not_shown("", answer)
         if not is_user_id(answer.get("id")) or not has_address(answer, address):
-            return unknown("", "The directory answers with another user than the one asked for.")
+            return unknown("", "The directory returned a different user than the one requested.")
         return user_of(answer)
 
     def _not_shown(self, user_id: str, refusal: Refusal) -> DirectoryUser | None:
@@ -204,7 +204,7 @@ class GoogleDirectory:
             if isinstance(listed, Refusal):
                 if listed.status in (401, 403):
                     raise _refused(method, listed)
-                raise BadInput("search", f"{method} refuses it: {listed}", "Search for other letters.")
+                raise BadInput("search", f"{method} refuses it: {listed}", "Try other letters.")
             found += [item for item in _dicts(listed.get(key)) if begins_with(item, text)]
             token = text_of(listed, "nextPageToken")
             if not token or len(token) > LONGEST_TOKEN or len(found) >= FOUND_AT_MOST:
@@ -220,7 +220,7 @@ class GoogleDirectory:
         items = _items("orgunits.list", "organizationUnits", answer, first=True, size=UNITS_AT_MOST)
         units = [_org_unit(item) for item in items]
         if not len(units) == len({unit.id for unit in units}) == len({unit.path for unit in units}):
-            raise Incomplete("orgunits.list answered an organizational unit twice")
+            raise Incomplete("orgunits.list returned an organizational unit twice")
         return sorted(units, key=lambda unit: unit.path)
 
     def probe(self) -> bool:
@@ -298,7 +298,7 @@ class GoogleDirectory:
 def _following(method: str, answer: Mapping[str, Any]) -> str:
     token = answer.get("nextPageToken", "")
     if not isinstance(token, str) or len(token) > LONGEST_TOKEN:
-        raise Incomplete(f"{method} answered with a page token that is none")
+        raise Incomplete(f"{method} returned an invalid page token")
     return token
 
 
@@ -313,7 +313,7 @@ def _items(method: str, key: str, answer: Mapping[str, Any], *, first: bool, siz
     whole = isinstance(items, list) and len(items) <= size and all(isinstance(item, dict) for item in items)
     if is_listing and whole and (key != "users" or all(is_user_id(item.get("id")) for item in items)):
         return list(items)
-    raise Incomplete(f"{method} answered something that is no listing")
+    raise Incomplete(f"{method} returned something that is not a listing")
 
 
 def _member(item: Mapping[str, Any]) -> str:
@@ -363,7 +363,7 @@ def _org_unit(item: Mapping[str, Any]) -> OrgUnit:
     """Read a unit; raises Incomplete for one without id or path: whose users they are could not be told."""
     unit_id, path = item.get("orgUnitId"), item.get("orgUnitPath")
     if not (isinstance(unit_id, str) and 0 < len(unit_id) <= LONGEST_ID):
-        raise Incomplete("orgunits.list answered an organizational unit without a usable orgUnitId")
+        raise Incomplete("orgunits.list returned an organizational unit without a usable orgUnitId")
     if not (isinstance(path, str) and path.startswith("/") and len(path) <= LONGEST_PATH):
-        raise Incomplete("orgunits.list answered an organizational unit without a usable orgUnitPath")
+        raise Incomplete("orgunits.list returned an organizational unit without a usable orgUnitPath")
     return OrgUnit(id=unit_id, path=path)

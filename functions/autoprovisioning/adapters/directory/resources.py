@@ -25,7 +25,7 @@ def user_of(item: dict[str, Any]) -> DirectoryUser:
     presence, since = Presence.ACTIVE, None
     if not (isinstance(archived, bool) and isinstance(suspended, bool)):
         presence = Presence.UNKNOWN
-        untold = "The directory says neither yes nor no to whether the user is suspended or archived."
+        untold = "The directory does not say whether the user is suspended or archived."
     elif archived:
         presence, since = Presence.ARCHIVED, _time(item.get("archivalTime"))
     elif suspended:

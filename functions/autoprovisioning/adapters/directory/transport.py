@@ -169,7 +169,7 @@ class DirectoryTransport:
                 return answer
             problem = f"HTTP {answer.status} {answer.reason}".strip()
             if wait is not None and wait > self._longest_pause:
-                raise Transient(f"The directory could not be read: {problem}, come back later", retry_after=wait)
+                raise Transient(f"The directory could not be read: {problem}, try again later", retry_after=wait)
         raise Transient(f"The directory could not be read: {problem} after {self._attempts} attempts", retry_after=30)
 
     def _once(
@@ -269,7 +269,7 @@ def _no_token(error: auth.RefreshError) -> ConfigurationRefused | Transient:
     refusal = next((word for word in DELEGATION_REFUSED if word in text), "")
     if refusal:
         return ConfigurationRefused(f"No access token for the directory: {refusal}. {DELEGATION} {SIGNING}")
-    return Transient("No access token for the directory could be had", retry_after=30)
+    return Transient("Could not get an access token for the directory", retry_after=30)
 
 
 def _retry_after(value: str) -> float | None:

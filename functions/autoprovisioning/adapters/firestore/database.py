@@ -144,7 +144,7 @@ class Database:
         except (exceptions.BadRequest, exceptions.MethodNotImplemented) as error:
             log.exception("Firestore refuses a request")
             name = type(error).__name__
-            raise Unforeseen(f"Firestore refuses what it was asked ({name}): trying again cannot help.") from error
+            raise Unforeseen(f"Firestore rejects the request ({name}): trying again cannot help.") from error
         except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
             raise Transient(f"Firestore could not be reached ({type(error).__name__})", retry_after=5) from error
 

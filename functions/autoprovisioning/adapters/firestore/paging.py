@@ -67,4 +67,4 @@ def _decode(cursor: str, kind: type[T]) -> T:
 
 
 def _refusal() -> BadInput:
-    return BadInput("cursor", "it is not one that a page of this list ended with", "Start again at the first page.")
+    return BadInput("cursor", "it is not a cursor of this list", "Start again at the first page.")

@@ -53,15 +53,15 @@ class FirestoreReports:
         return self._every(self._events(connection_id, filters), "at", event_of)
 
     def failures(self, connection_id: str, cursor: str, limit: int) -> Page[Failing]:
-        """Return a page of the users who fail now: it reads as many documents as it shows, and one."""
+        """Return a page of the users who are failing: it reads as many documents as it shows, and one."""
         return self._page(self._database.home(connection_id).collection("failures"), "first", _failing, cursor, limit)
 
     def every_failure(self, connection_id: str) -> Iterator[Failing]:
-        """Stream the users who fail now, some hundred a query."""
+        """Stream the users who are failing, some hundred a query."""
         return self._every(self._database.home(connection_id).collection("failures"), "first", _failing)
 
     def failing_users(self, connection_id: str) -> int:
-        """Count the users who fail now, in the service, without reading one."""
+        """Count the users who are failing, in the service, without reading one."""
         return self._database.total(self._database.home(connection_id).collection("failures"))
 
     def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:

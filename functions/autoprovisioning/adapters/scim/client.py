@@ -119,7 +119,7 @@ class ScimAccounts:
         if account is None:
             raise await self._sender.verdict(Transient("Keeper's answer is not an account", retry_after=10), began)
         if account.scim_id != scim_id:
-            raise unusable_id("asked for it, Keeper shows an account with another one")
+            raise unusable_id("asked for it, Keeper returns an account with another id")
         return account
 
     def find(self, lookups: Sequence[Lookup]) -> Iterator[Found]:

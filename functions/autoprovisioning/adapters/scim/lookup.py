@@ -120,7 +120,7 @@ class Search:
                 return True
             found = await self._filtered(attribute, witness, deadline)
             if found == []:
-                self._do_without_filters(REFUSED_FOR, f"Keeper's filters by {attribute} do not find who is there")
+                self._do_without_filters(REFUSED_FOR, f"Keeper's filters by {attribute} do not find existing accounts")
             return bool(found)
 
     async def _filtered(self, attribute: str, value: str, deadline: datetime | None) -> list[Account] | None:

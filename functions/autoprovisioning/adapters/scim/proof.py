@@ -55,7 +55,9 @@ def proven(write: Write, answer: Answer) -> Written | None:
         return None  # an id alone names somebody's account, and not whose
     differing = contradictions(write, account)
     if differing:
-        text = f"Keeper answered {answer.status} to {_doing(write)}, but shows otherwise: {_names(differing)}. {LOOK}"
+        text = (
+            f"Keeper answered {answer.status} to {_doing(write)}, but shows something else: {_names(differing)}. {LOOK}"
+        )
         made = _made(write, account, differing)
         return Written(key=write.key, scim_id=made, error=Contradicted(text), seconds=answer.seconds)
     return Written(key=write.key, scim_id=account.scim_id, seconds=answer.seconds, shown=account.attributes)
@@ -106,7 +108,7 @@ def as_written(write: Write, account: Account, told: str, *, later: bool = False
     differing = contradictions(write, account)
     if not differing:
         return Written(key=write.key, scim_id=account.scim_id, shown=account.attributes)
-    text = f"{told}, but the account is not as written ({_names(differing)}). It is tried again."
+    text = f"{told}, but the account is not as written ({_names(differing)}). It is retried."
     if later:
         return Written(key=write.key, error=Unresolved(text))
     return Written(key=write.key, scim_id=_made(write, account, differing), error=NotAsWritten(text))
@@ -156,13 +158,13 @@ def _meaning(write: Write, status: int, error: ProvisioningError) -> tuple[type[
     opens = write.kind is WriteKind.CREATE or write.active is True
     match status:
         case 404 if write.scim_id:
-            return AccountGone, "It does not know this account any more, which is looked for again."
+            return AccountGone, "It no longer has this account, which is looked up again."
         case 404:
             return Rejected, "Check the connection's endpoint URL."
         case 409 if sends_address:
-            return AddressTaken, "Another account holds this e-mail address: give it up there, or change it here."
+            return AddressTaken, "Another account holds this e-mail address: free it there, or change it here."
         case 409:
-            return Rejected, f"The account's state there is in the way. {LOOK}"
+            return Rejected, f"The account's state in Keeper prevents this. {LOOK}"
         case 428 if opens:
             return SeatsExhausted, "No licensed seats are left: buy seats, or free some."
         case 413:
@@ -172,9 +174,9 @@ def _meaning(write: Write, status: int, error: ProvisioningError) -> tuple[type[
         case 400 | 422 if write.kind is WriteKind.PATCH:
             return Rejected, "Try the connection's other PATCH dialect."
         case 412 | 428:
-            return Rejected, "It asks for a condition that is never sent. Ask Keeper's support."
+            return Rejected, "It requires a condition that is never sent. Ask Keeper's support."
     if status in NOT_OFFERED:
-        return NotOffered, f"It does not offer this. {LOOK}"
+        return NotOffered, f"It does not support this. {LOOK}"
     return (Rejected, LOOK) if isinstance(error, Rejected) else (None, "")
 
 

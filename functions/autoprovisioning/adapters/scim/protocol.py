@@ -187,18 +187,18 @@ def error_of(answer: Answer, now: datetime, *, known_account: bool) -> Provision
     detail = words(answer)[:DETAIL]
     told = f"HTTP {answer.status}" + (f": {detail}" if detail else "")
     if throttled(answer):
-        return Throttled(f"Keeper asks to slow down ({told})", retry_after=wait_told(answer, now))
+        return Throttled(f"Keeper asks us to slow down ({told})", retry_after=wait_told(answer, now))
     if 300 <= answer.status < 400:
-        return ConfigurationRefused(f"The endpoint redirects ({told}); enter the address it redirects to yourself")
+        return ConfigurationRefused(f"The endpoint redirects ({told}); enter the target address instead")
     match answer.status:
         case 401 | 403:
             return AuthorizationRefused(f"Keeper refuses the access token ({told})", status=answer.status)
         case 404 if known_account:
-            return AccountGone(f"Keeper does not know this account any more ({told})")
+            return AccountGone(f"Keeper no longer knows this account ({told})")
         case 408 | 425:
             return Transient(f"Keeper did not answer in time ({told})")
         case status if status in FINAL:
-            return NotOffered(f"Keeper does not offer this ({told})")
+            return NotOffered(f"Keeper does not support this ({told})")
         case status if _failed(status):
             return Transient(f"Keeper failed ({told})", retry_after=wait_told(answer, now))
         case _:

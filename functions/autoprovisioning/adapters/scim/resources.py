@@ -25,7 +25,7 @@ PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MANAGER = f"{ENTERPRISE}:manager"
 _NOT_MAPPED = frozenset({"id", "externalId", "active"})
 _LONGEST = 1024  # characters of a userName or externalId that are kept: no value of ours is as long
-_NO_VALUE = "(not a text)"  # an externalId all the same: whatever it is, the account is somebody's
+_NO_VALUE = "(not text)"  # an externalId all the same: whatever it is, the account is somebody's
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 
 Json = dict[str, Any]
@@ -167,7 +167,7 @@ def read_listed(resource: Mapping[str, Any]) -> Account:
     """Read a User resource of a listing: one whose id cannot be used has a flaw, and is not taken for absent."""
     resource = spelled(resource)
     scim_id = _text(resource.get("id"))
-    problem = "it is no text" if scim_id == _NO_VALUE else id_problem(scim_id)
+    problem = "it is not text" if scim_id == _NO_VALUE else id_problem(scim_id)
     return Account(
         scim_id="" if problem else scim_id,
         user_name=_text(resource.get("userName"))[:_LONGEST],

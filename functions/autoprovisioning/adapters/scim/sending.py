@@ -20,7 +20,7 @@ LONGEST_WAIT = 20.0  # seconds that we wait ourselves; longer ones are the conne
 FIRST_PAUSE = 0.2
 CEILING = 2  # times the starting concurrency
 OVERRUN = 5.0  # seconds a request under way may outlast the deadline: function timeouts leave room for it
-UNFORESEEN = "is an error that nobody foresaw: its stack trace is in the log"  # after the kind of an error
+UNFORESEEN = "is an unforeseen error: its stack trace is in the log"  # after the kind of an error
 ONE_USER = {"startIndex": "1", "count": "1"}  # a probe
 
 
@@ -59,7 +59,7 @@ class Sender:
             NotSent: the deadline came, or the server fails whatever it is asked.
         """
         asked = (path, *(params or {}).values())
-        error: Transient = NotSent("The deadline came before Keeper was asked")
+        error: Transient = NotSent("The deadline passed before Keeper was asked")
         for attempt in range(ATTEMPTS):
             answer: Answer | None = None
             lost: Dropped | None = None
@@ -130,7 +130,7 @@ class Sender:
     def _failure(self, answer: Answer | None, problem: str) -> Transient:
         told = wait_told(answer, self.clock()) if answer is not None else None
         if answer is not None and throttled(answer):
-            return Throttled(f"Keeper asks to slow down ({problem})", retry_after=told)
+            return Throttled(f"Keeper asks us to slow down ({problem})", retry_after=told)
         return Transient(f"Keeper did not answer ({problem})", retry_after=told or 10)
 
     async def back_off(self, answer: Answer | None, attempt: int, left: float) -> bool:

@@ -52,4 +52,4 @@ class Streak:
         left = self._until - self._clock()
         if left <= 0:
             return None
-        return Transient(f"Keeper fails whatever it is asked ({self._problem}): it is left alone", retry_after=left)
+        return Transient(f"Keeper fails every request ({self._problem}): it is left alone", retry_after=left)

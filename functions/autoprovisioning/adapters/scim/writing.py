@@ -203,12 +203,12 @@ class Writing:
         if write.kind is WriteKind.CREATE:
             known = await self._resolve(write, call, f"Keeper answered {answer.status}")
             return known or Written(
-                key=write.key, error=Unresolved("Keeper did not tell the id of the account it created")
+                key=write.key, error=Unresolved("Keeper did not return the id of the account it created")
             )
         try:
             seen = await self.sender.ask("GET", user_path(write.scim_id), deadline=call.deadline)
         except ProvisioningError as error:
-            raise _cannot_be_asked(f"Keeper answered {answer.status} without a proof", error) from error
+            raise _cannot_be_asked(f"Keeper answered {answer.status} without proof", error) from error
         return proven_by_account(write, answer.status, seen, self.sender.clock())
 
     async def _resolve(self, write: Write, call: Call, told: str = "Keeper's answer was lost") -> Written | None:
@@ -241,7 +241,7 @@ class Writing:
         if stop is not None:
             return stop
         if self.sender.left(call.deadline) <= 0:
-            return NotSent("The deadline came before this write was sent")
+            return NotSent("The deadline passed before this write was sent")
         return None
 
     async def _send(self, write: Write, call: Call) -> Answer:

@@ -49,10 +49,10 @@ def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Ask
         Transient: it could not be stored or published.
     """
     if connection.state is not State.ON:
-        raise WrongState(f"Nothing runs, since the connection is not on, but: {SHOWN[connection.state]}.")
+        raise WrongState(f"Nothing runs, since the connection is not on ({SHOWN[connection.state]}).")
 
     def publish(request: AskedRun) -> None:
-        end_wait(services, connection.id, actor, "Asked for a run")
+        end_wait(services, connection.id, actor, "Requested a run")
         services.queue.request_work(request)
 
     # A run that has begun may have missed what changed since, and nobody writes down that it began: one for each.
@@ -73,18 +73,18 @@ def look_after_run(services: Services, connection: Connection, request_id: str) 
         return _not_begun(services, connection, asked, now)
     became = ENDED.get(run.state, Became.RUNNING)
     if became is Became.RUNNING and now - (run.last_progress or run.started) >= STALLED:
-        detail = "It began, but nothing has happened for an hour. The next run closes it and does what is left."
+        detail = "It started, but has made no progress for an hour. The next run closes it and does the rest."
         return Asked(asked=asked, became=Became.GIVEN_UP, detail=detail, run=run)
     return Asked(asked=asked, became=became, detail=BECAME[became], run=run)
 
 
 def _not_begun(services: Services, connection: Connection, asked: AskedRun, now: datetime) -> Asked:
     if connection.state is not State.ON:
-        detail = f"It was not begun, since the connection is not on any more, but: {SHOWN[connection.state]}."
+        detail = f"It was not started, since the connection is no longer on ({SHOWN[connection.state]})."
         return Asked(asked=asked, became=Became.GIVEN_UP, detail=detail)
     # A request that is delivered for the last time may be the whole length of a planner from opening its run.
     if now - asked.asked_at >= RUN.patience + services.timings.reconcile_limit:
         return Asked(
-            asked=asked, became=Became.GIVEN_UP, detail="It was not begun in time. The next scheduled run does it."
+            asked=asked, became=Became.GIVEN_UP, detail="It was not started in time. The next scheduled run takes over."
         )
     return Asked(asked=asked, became=Became.WAITING, detail=BECAME[Became.WAITING])

@@ -161,7 +161,7 @@ def check(services: Services, settings: Settings, connection_id: str = "", chose
         ("scope.org_units", units),
     ):
         if any(map(has_controls, texts)):
-            raise BadInput(where, "it holds line breaks or control characters", "Type it anew, without them.")
+            raise BadInput(where, "it holds line breaks or control characters", "Type it again, without them.")
     if not settings.endpoint.strip():
         raise BadInput("endpoint", "it is empty", "Paste the endpoint URL from Keeper's Admin Console.")
     _check_node(services, settings.endpoint, connection_id)
@@ -189,7 +189,7 @@ def _units(services: Services, keys: Sequence[str], chosen: Sequence[OrgUnit]) -
 def _no_unit(key: str) -> OrgUnit:
     if not key.startswith("/"):
         raise BadInput("scope.org_units", f"{key!r} is not a path", "Start it with a slash, as in /Sales.")
-    mend = "Choose one of those that are listed: a path is spelled as the Admin console shows it."
+    mend = "Choose a listed one: paths are spelled as in the Admin console."
     raise BadInput("scope.org_units", f"the directory has no organizational unit {key!r}", mend)
 
 
@@ -197,9 +197,9 @@ def _check_node(services: Services, endpoint: str, connection_id: str) -> None:
     """Refuse a second connection to a node: each would undo what the other does to the accounts they share."""
     for connection in services.connections.all():
         if connection.id != connection_id and node_of(connection.settings.endpoint) == node_of(endpoint):
-            mend = f"Widen the scope of {connection.settings.name!r} instead, or use another node of Keeper."
+            mend = f"Widen the scope of {connection.settings.name!r} instead, or use another Keeper node."
             raise BadInput(
-                "endpoint", f"the connection {connection.settings.name!r} provisions this node already", mend
+                "endpoint", f"the connection {connection.settings.name!r} already provisions this node", mend
             )
 
 
@@ -222,7 +222,7 @@ def turn_on(
 
     def change(current: Connection) -> Connection | None:
         if current.state is State.DRAFT:
-            raise WrongState("The set-up is not finished. Finish it, look at the preview, and turn it on then.")
+            raise WrongState("The set-up is not finished. Finish it, look at the preview, then turn it on.")
         turned = turned_on(current, now)
         return replace(turned, confirmed=creates) if turned is not None else None
 
@@ -285,7 +285,7 @@ def delete(services: Services, channels: Channels, connection_id: str, actor: Ac
         return None if current.state is State.DELETING else replace(current, state=State.DELETING, changed_at=now)
 
     def tell(was: Connection, _becomes: Connection) -> Event:
-        return configured(services.stamp(actor), "Asked to delete the configuration", described(was), {})
+        return configured(services.stamp(actor), "Requested deletion of the configuration", described(was), {})
 
     services.connections.change(connection_id, change, tell)
     _finish_deletion(services, channels, connection_id, actor)

@@ -44,7 +44,7 @@ def confirm_adoptions(
     connection = staying(services, connection_id)
     preview = existing(services, PREVIEW, connection_id, preview_id)
     if preview.state is not RequestState.DONE:
-        raise WrongState("The preview is not computed. Wait until it is, or ask for another one.")
+        raise WrongState("The preview is not ready. Wait until it is, or request another one.")
     in_doubt = {line.user_id: line.scim_id for line in _lines(services, preview, Would.DOUBT)}
     if users is None:
         pairs: tuple[Pair, ...] = tuple(in_doubt.items())
@@ -66,14 +66,14 @@ def confirm_adoptions(
 def _chosen(services: Services, preview: Preview, in_doubt: dict[str, str], users: Collection[str]) -> tuple[Pair, ...]:
     wanted = dict.fromkeys(users)
     if not wanted:
-        raise BadInput("users", "nobody is chosen", "Choose users whom the preview lists as to be confirmed.")
+        raise BadInput("users", "nobody is selected", "Choose users whom the preview lists under To be confirmed.")
     offered = dict(in_doubt)
     if not wanted.keys() <= offered.keys():
         offered |= {line.user_id: line.scim_id for line in _lines(services, preview, Would.CREATE) if line.scim_id}
     unknown = [user_id for user_id in wanted if user_id not in offered]
     if unknown:
         problem = f"for {len(unknown)} of them the preview offers no account to confirm"
-        raise BadInput("users", problem, "Choose users whom the preview lists with an account to confirm.")
+        raise BadInput("users", problem, "Choose users listed with an account to confirm.")
     return tuple((user_id, offered[user_id]) for user_id in wanted)
 
 
@@ -82,8 +82,8 @@ def _still_without(services: Services, connection: Connection, users: Collection
     entries = services.roster.entries(connection, users)
     created = sum(entry.status is not Status.NONE for entry in entries.values())
     if created:
-        problem = f"{created} of them have got a new account since the preview"
-        raise BadInput("users", problem, "Choose others, or ask for another preview.")
+        problem = f"{created} of them got a new account after the preview"
+        raise BadInput("users", problem, "Choose others, or request another preview.")
 
 
 def _lines(services: Services, preview: Preview, would: Would) -> Iterator[Line]:

@@ -119,7 +119,7 @@ def explain(services: Services, reports: EventReports, connection: Connection, u
         Transient, ConfigurationRefused: the directory could not be asked.
     """
     if not USER_ID.fullmatch(user_id):
-        raise NotFound("That is no directory id. Search for the user by name or address.")
+        raise NotFound("That is not a directory id. Search for the user by name or address.")
     now = services.clock()
     serving = _as_if_on(connection, now)
     entry = entry_of(services, connection, user_id)
@@ -166,7 +166,7 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
     """Tell the scope as a worker does, and through what: each chosen group is asked once."""
     if user.presence in (Presence.DELETED, Presence.UNKNOWN):
         gone = user.untold or "The user is deleted in the directory."
-        return ScopeTold(in_scope=None, words=f"{gone} There is no membership to tell the scope by.")
+        return ScopeTold(in_scope=None, words=f"{gone} There is no membership to judge the scope by.")
     own = _own_standing(services, connection, entry, user)
     connections = [connection if other.id == connection.id else other for other in services.connections.all()]
     entries = {other.id: entry_of(services, other, user.id) for other in connections if other.id != connection.id}
@@ -192,7 +192,7 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
         why = "which comes first" if known is None or known.status is Status.NONE else "where they have their account"
         words = f"The user belongs to the connection {owner.settings.name}, {why}. {own.words}"
         return replace(own, in_scope=told, words=words, owner=owner, moving=moving)
-    words = f"Whether the user still belongs to the connection that has their account could not be told. {own.words}"
+    words = f"Whether the user still belongs to the connection that has their account is not known. {own.words}"
     return replace(own, in_scope=told, words=words)
 
 
@@ -219,9 +219,9 @@ def _own_standing(services: Services, connection: Connection, entry: Entry | Non
             words = f"Member of {_named(groups)}, directly or nested."
         case rule.Why.SILENT:
             unread = [group for group, answer in answers.items() if answer is None]
-            words = f"The directory does not tell whether the user is a member of {_named(unread)}."
+            words = f"The directory does not say whether the user is a member of {_named(unread)}."
         case rule.Why.UNPROVEN:
-            words = "No chosen group has the user as a member now. That counts once a complete listing proves it."
+            words = "The user is in no chosen group now. That counts once a complete listing proves it."
         case rule.Why.NO_MEMBER:
             words = f"Not a member of {_named(scope.groups)}, neither directly nor nested."
     return ScopeTold(in_scope=told.in_scope, words=f"{inside}{words}".strip(), groups=groups, unit=unit)
@@ -232,10 +232,10 @@ def _doubt(where: Located, path: str) -> str:
     if not where.paths:
         return "The directory did not list the organizational units."
     if where.unlisted:
-        return f"{missing_unit(where.unlisted[0])}, so it cannot be told who is in it."
+        return f"{missing_unit(where.unlisted[0])}, so it is not known who is in it."
     if not path:
         chosen = ", ".join(unit.path for unit in where.org_units)
-        return f"The directory does not tell the user's organizational unit (chosen: {chosen})."
+        return f"The directory does not show the user's organizational unit (chosen: {chosen})."
     return f"The directory does not list the user's own organizational unit {path} yet."
 
 

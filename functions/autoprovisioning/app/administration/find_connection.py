@@ -46,4 +46,4 @@ def check_staying(connection: Connection) -> None:
 def check_edition(connection: Connection, edition: int) -> None:
     """Refuse a connection that somebody else changed since `edition` (Stale)."""
     if connection.edition != edition:
-        raise Stale("Another administrator changed this connection meanwhile. Reload it and make your change again.")
+        raise Stale("Another administrator has changed this connection. Reload it and make your change again.")

@@ -126,7 +126,7 @@ def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
     stopped = _stopped(connection)
     concerns = [stopped] if stopped is not None else []
     if connection.unproven is not None:
-        what = "Reauthorized although no known account was found: whoever would get an account waits for an approval."
+        what = "Reauthorized although no known account was found: all new accounts wait for an approval."
         mend = "Approve all of them under Held plans, or reauthorize with a token of the node that has the accounts."
         concerns.append(Concern(what=what, mend=mend))
     concerns += _approved(seen.decided)
@@ -144,7 +144,7 @@ def _stopped(connection: Connection) -> Concern | None:
             why = connection.paused_reason or "Keeper refuses the access token"
             return Concern(
                 what=f"Paused: {why}. Nothing is changed and nothing is lost.",
-                mend="A super administrator enters a new access token under App authorization > Reauthorize.",
+                mend="A super administrator must enter a new access token under App authorization > Reauthorize.",
                 alert="connection_paused",
             )
         case State.OFF:
@@ -153,7 +153,7 @@ def _stopped(connection: Connection) -> Concern | None:
             return Concern(what="The set-up is not finished.", mend="Continue it, then turn autoprovisioning on.")
         case State.DELETING:
             return Concern(
-                what="The configuration is being deleted, once changes in flight have ended.",
+                what="The configuration will be deleted once changes in flight have ended.",
                 mend="The next full run finishes it; with changes in flight that may take half an hour.",
             )
     return None
@@ -162,7 +162,7 @@ def _stopped(connection: Connection) -> Concern | None:
 def _held(plans: int) -> list[Concern]:
     if not plans:
         return []
-    what = "Changes are held as a plan: there are more than the limits allow, or only listings tell of them."
+    what = "Changes are held as a plan: there are more than the limits allow, or only listings support them."
     return [
         Concern(what=what, mend="Approve or reject it under Held plans; everything else goes on.", alert="plan_held")
     ]
@@ -174,8 +174,10 @@ def _approved(plans: Sequence[HeldPlan]) -> list[Concern]:
     if not count:
         return []
     decided = max(plan.decided_at for plan in plans if plan.decided_at is not None)
-    what = f"Approved and not carried out yet: {count} changes. The approval ends by {at_time(decided + WINDOW)}."
-    return [Concern(what=what, mend="The next run carries it out; Withdraw under Held plans ends it at once.")]
+    what = f"Approved, but not carried out yet: {count} changes. The approval ends by {at_time(decided + WINDOW)}."
+    return [
+        Concern(what=what, mend="The next run carries them out; Withdraw under Held plans ends the approval at once.")
+    ]
 
 
 def _late(seen: Health, connection: Connection) -> list[Concern]:
@@ -184,7 +186,7 @@ def _late(seen: Health, connection: Connection) -> list[Concern]:
         return []
     said = "; ".join(_said(seen))
     what = f"No full run has succeeded for {_length(seen.at - since)}. {said and f'The last one ended with: {said}'}"
-    mend = "Look at the last runs' notes, and at the log of reconcile."
+    mend = "See the notes of the last runs, and the log of reconcile."
     return [Concern(what=what.strip(), mend=mend, alert="no_successful_run")]
 
 
@@ -198,7 +200,7 @@ def _not_done(seen: Health, connection: Connection) -> list[Concern]:
     told = run.notes if run.state is RunState.REFUSED else [note for note in run.notes if note.startswith(OUTAGE)]
     why = f": {told[0].rstrip('.')}" if told else ""
     what = f"The last full run {_ended_as(run)}{why}{_who_waits(seen.waiting)}."
-    mend = "The next one, within 15 minutes, tries again, and Run now at once. If it goes on, its notes below say why."
+    mend = "The next one, within 15 minutes, tries again; Run now does so at once. If this persists, its notes say why."
     return [Concern(what=what, mend=mend, alert="run_not_done")]
 
 
@@ -207,7 +209,7 @@ def _ended_as(run: Run) -> str:
         case RunState.REFUSED:
             return "could not be planned, so nothing was changed"
         case RunState.UNSETTLED:
-            return f"left {run.unsettled} of {sum(run.planned.values())} planned changes not settled"
+            return f"left {run.unsettled} of {sum(run.planned.values())} planned changes unsettled"
         case _:
             return "was closed with work left"
 
@@ -223,12 +225,12 @@ def _slow(seen: Health, connection: Connection) -> list[Concern]:
     concerns = []
     if seen.oldest_pending is not None and seen.at - seen.oldest_pending > PENDING_LATE:
         what = f"The oldest change has been waiting for {_length(seen.at - seen.oldest_pending)}."
-        mend = "Look at Failures and at Keeper's answers below; it is tried again by itself."
+        mend = "See Failures and Keeper's answers below; it is retried automatically."
         concerns.append(Concern(what=what, mend=mend, alert="pending_too_long"))
     turned_on = connection.changed_at
     if seen.live_until is None and (turned_on is None or seen.at - turned_on > FIRST_CHANNEL):
         what = "No notification channel is live: changes of users wait for the next full run, up to 15 minutes."
-        mend = "The next renew_watch opens one; if that goes on, look at its log."
+        mend = "The next renew_watch opens one; if this persists, see its log."
         concerns.append(Concern(what=what, mend=mend, alert="no_live_channel"))
     return concerns
 
@@ -237,7 +239,7 @@ def _failing(users: int) -> list[Concern]:
     if not users:
         return []
     what = f"{'1 user fails' if users == 1 else f'{users} users fail'}: what was due for them is not done."
-    mend = "Failures names each with the reason, what ends it, and when it is tried again."
+    mend = "Failures lists each with the reason, the fix, and the next attempt."
     return [Concern(what=what, mend=mend, alert="users_failing" if users >= FEWEST_CHANGES else "")]
 
 
@@ -246,7 +248,7 @@ def _unread(seen: Health, connection: Connection) -> list[Concern]:
     concerns = []
     for unit in connection.settings.scope.org_units:
         if not unit.listed:
-            what = f"{missing_unit(unit)}: it is not known who is in scope, and nobody gains or loses access for it."
+            what = f"{missing_unit(unit)}: it is not known who is in scope, so nobody gains or loses access."
             mend = "Choose another organizational unit under Provisioning scope, or remove the one that is gone."
             concerns.append(Concern(what=what, mend=mend, alert="scope_unknown"))
     if seen.last_success is not None and not seen.last_success.complete:
@@ -269,7 +271,7 @@ def _keeper(seen: Health) -> list[Concern]:
         unsent = f", {seen.hour.unsent} of them before anything was sent" if seen.hour.unsent else ""
         what = f"{failed} of {attempted} changes failed within the last hour{unsent}."
         concerns.append(
-            Concern(what=what, mend="Look at Failures: each names its reason and its mend.", alert="failure_ratio")
+            Concern(what=what, mend="See Failures: each names the reason and the fix.", alert="failure_ratio")
         )
     return concerns
 
@@ -278,14 +280,14 @@ def _throttled(until: datetime, now: datetime) -> Concern:
     """Tell of a wait; a long one stops everything, leavers included, and calls for somebody."""
     if until - now <= LONG_WAIT:
         what = f"Keeper asked this connection to wait {(until - now).total_seconds():.0f} s more."
-        mend = f"The changes go on by themselves at {at_time(until)}; Run now ends the wait at once."
+        mend = f"Changes resume automatically at {at_time(until)}; Run now ends the wait at once."
         return Concern(what=what, mend=mend, alert="keeper_throttling")
     what = (
         f"Urgent: Keeper asked this connection to wait, and nothing is changed until {at_time(until)}, suspensions "
         f"included. That is {_length(until - now)} more; no wait is longer than an hour, then Keeper is asked again."
     )
     mend = (
-        "A super administrator ends the wait with Run now, or for one user with Provision now. "
+        "A super administrator can end the wait with Run now, or for one user with Provision now. "
         "If Keeper asks for it again, ask Keeper's support why."
     )
     return Concern(what=what, mend=mend, alert="keeper_throttling")
@@ -300,7 +302,7 @@ def _outage(seen: Health) -> list[Concern]:
     what = f"{told[0].rstrip('.')}{_who_waits(seen.waiting)}."
     return [
         Concern(
-            what=what, mend="It is tried again by itself, and nothing is lost. If it goes on, ask Keeper's support."
+            what=what, mend="It is retried automatically, and nothing is lost. If this persists, ask Keeper's support."
         )
     ]
 

@@ -19,7 +19,7 @@ TAKES: Mapping[Choice, Standing] = {
     "reject": Standing.REJECTED,
     "withdraw": Standing.WITHDRAWN,
 }
-FOLLOWS = "a reconciliation is asked for and carries it out, reading each user again"  # what an approval leads to
+FOLLOWS = "a reconciliation is requested and carries it out, reading each user again"  # what an approval leads to
 
 
 def decide_hold(
@@ -44,7 +44,7 @@ def decide_hold(
         Stale: nothing of it is left to be decided so.
     """
     if users is not None and not users:
-        raise BadInput("users", "nobody is named", "Name users of the plan, or leave the field out to mean all of it.")
+        raise BadInput("users", "nobody is named", "Name users of the plan, or omit the field to mean all of them.")
     stamp, chosen = services.stamp(actor), frozenset(users or ())
     becomes = TAKES[choice]
     among = STANDS if chosen or cause else OPEN
@@ -57,7 +57,7 @@ def decide_hold(
     def decide(hold: Hold) -> Hold:
         if not any(meant(member) for member in hold.members):
             field = "users" if chosen else "cause"
-            raise BadInput(field, "nobody of this plan is meant by it", "Reload the held plan, and choose from it.")
+            raise BadInput(field, "it matches nobody in this plan", "Reload the held plan, then choose.")
 
         def move(member: Member, verdict: Verdict) -> Standing | None:
             return becomes if verdict.standing in among and meant(member) else None
@@ -65,7 +65,9 @@ def decide_hold(
         decided = hold.moved(move, stamp.at, actor.address)
         if decided is hold:
             state = hold.state.value
-            raise Stale(f"Nothing of the held plan {digest} is left to be decided so: it is {state}. Reload the plan.")
+            raise Stale(
+                f"Nothing in held plan {digest} can be decided that way any more: it is {state}. Reload the plan."
+            )
         return decided
 
     def tell(was: Hold, decided: Hold) -> Event:

@@ -61,18 +61,18 @@ def inquire(
         Transient: it could not be published.
     """
     if kind is InquiryKind.PROVISION and role is not Role.SUPER:
-        raise Forbidden(f"{actor.address} may look, but only super administrators may have a user provisioned.")
+        raise Forbidden(f"{actor.address} may look, but only super administrators may provision users.")
     connection = staying(services, connection_id)
     if not USER_ID.fullmatch(user_id):
-        raise BadInput("user_id", "it is no directory id", "Search for the user by name or address.")
+        raise BadInput("user_id", "it is not a directory id", "Search for the user by name or address.")
     if kind is InquiryKind.PROVISION and connection.state is not State.ON:
-        raise BadInput("connection", f"it is not on, but: {SHOWN[connection.state]}", FIRST[connection.state])
+        raise BadInput("connection", f"it is not on ({SHOWN[connection.state]})", FIRST[connection.state])
 
     def publish(inquiry: Inquiry) -> None:
         event = ""
         if kind is InquiryKind.PROVISION:
             event = kind.value
-            end_wait(services, connection_id, actor, f"Asked for the user {user_id} to be provisioned now")
+            end_wait(services, connection_id, actor, f"Requested provisioning of user {user_id} now")
         named = f"{connection_id}/{inquiry.id}"
         services.queue.look_again([Look(user_id=user_id, event=event, asked_at=inquiry.asked_at, inquiry=named)])
 
@@ -130,7 +130,7 @@ class _Answer:
                 raise
         try:
             if self.services.clock() >= deadline:
-                raise NotSent("Keeper was not asked for the account any more: the time for this answer is over")
+                raise NotSent("Keeper was not asked for the account: the time for this answer had run out")
             self._look()
         except ProvisioningError as error:
             self._end(str(error))
@@ -151,7 +151,7 @@ class _Answer:
         """
         connection = self.services.connections.get(self.inquiry.connection_id)
         if connection is None:
-            raise NotFound("The connection was deleted meanwhile.")
+            raise NotFound("The connection has been deleted.")
         user_id = self.inquiry.subject.user_id
         entry = entry_of(self.services, connection, user_id)
         account = self._find(connection, entry)
@@ -163,7 +163,7 @@ class _Answer:
             return ""
         if connection.state not in SERVING:
             shown, mend = SHOWN[connection.state], FIRST.get(connection.state, "")
-            return f"Nothing was done: the connection is not on any more, but: {shown}. {mend}".rstrip()
+            return f"Nothing was done: the connection is no longer on ({shown}). {mend}".rstrip()
         return entry.failure.text if entry is not None and entry.failure is not None else ""
 
     def _find(self, connection: Connection, entry: Entry | None) -> Account | None:
@@ -178,7 +178,7 @@ class _Answer:
         if not connection.token_version:
             raise BadInput("token", "there is none yet", "Enter Keeper's access token under App authorization first.")
         if connection.state is State.PAUSED:
-            self.tell("The connection is paused, it needs reauthorization; Keeper is asked all the same.", failed=True)
+            self.tell("The connection is paused and needs reauthorization; Keeper is asked anyway.", failed=True)
         return Keeper(self.services, connection).ask(lambda accounts: self._ask(connection, accounts, entry))
 
     def _ask(self, connection: Connection, accounts: Accounts, entry: Entry | None) -> Account | None:
@@ -196,7 +196,7 @@ class _Answer:
                 another = "it carries another directory id" if account.external_id else "it carries no directory id"
                 how = f"by the user's address, but {another}"
         seconds = (self.services.clock() - began).total_seconds()
-        found = f"the account was found {how}" if account is not None else "there is no account of this user"
+        found = f"the account was found {how}" if account is not None else "this user has no account"
         self.tell(f"Keeper answered in {seconds:.2f} s: {found}.")
         return account
 

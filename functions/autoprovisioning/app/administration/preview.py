@@ -46,7 +46,7 @@ def ask_preview(services: Services, connection_id: str, edition: int, settings: 
 
 
 def save_preview(services: Services, connection_id: str, preview_id: str, actor: Actor) -> Connection:
-    """Save the settings that a preview was made of.
+    """Save the settings of a preview.
 
     Raises:
         NotFound: there is no such preview (any more), or no such connection.

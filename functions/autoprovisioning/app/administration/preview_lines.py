@@ -65,7 +65,7 @@ class Telling:
         if self.beside:
             yield beside_note(self.beside)
         if self.passed_on:
-            yield f"To be confirmed although a user deleted lately had the address: {self.passed_on}"
+            yield f"To be confirmed although a recently deleted user had the address: {self.passed_on}"
 
     def listed(self) -> list[Line]:
         """Tell the lines in the order of the page."""

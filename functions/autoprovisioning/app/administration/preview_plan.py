@@ -61,12 +61,12 @@ def forecast(services: Services, preview: Preview, deadline: datetime) -> tuple[
     notes = remarks(survey, connection, plan, dropped)
     taking = by_kind[Kind.TAKING]
     if 0 < taking < due_now:
-        notes.append(f"Suspensions and deletions that would be held: {taking}; that go on: {due_now - taking}")
+        notes.append(f"Suspensions and deletions that would be held: {taking}; not held: {due_now - taking}")
     notes += [f"{what} that would be held: {by_kind[kind]}" for kind, what in BRAKED.items() if by_kind[kind]]
     notes += _taken(services, connection, neighbours, planner.claimed)
     notes += telling.about_adoptions()
     if telling.unsettled:
-        notes.append(f"Users whose last change was cut short, and who are looked at again first: {telling.unsettled}")
+        notes.append(f"Users whose last change was interrupted, and who are looked at again first: {telling.unsettled}")
     return Forecast(counts=dict(counts), held=0 < taking == due_now, notes=tuple(notes)), lines
 
 
@@ -147,5 +147,5 @@ def _taken(
         if count:
             yield (
                 f"Users who move here from connection {other.settings.name} ({other.id}), which suspends or deletes "
-                f"their accounts by its own policy once those here are made: {count}"
+                f"their accounts by its own policy once those here exist: {count}"
             )

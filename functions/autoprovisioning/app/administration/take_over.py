@@ -40,7 +40,7 @@ def take_over(services: Services, connection_id: str, accounts: Collection[str] 
         raise WrongState("Autoprovisioning is not on, so nothing would be done with them. Turn it on first.")
     report = services.unprovisioned.get(connection_id)
     if report is None:
-        raise NotFound("Keeper was not listed yet. Every hour a drift run does it.")
+        raise NotFound("Keeper has not been listed yet. A drift run does so every hour.")
     rows = [row for row in report.accounts if row.offer is Offer.ALL]
     if accounts is not None:
         rows = _chosen({row.scim_id: row for row in report.accounts if row.offer is not Offer.NONE}, accounts)
@@ -54,14 +54,14 @@ def take_over(services: Services, connection_id: str, accounts: Collection[str] 
 def _chosen(offered: Mapping[str, Unprovisioned], accounts: Collection[str]) -> list[Unprovisioned]:
     wanted = dict.fromkeys(accounts)
     if not wanted:
-        raise BadInput("accounts", "none is chosen", "Choose some of those that are offered.")
+        raise BadInput("accounts", "none is selected", "Choose from those offered.")
     unknown = [scim_id for scim_id in wanted if scim_id not in offered]
     if unknown:
         problem = f"{len(unknown)} of them are not offered"
-        raise BadInput("accounts", problem, "Choose accounts that the list offers, which may be newer by now.")
+        raise BadInput("accounts", problem, "Choose accounts from the list, which may have changed.")
     chosen = [offered[scim_id] for scim_id in wanted]
     if len({row.user_id for row in chosen}) < len(chosen):
-        raise BadInput("accounts", "two of them are one user's", "Choose one, and lock the other one in Keeper.")
+        raise BadInput("accounts", "two of them belong to one user", "Choose one, and lock the other one in Keeper.")
     return chosen
 
 

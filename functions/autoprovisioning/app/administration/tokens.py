@@ -87,7 +87,7 @@ def _as_verified(verified: Connection, current: Connection) -> Connection:
     if current.state is State.DELETING:
         raise NotFound(f"The connection {current.id!r} is being deleted. Set up another one.")
     if current.settings.endpoint != verified.settings.endpoint:
-        raise Stale("Another administrator changed the endpoint meanwhile. Enter the access token shown next to it.")
+        raise Stale("Another administrator has changed the endpoint. Enter the access token shown next to it.")
     return current
 
 
@@ -136,7 +136,7 @@ def _another_node(connection: Connection) -> BadInput:
     mend = "Create the token for the same Keeper node as before; for another node set up another connection."
     if connection.state is State.PAUSED:
         mend += " Were all of its accounts deleted in Keeper? Confirm that it is the same node, with override."
-    return BadInput("token", "none of the accounts this connection provisions exists with it", mend)
+    return BadInput("token", "it finds none of this connection's accounts", mend)
 
 
 def try_out(services: Services, connection: Connection, token: str) -> Capabilities:
@@ -219,7 +219,7 @@ def switch(
     A paused connection goes on. Whatever `edit` raises leaves everything as it was.
 
     Raises:
-        NotFound: the connection was deleted meanwhile.
+        NotFound: the connection has been deleted.
     """
     version = services.tokens.add(connection.id, token)
     now = services.clock()
@@ -228,7 +228,7 @@ def switch(
             connection.id, lambda current: pointed(edit(current), version, now, resume=True), tell
         )
         if switched is None:
-            raise NotFound(f"The connection {connection.id!r} was deleted meanwhile.")
+            raise NotFound(f"The connection {connection.id!r} has been deleted.")
     except Transient:
         raise  # the pointer may have moved all the same; where it did not, `destroy_unused` finds the version
     except ProvisioningError:

@@ -53,7 +53,7 @@ def take_in(queue: LookQueue, key: bytes, notification: Notification, now: datet
         Transient: it could not be published.
     """
     if not believes(key, notification.channel_id, notification.token, now):
-        raise Forbidden("This is not a notification of a live channel of ours.")
+        raise Forbidden("This is not a notification of a live channel.")
     if notification.state == "sync":
         queue.look_again([Look(user_id="", event="sync", asked_at=now, channel=notification.channel_id)])
         return

@@ -55,7 +55,7 @@ def renew_watch(
         except BadInput:
             if event != ALL_EVENTS:
                 raise
-            log.info("The Directory API insists on an event: one channel per event is opened")
+            log.info("The Directory API requires an event: one channel per event is opened")
             for single in EVENTS:
                 known = _renew(
                     directory, channels, key, address=address, now=now, new_id=new_id, event=single, known=known
@@ -113,7 +113,7 @@ def _unproven(channel: Channel, now: datetime) -> bool:
     late = not channel.proven and channel.opened is not None and now - channel.opened > PROOF_WITHIN
     if late:
         log.error(
-            "No sync message came through the notification channel; another one is opened",
+            "No sync message arrived through the notification channel; another one is opened",
             extra={"json_fields": {"alert": "no_live_channel", "channel": channel.id}},
         )
     return late

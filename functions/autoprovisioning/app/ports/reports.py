@@ -122,13 +122,13 @@ class UserReports(Protocol):
     """Users who fail or wait now, newest first."""
 
     def failures(self, connection_id: str, cursor: str, limit: int) -> Page[Failing]:
-        """Return a page of the users who fail now; raises BadInput("cursor")."""
+        """Return a page of the users who are failing; raises BadInput("cursor")."""
 
     def every_failure(self, connection_id: str) -> Iterator[Failing]:
-        """Stream the users who fail now."""
+        """Stream the users who are failing."""
 
     def failing_users(self, connection_id: str) -> int:
-        """Count the users who fail now."""
+        """Count the users who are failing."""
 
     def waiting(self, connection_id: str) -> Waiting:
         """Count the users who wait."""

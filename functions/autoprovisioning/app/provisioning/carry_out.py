@@ -48,7 +48,7 @@ from autoprovisioning.domain.errors import (
 log = logging.getLogger(__name__)
 
 CLAIMS_AT_ONCE = 16
-VANISHED = "The account vanished from Keeper. The next run creates it again, or holds it where too many vanished."
+VANISHED = "The account vanished from Keeper. The next run creates it again, or holds it if too many vanished."
 
 AllowRecreate = Callable[[Change], bool]
 
@@ -200,7 +200,7 @@ class _Work:
         if holder in ("", change.user_id):
             return outcome
         text = (
-            f"{wanted} is still the address of user {holder}. This is tried again once that account has another one: "
+            f"{wanted} is still the address of user {holder}. This is retried once that account has another address: "
             "after a swap, give one of the two a third address in the directory for a while."
         )
         return replace(outcome, error=AddressTaken(text, about=holder))
@@ -312,7 +312,7 @@ def _outcome(change: Change, written: Written) -> Outcome:
 
 def _unknown(error: Exception) -> Unresolved:
     """Return what an exception that nobody foresaw makes of a write: it may have arrived."""
-    unresolved = Unresolved(f"What became of this write is not known. {unforeseen(error)}")
+    unresolved = Unresolved(f"The outcome of this write is not known. {unforeseen(error)}")
     unresolved.__cause__ = error
     return unresolved
 

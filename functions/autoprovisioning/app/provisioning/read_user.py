@@ -30,7 +30,7 @@ from autoprovisioning.domain.runs import Look
 
 log = logging.getLogger(__name__)
 
-LISTED_ONLY = "The directory lists this user, but knows no such user when it is asked for this one alone."
+LISTED_ONLY = "The directory lists this user, but does not find them when asked individually."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +189,7 @@ def _shown(look: Look, entry: Entry | None, user: DirectoryUser) -> None:
         raise DirectoryFailed(LISTED_ONLY)
 
 
-NOT_PROVEN = "The directory knows no such user, but nothing else proves that the user is deleted."
+NOT_PROVEN = "The directory finds no such user, but nothing else proves a deletion."
 
 
 def read_user(directory: DirectoryUsers, look: Look, fresh_until: datetime, now: datetime) -> DirectoryUser:
@@ -208,14 +208,14 @@ def read_user(directory: DirectoryUsers, look: Look, fresh_until: datetime, now:
             raise Transient("The directory still returns a user it reported as deleted", retry_after=5)
         return user
     if look.event in ("add", "undelete") and young:
-        raise Transient("The directory does not return yet a user it reported as added", retry_after=5)
+        raise Transient("The directory does not yet return a user it reported as added", retry_after=5)
     deleted = _among_the_deleted(directory, look.user_id)
     if deleted is not None:
         return deleted
     if look.evidence.missing and user is None and directory.probe():
         return DirectoryUser(id=look.user_id, primary_email="", presence=Presence.DELETED)
     if look.event == "delete" and young:
-        raise Transient("The directory does not list yet a user it reported as deleted", retry_after=5)
+        raise Transient("The directory does not yet list a user it reported as deleted", retry_after=5)
     return user or DirectoryUser(
         id=look.user_id, primary_email="", presence=Presence.UNKNOWN, org_unit_path="", untold=NOT_PROVEN
     )

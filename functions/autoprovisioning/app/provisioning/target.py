@@ -138,7 +138,7 @@ class Keeper:
                 continue
             if not refused_again:
                 refused_again, moved = True, self._superseded() or moved
-            yield item, NotSent("Keeper refused a token that was replaced just now") if moved else refusal_of_one()
+            yield item, NotSent("Keeper refused a token that had just been replaced") if moved else refusal_of_one()
 
     def _superseded(self) -> bool:
         """Settle a 401 or 403: True when a newer token is in force and the request should be sent again.
@@ -225,7 +225,7 @@ def keep_waiting(connection: Connection, now: datetime) -> None:
     until = connection.waits_until(now)
     if until is not None:
         seconds = (until - now).total_seconds()
-        raise Waiting(f"Keeper asked this connection to wait {seconds:.0f} s more", retry_after=seconds)
+        raise Waiting(f"Keeper asked this connection to wait another {seconds:.0f} s", retry_after=seconds)
 
 
 def _shortened(connection: Connection, now: datetime) -> Connection | None:

@@ -238,7 +238,9 @@ class _Application:
         for user_id, entry in overtaken.items():
             mark = live_mark(entry, now)
             if mark is not None and mark.message_id == self._message_id:
-                self._left.postponed = Busy("An earlier delivery of this batch is being worked on", retry_after=30)
+                self._left.postponed = Busy(
+                    "An earlier delivery of this batch is still being processed", retry_after=30
+                )
             elif not _already_done(entry, by_user[user_id]):
                 self._left.looks.append(self._look(user_id))
                 self._left.unsettled.update([user_id] if _stands_open(entry) else [])
@@ -296,7 +298,7 @@ class _Application:
 
     def _converge(self, look: Look) -> tuple[Look, Exception | None]:
         if self._services.clock() >= self._deadline:
-            return look, NotSent("The batch's time is over")
+            return look, NotSent("The batch ran out of time")
         run = RunOf(id=self._batch.run_id, connection_id=self._batch.connection_id)
         deadline = min(self._deadline, self._services.clock() + self._services.timings.user_deadline)
         try:
@@ -308,7 +310,7 @@ class _Application:
         except Unforeseen as error:
             return look, error  # logged already
         except ProvisioningError as error:
-            log.warning("A look failed, and is made again by itself: %s", error)
+            log.warning("A look failed, and is retried as a separate message: %s", error)
             return look, error
         except Exception as error:  # noqa: BLE001 - one user's: the others of this batch go on
             return look, unforeseen(error)

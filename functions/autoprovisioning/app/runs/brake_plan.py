@@ -96,7 +96,7 @@ def brake(
         waiting = frozenset(hold.those(Standing.WAITING)) if hold is not None else frozenset[Member]()
         kept = sum(each.member not in waiting for each in held)
         if kept > 0:
-            notes.append(f"Kept by rejection, or to be decided anew: {kept}")
+            notes.append(f"Rejected, or waiting for another decision: {kept}")
     return back, notes
 
 

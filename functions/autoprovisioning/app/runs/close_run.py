@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 NOTE_LIMIT = 500  # characters
 MOST_NOTES = 50
 OUTAGE = "Keeper fails for everybody: "  # how the note begins that says so, which Health looks for
-EDITED = "The connection was changed meanwhile: what was planned for it as it was is left to the next run."
+EDITED = "The connection has been changed: what was planned for its old settings is left to the next run."
 
 
 def close_if_finished(services: Services, run: Run) -> Run:
@@ -44,13 +44,13 @@ def close_if_finished(services: Services, run: Run) -> Run:
 
 def beside_note(count: int) -> str:
     """Say how many new accounts stand beside one that was left alone."""
-    return f"New accounts of users under one of whose aliases Keeper has an account, which is left alone: {count}"
+    return f"New accounts of users who have another account in Keeper under an alias, which is left alone: {count}"
 
 
 def unsettled_note(run: Run) -> str:
     """Say how much of what a run planned is not settled, and what becomes of that."""
     planned = sum(run.planned.values())
-    return f"Ended with {run.unsettled} of {planned} planned changes not settled: each is tried again by itself"
+    return f"Ended with {run.unsettled} of {planned} planned changes unsettled: each is retried automatically"
 
 
 def close_unfinished(services: Services, run: Run, note: str = "") -> None:

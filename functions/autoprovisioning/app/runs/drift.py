@@ -97,7 +97,7 @@ def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None
     report = services.unprovisioned.get(side.connection.id)
     left = [row for row in report.accounts if row.offer is Offer.ALL] if report is not None else []
     if report is not None and report.accounts:
-        count = f"{len(report.accounts)}, {len(left)} of them of people who left"
+        count = f"{len(report.accounts)}, {len(left)} of them leavers'"
         side.notes.append(f"Active accounts in Keeper that nobody provisions: {count}")
 
 
@@ -147,7 +147,7 @@ def _read(services: Services, connections: Sequence[Connection], side: Side, use
     try:
         seen = Round(services, connections, asked).seen().at(connection, side.roster[user_id])
     except ProvisioningError as error:
-        log.warning("The directory does not show a user alone: everybody is listed. %s", error)
+        log.warning("The directory does not show a user individually: everybody is listed. %s", error)
         return None
     return seen if seen.presence is not Presence.UNKNOWN else None
 

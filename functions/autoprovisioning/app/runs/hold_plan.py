@@ -27,7 +27,7 @@ from autoprovisioning.domain.words import NOUNS, carried_out
 
 log = logging.getLogger(__name__)
 
-BY_LISTINGS = "of users whom complete listings lack, but of whom the directory does not tell one by one"
+BY_LISTINGS = "of users missing from complete listings, about whom the directory gives no individual answer"
 UNPROVEN = "on a node that was reauthorized although no known account was found there"
 LOCKED_BY_OTHERS = "of accounts that somebody else seems to have locked in Keeper"
 
@@ -218,7 +218,7 @@ def _telling(services: Services) -> Callable[[Hold, Hold], Event | None]:
         if becomes.state is HoldState.WAITING and was.state is not HoldState.WAITING:
             asked = len(becomes.those(*OPEN))
             return held(
-                stamp, f"{asked} changes that were rejected 30 days ago are asked about again. Plan {was.digest}"
+                stamp, f"{asked} changes that were rejected 30 days ago need a decision again. Plan {was.digest}"
             )
         return None
 

@@ -30,7 +30,7 @@ def leased(services: Services, name: str, length: timedelta, until: datetime) ->
             return False
         try:
             if services.leases.take(name, holder, services.clock(), length) is None:
-                log.error("The lease %s was lost: its holder stood still for too long", name)
+                log.error("The lease %s was lost: its holder stalled for too long", name)
                 return False
         except ProvisioningError as error:
             log.warning("The lease %s could not be prolonged: %s", name, type(error).__name__)

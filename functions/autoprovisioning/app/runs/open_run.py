@@ -107,7 +107,7 @@ def _list(side: Side) -> None:
     except UNLISTED as error:
         log.warning("Keeper could not be listed: %s", type(error).__name__)
         side.listed = not isinstance(error, Transient)  # one that is refused for good is done without
-        side.notes.append(f"Keeper could not be listed, so what was changed there is not looked for: {error}")
+        side.notes.append(f"Keeper could not be listed, so changes made there are not looked for: {error}")
 
 
 def refuse(services: Services, side: Side, reason: str) -> None:

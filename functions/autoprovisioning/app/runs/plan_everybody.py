@@ -103,7 +103,7 @@ def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) ->
     """Say what an administrator should know of a plan; `dropped` counts what incomplete listings kept out of it."""
     notes = list(survey.notes)
     if survey.units is not None:
-        consequence = "it is not known who is in scope, and nobody gains or loses access for it"
+        consequence = "it is not known who is in scope, so nobody gains or loses access"
         mend = "Choose another one under Provisioning scope"
         notes += [f"{missing_unit(unit)}: {consequence}. {mend}" for unit in survey.located(connection).unlisted]
     if survey.unplaced:
@@ -113,18 +113,16 @@ def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) ->
         )
     if dropped:
         notes.append(f"Suspensions and deletions that wait for a run with complete listings: {dropped}")
-    notes += [f"{what}: look whether that is true" for what in empty_listings(survey, connection, plan)]
+    notes += [f"{what}: check whether that is true" for what in empty_listings(survey, connection, plan)]
     if survey.untold:
-        notes.append(
-            f"Users of whom the directory does not tell whether they are suspended, left as they are: {survey.untold}"
-        )
+        notes.append(f"Users whose suspension the directory does not report, left as they are: {survey.untold}")
     if survey.overlaps:
         notes.append(f"Users in the scope of several connections, kept by the one that has them: {survey.overlaps}")
     if plan.archived:
         notes.append(
             f"Archived users who keep their access, since they are not operated on: {plan.archived}. "
-            "Treat archived users as suspended under Deprovisioning if they are to lose it"
+            "Treat archived users as suspended under Deprovisioning if they should lose it"
         )
     if plan.locked:
-        notes.append(f"Accounts locked in Keeper by someone else, to be unlocked as approved only: {plan.locked}")
+        notes.append(f"Accounts locked in Keeper by someone else, to be unlocked only if approved: {plan.locked}")
     return notes

@@ -119,7 +119,7 @@ def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
     try:
         deleted = deleted_users(directory)
     except (Transient, ConfigurationRefused) as error:
-        notes.append(f"The deleted users could not be listed, so nobody is taken for deleted by that: {error}")
+        notes.append(f"The deleted users could not be listed, so that list proves no deletion: {error}")
         log.error("The deleted users could not be listed", extra={"json_fields": ALERT})
     by_id = {user.id: user for user in deleted or ()}
     addresses, listed = addresses_of(deleted), deleted is not None
@@ -141,7 +141,7 @@ def everybody(
     try:
         for page in directory.users(fields):
             if clock() >= deadline:
-                raise NotSent("The directory could not be listed within the run's time")
+                raise NotSent("The directory could not be listed in the run's time")
             for user in page:
                 if user.id not in seen:
                     seen.add(user.id)

@@ -65,7 +65,7 @@ def reconcile(
     limit = services.clock() + services.timings.reconcile_limit
     with leased(services, LEASE, services.timings.reconcile_lease, limit) as fence:
         if fence is None:
-            log.info("Another reconciliation is under way")
+            log.info("Another reconciliation is in progress")
             runs = [run for each in services.connections.all() for run in services.runs.open(each.id)]
         else:
             asked = _Asked(kind=kind, retry_failures=retry_failures, insist=insist, request=request)
@@ -76,7 +76,7 @@ def reconcile(
 
 
 def _under_way() -> Busy:
-    return Busy("An earlier run is still under way", retry_after=5)
+    return Busy("An earlier run is still in progress", retry_after=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-// The console works without this: it draws the chart that a table on the page tells, and moves the focus to what is wrong.
+// The console works without this: it draws the chart of a table on the page, and moves the focus to what is wrong.
 "use strict";
 
 (function () {

@@ -63,7 +63,7 @@ class Failure(Model):
 
 
 class Failures(Model):
-    """Users who fail now."""
+    """Users who are failing."""
 
     items: list[Failure]
     cursor: str
@@ -174,7 +174,7 @@ def _in_utc(field: str, at: datetime | None) -> datetime | None:
     try:
         return at.astimezone(UTC) if at is not None else None
     except OverflowError:
-        raise BadInput(field, "it is out of range", "Name a time between the years 1 and 9999.") from None
+        raise BadInput(field, "it is out of range", "Use a time between the years 1 and 9999.") from None
 
 
 def _failure(found: reports.Failing) -> Failure:
@@ -243,7 +243,7 @@ OPERATIONS = (
         name="listFailures",
         method="GET",
         path=f"{_ONE}/failures",
-        what="List the users who fail now",
+        what="List the users who are failing",
         act=list_failures,
         answers={200: Answers(what="A page of them", model=Failures)},
         query=Paging,
@@ -252,7 +252,7 @@ OPERATIONS = (
         name="exportFailures",
         method="GET",
         path=f"{_ONE}/failures.csv",
-        what="Download the users who fail now",
+        what="Download the users who are failing",
         act=export_failures,
         answers={200: Answers(what="All of them", media=CSV, headers=("Content-Disposition",))},
     ),

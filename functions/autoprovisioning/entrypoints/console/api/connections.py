@@ -130,7 +130,7 @@ def edition_meant(call: Call, connection: domain.Connection) -> int:
     meant = call.request.if_match
     editions = {tag.partition(".")[0] for tag in meant.as_set()}
     if not meant.star_tag and str(connection.edition) not in editions:
-        raise Stale("Another administrator changed this connection meanwhile. Reload it and make your change again.")
+        raise Stale("Another administrator has changed this connection. Reload it and make your change again.")
     return connection.edition
 
 
@@ -238,7 +238,7 @@ def delete(call: Call, body: Confirmation, connection_id: str) -> Response:
     try:
         configure.delete(parts.services, parts.channels, connection_id, call.actor, body.confirmation)
     except Busy:
-        told = "Changes are in flight. The configuration is deleted once they have ended; ask there for its state."
+        told = "Changes are in flight. The configuration is deleted once they have ended; its state is at that address."
         return answer(Accepted(detail=told), 202, {"Location": _address(connection_id)})
     return Response(status=204, headers=PRIVATE)
 
@@ -312,7 +312,7 @@ OPERATIONS = (
         answers={200: Answers(what="Keeper accepts them", model=Accepts)},
         body=Attempt,
     ),
-    _step("finishSetUp", "finish", "End the set-up: the connection is off and can be turned on", finish),
+    _step("finishSetUp", "finish", "Finish the set-up: the connection is off and can be turned on", finish),
     Operation(
         name="turnOn",
         method="POST",

@@ -38,7 +38,7 @@ class Paging(Model):
     def part(self, items: Iterable[T], count: int) -> tuple[list[T], str]:
         """Return this part of so many items that are at hand, and the cursor of the next one; raises BadInput."""
         if self.cursor and not (self.cursor.isascii() and self.cursor.isdecimal()):
-            raise BadInput("cursor", "it is none of ours", "Use the cursor of the page before, or none.")
+            raise BadInput("cursor", "it is not a cursor of this list", "Use the cursor of the page before, or none.")
         first = min(int(self.cursor or 0), count)
         end = first + self.limit
         return list(islice(items, first, end)), str(end) if end < count else ""

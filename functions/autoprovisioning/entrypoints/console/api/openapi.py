@@ -21,7 +21,7 @@ from autoprovisioning.entrypoints.console.routing import ID, Call
 VERSION = "1.0.0"
 ABOUT = (
     "Keeper autoprovisioning for Google Workspace. Administrators of the organization read; super administrators "
-    "change things. Identity-Aware Proxy says who calls."
+    "change things. Identity-Aware Proxy identifies the caller."
 )
 REF = "#/components/schemas/{name}"
 ARGUMENT = re.compile(r"<id:(\w+)>")
@@ -29,21 +29,21 @@ ARGUMENT = re.compile(r"<id:(\w+)>")
 ALWAYS = (400, 403, 409, 500, 503)  # what any operation may be refused with
 HEADERS = {
     "ETag": "Of this answer, for If-None-Match; that of a connection for If-Match too",
-    "Location": "Where it is, or where its state is told",
+    "Location": "Where it is, or where its state is reported",
     "Content-Disposition": "Name of the file",
 }
 IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": True,
-    "description": "ETag that the connection was read with: refused with 412 if an administrator edited it since",
+    "description": "ETag that the connection was read with: refused with 412 if an administrator has edited it since",
     "schema": {"type": "string", "examples": ['"3.5f0c6a1b2d3e"']},
 }
 IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "ETag of an answer that is known already: 304 where it is still the same",
+    "description": "ETag of an answer you already have: 304 if it has not changed",
     "schema": {"type": "string"},
 }
 
@@ -147,7 +147,7 @@ def _if_known(operation: Operation) -> dict[int, Answers]:
         return {}
     told = operation.answers[200]
     tagged = replace(told, headers=tuple(dict.fromkeys((*told.headers, "ETag"))))
-    return {200: tagged, 304: Answers(what="It is as you know it", media="", headers=("ETag",))}
+    return {200: tagged, 304: Answers(what="It has not changed", media="", headers=("ETag",))}
 
 
 def _refusals(operation: Operation) -> Iterable[int]:

@@ -137,7 +137,7 @@ def _refused(told: str, whole: str) -> BadInput:
             return BadInput(name, "it is missing", "Give it a value, as /api/openapi.json describes.")
         return BadInput(name, "it is not known here", "Leave it out; /api/openapi.json lists what is known.")
     if problem.startswith("Invalid"):
-        problem = "it is none of the values that are allowed"
+        problem = "it is not one of the allowed values"
     problem = problem.replace("`", "").rstrip(".").replace("Expected", "expected", 1)
     return BadInput(place or whole, problem, "Correct it as /api/openapi.json describes.")
 

@@ -125,7 +125,7 @@ def save(call: Call, body: Nothing, connection_id: str, preview_id: str) -> Resp
 def confirm(call: Call, body: Adoptions, connection_id: str, preview_id: str) -> Response:
     """Confirm adoptions that it lists."""
     if body.all is (body.users is not None):
-        raise BadInput("users", "either users or all is to be given", 'Send {"users": [...]} or {"all": true}.')
+        raise BadInput("users", "it must have either users or all", 'Send {"users": [...]} or {"all": true}.')
     preview, parts = _done(call, connection_id, preview_id), call.parts
     done = confirm_adoptions(parts.services, connection_id, preview.id, body.users, call.actor)
     return answer(Confirmed(confirmed=done.count, run_requested=done.run))
@@ -182,7 +182,7 @@ OPERATIONS = (
         name="readPreview",
         method="GET",
         path=_ONE,
-        what="Tell how far a preview is, and what would happen",
+        what="Report how far a preview is, and what would happen",
         act=read,
         answers={200: Answers(what="The preview", model=Preview)},
     ),
@@ -209,7 +209,7 @@ OPERATIONS = (
         name="savePreview",
         method="POST",
         path=f"{_ONE}/save",
-        what="Save the settings that a preview was made of",
+        what="Save the settings of a preview",
         act=save,
         answers={200: Answers(what="The connection", model=Connection, headers=("ETag",))},
         body=Nothing,
@@ -219,7 +219,7 @@ OPERATIONS = (
         name="confirmAdoptions",
         method="POST",
         path=f"{_ONE}/adoptions",
-        what="Confirm that accounts which a preview lists are those of its users; a run follows",
+        what="Confirm that accounts listed in a preview belong to its users; a run follows",
         act=confirm,
         answers={200: Answers(what="How many", model=Confirmed)},
         body=Adoptions,

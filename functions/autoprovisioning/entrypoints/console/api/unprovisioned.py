@@ -64,9 +64,7 @@ def list_unprovisioned(call: Call, query: Paging, connection_id: str) -> Respons
 def take(call: Call, body: Accounts, connection_id: str) -> Response:
     """Take accounts over."""
     if body.all is (body.accounts is not None):
-        raise BadInput(
-            "accounts", "either accounts or all is to be given", 'Send {"accounts": [...]} or {"all": true}.'
-        )
+        raise BadInput("accounts", "it must have either accounts or all", 'Send {"accounts": [...]} or {"all": true}.')
     connection = existing(call, connection_id)
     return answer(TakenOver(taken_over=take_over(call.parts.services, connection.id, body.accounts, call.actor)))
 
@@ -100,7 +98,7 @@ OPERATIONS = (
         name="takeOverAccounts",
         method="POST",
         path=f"{_ALL}/take-over",
-        what="Take accounts over, so that they are deprovisioned as their owners'; a run follows",
+        what="Take over accounts, to deprovision them with their owners; a run follows",
         act=take,
         answers={200: Answers(what="How many", model=TakenOver)},
         body=Accounts,

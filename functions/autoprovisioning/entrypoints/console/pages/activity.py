@@ -24,16 +24,16 @@ MENDS = {  # what to do about a failure, by its code
     "permanent": "Look at the reason given, and at the user's account in Keeper.",
     "mapping": "Fill the field in the directory, or change the attribute mapping.",
     "rejected": "Correct the value that Keeper refuses in the directory.",
-    "address_taken": "Give the address free in Keeper, or change the user's address.",
+    "address_taken": "Free the address in Keeper, or change the user's address.",
     "not_adoptable": "Remove the other account in Keeper, or correct the address in the directory.",
     "adoption_in_doubt": "Confirm the adoption in a preview, or remove the account in Keeper.",
-    "keeper_failed": "Nothing at first: it is tried again by itself. If it goes on, ask Keeper's support.",
-    "directory_failed": "Nothing at first: the directory is asked again. If it goes on, look at the user there.",
-    "incomplete_listing": "Nothing at first: it is tried again by itself. If it goes on, ask Google's support.",
-    "unresolved": "Nothing at first: Keeper is asked what became of it. If it goes on, ask Keeper's support.",
-    "unforeseen": "Look at the log: it says what happened. It is tried again by itself.",
+    "keeper_failed": "Nothing at first: it is retried automatically. If this persists, ask Keeper's support.",
+    "directory_failed": "Nothing at first: the directory is asked again. If this persists, look at the user there.",
+    "incomplete_listing": "Nothing at first: it is retried automatically. If this persists, ask Google's support.",
+    "unresolved": "Nothing at first: Keeper is asked about the outcome. If this persists, ask Keeper's support.",
+    "unforeseen": "See the log: it says what happened. It is retried automatically.",
     "not_offered": "Ask Keeper's support: the server says that it cannot do this.",
-    "contradicted": "Look at the account in Keeper: it is not as it was written.",
+    "contradicted": "Look at the account in Keeper: it does not show what was written.",
     "seats_exhausted": "Buy seats in Keeper, or free some.",
     "account_gone": "Nothing: the account is looked up, or created again.",
     "configuration": "Check the endpoint URL, and what the access token may do.",
@@ -120,7 +120,7 @@ def _filters(asked: dict[str, str]) -> Filters:
     try:
         name = EventName(asked["name"]) if asked["name"] else None
     except ValueError:
-        raise BadInput("name", "there is no such event", "Choose one of the list.") from None
+        raise BadInput("name", "there is no such event", "Choose one from the list.") from None
     since = _day("since", asked["since"])
     until = _day("until", asked["until"], timedelta(days=1))  # the day that is named is included
     return Filters(name=name, user=asked["user"], actor=asked["actor"], since=since, until=until)

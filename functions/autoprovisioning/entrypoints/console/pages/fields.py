@@ -115,4 +115,4 @@ def read_dialect(form: MultiDict[str, str]) -> PatchDialect:
     try:
         return PatchDialect(form.get("patch_dialect", ""))
     except ValueError:
-        raise BadInput("patch_dialect", "it is not one of those offered", "Choose one of the list.") from None
+        raise BadInput("patch_dialect", "it is not one of those offered", "Choose one from the list.") from None

@@ -35,10 +35,10 @@ Crumbs = Sequence[tuple[str, str]]  # address and text
 # What a page says after a form was taken; the address carries only the word, so that nobody can make a page say more.
 NOTICES: Mapping[str, str] = {
     "saved": "Saved.",
-    "saved-run": "Saved. A reconciliation has been asked for and carries it out.",
-    "on": "Autoprovisioning is on. A reconciliation has been asked for.",
+    "saved-run": "Saved. A reconciliation has been requested and will carry it out.",
+    "on": "Autoprovisioning is on. A reconciliation has been requested.",
     "off": "Autoprovisioning is off. The configuration stays; no changes are made.",
-    "run": "A reconciliation has been asked for. Its progress shows under Health.",
+    "run": "A reconciliation has been requested. Health shows its progress.",
     "connected": "Keeper accepts the access token and the endpoint URL. They are saved as a draft.",
     "connected-bulk": "Keeper accepts the access token and the endpoint URL, and takes many changes at once (Bulk). "
     "They are saved as a draft.",
@@ -46,18 +46,18 @@ NOTICES: Mapping[str, str] = {
     "They are saved as a draft.",
     "finished": "The set-up is finished.",
     "deleted": "The configuration is deleted. Keeper accounts stay as they are.",
-    "deleting": "The configuration is being deleted, as soon as changes in flight have ended.",
+    "deleting": "The configuration will be deleted once changes in flight have ended.",
     "approved": f"Approved: {FOLLOWS}.",
     "confirmed": "Confirmed. These accounts are adopted once autoprovisioning is on. A new preview lists them as "
     "adopted.",
-    "confirmed-run": "Confirmed. A reconciliation has been asked for and adopts these accounts. A new preview lists "
+    "confirmed-run": "Confirmed. A reconciliation has been requested and adopts these accounts. A new preview lists "
     "them as adopted.",
-    "rejected": "Rejected: these accounts stay as they are. That is asked again after 30 days.",
-    "withdrawn": "The decision is taken back. Who is still due waits for another one.",
-    "taken-over": "Taken over. A reconciliation has been asked for: what is due is carried out, or held as one plan.",
+    "rejected": "Rejected: these accounts stay as they are. You are asked again after 30 days.",
+    "withdrawn": "The decision was withdrawn. Changes still due wait for another one.",
+    "taken-over": "Taken over. A reconciliation has been requested: what is due is carried out, or held as one plan.",
 }
 TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (
-    (Stale, "Changed meanwhile"),
+    (Stale, "Changed in the meantime"),
     (NotFound, "Not found"),
     (Forbidden, "No access"),
     (Transient, "Not available just now"),

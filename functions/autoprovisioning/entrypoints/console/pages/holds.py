@@ -62,10 +62,10 @@ def _meant(sent: MultiDict[str, str]) -> tuple[list[str] | None, str]:
     if about == "users" and users:
         return users, ""
     if about == "users":
-        raise BadInput("about", "no user is chosen", "Tick those meant in the table, or decide about all.")
+        raise BadInput("about", "no user is selected", "Tick users in the table, or decide about all.")
     cause = (about or "").removeprefix("cause:")
     if not cause or cause == about:
-        raise BadInput("about", "it is none of the choices", "Choose whom the decision is about.")
+        raise BadInput("about", "it is not one of the choices", "Choose whom the decision is about.")
     return None, cause
 
 

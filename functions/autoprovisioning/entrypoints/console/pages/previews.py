@@ -72,7 +72,7 @@ def _would(text: str) -> Would | None:
     try:
         return Would(text) if text else None
     except ValueError:
-        raise BadInput("kind", "it is not one of those offered", "Choose one of the list.") from None
+        raise BadInput("kind", "it is not one of those offered", "Choose one from the list.") from None
 
 
 def save(call: Call, connection_id: str, preview_id: str) -> Response:

@@ -21,7 +21,7 @@ def show_unprovisioned(call: Call, connection_id: str) -> Response:
 
 
 def take(call: Call, connection_id: str) -> Response:
-    """Take over the chosen ones, or all that are offered together."""
+    """Take over selected accounts, or all that are offered together."""
     connection, sent = existing(call, connection_id), form(call)
     accounts = None if sent.get("do") == "all" else sent.getlist("account")
     try:
