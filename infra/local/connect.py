@@ -139,11 +139,11 @@ def main() -> None:
             sys.exit(f"TOKEN_FILE: {asked.token_file} is empty. Write Keeper's access token into it.")
         print(connect(asked.endpoint, token, groups, settings, adopt_all=asked.adopt == "all", preview=True))
     except OSError as error:
-        sys.exit(f"TOKEN_FILE: {error.strerror}: {asked.token_file}. Write Keeper's access token into a file of yours.")
+        sys.exit(f"TOKEN_FILE: {error.strerror}: {asked.token_file}. Write Keeper's access token into a file.")
     except UnicodeDecodeError:
         sys.exit(f"TOKEN_FILE: {asked.token_file} is not a text file. Write Keeper's access token into it.")
     except TimeoutError as error:
-        sys.exit(f"Nothing was confirmed, nor turned on: {error}")
+        sys.exit(f"Nothing was confirmed or turned on: {error}")
     except ProvisioningError as error:
         sys.exit(str(error))
 

@@ -81,7 +81,7 @@ class Proxy:
             )
         except aiohttp.ClientError:
             await respond(
-                send, Reply(status=502, body={"error": "the function behind does not answer"}), "application/json"
+                send, Reply(status=502, body={"error": "the function behind it does not answer"}), "application/json"
             )
             return
         async with response:

@@ -34,7 +34,7 @@ POLL = 0.05
 TOLD_EVERY = 5.0  # seconds between two lines of progress
 NAMED = 10  # users who fail; of the others only the number is told
 STUCK_AFTER = timedelta(minutes=35)  # longer than a planner lives, or a batch without a recorded outcome
-SEE_LOGS = f"The functions' logs are in {STATE / 'logs'}; start the local cloud anew, or run `make sync` again."
+SEE_LOGS = f"The functions' logs are in {STATE / 'logs'}; restart the local cloud, or run `make sync` again."
 
 
 def call(url: str, body: dict[str, Any], timeout: float = 1800) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_
     _tell_leavers(runs, failing, tell)
     undone = [run for run in runs if run.state.value != "done" or not run.complete]
     for run in undone:
-        what = f"ended as {run.state.value}" if run.state.value != "done" else "lacked whole listings"
+        what = f"ended as {run.state.value}" if run.state.value != "done" else "lacked complete listings"
         tell(f"The run of {run.connection_id} {what}, so not everything is in step.")
     summary["failed"] = max(summary["failed"], len(failing))  # those whose attempt is not due are no less failing
     gone = any(not unit.listed for connection in connections for unit in connection.settings.scope.org_units)
@@ -104,7 +104,7 @@ def _fresh_runs(services: Any, url: str, kind: str, tell: Callable[[str], None])
         on = any(connection.state.value == "on" for connection in services.connections.all())
         if all(run.started.timestamp() >= started for run in runs) and (runs or not on):
             return started, runs
-        tell("An earlier run was still under way; starting over.")
+        tell("An earlier run was still in progress; starting over.")
         time.sleep(POLL)
 
 
@@ -123,7 +123,7 @@ def _finished(services: Any, connection_id: str, run_id: str, tell: Callable[[st
             tell(progress_of(run))
             following = time.monotonic() + TOLD_EVERY
         if services.clock() - (run.last_progress or run.started) > STUCK_AFTER:
-            raise SystemExit(f"The run {run_id} stands still: its messages may be among the dead letters. {SEE_LOGS}")
+            raise SystemExit(f"The run {run_id} is stuck: its messages may be among the dead letters. {SEE_LOGS}")
         time.sleep(POLL)
 
 
@@ -141,7 +141,7 @@ def _tell_failures(failing: list[Any], tell: Callable[[str], None]) -> None:
     """Say who fails and why: the first of them, then how many more there are."""
     for failure in failing[:NAMED]:
         again = f"{failure.next_attempt:%Y-%m-%d %H:%M} UTC"
-        tell(f"{failure.email or failure.user_id} fails ({failure.code}), tried again at {again}: {failure.reason}")
+        tell(f"{failure.email or failure.user_id} fails ({failure.code}), retried at {again}: {failure.reason}")
     if len(failing) > NAMED:
         tell(f"... and {len(failing) - NAMED} more: Failures in the console lists all {len(failing)}.")
 
@@ -153,11 +153,9 @@ def _tell_leavers(runs: list[Any], failing: list[Any], tell: Callable[[str], Non
     unsettled = sum(min(run.unsettled, _not_taken(run)) for run in runs)
     if waiting or failed:
         what = f"Leavers who keep their access: {waiting + failed}"
-        tell(f"{what} (held, or waiting for whole listings: {waiting}; failing: {failed}).")
+        tell(f"{what} (held, or waiting for complete listings: {waiting}; failing: {failed}).")
     if unsettled:
-        tell(
-            f"Leavers who may have kept it, since Keeper did not say what became of their change: at most {unsettled}."
-        )
+        tell(f"Leavers who may have kept it, since the outcome of their change is not known: at most {unsettled}.")
 
 
 def _not_taken(run: Any) -> int:

@@ -224,8 +224,8 @@ class Day:
             self.world.directory.patch(user["id"], {"suspended": False})
         self.world.directory.weather(lose=False)
         summary = self._synchronize()
-        _check(not summary["held"] and not _waiting(self.world), f"the plan did not end by itself: {summary}")
-        return f"held: {len(many)}; over by itself once it was mended"
+        _check(not summary["held"] and not _waiting(self.world), f"the plan did not end automatically: {summary}")
+        return f"held: {len(many)}; ended automatically once it was fixed"
 
     def revoke(self) -> str:
         """Keeper's token is replaced behind our back; the next change meets a 401."""
@@ -330,7 +330,7 @@ def main() -> None:
 def stay_up(world: World) -> None:
     """Say where the pages are, and stay until Ctrl-C."""
     print(f"\nConsole, signed in as {world.administrator}: {world.console_url}/")
-    print(f"Be somebody else: {world.console_url}/_iap/as/<address>   Reauthorize: {world.reauthorize_url}/")
+    print(f"Sign in as another: {world.console_url}/_iap/as/<address>   Reauthorize: {world.reauthorize_url}/")
     print("Ctrl-C stops everything.", flush=True)
     world.supervisor.watch()
 

@@ -118,7 +118,7 @@ def test_a_listing_that_broke_off_is_never_exit_0(system, listing):
     system.directory.fault(match=listing, status=500, times=None)
     status, _, said = sync(system)
     assert status == 1
-    assert "lacked whole listings" in said
+    assert "lacked complete listings" in said
 
 
 def test_an_empty_listing_beside_active_accounts_is_never_exit_0(system):
@@ -137,7 +137,7 @@ def test_an_emptied_scope_group_is_told_of(system):
     status, summary, said = sync(system)
     assert (status, summary["held"]) == (2, 12)
     assert "Scope group keeper-users@example.com is empty" in said
-    assert "Leavers who keep their access: 12 (held, or waiting for whole listings: 12; failing: 0)." in said
+    assert "Leavers who keep their access: 12 (held, or waiting for complete listings: 12; failing: 0)." in said
 
 
 def test_a_scope_group_that_is_gone_is_never_exit_0(system):
@@ -146,7 +146,7 @@ def test_a_scope_group_that_is_gone_is_never_exit_0(system):
     status, summary, said = sync(system)
     assert (status, summary["suspended"]) == (1, 0)
     assert "Scope group keeper-users@example.com could not be read" in said
-    assert "lacked whole listings" in said
+    assert "lacked complete listings" in said
     assert "could not read the directory to its end" in concerns(system)
 
 
@@ -157,4 +157,4 @@ def test_a_chosen_organizational_unit_that_is_gone_is_never_exit_0(system):
     system.directory.delete_unit("/Sales")
     status, summary, said = sync(system)
     assert (status, summary["suspended"]) == (1, 0)
-    assert "The organizational unit /Sales is not in the directory any more" in said
+    assert "The organizational unit /Sales is no longer in the directory" in said

@@ -52,12 +52,12 @@ def test_a_run_that_went_away_with_its_connection_is_not_waited_for(told_at_each
 
 
 def test_a_run_of_which_nothing_is_recorded_any_more_is_given_up(told_at_each_look):
-    with pytest.raises(SystemExit, match="The run r1 stands still"):
+    with pytest.raises(SystemExit, match="The run r1 is stuck"):
         wait([HALF] * 9, now=36 * MINUTE)
 
 
-KEPT = "Leavers who keep their access: 7 (held, or waiting for whole listings: 5; failing: 2)."
-MAYBE = "Leavers who may have kept it, since Keeper did not say what became of their change: at most 3."
+KEPT = "Leavers who keep their access: 7 (held, or waiting for complete listings: 5; failing: 2)."
+MAYBE = "Leavers who may have kept it, since the outcome of their change is not known: at most 3."
 
 
 @pytest.mark.parametrize(
