@@ -1,4 +1,4 @@
-"""What nobody thought of happens to one user, or one connection: it is logged, and the others go on."""
+"""An unforeseen error happens to one user, or one connection: it is logged, and the others go on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def unforeseen(error: Exception) -> Unforeseen:
-    """Log an exception with its stack trace and the alert; returns what may be told of it, which is its kind."""
+    """Log an exception with its stack trace and the alert; returns what may be shown of it, which is its kind."""
     # In the message, which is redacted, and where Error Reporting looks for it.
     trace = "".join(traceback.format_exception(error))
     log.error("Unforeseen error\n%s", trace, extra={"json_fields": {"alert": Unforeseen.code}})

@@ -19,9 +19,9 @@ Value = str | bool | None
 Attributes = Mapping[str, Value]
 
 _WHOLE = 16  # characters: 96 bits over all attributes, so that one comparison settles "nothing changed"
-_PART = 6  # characters: 36 bits per attribute, to tell which of them changed
+_PART = 6  # characters: 36 bits per attribute, to see which of them changed
 
-LONGEST_ID = 256  # characters of a SCIM id: it stands in URLs, in every entry of the roster and in the audit
+LONGEST_ID = 256  # characters of a SCIM id: it appears in URLs, roster entries and the audit
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -46,8 +46,8 @@ def id_problem(scim_id: str) -> str:
 class Account:
     """A SCIM User as Keeper returned it.
 
-    `flaw` says why it cannot be addressed, and then `scim_id` is empty: whoever it would be found for has a failure,
-    for it stands under their address.
+    `flaw` says why it cannot be addressed, and then `scim_id` is empty. A user for whom it would be found has a
+    failure, since it has their address.
     """
 
     scim_id: str
@@ -55,7 +55,7 @@ class Account:
     external_id: str
     active: bool
     attributes: Attributes = field(default_factory=dict)
-    created: datetime | None = None  # meta.created, where the server tells
+    created: datetime | None = None  # meta.created, if the server returns it
     flaw: str = ""
 
 
@@ -85,10 +85,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What became of a Write: `scim_id` on success, else `error` (one of `domain.errors`).
+    """The outcome of a Write: `scim_id` on success, else `error` (one of `domain.errors`).
 
-    Both where a creation made an account, but not as it was written: it is ours, and must not be lost sight of.
-    `shown` is what Keeper showed of the account after it, None where it showed nothing.
+    Both if a creation made an account, but not as written: it is ours, and must be kept track of. `shown` is what
+    Keeper showed of the account afterwards, None if nothing.
     """
 
     key: str
@@ -109,7 +109,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The accounts that really carry the externalId or a userName asked for; `error` when it could not be told."""
+    """The accounts that really carry the externalId or a userName asked for; `error` if that is not known."""
 
     key: str
     accounts: tuple[Account, ...] = ()

@@ -61,7 +61,7 @@ class Seeker:
 
 
 class Grounds(Protocol):
-    """What decides about adoptions besides the user and the account; a part is asked for only where it decides."""
+    """What decides about adoptions besides the user and the account; each part is read only if it matters."""
 
     @property
     def held_by(self) -> Mapping[str, str]:
@@ -142,7 +142,7 @@ def choose(accounts: Iterable[Account], seeker: Seeker, grounds: Grounds) -> Cho
 
 
 def _free(account: Account, user_id: str, held_by: Mapping[str, str]) -> bool:
-    """Say whether the account is this user's or nobody's, as far as directory ids tell."""
+    """Say whether the account is this user's or nobody's, judging by directory ids."""
     return account.external_id in ("", user_id) and held_by.get(account.scim_id, user_id) == user_id
 
 
@@ -172,7 +172,7 @@ def _doubts(account: Account, seeker: Seeker, deleted_addresses: frozenset[str] 
 
 
 def settled_by(confirmed: frozenset[str]) -> str:
-    """Name what was confirmed for a user: a doubt that stood under it is tried anew under another."""
+    """Name what was confirmed for a user: when the name changes, a failure for doubt is retried."""
     return whole_fingerprint(dict.fromkeys(confirmed, True)) if confirmed else ""
 
 

@@ -21,7 +21,7 @@ RECREATED = "The account had vanished from Keeper and was created again."
 def event_for(outcome: Outcome, by: Actor, now: datetime) -> Event | None:
     """Return the audit line of an outcome; None for one that will be tried again and changed nothing.
 
-    An account that is there, but not as written, was created all the same: what is tried again is an update.
+    An account that exists, but not as written, counts as created: the retry is an update.
     """
     change, error = outcome.change, outcome.error
     created = bool(outcome.made) and change.action is Action.CREATE and not change.scim_id  # but not as written
@@ -52,10 +52,10 @@ def event_for(outcome: Outcome, by: Actor, now: datetime) -> Event | None:
 
 
 def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Value] | None]:
-    """Return what was changed, and what was there before of exactly that.
+    """Return what was changed, and the values before of exactly those attributes.
 
-    A new account had nothing, which is {}. An attribute is left out where that is not known: it was not mapped then, or
-    Keeper's own listing had shown another value than the one that we wrote last.
+    A new account had none: {}. An attribute is left out if its value is not known: it was not mapped then, or Keeper's
+    own listing had shown another value than the one that we wrote last.
     """
     change, sent = outcome.change, outcome.sent
     if not outcome.there or (change.leaves is Status.LOCKED and not change.attributes):
@@ -103,7 +103,7 @@ def _joined(*sentences: str) -> str:
 
 
 def told_beside(beside: Sequence[Beside]) -> str:
-    """Say which accounts stand under aliases of a user who gets one of their own; empty where none does."""
+    """Name the accounts under aliases of a user who gets a new one; empty if there are none."""
     if not beside:
         return ""
     names = ", ".join(account.user_name + (" (locked)" if account.locked else "") for account in beside)

@@ -21,9 +21,9 @@ def aligned(account: Account, desired: Attributes) -> Attributes:
 
 
 def in_step(entry: Entry, target: str, shown: Attributes, desired: Attributes) -> bool:
-    """Say whether Keeper shows what it made of the desired value: nobody changed it there, and it is written already.
+    """Say whether Keeper shows the desired value as it stores it: it is written, and nobody changed it there.
 
-    Where Keeper has not shown yet what it made of it, whatever it may have made counts.
+    If Keeper has not shown yet how it stores the value, any way it may do so counts.
     """
     value = shown.get(target)
     if same(target, value, desired[target]):
@@ -34,5 +34,5 @@ def in_step(entry: Entry, target: str, shown: Attributes, desired: Attributes) -
 
 
 def unreturned(entry: Entry, target: str) -> bool:
-    """Say whether an account without this attribute says nothing of it: this server may never return it."""
+    """Say whether the absence of this attribute means nothing: this server may never return it."""
     return entry.shown is None or remembers(entry.shown, target, None)

@@ -51,7 +51,7 @@ class Connection:
     """One Keeper node.
 
     `revision` grows with each write, an administrator's or our own; `edition` with each edit of an administrator, so
-    that two who edit at once are told apart from a worker that noted a wait meanwhile.
+    that a second administrator's edit is distinguished from a wait that a worker noted.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Connection:
     clock: Clock = field(default_factory=Clock)  # deprovisioning timers run by it
     retired_tokens: tuple[RetiredToken, ...] = ()  # disabled versions still to be destroyed
     unproven: datetime | None = None  # reauthorized then though no known account was found: new ones need approval
-    confirmed: int | None = None  # accounts that its first run may create, where somebody saw a number and turned it on
+    confirmed: int | None = None  # accounts that its first run may create, if it was turned on from a preview
 
     @property
     def begun(self) -> bool:
@@ -90,7 +90,7 @@ _PORTS = {"https": 443, "http": 80}
 def node_of(endpoint: str) -> str:
     """Return one spelling for all endpoints that reach the same node, for comparing them (RFC 3986 section 6.2).
 
-    The case, a port that is the scheme's own, a dot or slash in the end, and encoded characters make no other node.
+    Case, the scheme's default port, a trailing dot or slash, and percent-encoding make no difference.
     """
     text = endpoint.strip()
     try:
@@ -105,7 +105,7 @@ def node_of(endpoint: str) -> str:
 
 
 def proving(connection: Connection, roster: Mapping[str, Entry]) -> list[Entry]:
-    """Return the entries whose accounts prove a node to be the connection's: not by what was made there on trust."""
+    """Return the entries whose accounts prove that a node is the connection's: none that was created there on trust."""
     since = connection.unproven
     return [
         entry

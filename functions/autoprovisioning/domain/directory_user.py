@@ -29,7 +29,7 @@ class DirectoryUser:
     """One user of the Workspace customer.
 
     `profile` is the user resource as the Directory API returned it (partial: only the fields asked for); attribute
-    mapping reads it. It is empty for a deleted user. `org_unit_path` is "" where the directory does not tell it,
+    mapping reads it. It is empty for a deleted user. `org_unit_path` is "" where the directory does not show it,
     `untold` says why a presence is UNKNOWN.
     """
 

@@ -81,7 +81,7 @@ class Throttled(Transient):
 
 
 class Waiting(Throttled):
-    """The wait that Keeper asked this connection for is not over; nothing was sent, so nothing is to be prolonged."""
+    """The wait that Keeper asked this connection for is not over; nothing was sent, so no wait is prolonged."""
 
 
 class Unresolved(Transient):
@@ -91,9 +91,9 @@ class Unresolved(Transient):
 
 
 class KeeperFailed(Transient):
-    """Keeper failed on this one user's request each time it was tried, with an answer that says nothing of the user.
+    """Keeper failed on this one user's request each time it was tried, with an answer that says nothing about the user.
 
-    It is counted at the user: after some attempts it is that user's failure.
+    It counts against the user: after some attempts it is that user's failure.
     """
 
     code = "keeper_failed"
@@ -142,7 +142,7 @@ class Rejected(Permanent):
 class AddressTaken(Permanent):
     """409: another account holds this e-mail address.
 
-    `about` is the directory id of the user of this connection who has it; empty where nobody of the roster has.
+    `about` is the directory id of the user of this connection who has it; empty if nobody on the roster has it.
     """
 
     code = "address_taken"
@@ -182,7 +182,7 @@ class NotOffered(Permanent):
 
 
 class Contradicted(Permanent):
-    """Keeper answered a write with a success, but shows something else than was written."""
+    """Keeper answered a write with a success, but shows something other than what was written."""
 
     code = "contradicted"
 
@@ -230,6 +230,6 @@ class Unsafe(ProvisioningError):
 
 
 class Unforeseen(ProvisioningError):
-    """An error that nobody thought of: its stack trace is in the log, and nothing of it in an answer."""
+    """An unforeseen error: its stack trace is in the log, and no part of it in an answer."""
 
     code = "unforeseen"

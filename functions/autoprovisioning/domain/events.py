@@ -54,7 +54,7 @@ NAME_OF: Mapping[Action, EventName] = {
 class Actor:
     """Who did something: an administrator, by address and directory id; else "run <id>" or "notification <id>" alone.
 
-    The address says who it was then; the id says who that is now, whatever became of the address.
+    The address is the one at that time; the id still identifies the person if the address has changed hands.
     """
 
     address: str
@@ -65,10 +65,9 @@ class Actor:
 class Event:
     """One line of the audit; `id` is the change id, so recording it twice is recording it once.
 
-    `changed` is what was sent, "active" for access given or taken. `before` has exactly those attributes as they were,
-    without the ones of which that is not known: None where nothing is, {} for a new account. `after` is all that the
-    account has of the mapping from then on, kept so that the next change knows what was there before; empty for a
-    change that wrote no attributes.
+    `changed` is what was sent, "active" for access given or taken. `before` has the previous values of exactly those
+    attributes, as far as known: None if none is, {} for a new account. `after` is every mapped attribute from then on,
+    kept so that the next change knows the values before it; empty for a change that wrote no attributes.
     """
 
     id: str
@@ -84,7 +83,7 @@ class Event:
     reason: str = ""
     code: str = ""  # of a failure
     seconds: float = 0.0  # from decision to Keeper's answer
-    recovered: bool = False  # learnt after a crash, from the account itself
+    recovered: bool = False  # found out after a crash, from the account itself
     actor_id: str = ""  # directory id of the administrator, empty where none acted
 
     @property
@@ -115,7 +114,7 @@ def _line(stamp: Stamp, name: EventName, **rest: Any) -> Event:
 def configured(
     stamp: Stamp, what: str, was: Mapping[str, Value] = _NOTHING, becomes: Mapping[str, Value] = _NOTHING
 ) -> Event:
-    """Tell what was done to a connection, with the settings that differ."""
+    """Record what was done to a connection, with the settings that differ."""
     differing = sorted(key for key in {*was, *becomes} if was.get(key) != becomes.get(key))
     changed = {key: becomes.get(key) for key in differing}
     before = {key: was.get(key) for key in differing}
@@ -123,42 +122,42 @@ def configured(
 
 
 def decided_about(stamp: Stamp, what: str, was: str, becomes: str) -> Event:
-    """Tell of a decision about a held plan: one about others of a plan that is approved already is one too."""
+    """Record a decision about a held plan, also one about further members of an approved plan."""
     return _line(stamp, EventName.CONFIGURED, changed={"held plan": becomes}, before={"held plan": was}, reason=what)
 
 
 def paused(stamp: Stamp, reason: str) -> Event:
-    """Tell that a connection waits for a new access token."""
+    """Record that a connection waits for a new access token."""
     return _line(stamp, EventName.PAUSED, reason=reason)
 
 
 def reauthorized(stamp: Stamp, reason: str, was: Mapping[str, Value], becomes: Mapping[str, Value]) -> Event:
-    """Tell that a new access token is in force."""
+    """Record that a new access token is in force."""
     return _line(stamp, EventName.REAUTHORIZED, changed=becomes, before=was, reason=reason)
 
 
 def held(stamp: Stamp, reason: str) -> Event:
-    """Tell that a plan is held, asked about again, or over."""
+    """Record that a plan is held, asked about again, or over."""
     return _line(stamp, EventName.HELD, reason=reason)
 
 
 def taken_over(stamp: Stamp, user_id: str, email: str, reason: str) -> Event:
-    """Tell that an account is on the roster from now on, though nothing was changed in Keeper."""
+    """Record that an account is on the roster from now on, though nothing was changed in Keeper."""
     return _line(stamp, EventName.ADOPTED, user_id=user_id, email=email, reason=reason)
 
 
 def not_taken_over(stamp: Stamp, user_id: str, email: str) -> Event:
-    """Tell that an account that was taken over has gone to another user at the same moment, and is on no roster."""
+    """Record that an account that was taken over went to another user at the same moment, and is on no roster."""
     reason = "Not taken over after all: a worker was adopting this account for another user at that moment."
     return _line(stamp, EventName.CONFIGURED, user_id=user_id, email=email, reason=reason)
 
 
 def failed_change(stamp: Stamp, entry: Entry, action: Action | None, failure: Failure) -> Event:
-    """Tell of a failure that no answer to a write told."""
+    """Record a failure that did not come from the answer to a write."""
     whom = {"user_id": entry.user_id, "email": entry.email, "attempted": action}
     return _line(stamp, EventName.FAILED, **whom, reason=failure.text, code=failure.code)
 
 
 def changed(stamp: Stamp, name: EventName, user_id: str, **what: Any) -> Event:
-    """Tell what became of a change; `what` are the other fields of an event."""
+    """Record the outcome of a change; `what` are the other fields of an event."""
     return _line(stamp, name, user_id=user_id, **what)

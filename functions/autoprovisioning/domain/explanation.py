@@ -141,7 +141,7 @@ def because(trigger: Trigger | None, seen: Observed, owner: str = "") -> str:
 
 
 def _locked(noted: Entry, seen: Observed, connection: Connection, *, unsure: bool) -> str:
-    """Say what becomes of an account that somebody else locked, as far as that was seen; it may be open by now."""
+    """Say what becomes of an account that somebody else had locked when last seen; it may be open by now."""
     locked = "The account was locked in Keeper by someone else"
     if unsure and connection.state in WAITS_FOR:
         return f"{WAITS_FOR[connection.state]}: ask Keeper whether the account, locked when last seen, still is."
@@ -196,7 +196,7 @@ def _unproven(noted: Entry) -> str:
 
 
 def _stays(noted: Entry | None) -> str:
-    """Say what becomes of an account of whose user the directory does not tell."""
+    """Say what becomes of an account whose user the directory does not show."""
     if noted is None or noted.missing_since is None:
         return "everything stays as it is"
     since = at_time(noted.missing_since)

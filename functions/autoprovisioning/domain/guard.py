@@ -25,12 +25,12 @@ FIRST = datetime.fromtimestamp(0, UTC)
 
 
 class Kind(StrEnum):
-    """What is braked. Re-creations share the budget of what takes access, and are held as a plan of their own."""
+    """What is limited. Re-creations share the budget of changes that take access, but are held as a separate plan."""
 
     TAKING = "taking"  # suspensions and deletions
     RECREATING = "recreating"  # accounts that vanished from Keeper
     GIVING = "giving"  # creations and reactivations
-    UNLOCKING = "unlocking"  # accounts that somebody else locked: done as approved only
+    UNLOCKING = "unlocking"  # unlocking what somebody else locked: only if approved
     WIPING = "wiping"  # updates that change a userName or remove a value
 
     @property
@@ -57,8 +57,8 @@ class Member:
     `trigger` is why it is due (of an update: a digest of what it wipes; of a re-creation: the SCIM id that is gone),
     `since` when that began, in whole seconds. Members stored by schema 1 have neither.
 
-    When somebody left a scope nobody tells: a run and a look see it moments apart. So that time is no part of the key;
-    whoever was seen in scope by a run meanwhile is struck by it.
+    Nothing says when somebody left a scope: a run and a look see it moments apart. So that time is not part of the key;
+    a run that sees the user in scope again strikes the member.
     """
 
     user_id: str
@@ -140,8 +140,8 @@ def _whole(at: datetime | None) -> datetime | None:
 def braked(action: Action, entry: Entry | None, attributes: Attributes, now: datetime) -> bool:
     """Say whether a change counts.
 
-    What gives back access that we took within the last 24 hours repairs, and so does not; nor does a creation that was
-    let go before, and failed. Of updates only those do that change the userName or remove a value.
+    Giving back access that we took within the last 24 hours is a repair and does not; nor does a creation that was let
+    through before, and failed. Of updates, only those count that change the userName or remove a value.
     """
     if action is Action.CREATE:
         return entry is None or not _let_go_before(entry.failure)
@@ -183,18 +183,18 @@ def reservation(*parts: str) -> str:
 
 
 def attempt(member: Member, entry: Entry | None) -> str:
-    """Name the reservation of a change: a retry has the same, the same change once more after it was done has not.
+    """Name the reservation of a change: a retry has the same name, the same change made again later has another.
 
-    Nor does it say why: a trigger that a plan and a look see first is told a moment apart.
+    The trigger is not part of the name: a plan and a look may date it moments apart.
     """
     last = _whole(entry.last_action_at) if entry is not None else None
     return reservation(member.user_id, member.action, last.isoformat() if last else "")
 
 
 Reservations = Mapping[str, datetime]  # name -> when it was made, in whole seconds
-APPROVED = "approved"  # what goes out by an approval: noted, and neither counted nor free for anything else
+APPROVED = "approved"  # approved changes: noted, neither counted nor available for anything else
 CONFIRMED = "confirmed"  # what a first run creates: not counted, and free to be tried again
-AGAIN = timedelta(hours=1)  # what is tried again so long after it was reserved is another attempt
+AGAIN = timedelta(hours=1)  # a retry this long after its reservation is another attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,9 +215,9 @@ class GuardState:
         return (before[-1] if before else 0) or (within[0] if within else 0)
 
     def allowed(self, kind: Kind, limit: VolumeLimit, now: datetime, let_in: int = 0) -> int:
-        """Return how many changes its budget may have within 24 hours for one of this kind to go out.
+        """Return how many changes its budget allows within 24 hours, for a change of this kind.
 
-        `let_in` is how many are active by the roster: they count until a run has counted anybody.
+        `let_in` is how many are active according to the roster, which is used until a run has counted anybody.
         """
         base = self.base(now) or let_in
         match kind:
@@ -244,8 +244,8 @@ def seen_active(state: GuardState, count: int, now: datetime) -> GuardState:
 def reserve(state: GuardState, budget: str, names: Collection[str], allowed: int, now: datetime) -> GuardState | None:
     """Add reservations to a budget, or return None when that would exceed what is allowed: then nothing is reserved.
 
-    A retry needs no room, but one after an hour counts from now on: what was reserved yesterday, and came to nothing,
-    may be done today. Within the hour it is what the plan reserved, and each look of that plan must write nothing.
+    A retry needs no room, but after an hour it counts from now on: what was reserved yesterday, and came to nothing,
+    may be done today. Within the hour the plan's reservation stands, so that its looks write nothing.
     """
     current, confirmed = state.current(budget, now), state.current(CONFIRMED, now)
     counted = {name for name in names if name not in confirmed}

@@ -1,6 +1,6 @@
-"""Held plans: what is decided of what the guard does not let go.
+"""Held plans: what is decided about changes that the guard holds.
 
-A plan is decided member by member, and an approval authorises one carrying out: it is spent once the member is done, or
+A plan is decided member by member, and an approval authorises one execution: it is used up once the member is done, or
 no longer due.
 """
 
@@ -38,7 +38,7 @@ STANDS = OPEN | {Standing.APPROVED, Standing.REJECTED}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a member stands at, since when, and by whose decision."""
+    """The standing of a member, since when, and by whose decision."""
 
     standing: Standing = Standing.WAITING
     at: datetime | None = None
@@ -66,7 +66,7 @@ class HoldState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A held plan: who is affected, what tripped, and what was decided of each; `digest` names it.
+    """A held plan: who is affected, what tripped the guard, and what was decided about each; `digest` names it.
 
     `verdicts` are those of the members, in their order.
     """
@@ -80,7 +80,7 @@ class Hold:
     decided_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        """Let whoever nobody decided about wait."""
+        """Let members wait about whom nobody has decided."""
         if len(self.verdicts) != len(self.members):
             known = self.verdicts[: len(self.members)]
             object.__setattr__(self, "verdicts", (*known, *[UNDECIDED] * (len(self.members) - len(known))))
@@ -141,10 +141,10 @@ def digest_of(members: Iterable[Member], at: datetime) -> str:
 
 
 class Book:
-    """What stands decided on a connection, by member."""
+    """The decisions in force on a connection, by member."""
 
     def __init__(self, holds: Iterable[Hold], user_id: str = "") -> None:
-        """Read the held plans, for everybody or one user; of a member in several the one decided last counts."""
+        """Read the held plans, for everybody or one user; for a member of several, the latest decision counts."""
         self._verdicts: dict[Member, Verdict] = {}
         self._users: set[str] = set()
         for hold in holds:
@@ -157,9 +157,9 @@ class Book:
                     self._users.add(member.user_id)
 
     def verdict(self, member: Member) -> Verdict | None:
-        """Return what stands about a member, None where no plan holds it.
+        """Return the verdict on a member, None if no plan holds it.
 
-        What schema 1 stored speaks of every trigger that had begun by then.
+        A member stored by schema 1 stands for every trigger that had begun by then.
         """
         known = self._verdicts.get(member)
         if known is None and member.user_id in self._users:
@@ -174,9 +174,9 @@ def settled(
 ) -> Hold:
     """Strike what is done, no longer due, or has been approved or rejected for too long.
 
-    What was rejected is kept for as long as its trigger goes on, due at this moment or not (the user is archived, say).
-    `due` is what a whole plan would do now; None where there is none: then what the entries show counts. Without
-    `stands` nobody is struck as no longer due.
+    A rejection is kept for as long as its trigger lasts, due now or not (the user may be archived). `due` is what a
+    whole plan would do now; None where there is none: then what the entries show counts. Without `stands` nobody is
+    struck as no longer due.
     """
 
     def becomes(member: Member, verdict: Verdict) -> Standing | None:

@@ -47,15 +47,15 @@ class Listing:
         return bool(self.owned) and account.external_id != entry.user_id and not entry.taken_over
 
     def moved(self, entry: Entry) -> bool:
-        """Say whether the user of an account that is not there may have another one: re-created there by somebody."""
+        """Say whether the user of a missing account may have another one, re-created there by somebody."""
         return entry.user_id in self.owned or entry.email.casefold() in self.names
 
 
 def as_found(entry: Entry, listing: Listing, desired: Attributes, now: datetime, *, entitled: bool) -> Entry:
     """Return the entry as Keeper's own listing shows the account: drift to be planned away, or a lock to be respected.
 
-    What this server never returns is taken as applied. What it makes of the values that we wrote is no drift, and is
-    remembered where no answer to a write had shown it. Of a leaver without a profile (`desired` empty) only the access
+    What this server never returns is taken as applied. How it stores the values that we wrote is not drift, and is
+    remembered if no answer to a write had shown it. Of a leaver without a profile (`desired` empty) only the access
     counts: one who is let in again in Keeper has access again. The names of what changed are added to `drift`.
     """
     if entry.status is Status.NONE or entry.mark is not None or made(entry):

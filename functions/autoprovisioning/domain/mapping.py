@@ -47,7 +47,7 @@ class Row:
 
     @property
     def required(self) -> bool:
-        """Say whether a user without a value is not provisioned: chosen so, or Keeper takes no account without."""
+        """Say whether users without a value are not provisioned: by choice, or because Keeper requires one."""
         return self.mandatory or self.target in MANDATORY
 
 
@@ -149,7 +149,7 @@ def _compile_source(source: str, where: str) -> Getter:
 
 
 def _check_fields(source: str, where: str) -> None:
-    """Refuse a field that users have not: for one in the `fields` mask the API refuses the whole listing (400)."""
+    """Refuse a field that users do not have: the API refuses a listing whose `fields` mask names one (400)."""
     if _is_constant(source):
         return
     first, *rest = (name for name, _, _ in _parts(source))

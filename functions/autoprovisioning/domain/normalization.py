@@ -1,8 +1,8 @@
-"""What servers make of the values they store: another spelling of what was sent, and no other value.
+"""How servers store values: in another spelling, but not as another value.
 
 RFC 7643 lets a server compare userName and e-mail addresses without case (4.1.1, 4.1.2) and canonicalize phone numbers
-(4.1.2); servers trim, compose (NFC) and cut to a length besides. What they make of a value is neither a failed write
-nor somebody's doing.
+(4.1.2); servers trim, compose (NFC) and cut to a length besides. A value stored that way is neither a failed write nor
+somebody's change.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ def same(target: str, one: Value, other: Value) -> bool:
 
 
 def made_of(target: str, shown: Attributes, sent: Attributes) -> bool:
-    """Say whether a server may have made the value it shows of what was sent.
+    """Say whether what a server shows may be how it stores the value that was sent.
 
-    Beside the same value that is the beginning of it, cut to a length; but not of an address or a reference, which
-    would be another one. Keeper makes the e-mail entry out of userName and userName out of a new e-mail address, and
-    shows the address as displayName where there is none.
+    That is the same value, or its beginning, cut to a length; but not for an address or a reference, where that is
+    another value. Keeper derives the e-mail entry from userName, and userName from a new e-mail address, and shows the
+    address as displayName if there is none.
     """
     value, wanted = shown.get(target), sent.get(target)
     if same(target, value, wanted):

@@ -13,10 +13,9 @@ The best rank wins; of equal ones the first connection in the administrator's or
 or whose scope becomes readable again, takes nobody away from another one, and a scope group of the first one that
 cannot be read keeps nobody from being hired by the second.
 
-A move is make before break: who left one connection's scope for another one's keeps the old account until the new one
-is active. Keeper's addresses are unique across nodes and its DELETE locks, so taking the old account away first would
-free nothing; where the old one stands in the way of the new one, the user has the one they had, and a failure says what
-to do.
+A move is make before break: a user who leaves one connection's scope for another's keeps the old account until the new
+one is active. Keeper's addresses are unique across nodes and its DELETE locks, so taking the old account away first
+would free nothing; if the old account is in the way of the new one, the user keeps it, and a failure says what to do.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ _BELONGS, _ACTIVE, _ACCOUNT, _NOTHING = range(4)
 class Candidate:
     """A connection that a user may belong to.
 
-    `in_scope` is what its own scope says, None where that could not be told. `entry` is the roster's. `keeper` names
-    the Keeper that its node is of: SCIM ids are unique there. `ready` says that it can be written to, and that no held
-    plan keeps this user from it.
+    `in_scope` is what its own scope says, None if not known. `entry` is the roster's. `keeper` names the Keeper
+    instance of its node, in which SCIM ids are unique. `ready` says that it can be written to, and that no held plan
+    keeps this user out.
     """
 
     connection_id: str
@@ -70,13 +69,13 @@ class Candidate:
 class Placement:
     """Where a user belongs.
 
-    `in_scope` is the scope of each connection for this user, by id: false where another one has them, None where it
-    could not be told. `owner` is the connection that they belong to, empty where there is none or it could not be told.
-    `awaited` says that the owner has not let them in yet, `stuck` that this waits for something. `overlaps` are the
-    connections whose scope holds them too. `handed` are those whose account may be on the owner's node by now, moved
-    there in Keeper's Admin Console: both rosters name it, so their own node is to be asked before it is locked.
-    `outdated` are those whose record of a lock of ours is older than the access that the same account had on another
-    one: if it is locked, somebody else may have locked it since.
+    `in_scope` is the scope of each connection for this user, by id: false where another one has them, None where it is
+    not known. `owner` is the connection that they belong to, empty if there is none or it is not known. `awaited` says
+    that the owner has not let them in yet, `stuck` that this waits for something. `overlaps` are the connections whose
+    scope holds them too. `handed` are those whose account may be on the owner's node by now, moved there in Keeper's
+    Admin Console: both rosters name it, so their own node is asked before it is locked. `outdated` are those whose
+    record of a lock of ours is older than the access that the same account had on another one: if it is locked,
+    somebody else may have locked it since.
     """
 
     in_scope: Mapping[str, bool | None] = field(default_factory=dict)

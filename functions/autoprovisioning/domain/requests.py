@@ -1,4 +1,4 @@
-"""What administrators ask a worker for and read the answer of later: runs, previews, questions about one user.
+"""What administrators ask a worker, to read the answer later: runs, previews, questions about one user.
 
 One machine for all of them, since only a worker may use the access token: waiting, running where that takes minutes,
 then done or failed. A kind says what its requests are about and what comes of them.
@@ -39,8 +39,8 @@ _SLOWER = (RequestState.DONE, RequestState.FAILED)
 class RequestKind(Generic[S, R]):
     """A kind of request.
 
-    `kept` is for how long its answer is there. Within `patience` its message is still waited for; after that it is
-    taken for lost, so whoever asks the same again asks anew.
+    `kept` is how long its answer is available. Within `patience` its message may still arrive; after that it counts as
+    lost, and asking the same again makes a new request.
     """
 
     name: str
@@ -68,7 +68,7 @@ class WorkRequest(Generic[S, R]):
 
     @property
     def expires(self) -> datetime:
-        """Return when nobody finds it any more."""
+        """Return when it can no longer be found."""
         return self.asked_at + self.kind.kept
 
     @property
@@ -77,7 +77,7 @@ class WorkRequest(Generic[S, R]):
         return self.state in (RequestState.WAITING, RequestState.RUNNING)
 
     def expected(self, now: datetime) -> bool:
-        """Say whether its answer may still come: whoever asks the same now means this one."""
+        """Say whether its answer may still come: asking the same now returns this one."""
         return self.under_way and now - self.asked_at < self.kind.patience
 
     def stands(self, now: datetime) -> bool:
@@ -85,7 +85,7 @@ class WorkRequest(Generic[S, R]):
         return self.expected(now) if self.under_way else now < self.expires
 
     def gives_way_to(self, later: WorkRequest[S, R]) -> bool:
-        """Say whether a later state may be stored over this one: an answer is not taken back by who was slower."""
+        """Say whether a later state may be stored over this one: a slower worker does not overwrite an answer."""
         return self.under_way or (not later.under_way and (self.state, later.state) != _SLOWER)
 
     def begun(self) -> WorkRequest[S, R]:
@@ -107,9 +107,9 @@ class WorkRequest(Generic[S, R]):
 
 
 def question_id(kind: RequestKind[S, R], connection_id: str, subject: S, actor: Actor, after: str = "") -> str:
-    """Name what this administrator asks: whoever asks the same again while it waits means the same document.
+    """Name what this administrator asks: asking the same again while it waits finds the same document.
 
-    `after` names the answer that they have already, if they ask for another one.
+    `after` names the answer that they already have, if they ask for another one.
     """
     asked = [kind.name, actor.directory_id or actor.address, connection_id, repr(subject), after]
     return hashlib.blake2b(json.dumps(asked).encode(), digest_size=16).hexdigest()
@@ -140,7 +140,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a preview says; `counts` are by `Would`, and "unchanged"; `held`: all that it deprovisions would be."""
+    """What a preview says; `counts` are by `Would`, and "unchanged"; `held`: all it deprovisions would be held."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
     held: bool = False
@@ -214,7 +214,7 @@ RUN = RequestKind(
     patience=timedelta(minutes=30),
     unknown="No such run was asked for within the last day. Choose one of the runs listed.",
 )
-# For so long a preview is tried again; then whoever asked for it hears what is wrong.
+# A preview is retried for this long; then its requester learns what is wrong.
 PREVIEW = RequestKind(
     name="preview",
     subject=Proposal,
@@ -223,7 +223,7 @@ PREVIEW = RequestKind(
     patience=timedelta(minutes=10),
     unknown="There is no such preview: it may have expired. Ask for another one.",
 )
-# An answer takes seconds. It holds a user's account in Keeper, and so is kept for no longer than somebody looks at it.
+# An answer takes seconds. It holds a user's account in Keeper, so it is kept only as long as somebody may look at it.
 INQUIRY = RequestKind(
     name="inquiry",
     subject=Question,

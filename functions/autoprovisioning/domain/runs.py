@@ -29,8 +29,8 @@ class RunState(StrEnum):
     """How far a run is. Every one but the first two is an end, and DONE alone says that nothing is left.
 
     PLANNED: batches are out. DONE: whatever was planned is settled, be it as a failure or as held. UNSETTLED: every
-    batch is recorded, but of some changes nobody knows yet what becomes of them. SUPERSEDED: closed with work left,
-    which the next run has.
+    batch is recorded, but the outcome of some changes is not known yet. SUPERSEDED: closed with work left, which the
+    next run does.
     """
 
     OBSERVING = "observing"  # listing and planning; from here on what is decided of anybody is recorded
@@ -95,7 +95,7 @@ class Evidence:
 class Look:
     """ "Look at user X again": all a notification or a plan says of a user whose access may change.
 
-    It names nobody who acted: whoever may publish could write any name, so the audit takes none from a message.
+    It does not say who acted: anybody who may publish could write any name, so the audit takes none from a message.
     """
 
     user_id: str

@@ -31,8 +31,8 @@ class Kind(StrEnum):
 class Attribute:
     """An attribute by the name that a mapping has for it, and the group under which it is offered.
 
-    One value of a multi-valued attribute names that as its `family`, and which `part` of the entry of which `type` it
-    is; the type is empty for the one entry that is told by being the main one.
+    A value of a multi-valued attribute names that attribute as its `family`, and which `part` of the entry of which
+    `type` it is; the type is empty for the entry that is identified by being the main one.
     """
 
     target: str
@@ -81,7 +81,7 @@ _TYPED = re.compile(r'(?P<family>\w+)\[type eq "(?P<type>[^"]+)"\]\.(?P<part>\w+
 
 
 def attribute_of(target: str) -> Attribute | None:
-    """Return the row of an attribute; a typed entry that is in no row (a server told it) is read by its spelling."""
+    """Return the row of an attribute; a typed entry that is in no row (a server returned it) is parsed."""
     known = ATTRIBUTES.get(target)
     if known is not None:
         return known

@@ -21,7 +21,7 @@ class OrgUnit:
     """An organizational unit; kept by `id`, so that renaming or moving it changes nothing.
 
     The root has the path "/" and no id: it is never renamed, and the directory's listings leave it out. Any other unit
-    without an id was chosen when only paths were kept. `listed` False: the directory had it no more when last asked.
+    without an id was chosen when only paths were kept. `listed` False: the directory no longer had it when last asked.
     """
 
     id: str
@@ -54,10 +54,10 @@ class Located:
         return tuple(unit for unit in self.org_units if not unit.listed)
 
     def holds_unit(self, path: str) -> bool | None:
-        """Say whether a user's organizational unit is at or below a chosen one; None where that cannot be told.
+        """Say whether a user's organizational unit is at or below a chosen one; None if that is not known.
 
-        Who is at or below no chosen unit is outside only if every chosen unit is listed, and so is the user's own: one
-        that is not was renamed, moved or made between reading the one and the other, or one of the two was stale.
+        A user in no chosen unit is outside only if every chosen unit is listed, and the user's own too: an unlisted one
+        was renamed, moved or created between the two reads, or one of them was stale.
         """
         if not self.org_units or any(unit.listed and unit.holds(path) for unit in self.org_units):
             return True
@@ -118,7 +118,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeAnswer:
-    """Whether a user is in scope, None where that cannot be told, and why."""
+    """Whether a user is in scope, None if not known, and why."""
 
     in_scope: bool | None
     why: Why
@@ -127,11 +127,11 @@ class ScopeAnswer:
 def standing(
     unit: bool | None, groups: Iterable[bool | None], *, unproven: bool = False, approved: bool = False
 ) -> ScopeAnswer:
-    """Tell a user's scope from what their unit says (`Located.holds_unit`) and each chosen group (None: not read).
+    """Determine a user's scope from their unit (`Located.holds_unit`) and each chosen group (None: not read).
 
-    `groups` is not asked where the unit is outside. `unproven`: being no member needs a proof that is not there, as for
-    somebody who was in scope and is asked about alone. `approved`: an administrator took the listings' word for it that
-    the user has left, which counts where a group cannot be read.
+    `groups` is not read if the unit is outside. `unproven`: not being a member would need a proof that is missing, as
+    for somebody who was in scope and is asked about individually. `approved`: an administrator accepted the listings as
+    proof that the user has left, which counts if a group cannot be read.
     """
     if unit is False:
         return ScopeAnswer(in_scope=False, why=Why.OUTSIDE)

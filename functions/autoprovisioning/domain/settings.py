@@ -38,11 +38,11 @@ class VolumeLimit:
         return max(self.minimum, int(active * self.percent / 100))
 
     def at_once(self, active: int) -> int:
-        """Return of how many of so many active people access may be taken; one always may leave."""
+        """Return how many of so many active people may lose access at once; one always may."""
         return max(1, ceil(active * self.share) - 1)
 
     def taken(self, active: int) -> int:
-        """Return of how many people access may be taken in 24 hours that began with so many active; 0 is not known."""
+        """Return how many people may lose access in 24 hours that began with so many active; 0: not known."""
         return min(self.allowed(active), self.at_once(active)) if active else self.allowed(active)
 
 

@@ -1,4 +1,4 @@
-"""Active accounts in Keeper that no roster entry holds: whose each is, as far as the directory tells.
+"""Active accounts in Keeper that no roster entry holds: whose each is, as far as the directory shows.
 
     account                                              its owner is                        offered
     its externalId is a directory id                     suspended or deleted                with all of its kind
@@ -9,8 +9,8 @@
     userName is somebody's primary address               not in scope
     anything else, an alias included                     not told                            never
 
-Whose owner is active and in scope is no part of this: a run adopts the account, or says why not. Offered is to take
-the account over: it is deprovisioned as its owner's, and neither renamed nor unlocked before the owner returns.
+Accounts whose owner is active and in scope are left out: a run adopts them, or says why not. An account taken over is
+deprovisioned with its owner, and neither renamed nor unlocked before the owner returns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LEFT = (Presence.SUSPENDED, Presence.DELETED)
 
 
 class By(StrEnum):
-    """What tells whose an account is."""
+    """What shows whose an account is."""
 
     EXTERNAL_ID = "external_id"
     ADDRESS = "address"

@@ -235,7 +235,7 @@ def presence(of: Presence) -> str:
 
 
 def missing_unit(unit: OrgUnit) -> str:
-    """Say that a chosen organizational unit is gone; whatever follows goes on from there."""
+    """Say that a chosen organizational unit is gone; the caller continues the sentence."""
     return f"The organizational unit {unit.path} is no longer in the directory"
 
 
@@ -280,7 +280,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def after(days: int | None) -> str:
-    """Say when something is due that is due so many days after a trigger; None is never."""
+    """Say when something is due, so many days after a trigger; None is never."""
     if days is None:
         return "never"
     return "within 24 hours" if days == WITHIN_24_HOURS else f"after {counted(days, 'day')}"

@@ -1,8 +1,8 @@
-"""Reconcile now: an administrator asks for a run, and is told what becomes of it.
+"""Reconcile now: an administrator requests a run, and can follow it to its end.
 
-The request is stored and published; the run that `reconcile` opens because of it carries its id. What became of it is
-worked out when somebody looks: a message may be lost or come twice, and whoever plans may be cut short, so nobody can
-be relied on to write an ending down.
+The request is stored and published; the run that `reconcile` opens because of it carries its id. Its outcome is derived
+when somebody looks: a message may be lost or come twice, and a planner may be cut short, so no process can be relied on
+to record it.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Ask
         end_wait(services, connection.id, actor, "Requested a run")
         services.queue.request_work(request)
 
-    # A run that has begun may have missed what changed since, and nobody writes down that it began: one for each.
+    # A run that has begun may have missed what changed since, and its beginning is not recorded: one for each.
     asked = ask(services, RUN, connection.id, subject=RunKind.FULL, actor=actor, publish=publish, own=True)
     return Asked(asked=asked, became=Became.WAITING, detail=BECAME[Became.WAITING])
 
 
 def look_after_run(services: Services, connection: Connection, request_id: str) -> Asked:
-    """Tell what became of a request. An ending that was told stays: the first run opened because of it answers it.
+    """Return the outcome of a request. An outcome once returned stays: the first run opened for it is its answer.
 
     Raises:
         NotFound: nobody asked for that on this connection, or longer ago than a day.

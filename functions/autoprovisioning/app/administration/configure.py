@@ -43,7 +43,7 @@ def set_up(services: Services, settings: Settings, token: str, actor: Actor, con
     draft = _edited(Connection(id=connection_id or services.new_id()[:12], order=order), settings, scope)
     token = verify(services, draft, token)
     now = services.clock()
-    services.set_ups.begin(draft.id, now)  # whoever is cut short from here on is cleaned up after
+    services.set_ups.begin(draft.id, now)  # what is cut short from here on is cleaned up
     version = services.tokens.add(draft.id, token)  # first: a connection that is there can be used
     connection = replace(pointed(draft, version, now), changed_at=now)
     try:
@@ -56,7 +56,7 @@ def set_up(services: Services, settings: Settings, token: str, actor: Actor, con
 
 
 def _give_up(services: Services, connection_id: str, version: str, error: ProvisioningError) -> None:
-    """Destroy the token of a set-up that failed; where the connection may be there all the same that is seen first."""
+    """Destroy the token of a set-up that failed, after checking whether the connection exists all the same."""
     if isinstance(error, Transient):
         try:
             if version in in_use(services.connections.get(connection_id)):
@@ -181,7 +181,7 @@ def _units(services: Services, keys: Sequence[str], chosen: Sequence[OrgUnit]) -
     known = {unit.key: unit for unit in (ROOT, *chosen)}
     if not set(keys) <= set(known):
         listed = services.directory.org_units()
-        known |= {unit.path: unit for unit in (*chosen, *listed)}  # who names a path means the unit that has it now
+        known |= {unit.path: unit for unit in (*chosen, *listed)}  # a path means the unit that has it now
         known |= {unit.id: unit for unit in listed}
     return tuple(dict.fromkeys(known.get(key) or known.get(key.rstrip("/")) or _no_unit(key) for key in keys))
 
@@ -304,7 +304,7 @@ def finish_deletions(services: Services, channels: Channels) -> None:
 
 
 def _finish_deletion(services: Services, channels: Channels, connection_id: str, actor: Actor) -> None:
-    """Finish a deletion, unless that was done by now; two who finish it at once do it once, and tell it once."""
+    """Finish a deletion, unless it is finished by now; two that do so at once do it, and record it, once."""
     connection = services.connections.get(connection_id)  # in state deleting: its tokens change no more
     if connection is None:
         return
@@ -315,7 +315,7 @@ def _finish_deletion(services: Services, channels: Channels, connection_id: str,
     for version in filter(None, in_use(connection) | set(services.tokens.stored(connection.id))):
         services.tokens.destroy(connection.id, version)
     _stop_channels(services, channels, connection)
-    # Told first: whoever is cut short after the purge finds nothing left to finish.
+    # Recorded first: after the purge there is nothing left to finish.
     deleted = replace(
         configured(services.stamp(actor), "Deleted the configuration"),
         id=f"{connection.id}-deleted",
@@ -356,7 +356,7 @@ def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connect
 
 
 def _states(services: Services, actor: Actor, what: str) -> Telling[Connection]:
-    """Tell of a change of the state, and of the wait that it ends."""
+    """Record a change of the state, and the wait that it ends."""
 
     def tell(was: Connection, becomes: Connection) -> Event:
         before, after = ({"state": SHOWN[at.state], **wait_of(at)} for at in (was, becomes))

@@ -1,4 +1,4 @@
-"""Why? What the directory says of one user, what we know of their account, and what would be done now.
+"""Why? What the directory says about one user, what we know of their account, and what would be done now.
 
 It reads a handful of documents and asks the directory a handful of questions. Keeper is not asked and no access token
 read: `inquire` lets a worker do that.
@@ -39,7 +39,7 @@ HISTORY = 20  # events
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeTold:
-    """Where the user stands with the provisioning scope: `in_scope` None could not be told.
+    """How the user relates to the provisioning scope; `in_scope` is None if not known.
 
     `groups` are the chosen ones that the user is a member of, nested membership included, `unit` the chosen one that
     holds the user; `owner` is the other connection that the user belongs to, `moving` says that it has not let them in
@@ -110,7 +110,7 @@ class Explanation:
 
 
 def explain(services: Services, reports: EventReports, connection: Connection, user_id: str) -> Explanation:
-    """Explain what is the case with one user, and what would be done now.
+    """Explain the state of one user, and what would be done now.
 
     On a connection that is off or a draft it is what would be done if it were turned on now.
 
@@ -163,7 +163,7 @@ def _as_if_on(connection: Connection, now: datetime) -> Connection:
 
 
 def _standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> ScopeTold:
-    """Tell the scope as a worker does, and through what: each chosen group is asked once."""
+    """Determine the scope as a worker does, and through what; each chosen group is asked once."""
     if user.presence in (Presence.DELETED, Presence.UNKNOWN):
         gone = user.untold or "The user is deleted in the directory."
         return ScopeTold(in_scope=None, words=f"{gone} There is no membership to judge the scope by.")
@@ -197,7 +197,7 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
 
 
 def _own_standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> ScopeTold:
-    """Tell this connection's scope by itself, in words."""
+    """Determine the scope of this connection alone, in words."""
     scope, path = connection.settings.scope, user.org_unit_path
     where = located(services.directory, connection)
     held = where.holds_unit(path)
@@ -228,7 +228,7 @@ def _own_standing(services: Services, connection: Connection, entry: Entry | Non
 
 
 def _doubt(where: Located, path: str) -> str:
-    """Say why the organizational units do not tell."""
+    """Say why the organizational units do not decide."""
     if not where.paths:
         return "The directory did not list the organizational units."
     if where.unlisted:

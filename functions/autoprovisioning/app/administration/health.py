@@ -28,7 +28,7 @@ FEWEST_CHANGES = 10  # below that a share says nothing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concern:
-    """Something that is not as it should be, and what ends it; `alert` names what calls somebody out for it."""
+    """Something that is wrong, and what ends it; `alert` names the alert that it raises."""
 
     what: str
     mend: str
@@ -106,7 +106,7 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
 
 
 def _archived(full: Sequence[Run]) -> int:
-    """Return how many archived users the last run counted that is sure to have looked at everybody."""
+    """Return how many archived users were counted by the last run that certainly looked at everybody."""
     looked = (RunState.DONE, RunState.UNSETTLED)
     counts = (run.counts for run in full if run.kind is RunKind.FULL and run.state in looked)
     return next(counts, {}).get(ARCHIVED, 0)
@@ -169,7 +169,7 @@ def _held(plans: int) -> list[Concern]:
 
 
 def _approved(plans: Sequence[HeldPlan]) -> list[Concern]:
-    """Tell of approvals in force: until they are spent they let changes go beyond the limits."""
+    """Report approvals in force: until they are used up, they let changes exceed the limits."""
     count = sum(plan.standings.get(Standing.APPROVED.value, 0) for plan in plans)
     if not count:
         return []
@@ -191,7 +191,7 @@ def _late(seen: Health, connection: Connection) -> list[Concern]:
 
 
 def _not_done(seen: Health, connection: Connection) -> list[Concern]:
-    """Tell at once of a full run that did not end as done; one from before the connection was turned on is over."""
+    """Report at once a full run that did not end as done; one from before the connection was turned on is over."""
     run = seen.last_ended
     if run is None or run.state is RunState.DONE or EDITED in run.notes:
         return []
@@ -244,7 +244,7 @@ def _failing(users: int) -> list[Concern]:
 
 
 def _unread(seen: Health, connection: Connection) -> list[Concern]:
-    """Tell what keeps the scope from being told: nobody is let in or out by it meanwhile."""
+    """Report what leaves the scope unknown: meanwhile it lets nobody in or out."""
     concerns = []
     for unit in connection.settings.scope.org_units:
         if not unit.listed:
@@ -277,7 +277,7 @@ def _keeper(seen: Health) -> list[Concern]:
 
 
 def _throttled(until: datetime, now: datetime) -> Concern:
-    """Tell of a wait; a long one stops everything, leavers included, and calls for somebody."""
+    """Report a wait; a long one stops everything, leavers included, and is urgent."""
     if until - now <= LONG_WAIT:
         what = f"Keeper asked this connection to wait {(until - now).total_seconds():.0f} s more."
         mend = f"Changes resume automatically at {at_time(until)}; Run now ends the wait at once."
@@ -294,7 +294,7 @@ def _throttled(until: datetime, now: datetime) -> Concern:
 
 
 def _outage(seen: Health) -> list[Concern]:
-    """Tell why whoever waits does: batches of the run under way met an outage."""
+    """Say why users wait: batches of the run in progress met an outage."""
     run = seen.running
     told = [note for note in run.notes if note.startswith(OUTAGE)] if run is not None else []
     if not told or not seen.waiting.count:

@@ -32,11 +32,11 @@ def decide_hold(
     users: Collection[str] | None = None,
     cause: str = "",
 ) -> Hold:
-    """Decide about a held plan: about what waits of it, or about chosen users, or whoever is due by one cause.
+    """Decide about a held plan: about all members that wait, chosen users, or those due for one cause.
 
-    Whom a decision names that was decided already is decided anew, unless it is done. Withdrawing takes decisions back,
-    all or the chosen ones; who is due still waits in the plan then. What is approved is carried out by the run that is
-    asked for, reading each user again.
+    A member that was decided already is decided again, unless it is done. Withdrawing revokes decisions, all or the
+    chosen ones; members still due then wait in the plan. The requested run carries out what is approved, reading each
+    user again.
 
     Raises:
         NotFound: there is no such plan.

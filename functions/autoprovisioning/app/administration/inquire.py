@@ -169,7 +169,7 @@ class _Answer:
     def _find(self, connection: Connection, entry: Entry | None) -> Account | None:
         """Find the user's account in Keeper; like any worker it pauses the connection whose token is refused.
 
-        A wait that Keeper asks for because of a question is this question's: what the connection sends goes on.
+        A wait that Keeper asks for because of a question delays that question only: the connection keeps sending.
 
         Raises:
             BadInput: no access token was entered yet.

@@ -34,7 +34,7 @@ def ask_preview(services: Services, connection_id: str, edition: int, settings: 
     """
     wanted = as_edited(services, connection_id, settings, edition)
     needs_token(wanted)
-    # Units by id, texts without blanks: what is saved is what was previewed, though a path be another unit's by then.
+    # Units by id, texts trimmed: what is saved is what was previewed, even if a path is another unit's by then.
     settings = replace(
         settings,
         name=wanted.settings.name,
@@ -91,7 +91,7 @@ def compute_preview(services: Services, connection_id: str, preview_id: str, dea
     current = find(services, PREVIEW, connection_id, preview_id)
     if current is None or not current.under_way:
         return  # another delivery was faster, and what an administrator has seen stays
-    if _exists(services, connection_id):  # what is stored below one that is deleted nobody forgets
+    if _exists(services, connection_id):  # nothing would delete what is stored below a deleted one
         services.preview_lines.put(running, lines)  # first: one that is done is whole
         finish(services, running, told)
 

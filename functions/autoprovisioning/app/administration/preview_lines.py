@@ -45,8 +45,8 @@ def provisioned(entry: Entry) -> bool:
 class Telling:
     """Tells a plan as lines, and takes it apart meanwhile, so that it and its lines need not be kept both.
 
-    `unchanged` counts the accounts of whom nothing is told, `unsettled` those that a worker must fetch first: what is
-    to be done for them cannot be told before.
+    `unchanged` counts the accounts without a line, `unsettled` those that a worker must fetch before it is known what
+    is to be done for them.
     """
 
     plan: Plan

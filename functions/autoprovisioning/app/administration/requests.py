@@ -68,22 +68,22 @@ def existing(services: Services, kind: RequestKind[S, R], connection_id: str, re
 
 
 def begin(services: Services, request: WorkRequest[S, R]) -> WorkRequest[S, R]:
-    """Tell that a worker is at it."""
+    """Record that a worker is on it."""
     return _stored(services, request.begun())
 
 
 def hinder(services: Services, request: WorkRequest[S, R], problem: str) -> None:
-    """Tell what was wrong with an attempt; another one follows."""
+    """Record what was wrong with an attempt; another one follows."""
     _stored(services, request.hindered(problem))
 
 
 def finish(services: Services, request: WorkRequest[S, R], result: R) -> None:
-    """Tell the answer."""
+    """Record the answer."""
     _stored(services, request.done(services.clock(), result))
 
 
 def fail(services: Services, request: WorkRequest[S, R], problem: str, result: R | None = None) -> None:
-    """Tell why there is no answer, and what was found nevertheless."""
+    """Record why there is no answer, and what was found nevertheless."""
     _stored(services, request.failed(services.clock(), problem, result))
 
 

@@ -1,7 +1,7 @@
 """Who gets in: the proxy says who calls, the directory says what they are.
 
 Super administrators may do everything, delegated administrators may look; suspended, archived and all other users get
-nowhere. The directory is asked at every write; for reading its answer is good for a minute, whatever it was.
+nowhere. The directory is asked at every write; for reading its answer is valid for a minute, whatever it was.
 """
 
 from __future__ import annotations

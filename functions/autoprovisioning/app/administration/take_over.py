@@ -66,7 +66,7 @@ def _chosen(offered: Mapping[str, Unprovisioned], accounts: Collection[str]) -> 
 
 
 def _record(services: Services, connection: Connection, rows: Sequence[Unprovisioned], actor: Actor) -> int:
-    """Put them on the roster, each with its line in the audit; who has got an account meanwhile is left out.
+    """Put them on the roster, each with its line in the audit; users who got an account meanwhile are left out.
 
     So is an account that is being adopted at this moment: it is claimed first, as by a worker. Without a mark that
     claim can be lost until the roster has the account, so it is made again then, and who has lost it is put back.

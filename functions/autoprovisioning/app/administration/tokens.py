@@ -147,7 +147,7 @@ def try_out(services: Services, connection: Connection, token: str) -> Capabilit
 def _same_node(accounts: Accounts, known: Sequence[Entry]) -> bool:
     """Say whether an account that we know is there: by its id, else by the externalId or userName that it was given.
 
-    One of which Keeper does not tell, since it fails on it, says nothing: another one is asked for.
+    An account that Keeper fails on says nothing: another one is asked for.
 
     Raises:
         Transient: Keeper told of none of them.
@@ -216,7 +216,7 @@ def switch(
 ) -> Connection:
     """Store the token, switch the pointer together with `edit`, disable the version before.
 
-    A paused connection goes on. Whatever `edit` raises leaves everything as it was.
+    A paused connection resumes. Whatever `edit` raises leaves everything as it was.
 
     Raises:
         NotFound: the connection has been deleted.
@@ -265,7 +265,7 @@ def _without(gone: tuple[RetiredToken, ...], connection: Connection) -> Connecti
 
 
 def destroy_unused(services: Services) -> None:
-    """Destroy the token versions that no connection points to, nor has replaced: what was cut short left them behind.
+    """Destroy the token versions that no connection points to or has replaced: something cut short left them behind.
 
     A version of less than an hour may be about to be pointed to.
     """
@@ -293,7 +293,7 @@ def in_use(connection: Connection | None) -> frozenset[str]:
 
 
 def destroyed(services: Services, connection_id: str, version: str) -> bool:
-    """Destroy a version; one that cannot be now is destroyed by a later run, and keeps none back."""
+    """Destroy a version; if that fails, a later run does it, and the others go on."""
     try:
         services.tokens.destroy(connection_id, version)
     except ProvisioningError as error:
@@ -303,7 +303,7 @@ def destroyed(services: Services, connection_id: str, version: str) -> bool:
 
 
 def _disable(services: Services, connection_id: str, version: str) -> None:
-    """Disable a replaced version; one that cannot be now is destroyed in a day all the same."""
+    """Disable a replaced version; if that fails, it is destroyed in a day all the same."""
     try:
         services.tokens.disable(connection_id, version)
     except ProvisioningError as error:

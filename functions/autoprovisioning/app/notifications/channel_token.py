@@ -24,7 +24,7 @@ def believes(key: bytes, channel_id: str, token: str, now: datetime) -> bool:
 
 
 def fingerprint(key: bytes) -> str:
-    """Tell keys apart without telling them: stored with a channel, it says which key its token was made with."""
+    """Distinguish keys without revealing them: stored with a channel, it says which key its token was made with."""
     return hmac.new(key, b"fingerprint", hashlib.sha256).hexdigest()[:8]
 
 

@@ -17,10 +17,10 @@ class Endpoint(Protocol):
         """Ask for one user (`/Users?count=1`): raises AuthorizationRefused where the token is not accepted."""
 
     def capabilities(self) -> Capabilities:
-        """Tell what the server offers; one that does not say offers nothing."""
+        """Return what the server offers: nothing if it does not say."""
 
     def remarks(self) -> Sequence[str]:
-        """Tell what this server refuses and what is done instead, as far as it was met with; one sentence each."""
+        """Return what this server has refused so far, and what is done instead; one sentence each."""
 
 
 class Accounts(Endpoint, Protocol):

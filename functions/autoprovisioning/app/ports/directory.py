@@ -16,7 +16,7 @@ class DirectoryUsers(Protocol):
     def user(self, user_id: str) -> DirectoryUser | None:
         """Read one user by id; None is "no such user", or none any more, which alone proves nothing.
 
-        A user whom the directory does not show, or not in a way that can be told, has presence UNKNOWN.
+        A user whom the directory does not show, or not intelligibly, has presence UNKNOWN.
         """
 
     def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
@@ -42,7 +42,7 @@ class DirectoryScopes(Protocol):
         """List the ids of a group's derived user members, a page at a time; raises Incomplete."""
 
     def is_member(self, group_id: str, user_id: str) -> bool | None:
-        """Ask about one user and one group, nested membership included; None cannot be told; may raise Incomplete.
+        """Ask about one user and one group, nested membership included; None is not known; may raise Incomplete.
 
         False alone never counts as leaving. A derived listing that lacks the user is no answer about this one alone.
         """

@@ -34,11 +34,11 @@ class Executor(Protocol):
     def each(self, work: Callable[[T], R], items: Sequence[T], at_once: int) -> Iterator[R]:
         """Do the work for every item, `at_once` of them at the same time at most; results come in the items' order.
 
-        An error is raised in the place of its item, once what was under way has ended; what had not begun then is not.
+        An error is raised in place of its item, once all work in progress has ended; no more is begun.
         """
 
     def start(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Begin the work; returns what waits for its end, and then returns or raises what it did."""
+        """Begin the work; returns a function that waits for its end, then returns its result or raises its error."""
 
     def repeat(self, name: str, work: Callable[[], bool], every: timedelta) -> AbstractContextManager[None]:
         """Do the work each time so long has passed, until it returns False or the block ends, which waits for it."""

@@ -66,7 +66,7 @@ class Roster(RosterReader, Protocol):
         """
 
     def as_stored(self, connection: Connection, user_ids: Iterable[str]) -> list[str]:
-        """Return the users in an order in which those come together whose entries are written together."""
+        """Return the users in an order that keeps those together whose entries are written together."""
 
     def commit(
         self,

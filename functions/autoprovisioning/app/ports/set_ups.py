@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class SetUps(Protocol):
-    """The set-ups that were begun and whose end was not noted: what one that was cut short left is cleaned up."""
+    """The set-ups that were begun and whose end was not noted: what an interrupted one left behind is cleaned up."""
 
     def begin(self, connection_id: str, now: datetime) -> None:
         """Note that a token is about to be stored for a connection that is not there yet."""

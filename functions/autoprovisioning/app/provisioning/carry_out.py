@@ -193,7 +193,7 @@ class _Work:
         yield from self._write(ready)
 
     def _kept_from(self, outcome: Outcome) -> Outcome:
-        """Say who has the address that an update was to give: the update is tried again once that user has another."""
+        """Say who has the address that an update needs: the update is retried once that user has another."""
         change = outcome.change
         wanted = str(change.attributes.get("userName")).casefold()
         holder = self._addressees.get(wanted, "")
@@ -225,7 +225,7 @@ class _Work:
         return None
 
     def _vanished(self, change: Change) -> Outcome | None:
-        """Say what becomes of a change whose account is gone and was not found anew; None: go on and write."""
+        """Return the outcome of a change whose account is gone and was not found again; None: go on and write."""
         if change.scim_id:
             return None
         if change.handed:
@@ -311,7 +311,7 @@ def _outcome(change: Change, written: Written) -> Outcome:
 
 
 def _unknown(error: Exception) -> Unresolved:
-    """Return what an exception that nobody foresaw makes of a write: it may have arrived."""
+    """Return the outcome of a write that ended in an unforeseen exception: it may have arrived."""
     unresolved = Unresolved(f"The outcome of this write is not known. {unforeseen(error)}")
     unresolved.__cause__ = error
     return unresolved

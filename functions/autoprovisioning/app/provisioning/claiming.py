@@ -8,11 +8,11 @@ from autoprovisioning.domain.connections import Connection
 
 
 def claim(services: Services, connection: Connection, scim_id: str, claim: Claim) -> bool:
-    """Claim an account; False where another user has it, or is at it.
+    """Claim an account; False if another user has it, or is about to.
 
-    Who claimed it and neither got it nor is at it any more (refused for good, say) loses it. Workers mark their entry
-    before they claim, and claim anew at each attempt, so whoever starts again meanwhile keeps their claim. Who takes an
-    account over has no mark, and so claims once more when the roster has it.
+    A user who claimed it, but neither got it nor is still about to (refused for good, for instance), loses it. Workers
+    mark their entry before they claim, and claim again at each attempt, so one that starts again meanwhile keeps its
+    claim. A take-over has no mark, and so claims once more when the roster has the account.
     """
     held = services.claims.claim(connection.id, scim_id, claim)
     if held == claim:

@@ -32,7 +32,7 @@ def place(
     entry_of: EntryOf,
     held: Mapping[str, Collection[str]] = NOBODY,
 ) -> ownership.Placement:
-    """Tell where a user belongs among the connections that serve, which come in their order.
+    """Determine which of the connections that serve, in their order, a user belongs to.
 
     `entry_of` is what the roster of each had before the directory was read. `held` are, by connection id, those whom a
     held plan keeps from being let in there.
@@ -78,13 +78,13 @@ def _listed(directory: DirectoryScopes) -> Sequence[OrgUnit] | None:
 
 
 class AskedOneByOne:
-    """Tells the scope of a single user by asking the directory about each chosen group.
+    """Determines the scope of a single user by asking the directory about each chosen group.
 
-    Units are listed anew, once: a path that was read earlier may be another unit's by now.
-    A positive answer counts. A negative one counts for somebody who was not in scope; for somebody who was, only with
-    complete derived listings that lack them (`left`, by connection id): otherwise it cannot be told. Where the
-    directory does not answer about this user alone, or a group cannot be read to its end, nothing is told, unless an
-    administrator approved what the listings say (`by_listings`, by connection id).
+    Units are listed again, once: a path that was read earlier may be another unit's by now. A positive answer counts. A
+    negative one counts for somebody who was not in scope; for somebody who was, only with complete derived listings
+    that lack them (`left`, by connection id): otherwise the scope is not known. It is not known either if the directory
+    does not answer about this user individually, or a group cannot be read to its end, unless an administrator approved
+    what the listings say (`by_listings`, by connection id).
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class AskedOneByOne:
         self.silent: set[str] = set()  # connections of whose groups the directory did not tell
 
     def __call__(self, connection: Connection, user: DirectoryUser) -> bool | None:
-        """Tell one connection's scope; an `InScope`."""
+        """Determine one connection's scope; an `InScope`."""
         scope = connection.settings.scope
         if user.presence is Presence.DELETED:
             return None
@@ -120,7 +120,7 @@ class AskedOneByOne:
 
 
 def is_member(directory: DirectoryScopes, group_id: str, user_id: str) -> bool | None:
-    """Ask whether a group has a user as a member; None where the directory does not tell."""
+    """Ask whether a group has a user as a member; None if the directory does not say."""
     try:
         return directory.is_member(group_id, user_id)
     except (Incomplete, ConfigurationRefused):

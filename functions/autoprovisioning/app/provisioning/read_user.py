@@ -76,8 +76,8 @@ class Asked:
 class Seen:
     """What one reading of the directory showed, for all connections.
 
-    `silent` are the connections of whose groups nothing tells of this user alone, `gone` those on which an
-    administrator approved that the user is deleted, which nothing but listings tells.
+    `silent` are the connections whose groups give no individual answer about this user, `gone` those on which an
+    administrator approved that the user is deleted, which only listings show.
     """
 
     look: Look
@@ -173,7 +173,7 @@ def entry_of(services: Services, connection: Connection, user_id: str) -> Entry 
 
 
 def _shown(look: Look, entry: Entry | None, user: DirectoryUser) -> None:
-    """Refuse to take for nothing to do that the directory does not show somebody who has an account.
+    """Refuse to find nothing to do for a user who has an account, but whom the directory does not show.
 
     What complete listings lack is remembered, and goes to a held plan (`missed_twice`). "No such user" about somebody
     who is listed is no sign of a deletion: what was due waits, and somebody has to hear of it.
@@ -193,7 +193,7 @@ NOT_PROVEN = "The directory finds no such user, but nothing else proves a deleti
 
 
 def read_user(directory: DirectoryUsers, look: Look, fresh_until: datetime, now: datetime) -> DirectoryUser:
-    """Read one user again, proving a deletion where the directory knows the user no more.
+    """Read one user again, proving a deletion if the directory no longer knows the user.
 
     Deleted is proven by the id among the deleted users, or, where a complete listing lacked the id, by "no such user"
     while the same credentials read another user of the customer. Anything else that cannot be read is UNKNOWN.

@@ -157,9 +157,9 @@ class Keeper:
         return False
 
     def judged(self, error: ProvisioningError, deadline: datetime) -> ProvisioningError:
-        """Tell a failure of one user's request from an outage: by whether Keeper answers another request.
+        """Distinguish a failure of one user's request from an outage, by whether Keeper answers another request.
 
-        Where the time is over it is not asked: who used all of it up is taken to be the reason.
+        If no time is left it is not asked: the user who used it up is taken to be the reason.
         """
         if not isinstance(error, Transient) or not may_be_outage(error):
             return error
@@ -174,7 +174,7 @@ class Keeper:
         return judged
 
     def remarks(self) -> Sequence[str]:
-        """Return what this server refuses and what is done instead, as far as it was met with."""
+        """Return what this server has refused so far, and what is done instead."""
         return self._accounts.remarks() if self._accounts is not None else ()
 
     def throttle(self, error: Throttled) -> None:

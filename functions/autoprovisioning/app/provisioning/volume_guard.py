@@ -109,7 +109,7 @@ def fits(
 
 
 def remember_active(services: Services, connection: Connection, count: int, *, whole: bool = True) -> bool:
-    """Keep how many people are active, for the limits of the day to come; True until a first whole run has counted."""
+    """Record how many are active, for the limits of the day to come; True until a first whole run has counted."""
     now, first = services.clock(), False
 
     def edit(state: GuardState) -> GuardState | None:
@@ -165,10 +165,10 @@ def _keeps_back(verdict: Verdict | None) -> bool:
 
 
 def taken_back(services: Services, connection: Connection, changes: Sequence[PlannedChange]) -> frozenset[str]:
-    """Return whose planned writes are not to be sent any more, by what an administrator decided meanwhile.
+    """Return whose planned writes must no longer be sent, because of an administrator's decision since.
 
-    An approval was taken back; or the node was taken on trust: what a run planned to create there before is planned
-    anew, as what needs an approval.
+    Either an approval was withdrawn, or the node was accepted without proof: what a run had planned to create there is
+    planned again, as something that needs an approval.
     """
     on_trust = connection.unproven is not None
     untrusted = frozenset(change.user_id for change in changes if on_trust and change.action is Action.CREATE)

@@ -188,7 +188,7 @@ class _Application:
             self._left.looks += [self._look(user_id) for user_id in sorted(marked.asked_again)]
 
     def _carry_out(self, connection: Connection, run: Run, marked: MarkedChanges, changes: list[Change]) -> None:
-        """Send the changes, and record beside the sending what became of them."""
+        """Send the changes, and record their outcomes meanwhile."""
         if run.seats_exhausted:
             refused = [change for change in changes if change.action is Action.CREATE]
             changes = [change for change in changes if change.action is not Action.CREATE]
@@ -214,7 +214,7 @@ class _Application:
         add_notes(self._services, run, keeper.remarks())
 
     def _judged(self, run: Run, keeper: Keeper, doubtful: Sequence[Outcome], *, answered: bool) -> Sequence[Outcome]:
-        """Tell failures of some users, each of whom is looked at alone, from an outage, for which the batch stops."""
+        """Distinguish failures of some users, who are looked at individually, from an outage, which stops the batch."""
         error = doubtful[0].error if doubtful else None
         if not isinstance(error, Transient):
             return []
@@ -274,7 +274,7 @@ class _Application:
     def _looks(self) -> list[Look]:
         """Converge the users whose access changes; returns those that the deadline left.
 
-        Whatever one of them meets with, the others are done: who was not is looked at alone, by a message of their own.
+        Whatever happens to one of them, the others are done: the one is looked at by a separate message.
         """
         looks = list(self._batch.looks)
         opened = self._open() if looks else None
@@ -369,7 +369,7 @@ def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
 
 
 def _stands_open(entry: Entry | None) -> bool:
-    """Say of somebody whom another decision overtook whether that one is not settled either."""
+    """Say whether the decision that overtook this one is not settled either."""
     if entry is None:
         return False
     return entry.mark is not None or entry.pending or (entry.failure is not None and entry.failure.trying)

@@ -108,7 +108,7 @@ def _confirmed(connection: Connection) -> int | None:
 def _keep_timers(
     services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry], held: Iterable[Wanted]
 ) -> None:
-    """Record the timers of whoever is held, where the plan's notes have not, and that they wait for nothing else."""
+    """Record the timers of held users, unless the plan's notes did, and that they wait for nothing else."""
     kept: dict[str, tuple[int, Entry]] = {}
     for member in {each.member for each in held}:
         read, look = roster.get(member.user_id), plan.looks.get(member.user_id)
@@ -125,8 +125,8 @@ def _keep_timers(
 def _asked_again(
     services: Services, connection: Connection, looks: Mapping[str, PlannedLook], held: Iterable[Wanted], active: int
 ) -> dict[str, PlannedLook]:
-    """Return looks at those of whom only listings tell: without an approval they take nothing, but the directory may
-    tell of them by now. Not so where they are many: looks would take piecemeal what only a plan may.
+    """Return looks at those whose change only listings support: without an approval they take nothing, but by now the
+    directory may answer about them. Not if they are many: looks would take piecemeal what only a plan may.
     """
     untold = [each for each in held if each.unproven]
     names = [attempt(each.member, each.entry) for each in untold]

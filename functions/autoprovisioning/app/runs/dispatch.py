@@ -71,10 +71,10 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
 
 
 def keep_timers(services: Services, connection: Connection, held: Mapping[str, tuple[int, Entry]]) -> None:
-    """Record the timers of whoever is held: a decision names when its trigger began, so that must not move.
+    """Record the timers of held users: a decision names when its trigger began, so that must not move.
 
-    Nor does whoever is held wait for anything else, such as a new token. `held` has the version that each entry was
-    left at, and the entry as planned; one that changed since is left alone.
+    Nor do held users wait for anything else, such as a new token. `held` has the version that each entry was left at,
+    and the entry as planned; one that changed since is left alone.
     """
     for chunk in _chunks(services.roster.as_stored(connection, held), NOTES_A_COMMIT):
 

@@ -71,9 +71,9 @@ def judge_differing(services: Services, connections: Sequence[Connection], sides
 
 
 def _begin_search(services: Services, side: Side) -> bool:
-    """Have the owners looked for of accounts that nobody provisions, unless the last report is of the same ones.
+    """Begin to look for the owners of accounts that nobody provisions, unless the last report has the same accounts.
 
-    True: the directory has to be listed for it.
+    True: that takes a listing of the directory.
     """
     if side.planner is None or side.found is None:
         return False
@@ -127,7 +127,7 @@ def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -
 
 
 def _as_written(entry: Entry, listing: Listing, targets: Collection[str]) -> bool:
-    """Say whether every attribute is to the letter what we wrote, or what Keeper has shown that it makes of it."""
+    """Say whether every attribute is exactly what we wrote, or what Keeper has been seen to store for it."""
     account = listing.accounts.get(entry.scim_id)
     if account is None or entry.gone or entry.taken_over or entry.deleted:
         return True
@@ -139,7 +139,7 @@ def _as_written(entry: Entry, listing: Listing, targets: Collection[str]) -> boo
 
 
 def _read(services: Services, connections: Sequence[Connection], side: Side, user_id: str) -> Observed | None:
-    """Read one user alone; None where the directory does not tell."""
+    """Read one user individually; None if the directory does not show them."""
     now, connection = services.clock(), side.connection
     asked = Asked(
         look=Look(user_id=user_id), message_id=f"run {side.run.id}", published=now - services.timings.contradiction
@@ -153,7 +153,7 @@ def _read(services: Services, connections: Sequence[Connection], side: Side, use
 
 
 def tell_drift(side: Side, plan: Plan) -> None:
-    """Note in the run's record what somebody else changed in Keeper; more than a handful call somebody out."""
+    """Note in the run's record what somebody else changed in Keeper; more than a handful raise an alert."""
     if not plan.drifted:
         return
     kinds = [{DRIFTED.get(name, "with other values") for name in names} for names in plan.drifted.values()]

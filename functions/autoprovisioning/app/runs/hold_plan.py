@@ -81,10 +81,10 @@ def admit(
 ) -> tuple[list[Wanted], Hold | None]:
     """Pass what a run plans of one kind through the brake: return what is held, and the plan raised for it, if any.
 
-    `holds` are the connection's. What is over the limit is held whole. A waiting plan ends where it is empty, fits, or
-    differs from what is held now; not so by a plan that is not `whole` (listings broke off, say): what of a waiting
-    plan it happens to meet is no safer than the rest, and waits with it. Where a number was `confirmed` in advance it
-    is the limit.
+    `holds` are the connection's. What is over the limit is held as a whole. A waiting plan ends if it is empty, fits,
+    or differs from what is held now; but a plan that is not `whole` (listings broke off, for instance) ends none: the
+    part of a waiting plan that it contains is no safer than the rest, and waits with it. A number `confirmed` in
+    advance is the limit.
     """
     sifted = _sift(holds, wanted, services.clock(), whole=whole)
     if sifted.approved:
@@ -102,7 +102,7 @@ def admit(
 
 
 def _let_go(services: Services, connection: Connection, kind: Kind, approved: Sequence[Wanted]) -> None:
-    """Tell of many at once, approved or not: somebody may have approved what they did not read."""
+    """Warn of many changes at once, even approved ones: somebody may have approved them unread."""
     note(services, connection, APPROVED, [each.member.name for each in approved])
     if len(approved) > room(services, connection, kind).allowed:
         fields = {"alert": "many_at_once", "connection": connection.id, "kind": kind.value, "count": len(approved)}
@@ -130,7 +130,7 @@ def would_hold(
 def _stand(
     services: Services, connection: Connection, holds: Sequence[Hold], members: frozenset[Member], reason: str
 ) -> Hold | None:
-    """Keep the plan that holds just these, else end what waits, and raise one for them, if there are any."""
+    """Keep the plan that holds exactly these; otherwise end what waits, and raise one for them, if there are any."""
     now = services.clock()
     for hold in holds:
         waiting = hold.those(Standing.WAITING)
@@ -185,7 +185,7 @@ def settle_holds(
     *,
     whole: bool = True,
 ) -> list[Hold]:
-    """Strike of the held plans what is done, no longer due or too old, and tell of those that are over by it.
+    """Strike members of held plans that are done, no longer due or too old, and record the plans that this ends.
 
     `due` is what a run plans, before any brake, and `entries` the roster then. Without them, when a run closes, the
     entries that approvals name are read. Returns the plans as they stand then.
@@ -209,7 +209,7 @@ def settle_holds(
 
 
 def _telling(services: Services) -> Callable[[Hold, Hold], Event | None]:
-    """Tell of a plan that is over, or asked about again; nothing of one that goes on."""
+    """Record that a plan is over, or asked about again; nothing for one that goes on."""
     stamp = services.stamp(RUN)
 
     def tell(was: Hold, becomes: Hold) -> Event | None:

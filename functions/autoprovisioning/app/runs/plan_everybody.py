@@ -53,7 +53,7 @@ def judge_everybody(
 
 
 def _all_rosters(services: Services, connections: Sequence[Connection], rosters: Rosters) -> Rosters:
-    """Return the roster of each connection that serves; one that serves alone has no neighbour to be told from."""
+    """Return the roster of each connection that serves; one that serves alone has no neighbour."""
     serving = [connection for connection in connections if connection.state in SERVING]
     if len(serving) < 2:
         return rosters
@@ -76,7 +76,7 @@ def _judge(
     survey.overlaps += bool(placement.overlaps)
 
     def left() -> tuple[str, ...]:
-        """Return every connection that complete listings prove the user not to be in the scope of."""
+        """Return every connection whose scope the user is not in, as complete listings prove."""
         return tuple(each.id for each in connections if survey.in_scope(each, user) is False)
 
     for connection_id, planner in planners.items():
@@ -90,7 +90,7 @@ def creations(plan: Plan) -> int:
 
 
 def empty_listings(survey: Survey, connection: Connection, plan: Plan) -> list[str]:
-    """Say which listings have nobody although the connection provisions accounts: no error told of it."""
+    """Name the listings that are empty, without any error, although the connection provisions accounts."""
     if survey.alone or not plan.active:
         return []
     accounts = f"although {plan.active} of this connection's accounts are active"

@@ -67,7 +67,7 @@ class Survey:
     def whole(self, connection: Connection) -> bool:
         """Say whether everything that decides this connection's scope was read to its end."""
         if self.alone:
-            return True  # who was read alone needs no listing
+            return True  # a user read individually needs no listing
         if self.units is None and connection.settings.scope.org_units:
             return False
         return self.complete and all(
@@ -149,7 +149,7 @@ def everybody(
                     yield user
     except (Incomplete, ConfigurationRefused) as error:
         if not seen:
-            raise  # nothing was seen of the directory: a run of nobody would be told as done
+            raise  # nothing was read of the directory: a run over nobody would end as done
         survey.complete = False
         survey.notes.append(f"The listing of users broke off: {error}")
         log.error("The listing of users broke off: this run deprovisions nobody", extra={"json_fields": ALERT})

@@ -55,7 +55,7 @@ class _Side:
         return {user_id for user_id, entry in self.roster.items() if entry.in_scope and user_id not in self.inside}
 
     def name(self, user_id: str) -> str:
-        """Name a difference: that of a user whose entry changed meanwhile is another one."""
+        """Name a difference: if the user's entry changes, it is another one."""
         entry = self.roster.get(user_id)
         kind = "joined" if user_id in self.inside else "left"
         return reservation(user_id, f"{kind} {entry.version if entry is not None else 0}")
