@@ -253,10 +253,10 @@ def _unread(seen: Health, connection: Connection) -> list[Concern]:
             concerns.append(Concern(what=what, mend=mend, alert="scope_unknown"))
     if seen.last_success is not None and not seen.last_success.complete:
         what = (
-            "The last run could not read the directory to its end, or Keeper, or found a listing empty: whoever left "
-            "may have kept access."
+            "The last run could not read the directory to its end, or Keeper, or found a listing empty: leavers may "
+            "have kept access."
         )
-        mend = "Its notes say what broke off or was empty, and what waits for it; the next run tries again."
+        mend = "Its notes say what broke off or was empty, and what is waiting; the next run tries again."
         concerns.append(Concern(what=what, mend=mend, alert="listing_incomplete"))
     return concerns
 
