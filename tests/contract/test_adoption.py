@@ -171,7 +171,7 @@ def test_an_account_that_is_older_than_the_user_is_in_doubt(house, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_an_account_of_which_keeper_does_not_tell_when_it_was_created_is_in_doubt(house, way):
     house.keeper.settings(tell_created=False)
-    in_doubt(house, way, "u1", house.seed("person1@example.com"), "Keeper does not tell")
+    in_doubt(house, way, "u1", house.seed("person1@example.com"), "Keeper does not say")
 
 
 @pytest.mark.parametrize("created", ["yesterday", "", 7, None, "2019-12-31T23:59:59"])

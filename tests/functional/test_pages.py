@@ -331,7 +331,7 @@ def test_provision_now_tells_its_steps_and_the_account(system):
 
     def answered() -> Page | None:
         again = asked.browser.open(asked.address)
-        return again if "answered" in again.text and "A worker is at it" not in again.text else None
+        return again if "answered" in again.text and "A worker is on it" not in again.text else None
 
     done = wait_for(answered, "the answer", 20)
     assert "person2@example.com" in done.text

@@ -70,7 +70,7 @@ class WrongMethod(BadInput):
     code = "wrong_method"
 
     def __init__(self, found: str, allowed: str) -> None:
-        super().__init__("method", f"{found} does nothing here", f"Use {allowed}.")
+        super().__init__("method", f"{found} has no effect here", f"Use {allowed}.")
         self.allowed = allowed
 
 
@@ -156,7 +156,7 @@ def body_of(request: flask.Request, largest: int) -> bytes:
     if len(content) > largest:
         raise TooLarge(largest)
     if len(content) < (request.content_length or 0):
-        raise BadInput("body", "it ended early", "Send as many bytes as Content-Length says.")
+        raise BadInput("body", "it ended early", "Send as many bytes as Content-Length announces.")
     return content
 
 

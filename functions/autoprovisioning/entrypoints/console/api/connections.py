@@ -194,7 +194,7 @@ def read(call: Call, connection_id: str) -> Response:
 
 
 def edit(call: Call, body: settings.Change, connection_id: str) -> Response:
-    """Change the settings that are named."""
+    """Change the given settings."""
     connection = existing(call, connection_id)
     edition = edition_meant(call, connection)
     wanted = settings.merged(connection.settings, body)
@@ -238,7 +238,7 @@ def delete(call: Call, body: Confirmation, connection_id: str) -> Response:
     try:
         configure.delete(parts.services, parts.channels, connection_id, call.actor, body.confirmation)
     except Busy:
-        told = "Changes are in flight. The configuration is deleted once they have ended; its state is at that address."
+        told = "Changes are in flight. The configuration is deleted once they have ended; see Location for its state."
         return answer(Accepted(detail=told), 202, {"Location": _address(connection_id)})
     return Response(status=204, headers=PRIVATE)
 
@@ -297,7 +297,7 @@ OPERATIONS = (
         name="editConnection",
         method="PATCH",
         path=_ONE,
-        what="Change the settings that are named; a new token, or endpoint and token, are tried first",
+        what="Change the given settings; a new token, or endpoint and token, are tried first",
         act=edit,
         answers={200: _SHOWN},
         body=settings.Change,

@@ -28,7 +28,7 @@ ARGUMENT = re.compile(r"<id:(\w+)>")
 
 ALWAYS = (400, 403, 409, 500, 503)  # what any operation may be refused with
 HEADERS = {
-    "ETag": "Of this answer, for If-None-Match; that of a connection for If-Match too",
+    "ETag": "Version of this answer, for If-None-Match; of a connection also for If-Match",
     "Location": "Where it is, or where its state is reported",
     "Content-Disposition": "Name of the file",
 }

@@ -140,7 +140,7 @@ def _done(call: Call, connection_id: str, preview_id: str) -> domain.Preview:
     if preview.state is RequestState.FAILED:
         raise WrongState(f"The preview failed: {preview.problem}")
     if preview.state is not RequestState.DONE:
-        raise WrongState("The preview is still being computed. Ask for its state first.")
+        raise WrongState("The preview is still being computed. Check its state first.")
     return preview
 
 
