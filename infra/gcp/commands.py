@@ -360,6 +360,7 @@ class _Plan:
             "deployed": target.deployed,
             "deployer": target.deployer,
             "before": target.before,
+            **marks.LABELS,
             **labels.schemas(),
         }
 

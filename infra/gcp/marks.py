@@ -79,15 +79,25 @@ def by_topic(topic: str) -> Callable[[Any], Whose]:
     return whose
 
 
-def acting_as(address: str, *path: str) -> Callable[[Any], Whose]:
-    """Return what judges by the account that a thing acts as; one that was not made to the end has none yet."""
+def acting_as(address: str, *path: str, labelled: tuple[str, ...] = ()) -> Callable[[Any], Whose]:
+    """Return what judges by the account that a thing acts as.
+
+    What was not made to the end tells none, and neither may what somebody else made: that is judged by its labels.
+    """
 
     def whose(thing: Any) -> Whose:
-        for name in path:
-            thing = thing.get(name) or {}
-        return Whose.OURS if thing in (address, {}) else Whose.ANOTHERS
+        account = _at(thing, *path)
+        if not account:
+            return by_label(_at(thing, *labelled) or {})
+        return Whose.OURS if account == address else Whose.ANOTHERS
 
     return whose
+
+
+def _at(thing: Any, *path: str) -> Any:
+    for name in path:
+        thing = thing.get(name) or {}
+    return thing
 
 
 def of_function(address: str) -> Callable[[Any], Whose]:
@@ -97,7 +107,7 @@ def of_function(address: str) -> Callable[[Any], Whose]:
 
 def of_service(address: str) -> Callable[[Any], Whose]:
     """Return what judges the Cloud Run service of a function."""
-    return acting_as(address, "spec", "template", "spec", "serviceAccountName")
+    return acting_as(address, "spec", "template", "spec", "serviceAccountName", labelled=("metadata",))
 
 
 def of_job(address: str) -> Callable[[Any], Whose]:

@@ -383,9 +383,35 @@ def test_the_stand_in_takes_labels_as_the_services_do(pair):
         labels({"labels": pair})
 
 
-def test_what_was_not_made_to_the_end_is_still_ours():
+def test_what_was_not_made_to_the_end_is_still_ours_by_its_labels(cloud):
     ours = marks.of_function("keeper-console@p.iam.gserviceaccount.com")
-    assert ours({"name": "console", "state": "FAILED"}) is marks.Whose.OURS
+    labelled = cloud.things["function"]["console"]["labels"]
+    assert ours({"name": "console", "state": "FAILED", "labels": labelled}) is marks.Whose.OURS
+
+
+@pytest.mark.parametrize("thing", [{}, {"labels": {}}, {"serviceConfig": None}, {"metadata": {"labels": None}}])
+@pytest.mark.parametrize("judge", [marks.of_function, marks.of_service, marks.of_job])
+def test_what_tells_no_account_is_not_taken_for_ours(judge, thing):
+    assert judge("keeper-console@p.iam.gserviceaccount.com")(thing) is marks.Whose.UNMARKED
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "nothing", "told"),
+    [
+        ("function", "console", {"serviceConfig": {}}, "function console in europe-west1"),
+        ("service", "reconcile", {"spec": {"template": {"spec": {}}}}, "Cloud Run service reconcile in europe-west1"),
+        ("job", "keeper-full", {"httpTarget": {}}, "job keeper-full in europe-west1"),
+    ],
+)
+def test_neither_deployed_over_nor_destroyed_is_what_tells_no_account(kind, name, nothing, told):
+    cloud = empty()
+    place(cloud, kind, name, **nothing)
+    before = copy.deepcopy(cloud.things)
+    for adopt in (False, True):
+        with pytest.raises(SystemExit, match=rf"\n  {told} \(somebody else's\)"):
+            deploying(cloud, replace(NOBODY, adopt=adopt))
+    destroying(cloud)
+    assert (cloud.changes(), cloud.things) == ([], before)
 
 
 def test_what_another_deployment_does_before_the_lock_is_held_is_seen(cloud, monkeypatch):
