@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from infra.gcp import deploy, destroy, diff, doctor, logs, preflight, rollback, upload
+from infra.gcp import deploy, destroy, diff, doctor, logs, rollback, upload
 from infra.gcp.commands import ROOT
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
 from infra.gcp.lock import Held, see_free
@@ -61,7 +61,6 @@ def _deploy(target: Target, given: Given) -> int:
 def _rollback(target: Target, given: Given) -> int:
     unlock = _told(given, "UNLOCK")
     cloud = Gcloud(say=say, unused_is_missing=True)
-    preflight.same_region(target, cloud)
     rollback.rollback(target, cloud, say, given.get("RELEASE", "").strip(), unlock=unlock)
     return 0
 

@@ -108,7 +108,8 @@ def deploy(
     """
     counts: Counter[Done] = Counter()
     target = learn_number(target, gcloud)
-    preflight.permit(target, gcloud, say, ask, consent or Consent())
+    consent = consent or Consent()
+    preflight.permit(target, gcloud, say, ask, consent)
     at, by = now or datetime.now(UTC), release.account(gcloud)
     source = commands.source_digest()
     upload.stage(commands.ROOT, source)  # at once: what is edited from now on is another deployment's
@@ -116,6 +117,7 @@ def deploy(
     counts += run(commands.foundation(target)[:1], gcloud, say)
     with lock.held(target, gcloud, say, purpose="deploy", by=by, at=at, unlock=unlock) as held:
         gcloud.forget_all()  # another deployment may have ended between the looks before and the lock
+        preflight.permit(target, gcloud, lambda _: None, ask, replace(consent, confirmed=True))
         target = replace(target, key_versions=newest_keys(target, gcloud))
         target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
         release.forget(target, gcloud)  # a redeployed function's service is another one

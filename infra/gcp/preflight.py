@@ -170,15 +170,38 @@ def same_region(target: Target, cloud: Gcloud) -> None:
         )
 
 
+def misplaced(target: Target, cloud: Gcloud) -> str:
+    """Say how the database that is there is not the one that was asked for, and what to give; empty if it is."""
+    database = Seen(target, cloud).look(commands.database_look(target))
+    if database is None:
+        return ""
+    there, wanted = database.get("locationId"), target.location or target.region
+    if database.get("type") != "FIRESTORE_NATIVE":
+        return (
+            f"{DATABASE_THERE} is there in another mode ({database.get('type')}), in which nothing can be stored: give "
+            "another PROJECT."
+        )
+    if there == wanted:
+        return ""
+    asked = (
+        f"LOCATION={target.location}" if target.location else f"LOCATION, which is REGION={target.region} unless given,"
+    )
+    return (
+        f"{asked} is not where Firestore is: it is in {there}, and a database cannot be moved. Give LOCATION={there} "
+        "to go on with it there, or another PROJECT."
+    )
+
+
 def _strangers(judged: dict[str, Whose]) -> list[Stranger]:
     return [Stranger(what=what, whose=whose) for what, whose in judged.items() if whose is not Whose.OURS]
 
 
 def refusals(target: Target, cloud: Gcloud) -> str:
-    """Name what is there under names of ours and has no mark of ours, and what mends it; empty for nothing."""
+    """Name what a deployment would be refused for, and what mends it; empty for nothing."""
     judged = Seen(target, cloud).judged()
     unknown = _strangers(judged)
-    return _refusal(target, unknown, _deployed_before(judged)) if unknown else ""
+    strange = _refusal(target, unknown, _deployed_before(judged)) if unknown else ""
+    return "\n".join(filter(None, (misplaced(target, cloud), strange)))
 
 
 def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) -> None:
@@ -188,6 +211,9 @@ def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) 
         SystemExit: it may not; nothing was changed.
     """
     same_region(target, cloud)
+    trouble = misplaced(target, cloud)
+    if trouble:
+        raise SystemExit(f"{trouble} Nothing was changed.")
     seen = Seen(target, cloud)
     judged = seen.judged()
     unknown = _strangers(judged)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from infra.gcp import lock
+from infra.gcp import lock, preflight
 from infra.gcp.gcloud import Gcloud
-from infra.gcp.release import Release, Served, account, forget, labels_of, revisions_of, served
+from infra.gcp.release import Release, Served, account, labels_of, revisions_of, served
 from infra.gcp.steps import Command, gcloud, shown
 from infra.gcp.target import Target
 
@@ -50,13 +50,15 @@ def rollback(
     Raises:
         GcloudFailed: a function could not be rolled back; those before it are, and a repeated rollback does the rest.
         Held: a deployment or another rollback is under way.
-        SystemExit: nothing is deployed, or not every function can serve that release; nothing was changed.
+        SystemExit: nothing is deployed, or elsewhere, or not every function can serve that release; nothing was changed.
     """
+    preflight.same_region(target, cloud)
     if not served(target, cloud):
         raise SystemExit(f"Nothing is deployed in {target.project}, {target.region}.")
     at, by = now or datetime.now(UTC), account(cloud)
     with lock.held(target, cloud, say, purpose="rollback", by=by, at=at, unlock=unlock) as held:
-        forget(target, cloud)
+        cloud.forget_all()
+        preflight.same_region(target, cloud)
         serving = served(target, cloud)
         ready = {item.name: _ready(cloud.look(revisions_of(target, item.name))) for item in serving}
         wanted = release or _before(serving)

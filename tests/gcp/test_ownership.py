@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from infra.gcp import __main__ as command_line
-from infra.gcp import commands, deploy, destroy, doctor, gcloud, lock, marks
+from infra.gcp import commands, deploy, destroy, diff, doctor, gcloud, lock, marks
 from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.live import Addresses
 from infra.gcp.preflight import Consent
+from infra.gcp.rollback import rollback
 from infra.gcp.steps import shown
 from tests.gcp.stand_in import NUMBER, PROJECT, StandIn
 from tests.gcp.stand_in.cloud import Refused, labels
@@ -90,7 +91,11 @@ def place(cloud: StandIn, kind: str, name: str, **fields: Any) -> None:
         "job": {"name": f"{region}/jobs/{name}", "httpTarget": {"oidcToken": {"serviceAccountEmail": somebody}}},
         "role": {"name": f"{full}/roles/{name}", "title": "Mine"},
         "repository": {"name": f"{region}/repositories/{name}", "format": "DOCKER", "labels": {"system": "billing"}},
-        "database": {"name": f"{full}/databases/{name}", "type": "FIRESTORE_NATIVE"},
+        "database": {
+            "name": f"{full}/databases/{name}",
+            "type": "FIRESTORE_NATIVE",
+            "locationId": "europe-west1",
+        },
     }
     cloud.put(kind, address if kind == "account" else name, messages[kind] | fields)
 
@@ -206,6 +211,44 @@ def test_a_database_that_was_there_is_taken_over_by_consent_alone():
         deploying(cloud)
     assert cloud.changes() == []
     assert "  adopt      Firestore database (default)\n" in deploying(cloud, replace(NOBODY, adopt=True))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("", "LOCATION, which is REGION=europe-west1 unless given,"), ("eur3", "LOCATION=eur3"), ("nam5", "")],
+)
+def test_a_database_elsewhere_is_refused_before_anything_changes(asked, told):
+    cloud = empty()
+    place(cloud, "database", "(default)", locationId="nam5")
+    target = replace(TARGET, location=asked)
+    agreed = Consent(adopt=True, confirmed=True)
+    if not told:
+        deploy.deploy(target, Gcloud(cloud, sleep=lambda seconds: None), lambda text: None, NOBODY.ask, consent=agreed)
+        assert cloud.things["database"]["(default)"]["locationId"] == "nam5"
+        return
+    with pytest.raises(SystemExit, match=rf"^{told} is not where Firestore is: it is in nam5.*Give LOCATION=nam5"):
+        deploy.deploy(target, Gcloud(cloud), lambda text: None, NOBODY.ask, consent=agreed)
+    assert cloud.changes() == []
+
+
+def test_another_location_than_that_of_a_deployment_is_told_by_all_who_compare(cloud, capsys):
+    target, before = replace(TARGET, location="eur3"), len(cloud.changes())
+    with pytest.raises(
+        SystemExit, match=r"LOCATION=eur3 is not where Firestore is: it is in europe-west1.*Nothing was"
+    ):
+        deployed(cloud, target)
+    for ask in (diff.diff, lambda *given: doctor.examine(*given, NOWHERE)):
+        assert ask(target, Gcloud(cloud, pauses=()), print) == 1
+        assert "LOCATION=eur3 is not where Firestore is" in capsys.readouterr().out
+    assert len(cloud.changes()) == before
+
+
+def test_a_database_in_another_mode_is_refused_before_anything_changes():
+    cloud = empty()
+    place(cloud, "database", "(default)", type="DATASTORE_MODE")
+    with pytest.raises(SystemExit, match=r"another mode \(DATASTORE_MODE\).*another PROJECT"):
+        deploying(cloud, replace(NOBODY, adopt=True))
+    assert cloud.changes() == []
 
 
 def test_an_alert_policy_and_a_dashboard_of_somebody_else_with_the_same_names_stay_as_they_are():
@@ -424,3 +467,36 @@ def test_what_another_deployment_does_before_the_lock_is_held_is_seen(cloud, mon
 
     monkeypatch.setattr(deploy.preflight, "permit", permitted)
     assert changes_of(cloud) == []
+
+
+def moved(cloud: StandIn) -> None:
+    account = cloud.things["account"][ACCOUNT]
+    account["description"] = account["description"].replace("europe-west1", "europe-west2")
+
+
+def taken_by_another(cloud: StandIn) -> None:
+    cloud.things["topic"]["dead-letters"]["labels"] = {"system": "billing"}
+
+
+@pytest.mark.parametrize(
+    ("act", "meanwhile", "told"),
+    [
+        (deploying, moved, "it is in europe-west2"),
+        (deploying, taken_by_another, r"topic dead-letters \(somebody else's\)"),
+        (lambda cloud: rollback(TARGET, Gcloud(cloud), lambda text: None), moved, "it is in europe-west2"),
+    ],
+)
+def test_what_was_seen_before_the_lock_is_seen_again_under_it(cloud, monkeypatch, act, meanwhile, told):
+    """Somebody else ended a deployment into another region, or made a thing of our name, a moment before the lock."""
+    take = lock.Lock.take
+
+    def taken(self: lock.Lock, say: Any, **allowed: Any) -> None:
+        meanwhile(cloud)
+        take(self, say, **allowed)
+
+    monkeypatch.setattr(lock.Lock, "take", taken)
+    before = len(cloud.changes())
+    with pytest.raises(SystemExit, match=told):
+        act(cloud)
+    assert [text for text in map(shown, cloud.changes()[before:]) if lock.NAME not in text] == []
+    assert lock.NAME not in cloud.things["secret"]
