@@ -169,11 +169,17 @@ def _revoked(title: str, look: Command, remove: Command, member: str, wanted: se
     return _without_unwanted(title, look, remove, unwanted)
 
 
+def entrance(name: str, target: Target) -> Command:
+    """Return the command that tells whom Identity-Aware Proxy lets through to a function."""
+    where = {"resource_type": "cloud-run", "service": name, "region": target.region, "project": target.project}
+    return (*gcloud("beta", "iap", "web", "get-iam-policy", **where), AS_JSON)
+
+
 def let_in(name: str, target: Target) -> list[Step]:
     """Return the steps that let the wanted people, and nobody else, through Identity-Aware Proxy to a function."""
     group, grant = ("beta", "iap", "web"), {"member": target.may_enter, "role": IAP_ACCESSOR}
     where = {"resource_type": "cloud-run", "service": name, "region": target.region, "project": target.project}
-    look = (*gcloud(*group, "get-iam-policy", **where), AS_JSON)
+    look = entrance(name, target)
     add = gcloud(*group, "add-iam-policy-binding", **grant, **where)
     title = f"Identity-Aware Proxy lets {target.may_enter} through to {name}"
     return [

@@ -15,7 +15,7 @@ from infra.gcp.description import KEYS
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.preflight import Consent
 from infra.gcp.steps import FOUND, Command, Step, checklist, differences, filled, shown
-from infra.gcp.target import BEFORE, CHANNEL, DEPLOYED, DEPLOYER, KEY_VERSION, Target
+from infra.gcp.target import BEFORE, CHANNEL, DEPLOYED, DEPLOYER, ENTRANTS, KEY_VERSION, Target
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
@@ -41,6 +41,8 @@ def plan(target: Target, say: Say) -> None:
     say(f"  {CHANNEL:<21} the name that Google gives an address that alerts go to")
     for key in KEYS:
         say(f"  {f'{key}:{KEY_VERSION}':<21} the newest version of that secret, the first in a new project")
+    if not target.access:
+        say(f"  {ENTRANTS:<21} whom ACCESS names: a first deployment must be given it, later ones leave it as it is")
     say(f"  {FOUND:<21} what the look has found: a name, or each member who is not wanted")
     say(f"  {DEPLOYED:<21} the present time, and")
     say(f"  {DEPLOYER:<21} the account that gcloud uses: labels, as is")
@@ -108,7 +110,8 @@ def deploy(
     """
     counts: Counter[Done] = Counter()
     target = learn_number(target, gcloud)
-    consent = consent or Consent()
+    consent, asked = consent or Consent(), target
+    target = preflight.as_it_is(target, gcloud)
     preflight.permit(target, gcloud, say, ask, consent)
     at, by = now or datetime.now(UTC), release.account(gcloud)
     source = commands.source_digest()
@@ -117,7 +120,10 @@ def deploy(
     counts += run(commands.foundation(target)[:1], gcloud, say)
     with lock.held(target, gcloud, say, purpose="deploy", by=by, at=at, unlock=unlock) as held:
         gcloud.forget_all()  # another deployment may have ended between the looks before and the lock
+        target = preflight.as_it_is(replace(target, access=asked.access), gcloud)
         preflight.permit(target, gcloud, lambda _: None, ask, replace(consent, confirmed=True))
+        if not asked.access:
+            say(f"ACCESS is not given: Identity-Aware Proxy goes on letting in {target.access}.")
         target = replace(target, key_versions=newest_keys(target, gcloud))
         target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
         release.forget(target, gcloud)  # a redeployed function's service is another one

@@ -26,6 +26,7 @@ def diff(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> int:
     """
     target = learn_number(target, cloud)
     preflight.same_region(target, cloud)
+    target = preflight.as_it_is(target, cloud)
     strange = preflight.refusals(target, cloud)
     target = learn_channels(replace(target, key_versions=newest_keys(target, cloud)), cloud)
     alike, different = 0, 0

@@ -17,7 +17,7 @@ from infra.gcp.deploy import Done, learn_channels, learn_number, newest_keys, st
 from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
 from infra.gcp.gcloud import Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
 from infra.gcp.live import Addresses, NotAllowed, Web, reachable
-from infra.gcp.preflight import misplaced, same_region
+from infra.gcp.preflight import as_it_is, misplaced, same_region, unnamed
 from infra.gcp.release import Served, served, service_of
 from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
 from infra.gcp.target import Target
@@ -149,6 +149,10 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
     if state_of(enabled, cloud)[0] is not Done.UNCHANGED:
         yield Finding(title=enabled.title, mend=patient.deploy)
         return
+    if not target.access:
+        target = as_it_is(target, cloud)
+        who = f"Identity-Aware Proxy lets in {target.access}" if target.access else "Identity-Aware Proxy"
+        yield Finding(title=f"{who}: not compared, since ACCESS is not given", mend=unnamed(target, cloud))
     elsewhere = misplaced(target, cloud)
     if elsewhere:
         yield Finding(title="Firestore is where it was asked for", mend=elsewhere)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.gcp import access, commands, firestore, lock, marks
 from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, TOKEN_SECRETS
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.marks import Whose
+from infra.gcp.release import service_of
 from infra.gcp.steps import AS_JSON, Command, Step, gcloud
-from infra.gcp.target import Target
+from infra.gcp.target import ENTRY, Target
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
@@ -109,6 +110,16 @@ class Seen:
         fields = self.look(firestore.every_exemption(self._target.project, DATABASE)) or ()
         return Whose.OURS if self.recorded or any(map(firestore.is_exemption_of_ours, fields)) else Whose.UNMARKED
 
+    def let_in(self) -> set[str]:
+        """Return whom Identity-Aware Proxy lets through to any function."""
+        found: set[str] = set()
+        for function in DEPLOYMENT.functions:
+            if function.iap and self.look(service_of(self._target, function.name)) is not None:
+                policy = self._cloud.look(access.entrance(function.name, self._target)) or {}
+                bound = [item for item in policy.get("bindings", ()) if item["role"] == access.IAP_ACCESSOR]
+                found.update(member for item in bound for member in item.get("members", ()))
+        return found
+
     def elses(self) -> dict[str, int]:
         """Count what is there besides, under other names than ours: of each kind how many."""
         target, ours = self._target, _our_names()
@@ -192,6 +203,26 @@ def misplaced(target: Target, cloud: Gcloud) -> str:
     )
 
 
+def as_it_is(target: Target, cloud: Gcloud) -> Target:
+    """Return the target with whom the proxy lets in now, where ACCESS does not say who: neither more nor fewer."""
+    if target.access:
+        return target
+    there = Seen(target, cloud).let_in()
+    return replace(target, access=there.pop()) if len(there) == 1 and all(map(ENTRY, there)) else target
+
+
+def unnamed(target: Target, cloud: Gcloud) -> str:
+    """Say that nobody was named whom the proxy is to let in, and what to give; empty where somebody is."""
+    if target.access:
+        return ""
+    there, domain = Seen(target, cloud).let_in(), target.admin.rpartition("@")[2]
+    now = f" Now it lets in {', '.join(sorted(there))}." if there else ""
+    return (
+        f"ACCESS is missing: give group:ADDRESS, user:ADDRESS or domain:DOMAIN, one of them: whom Identity-Aware Proxy "
+        f"lets through to the console. domain:{domain} is everybody in it.{now}"
+    )
+
+
 def _strangers(judged: dict[str, Whose]) -> list[Stranger]:
     return [Stranger(what=what, whose=whose) for what, whose in judged.items() if whose is not Whose.OURS]
 
@@ -201,7 +232,7 @@ def refusals(target: Target, cloud: Gcloud) -> str:
     judged = Seen(target, cloud).judged()
     unknown = _strangers(judged)
     strange = _refusal(target, unknown, _deployed_before(judged)) if unknown else ""
-    return "\n".join(filter(None, (misplaced(target, cloud), strange)))
+    return "\n".join(filter(None, (unnamed(target, cloud), misplaced(target, cloud), strange)))
 
 
 def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) -> None:
@@ -211,7 +242,7 @@ def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) 
         SystemExit: it may not; nothing was changed.
     """
     same_region(target, cloud)
-    trouble = misplaced(target, cloud)
+    trouble = " ".join(filter(None, (unnamed(target, cloud), misplaced(target, cloud))))
     if trouble:
         raise SystemExit(f"{trouble} Nothing was changed.")
     seen = Seen(target, cloud)

@@ -50,7 +50,8 @@ def rollback(
     Raises:
         GcloudFailed: a function could not be rolled back; those before it are, and a repeated rollback does the rest.
         Held: a deployment or another rollback is under way.
-        SystemExit: nothing is deployed, or elsewhere, or not every function can serve that release; nothing was changed.
+        SystemExit: nothing is deployed, it is in another region, or not every function can serve that release; nothing
+            was changed.
     """
     preflight.same_region(target, cloud)
     if not served(target, cloud):

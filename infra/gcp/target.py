@@ -14,6 +14,7 @@ from infra.gcp.tuning import Tuning, Unfit, read
 NUMBER = "PROJECT_NUMBER"  # as `make plan` shows it
 KEY_VERSION = "1"  # the first, which a first deployment makes
 CHANNEL = "NOTIFICATION_CHANNEL"
+ENTRANTS = "WHO_MAY_ENTER"
 DEPLOYED, DEPLOYER, BEFORE = "DEPLOYMENT_TIME", "DEPLOYING_ACCOUNT", "RELEASE_BEFORE"
 
 # cloud.google.com/functions/docs/locations, cloud.google.com/firestore/docs/locations
@@ -62,6 +63,8 @@ class Setting:
         return "" if self.fits(value) else f"{self.name}={shlex.quote(value)} is {self.problem}: give {self.give}."
 
 
+ENTRY = _like(rf"(?:user|group):{ADDRESS}|domain:{DOMAIN}")  # what ACCESS takes
+
 SETTINGS = (
     Setting(
         name="PROJECT",
@@ -96,7 +99,7 @@ SETTINGS = (
     ),
     Setting(
         name="ACCESS",
-        fits=_like(rf"(?:user|group):{ADDRESS}|domain:{DOMAIN}"),
+        fits=ENTRY,
         problem="nobody whom Identity-Aware Proxy could let in",
         give="group:ADDRESS, user:ADDRESS or domain:DOMAIN, one of them",
         optional=True,
@@ -138,7 +141,9 @@ class Target:
     deployer: str = DEPLOYER
     before: str = BEFORE
     location: str = ""  # of Firestore; the region if empty
-    access: str = ""  # who IAP lets in; the administrator's domain if empty
+    access: str = (
+        ""  # who IAP lets in; empty: who is let in now (preflight.py::as_it_is), and a first deployment refuses
+    )
     runbooks: str = ""  # where docs/runbooks of this repository can be read with a browser
     tuning: str = ""  # the path of a file, and what it says of each function
     tuned: Tuning = field(default_factory=dict, hash=False)
@@ -225,7 +230,7 @@ class Target:
     @property
     def may_enter(self) -> str:
         """Return whom IAP lets in."""
-        return self.access or f"domain:{self.admin.rpartition('@')[2]}"
+        return self.access or ENTRANTS
 
 
 def _folded(notified: str) -> str:

@@ -23,6 +23,7 @@ TARGET = Target(
     region="europe-west1",
     admin="admin@example.com",
     alerts="on-call@example.com",
+    access="domain:example.com",
     number="123456789012",
     channels={"on-call@example.com": "projects/keeper-prod/notificationChannels/1"},
     deployed="2026-11-25t12-00-00z",

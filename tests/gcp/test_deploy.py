@@ -20,7 +20,13 @@ from tests.gcp.stand_in import FORMER, StandIn
 
 pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
 
-TARGET = Target(project="keeper-prod", region="europe-west1", admin="admin@example.com", alerts="on-call@example.com")
+TARGET = Target(
+    project="keeper-prod",
+    region="europe-west1",
+    admin="admin@example.com",
+    alerts="on-call@example.com",
+    access="domain:example.com",
+)
 NAMES = {function.name for function in DEPLOYMENT.functions}
 
 

@@ -162,7 +162,8 @@ def test_an_empty_project_is_told_to_deploy_and_nothing_breaks(world):
     found = to_mend(StandIn(), world)
     apis = next(title for title in found if title.startswith("APIs enabled"))
     assert found[apis] == (
-        "make deploy PROJECT=keeper-prod REGION=europe-west1 ADMIN=admin@example.com ALERTS=on-call@example.com"
+        "make deploy PROJECT=keeper-prod REGION=europe-west1 ADMIN=admin@example.com ALERTS=on-call@example.com "
+        "ACCESS=domain:example.com"
     )
 
 

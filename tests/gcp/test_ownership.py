@@ -143,6 +143,7 @@ def test_another_region_is_refused_by_the_command_itself(cloud, verb, monkeypatc
         "REGION": "europe-west2",
         "ADMIN": TARGET.admin,
         "ALERTS": TARGET.alerts,
+        "ACCESS": TARGET.access,
         "DIRTY": "yes",
     }
     before = len(cloud.changes())

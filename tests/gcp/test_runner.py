@@ -24,6 +24,7 @@ SETTINGS = {
     "REGION": "europe-west1",
     "ADMIN": "admin@example.com",
     "ALERTS": "on-call@example.com",
+    "ACCESS": "domain:example.com",
 }
 TARGET = replace(Target.given(SETTINGS), number="123456789012")
 FAKE = """#!{python} -SE
