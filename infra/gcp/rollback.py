@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from infra.gcp import lock, preflight
+from infra.gcp import lock, mounts, preflight
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.release import Release, Served, account, labels_of, revisions_of, served
 from infra.gcp.steps import Command, gcloud, shown
@@ -34,6 +34,7 @@ class Ready:
     revision: str
     made: str
     release: Release
+    mounts: mounts.Mounts
 
 
 def rollback(
@@ -67,6 +68,7 @@ def rollback(
             say("There is no release before the one that is deployed: nothing was changed.")
             return []
         back = _chosen(wanted, serving, ready)
+        _see_that_they_can_start(target, cloud, wanted, back)
         say(f"Back to release {next(iter(back.values())).release.shown}")
         rolled = []
         for item in serving:
@@ -114,6 +116,20 @@ def _chosen(wanted: str, serving: list[Served], ready: Mapping[str, Mapping[str,
     return back
 
 
+def _see_that_they_can_start(target: Target, cloud: Gcloud, wanted: str, back: Mapping[str, Ready]) -> None:
+    """See that no key that the release mounts was disabled or destroyed since, as after a rotation.
+
+    Raises:
+        SystemExit: one was; nothing was changed.
+    """
+    trouble = mounts.trouble(target, cloud, {name: ready.mounts for name, ready in back.items()})
+    if trouble:
+        raise SystemExit(
+            f"Release {wanted} could not start, since {'; '.join(trouble)}. Nothing was changed. Deploy forwards: "
+            "check out the version that you want, and make deploy, which mounts the newest version of each key."
+        )
+
+
 def _others(ready: Mapping[str, Mapping[str, Ready]]) -> str:
     """Say which releases every function could serve, the newest first."""
     common = set.intersection(*(set(releases) for releases in ready.values()))
@@ -130,7 +146,9 @@ def _ready(revisions: list[dict[str, Any]]) -> dict[str, Ready]:
     for revision in sorted(revisions or [], key=_made):
         release = Release(labels=labels_of(revision))
         if release.id and _is_ready(revision):
-            found[release.id] = Ready(revision=str(revision["metadata"]["name"]), made=_made(revision), release=release)
+            name = str(revision["metadata"]["name"])
+            ready = Ready(revision=name, made=_made(revision), release=release, mounts=mounts.of(revision))
+            found[release.id] = ready
     return found
 
 

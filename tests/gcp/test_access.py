@@ -1,4 +1,4 @@
-"""ACCESS: a first deployment names whom the proxy lets in; one that leaves it out lets in whom it did, and no others."""
+"""ACCESS: a first deployment names whom the proxy lets in; one that leaves it out lets in whom it did and no others."""
 
 from __future__ import annotations
 

@@ -181,6 +181,45 @@ def test_another_release_follows_a_rollback_unasked(cloud, monkeypatch):
     assert serving(cloud) == {third}
 
 
+# ---- keys
+
+
+def rotated(cloud: StandIn, monkeypatch: pytest.MonkeyPatch, *afterwards: str) -> str:
+    """Deploy with a new version of the channel key, and do something to the first; returns the release before."""
+    first = labels_of(cloud)["release"]
+    cloud(("gcloud", "secrets", "versions", "add", "channel-key", "--data-file=-", "--project=keeper-prod"), "new")
+    redeploy(cloud, monkeypatch, SECOND)
+    for verb in afterwards:
+        cloud(("gcloud", "secrets", "versions", verb, "1", "--secret=channel-key", "--project=keeper-prod"), "")
+    return first
+
+
+@pytest.mark.parametrize(
+    ("afterwards", "told"),
+    [
+        (["disable"], "is disabled: gcloud secrets versions enable 1 --secret=channel-key --project=keeper-prod"),
+        (["disable", "destroy"], "is destroyed"),
+    ],
+)
+def test_a_release_whose_key_cannot_be_read_any_more_is_not_gone_back_to(cloud, monkeypatch, afterwards, told):
+    first = rotated(cloud, monkeypatch, *afterwards)
+    second = labels_of(cloud)["release"]
+    expected = (
+        rf"Release {first} could not start, since version 1 of channel-key \(directory-webhook, renew-watch\) {told}"
+    )
+    for release in ("", first):
+        with pytest.raises(SystemExit, match=rf"{expected}\. Nothing was changed\. Deploy forwards"):
+            roll_back(cloud, release)
+    assert serving(cloud) == {second}
+    assert "keeper-deployment-lock" not in cloud.things["secret"]
+
+
+def test_a_release_whose_key_is_enabled_again_is_gone_back_to(cloud, monkeypatch):
+    first = rotated(cloud, monkeypatch, "disable", "enable")
+    assert set(roll_back(cloud)) == NAMES
+    assert serving(cloud) == {first}
+
+
 # ---- schemas
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from infra.gcp import commands, destroy, doctor, lock, preflight, release, rollback
+from infra.gcp import commands, destroy, doctor, lock, mounts, preflight, release, rollback
 from infra.gcp.description import DEPLOYMENT, KEYS
 from infra.gcp.steps import FOUND, Command, filled
 from tests.gcp.gcloud_parser import TARGET, complaints
@@ -44,6 +44,7 @@ def foreseen() -> list[Command]:
         *(part for item in destroy.removals(TARGET, audit=True) for part in (item.look, *item.commands)),
         *(rollback.serve(TARGET, name, f"{name}-00001-abc") for name in functions),
         *(release.revisions_of(TARGET, name) for name in functions),
+        *(mounts.version_of(TARGET, key, version) for key in KEYS for version in "12"),
         release.ACCOUNT,
         lock.look(TARGET),
         lock.take(TARGET, holder="x", since="x", id="x", does="x"),

@@ -21,7 +21,7 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     assert "serve-all-traffic-latest-revision" in flags
     _see_that_it_may_be_built(cloud, flags)
     labelled = {"deployment-tool": "cli-gcloud"} | labels(flags, there)["labels"]
-    revision = _make_revision(cloud, name, labelled)
+    revision = _make_revision(cloud, name, labelled, flags.get("set-secrets", ""))
     config = {
         "service": f"projects/{PROJECT}/locations/{REGION}/services/{name}",
         "uri": f"https://{name}-abcdefghij-ew.a.run.app",
@@ -125,7 +125,7 @@ def _mounted(cloud: Cloud, text: str) -> dict[str, str]:
     return {"key": key, "projectId": NUMBER, "secret": secret, "version": version}
 
 
-def _make_revision(cloud: Cloud, name: str, labels: dict[str, str]) -> str:
+def _make_revision(cloud: Cloud, name: str, labels: dict[str, str], mounts: str) -> str:
     number = 1 + sum(key.startswith(f"{name}-0") for key in cloud.things.get("revision", {}))
     revision = f"{name}-{number:05}-abc"
     image = f"{REGION}-docker.pkg.dev/{PROJECT}/keeper-functions/{name}@sha256:{cloud.clock:064}"
@@ -137,11 +137,18 @@ def _make_revision(cloud: Cloud, name: str, labels: dict[str, str]) -> str:
             "creationTimestamp": cloud.time(),
             "labels": labels | {"serving.knative.dev/service": name},
         },
-        "spec": {"containers": [{"image": image}]},
+        "spec": {"containers": [{"image": image, "env": [_variable(text) for text in mounts.split(",") if text]}]},
         "status": {"conditions": [{"type": "Ready", "status": "True"}]},
     }
     cloud.put("revision", revision, message)
     return revision
+
+
+def _variable(mount: str) -> dict[str, Any]:
+    """Return a secret as a revision has it: the version is called its key."""
+    name, _, place = mount.partition("=")
+    secret, _, version = place.partition(":")
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": version}}}
 
 
 def _serve(cloud: Cloud, name: str, traffic: dict[str, Any]) -> None:

@@ -43,6 +43,20 @@ def _versions(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     return [version for version in listed[::-1] if version["state"] == "ENABLED"]
 
 
+def _describe_version(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    return cloud.thing("version", f"{flags['secret']}/{names[0]}")
+
+
+def _set_state(state: str) -> Handler:
+    def act(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+        there = _describe_version(cloud, names, flags, stdin)
+        if there["state"] == "DESTROYED":
+            raise Refused("FAILED_PRECONDITION: SecretVersion is already in a terminal state.")
+        return cloud.put("version", f"{flags['secret']}/{names[0]}", there | {"state": state})
+
+    return act
+
+
 HANDLERS: dict[str, Handler] = {
     "secrets create": _make_secret,
     "secrets update": _update_secret,
@@ -51,6 +65,10 @@ HANDLERS: dict[str, Handler] = {
     "secrets delete": _delete_secret,
     "secrets versions add": _add_version,
     "secrets versions list": _versions,
+    "secrets versions describe": _describe_version,
+    "secrets versions enable": _set_state("ENABLED"),
+    "secrets versions disable": _set_state("DISABLED"),
+    "secrets versions destroy": _set_state("DESTROYED"),
     "secrets get-iam-policy": policy("secret"),
     "secrets add-iam-policy-binding": bind("secret"),
 }
