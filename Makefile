@@ -11,7 +11,7 @@ JOBS ?= 4
 # stands on its line. Without `value` make itself would run what is in a $(shell ...).
 GIVEN := PYTHON JOBS ONCE FULL MEMORY HISTORIES FROM SEED ENDPOINT TOKEN_FILE SCOPE_GROUPS ADOPT ARCHIVED \
 	PROJECT REGION ADMIN ALERTS LOCATION ACCESS RUNBOOKS TUNING AUDIT FUNCTION SEVERITY SINCE RELEASE AGAIN DIRTY UNLOCK \
-	CONFIRM
+	CONFIRM BACKUPS
 $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval override export $(name) := $$(value $(name)))))
 # Where the shell forbids it, each of the hundreds of processes that tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -100,7 +100,7 @@ deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... [TUNING=path] [A
 rollback: $(STAMP) ## (settings as for deploy) [RELEASE=...] [UNLOCK=yes]: let every function serve the release before, or that one
 	@$(GCP) rollback
 
-destroy: $(STAMP) ## (settings as for deploy) [AUDIT=delete] [ADOPT=yes]: remove the deployment after a typed confirmation (delete: Firestore too)
+destroy: $(STAMP) ## (settings as for deploy) [AUDIT=delete [BACKUPS=delete]] [ADOPT=yes] [UNLOCK=yes]: remove the deployment after a typed confirmation (delete: Firestore too, its backups too)
 	@$(GCP) destroy
 
 logs: $(STAMP) ## (settings as for deploy) [FUNCTION=console] [SEVERITY=INFO] [SINCE=1h]: what the functions logged

@@ -9,12 +9,11 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from infra.gcp import deploy, destroy, diff, doctor, logs, rollback, upload
 from infra.gcp.commands import ROOT
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
-from infra.gcp.lock import Held, see_free
+from infra.gcp.lock import Held
 from infra.gcp.preflight import Consent
 from infra.gcp.target import Refused, Target
 
@@ -69,11 +68,12 @@ def _destroy(target: Target, given: Given) -> int:
     audit = given.get("AUDIT") or "keep"
     if audit not in destroy.AUDIT:
         raise SystemExit(f"AUDIT=... must be one of {', '.join(destroy.AUDIT)}")
-    adopt = _told(given, "ADOPT")
+    backups = given.get("BACKUPS") or "keep"
+    if backups not in destroy.AUDIT or (backups, audit) == ("delete", "keep"):
+        raise SystemExit("BACKUPS=... must be delete, with AUDIT=delete, or not be given.")
+    wanted = destroy.Wanted(audit=audit == "delete", backups=backups == "delete", adopt=_told(given, "ADOPT"))
     cloud = Gcloud(say=say, unused_is_missing=True)
-    if not _told(given, "UNLOCK"):
-        see_free(target, cloud, datetime.now(UTC))
-    destroy.destroy(target, cloud, say, input, audit=audit == "delete", adopt=adopt)
+    destroy.destroy(target, cloud, say, input, wanted, unlock=_told(given, "UNLOCK"))
     return 0
 
 

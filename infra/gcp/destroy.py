@@ -1,5 +1,7 @@
 """`make destroy`: list what a deployment made, and take it away once that was confirmed; the audit only if told so.
 
+It holds the lock from the confirmation on, and gives it back as the last thing it does.
+
 Roles of our own stay: without a grant they allow nothing, and Google keeps a deleted role's id from being used again.
 """
 
@@ -8,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from infra.gcp import access, lock, marks, monitoring, preflight, watching
+from infra.gcp import access, lock, marks, monitoring, preflight, release, watching
 from infra.gcp.commands import database_look
 from infra.gcp.deploy import learn_number
 from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, REPOSITORY, TOKEN_SECRETS, Account
@@ -21,7 +24,17 @@ from infra.gcp.steps import AS_JSON, FOUND, Command, binding, filled, gcloud, sh
 from infra.gcp.target import Target
 
 AUDIT = ("keep", "delete")
+PLACE = "{place}"  # in a command: the location of what was found
 TOKEN_SECRET = re.compile(rf"{TOKEN_SECRETS}[0-9a-f]{{12,32}}")  # with the id of a connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to go besides: the audit, its backups, and what an earlier version left without marks."""
+
+    audit: bool = False
+    backups: bool = False
+    adopt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +47,18 @@ class Removal:
     find: Callable[[Any], list[Any]]
     name: Callable[[Any], str]  # of what was found, as the commands take it
     called: Callable[[Any], str]  # and as people read it
-    whose: Callable[[Any], Whose] = lambda _: Whose.OURS
+    whose: Callable[[Any], Whose]
+    place: Callable[[Any], str] = lambda _: ""  # for PLACE
     holder: Removal | None = None  # without which, or where it is not ours, this is not ours either
 
 
-def removals(target: Target, *, audit: bool, database: Whose = Whose.OURS) -> list[Removal]:
+def removals(
+    target: Target, *, audit: bool, backups: bool = False, database: Whose = Whose.OURS, uid: str = ""
+) -> list[Removal]:
     """Return what is taken away, in order: first what calls functions, last what they keep; the audit if told so.
 
-    Whose the database is must be told: nothing in its description says so (preflight.py::Seen.whose_database).
+    Whose the database is must be told: nothing in its description says so (preflight.py::Seen.whose_database); and its
+    uid, since backups outlive it, and one of the same name before it had its own.
     The account that records the region goes last: what a destruction that stopped has left is found by it.
     """
     project, region = {"project": target.project}, {"region": target.region, "project": target.project}
@@ -75,16 +92,18 @@ def removals(target: Target, *, audit: bool, database: Whose = Whose.OURS) -> li
         _one(f"Repository {REPOSITORY}", ("artifacts", "repositories"), REPOSITORY, place, marks.by_label),
         *(_one(f"Topic {name}", topics, name, project, marks.by_label) for name in deployment.topics),
         _listed("Alert policy", ("alpha", "monitoring", "policies"), project, _our_policy),
-        _listed("Uptime check", ("monitoring", "uptime"), project, _our_check, look="list-configs"),
+        _listed("Uptime check", ("monitoring", "uptime"), project, watching.our_check(target), look="list-configs"),
         _listed("Dashboard", ("monitoring", "dashboards"), project, watching.our_dashboard),
-        _listed("Where alerts go:", ("beta", "monitoring", "channels"), project, _our_channel),
+        _listed("Where alerts go:", ("beta", "monitoring", "channels"), project, watching.our_channel),
         *(
             _one(f"Metric {path.stem}", ("logging", "metrics"), path.stem, project, marks.by_description)
             for path in monitoring.metrics()
         ),
         _secrets(project),
         *_bindings(target, identities),
-        *([_backups(target, database), _database(target, database)] if audit else []),
+        *([_backups(target, database)] if audit else []),
+        *([stored_backups(target, database, uid)] if backups else []),
+        *([_database(target, database)] if audit else []),
         *reversed(identities.values()),
     ]
 
@@ -118,20 +137,13 @@ def _listed(
         find=lambda there: [item for item in there if ours(item)],
         name=lambda item: str(item["name"]),
         called=lambda item: f"{title} {item.get('displayName', item['name'])}",
+        whose=lambda _: Whose.OURS,  # `ours` has told
     )
 
 
 def _our_policy(policy: Any) -> bool:
     names = {path.stem for path in monitoring.policies()}
     return watching.ours(policy) and policy["userLabels"].get("alert") in names
-
-
-def _our_check(check: Any) -> bool:
-    return bool(check.get("displayName") == watching.WEBHOOK_TITLE)
-
-
-def _our_channel(channel: Any) -> bool:
-    return str(channel.get("displayName", "")).startswith(watching.CHANNEL_TITLE)
 
 
 def _secrets(project: dict[str, str]) -> Removal:
@@ -141,15 +153,15 @@ def _secrets(project: dict[str, str]) -> Removal:
         return str(secret["name"].rpartition("/")[2])
 
     def whose(secret: Any) -> Whose:
-        return marks.by_label(secret) if name(secret) in KEYS else Whose.OURS
+        """Judge a key by its label. Functions label no token, and may make what is named so and nothing else."""
+        labelled = marks.by_label(secret)
+        return labelled if name(secret) in KEYS or labelled is Whose.ANOTHERS else Whose.OURS
 
     return Removal(
         title="Secret",
         look=(*gcloud("secrets", "list", **project), AS_JSON),
         commands=(gcloud("secrets", "delete", FOUND, **project, quiet=True),),
-        find=lambda there: [
-            item for item in there if name(item) in (*KEYS, lock.NAME) or TOKEN_SECRET.fullmatch(name(item))
-        ],
+        find=lambda there: [item for item in there if name(item) in KEYS or TOKEN_SECRET.fullmatch(name(item))],
         name=name,
         called=lambda item: f"Secret {name(item)}",
         whose=whose,
@@ -173,6 +185,7 @@ def _bindings(target: Target, identities: dict[str, Removal]) -> list[Removal]:
                         find=partial(_bound, binding(role, member, expression)),
                         name=lambda _: "it",
                         called=partial(_granted, f"{grant.role} of {account.id}"),
+                        whose=identities[account.name].whose,
                         holder=identities[account.name],
                     )
                 )
@@ -204,6 +217,25 @@ def _backups(target: Target, whose: Whose) -> Removal:
     )
 
 
+def stored_backups(target: Target, whose: Whose, uid: str) -> Removal:
+    """Return the removal of the backups that there are of the database, wherever they are kept."""
+    group, project = ("firestore", "backups"), {"project": target.project}
+
+    def ours(backup: Any) -> Whose:
+        return whose if backup.get("databaseUid") == uid and uid else Whose.UNMARKED
+
+    return Removal(
+        title="Backup",
+        look=(*gcloud(*group, "list", **project), AS_JSON),
+        commands=(gcloud(*group, "delete", backup=FOUND, location=PLACE, **project, quiet=True),),
+        find=lambda there: [each for each in there if str(each.get("database")).endswith(f"/databases/{DATABASE}")],
+        name=lambda backup: str(backup["name"].rpartition("/")[2]),
+        called=lambda backup: f"Backup of {backup.get('snapshotTime', 'now')[:16]} until {backup['expireTime'][:16]}",
+        whose=ours,
+        place=lambda backup: str(backup["name"].split("/")[3]),
+    )
+
+
 def _database(target: Target, whose: Whose) -> Removal:
     where = {"database": DATABASE, "project": target.project}
     unprotect = gcloud("firestore", "databases", "update", **where, delete_protection=False)
@@ -218,9 +250,10 @@ def _database(target: Target, whose: Whose) -> Removal:
     )
 
 
-def confirmation(target: Target, *, audit: bool) -> str:
+def confirmation(target: Target, wanted: Wanted) -> str:
     """Return what must be typed."""
-    return f"{target.project} with its audit" if audit else target.project
+    more = " and backups" if wanted.backups else ""
+    return f"{target.project} with its audit{more}" if wanted.audit else target.project
 
 
 def destroy(
@@ -228,33 +261,61 @@ def destroy(
     cloud: Gcloud,
     say: Callable[[str], None],
     ask: Callable[[str], str],
+    wanted: Wanted,
     *,
-    audit: bool,
-    adopt: bool = False,
+    unlock: bool = False,
+    now: datetime | None = None,
 ) -> None:
     """Take away what is ours, once the project's name was typed; what is gone already is left out.
 
     Raises:
         GcloudFailed: something could not be taken away; a repeated call goes on from there.
-        SystemExit: there is no such project, it is in another region, or something else was typed; nothing was changed.
+        Held: a deployment, a rollback or another destruction is under way.
+        SystemExit: there is no such project, it is in another region, or something else was typed, or there is more
+            than was listed; nothing was changed.
     """
     target = learn_number(target, cloud)
+    scope = _Scope(cloud, adopt=wanted.adopt)
+    taken = _listed_before(target, cloud, say, scope, wanted)
+    if not taken and cloud.look(lock.look(target)) is None:
+        say("\nThere is nothing to take away.")
+        return
+    typed = confirmation(target, wanted)
+    preflight.typed(f"\nType {typed!r} to go on: ", typed, ask)
+    at, by = now or datetime.now(UTC), release.account(cloud)
+    with lock.held(target, cloud, say, purpose="destroy", by=by, at=at, unlock=unlock) as held:
+        cloud.forget_all()
+        planned = _planned(target, cloud, wanted)
+        more = [called for called in scope.listed(planned)[0] if called not in taken]
+        if more:
+            raise SystemExit(f"Meanwhile there is more: {', '.join(more)}. Nothing was changed: run it again.")
+        for removal in planned:
+            cloud.patiently(partial(_remove, removal, scope, cloud, say, held.see))
+    _tell_what_is_left(say, wanted)
+
+
+def _planned(target: Target, cloud: Gcloud, wanted: Wanted) -> list[Removal]:
     preflight.same_region(target, cloud)
     seen = preflight.Seen(target, cloud)
-    if seen.unrecorded and not adopt:
+    if seen.unrecorded and not wanted.adopt:
         raise SystemExit(
             "An earlier version made this deployment, without marks that tell what is ours. Nothing was changed: "
             "make destroy ADOPT=yes lists what it takes to be ours, and asks."
         )
-    kept = (
-        "The audit is deleted too; its backups expire within 14 days."
-        if audit
-        else "Firestore stays, with configuration and audit."
-    )
+    uid = str((seen.look(database_look(target)) or {}).get("uid", ""))
+    return removals(target, audit=wanted.audit, backups=wanted.backups, database=seen.whose_database(), uid=uid)
+
+
+def _listed_before(
+    target: Target, cloud: Gcloud, say: Callable[[str], None], scope: _Scope, wanted: Wanted
+) -> list[str]:
+    """Say what goes and what stays; returns what goes."""
+    planned = _planned(target, cloud, wanted)
+    kept = "Firestore stays, with configuration and audit."
+    if wanted.audit:
+        kept = "The audit is deleted too, with its backups." if wanted.backups else "The audit is deleted too."
     say(f"This takes the whole deployment out of {target.project}: provisioning stops at once. {kept}")
     say("Access tokens of Keeper are deleted from Secret Manager. Accounts in Keeper stay as they are.")
-    scope = _Scope(cloud, adopt=adopt)
-    planned = removals(target, audit=audit, database=seen.whose_database())
     taken, left = scope.listed(planned)
     say(f"\n{len(taken)} things are taken away:")
     for called in taken:
@@ -263,15 +324,21 @@ def destroy(
         say("\nThese stay, since they are not marked as ours (ADOPT=yes takes those of an earlier version, too):")
         for called in left:
             say(f"  {called}")
-    wanted = confirmation(target, audit=audit)
-    preflight.typed(f"\nType {wanted!r} to go on: ", wanted, ask)
-    for removal in planned:
-        cloud.patiently(partial(_remove, removal, scope, cloud, say))
-    say(
-        "\nDone. By hand: remove the client id under API controls > Domain-wide delegation in the Admin console; delete"
-    )
-    say("the bucket gcf-v2-sources-*, and the repository gcf-artifacts of earlier versions, if nobody else uses them.")
-    if not audit:
+    if wanted.audit and not wanted.backups:
+        backups = stored_backups(target, Whose.OURS, "")
+        stored = [backups.called(item) for item in scope.there(backups)]
+        if stored:
+            say("\nThese backups, with the audit in them, stay until they expire (BACKUPS=delete takes them, too):")
+        for called in stored:
+            say(f"  {called}")
+    return taken
+
+
+def _tell_what_is_left(say: Callable[[str], None], wanted: Wanted) -> None:
+    say("\nDone. APIs stay enabled, roles of our own stay without a grant, and logs stay until they expire.")
+    say("By hand: remove the client id under API controls > Domain-wide delegation in the Admin console; delete the")
+    say("bucket gcf-v2-sources-*, and the repository gcf-artifacts of earlier versions, if nobody else uses them.")
+    if not wanted.audit:
         say("Firestore is still there, protected and backed up daily: make destroy AUDIT=delete deletes it too.")
 
 
@@ -300,16 +367,20 @@ class _Scope:
         return removal.whose(item) in self._takes
 
 
-def _remove(removal: Removal, scope: _Scope, cloud: Gcloud, say: Callable[[str], None]) -> None:
+def _remove(
+    removal: Removal, scope: _Scope, cloud: Gcloud, say: Callable[[str], None], see: Callable[[], None]
+) -> None:
     """Take away what is there now: after a try whose answer was lost that may be nothing any more."""
     try:
         for item in scope.there(removal):
             if scope.ours(removal, item):
+                see()
                 say(f"  delete     {removal.called(item)}")
                 for command in removal.commands:
-                    for named in filled(command, [removal.name(item)]):
-                        say(f"             {shown(named)}")
-                        _act(named, cloud)
+                    (named,) = filled(command, [removal.name(item)])
+                    placed = tuple(part.replace(PLACE, removal.place(item)) for part in named)
+                    say(f"             {shown(placed)}")
+                    _act(placed, cloud)
     finally:
         cloud.forget(removal.look)
 

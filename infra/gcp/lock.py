@@ -1,4 +1,4 @@
-"""One deployment or rollback at a time: a secret without a version, whose labels name the holder.
+"""One deployment, rollback or destruction at a time: a secret without a version, whose labels name the holder.
 
 Secret Manager makes a name once, and deletes only what has the etag that it is given: of two who take the lock at once,
 or take it over at once, one is refused.
@@ -15,6 +15,7 @@ from typing import Any
 
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
 from infra.gcp.labels import fit, read, stamped
+from infra.gcp.marks import LABEL, SYSTEM
 from infra.gcp.steps import AS_JSON, Command, gcloud, shown
 from infra.gcp.target import Target
 
@@ -32,7 +33,7 @@ def look(target: Target) -> Command:
 
 def take(target: Target, *, holder: str, since: str, id: str, does: str) -> Command:  # noqa: A002
     """Return the command that takes it; refused if somebody has it."""
-    listed = f"holder={holder},since={since},id={id},does={does}"
+    listed = f"{LABEL},holder={holder},since={since},id={id},does={does}"
     return gcloud("secrets", "create", NAME, labels=listed, replication_policy="automatic", project=target.project)
 
 
@@ -47,7 +48,7 @@ class Held(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """The lock of one project, as one deployment or rollback sees it."""
+    """The lock of one project, as one who holds it sees it."""
 
     target: Target
     cloud: Gcloud
@@ -102,13 +103,18 @@ class Lock:
                 say(f"  unlock     {_holder(there)}: taken over")
                 self._act(give_back(self.target, there.get("etag", "")), say)
             named = {"holder": fit(self.by), "since": stamped(self.at), "id": self.id, "does": self.purpose}
-            say(f"  lock       {NAME}: nobody else deploys or rolls back meanwhile")
+            say(f"  lock       {NAME}: nobody else deploys, rolls back or destroys meanwhile")
             self._act(take(self.target, **named), say)
 
         self.cloud.patiently(attempt)
 
     def _may_overtake(self, there: Any, overtaken: list[str], *, unlock: bool) -> None:
-        """Allow taking over the lock that was seen first, and no later one."""
+        """Allow taking over the lock that was seen first, and no later one; never what is no lock."""
+        if not is_lock(there):
+            raise Held(
+                f"There is a secret {NAME} that is no lock of this deployment: it has not its labels. Nothing was "
+                "changed: remove it, or give another PROJECT."
+            )
         theirs = there.get("labels", {}).get("id", "")
         if (overtaken and theirs not in overtaken) or not (unlock or _stale(there, self.at)):
             hours = STALE / timedelta(hours=1)
@@ -138,15 +144,10 @@ class Lock:
         self.cloud.act(command)
 
 
-def see_free(target: Target, cloud: Gcloud, at: datetime) -> None:
-    """See that nobody deploys or rolls back now.
-
-    Raises:
-        Held: somebody does, or did until it was broken off.
-    """
-    there = cloud.look(look(target))
-    if there is not None and not _stale(there, at):
-        raise Held(f"{_holder(there)}. Wait until that has ended; if it was broken off, give UNLOCK=yes.")
+def is_lock(secret: Any) -> bool:
+    """Say whether a secret under the lock's name is one; versions before gave it these labels and not our mark."""
+    labels = secret.get("labels") or {}
+    return labels.get("system", SYSTEM) == SYSTEM and {"holder", "since", "id", "does"} <= labels.keys()
 
 
 def _stale(there: Any, at: datetime) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,13 @@ def _address(project: str, address: str) -> Step:
 def address_channel(address: str) -> Any:
     """Return a finder of the notification channel of an e-mail address."""
     ours = f"{CHANNEL_TITLE}{address}"
-    return first(lambda item: item["type"] == "email" and item.get("displayName") == ours)
+    return first(lambda item: our_channel(item) and item.get("displayName") == ours)
+
+
+def our_channel(channel: Any) -> bool:
+    """Say whether a deployment made a notification channel: it is called by the address that it reaches."""
+    address = (channel.get("labels") or {}).get("email_address", "")
+    return bool(channel.get("type") == "email" and channel.get("displayName") == f"{CHANNEL_TITLE}{address}")
 
 
 def names(addresses: Iterable[str], listed: Any) -> dict[str, str]:
@@ -87,7 +93,7 @@ def names(addresses: Iterable[str], listed: Any) -> dict[str, str]:
 
 def webhook_check(target: Target) -> Step:
     """Return the step for the uptime check: a stranger's request gets the webhook's own refusal, not Google's."""
-    host = _webhook_host(target)
+    host, ours = _webhook_host(target), our_check(target)
     asked = {"path": "/", "request_method": "get", "validate_ssl": "true", "period": "15"}
     group = ("monitoring", "uptime")
     create = gcloud(
@@ -114,12 +120,18 @@ def webhook_check(target: Target) -> Step:
             "period": "900s",
         },
         change=(gcloud(*group, "update", FOUND, **asked, set_status_codes=str(REFUSAL), project=target.project),),
-        find=first(lambda check: check.get("displayName") == WEBHOOK_TITLE and _checked(check) == host),
+        find=first(ours),
     )
 
 
-def _checked(check: Any) -> str:
-    return str(check["monitoredResource"]["labels"].get("host", ""))
+def our_check(target: Target) -> Callable[[Any], bool]:
+    """Return what says whether an uptime check is the one of the webhook."""
+
+    def ours(check: Any) -> bool:
+        host = ((check.get("monitoredResource") or {}).get("labels") or {}).get("host")
+        return check.get("displayName") == WEBHOOK_TITLE and host == _webhook_host(target)
+
+    return ours
 
 
 def _webhook_host(target: Target) -> str:

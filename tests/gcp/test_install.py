@@ -169,7 +169,7 @@ def printed() -> dict[str, str]:
         patch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
         deploy.deploy(TARGET, gcloud(), lambda text: None)
         rollback.rollback(TARGET, gcloud(), said["make rollback"].append)
-    destroy.destroy(TARGET, gcloud(), said["make destroy"].append, ask, audit=False)
+    destroy.destroy(TARGET, gcloud(), said["make destroy"].append, ask, destroy.Wanted())
     return {name: "\n".join(lines) for name, lines in said.items()}
 
 

@@ -105,7 +105,7 @@ def test_a_lock_of_ones_own_that_is_not_told_yet_stops_nothing(cloud, monkeypatc
 
 def test_a_lock_that_was_left_behind_goes_with_the_deployment(cloud):
     locked(cloud)
-    destroy.destroy(TARGET, Gcloud(cloud), lambda text: None, lambda question: TARGET.project, audit=False)
+    destroy.destroy(TARGET, Gcloud(cloud), lambda text: None, lambda question: TARGET.project, destroy.Wanted())
     assert not is_locked(cloud)
 
 
@@ -201,12 +201,72 @@ def test_what_interrupts_the_taking_of_a_lock_gives_it_back(cloud, monkeypatch):
     assert not is_locked(cloud)
 
 
-@pytest.mark.parametrize(("later", "free"), [(timedelta(0), False), (lock.STALE, True)])
-def test_nothing_is_destroyed_while_somebody_deploys(cloud, later, free):
+def destroyed(cloud: StandIn, **allowed: Any) -> None:
+    gcloud = Gcloud(cloud, sleep=lambda seconds: None)
+    destroy.destroy(TARGET, gcloud, nothing, lambda question: TARGET.project, destroy.Wanted(), **allowed)
+
+
+def test_nothing_is_destroyed_while_somebody_deploys(cloud):
     locked(cloud)
-    gcloud = Gcloud(cloud)
-    if free:
-        lock.see_free(TARGET, gcloud, NOW + later)
-    else:
-        with pytest.raises(Held, match="UNLOCK=yes"):
-            lock.see_free(TARGET, gcloud, NOW + later)
+    before = len(cloud.changes())
+    with pytest.raises(Held, match="UNLOCK=yes"):
+        destroyed(cloud, now=NOW)
+    assert len(cloud.changes()) == before
+    destroyed(cloud, now=NOW, unlock=True)
+    assert not cloud.things["function"]
+    assert not is_locked(cloud)
+
+
+def test_nobody_deploys_while_it_is_destroyed_and_the_lock_is_given_back_last(cloud):
+    refused: list[str] = []
+
+    def other() -> None:
+        with pytest.raises(Held) as held:
+            deployed(cloud, now=NOW + timedelta(minutes=5))
+        refused.append(str(held.value))
+
+    gcloud = Gcloud(Race(cloud, "functions delete console", other), sleep=lambda seconds: None)
+    destroy.destroy(TARGET, gcloud, nothing, lambda question: TARGET.project, destroy.Wanted(), now=NOW)
+    assert "has been running make destroy since 2026-11-25 12:00 UTC" in refused[0]
+    assert not cloud.things["function"]
+    assert f"secrets delete {lock.NAME}" in shown(cloud.changes()[-1])
+
+
+def test_a_destruction_that_was_overtaken_takes_nothing_more(cloud):
+    def other() -> None:
+        cloud(lock.give_back(TARGET, cloud.things["secret"][lock.NAME]["etag"]), "")
+        locked(cloud)
+
+    gcloud = Gcloud(Race(cloud, "functions delete console", other), sleep=lambda seconds: None)
+    with pytest.raises(Held, match="taken over meanwhile"):
+        destroy.destroy(TARGET, gcloud, nothing, lambda question: TARGET.project, destroy.Wanted(), now=NOW)
+    assert cloud.things["topic"]
+
+
+def test_what_came_after_the_list_was_shown_is_not_destroyed_unseen(cloud):
+    def typed(question: str) -> str:
+        name = "keeper-token-0123456789ab"
+        cloud(("gcloud", "secrets", "create", name, "--replication-policy=automatic", "--project=keeper-prod"), "")
+        return TARGET.project
+
+    with pytest.raises(SystemExit, match=r"there is more: Secret keeper-token-0123456789ab\. Nothing was changed"):
+        destroy.destroy(TARGET, Gcloud(cloud), nothing, typed, destroy.Wanted())
+    assert cloud.things["function"]
+    assert not is_locked(cloud)
+
+
+@pytest.mark.parametrize("labels", [{}, {"system": "billing"}, {**THEIRS, "system": "billing"}, {"holder": "me"}])
+@pytest.mark.parametrize("act", [deployed, roll_back, destroyed])
+def test_a_secret_of_that_name_that_is_no_lock_is_neither_taken_over_nor_destroyed(cloud, act, labels):
+    secret = {
+        "name": f"projects/1/secrets/{lock.NAME}",
+        "replication": {"automatic": {}},
+        "etag": "1",
+        "labels": labels,
+    }
+    cloud.put("secret", lock.NAME, secret)
+    before = len(cloud.changes())
+    with pytest.raises(Held, match="no lock of this deployment"):
+        act(cloud, now=NOW, unlock=True)
+    assert len(cloud.changes()) == before
+    assert cloud.things["secret"][lock.NAME] == secret

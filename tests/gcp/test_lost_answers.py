@@ -33,7 +33,9 @@ def deployment(whole: StandIn) -> StandIn:
 
 def destroyed(cloud: StandIn) -> StandIn:
     gcloud = Gcloud(cloud, sleep=lambda seconds: None)
-    destroy.destroy(KNOWN, gcloud, lambda text: None, lambda question: "keeper-prod with its audit", audit=True)
+    destroy.destroy(
+        KNOWN, gcloud, lambda text: None, lambda question: "keeper-prod with its audit", destroy.Wanted(audit=True)
+    )
     return cloud
 
 

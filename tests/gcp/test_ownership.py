@@ -61,7 +61,9 @@ def deploying(cloud: StandIn, person: Person = NOBODY) -> str:
 def destroying(cloud: StandIn, *, typed: str = PROJECT, adopt: bool = False, audit: bool = False) -> str:
     said: list[str] = []
     wanted = f"{typed} with its audit" if audit else typed
-    destroy.destroy(TARGET, Gcloud(cloud), said.append, lambda question: wanted, audit=audit, adopt=adopt)
+    destroy.destroy(
+        TARGET, Gcloud(cloud), said.append, lambda question: wanted, destroy.Wanted(audit=audit, adopt=adopt)
+    )
     return "\n".join(said)
 
 
@@ -109,7 +111,7 @@ def test_a_deployment_records_its_region_where_it_is_found_first_and_last(cloud)
     regional = [number for number, text in enumerate(made) if "europe-west1" in text and "service-accounts" not in text]
     assert next(number for number, text in enumerate(made) if "create keeper-directory" in text) < min(regional)
     destroying(cloud)
-    assert "service-accounts delete keeper-directory@" in shown(cloud.changes()[-1])
+    assert "service-accounts delete keeper-directory@" in shown(cloud.changes()[-2])  # the last one gives the lock back
 
 
 REFUSED = "REGION=europe-west2 is not where this deployment is: it is in europe-west1.*give REGION=europe-west1"
@@ -120,7 +122,7 @@ REFUSED = "REGION=europe-west2 is not where this deployment is: it is in europe-
     "act",
     [
         lambda cloud: deploy.deploy(ELSEWHERE, cloud, print, consent=Consent(adopt=True, confirmed=True)),
-        lambda cloud: destroy.destroy(ELSEWHERE, cloud, print, lambda question: PROJECT, audit=False, adopt=True),
+        lambda cloud: destroy.destroy(ELSEWHERE, cloud, print, lambda question: PROJECT, destroy.Wanted(adopt=True)),
         lambda cloud: doctor.examine(ELSEWHERE, cloud, print, NOWHERE),
     ],
     ids=["deploy", "destroy", "doctor"],
@@ -360,7 +362,9 @@ def test_consent_is_yes_or_nothing(name, value):
 def test_a_destruction_lists_everything_by_name_before_it_asks(cloud):
     said: list[str] = []
     place(cloud, "secret", "keeper-token-0123456789ab")
-    destroy.destroy(TARGET, Gcloud(cloud), said.append, lambda question: said.append(question) or PROJECT, audit=False)
+    destroy.destroy(
+        TARGET, Gcloud(cloud), said.append, lambda question: said.append(question) or PROJECT, destroy.Wanted()
+    )
     asked = next(number for number, text in enumerate(said) if "Type 'keeper-prod'" in text)
     listed = {text.strip() for text in said[:asked]}
     taken = {text.removeprefix("  delete     ") for text in said[asked:] if text.startswith("  delete ")}

@@ -11,6 +11,7 @@ import pytest
 from autoprovisioning import messages
 from autoprovisioning.adapters.firestore import schema
 from autoprovisioning.schemas import Schema
+from infra.gcp import __main__ as command_line
 from infra.gcp import commands, destroy, labels, logs
 from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Gcloud, GcloudFailed
@@ -299,7 +300,7 @@ def test_gcloud_takes_every_command_that_destroys():
 
 
 def destroyed(cloud: StandIn, typed: str, *, audit: bool = False) -> None:
-    destroy.destroy(TARGET, Gcloud(cloud), lambda text: None, lambda question: typed, audit=audit)
+    destroy.destroy(TARGET, Gcloud(cloud), lambda text: None, lambda question: typed, destroy.Wanted(audit=audit))
 
 
 LEFT = {"role", "database", "backups", "field", "index", "revision", "version"}
@@ -329,6 +330,72 @@ def test_the_audit_is_deleted_only_when_that_is_typed_too(cloud):
     assert cloud.things["database"]
     destroyed(cloud, "keeper-prod with its audit", audit=True)
     assert left(cloud) == LEFT - {"database", "backups"}
+
+
+def backed_up(cloud: StandIn, number: int, uid: str, state: str = "READY") -> str:
+    name = f"projects/keeper-prod/locations/europe-west1/backups/{number}"
+    backup = {
+        "name": name,
+        "database": "projects/keeper-prod/databases/(default)",
+        "databaseUid": uid,
+        "state": state,
+        "snapshotTime": f"2026-11-{number}T03:00:00Z",
+        "expireTime": f"2026-12-{number}T03:00:00Z",
+    }
+    cloud.put("backup", name, backup)
+    return name
+
+
+def with_backups(cloud: StandIn) -> tuple[str, str]:
+    """Return a backup of the database, and one of a database before it."""
+    return backed_up(cloud, 11, cloud.things["database"]["(default)"]["uid"]), backed_up(cloud, 10, "before")
+
+
+def destroyed_with(cloud: StandIn, wanted: destroy.Wanted, typed: str) -> str:
+    said: list[str] = []
+    destroy.destroy(TARGET, Gcloud(cloud), said.append, lambda question: typed, wanted)
+    return "\n".join(said)
+
+
+def test_backups_outlive_the_audit_and_are_listed_unless_they_are_to_go_too(cloud):
+    with_backups(cloud)
+    said = destroyed_with(cloud, destroy.Wanted(audit=True), "keeper-prod with its audit")
+    stay = said.partition("These backups, with the audit in them, stay until they expire")[2]
+    assert "\n  Backup of 2026-11-11T03:00 until 2026-12-11T03:00\n" in stay
+    assert len(cloud.things["backup"]) == 2
+    assert not cloud.things["database"]
+
+
+def test_backups_go_with_the_audit_when_that_is_typed_too_and_those_of_another_database_stay(cloud):
+    ours, before = with_backups(cloud)
+    everything = destroy.Wanted(audit=True, backups=True)
+    with pytest.raises(SystemExit, match="Nothing was changed"):
+        destroyed_with(cloud, everything, "keeper-prod with its audit")
+    said = destroyed_with(cloud, everything, "keeper-prod with its audit and backups")
+    assert list(cloud.things["backup"]) == [before]
+    assert "\n  Backup of 2026-11-11T03:00 until 2026-12-11T03:00\n" in said.partition("These stay")[0]
+    assert "\n  Backup of 2026-11-10T03:00" in said.partition("These stay")[2]
+    assert "--location=europe-west1" in "".join(text for text in map(shown, cloud.changes()) if ours[-2:] in text)
+    assert not cloud.things["database"]
+
+
+def test_a_backup_that_is_still_being_made_leaves_the_database_to_the_next_try(cloud):
+    name = backed_up(cloud, 11, cloud.things["database"]["(default)"]["uid"], "CREATING")
+    everything = destroy.Wanted(audit=True, backups=True)
+    with pytest.raises(GcloudFailed, match="still being created"):
+        destroyed_with(cloud, everything, "keeper-prod with its audit and backups")
+    assert cloud.things["database"]
+    cloud.things["backup"][name]["state"] = "READY"
+    destroyed_with(cloud, everything, "keeper-prod with its audit and backups")
+    assert not cloud.things["backup"]
+    assert not cloud.things["database"]
+
+
+@pytest.mark.parametrize("given", [{"BACKUPS": "delete"}, {"BACKUPS": "yes", "AUDIT": "delete"}])
+def test_backups_go_with_the_audit_alone(given):
+    settings = {"PROJECT": "keeper-prod", "REGION": "europe-west1", "ADMIN": "a@example.com", "ALERTS": "b@example.com"}
+    with pytest.raises(SystemExit, match=r"BACKUPS=\.\.\. must be delete, with AUDIT=delete"):
+        command_line.main(["destroy"], settings | given)
 
 
 @pytest.mark.parametrize("typed", ["", "yes", "keeper-pro", "KEEPER-PROD"])
@@ -362,7 +429,7 @@ def test_a_project_whose_apis_were_never_enabled_has_nothing_to_roll_back_or_des
     gcloud = Gcloud(cloud, sleep=pauses.append, unused_is_missing=True)
     with pytest.raises(SystemExit, match="Nothing is deployed"):
         rollback(TARGET, gcloud, lambda text: None)
-    destroy.destroy(KNOWN, gcloud, lambda text: None, lambda question: "keeper-prod", audit=False)
+    destroy.destroy(KNOWN, gcloud, lambda text: None, lambda question: "keeper-prod", destroy.Wanted())
     assert (cloud.changes(), pauses) == ([], [])
 
 

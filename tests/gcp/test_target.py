@@ -147,10 +147,11 @@ def test_a_channel_that_is_not_there_ends_a_deployment_before_it_makes_anything(
 
 def test_a_destroyed_deployment_leaves_a_channel_that_somebody_made():
     cloud = StandIn()
-    cloud.put("channel", CHANNEL, {"name": CHANNEL, "type": "pagerduty", "displayName": "The pager"})
+    named_like_ours = {"name": CHANNEL, "type": "pagerduty", "displayName": "Keeper autoprovisioning: pager"}
+    cloud.put("channel", CHANNEL, named_like_ours)
     target = replace(TARGET, alerts=f"{TARGET.alerts},{CHANNEL}")
     deployed(cloud, target)
-    destroy.destroy(target, Gcloud(cloud), lambda text: None, lambda question: TARGET.project, audit=False)
+    destroy.destroy(target, Gcloud(cloud), lambda text: None, lambda question: TARGET.project, destroy.Wanted())
     assert list(cloud.things["channel"]) == [CHANNEL]
 
 
@@ -172,7 +173,7 @@ def test_an_api_that_is_not_enabled_is_not_taken_for_a_missing_project():
     "ask",
     [
         lambda target, cloud: deploy.deploy(target, cloud, lambda text: None),
-        lambda target, cloud: destroy.destroy(target, cloud, lambda text: None, lambda question: "", audit=False),
+        lambda target, cloud: destroy.destroy(target, cloud, lambda text: None, lambda question: "", destroy.Wanted()),
         lambda target, cloud: doctor.examine(target, cloud, lambda text: None),
     ],
     ids=["deploy", "destroy", "doctor"],

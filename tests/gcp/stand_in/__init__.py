@@ -41,7 +41,7 @@ def foreseen() -> list[Command]:
     functions = [function.name for function in DEPLOYMENT.functions]
     templates = [
         *(command for step in commands.all_steps(TARGET) for command in step.commands),
-        *(part for item in destroy.removals(TARGET, audit=True) for part in (item.look, *item.commands)),
+        *(part for item in destroy.removals(TARGET, audit=True, backups=True) for part in (item.look, *item.commands)),
         *(rollback.serve(TARGET, name, f"{name}-00001-abc") for name in functions),
         *(release.revisions_of(TARGET, name) for name in functions),
         *(mounts.version_of(TARGET, key, version) for key in KEYS for version in "12"),

@@ -39,6 +39,7 @@ MESSAGES = {
     "database": ("firestore.v1", "GoogleFirestoreAdminV1Database"),
     "field": ("firestore.v1", "GoogleFirestoreAdminV1Field"),
     "backups": ("firestore.v1", "GoogleFirestoreAdminV1BackupSchedule"),
+    "backup": ("firestore.v1", "GoogleFirestoreAdminV1Backup"),
     "index": ("firestore.v1", "GoogleFirestoreAdminV1Index"),
     "repository": ("artifactregistry.v1", "Repository"),
     "topic": ("pubsub.v1", "Topic"),

@@ -11,6 +11,7 @@ from tests.gcp.stand_in.cloud import PROJECT, Cloud, Handler, Refused, describe,
 def _make_database(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     database = {
         "name": f"projects/{PROJECT}/databases/{flags['database']}",
+        "uid": cloud.numbered("database"),
         "locationId": flags["location"],
         "type": flags["type"].upper().replace("-", "_"),
     }
@@ -93,6 +94,13 @@ def _delete_backups(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> A
     return cloud.delete("backups", flags["backup-schedule"])
 
 
+def _delete_backup(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    name = f"projects/{PROJECT}/locations/{flags['location']}/backups/{flags['backup']}"
+    if cloud.thing("backup", name)["state"] == "CREATING":
+        raise Refused("FAILED_PRECONDITION: The backup is still being created.")
+    return cloud.delete("backup", name)
+
+
 def _seconds(days: str) -> str:
     return f"{int(days.removesuffix('d')) * 86_400}s"
 
@@ -102,6 +110,8 @@ HANDLERS: dict[str, Handler] = {
     "firestore backups schedules update": _update_backups,
     "firestore backups schedules delete": _delete_backups,
     "firestore backups schedules list": listed("backups"),
+    "firestore backups list": listed("backup"),
+    "firestore backups delete": _delete_backup,
     "firestore databases create": _make_database,
     "firestore databases update": _update_database,
     "firestore databases describe": describe("database"),
