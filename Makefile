@@ -88,13 +88,13 @@ bench: $(STAMP) ## measure, print the figures and write docs/benchmarks.md (MEMO
 # Google Cloud: infra/gcp reads PROJECT, REGION, ADMIN, ALERTS and what else there is from the environment.
 GCP = $(BIN)/python -m infra.gcp
 
-plan: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=...: print every command of a deployment, and change nothing
+plan: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... ACCESS=group:...: print every command of a deployment, and change nothing
 	@$(GCP) plan
 
-diff: $(STAMP) ## (settings as for deploy): what a deployment would change, field by field; changes nothing (2: something)
+diff: $(STAMP) ## (settings as for deploy): what a deployment would change, field by field; changes nothing (Error 1: something differs)
 	@$(GCP) diff
 
-deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... [TUNING=path] [AGAIN=yes] [DIRTY=yes] [UNLOCK=yes] [ADOPT=yes] [CONFIRM=yes]: deploy; may be repeated
+deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... ACCESS=group:... [LOCATION=...] [RUNBOOKS=url] [TUNING=path] [AGAIN=yes] [DIRTY=yes] [UNLOCK=yes] [ADOPT=yes] [CONFIRM=yes]: deploy; may be repeated
 	@$(GCP) deploy
 
 rollback: $(STAMP) ## (settings as for deploy) [RELEASE=...] [UNLOCK=yes]: let every function serve the release before, or that one

@@ -113,7 +113,7 @@ def main(argv: list[str], given: Given) -> int:
     try:
         return VERBS[verb](target, given)
     except GcloudFailed as error:
-        print(f"\n{error}\n\nMend that and run the same command again: it goes on from there.", file=sys.stderr)
+        print(f"\n{error}\n\n{error.mend}", file=sys.stderr)
     except (Unready, Held, upload.NoClone) as error:
         print(error, file=sys.stderr)
     except BrokenPipeError:

@@ -15,7 +15,7 @@ from infra.gcp import commands, firestore
 from infra.gcp.delegation import BROADER, SCOPES
 from infra.gcp.deploy import Done, learn_channels, learn_number, newest_keys, state_of
 from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
-from infra.gcp.gcloud import Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
+from infra.gcp.gcloud import TRIED, Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
 from infra.gcp.live import Addresses, NotAllowed, Web, reachable
 from infra.gcp.preflight import as_it_is, misplaced, same_region, unnamed
 from infra.gcp.release import Served, served, service_of
@@ -28,7 +28,6 @@ FULL_RUN = "keeper-full"  # the job
 PAST_ITS_PROBE = ("planned", "done", "unsettled")  # states of a run that was planned, and so had its token accepted
 THERE = (401, 403)  # what Keeper says to a request without a token
 VERSION: Command = ("gcloud", "version", AS_JSON)
-TRIED = (528, 0, 0)  # the SDK whose parser the tests use
 ACCESS_TOKEN: Command = ("gcloud", "auth", "print-access-token", AS_JSON)
 
 
@@ -119,14 +118,18 @@ def _machine(target: Target, cloud: Gcloud, addresses: Addresses) -> Iterator[Fi
 
 def _gcloud(versions: dict[str, str]) -> Iterator[Finding]:
     told = versions.get("Google Cloud SDK", "")
-    numbers = tuple(int(part) if part.isdigit() else 0 for part in told.split("."))
-    tried = ".".join(map(str, TRIED))
-    update = f"Older than {tried}, which is what was tried: gcloud components update, or your package manager."
-    yield Finding(title=f"gcloud {told} is installed", mend="" if numbers >= TRIED else update)
+    yours, tried = _numbers(told), _numbers(TRIED)
+    update = f"Older than {TRIED}, which is what was tried: gcloud components update, or your package manager."
+    newer = f", newer than {TRIED}, whose parser took every command" if yours > tried else ""
+    yield Finding(title=f"gcloud {told} is installed{newer}", mend="" if yours >= tried else update)
     for track in ("alpha", "beta"):
         yield Finding(
             title=f"gcloud has {track}", mend="" if track in versions else f"gcloud components install {track}"
         )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
 
 
 def _examined(check: Callable[[Patient], Iterator[Finding]], patient: Patient) -> Iterator[Finding]:

@@ -36,6 +36,9 @@ AGAIN = re.compile(
     r"|(?i:try again|please retry|and retry|retry th)"
     r"|[Cc]onnection (reset|aborted)|network connectivity|timed out"
 )
+TRIED = "528.0.0"  # the SDK whose parser the tests use
+# gcloud's parser, of a command that another release has not, or has in another track.
+UNKNOWN = ("Invalid choice", "unrecognized argument", "command group installed")
 SIGN_IN = "gcloud auth login"  # in all that gcloud says where it has no account, or one that must sign in again
 # Seconds. IAM's page says that a change takes two to seven minutes, or longer.
 PAUSES = (5.0, 10.0, 20.0, 25.0, *9 * (60.0,))
@@ -80,6 +83,17 @@ class GcloudFailed(Exception):
         super().__init__(f"{shown(command)}\nfailed: {answer.err.strip() or answer.out.strip() or answer.status}")
         self.command = command
         self.answer = answer
+
+    @property
+    def mend(self) -> str:
+        """What mends it, where that is not told by what gcloud said."""
+        if not any(text in self.answer.err for text in UNKNOWN):
+            return "Mend that and run the same command again: it goes on from there."
+        return (
+            f"This gcloud does not take that command; {TRIED} with alpha and beta does (gcloud version tells yours). "
+            f"gcloud components install alpha beta, or gcloud components update --version={TRIED}, or that version of "
+            "your package manager's; then run the same command again: it goes on from there."
+        )
 
     @property
     def said(self) -> str:

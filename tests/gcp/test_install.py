@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +35,7 @@ SETTINGS = {
     "REGION": "europe-west1",
     "ADMIN": "keeper-sync@example.com",
     "ALERTS": "keeper-alerts@example.com",
+    "ACCESS": "group:keeper-admins@example.com",
 }
 TARGET = Target.given(SETTINGS)
 ROLE = re.compile(r"roles/[\w.]+\w")
@@ -79,9 +84,9 @@ def test_every_setting_of_the_table_is_one_of_the_makefile_with_its_default():
     rows = [line.split("|") for line in section("## 2. The code and the settings").splitlines() if line[:3] == "| `"]
     documented = {row[1].strip(" `"): row[2].strip(" `") for row in rows}
     assert set(documented) == {setting.name for setting in target.SETTINGS} <= set(GIVEN)
-    assert {setting.name for setting in target.SETTINGS if not setting.optional} == set(SETTINGS)
+    needed = {setting.name for setting in target.SETTINGS if not setting.optional}
+    assert needed | {"ACCESS"} == set(SETTINGS)  # which a first deployment alone must be given
     assert {name for name, default in documented.items() if not default} == set(SETTINGS)
-    assert TARGET.may_enter == "domain:example.com"
 
 
 def test_the_settings_of_the_page_are_taken_and_a_missing_one_is_named():
@@ -164,7 +169,7 @@ def printed() -> dict[str, str]:
     deploy.plan(TARGET, said["make plan"].append)
     for _ in range(2):
         deploy.deploy(TARGET, gcloud(), said["make deploy"].append)
-    diff.diff(replace(TARGET, access="group:keeper-admins@example.com"), gcloud(), said["make diff"].append)
+    diff.diff(replace(TARGET, access="group:others@example.com"), gcloud(), said["make diff"].append)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
         deploy.deploy(TARGET, gcloud(), lambda text: None)
@@ -195,6 +200,37 @@ def test_what_is_quoted_is_what_is_printed_in_that_order(number, printed):
             found = text.find(part.rstrip(), place)
             assert found >= 0, f"{command} does not print (after what was quoted before): {line}"
             place = found + len(part.rstrip())
+
+
+@pytest.mark.parametrize("heading", re.findall(r"^(## \d+\. .+)$", TEXT, re.MULTILINE))
+def test_each_step_says_who_does_it_where_how_long_it_takes_and_when_it_is_done(heading):
+    said = " ".join(section(heading).strip().split("\n\n")[0].split())
+    assert re.match(r"\*\*Who:\*\* .*\*\*Where:\*\* .*\*\*Takes:\*\* .*\*\*Done when\*\* ", said)
+
+
+def test_what_is_cloned_and_checked_out_is_the_newest_release_that_the_changelog_has():
+    (newest, *_) = re.findall(r"^## (\d+\.\d+\.\d+) - ", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert set(re.findall(r"(?:--branch|git checkout) v(\S+)", TEXT)) == {newest}
+    assert f'version = "{newest}"\n' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_program_behind_make_runs_as_the_page_says_and_tells_what_make_does_not(tmp_path):
+    (tmp_path / "git").symlink_to(str(shutil.which("git")))  # and no gcloud
+    (line,) = [line for text in blocks("sh") for line in text.splitlines() if "-m infra.gcp" in line]
+    environment = {**os.environ, "PATH": str(tmp_path), **SETTINGS}
+    environment.pop("PYTHONPATH", None)
+    wanted = {"plan": 0, "diff": 1, "no-such-command": 2}
+    for verb, status in wanted.items():
+        done = subprocess.run(
+            ["/bin/sh", "-c", line.replace("doctor", verb).replace(".venv/bin/python", sys.executable)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_the_last_table_is_numbered_and_its_lines_are_those_that_are_referred_to():

@@ -144,6 +144,23 @@ def test_a_deployment_runs_what_it_says_until_something_is_refused(fake):
     assert any(part.startswith("--condition=title=keeper-token-only,expression=") for part in parts)
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "ERROR: (gcloud.alpha.monitoring) Invalid choice: 'policies'.",
+        "ERROR: (gcloud.beta.run.services.update) unrecognized arguments: --iap",
+        "ERROR: (gcloud.beta) You do not currently have this command group installed.",
+    ],
+)
+def test_a_gcloud_that_takes_a_command_no_more_is_told_which_one_does(fake, refusal):
+    enabled = json.dumps([{"config": {"name": name}} for name in commands.DEPLOYMENT.services])
+    fake.answers(PROJECT, ("services list", enabled, "", 0, 0), ("databases create", "", refusal, 2, 0), NOTHING)
+    done = made("deploy")
+    assert done.returncode == 1
+    assert refusal in done.stderr
+    assert f"gcloud components update --version={runner.TRIED}" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("verb", ["deploy", "doctor", "rollback", "destroy"])
 def test_nobody_signed_in_is_one_sentence_that_names_the_mend(fake, verb):
     err = (
