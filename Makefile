@@ -91,7 +91,7 @@ GCP = $(BIN)/python -m infra.gcp
 plan: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... ACCESS=group:...: print every command of a deployment, and change nothing
 	@$(GCP) plan
 
-diff: $(STAMP) ## (settings as for deploy): what a deployment would change, field by field; changes nothing (Error 1: something differs)
+diff: $(STAMP) ## (settings as for deploy): what a deployment would change, field by field; changes nothing (make exits with 2 if anything differs)
 	@$(GCP) diff
 
 deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... ACCESS=group:... [LOCATION=...] [RUNBOOKS=url] [TUNING=path] [AGAIN=yes] [DIRTY=yes] [UNLOCK=yes] [ADOPT=yes] [CONFIRM=yes]: deploy; may be repeated
