@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Each is a folder of tests and a target: from the core alone to everything at once, in a browser.
 LEVELS := unit simulation contract fuzz functional faults gcp browser
 TESTS = REQUIRE_EMULATORS=1 $(BIN)/python -m pytest -q -m "not slow"
-.PHONY: help setup run local connect sync test $(LEVELS) simulate mutants check fix screenshots bench lock clean \
+.PHONY: help setup run local connect sync test $(LEVELS) simulate mutants check fix screenshots bench lock audit sbom clean \
 	plan diff deploy rollback destroy logs doctor
 
 help: ## list the targets
@@ -112,6 +112,12 @@ doctor: $(STAMP) ## (settings as for deploy): check every precondition and live 
 lock: $(STAMP) ## resolve pyproject.toml again into the two requirements files
 	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o functions/requirements.txt
 	@$(BIN)/uv pip compile -q pyproject.toml --extra dev --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -c functions/requirements.txt -o requirements-dev.txt
+
+audit: $(STAMP) ## whether a locked package has a known vulnerability; fails too where that could not be checked
+	@$(BIN)/python -m infra.dependencies.audit
+
+sbom: $(STAMP) ## write the software bill of materials of both locks (CycloneDX) into .local/sbom
+	@$(BIN)/python -m infra.dependencies.sbom
 
 clean: ## remove the environment and everything local
 	@rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
