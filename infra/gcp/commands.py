@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from infra.gcp import access, agents, firestore, labels, marks, tuning, upload, watching
+from infra.gcp import access, agents, audit_logs, firestore, labels, marks, tuning, upload, watching
 from infra.gcp.description import (
     BACKUP_DAYS,
     DATABASE,
@@ -53,6 +53,7 @@ def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step
         *under("Identities", access.accounts(target, deployment)),
         *under("Roles", access.roles(target, deployment)),
         *under("Roles", (step for what in granted for step in plan.grants_on(what))),
+        *under("Audit logs", [audit_logs.reads_of_secrets(target)]),
         *under("Images", plan.repository()),
         *under("Firestore", [plan.database(), plan.backups()]),
         *under("Firestore", firestore.exemptions(target.project, DATABASE)),

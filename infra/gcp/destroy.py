@@ -3,6 +3,7 @@
 It holds the lock from the confirmation on, and gives it back as the last thing it does.
 
 Roles of our own stay: without a grant they allow nothing, and Google keeps a deleted role's id from being used again.
+So does the log of who reads secrets: nothing marks it as ours, and it costs nothing where there are none.
 """
 
 from __future__ import annotations

@@ -85,9 +85,14 @@ def test_it_tells_what_is_refused(cloud):
 @pytest.mark.parametrize("enabled", [False, True], ids=["no API", "every API"])
 def test_everything_is_made_in_an_empty_project(enabled):
     lines = differing(empty() if enabled else StandIn())
-    made = {line.removeprefix("  make       ") for line in lines}
+    made = {line[13:] for line in lines if not line.startswith(" " * 13)}
     wanted = commands.all_steps(replace(TARGET, number="123456789012"))[1 if enabled else 0 :]
     assert {step.title for step in wanted if step.make} == made
+    # The one thing that is added to what every project has.
+    (changed,) = [place for place, line in enumerate(lines) if line.startswith("  change ")]
+    assert lines[changed + 1 : changed + 2] == [
+        "             auditConfigs.secretmanager.googleapis.com.DATA_READ: nothing -> true"
+    ]
 
 
 def test_it_tells_all_that_a_deployment_then_does(cloud):

@@ -40,7 +40,7 @@ def destroyed(cloud: StandIn) -> StandIn:
 
 
 def inventory(cloud: StandIn) -> dict[str, Any]:
-    """Return what there is, by its name; who may do what; and how many keys were made."""
+    """Return what there is, by its name; who may do what; what is logged of that; and how many keys were made."""
     things = {kind: sorted(there) for kind, there in cloud.things.items() if there}
     grants = {
         (what, binding["role"], member)
@@ -48,7 +48,8 @@ def inventory(cloud: StandIn) -> dict[str, Any]:
         for binding in policy["bindings"]
         for member in binding["members"]
     }
-    return things | {"grants": grants, "agents": cloud.agents, "keys": len(cloud.inputs)}
+    logged = {what: policy["auditConfigs"] for what, policy in cloud.policies.items() if "auditConfigs" in policy}
+    return things | {"grants": grants, "logged": logged, "agents": cloud.agents, "keys": len(cloud.inputs)}
 
 
 def test_the_indexes_are_those_of_all_commands(whole, deployment):

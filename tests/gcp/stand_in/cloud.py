@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import re
@@ -153,7 +154,12 @@ class Cloud:
 
     def policy(self, key: str) -> dict[str, Any]:
         """Return the IAM policy of a resource."""
-        return self.policies.setdefault(key, {"version": 1, "etag": "BwY=", "bindings": []})
+        return self.policies.setdefault(key, {"version": 1, "etag": self.etag(), "bindings": []})
+
+    def etag(self) -> str:
+        """Return an etag that nothing had before."""
+        self.given["etag"] += 1
+        return base64.b64encode(str(self.given["etag"]).encode()).decode()
 
     def _fail(self, command: Command) -> None:
         for place, (part, text, times) in enumerate(self.failures):

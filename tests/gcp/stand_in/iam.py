@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.gcp.api_messages import problems
 from tests.gcp.stand_in.cloud import NUMBER, PROJECT, Cloud, Handler, Refused, delete, describe, listed
-from tests.gcp.stand_in.policies import bind, policy, unbind
+from tests.gcp.stand_in.policies import bind, policy, replace, unbind
 
 AGENTS = {
     "cloudbuild.googleapis.com": "gcp-sa-cloudbuild",
@@ -85,6 +85,7 @@ def _role(name: str, flags: Any) -> dict[str, Any]:
 HANDLERS: dict[str, Handler] = {
     "projects describe": _project,
     "projects get-iam-policy": policy("project"),
+    "projects set-iam-policy": replace,
     "projects add-iam-policy-binding": bind("project"),
     "projects remove-iam-policy-binding": unbind("project"),
     "services list": _enabled,

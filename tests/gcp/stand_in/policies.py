@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from google.iam.v1 import policy_pb2
@@ -36,11 +37,36 @@ def bind(kind: str) -> Handler:
         else:
             more = {"condition": condition} if condition else {}
             policy["bindings"].append({"role": flags["role"], "members": [member], **more})
-        assert problems(policy, "iam.v1", "Policy") == []
-        ParseDict(policy, policy_pb2.Policy())
-        return policy
+        return _changed(cloud, policy)
 
     return act
+
+
+def _changed(cloud: Cloud, policy: dict[str, Any]) -> dict[str, Any]:
+    """Return a policy with its next etag, after seeing that it is one."""
+    policy["etag"] = cloud.etag()
+    assert problems(policy, "iam.v1", "Policy") == []
+    ParseDict(policy, policy_pb2.Policy())
+    return policy
+
+
+def replace(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
+    """Set a project's whole policy, as `gcloud projects set-iam-policy` does: what is left out is taken away.
+
+    Its update mask has the keys of the file, and bindings and etag in any case.
+    """
+    assert names == [PROJECT, "/dev/stdin"]
+    given, policy = json.loads(stdin), cloud.policy(f"project:{PROJECT}")
+    if given.get("etag") != policy["etag"]:
+        raise Refused(
+            "ABORTED: There were concurrent policy changes. Please retry the whole read-modify-write with exponential "
+            "backoff. The request's ETag did not match the current policy's ETag."
+        )
+    for binding in given["bindings"]:
+        for member in binding["members"]:
+            known_member(cloud, member)
+    policy.update({"bindings": [], **given, "version": 3})
+    return _changed(cloud, policy)
 
 
 def _kept(member: str) -> str:
@@ -73,7 +99,7 @@ def unbind(kind: str) -> Handler:
         for binding in bound:
             binding["members"] = [each for each in binding["members"] if each != member]
         policy["bindings"] = [binding for binding in policy["bindings"] if binding["members"]]
-        return policy
+        return _changed(cloud, policy)
 
     return act
 
