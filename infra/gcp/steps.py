@@ -131,8 +131,23 @@ def differences(actual: Any, wanted: Any, field: str = "") -> list[Difference]:
 def _listed_differences(actual: Sequence[Any], wanted: Sequence[Any], field: str) -> list[Difference]:
     there, described = _by_key(actual), _by_key(wanted)
     if there.keys() != described.keys():
-        return [Difference(field=field, found=actual, wanted=wanted)]
+        return [Difference(field=field, found=actual, wanted=_plain(wanted))]
     return [each for key, value in described.items() for each in differences(there[key], value, f"{field}[{key}]")]
+
+
+def _plain(wanted: Any) -> Any:
+    """Return a wanted value as it would be told, in the first of its forms."""
+    match wanted:
+        case Exactly():
+            return wanted.value
+        case OneOf():
+            return wanted.forms[0]
+        case Mapping():
+            return {key: _plain(value) for key, value in wanted.items()}
+        case list() | tuple():
+            return [_plain(item) for item in wanted]
+        case _:
+            return wanted
 
 
 def _by_key(items: Sequence[Any]) -> dict[Any, Any]:

@@ -72,6 +72,13 @@ def test_a_variable_that_is_not_ours_is_told_without_its_value(cloud):
     assert line == f"             serviceConfig.environmentVariables.TOKEN: {HIDDEN} -> nothing"
 
 
+def test_a_list_that_lacks_something_is_told_whole_in_the_form_that_is_wanted(cloud):
+    del cloud.things["metric"]["autoprovisioning_runs"]["metricDescriptor"]["labels"]
+    (_, line) = differing(cloud)
+    assert line.startswith("             metricDescriptor.labels: [] -> [{")
+    assert '"valueType": "STRING"' in line
+
+
 def test_it_tells_what_is_refused(cloud):
     without_marks(cloud)
     lines = differing(cloud)
