@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from infra.gcp.description import BACKUP_DAYS, DEPLOYMENT
 from infra.gcp.measure import OPERATIONS
 from infra.local.cloud import ROOT
 
@@ -23,6 +24,11 @@ USERS_A_PAGE, MEMBERS_A_PAGE = 500, 200  # of the Directory API
 ACCOUNTS_A_PAGE = 1_000  # of Keeper
 SMALLEST_SHARDS, USERS_A_SHARD = 64, 300  # adapters/firestore/roster.py
 AUDIT_DAYS = 400
+READING_BYTES = 2_000  # of a line of the Data Access log; estimated, rounded up
+DEPLOYMENTS = 4  # a month
+IMAGES = len(DEPLOYMENT.functions)  # that a deployment builds
+BUILD_MINUTES, IMAGE_GB = 4, 0.2  # of one image, its layers shared with no other; estimated, rounded up
+IMAGES_DAYS = 90  # for which an image is kept (images.json); of older ones the last ten
 EVENT_BYTES, ENTRY_BYTES = 1_500, 250  # of storage, with its indexes; estimated, rounded up
 
 
@@ -38,8 +44,11 @@ class Price:
 
     def of(self, a_day: float) -> float:
         """Return what so many a day cost in a month."""
-        paid = max(0.0, a_day - self.free_a_day) * DAYS - self.free_a_month
-        return max(0.0, paid) / self.per * self.dollars
+        return self.of_month(max(0.0, a_day - self.free_a_day) * DAYS)
+
+    def of_month(self, quantity: float) -> float:
+        """Return what so much in a month, or kept for a month, costs."""
+        return max(0.0, quantity - self.free_a_month) / self.per * self.dollars
 
 
 FIRESTORE = "cloud.google.com/firestore/pricing, Iowa (us-central1), as of 2026-09-20"
@@ -51,6 +60,24 @@ PRICES = {
         dollars=0.01, per=100_000, source=f"{FIRESTORE}; deletions by TTL are never free"
     ),
     "Secret Manager accesses": Price(dollars=0.03, per=10_000, free_a_month=10_000, source=SECRETS),
+}
+MONTHLY = {  # by quantities of a month
+    "Cloud Build minutes": Price(
+        dollars=0.006,
+        per=1,
+        free_a_month=2_500,
+        source="cloud.google.com/build/pricing, e2-standard-2, as of 2025-08-25; free, as a promotion, for all "
+        "projects of a billing account together",
+    ),
+    "Artifact Registry, GB kept": Price(
+        dollars=0.10,
+        per=1,
+        free_a_month=0.5,
+        source="cloud.google.com/artifact-registry/pricing; free for all projects of a billing account together",
+    ),
+    "Data Access log, GiB": Price(
+        dollars=0.50, per=1, free_a_month=50, source="cloud.google.com/stackdriver/pricing; kept for 30 days"
+    ),
 }
 VERSIONS = Price(dollars=0.06, per=1, free_a_month=6, source=SECRETS)  # active secret versions, a month
 ACTIVE_VERSIONS = 4  # the token, the one before it for a day, the two keys
@@ -96,11 +123,13 @@ class Day:
 
     users: int
     operations: Mapping[str, float]
+    monthly: Mapping[str, float]  # what is counted, or kept, by the month
     others: Mapping[str, float]
 
     def dollars(self) -> dict[str, float]:
-        """Return what the priced operations cost in a month."""
-        return {name: price.of(self.operations[name]) for name, price in PRICES.items()}
+        """Return what is priced costs in a month."""
+        daily = {name: price.of(self.operations[name]) for name, price in PRICES.items()}
+        return daily | {name: price.of_month(self.monthly[name]) for name, price in MONTHLY.items()}
 
 
 def day(users: int) -> Day:
@@ -125,6 +154,12 @@ def day(users: int) -> Day:
         "Firestore documents deleted": changes + runs,  # as many expire as are made
         "Secret Manager accesses": total("secret_accesses") + runs,  # a run reads the token once
     }
+    monthly = {
+        "Cloud Build minutes": DEPLOYMENTS * IMAGES * BUILD_MINUTES,
+        "Artifact Registry, GB kept": DEPLOYMENTS * IMAGES_DAYS / DAYS * IMAGES * IMAGE_GB,
+        "Data Access log, GiB": operations["Secret Manager accesses"] * DAYS * READING_BYTES / 2**30,
+    }
+    stored = (changes * AUDIT_DAYS * EVENT_BYTES + users * ENTRY_BYTES) / 1e6
     busy = sum(work[name]["seconds"] * often for name, often in times.items() if name.endswith("_run"))
     others = {
         "requests to functions": 2 * changes + FULL_RUNS + DRIFT_RUNS + SWEEPS + RENEWALS,
@@ -134,9 +169,10 @@ def day(users: int) -> Day:
         "SCIM requests": total("scim_patch") + total("scim_requests"),
         "Cloud Scheduler jobs": 4,
         "log lines of our own": 2 * SWEEPS + runs + RENEWALS,
-        "Firestore storage, MB, after 400 days": (changes * AUDIT_DAYS * EVENT_BYTES + users * ENTRY_BYTES) / 1e6,
+        "Firestore storage, MB, after 400 days": stored,
+        f"Firestore backups, MB in {BACKUP_DAYS} of them, after 400 days": BACKUP_DAYS * stored,
     }
-    return Day(users=users, operations=operations, others=others)
+    return Day(users=users, operations=operations, monthly=monthly, others=others)
 
 
 def tables() -> str:
@@ -145,15 +181,16 @@ def tables() -> str:
     head = "| | " + " | ".join(f"{users:,} users" for users in SIZES) + " |"
     rule = "|---|" + "---:|" * len(SIZES)
     priced = [_row(f"{name}, a day", [_number(each.operations[name]) for each in days]) for name in PRICES]
+    priced += [_row(f"{name}, a month", [_number(each.monthly[name], 2) for each in days]) for name in MONTHLY]
     dollars = [each.dollars() for each in days]
-    paid = [_row(f"{name}, a month", [f"${each[name]:.2f}" for each in dollars]) for name in PRICES]
+    paid = [_row(f"{name}: cost of a month", [f"${each[name]:.2f}" for each in dollars]) for name in dollars[0]]
     versions = max(0.0, ACTIVE_VERSIONS - VERSIONS.free_a_month) * VERSIONS.dollars
-    paid.append(_row("Secret Manager versions, a month", [f"${versions:.2f}"] * len(SIZES)))
+    paid.append(_row("Secret Manager versions: cost of a month", [f"${versions:.2f}"] * len(SIZES)))
     paid.append(_row("**together, a month**", [f"**${sum(each.values()) + versions:.2f}**" for each in dollars]))
     others = [_row(name, [_number(each.others[name]) for each in days]) for name in days[0].others]
     sources = [
         f"| {name} | ${price.dollars} per {price.per:,} | {_free(price)} | {price.source} |"
-        for name, price in {**PRICES, "Secret Manager versions": VERSIONS}.items()
+        for name, price in {**PRICES, **MONTHLY, "Secret Manager versions": VERSIONS}.items()
     ]
     return "\n".join(
         [
@@ -171,14 +208,14 @@ def _row(name: str, cells: list[str]) -> str:
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}"
+def _number(value: float, digits: int = 0) -> str:
+    return f"{value:,.{digits}f}"
 
 
 def _free(price: Price) -> str:
     if price.free_a_day:
         return f"{price.free_a_day:,.0f} a day"
-    return f"{price.free_a_month:,.0f} a month" if price.free_a_month else "none"
+    return f"{price.free_a_month:,g} a month" if price.free_a_month else "none"
 
 
 def rendered(page: str) -> str:

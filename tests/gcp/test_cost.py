@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 
 import pytest
 
 from autoprovisioning.adapters.firestore.roster import SMALLEST, USERS_A_SHARD
 from infra.gcp import cost, measure
-from infra.gcp.cost import PRICES, Price
+from infra.gcp.commands import KEPT_IMAGES
+from infra.gcp.cost import MONTHLY, PRICES, Price
 from infra.gcp.description import DEPLOYMENT
 
 
@@ -34,8 +36,21 @@ def test_a_month_is_priced_with_what_is_free_left_out(price, a_day, dollars):
 
 
 def test_every_price_has_a_source():
-    assert all(price.source for price in (*PRICES.values(), cost.VERSIONS))
+    assert all(price.source for price in (*PRICES.values(), *MONTHLY.values(), cost.VERSIONS))
     assert set(cost.day(500).operations) == set(PRICES)
+    assert set(cost.day(500).monthly) == set(MONTHLY)
+
+
+@pytest.mark.parametrize(("quantity", "dollars"), [(0.5, 0.0), (10.5, 1.0), (0.0, 0.0)])
+def test_what_is_kept_for_a_month_is_priced_with_what_is_free_left_out(quantity, dollars):
+    assert Price(dollars=0.10, per=1, free_a_month=0.5).of_month(quantity) == pytest.approx(dollars)
+
+
+def test_images_are_kept_as_long_as_the_rules_of_the_repository_say():
+    rules = {rule["name"]: rule for rule in json.loads(KEPT_IMAGES.read_text())}
+    assert rules["delete-after-90-days"]["condition"]["olderThan"] == f"{cost.IMAGES_DAYS}d"
+    younger = cost.DEPLOYMENTS * cost.IMAGES_DAYS / cost.DAYS
+    assert younger >= rules["keep-ten"]["mostRecentVersions"]["keepCount"], "else the last ten are more"
 
 
 def test_counts_of_the_larger_size_predict_those_of_the_smaller_one():
