@@ -45,10 +45,16 @@ def _logged(policy: dict[str, Any]) -> dict[str, dict[str, bool]]:
 
 
 def _added(policy: dict[str, Any]) -> dict[str, Any]:
-    """Return the policy with ours in it, and with its etag, without which it must never be sent."""
+    """Return the policy with ours in it.
+
+    Raises:
+        SystemExit: it has no etag. gcloud would ask then, nobody is there to be asked, and it takes that for a yes.
+    """
+    if not policy.get("etag"):
+        raise SystemExit("Google told the project's IAM policy without an etag: it is not changed. Try again.")
     configs = [dict(config) for config in policy.get("auditConfigs", ())]
     ours = next((config for config in configs if config["service"] == SERVICE), None)
     if ours is None:
         configs.append(ours := {"service": SERVICE})
     ours["auditLogConfigs"] = [*ours.get("auditLogConfigs", ()), {"logType": READS}]
-    return policy | {"auditConfigs": configs, "etag": policy["etag"]}
+    return policy | {"auditConfigs": configs}

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from infra.gcp import access, agents, audit_logs, firestore, labels, marks, tuning, upload, watching
+from infra.gcp import access, agents, audit_logs, budget, firestore, labels, marks, tuning, upload, watching
 from infra.gcp.description import (
     BACKUP_DAYS,
     DATABASE,
@@ -83,8 +83,8 @@ def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
 
 
 def alerts(target: Target) -> list[Step]:
-    """Return the steps for the alert policies; the notification channels must be known."""
-    return under("Alert policies", watching.policies(target))
+    """Return the steps for alert policies and a budget; notification channels and billing account must be known."""
+    return [*under("Alert policies", watching.policies(target)), *under("Budget", budget.steps(target))]
 
 
 def key_versions(target: Target, key: str) -> Command:
@@ -156,13 +156,13 @@ class _Plan:
         return access.grants_on(what, self._target, self._deployment)
 
     def services(self) -> Step:
-        wanted = set(self._deployment.services)
-        names = ", ".join(name.removesuffix(".googleapis.com") for name in self._deployment.services)
+        wanted = (*self._deployment.services, *budget.services(self._target))
+        names = ", ".join(name.removesuffix(".googleapis.com") for name in wanted)
         return Step(
             title=f"APIs enabled: {names}",
             look=(*self._cloud("services", "list", enabled=True), AS_JSON),
-            make=(self._cloud("services", "enable", *self._deployment.services),),
-            find=lambda enabled: enabled if wanted <= {item["config"]["name"] for item in enabled or []} else None,
+            make=(self._cloud("services", "enable", *wanted),),
+            find=lambda enabled: enabled if {*wanted} <= {item["config"]["name"] for item in enabled or []} else None,
         )
 
     def repository(self) -> Iterator[Step]:

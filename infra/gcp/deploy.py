@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from infra.gcp import commands, labels, lock, preflight, release, upload, watching
+from infra.gcp import budget, commands, labels, lock, preflight, release, upload, watching
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import KEYS
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.preflight import Consent
 from infra.gcp.steps import FOUND, Command, Step, checklist, differences, filled, shown
-from infra.gcp.target import BEFORE, CHANNEL, DEPLOYED, DEPLOYER, ENTRANTS, KEY_VERSION, Target
+from infra.gcp.target import BEFORE, BILLING_ACCOUNT, CHANNEL, DEPLOYED, DEPLOYER, ENTRANTS, KEY_VERSION, Target
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
@@ -30,6 +30,7 @@ class Done(StrEnum):
     UNCHANGED = "as wanted"
     MADE = "made"
     CHANGED = "changed"
+    LEFT = "left to do by hand"
 
 
 def plan(target: Target, say: Say) -> None:
@@ -39,6 +40,8 @@ def plan(target: Target, say: Say) -> None:
     say("This command changes nothing, and asks Google nothing. What only a deployment can know is shown as:")
     say(f"  {target.number:<21} the project's number: step 0 tells it")
     say(f"  {CHANNEL:<21} the name that Google gives an address that alerts go to")
+    if target.budget:
+        say(f"  {BILLING_ACCOUNT:<21} the project's, which {shown(budget.of_project(target))} tells")
     for key in KEYS:
         say(f"  {f'{key}:{KEY_VERSION}':<21} the newest version of that secret, the first in a new project")
     if not target.access:
@@ -130,10 +133,10 @@ def deploy(
         counts += run(commands.foundation(target)[1:], gcloud, say, held.see)
         target = replace(target, key_versions=newest_keys(target, gcloud))
         counts += run(commands.workload(target), gcloud, say, held.see)
-        target = learn_channels(target, gcloud)
+        target = learn_billing(learn_channels(target, gcloud), gcloud)
         watching.prepare(commands.ROOT, target)
         counts += run(commands.alerts(target), gcloud, say, held.see)
-    say(f"\n{', '.join(f'{counts[done]} {done}' for done in Done)}.")
+    say(f"\n{', '.join(f'{counts[done]} {done}' for done in Done if counts[done] or done is not Done.LEFT)}.")
     _tell_what_is_left(target, gcloud, say)
     return target
 
@@ -196,13 +199,28 @@ def learn_channels(target: Target, gcloud: Gcloud) -> Target:
     return replace(target, channels=watching.names(target.addresses, listed))
 
 
+def learn_billing(target: Target, gcloud: Gcloud) -> Target:
+    """Return the target with its billing account, where a budget needs it, and whether its budgets may be seen."""
+    if not target.budget:
+        return target
+    target = replace(target, billing_account="")
+    try:
+        told = gcloud.look(budget.of_project(target)) or {}
+        target = replace(target, billing_account=told.get("billingAccountName", ""))
+        if target.billing_account:
+            gcloud.look(budget.listed(target))
+    except GcloudFailed:
+        return replace(target, budgets_open=False)
+    return target
+
+
 def run(steps: Iterable[Step], gcloud: Gcloud, say: Say, see: Callable[[], None] = lambda: None) -> Counter[Done]:
     """Do the steps that are due, each after seeing that it may be done; returns what became of them."""
     counts: Counter[Done] = Counter()
     for heading, title, several in checklist(steps):
         if heading:
             say(f"\n{heading}")
-        became = Counter(_do(step, gcloud, say, see) for step in several)
+        became = Counter(_do_or_leave(step, gcloud, say, see) for step in several)
         if became[Done.UNCHANGED] == len(several):
             say(f"  as wanted  {title}")
         counts += became
@@ -216,6 +234,19 @@ def state_of(step: Step, gcloud: Gcloud) -> tuple[Done, Any]:
     if found is None:
         return Done.MADE, None
     return (Done.CHANGED if differences(found, step.wanted) else Done.UNCHANGED), found
+
+
+def _do_or_leave(step: Step, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> Done:
+    """Do a step; what may be left to do by hand, and is refused, is told and ends nothing."""
+    try:
+        return _do(step, gcloud, say, see)
+    except GcloudFailed as error:
+        if not step.by_hand:
+            raise
+        say(f"  by hand    {step.title}")
+        say(f"             refused: {error.said}")
+        say(f"             {step.by_hand}")
+        return Done.LEFT
 
 
 def _do(step: Step, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> Done:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from infra.gcp import access, lock, marks, monitoring, preflight, release, watching
+from infra.gcp import access, budget, lock, marks, monitoring, preflight, release, watching
 from infra.gcp.commands import database_look
 from infra.gcp.deploy import learn_number
 from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, REPOSITORY, TOKEN_SECRETS, Account
@@ -50,6 +50,7 @@ class Removal:
     called: Callable[[Any], str]  # and as people read it
     whose: Callable[[Any], Whose]
     place: Callable[[Any], str] = lambda _: ""  # for PLACE
+    by_hand: str = ""  # what to do where it is refused to whom the project is open; it then ends nothing
     holder: Removal | None = None  # without which, or where it is not ours, this is not ours either
 
 
@@ -169,6 +170,28 @@ def _secrets(project: dict[str, str]) -> Removal:
     )
 
 
+def _budget(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> list[Removal]:
+    """Return the removal of the budget, if the billing account's may be looked at."""
+    remedy = f"By hand: delete the budget {budget.title(target)!r}, at https://console.cloud.google.com/billing."
+    try:
+        account = (cloud.look(budget.of_project(target)) or {}).get("billingAccountName", "")
+        removal = Removal(
+            title="Budget",
+            look=budget.listed(replace(target, billing_account=account)),
+            commands=(budget.deletion(target),),
+            find=lambda there: list(filter(budget.ours(target), there)),
+            name=lambda item: str(item["name"]),
+            called=lambda item: f"Budget {item['displayName']}",
+            whose=lambda _: Whose.OURS,  # its name, with the project in it, was looked for
+            by_hand=remedy,
+        )
+        return [removal] if account and cloud.look(removal.look) else []
+    except GcloudFailed as error:
+        if target.budget:
+            say(f"Whether there is a budget cannot be seen: {error.said}\n{remedy}")
+        return []
+
+
 def _bindings(target: Target, identities: dict[str, Removal]) -> list[Removal]:
     """Return the grants on the project; those on other things go with them."""
     look, _, revoke = access.policy_commands(target, "project")
@@ -286,16 +309,16 @@ def destroy(
     at, by = now or datetime.now(UTC), release.account(cloud)
     with lock.held(target, cloud, say, purpose="destroy", by=by, at=at, unlock=unlock) as held:
         cloud.forget_all()
-        planned = _planned(target, cloud, wanted)
+        planned = _planned(target, cloud, wanted, lambda _: None)  # what cannot be seen was said before
         more = [called for called in scope.listed(planned)[0] if called not in taken]
         if more:
             raise SystemExit(f"Meanwhile there is more: {', '.join(more)}. Nothing was changed: run it again.")
         for removal in planned:
-            cloud.patiently(partial(_remove, removal, scope, cloud, say, held.see))
+            _remove_or_leave(removal, scope, cloud, say, held.see)
     _tell_what_is_left(say, wanted)
 
 
-def _planned(target: Target, cloud: Gcloud, wanted: Wanted) -> list[Removal]:
+def _planned(target: Target, cloud: Gcloud, wanted: Wanted, say: Callable[[str], None]) -> list[Removal]:
     preflight.same_region(target, cloud)
     seen = preflight.Seen(target, cloud)
     if seen.unrecorded and not wanted.adopt:
@@ -304,14 +327,16 @@ def _planned(target: Target, cloud: Gcloud, wanted: Wanted) -> list[Removal]:
             "make destroy ADOPT=yes lists what it takes to be ours, and asks."
         )
     uid = str((seen.look(database_look(target)) or {}).get("uid", ""))
-    return removals(target, audit=wanted.audit, backups=wanted.backups, database=seen.whose_database(), uid=uid)
+    database = seen.whose_database()
+    ours = removals(target, audit=wanted.audit, backups=wanted.backups, database=database, uid=uid)
+    return [*_budget(target, cloud, say), *ours]
 
 
 def _listed_before(
     target: Target, cloud: Gcloud, say: Callable[[str], None], scope: _Scope, wanted: Wanted
 ) -> list[str]:
     """Say what goes and what stays; returns what goes."""
-    planned = _planned(target, cloud, wanted)
+    planned = _planned(target, cloud, wanted, say)
     kept = "Firestore stays, with configuration and audit."
     if wanted.audit:
         kept = "The audit is deleted too, with its backups." if wanted.backups else "The audit is deleted too."
@@ -366,6 +391,18 @@ class _Scope:
         if removal.holder is not None:
             return any(self.ours(removal.holder, each) for each in self.there(removal.holder))
         return removal.whose(item) in self._takes
+
+
+def _remove_or_leave(
+    removal: Removal, scope: _Scope, cloud: Gcloud, say: Callable[[str], None], see: Callable[[], None]
+) -> None:
+    """Take away what is there; what may be left to do by hand, and is refused, is told and ends nothing."""
+    try:
+        cloud.patiently(partial(_remove, removal, scope, cloud, say, see))
+    except GcloudFailed as error:
+        if not removal.by_hand:
+            raise
+        say(f"             refused: {error.said}\n             {removal.by_hand}")
 
 
 def _remove(

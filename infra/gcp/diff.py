@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from infra.gcp import commands, preflight
-from infra.gcp.deploy import Done, learn_channels, learn_number, newest_keys, state_of
-from infra.gcp.gcloud import Gcloud
+from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_number, newest_keys, state_of
+from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.steps import Step, checklist, differences
 from infra.gcp.target import Target
 
@@ -29,6 +29,7 @@ def diff(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> int:
     target = preflight.as_it_is(target, cloud)
     strange = preflight.refusals(target, cloud)
     target = learn_channels(replace(target, key_versions=newest_keys(target, cloud)), cloud)
+    target = learn_billing(target, cloud)
     alike, different = 0, 0
     heading = ""
     for chapter, _, several in checklist(commands.all_steps(target)):
@@ -48,7 +49,14 @@ def diff(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> int:
 
 
 def _lines(step: Step, cloud: Gcloud) -> Iterator[str]:
-    due, found = state_of(step, cloud)
+    try:
+        due, found = state_of(step, cloud)
+    except GcloudFailed as error:
+        if not step.by_hand:
+            raise
+        yield f"  by hand    {step.title}"
+        yield f"             refused: {error.said}"
+        return
     if due is Done.MADE and step.make:
         yield f"  make       {step.title}"
     elif due is Done.CHANGED:

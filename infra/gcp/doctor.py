@@ -13,7 +13,7 @@ import requests
 
 from infra.gcp import commands, firestore
 from infra.gcp.delegation import BROADER, SCOPES
-from infra.gcp.deploy import Done, learn_channels, learn_number, newest_keys, state_of
+from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_number, newest_keys, state_of
 from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
 from infra.gcp.gcloud import TRIED, Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
 from infra.gcp.live import Addresses, NotAllowed, Web, reachable
@@ -160,12 +160,18 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
     if elsewhere:
         yield Finding(title="Firestore is where it was asked for", mend=elsewhere)
     target = replace(target, key_versions=newest_keys(target, cloud))
-    target = learn_channels(target, cloud)
+    target = learn_billing(learn_channels(target, cloud), cloud)
     back = _titles_of_what_was_rolled_back(target, served(target, cloud))
     for step in commands.all_steps(target):
         if step.title in back:
             continue
-        state, found = state_of(step, cloud)
+        try:
+            state, found = state_of(step, cloud)
+        except GcloudFailed as error:
+            if not step.by_hand:
+                raise
+            yield Finding(title=f"{step.title}: could not be looked at", mend=f"{error.said} {step.by_hand}")
+            continue
         if state is Done.UNCHANGED:
             well += 1
         else:

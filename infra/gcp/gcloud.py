@@ -27,6 +27,7 @@ PASSING = (
     "permissions are propagated",
     "Cannot find metric",
 )
+COMMAND = re.compile(r"\(gcloud[\w.-]*\)")  # before what it says, and "billing" may be part of it
 FINAL = ("billing", "constraint", "build failed")  # though Google says to try again, or calls it internal
 # Load, a broken connection, two changes at once; and a thing that is there, or not yet, against what the look told.
 AGAIN = re.compile(
@@ -227,7 +228,7 @@ def _failed(command: Command, answer: Answer) -> GcloudFailed:
 def _passes(command: Command, answer: Answer) -> bool:
     if any(text in answer.err for text in PASSING):
         return True
-    if any(text in answer.err.lower() for text in FINAL):
+    if any(text in COMMAND.sub("", answer.err).lower() for text in FINAL):
         return False
     # What a change needs may be there soon; what is only asked for, by who must have made it before, will not.
     return bool(AGAIN.search(answer.err)) or (_missing(answer) and "describe" not in command)

@@ -44,6 +44,7 @@ class Step:
     names: Callable[[Any], list[str]] = lambda found: [found["name"]] if "name" in found else []  # for FOUND
     chapter: str = ""  # the heading it is shown under
     owned: Owned | None = None  # where its name may have been somebody else's first
+    by_hand: str = ""  # what to do where it is refused to whom the project is open; it then ends nothing
     among: str = ""  # steps in a row that are alike are shown as one: "45 fields in no index"
 
     @property

@@ -15,6 +15,7 @@ NUMBER = "PROJECT_NUMBER"  # as `make plan` shows it
 KEY_VERSION = "1"  # the first, which a first deployment makes
 CHANNEL = "NOTIFICATION_CHANNEL"
 ENTRANTS = "WHO_MAY_ENTER"
+BILLING_ACCOUNT = "BILLING_ACCOUNT"
 DEPLOYED, DEPLOYER, BEFORE = "DEPLOYMENT_TIME", "DEPLOYING_ACCOUNT", "RELEASE_BEFORE"
 
 # cloud.google.com/functions/docs/locations, cloud.google.com/firestore/docs/locations
@@ -118,6 +119,13 @@ SETTINGS = (
         give="the path of a TOML file with memory, timeout, concurrency or instances of functions",
         optional=True,
     ),
+    Setting(
+        name="BUDGET",  # SDK 528 reads what follows a point as billionths: 50.25 becomes 50.000000025
+        fits=lambda value: re.fullmatch(r"[1-9][0-9]{0,8}([A-Z]{3})?", value) is not None,
+        problem="no whole amount a month",
+        give="a whole number, with the currency of the billing account or without, like 50 or 50EUR",
+        optional=True,
+    ),
 )
 
 
@@ -147,6 +155,9 @@ class Target:
     runbooks: str = ""  # where docs/runbooks of this repository can be read with a browser
     tuning: str = ""  # the path of a file, and what it says of each function
     tuned: Tuning = field(default_factory=dict, hash=False)
+    budget: str = ""  # an amount a month; none is made if empty
+    billing_account: str = BILLING_ACCOUNT  # learned where there is a budget; empty where it may not be seen
+    budgets_open: bool = True  # whether its budgets may be seen
 
     def __post_init__(self) -> None:
         """Fold addresses: Google keeps them in lower case, and what is compared with what it keeps must be so too."""
@@ -180,6 +191,7 @@ class Target:
             runbooks=values["RUNBOOKS"],
             tuning=values["TUNING"],
             tuned=tuned,
+            budget=values["BUDGET"],
         )
 
     def account(self, name: str) -> str:

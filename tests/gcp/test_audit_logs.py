@@ -97,9 +97,8 @@ def test_a_change_that_somebody_makes_meanwhile_is_not_overwritten(cloud, times)
 
 
 def test_a_policy_that_is_told_without_its_etag_is_never_sent(cloud):
-    """gcloud would ask, nobody is there to be asked, and it would take that for a yes."""
     step = audit_logs.reads_of_secrets(KNOWN)
-    with pytest.raises(KeyError):
+    with pytest.raises(SystemExit, match="without an etag: it is not changed"):
         step.stdin(step.find({"bindings": []}))
 
 

@@ -326,6 +326,17 @@ def test_who_was_let_in_and_is_not_wanted_any_more_is_named(cloud, world):
     assert all(mend.endswith(" RUNBOOKS=https://example.com/runbooks") for mend in named.values())
 
 
+def test_a_budget_of_a_closed_billing_account_is_named_with_what_to_do_by_hand(cloud, world):
+    paid = replace(TARGET, budget="50EUR")
+    deployed(cloud, paid)
+    assert to_mend(cloud, world, paid) == {}
+    cloud.may_budget = False
+    ((title, mend),) = to_mend(cloud, world, paid).items()
+    assert title.startswith("Budget: 50EUR a month")
+    assert title.endswith("could not be looked at")
+    assert "roles/billing.costsManager" in mend
+
+
 def test_a_role_that_is_too_much_is_named(cloud, world):
     builder = "serviceAccount:keeper-build@keeper-prod.iam.gserviceaccount.com"
     too_much = {"role": "roles/storage.objectViewer", "members": [builder]}

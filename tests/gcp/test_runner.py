@@ -46,6 +46,7 @@ for part, out, err, status, seconds in json.load(open({answers!r})):
 print("{{}}")
 """
 PROJECT = ("projects describe", json.dumps({"projectNumber": TARGET.number}), "", 0, 0)
+POLICY = json.dumps({"etag": "BwY=", "bindings": []})
 NOTHING = ("describe", "", "ERROR: (gcloud) NOT_FOUND: no such thing", 1, 0)
 
 
@@ -123,14 +124,17 @@ def test_a_plan_whose_reader_has_gone_ends_without_a_traceback():
 def test_a_deployment_runs_what_it_says_until_something_is_refused(fake):
     refusal = 'ERROR: (gcloud.firestore.databases.create) PERMISSION_DENIED: it\'s not "yours"'
     enabled = json.dumps([{"config": {"name": name}} for name in commands.DEPLOYMENT.services])
-    fake.answers(PROJECT, ("services list", enabled, "", 0, 0), ("databases create", "", refusal, 1, 0), NOTHING)
+    answers = ("services list", enabled, "", 0, 0), ("get-iam-policy", POLICY, "", 0, 0)
+    fake.answers(PROJECT, *answers, ("databases create", "", refusal, 1, 0), NOTHING)
     done = made("deploy")
     assert done.returncode == 1
     runs = fake.runs
     steps = {tuple(command) for step in commands.foundation(TARGET) for command in step.commands}
     changing = [run["argv"] for run in runs if not {"describe", "get", "list", "get-iam-policy"} & set(run["argv"])]
     assert {("gcloud", *argv) for argv in changing if lock.NAME not in argv} <= steps
-    assert {(run["cwd"], run["prompts"], run["stdin"]) for run in runs} == {(str(commands.ROOT), "1", "")}
+    assert {(run["cwd"], run["prompts"]) for run in runs} == {(str(commands.ROOT), "1")}
+    (policy,) = [run["stdin"] for run in runs if run["stdin"]]
+    assert json.loads(policy)["etag"] == "BwY="
     refused = runs[-2]["argv"]  # before the last look at the lock
     assert refused[:3] == ["firestore", "databases", "create"]
     told = done.stderr.strip().splitlines()

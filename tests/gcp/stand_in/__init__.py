@@ -6,13 +6,14 @@ enabled before it is used, and a redeployed function has lost what was set on it
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
-from infra.gcp import commands, destroy, doctor, lock, mounts, preflight, release, rollback
+from infra.gcp import budget, commands, destroy, doctor, lock, mounts, preflight, release, rollback
 from infra.gcp.description import DEPLOYMENT, KEYS
 from infra.gcp.steps import FOUND, Command, filled
 from tests.gcp.gcloud_parser import TARGET, complaints
-from tests.gcp.stand_in import firestore, iam, monitoring, pubsub, run, scheduler, secrets
+from tests.gcp.stand_in import billing, firestore, iam, monitoring, pubsub, run, scheduler, secrets
 from tests.gcp.stand_in.cloud import FORMER, NUMBER, PROJECT, Cloud, Handler
 
 __all__ = ["FORMER", "NUMBER", "PROJECT", "StandIn"]
@@ -21,6 +22,7 @@ HANDLERS: dict[str, Handler] = {
     "version": lambda cloud, names, flags, stdin: cloud.sdk,
     "config get account": lambda cloud, names, flags, stdin: cloud.account,
     "auth print-access-token": lambda cloud, names, flags, stdin: {"token": "token-of-the-operator"},
+    **billing.HANDLERS,
     **iam.HANDLERS,
     **firestore.HANDLERS,
     **pubsub.HANDLERS,
@@ -37,8 +39,9 @@ def foreseen() -> list[Command]:
         f"projects/{PROJECT}/{kind}/1"
         for kind in ("alerts", "dashboards", "notificationChannels", "uptimeCheckConfigs")
     ]
-    found = [*names, *KEYS, "keeper-token-0123456789ab"]
+    found = [*names, f"{billing.ACCOUNT}/budgets/1", *KEYS, "keeper-token-0123456789ab"]
     functions = [function.name for function in DEPLOYMENT.functions]
+    paid = replace(TARGET, budget="50EUR", billing_account=billing.ACCOUNT)
     templates = [
         *(command for step in commands.all_steps(TARGET) for command in step.commands),
         *(part for item in destroy.removals(TARGET, audit=True, backups=True) for part in (item.look, *item.commands)),
@@ -50,6 +53,8 @@ def foreseen() -> list[Command]:
         lock.take(TARGET, holder="x", since="x", id="x", does="x"),
         lock.give_back(TARGET, "x"),
         *preflight.commands_of(TARGET),
+        *(command for step in budget.steps(paid) for command in step.commands),
+        budget.of_project(paid),
         doctor.VERSION,
         doctor.ACCESS_TOKEN,
     ]

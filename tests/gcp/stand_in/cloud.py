@@ -30,6 +30,7 @@ APIS = {  # group of commands -> the API it uses
     "iap": "iap",
     "iam": "iam",
 }
+REPEATED = ("field-config", "threshold-rule")
 Handler = Callable[["Cloud", list[str], dict[str, Any], str], Any]
 
 
@@ -56,6 +57,7 @@ MESSAGES = {
     "channel": ("monitoring.v3", "NotificationChannel"),
     "uptime": ("monitoring.v3", "UptimeCheckConfig"),
     "dashboard": ("monitoring.v1", "Dashboard"),
+    "budget": ("billingbudgets.v1", "GoogleCloudBillingBudgetsV1Budget"),
 }
 
 
@@ -81,6 +83,7 @@ class Cloud:
         self.lost: set[int] = set()  # which of them, counted from 0, are carried out, but their answer is lost
         self.sdk = {"Google Cloud SDK": "528.0.0", "alpha": "2025.06.20", "beta": "2025.06.20"}
         self.account = "Owner@Example.com"  # that gcloud acts as
+        self.sees_billing = self.may_budget = True  # what it may do with the billing account
         self.clock = 0  # seconds
         self.lag = 0  # seconds after which the services know a grant or a metric, as IAM and Cloud Monitoring take them
         self.since: dict[tuple[str, ...], int] = {}  # when something was granted or made that is known with a lag
@@ -100,9 +103,10 @@ class Cloud:
             self._fail(command)
             answer = self._handle(words, _flags(command), stdin)
         except Refused as refused:
-            return Answer(status=1, out="", err=f"ERROR: (gcloud) {refused}")
+            return Answer(status=1, out="", err=f"ERROR: (gcloud.{self._known_as(words)}) {refused}")
         if changing and self.acted - 1 in self.lost:
-            return Answer(status=1, out="", err="ERROR: (gcloud) UNAVAILABLE: The service is currently unavailable.")
+            lost = "UNAVAILABLE: The service is currently unavailable."
+            return Answer(status=1, out="", err=f"ERROR: (gcloud.{self._known_as(words)}) {lost}")
         return Answer(status=0, out=json.dumps(answer), err="")
 
     def changes(self) -> list[Command]:
@@ -173,10 +177,15 @@ class Cloud:
         api = f"{APIS.get(words[0], '')}.googleapis.com"
         if words[0] in APIS and api not in self.enabled:
             raise Refused(f"SERVICE_DISABLED: {api} has not been used in project {NUMBER} before or it is disabled.")
+        name = self._known_as(words)
+        return copy.deepcopy(self.handlers[name.replace(".", " ")](self, words[name.count(".") + 1 :], flags, stdin))
+
+    def _known_as(self, words: list[str]) -> str:
+        """Return the name of a command, as gcloud tells it in what it says."""
+        words = words[1:] if words[0] in ("alpha", "beta") else words
         for length in range(len(words), 0, -1):
-            handler = self.handlers.get(" ".join(words[:length]))
-            if handler is not None:
-                return copy.deepcopy(handler(self, words[length:], flags, stdin))
+            if " ".join(words[:length]) in self.handlers:
+                return ".".join(words[:length])
         raise AssertionError(f"the stand-in does not know: {' '.join(words)}")
 
 
@@ -189,7 +198,7 @@ def _flags(command: Command) -> dict[str, Any]:
     for part in command:
         if part.startswith("--"):
             name, _, value = part[2:].partition("=")
-            flags[name] = [*flags.get(name, []), value] if name == "field-config" else value
+            flags[name] = [*flags.get(name, []), value] if name in REPEATED else value
     return flags
 
 
