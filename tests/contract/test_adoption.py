@@ -130,7 +130,7 @@ def test_who_gets_a_leavers_address_as_an_alias_does_not_get_the_leavers_vault(h
     assert event.name is EventName.CREATED
     assert "leaver@example.com" in event.reason
     if run is not None:
-        assert [note for note in run.notes if "aliases" in note and note.endswith(": 1")]
+        assert [note for note in run.notes if "under an alias" in note and note.endswith(": 1")]
 
 
 @pytest.mark.parametrize("way", WAYS)
