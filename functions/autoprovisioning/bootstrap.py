@@ -290,6 +290,7 @@ def accounts_builder(longest: timedelta = timedelta.max) -> Callable[[Connection
             now,
             timeout=timeout,
             concurrency=chosen.scim_concurrency,
+            stop_for=chosen.scim_stop.total_seconds(),
         )
 
     return lambda connection, token: client(connection.settings.endpoint, token, connection.settings.patch_dialect)

@@ -45,6 +45,7 @@ class Config:
     extra_scim_hosts: tuple[str, ...]
     scim_timeout: timedelta
     scim_concurrency: int
+    scim_stop: timedelta
     user_deadline: timedelta
     user_mark: timedelta
     batch_deadline: timedelta
@@ -183,6 +184,7 @@ def _read(reader: _Reader, *, reads_directory: bool) -> Config:
         extra_scim_hosts=reader.hosts("SCIM_EXTRA_HOSTS"),
         scim_timeout=reader.seconds("SCIM_TIMEOUT_SECONDS", 30),
         scim_concurrency=reader.whole("SCIM_CONCURRENCY", 32),
+        scim_stop=reader.seconds("SCIM_STOP_SECONDS", 30),
         user_deadline=reader.seconds("USER_DEADLINE_SECONDS", 60),
         user_mark=reader.seconds("USER_MARK_SECONDS", 90),
         batch_deadline=reader.seconds("BATCH_DEADLINE_SECONDS", 480),

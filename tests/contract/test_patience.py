@@ -17,7 +17,13 @@ from tests.contract.listener import Request, Response, listening
 
 
 def test_a_silent_keeper_is_waited_for_as_long_as_was_said_and_no_longer(monkeypatch):
-    chosen = SimpleNamespace(extra_scim_hosts=(), local=True, scim_timeout=timedelta(seconds=30), scim_concurrency=4)
+    chosen = SimpleNamespace(
+        extra_scim_hosts=(),
+        local=True,
+        scim_timeout=timedelta(seconds=30),
+        scim_concurrency=4,
+        scim_stop=timedelta(seconds=7),
+    )
     monkeypatch.setattr(bootstrap, "settings", lambda: chosen)
     over = threading.Event()
 

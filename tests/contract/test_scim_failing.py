@@ -55,8 +55,8 @@ def test_creations_that_fail_while_searches_succeed_are_stopped(keeper, accounts
     assert sent(keeper, "POST /Users") <= 120
 
 
-def test_nothing_is_sent_while_stopped_and_all_is_done_afterwards(keeper, accounts, monkeypatch):
-    monkeypatch.setattr(streak, "STOP_FOR", 1.0)
+def test_nothing_is_sent_while_stopped_and_all_is_done_afterwards(keeper):
+    accounts = client(keeper.endpoint, keeper.token, stop_for=1.0)
     ids = seed(keeper, 40)
     writes = [patch(scim_id, scim_id, active=False) for scim_id in ids]
     failing = keeper.fault(match={"method": "PATCH"}, status=503, times=None)

@@ -37,6 +37,7 @@ def test_settings_are_read_as_they_are_meant():
             "LOCAL_MODE": "TRUE",
             "SCIM_EXTRA_HOSTS": " a.example.com,b.example.com  c.example.com ",
             "SCIM_CONCURRENCY": "8",
+            "SCIM_STOP_SECONDS": "7",
             "USER_DEADLINE_SECONDS": "0.5",
             "CHANNEL_KEY": "clé",
             "LOG_LEVEL": "debug",
@@ -47,7 +48,8 @@ def test_settings_are_read_as_they_are_meant():
     )
     assert config.local
     assert config.extra_scim_hosts == ("a.example.com", "b.example.com", "c.example.com")
-    assert (config.scim_concurrency, config.user_deadline) == (8, timedelta(seconds=0.5))
+    assert (config.scim_concurrency, config.scim_stop.total_seconds()) == (8, 7.0)
+    assert config.user_deadline == timedelta(seconds=0.5)
     assert (config.channel_key, config.log_level) == ("clé".encode(), "DEBUG")
     assert (config.webhook_url, config.directory_customer) == ("https://hook.example.com", "my_customer")
 

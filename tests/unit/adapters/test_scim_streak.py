@@ -37,7 +37,7 @@ def test_a_success_begins_anew():
 
 def test_after_a_stop_one_more_failure_stops_again_and_a_success_ends_it():
     now = 1000.0
-    streak = failing(2, STOP_AFTER, Streak(lambda: now))
+    streak = failing(2, STOP_AFTER, Streak(clock=lambda: now))
     now += STOP_FOR - 1
     assert streak.stop() is not None
     now += 1
@@ -49,7 +49,7 @@ def test_after_a_stop_one_more_failure_stops_again_and_a_success_ends_it():
 
 
 def test_it_knows_whether_anybody_was_answered_since():
-    streak = Streak(lambda: 1000.0)
+    streak = Streak(clock=lambda: 1000.0)
     assert not streak.succeeded_since(1000.0)
     streak.succeeded()
     assert streak.succeeded_since(1000.0)

@@ -21,6 +21,7 @@ from autoprovisioning.adapters.scim.protocol import (
 )
 from autoprovisioning.adapters.scim.resources import read_account
 from autoprovisioning.adapters.scim.sending import FIRST_PAUSE, LONGEST_WAIT, ONE_USER, UNFORESEEN, Sender
+from autoprovisioning.adapters.scim.streak import STOP_FOR
 from autoprovisioning.adapters.scim.streaming import Stream, fan_out
 from autoprovisioning.adapters.scim.transport import LOOP, Count, ScimTransport
 from autoprovisioning.adapters.scim.writing import Call, Writing
@@ -61,9 +62,12 @@ class ScimAccounts:
         page_size: int = PAGE_SIZE,
         first_pause: float = FIRST_PAUSE,
         longest_wait: float = LONGEST_WAIT,
+        stop_for: float = STOP_FOR,
     ) -> None:
         transport = ScimTransport(endpoint, token, count, timeout)
-        self._sender = Sender(transport, clock, concurrency, first_pause=first_pause, longest_wait=longest_wait)
+        self._sender = Sender(
+            transport, clock, concurrency, first_pause=first_pause, longest_wait=longest_wait, stop_for=stop_for
+        )
         self._search = Search(self._sender, page_size)
         self._clock = clock
         self._capabilities: Capabilities | None = None

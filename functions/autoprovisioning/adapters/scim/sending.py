@@ -11,7 +11,7 @@ from datetime import datetime
 
 from autoprovisioning.adapters.scim.pace import Pace
 from autoprovisioning.adapters.scim.protocol import USERS, Answer, Dropped, NotConnected, passing, throttled, wait_told
-from autoprovisioning.adapters.scim.streak import Streak
+from autoprovisioning.adapters.scim.streak import STOP_FOR, Streak
 from autoprovisioning.adapters.scim.transport import ScimTransport
 from autoprovisioning.domain.errors import Incomplete, KeeperFailed, NotSent, Throttled, Transient
 
@@ -35,14 +35,15 @@ class Sender:
         *,
         first_pause: float = FIRST_PAUSE,
         longest_wait: float = LONGEST_WAIT,
+        stop_for: float = STOP_FOR,
     ) -> None:
         self.transport = transport
         self.clock = clock
         self.longest_wait = longest_wait
         self._first_pause = first_pause
         self.pace = Pace(concurrency, concurrency * CEILING)
-        self.reads = Streak()
-        self.writes = Streak()
+        self.reads = Streak(stop_for)
+        self.writes = Streak(stop_for)
         self.remarks: dict[str, str] = {}
 
     def left(self, deadline: datetime | None) -> float:

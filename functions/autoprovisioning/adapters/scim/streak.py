@@ -19,7 +19,8 @@ class Streak:
     goes out again: if it fails the stop goes on, and any success ends it.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stop_for: float = STOP_FOR, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stop_for = stop_for
         self._clock = clock
         self._once: set[Hashable] = set()
         self._again: set[Hashable] = set()
@@ -45,7 +46,7 @@ class Streak:
         if len(self._again) < STOP_AFTER:
             (self._again if request in self._once else self._once).add(request)
         if len(self._again) >= STOP_AFTER:
-            self._until = self._clock() + STOP_FOR
+            self._until = self._clock() + self._stop_for
 
     def stop(self) -> Transient | None:
         """Return why nothing may be sent now."""
