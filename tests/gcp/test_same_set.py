@@ -243,8 +243,9 @@ def test_addresses_that_the_functions_are_told_are_those_of_the_functions():
 def test_the_upload_alone_installs_and_starts_every_function(tmp_path: Path):
     source, venv = tmp_path / "source", tmp_path / "venv"
     shutil.copytree(ROOT / "functions", source, ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     python = venv / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", f"--python={python}"]
     quiet = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     given = {
         name: value
@@ -252,11 +253,11 @@ def test_the_upload_alone_installs_and_starts_every_function(tmp_path: Path):
         if name.lower().startswith(("pip_", "http", "no_proxy", "ssl"))
     }
     subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", source / "requirements.txt"],
+        [*pip, "install", "-q", "-r", source / "requirements.txt"],
         env=os.environ | {"PYTHONPATH": ""} | given,
         check=True,
     )
-    subprocess.run([python, "-m", "pip", "check"], env=quiet, check=True)
+    subprocess.run([*pip, "check"], env=quiet, check=True)
     subprocess.run([python, "-m", "compileall", "-q", source], env=quiet, check=True)
     somebody = tmp_path / "credentials.json"  # as the metadata server would give them: made, and not used here
     fields = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
