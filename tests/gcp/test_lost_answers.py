@@ -14,28 +14,29 @@ from infra.gcp.steps import shown
 from tests.gcp.gcloud_parser import TARGET as KNOWN
 from tests.gcp.stand_in import StandIn
 from tests.gcp.test_deploy import deployed
+from tests.gcp.test_rollback_and_destroy import backed_up
 
 STEPS = commands.all_steps(KNOWN)
 LOCKED = 2  # the lock is taken, and given back
 # A function that is deployed has all traffic on its latest revision.
 MADE = sum(len(step.make) for step in STEPS if not step.title.startswith("All traffic")) + LOCKED
-REMOVALS = destroy.removals(KNOWN, audit=True)
+REMOVALS = destroy.removals(KNOWN, audit=True, backups=True)
 SEVERAL = {"Alert policy": len(monitoring.policies()), "Secret": len(KEYS)}
-REMOVED = sum(SEVERAL.get(removal.title, len(removal.commands)) for removal in REMOVALS)
+REMOVED = sum(SEVERAL.get(removal.title, len(removal.commands)) for removal in REMOVALS) + LOCKED
 
 
 @pytest.fixture
 def deployment(whole: StandIn) -> StandIn:
     cloud = copy.deepcopy(whole)
     cloud.acted = 0
+    backed_up(cloud, 11, cloud.things["database"]["(default)"]["uid"])
     return cloud
 
 
 def destroyed(cloud: StandIn) -> StandIn:
     gcloud = Gcloud(cloud, sleep=lambda seconds: None)
-    destroy.destroy(
-        KNOWN, gcloud, lambda text: None, lambda question: "keeper-prod with its audit", destroy.Wanted(audit=True)
-    )
+    everything = destroy.Wanted(audit=True, backups=True)
+    destroy.destroy(KNOWN, gcloud, lambda text: None, lambda _: destroy.confirmation(KNOWN, everything), everything)
     return cloud
 
 
@@ -78,5 +79,6 @@ def test_many_lost_answers_are_no_worse_than_one(whole, every):
     cloud.lost = set(range(0, 3 * MADE, every))
     deployed(cloud)
     assert inventory(cloud) == inventory(whole)
+    backed_up(cloud, 11, cloud.things["database"]["(default)"]["uid"])
     cloud.lost = {cloud.acted + index for index in range(0, 3 * REMOVED, every)}
     assert inventory(destroyed(cloud)) == inventory(destroyed(copy.deepcopy(whole)))

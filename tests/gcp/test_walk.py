@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from infra.gcp import commands
+from tests.gcp.gcloud_parser import TARGET
 from tests.gcp.stand_in import StandIn
 from tests.gcp.test_install import ROOT, SETTINGS, blocks
 
@@ -45,7 +46,7 @@ class Machine:
     home: Path
     clone: Path
     cloud: StandIn
-    given: dict[str, str] = field(default_factory=lambda: dict(SETTINGS))
+    given: dict[str, str] = field(default_factory=lambda: {name: getattr(TARGET, name.lower()) for name in SETTINGS})
 
     def make(self, *what: str, typed: str = "") -> tuple[int, str]:
         """Return what make exits with, and all that is printed."""
@@ -106,6 +107,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     server.server_close()
 
 
+@pytest.mark.timeout(1800)  # a thousand processes, on a machine that may be busy
 def test_the_page_is_walked_from_a_fresh_clone_to_the_deletion(machine):
     assert machine.make("setup")[0] == 0
     status, said = machine.make("plan")
