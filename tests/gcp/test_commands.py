@@ -119,7 +119,7 @@ SHAPES = {
     "repository-format": r"docker",
     "docker-repository": r"projects/keeper-prod/locations/europe-west1/repositories/keeper-functions",
     "labels": r"system=keeper-autoprovisioning",
-    "update-labels": r"release=[0-9a-f]{16},source=[0-9a-f]{16}(,[a-z]+=[a-z0-9_-]{1,63}){7}|system=[a-z-]+",
+    "update-labels": r"release=[0-9a-f]{16},source=[0-9a-f]{16}(,[a-z]+=[a-z0-9_-]{1,63}){8}|system=[a-z-]+",
     "source": r"\.local/upload/[0-9a-f]{16}",
     "uri": r"https://[a-z-]+-123456789012\.europe-west1\.run\.app",
     "push-endpoint": r"https://[a-z-]+-123456789012\.europe-west1\.run\.app",

@@ -93,7 +93,7 @@ def made(verb: str, **environment: str) -> subprocess.CompletedProcess[str]:
         input="",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,  # a hundred processes, on a machine that may be busy
         check=False,
     )
 
@@ -158,7 +158,9 @@ def test_a_deployment_runs_what_it_says_until_something_is_refused(fake):
 )
 def test_a_gcloud_that_takes_a_command_no_more_is_told_which_one_does(fake, refusal):
     enabled = json.dumps([{"config": {"name": name}} for name in commands.DEPLOYMENT.services])
-    fake.answers(PROJECT, ("services list", enabled, "", 0, 0), ("databases create", "", refusal, 2, 0), NOTHING)
+    fake.answers(
+        PROJECT, ("services list", enabled, "", 0, 0), ("monitoring channels list", "", refusal, 2, 0), NOTHING
+    )
     done = made("deploy")
     assert done.returncode == 1
     assert refusal in done.stderr
