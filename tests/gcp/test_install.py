@@ -100,7 +100,7 @@ def test_the_settings_of_the_page_are_taken_and_a_missing_one_is_named():
 
 
 def test_every_group_of_commands_that_a_deployment_uses_has_a_role_for_the_person_who_deploys():
-    steps = commands.all_steps(TARGET)
+    steps = commands.all_steps(Target.given(SETTINGS | {"BUDGET": "50EUR"}))
     issued = [command for step in steps for command in step.commands]
     issued += [removal.look for removal in destroy.removals(TARGET, audit=True)]
     groups = {next(part for part in command[1:] if part not in ("alpha", "beta")) for command in issued}
@@ -169,6 +169,8 @@ def printed() -> dict[str, str]:
     deploy.plan(TARGET, said["make plan"].append)
     for _ in range(2):
         deploy.deploy(TARGET, gcloud(), said["make deploy"].append)
+    cloud.may_budget = False
+    deploy.deploy(replace(TARGET, budget="50EUR"), gcloud(), said["make deploy"].append)
     diff.diff(replace(TARGET, access="group:others@example.com"), gcloud(), said["make diff"].append)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
