@@ -170,11 +170,11 @@ def _secrets(project: dict[str, str]) -> Removal:
     )
 
 
-def _budget(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> list[Removal]:
-    """Return the removal of the budget, if the billing account's may be looked at."""
+def _budget(target: Target, seen: preflight.Seen, say: Callable[[str], None]) -> list[Removal]:
+    """Return the removal of the budget, if one may be there, and the billing account's may be looked at."""
     remedy = f"By hand: delete the budget {budget.title(target)!r}, at https://console.cloud.google.com/billing."
     try:
-        account = (cloud.look(budget.of_project(target)) or {}).get("billingAccountName", "")
+        account = (seen.look(budget.of_project(target)) or {}).get("billingAccountName", "")
         removal = Removal(
             title="Budget",
             look=budget.listed(replace(target, billing_account=account)),
@@ -185,7 +185,7 @@ def _budget(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> list[R
             whose=lambda _: Whose.OURS,  # its name, with the project in it, was looked for
             by_hand=remedy,
         )
-        return [removal] if account and cloud.look(removal.look) else []
+        return [removal] if account and seen.look(removal.look) else []
     except GcloudFailed as error:
         if target.budget:
             say(f"Whether there is a budget cannot be seen: {error.said}\n{remedy}")
@@ -329,7 +329,7 @@ def _planned(target: Target, cloud: Gcloud, wanted: Wanted, say: Callable[[str],
     uid = str((seen.look(database_look(target)) or {}).get("uid", ""))
     database = seen.whose_database()
     ours = removals(target, audit=wanted.audit, backups=wanted.backups, database=database, uid=uid)
-    return [*_budget(target, cloud, say), *ours]
+    return [*_budget(target, seen, say), *ours]
 
 
 def _listed_before(

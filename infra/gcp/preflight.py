@@ -18,6 +18,7 @@ Say = Callable[[str], None]
 Ask = Callable[[str], str]
 APIS = {  # group of commands -> the API without which there can be nothing of it
     "artifacts": "artifactregistry",
+    "billing": "billingbudgets",
     "firestore": "firestore",
     "functions": "cloudfunctions",
     "iam": "iam",

@@ -48,7 +48,7 @@ def budgets(cloud: StandIn) -> list[dict[str, Any]]:
 def destroyed(cloud: StandIn, target: Target = PAID) -> list[str]:
     said: list[str] = []
     gcloud = Gcloud(cloud, sleep=lambda seconds: None, unused_is_missing=True)
-    destroy.destroy(target, gcloud, said.append, lambda question: PROJECT, audit=False)
+    destroy.destroy(target, gcloud, said.append, lambda question: PROJECT, destroy.Wanted())
     return said
 
 
@@ -176,6 +176,13 @@ def test_a_destruction_takes_ours_whether_or_not_the_setting_is_given(cloud):
         assert f"  Budget {NAME}" in said
 
 
+def test_a_destruction_of_a_project_that_never_had_one_asks_nothing_of_the_billing_account(whole):
+    cloud = copy.deepcopy(whole)
+    before = len(cloud.issued)
+    destroyed(cloud, TARGET)
+    assert [shown(command) for command in cloud.issued[before:] if "billing" in shown(command)] == []
+
+
 # ---- lost answers
 
 
@@ -201,7 +208,7 @@ def test_lost_answers_to_a_change_leave_one_budget(cloud, lost):
 
 
 def test_a_lost_answer_to_its_deletion_ends_no_destruction(cloud):
-    cloud.lost = {cloud.acted}
+    cloud.lost = {cloud.acted + 1}  # the lock comes first
     destroyed(cloud)
     assert budgets(cloud) == []
     assert not cloud.things.get("function")
