@@ -67,8 +67,11 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
     if change.entry.taken_over or EXTERNAL_ID in change.entry.drift:
         sent = {**sent, EXTERNAL_ID: change.user_id}
     before, wanted = change.before, changed_attributes(change.entry.fingerprint, change.attributes)
-    drifted = {target for target in wanted if not change.adopts and before.get(target) == wanted[target]}
-    known = {target: before[target] for target in sent if target in before and target not in drifted}
+    known = {
+        target: before[target]
+        for target in sent
+        if target in before and (change.adopts or (target, before[target]) not in wanted.items())
+    }
     return sent, known or None
 
 

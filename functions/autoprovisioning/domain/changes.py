@@ -304,8 +304,16 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     if outcome.gone:
         return replace(entry, status=Status.SUSPENDED, deleted=True, locked_at=locked_at)
     if not outcome.scim_id:
-        lost = replace(entry, scim_id="", fingerprint="", status=Status.NONE, deleted=False, applied_by="", shown=None)
-        return replace(lost, locked_at=now if remembers_lock(entry) else None)
+        return replace(
+            entry,
+            scim_id="",
+            fingerprint="",
+            status=Status.NONE,
+            deleted=False,
+            applied_by="",
+            shown=None,
+            locked_at=now if remembers_lock(entry) else None,
+        )
     status = change.leaves or _STATUS_AFTER.get(change.action, entry.status)
     entry = replace(
         entry,

@@ -38,9 +38,8 @@ def _as_written(
     new = {target for target, value in shown.items() if target not in untold and arrived(target, value)}
     missed = any(not made_of(target, shown, wanted) for target in as_wanted - untold)
     drifted = not new.isdisjoint(entry.drift)  # then Keeper had something else
-    there = all(target in known and known[target] == shown[target] for target in new)
-    perhaps = all(known.get(target, shown[target]) == shown[target] for target in new)
-    if mark.action is Action.UPDATE and not drifted and (there or (missed and perhaps)):
+    otherwise = any(known.get(target, shown[target]) != shown[target] for target in new)
+    if mark.action is Action.UPDATE and not (drifted or otherwise) and (missed or new <= known.keys()):
         new = set()  # it was there before, or may have been: a PATCH is carried out whole (RFC 7644 3.5.2)
     if new:
         new |= {target for target in untold & as_wanted if not holds(entry.fingerprint, target, wanted[target])}
