@@ -127,7 +127,7 @@ class Failure:
     @property
     def trying(self) -> bool:
         """Say whether the attempt is made again at once: nobody is told of a failure yet."""
-        return self.next_attempt <= self.first
+        return self.attempts <= AT_ONCE and self.next_attempt <= self.first
 
 
 TEXT_LIMIT = 200
