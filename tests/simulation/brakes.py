@@ -13,7 +13,7 @@ from math import ceil
 
 from autoprovisioning.domain.accounts import Account, Write, WriteKind
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.entry import Action, Entry, Status
+from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.guard import Kind, Member, member_of
 from autoprovisioning.domain.holds import OPEN, Standing
@@ -232,7 +232,12 @@ class Brakes:
         if member.user_id not in self._truth.people:
             return True  # whom an account that was taken over names, and who never was in the directory
         lately = self._truth.lately(connection.id, member.user_id, self._truth.patience.looked)
-        return any(member.trigger in (*standing.triggers, *standing.ended) for standing in lately)
+        if any(member.trigger in (*standing.triggers, *standing.ended) for standing in lately):
+            return True
+        # Of two connections that entitle somebody, one lets them go.
+        past = (self._truth.standings.get((other, member.user_id), ()) for other in self._truth.connections)
+        entitling = sum(bool(standings) and not standings[-1].triggers for standings in past)
+        return member.trigger == Trigger.APP_OFF.value and entitling > 1
 
     def _not_refused(
         self, process: Process, connection: Connection, user_id: str, kind: Kind, what: Collection[str], told: str
