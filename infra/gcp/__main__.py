@@ -43,7 +43,7 @@ def _diff(target: Target, _: Given) -> int:
 
 
 def _deploy(target: Target, given: Given) -> int:
-    again, unlock, dirty = (_told(given, name) for name in ("AGAIN", "UNLOCK", "DIRTY"))
+    again, unlock, dirty, untested = (_told(given, name) for name in ("AGAIN", "UNLOCK", "DIRTY", "UNTESTED"))
     consent = Consent(adopt=_told(given, "ADOPT"), confirmed=_told(given, "CONFIRM"))
     changed = upload.changed(ROOT)
     if changed and not dirty:
@@ -53,7 +53,7 @@ def _deploy(target: Target, given: Given) -> int:
         )
     for name in upload.left_out(ROOT):
         say(f"Not uploaded, since git does not track it: {name}")
-    deploy.deploy(target, Gcloud(say=say), say, again=again, unlock=unlock, consent=consent)
+    deploy.deploy(target, Gcloud(say=say), say, again=again, unlock=unlock, consent=consent, untested=untested)
     return 0
 
 

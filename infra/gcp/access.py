@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from infra.gcp import marks
-from infra.gcp.description import INVOKER, Account, Deployment, Grant, Role
+from infra.gcp.description import FORMER_GRANT, INVOKER, SOURCES, Account, Deployment, Grant, Role
 from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, Step, binding, gcloud
 from infra.gcp.target import Target
 
@@ -21,6 +21,7 @@ GROUPS = {  # what a grant is on -> the group of commands that knows its IAM pol
     "secret": ("secrets",),
     "service": ("run", "services"),
     "repository": ("artifacts", "repositories"),
+    "bucket": ("storage", "buckets"),
 }
 
 
@@ -126,7 +127,11 @@ def role_name(target: Target, role: str) -> str:
 def policy_commands(target: Target, what: str) -> tuple[Command, partial[Command], partial[Command]]:
     """Return the commands for a resource's IAM policy: the one that reads it, that adds to it, that removes."""
     kind, _, name = what.partition(":")
-    resource = {"project": target.project, "account": target.account(name)}.get(kind, name)
+    resource = {
+        "project": target.project,
+        "account": target.account(name),
+        "bucket": f"gs://{SOURCES}-{target.number}",
+    }.get(kind, name)
     where = {} if kind == "project" else {"project": target.project}
     if kind == "service":
         where["region"] = target.region
@@ -156,6 +161,29 @@ def nothing_else(target: Target, deployment: Deployment) -> list[Step]:
         )
         for account in deployment.accounts
     ]
+
+
+def former(target: Target) -> Step:
+    """Return the step that takes from keeper-build what it read sources with before they had a bucket of our own."""
+    look, _, _ = policy_commands(target, "project")
+    member, role, only = f"serviceAccount:{target.account('build')}", FORMER_GRANT.role, FORMER_GRANT.only
+    expression, title = condition(target, FORMER_GRANT), only.title if only else ""
+    bound = binding(role, member, expression)
+    remove = gcloud(
+        *(*GROUPS["project"], "remove-iam-policy-binding", target.project),
+        member=member,
+        role=role,
+        condition=f"title={title},expression={expression}",
+    )
+    return Step(
+        title="keeper-build reads no bucket of Cloud Functions any more",
+        look=look,
+        make=(),
+        wanted={"unwanted": Exactly([])},
+        change=(remove,),
+        find=lambda policy: {"unwanted": [title] if bound(policy) else []},
+        names=lambda found: list(found["unwanted"]),
+    )
 
 
 def _revoked(title: str, look: Command, remove: Command, member: str, wanted: set[str]) -> Step:

@@ -1,7 +1,7 @@
 """Steps for the identities that Google's services act with in the project, each with the role that belongs to it.
 
 Enabling an API makes its identity and grants the role too, but some time later, and now and then not at all: then the
-first function stops at "Unable to retrieve the repository metadata". Made at once, they are known when they are needed.
+first build or the first function stops for want of a permission. Made at once, they are known when they are needed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from infra.gcp.target import Target
 
 DOMAINS = {  # of the identities that the deployment itself depends on; Identity-Aware Proxy's has no role of its own
     "cloudbuild": "gcp-sa-cloudbuild",
-    "cloudfunctions": "gcf-admin-robot",
     "cloudscheduler": "gcp-sa-cloudscheduler",
     "pubsub": "gcp-sa-pubsub",
     "run": "serverless-robot-prod",

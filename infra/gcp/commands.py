@@ -7,11 +7,25 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from infra.gcp import access, agents, audit_logs, budget, firestore, labels, marks, tuning, upload, watching
+from infra.gcp import (
+    access,
+    agents,
+    audit_logs,
+    budget,
+    build,
+    firestore,
+    labels,
+    marks,
+    services,
+    tuning,
+    upload,
+    watching,
+)
 from infra.gcp.description import (
     BACKUP_DAYS,
     DATABASE,
@@ -19,19 +33,19 @@ from infra.gcp.description import (
     DEPLOYMENT,
     KEYS,
     REPOSITORY,
-    RUNTIME,
+    SOURCES,
     Deployment,
-    Function,
     Job,
     Subscription,
 )
 from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, OneOf, Step, first, gcloud, under
-from infra.gcp.target import Target
+from infra.gcp.target import IMAGE, RELEASE, Target
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = "infra/gcp/images.json"  # Artifact Registry's cleanup policies
 KEPT_IMAGES = Path(__file__).parent / "images.json"
 _CLEANUP = ("artifacts", "repositories", "set-cleanup-policies")
+TRAFFIC = "Traffic"  # the chapter, before which new revisions are tried
 DEFAULT_DEADLINE = "180s"  # of a scheduler's attempt; may come back as nothing
 
 
@@ -55,30 +69,51 @@ def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step
         *under("Roles", (step for what in granted for step in plan.grants_on(what))),
         *under("Audit logs", [audit_logs.reads_of_secrets(target)]),
         *under("Images", plan.repository()),
+        *under("Images", [build.bucket(target), *plan.grants_on(f"bucket:{SOURCES}")]),
         *under("Firestore", [plan.database(), plan.backups()]),
         *under("Firestore", firestore.exemptions(target.project, DATABASE)),
         *under("Firestore", firestore.indexes(target.project, DATABASE)),
         *under("Topics", (step for steps in topics for step in steps)),
         *under("Secrets", (step for key in KEYS for step in plan.key(key))),
-        # Cloud Monitoring takes up to ten minutes to know a metric that an alert policy names: the builds are between.
+        # Cloud Monitoring takes up to ten minutes to know a metric that an alert policy names: the build is between.
         *under("Log-based metrics", watching.metrics(target.project)),
     ]
 
 
-def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
-    """Return the steps from the functions on; the keys' versions must be known."""
+def image(target: Target) -> list[Step]:
+    """Return the step that builds what all functions are started from."""
+    return under("Image", build.steps(_settled(target)))
+
+
+def functions(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
+    """Return the steps for the functions but their traffic; the image and the keys' versions must be known."""
     deployment = tuning.tuned(deployment, target.tuned)
     plan = _Plan(target, deployment)
     return [
+        *under("Functions, and access to each", [services.detached(target, deployment)]),
         *under(
-            "Functions, and access to each", (step for item in deployment.functions for step in plan.function(item))
+            "Functions, and access to each",
+            (step for item in deployment.functions for step in services.settled(target, deployment, plan.labels, item)),
         ),
+    ]
+
+
+def traffic(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
+    """Return the steps that move traffic to what was deployed, once that was tried."""
+    return under(TRAFFIC, services.moved(target, deployment))
+
+
+def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
+    """Return the steps from what calls the functions on."""
+    deployment = tuning.tuned(deployment, target.tuned)
+    plan = _Plan(target, deployment)
+    return [
         *under("Subscriptions", (step for item in deployment.subscriptions for step in plan.subscription(item))),
         *under("Subscriptions", [plan.dead_letters()]),
         *under("Schedule", map(plan.job, deployment.jobs)),
         *under("Firestore: what expires", firestore.lifetimes(target.project, DATABASE)),
         *under("Monitoring", [watching.dashboard(target.project), watching.webhook_check(target)]),
-        *under("Roles that are not needed any more", access.nothing_else(target, deployment)),
+        *under("Roles that are not needed any more", [*access.nothing_else(target, deployment), access.former(target)]),
     ]
 
 
@@ -114,26 +149,22 @@ def source_digest() -> str:
 
 
 def release(target: Target, deployment: Deployment = DEPLOYMENT) -> str:
-    """Return the name of the release that a deployment would make: of the source, with what functions are given.
-
-    Raises:
-        NoClone: git does not tell what is uploaded.
-    """
+    """Return the name of the release that a deployment makes: of the image, with what functions are given."""
+    if target.image == IMAGE:  # nobody knows it before it was built
+        return RELEASE
     keys = {key: target.mounted(key) for key in KEYS}
     functions = tuning.tuned(deployment, target.tuned).functions
-    given = (target.source or source_digest(), RUNTIME, functions, target.project, target.region, target.admin, keys)
+    given = (target.image, functions, target.project, target.region, target.admin, keys)
     return hashlib.sha256(repr(given).encode()).hexdigest()[:16]
 
 
-def deployed_title(function: Function) -> str:
-    """Return what the step is called that deploys a function."""
-    settings = f"{function.memory}, {function.timeout} s, {function.concurrency} requests in each of up to"
-    return f"Function {function.name}: {settings} {function.max_instances} instances, as keeper-{function.name}"
+def _settled(target: Target) -> Target:
+    """Return the target with the digest of what is uploaded.
 
-
-def served_title(name: str) -> str:
-    """Return what the step is called that lets a function serve what was deployed last."""
-    return f"All traffic of {name} on its latest revision"
+    Raises:
+        NoClone: git does not tell what that is.
+    """
+    return target if target.source else replace(target, source=source_digest())
 
 
 class _Plan:
@@ -143,8 +174,6 @@ class _Plan:
         self._target = target
         self._deployment = deployment
         self._project = target.project
-        self._digest = target.source or source_digest()
-        self._release = release(target, deployment)
 
     def _cloud(self, *parts: str, **flags: Any) -> Command:
         return gcloud(*parts, **flags, project=self._project)
@@ -185,7 +214,7 @@ class _Plan:
             owned=marks.Owned(what=f"repository {REPOSITORY}", whose=marks.by_label),
         )
         yield Step(
-            title="Images older than 90 days are deleted, but for the last ten of each function",
+            title="Images older than 90 days are deleted, but for the last ten",
             look=(*self._cloud("artifacts", "repositories", "describe", REPOSITORY, **where), AS_JSON),
             make=(self._cloud(*_CLEANUP, REPOSITORY, **where, policy=IMAGES, dry_run=False),),
             wanted={"cleanupPolicies": {rule["name"]: _as_kept(rule) for rule in json.loads(KEPT_IMAGES.read_text())}},
@@ -250,112 +279,12 @@ class _Plan:
         )
         yield from self.grants_on(f"secret:{key}")
 
-    def function(self, function: Function) -> Iterator[Step]:
-        name = function.name
-        service = (*self._regional("run", "services", "describe", name), AS_JSON)
-        yield self._deployed(function)
-        yield Step(
-            title=served_title(name),
-            look=service,
-            make=(self._regional("run", "services", "update-traffic", name, to_latest=True),),
-            wanted={"spec": {"traffic": [{"latestRevision": True, "percent": 100}]}},
-            owned=marks.Owned(
-                what=f"Cloud Run service {name} in {self._target.region}",
-                whose=marks.of_service(self._target.account(name)),
-            ),
-        )
-        yield from self.grants_on(f"service:{name}")
-        yield access.invoked_by_no_other(name, self._target, self._deployment)
-        if function.public:
-            # Not a role of allUsers: an organization that restricts sharing to its domain refuses that.
-            yield Step(
-                title=f"{name} is public: Cloud Run asks nobody who calls it, it checks a token of its own",
-                look=service,
-                make=(self._regional("run", "services", "update", name, invoker_iam_check=False),),
-                wanted={"metadata": {"annotations": {"run.googleapis.com/invoker-iam-disabled": "true"}}},
-                find=_lower_case_annotations,
-            )
-        if function.iap:
-            yield Step(
-                title=f"Identity-Aware Proxy in front of {name}",
-                look=service,
-                make=(self._regional("beta", "run", "services", "update", name, iap=True),),
-                wanted={"metadata": {"annotations": {"run.googleapis.com/iap-enabled": "true"}}},
-                find=_lower_case_annotations,
-            )
-            yield from access.let_in(name, self._target)
-
-    def _deployed(self, function: Function) -> Step:
-        target = self._target
-        environment = {key: target.filled(text, self._deployment) for key, text in function.environment.items()}
-        mounted = [
-            {"key": key, "secret": name, "version": target.mounted(name)} for key, name in function.secrets.items()
-        ]
-        account = target.account(function.name)
-        memory_and_more = {
-            "availableMemory": function.memory,
-            "availableCpu": function.cpu,
-            "timeoutSeconds": function.timeout,
-            "maxInstanceRequestConcurrency": function.concurrency,
-            "minInstanceCount": function.min_instances,
-            "maxInstanceCount": function.max_instances,
-            "serviceAccountEmail": account,
-            "environmentVariables": Exactly(environment),
-            "secretEnvironmentVariables": mounted,
-        }
-        return Step(
-            title=deployed_title(function),
-            look=(*self._regional("functions", "describe", function.name, gen2=True), AS_JSON),
-            make=(self._deploy(function, environment),),
-            wanted={
-                "state": "ACTIVE",
-                "buildConfig": {
-                    "runtime": RUNTIME,
-                    "entryPoint": function.entry_point,
-                    "dockerRepository": REPOSITORY,
-                },
-                "serviceConfig": memory_and_more,
-                "labels": {"release": self._release},
-            },
-            find=_comparable,
-            owned=marks.Owned(what=f"function {function.name} in {target.region}", whose=marks.of_function(account)),
-        )
-
-    def _deploy(self, function: Function, environment: dict[str, str]) -> Command:
-        mounts = ",".join(f"{key}={name}:{self._target.mounted(name)}" for key, name in function.secrets.items())
-        build = f"projects/{self._project}/serviceAccounts/{self._target.account('build')}"
-        return self._regional(
-            "functions",
-            "deploy",
-            function.name,
-            gen2=True,
-            runtime=RUNTIME,
-            source=upload.staged(self._digest),
-            entry_point=function.entry_point,
-            trigger_http=True,
-            allow_unauthenticated=False,
-            ingress_settings="all",
-            memory=function.memory,
-            cpu=function.cpu,
-            timeout=f"{function.timeout}s",
-            concurrency=str(function.concurrency),
-            min_instances=str(function.min_instances),
-            max_instances=str(function.max_instances),
-            service_account=self._target.account(function.name),
-            build_service_account=build,
-            docker_repository=f"projects/{self._project}/locations/{self._target.region}/repositories/{REPOSITORY}",
-            set_env_vars=_listed(environment),
-            **({"set_secrets": mounts} if mounts else {"clear_secrets": True}),
-            update_labels=",".join(f"{name}={value}" for name, value in self._labels.items()),
-            serve_all_traffic_latest_revision=True,
-        )
-
     @cached_property
-    def _labels(self) -> dict[str, str]:
+    def labels(self) -> dict[str, str]:
         target = self._target
         return {
-            "release": self._release,
-            "source": self._digest,
+            "release": release(target, self._deployment),
+            "source": _settled(target).source,
             "version": labels.fit(upload.version(ROOT)),
             "commit": labels.fit(upload.commit(ROOT)),
             "deployed": target.deployed,
@@ -461,36 +390,16 @@ class _Plan:
         )
 
 
-def _listed(values: dict[str, str]) -> str:
-    """Return a map as a flag's value; a separator of its own, since values may hold commas.
-
-    Source: gcloud topic escaping.
-    """
-    return "^;^" + ";".join(f"{key}={value}" for key, value in values.items())
-
-
-def _comparable(function: Any) -> Any:
-    """Leave out what the platform adds to a function: to its environment, and in front of its repository's name."""
-    build = function.get("buildConfig", {})
-    repository = str(build.get("dockerRepository", "")).rpartition("/")[2]
-    config = function.get("serviceConfig", {})
-    ours = {key: value for key, value in config.get("environmentVariables", {}).items() if key != "LOG_EXECUTION_ID"}
-    return function | {
-        "buildConfig": build | {"dockerRepository": repository},
-        "serviceConfig": config | {"environmentVariables": ours},
-    }
-
-
-def _lower_case_annotations(service: Any) -> Any:
-    """Return a service with its annotations in lower case: gcloud writes True where the API's pages say true."""
-    annotations = service["metadata"].get("annotations", {})
-    lower = {key: str(value).lower() for key, value in annotations.items()}
-    return service | {"metadata": service["metadata"] | {"annotations": lower}}
-
-
 def all_steps(target: Target) -> list[Step]:
     """Return every step in order."""
-    return [*foundation(target), *workload(target), *alerts(target)]
+    return [
+        *foundation(target),
+        *image(target),
+        *functions(target),
+        *traffic(target),
+        *workload(target),
+        *alerts(target),
+    ]
 
 
 def _as_kept(rule: dict[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,25 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from infra.gcp import budget, commands, labels, lock, preflight, release, upload, watching
+from infra.gcp import budget, build, commands, labels, lock, preflight, release, smoke, upload, watching
+from infra.gcp.commands import TRAFFIC
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import KEYS
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.preflight import Consent
 from infra.gcp.steps import FOUND, Command, Step, checklist, differences, filled, shown
-from infra.gcp.target import BEFORE, BILLING_ACCOUNT, CHANNEL, DEPLOYED, DEPLOYER, ENTRANTS, KEY_VERSION, Target
+from infra.gcp.target import (
+    BEFORE,
+    BILLING_ACCOUNT,
+    CHANNEL,
+    DEPLOYED,
+    DEPLOYER,
+    ENTRANTS,
+    IMAGE,
+    KEY_VERSION,
+    RELEASE,
+    Target,
+)
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
@@ -46,7 +58,9 @@ def plan(target: Target, say: Say) -> None:
         say(f"  {f'{key}:{KEY_VERSION}':<21} the newest version of that secret, the first in a new project")
     if not target.access:
         say(f"  {ENTRANTS:<21} whom ACCESS names: a first deployment must be given it, later ones leave it as it is")
-    say(f"  {FOUND:<21} what the look has found: a name, or each member who is not wanted")
+    say(f"  {FOUND:<21} what the look has found: a name, or each one that is not wanted")
+    say(f"  {IMAGE:<21} the digest of the image, once it is built, and")
+    say(f"  {RELEASE:<21} made of it and of what functions are given: a label")
     say(f"  {DEPLOYED:<21} the present time, and")
     say(f"  {DEPLOYER:<21} the account that gcloud uses: labels, as is")
     say(f"  {BEFORE:<21} the release that serves now, which make rollback goes back to; none at first")
@@ -63,6 +77,8 @@ def plan(target: Target, say: Say) -> None:
     for number, (heading, title, several) in enumerate(checklist(commands.all_steps(target)), 1):
         if heading:
             say(f"\n{heading}")
+        if heading == TRAFFIC:
+            say("      Before any of it, the new revisions are asked at addresses of their own: the smoke test")
         say(f"[ ] {number:>3}. {title}")
         looks = dict.fromkeys(("look", step.look) for step in several)
         for word, command in (*looks, *_made(several)):
@@ -102,14 +118,16 @@ def deploy(
     unlock: bool = False,
     now: datetime | None = None,
     consent: Consent | None = None,
+    visit: smoke.Visit = smoke.visit,
+    untested: bool = False,
 ) -> Target:
     """Bring the project to what is described; returns the target with what was learned.
 
     Raises:
         GcloudFailed: a step failed; the ones before are done, and a repeated deployment goes on from there.
         Held: another deployment or a rollback is under way.
-        SystemExit: it may not begin (preflight.py::permit), or this release must not serve, or was rolled back and is
-            not wanted again.
+        SystemExit: it may not begin (preflight.py::permit), or this release must not serve, was rolled back and is not
+            wanted again, or failed its smoke test.
     """
     counts: Counter[Done] = Counter()
     target = learn_number(target, gcloud)
@@ -128,10 +146,14 @@ def deploy(
         if not asked.access:
             say(f"ACCESS is not given: Identity-Aware Proxy goes on letting in {target.access}.")
         target = replace(target, key_versions=newest_keys(target, gcloud))
+        target = learn_image(target, gcloud)
         target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
-        release.forget(target, gcloud)  # a redeployed function's service is another one
         counts += run(commands.foundation(target)[1:], gcloud, say, held.see)
-        target = replace(target, key_versions=newest_keys(target, gcloud))
+        counts += run(commands.image(target), gcloud, say, held.see)
+        target = learn_image(replace(target, key_versions=newest_keys(target, gcloud)), gcloud)
+        counts += run(commands.functions(target), gcloud, say, held.see)
+        smoke.see(target, gcloud, say, visit, untested=untested)
+        counts += run(commands.traffic(target), gcloud, say, held.see)
         counts += run(commands.workload(target), gcloud, say, held.see)
         target = learn_billing(learn_channels(target, gcloud), gcloud)
         watching.prepare(commands.ROOT, target)
@@ -182,6 +204,17 @@ def learn_number(target: Target, gcloud: Gcloud) -> Target:
             "give another one, or sign in with another account (gcloud auth login)."
         )
     return replace(target, number=str(project["projectNumber"]))
+
+
+def learn_image(target: Target, gcloud: Gcloud) -> Target:
+    """Return the target with the digest of the image that was built from this source, if one was.
+
+    Raises:
+        NoClone: git does not tell what the source is.
+    """
+    target = replace(target, source=target.source or commands.source_digest())
+    there = gcloud.look(build.built(target))
+    return replace(target, image=str(there["image_summary"]["digest"])) if there else target
 
 
 def newest_keys(target: Target, gcloud: Gcloud) -> dict[str, str]:

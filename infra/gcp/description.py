@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-RUNTIME = "python311"  # the version that CI tests
+PYTHON = "3.11.x"  # the version that CI tests, with the patches that are there when the image is built
 DATABASE = "(default)"
 CHANNEL_KEY = "channel-key"
 FORM_KEY = "form-key"
@@ -17,6 +17,8 @@ TOKEN_SECRETS = "keeper-token-"  # noqa: S105 - how adapters/secrets.py names th
 DEAD_LETTERS = "dead-letters"
 BACKUP_DAYS = 14  # for which a backup of the database is kept
 REPOSITORY = "keeper-functions"  # of images: one of our own, since a role on it cannot be given before it is there
+IMAGE = "functions"  # in it: one for all functions, told apart by FUNCTION_TARGET
+SOURCES = "keeper-source"  # the bucket that a build reads from, with the project's number: names are Google-wide
 
 PUBLISHER = "roles/pubsub.publisher"
 SUBSCRIBER = "roles/pubsub.subscriber"
@@ -79,7 +81,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A second generation function; its service account is keeper-<name>, its trigger HTTPS."""
+    """A function, as a service of Cloud Run; its service account is keeper-<name>."""
 
     entry_point: str
     memory: str
@@ -154,11 +156,17 @@ DATABASE_ONLY = Only(
     title="keeper-database-only",
     expression=f'resource.name == "projects/{{project}}/databases/{DATABASE}"',
 )
-SOURCES = "projects/_/buckets/gcf-v2-sources-{number}-{region}"  # cloud.google.com/functions/docs/building
-SOURCES_ONLY = Only(  # not a beginning alone: that of europe-west1 is one of europe-west10, too
-    what="bucket gcf-v2-sources-NUMBER-REGION",
-    title="keeper-sources-only",
-    expression=f'resource.name == "{SOURCES}" || resource.name.startsWith("{SOURCES}/")',
+# What versions before let keeper-build read: the bucket that Cloud Functions had sources uploaded to.
+FORMER_SOURCES = "projects/_/buckets/gcf-v2-sources-{number}-{region}"
+FORMER_GRANT = Grant(
+    role="roles/storage.objectViewer",
+    on="project",
+    why="reads the uploaded source",
+    only=Only(
+        what="bucket gcf-v2-sources-NUMBER-REGION",
+        title="keeper-sources-only",
+        expression=f'resource.name == "{FORMER_SOURCES}" || resource.name.startsWith("{FORMER_SOURCES}/")',
+    ),
 )
 STATE = Grant(role=FIRESTORE, on="project", why="configuration, roster and audit", only=DATABASE_ONLY)
 SIGNS = Grant(role=SIGNER, on="account:directory", why="signs as the delegated account: reads the directory, keyless")
@@ -235,11 +243,11 @@ ACCOUNTS = (
     ),
     Account(
         name="build",
-        purpose="builds the functions from their source",
+        purpose="builds the functions' image from their source",
         grants=(
             Grant(role="roles/logging.logWriter", on="project", why="writes the build's log"),
             Grant(role="roles/artifactregistry.writer", on=f"repository:{REPOSITORY}", why="stores the built image"),
-            Grant(role="roles/storage.objectViewer", on="project", why="reads the uploaded source", only=SOURCES_ONLY),
+            Grant(role="roles/storage.objectViewer", on=f"bucket:{SOURCES}", why="reads the uploaded source"),
         ),
     ),
 )
@@ -349,6 +357,17 @@ FUNCTIONS = (
         secrets=FORM_KEYED,
         iap=True,
     ),
+)
+
+# Traffic moves in this order: who takes messages first, then who sends them, what people see last.
+MOVED = (
+    "provision-user",
+    "apply-changes",
+    "reconcile",
+    "renew-watch",
+    "directory-webhook",
+    "reauthorize",
+    "console",
 )
 
 DEPLOYMENT = Deployment(

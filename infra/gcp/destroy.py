@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from infra.gcp import access, budget, lock, marks, monitoring, preflight, release, watching
+from infra.gcp import access, budget, build, lock, marks, monitoring, preflight, release, watching
 from infra.gcp.commands import database_look
 from infra.gcp.deploy import learn_number
-from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, REPOSITORY, TOKEN_SECRETS, Account
+from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, REPOSITORY, SOURCES, TOKEN_SECRETS, Account
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.marks import Whose
 from infra.gcp.steps import AS_JSON, FOUND, Command, binding, filled, gcloud, shown
@@ -91,7 +91,18 @@ def removals(
             )
             for item in deployment.functions
         ),
+        *(
+            _one(
+                f"Service {item.name}",
+                ("run", "services"),
+                item.name,
+                region,
+                marks.of_service(target.account(item.name)),
+            )
+            for item in deployment.functions
+        ),
         _one(f"Repository {REPOSITORY}", ("artifacts", "repositories"), REPOSITORY, place, marks.by_label),
+        _bucket(target),
         *(_one(f"Topic {name}", topics, name, project, marks.by_label) for name in deployment.topics),
         _listed("Alert policy", ("alpha", "monitoring", "policies"), project, _our_policy),
         _listed("Uptime check", ("monitoring", "uptime"), project, watching.our_check(target), look="list-configs"),
@@ -121,6 +132,21 @@ def _one(
         name=lambda _: name,
         called=lambda _: title,
         whose=whose,
+    )
+
+
+def _bucket(target: Target) -> Removal:
+    """Return the removal of the bucket that builds read from, with what is in it."""
+    made = build.bucket(target)
+    where = f"gs://{SOURCES}-{target.number}"
+    return Removal(
+        title=f"Bucket {SOURCES}-{target.number}",
+        look=made.look,
+        commands=(gcloud("storage", "rm", where, recursive=True, project=target.project, quiet=True),),
+        find=lambda there: [there],
+        name=lambda _: where,
+        called=lambda _: f"Bucket {SOURCES}-{target.number}",
+        whose=made.owned.whose if made.owned else lambda _: Whose.ANOTHERS,
     )
 
 
@@ -362,8 +388,8 @@ def _listed_before(
 
 def _tell_what_is_left(say: Callable[[str], None], wanted: Wanted) -> None:
     say("\nDone. APIs stay enabled, roles of our own stay without a grant, and logs stay until they expire.")
-    say("By hand: remove the client id under API controls > Domain-wide delegation in the Admin console; delete the")
-    say("bucket gcf-v2-sources-*, and the repository gcf-artifacts of earlier versions, if nobody else uses them.")
+    say("By hand: remove the client id under API controls > Domain-wide delegation in the Admin console; delete what")
+    say("versions before left, if nobody else uses it: the bucket gcf-v2-sources-*, the repository gcf-artifacts.")
     if not wanted.audit:
         say("Firestore is still there, protected and backed up daily: make destroy AUDIT=delete deletes it too.")
 

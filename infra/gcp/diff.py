@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from infra.gcp import commands, preflight
-from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_number, newest_keys, state_of
+from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_image, learn_number, newest_keys, state_of
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.steps import Step, checklist, differences
 from infra.gcp.target import Target
@@ -29,7 +29,7 @@ def diff(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> int:
     target = preflight.as_it_is(target, cloud)
     strange = preflight.refusals(target, cloud)
     target = learn_channels(replace(target, key_versions=newest_keys(target, cloud)), cloud)
-    target = learn_billing(target, cloud)
+    target = learn_image(learn_billing(target, cloud), cloud)
     alike, different = 0, 0
     heading = ""
     for chapter, _, several in checklist(commands.all_steps(target)):

@@ -11,14 +11,14 @@ from typing import Any
 
 import requests
 
-from infra.gcp import commands, firestore
+from infra.gcp import commands, firestore, services
 from infra.gcp.delegation import BROADER, SCOPES
-from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_number, newest_keys, state_of
+from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_image, learn_number, newest_keys, state_of
 from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
 from infra.gcp.gcloud import TRIED, Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
 from infra.gcp.live import Addresses, NotAllowed, Web, reachable
 from infra.gcp.preflight import as_it_is, misplaced, same_region, unnamed
-from infra.gcp.release import Served, served, service_of
+from infra.gcp.release import Served, served
 from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
 from infra.gcp.target import Target
 from infra.gcp.tuning import tuned
@@ -160,7 +160,7 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
     if elsewhere:
         yield Finding(title="Firestore is where it was asked for", mend=elsewhere)
     target = replace(target, key_versions=newest_keys(target, cloud))
-    target = learn_billing(learn_channels(target, cloud), cloud)
+    target = learn_image(learn_billing(learn_channels(target, cloud), cloud), cloud)
     back = _titles_of_what_was_rolled_back(target, served(target, cloud))
     for step in commands.all_steps(target):
         if step.title in back:
@@ -186,7 +186,7 @@ def _titles_of_what_was_rolled_back(target: Target, serving: Sequence[Served]) -
         return set()
     there = {item.name for item in serving}
     functions = [item for item in tuned(DEPLOYMENT, target.tuned).functions if item.name in there]
-    return {title for item in functions for title in (commands.deployed_title(item), commands.served_title(item.name))}
+    return {title for item in functions for title in (services.deployed_title(item), services.moved_title(item.name))}
 
 
 def _release(patient: Patient) -> Iterator[Finding]:
@@ -208,6 +208,10 @@ def _release(patient: Patient) -> Iterator[Finding]:
     else:
         for release in newest_first:
             yield Finding(title=f"Release {release.shown}")
+    waiting = {item.deployed.id: item.deployed for item in serving if item.waiting}
+    for release in waiting.values():
+        mend = f"Its smoke test failed, or was broken off. {patient.deploy} repeats it; any other release replaces it."
+        yield Finding(title=f"Release {release.shown} waits for its traffic", mend=mend)
 
 
 def _names(serving: Sequence[Served], release: str) -> str:
@@ -226,7 +230,7 @@ def _addresses(patient: Patient) -> Iterator[Finding]:
     """See that each function has the address that the others were told."""
     for function in DEPLOYMENT.functions:
         wanted = patient.target.url(function.name)
-        service = patient.cloud.look(service_of(patient.target, function.name)) or {}
+        service = patient.cloud.look(services.look(patient.target, function.name)) or {}
         told = service.get("metadata", {}).get("annotations", {}).get("run.googleapis.com/urls", "[]")
         known = {*json.loads(told), service.get("status", {}).get("url")}
         mend = f"Cloud Run knows it as {', '.join(sorted(filter(None, known))) or 'nothing'}. {patient.deploy}"

@@ -19,16 +19,16 @@ MISSING = ("NOT_FOUND", "not found", "could not be found", "cannot find", "Canno
 # What a new project says for some minutes, since identities, grants, APIs and metrics are not known everywhere yet.
 PASSING = (
     UNUSED,
-    "Unable to retrieve the repository metadata",
-    "missing permission on the build service account",
-    "You must grant Storage Object Viewer permission",
+    "storage.objects.get",  # "... does not have ... access", of the build's identity
+    "must have permission to read the image",
     "does not have permission to write logs",
     "for Revision service account",  # "Permission denied on secret ..."
     "permissions are propagated",
     "Cannot find metric",
 )
 COMMAND = re.compile(r"\(gcloud[\w.-]*\)")  # before what it says, and "billing" may be part of it
-FINAL = ("billing", "constraint", "build failed")  # though Google says to try again, or calls it internal
+# Though Google says to try again, calls it internal, or "is not ready" what never will be.
+FINAL = ("billing", "constraint", "build failed", "completed with status", "failed to start and listen")
 # Load, a broken connection, two changes at once; and a thing that is there, or not yet, against what the look told.
 AGAIN = re.compile(
     r"\b(UNAVAILABLE|RESOURCE_EXHAUSTED|ABORTED|DEADLINE_EXCEEDED|INTERNAL|ALREADY_EXISTS)\b"
@@ -203,6 +203,17 @@ class Gcloud:
             return attempt()
         except Passing as error:
             raise GcloudFailed(error.command, error.answer) from None
+
+    def until(self, wrong: Callable[[], str]) -> str:
+        """Ask what is wrong until nothing is, with the same pauses; returns what still is after the last one."""
+        said = wrong()
+        for pause in self._pauses:
+            if not said:
+                break
+            self._say(f"  wait       {pause:g} s, since this may pass: {said}")
+            self._sleep(pause)
+            said = wrong()
+        return said
 
     def _seen(self, command: Command) -> Any:
         answer = self._run(command, "")

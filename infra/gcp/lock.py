@@ -20,7 +20,7 @@ from infra.gcp.steps import AS_JSON, Command, gcloud, shown
 from infra.gcp.target import Target
 
 NAME = "keeper-deployment-lock"
-STALE = timedelta(hours=2)  # a deployment takes half an hour; one that is overtaken stops before its next change
+STALE = timedelta(hours=2)  # a deployment takes minutes; one that is overtaken stops before its next change
 LOCK_ETAG, LOCK_ID = "LOCK_ETAG", "LOCK_ID"  # as `make plan` shows them
 
 Say = Callable[[str], None]

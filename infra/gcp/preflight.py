@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from infra.gcp import access, commands, firestore, lock, marks
+from infra.gcp import access, commands, firestore, lock, marks, services
 from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, TOKEN_SECRETS
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.marks import Whose
-from infra.gcp.release import service_of
 from infra.gcp.steps import AS_JSON, Command, Step, gcloud
 from infra.gcp.target import ENTRY, Target
 
@@ -27,8 +26,15 @@ APIS = {  # group of commands -> the API without which there can be nothing of i
     "run": "run",
     "scheduler": "cloudscheduler",
     "secrets": "secretmanager",
+    "storage": "storage",
 }
-AS_PEOPLE_SAY = {"function": "functions", "topic": "topics", "secret": "secrets", "account": "service accounts"}
+AS_PEOPLE_SAY = {
+    "function": "functions",
+    "service": "services",
+    "topic": "topics",
+    "secret": "secrets",
+    "account": "service accounts",
+}
 DATABASE_THERE = f"Firestore database {DATABASE}"
 
 
@@ -37,7 +43,7 @@ class Consent:
     """What the person who deploys agrees to beforehand."""
 
     adopt: bool = False  # ADOPT=yes
-    confirmed: bool = False  # CONFIRM=yes
+    confirmed: bool = False  # CONFIRM=yes, of a project with other things in it, and of leaving Cloud Functions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +121,7 @@ class Seen:
         """Return whom Identity-Aware Proxy lets through to any function."""
         found: set[str] = set()
         for function in DEPLOYMENT.functions:
-            if function.iap and self.look(service_of(self._target, function.name)) is not None:
+            if function.iap and self.look(services.look(self._target, function.name)) is not None:
                 policy = self._cloud.look(access.entrance(function.name, self._target)) or {}
                 bound = [item for item in policy.get("bindings", ()) if item["role"] == access.IAP_ACCESSOR]
                 found.update(member for item in bound for member in item.get("members", ()))
@@ -140,7 +146,12 @@ def record(target: Target) -> Command:
 
 def every(target: Target, kind: str) -> Command:
     """Return the command that lists all of a kind, in every region."""
-    group = {"function": ("functions",), "topic": ("pubsub", "topics"), "secret": ("secrets",)}
+    group = {
+        "function": ("functions",),
+        "service": ("run", "services"),
+        "topic": ("pubsub", "topics"),
+        "secret": ("secrets",),
+    }
     return (*gcloud(*group.get(kind, ("iam", "service-accounts")), "list", project=target.project), AS_JSON)
 
 
@@ -152,6 +163,7 @@ def commands_of(target: Target) -> list[Command]:
 def _our_names() -> dict[str, Callable[[str], bool]]:
     return {
         "function": {item.name for item in DEPLOYMENT.functions}.__contains__,
+        "service": {item.name for item in DEPLOYMENT.functions}.__contains__,
         "topic": set(DEPLOYMENT.topics).__contains__,
         "secret": lambda name: name in (*KEYS, lock.NAME) or name.startswith(TOKEN_SECRETS),
         "account": {item.id for item in DEPLOYMENT.accounts}.__contains__,
@@ -159,7 +171,10 @@ def _our_names() -> dict[str, Callable[[str], bool]]:
 
 
 def _short(target: Target, item: Any) -> str:
-    """Return a thing's own name; empty for the accounts that Google makes in every project."""
+    """Return a thing's own name; empty for what Google makes: accounts in every project, services of functions."""
+    if "metadata" in item:
+        managed = item["metadata"].get("labels", {}).get("goog-managed-by", "")
+        return "" if managed == "cloudfunctions" else str(item["metadata"]["name"])
     if "email" not in item:
         return str(item["name"].rpartition("/")[2])
     name, _, domain = str(item["email"]).partition("@")
@@ -257,8 +272,11 @@ def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) 
         say("\nTaken over, since ADOPT=yes says that it is of an earlier version of this deployment:")
         for each in adoptable:
             say(f"  adopt      {each.what}")
-    if not before and not consent.confirmed:
+    if consent.confirmed:
+        return
+    if not before:
         _confirm(target, seen.elses(), ask)
+    _confirm_leaving(target, services.formers(target, DEPLOYMENT, seen.look(services.every_former(target))), ask)
 
 
 def _deployed_before(judged: dict[str, Whose]) -> bool:
@@ -296,6 +314,19 @@ def _confirm(target: Target, others: dict[str, int], ask: Ask) -> None:
         f"project of its own (docs/install.md). Type {target.project!r} to go on (CONFIRM=yes does without): "
     )
     typed(question, target.project, ask)
+
+
+def _confirm_leaving(target: Target, functions: Iterable[str], ask: Ask) -> None:
+    """Have it confirmed that functions leave Cloud Functions, which cannot be undone."""
+    told = ", ".join(functions)
+    if told:
+        question = (
+            f"Cloud Functions manages {told}. From this version on they are services of Cloud Run: they keep name, "
+            "address, rights and revisions, and serve what they serve now until what is deployed has passed its smoke "
+            f"test. There is no way back into Cloud Functions. Type {target.project!r} to go on (CONFIRM=yes does "
+            "without): "
+        )
+        typed(question, target.project, ask)
 
 
 def typed(question: str, wanted: str, ask: Ask) -> None:

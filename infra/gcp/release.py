@@ -1,7 +1,7 @@
 """Which release is which: its labels on each function, and what the functions of a project serve.
 
-A release is the source with the settings that functions are given. All seven functions are of one release, so that
-`make rollback` can name it. Cloud Functions hands a function's labels on to each of its revisions.
+A release is the image with the settings that functions are given. All seven functions are of one release, so that
+`make rollback` can name it. A revision has the labels that its service had when it was made.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infra.gcp import services
 from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.labels import DIGITS, KINDS, NONE, read
@@ -26,7 +27,7 @@ def account(cloud: Gcloud) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A release, as the labels of a function or of a revision tell it."""
+    """A release, as the labels of a service or of a revision tell it."""
 
     labels: Mapping[str, str]
 
@@ -85,21 +86,12 @@ class Served:
     release: Release
     deployed: Release
     pinned: bool  # traffic was sent to a revision by name
+    waiting: bool = False  # what was deployed last did not get traffic yet: its smoke test failed, or was broken off
 
     @property
     def rolled_back(self) -> bool:
-        """Whether it serves another release than the one that was deployed last."""
-        return self.pinned and self.release.id != self.deployed.id
-
-
-def function_of(target: Target, name: str) -> Command:
-    """Return the command that describes a function."""
-    return (*gcloud("functions", "describe", name, gen2=True, region=target.region, project=target.project), AS_JSON)
-
-
-def service_of(target: Target, name: str) -> Command:
-    """Return the command that describes the service below a function."""
-    return (*gcloud("run", "services", "describe", name, region=target.region, project=target.project), AS_JSON)
+        """Whether it serves another release than the one that was served last."""
+        return self.pinned and not self.waiting and self.release.id != self.deployed.id
 
 
 def revisions_of(target: Target, name: str) -> Command:
@@ -120,9 +112,8 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
     """
     found = []
     for function in DEPLOYMENT.functions:
-        there = cloud.look(function_of(target, function.name))
-        service = cloud.look(service_of(target, function.name)) if there is not None else None
-        traffic = (service or {}).get("status", {}).get("traffic", [])
+        service = cloud.look(services.look(target, function.name)) or {}
+        traffic = service.get("status", {}).get("traffic", [])
         if not traffic:
             continue
         most = max(traffic, key=lambda share: int(share.get("percent", 0)))
@@ -133,8 +124,12 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
                 name=function.name,
                 revision=most["revisionName"],
                 release=Release(labels=known.get(most["revisionName"], {})),
-                deployed=Release(labels=there.get("labels", {})),
+                deployed=Release(labels=service["metadata"].get("labels", {})),
                 pinned=not most.get("latestRevision"),
+                waiting=any(
+                    share.get("tag") == services.CANDIDATE and share["revisionName"] != most["revisionName"]
+                    for share in traffic
+                ),
             )
         )
     return found
@@ -143,7 +138,7 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
 def forget(target: Target, cloud: Gcloud) -> None:
     """Have what functions serve looked up anew."""
     for function in DEPLOYMENT.functions:
-        for look in (function_of, service_of, revisions_of):
+        for look in (services.look, revisions_of):
             cloud.forget(look(target, function.name))
 
 

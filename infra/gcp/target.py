@@ -17,6 +17,7 @@ CHANNEL = "NOTIFICATION_CHANNEL"
 ENTRANTS = "WHO_MAY_ENTER"
 BILLING_ACCOUNT = "BILLING_ACCOUNT"
 DEPLOYED, DEPLOYER, BEFORE = "DEPLOYMENT_TIME", "DEPLOYING_ACCOUNT", "RELEASE_BEFORE"
+IMAGE, RELEASE = "IMAGE_DIGEST", "RELEASE_NAME"
 
 # cloud.google.com/functions/docs/locations, cloud.google.com/firestore/docs/locations
 REGIONS = frozenset(
@@ -145,6 +146,7 @@ class Target:
     key_versions: Mapping[str, str] = field(default_factory=dict, hash=False)  # by the name of the secret
     channels: Mapping[str, str] = field(default_factory=dict, hash=False)  # names of those of addresses, by address
     source: str = ""  # the digest of what is uploaded; empty before that is settled
+    image: str = IMAGE  # the digest of the image that was built from it
     deployed: str = DEPLOYED  # as labels: when, by whom, and which release served before
     deployer: str = DEPLOYER
     before: str = BEFORE

@@ -1,6 +1,6 @@
-"""What is uploaded: the files of `functions/` that git tracks, copied once for all functions.
+"""What is uploaded: the files of `functions/` that git tracks, copied before anything else is done.
 
-gcloud uploads whatever lies in a folder: a forgotten `.env` or a token too, and seven times in half an hour, while
+gcloud uploads whatever lies in a folder, a forgotten `.env` or a token too, and some time after it was called, while
 somebody may be editing.
 """
 

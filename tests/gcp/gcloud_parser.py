@@ -26,6 +26,8 @@ TARGET = Target(
     access="domain:example.com",
     number="123456789012",
     channels={"on-call@example.com": "projects/keeper-prod/notificationChannels/1"},
+    source="5" * 16,
+    image=f"sha256:{'1' * 64}",
     deployed="2026-11-25t12-00-00z",
     deployer="owner_at_example-com",
     before="none",
@@ -38,6 +40,8 @@ _ALIKE = (
     (re.compile(r"--etag=\S+"), "--etag=x"),
     (re.compile(r"-\d{5}-abc"), "-00001-abc"),
     (re.compile(r"\.local/upload/[0-9a-f]{16}"), ".local/upload/x"),
+    (re.compile(r"@sha256:[0-9a-f]{64}"), "@sha256:x"),
+    (re.compile(r"/functions:[0-9a-f]{16}"), "/functions:x"),
     (re.compile(r"/(alert|dashboard)s/\d+"), r"/\1s/1"),
 )
 

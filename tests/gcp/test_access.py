@@ -78,4 +78,4 @@ def test_a_plan_says_that_nobody_is_named_yet(capsys):
 
 def test_nobody_has_to_be_named_to_destroy(cloud):
     destroy.destroy(UNSAID, Gcloud(cloud), lambda text: None, lambda question: PROJECT, destroy.Wanted())
-    assert not cloud.things["function"]
+    assert not cloud.things["service"]

@@ -12,7 +12,7 @@ import pytest
 
 from autoprovisioning.adapters.directory.transport import SCOPES
 from infra.gcp import commands, deploy, lock
-from infra.gcp.description import DEPLOYMENT, KEYS
+from infra.gcp.description import DEPLOYMENT, KEYS, MOVED
 from infra.gcp.gcloud import PAUSES, Gcloud, GcloudFailed
 from infra.gcp.steps import shown
 from infra.gcp.target import Target
@@ -41,7 +41,11 @@ def nobody(question: str) -> str:
 
 def deployed(cloud: StandIn, target: Target = TARGET, **allowed: Any) -> list[str]:
     said: list[str] = []
-    unasked = {"ask": nobody, "now": datetime.fromisoformat(cloud.time())}  # no two are of one second
+    unasked = {
+        "visit": cloud.visit,
+        "ask": nobody,
+        "now": datetime.fromisoformat(cloud.time()),
+    }  # no two are of one second
     deploy.deploy(target, Gcloud(cloud, sleep=lambda seconds: None), said.append, **unasked | allowed)
     return said
 
@@ -56,7 +60,8 @@ def changes_of(cloud: StandIn, target: Target = TARGET, **allowed: Any) -> list[
 
 def test_a_first_deployment_makes_everything(cloud):
     said = deployed(cloud)
-    assert set(cloud.things["function"]) == set(cloud.things["service"]) == NAMES
+    assert set(cloud.things["service"]) == NAMES
+    assert len(cloud.things["image"]) == 1
     assert set(cloud.things["topic"]) == set(DEPLOYMENT.topics) == set(cloud.things["subscription"])
     assert set(cloud.things["job"]) == {job.name for job in DEPLOYMENT.jobs}
     assert len(cloud.things["account"]) == len(DEPLOYMENT.accounts)
@@ -105,6 +110,11 @@ def test_an_interrupted_deployment_goes_on_where_it_stopped(cloud, after):
     assert changes_of(cloud) == []
 
 
+def redeployed(changed: list[str]) -> set[str]:
+    """Return the functions of which these commands make a new revision."""
+    return {text.split()[3] for text in changed if text.startswith("gcloud run deploy ")}
+
+
 def alike(text: str) -> str:
     return re.sub(r"deployed=[\w-]+", "deployed=then", text)
 
@@ -115,7 +125,7 @@ def test_what_a_fresh_project_does_not_know_yet_is_tried_again(cloud):
         ("firestore databases describe", "API has not been used in project 1 before or it is disabled", 3),
     ]
     pauses: list[float] = []
-    deploy.deploy(TARGET, Gcloud(cloud, sleep=pauses.append), lambda text: None)
+    deploy.deploy(TARGET, Gcloud(cloud, sleep=pauses.append), lambda text: None, visit=cloud.visit)
     assert pauses == [*PAUSES[:3], *PAUSES[:2]]  # Firestore is looked at as soon as the lock is held
     assert changes_of(cloud) == []
 
@@ -123,9 +133,9 @@ def test_what_a_fresh_project_does_not_know_yet_is_tried_again(cloud):
 def test_a_first_deployment_waits_until_its_grants_are_known_everywhere(cloud):
     cloud.lag = 420  # IAM's page: seven minutes, or longer
     said = patiently_deployed(cloud)
-    assert set(cloud.things["function"]) == NAMES
+    assert set(cloud.things["service"]) == NAMES
     waits = [text for text in said if text.startswith("  wait ")]
-    assert "Unable to retrieve the repository metadata" in waits[0]
+    assert "permissions are propagated" in waits[0]
     line = re.compile(r"  wait       \d+ s of up to 10 minutes, since this may pass: ERROR: ")
     assert all(map(line.match, waits))
     assert changes_of(cloud) == []
@@ -133,15 +143,16 @@ def test_a_first_deployment_waits_until_its_grants_are_known_everywhere(cloud):
 
 def patiently_deployed(cloud: StandIn) -> list[str]:
     said: list[str] = []
-    deploy.deploy(TARGET, Gcloud(cloud, sleep=cloud.wait, say=said.append), said.append)
+    deploy.deploy(TARGET, Gcloud(cloud, sleep=cloud.wait, say=said.append), said.append, visit=cloud.visit)
     return said
 
 
 @pytest.mark.parametrize(
     ("on", "role", "refusal"),
     [
-        ("project:keeper-prod", "roles/cloudfunctions.serviceAgent", "Unable to retrieve the repository metadata"),
-        ("project:keeper-prod", "roles/logging.logWriter", "missing permission on the build service account"),
+        ("project:keeper-prod", "roles/cloudbuild.serviceAgent", "permissions are propagated"),
+        ("bucket:gs://keeper-source-123456789012", "roles/storage.objectViewer", "storage.objects.get"),
+        ("project:keeper-prod", "roles/run.serviceAgent", "must have permission to read the image"),
         ("secret:form-key", "roles/secretmanager.secretAccessor", "Permission denied on secret"),
     ],
 )
@@ -166,18 +177,18 @@ def test_a_metric_that_is_not_known_yet_is_waited_for(cloud):
 
 def test_what_does_not_pass_within_ten_minutes_ends_the_deployment(cloud):
     cloud.lag = 3600
-    with pytest.raises(GcloudFailed, match="repository metadata"):
-        deploy.deploy(TARGET, Gcloud(cloud, sleep=cloud.wait), lambda text: None)
+    with pytest.raises(GcloudFailed, match="permissions are propagated"):
+        deploy.deploy(TARGET, Gcloud(cloud, sleep=cloud.wait), lambda text: None, visit=cloud.visit)
     assert sum(PAUSES) == 600
-    assert "function" not in cloud.things
+    assert "service" not in cloud.things
 
 
-def test_the_metrics_are_made_before_the_builds_which_are_their_waiting_time(cloud):
+def test_the_metrics_are_made_before_the_build_which_is_their_waiting_time(cloud):
     deployed(cloud)
     places = {shown(command): place for place, command in enumerate(cloud.changes())}
     metrics, functions = (
         [place for text, place in places.items() if part in text]
-        for part in ("logging metrics create", "functions deploy")
+        for part in ("logging metrics create", "builds submit")
     )
     assert max(metrics) < min(functions)
 
@@ -186,13 +197,13 @@ def test_googles_own_identities_are_made_before_anything_else_needs_one(cloud):
     deployed(cloud)
     made = [shown(command) for command in cloud.changes()]
     own = [place for place, text in enumerate(made) if "serviceAgent" in text]
-    assert [made[place - 1].split()[1:5] for place in own] == [["beta", "services", "identity", "create"]] * 5
+    assert [made[place - 1].split()[1:5] for place in own] == [["beta", "services", "identity", "create"]] * 4
     assert max(own) < min(place for place, text in enumerate(made) if "service-accounts create" in text)
 
 
 def test_a_refusal_ends_the_deployment_and_names_the_command(cloud):
-    cloud.failures = [("functions deploy console", "PERMISSION_DENIED: Build failed", 1)]
-    with pytest.raises(GcloudFailed, match=r"gcloud functions deploy console [^\n]*\nfailed: .*Build failed"):
+    cloud.failures = [("run deploy console", "PERMISSION_DENIED: not you", 1)]
+    with pytest.raises(GcloudFailed, match=r"gcloud run deploy console [^\n]*\nfailed: .*not you"):
         deployed(cloud)
     assert "job" not in cloud.things
     deployed(cloud)
@@ -218,26 +229,28 @@ def test_new_source_redeploys_every_function_and_nothing_else(cloud, monkeypatch
     deployed(cloud)
     monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
     changed = changes_of(cloud)
-    assert {text.split()[3] for text in changed if "functions deploy" in text} == NAMES
-    iap = [text for text in changed if "--iap" in text]
-    assert len(iap) == 2  # a new revision may have lost the proxy
-    checks = [text for text in changed if "--no-invoker-iam-check" in text]
-    assert len(checks) == 1
-    assert len(changed) == len(NAMES) + len(iap) + len(checks)
+    built, *changed = changed
+    assert built.startswith("gcloud builds submit .local/upload/0123456789abcdef ")
+    assert redeployed(changed[:7]) == NAMES
+    assert all("--no-traffic" in text for text in changed[:7])
+    moved = [text.split()[4] for text in changed[7:] if "--to-latest" in text]
+    assert tuple(moved) == MOVED
+    assert len(changed) == 2 * len(NAMES)
 
 
 def test_another_administrator_makes_a_release_of_all_functions(cloud):
     deployed(cloud)
     changed = changes_of(cloud, replace(TARGET, admin="other@example.com"))
-    assert {text.split()[3] for text in changed if "functions deploy" in text} == NAMES
-    releases = {function["labels"]["release"] for function in cloud.things["function"].values()}
+    assert redeployed(changed) == NAMES
+    assert not [text for text in changed if "builds submit" in text]
+    releases = {service["metadata"]["labels"]["release"] for service in cloud.things["service"].values()}
     assert len(releases) == 1
 
 
 def test_who_is_alerted_and_where_runbooks_are_is_no_other_release(cloud):
     deployed(cloud)
     changed = changes_of(cloud, replace(TARGET, runbooks="https://example.com/runbooks", access=FORMER))
-    assert [text for text in changed if "functions deploy" in text] == []
+    assert redeployed(changed) == set()
 
 
 @pytest.mark.parametrize(
@@ -248,7 +261,6 @@ def test_who_is_alerted_and_where_runbooks_are_is_no_other_release(cloud):
         ("job", "keeper-full", "schedule", "0 0 * * *", "scheduler jobs update http keeper-full"),
         ("role", "keeperTokenWriter", "includedPermissions", ["x"], "iam roles update keeperTokenWriter"),
         ("database", "(default)", "deleteProtectionState", "DELETE_PROTECTION_DISABLED", "firestore databases update"),
-        ("function", "console", "state", "FAILED", "functions deploy console"),
         ("metric", "autoprovisioning_runs", "filter", "x", "logging metrics update autoprovisioning_runs"),
         ("uptime", "projects/keeper-prod/uptimeCheckConfigs/1", "period", "60s", "monitoring uptime update projects/"),
     ],
@@ -293,9 +305,15 @@ def test_a_dashboard_that_somebody_changed_is_put_right_in_its_place(cloud):
 
 def test_a_variable_that_is_not_ours_is_removed_from_a_function(cloud):
     deployed(cloud)
-    cloud.things["function"]["console"]["serviceConfig"]["environmentVariables"]["LOCAL_MODE"] = "true"
-    assert "functions deploy console" in changes_of(cloud)[0]
-    assert "LOCAL_MODE" not in cloud.things["function"]["console"]["serviceConfig"]["environmentVariables"]
+    container(cloud, "console")["env"].append({"name": "LOCAL_MODE", "value": "true"})
+    assert "run deploy console" in changes_of(cloud)[0]
+    assert "LOCAL_MODE" not in str(container(cloud, "console")["env"])
+
+
+def container(cloud: StandIn, name: str) -> dict[str, Any]:
+    """Return the container that a function's next revision would be made of."""
+    (only,) = cloud.things["service"][name]["spec"]["template"]["spec"]["containers"]
+    return dict(only)
 
 
 @pytest.mark.parametrize(
@@ -308,9 +326,9 @@ def test_a_variable_that_is_not_ours_is_removed_from_a_function(cloud):
 def test_a_rotated_key_reaches_the_functions_that_use_it(cloud, key, mounted, using):
     deployed(cloud)
     cloud(("gcloud", "secrets", "versions", "add", key, "--data-file=-", "--project=keeper-prod"), "new")
-    changed = [text for text in changes_of(cloud) if "functions deploy" in text]
-    assert {text.split()[3] for text in changed} == NAMES
-    assert {text.split()[3] for text in changed if mounted in text} == using
+    changed = changes_of(cloud)
+    assert redeployed(changed) == NAMES
+    assert redeployed([text for text in changed if mounted in text]) == using
 
 
 def test_the_public_webhook_gets_no_key_that_makes_forms(cloud):
@@ -320,8 +338,10 @@ def test_the_public_webhook_gets_no_key_that_makes_forms(cloud):
     assert webhook in members(cloud, "secret:channel-key")
     assert webhook not in members(cloud, "secret:form-key")
     mounted = {
-        name: {each["secret"] for each in item["serviceConfig"].get("secretEnvironmentVariables", [])}
-        for name, item in cloud.things["function"].items()
+        name: {
+            item["valueFrom"]["secretKeyRef"]["name"] for item in container(cloud, name)["env"] if "valueFrom" in item
+        }
+        for name in cloud.things["service"]
     }
     assert mounted == {name: set() for name in mounted} | {
         "directory-webhook": {"channel-key"},
@@ -387,16 +407,6 @@ def test_roles_that_a_version_before_granted_on_the_whole_project_are_taken_away
     assert all("remove-iam-policy-binding" in text and "--condition=None" in text for text in changed)
     elses = {"role": "roles/storage.objectViewer", "members": ["user:somebody@example.com"]}
     assert cloud.policies["project:keeper-prod"]["bindings"] == [*before, elses]
-    assert changes_of(cloud) == []
-
-
-def test_functions_of_a_version_before_are_built_into_the_repository_of_their_own(cloud):
-    deployed(cloud)
-    for function in cloud.things["function"].values():
-        shared = "projects/keeper-prod/locations/europe-west1/repositories/gcf-artifacts"
-        function["buildConfig"]["dockerRepository"] = shared
-    changed = changes_of(cloud)
-    assert {text.split()[3] for text in changed if "functions deploy" in text} == NAMES
     assert changes_of(cloud) == []
 
 

@@ -12,7 +12,7 @@ from infra.gcp.diff import HIDDEN, diff
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.target import Target
 from tests.gcp.stand_in import FORMER, StandIn
-from tests.gcp.test_deploy import TARGET, deployed
+from tests.gcp.test_deploy import TARGET, container, deployed
 from tests.gcp.test_ownership import empty, place, without_marks
 
 
@@ -40,14 +40,14 @@ def test_nothing_differs_after_a_deployment(cloud):
 
 def test_each_field_is_told_with_what_it_is_and_what_it_becomes(cloud):
     cloud.things["subscription"]["planned-changes"]["ackDeadlineSeconds"] = 10
-    cloud.things["function"]["console"]["serviceConfig"]["availableMemory"] = "1Gi"
+    container(cloud, "console")["resources"]["limits"]["memory"] = "1Gi"
     del cloud.things["topic"]["run-requests"]
     lines = differing(cloud)
     assert lines[0] == "  make       Topic run-requests"
     assert lines[lines.index("  change     Subscription planned-changes, pushed to apply-changes") + 1 :][:1] == [
         "             ackDeadlineSeconds: 10 -> 600"
     ]
-    assert '             serviceConfig.availableMemory: "1Gi" -> "512Mi"' in lines
+    assert '             memory: "1Gi" -> "512Mi"' in lines
 
 
 def test_it_tells_what_a_deployment_with_other_settings_changes(cloud):
@@ -61,15 +61,15 @@ def test_it_tells_what_a_deployment_with_other_settings_changes(cloud):
         '             unwanted: ["domain:example.com"] -> []',
     ]
     admin = differing(cloud, replace(TARGET, admin="other@example.com", access="domain:example.com"))
-    changed = '.environmentVariables.DIRECTORY_ADMIN: "admin@example.com" -> "other@example.com"'
-    told = [line for line in admin if line.startswith("    ") and "labels.release" not in line]
-    assert told == [f"             serviceConfig{changed}"] * 6
+    changed = 'environment.DIRECTORY_ADMIN: "admin@example.com" -> "other@example.com"'
+    told = [line for line in admin if line.startswith("    ") and " release: " not in line]
+    assert told == [f"             {changed}"] * 6
 
 
 def test_a_variable_that_is_not_ours_is_told_without_its_value(cloud):
-    cloud.things["function"]["console"]["serviceConfig"]["environmentVariables"]["TOKEN"] = "hush"
+    container(cloud, "console")["env"].append({"name": "TOKEN", "value": "hush"})
     (_, line) = differing(cloud)
-    assert line == f"             serviceConfig.environmentVariables.TOKEN: {HIDDEN} -> nothing"
+    assert line == f"             environment.TOKEN: {HIDDEN} -> nothing"
 
 
 def test_a_list_that_lacks_something_is_told_whole_in_the_form_that_is_wanted(cloud):

@@ -174,7 +174,6 @@ def test_an_empty_project_is_told_to_deploy_and_nothing_breaks(world):
         ("job", "keeper-full", {"lastAttemptTime": stamp(timedelta(hours=1))}, "Job keeper-full", "60 minutes ago"),
         ("job", "keeper-drift", {"status": {"code": 13}}, "Job keeper-drift", "FUNCTION=reconcile"),
         ("job", "keeper-sweep", {"lastAttemptTime": ""}, "Job keeper-sweep", "within 5 minutes"),
-        ("function", "console", {"state": "FAILED"}, "Function console: ", "make deploy"),
         ("index", "1", {"state": "CREATING"}, "Index on ", "still building"),
         ("subscription", "run-requests", {"ackDeadlineSeconds": 10}, "Subscription run-requests", "make deploy"),
     ],
@@ -377,7 +376,7 @@ def told(cloud: StandIn, world: World) -> str:
 
 
 def test_the_doctor_says_which_release_serves_and_who_deployed_it_when(cloud, world):
-    labels = cloud.things["function"]["console"]["labels"] | {"version": "v1-0-0", "commit": "0123456789ab"}
+    labels = cloud.things["service"]["console"]["metadata"]["labels"] | {"version": "v1-0-0", "commit": "0123456789ab"}
     for revision in cloud.things["revision"].values():
         revision["metadata"]["labels"] |= labels | {"deployed": "2026-11-25t11-30-00z"}
     assert (
@@ -388,7 +387,7 @@ def test_the_doctor_says_which_release_serves_and_who_deployed_it_when(cloud, wo
 
 @pytest.mark.parametrize("checked_out", ["the one that was left", "the one before"])
 def test_after_a_rollback_the_doctor_says_so_and_nothing_of_another_deployment(twice, world, monkeypatch, checked_out):
-    before = twice.things["function"]["console"]["labels"]["before"]
+    before = twice.things["service"]["console"]["metadata"]["labels"]["before"]
     roll_back(twice)
     if checked_out == "the one before":
         monkeypatch.undo()
@@ -399,7 +398,7 @@ def test_after_a_rollback_the_doctor_says_so_and_nothing_of_another_deployment(t
 
 
 def test_a_rollback_that_was_broken_off_is_to_be_ended(twice, world):
-    before = twice.things["function"]["console"]["labels"]["before"]
+    before = twice.things["service"]["console"]["metadata"]["labels"]["before"]
     twice.interrupt_after = twice.acted + 4
     with pytest.raises(KeyboardInterrupt):
         roll_back(twice)
@@ -410,9 +409,22 @@ def test_a_rollback_that_was_broken_off_is_to_be_ended(twice, world):
     assert mend.startswith(f"make rollback RELEASE={before} PROJECT=keeper-prod ")
 
 
+def test_a_release_whose_smoke_test_failed_is_said_to_wait(cloud, world, monkeypatch):
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    cloud.sick = {"directory_webhook"}
+    with pytest.raises(SystemExit, match="The smoke test failed"):
+        deployed(cloud)
+    found = to_mend(cloud, world)
+    release = cloud.things["service"]["console"]["metadata"]["labels"]["release"]
+    (title,) = [title for title in found if title.endswith(" waits for its traffic")]
+    assert title.startswith(f"Release {release} of ")
+    assert "make deploy PROJECT=keeper-prod" in found.pop(title)
+    assert {title.partition(" of ")[0] for title in found} == {"All traffic"}
+
+
 def test_a_deployment_that_was_broken_off_is_to_be_ended_or_taken_back(cloud, world, monkeypatch):
     monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
-    cloud.interrupt_after = cloud.acted + 4
+    cloud.interrupt_after = cloud.acted + 12
     with pytest.raises(KeyboardInterrupt):
         deployed(cloud)
     cloud.interrupt_after = None

@@ -168,13 +168,13 @@ def printed() -> dict[str, str]:
 
     deploy.plan(TARGET, said["make plan"].append)
     for _ in range(2):
-        deploy.deploy(TARGET, gcloud(), said["make deploy"].append)
+        deploy.deploy(TARGET, gcloud(), said["make deploy"].append, visit=cloud.visit)
     cloud.may_budget = False
-    deploy.deploy(replace(TARGET, budget="50EUR"), gcloud(), said["make deploy"].append)
+    deploy.deploy(replace(TARGET, budget="50EUR"), gcloud(), said["make deploy"].append, visit=cloud.visit)
     diff.diff(replace(TARGET, access="group:others@example.com"), gcloud(), said["make diff"].append)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
-        deploy.deploy(TARGET, gcloud(), lambda text: None)
+        deploy.deploy(TARGET, gcloud(), lambda text: None, visit=cloud.visit)
         rollback.rollback(TARGET, gcloud(), said["make rollback"].append)
     destroy.destroy(TARGET, gcloud(), said["make destroy"].append, ask, destroy.Wanted())
     return {name: "\n".join(lines) for name, lines in said.items()}

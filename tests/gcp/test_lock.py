@@ -69,7 +69,7 @@ def test_a_lock_is_taken_over_when_that_is_wanted_or_its_holder_has_had_it_for_t
 def test_the_lock_is_given_back_whatever_ends_a_deployment(cloud, monkeypatch):
     assert not is_locked(cloud)
     monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
-    cloud.failures = [("functions deploy console", "PERMISSION_DENIED: no", 1)]
+    cloud.failures = [("run deploy console", "PERMISSION_DENIED: no", 1)]
     with pytest.raises(GcloudFailed):
         deployed(cloud)
     assert not is_locked(cloud)
@@ -78,7 +78,7 @@ def test_the_lock_is_given_back_whatever_ends_a_deployment(cloud, monkeypatch):
 def test_a_lock_that_cannot_be_given_back_is_told_and_hides_no_other_error(cloud):
     said: list[str] = []
     cloud.failures = [(f"secrets delete {lock.NAME}", "PERMISSION_DENIED: no", 1)]
-    deploy.deploy(TARGET, Gcloud(cloud), said.append, nobody)
+    deploy.deploy(TARGET, Gcloud(cloud), said.append, nobody, visit=cloud.visit)
     assert any("could not be given back" in text and "UNLOCK=yes" in text for text in said)
 
 
@@ -99,7 +99,7 @@ def test_a_lock_of_ones_own_that_is_not_told_yet_stops_nothing(cloud, monkeypatc
     cloud.failures = [(f"secrets describe {lock.NAME}", "NOT_FOUND: not known here yet", 9)]
     deployed(cloud)
     assert cloud.failures[0][2] == 0
-    assert len({function["labels"]["release"] for function in cloud.things["function"].values()}) == 1
+    assert len({item["metadata"]["labels"]["release"] for item in cloud.things["service"].values()}) == 1
     assert not is_locked(cloud)
 
 
@@ -124,7 +124,7 @@ class Race:
 
 def race(cloud: StandIn, before: str, other: Any, **allowed: Any) -> None:
     gcloud = Gcloud(Race(cloud, before, other), sleep=lambda seconds: None)
-    deploy.deploy(TARGET, gcloud, lambda text: None, nobody, now=NOW, **allowed)
+    deploy.deploy(TARGET, gcloud, lambda text: None, nobody, now=NOW, visit=cloud.visit, **allowed)
 
 
 def test_of_two_who_take_the_lock_at_once_one_is_refused(cloud):
@@ -154,8 +154,8 @@ def test_whoever_was_overtaken_stops_before_the_next_change_and_leaves_the_lock_
         locked(cloud)
 
     with pytest.raises(Held, match=r"taken over meanwhile.*other_at_example-com"):
-        race(cloud, "functions deploy provision-user", other)
-    releases = [function["labels"]["release"] for function in cloud.things["function"].values()]
+        race(cloud, "run deploy provision-user", other)
+    releases = [item["metadata"]["labels"]["release"] for item in cloud.things["service"].values()]
     assert len(set(releases)) == 2
     assert cloud.things["secret"][lock.NAME]["labels"]["id"] == THEIRS["id"]
 
@@ -169,8 +169,8 @@ def test_two_deployments_at_once_never_mix_functions(cloud, monkeypatch):
             with pytest.raises(Held, match="owner_at_example-com"):
                 deployed(cloud, now=NOW + timedelta(minutes=5))
 
-    race(cloud, "functions deploy reconcile", other)
-    assert len({function["labels"]["release"] for function in cloud.things["function"].values()}) == 1
+    race(cloud, "run deploy reconcile", other)
+    assert len({item["metadata"]["labels"]["release"] for item in cloud.things["service"].values()}) == 1
 
 
 def test_a_lock_that_was_taken_over_and_given_back_meanwhile_is_no_free_way(cloud):
@@ -213,7 +213,7 @@ def test_nothing_is_destroyed_while_somebody_deploys(cloud):
         destroyed(cloud, now=NOW)
     assert len(cloud.changes()) == before
     destroyed(cloud, now=NOW, unlock=True)
-    assert not cloud.things["function"]
+    assert not cloud.things["service"]
     assert not is_locked(cloud)
 
 
@@ -225,10 +225,10 @@ def test_nobody_deploys_while_it_is_destroyed_and_the_lock_is_given_back_last(cl
             deployed(cloud, now=NOW + timedelta(minutes=5))
         refused.append(str(held.value))
 
-    gcloud = Gcloud(Race(cloud, "functions delete console", other), sleep=lambda seconds: None)
+    gcloud = Gcloud(Race(cloud, "run services delete console", other), sleep=lambda seconds: None)
     destroy.destroy(TARGET, gcloud, nothing, lambda question: TARGET.project, destroy.Wanted(), now=NOW)
     assert "has been running make destroy since 2026-11-25 12:00 UTC" in refused[0]
-    assert not cloud.things["function"]
+    assert not cloud.things["service"]
     assert f"secrets delete {lock.NAME}" in shown(cloud.changes()[-1])
 
 
@@ -237,7 +237,7 @@ def test_a_destruction_that_was_overtaken_takes_nothing_more(cloud):
         cloud(lock.give_back(TARGET, cloud.things["secret"][lock.NAME]["etag"]), "")
         locked(cloud)
 
-    gcloud = Gcloud(Race(cloud, "functions delete console", other), sleep=lambda seconds: None)
+    gcloud = Gcloud(Race(cloud, "run services delete console", other), sleep=lambda seconds: None)
     with pytest.raises(Held, match="taken over meanwhile"):
         destroy.destroy(TARGET, gcloud, nothing, lambda question: TARGET.project, destroy.Wanted(), now=NOW)
     assert cloud.things["topic"]
@@ -251,7 +251,7 @@ def test_what_came_after_the_list_was_shown_is_not_destroyed_unseen(cloud):
 
     with pytest.raises(SystemExit, match=r"there is more: Secret keeper-token-0123456789ab\. Nothing was changed"):
         destroy.destroy(TARGET, Gcloud(cloud), nothing, typed, destroy.Wanted())
-    assert cloud.things["function"]
+    assert cloud.things["service"]
     assert not is_locked(cloud)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.gcp import commands, destroy, monitoring
-from infra.gcp.description import KEYS
+from infra.gcp.description import DEPLOYMENT, KEYS
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.steps import shown
 from tests.gcp.gcloud_parser import TARGET as KNOWN
@@ -18,10 +18,10 @@ from tests.gcp.test_rollback_and_destroy import backed_up
 
 STEPS = commands.all_steps(KNOWN)
 LOCKED = 2  # the lock is taken, and given back
-# A function that is deployed has all traffic on its latest revision.
-MADE = sum(len(step.make) for step in STEPS if not step.title.startswith("All traffic")) + LOCKED
+MADE = sum(len(step.make) for step in STEPS) + LOCKED
 REMOVALS = destroy.removals(KNOWN, audit=True, backups=True)
 SEVERAL = {"Alert policy": len(monitoring.policies()), "Secret": len(KEYS)}
+SEVERAL |= {f"Function {function.name}": 0 for function in DEPLOYMENT.functions}  # of versions before
 REMOVED = sum(SEVERAL.get(removal.title, len(removal.commands)) for removal in REMOVALS) + LOCKED
 
 

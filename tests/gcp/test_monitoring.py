@@ -167,7 +167,7 @@ def test_a_metric_counts_lines_that_the_code_writes_with_every_label_and_value(n
 
 @pytest.mark.parametrize("scene", written())
 def test_execution_ids_take_nothing_from_a_line(scene):
-    """`gcloud functions deploy` sets LOG_EXECUTION_ID, with which functions-framework rewrites what goes to stdout."""
+    """With LOG_EXECUTION_ID, which Cloud Functions sets, functions-framework rewrites what goes to stdout."""
     stream = io.StringIO()
     with flask.Flask("x").test_request_context():
         flask.g.execution_id_context = ExecutionContext("an execution", "a span")

@@ -19,6 +19,7 @@ from infra.gcp.rollback import rollback
 from infra.gcp.steps import shown
 from tests.gcp.stand_in import NUMBER, PROJECT, StandIn
 from tests.gcp.stand_in.cloud import Refused, labels
+from tests.gcp.stand_in.run import managed_by_functions
 from tests.gcp.test_deploy import NAMES, TARGET, changes_of, deployed
 
 ELSEWHERE = replace(TARGET, region="europe-west2")
@@ -54,7 +55,8 @@ def empty() -> StandIn:
 def deploying(cloud: StandIn, person: Person = NOBODY) -> str:
     said: list[str] = []
     granted = Consent(adopt=person.adopt, confirmed=person.confirmed)
-    deploy.deploy(TARGET, Gcloud(cloud, sleep=lambda seconds: None), said.append, person.ask, consent=granted)
+    gcloud = Gcloud(cloud, sleep=lambda seconds: None)
+    deploy.deploy(TARGET, gcloud, said.append, person.ask, consent=granted, visit=cloud.visit)
     return "\n".join(said)
 
 
@@ -89,7 +91,11 @@ def place(cloud: StandIn, kind: str, name: str, **fields: Any) -> None:
         "secret": {"name": f"projects/{NUMBER}/secrets/{name}", "replication": {"automatic": {}}, "etag": "1"},
         "account": {"name": f"{full}/serviceAccounts/{address}", "email": address, "displayName": "Mine"},
         "function": {"name": f"{region}/functions/{name}", "serviceConfig": {"serviceAccountEmail": somebody}},
-        "service": {"spec": {"template": {"spec": {"serviceAccountName": somebody}}}},
+        "service": {
+            "metadata": {"name": name},
+            "spec": {"template": {"spec": {"serviceAccountName": somebody}}},
+        },
+        "bucket": {"name": name.removeprefix("gs://"), "projectNumber": "1"},
         "job": {"name": f"{region}/jobs/{name}", "httpTarget": {"oidcToken": {"serviceAccountEmail": somebody}}},
         "role": {"name": f"{full}/roles/{name}", "title": "Mine"},
         "repository": {"name": f"{region}/repositories/{name}", "format": "DOCKER", "labels": {"system": "billing"}},
@@ -129,7 +135,7 @@ REFUSED = "REGION=europe-west2 is not where this deployment is: it is in europe-
 )
 def test_another_region_is_refused_before_anything_changes(cloud, act, marked):
     if not marked:
-        without_marks(cloud)
+        managed_by_functions(without_marks(cloud))
     before = len(cloud.changes())
     with pytest.raises(SystemExit, match=REFUSED):
         act(Gcloud(cloud))
@@ -156,6 +162,7 @@ def test_another_region_is_refused_by_the_command_itself(cloud, verb, monkeypatc
 
 def test_what_an_earlier_version_left_in_two_regions_can_be_destroyed_in_either(cloud):
     without_marks(cloud)
+    managed_by_functions(cloud)
     console = cloud.things["function"]["console"]
     elsewhere = console | {"name": console["name"].replace("europe-west1", "europe-west2")}
     cloud.things["function"]["a console of the other region"] = elsewhere
@@ -190,8 +197,8 @@ def test_a_destroyed_deployment_may_go_to_another_region(cloud):
         ("secret", "channel-key", {"labels": {"system": "billing"}}, "secret channel-key"),
         ("secret", "form-key", {}, "secret form-key"),
         ("account", "keeper-console", {}, "service account keeper-console"),
-        ("function", "console", {}, "function console in europe-west1"),
-        ("service", "reconcile", {}, "Cloud Run service reconcile in europe-west1"),
+        ("service", "console", {}, "Cloud Run service console in europe-west1"),
+        ("bucket", f"gs://keeper-source-{NUMBER}", {}, f"bucket keeper-source-{NUMBER}"),
         ("job", "keeper-full", {}, "job keeper-full in europe-west1"),
         ("role", "keeperTokenWriter", {}, "role keeperTokenWriter"),
         ("repository", "keeper-functions", {}, "repository keeper-functions"),
@@ -226,7 +233,8 @@ def test_a_database_elsewhere_is_refused_before_anything_changes(asked, told):
     target = replace(TARGET, location=asked)
     agreed = Consent(adopt=True, confirmed=True)
     if not told:
-        deploy.deploy(target, Gcloud(cloud, sleep=lambda seconds: None), lambda text: None, NOBODY.ask, consent=agreed)
+        patient = Gcloud(cloud, sleep=lambda seconds: None)
+        deploy.deploy(target, patient, lambda text: None, NOBODY.ask, consent=agreed, visit=cloud.visit)
         assert cloud.things["database"]["(default)"]["locationId"] == "nam5"
         return
     with pytest.raises(SystemExit, match=rf"^{told} is not where Firestore is: it is in nam5.*Give LOCATION=nam5"):
@@ -311,6 +319,7 @@ def furnished() -> StandIn:
     place(cloud, "secret", "stripe")
     place(cloud, "account", "shop")
     place(cloud, "function", "shop")
+    place(cloud, "service", "orders")
     default = f"{NUMBER}-compute@developer.gserviceaccount.com"
     account = {"name": f"projects/{PROJECT}/serviceAccounts/{default}", "email": default, "displayName": "Default"}
     cloud.put("account", default, account)
@@ -327,14 +336,14 @@ def test_a_first_deployment_into_a_project_with_other_things_in_it_is_confirmed(
     with pytest.raises(SystemExit, match="Nothing was changed"):
         deploying(cloud, Person(ask=no))
     assert cloud.changes() == []
-    assert "1 functions, 2 topics, 1 secrets, 1 service accounts" in asked[0]
+    assert "1 functions, 1 services, 2 topics, 1 secrets, 1 service accounts" in asked[0]
     deploying(cloud, Person(ask=lambda question: PROJECT))
-    assert set(cloud.things["function"]) == NAMES | {"shop"}
+    assert set(cloud.things["service"]) == NAMES | {"orders"}
     deploying(cloud)  # which is not the first one
     destroying(cloud)
     left = {kind: set(things) for kind, things in cloud.things.items()}
     assert left["topic"] == {"orders", "invoices"}
-    assert (left["secret"], left["function"]) == ({"stripe"}, {"shop"})
+    assert (left["secret"], left["function"], left["service"]) == ({"stripe"}, {"shop"}, {"orders"})
     assert {address.partition("@")[0] for address in left["account"]} == {"shop", f"{NUMBER}-compute"}
 
 
@@ -346,7 +355,7 @@ def test_a_machine_confirms_by_a_setting_and_is_not_waited_for():
     with pytest.raises(SystemExit, match="Nothing was changed"):
         deploying(cloud, Person(ask=nobody))
     deploying(cloud, Person(confirmed=True, ask=nobody))
-    assert set(cloud.things["function"]) == NAMES | {"shop"}
+    assert set(cloud.things["service"]) == NAMES | {"orders"}
 
 
 @pytest.mark.parametrize(("name", "value"), [("ADOPT", "all"), ("CONFIRM", "1")])
@@ -370,7 +379,7 @@ def test_a_destruction_lists_everything_by_name_before_it_asks(cloud):
     taken = {text.removeprefix("  delete     ") for text in said[asked:] if text.startswith("  delete ")}
     assert taken
     assert taken <= listed
-    assert {"Topic dead-letters", "Function console", "Secret keeper-token-0123456789ab"} <= taken
+    assert {"Topic dead-letters", "Service console", "Secret keeper-token-0123456789ab"} <= taken
     assert "Alert policy Keeper autoprovisioning: dead letters" in taken
     assert f"\n{len(taken)} things are taken away:" in said
 
@@ -432,9 +441,11 @@ def test_the_stand_in_takes_labels_as_the_services_do(pair):
 
 
 def test_what_was_not_made_to_the_end_is_still_ours_by_its_labels(cloud):
-    ours = marks.of_function("keeper-console@p.iam.gserviceaccount.com")
-    labelled = cloud.things["function"]["console"]["labels"]
-    assert ours({"name": "console", "state": "FAILED", "labels": labelled}) is marks.Whose.OURS
+    ours = marks.of_service("keeper-console@p.iam.gserviceaccount.com")
+    labelled = cloud.things["service"]["console"]["metadata"]["labels"]
+    assert ours({"metadata": {"labels": labelled}}) is marks.Whose.OURS
+    del cloud.things["service"]["console"]["spec"]["template"]["spec"]["serviceAccountName"]
+    assert "run deploy console" in changes_of(cloud)[0]
 
 
 @pytest.mark.parametrize("thing", [{}, {"labels": {}}, {"serviceConfig": None}, {"metadata": {"labels": None}}])
@@ -446,7 +457,6 @@ def test_what_tells_no_account_is_not_taken_for_ours(judge, thing):
 @pytest.mark.parametrize(
     ("kind", "name", "nothing", "told"),
     [
-        ("function", "console", {"serviceConfig": {}}, "function console in europe-west1"),
         ("service", "reconcile", {"spec": {"template": {"spec": {}}}}, "Cloud Run service reconcile in europe-west1"),
         ("job", "keeper-full", {"httpTarget": {}}, "job keeper-full in europe-west1"),
     ],

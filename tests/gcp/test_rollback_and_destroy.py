@@ -40,7 +40,7 @@ def redeploy(cloud: StandIn, monkeypatch: pytest.MonkeyPatch, digest: str, **all
 
 
 def labels_of(cloud: StandIn) -> dict[str, str]:
-    return dict(cloud.things["function"]["console"]["labels"])
+    return dict(cloud.things["service"]["console"]["metadata"]["labels"])
 
 
 def serving(cloud: StandIn) -> set[str]:
@@ -128,7 +128,7 @@ def test_a_function_without_a_revision_of_that_release_is_named_before_anything_
 def test_an_interrupted_deployment_is_rolled_back_as_far_as_it_came(cloud, monkeypatch):
     first = labels_of(cloud)["release"]
     monkeypatch.setattr(commands, "source_digest", lambda: SECOND)
-    cloud.interrupt_after = cloud.acted + 5  # the lock; the first one's check of callers is turned off again
+    cloud.interrupt_after = cloud.acted + 12  # the lock, the build, seven revisions; three of them got traffic
     with pytest.raises(KeyboardInterrupt):
         deployed(cloud)
     cloud.interrupt_after = None
@@ -154,7 +154,7 @@ def test_a_deployment_that_goes_on_after_an_interruption_keeps_the_release_befor
         deployed(cloud)
     cloud.interrupt_after = None
     deployed(cloud, unlock=True)
-    assert {function["labels"]["before"] for function in cloud.things["function"].values()} == {first}
+    assert {service["metadata"]["labels"]["before"] for service in cloud.things["service"].values()} == {first}
 
 
 def test_a_release_that_was_rolled_back_is_deployed_again_only_if_that_is_confirmed(cloud, monkeypatch):
@@ -279,14 +279,14 @@ def test_a_first_deployment_has_nothing_to_go_back_to(cloud):
 
 def test_nothing_deployed_is_told_as_that():
     cloud = StandIn()
-    cloud.enabled |= {"cloudfunctions.googleapis.com", "run.googleapis.com"}
+    cloud.enabled |= {"run.googleapis.com"}
     with pytest.raises(SystemExit, match="Nothing is deployed"):
         roll_back(cloud)
 
 
 def test_a_deployment_of_a_version_from_before_releases_is_rolled_back_by_name_alone(cloud):
-    for function in cloud.things["function"].values():
-        del function["labels"]["before"]
+    for service in cloud.things["service"].values():
+        del service["metadata"]["labels"]["before"]
     with pytest.raises(SystemExit, match=r"name the release, RELEASE=\.\.\."):
         roll_back(cloud)
 
@@ -407,10 +407,10 @@ def test_nothing_is_destroyed_unless_the_projects_name_is_typed(cloud, typed):
 
 
 def test_a_destruction_that_failed_goes_on_from_there(cloud):
-    cloud.failures = [("functions delete console", "PERMISSION_DENIED: no", 1)]
-    with pytest.raises(GcloudFailed, match="functions delete console"):
+    cloud.failures = [("run services delete console", "PERMISSION_DENIED: no", 1)]
+    with pytest.raises(GcloudFailed, match="run services delete console"):
         destroyed(cloud, "keeper-prod")
-    assert "console" in cloud.things["function"]
+    assert "console" in cloud.things["service"]
     destroyed(cloud, "keeper-prod")
     assert left(cloud) == LEFT
 
@@ -418,7 +418,7 @@ def test_a_destruction_that_failed_goes_on_from_there(cloud):
 def test_a_destroyed_deployment_can_be_deployed_again_on_the_audit_that_stayed(cloud):
     destroyed(cloud, "keeper-prod")
     deployed(cloud)
-    assert set(cloud.things["function"]) == NAMES
+    assert set(cloud.things["service"]) == NAMES
     assert changes_of(cloud) == []
 
 

@@ -124,7 +124,7 @@ def test_a_plan_whose_reader_has_gone_ends_without_a_traceback():
 def test_a_deployment_runs_what_it_says_until_something_is_refused(fake):
     refusal = 'ERROR: (gcloud.firestore.databases.create) PERMISSION_DENIED: it\'s not "yours"'
     enabled = json.dumps([{"config": {"name": name}} for name in commands.DEPLOYMENT.services])
-    answers = ("services list", enabled, "", 0, 0), ("get-iam-policy", POLICY, "", 0, 0)
+    answers = ("services list --enabled", enabled, "", 0, 0), ("get-iam-policy", POLICY, "", 0, 0)
     fake.answers(PROJECT, *answers, ("databases create", "", refusal, 1, 0), NOTHING)
     done = made("deploy")
     assert done.returncode == 1
@@ -159,7 +159,10 @@ def test_a_deployment_runs_what_it_says_until_something_is_refused(fake):
 def test_a_gcloud_that_takes_a_command_no_more_is_told_which_one_does(fake, refusal):
     enabled = json.dumps([{"config": {"name": name}} for name in commands.DEPLOYMENT.services])
     fake.answers(
-        PROJECT, ("services list", enabled, "", 0, 0), ("monitoring channels list", "", refusal, 2, 0), NOTHING
+        PROJECT,
+        ("services list --enabled", enabled, "", 0, 0),
+        ("monitoring channels list", "", refusal, 2, 0),
+        NOTHING,
     )
     done = made("deploy")
     assert done.returncode == 1
@@ -204,9 +207,8 @@ def test_a_gcloud_that_hangs_is_stopped_and_named(fake, monkeypatch):
 
 
 PASSES = [
-    "ResponseError: status=[403], code=[Ok], message=[Unable to retrieve the repository metadata for gcf-artifacts.]",
-    "OperationError: code=3, message=Build failed due to a missing permission on the build service account.",
-    "OperationError: code=13, message=Build failed: You must grant Storage Object Viewer permission to x.",
+    "INVALID_ARGUMENT: could not resolve source: googleapi: Error 403: x does not have storage.objects.get access to y",
+    "Google Cloud Run Service Agent x must have permission to read the image, y. Ensure that ...",
     "OperationError: code=3, message=Permission denied on secret: x/versions/1 for Revision service account y. The ...",
     "OperationError: code=13, message=An internal error has occurred",
     "ResponseError: status=[429], code=[Too Many Requests], message=[Quota]",
@@ -230,6 +232,8 @@ STAYS = [
     "FAILED_PRECONDITION: Billing account for project '1' is not found. Billing must be enabled for activation.",
     "OperationError: code=13, message=Build failed: No matching distribution found for x. See the logs and try again",
     "OperationError: code=9, message=Container Healthcheck failed.",
+    "Revision 'x' is not ready and cannot serve traffic. The user-provided container failed to start and listen on ...",
+    'build 1 completed with status "FAILURE"',
     "HTTPError 412: constraint run.managed.requireInvokerIam violated, retry",
     "unrecognized arguments: --min-retry-delay=10s",
     "INVALID_ARGUMENT: The request has 500 errors in 503 places",

@@ -6,11 +6,14 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import requests
 
 import main
 from autoprovisioning.config import load
@@ -19,7 +22,7 @@ from infra.gcp.description import (
     DATABASE_ONLY,
     DEPLOYMENT,
     INVOKER,
-    SOURCES_ONLY,
+    MOVED,
     TOKENS_ONLY,
     Function,
     Grant,
@@ -59,6 +62,7 @@ def used_by(function: Function) -> dict[str, bool]:
 def test_the_same_functions_everywhere():
     described = sorted(function.entry_point for function in DEPLOYMENT.functions)
     assert described == sorted(main.__all__) == sorted(first_column("Functions")) == sorted(FUNCTIONS)
+    assert sorted(MOVED) == sorted(NAMES)
 
 
 def test_the_same_subscriptions_as_on_the_local_cloud():
@@ -166,10 +170,6 @@ def allowed(only, name: str) -> bool:
 @pytest.mark.parametrize(
     ("only", "name", "met"),
     [
-        (SOURCES_ONLY, "projects/_/buckets/gcf-v2-sources-123456789012-europe-west1", True),
-        (SOURCES_ONLY, "projects/_/buckets/gcf-v2-sources-123456789012-europe-west1/objects/console/x.zip", True),
-        (SOURCES_ONLY, "projects/_/buckets/gcf-v2-sources-123456789012-europe-west10/objects/console/x.zip", False),
-        (SOURCES_ONLY, "projects/_/buckets/exports/objects/audit", False),
         (DATABASE_ONLY, "projects/keeper-prod/databases/(default)", True),
         (DATABASE_ONLY, "projects/keeper-prod/databases/other", False),
         (TOKENS_ONLY, "projects/123456789012/secrets/keeper-token-c1/versions/1", True),
@@ -263,21 +263,29 @@ def test_the_upload_alone_installs_and_starts_every_function(tmp_path: Path):
     fields = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
     somebody.write_text(json.dumps(fields))
     for function in DEPLOYMENT.functions:
-        start = (
-            "import functions_framework as f;"
-            f"app = f.create_app(target={function.entry_point!r}, source='main.py');"
-            "print(app.test_client().get('/robots.txt').status_code, app.test_client().get('/').status_code)"
-        )
-        done = subprocess.run(
-            [python, "-c", start],
-            cwd=source,
-            env=quiet | environment(function) | {"GOOGLE_APPLICATION_CREDENTIALS": str(somebody)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        robots, answered = done.stdout.split()[-2:]
-        assert robots == "404"
-        refused = "403" if function.iap else "405"  # nobody signed in; nobody starts work by looking
-        assert answered == refused, (function.name, done.stdout)
+        given = quiet | environment(function) | {"GOOGLE_APPLICATION_CREDENTIALS": str(somebody)}
+        robots, answered = started(venv / "bin" / "functions-framework", source, given, function.entry_point)
+        assert robots == 404
+        refused = 403 if function.iap else 405  # nobody signed in; nobody starts work by looking
+        assert answered == refused, function.name
+
+
+def started(framework: Path, source: Path, given: dict[str, str], target: str) -> tuple[int, int]:
+    """Start what was built as the image does, which FUNCTION_TARGET alone tells what to serve; ask for two pages."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = given | {"FUNCTION_TARGET": target, "HOST": "127.0.0.1", "PORT": str(port)}
+    with subprocess.Popen([framework], cwd=source, env=told, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            for _ in range(600):
+                try:
+                    return tuple(
+                        requests.get(f"http://127.0.0.1:{port}{path}", timeout=30).status_code
+                        for path in ("/robots.txt", "/")
+                    )  # type: ignore[return-value]
+                except requests.ConnectionError:
+                    assert server.poll() is None, server.stderr and server.stderr.read()
+                    time.sleep(0.1)
+            raise AssertionError(f"{target} does not listen")
+        finally:
+            server.terminate()

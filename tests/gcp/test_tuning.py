@@ -12,7 +12,7 @@ from infra.gcp.steps import shown
 from infra.gcp.target import Refused, Target
 from infra.gcp.tuning import read
 from tests.gcp.stand_in import StandIn
-from tests.gcp.test_deploy import changes_of, deployed
+from tests.gcp.test_deploy import NAMES, changes_of, container, deployed, redeployed
 from tests.gcp.test_install import TEXT
 
 SETTINGS = {"PROJECT": "keeper-prod", "REGION": "europe-west1", "ADMIN": "a@example.com", "ALERTS": "b@example.com"}
@@ -26,7 +26,7 @@ def tuned(folder: Path, text: str) -> Target:
 
 def deploys(target: Target) -> dict[str, str]:
     issued = [shown(command) for step in commands.all_steps(target) for command in step.make]
-    return {text.split()[3]: text for text in issued if text.startswith("gcloud functions deploy ")}
+    return {text.split()[3]: text for text in issued if text.startswith("gcloud run deploy ")}
 
 
 def test_functions_get_what_the_file_says_and_all_else_as_described(tmp_path):
@@ -44,8 +44,8 @@ def test_another_tuning_is_another_release_and_the_same_one_changes_nothing(tmp_
     cloud = StandIn()
     deployed(cloud)
     target = tuned(tmp_path, '[reconcile]\nmemory = "2Gi"\n')
-    assert len([text for text in changes_of(cloud, target) if "functions deploy" in text]) == 7
-    assert cloud.things["function"]["reconcile"]["serviceConfig"]["availableMemory"] == "2Gi"
+    assert redeployed(changes_of(cloud, target)) == NAMES
+    assert container(cloud, "reconcile")["resources"]["limits"]["memory"] == "2Gi"
     assert changes_of(cloud, target) == []
 
 

@@ -53,8 +53,8 @@ def test_only_what_git_tracks_is_uploaded(clone):
     assert upload.left_out(clone) == [f"functions/{name}" for name in (".DS_Store", ".env", "package/.env", "token")]
 
 
-@pytest.mark.parametrize("when", ["APIs", "Function directory-webhook"])
-def test_all_functions_are_built_from_one_copy_whatever_is_edited_meanwhile(clone, monkeypatch, when):
+@pytest.mark.parametrize("when", ["APIs", "Image of source"])
+def test_what_is_built_is_one_copy_whatever_is_edited_meanwhile(clone, monkeypatch, when):
     cloud, digest, stage = StandIn(), upload.digest, upload.stage
     monkeypatch.setattr(upload, "digest", lambda _: digest(clone))
     monkeypatch.setattr(upload, "stage", lambda _, name: stage(clone, name))
@@ -63,9 +63,8 @@ def test_all_functions_are_built_from_one_copy_whatever_is_edited_meanwhile(clon
         if when in text:
             (clone / "functions" / "main.py").write_text("edited = True\n")
 
-    deploy(TARGET, Gcloud(cloud), edit, nobody)
-    sources = {part for command in cloud.issued for part in command if part.startswith("--source=")}
-    (source,) = [clone / part.removeprefix("--source=") for part in sources]
+    deploy(TARGET, Gcloud(cloud), edit, nobody, visit=cloud.visit)
+    (source,) = [clone / command[3] for command in cloud.issued if command[1:3] == ("builds", "submit")]
     assert (source / "main.py").read_text() == ""
     assert (clone / "functions" / "main.py").read_text() != ""
 

@@ -1,7 +1,7 @@
 """A stand-in for gcloud: parses every command with gcloud's own parser first, keeps state, answers in API messages.
 
 It is as strict as the cloud where an order matters: an identity must exist before it is granted something, an API be
-enabled before it is used, and a redeployed function has lost what was set on its service.
+enabled before it is used, and the first revision of a service gets all traffic.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from infra.gcp import budget, commands, destroy, doctor, lock, mounts, preflight, release, rollback
+from infra.gcp import budget, commands, destroy, doctor, lock, mounts, preflight, release, rollback, smoke
 from infra.gcp.description import DEPLOYMENT, KEYS
+from infra.gcp.smoke import Question, Reply
 from infra.gcp.steps import FOUND, Command, filled
 from tests.gcp.gcloud_parser import TARGET, complaints
-from tests.gcp.stand_in import billing, firestore, iam, monitoring, pubsub, run, scheduler, secrets
+from tests.gcp.stand_in import billing, build, firestore, iam, monitoring, pubsub, run, scheduler, secrets
 from tests.gcp.stand_in.cloud import FORMER, NUMBER, PROJECT, Cloud, Handler
 
 __all__ = ["FORMER", "NUMBER", "PROJECT", "StandIn"]
@@ -27,6 +28,7 @@ HANDLERS: dict[str, Handler] = {
     **firestore.HANDLERS,
     **pubsub.HANDLERS,
     **secrets.HANDLERS,
+    **build.HANDLERS,
     **run.HANDLERS,
     **scheduler.HANDLERS,
     **monitoring.HANDLERS,
@@ -57,6 +59,7 @@ def foreseen() -> list[Command]:
         budget.of_project(paid),
         doctor.VERSION,
         doctor.ACCESS_TOKEN,
+        smoke.IDENTITY,
     ]
     return [
         named for command in templates for named in filled(command, found if FOUND in command else (FORMER, "allUsers"))
@@ -71,6 +74,10 @@ class StandIn(Cloud):
     def __init__(self) -> None:
         _parse_foreseen()
         super().__init__()
+
+    def visit(self, question: Question) -> Reply:
+        """Answer a request over HTTPS."""
+        return run.visited(self, question)
 
 
 @cache

@@ -18,13 +18,16 @@ from tests.gcp.gcloud_parser import TARGET, complaints
 PROJECT, REGION, NUMBER = TARGET.project, TARGET.region, TARGET.number
 FORMER = "domain:former.example.com"  # somebody who was let in before
 LABEL_KEY, LABEL_VALUE = re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}")
-READING = ("describe", "get", "list", "list-configs", "get-iam-policy", "read", "print-access-token", "version")
+TOKENS = ("print-access-token", "print-identity-token")
+READING = (*TOKENS, "describe", "get", "list", "list-configs", "get-iam-policy", "read", "version")
 APIS = {  # group of commands -> the API it uses
     "firestore": "firestore",
     "pubsub": "pubsub",
     "secrets": "secretmanager",
     "functions": "cloudfunctions",
     "artifacts": "artifactregistry",
+    "builds": "cloudbuild",
+    "storage": "storage",
     "run": "run",
     "scheduler": "cloudscheduler",
     "iap": "iap",
@@ -48,6 +51,7 @@ MESSAGES = {
     "subscription": ("pubsub.v1", "Subscription"),
     "secret": ("secretmanager.v1", "Secret"),
     "version": ("secretmanager.v1", "SecretVersion"),
+    "bucket": ("storage.v1", "Bucket"),
     "function": ("cloudfunctions.v2", "Function"),
     "service": ("run.v1", "Service"),
     "revision": ("run.v1", "Revision"),
@@ -84,6 +88,9 @@ class Cloud:
         self.sdk = {"Google Cloud SDK": "528.0.0", "alpha": "2025.06.20", "beta": "2025.06.20"}
         self.account = "Owner@Example.com"  # that gcloud acts as
         self.sees_billing = self.may_budget = True  # what it may do with the billing account
+        self.may_invoke, self.machine_has_identity = True, False  # whether that account may call functions
+        self.broken: set[str] = set()  # services whose new revisions do not start
+        self.sick: set[str] = set()  # functions that answer 500
         self.clock = 0  # seconds
         self.lag = 0  # seconds after which the services know a grant or a metric, as IAM and Cloud Monitoring take them
         self.since: dict[tuple[str, ...], int] = {}  # when something was granted or made that is known with a lag

@@ -86,13 +86,13 @@ def _condition(flags: dict[str, Any]) -> dict[str, str]:
 def unbind(kind: str) -> Handler:
     def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
         assert ("all" in flags) is not ("condition" in flags)
-        assert flags.get("condition", "None") == "None"
+        condition = _condition(flags)
         policy = cloud.policy(f"{kind}:{_resource(cloud, kind, names, flags)}")
         member = _kept(flags["member"])
         bound = [
             binding
             for binding in policy["bindings"]
-            if binding["role"] == flags["role"] and ("all" in flags or not binding.get("condition"))
+            if binding["role"] == flags["role"] and ("all" in flags or binding.get("condition", {}) == condition)
         ]
         if not any(member in binding["members"] for binding in bound):
             raise Refused("Policy binding with the specified principal, role, and condition not found!")

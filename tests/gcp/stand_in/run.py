@@ -1,112 +1,109 @@
-"""Functions, the Cloud Run services and revisions below them, and Identity-Aware Proxy before them."""
+"""Cloud Run's services and revisions, what is left of Cloud Functions, and Identity-Aware Proxy before them."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from infra.gcp import commands
-from infra.gcp.description import ACCESSOR, DEPLOYMENT
+from infra.gcp.description import ACCESSOR
+from infra.gcp.smoke import PROBLEM, SIGN_IN, Question, Reply
 from tests.gcp.gcloud_parser import TARGET
 from tests.gcp.stand_in.cloud import NUMBER, PROJECT, REGION, Cloud, Handler, Refused, delete, describe, labels, listed
 from tests.gcp.stand_in.policies import bind, known_member, policy, unbind
 
+IAP, UNASKED = "run.googleapis.com/iap-enabled", "run.googleapis.com/invoker-iam-disabled"
+BASE_IMAGES = "run.googleapis.com/base-images"
+SCALES = {"min-instances": "autoscaling.knative.dev/minScale", "max-instances": "autoscaling.knative.dev/maxScale"}
+OPERATORS = "identity-token-of-the-operator"
+
 
 def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    name, there = names[0], cloud.things.get("function", {}).get(names[0], {})
-    for account in (flags["service-account"], flags["build-service-account"].rpartition("/")[2]):
-        known_member(cloud, f"serviceAccount:{account}")
-    assert "gen2" in flags
-    cloud.thing("repository", flags["docker-repository"].rpartition("/")[2])
-    assert "serve-all-traffic-latest-revision" in flags
-    _see_that_it_may_be_built(cloud, flags)
-    labelled = {"deployment-tool": "cli-gcloud"} | labels(flags, there)["labels"]
-    revision = _make_revision(cloud, name, labelled, flags.get("set-secrets", ""))
-    config = {
-        "service": f"projects/{PROJECT}/locations/{REGION}/services/{name}",
-        "uri": f"https://{name}-abcdefghij-ew.a.run.app",
-        "availableMemory": flags["memory"],
-        "availableCpu": flags["cpu"],
-        "timeoutSeconds": int(flags["timeout"].rstrip("s")),
-        "maxInstanceCount": int(flags["max-instances"]),
-        "maxInstanceRequestConcurrency": int(flags["concurrency"]),
-        "serviceAccountEmail": flags["service-account"],
-        "ingressSettings": "ALLOW_ALL",
-        "environmentVariables": {"LOG_EXECUTION_ID": "true", **_listed(flags["set-env-vars"])},
-        "allTrafficOnLatestRevision": True,
-        "revision": revision,
-    }
-    if "set-secrets" in flags:
-        config["secretEnvironmentVariables"] = [_mounted(cloud, text) for text in flags["set-secrets"].split(",")]
-    function = {
-        "name": f"projects/{PROJECT}/locations/{REGION}/functions/{name}",
-        "environment": "GEN_2",
-        "state": "ACTIVE",
-        "updateTime": cloud.time(),
-        "buildConfig": {
-            "runtime": flags["runtime"],
-            "entryPoint": flags["entry-point"],
-            "dockerRepository": flags["docker-repository"],
-        },
-        "serviceConfig": config,
-        "labels": labelled,
-        "url": f"https://{REGION}-{PROJECT}.cloudfunctions.net/{name}",
-    }
-    cloud.put("function", name, function)
-    _serve(cloud, name, {"latestRevision": True, "percent": 100, "revisionName": revision})
-    assert "no-allow-unauthenticated" in flags
-    return function
-
-
-def _make_repository(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    name = f"projects/{PROJECT}/locations/{REGION}/repositories/{names[0]}"
-    repository = {"name": name, "format": flags["repository-format"].upper(), **labels(flags)}
-    return cloud.put("repository", names[0], repository, new=True)
-
-
-def _keep_images(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    policies = {}
-    for rule in json.loads((commands.ROOT / flags["policy"]).read_text()):
-        policies[rule["name"]] = {"id": rule["name"], "action": rule["action"]["type"].upper()}
-        if "condition" in rule:
-            days = int(rule["condition"]["olderThan"].removesuffix("d"))
-            condition = {"tagState": rule["condition"]["tagState"].upper(), "olderThan": f"{days * 86_400}s"}
-            policies[rule["name"]]["condition"] = condition
-        else:
-            policies[rule["name"]]["mostRecentVersions"] = rule["mostRecentVersions"]
-    assert "no-dry-run" in flags
-    return cloud.put("repository", names[0], cloud.thing("repository", names[0]) | {"cleanupPolicies": policies})
-
-
-def _update_repository(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    there = cloud.thing("repository", names[0])
-    return cloud.put("repository", names[0], there | labels(flags, there))
-
-
-def _see_that_it_may_be_built(cloud: Cloud, flags: Any) -> None:
-    """Refuse, as Cloud Functions, Cloud Build and Cloud Run do, while what was granted is not known to them yet."""
-    project = f"project:{PROJECT}"
-    agent = f"serviceAccount:service-{NUMBER}@gcf-admin-robot.iam.gserviceaccount.com"
-    if not cloud.may(agent, "roles/cloudfunctions.serviceAgent", project):
+    """Read, change and write back, as gcloud does; a revision that does not start is made, and gets no traffic."""
+    name, new = names[0], names[0] not in cloud.things.get("service", {})
+    if new and "no-traffic" in flags:
+        raise Refused("--no-traffic not supported when creating a new service.")
+    assert new is ("no-allow-unauthenticated" in flags)
+    known_member(cloud, f"serviceAccount:{flags['service-account']}")
+    _see_that_it_may_start(cloud, flags)
+    service = _empty(name) if new else cloud.things["service"][name]
+    metadata = service["metadata"] | labels(flags, service["metadata"])
+    metadata["annotations"] = service["metadata"]["annotations"] | {"run.googleapis.com/ingress": flags["ingress"]}
+    template = _template(flags, service["spec"]["template"], metadata["labels"])
+    revision = _make_revision(cloud, name, template)
+    traffic = [dict(share) for share in service["spec"].get("traffic", [{"latestRevision": True, "percent": 100}])]
+    if "no-traffic" in flags:
+        for share in traffic:
+            if share.pop("latestRevision", False):
+                share["revisionName"] = service["status"]["latestReadyRevisionName"]
+    traffic = [share for share in traffic if share.get("percent") or share.get("tag", flags["tag"]) != flags["tag"]]
+    traffic.append({"revisionName": revision, "tag": flags["tag"]})
+    starts = name not in cloud.broken
+    status = service["status"] | {"latestCreatedRevisionName": revision}
+    status |= {"latestReadyRevisionName": revision} if starts else {}
+    spec = {"traffic": traffic, "template": template}
+    _put(cloud, service | {"metadata": metadata, "spec": spec, "status": status})
+    if not starts:
         raise Refused(
-            "ResponseError: status=[403], code=[Ok], message=[Unable to retrieve the repository metadata for "
-            f"{flags['docker-repository']}. Ensure that the Cloud Functions service account has "
-            "'artifactregistry.repositories.list' and 'artifactregistry.repositories.get' permissions.]"
+            f"Revision '{revision}' is not ready and cannot serve traffic. The user-provided container failed to start "
+            "and listen on the port defined provided by the PORT=8080 environment variable within the allowed time."
         )
-    builder = flags["build-service-account"].rpartition("/")[2]
-    (account,) = [item for item in DEPLOYMENT.accounts if builder.startswith(f"{item.id}@")]
-    places = {grant.role: project if grant.on == "project" else grant.on for grant in account.grants}
-    if not all(cloud.may(f"serviceAccount:{builder}", role, on) for role, on in places.items()):
+    return cloud.things["service"][name]
+
+
+def _empty(name: str) -> dict[str, Any]:
+    urls = json.dumps([TARGET.url(name), f"https://{name}-abc-ew.a.run.app"])
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": NUMBER, "annotations": {"run.googleapis.com/urls": urls}},
+        "spec": {"template": {}},
+        "status": {"url": TARGET.url(name)},
+    }
+
+
+def _template(flags: Any, before: Any, labelled: dict[str, str]) -> dict[str, Any]:
+    annotations = dict(before.get("metadata", {}).get("annotations", {}))
+    for flag, annotation in SCALES.items():
+        annotations.pop(annotation, None)
+        if flags[flag] != "0":
+            annotations[annotation] = flags[flag]
+    assert "clear-base-image" in flags
+    annotations.pop(BASE_IMAGES, None)
+    plain = [{"name": key, "value": value} for key, value in _listed(flags["set-env-vars"]).items()]
+    mounts = [_mounted(text) for text in filter(None, flags.get("set-secrets", "").split(","))]
+    assert bool(mounts) is not ("clear-secrets" in flags)
+    container = {
+        "image": flags["image"],
+        "env": [*plain, *mounts],
+        "resources": {"limits": {"memory": flags["memory"], "cpu": f"{flags['cpu']}000m"}},
+    }
+    return {
+        "metadata": {"labels": dict(labelled), "annotations": annotations},
+        "spec": {
+            "serviceAccountName": flags["service-account"],
+            "timeoutSeconds": int(flags["timeout"].rstrip("s")),
+            "containerConcurrency": int(flags["concurrency"]),
+            "containers": [container],
+        },
+    }
+
+
+def _see_that_it_may_start(cloud: Cloud, flags: Any) -> None:
+    """Refuse, as Cloud Run does, while what was granted is not known to it yet."""
+    name, _, digest = flags["image"].partition("@")
+    stored = [item["image_summary"]["digest"] for key, item in cloud.things["image"].items() if key.startswith(name)]
+    agent = f"service-{NUMBER}@serverless-robot-prod.iam.gserviceaccount.com"
+    if digest not in stored or not cloud.may(f"serviceAccount:{agent}", "roles/run.serviceAgent", f"project:{PROJECT}"):
         raise Refused(
-            "OperationError: code=3, message=Build failed with status: FAILURE. Could not build the function due to a "
-            "missing permission on the build service account."
+            f"Google Cloud Run Service Agent {agent} must have permission to read the image, {flags['image']}. Ensure "
+            "that the provided container image URL is correct and that the above account has permission to access it."
         )
     for text in filter(None, flags.get("set-secrets", "").split(",")):
         secret, _, version = text.partition("=")[2].partition(":")
+        cloud.thing("version", f"{secret}/{version}")
         if not cloud.may(f"serviceAccount:{flags['service-account']}", ACCESSOR, f"secret:{secret}"):
             raise Refused(
-                "OperationError: code=3, message=Could not create or update Cloud Run service. spec.template.spec."
-                "containers[0].env[0].value_from.secret_key_ref.name: Permission denied on secret: "
+                "spec.template.spec.containers[0].env[0].value_from.secret_key_ref.name: Permission denied on secret: "
                 f"projects/{NUMBER}/secrets/{secret}/versions/{version} for Revision service account "
                 f"{flags['service-account']}. The service account used must be granted the 'Secret Manager Secret "
                 "Accessor' role (roles/secretmanager.secretAccessor) at the secret, project or higher level."
@@ -118,81 +115,63 @@ def _listed(text: str) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in text[3:].split(";"))
 
 
-def _mounted(cloud: Cloud, text: str) -> dict[str, str]:
+def _mounted(text: str) -> dict[str, Any]:
     key, _, place = text.partition("=")
     secret, _, version = place.partition(":")
-    cloud.thing("version", f"{secret}/{version}")
-    return {"key": key, "projectId": NUMBER, "secret": secret, "version": version}
+    return {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": version}}}
 
 
-def _make_revision(cloud: Cloud, name: str, labels: dict[str, str], mounts: str) -> str:
+def _make_revision(cloud: Cloud, name: str, template: dict[str, Any]) -> str:
     number = 1 + sum(key.startswith(f"{name}-0") for key in cloud.things.get("revision", {}))
     revision = f"{name}-{number:05}-abc"
-    image = f"{REGION}-docker.pkg.dev/{PROJECT}/keeper-functions/{name}@sha256:{cloud.clock:064}"
     message = {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Revision",
         "metadata": {
             "name": revision,
             "creationTimestamp": cloud.time(),
-            "labels": labels | {"serving.knative.dev/service": name},
+            "labels": template["metadata"]["labels"] | {"serving.knative.dev/service": name},
         },
-        "spec": {"containers": [{"image": image, "env": [_variable(text) for text in mounts.split(",") if text]}]},
-        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        "spec": template["spec"],
+        "status": {"conditions": [{"type": "Ready", "status": "False" if name in cloud.broken else "True"}]},
     }
     cloud.put("revision", revision, message)
     return revision
 
 
-def _variable(mount: str) -> dict[str, Any]:
-    """Return a secret as a revision has it: the version is called its key."""
-    name, _, place = mount.partition("=")
-    secret, _, version = place.partition(":")
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": version}}}
-
-
-def _serve(cloud: Cloud, name: str, traffic: dict[str, Any]) -> None:
-    """Point a service's traffic; what was set on the service itself is gone, as after a redeployment."""
-    account = cloud.thing("function", name)["serviceConfig"]["serviceAccountEmail"]
-    plain = {key: value for key, value in traffic.items() if key != "revisionName" or not traffic.get("latestRevision")}
-    service = {
-        "apiVersion": "serving.knative.dev/v1",
-        "kind": "Service",
-        "metadata": {
-            "name": name,
-            "namespace": NUMBER,
-            "annotations": {
-                "run.googleapis.com/urls": json.dumps([TARGET.url(name), f"https://{name}-abc-ew.a.run.app"])
-            },
-        },
-        "spec": {"traffic": [plain], "template": {"spec": {"serviceAccountName": account}}},
-        "status": {"traffic": [traffic], "url": TARGET.url(name)},
-    }
-    cloud.put("service", name, service)
+def _put(cloud: Cloud, service: dict[str, Any]) -> None:
+    """Store a service; its status says what its traffic amounts to."""
+    name, status = service["metadata"]["name"], service["status"]
+    told = []
+    for share in service["spec"]["traffic"]:
+        latest = {"revisionName": status.get("latestReadyRevisionName", "")} if share.get("latestRevision") else {}
+        tagged = {"url": f"https://{share['tag']}---{TARGET.url(name)[8:]}"} if "tag" in share else {}
+        told.append(share | latest | tagged)
+    cloud.put("service", name, service | {"status": status | {"traffic": told}})
 
 
 def _traffic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    name, service = names[0], cloud.thing("service", names[0])
+    service = cloud.thing("service", names[0])
+    gone = flags.get("remove-tags", "")
+    kept = [share for share in service["spec"]["traffic"] if share.get("tag", gone) != gone]
     if "to-latest" in flags:
-        latest = cloud.things["function"][name]["serviceConfig"]["revision"]
-        wanted = {"latestRevision": True, "percent": 100, "revisionName": latest}
+        wanted = {"latestRevision": True, "percent": 100}
     else:
         revision, _, percent = flags["to-revisions"].partition("=")
         cloud.thing("revision", revision)
         wanted = {"revisionName": revision, "percent": int(percent)}
-    annotations = service["metadata"]["annotations"]
-    _serve(cloud, name, wanted)
-    cloud.things["service"][name]["metadata"]["annotations"] = annotations
-    return cloud.things["service"][name]
+    kept = [{key: value for key, value in share.items() if key != "percent"} for share in kept]
+    _put(cloud, service | {"spec": service["spec"] | {"traffic": [wanted, *kept]}})
+    return cloud.things["service"][names[0]]
 
 
 def _protect(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     annotations = cloud.thing("service", names[0])["metadata"]["annotations"]
     if "iap" in flags:
-        annotations["run.googleapis.com/iap-enabled"] = "true"
+        annotations[IAP] = "true"
     else:
         assert "no-invoker-iam-check" in flags
-        annotations["run.googleapis.com/invoker-iam-disabled"] = "True"  # as gcloud writes it
+        annotations[UNASKED] = "True"  # as gcloud writes it
 
 
 def _revisions(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
@@ -201,24 +180,78 @@ def _revisions(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     return [item for item in every if item["metadata"]["labels"]["serving.knative.dev/service"] == wanted][::-1]
 
 
+def _detach(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    """Hand a function over to Cloud Run alone: its service serves on as it did."""
+    del cloud.thing("service", names[0])["metadata"]["labels"]["goog-managed-by"]
+    return cloud.delete("function", names[0])
+
+
 def _delete_function(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     cloud.delete("service", names[0])
     return cloud.delete("function", names[0])
 
 
+def managed_by_functions(cloud: Cloud) -> None:
+    """Make of a deployment what a version before made with `gcloud functions deploy`."""
+    for name, service in cloud.things["service"].items():
+        template = service["spec"]["template"]
+        service["metadata"]["labels"]["goog-managed-by"] = "cloudfunctions"
+        template["metadata"]["annotations"][BASE_IMAGES] = '{"worker":"python311"}'
+        template["spec"]["containers"][0]["image"] = (
+            f"{REGION}-docker.pkg.dev/{PROJECT}/keeper-functions/{name}@sha256:1"
+        )
+        function = {
+            "name": f"projects/{PROJECT}/locations/{REGION}/functions/{name}",
+            "environment": "GEN_2",
+            "state": "ACTIVE",
+            "serviceConfig": {"serviceAccountEmail": template["spec"]["serviceAccountName"]},
+            "labels": service["metadata"]["labels"],
+        }
+        cloud.put("function", name, function)
+
+
+def visited(cloud: Cloud, question: Question) -> Reply:
+    """Answer a request as Google's front end and the function behind it do."""
+    tag, _, host = question.url.removeprefix("https://").rpartition("---")
+    (service,) = [
+        item for item in cloud.things["service"].values() if item.get("status", {}).get("url") == f"https://{host}"
+    ]
+    (share,) = [item for item in service["status"]["traffic"] if item.get("tag", "") == tag]
+    annotations = service["metadata"]["annotations"]
+    if annotations.get(IAP) == "true":
+        return Reply(status=302, location=f"{SIGN_IN}o/oauth2/v2/auth?client_id=1")
+    allowed = question.headers.get("Authorization") == f"Bearer {OPERATORS}" and cloud.may_invoke
+    if annotations.get(UNASKED, "").lower() != "true" and not allowed:
+        return Reply(status=403, kind="text/html; charset=UTF-8")
+    (container,) = cloud.things["revision"][share["revisionName"]]["spec"]["containers"]
+    target = next(item["value"] for item in container["env"] if item["name"] == "FUNCTION_TARGET")
+    if target in cloud.sick:
+        return Reply(status=500, kind=PROBLEM)
+    if question.method == "GET":
+        return Reply(status=405, kind=PROBLEM)
+    return (
+        Reply(status=403, kind=PROBLEM) if target == "directory_webhook" else Reply(status=200, kind="application/json")
+    )
+
+
+def _identity(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    machine = cloud.account.endswith(".gserviceaccount.com")
+    assert machine is ("audiences" in flags)
+    if machine and not cloud.machine_has_identity:
+        raise Refused("No identity token can be obtained from the current credentials.")
+    return {"id_token": OPERATORS, "access_token": "token-of-the-operator"}
+
+
 HANDLERS: dict[str, Handler] = {
-    "functions deploy": _deploy,
+    "auth print-identity-token": _identity,
     "functions list": listed("function"),
     "functions describe": describe("function"),
+    "functions detach": _detach,
     "functions delete": _delete_function,
-    "artifacts repositories create": _make_repository,
-    "artifacts repositories update": _update_repository,
-    "artifacts repositories describe": describe("repository"),
-    "artifacts repositories set-cleanup-policies": _keep_images,
-    "artifacts repositories delete": delete("repository"),
-    "artifacts repositories get-iam-policy": policy("repository"),
-    "artifacts repositories add-iam-policy-binding": bind("repository"),
+    "run deploy": _deploy,
+    "run services list": listed("service"),
     "run services describe": describe("service"),
+    "run services delete": delete("service"),
     "run services update": _protect,
     "run services update-traffic": _traffic,
     "run services get-iam-policy": policy("service"),

@@ -1,0 +1,238 @@
+"""Steps for the functions: services of Cloud Run, all started from one image, each by its own FUNCTION_TARGET.
+
+A new revision gets no traffic, but the tag `candidate` and by it an address of its own. It is tried there (smoke.py);
+only then traffic is moved, all functions within seconds, and the tag is taken off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from infra.gcp import access, build, marks
+from infra.gcp.description import MOVED, Deployment, Function
+from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, OneOf, Step, gcloud
+from infra.gcp.target import Target
+
+CANDIDATE = "candidate"
+
+
+def every_former(target: Target) -> Command:
+    """Return the command that lists what Cloud Functions manages, in every region."""
+    return (*gcloud("functions", "list", project=target.project), AS_JSON)
+
+
+def formers(target: Target, deployment: Deployment, listed: Any) -> list[str]:
+    """Return the functions of ours, in this region, that Cloud Functions manages: versions before deployed them so."""
+    names = {
+        f"projects/{target.project}/locations/{target.region}/functions/{item.name}": item.name
+        for item in deployment.functions
+    }
+    found = {names[item["name"]]: item for item in listed or () if item["name"] in names}
+    return sorted(
+        name for name, item in found.items() if marks.of_function(target.account(name))(item) is marks.Whose.OURS
+    )
+
+
+def detached(target: Target, deployment: Deployment) -> Step:
+    """Return the step that takes the functions out of Cloud Functions: addresses, revisions and traffic stay."""
+    return Step(
+        title="No function is managed by Cloud Functions",
+        look=every_former(target),
+        make=(),
+        wanted={"unwanted": Exactly([])},
+        change=(gcloud("functions", "detach", FOUND, region=target.region, project=target.project, quiet=True),),
+        find=lambda listed: {"unwanted": formers(target, deployment, listed)},
+        names=lambda found: list(found["unwanted"]),
+    )
+
+
+def look(target: Target, name: str) -> Command:
+    """Return the command that describes a service."""
+    return (*gcloud("run", "services", "describe", name, region=target.region, project=target.project), AS_JSON)
+
+
+def deployed_title(function: Function) -> str:
+    """Return what the step is called that deploys a function."""
+    settings = f"{function.memory}, {function.timeout} s, {function.concurrency} requests in each of up to"
+    return f"Function {function.name}: {settings} {function.max_instances} instances, as keeper-{function.name}"
+
+
+def moved_title(name: str) -> str:
+    """Return what the step is called that lets a function serve what was deployed last."""
+    return f"All traffic of {name} on its latest revision"
+
+
+def settled(target: Target, deployment: Deployment, labels: Mapping[str, str], function: Function) -> Iterator[Step]:
+    """Yield the steps for one function but its traffic: a new revision, who may call it, and how."""
+    name = function.name
+    yield _deployed(target, deployment, labels, function)
+    yield from access.grants_on(f"service:{name}", target, deployment)
+    yield access.invoked_by_no_other(name, target, deployment)
+    if function.public:
+        # Not a role of allUsers: an organization that restricts sharing to its domain refuses that.
+        yield Step(
+            title=f"{name} is public: Cloud Run asks nobody who calls it, it checks a token of its own",
+            look=look(target, name),
+            make=(_on(target, "run", "services", "update", name, invoker_iam_check=False),),
+            wanted={"metadata": {"annotations": {"run.googleapis.com/invoker-iam-disabled": "true"}}},
+            find=_lower_case_annotations,
+        )
+    if function.iap:
+        yield Step(
+            title=f"Identity-Aware Proxy in front of {name}",
+            look=look(target, name),
+            make=(_on(target, "beta", "run", "services", "update", name, iap=True),),
+            wanted={"metadata": {"annotations": {"run.googleapis.com/iap-enabled": "true"}}},
+            find=_lower_case_annotations,
+        )
+        yield from access.let_in(name, target)
+
+
+def moved(target: Target, deployment: Deployment) -> Iterator[Step]:
+    """Yield the steps that move traffic to what was tried, in order."""
+    for function in sorted(deployment.functions, key=lambda item: MOVED.index(item.name)):
+        yield Step(
+            title=moved_title(function.name),
+            look=look(target, function.name),
+            make=(
+                _on(
+                    target,
+                    *("run", "services", "update-traffic", function.name),
+                    remove_tags=CANDIDATE,
+                    to_latest=True,
+                ),
+            ),
+            wanted={"traffic": [{"latestRevision": True, "percent": 100}], "candidate": False},
+            find=_traffic,
+        )
+
+
+def _on(target: Target, *parts: str, **flags: Any) -> Command:
+    return gcloud(*parts, **flags, region=target.region, project=target.project)
+
+
+def _traffic(service: Any) -> Any:
+    """Return where traffic goes, and whether a revision waits for it; tags of other people are left out."""
+    there = service["spec"].get("traffic", [])
+    return {
+        "traffic": [share for share in there if share.get("percent")],
+        "candidate": any(share.get("tag") == CANDIDATE for share in there),
+    }
+
+
+def _deployed(target: Target, deployment: Deployment, labels: Mapping[str, str], function: Function) -> Step:
+    environment = {key: target.filled(text, deployment) for key, text in function.environment.items()}
+    environment = {"FUNCTION_TARGET": function.entry_point} | environment
+    mounted = {key: f"{name}:{target.mounted(name)}" for key, name in function.secrets.items()}
+    name, account = function.name, target.account(function.name)
+    command = _on(
+        target,
+        *("run", "deploy", name),
+        image=build.image_of(target),
+        tag=CANDIDATE,
+        memory=function.memory,
+        cpu=function.cpu,
+        timeout=f"{function.timeout}s",
+        concurrency=str(function.concurrency),
+        min_instances=str(function.min_instances),
+        max_instances=str(function.max_instances),
+        service_account=account,
+        ingress="all",
+        set_env_vars=_listed(environment),
+        **({"set_secrets": ",".join(f"{key}={place}" for key, place in mounted.items())} if mounted else {}),
+        **({} if mounted else {"clear_secrets": True}),
+        update_labels=",".join(f"{key}={value}" for key, value in labels.items()),
+        clear_base_image=True,  # Cloud Functions had one put below each function; the image brings its own
+    )
+    return Step(
+        title=deployed_title(function),
+        look=look(target, name),
+        make=(_with(command, "--no-allow-unauthenticated"),),  # the first revision of a service gets all traffic
+        change=(_with(command, "--no-traffic"),),
+        wanted={
+            "ready": True,
+            "image": build.image_of(target),
+            "baseImage": None,
+            "memory": function.memory,
+            "cpu": function.cpu,
+            "timeout": function.timeout,
+            "concurrency": function.concurrency,
+            "minInstances": str(function.min_instances) if function.min_instances else OneOf(("0", None)),
+            "maxInstances": str(function.max_instances),
+            "ingress": OneOf(("all", None)),
+            "serviceAccount": account,
+            "environment": Exactly(environment),
+            "secrets": Exactly(mounted),
+            "release": labels["release"],
+        },
+        find=comparable,
+        owned=marks.Owned(what=f"Cloud Run service {name} in {target.region}", whose=_whose(account)),
+    )
+
+
+def _with(command: Command, flag: str) -> Command:
+    """Return a command with one more flag, before those that say where."""
+    place = next(number for number, part in enumerate(command) if part.startswith("--region="))
+    return (*command[:place], flag, *command[place:])
+
+
+def _whose(account: str) -> Any:
+    """Return what judges a service, from what is compared."""
+    return marks.acting_as(account, "serviceAccount")
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    """Return a map as a flag's value; a separator of its own, since values may hold commas.
+
+    Source: gcloud topic escaping.
+    """
+    return "^;^" + ";".join(f"{key}={value}" for key, value in values.items())
+
+
+def comparable(service: Any) -> Any:
+    """Return what was deployed last as it was asked for, out of knative's message."""
+    metadata, template = service.get("metadata", {}), service.get("spec", {}).get("template", {})
+    annotations, spec = template.get("metadata", {}).get("annotations", {}), template.get("spec", {})
+    (container, *_) = spec.get("containers") or [{}]
+    limits, variables = container.get("resources", {}).get("limits", {}), container.get("env", [])
+    references = {
+        item["name"]: item["valueFrom"]["secretKeyRef"]
+        for item in variables
+        if "secretKeyRef" in item.get("valueFrom", {})
+    }
+    return {
+        "ready": _is_ready(service.get("status", {})),
+        "image": container.get("image"),
+        "baseImage": annotations.get("run.googleapis.com/base-images"),
+        "memory": limits.get("memory"),
+        "cpu": _processors(limits.get("cpu", "")),
+        "timeout": spec.get("timeoutSeconds"),
+        "concurrency": spec.get("containerConcurrency"),
+        "minInstances": annotations.get("autoscaling.knative.dev/minScale"),
+        "maxInstances": annotations.get("autoscaling.knative.dev/maxScale"),
+        "ingress": metadata.get("annotations", {}).get("run.googleapis.com/ingress"),
+        "serviceAccount": spec.get("serviceAccountName"),
+        "environment": {item["name"]: item.get("value", "") for item in variables if "valueFrom" not in item},
+        "secrets": {name: f"{place['name']}:{place['key']}" for name, place in references.items()},
+        "release": metadata.get("labels", {}).get("release"),
+        "labels": metadata.get("labels"),
+    }
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    """Say whether the revision that was made last has started."""
+    created = status.get("latestCreatedRevisionName")
+    return bool(created) and created == status.get("latestReadyRevisionName")
+
+
+def _processors(limit: str) -> str:
+    """Return a limit in whole processors: Cloud Run tells one that was not given in thousandths."""
+    return str(int(limit[:-1]) // 1000) if limit.endswith("000m") else limit
+
+
+def _lower_case_annotations(service: Any) -> Any:
+    """Return a service with its annotations in lower case: gcloud writes True where the API's pages say true."""
+    annotations = service["metadata"].get("annotations", {})
+    lower = {key: str(value).lower() for key, value in annotations.items()}
+    return service | {"metadata": service["metadata"] | {"annotations": lower}}

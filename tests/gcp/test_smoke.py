@@ -1,0 +1,337 @@
+"""New revisions are tried before they get traffic, and what a version before deployed serves until then."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from infra.gcp import __main__ as command_line
+from infra.gcp import commands, destroy, services, smoke
+from infra.gcp.deploy import deploy
+from infra.gcp.description import DEPLOYMENT, FORMER_GRANT, MOVED
+from infra.gcp.gcloud import PAUSES, Gcloud, GcloudFailed
+from infra.gcp.preflight import Consent
+from infra.gcp.release import served
+from infra.gcp.rollback import rollback
+from infra.gcp.smoke import Question, Reply
+from infra.gcp.steps import shown
+from tests.gcp.stand_in import NUMBER, PROJECT, StandIn
+from tests.gcp.stand_in.run import BASE_IMAGES, OPERATORS, managed_by_functions
+from tests.gcp.test_deploy import NAMES, TARGET, changes_of, deployed, nobody, redeployed
+
+SECOND = "0123456789abcdef"
+KNOWN = replace(TARGET, number=NUMBER)
+
+
+@pytest.fixture
+def cloud(whole: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """A whole deployment, and another source to deploy."""
+    monkeypatch.setattr(commands, "source_digest", lambda: SECOND)
+    return copy.deepcopy(whole)
+
+
+def serving(cloud: StandIn) -> dict[str, str]:
+    """Return the revision that has all traffic, by function."""
+    shares = {name: item["status"]["traffic"] for name, item in cloud.things["service"].items()}
+    return {name: each["revisionName"] for name, several in shares.items() for each in several if each.get("percent")}
+
+
+def numbers(cloud: StandIn) -> dict[str, int]:
+    return {name: int(revision.split("-")[-2]) for name, revision in serving(cloud).items()}
+
+
+def refused(cloud: StandIn, **allowed: Any) -> str:
+    with pytest.raises(SystemExit) as ended:
+        deployed(cloud, **allowed)
+    return str(ended.value)
+
+
+ILL = {
+    "directory_webhook": "directory-webhook refuses itself what no channel of ours sent (POST ",
+    "provision_user": "provision-user answers who may call it (GET ",
+    "reconcile": "reconcile answers who may call it (GET ",
+}
+
+
+@pytest.mark.parametrize("function", ILL)
+def test_a_revision_that_answers_wrongly_gets_no_traffic_and_the_same_command_goes_on(cloud, function):
+    before = serving(cloud)
+    cloud.sick = {function}
+    said = refused(cloud)
+    assert f"The smoke test failed: not true that {ILL[function]}https://candidate---" in said
+    assert ": 500)" in said
+    assert serving(cloud) == before
+    cloud.sick.clear()
+    changed = changes_of(cloud)
+    assert tuple(text.split()[4] for text in changed) == MOVED
+    assert set(numbers(cloud).values()) == {2}
+    assert changes_of(cloud) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "reply"),
+    [
+        ("console", "GET", Reply(status=200)),
+        ("reauthorize", "GET", Reply(status=302, location="https://elsewhere.example.com/")),
+        ("directory-webhook", "POST", Reply(status=403, kind="text/html")),  # Google's own
+        ("apply-changes", "GET", Reply(status=405, kind=smoke.PROBLEM)),  # open to everybody
+        ("reconcile", "POST", Reply(status=503, kind=smoke.PROBLEM)),
+        ("renew-watch", "GET", Reply(status=0)),
+    ],
+)
+def test_every_answer_must_be_the_one_that_is_due(cloud, name, method, reply):
+    before = serving(cloud)
+
+    def visit(question: Question) -> Reply:
+        return reply if (f"---{name}-" in question.url and question.method == method) else cloud.visit(question)
+
+    assert f"not true that {name} " in refused(cloud, visit=visit)
+    assert serving(cloud) == before
+
+
+def test_what_takes_a_while_is_waited_for(cloud):
+    """Identity-Aware Proxy stands in front of a service minutes after it was told to."""
+    waited: list[float] = []
+    asked: list[Question] = []
+
+    def visit(question: Question) -> Reply:
+        asked.append(question)
+        return cloud.visit(question) if len(waited) > 3 or "console" not in question.url else Reply(status=404)
+
+    said: list[str] = []
+    deploy(TARGET, Gcloud(cloud, sleep=waited.append, say=said.append), said.append, nobody, visit=visit)
+    assert waited == list(PAUSES[:4])
+    assert any(text.startswith("  wait ") and "console sends whoever" in text for text in said)
+    assert len([each for each in asked if each.method == "POST"]) == 2, "what passed is not asked again"
+
+
+def test_traffic_is_moved_only_after_everything_has_passed_and_in_its_order(cloud):
+    asked: list[int] = []
+
+    def visit(question: Question) -> Reply:
+        asked.append(len(cloud.changes()))
+        return cloud.visit(question)
+
+    before = len(cloud.changes())
+    said = deployed(cloud, visit=visit)
+    changed = [shown(command) for command in cloud.changes()]
+    places = [place for place, text in enumerate(changed) if place >= before and "update-traffic" in text]
+    assert max(asked) <= min(places)
+    assert min(asked) > max(place for place, text in enumerate(changed) if text.startswith("gcloud run deploy "))
+    assert [changed[place].split()[4] for place in places] == list(MOVED)
+    passed = [text for text in said if text.startswith("  passed ")]
+    assert len(passed) == 1 + 2 + 4 * 2 + 1  # the webhook, two pages, four closed ones that answer, a run
+    assert OPERATORS not in "\n".join(said)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"account": "deployer@keeper-prod.iam.gserviceaccount.com"}, "which this account has none of"),
+        ({"may_invoke": False}, "reconcile answers who may call it: this account may not call it"),
+    ],
+)
+def test_what_an_account_cannot_ask_is_told_and_stops_nothing(cloud, change, told):
+    for name, value in change.items():
+        setattr(cloud, name, value)
+    said = "\n".join(deployed(cloud))
+    assert f"  not asked  {told}" in said or told in said
+    assert "  passed     reconcile is closed to strangers" in said
+    assert "makes a run" not in said or "may not call it" in said
+    assert set(numbers(cloud).values()) == {2}
+
+
+def test_a_service_account_with_an_identity_asks_with_a_token_for_each_service(cloud):
+    cloud.account, cloud.machine_has_identity = "deployer@keeper-prod.iam.gserviceaccount.com", True
+    said = "\n".join(deployed(cloud))
+    assert "passed     reconcile makes a run" in said
+    tokens = {shown(command) for command in cloud.issued if "--audiences=" in shown(command)}
+    assert len(tokens) == 4
+    assert any(text.endswith("--audiences=https://reconcile-123456789012.europe-west1.run.app") for text in tokens)
+
+
+def test_traffic_is_moved_untested_when_that_is_wanted(cloud):
+    cloud.sick = {"reconcile"}
+    asked: list[Question] = []
+    deployed(cloud, untested=True, visit=lambda question: asked.append(question) or Reply(status=0))
+    assert (asked, set(numbers(cloud).values())) == ([], {2})
+
+
+def test_untested_is_yes_or_nothing():
+    given = {"PROJECT": PROJECT, "REGION": TARGET.region, "ADMIN": TARGET.admin, "ALERTS": TARGET.alerts}
+    with pytest.raises(SystemExit, match=r"UNTESTED=\.\.\. must be yes"):
+        command_line.main(["deploy"], given | {"UNTESTED": "1"})
+
+
+def test_a_revision_that_does_not_start_ends_it_at_once_and_is_made_anew(cloud):
+    before, waited = serving(cloud), []
+    cloud.broken = {"console"}
+    with pytest.raises(GcloudFailed, match="failed to start and listen"):
+        deploy(TARGET, Gcloud(cloud, sleep=waited.append), lambda text: None, nobody, visit=cloud.visit)
+    assert (serving(cloud), waited) == (before, [])
+    cloud.broken.clear()
+    assert redeployed(changes_of(cloud)) == {"console"}
+    assert numbers(cloud)["console"] == 3
+
+
+# ---- what waits for traffic
+
+
+@pytest.fixture
+def waiting(cloud: StandIn) -> StandIn:
+    cloud.sick = {"directory_webhook"}
+    refused(cloud)
+    cloud.sick.clear()
+    return cloud
+
+
+def test_what_waits_was_not_rolled_back_and_a_rollback_leaves_it_as_it_is(waiting):
+    before = serving(waiting)
+    known = served(KNOWN, Gcloud(waiting))
+    assert [(item.waiting, item.rolled_back) for item in known] == [(True, False)] * 7
+    assert rollback(TARGET, Gcloud(waiting), lambda text: None, known[0].release.id) == []
+    assert rollback(TARGET, Gcloud(waiting), lambda text: None, known[0].deployed.before) == []
+    assert serving(waiting) == before
+
+
+def test_another_release_replaces_what_waits(waiting, monkeypatch):
+    first = served(KNOWN, Gcloud(waiting))[0].release.id
+    monkeypatch.setattr(commands, "source_digest", lambda: "fedcba9876543210")
+    deployed(waiting)
+    assert set(numbers(waiting).values()) == {3}
+    assert {item.release.before for item in served(KNOWN, Gcloud(waiting))} == {first}
+
+
+def test_tags_of_other_people_stay(cloud):
+    traffic = cloud.things["service"]["console"]["spec"]["traffic"]
+    traffic.append({"revisionName": "console-00001-abc", "tag": "mine"})
+    assert changes_of(cloud)
+    tags = [share.get("tag") for share in cloud.things["service"]["console"]["spec"]["traffic"]]
+    assert tags == [None, "mine"]
+    assert changes_of(cloud) == []
+
+
+STEPS = 1 + 1 + 7 + 7 + 1  # the lock, the build, revisions, traffic, the lock
+
+
+@pytest.mark.parametrize("after", range(STEPS))
+def test_whenever_it_is_broken_off_the_old_serve_until_all_new_ones_are_there(cloud, after):
+    before = serving(cloud)
+    cloud.interrupt_after = cloud.acted + after
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cloud)
+    cloud.interrupt_after = None
+    if after <= 9:
+        assert serving(cloud) == before
+    assert set(numbers(cloud).values()) <= {1, 2}
+    deployed(cloud, unlock=True)
+    assert set(numbers(cloud).values()) == {2}
+    assert len(cloud.things["revision"]) == 14
+    assert changes_of(cloud) == []
+
+
+# ---- from Cloud Functions
+
+
+@pytest.fixture
+def former(cloud: StandIn) -> StandIn:
+    """What a version before deployed with `gcloud functions deploy`."""
+    managed_by_functions(cloud)
+    del cloud.things["image"], cloud.things["bucket"], cloud.policies[f"bucket:gs://keeper-source-{NUMBER}"]
+    (account,) = [item for item in DEPLOYMENT.accounts if item.name == "build"]
+    policy = cloud.policies[f"project:{PROJECT}"]["bindings"]
+    only = FORMER_GRANT.only
+    assert only
+    policy.append(
+        {
+            "role": FORMER_GRANT.role,
+            "members": [f"serviceAccount:{account.id}@{PROJECT}.iam.gserviceaccount.com"],
+            "condition": {
+                "title": only.title,
+                "expression": only.expression.format(number=NUMBER, region=TARGET.region),
+            },
+        }
+    )
+    return cloud
+
+
+def upgraded(cloud: StandIn, **allowed: Any) -> list[str]:
+    return deployed(cloud, **{"consent": Consent(confirmed=True)} | allowed)
+
+
+def test_leaving_cloud_functions_is_confirmed_and_nothing_changes_before(former):
+    before, things = len(former.changes()), copy.deepcopy(former.things)
+    asked: list[str] = []
+    with pytest.raises(SystemExit, match="Nothing was changed"):
+        deployed(former, ask=lambda question: asked.append(question) or "no")
+    assert (len(former.changes()), former.things) == (before, things)
+    assert asked[0].startswith("Cloud Functions manages apply-changes, console, ")
+    deployed(former, ask=lambda question: PROJECT)
+    assert former.things["function"] == {}
+
+
+def test_an_upgrade_keeps_addresses_and_revisions_and_may_be_rolled_back(former):
+    addresses = {name: item["status"]["url"] for name, item in former.things["service"].items()}
+    first = serving(former)
+    before = len(former.changes())
+    upgraded(former)
+    changed = [shown(command) for command in former.changes()[before:]]
+    detached = [place for place, text in enumerate(changed) if text.startswith("gcloud functions detach ")]
+    assert len(detached) == 7
+    assert max(detached) < min(place for place, text in enumerate(changed) if text.startswith("gcloud run deploy "))
+    assert min(detached) > next(place for place, text in enumerate(changed) if "builds submit" in text)
+    assert [text for text in changed if "pubsub" in text or "scheduler" in text or " iap " in text] == []
+    assert {name: item["status"]["url"] for name, item in former.things["service"].items()} == addresses
+    assert BASE_IMAGES not in str([item["spec"]["template"] for item in former.things["service"].values()])
+    assert "gcf-v2-sources" not in str(former.policies)
+    assert set(numbers(former).values()) == {2}
+    assert changes_of(former) == []
+    rollback(TARGET, Gcloud(former), lambda text: None)
+    assert serving(former) == first
+
+
+def test_functions_of_somebody_else_are_left_to_them(former):
+    function = former.things["function"]["console"]
+    function["serviceConfig"]["serviceAccountEmail"] = "somebody@example.com"
+    assert services.formers(KNOWN, DEPLOYMENT, [function]) == []
+    elsewhere = function | {"name": function["name"].replace("europe-west1", "europe-west2")}
+    assert services.formers(KNOWN, DEPLOYMENT, [elsewhere]) == []
+
+
+UPGRADE = (
+    1 + 2 + 1 + 7 + 7 + 7 + 1 + 1
+)  # the lock, the bucket, the build, leaving, revisions, traffic, a grant, the lock
+
+
+@pytest.mark.parametrize("index", range(UPGRADE))
+def test_an_upgrade_ends_well_whichever_answer_was_lost(former, index):
+    former.lost = {former.acted + index}
+    before = former.acted
+    upgraded(former)
+    assert former.acted - before == UPGRADE, "nothing was done twice"
+    assert former.things["function"] == {}
+    assert set(numbers(former).values()) == {2}
+    assert len(former.things["revision"]) == 14
+    assert changes_of(former) == []
+
+
+@pytest.mark.parametrize("after", range(UPGRADE))
+def test_an_upgrade_goes_on_wherever_it_was_broken_off_and_something_serves_always(former, after):
+    former.interrupt_after = former.acted + after
+    with pytest.raises(KeyboardInterrupt):
+        upgraded(former)
+    former.interrupt_after = None
+    assert set(numbers(former)) == NAMES
+    upgraded(former, unlock=True)
+    assert set(numbers(former).values()) == {2}
+    assert changes_of(former) == []
+
+
+def test_functions_that_were_never_detached_are_destroyed_too(former):
+    said: list[str] = []
+    destroy.destroy(TARGET, Gcloud(former), said.append, lambda question: PROJECT, destroy.Wanted())
+    assert former.things["function"] == former.things["service"] == {}
+    assert "  delete     Function console" in said
