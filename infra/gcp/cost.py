@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from infra.gcp.description import BACKUP_DAYS, DEPLOYMENT
+from infra.gcp.description import BACKUP_DAYS
 from infra.gcp.measure import OPERATIONS
 from infra.local.cloud import ROOT
 
@@ -26,7 +26,7 @@ SMALLEST_SHARDS, USERS_A_SHARD = 64, 300  # adapters/firestore/roster.py
 AUDIT_DAYS = 400
 READING_BYTES = 2_000  # of a line of the Data Access log; estimated, rounded up
 DEPLOYMENTS = 4  # a month
-IMAGES = len(DEPLOYMENT.functions)  # that a deployment builds
+IMAGES = 1  # that a deployment builds, for all functions
 BUILD_MINUTES, IMAGE_GB = 4, 0.2  # of one image, its layers shared with no other; estimated, rounded up
 IMAGES_DAYS = 90  # for which an image is kept (images.json); of older ones the last ten
 EVENT_BYTES, ENTRY_BYTES = 1_500, 250  # of storage, with its indexes; estimated, rounded up
