@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from infra.gcp import commands, preflight
+from infra.gcp import commands, preflight, services
 from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_image, learn_number, newest_keys, state_of
+from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.steps import Step, checklist, differences
 from infra.gcp.target import Target
+from infra.gcp.tuning import tuned
 
 NOTHING = "nothing"
 HIDDEN = "(a value of its own)"  # of a variable that is not ours: it may hold what nobody may see
@@ -30,12 +32,14 @@ def diff(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> int:
     strange = preflight.refusals(target, cloud)
     target = learn_channels(replace(target, key_versions=newest_keys(target, cloud)), cloud)
     target = learn_image(learn_billing(target, cloud), cloud)
-    alike, different = 0, 0
+    renewing = {services.deployed_title(item) for item in tuned(DEPLOYMENT, target.tuned).functions}
+    alike, different, renewed = 0, 0, False
     heading = ""
     for chapter, _, several in checklist(commands.all_steps(target)):
         heading = chapter or heading
         for step in several:
             lines = list(_lines(step, cloud))
+            renewed = renewed or (bool(lines) and step.title in renewing)
             alike, different = (alike, different + 1) if lines else (alike + 1, different)
             if lines and heading:
                 say(f"\n{heading}")
@@ -43,6 +47,8 @@ def diff(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> int:
             for line in lines:
                 say(line)
     say(f"\n{different} differ, {alike} are as wanted. Nothing was changed.")
+    if renewed:
+        say("New revisions get traffic, all of it, once they have passed the smoke test.")
     if strange:
         say(f"\nA deployment would be refused as it is.\n{strange}")
     return 1 if different or strange else 0

@@ -66,6 +66,18 @@ def test_it_tells_what_a_deployment_with_other_settings_changes(cloud):
     assert told == [f"             {changed}"] * 6
 
 
+def test_another_source_is_told_as_an_image_that_is_not_built_yet(cloud, monkeypatch):
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    lines = differing(cloud)
+    assert lines[0] == "  make       Image of source 0123456789abcdef: built once, for all functions"
+    images = [line for line in lines if line.startswith("             image: ")]
+    assert len(images) == 7
+    assert all("@sha256:" in line and line.endswith('functions@IMAGE_DIGEST"') for line in images)
+    said: list[str] = []
+    diff(TARGET, Gcloud(cloud, pauses=(), unused_is_missing=True), said.append)
+    assert said[-1].startswith("New revisions get traffic")
+
+
 def test_a_variable_that_is_not_ours_is_told_without_its_value(cloud):
     container(cloud, "console")["env"].append({"name": "TOKEN", "value": "hush"})
     (_, line) = differing(cloud)
