@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 LEVELS := unit simulation contract fuzz functional faults gcp browser
 TESTS = REQUIRE_EMULATORS=1 $(BIN)/python -m pytest -q -m "not slow"
 .PHONY: help setup run local connect sync test $(LEVELS) simulate mutants check fix screenshots bench lock audit sbom clean \
-	plan diff deploy rollback destroy logs doctor
+	plan diff deploy rollback destroy logs doctor tofu
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -108,6 +108,9 @@ logs: $(STAMP) ## (settings as for deploy) [FUNCTION=console] [SEVERITY=INFO] [S
 
 doctor: $(STAMP) ## (settings as for deploy): check every precondition and live dependency, and say how to fix each failure
 	@$(GCP) doctor
+
+tofu: $(STAMP) ## (settings as for deploy) [ADOPT=yes]: write the same deployment as OpenTofu JSON (yes: and the imports of one that is there)
+	@$(GCP) tofu
 
 lock: $(STAMP) ## resolve pyproject.toml again into the two requirements files
 	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o functions/requirements.txt

@@ -1,4 +1,4 @@
-"""The commands of the Makefile: python -m infra.gcp plan | diff | deploy | rollback | destroy | logs | doctor.
+"""The commands of the Makefile: python -m infra.gcp plan | diff | deploy | rollback | destroy | logs | doctor | tofu.
 
 Settings are read from the environment (docs/install.md, step 2): no shell has a chance to run what is in them.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from infra.gcp import deploy, destroy, diff, doctor, logs, rollback, upload
+from infra.gcp import deploy, destroy, diff, doctor, logs, rollback, tofu, upload
 from infra.gcp.commands import ROOT
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
 from infra.gcp.lock import Held
@@ -86,6 +86,18 @@ def _doctor(target: Target, _: Given) -> int:
     return doctor.examine(target, Gcloud(pauses=()), say)
 
 
+def _tofu(target: Target, given: Given) -> int:
+    adopt = _told(given, "ADOPT")
+    for path in tofu.write(ROOT, target, adopt=adopt):
+        say(f"Written: {path.relative_to(ROOT)}")
+    say("Nothing was run. What to tell OpenTofu besides, and what comes first: docs/opentofu.md.")
+    if adopt:
+        say("Only Google knows the ids of these: import them by hand, or have them made again.")
+        for address in tofu.unknown(target):
+            say(f"  {address}")
+    return 0
+
+
 VERBS = {
     "plan": _plan,
     "diff": _diff,
@@ -94,6 +106,7 @@ VERBS = {
     "destroy": _destroy,
     "logs": _logs,
     "doctor": _doctor,
+    "tofu": _tofu,
 }
 
 

@@ -134,13 +134,19 @@ def _creation(target: Target) -> Command:
     )
 
 
+def amount(target: Target) -> tuple[str, str]:
+    """Return the amount in whole units, and its currency; empty for that of the billing account."""
+    units = target.budget.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return units, target.budget[len(units) :]
+
+
 def _wanted(target: Target) -> dict[str, Any]:
-    units, currency = target.budget.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), target.budget[-3:]
+    units, currency = amount(target)
     return {
         "amount": {
             "specifiedAmount": {
                 "units": OneOf((units, int(units))),
-                **({"currencyCode": currency} if currency.isalpha() else {}),
+                **({"currencyCode": currency} if currency else {}),
                 "nanos": 0,
             }
         },
@@ -150,7 +156,7 @@ def _wanted(target: Target) -> dict[str, Any]:
             "creditTypesTreatment": OneOf(("INCLUDE_ALL_CREDITS", None)),  # the default
         },
         "thresholdRules": sorted(
-            ({"thresholdPercent": float(percent), "spendBasis": _enumerated(basis)} for percent, basis in THRESHOLDS),
+            ({"thresholdPercent": float(percent), "spendBasis": enumerated(basis)} for percent, basis in THRESHOLDS),
             key=_by_percent,
         ),
         "notificationsRule": {"monitoringNotificationChannels": sorted(map(_number, _channels(target)))},
@@ -172,7 +178,7 @@ def _by_percent(rule: dict[str, Any]) -> tuple[float, str]:
     return float(rule.get("thresholdPercent", 0)), str(rule["spendBasis"])
 
 
-def _enumerated(choice: str) -> str:
+def enumerated(choice: str) -> str:
     """Return a choice of a flag as the API spells it."""
     return choice.upper().replace("-", "_")
 
