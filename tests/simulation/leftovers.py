@@ -62,6 +62,8 @@ def _entries(world: World, connection: Connection, entries: dict[str, Entry]) ->
             world.watch.broken("no mark is left", f"{connection.id}/{user_id}: {entry}")
         if entry.pending:
             world.watch.broken("nobody is pending", f"{connection.id}/{user_id}: {entry}")
+        if entry.deleted and entry.status is not Status.SUSPENDED:
+            world.watch.broken("only who has no access was deleted", f"{connection.id}/{user_id}: {entry}")
         claimed_by = world.ports.archive.claimed_by(connection.id, entry.scim_id) if entry.scim_id else ""
         if claimed_by not in ("", user_id):
             told = f"{connection.id}: {entry.scim_id} of {user_id}, claimed by {claimed_by}"

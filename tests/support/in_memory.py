@@ -22,6 +22,7 @@ from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     ConfigurationRefused,
     Incomplete,
+    NotAsWritten,
     NotSent,
     Permanent,
     ProvisioningError,
@@ -164,9 +165,10 @@ class FakeKeeper:
     """A Keeper node: unique e-mail addresses, DELETE locks, ids of its own; only the tokens in `accepts` get in.
 
     What stands in `meanwhile` happens while a write is under way, what stands in `afterwards` between a write and its
-    answer, one at each write. `faults` are what becomes of the next writes: "lost" (done, but the answer is lost), or
-    the error to answer with; None goes well. `locks` False makes DELETE delete. `remarks` is what it refuses. A node
-    `beside` another one is of the same Keeper: an address is taken on all its nodes, and their ids are different ones.
+    answer, one at each write. `faults` are what becomes of the next writes: "lost" (done, but the answer is lost),
+    "inactive" (a creation, made without access), or the error to answer with; None goes well. `locks` False makes
+    DELETE delete. `remarks` is what it refuses. A node `beside` another one is of the same Keeper: an address is taken
+    on all its nodes, and their ids are different ones.
     """
 
     def __init__(
@@ -345,6 +347,9 @@ class FakeAccounts:
             self._node.interrupt(self._node.afterwards)
             if fault == "lost":
                 raise Unresolved("the answer was lost")
+            if fault == "inactive":
+                self._node.accounts[scim_id] = replace(self._node.accounts[scim_id], active=False)
+                return Written(key=write.key, scim_id=scim_id, error=NotAsWritten("made without access"))
             known = self._node.accounts.get(scim_id)
             return Written(key=write.key, scim_id=scim_id, shown=None if known is None else known.attributes)
         except ProvisioningError as error:

@@ -284,6 +284,8 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         return failing
     status = change.leaves or Status.ACTIVE  # whoever leaves before it is mended must not keep it
     locked_at = now if status is not Status.ACTIVE else None
+    if outcome.made != entry.scim_id:  # of the one before nothing holds: all of this one is still to be written
+        failing = replace(failing, fingerprint="", applied_by="", shown=None, deleted=False, drift=())
     return replace(failing, scim_id=outcome.made, status=status, locked_at=locked_at)
 
 

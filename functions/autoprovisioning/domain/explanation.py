@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from .accounts import changed_attributes
-from .connections import Connection
+from .connections import Connection, State
 from .decision import BackOff, Decision, Do, Fail, Nothing, Observed
 from .deprovisioning import NEVER, Due, due
 from .directory_user import Presence
@@ -79,17 +79,19 @@ def _to_do(
 ) -> str:
     action = decision.action
     done = f"{_infinitive(action, decision, entry)}, because {_reason(action, decision, entry, seen, owner)}."
+    held_back = held in (Standing.WAITING, Standing.WITHDRAWN) or (action is Action.UNLOCK and held is None)
     if connection.state in WAITS_FOR:
-        return f"{WAITS_FOR[connection.state]}: {done}"
+        also = ", and for an approval under Held plans" if held_back and connection.state is State.PAUSED else ""
+        return f"{WAITS_FOR[connection.state]}{also}: {done}"
     if held is Standing.REJECTED:
         return f"Not done, because an administrator rejected it in a held plan: {done}"
-    if held in (Standing.WAITING, Standing.WITHDRAWN) or action is Action.UNLOCK:
+    if held_back:
         return f"Held until an administrator approves it under Held plans: {done}"
     until = connection.waits_until(now)
     if until is not None:
         return f"Keeper asked this connection to wait until {at_time(until)}: {done}"
     if entry is not None and entry.pending:
-        return f"Being retried:  {done}"
+        return f"Being retried: {done}"
     return f"Due now: {done}"
 
 

@@ -77,7 +77,7 @@ def as_found(entry: Entry, listing: Listing, desired: Attributes, now: datetime,
         if entry.status is Status.SUSPENDED:
             found = found.drifted(ACCESS)
     elif not account.active and entry.status is Status.ACTIVE:
-        found = replace(found, status=Status.LOCKED, locked_at=now)
+        found = replace(found, status=Status.LOCKED, deleted=False, locked_at=now)
     if listing.disowned(account, entry):
         found = found.drifted(EXTERNAL_ID)
     elif found.status is Status.LOCKED and account.external_id == entry.user_id:

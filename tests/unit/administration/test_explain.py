@@ -62,7 +62,7 @@ WORDS = [
     (entry(), seen(desired=GRACE), ON, NOW,
      "Due now: update displayName, because the directory's values differ from those last written."),
     (entry(pending=True), seen(desired=GRACE), ON, NOW,
-     "Being retried:  update displayName, because the directory's values differ from those last written."),
+     "Being retried: update displayName, because the directory's values differ from those last written."),
     (entry(Status.SUSPENDED), seen(), ON, NOW,
      "Due now: reactivate the account, because the user is active and in the provisioning scope again."),
     (AWAY, SUSPENDED, ON, NOW,
@@ -445,3 +445,24 @@ def test_who_was_forgotten_is_still_known_by_the_audit(scenario):
 def test_whom_nobody_knows_is_not_found(scenario, user_id):
     with pytest.raises(NotFound):
         look_into(scenario, user_id)
+
+
+@pytest.mark.parametrize(
+    ("held", "connection", "sentence"),
+    [
+        (None, ON, "Held until an administrator approves it under Held plans: unlock the account"),
+        (holds.Standing.APPROVED, ON, "Due now: unlock the account"),
+        (
+            holds.Standing.REJECTED,
+            ON,
+            "Not done, because an administrator rejected it in a held plan: unlock the account",
+        ),
+        (
+            None,
+            replace(ON, state=State.PAUSED),
+            "Waits until the connection is reauthorized, and for an approval under Held plans: unlock the account",
+        ),
+    ],
+)
+def test_of_an_unlock_it_says_what_was_decided(held, connection, sentence):
+    assert said(entry(Status.LOCKED), seen(), connection, held=held).startswith(sentence)

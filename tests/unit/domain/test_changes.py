@@ -8,7 +8,7 @@ import pytest
 
 from autoprovisioning.domain.accounts import Account, Write, WriteKind, changed_attributes, fingerprint, unchanged
 from autoprovisioning.domain.change_events import count, event_for
-from autoprovisioning.domain.changes import Change, Outcome, recorded, sent_attributes, write_for
+from autoprovisioning.domain.changes import Change, Outcome, made, recorded, sent_attributes, write_for
 from autoprovisioning.domain.comparison import aligned
 from autoprovisioning.domain.decision import about
 from autoprovisioning.domain.entry import Action, Entry, Mark, Status, failed
@@ -239,6 +239,20 @@ def test_an_account_that_was_made_but_not_as_written_was_created_though_the_rest
     assert event_for(replace(outcome, made=""), BY_RUN, NOW) is None
     ours = replace(outcome, change=replace(ADOPTING, ours=True))
     assert event_for(ours, BY_RUN, NOW) is None
+
+
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.SUSPENDED])
+def test_of_an_account_that_was_made_again_nothing_is_known_from_the_one_that_vanished(status):
+    """All of it is written next, access included, as after a first creation."""
+    gone = entry(status, deleted=status is Status.SUSPENDED, drift=("account",), shown="x", applied_by="c0")
+    again = replace(NEW, entry=gone, recreates=True)
+    outcome = Outcome(change=again, error=NotAsWritten("Keeper made it without access"), made="k9", seconds=0.2)
+    new = recorded(gone, outcome, NOW)
+    assert (new.scim_id, new.status, new.deleted, new.drift) == ("k9", Status.ACTIVE, False, ())
+    assert made(new)
+    assert new.shown is None
+    same = recorded(gone, replace(outcome, made=gone.scim_id), NOW)
+    assert (same.scim_id, same.applied_by) == (gone.scim_id, "c0")
 
 
 def account(*, active: bool = True, **attributes) -> Account:

@@ -151,3 +151,18 @@ def test_two_summaries_make_one():
         "_undone": True,
         "_paused": False,
     }
+
+
+def test_an_account_that_is_created_again_without_access_gets_it():
+    scenario = Scenario()
+    scenario.reconcile_to_the_end()
+    (account,) = scenario.keeper.of("u1")
+    del scenario.keeper.accounts[account.scim_id]
+    scenario.keeper.faults.append("inactive")
+    run(scenario)
+    scenario.fakes.clock.advance(LATER)
+    scenario.reconcile_to_the_end()
+    (account,) = scenario.keeper.of("u1")
+    assert account.active
+    assert scenario.entry("u1").status is Status.ACTIVE
+    assert scenario.services.holds.standing("c1") == []

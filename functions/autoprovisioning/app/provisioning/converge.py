@@ -244,7 +244,12 @@ class _Convergence:
         self._tell(read.rstrip())
         others = {each.id: each.settings.name for each in self._connections if each.id != self._connection.id}
         owner = others.get(seen.placement.owner, "")
-        self._tell(f"Decided. {in_words(decision, entry, observation, self._connection, now, owner=owner)}")
+        held = None
+        if isinstance(decision, Do):
+            member = member_of(decision.action, decision.noted, decision.trigger, decision.attributes)
+            held = standing_of(self._services, self._connection, member)
+        words = in_words(decision, entry, observation, self._connection, now, owner=owner, held=held)
+        self._tell(f"Decided. {words}")
 
     def _read(self, round_: Round, entry: Entry | None) -> Observed | None:
         """Read the directory; None where it fails on this user again and again, and that was recorded."""

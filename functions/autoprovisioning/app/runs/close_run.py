@@ -44,7 +44,7 @@ def close_if_finished(services: Services, run: Run) -> Run:
 
 def beside_note(count: int) -> str:
     """Say how many new accounts stand beside one that was left alone."""
-    return f"New accounts of users who have another account in Keeper under an alias, which is left alone: {count}"
+    return f"New accounts, where Keeper has an account under an alias of the user, too, which is left alone: {count}"
 
 
 def unsettled_note(run: Run) -> str:
