@@ -60,7 +60,7 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
     _write(_failures(connection_id, failing, now))
     chosen = sorted(entry.user_id for entry in chance.sample(entries, HELD))
     members = tuple(
-        Member(user_id=user_id, action=Action.SUSPEND.value, trigger="suspended", since=now) for user_id in chosen
+        Member(resource=user_id, action=Action.SUSPEND.value, trigger="suspended", since=now) for user_id in chosen
     )
     process_services().holds.put(
         connection_id, Hold(digest=digest_of(members, now), raised_at=now, members=members, reason=f"{HELD} suspend")

@@ -148,8 +148,8 @@ RUN = Run(
     request="a1",
 )
 MEMBERS = (
-    Member(user_id="u1", action="suspend", trigger="app_off", since=NOW - DAY),
-    Member(user_id="u2", action="create"),
+    Member(resource="u1", action="suspend", trigger="app_off", since=NOW - DAY),
+    Member(resource="u2", action="create"),
 )
 HOLD = Hold(
     digest=digest_of(MEMBERS, NOW),

@@ -260,7 +260,7 @@ def hold(
     users: list[str], standing: Standing = Standing.WAITING, raised_at: datetime = NOW, by: str = "", **changes: Any
 ) -> Hold:
     members = tuple(
-        Member(user_id=user_id, action="suspend", trigger="suspended", since=NOW) for user_id in sorted(users)
+        Member(resource=user_id, action="suspend", trigger="suspended", since=NOW) for user_id in sorted(users)
     )
     verdict = Verdict() if standing is Standing.WAITING else Verdict(standing=standing, at=NOW, by=by)
     raised = Hold(

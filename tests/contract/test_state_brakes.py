@@ -139,14 +139,14 @@ class TestHolds:
                 "c1",
                 HOLD.digest,
                 lambda known: known.moved(
-                    lambda each, _: Standing.REJECTED if each == member else None, NOW, member.user_id
+                    lambda each, _: Standing.REJECTED if each == member else None, NOW, member.resource
                 ),
             )
 
         with ThreadPoolExecutor(7) as pool:
             list(pool.map(decide, HOLD.members))
         kept = state.holds.get("c1", HOLD.digest)
-        assert [verdict.by for verdict in kept.verdicts] == [member.user_id for member in HOLD.members]
+        assert [verdict.by for verdict in kept.verdicts] == [member.resource for member in HOLD.members]
 
 
 # As written before schema 2: one reservation at the beginning of 2026, and two members.
@@ -188,7 +188,7 @@ class TestSchema1:
     )
     def test_every_member_of_a_plan_has_the_verdict_of_the_whole(self, firestore, old, standing):
         read = self.old_hold(firestore, old, None if old == "waiting" else NOW)
-        assert read.members == (Member(user_id="u1", action="suspend"), Member(user_id="u2", action="delete"))
+        assert read.members == (Member(resource="u1", action="suspend"), Member(resource="u2", action="delete"))
         assert [verdict.standing for verdict in read.verdicts] == [standing] * 2
         assert read.state.value == (old if old != "superseded" else "closed")
         stored = firestore.client.document("connections/c1/holds/old").get().to_dict()

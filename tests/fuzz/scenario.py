@@ -329,7 +329,7 @@ class Scenario:
     def told(self, user_id: str) -> bool:
         """Say whether somebody who is out of step fails with a reason, or waits with a time."""
         entry, now = self.entry(user_id), self.clock.now
-        if any(member.user_id == user_id for hold in self.services.holds.standing("c1") for member in hold.members):
+        if any(member.resource == user_id for hold in self.services.holds.standing("c1") for member in hold.members):
             return True
         if entry is not None and (entry.failure is not None or entry.pending or entry.mark is not None):
             return entry.failure is None or bool(entry.failure.text and entry.failure.next_attempt)

@@ -152,7 +152,7 @@ def changed_in_keeper() -> None:
 
 
 LEAVERS = [
-    Wanted(member=Member(user_id=f"u{number}", action="suspend", trigger="suspended", since=START), entry=None)
+    Wanted(member=Member(resource=f"u{number}", action="suspend", trigger="suspended", since=START), entry=None)
     for number in range(30)
 ]
 

@@ -248,7 +248,7 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     stores.audit.record(home.id, [replace(event, id=f"e{n}") for n in range(2, 5)])
     stores.guard.change(home.id, lambda state: reserve(state, Kind.TAKING, [reservation("u1")], 9, NOW))
     stores.holds.put(
-        home.id, Hold(digest="h1", raised_at=NOW, members=(Member(user_id="u1", action="suspend"),), reason="too many")
+        home.id, Hold(digest="h1", raised_at=NOW, members=(Member(resource="u1", action="suspend"),), reason="too many")
     )
     stores.runs.change(home.id, "r1", lambda run: replace(run, notes=("read",)))
     stores.holds.change(home.id, "h1", lambda hold: replace(hold, reason="still too many"))

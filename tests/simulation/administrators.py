@@ -127,8 +127,8 @@ class Administrators:
             if not by_cause and chosen.cause:
                 decide(hold.digest, "approve", ADMIN, cause=chosen.cause)
                 continue
-            decide(hold.digest, "approve", ADMIN, users=[chosen.user_id])
-            rest = [member.user_id for member in waiting if member.user_id != chosen.user_id]
+            decide(hold.digest, "approve", ADMIN, users=[chosen.resource])
+            rest = [member.resource for member in waiting if member.resource != chosen.resource]
             if rest and step.other % 2:
                 decide(hold.digest, "reject", ADMIN, users=rest[:2])
 
@@ -142,7 +142,7 @@ class Administrators:
 
     def _decide_again(self, step: Step, decided: Standing, choice: Choice) -> None:
         for hold in self._plans(step, decided):
-            users = [member.user_id for member in hold.those(decided)]
+            users = [member.resource for member in hold.those(decided)]
             some = users[:1] if step.other // 10 % 2 else users
             decide_hold(self._services, self._connection(step), hold.digest, choice, ADMIN, users=some)
 

@@ -220,7 +220,7 @@ class Brakes:
         for (connection_id, _), approvals in self._approvals.items():
             for each in approvals if connection_id == connection.id else ():
                 live = each.ended is None or each.ended > process.began  # it was being carried out
-                if each.member.user_id != user_id or each.member.action not in what or each.spent or not live:
+                if each.member.resource != user_id or each.member.action not in what or each.spent or not live:
                     continue
                 if now - each.at < DAY + SKEW and (kind is not Kind.TAKING or self._caused(connection, each.member)):
                     each.spent = True
@@ -229,13 +229,13 @@ class Brakes:
 
     def _caused(self, connection: Connection, member: Member) -> bool:
         """Say whether the trigger that a member names has been there lately."""
-        if member.user_id not in self._truth.people:
+        if member.resource not in self._truth.people:
             return True  # whom an account that was taken over names, and who never was in the directory
-        lately = self._truth.lately(connection.id, member.user_id, self._truth.patience.looked)
+        lately = self._truth.lately(connection.id, member.resource, self._truth.patience.looked)
         if any(member.trigger in (*standing.triggers, *standing.ended) for standing in lately):
             return True
         # Of two connections that entitle somebody, one lets them go.
-        past = (self._truth.standings.get((other, member.user_id), ()) for other in self._truth.connections)
+        past = (self._truth.standings.get((other, member.resource), ()) for other in self._truth.connections)
         entitling = sum(bool(standings) and not standings[-1].triggers for standings in past)
         return member.trigger == Trigger.APP_OFF.value and entitling > 1
 
@@ -246,7 +246,7 @@ class Brakes:
         members = {
             each.member: each
             for each in (*self._waiting(connection), *self._rejected(connection, kind))
-            if each.member.user_id == user_id and each.member.action in what and each.at + SKEW < process.began
+            if each.member.resource == user_id and each.member.action in what and each.at + SKEW < process.began
         }
         if members and self._speak_of_it(connection, user_id, kind, what, members.values()):
             self._broken("what is held is not carried out", f"{told}: {list(members.values())}")

@@ -242,7 +242,7 @@ def _failing(entry: Entry | None) -> bool:
 
 def _held(world: World, connection: Connection, user_id: str) -> bool:
     return any(
-        member.user_id == user_id and verdict.standing in (*OPEN, Verdict.REJECTED)
+        member.resource == user_id and verdict.standing in (*OPEN, Verdict.REJECTED)
         for hold in world.ports.archive.holds(connection.id)
         for member, verdict in hold.each()
     )

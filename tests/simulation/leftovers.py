@@ -95,19 +95,19 @@ def _holds(world: World, connection: Connection, entries: dict[str, Entry]) -> N
 
 def _outlived(world: World, connection: Connection, member: Member, entries: dict[str, Entry]) -> bool:
     """Say whether what a member is about is over: nobody is to lose access any more, or nobody to get it."""
-    if member.user_id not in world.truth.people:  # taken over, with an id that the directory does not know
+    if member.resource not in world.truth.people:  # taken over, with an id that the directory does not know
         return False
-    stood = world.truth.standings[connection.id, member.user_id][-1]
-    entry = entries.get(member.user_id)
+    stood = world.truth.standings[connection.id, member.resource][-1]
+    entry = entries.get(member.resource)
     if stood.archived or (entry is not None and entry.failure is not None):
         return False
     if member.kind is Kind.WIPING:
-        wanted = world.truth.desired.get((connection.id, member.user_id), [])
+        wanted = world.truth.desired.get((connection.id, member.resource), [])
         return not wanted or entry is None or member_of(Action.UPDATE, entry, None, wanted[-1][1]) != member
     if member.kind is not Kind.TAKING:
         return bool(stood.triggers)
     others = (each.id for each in world.ports.archive.connections() if each.id != connection.id)
-    kept_elsewhere = any(not world.truth.standings[other, member.user_id][-1].triggers for other in others)
+    kept_elsewhere = any(not world.truth.standings[other, member.resource][-1].triggers for other in others)
     return not stood.triggers and not kept_elsewhere  # of two that entitle somebody one lets them go
 
 

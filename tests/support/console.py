@@ -345,7 +345,7 @@ def place(state: State = State.ON) -> Place:
     )
     fakes.store.shards["c1", 0] = (1, {"u1": entry})
     members = tuple(
-        Member(user_id=f"u{number}", action="suspend", trigger="suspended", since=START) for number in range(60)
+        Member(resource=f"u{number}", action="suspend", trigger="suspended", since=START) for number in range(60)
     )
     holds = fakes.services.holds
     rejected = Verdict(standing=Standing.REJECTED, at=START, by=EVIL)

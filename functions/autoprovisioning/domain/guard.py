@@ -54,14 +54,15 @@ _KINDS = {
 class Member:
     """One change of a plan, and the key of what is decided about it.
 
-    `trigger` is why it is due (of an update: a digest of what it wipes; of a re-creation: the SCIM id that is gone),
-    `since` when that began, in whole seconds. Members stored by schema 1 have neither.
+    `resource` is the id of what is changed, which is a directory user's. `trigger` is why it is due (of an update: a
+    digest of what it wipes; of a re-creation: the SCIM id that is gone), `since` when that began, in whole seconds.
+    Members stored by schema 1 have neither.
 
     Nothing says when somebody left a scope: a run and a look see it moments apart. So that time is not part of the key;
     a run that sees the user in scope again strikes the member.
     """
 
-    user_id: str
+    resource: str
     action: str
     trigger: str = ""
     since: datetime | None = None
@@ -77,7 +78,7 @@ class Member:
     @property
     def _key(self) -> tuple[str, str, str, datetime | None]:
         dated = self.trigger != Trigger.APP_OFF.value
-        return self.user_id, self.action, self.trigger, self.since if dated else None
+        return self.resource, self.action, self.trigger, self.since if dated else None
 
     @property
     def kind(self) -> Kind:
@@ -97,7 +98,7 @@ class Member:
     @property
     def order(self) -> tuple[str, str, str, datetime]:
         """Return what members are sorted by."""
-        return self.user_id, self.action, self.trigger, self.since or FIRST
+        return self.resource, self.action, self.trigger, self.since or FIRST
 
 
 def member_of(action: Action, noted: Entry, trigger: Trigger | None, attributes: Attributes) -> Member:
@@ -105,27 +106,27 @@ def member_of(action: Action, noted: Entry, trigger: Trigger | None, attributes:
     match action:
         case Action.SUSPEND | Action.DELETE if trigger is not None:
             return Member(
-                user_id=noted.user_id,
+                resource=noted.user_id,
                 action=action.value,
                 trigger=trigger.value,
                 since=_whole(noted.timers[trigger].since),
             )
         case Action.UPDATE:
             return Member(
-                user_id=noted.user_id,
+                resource=noted.user_id,
                 action=action.value,
                 trigger=whole_fingerprint(_wiped(noted, attributes))[:16],
             )
         case Action.UNSUSPEND:
-            return Member(user_id=noted.user_id, action=action.value, trigger="", since=_whole(_taken_at(noted)))
+            return Member(resource=noted.user_id, action=action.value, trigger="", since=_whole(_taken_at(noted)))
         case Action.UNLOCK:
-            return Member(user_id=noted.user_id, action=action.value, trigger="", since=_whole(noted.locked_at))
+            return Member(resource=noted.user_id, action=action.value, trigger="", since=_whole(noted.locked_at))
         case Action.RECREATE if noted.scim_id:
-            return Member(user_id=noted.user_id, action=action.value, trigger=noted.scim_id)
+            return Member(resource=noted.user_id, action=action.value, trigger=noted.scim_id)
         case Action.RECREATE:  # on a node without proof, and decided as what it is once there is one
-            return Member(user_id=noted.user_id, action=Action.CREATE.value)
+            return Member(resource=noted.user_id, action=Action.CREATE.value)
         case _:
-            return Member(user_id=noted.user_id, action=action.value)
+            return Member(resource=noted.user_id, action=action.value)
 
 
 def _taken_at(entry: Entry) -> datetime | None:
@@ -188,7 +189,7 @@ def attempt(member: Member, entry: Entry | None) -> str:
     The trigger is not part of the name: a plan and a look may date it moments apart.
     """
     last = _whole(entry.last_action_at) if entry is not None else None
-    return reservation(member.user_id, member.action, last.isoformat() if last else "")
+    return reservation(member.resource, member.action, last.isoformat() if last else "")
 
 
 Reservations = Mapping[str, datetime]  # name -> when it was made, in whole seconds

@@ -149,12 +149,12 @@ class Book:
         self._users: set[str] = set()
         for hold in holds:
             for member, verdict in hold.each():
-                if user_id and member.user_id != user_id:
+                if user_id and member.resource != user_id:
                     continue
                 known = self._verdicts.get(member)
                 if verdict.standing in STANDS and (known is None or (verdict.at or FIRST) > (known.at or FIRST)):
                     self._verdicts[member] = verdict
-                    self._users.add(member.user_id)
+                    self._users.add(member.resource)
 
     def verdict(self, member: Member) -> Verdict | None:
         """Return the verdict on a member, None if no plan holds it.
@@ -162,8 +162,8 @@ class Book:
         A member stored by schema 1 stands for every trigger that had begun by then.
         """
         known = self._verdicts.get(member)
-        if known is None and member.user_id in self._users:
-            older = self._verdicts.get(Member(user_id=member.user_id, action=member.action))
+        if known is None and member.resource in self._users:
+            older = self._verdicts.get(Member(resource=member.resource, action=member.action))
             if older is not None and older.at is not None and (member.since is None or member.since <= older.at):
                 return older
         return known
@@ -180,7 +180,7 @@ def settled(
     """
 
     def becomes(member: Member, verdict: Verdict) -> Standing | None:
-        entry = entries.get(member.user_id)
+        entry = entries.get(member.resource)
         if verdict.standing is Standing.APPROVED:
             if _done(member, verdict, entry):
                 return Standing.DONE

@@ -351,7 +351,7 @@ def test_every_act_of_an_administrator_is_told_once_with_what_it_changed(scenari
     edit(services, "c1", 1, scenario.connection.settings, ACTOR, "theirs")
     theirs = scenario.connection.token_version
     services.holds.put(
-        "c1", Hold(digest="d1", raised_at=scenario.fakes.clock.now, members=(Member(user_id="u1", action="suspend"),))
+        "c1", Hold(digest="d1", raised_at=scenario.fakes.clock.now, members=(Member(resource="u1", action="suspend"),))
     )
     decide_hold(services, "c1", "d1", "reject", ACTOR)
     row = "name.givenName"

@@ -42,7 +42,7 @@ ROWS = st.sampled_from([DEFAULT_ROWS, (*DEFAULT_ROWS, Row(target="title", source
 
 def held_back(scenario: Scenario) -> set[tuple[str, str]]:
     return {
-        (member.user_id, member.action)
+        (member.resource, member.action)
         for hold in scenario.services.holds.standing("c1")
         for member, verdict in hold.each()
         if verdict.standing in (Standing.WAITING, Standing.WITHDRAWN, Standing.REJECTED)

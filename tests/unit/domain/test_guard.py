@@ -126,8 +126,10 @@ def test_half_of_a_pilot_do_not_lose_access_before_a_run_has_counted(fakes):
     assert reserve_all(fakes.services, home, Kind.GIVING, [f"create u{number}" for number in range(5)])
     entries = {f"u{number}": Entry(user_id=f"u{number}", status=Status.ACTIVE) for number in range(4)}
     fakes.services.roster.commit(home, entries, lambda _: (Edit(entries=entries), None))
-    leavers = [Member(user_id=user_id, action="suspend", trigger="app_off", since=NOW) for user_id in entries]
-    assert [may_go(fakes.services, home, leaver, entries[leaver.user_id]) for leaver in leavers] == [True] + 3 * [False]
+    leavers = [Member(resource=user_id, action="suspend", trigger="app_off", since=NOW) for user_id in entries]
+    assert [may_go(fakes.services, home, leaver, entries[leaver.resource]) for leaver in leavers] == [True] + 3 * [
+        False
+    ]
 
 
 def test_no_more_counts_are_kept_than_a_window_can_begin_with():
@@ -140,7 +142,7 @@ def test_no_more_counts_are_kept_than_a_window_can_begin_with():
 def test_reservations_tell_users_actions_and_attempts_apart():
     done = Entry(user_id="u1", last_action_at=NOW)
     members = [
-        Member(user_id=user, action=action) for user in ("u1", "u2") for action in ("suspend", "delete", "recreate")
+        Member(resource=user, action=action) for user in ("u1", "u2") for action in ("suspend", "delete", "recreate")
     ]
     names = {attempt(member, entry) for member in members for entry in (None, done)}
     assert len(names) == 12
@@ -193,12 +195,14 @@ def vanished(user_id: str) -> Change:
 
 
 def test_runs_notifications_and_recreations_share_one_count(fakes):
-    planned = [Member(user_id=f"u{number}", action="suspend", trigger="suspended", since=NOW) for number in range(8)]
+    planned = [Member(resource=f"u{number}", action="suspend", trigger="suspended", since=NOW) for number in range(8)]
     assert reserve_all(fakes.services, HOME, TAKING, [attempt(member, None) for member in planned])
-    assert may_go(fakes.services, HOME, Member(user_id="u50", action="delete", trigger="deleted", since=NOW), None)
+    assert may_go(fakes.services, HOME, Member(resource="u50", action="delete", trigger="deleted", since=NOW), None)
     assert may_recreate(fakes.services, HOME, vanished("u51"))
     assert not may_recreate(fakes.services, HOME, vanished("u52"))
-    assert not may_go(fakes.services, HOME, Member(user_id="u53", action="suspend", trigger="deleted", since=NOW), None)
+    assert not may_go(
+        fakes.services, HOME, Member(resource="u53", action="suspend", trigger="deleted", since=NOW), None
+    )
     assert may_go(fakes.services, HOME, planned[1], Entry(user_id="u1"))  # a run reserved it already
 
 

@@ -14,7 +14,7 @@ from tests.support.in_memory import START
 
 DIGEST = "d" * 32
 MEMBERS = tuple(
-    Member(user_id=f"u{number}", action="suspend", trigger="app_off" if number < 10 else "suspended", since=START)
+    Member(resource=f"u{number}", action="suspend", trigger="app_off" if number < 10 else "suspended", since=START)
     for number in range(15)
 )
 
@@ -95,7 +95,7 @@ def test_an_empty_list_of_users_is_not_everybody(place):
 @pytest.mark.parametrize(("path", "passes"), [(f"{HOME}/holds", 1), (f"/api{HOME}/holds", 0)])
 def test_a_page_of_a_large_plan_goes_through_its_members_once_at_most(path, passes, monkeypatch):
     place, number, seen = Place(Connection(id="c1", state=State.ON)), 5000, []
-    members = tuple(Member(user_id=f"u{each}", action="suspend", trigger="app_off") for each in range(number))
+    members = tuple(Member(resource=f"u{each}", action="suspend", trigger="app_off") for each in range(number))
     place.fakes.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=members, reason="too many"))
     each = Hold.each
 

@@ -40,7 +40,7 @@ def place(state: State = State.ON, mapping: AttributeMapping | None = None) -> P
     chosen = mapping or AttributeMapping()
     here = Place(with_settings(full(state), name="Keeper", endpoint=NODE, mapping=chosen, scope=Scope()))
     users = [f"u{number}" for number in range(4)]
-    members = tuple(Member(user_id=user_id, action="suspend", trigger="app_off", since=START) for user_id in users)
+    members = tuple(Member(resource=user_id, action="suspend", trigger="app_off", since=START) for user_id in users)
     here.fakes.services.holds.put("c1", Hold(digest=DIGEST, raised_at=START, members=members, reason="too many"))
     return here
 
@@ -262,7 +262,7 @@ def test_every_search_takes_as_many_characters():
 
 def test_every_held_plan_is_reached_through_both_doors():
     here = place()
-    members = (Member(user_id="u1", action="suspend"),)
+    members = (Member(resource="u1", action="suspend"),)
     for number in range(120):
         digest = f"{number:032}"
         here.fakes.services.holds.put("c1", Hold(digest=digest, raised_at=START, members=members, reason="too many"))
@@ -294,7 +294,7 @@ def test_both_doors_tell_of_a_user_who_it_is_and_what_is_decided_in_a_held_plan(
     )
     left = Entry(user_id="u1", scim_id="k1", status=Status.ACTIVE, timers={Trigger.SUSPENDED: Timer(since=START)})
     here.fakes.store.shards["c1", 0] = (1, {"u1": left})
-    members = (Member(user_id="u1", action="suspend", trigger="suspended", since=START),)
+    members = (Member(resource="u1", action="suspend", trigger="suspended", since=START),)
     verdicts = (Verdict(standing=standing, at=START, by="boss@example.com"),)
     here.fakes.services.holds.put("c1", Hold(digest="e" * 32, raised_at=START, members=members, verdicts=verdicts))
     told = json.loads(here.open(f"{ROOT}{HOME}/users/u1").text)

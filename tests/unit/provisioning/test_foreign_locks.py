@@ -120,7 +120,7 @@ def test_a_lock_is_raised_and_lifted_as_approved(scenario):
     lock(scenario, "u1")
     drift(scenario)
     (hold,) = waiting(scenario)
-    assert [(member.user_id, member.action) for member in hold.members] == [("u1", "unlock")]
+    assert [(member.resource, member.action) for member in hold.members] == [("u1", "unlock")]
     assert "1 unlock" in hold.reason
     notice(scenario, "u1")
     assert active(scenario, "u1") == [False]

@@ -54,7 +54,7 @@ def holds(scenario: Scenario, state: HoldState = HoldState.WAITING) -> list[Hold
 
 
 def named(hold: Hold) -> tuple[tuple[str, str], ...]:
-    return tuple((member.user_id, member.action) for member in hold.members)
+    return tuple((member.resource, member.action) for member in hold.members)
 
 
 def decided(scenario: Scenario, choice: Choice) -> None:
@@ -223,7 +223,7 @@ def test_who_is_held_by_listings_is_asked_about_at_each_run(scenario, silent):
     assert [scenario.entry(user_id).missing_since is None for user_id in LEAVERS] == [False, True]
     run_after(scenario, LATER)
     assert access(scenario) == [True, False, True]  # the directory tells of u2 now, and still not of u1
-    assert [[member.user_id for member in hold.members] for hold in holds(scenario)] == [["u1"]]
+    assert [[member.resource for member in hold.members] for hold in holds(scenario)] == [["u1"]]
 
 
 def test_many_held_by_listings_are_not_let_go_one_by_one(scenario, silent):

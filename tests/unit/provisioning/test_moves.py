@@ -378,7 +378,7 @@ class TestALockOfOursIsOlderThanTheAccessElsewhere:
         self.move_back(back)
         assert back.access("u1") == [[], [False]]
         (hold,) = back.scenario.services.holds.standing("c2")
-        assert [(member.user_id, member.kind) for member in hold.members] == [("u1", Kind.UNLOCKING)]
+        assert [(member.resource, member.kind) for member in hold.members] == [("u1", Kind.UNLOCKING)]
 
     def test_an_account_that_nobody_locked_is_found_active(self, back):
         self.move_back(back)

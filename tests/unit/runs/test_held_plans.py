@@ -27,7 +27,7 @@ TAKING = Kind.TAKING
 
 
 def test_a_digest_names_the_set_whatever_its_order_and_when_it_was_raised():
-    members = [Member(user_id="u2", action="suspend"), Member(user_id="u1", action="delete")]
+    members = [Member(resource="u2", action="suspend"), Member(resource="u1", action="delete")]
     assert digest_of(members, NOW) == digest_of(members[::-1], NOW)
     assert digest_of(members, NOW) != digest_of(members, NOW + SECOND)
     assert digest_of(members, NOW) != digest_of(members[:1], NOW)
@@ -42,7 +42,7 @@ def leavers(number: int, start: int = 0, trigger: str = "suspended") -> list[Wan
     names = [f"u{index}" for index in range(start, start + number)]
     return [
         Wanted(
-            member=Member(user_id=name, action="suspend", trigger=trigger, since=NOW),
+            member=Member(resource=name, action="suspend", trigger=trigger, since=NOW),
             entry=Entry(user_id=name, status=Status.ACTIVE),
         )
         for name in names
@@ -54,7 +54,7 @@ def run(fakes: FakeServices, wanted: list[Wanted], *, whole: bool = True) -> tup
 
 
 def users(held: list[Wanted]) -> set[str]:
-    return {each.member.user_id for each in held}
+    return {each.member.resource for each in held}
 
 
 def test_a_plan_within_the_limit_is_admitted(fakes):
@@ -97,7 +97,7 @@ def test_half_of_those_left_after_an_approved_plan_are_held(fakes):
     assert run(fakes, leavers(80)) == ([], None)
     remember_active(fakes.services, HOME, 20)
     held, second = run(fakes, leavers(80) + leavers(10, start=80))
-    assert users(held) == {member.user_id for member in second.members} == users(leavers(10, start=80))
+    assert users(held) == {member.resource for member in second.members} == users(leavers(10, start=80))
     assert "never taken from half" in second.reason
     assert run(fakes, leavers(80) + leavers(9, start=80)) == ([], None)
 
@@ -153,7 +153,7 @@ def test_an_approval_covers_its_members_their_action_trigger_and_time_only(fakes
     approved(fakes)
     known = leavers(1)[0].member
     for member in (
-        replace(known, user_id="u99"),
+        replace(known, resource="u99"),
         replace(known, action="delete"),
         replace(known, trigger="deleted"),
         replace(known, since=NOW + HOUR),
@@ -174,7 +174,7 @@ def test_an_approval_is_spent_once_something_was_done_to_the_user(fakes):
 def test_later_members_go_to_the_next_plan(fakes):
     approved(fakes)
     held, following = run(fakes, leavers(5) + leavers(11, start=20))
-    assert users(held) == {member.user_id for member in following.members} == users(leavers(11, start=20))
+    assert users(held) == {member.resource for member in following.members} == users(leavers(11, start=20))
 
 
 def test_an_approval_that_ran_out_is_asked_for_again(fakes):
@@ -209,7 +209,7 @@ def test_some_or_one_cause_of_a_plan_are_decided_and_decisions_are_reversed_and_
     assert decided.standings() == {"rejected": 8, "approved": 2, "withdrawn": 5}
     held, _ = run(fakes, leavers(5, start=20, trigger="app_off"))
     assert len(held) == 5, "what was taken back is no matter of room"
-    assert {member.user_id for member in decided.those(Standing.APPROVED)} == {"u0", "u1"}
+    assert {member.resource for member in decided.those(Standing.APPROVED)} == {"u0", "u1"}
     for choice, named in (("reject", {"users": ["u77"]}), ("reject", {"cause": "deleted"})):
         with pytest.raises(BadInput):
             decide_hold(fakes.services, "c1", hold.digest, choice, ADMIN, **named)

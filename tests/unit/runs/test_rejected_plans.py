@@ -93,7 +93,7 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
     scenario.run()
     (hold,) = scenario.services.holds.standing("c1")
     decide_hold(scenario.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
-    shielded = sorted(member.user_id for member in hold.members)[:2]
+    shielded = sorted(member.resource for member in hold.members)[:2]
     scenario.fakes.clock.advance(timedelta(days=2))
     scenario.suspend(shielded[0])
     scenario.delete(shielded[1])
@@ -101,7 +101,7 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
         scenario.fakes.clock.advance(timedelta(days=1))
         scenario.run()
     assert [active(scenario, user_id) for user_id in shielded] == [[False], [False]]
-    assert sum(active(scenario, member.user_id) == [True] for member in hold.members) == len(hold.members) - 2
+    assert sum(active(scenario, member.resource) == [True] for member in hold.members) == len(hold.members) - 2
 
 
 def test_a_set_that_was_rejected_once_is_raised_anew_when_it_happens_again():

@@ -169,7 +169,7 @@ def _at(seconds: float) -> datetime:
 def _member_parts(hold: Hold) -> list[bytes]:
     """Encode the members of a held plan, as many as a document holds in each part."""
     records = [
-        _Member(m.user_id, m.action, m.trigger, int(m.since.timestamp()) if m.since else None) for m in hold.members
+        _Member(m.resource, m.action, m.trigger, int(m.since.timestamp()) if m.since else None) for m in hold.members
     ]
     return [
         msgspec.msgpack.encode(records[start : start + MEMBERS_A_DOCUMENT])
@@ -181,7 +181,7 @@ def _members_of(data: bytes) -> list[Member]:
     """Decode a part of the members; schema 1 has neither trigger nor time."""
     records = msgspec.msgpack.decode(data, type=built(list[_Member]))
     return [
-        Member(user_id=r.user_id, action=r.action, trigger=r.trigger, since=None if r.since is None else _at(r.since))
+        Member(resource=r.user_id, action=r.action, trigger=r.trigger, since=None if r.since is None else _at(r.since))
         for r in records
     ]
 

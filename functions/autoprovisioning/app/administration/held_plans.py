@@ -52,7 +52,7 @@ def decide_hold(
         among = STANDS - OPEN
 
     def meant(member: Member) -> bool:
-        return (not chosen or member.user_id in chosen) and (not cause or member.cause == cause)
+        return (not chosen or member.resource in chosen) and (not cause or member.cause == cause)
 
     def decide(hold: Hold) -> Hold:
         if not any(meant(member) for member in hold.members):
@@ -97,6 +97,6 @@ def _unknown(digest: str) -> NotFound:
 
 def with_addresses(services: Services, connection: Connection, members: Sequence[Member]) -> dict[str, str]:
     """Return the addresses that the roster has of members of a held plan, by directory id."""
-    user_ids = [member.user_id for member in members]
+    user_ids = [member.resource for member in members]
     known = services.roster.entries(connection, user_ids)
     return {user_id: known[user_id].email for user_id in user_ids if user_id in known}

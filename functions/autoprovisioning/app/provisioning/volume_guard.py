@@ -139,7 +139,7 @@ def may_go(services: Services, connection: Connection, member: Member, entry: En
     What waits in a held plan waits for it: part of a plan that trips the guard is no safer than the rest.
     """
     holds = services.holds.standing(connection.id)
-    verdict = Book(holds, member.user_id).verdict(member)
+    verdict = Book(holds, member.resource).verdict(member)
     if verdict is not None and verdict.authorises(entry, services.clock()):
         note(services, connection, APPROVED, [member.name])
         return True
@@ -156,7 +156,7 @@ def _waits(holds: Iterable[Hold], member: Member) -> bool:
 
     Who came back and left again waits with it until the next run, which ends what is no longer due.
     """
-    waiting = (each for hold in holds for each in hold.those(Standing.WAITING) if each.user_id == member.user_id)
+    waiting = (each for hold in holds for each in hold.those(Standing.WAITING) if each.resource == member.resource)
     return any((each.action, each.trigger) == (member.action, member.trigger) for each in waiting)
 
 
@@ -188,7 +188,7 @@ def taken_back(services: Services, connection: Connection, changes: Sequence[Pla
 
 def may_recreate(services: Services, connection: Connection, change: Change) -> bool:
     """Reserve the creation of an account that vanished from Keeper."""
-    member = Member(user_id=change.user_id, action=Action.RECREATE.value, trigger=change.entry.scim_id)
+    member = Member(resource=change.user_id, action=Action.RECREATE.value, trigger=change.entry.scim_id)
     return may_go(services, connection, member, change.entry)
 
 
@@ -196,7 +196,7 @@ def approved(services: Services, connection: Connection, user_id: str) -> bool:
     """Say whether an administrator approved taking this user's access, within the last 24 hours."""
     now = services.clock()
     return any(
-        member.user_id == user_id and member.kind is Kind.TAKING and verdict.authorises(None, now)
+        member.resource == user_id and member.kind is Kind.TAKING and verdict.authorises(None, now)
         for hold in services.holds.standing(connection.id)
         for member, verdict in hold.each()
     )
@@ -205,7 +205,7 @@ def approved(services: Services, connection: Connection, user_id: str) -> bool:
 def kept_out(services: Services, connection: Connection) -> frozenset[str]:
     """Return who is not let in, since a held plan of this connection waits for a decision about them or rejects it."""
     return frozenset(
-        member.user_id
+        member.resource
         for hold in services.holds.standing(connection.id)
         for member in hold.those(*OPEN, Standing.REJECTED)
         if member.kind in (Kind.GIVING, Kind.RECREATING)
@@ -214,5 +214,5 @@ def kept_out(services: Services, connection: Connection) -> frozenset[str]:
 
 def standing_of(services: Services, connection: Connection, member: Member) -> Standing | None:
     """Return what a change stands at in the held plans, None where none holds it."""
-    verdict = Book(services.holds.standing(connection.id), member.user_id).verdict(member)
+    verdict = Book(services.holds.standing(connection.id), member.resource).verdict(member)
     return verdict.standing if verdict is not None else None

@@ -55,7 +55,7 @@ def _wanted(
 def _members(wanted: Mapping[Kind, Sequence[Wanted]]) -> frozenset[Member]:
     """Return all that is planned; of schema 1, which says less, too."""
     named = {each.member for several in wanted.values() for each in several}
-    return frozenset(named | {Member(user_id=member.user_id, action=member.action) for member in named})
+    return frozenset(named | {Member(resource=member.resource, action=member.action) for member in named})
 
 
 def _unproven(connection: Connection, planned: PlannedLook) -> str:
@@ -111,14 +111,14 @@ def _keep_timers(
     """Record the timers of held users, unless the plan's notes did, and that they wait for nothing else."""
     kept: dict[str, tuple[int, Entry]] = {}
     for member in {each.member for each in held}:
-        read, look = roster.get(member.user_id), plan.looks.get(member.user_id)
-        _, known = plan.notes.get(member.user_id, (None, read))
+        read, look = roster.get(member.resource), plan.looks.get(member.resource)
+        _, known = plan.notes.get(member.resource, (None, read))
         if known is None or read is None:
             continue
         due = look.due if look is not None and member.kind is Kind.TAKING else None
         planned = due.noted if due is not None else known
         if known.pending or known.timers != planned.timers:
-            kept[member.user_id] = (read.version + (member.user_id in plan.notes), planned)
+            kept[member.resource] = (read.version + (member.resource in plan.notes), planned)
     dispatch.keep_timers(services, connection, kept)
 
 
@@ -132,11 +132,11 @@ def _asked_again(
     names = [attempt(each.member, each.entry) for each in untold]
     if not untold or not fits(services, connection, Kind.TAKING, names, active):
         return {}
-    return {each.member.user_id: PlannedLook(look=looks[each.member.user_id].look) for each in untold}
+    return {each.member.resource: PlannedLook(look=looks[each.member.resource].look) for each in untold}
 
 
 def _take_out(plan: Plan, held: Iterable[Wanted]) -> None:
-    gone = {each.member.user_id for each in held}
+    gone = {each.member.resource for each in held}
     if gone:
         plan.looks = {user_id: look for user_id, look in plan.looks.items() if user_id not in gone}
         plan.writes = [change for change in plan.writes if change.user_id not in gone]

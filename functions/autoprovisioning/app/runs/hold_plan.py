@@ -124,7 +124,7 @@ def would_hold(
         services, connection, kind, names=_names(sifted.fresh), active=active, confirmed=confirmed
     ):
         held = held + sifted.fresh
-    return frozenset(each.member.user_id for each in held)
+    return frozenset(each.member.resource for each in held)
 
 
 def _stand(
@@ -192,7 +192,7 @@ def settle_holds(
     """
     now, kept = services.clock(), []
     for hold in services.holds.standing(connection.id):
-        approved = [member.user_id for member in hold.those(Standing.APPROVED)]
+        approved = [member.resource for member in hold.those(Standing.APPROVED)]
         known = entries if entries is not None else services.roster.entries(connection, approved) if approved else {}
 
         def strike(current: Hold, known: Mapping[str, Entry] = known) -> Hold | None:

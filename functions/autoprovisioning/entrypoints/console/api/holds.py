@@ -88,8 +88,8 @@ def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Res
     emails = with_addresses(services, connection, [member for member, _ in page])
     members = [
         Member(
-            user_id=member.user_id,
-            email=emails.get(member.user_id, ""),
+            user_id=member.resource,
+            email=emails.get(member.resource, ""),
             action=member.action,
             cause=member.cause,
             since=member.since,
