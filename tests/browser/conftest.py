@@ -19,6 +19,10 @@ DEMANDED = bool(os.environ.get("CI") or os.environ.get("REQUIRE_BROWSER"))
 PICTURES = ROOT / "docs" / "screenshots"
 LARGEST_PICTURE = 200 * 1024
 SERIOUS = ("serious", "critical")
+VIOLATIONS = """async () => {
+    const found = await axe.run({resultTypes: ["violations"]});
+    return found.violations.map(rule => [rule.id, rule.impact, rule.nodes.map(node => node.target)]);
+}"""
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
 
 
@@ -38,37 +42,68 @@ def chromium() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses to sandbox root's processes
-        browser = playwright.chromium.launch(executable_path=path, args=sandbox)
+        browser = playwright.chromium.launch(executable_path=path, args=["--disable-gpu", *sandbox])
         yield browser
         browser.close()
 
 
-@pytest.fixture
-def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Open pages as somebody; what their consoles complain of fails the test.
+@pytest.fixture(scope="module")
+def idle() -> dict[str, list[Any]]:
+    """Pages that tests are done with, by the settings of their contexts: to open one costs as much as to look at it."""
+    return {}
 
-    `open_page.forgive(text)` takes one complaint back: of a page that was expected to err.
+
+@pytest.fixture
+def open_page(chromium: Any, idle: dict[str, list[Any]]) -> Iterator[Callable[..., Any]]:
+    """Open pages as somebody; what their consoles complain of fails the test. None knows who used it before.
+
+    `open_page.forgive(text)` takes one complaint back: of a page that was expected to err. `open_page.asked` has the
+    address of each request so far.
     """
-    contexts: list[Any] = []
+    used: list[tuple[Any, str, dict[str, Any]]] = []
     complaints: list[str] = []
+    asked: list[str] = []
+    heard: dict[str, Callable[[Any], None]] = {
+        "pageerror": lambda error: complaints.append(str(error)),
+        "console": lambda message: complaints.append(message.text) if message.type == "error" else None,
+        "request": lambda request: asked.append(request.url),
+    }
 
     def forgive(text: str) -> None:
         complaints.remove(next(complaint for complaint in complaints if text in complaint))
 
     def opened(**settings: Any) -> Any:
-        context = chromium.new_context(**{"viewport": WIDE, "reduced_motion": "reduce", **settings})
-        context.set_default_timeout(15_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        wanted = {"viewport": WIDE, "color_scheme": "light", "reduced_motion": "reduce", **settings}
+        alike = repr(sorted(wanted.items()))
+        page = idle[alike].pop() if idle.get(alike) else _new_page(chromium, wanted)
+        used.append((page, alike, wanted))
+        for event, listener in heard.items():
+            page.on(event, listener)
         return page
 
     opened.forgive = forgive  # type: ignore[attr-defined]
+    opened.asked = asked  # type: ignore[attr-defined]
     yield opened
-    for context in contexts:
-        context.close()
+    for page, alike, wanted in used:
+        for event, listener in heard.items():
+            page.remove_listener(event, listener)
+        _as_new(page, wanted)
+        idle.setdefault(alike, []).append(page)
     assert complaints == []
+
+
+def _new_page(chromium: Any, settings: dict[str, Any]) -> Any:
+    context = chromium.new_context(**settings)
+    context.set_default_timeout(15_000)
+    return context.new_page()
+
+
+def _as_new(page: Any, settings: dict[str, Any]) -> None:
+    """Leave a page, and forget who was signed in; the console keeps nothing else in a browser."""
+    page.goto("about:blank")
+    page.context.clear_cookies()
+    page.set_viewport_size(settings["viewport"])
+    page.emulate_media(color_scheme=settings["color_scheme"], reduced_motion=settings["reduced_motion"])
 
 
 @pytest.fixture
@@ -88,16 +123,14 @@ def picture() -> Callable[..., None]:
 
 @pytest.fixture
 def accessible() -> Callable[[Any], None]:
-    """Say that axe-core finds nothing serious on a page."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    axe = Axe()
+    """Say that axe-core finds nothing serious on a page. What it says of the rest is not fetched: that is much."""
+    from axe_playwright_python.base import AXE_SCRIPT
 
     def check(page: Any) -> None:
-        found = axe.run(page, options={"resultTypes": ["violations"]}).response["violations"]
-        serious = {
-            rule["id"]: [node["target"] for node in rule["nodes"]] for rule in found if rule["impact"] in SERIOUS
-        }
+        if not page.evaluate("'axe' in window"):
+            page.evaluate(AXE_SCRIPT)
+        violations = page.evaluate(VIOLATIONS)
+        serious = {rule: targets for rule, impact, targets in violations if impact in SERIOUS}
         assert serious == {}, page.url
 
     return check

@@ -53,13 +53,12 @@ def page(stage, open_page) -> Page:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_fits_and_is_accessible_at_every_width_and_in_every_colour(stage, page, open_page, presentable, path):
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
     page.goto(stage.path(path))
     if path.endswith("/nothing"):
         open_page.forgive("404")
     presentable(page)
-    assert [url for url in asked if not url.startswith(stage.system.world.console_url)] == []
+    assert open_page.asked
+    assert [url for url in open_page.asked if not url.startswith(stage.system.world.console_url)] == []
 
 
 def test_the_page_of_the_token_fits_and_is_accessible(stage, open_page, presentable):
