@@ -91,8 +91,8 @@ class Scenario:
             requests.Session,
             Counts(),
             timeout=timedelta(seconds=TIMEOUT),
-            first_pause=0.0005,
-            longest_pause=0.01,
+            first_pause=0.0001,
+            longest_pause=0.001,
         )
         self.services = Services(
             clock=self.clock,
