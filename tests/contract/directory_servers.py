@@ -14,7 +14,6 @@ import pytest
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 from googleapiclient.http import HttpRequest
-from jsonschema import Draft202012Validator
 
 from infra.local.directory.fixture import make
 from infra.local.processes import Supervisor, python
@@ -74,6 +73,8 @@ METHODS = dict(_methods(DISCOVERY["resources"]))
 
 def validate(schema: str, answer: Any) -> None:
     """Check an answer against a schema of the discovery document; raises jsonschema.ValidationError."""
+    from jsonschema import Draft202012Validator  # builds dozens of parsers when it is imported: by who needs it
+
     Draft202012Validator({"$ref": f"#/$defs/{schema}", "$defs": DEFINITIONS}).validate(answer)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from jsonschema import ValidationError
 
 from infra.local.directory.masks import GROUP, MEMBER, NAME, USER
 from tests.contract.directory_servers import DISCOVERY, validate
@@ -27,6 +26,8 @@ from tests.contract.directory_servers import DISCOVERY, validate
     ],
 )
 def test_an_answer_that_does_not_fit_the_discovery_document_is_noticed(schema: str, answer: Any) -> None:
+    from jsonschema import ValidationError
+
     with pytest.raises(ValidationError):
         validate(schema, answer)
 
