@@ -300,7 +300,7 @@ def _run_what_is_due(step: Step, gcloud: Gcloud, say: Say) -> None:
     if due is Done.UNCHANGED:
         return
     try:
-        for command in step.change if due is Done.CHANGED and step.change else step.make:
+        for command in step.due(found):
             for named in filled(command, step.names(found) if due is Done.CHANGED else ()):
                 say(f"             {shown(named)}")
                 gcloud.act(named, step.stdin(found))

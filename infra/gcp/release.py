@@ -113,8 +113,9 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
     found = []
     for function in DEPLOYMENT.functions:
         service = cloud.look(services.look(target, function.name)) or {}
-        traffic = service.get("status", {}).get("traffic", [])
-        if not traffic:
+        told = service.get("status", {}).get("traffic", [])
+        traffic = [share for share in told if share.get("revisionName")]  # none before the first revision started
+        if not any(share.get("percent") for share in traffic):
             continue
         most = max(traffic, key=lambda share: int(share.get("percent", 0)))
         revisions = cloud.look(revisions_of(target, function.name)) or []

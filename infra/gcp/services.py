@@ -150,6 +150,7 @@ def _deployed(target: Target, deployment: Deployment, labels: Mapping[str, str],
         look=look(target, name),
         make=(_with(command, "--no-allow-unauthenticated"),),  # the first revision of a service gets all traffic
         change=(_with(command, "--no-traffic"),),
+        unmade=lambda found: not found["began"],  # for --no-traffic, gcloud needs one that serves
         wanted={
             "ready": True,
             "image": build.image_of(target),
@@ -202,6 +203,7 @@ def comparable(service: Any) -> Any:
         if "secretKeyRef" in item.get("valueFrom", {})
     }
     return {
+        "began": bool(service.get("status", {}).get("latestReadyRevisionName")),  # whether any revision ever started
         "ready": _is_ready(service.get("status", {})),
         "image": container.get("image"),
         "baseImage": annotations.get("run.googleapis.com/base-images"),

@@ -38,6 +38,7 @@ class Step:
     make: tuple[Command, ...]
     wanted: Mapping[str, Any] = field(default_factory=dict)
     change: tuple[Command, ...] = ()  # where it is there and differs; `make` if empty
+    unmade: Callable[[Any], bool] = lambda _: False  # whether what was found never came about: `make` again
     find: Callable[[Any], Any] = lambda answer: answer
     # What the commands read, from what was found: secrets, which no command line may show, and what must be sent back.
     stdin: Callable[[Any], str] = lambda _: ""
@@ -46,6 +47,10 @@ class Step:
     owned: Owned | None = None  # where its name may have been somebody else's first
     by_hand: str = ""  # what to do where it is refused to whom the project is open; it then ends nothing
     among: str = ""  # steps in a row that are alike are shown as one: "45 fields in no index"
+
+    def due(self, found: Any) -> tuple[Command, ...]:
+        """Return the commands that bring about what is wanted, from what was found; None for nothing."""
+        return self.change if self.change and found is not None and not self.unmade(found) else self.make
 
     @property
     def commands(self) -> tuple[Command, ...]:

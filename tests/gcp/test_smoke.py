@@ -177,6 +177,35 @@ def test_a_revision_that_does_not_start_ends_it_at_once_and_is_made_anew(cloud):
     assert numbers(cloud)["console"] == 3
 
 
+@pytest.mark.parametrize("name", MOVED)
+def test_a_first_revision_that_does_not_start_is_made_anew_by_the_next_deployment(same_source, name):
+    """Until one has started, a share of traffic can be given to none by its name."""
+    cloud = StandIn()
+    cloud.broken = {name}
+    for _ in range(2):
+        with pytest.raises(GcloudFailed, match="failed to start and listen"):
+            deployed(cloud)
+    cloud.broken.clear()
+    deployed(cloud)
+    assert numbers(cloud) == dict.fromkeys(NAMES, 1) | {name: 3}
+    assert changes_of(cloud) == []
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_first_revision_whose_answers_are_lost_is_made_anew_too(same_source, whole, lost):
+    """The first try is told as one that may pass, or the mended one is."""
+    place = next(index for index, command in enumerate(whole.changes()) if command[1:4] == ("run", "deploy", "console"))
+    cloud = StandIn()
+    cloud.broken, cloud.lost = {"console"}, {place} if lost < 2 else set()
+    with pytest.raises(GcloudFailed, match="failed to start and listen"):
+        deployed(cloud)
+    cloud.broken.clear()
+    cloud.lost = {cloud.acted + lost}
+    deployed(cloud)
+    assert numbers(cloud) == dict.fromkeys(NAMES, 1) | {"console": 3 if lost < 2 else 2}
+    assert changes_of(cloud) == []
+
+
 # ---- what waits for traffic
 
 

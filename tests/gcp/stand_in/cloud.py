@@ -84,7 +84,7 @@ class Cloud:
         self.failures: list[tuple[str, str, int]] = []  # (part of the command, what gcloud says, how often)
         self.interrupt_after: int | None = None
         self.acted = 0  # commands that change something
-        self.lost: set[int] = set()  # which of them, counted from 0, are carried out, but their answer is lost
+        self.lost: set[int] = set()  # which of them, counted from 0, are carried out or refused; no answer comes
         self.sdk = {"Google Cloud SDK": "528.0.0", "alpha": "2025.06.20", "beta": "2025.06.20"}
         self.account = "Owner@Example.com"  # that gcloud acts as
         self.sees_billing = self.may_budget = True  # what it may do with the billing account
@@ -97,9 +97,9 @@ class Cloud:
         self.given: Counter[str] = Counter()
 
     def __call__(self, command: Command, stdin: str) -> Answer:
-        said = complaints([command])
-        assert not said, said
-        changing = not reads(command)
+        wrong = complaints([command])
+        assert not wrong, wrong
+        said, changing = "", not reads(command)
         if changing and self.interrupt_after is not None and self.acted >= self.interrupt_after:
             raise KeyboardInterrupt
         self.acted += changing
@@ -110,10 +110,11 @@ class Cloud:
             self._fail(command)
             answer = self._handle(words, _flags(command), stdin)
         except Refused as refused:
-            return Answer(status=1, out="", err=f"ERROR: (gcloud.{self._known_as(words)}) {refused}")
+            answer, said = None, str(refused)
         if changing and self.acted - 1 in self.lost:
-            lost = "UNAVAILABLE: The service is currently unavailable."
-            return Answer(status=1, out="", err=f"ERROR: (gcloud.{self._known_as(words)}) {lost}")
+            said = "UNAVAILABLE: The service is currently unavailable."
+        if said:
+            return Answer(status=1, out="", err=f"ERROR: (gcloud.{self._known_as(words)}) {said}")
         return Answer(status=0, out=json.dumps(answer), err="")
 
     def changes(self) -> list[Command]:

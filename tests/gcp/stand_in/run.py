@@ -22,7 +22,7 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     name, new = names[0], names[0] not in cloud.things.get("service", {})
     if new and "no-traffic" in flags:
         raise Refused("--no-traffic not supported when creating a new service.")
-    assert new is ("no-allow-unauthenticated" in flags)
+    assert ("no-traffic" in flags) is not ("no-allow-unauthenticated" in flags)
     known_member(cloud, f"serviceAccount:{flags['service-account']}")
     _see_that_it_may_start(cloud, flags)
     service = _empty(name) if new else cloud.things["service"][name]
@@ -34,7 +34,9 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     if "no-traffic" in flags:
         for share in traffic:
             if share.pop("latestRevision", False):
-                share["revisionName"] = service["status"]["latestReadyRevisionName"]
+                share |= _named(service["status"])
+        if any(share.keys().isdisjoint(("revisionName", "latestRevision")) for share in traffic):
+            raise Refused("HTTPError 400: spec.traffic[0]: exactly one of revisionName and latestRevision must be set.")
     traffic = [share for share in traffic if share.get("percent") or share.get("tag", flags["tag"]) != flags["tag"]]
     traffic.append({"revisionName": revision, "tag": flags["tag"]})
     starts = name not in cloud.broken
@@ -144,10 +146,16 @@ def _put(cloud: Cloud, service: dict[str, Any]) -> None:
     name, status = service["metadata"]["name"], service["status"]
     told = []
     for share in service["spec"]["traffic"]:
-        latest = {"revisionName": status.get("latestReadyRevisionName", "")} if share.get("latestRevision") else {}
+        latest = _named(status) if share.get("latestRevision") else {}
         tagged = {"url": f"https://{share['tag']}---{TARGET.url(name)[8:]}"} if "tag" in share else {}
         told.append(share | latest | tagged)
     cloud.put("service", name, service | {"status": status | {"traffic": told}})
+
+
+def _named(status: dict[str, Any]) -> dict[str, str]:
+    """Return the revision that started last, as a share of traffic names it."""
+    ready = status.get("latestReadyRevisionName")
+    return {"revisionName": ready} if ready else {}
 
 
 def _traffic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
