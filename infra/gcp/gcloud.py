@@ -144,11 +144,13 @@ class Gcloud:
         sleep: Callable[[float], None] = time.sleep,
         pauses: Sequence[float] = PAUSES,
         say: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,  # seconds
         *,
         unused_is_missing: bool = False,  # for who enables no API: where one is not enabled, there is nothing of it
     ) -> None:
         self._unused_is_missing = unused_is_missing
         self._say = say
+        self._clock = clock
         self._runner = runner
         self._sleep = sleep
         self._pauses = pauses
@@ -204,11 +206,14 @@ class Gcloud:
         except Passing as error:
             raise GcloudFailed(error.command, error.answer) from None
 
-    def until(self, wrong: Callable[[], str]) -> str:
-        """Ask what is wrong until nothing is, with the same pauses; returns what still is after the last one."""
-        said = wrong()
-        for pause in self._pauses:
-            if not said:
+    def until(self, wrong: Callable[[], str], tries: int | None = None) -> str:
+        """Ask what is wrong until nothing is, with the same pauses; returns what still is after the last one.
+
+        Asking takes time, too: no try begins later than all the pauses are long.
+        """
+        begun, said = self._clock(), wrong()
+        for pause in self._pauses[: None if tries is None else tries - 1]:
+            if not said or self._clock() - begun + pause > sum(self._pauses):
                 break
             self._say(f"  wait       {pause:g} s, since this may pass: {said}")
             self._sleep(pause)

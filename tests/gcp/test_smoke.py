@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.gcp import __main__ as command_line
-from infra.gcp import commands, destroy, services, smoke
+from infra.gcp import commands, destroy, lock, services, smoke
 from infra.gcp.deploy import deploy
 from infra.gcp.description import DEPLOYMENT, FORMER_GRANT, MOVED
 from infra.gcp.gcloud import PAUSES, Gcloud, GcloudFailed
@@ -106,6 +106,76 @@ def test_what_takes_a_while_is_waited_for(cloud):
     assert waited == list(PAUSES[:4])
     assert any(text.startswith("  wait ") and "console sends whoever" in text for text in said)
     assert len([each for each in asked if each.method == "POST"]) == 2, "what passed is not asked again"
+
+
+def failing(cloud: StandIn, seconds: dict[str, float], *replies: Reply) -> tuple[str, list[Question], float]:
+    """Return how a deployment ends, the runs it asks for, and how long it took, by what a request of a method takes."""
+    asked: list[Question] = []
+    clock = [0.0]
+
+    def sleep(pause: float) -> None:
+        clock[0] += pause
+
+    def visit(question: Question) -> Reply:
+        sleep(min(seconds.get(question.method, 0.1), question.seconds))
+        if "---reconcile-" not in question.url or not question.headers:
+            return cloud.visit(question)
+        asked.append(question)
+        return replies[min(len(asked), len(replies)) - 1]
+
+    gcloud = Gcloud(cloud, sleep=sleep, clock=lambda: clock[0])
+    with pytest.raises(SystemExit) as ended:
+        deploy(TARGET, gcloud, lambda text: None, nobody, visit=visit)
+    return str(ended.value), [each for each in asked if each.method == "POST"], clock[0]
+
+
+WELL, ILL_ONCE = Reply(status=405, kind=smoke.PROBLEM), Reply(status=500, kind=smoke.PROBLEM)
+EXPIRED, SILENT = Reply(status=401, kind="text/html"), Reply(status=0)
+
+
+@pytest.mark.parametrize("replies", [(WELL, EXPIRED), (WELL, SILENT, EXPIRED), (ILL_ONCE, EXPIRED)])
+def test_who_was_let_in_once_is_not_taken_for_somebody_who_may_not_ask(cloud, replies):
+    before = serving(cloud)
+    said, runs, _ = failing(cloud, {}, *replies)
+    assert ": 401)" in said
+    assert len(runs) <= smoke.RUNS
+    assert serving(cloud) == before
+
+
+@pytest.mark.parametrize(
+    ("seconds", "replies", "runs"),
+    [({"POST": 9999}, (WELL, SILENT), 2), ({"GET": 9999}, (SILENT,), 0), ({"GET": 29, "POST": 299}, (WELL, SILENT), 2)],
+)
+def test_whatever_hangs_the_test_ends_long_before_the_lock_is_taken_for_stale(cloud, seconds, replies, runs):
+    before = serving(cloud)
+    said, made, took = failing(cloud, seconds, *replies)
+    assert "no answer)" in said
+    assert len(made) == runs
+    assert took <= 30 * 60 < lock.STALE.total_seconds() / 2
+    assert serving(cloud) == before
+
+
+def test_each_try_signs_with_a_token_of_its_own(cloud):
+    tokens = [command for command in cloud.issued if "print-identity-token" in command]
+    failing(cloud, {}, SILENT)
+    tries = len(PAUSES)
+    assert len([command for command in cloud.issued if "print-identity-token" in command]) - len(tokens) >= tries
+
+
+def test_an_address_that_is_not_told_yet_is_waited_for_and_one_that_never_is_stops_it(cloud):
+    before, waited = serving(cloud), []
+    cloud.nowhere = {"console"}
+    with pytest.raises(SystemExit, match=r"console has an address .* default URLs are disabled"):
+        deployed(cloud)
+    assert serving(cloud) == before
+
+    def sleep(pause: float) -> None:
+        waited.append(pause)
+        cloud.nowhere.clear()
+
+    deploy(TARGET, Gcloud(cloud, sleep=sleep), lambda text: None, nobody, visit=cloud.visit)
+    assert waited == [PAUSES[0]]
+    assert set(numbers(cloud).values()) == {2}
 
 
 def test_traffic_is_moved_only_after_everything_has_passed_and_in_its_order(cloud):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -173,6 +174,14 @@ def _traffic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     return cloud.things["service"][names[0]]
 
 
+def _described(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    service = copy.deepcopy(cloud.thing("service", names[0]))
+    if names[0] in cloud.nowhere:
+        for share in service["status"]["traffic"]:
+            share.pop("url", None)
+    return service
+
+
 def _protect(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     annotations = cloud.thing("service", names[0])["metadata"]["annotations"]
     if "iap" in flags:
@@ -258,7 +267,7 @@ HANDLERS: dict[str, Handler] = {
     "functions delete": _delete_function,
     "run deploy": _deploy,
     "run services list": listed("service"),
-    "run services describe": describe("service"),
+    "run services describe": _described,
     "run services delete": delete("service"),
     "run services update": _protect,
     "run services update-traffic": _traffic,
