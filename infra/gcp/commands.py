@@ -89,13 +89,15 @@ def functions(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]
     """Return the steps for the functions but their traffic; the image and the keys' versions must be known."""
     deployment = tuning.tuned(deployment, target.tuned)
     plan = _Plan(target, deployment)
-    return [
-        *under("Functions, and access to each", [services.detached(target, deployment)]),
-        *under(
-            "Functions, and access to each",
-            (step for item in deployment.functions for step in services.settled(target, deployment, plan.labels, item)),
-        ),
-    ]
+    settled = (services.settled(target, deployment, plan.labels, item) for item in deployment.functions)
+    return under(
+        "Functions, and access to each",
+        [
+            services.detached(target, deployment),
+            *(step for steps in settled for step in steps),
+            *services.tried(target, deployment),
+        ],
+    )
 
 
 def traffic(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:

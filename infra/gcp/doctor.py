@@ -161,9 +161,11 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
         yield Finding(title="Firestore is where it was asked for", mend=elsewhere)
     target = replace(target, key_versions=newest_keys(target, cloud))
     target = learn_image(learn_billing(learn_channels(target, cloud), cloud), cloud)
-    back = _titles_of_what_was_rolled_back(target, served(target, cloud))
+    left_out = _titles_of_what_was_rolled_back(target, served(target, cloud))
+    # What was not tried has no traffic, which is told by the step that would move it.
+    left_out |= {services.tried_title(function.name) for function in DEPLOYMENT.functions}
     for step in commands.all_steps(target):
-        if step.title in back:
+        if step.title in left_out:
             continue
         try:
             state, found = state_of(step, cloud)

@@ -89,6 +89,28 @@ def settled(target: Target, deployment: Deployment, labels: Mapping[str, str], f
         yield from access.let_in(name, target)
 
 
+def tried_title(name: str) -> str:
+    """Return what the step is called that gives an address to what traffic would be moved to."""
+    return f"What {name} is to serve serves already, or has an address to be tried at"
+
+
+def tried(target: Target, deployment: Deployment) -> Iterator[Step]:
+    """Yield the steps that tag what was not deployed just now, and gets traffic all the same: after a rollback."""
+    for function in deployment.functions:
+        yield Step(
+            title=tried_title(function.name),
+            look=look(target, function.name),
+            make=(),
+            wanted={"untried": Exactly([])},
+            change=(
+                _on(target, "run", "services", "update-traffic", function.name, update_tags=f"{CANDIDATE}={FOUND}"),
+            ),
+            find=lambda service: {"untried": _untried(service)},
+            names=lambda found: list(found["untried"]),
+            among="functions whose latest revision serves already, or has an address to be tried at",
+        )
+
+
 def moved(target: Target, deployment: Deployment) -> Iterator[Step]:
     """Yield the steps that move traffic to what was tried, in order."""
     for function in sorted(deployment.functions, key=lambda item: MOVED.index(item.name)):
@@ -110,6 +132,15 @@ def moved(target: Target, deployment: Deployment) -> Iterator[Step]:
 
 def _on(target: Target, *parts: str, **flags: Any) -> Command:
     return gcloud(*parts, **flags, region=target.region, project=target.project)
+
+
+def _untried(service: Any) -> list[str]:
+    """Return the revision that all traffic would be moved to, if it has neither that nor the tag."""
+    status = service.get("status", {})
+    latest = status.get("latestReadyRevisionName")
+    shares = [share for share in status.get("traffic", ()) if share.get("revisionName") == latest]
+    known = any(share.get("percent") == 100 or share.get("tag") == CANDIDATE for share in shares)
+    return [] if known or not latest else [latest]
 
 
 def _traffic(service: Any) -> Any:

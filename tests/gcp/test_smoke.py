@@ -332,6 +332,52 @@ def test_whenever_it_is_broken_off_the_old_serve_until_all_new_ones_are_there(cl
     assert changes_of(cloud) == []
 
 
+def back_again(cloud: StandIn, **allowed: Any) -> list[str]:
+    return deployed(cloud, again=True, **allowed)
+
+
+def test_a_release_that_was_rolled_back_is_tried_before_it_serves_again(cloud):
+    deployed(cloud)
+    rollback(TARGET, Gcloud(cloud), lambda text: None)
+    before, things = serving(cloud), len(cloud.things["revision"])
+    cloud.sick = {"reconcile"}
+    with pytest.raises(SystemExit, match="not true that reconcile answers who may call it"):
+        back_again(cloud)
+    assert serving(cloud) == before
+    cloud.sick.clear()
+    changed = changes_of(cloud, again=True)
+    assert [text.split()[4] for text in changed] == list(MOVED), "the tags were still there"
+    assert (set(numbers(cloud).values()), len(cloud.things["revision"])) == ({2}, things)
+    assert changes_of(cloud) == []
+
+
+def test_what_was_sent_to_a_revision_by_hand_is_tried_before_it_goes_to_the_latest(cloud):
+    deployed(cloud)
+    for name, traffic in {
+        "console": [{"revisionName": "console-00001-abc", "percent": 100}],
+        "reconcile": [
+            {"revisionName": "reconcile-00001-abc", "percent": 50},
+            {"revisionName": "reconcile-00002-abc", "percent": 50},
+        ],
+    }.items():
+        service = cloud.things["service"][name]
+        service["spec"]["traffic"] = service["status"]["traffic"] = traffic
+    said = deployed(cloud, again=True)
+    passed = [text.split()[1] for text in said if text.startswith("  passed ")]
+    assert set(passed) == {"console", "reconcile"}
+    assert set(numbers(cloud).values()) == {2}
+
+
+@pytest.mark.parametrize("index", range(7 + 7))
+def test_serving_again_ends_well_whichever_answer_was_lost(cloud, index):
+    deployed(cloud)
+    rollback(TARGET, Gcloud(cloud), lambda text: None)
+    cloud.lost = {cloud.acted + 1 + index}
+    assert len(changes_of(cloud, again=True)) == 7 + 7
+    assert set(numbers(cloud).values()) == {2}
+    assert changes_of(cloud) == []
+
+
 # ---- from Cloud Functions
 
 

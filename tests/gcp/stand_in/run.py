@@ -163,6 +163,13 @@ def _traffic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     service = cloud.thing("service", names[0])
     gone = flags.get("remove-tags", "")
     kept = [share for share in service["spec"]["traffic"] if share.get("tag", gone) != gone]
+    if "update-tags" in flags:
+        tag, _, revision = flags["update-tags"].partition("=")
+        cloud.thing("revision", revision)
+        kept = [share for share in service["spec"]["traffic"] if share.get("tag") != tag]
+        kept.append({"revisionName": revision, "tag": tag})
+        _put(cloud, service | {"spec": service["spec"] | {"traffic": kept}})
+        return cloud.things["service"][names[0]]
     if "to-latest" in flags:
         wanted = {"latestRevision": True, "percent": 100}
     else:
