@@ -14,7 +14,7 @@ import requests
 from infra.gcp import release, services
 from infra.gcp.description import DEPLOYMENT, Function
 from infra.gcp.gcloud import Gcloud, GcloudFailed
-from infra.gcp.steps import AS_JSON, Command
+from infra.gcp.steps import AS_JSON, Command, gcloud
 from infra.gcp.target import Target
 
 SECONDS = 30.0  # for an answer
@@ -99,6 +99,8 @@ def see(target: Target, cloud: Gcloud, say: Say, visit: Visit = visit, *, untest
     if untested:
         say("  left out   UNTESTED=yes")
         return
+    release.forget(target, cloud)
+    cloud.forget(_schedule(target))
     if not identity_token(target, cloud, PROBED):
         say("  not asked  functions that take an identity token, which this account has none of")
     test = _Test(target=target, cloud=cloud, say=say, visit=visit)
@@ -150,16 +152,27 @@ class _Test:
         return ""
 
     def wrong_with_a_run(self) -> str:
-        """Have a run made; returns what is wrong with it."""
+        """Have a run made, unless that is not to be; returns what is wrong with it."""
         for function, url in candidates(self.target, self.cloud):
-            if function.name == PROBED:
+            if function.name == PROBED and identity_token(self.target, self.cloud, PROBED):
                 self._renew_token(function)
                 check = run(self.target, self.cloud, url)
-                if PROBED in self.took:
+                why = self._why_no_run()
+                if not why:
                     return self._ask(function, check)
-                if identity_token(self.target, self.cloud, PROBED):
-                    self.say(f"  not asked  {check.title}: this account may not call it")
+                self.say(f"  not asked  {check.title}: {why}")
         return ""
+
+    def _why_no_run(self) -> str:
+        """Say why none is made with the new release; empty if one may be."""
+        if PROBED not in self.took:
+            return "this account may not call it"
+        state = (self.cloud.look(_schedule(self.target)) or {}).get("state", "ENABLED")  # none in a first deployment
+        if state != "ENABLED":
+            return f"its job {SWEEP.name} is {state}, so runs are unwanted now"
+        serving = release.served(self.target, self.cloud)
+        unread = sorted({text for item in serving for text in item.release.cannot_read(item.deployed)})
+        return f"what serves could not read what it writes ({'; '.join(unread)})" if unread else ""
 
     def _renew_token(self, function: Function) -> None:
         """Have a token made that is valid for an hour from now, as the test may take some of it."""
@@ -229,6 +242,11 @@ def run(target: Target, cloud: Gcloud, url: str) -> Check:
         question=Question(method="POST", url=url, headers=signed, body=SWEEP.body, seconds=SWEEP.deadline),
         fits=lambda reply: reply.status == 200,
     )
+
+
+def _schedule(target: Target) -> Command:
+    look = gcloud("scheduler", "jobs", "describe", SWEEP.name, location=target.region, project=target.project)
+    return (*look, AS_JSON)
 
 
 def _signed(token: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.gcp import __main__ as command_line
-from infra.gcp import commands, destroy, lock, services, smoke
+from infra.gcp import commands, destroy, labels, lock, services, smoke
 from infra.gcp.deploy import deploy
 from infra.gcp.description import DEPLOYMENT, FORMER_GRANT, MOVED
 from infra.gcp.gcloud import PAUSES, Gcloud, GcloudFailed
@@ -212,6 +212,32 @@ def test_what_an_account_cannot_ask_is_told_and_stops_nothing(cloud, change, tol
     assert "  passed     reconcile is closed to strangers" in said
     assert "makes a run" not in said or "may not call it" in said
     assert set(numbers(cloud).values()) == {2}
+
+
+def posted_runs(cloud: StandIn, asked: list[Question], **allowed: Any) -> list[str]:
+    """Return what is said of a run, where none may be made."""
+    said = deployed(cloud, visit=lambda question: asked.append(question) or cloud.visit(question), **allowed)
+    assert not [each for each in asked if each.body]
+    assert set(numbers(cloud).values()) == {2}
+    return [text for text in said if "makes a run" in text]
+
+
+def test_no_run_is_made_with_what_the_release_that_serves_could_not_read(cloud, monkeypatch):
+    """It serves on if another function fails, and would refuse what the run stored."""
+    newer = replace(labels.KINDS[16], current=labels.KINDS[16].current + 1)
+    monkeypatch.setattr(labels, "KINDS", (*labels.KINDS[:16], newer, *labels.KINDS[17:]))
+    (said,) = posted_runs(cloud, [])
+    assert said.startswith(
+        "  not asked  reconcile makes a run: a sweep of scope groups: what serves could not read what "
+    )
+    assert f"({newer.name}: schema {newer.current}, where it reads " in said
+
+
+def test_no_run_is_made_while_the_schedule_is_paused(cloud):
+    """As it is during an incident, or a restore."""
+    cloud.things["job"]["keeper-sweep"]["state"] = "PAUSED"
+    (said,) = posted_runs(cloud, [])
+    assert said.endswith(": its job keeper-sweep is PAUSED, so runs are unwanted now")
 
 
 def test_a_service_account_with_an_identity_asks_with_a_token_for_each_service(cloud):
