@@ -213,7 +213,16 @@ def _release(patient: Patient) -> Iterator[Finding]:
     waiting = {item.deployed.id: item.deployed for item in serving if item.waiting}
     for release in waiting.values():
         mend = f"Its smoke test failed, or was broken off. {patient.deploy} repeats it; any other release replaces it."
+        there = _names(serving, release.id)
+        mend += f" Some serve it already, which make rollback takes back: {there}." if there else ""
         yield Finding(title=f"Release {release.shown} waits for its traffic", mend=mend)
+    untested = [item for item in serving if item.candidate == item.revision]
+    if untested:
+        first = ", ".join(item.name for item in untested)
+        mend = f"The smoke test failed, or was broken off, and none served there before: {first}. {patient.deploy}"
+        yield Finding(
+            title=f"Release {untested[0].release.shown} serves, though its smoke test has not passed", mend=mend
+        )
 
 
 def _names(serving: Sequence[Served], release: str) -> str:

@@ -86,7 +86,12 @@ class Served:
     release: Release
     deployed: Release
     pinned: bool  # traffic was sent to a revision by name
-    waiting: bool = False  # what was deployed last did not get traffic yet: its smoke test failed, or was broken off
+    candidate: str = ""  # the revision whose smoke test failed, or was broken off; that of a first deployment serves
+
+    @property
+    def waiting(self) -> bool:
+        """Whether what was deployed last did not get traffic yet."""
+        return self.candidate not in ("", self.revision)
 
     @property
     def rolled_back(self) -> bool:
@@ -127,9 +132,8 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
                 release=Release(labels=known.get(most["revisionName"], {})),
                 deployed=Release(labels=service["metadata"].get("labels", {})),
                 pinned=not most.get("latestRevision"),
-                waiting=any(
-                    share.get("tag") == services.CANDIDATE and share["revisionName"] != most["revisionName"]
-                    for share in traffic
+                candidate=next(
+                    (share["revisionName"] for share in traffic if share.get("tag") == services.CANDIDATE), ""
                 ),
             )
         )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from infra.gcp import lock, mounts, preflight
+from infra.gcp import lock, mounts, preflight, services
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.release import Release, Served, account, labels_of, revisions_of, served
 from infra.gcp.steps import Command, gcloud, shown
@@ -18,9 +18,10 @@ Say = Callable[[str], None]
 
 
 def serve(target: Target, name: str, revision: str) -> Command:
-    """Return the command that sends all of a function's traffic to one revision."""
+    """Return the command that sends all of a function's traffic to one revision, and to no candidate."""
     return gcloud(
         *("run", "services", "update-traffic", name),
+        remove_tags=services.CANDIDATE,
         to_revisions=f"{revision}=100",
         region=target.region,
         project=target.project,
@@ -74,13 +75,16 @@ def rollback(
         for item in serving:
             if item.release.id == wanted:
                 say(f"  stays      {item.name}: {item.revision} is of that release")
-                continue
+                if not item.waiting:
+                    continue
+                command = serve(target, item.name, item.revision)
+            else:
+                command = serve(target, item.name, back[item.name].revision)
+                say(f"  back       {item.name}: from {item.revision} to {back[item.name].revision}")
+                rolled.append(item.name)
             held.see()
-            command = serve(target, item.name, back[item.name].revision)
-            say(f"  back       {item.name}: from {item.revision} to {back[item.name].revision}")
             say(f"             {shown(command)}")
             cloud.patiently(partial(cloud.act, command))  # done twice, it is the same
-            rolled.append(item.name)
     say(f"\n{len(rolled)} functions were rolled back. Subscriptions, schedule, roles and indexes are as they were.")
     say("The next make deploy puts every function on the release that it deploys; of this one's it asks first.")
     return rolled

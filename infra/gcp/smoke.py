@@ -107,10 +107,28 @@ def see(target: Target, cloud: Gcloud, say: Say, visit: Visit = visit, *, untest
     wrong = cloud.until(test.wrong) or cloud.until(test.wrong_with_a_run, tries=RUNS)
     if wrong:
         raise SystemExit(
-            f"The smoke test failed: {wrong}.\nNo traffic was moved: what served before serves on. Its log: make logs "
-            "SEVERITY=WARNING. Mend that and make deploy again, which repeats the test; UNTESTED=yes moves traffic "
+            f"The smoke test failed: {wrong}.\n{_standing(target, cloud)} Its log: make logs SEVERITY=WARNING. "
+            "Mend that and make deploy again, which repeats the test; UNTESTED=yes moves traffic "
             "without it."
         )
+
+
+def _standing(target: Target, cloud: Gcloud) -> str:
+    """Say what serves after a test that failed."""
+    release.forget(target, cloud)
+    serving = release.served(target, cloud)
+    first = ", ".join(item.name for item in serving if item.candidate == item.revision)
+    moved = ", ".join(item.name for item in serving if not item.candidate and item.release.id == item.deployed.id)
+    waits = any(item.waiting for item in serving)
+    told = [
+        f"No revision served before these, so they serve already: {first}." if first else "",
+        f"All traffic of {moved} was moved to this release before." if moved else "",
+        "make rollback takes that back." if moved and waits else "",
+    ]
+    if waits:
+        none = "No traffic was moved: what served before serves on."
+        told.append("Of the others, what served before serves on." if first or moved else none)
+    return " ".join(filter(None, told))
 
 
 def candidates(target: Target, cloud: Gcloud) -> list[tuple[Function, str]]:

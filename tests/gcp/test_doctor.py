@@ -422,6 +422,30 @@ def test_a_release_whose_smoke_test_failed_is_said_to_wait(cloud, world, monkeyp
     assert {title.partition(" of ")[0] for title in found} == {"All traffic"}
 
 
+def test_what_waits_while_some_functions_serve_it_and_after_a_rollback(cloud, world, monkeypatch):
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    cloud.interrupt_after = cloud.acted + 12
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cloud)
+    cloud.interrupt_after = None
+    found = to_mend(cloud, world)
+    (title,) = [title for title in found if title.endswith(" waits for its traffic")]
+    assert " Some serve it already, which make rollback takes back: " in found[title]
+    rollback(TARGET, Gcloud(cloud), lambda text: None, unlock=True)
+    assert to_mend(cloud, world) == {}
+
+
+def test_a_first_deployment_whose_smoke_test_failed_is_said_to_serve(cloud, world):
+    for service in cloud.things["service"].values():
+        (share,) = service["spec"]["traffic"]
+        tagged = {"revisionName": service["status"]["latestReadyRevisionName"], "tag": "candidate"}
+        service["spec"]["traffic"] = [share, tagged]
+        service["status"]["traffic"] = [share | tagged | {"tag": ""}, tagged]
+    found = to_mend(cloud, world)
+    (title,) = [title for title in found if title.endswith(" serves, though its smoke test has not passed")]
+    assert "none served there before: " in found[title]
+
+
 def test_a_deployment_that_was_broken_off_is_to_be_ended_or_taken_back(cloud, world, monkeypatch):
     monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
     cloud.interrupt_after = cloud.acted + 12

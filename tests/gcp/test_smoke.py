@@ -313,13 +313,45 @@ def waiting(cloud: StandIn) -> StandIn:
     return cloud
 
 
-def test_what_waits_was_not_rolled_back_and_a_rollback_leaves_it_as_it_is(waiting):
+def test_what_waits_was_not_rolled_back_and_a_rollback_takes_its_address(waiting):
+    """Else the address stays for good, and the webhook's is public."""
     before = serving(waiting)
     known = served(KNOWN, Gcloud(waiting))
     assert [(item.waiting, item.rolled_back) for item in known] == [(True, False)] * 7
     assert rollback(TARGET, Gcloud(waiting), lambda text: None, known[0].release.id) == []
     assert rollback(TARGET, Gcloud(waiting), lambda text: None, known[0].deployed.before) == []
     assert serving(waiting) == before
+    assert services.CANDIDATE not in str(waiting.things["service"])
+    known = served(KNOWN, Gcloud(waiting))
+    assert [(item.waiting, item.rolled_back) for item in known] == [(False, True)] * 7
+    changed = len(waiting.changes())
+    assert rollback(TARGET, Gcloud(waiting), lambda text: None, known[0].release.id) == []
+    assert len(waiting.changes()) == changed + 2, "but for the lock, nothing"
+
+
+def test_a_test_that_fails_when_some_traffic_was_moved_says_so(cloud):
+    cloud.interrupt_after = cloud.acted + 1 + 1 + 7 + 3
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cloud)
+    cloud.interrupt_after = None
+    cloud.sick = {"directory_webhook"}
+    said = refused(cloud, unlock=True)
+    assert "No traffic was moved" not in said
+    moved = ", ".join(name for name, number in numbers(cloud).items() if number == 2)
+    assert moved.count(", ") == 2
+    assert f"All traffic of {moved} was moved to this release before. make rollback takes that back" in said
+    assert len(rollback(TARGET, Gcloud(cloud), lambda text: None)) == 3
+    assert set(numbers(cloud).values()) == {1}
+    assert services.CANDIDATE not in str(cloud.things["service"])
+
+
+def test_a_first_deployment_whose_test_fails_is_told_to_serve(same_source):
+    cloud = StandIn()
+    cloud.sick = {"reconcile"}
+    said = refused(cloud)
+    assert "No traffic was moved" not in said
+    assert f"so they serve already: {', '.join(function.name for function in DEPLOYMENT.functions)}. Its log" in said
+    assert "make rollback" not in said
 
 
 def test_another_release_replaces_what_waits(waiting, monkeypatch):
