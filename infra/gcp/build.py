@@ -18,8 +18,14 @@ from infra.gcp.target import Target
 
 CONFIG = "infra/gcp/build.json"  # what Cloud Build does: the same that `gcloud builds submit --pack` has it do
 LIFETIME = "infra/gcp/source.json"  # of what was uploaded
+RECIPE = Path(__file__).parent / "build.json"
 KEPT = Path(__file__).parent / "source.json"
 DEFAULT = DEPLOYMENT.functions[0].entry_point  # a build must name one
+
+
+def recipe() -> str:
+    """Return all besides the source that decides what is built: another builder or Python is another image."""
+    return f"{RECIPE.read_text()}\0{PYTHON}\0{DEFAULT}"
 
 
 def image(target: Target) -> str:

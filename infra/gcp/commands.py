@@ -142,12 +142,12 @@ def delegated_identity(target: Target) -> Command:
 
 
 def source_digest() -> str:
-    """Return a digest of what is uploaded.
+    """Return a digest of what is uploaded, and of how an image is built from it.
 
     Raises:
-        NoClone: git does not tell what that is.
+        NoClone: git does not tell what is uploaded.
     """
-    return upload.digest(ROOT)
+    return upload.digest(ROOT, build.recipe())
 
 
 def release(target: Target, deployment: Deployment = DEPLOYMENT) -> str:

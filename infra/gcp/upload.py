@@ -85,13 +85,13 @@ def version(root: Path) -> str:
     return _git(root, "describe", "--tags", "--always", "--dirty", "--abbrev=12").strip()
 
 
-def digest(root: Path) -> str:
-    """Return a digest of what is uploaded, short enough for a label.
+def digest(root: Path, recipe: str = "") -> str:
+    """Return a digest of what is uploaded and of what is made of it, short enough for a label.
 
     Raises:
         NoClone: git does not tell.
     """
-    whole = hashlib.sha256()
+    whole = hashlib.sha256(recipe.encode())
     for path in tracked(root):
         whole.update(f"{path}\0".encode() + (root / SOURCE / path).read_bytes() + b"\0")
     return whole.hexdigest()[:16]

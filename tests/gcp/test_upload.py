@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.gcp import __main__ as command_line
-from infra.gcp import commands, upload
+from infra.gcp import build, commands, upload
 from infra.gcp.deploy import Gcloud, deploy
 from tests.gcp.stand_in import StandIn
 from tests.gcp.test_deploy import TARGET, nobody
@@ -56,7 +56,7 @@ def test_only_what_git_tracks_is_uploaded(clone):
 @pytest.mark.parametrize("when", ["APIs", "Image of source"])
 def test_what_is_built_is_one_copy_whatever_is_edited_meanwhile(clone, monkeypatch, when):
     cloud, digest, stage = StandIn(), upload.digest, upload.stage
-    monkeypatch.setattr(upload, "digest", lambda _: digest(clone))
+    monkeypatch.setattr(upload, "digest", lambda _, recipe: digest(clone, recipe))
     monkeypatch.setattr(upload, "stage", lambda _, name: stage(clone, name))
 
     def edit(text: str) -> None:
@@ -80,6 +80,17 @@ def test_a_file_that_was_edited_is_another_source_and_one_that_is_deleted_is_lef
     (clone / "functions" / "package" / "code.py").write_text("x = 2\n")
     assert uploaded(clone) == {"package/code.py": "x = 2\n"}
     assert len({before, upload.digest(clone)}) == 2
+
+
+def test_the_same_files_built_in_another_way_are_another_image(monkeypatch, tmp_path):
+    before = commands.source_digest()
+    recipe = tmp_path / "build.json"
+    recipe.write_text(build.RECIPE.read_text().replace("google-22", "google-24"))
+    for name, other in (("RECIPE", recipe), ("PYTHON", "3.12.x"), ("DEFAULT", "console")):
+        with monkeypatch.context() as patch:
+            patch.setattr(build, name, other)
+            assert commands.source_digest() != before, name
+    assert commands.source_digest() == before
 
 
 def test_a_deployment_of_what_is_not_committed_is_refused_unless_that_is_wanted(clone, monkeypatch):
