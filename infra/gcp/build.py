@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,25 @@ def image_of(target: Target) -> str:
     return f"{image(target)}@{target.image}"
 
 
-def built(target: Target) -> Command:
-    """Return the command that tells the digest of the image that was built from this source."""
-    return (*gcloud("artifacts", "docker", "images", "describe", f"{image(target)}:{target.source}"), AS_JSON)
+def listed(target: Target) -> Command:
+    """Return the command that lists what the repository has, with tags and digests.
+
+    Not `images describe`, which asks Container Analysis too where a project has that API, and so for a role there.
+    """
+    repository = image(target).rpartition("/")[0]
+    return (*gcloud("artifacts", "docker", "images", "list", repository, include_tags=True), AS_JSON)
+
+
+def built(target: Target, listed: Any) -> Any:
+    """Return the image that was built from this source, its digest as `version`; None if none was."""
+    ours = (item for item in listed or () if item["package"] == image(target))
+    return next((item for item in ours if target.source in _tags(item)), None)
+
+
+def _tags(item: Any) -> list[str]:
+    """Return the tags of an image: another release of gcloud tells them in one text."""
+    tags = item.get("tags") or []
+    return tags.split(",") if isinstance(tags, str) else list(tags)
 
 
 def bucket(target: Target) -> Step:
@@ -83,7 +100,8 @@ def steps(target: Target) -> Iterator[Step]:
     builder = f"projects/{target.project}/serviceAccounts/{target.account('build')}"
     yield Step(
         title=f"Image of source {target.source}: built once, for all functions",
-        look=built(target),
+        look=listed(target),
+        find=partial(built, target),
         make=(
             gcloud(
                 *("builds", "submit", upload.staged(target.source)),

@@ -213,8 +213,8 @@ def learn_image(target: Target, gcloud: Gcloud) -> Target:
         NoClone: git does not tell what the source is.
     """
     target = replace(target, source=target.source or commands.source_digest())
-    there = gcloud.look(build.built(target))
-    return replace(target, image=str(there["image_summary"]["digest"])) if there else target
+    there = build.built(target, gcloud.look(build.listed(target)))
+    return replace(target, image=str(there["version"])) if there else target
 
 
 def newest_keys(target: Target, gcloud: Gcloud) -> dict[str, str]:

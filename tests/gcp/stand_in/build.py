@@ -27,11 +27,13 @@ def _build(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     cloud.thing("bucket", f"gs://{bucket}")
     _see_that_it_may_be_built(cloud, builder)
     (image,) = build["images"]
-    name, _, _ = image.rpartition(":")
+    name, _, tag = image.rpartition(":")
     cloud.given[image] += 1
     digest = f"sha256:{hashlib.sha256(f'{image} {cloud.given[image]}'.encode()).hexdigest()}"
-    summary = {"digest": digest, "fully_qualified_digest": f"{name}@{digest}", "repository": "keeper-functions"}
-    cloud.things.setdefault("image", {})[image] = {"image_summary": summary}
+    others = [item for item in cloud.things.get("image", {}).values() if item["package"] == name]
+    for item in others:
+        item["tags"] = [each for each in item["tags"] if each != tag]  # a tag is of one image
+    cloud.things.setdefault("image", {})[f"{name}@{digest}"] = {"package": name, "tags": [tag], "version": digest}
     return {"id": "1", "status": "SUCCESS", "images": [image]}
 
 
@@ -49,6 +51,20 @@ def _see_that_it_may_be_built(cloud: Cloud, builder: str) -> None:
             f"INVALID_ARGUMENT: could not resolve source: googleapi: Error 403: {builder} does not have "
             "storage.objects.get access to the Google Cloud Storage object."
         )
+
+
+def _images(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    """List the images of a repository, as gcloud does without --show-occurrences: it asks Artifact Registry alone."""
+    assert "include-tags" in flags
+    cloud.thing("repository", names[0].rpartition("/")[2])
+    return list(cloud.things.get("image", {}).values())
+
+
+def _describe_image(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    raise Refused(
+        "PERMISSION_DENIED: Permission 'containeranalysis.occurrences.list' denied on resource "
+        f"'projects/{PROJECT}' (or it may not exist)."
+    )
 
 
 def _make_bucket(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
@@ -114,7 +130,8 @@ HANDLERS: dict[str, Handler] = {
     "storage buckets get-iam-policy": policy("bucket"),
     "storage buckets add-iam-policy-binding": bind("bucket"),
     "storage rm": delete("bucket"),
-    "artifacts docker images describe": describe("image"),
+    "artifacts docker images list": _images,
+    "artifacts docker images describe": _describe_image,
     "artifacts repositories create": _make_repository,
     "artifacts repositories update": _update_repository,
     "artifacts repositories describe": describe("repository"),

@@ -93,10 +93,9 @@ def _template(flags: Any, before: Any, labelled: dict[str, str]) -> dict[str, An
 
 def _see_that_it_may_start(cloud: Cloud, flags: Any) -> None:
     """Refuse, as Cloud Run does, while what was granted is not known to it yet."""
-    name, _, digest = flags["image"].partition("@")
-    stored = [item["image_summary"]["digest"] for key, item in cloud.things["image"].items() if key.startswith(name)]
     agent = f"service-{NUMBER}@serverless-robot-prod.iam.gserviceaccount.com"
-    if digest not in stored or not cloud.may(f"serviceAccount:{agent}", "roles/run.serviceAgent", f"project:{PROJECT}"):
+    stored = flags["image"] in cloud.things["image"]
+    if not stored or not cloud.may(f"serviceAccount:{agent}", "roles/run.serviceAgent", f"project:{PROJECT}"):
         raise Refused(
             f"Google Cloud Run Service Agent {agent} must have permission to read the image, {flags['image']}. Ensure "
             "that the provided container image URL is correct and that the above account has permission to access it."
