@@ -29,9 +29,14 @@ def recipe() -> str:
     return f"{RECIPE.read_text()}\0{PYTHON}\0{DEFAULT}"
 
 
+def repository(target: Target) -> str:
+    """Return where images are kept."""
+    return f"{target.region}-docker.pkg.dev/{target.project}/{REPOSITORY}"
+
+
 def image(target: Target) -> str:
     """Return the name of the image, without a tag or a digest."""
-    return f"{target.region}-docker.pkg.dev/{target.project}/{REPOSITORY}/{IMAGE}"
+    return f"{repository(target)}/{IMAGE}"
 
 
 def image_of(target: Target) -> str:
@@ -44,8 +49,7 @@ def listed(target: Target) -> Command:
 
     Not `images describe`, which asks Container Analysis too where a project has that API, and so for a role there.
     """
-    repository = image(target).rpartition("/")[0]
-    return (*gcloud("artifacts", "docker", "images", "list", repository, include_tags=True), AS_JSON)
+    return (*gcloud("artifacts", "docker", "images", "list", repository(target), include_tags=True), AS_JSON)
 
 
 def built(target: Target, listed: Any) -> Any:

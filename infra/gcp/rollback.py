@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from infra.gcp import lock, mounts, preflight, services
+from infra.gcp import build, lock, mounts, preflight, services
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.release import Release, Served, account, labels_of, revisions_of, served
 from infra.gcp.steps import Command, gcloud, shown
@@ -36,6 +36,7 @@ class Ready:
     made: str
     release: Release
     mounts: mounts.Mounts
+    images: frozenset[str]  # as they were deployed
 
 
 def rollback(
@@ -121,17 +122,30 @@ def _chosen(wanted: str, serving: list[Served], ready: Mapping[str, Mapping[str,
 
 
 def _see_that_they_can_start(target: Target, cloud: Gcloud, wanted: str, back: Mapping[str, Ready]) -> None:
-    """See that no key that the release mounts was disabled or destroyed since, as after a rotation.
+    """See that the release's image and the keys that it mounts are still there.
+
+    Keys are disabled or destroyed after a rotation, and old images deleted (images.json); Cloud Run keeps its own copy
+    of an image only while a revision serves.
 
     Raises:
-        SystemExit: one was; nothing was changed.
+        SystemExit: one is not; nothing was changed.
     """
     trouble = mounts.trouble(target, cloud, {name: ready.mounts for name, ready in back.items()})
+    trouble += [f"{image} was deleted" for image in _gone(target, cloud, back)]
     if trouble:
         raise SystemExit(
             f"Release {wanted} could not start, since {'; '.join(trouble)}. Nothing was changed. Deploy forwards: "
-            "check out the version that you want, and make deploy, which mounts the newest version of each key."
+            "check out the version that you want, and make deploy, which builds its image again where there is none, "
+            "and mounts the newest version of each key."
         )
+
+
+def _gone(target: Target, cloud: Gcloud, back: Mapping[str, Ready]) -> list[str]:
+    """Return which images of our repository are not there any more; those kept elsewhere are not judged."""
+    there = {f"{item['package']}@{item['version']}" for item in cloud.look(build.listed(target)) or ()}
+    home = f"{build.repository(target)}/"
+    needed = {image for ready in back.values() for image in ready.images if image.startswith(home) and "@" in image}
+    return sorted(needed - there)
 
 
 def _others(ready: Mapping[str, Mapping[str, Ready]]) -> str:
@@ -151,8 +165,14 @@ def _ready(revisions: list[dict[str, Any]]) -> dict[str, Ready]:
         release = Release(labels=labels_of(revision))
         if release.id and _is_ready(revision):
             name = str(revision["metadata"]["name"])
-            ready = Ready(revision=name, made=_made(revision), release=release, mounts=mounts.of(revision))
-            found[release.id] = ready
+            containers = (revision.get("spec") or {}).get("containers") or ()
+            found[release.id] = Ready(
+                revision=name,
+                made=_made(revision),
+                release=release,
+                mounts=mounts.of(revision),
+                images=frozenset(str(each.get("image")) for each in containers),
+            )
     return found
 
 

@@ -224,6 +224,30 @@ def test_a_release_whose_key_is_enabled_again_is_gone_back_to(cloud, monkeypatch
     assert serving(cloud) == {first}
 
 
+# ---- images
+
+
+def test_a_release_whose_image_is_gone_is_not_gone_back_to(cloud, monkeypatch):
+    first, (image,) = labels_of(cloud)["release"], cloud.things["image"]
+    second = redeploy(cloud, monkeypatch, SECOND)
+    del cloud.things["image"][image]
+    expected = f"Release {first} could not start, since {image} was deleted. Nothing was changed. Deploy forwards"
+    for release in ("", first):
+        with pytest.raises(SystemExit, match=expected):
+            roll_back(cloud, release)
+    assert serving(cloud) == {second}
+    assert "keeper-deployment-lock" not in cloud.things["secret"]
+
+
+def test_an_image_that_is_kept_elsewhere_is_not_judged(cloud, monkeypatch):
+    first = labels_of(cloud)["release"]
+    for revision in cloud.things["revision"].values():
+        revision["spec"]["containers"][0]["image"] = "europe-west1-docker.pkg.dev/keeper-prod/gcf-artifacts/x@sha256:1"
+    redeploy(cloud, monkeypatch, SECOND)
+    roll_back(cloud)
+    assert serving(cloud) == {first}
+
+
 # ---- schemas
 
 

@@ -443,7 +443,7 @@ def test_serving_again_ends_well_whichever_answer_was_lost(cloud, index):
 def former(cloud: StandIn) -> StandIn:
     """What a version before deployed with `gcloud functions deploy`."""
     managed_by_functions(cloud)
-    del cloud.things["image"], cloud.things["bucket"], cloud.policies[f"bucket:gs://keeper-source-{NUMBER}"]
+    del cloud.things["bucket"], cloud.policies[f"bucket:gs://keeper-source-{NUMBER}"]
     (account,) = [item for item in DEPLOYMENT.accounts if item.name == "build"]
     policy = cloud.policies[f"project:{PROJECT}"]["bindings"]
     only = FORMER_GRANT.only

@@ -215,14 +215,15 @@ def _delete_function(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> 
 
 
 def managed_by_functions(cloud: Cloud) -> None:
-    """Make of a deployment what a version before made with `gcloud functions deploy`."""
+    """Make of a deployment what a version before made with `gcloud functions deploy`: an image for each function."""
+    cloud.things["image"] = {}
     for name, service in cloud.things["service"].items():
         template = service["spec"]["template"]
         service["metadata"]["labels"]["goog-managed-by"] = "cloudfunctions"
         template["metadata"]["annotations"][BASE_IMAGES] = '{"worker":"python311"}'
-        template["spec"]["containers"][0]["image"] = (
-            f"{REGION}-docker.pkg.dev/{PROJECT}/keeper-functions/{name}@sha256:1"
-        )
+        package = f"{REGION}-docker.pkg.dev/{PROJECT}/keeper-functions/{name}"
+        template["spec"]["containers"][0]["image"] = f"{package}@sha256:1"
+        cloud.things["image"][f"{package}@sha256:1"] = {"package": package, "tags": ["1"], "version": "sha256:1"}
         function = {
             "name": f"projects/{PROJECT}/locations/{REGION}/functions/{name}",
             "environment": "GEN_2",
