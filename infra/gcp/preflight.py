@@ -157,7 +157,8 @@ def every(target: Target, kind: str) -> Command:
 
 def commands_of(target: Target) -> list[Command]:
     """Return every command that is looked at here and by no step."""
-    return [record(target), *(every(target, kind) for kind in AS_PEOPLE_SAY)]
+    each = (services.former(target, item.name) for item in DEPLOYMENT.functions)
+    return [record(target), *(every(target, kind) for kind in AS_PEOPLE_SAY), *each]
 
 
 def _our_names() -> dict[str, Callable[[str], bool]]:
@@ -173,8 +174,7 @@ def _our_names() -> dict[str, Callable[[str], bool]]:
 def _short(target: Target, item: Any) -> str:
     """Return a thing's own name; empty for what Google makes: accounts in every project, services of functions."""
     if "metadata" in item:
-        managed = item["metadata"].get("labels", {}).get("goog-managed-by", "")
-        return "" if managed == "cloudfunctions" else str(item["metadata"]["name"])
+        return "" if services.is_labelled_former(item) else str(item["metadata"]["name"])
     if "email" not in item:
         return str(item["name"].rpartition("/")[2])
     name, _, domain = str(item["email"]).partition("@")
@@ -272,11 +272,13 @@ def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) 
         say("\nTaken over, since ADOPT=yes says that it is of an earlier version of this deployment:")
         for each in adoptable:
             say(f"  adopt      {each.what}")
+    formers = services.formers(target, DEPLOYMENT, seen.look(services.every_former(target)))
+    _see_that_all_are_listed(target, seen, formers)
     if consent.confirmed:
         return
     if not before:
         _confirm(target, seen.elses(), ask)
-    _confirm_leaving(target, services.formers(target, DEPLOYMENT, seen.look(services.every_former(target))), ask)
+    _confirm_leaving(target, formers, ask)
 
 
 def _deployed_before(judged: dict[str, Whose]) -> bool:
@@ -314,6 +316,29 @@ def _confirm(target: Target, others: dict[str, int], ask: Ask) -> None:
         f"project of its own (docs/install.md). Type {target.project!r} to go on (CONFIRM=yes does without): "
     )
     typed(question, target.project, ask)
+
+
+def _see_that_all_are_listed(target: Target, seen: Seen, formers: Iterable[str]) -> None:
+    """See that no function of ours is missing among those that Cloud Functions is said to manage.
+
+    A list leaves out a region that cannot be reached, with a warning only. What is labelled is asked for by itself:
+    nothing says that leaving Cloud Functions takes the label off.
+
+    Raises:
+        SystemExit: one is missing; nothing was changed.
+    """
+    left_out = [
+        function.name
+        for function in DEPLOYMENT.functions
+        if function.name not in formers
+        and services.is_labelled_former(seen.look(services.look(target, function.name)))
+        and seen.look(services.former(target, function.name)) is not None
+    ]
+    if left_out:
+        raise SystemExit(
+            f"Cloud Functions manages {', '.join(left_out)}, and gcloud functions list does not name them: their "
+            "region cannot be reached just now. Nothing was changed. Run the same command again later."
+        )
 
 
 def _confirm_leaving(target: Target, functions: Iterable[str], ask: Ask) -> None:

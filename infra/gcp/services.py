@@ -22,6 +22,17 @@ def every_former(target: Target) -> Command:
     return (*gcloud("functions", "list", project=target.project), AS_JSON)
 
 
+def former(target: Target, name: str) -> Command:
+    """Return the command that describes a function that Cloud Functions manages."""
+    return (*gcloud("functions", "describe", name, region=target.region, project=target.project), AS_JSON)
+
+
+def is_labelled_former(service: Any) -> bool:
+    """Say whether a service has the label of those that Cloud Functions manages."""
+    labels = ((service or {}).get("metadata") or {}).get("labels") or {}
+    return bool(labels.get("goog-managed-by") == "cloudfunctions")
+
+
 def formers(target: Target, deployment: Deployment, listed: Any) -> list[str]:
     """Return the functions of ours, in this region, that Cloud Functions manages: versions before deployed them so."""
     names = {

@@ -504,6 +504,26 @@ def test_functions_of_somebody_else_are_left_to_them(former):
     assert services.formers(KNOWN, DEPLOYMENT, [elsewhere]) == []
 
 
+def test_functions_in_a_region_that_a_list_leaves_out_are_not_deployed_over(former):
+    former.unreachable = {"europe-west1"}
+    before, things = len(former.changes()), copy.deepcopy(former.things)
+    with pytest.raises(
+        SystemExit, match=r"Cloud Functions manages .*console.* does not name them.*Nothing was changed"
+    ):
+        upgraded(former)
+    assert (former.changes()[before:], former.things) == ([], things)
+    former.unreachable = set()
+    upgraded(former)
+    assert former.things["function"] == {}
+
+
+def test_a_label_that_stays_after_leaving_cloud_functions_hinders_nothing(former):
+    upgraded(former)
+    for service in former.things["service"].values():
+        service["metadata"]["labels"]["goog-managed-by"] = "cloudfunctions"
+    assert changes_of(former) == []
+
+
 UPGRADE = (
     1 + 2 + 1 + 7 + 7 + 7 + 1 + 1
 )  # the lock, the bucket, the build, leaving, revisions, traffic, a grant, the lock

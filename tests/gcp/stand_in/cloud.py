@@ -92,6 +92,7 @@ class Cloud:
         self.broken: set[str] = set()  # services whose new revisions do not start
         self.sick: set[str] = set()  # functions that answer 500
         self.nowhere: set[str] = set()  # services whose tags have no address
+        self.unreachable: set[str] = set()  # regions that a list leaves out
         self.clock = 0  # seconds
         self.lag = 0  # seconds after which the services know a grant or a metric, as IAM and Cloud Monitoring take them
         self.since: dict[tuple[str, ...], int] = {}  # when something was granted or made that is known with a lag

@@ -203,6 +203,12 @@ def _revisions(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     return [item for item in every if item["metadata"]["labels"]["serving.knative.dev/service"] == wanted][::-1]
 
 
+def _functions(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    """List functions; those in a region that cannot be reached are left out, and gcloud exits with 0 all the same."""
+    every = cloud.things.get("function", {}).values()
+    return [item for item in every if item["name"].split("/")[3] not in cloud.unreachable]
+
+
 def _detach(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     """Hand a function over to Cloud Run alone: its service serves on as it did."""
     del cloud.thing("service", names[0])["metadata"]["labels"]["goog-managed-by"]
@@ -268,7 +274,7 @@ def _identity(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
 
 HANDLERS: dict[str, Handler] = {
     "auth print-identity-token": _identity,
-    "functions list": listed("function"),
+    "functions list": _functions,
     "functions describe": describe("function"),
     "functions detach": _detach,
     "functions delete": _delete_function,
