@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from infra.gcp import budget, build, commands, labels, lock, preflight, release, smoke, upload, watching
 from infra.gcp.commands import TRAFFIC
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import KEYS
-from infra.gcp.gcloud import Gcloud, GcloudFailed
+from infra.gcp.gcloud import Answer, Gcloud, GcloudFailed, Passing
 from infra.gcp.preflight import Consent
 from infra.gcp.steps import FOUND, Command, Step, checklist, differences, filled, shown
 from infra.gcp.target import (
@@ -150,7 +151,8 @@ def deploy(
         target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
         counts += run(commands.foundation(target)[1:], gcloud, say, held.see)
         counts += run(commands.image(target), gcloud, say, held.see)
-        target = learn_image(replace(target, key_versions=newest_keys(target, gcloud)), gcloud)
+        target = replace(target, key_versions=newest_keys(target, gcloud))
+        target = gcloud.patiently(partial(_with_image, target, gcloud))
         counts += run(commands.functions(target), gcloud, say, held.see)
         smoke.see(target, gcloud, say, visit, untested=untested)
         counts += run(commands.traffic(target), gcloud, say, held.see)
@@ -215,6 +217,20 @@ def learn_image(target: Target, gcloud: Gcloud) -> Target:
     target = replace(target, source=target.source or commands.source_digest())
     there = build.built(target, gcloud.look(build.listed(target)))
     return replace(target, image=str(there["version"])) if there else target
+
+
+def _with_image(target: Target, gcloud: Gcloud) -> Target:
+    """Return the target with the digest of the image that was just built, which a list may not have yet.
+
+    Raises:
+        Passing: it has not.
+    """
+    target = learn_image(target, gcloud)
+    if target.image == IMAGE:
+        look = build.listed(target)
+        gcloud.forget(look)
+        raise Passing(look, Answer(status=0, out="", err=f"no image has the tag {target.source}, though it was built"))
+    return target
 
 
 def newest_keys(target: Target, gcloud: Gcloud) -> dict[str, str]:

@@ -175,6 +175,29 @@ def test_a_metric_that_is_not_known_yet_is_waited_for(cloud):
     assert changes_of(cloud) == []
 
 
+def test_an_image_that_is_built_and_not_listed_yet_is_waited_for(cloud, monkeypatch):
+    deployed(cloud)
+    cloud.listing_lag = 420
+    cloud.wait(420)
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    said = patiently_deployed(cloud)
+    assert any(text.startswith("  wait ") and "no image has the tag 0123456789abcdef" in text for text in said)
+    assert [text for text in cloud.changes() if "IMAGE_DIGEST" in shown(text)] == []
+    assert sum(command[1:3] == ("builds", "submit") for command in cloud.issued) == 2
+    assert changes_of(cloud) == []
+
+
+def test_an_image_that_is_built_and_never_listed_ends_the_deployment(cloud, monkeypatch):
+    deployed(cloud)
+    cloud.listing_lag = 3600
+    cloud.wait(3600)
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    before = len(cloud.changes())
+    with pytest.raises(GcloudFailed, match="no image has the tag 0123456789abcdef, though it was built"):
+        patiently_deployed(cloud)
+    assert [command for command in cloud.changes()[before:] if command[1] == "run"] == []
+
+
 def test_what_does_not_pass_within_ten_minutes_ends_the_deployment(cloud):
     cloud.lag = 3600
     with pytest.raises(GcloudFailed, match="permissions are propagated"):

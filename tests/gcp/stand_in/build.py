@@ -33,6 +33,7 @@ def _build(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     others = [item for item in cloud.things.get("image", {}).values() if item["package"] == name]
     for item in others:
         item["tags"] = [each for each in item["tags"] if each != tag]  # a tag is of one image
+    cloud.pushed[f"{name}@{digest}"] = cloud.clock
     cloud.things.setdefault("image", {})[f"{name}@{digest}"] = {"package": name, "tags": [tag], "version": digest}
     return {"id": "1", "status": "SUCCESS", "images": [image]}
 
@@ -54,10 +55,14 @@ def _see_that_it_may_be_built(cloud: Cloud, builder: str) -> None:
 
 
 def _images(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    """List the images of a repository, as gcloud does without --show-occurrences: it asks Artifact Registry alone."""
+    """List the images of a repository, as gcloud does without --show-occurrences: it asks Artifact Registry alone.
+
+    One that was just pushed may be missing.
+    """
     assert "include-tags" in flags
     cloud.thing("repository", names[0].rpartition("/")[2])
-    return list(cloud.things.get("image", {}).values())
+    there = cloud.things.get("image", {}).items()
+    return [item for name, item in there if cloud.pushed[name] + cloud.listing_lag <= cloud.clock]
 
 
 def _describe_image(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:

@@ -95,6 +95,8 @@ class Cloud:
         self.unreachable: set[str] = set()  # regions that a list leaves out
         self.clock = 0  # seconds
         self.lag = 0  # seconds after which the services know a grant or a metric, as IAM and Cloud Monitoring take them
+        self.listing_lag = 0  # seconds after which an image that was pushed is listed
+        self.pushed: Counter[str] = Counter()  # when each image was
         self.since: dict[tuple[str, ...], int] = {}  # when something was granted or made that is known with a lag
         self.given: Counter[str] = Counter()
 
