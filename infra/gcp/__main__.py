@@ -88,6 +88,11 @@ def _doctor(target: Target, _: Given) -> int:
 
 def _tofu(target: Target, given: Given) -> int:
     adopt = _told(given, "ADOPT")
+    if not target.access:
+        raise SystemExit(
+            "ACCESS is missing: give group:ADDRESS, user:ADDRESS or domain:DOMAIN, one of them. The configuration says "
+            "whom Identity-Aware Proxy lets through to the console, and nobody is asked who that is now."
+        )
     for path in tofu.write(ROOT, target, adopt=adopt):
         say(f"Written: {path.relative_to(ROOT)}")
     say("Nothing was run. What to tell OpenTofu besides, and what comes first: docs/opentofu.md.")
@@ -95,6 +100,10 @@ def _tofu(target: Target, given: Given) -> int:
         say("Only Google knows the ids of these: import them by hand, or have them made again.")
         for address in tofu.unknown(target):
             say(f"  {address}")
+        say(
+            "All traffic goes to the newest revision: with the image of a release that waits for its smoke test or was "
+            "rolled back in TF_VAR_image, that one goes live. docs/opentofu.md tells how to find the image that serves."
+        )
     return 0
 
 

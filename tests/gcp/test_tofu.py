@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 from infra.gcp import __main__ as gcp
 from infra.gcp import commands, monitoring, tofu
 from infra.gcp.description import DEPLOYMENT, INVOKER
+from infra.gcp.steps import Command
 from infra.gcp.target import Target
-from tests.gcp import provider_schema
+from tests.gcp import gcloud_parser, provider_schema
 
+GUIDE = Path(__file__).parents[2] / "docs" / "opentofu.md"
 TARGET = Target(
     project="keeper-prod",
     region="europe-west1",
@@ -289,7 +292,7 @@ def test_what_was_deployed_before_is_adopted_by_the_ids_that_the_provider_docume
 
 
 def test_what_the_guide_names_is_there() -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "opentofu.md").read_text()
+    guide = GUIDE.read_text()
     targets = re.findall(r"-target=(\S+)", guide)
     assert targets
     assert set(targets) <= {item.address for item in resources()}
@@ -300,6 +303,45 @@ def test_what_the_guide_names_is_there() -> None:
     (build,) = [command for step in commands.all_steps(TARGET) for command in step.make if command[1] == "builds"]
     for flag in (part.partition("=")[0] for part in build if part.startswith("--")):
         assert flag in guide, flag
+
+
+def guides_commands() -> list[Command]:
+    """Return gcloud's commands in the guide, with something for each variable of the shell."""
+    known = {"PROJECT": "keeper-prod", "REGION": "europe-west1", "key": "form-key", "revision": "console-00001-abc"}
+    known |= {"IMAGE": "europe-west1-docker.pkg.dev/keeper-prod/keeper-functions/functions", "TAG": "0" * 40}
+    known |= {"TF_VAR_project_number": "42", "serving": "json"}
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if "gcloud " in line]
+    told = []
+    for line in lines:
+        before, _, command = line.partition("gcloud ")
+        command = command.rstrip().removesuffix(')"') if "$(" in before else command
+        text = re.sub(r"\$(\w+)", lambda found: known[found[1]], f"gcloud {command}")
+        told.append(tuple(shlex.split(text)))
+    return told
+
+
+def test_gcloud_takes_the_commands_of_the_guide() -> None:
+    assert len(guides_commands()) > 5
+    assert gcloud_parser.complaints(guides_commands()) == {}
+
+
+def test_the_guide_takes_the_image_of_the_revision_that_has_all_traffic() -> None:
+    """Not that of the service's template, which is the newest one's, waiting or rolled back."""
+    guide = GUIDE.read_text()
+    assert "spec.template" not in guide
+    (serving,) = re.findall(r"serving='(.*)'", guide)
+    assert serving == 'value(status.traffic.filter("percent=100").extract("revisionName").flatten())'
+    (image,) = [command for command in guides_commands() if command[1:4] == ("run", "revisions", "describe")]
+    assert "--format=value(spec.containers[0].image)" in image
+
+
+def test_who_is_let_in_must_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gcp, "ROOT", tmp_path)
+    given = {"PROJECT": "keeper-prod", "REGION": "europe-west1", "ADMIN": "a@example.com", "ALERTS": "b@example.com"}
+    with pytest.raises(SystemExit, match="ACCESS is missing: give group:ADDRESS"):
+        gcp.main(["tofu"], given)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_secret_is_in_it() -> None:
@@ -327,6 +369,7 @@ def test_make_tofu_writes_files_and_says_what_is_next(
     assert values.keys() <= json.loads((folder / "keeper.tf.json").read_text())["variable"].keys()
     assert "docs/opentofu.md" in capsys.readouterr().out
     assert gcp.main(["tofu"], given | {"ADOPT": "yes"}) == 0
+    assert "All traffic goes to the newest revision" in capsys.readouterr().out
     assert json.loads((folder / "adopt.tf.json").read_text())["import"]
     assert gcp.main(["tofu"], given) == 0  # without it again: resources that are not there cannot be imported
     assert not (folder / "adopt.tf.json").exists()
