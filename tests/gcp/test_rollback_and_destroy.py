@@ -70,7 +70,8 @@ def test_a_rollback_serves_what_was_served_before_and_a_deployment_serves_the_la
     assert set(roll_back(cloud)) == NAMES
     assert serving(cloud) == {first}
     changed = changes_of(cloud, again=True)
-    assert all("--to-latest" in text for text in changed)
+    assert all("update-traffic" in text for text in changed)  # to be tried first, then to be served
+    assert ["--to-latest" in text for text in changed] == [False] * 7 + [True] * 7
     assert serving(cloud) == {second}
 
 
