@@ -272,9 +272,9 @@ def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules
         return Nothing(noted=noted, unsure=True)  # the lock was not seen since, and may have been lifted
     if not (seen.moving and noted.status is Status.ACTIVE):  # who moves stays until the other connection let them in
         if when.delete <= now and _keeps_current(noted):
-            return _attempt(Action.DELETE, noted, seen, rules, now, when.delete_by)
+            return _attempt(Action.DELETE, noted, seen, rules, now, trigger=when.delete_by)
         if when.suspend <= now and noted.status is Status.ACTIVE:
-            return _attempt(Action.SUSPEND, noted, seen, rules, now, when.suspend_by)
+            return _attempt(Action.SUSPEND, noted, seen, rules, now, trigger=when.suspend_by)
     if noted.gone and _forgettable(noted, when, now):
         return Nothing(noted=None)
     if _written(noted):
