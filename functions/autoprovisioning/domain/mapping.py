@@ -51,7 +51,7 @@ class Row:
         return self.mandatory or self.target in MANDATORY
 
 
-Compiled = tuple[tuple[Row, Kind, Getter], ...]  # what it is, and how to read it
+Compiled = tuple[tuple[Row, Kind, bool, Getter], ...]  # what it is, whether it takes any text, and how to read it
 
 DEFAULT_ROWS = tuple(
     Row(target=target, source=source, mandatory=target in MANDATORY) for target, source in DEFAULT_SOURCES.items()
@@ -91,8 +91,12 @@ class AttributeMapping:
             MappingFailure: a mandatory attribute has no value, or a value does not fit; names attribute and source.
         """
         desired: dict[str, Value] = {}
-        for row, kind, getter in self._compiled:
-            value = _fit(row, kind, getter(profile))
+        for row, kind, plain, getter in self._compiled:
+            found = getter(profile)
+            if plain and isinstance(found, str) and found:  # nearly every value, of every user in every run
+                desired[row.target] = found
+                continue
+            value = _fit(row, kind, found)
             if value is None and row.required:
                 raise MappingFailure(
                     f"The mandatory attribute {row.target} has no value: {row.source} is empty for this user. "
@@ -113,10 +117,12 @@ class AttributeMapping:
 
 @lru_cache(maxsize=64)
 def _compile(rows: tuple[Row, ...]) -> Compiled:
-    return tuple(
-        (row, kind_of(row.target), _compile_source(row.source, row.target))
-        for row in sorted(rows, key=lambda row: row.target)
-    )
+    compiled = []
+    for row in sorted(rows, key=lambda row: row.target):
+        kind = kind_of(row.target)
+        plain = kind not in (Kind.BOOLEAN, Kind.ADDRESS)
+        compiled.append((row, kind, plain, _compile_source(row.source, row.target)))
+    return tuple(compiled)
 
 
 def _is_constant(source: str) -> bool:
@@ -201,6 +207,8 @@ def _walk(value: object, parts: tuple[Part, ...]) -> object:
         value = value.get(name)
         if primary is not None or kind is not None:
             value = _choose(value, kind)
+    if isinstance(value, str):
+        return value
     if isinstance(value, list) and all(isinstance(item, dict) and "value" in item for item in value):
         value = [item["value"] for item in value]  # a multi-valued custom attribute
     elif isinstance(value, dict) and "value" in value and "type" in value:
@@ -232,8 +240,6 @@ def _primary_email(profile: Mapping[str, Any]) -> Mapping[str, object] | None:
 
 
 def _fit(row: Row, kind: Kind, value: object) -> Value:
-    if isinstance(value, str) and value and kind not in (Kind.BOOLEAN, Kind.ADDRESS):
-        return value  # nearly every value
     target, source = row.target, row.source
     if isinstance(value, list):
         if len(value) > 1:
