@@ -250,7 +250,8 @@ def mine(published: Listener) -> IapIdentity:
         {"iss": None},
         {"exp": int(time.time()) - 60},
         {"exp": None},
-        {"iat": int(time.time()) + 600, "exp": int(time.time()) + 1200},
+        # of tomorrow: these times are told when the tests are collected, and the last ones run half an hour later
+        {"iat": int(time.time()) + 86_400, "exp": int(time.time()) + 87_000},
         {"email": None},
         {"email": ""},
         {"email": "nobody"},
@@ -262,7 +263,7 @@ def mine(published: Listener) -> IapIdentity:
         {"sub": "accounts.google.com:"},
         {"sub": "accounts.google.com:u0 u1"},
         {"sub": "securetoken.google.com/project:u0"},
-        {"iat": int(time.time()) + 500, "exp": int(time.time()) + 600},
+        {"iat": int(time.time()) + 86_400, "exp": int(time.time()) + 86_500},
         {"iat": "now"},
         {"exp": [9e9]},
     ],
