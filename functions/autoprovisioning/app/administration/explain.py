@@ -16,7 +16,7 @@ from autoprovisioning.app.provisioning.placement import AskedOneByOne, is_member
 from autoprovisioning.app.provisioning.read_user import NOT_PROVEN, entry_of, read_user
 from autoprovisioning.app.provisioning.volume_guard import standing_of
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain import guard, holds
+from autoprovisioning.domain import holds
 from autoprovisioning.domain import scope as rule
 from autoprovisioning.domain.accounts import Value, changed_attributes
 from autoprovisioning.domain.connections import SERVING, Connection, State
@@ -132,7 +132,7 @@ def explain(services: Services, reports: EventReports, connection: Connection, u
     seen = observed(serving, user, standing.in_scope, moving=standing.moving, outdated=standing.outdated)
     rules = rules_of(serving, confirmed_for(services, connection, [entry]))
     decision = decide(entry, seen, rules, now)
-    held = _held(services, connection, decision)
+    held = standing_of(services, connection, decision) if isinstance(decision, Do) else None
     return Explanation(
         at=now,
         connection=connection,
@@ -274,13 +274,6 @@ def _standing_still(connection: Connection, seen: Observed) -> str:
     if seen.presence is Presence.ARCHIVED and not connection.settings.archived_as_suspended:
         return "The user is archived."
     return "The connection is off." if connection.state is State.OFF else ""
-
-
-def _held(services: Services, connection: Connection, decision: Decision) -> holds.Standing | None:
-    if not isinstance(decision, Do):
-        return None
-    member = guard.member_of(decision.action, decision.noted, decision.trigger, decision.attributes)
-    return standing_of(services, connection, member)
 
 
 def _said(

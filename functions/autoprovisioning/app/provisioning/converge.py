@@ -244,10 +244,7 @@ class _Convergence:
         self._tell(read.rstrip())
         others = {each.id: each.settings.name for each in self._connections if each.id != self._connection.id}
         owner = others.get(seen.placement.owner, "")
-        held = None
-        if isinstance(decision, Do):
-            member = member_of(decision.action, decision.noted, decision.trigger, decision.attributes)
-            held = standing_of(self._services, self._connection, member)
+        held = standing_of(self._services, self._connection, decision) if isinstance(decision, Do) else None
         words = in_words(decision, entry, observation, self._connection, now, owner=owner, held=held)
         self._tell(f"Decided. {words}")
 
@@ -394,7 +391,7 @@ class _Convergence:
             return False
         member = member_of(action, attempt.noted, attempt.trigger, attempt.attributes)
         if not braked(action, entry, attempt.attributes, now) and (
-            action is not Action.CREATE or standing_of(self._services, self._connection, member) is None
+            action is not Action.CREATE or standing_of(self._services, self._connection, attempt) is None
         ):
             return True  # a creation that failed needs no room, but what was decided about it stands
         return may_go(self._services, self._connection, member, entry)

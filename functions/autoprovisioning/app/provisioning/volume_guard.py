@@ -10,6 +10,7 @@ from datetime import datetime
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.changes import Change, PlannedChange
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.decision import Do
 from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.guard import (
     APPROVED,
@@ -212,7 +213,8 @@ def kept_out(services: Services, connection: Connection) -> frozenset[str]:
     )
 
 
-def standing_of(services: Services, connection: Connection, member: Member) -> Standing | None:
+def standing_of(services: Services, connection: Connection, attempt: Do) -> Standing | None:
     """Return what a change stands at in the held plans, None where none holds it."""
+    member = member_of(attempt.action, attempt.noted, attempt.trigger, attempt.attributes)
     verdict = Book(services.holds.standing(connection.id), member.resource).verdict(member)
     return verdict.standing if verdict is not None else None
