@@ -30,10 +30,13 @@ from infra.gcp.description import (
     BACKUP_DAYS,
     DATABASE,
     DEAD_LETTERS,
+    DEAD_LETTERS_DEADLINE,
+    DEAD_LETTERS_RETENTION,
     DEPLOYMENT,
     KEYS,
     REPOSITORY,
     SOURCES,
+    TIME_ZONE,
     Deployment,
     Job,
     Subscription,
@@ -334,8 +337,17 @@ class _Plan:
         yield from self.grants_on(f"subscription:{name}")
 
     def dead_letters(self) -> Step:
-        settings = {"ack_deadline": "60", "message_retention_duration": "604800s", "expiration_period": "never"}
-        wanted = {"ackDeadlineSeconds": 60, "messageRetentionDuration": "604800s", "expirationPolicy": Exactly({})}
+        deadline, retention = DEAD_LETTERS_DEADLINE, f"{DEAD_LETTERS_RETENTION}s"
+        settings = {
+            "ack_deadline": str(deadline),
+            "message_retention_duration": retention,
+            "expiration_period": "never",
+        }
+        wanted = {
+            "ackDeadlineSeconds": deadline,
+            "messageRetentionDuration": retention,
+            "expirationPolicy": Exactly({}),
+        }
         name, group = DEAD_LETTERS, ("pubsub", "subscriptions")
         return Step(
             title=f"Subscription {DEAD_LETTERS}, which keeps what could not be delivered for seven days",
@@ -353,7 +365,7 @@ class _Plan:
         deadline = f"{job.deadline}s"
         settings = {
             "schedule": job.schedule,
-            "time_zone": "Etc/UTC",
+            "time_zone": TIME_ZONE,
             "uri": url,
             "http_method": "post",
             "message_body": job.body,
@@ -361,8 +373,8 @@ class _Plan:
             "oidc_token_audience": url,
             "attempt_deadline": deadline,
             "max_retry_attempts": str(job.retries),
-            "min_backoff": "10s",
-            "max_backoff": "300s",
+            "min_backoff": f"{job.min_backoff}s",
+            "max_backoff": f"{job.max_backoff}s",
         }
         where, json_type = {"location": self._target.region}, "Content-Type=application/json"
         return Step(
@@ -373,9 +385,13 @@ class _Plan:
             ),
             wanted={
                 "schedule": job.schedule,
-                "timeZone": "Etc/UTC",
+                "timeZone": TIME_ZONE,
                 "attemptDeadline": OneOf((deadline, None)) if deadline == DEFAULT_DEADLINE else deadline,
-                "retryConfig": {"retryCount": job.retries, "minBackoffDuration": "10s", "maxBackoffDuration": "300s"},
+                "retryConfig": {
+                    "retryCount": job.retries,
+                    "minBackoffDuration": f"{job.min_backoff}s",
+                    "maxBackoffDuration": f"{job.max_backoff}s",
+                },
                 "httpTarget": {
                     "uri": OneOf((url, f"{url}/")),  # Cloud Scheduler gives an address without a path a slash
                     "httpMethod": "POST",

@@ -15,6 +15,9 @@ FORM_KEY = "form-key"
 KEYS = (CHANNEL_KEY, FORM_KEY)  # made by the deployment: 32 random bytes each, which nobody has to know
 TOKEN_SECRETS = "keeper-token-"  # noqa: S105 - how adapters/secrets.py names the secret of a connection
 DEAD_LETTERS = "dead-letters"
+DEAD_LETTERS_DEADLINE = 60  # seconds to acknowledge one
+DEAD_LETTERS_RETENTION = 7 * 86400  # seconds
+TIME_ZONE = "Etc/UTC"  # of schedules
 BACKUP_DAYS = 14  # for which a backup of the database is kept
 REPOSITORY = "keeper-functions"  # of images: one of our own, since a role on it cannot be given before it is there
 IMAGE = "functions"  # in it: one for all functions, told apart by FUNCTION_TARGET
@@ -125,6 +128,8 @@ class Job:
     every: int  # minutes, as the schedule says
     deadline: int  # seconds that the scheduler waits for the answer
     retries: int
+    min_backoff: int = 10  # seconds
+    max_backoff: int = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -422,12 +422,17 @@ def test_a_release_whose_smoke_test_failed_is_said_to_wait(cloud, world, monkeyp
     assert {title.partition(" of ")[0] for title in found} == {"All traffic"}
 
 
-def test_what_waits_while_some_functions_serve_it_and_after_a_rollback(cloud, world, monkeypatch):
+def break_off(cloud, monkeypatch):
+    """Break another deployment off while it moves traffic."""
     monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
     cloud.interrupt_after = cloud.acted + 12
     with pytest.raises(KeyboardInterrupt):
         deployed(cloud)
     cloud.interrupt_after = None
+
+
+def test_what_waits_while_some_functions_serve_it_and_after_a_rollback(cloud, world, monkeypatch):
+    break_off(cloud, monkeypatch)
     found = to_mend(cloud, world)
     (title,) = [title for title in found if title.endswith(" waits for its traffic")]
     assert " Some serve it already, which make rollback takes back: " in found[title]
@@ -447,11 +452,7 @@ def test_a_first_deployment_whose_smoke_test_failed_is_said_to_serve(cloud, worl
 
 
 def test_a_deployment_that_was_broken_off_is_to_be_ended_or_taken_back(cloud, world, monkeypatch):
-    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
-    cloud.interrupt_after = cloud.acted + 12
-    with pytest.raises(KeyboardInterrupt):
-        deployed(cloud)
-    cloud.interrupt_after = None
+    break_off(cloud, monkeypatch)
     found = to_mend(cloud, world)
     (title,) = [title for title in found if title.startswith("Functions serve several releases: ")]
     assert "broken off" in found[title]

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from infra.gcp import access, marks
-from infra.gcp.description import DEAD_LETTERS, INVOKER, Deployment, Function, Job, Subscription
+from infra.gcp.description import (
+    DEAD_LETTERS,
+    DEAD_LETTERS_DEADLINE,
+    DEAD_LETTERS_RETENTION,
+    INVOKER,
+    TIME_ZONE,
+    Deployment,
+    Function,
+    Job,
+    Subscription,
+)
 from infra.gcp.target import Target
 from infra.gcp.tofu.identities import grant_address, grants
 from infra.gcp.tofu.resource import APIS, Resource, named, value_of
@@ -105,9 +115,13 @@ def _callers(target: Target, deployment: Deployment, function: Function) -> Iter
         )
 
 
+def _url(target: Target, function: str) -> str:
+    """Return a function's address, as an expression: whoever uses it waits for the service."""
+    return target.url(value_of(f"google_cloud_run_v2_service.{named(function)}", "name"))
+
+
 def _subscription(target: Target, wanted: Subscription) -> Resource:
-    url = value_of(f"google_cloud_run_v2_service.{named(wanted.function)}", "name")
-    url = target.url(wanted.function).replace(wanted.function, url, 1)  # waits for the service that it names
+    url = _url(target, wanted.function)
     return Resource(
         kind="google_pubsub_subscription",
         name=named(wanted.topic),
@@ -150,8 +164,8 @@ def _dead_letters(target: Target) -> Resource:
             "topic": value_of(f"google_pubsub_topic.{named(DEAD_LETTERS)}", "id"),
             "project": target.project,
             "labels": marks.LABELS,
-            "ack_deadline_seconds": 60,
-            "message_retention_duration": "604800s",
+            "ack_deadline_seconds": DEAD_LETTERS_DEADLINE,
+            "message_retention_duration": f"{DEAD_LETTERS_RETENTION}s",
             "expiration_policy": [{"ttl": ""}],
         },
         there=f"projects/{target.project}/subscriptions/{DEAD_LETTERS}",
@@ -159,8 +173,7 @@ def _dead_letters(target: Target) -> Resource:
 
 
 def _job(target: Target, job: Job) -> Resource:
-    service = value_of(f"google_cloud_run_v2_service.{named(job.function)}", "name")
-    url = target.url(job.function).replace(job.function, service, 1)
+    url = _url(target, job.function)
     return Resource(
         kind="google_cloud_scheduler_job",
         name=named(job.name),
@@ -169,10 +182,14 @@ def _job(target: Target, job: Job) -> Resource:
             "region": target.region,
             "project": target.project,
             "schedule": job.schedule,
-            "time_zone": "Etc/UTC",
+            "time_zone": TIME_ZONE,
             "attempt_deadline": f"{job.deadline}s",
             "retry_config": [
-                {"retry_count": job.retries, "min_backoff_duration": "10s", "max_backoff_duration": "300s"}
+                {
+                    "retry_count": job.retries,
+                    "min_backoff_duration": f"{job.min_backoff}s",
+                    "max_backoff_duration": f"{job.max_backoff}s",
+                }
             ],
             "http_target": [
                 {
