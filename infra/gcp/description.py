@@ -177,7 +177,7 @@ STATE = Grant(role=FIRESTORE, on="project", why="configuration, roster and audit
 SIGNS = Grant(role=SIGNER, on="account:directory", why="signs as the delegated account: reads the directory, keyless")
 READS_TOKENS = Grant(role=ACCESSOR, on="project", why="reads the access tokens of Keeper", only=TOKENS_ONLY)
 DESTROYS_TOKENS = Grant(
-    role="keeperTokenDestroyer", on="project", why="destroys replaced access tokens", only=TOKENS_ONLY
+    role="keeperTokenDestroyer", on="project", why="destroys access tokens that are not in use", only=TOKENS_ONLY
 )
 WRITES_TOKENS = Grant(
     role="keeperTokenWriter", on="project", why="adds an access token, disables the one before", only=TOKENS_ONLY
@@ -391,13 +391,8 @@ DEPLOYMENT = Deployment(
         ),
         Role(
             id="keeperTokenWriter",
-            title="Keeper: add an access token and retire the one before",
-            permissions=(
-                "secretmanager.versions.add",
-                "secretmanager.versions.disable",
-                "secretmanager.versions.destroy",
-                "secretmanager.versions.list",
-            ),
+            title="Keeper: add an access token and disable the one before",
+            permissions=("secretmanager.versions.add", "secretmanager.versions.disable"),
         ),
         Role(
             id="keeperTokenDestroyer",

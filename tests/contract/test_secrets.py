@@ -318,7 +318,9 @@ def test_a_token_that_is_not_confirmed_counts_as_not_stored(
     with pytest.raises(Transient, match="did not confirm") as raised:
         tokens.add("c1", PAYLOAD)
     assert PAYLOAD not in repr(raised.value)
-    assert tokens.stored("c1") == {}, "nor is it left behind"
+    [left] = tokens.stored("c1")
+    with pytest.raises(ConfigurationRefused, match="disabled"):
+        tokens.read("c1", left)
 
 
 def test_what_is_stored_is_listed_with_its_time_until_it_is_destroyed(tokens: SecretManagerTokens) -> None:

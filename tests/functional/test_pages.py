@@ -291,13 +291,9 @@ def test_deleting_needs_the_name_and_leaves_accounts_and_audit(system):
     assert "#f-confirmation" in wrong.links()
     assert system.state() == "on"
 
-    def gone() -> bool:
-        answer = browser(system).open(f"{HOME}/delete")
-        if answer.status == 200:
-            answer.send("Delete configuration", "Delete configuration", confirmation="Keeper")
-        return system.state() == "gone"
-
-    wait_for(gone, "the deletion", 30)
+    right = page.send("Delete configuration", "Delete configuration", confirmation="Keeper")
+    assert "The configuration is being deleted" in right.text
+    wait_for(lambda: system.state() == "gone", "the deletion", 30)
     assert system.keeper.accounts() == accounts
     assert f"{HOME}/audit" in browser(system).open("/").links()
     audit = browser(system).open(f"{HOME}/audit")

@@ -132,6 +132,13 @@ def test_who_adds_access_tokens_cannot_read_them_and_who_reads_them_cannot_add_a
     assert reading == {"provision-user", "apply-changes", "reconcile"}
 
 
+def test_only_reconcile_can_destroy_access_tokens():
+    """What a browser talks to can undo all that it may do to a token."""
+    destroying = {role.id for role in DEPLOYMENT.roles if "secretmanager.versions.destroy" in role.permissions}
+    holders = {account.name for account in DEPLOYMENT.accounts for grant in account.grants if grant.role in destroying}
+    assert (destroying, holders) == ({"keeperTokenDestroyer"}, {"reconcile"})
+
+
 def test_nobody_has_a_broad_role():
     roles = {grant.role for _, grant in access.grants(TARGET, DEPLOYMENT)}
     broad = {"roles/owner", "roles/editor", "roles/viewer", "roles/secretmanager.admin", "roles/datastore.owner"}

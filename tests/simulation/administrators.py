@@ -231,7 +231,7 @@ class Administrators:
     def delete_connection(self, step: Step) -> None:
         connection = self._known(step)
         if connection is not None:
-            configure.delete(self._services, self._world.channels, connection.id, ADMIN, connection.settings.name)
+            configure.delete(self._services, connection.id, ADMIN, connection.settings.name)
 
     def _connection(self, step: Step) -> str:
         return f"c{1 + step.other % self._world.history.setting.connections}"

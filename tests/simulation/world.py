@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
-from autoprovisioning.app.administration import configure
+from autoprovisioning.app.administration.finish_deletions import finish_deletions
 from autoprovisioning.app.administration.inquire import answer_inquiry
 from autoprovisioning.app.administration.preview import compute_preview
 from autoprovisioning.app.administration.tokens import destroy_retired, destroy_unused
@@ -286,8 +286,12 @@ class World:
         timely = now - published < RUN.patience
         self._reconcile(request.kind, insist=timely, request=work.id if timely and work is not None else "")
 
+    def _sweep(self) -> None:
+        finish_deletions(self.services, self.channels)
+        sweep(self.services)
+
     def _reconcile(self, kind: RunKind, *, insist: bool = False, request: str = "") -> None:
-        configure.finish_deletions(self.services, self.channels)
+        finish_deletions(self.services, self.channels)
         deadline = self.services.clock() + self.services.timings.reconcile_deadline
         reconcile(self.services, kind, deadline, insist=insist, request=request)
         destroy_retired(self.services)
@@ -438,7 +442,7 @@ class World:
 
     def _tick(self, at: datetime, number: int) -> None:
         """Schedule what there is within five minutes: a sweep, at times a full run, a drift run, a renewal."""
-        self.schedule(f"sweep-{number}", lambda: sweep(self.services), at + 2 * MINUTE)
+        self.schedule(f"sweep-{number}", self._sweep, at + 2 * MINUTE)
         if number % 12 == 5:
             self.schedule(f"drift-{number}", lambda: self._reconcile(RunKind.DRIFT), at + 3 * MINUTE)
         if number % 3 == 0:

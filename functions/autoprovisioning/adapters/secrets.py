@@ -72,7 +72,7 @@ class SecretManagerTokens:
         enabled = added.state is secretmanager.SecretVersion.State.ENABLED
         version = str(added.name.rpartition("/")[2])
         if not enabled or not added.client_specified_payload_checksum:
-            self.destroy(connection_id, version)
+            self.disable(connection_id, version)
             raise Transient("Secret Manager did not confirm that the access token arrived intact")
         return version
 

@@ -34,6 +34,7 @@ SHOWN: Mapping[State, str] = {
     State.DELETING: "Being deleted",
 }
 HELD = "Held: waiting for approval"
+BEING_DELETED = "The configuration is being deleted, as soon as no change is in flight."
 FIRST: Mapping[State, str] = {  # what is to be done before anybody is provisioned
     State.DRAFT: "Finish the set-up and turn it on first.",
     State.OFF: "Turn it on first.",
@@ -220,8 +221,7 @@ def state_in_full(connection: Connection, concerned: bool) -> str:
         case State.DRAFT:
             return "The set-up is not finished."
         case State.DELETING:
-            gone = "The configuration will be deleted once changes in flight have ended."
-            return f"{gone} Keeper accounts stay as they are."
+            return f"{BEING_DELETED} Keeper accounts stay as they are."
 
 
 def at_time(at: datetime) -> str:

@@ -10,7 +10,7 @@ import flask
 import functions_framework
 from flask import Response
 
-from autoprovisioning.app.administration.configure import finish_deletions
+from autoprovisioning.app.administration.finish_deletions import finish_deletions
 from autoprovisioning.app.administration.preview import compute_preview
 from autoprovisioning.app.administration.tokens import destroy_retired, destroy_unused
 from autoprovisioning.app.administration.vital_signs import log_vital_signs
@@ -53,6 +53,7 @@ def _answer(request: flask.Request, body: bytes) -> Response:
 
 def _sweep(services: Services) -> int:
     try:
+        finish_deletions(services, channels())
         return sweep(services)
     finally:
         log_vital_signs(services, reports(), channels())  # most of all where the sweep fails

@@ -9,23 +9,16 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.app.administration.configure import (
-    delete,
-    edit,
-    finish,
-    finish_deletions,
-    set_up,
-    turn_off,
-    turn_on,
-)
+from autoprovisioning.app.administration.configure import delete, edit, finish, set_up, turn_off, turn_on
+from autoprovisioning.app.administration.finish_deletions import finish_deletions
 from autoprovisioning.app.administration.held_plans import decide_hold
-from autoprovisioning.app.administration.tokens import reauthorize
+from autoprovisioning.app.administration.tokens import destroy_unused, reauthorize
 from autoprovisioning.app.notifications.renew_watch import renew_watch
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.runs.close_run import EDITED
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Action, Mark
-from autoprovisioning.domain.errors import BadInput, Busy, ConfigurationRefused, NotFound, Stale
+from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, NotFound, Stale
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold
@@ -73,8 +66,9 @@ def under_way(scenario: Scenario) -> None:
     scenario.fakes.store.put_entry(scenario.connection, replace(entry, mark=mark))
 
 
-def delete_it(scenario: Scenario) -> None:
-    delete(scenario.services, FakeChannels(scenario.fakes.store), "c1", ACTOR, "Keeper")
+def delete_it(scenario: Scenario, connection_id: str = "c1") -> None:
+    delete(scenario.services, connection_id, ACTOR, "Keeper")
+    finish_deletions(scenario.services, FakeChannels(scenario.fakes.store))
 
 
 def before_marks(scenario: Scenario, happens: Callable[[object], None]) -> None:
@@ -95,8 +89,8 @@ def before_marks(scenario: Scenario, happens: Callable[[object], None]) -> None:
 
 def begin_deletion(scenario: Scenario) -> None:
     under_way(scenario)
-    with pytest.raises(Busy):
-        delete_it(scenario)
+    delete_it(scenario)
+    assert [connection.state for connection in scenario.services.connections.all()] == [State.DELETING]
 
 
 def move(scenario: Scenario) -> None:
@@ -122,7 +116,7 @@ def test_of_two_set_ups_of_one_node_at_the_same_moment_only_one_can_be_turned_on
         finish(scenario.services, connection_id, ACTOR)
         with pytest.raises(BadInput, match="already provisions this node"):
             turn_on(scenario.services, connection_id, ACTOR)
-    delete(scenario.services, FakeChannels(scenario.fakes.store), "c3", ACTOR, "Keeper")
+    delete_it(scenario, "c3")
     assert turn_on(scenario.services, "c2", ACTOR).state is State.ON
 
 
@@ -151,20 +145,40 @@ def test_a_deletion_that_two_finish_at_once_is_told_once(scenario):
 
 
 def test_a_token_of_a_moment_ago_is_destroyed_with_the_others(scenario, monkeypatch):
-    """Somebody else began the deletion, and a token was switched to before, both since we read the connection."""
+    """A token was switched to since whoever deletes read the connection."""
     get = FakeConnections.get
 
     def old_answer(self: FakeConnections, connection_id: str) -> Connection | None:
         monkeypatch.setattr(FakeConnections, "get", get)
         known = get(self, connection_id)
         reauthorize(scenario.services, "c1", "another", ACTOR)
-        begin_deletion(scenario)
-        scenario.fakes.clock.advance(timedelta(minutes=2))
         return known
 
     monkeypatch.setattr(FakeConnections, "get", old_answer)
     delete_it(scenario)
-    assert tokens(scenario) == []
+    assert scenario.fakes.tokens.stored("c1") == {}
+
+
+def test_a_token_stored_while_the_deletion_ended_is_destroyed_too(scenario):
+    """No connection names it any more: the note that a token was about to be stored is all that tells of it."""
+    before_adding(scenario, "another", lambda: delete_it(scenario))
+    with pytest.raises(NotFound):
+        reauthorize(scenario.services, "c1", "another", ACTOR)
+    assert (scenario.services.connections.all(), tokens(scenario)) == ([], [])
+    scenario.fakes.clock.advance(timedelta(hours=1))
+    destroy_unused(scenario.services)
+    assert scenario.fakes.tokens.stored("c1") == {}
+    assert scenario.services.set_ups.begun() == {}
+
+
+def test_a_node_can_be_set_up_again_once_the_deletion_has_ended(scenario):
+    settings = replace(scenario.connection.settings, name="Again")
+    begin_deletion(scenario)
+    with pytest.raises(BadInput, match="It is being deleted: try again in a minute"):
+        set_up(scenario.services, settings, "another", ACTOR, "c2")
+    scenario.fakes.clock.advance(timedelta(minutes=2))
+    finish_deletions(scenario.services, FakeChannels(scenario.fakes.store))
+    assert set_up(scenario.services, settings, "another", ACTOR, "c2").state is State.DRAFT
 
 
 def test_a_channel_that_cannot_be_stopped_keeps_no_configuration_alive(scenario, monkeypatch):

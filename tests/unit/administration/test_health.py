@@ -158,7 +158,7 @@ def test_there_is_no_concern_while_all_is_well():
         (Told(), replace(ON, state=State.PAUSED, paused_reason="HTTP 401"), LIVE, "Paused: HTTP 401"),
         (Told(), replace(ON, state=State.OFF), LIVE, "is off"),
         (Told(), replace(ON, state=State.DRAFT), LIVE, "not finished"),
-        (Told(), replace(ON, state=State.DELETING), LIVE, "will be deleted"),
+        (Told(), replace(ON, state=State.DELETING), LIVE, "is being deleted"),
         (Told(held=1), ON, LIVE, "held as a plan"),
         (Told(plans=(APPROVED,)), ON, LIVE, "not carried out yet: 7 changes. The approval ends by 25 Nov 2026, 09:00"),
         (Told(latest=()), ON, LIVE, "No full run has succeeded for 3 d 0 h"),

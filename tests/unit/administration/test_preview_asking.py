@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from autoprovisioning.app.administration.configure import delete, edit
+from autoprovisioning.app.administration.finish_deletions import finish_deletions
 from autoprovisioning.app.administration.preview import ask_preview, compute_preview, save_preview
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale, Transient
@@ -56,7 +57,8 @@ def test_a_preview_of_a_connection_deleted_meanwhile_leaves_no_names_behind(admi
     users = FakeDirectory.users
 
     def listing(self, fields):
-        delete(admin.scenario.services, FakeChannels(admin.scenario.fakes.store), "c1", ACTOR, "Keeper")
+        delete(admin.scenario.services, "c1", ACTOR, "Keeper")
+        finish_deletions(admin.scenario.services, FakeChannels(admin.scenario.fakes.store))
         return users(self, fields)
 
     monkeypatch.setattr(FakeDirectory, "users", listing)

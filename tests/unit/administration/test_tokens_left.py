@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from autoprovisioning.app.administration.configure import delete, set_up
+from autoprovisioning.app.administration.finish_deletions import finish_deletions
 from autoprovisioning.app.administration.tokens import destroy_unused, reauthorize
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import ConfigurationRefused, Permanent, Stale, Transient
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.runs import RunKind
 from tests.support.builders import DAY, MINUTE
 from tests.support.in_memory_state import FakeChannels, FakeConnections
 from tests.support.scenario import Scenario
@@ -96,20 +98,38 @@ def test_what_a_switch_left_behind_is_found(scenario, monkeypatch, error):
     assert readable(scenario) == {"secret"}
 
 
-def test_a_version_that_cannot_be_destroyed_now_is_by_a_later_run(scenario, monkeypatch):
+@pytest.mark.parametrize("verb", ["disable", "destroy"])
+def test_a_version_that_cannot_be_disabled_or_destroyed_now_is_destroyed_by_a_later_run(scenario, monkeypatch, verb):
     fail_to_create(scenario, monkeypatch, Permanent("no"))
 
-    def destroying(*_: object) -> None:
+    def failing(*_: object) -> None:
         raise Transient("503")
 
     with monkeypatch.context() as patched:
-        patched.setattr(scenario.fakes.tokens, "destroy", destroying)
+        patched.setattr(scenario.fakes.tokens, verb, failing)
         with pytest.raises(Permanent):
             set_up_second(scenario)
-    assert "theirs" in readable(scenario)
-    scenario.fakes.clock.advance(DAY)
+        scenario.fakes.clock.advance(DAY)
+        destroy_unused(scenario.services)
     destroy_unused(scenario.services)
+    assert scenario.fakes.tokens.stored("c2") == {}
     assert readable(scenario) == {"secret"}
+
+
+def test_whoever_enters_tokens_destroys_none(scenario, monkeypatch):
+    """A function that a browser talks to can undo all that it does to a token."""
+
+    def destroying(*_: object) -> None:
+        raise ConfigurationRefused("destroying is not allowed here")
+
+    monkeypatch.setattr(scenario.fakes.tokens, "destroy", destroying)
+    fail_to_create(scenario, monkeypatch, Permanent("no"))
+    with pytest.raises(Permanent):
+        set_up_second(scenario)
+    reauthorize(scenario.services, "c1", "another", ACTOR)
+    delete(scenario.services, "c1", ACTOR, "Keeper")
+    assert len(scenario.fakes.tokens.stored("c1")) == 2
+    assert readable(scenario) == {"another"}
 
 
 def test_a_deleted_configuration_leaves_none_either(scenario, monkeypatch):
@@ -121,5 +141,7 @@ def test_a_deleted_configuration_leaves_none_either(scenario, monkeypatch):
         with pytest.raises(Transient):
             reauthorize(scenario.services, "c1", "another", ACTOR)
     scenario.fakes.store.connections["c1"] = replace(scenario.connection, state=State.OFF)
-    delete(scenario.services, FakeChannels(scenario.fakes.store), "c1", ACTOR, "Keeper")
-    assert readable(scenario) == set()
+    delete(scenario.services, "c1", ACTOR, "Keeper")
+    assert RunKind.FULL in scenario.fakes.queue.runs
+    finish_deletions(scenario.services, FakeChannels(scenario.fakes.store))
+    assert scenario.fakes.tokens.stored("c1") == {}

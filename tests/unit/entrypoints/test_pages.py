@@ -252,7 +252,7 @@ def test_a_deletion_that_meets_changes_in_flight_goes_on_by_itself():
         mark=Mark(change_id="x1", message_id="m1", action=Action.UPDATE, until=START + timedelta(minutes=2)),
     )
     page = here.open(f"{HOME}/delete").send("Delete configuration", confirmation=EVIL)
-    assert 'role="status">The configuration will be deleted once changes in flight have ended.' in page.text
+    assert 'role="status">The configuration is being deleted, as soon as no change is in flight.' in page.text
     connection = here.fakes.services.connections.get("c1")
     assert connection is not None
     assert connection.state is State.DELETING

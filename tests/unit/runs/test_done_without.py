@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from autoprovisioning.app.administration.configure import finish_deletions
+from autoprovisioning.app.administration.finish_deletions import finish_deletions
 from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.administration.tokens import DESTROY_AFTER, destroy_retired, reauthorize
 from autoprovisioning.app.administration.vital_signs import log_vital_signs

@@ -8,18 +8,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from autoprovisioning.app.administration.find_connection import check_edition, check_staying, existing, staying, unknown
-from autoprovisioning.app.administration.tokens import destroyed, in_use, pointed, switch, verify
-from autoprovisioning.app.notifications.renew_watch import stop
-from autoprovisioning.app.ports.channels import Channels
+from autoprovisioning.app.administration.tokens import disabled, in_use, pointed, switch, verify
 from autoprovisioning.app.ports.connections import Telling
 from autoprovisioning.app.provisioning.target import wait_of
 from autoprovisioning.app.services import Services
-from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import Connection, State, node_of
-from autoprovisioning.domain.errors import BadInput, Busy, ProvisioningError, Transient, WrongState
+from autoprovisioning.domain.errors import BadInput, ProvisioningError, Transient, WrongState
 from autoprovisioning.domain.events import Actor, Event, configured
-from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.texts import has_controls
@@ -56,14 +53,14 @@ def set_up(services: Services, settings: Settings, token: str, actor: Actor, con
 
 
 def _give_up(services: Services, connection_id: str, version: str, error: ProvisioningError) -> None:
-    """Destroy the token of a set-up that failed, after checking whether the connection exists all the same."""
+    """Disable the token of a set-up that failed, after checking whether the connection exists all the same."""
     if isinstance(error, Transient):
         try:
             if version in in_use(services.connections.get(connection_id)):
                 return
         except ProvisioningError:
             return  # `destroy_unused` sees to it
-    destroyed(services, connection_id, version)
+    disabled(services, connection_id, version)
 
 
 def finish(services: Services, connection_id: str, actor: Actor) -> Connection:
@@ -198,6 +195,8 @@ def _check_node(services: Services, endpoint: str, connection_id: str) -> None:
     for connection in services.connections.all():
         if connection.id != connection_id and node_of(connection.settings.endpoint) == node_of(endpoint):
             mend = f"Widen the scope of {connection.settings.name!r} instead, or use another Keeper node."
+            if connection.state is State.DELETING:
+                mend = "It is being deleted: try again in a minute."
             raise BadInput(
                 "endpoint", f"the connection {connection.settings.name!r} already provisions this node", mend
             )
@@ -265,15 +264,13 @@ def turn_off(services: Services, connection_id: str, actor: Actor) -> Connection
     return services.connections.change(connection_id, change, _states(services, actor, "Turned off")) or connection
 
 
-def delete(services: Services, channels: Channels, connection_id: str, actor: Actor, typed: str) -> None:
-    """Delete a connection's configuration: wait out the work in flight, destroy its tokens, forget its roster.
+def delete(services: Services, connection_id: str, actor: Actor, typed: str) -> None:
+    """Begin to delete a connection's configuration: from now on nothing is started for it.
 
-    The audit stays, and Keeper's accounts stay as they are. With the last connection the notification channels are
-    stopped. What is still in flight is waited for by `finish_deletions`.
+    `finish_deletions` does the rest. The audit stays, and Keeper's accounts stay as they are.
 
     Raises:
         BadInput: what was `typed` to confirm is not the connection's name.
-        Busy: work is still in flight; the connection is in state deleting, nothing new is started.
     """
     connection = existing(services, connection_id)
     if typed.strip() != connection.settings.name.strip():
@@ -288,63 +285,7 @@ def delete(services: Services, channels: Channels, connection_id: str, actor: Ac
         return configured(services.stamp(actor), "Requested deletion of the configuration", described(was), {})
 
     services.connections.change(connection_id, change, tell)
-    _finish_deletion(services, channels, connection_id, actor)
-
-
-def finish_deletions(services: Services, channels: Channels) -> None:
-    """Finish deletions that had to wait for work in flight, or were cut short."""
-    for connection in services.connections.all():
-        if connection.state is State.DELETING:
-            try:
-                _finish_deletion(services, channels, connection.id, Actor(address="reconcile"))
-            except ProvisioningError as error:
-                log.warning("A configuration could not be deleted yet: %s", error)
-            except Exception as error:  # noqa: BLE001 - one connection's: the runs of the others go on
-                unforeseen(error)
-
-
-def _finish_deletion(services: Services, channels: Channels, connection_id: str, actor: Actor) -> None:
-    """Finish a deletion, unless it is finished by now; two that do so at once do it, and record it, once."""
-    connection = services.connections.get(connection_id)  # in state deleting: its tokens change no more
-    if connection is None:
-        return
-    now = services.clock()
-    latest = _in_flight_until(services, connection, now)
-    if latest > now:
-        raise Busy("Changes are still in flight", retry_after=(latest - now).total_seconds())
-    for version in filter(None, in_use(connection) | set(services.tokens.stored(connection.id))):
-        services.tokens.destroy(connection.id, version)
-    _stop_channels(services, channels, connection)
-    # Recorded first: after the purge there is nothing left to finish.
-    deleted = replace(
-        configured(services.stamp(actor), "Deleted the configuration"),
-        id=f"{connection.id}-deleted",
-    )
-    services.audit.record(connection.id, [deleted])
-    services.connections.purge(connection.id)
-
-
-def _stop_channels(services: Services, channels: Channels, gone: Connection) -> None:
-    """Stop the customer's notification channels if no other connection needs them.
-
-    One that cannot be stopped keeps nothing from being deleted: `renew_watch` tries again.
-    """
-    if any(other.id != gone.id and other.state is not State.DELETING for other in services.connections.all()):
-        return
-    for channel in channels.all():
-        if channel.address:
-            stop(services.directory, channels, channel)
-        else:
-            channels.remove(channel.id)
-
-
-def _in_flight_until(services: Services, connection: Connection, now: datetime) -> datetime:
-    """Return when the last mark and the last planner that may still be at work will have run out."""
-    roster = services.roster.load(connection)
-    ends = [entry.mark.until for entry in roster.values() if entry.mark is not None]
-    planners = (run for run in services.runs.open(connection.id) if run.state is RunState.OBSERVING)
-    ends += [run.started + services.timings.reconcile_limit for run in planners]
-    return max(ends, default=now)
+    services.queue.request_run(RunKind.FULL)  # which may destroy tokens; and another connection may take users over
 
 
 def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connection:

@@ -14,7 +14,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.guard import WINDOW
 from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.runs import ARCHIVED, Run, RunKind, RunState
-from autoprovisioning.domain.words import at_time, missing_unit
+from autoprovisioning.domain.words import BEING_DELETED, at_time, missing_unit
 
 RUNS_READ = 50  # half a day of full runs; only some of them are read where one of those is done
 FEW_RUNS = 8
@@ -153,8 +153,8 @@ def _stopped(connection: Connection) -> Concern | None:
             return Concern(what="The set-up is not finished.", mend="Continue it, then turn autoprovisioning on.")
         case State.DELETING:
             return Concern(
-                what="The configuration will be deleted once changes in flight have ended.",
-                mend="The next full run finishes it; with changes in flight that may take half an hour.",
+                what=BEING_DELETED,
+                mend="That takes seconds; with changes in flight, up to half an hour.",
             )
     return None
 

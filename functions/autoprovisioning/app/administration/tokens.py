@@ -1,7 +1,8 @@
 """Keeper access tokens: verified against Keeper in memory, stored with their checksum, then switched to.
 
 `latest` and aliases are eventually consistent, so a version is only ever named by its number, in the connection. The
-old version is disabled after the switch and destroyed a day later, when no worker can still be using it.
+old version is disabled after the switch and destroyed a day later, when no worker can still be using it. Who enters
+tokens only disables them, which can be undone: destroying is left to `reconcile`.
 """
 
 from __future__ import annotations
@@ -221,8 +222,9 @@ def switch(
     Raises:
         NotFound: the connection has been deleted.
     """
-    version = services.tokens.add(connection.id, token)
     now = services.clock()
+    services.set_ups.begin(connection.id, now)  # a deletion that ends meanwhile would leave the version to nobody
+    version = services.tokens.add(connection.id, token)
     try:
         switched = services.connections.change(
             connection.id, lambda current: pointed(edit(current), version, now, resume=True), tell
@@ -232,10 +234,11 @@ def switch(
     except Transient:
         raise  # the pointer may have moved all the same; where it did not, `destroy_unused` finds the version
     except ProvisioningError:
-        destroyed(services, connection.id, version)
+        disabled(services, connection.id, version)
         raise
+    services.set_ups.end(connection.id)
     for retired in switched.retired_tokens:
-        _disable(services, connection.id, retired.version)
+        disabled(services, connection.id, retired.version)
     return switched
 
 
@@ -302,9 +305,9 @@ def destroyed(services: Services, connection_id: str, version: str) -> bool:
     return True
 
 
-def _disable(services: Services, connection_id: str, version: str) -> None:
-    """Disable a replaced version; if that fails, it is destroyed in a day all the same."""
+def disabled(services: Services, connection_id: str, version: str) -> None:
+    """Disable a version that is not used, or no longer; if that fails, `reconcile` destroys it all the same."""
     try:
         services.tokens.disable(connection_id, version)
     except ProvisioningError as error:
-        log.warning("A replaced token version could not be disabled: %s", type(error).__name__)
+        log.warning("A token version could not be disabled: %s", type(error).__name__)

@@ -17,10 +17,10 @@ from autoprovisioning.app.administration.preview import would_create
 from autoprovisioning.app.administration.tokens import try_out
 from autoprovisioning.domain import connections as domain
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.errors import Busy, Stale
+from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.settings import Settings
-from autoprovisioning.domain.words import shown_state
+from autoprovisioning.domain.words import BEING_DELETED, shown_state
 from autoprovisioning.entrypoints.answers import PRIVATE, Unconditional
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.models import Accepted, Model, Nothing, Paging
@@ -233,14 +233,10 @@ def turn_off(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa
 
 
 def delete(call: Call, body: Confirmation, connection_id: str) -> Response:
-    """Delete the configuration, now or as soon as no change is in flight."""
-    parts = call.parts
-    try:
-        configure.delete(parts.services, parts.channels, connection_id, call.actor, body.confirmation)
-    except Busy:
-        told = "Changes are in flight. The configuration is deleted once they have ended; see Location for its state."
-        return answer(Accepted(detail=told), 202, {"Location": _address(connection_id)})
-    return Response(status=204, headers=PRIVATE)
+    """Delete the configuration, as soon as no change is in flight."""
+    configure.delete(call.parts.services, connection_id, call.actor, body.confirmation)
+    told = f"{BEING_DELETED} Location answers 404 once it is gone."
+    return answer(Accepted(detail=told), 202, {"Location": _address(connection_id)})
 
 
 def _address(connection_id: str) -> str:
@@ -332,9 +328,8 @@ OPERATIONS = (
         act=delete,
         answers={
             202: Answers(
-                what="It will be deleted once changes in flight have ended", model=Accepted, headers=("Location",)
+                what="It is being deleted, as soon as no change is in flight", model=Accepted, headers=("Location",)
             ),
-            204: Answers(what="It is deleted", media=""),
         },
         body=Confirmation,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from autoprovisioning.app.administration.configure import delete
-from autoprovisioning.domain.errors import BadInput, Busy
+from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.routing import Call, existing
@@ -17,17 +17,13 @@ def confirm(call: Call, connection_id: str) -> Response:
 
 
 def carry_out(call: Call, connection_id: str) -> Response:
-    """Delete, now or as soon as changes in flight have ended."""
-    parts = call.parts
+    """Delete, as soon as changes in flight have ended."""
     try:
-        delete(parts.services, parts.channels, connection_id, call.actor, form(call).get("confirmation", ""))
+        delete(call.parts.services, connection_id, call.actor, form(call).get("confirmation", ""))
     except BadInput as error:
         told(error)
         return _asked(call, connection_id, error)
-    except Busy as error:
-        told(error)
-        return go(f"/connections/{connection_id}", "deleting")
-    return go("/", "deleted")
+    return go("/", "deleting")
 
 
 def _asked(call: Call, connection_id: str, error: BadInput | None = None) -> Response:

@@ -24,7 +24,7 @@ from autoprovisioning.domain.errors import (
     WrongState,
 )
 from autoprovisioning.domain.texts import LONGEST_SEARCH
-from autoprovisioning.domain.words import shown_state
+from autoprovisioning.domain.words import BEING_DELETED, shown_state
 from autoprovisioning.entrypoints.answers import PRIVATE, body_of, status_of, told, told_beside
 from autoprovisioning.entrypoints.console.routing import Act, Call, Route
 from autoprovisioning.entrypoints.pages import page, page_alone
@@ -45,8 +45,7 @@ NOTICES: Mapping[str, str] = {
     "connected-single": "Keeper accepts the access token and the endpoint URL; it takes changes one by one (no Bulk). "
     "They are saved as a draft.",
     "finished": "The set-up is finished.",
-    "deleted": "The configuration is deleted. Keeper accounts stay as they are.",
-    "deleting": "The configuration will be deleted once changes in flight have ended.",
+    "deleting": f"{BEING_DELETED} Keeper accounts stay as they are.",
     "approved": f"Approved: {FOLLOWS}.",
     "confirmed": "Confirmed. These accounts are adopted once autoprovisioning is on. A new preview lists them as "
     "adopted.",

@@ -1,0 +1,75 @@
+"""The end of a configuration that is being deleted, once no change for it is in flight."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import datetime
+
+from autoprovisioning.app.administration.tokens import in_use
+from autoprovisioning.app.notifications.renew_watch import stop
+from autoprovisioning.app.ports.channels import Channels
+from autoprovisioning.app.services import Services
+from autoprovisioning.app.unforeseen import unforeseen
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.errors import ProvisioningError
+from autoprovisioning.domain.events import Actor, configured
+from autoprovisioning.domain.runs import RunState
+
+log = logging.getLogger(__name__)
+
+
+def finish_deletions(services: Services, channels: Channels) -> None:
+    """Destroy the tokens of configurations that are being deleted, forget their rosters, record it.
+
+    With the last connection the notification channels are stopped. One with work in flight is left to the next run.
+    """
+    for connection in services.connections.all():
+        if connection.state is State.DELETING:
+            try:
+                _finish(services, channels, connection)
+            except ProvisioningError as error:
+                log.warning("A configuration could not be deleted yet: %s", error)
+            except Exception as error:  # noqa: BLE001 - one connection's: the runs of the others go on
+                unforeseen(error)
+
+
+def _finish(services: Services, channels: Channels, connection: Connection) -> None:
+    """Finish a deletion; two that do so at once record it once. Its tokens change no more."""
+    now = services.clock()
+    if _in_flight_until(services, connection, now) > now:
+        log.info("A configuration is deleted once the changes in flight for it have ended")
+        return
+    for version in filter(None, in_use(connection) | set(services.tokens.stored(connection.id))):
+        services.tokens.destroy(connection.id, version)
+    _stop_channels(services, channels, connection)
+    # Recorded first: after the purge there is nothing left to finish.
+    deleted = replace(
+        configured(services.stamp(Actor(address="reconcile")), "Deleted the configuration"),
+        id=f"{connection.id}-deleted",
+    )
+    services.audit.record(connection.id, [deleted])
+    services.connections.purge(connection.id)
+
+
+def _stop_channels(services: Services, channels: Channels, gone: Connection) -> None:
+    """Stop the customer's notification channels if no other connection needs them.
+
+    One that cannot be stopped keeps nothing from being deleted: `renew_watch` tries again.
+    """
+    if any(other.id != gone.id and other.state is not State.DELETING for other in services.connections.all()):
+        return
+    for channel in channels.all():
+        if channel.address:
+            stop(services.directory, channels, channel)
+        else:
+            channels.remove(channel.id)
+
+
+def _in_flight_until(services: Services, connection: Connection, now: datetime) -> datetime:
+    """Return when the last mark and the last planner that may still be at work will have run out."""
+    roster = services.roster.load(connection)
+    ends = [entry.mark.until for entry in roster.values() if entry.mark is not None]
+    planners = (run for run in services.runs.open(connection.id) if run.state is RunState.OBSERVING)
+    ends += [run.started + services.timings.reconcile_limit for run in planners]
+    return max(ends, default=now)
