@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from autoprovisioning import config, telemetry
 from autoprovisioning.app.ports.execution import Clock, NewId
 from autoprovisioning.app.ports.queue import LookQueue
 from autoprovisioning.domain.errors import ConfigurationRefused
+from autoprovisioning.once import Once
 
 if TYPE_CHECKING:
     from autoprovisioning.adapters.directory import GoogleDirectory
@@ -69,13 +69,13 @@ class RequestMeter:
         return counts
 
 
-@lru_cache(maxsize=2)
+@Once
 def settings(*, reads_directory: bool = True) -> config.Config:
     """Read the configuration once."""
     return config.load(reads_directory=reads_directory)
 
 
-@lru_cache(maxsize=1)
+@Once
 def meter() -> RequestMeter:
     """Return the process's meter."""
     return RequestMeter()
@@ -90,7 +90,7 @@ class Webhook:
     clock: Clock
 
 
-@lru_cache(maxsize=1)
+@Once
 def webhook() -> Webhook:
     """Build the webhook's parts."""
     chosen = settings(reads_directory=False)
@@ -116,7 +116,7 @@ class Watch:
     new_id: NewId
 
 
-@lru_cache(maxsize=1)
+@Once
 def watch() -> Watch:
     """Build what `renew_watch` needs."""
     chosen = settings()
@@ -152,7 +152,7 @@ class Administration:
     reauthorize_url: str  # the form for a new access token; empty where this deployment does not say
 
 
-@lru_cache(maxsize=1)
+@Once
 def administration() -> Administration:
     """Build what `console` and `reauthorize` need."""
     from autoprovisioning.adapters.identity import IapIdentity
@@ -173,7 +173,7 @@ def administration() -> Administration:
     )
 
 
-@lru_cache(maxsize=1)
+@Once
 def reports() -> Reports:
     """Build what reads the audit, usage, failures and runs."""
     from autoprovisioning.adapters.firestore import FirestoreReports
@@ -181,7 +181,7 @@ def reports() -> Reports:
     return FirestoreReports(_database())
 
 
-@lru_cache(maxsize=1)
+@Once
 def channels() -> Channels:
     """Build the store of channels."""
     from autoprovisioning.adapters.firestore import FirestoreChannels
@@ -189,7 +189,7 @@ def channels() -> Channels:
     return FirestoreChannels(_database())
 
 
-@lru_cache(maxsize=2)
+@Once
 def directory(*, waited_for: bool = False) -> GoogleDirectory:
     """Build the directory: keyless delegation, or a simulator on loopback; one that is waited for gives up soon."""
     from autoprovisioning.adapters.directory import ATTEMPTS, DirectoryTransport, GoogleDirectory, anonymous, delegated
@@ -210,7 +210,7 @@ def directory(*, waited_for: bool = False) -> GoogleDirectory:
     return GoogleDirectory(transport, chosen.directory_customer)
 
 
-@lru_cache(maxsize=1)
+@Once
 def process_services() -> Services:
     """Build what the workers and `reconcile` need."""
     _logs()
@@ -277,7 +277,6 @@ def accounts_builder(longest: timedelta = timedelta.max) -> Callable[[Connection
     chosen = settings()
     timeout = min(chosen.scim_timeout, longest).total_seconds()
 
-    @lru_cache(maxsize=CLIENTS_KEPT)
     def client(endpoint: str, token: str, dialect: str) -> ScimAccounts:
         from autoprovisioning.domain.keeper import PatchDialect
 
@@ -293,10 +292,11 @@ def accounts_builder(longest: timedelta = timedelta.max) -> Callable[[Connection
             stop_for=chosen.scim_stop.total_seconds(),
         )
 
-    return lambda connection, token: client(connection.settings.endpoint, token, connection.settings.patch_dialect)
+    clients = Once(client, kept=CLIENTS_KEPT)
+    return lambda connection, token: clients(connection.settings.endpoint, token, connection.settings.patch_dialect)
 
 
-@lru_cache(maxsize=1)
+@Once
 def _database() -> Database:
     from autoprovisioning.adapters.firestore import Database, build_client
 
