@@ -251,10 +251,11 @@ def shown(liar: Liar, write: Write) -> None:
 
 
 def resources(body: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects with an id in a body, however deep."""
+    """Yield the objects with an id in a body, however deep; a name's case tells nothing (RFC 7643, 2.1)."""
     if isinstance(body, dict):
-        if "id" in body:
-            yield body
+        named = {name.casefold(): value for name, value in body.items()}
+        if "id" in named:
+            yield named
         for item in body.values():
             yield from resources(item)
     elif isinstance(body, list):
