@@ -1,16 +1,20 @@
 """SCIM Bulk (RFC 7644 3.7): many writes a request, each with a result of its own.
 
-Chunks start at 100 operations, double on success up to the server's limits, and halve on 413 or a timeout. When an
-answer is lost or lacks operations, no create is sent again before one listing has told which of them arrived.
+A server works through the operations of one request one after the other, so what there is to send goes in several
+chunks side by side. Chunks start at 100 operations, double on success up to the server's limits, halve on 413 or a
+timeout, and stay so small that none takes long. Two requests are under way at first, twice as many after a success.
+When answers are lost or lack operations, no create is sent again before one listing has told which of them arrived.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,10 +44,14 @@ if TYPE_CHECKING:
     from autoprovisioning.adapters.scim.writing import Call, Writing
 
 FIRST_SIZE = 100
-AT_ONCE = 2  # Bulk requests under way
+AT_ONCE = 16  # Bulk requests under way at most, where the pace allows as many
+FIRST_AT_ONCE = 2
+PARTS = 4  # that go side by side, unless they had fewer operations than
+FEWEST = 25
+LONGEST = 0.5  # seconds that a request's operations should take
 SECONDS_AN_OPERATION = 0.25  # added to the timeout
 ENVELOPE = 200  # bytes around the operations
-LOSSES = 3  # lost answers in one call before the rest goes one by one
+LOSSES = 3  # bursts of lost answers in one call before the rest goes one by one
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,17 +60,50 @@ class BulkSizes:
 
     size: int = FIRST_SIZE
     most: int = 1_000_000  # half of what was too large
+    at_once: int = FIRST_AT_ONCE
+    operation: float = 0.0  # seconds that one took, the last time; 0 as long as nobody knows
     refused: bool = False
 
-    def grow(self, most: int) -> None:
-        """Double."""
-        self.size = min(most, self.most, self.size * 2)
+    def of(self, writes: int) -> int:
+        """Return how many operations a chunk of so many writes has."""
+        side_by_side = math.ceil(writes / PARTS)
+        in_time = int(LONGEST / self.operation) if self.operation else self.size
+        return min(self.size, max(FEWEST, min(side_by_side, in_time)))
+
+    def grow(self, sent: int, most: int) -> None:
+        """Double the requests under way, and the size, if that is what was sent."""
+        self.at_once = min(AT_ONCE, self.at_once * 2)
+        if sent >= self.size:
+            self.size = min(most, self.most, self.size * 2)
 
     def shrink(self, sent: int, *, too_large: bool = False) -> None:
         """Halve what was sent."""
         self.size = max(1, sent // 2)
         if too_large:
             self.most = min(self.most, self.size)
+
+
+@dataclass(slots=True)
+class Bursts:
+    """How often something went wrong, counted once for all requests that were under way together."""
+
+    number: int = 0
+    last: float = -math.inf  # on the monotonic clock
+
+    def count(self, sent: float) -> None:
+        """Count it for a request that was sent at that time."""
+        if sent > self.last:
+            self.number += 1
+            self.last = time.monotonic()
+
+
+@dataclass(slots=True, kw_only=True)
+class Chunk:
+    """The writes of one request; `sent` is when, on the monotonic clock."""
+
+    writes: list[Write]
+    body: bytes
+    sent: float = math.inf
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,43 +116,66 @@ class BulkRound:
     sizes: BulkSizes
     pending: deque[Write]
     by_one: list[Write] = field(default_factory=list)
-    losses: int = 0
-    throttles: int = 0
+    losses: Bursts = field(default_factory=Bursts)
+    throttles: Bursts = field(default_factory=Bursts)
+    given_up: bool = False  # for this call
+    lost: dict[str, Write] = field(default_factory=dict)  # creates whose answers were lost, by externalId
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)  # for those
+    fastest: float = math.inf  # seconds an operation, of the requests of this round: one that waited took longer
+    workers: int = 0
+    writes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Note how many there are to be divided."""
+        self.writes = len(self.pending)
 
     async def run(self) -> list[Write]:
         """Send; returns those that must be sent one by one (retries, what was lost on the way, Bulk refused)."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(self._worker())
+            self._begin(group)
+        if self.fastest < math.inf:
+            self.sizes.operation = self.fastest
         return [*self.by_one, *self.pending]
 
-    async def _worker(self) -> None:
-        sender = self.writing.sender
+    def _begin(self, group: asyncio.TaskGroup) -> None:
+        self.workers += 1
+        group.create_task(self._work(group))
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        """Send chunk after chunk, beside as many others as may be under way."""
         while True:
             await self.call.room()
             self._set_aside()
-            if not self.pending or self.sizes.refused or self.losses >= LOSSES:
-                return
-            chunk, body = self._chunk()
-            try:
-                async with sender.pace.slot(sender.left(self.call.deadline)):
-                    if self.writing.stopped(chunk[0], self.call) is not None:
-                        self.by_one += chunk
-                        continue
-                    at_most = sender.left(self.call.deadline) + OVERRUN
-                    extra = SECONDS_AN_OPERATION * len(chunk)
-                    answer = await sender.transport.send("POST", BULK, body=body, extra_time=extra, at_most=at_most)
-            except NotConnected as failed:
-                self._failed(chunk, None, str(failed))
-                self.losses += 1
-                self.pending.extendleft(reversed(chunk))
-                await sender.back_off(None, self.losses, sender.left(self.call.deadline))
-            except Dropped as dropped:
-                self._failed(chunk, None, str(dropped))
-                self.sizes.shrink(len(chunk))
-                await self._lost(chunk)
-            else:
-                await self._read(chunk, answer)
+            if not self.pending or self.sizes.refused or self.given_up:
+                break
+            chunk = self._chunk()
+            if self.pending and self.workers < self.sizes.at_once:
+                self._begin(group)
+            await self._send(chunk)
+        self.workers -= 1
+
+    async def _send(self, chunk: Chunk) -> None:
+        sender = self.writing.sender
+        try:
+            async with sender.pace.slot(sender.left(self.call.deadline)):
+                if self.writing.stopped(chunk.writes[0], self.call) is not None:
+                    self.by_one += chunk.writes
+                    return
+                chunk.sent = time.monotonic()
+                at_most = sender.left(self.call.deadline) + OVERRUN
+                extra = SECONDS_AN_OPERATION * len(chunk.writes)
+                answer = await sender.transport.send("POST", BULK, body=chunk.body, extra_time=extra, at_most=at_most)
+        except NotConnected as failed:
+            self._failed(chunk, None, str(failed))
+            self._count_loss(chunk)
+            self.pending.extendleft(reversed(chunk.writes))
+            await sender.back_off(None, self.losses.number, sender.left(self.call.deadline))
+        except Dropped as dropped:
+            self._failed(chunk, None, str(dropped))
+            self.sizes.shrink(len(chunk.writes))
+            await self._lost(chunk)
+        else:
+            await self._read(chunk, answer)
 
     def _set_aside(self) -> None:
         """Take out what must not be sent any more: one by one, each tells its own reason without being sent."""
@@ -121,34 +185,36 @@ class BulkRound:
             self.by_one += stopped
             self.pending = deque(write for write in self.pending if write.key not in keys)
 
-    def _chunk(self) -> tuple[list[Write], bytes]:
+    def _chunk(self) -> Chunk:
         """Take as many writes as the limits allow, rendered."""
-        chunk: list[Write] = []
+        writes: list[Write] = []
         operations: list[bytes] = []
-        weight = ENVELOPE
-        while self.pending and len(chunk) < min(self.sizes.size, self.offered.max_operations):
+        weight, most = ENVELOPE, min(self.sizes.of(self.writes), self.offered.max_operations)
+        while self.pending and len(writes) < most:
             operation = msgspec.json.encode(_operation(self.pending[0], self.writing.dialect))
-            if chunk and weight + len(operation) + 1 > self.offered.max_payload:
+            if writes and weight + len(operation) + 1 > self.offered.max_payload:
                 break
             weight += len(operation) + 1
             operations.append(operation)
-            chunk.append(self.pending.popleft())
-        return chunk, b'{"schemas":["%s"],"Operations":[%s]}' % (BULK_REQUEST.encode(), b",".join(operations))
+            writes.append(self.pending.popleft())
+        body = b'{"schemas":["%s"],"Operations":[%s]}' % (BULK_REQUEST.encode(), b",".join(operations))
+        return Chunk(writes=writes, body=body)
 
-    def _failed(self, chunk: list[Write], answer: Answer | None, problem: str) -> None:
-        sender = self.writing.sender
+    def _failed(self, chunk: Chunk, answer: Answer | None, problem: str) -> None:
+        sender, first = self.writing.sender, chunk.writes[0]
         sender.pace.failed()
-        sender.count_failure(sender.writes, chunk[0].scim_id or chunk[0].external_id, answer, problem)
+        sender.count_failure(sender.writes, first.scim_id or first.external_id, answer, problem)
 
-    async def _read(self, chunk: list[Write], answer: Answer) -> None:
+    async def _read(self, chunk: Chunk, answer: Answer) -> None:
         if passing(answer):
             self._failed(chunk, answer, f"HTTP {answer.status}")
         elif answer.body is not None:
             self.writing.sender.writes.succeeded()
         if answer.ok and answer.body is not None:
-            if len(chunk) >= self.sizes.size:
-                self.sizes.grow(self.offered.max_operations)
-            self.throttles = 0
+            self.sizes.grow(len(chunk.writes), self.offered.max_operations)
+            latency = self.writing.sender.transport.fastest
+            self.fastest = min(self.fastest, (answer.seconds - latency) / len(chunk.writes))
+            self.throttles = Bursts()
             self.writing.sender.pace.succeeded()
             await self._settle(chunk, answer, answer.body)
         elif answer.ok:
@@ -156,46 +222,47 @@ class BulkRound:
         else:
             await self._refused(chunk, answer)
 
-    async def _refused(self, chunk: list[Write], answer: Answer) -> None:
+    async def _refused(self, chunk: Chunk, answer: Answer) -> None:
         """Settle a refusal of the whole request: nothing of it was carried out, except perhaps on a 5xx."""
-        if answer.status == 413 and len(chunk) > 1:
-            self.sizes.shrink(len(chunk), too_large=True)
-            self.pending.extendleft(reversed(chunk))
+        if answer.status == 413 and len(chunk.writes) > 1:
+            self.sizes.shrink(len(chunk.writes), too_large=True)
+            self.pending.extendleft(reversed(chunk.writes))
         elif answer.status == 413:
-            self.by_one += chunk
+            self.by_one += chunk.writes
         elif throttled(answer) or answer.status == 503:
             await self._busy(chunk, answer)
         elif answer.status == 401:
             self.call.refused = AuthorizationRefused("Keeper refuses the access token (HTTP 401)", status=401)
-            self.by_one += chunk
+            self.by_one += chunk.writes
         elif maybe_done(answer):
-            self.sizes.shrink(len(chunk))
+            self.sizes.shrink(len(chunk.writes))
             await self._lost(chunk)
         else:
             self.sizes.refused = True
             told = f"Keeper refuses Bulk (HTTP {answer.status}): changes are sent one by one."
             self.writing.sender.remarks["bulk"] = told
-            self.pending.extendleft(reversed(chunk))
+            self.pending.extendleft(reversed(chunk.writes))
 
-    async def _busy(self, chunk: list[Write], answer: Answer) -> None:
+    async def _busy(self, chunk: Chunk, answer: Answer) -> None:
         sender = self.writing.sender
-        self.throttles += 1
-        waited = await sender.back_off(answer, self.throttles - 1, sender.left(self.call.deadline))
-        if waited and self.throttles < ATTEMPTS:
-            self.pending.extendleft(reversed(chunk))
+        self.throttles.count(chunk.sent)
+        self.sizes.at_once = FIRST_AT_ONCE
+        waited = await sender.back_off(answer, self.throttles.number - 1, sender.left(self.call.deadline))
+        if waited and self.throttles.number < ATTEMPTS:
+            self.pending.extendleft(reversed(chunk.writes))
             return
         error = error_of(answer, sender.clock(), known_account=False)
         if isinstance(error, Throttled):
             self.call.throttled = error
-        self.losses = LOSSES  # a Bulk that keeps failing is given up for this call
-        self.by_one += chunk
+        self.given_up = True
+        self.by_one += chunk.writes
 
-    async def _settle(self, chunk: list[Write], answer: Answer, body: Mapping[str, Any]) -> None:
+    async def _settle(self, chunk: Chunk, answer: Answer, body: Mapping[str, Any]) -> None:
         """Settle each operation by its own status."""
-        results = match_results(chunk, body.get("Operations"))
+        results = match_results(chunk.writes, body.get("Operations"))
         lost: list[Write] = []
         doubtful: dict[str, Answer] = {}
-        for write in chunk:
+        for write in chunk.writes:
             result = results.get(write.key)
             status = _status(result) if result is not None else 0
             if result is None or not status:
@@ -215,8 +282,8 @@ class BulkRound:
                 error = refused(write, operation, self.writing.sender.clock())
                 self.call.settle(write, Written(key=write.key, error=error, seconds=answer.seconds))
         if lost:
-            await self._lost(lost)
-        looked_at = [write for write in chunk if write.key in doubtful]
+            await self._lost(replace(chunk, writes=lost))
+        looked_at = [write for write in chunk.writes if write.key in doubtful]
         await fan_out(looked_at, self.writing.sender.pace.ceiling, lambda write: self._look(write, doubtful[write.key]))
 
     def _settle_done(
@@ -239,23 +306,37 @@ class BulkRound:
             written = Written(key=write.key, error=error)
         self.call.settle(write, written)
 
-    async def _lost(self, chunk: Sequence[Write]) -> None:
-        """Tell by one listing which creates arrived; what did not, and what is idempotent, is sent again one by one."""
-        self.losses += 1
-        creates = {write.external_id or write.key: write for write in chunk if write.kind is WriteKind.CREATE}
-        changes = [write for write in chunk if write.kind is not WriteKind.CREATE]
+    def _count_loss(self, chunk: Chunk) -> None:
+        self.losses.count(chunk.sent)
+        self.sizes.at_once = FIRST_AT_ONCE
+        self.given_up = self.given_up or self.losses.number >= LOSSES
+
+    async def _lost(self, chunk: Chunk) -> None:
+        """Tell which creates arrived; what did not, and what is idempotent, is sent again one by one.
+
+        One listing does for all whose answers were lost before it began.
+        """
+        self._count_loss(chunk)
+        changes = [write for write in chunk.writes if write.kind is not WriteKind.CREATE]
         self.call.doubtful.update(write.key for write in changes)
         self.by_one += changes
+        creates = (write for write in chunk.writes if write.kind is WriteKind.CREATE)
+        self.lost |= {write.external_id or write.key: write for write in creates}
+        async with self.looking:
+            looked_for, self.lost = self.lost, {}
+            if looked_for:
+                await self._look_for(looked_for)
+
+    async def _look_for(self, creates: dict[str, Write]) -> None:
         error: ProvisioningError | None = None
         try:
-            if creates:
-                async for page in self.writing.search.pages(self.call.deadline):
-                    for account in page:
-                        write = creates.pop(account.external_id, None)
-                        if write is not None:
-                            flaw = Permanent(account.flaw) if account.flaw else None
-                            told = as_written(write, account, "Keeper's answer was lost")
-                            self.call.emit(Written(key=write.key, error=flaw) if flaw else told)
+            async for page in self.writing.search.pages(self.call.deadline):
+                for account in page:
+                    write = creates.pop(account.external_id, None)
+                    if write is not None:
+                        flaw = Permanent(account.flaw) if account.flaw else None
+                        told = as_written(write, account, "Keeper's answer was lost")
+                        self.call.emit(Written(key=write.key, error=flaw) if flaw else told)
         except ProvisioningError as broken:
             error = Unresolved("Keeper's answer to a Bulk request was lost, and it cannot be asked now")
             error.__cause__ = broken
