@@ -1,6 +1,6 @@
 """The commands of the Makefile: python -m infra.gcp plan | diff | deploy | rollback | destroy | logs | doctor | tofu.
 
-Settings are read from the environment (docs/install.md, step 2): no shell has a chance to run what is in them.
+Settings are read from the environment (docs/install.md, step 2), so that no shell can run what is in them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def say(text: str) -> None:
 
 
 def _told(given: Given, name: str) -> bool:
-    """Say whether something was allowed that is not done unasked."""
+    """Say whether the setting allows what would otherwise be asked about or refused."""
     value = given.get(name, "")
     if value not in ("", "yes"):
-        raise SystemExit(f"{name}=... must be yes, or not be given.")
+        raise SystemExit(f"{name}=... must be yes, or left out.")
     return value == "yes"
 
 
@@ -48,8 +48,8 @@ def _deploy(target: Target, given: Given) -> int:
     changed = upload.changed(ROOT)
     if changed and not dirty:
         raise SystemExit(
-            f"Not committed: {', '.join(changed[:10])}{', ...' if changed[10:] else ''}. What is deployed could not be "
-            "told by its commit: commit or stash it, or deploy it all the same with DIRTY=yes."
+            f"Not committed: {', '.join(changed[:10])}{', ...' if changed[10:] else ''}. No commit would say what is "
+            "deployed: commit or stash it, or deploy it anyway with DIRTY=yes."
         )
     for name in upload.left_out(ROOT):
         say(f"Not uploaded, since git does not track it: {name}")
@@ -70,7 +70,7 @@ def _destroy(target: Target, given: Given) -> int:
         raise SystemExit(f"AUDIT=... must be one of {', '.join(destroy.AUDIT)}")
     backups = given.get("BACKUPS") or "keep"
     if backups not in destroy.AUDIT or (backups, audit) == ("delete", "keep"):
-        raise SystemExit("BACKUPS=... must be delete, with AUDIT=delete, or not be given.")
+        raise SystemExit("BACKUPS=... must be delete, together with AUDIT=delete, or left out.")
     wanted = destroy.Wanted(audit=audit == "delete", backups=backups == "delete", adopt=_told(given, "ADOPT"))
     cloud = Gcloud(say=say, unused_is_missing=True)
     destroy.destroy(target, cloud, say, input, wanted, unlock=_told(given, "UNLOCK"))
@@ -91,18 +91,18 @@ def _tofu(target: Target, given: Given) -> int:
     if not target.access:
         raise SystemExit(
             "ACCESS is missing: give group:ADDRESS, user:ADDRESS or domain:DOMAIN, one of them. The configuration says "
-            "whom Identity-Aware Proxy lets through to the console, and nobody is asked who that is now."
+            "whom Identity-Aware Proxy lets through to the console; Google is not asked whom it lets in now."
         )
     for path in tofu.write(ROOT, target, adopt=adopt):
         say(f"Written: {path.relative_to(ROOT)}")
-    say("Nothing was run. What to tell OpenTofu besides, and what comes first: docs/opentofu.md.")
+    say("Nothing was run. docs/opentofu.md says what else OpenTofu needs, and what to do first.")
     if adopt:
         say("Only Google knows the ids of these: import them by hand, or have them made again.")
         for address in tofu.unknown(target):
             say(f"  {address}")
         say(
-            "All traffic goes to the newest revision: with the image of a release that waits for its smoke test or was "
-            "rolled back in TF_VAR_image, that one goes live. docs/opentofu.md tells how to find the image that serves."
+            "All traffic goes to the newest revision: if TF_VAR_image is the image of a release that waits for its "
+            "smoke test or was rolled back, that one goes live. docs/opentofu.md says how to find the serving image."
         )
     return 0
 
@@ -123,7 +123,7 @@ def main(argv: list[str], given: Given) -> int:
     """Run one command; returns the exit status.
 
     Raises:
-        SystemExit: something that was given cannot be; nothing was run.
+        SystemExit: a setting is invalid; nothing was run.
     """
     parser = argparse.ArgumentParser(prog="python -m infra.gcp", description=__doc__)
     parser.add_argument("verb", choices=sorted(VERBS))
@@ -139,7 +139,7 @@ def main(argv: list[str], given: Given) -> int:
     except (Unready, Held, upload.NoClone) as error:
         print(error, file=sys.stderr)
     except BrokenPipeError:
-        # head or less has read enough. What Python would still flush when it ends goes nowhere, without a traceback.
+        # head or less has read enough: what Python would still flush when it exits is discarded, without a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0 if verb == "plan" else 1
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from infra.gcp.description import FORMER_GRANT, INVOKER, SOURCES, Account, Deplo
 from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, Step, binding, gcloud
 from infra.gcp.target import Target
 
-RECORD = "keeper-directory"  # the account that records the region: made before all that is in one, taken away last
+RECORD = "keeper-directory"  # the account that records the region: made before anything that has one, removed last
 IAP_ACCESSOR = "roles/iap.httpsResourceAccessor"
 GROUPS = {  # what a grant is on -> the group of commands that knows its IAM policy
     "project": ("projects",),
@@ -100,7 +100,7 @@ def _grant(target: Target, deployment: Deployment, member: str, grant: Grant) ->
 
 
 def _short(target: Target, member: str) -> str:
-    """Return a service account's name: ours without its domain, Google's with the part that tells whose it is."""
+    """Return a service account's name: ours without its domain, Google's with the part that says whose it is."""
     address = member.removeprefix("serviceAccount:").removesuffix(".iam.gserviceaccount.com")
     return address.removesuffix(f"@{target.project}")
 
@@ -145,9 +145,9 @@ def policy_commands(target: Target, what: str) -> tuple[Command, partial[Command
 
 
 def nothing_else(target: Target, deployment: Deployment) -> list[Step]:
-    """Return the steps that take from our accounts the roles on the whole project that nobody grants them here.
+    """Return the steps that revoke our accounts' roles on the whole project that are not granted here.
 
-    Versions before granted some without a condition, and a condition beside that restricts nothing.
+    Earlier versions granted some without a condition, and a conditional grant beside such a one restricts nothing.
     """
     look, _, _ = policy_commands(target, "project")
     remove = partial(gcloud, *GROUPS["project"], "remove-iam-policy-binding", target.project)
@@ -164,7 +164,7 @@ def nothing_else(target: Target, deployment: Deployment) -> list[Step]:
 
 
 def former(target: Target) -> Step:
-    """Return the step that takes from keeper-build what it read sources with before they had a bucket of our own."""
+    """Return the step that revokes the role by which keeper-build read sources before they had a bucket of our own."""
     look, _, _ = policy_commands(target, "project")
     member, role, only = f"serviceAccount:{target.account('build')}", FORMER_GRANT.role, FORMER_GRANT.only
     expression, title = condition(target, FORMER_GRANT), only.title if only else ""
@@ -187,7 +187,7 @@ def former(target: Target) -> Step:
 
 
 def _revoked(title: str, look: Command, remove: Command, member: str, wanted: set[str]) -> Step:
-    """Return a step that takes every role from a member, as far as no condition restricts it, but the wanted ones."""
+    """Return a step that revokes all roles of a member but the wanted ones, except those that a condition restricts."""
 
     def unwanted(policy: Any) -> Any:
         bound = [item for item in policy.get("bindings", ()) if not item.get("condition")]
@@ -198,7 +198,7 @@ def _revoked(title: str, look: Command, remove: Command, member: str, wanted: se
 
 
 def entrance(name: str, target: Target) -> Command:
-    """Return the command that tells whom Identity-Aware Proxy lets through to a function."""
+    """Return the command that says whom Identity-Aware Proxy lets through to a function."""
     where = {"resource_type": "cloud-run", "service": name, "region": target.region, "project": target.project}
     return (*gcloud("beta", "iap", "web", "get-iam-policy", **where), AS_JSON)
 
@@ -222,7 +222,7 @@ def let_in(name: str, target: Target) -> list[Step]:
 
 
 def invoked_by_no_other(name: str, target: Target, deployment: Deployment) -> Step:
-    """Return the step that takes away everybody's right to invoke a function who was not granted it here."""
+    """Return the step that revokes the right to invoke a function from everybody who was not granted it here."""
     what = f"service:{name}"
     look, _, remove = policy_commands(target, what)
     wanted = {member for member, grant in grants(target, deployment) if (grant.role, grant.on) == (INVOKER, what)}

@@ -1,7 +1,7 @@
 """Steps for the identities that Google's services act with in the project, each with the role that belongs to it.
 
-Enabling an API makes its identity and grants the role too, but some time later, and now and then not at all: then the
-first build or the first function stops for want of a permission. Made at once, they are known when they are needed.
+Enabling an API also makes its identity and grants the role, but some time later, and occasionally not at all: then the
+first build or the first function lacks a permission. Made at once, they are known by the time they are needed.
 """
 
 from __future__ import annotations

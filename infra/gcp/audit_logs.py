@@ -16,7 +16,7 @@ from infra.gcp.target import Target
 
 SERVICE = "secretmanager.googleapis.com"
 READS = "DATA_READ"
-STDIN = "/dev/stdin"  # gcloud takes the name of a file, and no "-"
+STDIN = "/dev/stdin"  # gcloud takes the name of a file, not "-"
 
 
 def reads_of_secrets(target: Target) -> Step:
@@ -48,10 +48,10 @@ def _added(policy: dict[str, Any]) -> dict[str, Any]:
     """Return the policy with ours in it.
 
     Raises:
-        SystemExit: it has no etag. gcloud would ask then, nobody is there to be asked, and it takes that for a yes.
+        SystemExit: it has no etag. gcloud would ask whether to go on, and take the missing answer for a yes.
     """
     if not policy.get("etag"):
-        raise SystemExit("Google told the project's IAM policy without an etag: it is not changed. Try again.")
+        raise SystemExit("Google returned the project's IAM policy without an etag, so it was not changed. Try again.")
     configs = [dict(config) for config in policy.get("auditConfigs", ())]
     ours = next((config for config in configs if config["service"] == SERVICE), None)
     if ours is None:

@@ -1,6 +1,6 @@
-"""Steps for a budget that tells by mail how the project's costs grow: BUDGET, where it is given.
+"""Steps for a budget that reports by mail how the project's costs grow, if BUDGET is given.
 
-A budget belongs to the billing account, to which whoever deploys may have no right: then nothing else depends on it.
+A budget belongs to the billing account, to which the person who deploys may have no access: nothing else depends on it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, OneOf, Step, diffe
 from infra.gcp.target import CHANNEL, Target
 
 SERVICES = ("billingbudgets.googleapis.com", "cloudbilling.googleapis.com")
-TITLE = "Keeper autoprovisioning: "  # and the project; it is all that tells whose a budget is, and has 60 characters
+TITLE = "Keeper autoprovisioning: "  # plus the project: nothing else says whose a budget is; 60 characters at most
 BUDGETS = ("billing", "budgets")
 FORECAST = "forecasted-spend"
 THRESHOLDS = (("0.5", "current-spend"), ("0.9", "current-spend"), ("1.0", "current-spend"), ("1.0", FORECAST))
-MOST_CHANNELS = 5  # that a budget takes, and they must be of type email: Budget API, NotificationsRule
+MOST_CHANNELS = 5  # of one budget, all of type email: Budget API, NotificationsRule
 
 
 def services(target: Target) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def services(target: Target) -> tuple[str, ...]:
 
 
 def of_project(target: Target) -> Command:
-    """Return the command that tells which billing account the project has."""
+    """Return the command that shows the project's billing account."""
     return (*gcloud("billing", "projects", "describe", target.project), AS_JSON)
 
 
@@ -40,7 +40,7 @@ def deletion(target: Target) -> Command:
 
 
 def _quota(target: Target) -> dict[str, str]:
-    """Return the flag without which the Budget API refuses a person: whose quota it is."""
+    """Return the flag that says whose quota is used; without it the Budget API refuses a person."""
     return {"billing_project": target.project}
 
 
@@ -50,12 +50,12 @@ def title(target: Target) -> str:
 
 
 def ours(target: Target) -> Any:
-    """Return what tells ours among the billing account's."""
+    """Return the test that finds ours among the billing account's."""
     return lambda budget: budget.get("displayName") == title(target)
 
 
 def by_hand(target: Target) -> str:
-    """Say what to do where the billing account is not open to who deploys."""
+    """Say what to do if the person who deploys has no access to the billing account."""
     return (
         "Nothing else depends on it. Have somebody who administers the billing account give you "
         f"roles/billing.costsManager on it, or make a budget for {target.project} at "
@@ -66,13 +66,13 @@ def by_hand(target: Target) -> str:
 def steps(target: Target) -> list[Step]:
     """Return the steps, if a budget is wanted; billing account and notification channels must be known.
 
-    One that differs is replaced, and goes once the new one is there, not before: a currency may be refused. SDK 528's
+    One that differs is deleted only once its replacement exists, since a currency may be refused. SDK 528's
     `budgets update` is not used: given thresholds in a file, it sets a field that a budget does not have, and fails.
     """
     if not target.budget:
         return []
-    shown = f"Budget: {target.budget} a month, mail at 50, 90 and 100 percent, and where more is foreseen"
-    if not target.billing_account:  # it could not be seen: to look again says why
+    shown = f"Budget: {target.budget} a month, mail at 50, 90 and 100 percent, and if more is forecast"
+    if not target.billing_account:  # it could not be seen: looking again says why
         look = of_project(target)
         return [Step(title=shown, look=look, make=(look,), wanted={"billingEnabled": True}, by_hand=by_hand(target))]
     wanted = _wanted(target)
@@ -94,17 +94,17 @@ def steps(target: Target) -> list[Step]:
         names=lambda found: list(found["unwanted"]),
         by_hand=by_hand(target),
     )
-    return [step, others] if target.budgets_open else [step]  # that they are closed is said once
+    return [step, others] if target.budgets_open else [step]  # that there is no access is said once
 
 
 def _closest(target: Target, wanted: dict[str, Any], budgets: Any) -> Any:
-    """Return ours, the one that is as wanted before any other; None for none."""
+    """Return our budget, preferably the one that is as wanted; None if there is none."""
     there = [_comparable(budget) for budget in budgets or () if ours(target)(budget)]
     return min(there, key=lambda budget: len(differences(budget, wanted)), default=None)
 
 
 def _replaced(target: Target, wanted: dict[str, Any], budgets: Any) -> Any:
-    """Return which budgets of our name are not needed any more: none before there is one that is as wanted."""
+    """Return which budgets of our name are no longer needed: none until one of them is as wanted."""
     best = _closest(target, wanted, budgets)
     if best is None or differences(best, wanted):
         return {"unwanted": []}

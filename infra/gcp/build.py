@@ -17,7 +17,7 @@ from infra.gcp.description import DEPLOYMENT, IMAGE, PYTHON, REPOSITORY, SOURCES
 from infra.gcp.steps import AS_JSON, Command, Step, gcloud
 from infra.gcp.target import Target
 
-CONFIG = "infra/gcp/build.json"  # what Cloud Build does: the same that `gcloud builds submit --pack` has it do
+CONFIG = "infra/gcp/build.json"  # what Cloud Build does: the same as for `gcloud builds submit --pack`
 LIFETIME = "infra/gcp/source.json"  # of what was uploaded
 RECIPE = Path(__file__).parent / "build.json"
 KEPT = Path(__file__).parent / "source.json"
@@ -25,7 +25,7 @@ DEFAULT = DEPLOYMENT.functions[0].entry_point  # a build must name one
 
 
 def recipe() -> str:
-    """Return all besides the source that decides what is built: another builder or Python is another image."""
+    """Return what besides the source decides what is built: another builder or Python makes another image."""
     return f"{RECIPE.read_text()}\0{PYTHON}\0{DEFAULT}"
 
 
@@ -47,7 +47,7 @@ def image_of(target: Target) -> str:
 def listed(target: Target) -> Command:
     """Return the command that lists what the repository has, with tags and digests.
 
-    Not `images describe`, which asks Container Analysis too where a project has that API, and so for a role there.
+    Not `images describe`: in a project that has the Container Analysis API, it needs a role there, too.
     """
     return (*gcloud("artifacts", "docker", "images", "list", repository(target), include_tags=True), AS_JSON)
 
@@ -59,7 +59,7 @@ def built(target: Target, listed: Any) -> Any:
 
 
 def _tags(item: Any) -> list[str]:
-    """Return the tags of an image: another release of gcloud tells them in one text."""
+    """Return the tags of an image, which another release of gcloud returns as one text."""
     tags = item.get("tags") or []
     return tags.split(",") if isinstance(tags, str) else list(tags)
 
@@ -90,7 +90,7 @@ def bucket(target: Target) -> Step:
 
 
 def _whose(target: Target) -> Any:
-    """Return what judges the bucket: its name has the project's number in it, and Google's names are for everybody."""
+    """Return what says whose the bucket is: all of Google shares bucket names; ours has the project's number in it."""
 
     def whose(there: Any) -> marks.Whose:
         return marks.Whose.OURS if str(there.get("projectNumber")) == target.number else marks.Whose.ANOTHERS

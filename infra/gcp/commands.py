@@ -48,12 +48,12 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGES = "infra/gcp/images.json"  # Artifact Registry's cleanup policies
 KEPT_IMAGES = Path(__file__).parent / "images.json"
 _CLEANUP = ("artifacts", "repositories", "set-cleanup-policies")
-TRAFFIC = "Traffic"  # the chapter, before which new revisions are tried
-DEFAULT_DEADLINE = "180s"  # of a scheduler's attempt; may come back as nothing
+TRAFFIC = "Traffic"  # the chapter before which new revisions are tested
+DEFAULT_DEADLINE = "180s"  # of a scheduler's attempt; Google may leave it out
 
 
 def project_number(target: Target) -> Command:
-    """Return the command that tells the project's number."""
+    """Return the command that shows the project's number."""
     return (*gcloud("projects", "describe", target.project), AS_JSON)
 
 
@@ -78,7 +78,7 @@ def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step
         *under("Firestore", firestore.indexes(target.project, DATABASE)),
         *under("Topics", (step for steps in topics for step in steps)),
         *under("Secrets", (step for key in KEYS for step in plan.key(key))),
-        # Cloud Monitoring takes up to ten minutes to know a metric that an alert policy names: the build is between.
+        # Cloud Monitoring takes up to ten minutes to know a metric that an alert policy names: the build gives it time.
         *under("Log-based metrics", watching.metrics(target.project)),
     ]
 
@@ -89,7 +89,7 @@ def image(target: Target) -> list[Step]:
 
 
 def functions(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
-    """Return the steps for the functions but their traffic; the image and the keys' versions must be known."""
+    """Return the steps for the functions except their traffic; the image and the keys' versions must be known."""
     deployment = tuning.tuned(deployment, target.tuned)
     plan = _Plan(target, deployment)
     settled = (services.settled(target, deployment, plan.labels, item) for item in deployment.functions)
@@ -104,12 +104,12 @@ def functions(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]
 
 
 def traffic(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
-    """Return the steps that move traffic to what was deployed, once that was tried."""
+    """Return the steps that move traffic to what was deployed, once that was tested."""
     return under(TRAFFIC, services.moved(target, deployment))
 
 
 def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
-    """Return the steps from what calls the functions on."""
+    """Return the steps for what calls the functions, and for all that follows."""
     deployment = tuning.tuned(deployment, target.tuned)
     plan = _Plan(target, deployment)
     return [
@@ -139,7 +139,7 @@ def database_look(target: Target) -> Command:
 
 
 def delegated_identity(target: Target) -> Command:
-    """Return the command that tells the numeric client id to enter in the Admin console."""
+    """Return the command that shows the numeric client id to enter in the Admin console."""
     look = gcloud("iam", "service-accounts", "describe", target.account("directory"), project=target.project)
     return (*look, AS_JSON)
 
@@ -148,14 +148,14 @@ def source_digest() -> str:
     """Return a digest of what is uploaded, and of how an image is built from it.
 
     Raises:
-        NoClone: git does not tell what is uploaded.
+        NoClone: git cannot say what is uploaded.
     """
     return upload.digest(ROOT, build.recipe())
 
 
 def release(target: Target, deployment: Deployment = DEPLOYMENT) -> str:
-    """Return the name of the release that a deployment makes: of the image, with what functions are given."""
-    if target.image == IMAGE:  # nobody knows it before it was built
+    """Return the name of the release that a deployment makes, computed from the image and the functions' settings."""
+    if target.image == IMAGE:  # unknown until it is built
         return RELEASE
     keys = {key: target.mounted(key) for key in KEYS}
     functions = tuning.tuned(deployment, target.tuned).functions
@@ -167,7 +167,7 @@ def _settled(target: Target) -> Target:
     """Return the target with the digest of what is uploaded.
 
     Raises:
-        NoClone: git does not tell what that is.
+        NoClone: git cannot say what that is.
     """
     return target if target.source else replace(target, source=source_digest())
 
@@ -219,7 +219,7 @@ class _Plan:
             owned=marks.Owned(what=f"repository {REPOSITORY}", whose=marks.by_label),
         )
         yield Step(
-            title="Images older than 90 days are deleted, but for the last ten",
+            title="Images older than 90 days are deleted, except the last ten",
             look=(*self._cloud("artifacts", "repositories", "describe", REPOSITORY, **where), AS_JSON),
             make=(self._cloud(*_CLEANUP, REPOSITORY, **where, policy=IMAGES, dry_run=False),),
             wanted={"cleanupPolicies": {rule["name"]: _as_kept(rule) for rule in json.loads(KEPT_IMAGES.read_text())}},
@@ -393,7 +393,7 @@ class _Plan:
                     "maxBackoffDuration": f"{job.max_backoff}s",
                 },
                 "httpTarget": {
-                    "uri": OneOf((url, f"{url}/")),  # Cloud Scheduler gives an address without a path a slash
+                    "uri": OneOf((url, f"{url}/")),  # Cloud Scheduler adds a slash to an address without a path
                     "httpMethod": "POST",
                     "body": base64.b64encode(job.body.encode()).decode(),
                     "oidcToken": {"serviceAccountEmail": identity, "audience": url},
@@ -421,7 +421,7 @@ def all_steps(target: Target) -> list[Step]:
 
 
 def _as_kept(rule: dict[str, Any]) -> dict[str, Any]:
-    """Return a cleanup policy as Artifact Registry tells it: by id, in capitals, with ages in seconds."""
+    """Return a cleanup policy as Artifact Registry returns it: by id, in capitals, with ages in seconds."""
     told = {"id": rule["name"], "action": rule["action"]["type"].upper()}
     if "mostRecentVersions" in rule:
         return told | {"mostRecentVersions": rule["mostRecentVersions"]}

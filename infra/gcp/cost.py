@@ -1,6 +1,6 @@
 """Monthly cost, from counts measured on the local cloud (operations.json) and a table of prices with their sources.
 
-`python -m infra.gcp.cost` writes the tables into docs/cost.md. What has no sourced price here is told in quantities.
+`python -m infra.gcp.cost` writes the tables into docs/cost.md. What has no sourced price here is given in quantities.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Day:
 
 
 def day(users: int) -> Day:
-    """Add up a day: the schedule, and 2% of the users changed, each told by one notification."""
+    """Add up a day: the schedule, and 2% of the users changed, each reported by one notification."""
     work, changes = scaled(users), users * CHANGED
     times = {
         "quiet_run": FULL_RUNS,

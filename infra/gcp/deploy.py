@@ -32,9 +32,9 @@ from infra.gcp.target import (
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
-# Google tells no stranger whether there is a project, so gcloud says 403 of both.
+# Google does not tell a stranger whether a project exists, so gcloud reports 403 in both cases.
 NO_SUCH_PROJECT = "(or it may not exist)"
-NOT_ENABLED = "has not been used in project"  # the same 403, but of the API that was to tell
+NOT_ENABLED = "has not been used in project"  # the same 403, but from the API that was asked
 
 
 class Done(StrEnum):
@@ -49,27 +49,25 @@ class Done(StrEnum):
 def plan(target: Target, say: Say) -> None:
     """Print every command that a deployment may issue, as a checklist; nothing is run."""
     say(f"Deploying to project {target.project}, region {target.region}, in the name of {target.admin}.")
-    say("Each step looks first. 'make' is run where there is nothing yet, 'change' where something differs.")
+    say("Each step looks first: 'make' is run if there is nothing yet, 'change' if something differs.")
     say("This command changes nothing, and asks Google nothing. What only a deployment can know is shown as:")
-    say(f"  {target.number:<21} the project's number: step 0 tells it")
-    say(f"  {CHANNEL:<21} the name that Google gives an address that alerts go to")
+    say(f"  {target.number:<21} the project's number, from step 0")
+    say(f"  {CHANNEL:<21} the name that Google gives the notification channel of an address")
     if target.budget:
         say(f"  {BILLING_ACCOUNT:<21} the project's, which {shown(budget.of_project(target))} tells")
     for key in KEYS:
         say(f"  {f'{key}:{KEY_VERSION}':<21} the newest version of that secret, the first in a new project")
     if not target.access:
-        say(f"  {ENTRANTS:<21} whom ACCESS names: a first deployment must be given it, later ones leave it as it is")
-    say(f"  {FOUND:<21} what the look has found: a name, or each one that is not wanted")
-    say(f"  {IMAGE:<21} the digest of the image, once it is built, and")
-    say(f"  {RELEASE:<21} made of it and of what functions are given: a label")
-    say(f"  {DEPLOYED:<21} the present time, and")
-    say(f"  {DEPLOYER:<21} the account that gcloud uses: labels, as is")
-    say(f"  {BEFORE:<21} the release that serves now, which make rollback goes back to; none at first")
-    say(f"  {lock.LOCK_ID:<21} random, so that a deployment knows its own lock, and")
-    say(f"  {lock.LOCK_ETAG:<21} which lock was looked at, so that none but that one is taken away")
-    say(
-        "One deployment at a time: with the APIs enabled it takes a lock, looks at it before each step, and returns it."
-    )
+        say(f"  {ENTRANTS:<21} whom ACCESS names: a first deployment needs it; later ones without it change nothing")
+    say(f"  {FOUND:<21} what the look found: a name, or each one that is not wanted")
+    say(f"  {IMAGE:<21} the digest of the image, once it is built")
+    say(f"  {RELEASE:<21} a label: computed from the image and the functions' settings")
+    say(f"  {DEPLOYED:<21} a label: the present time")
+    say(f"  {DEPLOYER:<21} a label: the account that gcloud uses")
+    say(f"  {BEFORE:<21} a label: the release that serves now, which make rollback goes back to; none at first")
+    say(f"  {lock.LOCK_ID:<21} random, so that a deployment recognises its own lock")
+    say(f"  {lock.LOCK_ETAG:<21} of the lock that was looked at, so that no other one is deleted")
+    say("One deployment at a time: once the APIs are enabled it takes a lock, checks it before each step, releases it.")
     held = lock.take(target, holder=DEPLOYER, since=DEPLOYED, id=lock.LOCK_ID, does="deploy")
     for word, command in (("look", lock.look(target)), ("make", held), ("end", lock.give_back(target, lock.LOCK_ETAG))):
         say(f"      {word:<7} {shown(command)}")
@@ -79,7 +77,7 @@ def plan(target: Target, say: Say) -> None:
         if heading:
             say(f"\n{heading}")
         if heading == TRAFFIC:
-            say("      Before any of it, the new revisions are asked at addresses of their own: the smoke test")
+            say("      Before any of this, the new revisions are tested at addresses of their own: the smoke test")
         say(f"[ ] {number:>3}. {title}")
         looks = dict.fromkeys(("look", step.look) for step in several)
         for word, command in (*looks, *_made(several)):
@@ -177,7 +175,7 @@ def _may_follow(target: Target, serving: list[release.Served], ask: Ask, *, agai
     if not again and any(item.rolled_back and item.deployed.id == this.id for item in serving):
         question = f"Release {this.id} is the one that was rolled back. Type its name to let it serve again: "
         if _answer(ask, question) != this.id:
-            raise SystemExit("That is not it: the functions were not changed. AGAIN=yes deploys it unasked.")
+            raise SystemExit("That does not match: the functions were not changed. AGAIN=yes deploys it unasked.")
     return release.before(this.id, serving)
 
 
@@ -202,8 +200,8 @@ def learn_number(target: Target, gcloud: Gcloud) -> Target:
         project = None
     if project is None:
         raise SystemExit(
-            f"PROJECT={target.project} is no project, or none of the account that gcloud uses (gcloud auth list): "
-            "give another one, or sign in with another account (gcloud auth login)."
+            f"PROJECT={target.project} does not exist, or is closed to the account that gcloud uses (gcloud auth "
+            "list): give another project, or sign in with another account (gcloud auth login)."
         )
     return replace(target, number=str(project["projectNumber"]))
 
@@ -286,7 +284,7 @@ def state_of(step: Step, gcloud: Gcloud) -> tuple[Done, Any]:
 
 
 def _do_or_leave(step: Step, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> Done:
-    """Do a step; what may be left to do by hand, and is refused, is told and ends nothing."""
+    """Do a step; if it may be left to do by hand, a refusal is reported and does not end the deployment."""
     try:
         return _do(step, gcloud, say, see)
     except GcloudFailed as error:
@@ -311,7 +309,7 @@ def _do(step: Step, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> Done:
 
 
 def _run_what_is_due(step: Step, gcloud: Gcloud, say: Say) -> None:
-    """Run the commands of a step by what is there now: after a try whose answer was lost that may be all of it."""
+    """Run the commands that are still needed: after an attempt whose answer was lost, that may be none."""
     due, found = state_of(step, gcloud)
     if due is Done.UNCHANGED:
         return

@@ -1,4 +1,4 @@
-"""What is deployed, as one value: DEPLOYMENT. No command is here, and nothing is done.
+"""What is deployed, as one value: DEPLOYMENT. It contains no commands and does nothing.
 
 Texts in braces are filled in for a target (target.py::Target): {project}, {number}, {region}, {admin}, and {url[X]}
 for the address of function X.
@@ -19,7 +19,7 @@ DEAD_LETTERS_DEADLINE = 60  # seconds to acknowledge one
 DEAD_LETTERS_RETENTION = 7 * 86400  # seconds
 TIME_ZONE = "Etc/UTC"  # of schedules
 BACKUP_DAYS = 14  # for which a backup of the database is kept
-REPOSITORY = "keeper-functions"  # of images: one of our own, since a role on it cannot be given before it is there
+REPOSITORY = "keeper-functions"  # of images: one of our own, since a role on it must be granted before the first build
 IMAGE = "functions"  # in it: one for all functions, told apart by FUNCTION_TARGET
 SOURCES = "keeper-source"  # the bucket that a build reads from, with the project's number: names are Google-wide
 
@@ -94,7 +94,7 @@ class Function:
     environment: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)  # variable -> secret, mounted by version number
     iap: bool = False
-    public: bool = False  # Cloud Run asks nobody who he is: the function checks its callers itself
+    public: bool = False  # Cloud Run does not check callers: the function does
     min_instances: int = 0
     cpu: str = "1"
 
@@ -113,7 +113,7 @@ class Subscription:
     ack_deadline: int  # seconds; longer than the function's timeout where Pub/Sub's limit of 600 allows
     min_retry: int = 10
     max_retry: int = 600
-    attempts: int = 100  # the most there is: with these pauses a message is tried for 16 hours and more
+    attempts: int = 100  # the maximum: with these pauses a message is tried for more than 16 hours
     retention: int = 2 * 86400  # seconds; longer than all attempts together, and no longer: personal data
 
 
@@ -161,7 +161,7 @@ DATABASE_ONLY = Only(
     title="keeper-database-only",
     expression=f'resource.name == "projects/{{project}}/databases/{DATABASE}"',
 )
-# What versions before let keeper-build read: the bucket that Cloud Functions had sources uploaded to.
+# What earlier versions let keeper-build read: the bucket that Cloud Functions uploaded sources to.
 FORMER_SOURCES = "projects/_/buckets/gcf-v2-sources-{number}-{region}"
 FORMER_GRANT = Grant(
     role="roles/storage.objectViewer",
@@ -214,7 +214,7 @@ ACCOUNTS = (
             Grant(
                 role=MAKES_SECRETS,
                 on="project",
-                why="makes a connection's secret anew where a deletion took it; as for console",
+                why="makes a connection's secret again after a deletion; as for console",
             ),
             RUNS,
         ),
@@ -282,7 +282,7 @@ AGENTS = (
 
 ALL = {"GOOGLE_CLOUD_PROJECT": "{project}"}
 DIRECTORY = {"DIRECTORY_ADMIN": "{admin}", "DIRECTORY_SERVICE_ACCOUNT": "{directory}"}
-# The webhook is public: what it holds must not be good for the administrators' forms.
+# The webhook is public: its key must not be valid for the administrators' forms.
 CHANNEL_KEYED = {"CHANNEL_KEY": CHANNEL_KEY}
 FORM_KEYED = {"FORM_KEY": FORM_KEY}
 
@@ -316,7 +316,7 @@ FUNCTIONS = (
         max_instances=10,
         environment=ALL | DIRECTORY | _threads(8),
     ),
-    # A run takes one of the four places for up to 25 minutes; previews are computed in the others meanwhile.
+    # A run takes one of the four places for up to 25 minutes; previews are computed in the others.
     Function(
         entry_point="reconcile",
         memory="1Gi",
@@ -364,7 +364,7 @@ FUNCTIONS = (
     ),
 )
 
-# Traffic moves in this order: who takes messages first, then who sends them, what people see last.
+# Traffic moves in this order: first what receives messages, then what sends them, last what people see.
 MOVED = (
     "provision-user",
     "apply-changes",
@@ -407,7 +407,7 @@ DEPLOYMENT = Deployment(
     subscriptions=(
         Subscription(topic="directory-changes", function="provision-user", ack_deadline=90),
         Subscription(topic="planned-changes", function="apply-changes", ack_deadline=600),
-        # A run may take longer than any acknowledgement deadline: the request that comes again is answered "busy".
+        # A run may take longer than any acknowledgement deadline: the redelivered request is answered "busy".
         Subscription(topic="run-requests", function="reconcile", ack_deadline=600),
     ),
     jobs=(
