@@ -1,9 +1,9 @@
-"""`make destroy`: list what a deployment made, and take it away once that was confirmed; the audit only if told so.
+"""`make destroy`: list what a deployment made, and remove it after a confirmation; the audit only on request.
 
-It holds the lock from the confirmation on, and gives it back as the last thing it does.
+It holds the lock from the confirmation on, and releases it last.
 
-Roles of our own stay: without a grant they allow nothing, and Google keeps a deleted role's id from being used again.
-So does the log of who reads secrets: nothing marks it as ours, and it costs nothing where there are none.
+Our own roles stay: without a grant they allow nothing, and Google keeps a deleted role's id from being used again.
+The log of who reads secrets stays too: nothing marks it as ours, and without secrets it costs nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TOKEN_SECRET = re.compile(rf"{TOKEN_SECRETS}[0-9a-f]{{12,32}}")  # with the id o
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to go besides: the audit, its backups, and what an earlier version left without marks."""
+    """What else is to be removed: the audit, its backups, and what an earlier version left without marks."""
 
     audit: bool = False
     backups: bool = False
@@ -40,7 +40,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """Something to take away: for each name that is found in the look's answer, the commands."""
+    """Something to remove: the commands, for each name that is found in the look's answer."""
 
     title: str
     look: Command
@@ -50,18 +50,18 @@ class Removal:
     called: Callable[[Any], str]  # and as people read it
     whose: Callable[[Any], Whose]
     place: Callable[[Any], str] = lambda _: ""  # for PLACE
-    by_hand: str = ""  # what to do where it is refused to whom the project is open; it then ends nothing
-    holder: Removal | None = None  # without which, or where it is not ours, this is not ours either
+    by_hand: str = ""  # what to do if an administrator of the project may be refused; the rest then goes on
+    holder: Removal | None = None  # if that is missing or not ours, this is not ours either
 
 
 def removals(
     target: Target, *, audit: bool, backups: bool = False, database: Whose = Whose.OURS, uid: str = ""
 ) -> list[Removal]:
-    """Return what is taken away, in order: first what calls functions, last what they keep; the audit if told so.
+    """Return what is removed, in order: first what calls functions, last what they store; the audit on request.
 
-    Whose the database is must be told: nothing in its description says so (preflight.py::Seen.whose_database); and its
-    uid, since backups outlive it, and one of the same name before it had its own.
-    The account that records the region goes last: what a destruction that stopped has left is found by it.
+    Whose the database is must be given: nothing in its description says so (preflight.py::Seen.whose_database); and its
+    uid, since backups outlive a database, and an earlier one of the same name may have left some.
+    The account that records the region goes last: by it the remains of an interrupted destruction are found.
     """
     project, region = {"project": target.project}, {"region": target.region, "project": target.project}
     place = {"location": target.region, "project": target.project}
@@ -316,10 +316,10 @@ def destroy(
     unlock: bool = False,
     now: datetime | None = None,
 ) -> None:
-    """Take away what is ours, once the project's name was typed; what is gone already is left out.
+    """Remove what is ours, once the project's name was typed; what is gone already is left out.
 
     Raises:
-        GcloudFailed: something could not be taken away; a repeated call goes on from there.
+        GcloudFailed: something could not be removed; a repeated call goes on from there.
         Held: a deployment, a rollback or another destruction is under way.
         SystemExit: there is no such project, it is in another region, or something else was typed, or there is more
             than was listed; nothing was changed.
@@ -328,7 +328,7 @@ def destroy(
     scope = _Scope(cloud, adopt=wanted.adopt)
     taken = _listed_before(target, cloud, say, scope, wanted)
     if not taken and cloud.look(lock.look(target)) is None:
-        say("\nThere is nothing to take away.")
+        say("\nThere is nothing to remove.")
         return
     typed = confirmation(target, wanted)
     preflight.typed(f"\nType {typed!r} to go on: ", typed, ask)
@@ -338,7 +338,7 @@ def destroy(
         planned = _planned(target, cloud, wanted, lambda _: None)  # what cannot be seen was said before
         more = [called for called in scope.listed(planned)[0] if called not in taken]
         if more:
-            raise SystemExit(f"Meanwhile there is more: {', '.join(more)}. Nothing was changed: run it again.")
+            raise SystemExit(f"There is more by now: {', '.join(more)}. Nothing was changed: run it again.")
         for removal in planned:
             _remove_or_leave(removal, scope, cloud, say, held.see)
     _tell_what_is_left(say, wanted)
@@ -349,8 +349,8 @@ def _planned(target: Target, cloud: Gcloud, wanted: Wanted, say: Callable[[str],
     seen = preflight.Seen(target, cloud)
     if seen.unrecorded and not wanted.adopt:
         raise SystemExit(
-            "An earlier version made this deployment, without marks that tell what is ours. Nothing was changed: "
-            "make destroy ADOPT=yes lists what it takes to be ours, and asks."
+            "An earlier version made this deployment, without marks that say what is ours. Nothing was changed: "
+            "make destroy ADOPT=yes lists what it takes for ours, and asks."
         )
     uid = str((seen.look(database_look(target)) or {}).get("uid", ""))
     database = seen.whose_database()
@@ -366,43 +366,43 @@ def _listed_before(
     kept = "Firestore stays, with configuration and audit."
     if wanted.audit:
         kept = "The audit is deleted too, with its backups." if wanted.backups else "The audit is deleted too."
-    say(f"This takes the whole deployment out of {target.project}: provisioning stops at once. {kept}")
+    say(f"This removes the whole deployment from {target.project}: provisioning stops at once. {kept}")
     say("Access tokens of Keeper are deleted from Secret Manager. Accounts in Keeper stay as they are.")
     taken, left = scope.listed(planned)
-    say(f"\n{len(taken)} things are taken away:")
+    say(f"\n{len(taken)} things are removed:")
     for called in taken:
         say(f"  {called}")
     if left:
-        say("\nThese stay, since they are not marked as ours (ADOPT=yes takes those of an earlier version, too):")
+        say("\nThese stay, since they are not marked as ours (ADOPT=yes removes those of an earlier version, too):")
         for called in left:
             say(f"  {called}")
     if wanted.audit and not wanted.backups:
         backups = stored_backups(target, Whose.OURS, "")
         stored = [backups.called(item) for item in scope.there(backups)]
         if stored:
-            say("\nThese backups, with the audit in them, stay until they expire (BACKUPS=delete takes them, too):")
+            say("\nThese backups, with the audit in them, stay until they expire (BACKUPS=delete deletes them, too):")
         for called in stored:
             say(f"  {called}")
     return taken
 
 
 def _tell_what_is_left(say: Callable[[str], None], wanted: Wanted) -> None:
-    say("\nDone. APIs stay enabled, roles of our own stay without a grant, and logs stay until they expire.")
+    say("\nDone. APIs stay enabled, our own roles stay without grants, and logs stay until they expire.")
     say("By hand: remove the client id under API controls > Domain-wide delegation in the Admin console; delete what")
-    say("versions before left, if nobody else uses it: the bucket gcf-v2-sources-*, the repository gcf-artifacts.")
+    say("earlier versions left, if nobody else uses it: the bucket gcf-v2-sources-*, the repository gcf-artifacts.")
     if not wanted.audit:
         say("Firestore is still there, protected and backed up daily: make destroy AUDIT=delete deletes it too.")
 
 
 class _Scope:
-    """Tells what of a removal is there and ours."""
+    """Finds what of a removal is there and ours."""
 
     def __init__(self, cloud: Gcloud, *, adopt: bool) -> None:
         self._cloud = cloud
         self._takes = {Whose.OURS, Whose.UNMARKED} if adopt else {Whose.OURS}
 
     def listed(self, planned: list[Removal]) -> tuple[list[str], list[str]]:
-        """Return what is taken away and what stays, as people read it."""
+        """Return what is removed and what stays, as people read it."""
         found = [(removal, item) for removal in planned for item in self.there(removal)]
         taken = [removal.called(item) for removal, item in found if self.ours(removal, item)]
         return taken, [removal.called(item) for removal, item in found if not self.ours(removal, item)]
@@ -413,7 +413,7 @@ class _Scope:
         return [] if answer is None else removal.find(answer)
 
     def ours(self, removal: Removal, item: Any) -> bool:
-        """Say whether a thing may be taken away."""
+        """Say whether a thing may be removed."""
         if removal.holder is not None:
             return any(self.ours(removal.holder, each) for each in self.there(removal.holder))
         return removal.whose(item) in self._takes
@@ -422,7 +422,7 @@ class _Scope:
 def _remove_or_leave(
     removal: Removal, scope: _Scope, cloud: Gcloud, say: Callable[[str], None], see: Callable[[], None]
 ) -> None:
-    """Take away what is there; what may be left to do by hand, and is refused, is told and ends nothing."""
+    """Remove what is there; if it may be left to do by hand, a refusal is reported and the rest goes on."""
     try:
         cloud.patiently(partial(_remove, removal, scope, cloud, say, see))
     except GcloudFailed as error:
@@ -434,7 +434,7 @@ def _remove_or_leave(
 def _remove(
     removal: Removal, scope: _Scope, cloud: Gcloud, say: Callable[[str], None], see: Callable[[], None]
 ) -> None:
-    """Take away what is there now: after a try whose answer was lost that may be nothing any more."""
+    """Remove what is there now: after an attempt whose answer was lost, that may be nothing."""
     try:
         for item in scope.there(removal):
             if scope.ours(removal, item):
@@ -453,5 +453,5 @@ def _act(command: Command, cloud: Gcloud) -> None:
     try:
         cloud.act(command)
     except GcloudFailed as error:
-        if not error.missing:  # gone already, though the look, which may lag behind, still told it
+        if not error.missing:  # gone already, though the look, which may lag behind, still showed it
             raise

@@ -16,7 +16,7 @@ from infra.gcp.target import Target
 from infra.gcp.tuning import tuned
 
 NOTHING = "nothing"
-HIDDEN = "(a value of its own)"  # of a variable that is not ours: it may hold what nobody may see
+HIDDEN = "(a value of its own)"  # of a variable that is not ours: it may hold a secret
 
 
 def diff(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> int:
@@ -48,9 +48,9 @@ def diff(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> int:
                 say(line)
     say(f"\n{different} differ, {alike} are as wanted. Nothing was changed.")
     if renewed:
-        say("New revisions get traffic, all of it, once they have passed the smoke test.")
+        say("New revisions get all traffic once they have passed the smoke test.")
     if strange:
-        say(f"\nA deployment would be refused as it is.\n{strange}")
+        say(f"\nAs it stands, a deployment would be refused.\n{strange}")
     return 1 if different or strange else 0
 
 

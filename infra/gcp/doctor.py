@@ -1,4 +1,4 @@
-"""`make doctor`: every precondition and every live dependency, each with what mends it. It changes nothing."""
+"""`make doctor`: every precondition and every live dependency, each with its fix. It changes nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Patient:
 
     @property
     def deploy(self) -> str:
-        """Return the command that mends most."""
+        """Return the command that fixes most findings."""
         return f"make deploy {self.target.settings}"
 
     @property
@@ -67,7 +67,7 @@ def examine(
     addresses: Addresses | None = None,
     now: datetime | None = None,
 ) -> int:
-    """Run every check and say what it found; returns 1 if anything is to be mended, else 0.
+    """Run every check and say what it found; returns 1 if anything must be fixed, else 0.
 
     Raises:
         GcloudFailed: the project cannot be reached.
@@ -79,22 +79,22 @@ def examine(
         target = learn_number(target, cloud)
         token = str(cloud.look(ACCESS_TOKEN)["token"])
     except Unready:
-        say(f"\nNot looked at, since that takes a sign-in: {', '.join(title for title, _ in CHECKS)}.")
+        say(f"\nNot checked, since that needs a sign-in: {', '.join(title for title, _ in CHECKS)}.")
     else:
-        with suppress(GcloudFailed):  # what may not be looked at is told below, beside all the rest
+        with suppress(GcloudFailed):  # what may not be looked at is reported below, with the rest
             same_region(target, cloud)
         patient = Patient(target=target, cloud=cloud, web=Web(target, token, addresses), now=now or datetime.now(UTC))
         bad += sum(_tell(title, _examined(check, patient), say) for title, check in CHECKS)
-    say(f"\n{bad} things to mend." if bad else "\nAll is well.")
+    say(f"\n{bad} things to fix." if bad else "\nAll is well.")
     return 1 if bad else 0
 
 
 def _tell(title: str, findings: Iterator[Finding], say: Callable[[str], None]) -> int:
-    """Say what was found; returns how much of it is to be mended."""
+    """Say what was found; returns how much of it must be fixed."""
     bad = 0
     say(f"\n{title}")
     for finding in findings:
-        say(f"  {'MEND' if finding.mend else 'ok  '}  {finding.title}")
+        say(f"  {'FIX ' if finding.mend else 'ok  '}  {finding.title}")
         if finding.mend:
             bad += 1
             say(f"        {finding.mend}")
@@ -119,8 +119,8 @@ def _machine(target: Target, cloud: Gcloud, addresses: Addresses) -> Iterator[Fi
 def _gcloud(versions: dict[str, str]) -> Iterator[Finding]:
     told = versions.get("Google Cloud SDK", "")
     yours, tried = _numbers(told), _numbers(TRIED)
-    update = f"Older than {TRIED}, which is what was tried: gcloud components update, or your package manager."
-    newer = f", newer than {TRIED}, whose parser took every command" if yours > tried else ""
+    update = f"Older than {TRIED}, the tested version: run gcloud components update, or use your package manager."
+    newer = f", newer than {TRIED}, the tested version" if yours > tried else ""
     yield Finding(title=f"gcloud {told} is installed{newer}", mend="" if yours >= tried else update)
     for track in ("alpha", "beta"):
         yield Finding(
@@ -133,13 +133,13 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _examined(check: Callable[[Patient], Iterator[Finding]], patient: Patient) -> Iterator[Finding]:
-    """Yield a check's findings; one that cannot be made is a finding too, and ends no other."""
+    """Yield a check's findings; a check that cannot be made is a finding too, and stops no other."""
     try:
         yield from check(patient)
     except GcloudFailed as error:
-        yield Finding(title="This could not be looked at", mend=str(error).replace("\n", " "))
+        yield Finding(title="This could not be checked", mend=str(error).replace("\n", " "))
     except NotAllowed as error:
-        yield Finding(title="This could not be looked at", mend=f"{error} Run doctor as an owner of the project.")
+        yield Finding(title="This could not be checked", mend=f"{error} Run doctor as an owner of the project.")
     except requests.RequestException as error:
         yield Finding(title="This could not be reached", mend=f"{type(error).__name__}. Check this machine's network.")
 
@@ -158,11 +158,11 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
         yield Finding(title=f"{who}: not compared, since ACCESS is not given", mend=unnamed(target, cloud))
     elsewhere = misplaced(target, cloud)
     if elsewhere:
-        yield Finding(title="Firestore is where it was asked for", mend=elsewhere)
+        yield Finding(title="Firestore is where the settings say", mend=elsewhere)
     target = replace(target, key_versions=newest_keys(target, cloud))
     target = learn_image(learn_billing(learn_channels(target, cloud), cloud), cloud)
     left_out = _titles_of_what_was_rolled_back(target, served(target, cloud))
-    # What was not tried has no traffic, which is told by the step that would move it.
+    # What was not tested has no traffic, which the step that would move it reports.
     left_out |= {services.tried_title(function.name) for function in DEPLOYMENT.functions}
     for step in commands.all_steps(target):
         if step.title in left_out:
@@ -172,17 +172,17 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
         except GcloudFailed as error:
             if not step.by_hand:
                 raise
-            yield Finding(title=f"{step.title}: could not be looked at", mend=f"{error.said} {step.by_hand}")
+            yield Finding(title=f"{step.title}: could not be checked", mend=f"{error.said} {step.by_hand}")
             continue
         if state is Done.UNCHANGED:
             well += 1
         else:
             yield Finding(title=f"{step.title}: {_difference(step, state, found)}", mend=patient.deploy)
-    yield Finding(title=f"{well} things are as described, the APIs first")
+    yield Finding(title=f"{well} things are as described, APIs included")
 
 
 def _titles_of_what_was_rolled_back(target: Target, serving: Sequence[Served]) -> set[str]:
-    """Return the steps that differ on purpose, where this checkout is the release that was left, or the one before."""
+    """Return the steps that differ on purpose if this checkout is the release rolled back from, or the one before."""
     known = {each.id for item in serving for each in (item.release, item.deployed)}
     if not any(item.rolled_back for item in serving) or commands.release(target) not in known:
         return set()
@@ -202,7 +202,7 @@ def _release(patient: Patient) -> Iterator[Finding]:
         if back:
             mend = f"make rollback RELEASE={back.release.id} {patient.target.settings} ends the rollback."
         else:
-            mend = f"A deployment was broken off. {patient.deploy} ends it, make rollback takes it back."
+            mend = f"A deployment was interrupted. {patient.deploy} completes it, make rollback undoes it."
         yield Finding(title=f"Functions serve several releases: {'; '.join(told)}", mend=mend)
     elif back:
         yield Finding(title=f"rolled back to {back.release.shown}")
@@ -212,14 +212,14 @@ def _release(patient: Patient) -> Iterator[Finding]:
             yield Finding(title=f"Release {release.shown}")
     waiting = {item.deployed.id: item.deployed for item in serving if item.waiting}
     for release in waiting.values():
-        mend = f"Its smoke test failed, or was broken off. {patient.deploy} repeats it; any other release replaces it."
+        mend = f"Its smoke test failed or was interrupted. {patient.deploy} repeats it; any other release replaces it."
         there = _names(serving, release.id)
-        mend += f" Some serve it already, which make rollback takes back: {there}." if there else ""
+        mend += f" Some functions serve it already, which make rollback undoes: {there}." if there else ""
         yield Finding(title=f"Release {release.shown} waits for its traffic", mend=mend)
     untested = [item for item in serving if item.candidate == item.revision]
     if untested:
         first = ", ".join(item.name for item in untested)
-        mend = f"The smoke test failed, or was broken off, and none served there before: {first}. {patient.deploy}"
+        mend = f"The smoke test of their first revisions failed or was interrupted: {first}. {patient.deploy}"
         yield Finding(
             title=f"Release {untested[0].release.shown} serves, though its smoke test has not passed", mend=mend
         )
@@ -262,7 +262,7 @@ def _indexes(patient: Patient) -> Iterator[Finding]:
 
 
 def _dead_letters(patient: Patient) -> Iterator[Finding]:
-    """See whether messages were given up; how many is known to Cloud Monitoring alone."""
+    """See whether messages were given up; only Cloud Monitoring knows how many."""
     waiting = patient.web.waiting(DEAD_LETTERS, patient.now)
     mend = f"{waiting} lie in {DEAD_LETTERS}: docs/runbooks/dead-letters.md"
     yield Finding(title="No message was given up", mend=mend if waiting else "")
@@ -286,7 +286,7 @@ def _job_trouble(patient: Patient, job: Job, there: dict[str, Any]) -> str:
         return f"It has not run yet: it will within {job.every} minutes."
     late = patient.now - _time(last)
     if late > timedelta(minutes=2 * job.every + 5):
-        return f"It ran last {late.total_seconds() / 60:.0f} minutes ago: {patient.deploy}"
+        return f"Its last run was {late.total_seconds() / 60:.0f} minutes ago: {patient.deploy}"
     code = there.get("status", {}).get("code", 0)
     return f"Its last call failed (code {code}): make logs FUNCTION={job.function} SEVERITY=WARNING" if code else ""
 
@@ -306,7 +306,7 @@ def _delegation(patient: Patient) -> Iterator[Finding]:
     except NotAllowed as error:
         account, project = patient.target.account("directory"), patient.target.project
         yield Finding(
-            title="You may not try it yourself",
+            title="You are not allowed to try this",
             mend=f"{error} For this check: "
             f"gcloud iam service-accounts add-iam-policy-binding {account} --project={project} --member=user:YOU "
             "--role=roles/iam.serviceAccountTokenCreator; afterwards remove-iam-policy-binding.",
@@ -325,7 +325,7 @@ def _delegation(patient: Patient) -> Iterator[Finding]:
 def _channel(patient: Patient) -> Iterator[Finding]:
     serving = [item for item in patient.web.documents("connections") if item.get("state") in ("on", "paused")]
     if not serving:
-        yield Finding(title="No connection is on, so there need be no notification channel")
+        yield Finding(title="No connection is on, so no notification channel is needed")
         return
     channels = patient.web.documents("channels")
     live = [item for item in channels if item.get("proven") and _time(item["expires"]) > patient.now]
@@ -334,7 +334,7 @@ def _channel(patient: Patient) -> Iterator[Finding]:
 
 
 def _keeper(patient: Patient) -> Iterator[Finding]:
-    """See each connection: Keeper answers, the token is taken, runs end."""
+    """See each connection: Keeper answers, it accepts the token, runs end."""
     connections = [item for item in patient.web.documents("connections") if item.get("state") != "deleted"]
     if not connections:
         yield Finding(title="No connection yet", mend=f"Set one up in the console: {patient.target.url('console')}")
@@ -345,7 +345,7 @@ def _keeper(patient: Patient) -> Iterator[Finding]:
         yield Finding(title=f"{name}: Keeper answers", mend="" if status in THERE else away)
         again = f"Enter a new access token: {patient.target.url('reauthorize')} (docs/runbooks/connection-paused.md)"
         if state == "paused":
-            yield Finding(title=f"{name}: Keeper takes the access token", mend=again)
+            yield Finding(title=f"{name}: Keeper accepts the access token", mend=again)
         if state == "on":
             runs = patient.web.documents(f"connections/{item['id']}/runs", orderBy="started desc", pageSize="8")
             yield _authorized(patient, name, runs)
@@ -353,15 +353,15 @@ def _keeper(patient: Patient) -> Iterator[Finding]:
 
 
 def _authorized(patient: Patient, name: str, runs: Sequence[dict[str, Any]]) -> Finding:
-    """Tell when Keeper took the access token last: each run begins by trying it, and nobody here may read it."""
+    """Say when Keeper last accepted the access token: each run begins by trying it, and nobody here may read it."""
     tried = next((run for run in runs if run["state"] in PAST_ITS_PROBE), None)
     if runs and runs[0]["state"] == "refused":
         mend = "The last run was refused before it planned anything: Health in the console shows its note."
     elif tried is None or patient.now - _time(tried["started"]) >= RUN_WITHIN:
         mend = f"No run has tried it within the last hour: {patient.run_now}, and look again in a minute."
     else:
-        return Finding(title=f"{name}: Keeper takes the access token (tried at {_time(tried['started']):%H:%M} UTC)")
-    return Finding(title=f"{name}: Keeper takes the access token", mend=mend)
+        return Finding(title=f"{name}: Keeper accepts the access token (tried at {_time(tried['started']):%H:%M} UTC)")
+    return Finding(title=f"{name}: Keeper accepts the access token", mend=mend)
 
 
 def _last_run(patient: Patient, name: str, runs: Sequence[dict[str, Any]]) -> Finding:

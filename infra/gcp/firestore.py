@@ -1,6 +1,6 @@
 """Steps for Firestore's indexes, exemptions and lifetimes, from firestore.indexes.json (the Firebase CLI's format).
 
-Index builds and field changes go on in the background, for minutes: nothing here waits for them. `make doctor` tells
+Index builds and field changes go on in the background, for minutes: nothing here waits for them. `make doctor` says
 when they are done.
 """
 
@@ -69,7 +69,7 @@ def _lifetime(project: str, database: str, group: str, path: str) -> Step:
     where = {"database": database, "project": project}
     change = gcloud(*("firestore", "fields", "ttls", "update", path), collection_group=group, **where, enable_ttl=True)
     return Step(
-        title=f"Documents of {group} go when {path} has passed",
+        title=f"Documents of {group} expire when {path} has passed",
         look=(*gcloud("firestore", "fields", "ttls", "list", **where), AS_JSON),
         make=((*change, "--async"),),
         find=first(lambda field: _is(field, group, path) and field["ttlConfig"]["state"] in ("ACTIVE", "CREATING")),
@@ -113,7 +113,7 @@ def _kind(field: dict[str, str]) -> str:
 
 
 def _same(index: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Compare with what Firestore tells: it adds __name__ as the last field."""
+    """Compare with what Firestore returns: it adds __name__ as the last field."""
     fields = [field for field in index["fields"] if field["fieldPath"] != "__name__"]
     group = index["name"].split("/collectionGroups/")[1].partition("/")[0]
     scope = index.get("queryScope", "COLLECTION")

@@ -1,4 +1,4 @@
-"""Runs gcloud: what it answers, what it does not find, and what is worth another try."""
+"""Runs gcloud: what it answers, what it does not find, and which failures are worth a retry."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ PASSING = (
     "Cannot find metric",
 )
 COMMAND = re.compile(r"\(gcloud[\w.-]*\)")  # before what it says, and "billing" may be part of it
-# Though Google says to try again, calls it internal, or "is not ready" what never will be.
+# Not retried, even if Google says to try again, or calls an error internal, or something never ready "not ready".
 FINAL = ("billing", "constraint", "build failed", "completed with status", "failed to start and listen")
-# Load, a broken connection, two changes at once; and a thing that is there, or not yet, against what the look told.
+# Load, a broken connection, two changes at once; and things that are there, or not yet, contrary to the look.
 AGAIN = re.compile(
     r"\b(UNAVAILABLE|RESOURCE_EXHAUSTED|ABORTED|DEADLINE_EXCEEDED|INTERNAL|ALREADY_EXISTS)\b"
     r"|OperationError: code=(4|8|10|13|14)\b|(HTTPError |status=\[|'status': ')(409|429|5\d\d)\b"
@@ -38,13 +38,13 @@ AGAIN = re.compile(
     r"|[Cc]onnection (reset|aborted)|network connectivity|timed out"
 )
 TRIED = "528.0.0"  # the SDK whose parser the tests use
-# gcloud's parser, of a command that another release has not, or has in another track.
+# What gcloud's parser says of a command that this release does not have, or has in another track.
 UNKNOWN = ("Invalid choice", "unrecognized argument", "command group installed")
 SIGN_IN = "gcloud auth login"  # in all that gcloud says where it has no account, or one that must sign in again
 # Seconds. IAM's page says that a change takes two to seven minutes, or longer.
 PAUSES = (5.0, 10.0, 20.0, 25.0, *9 * (60.0,))
 TIMEOUT = 3600.0  # seconds; no build of a function takes as long
-NOT_INSTALLED, OUT_OF_TIME = 127, 124  # as a shell and timeout(1) tell them
+NOT_INSTALLED, OUT_OF_TIME = 127, 124  # as a shell and timeout(1) report them
 
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Answer:
 
 
 class Unready(Exception):
-    """gcloud cannot be used at all, for any command; the text is one sentence with what mends it."""
+    """gcloud cannot be used at all, for any command; the text is one sentence that says how to fix it."""
 
 
 class NotInstalled(Unready):
@@ -87,11 +87,11 @@ class GcloudFailed(Exception):
 
     @property
     def mend(self) -> str:
-        """What mends it, where that is not told by what gcloud said."""
+        """How to fix it, if what gcloud said does not say so."""
         if not any(text in self.answer.err for text in UNKNOWN):
-            return "Mend that and run the same command again: it goes on from there."
+            return "Fix that and run the same command again: it goes on from there."
         return (
-            f"This gcloud does not take that command; {TRIED} with alpha and beta does (gcloud version tells yours). "
+            f"This gcloud does not know that command; {TRIED} with alpha and beta does (gcloud version shows yours). "
             f"gcloud components install alpha beta, or gcloud components update --version={TRIED}, or that version of "
             "your package manager's; then run the same command again: it goes on from there."
         )
@@ -108,7 +108,7 @@ class GcloudFailed(Exception):
 
 
 class Passing(GcloudFailed):
-    """A command failed with what passes. It may have been carried out all the same: look before the next try."""
+    """A command failed for a passing reason. It may have been carried out nevertheless: look before the next try."""
 
 
 Runner = Callable[[Command, str], Answer]
@@ -136,7 +136,7 @@ def run_gcloud(command: Command, stdin: str) -> Answer:
 
 
 class Gcloud:
-    """Reads and acts through a runner. Looks are remembered until something is done to what they looked at."""
+    """Reads and acts through a runner. Looks are remembered until something changes what they looked at."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Gcloud:
         say: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,  # seconds
         *,
-        unused_is_missing: bool = False,  # for who enables no API: where one is not enabled, there is nothing of it
+        unused_is_missing: bool = False,  # for commands that enable no API: if one is not enabled, nothing of it exists
     ) -> None:
         self._unused_is_missing = unused_is_missing
         self._say = say
@@ -188,7 +188,7 @@ class Gcloud:
             raise _failed(command, answer)
 
     def patiently(self, attempt: Callable[[], T]) -> T:
-        """Return what an attempt comes to; one that fails with what passes is made again, after a pause.
+        """Return the result of an attempt; one that fails for a passing reason is repeated, after a pause.
 
         Raises:
             GcloudFailed: it did not pass.
@@ -207,9 +207,9 @@ class Gcloud:
             raise GcloudFailed(error.command, error.answer) from None
 
     def until(self, wrong: Callable[[], str], tries: int | None = None) -> str:
-        """Ask what is wrong until nothing is, with the same pauses; returns what still is after the last one.
+        """Ask what is wrong until nothing is, with the same pauses; returns what is still wrong after the last one.
 
-        Asking takes time, too: no try begins later than all the pauses are long.
+        Asking takes time, too: no try begins after the sum of all pauses.
         """
         begun, said = self._clock(), wrong()
         for pause in self._pauses[: None if tries is None else tries - 1]:
@@ -246,7 +246,7 @@ def _passes(command: Command, answer: Answer) -> bool:
         return True
     if any(text in COMMAND.sub("", answer.err).lower() for text in FINAL):
         return False
-    # What a change needs may be there soon; what is only asked for, by who must have made it before, will not.
+    # What a change depends on may exist soon; what is only described should exist already, and waiting does not help.
     return bool(AGAIN.search(answer.err)) or (_missing(answer) and "describe" not in command)
 
 

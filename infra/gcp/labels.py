@@ -1,7 +1,7 @@
 """The labels that say of a function which release it is, and who deployed it when.
 
-A release says in them, too, which schemas it reads and writes: none is deployed, or rolled back to, that could not read
-what the one that serves has written.
+They also say which schemas a release reads and writes: one that could not read what the serving release has written is
+neither deployed nor rolled back to.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WHEN = "%Y-%m-%dt%H-%M-%Sz"  # a label has neither capitals nor colons
 
 
 def fit(text: str) -> str:
-    """Return a text as a label takes it: small letters, digits, hyphens and underscores."""
+    """Return a text as a label takes it: lower-case letters, digits, hyphens and underscores."""
     return re.sub(r"[^a-z0-9_-]", "-", text.lower().replace("@", "_at_"))[:LONGEST]
 
 
@@ -54,7 +54,7 @@ def stamped(now: datetime) -> str:
 
 
 def read(stamp: str) -> datetime | None:
-    """Return the time that a label tells, None if it tells none."""
+    """Return the time that a label gives, None if it gives none."""
     try:
         return datetime.strptime(stamp, WHEN).replace(tzinfo=UTC)
     except ValueError:

@@ -43,7 +43,7 @@ def reachable(address: str) -> bool:
 
 
 class NotAllowed(Exception):
-    """The person who asks may not; the text is Google's."""
+    """The person who asks is not allowed to; the text is Google's."""
 
 
 class Web:
@@ -109,7 +109,7 @@ class Web:
     def waiting(self, subscription: str, now: datetime) -> int | None:
         """Return how many messages a subscription holds, None where Cloud Monitoring has not counted them lately.
 
-        Pulling them would tell too, but it delivers them, and they hold personal data.
+        Pulling them would also say, but it delivers them, and they hold personal data.
 
         Raises:
             NotAllowed: the person who asks may not read metrics.

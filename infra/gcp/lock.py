@@ -1,7 +1,7 @@
 """One deployment, rollback or destruction at a time: a secret without a version, whose labels name the holder.
 
-Secret Manager makes a name once, and deletes only what has the etag that it is given: of two who take the lock at once,
-or take it over at once, one is refused.
+Secret Manager makes a name only once, and deletes only what has the given etag: if two take the lock, or take it over,
+at the same time, one is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 
 def look(target: Target) -> Command:
-    """Return the command that tells who holds it."""
+    """Return the command that shows who holds it."""
     return (*gcloud("secrets", "describe", NAME, project=target.project), AS_JSON)
 
 
@@ -38,7 +38,7 @@ def take(target: Target, *, holder: str, since: str, id: str, does: str) -> Comm
 
 
 def give_back(target: Target, etag: str) -> Command:
-    """Return the command that gives back, or takes away, exactly the lock that was looked at."""
+    """Return the command that releases, or takes away, exactly the lock that was looked at."""
     return gcloud("secrets", "delete", NAME, etag=etag, project=target.project, quiet=True)
 
 
@@ -78,11 +78,11 @@ class Lock:
             self.known.add(self.id)
         elif there is not None:
             raise Held(
-                f"The lock was taken over meanwhile: {_holder(there)}. Stopped, so that no two deployments are mixed."
+                f"The lock was taken over meanwhile: {_holder(there)}. Stopped, so that two deployments are not mixed."
             )
-        elif self.known:  # else it is not told yet: for a while after it was made a look may say that there is none
+        elif self.known:  # otherwise it may not be visible yet: for a while after it was made a look may not find it
             raise Held(
-                "The lock is gone: it was taken over and given back. Stopped, so that no two deployments are mixed."
+                "The lock is gone: it was taken over and released. Stopped, so that two deployments are not mixed."
             )
 
     def take(self, say: Say, *, unlock: bool) -> None:
@@ -112,24 +112,24 @@ class Lock:
         """Allow taking over the lock that was seen first, and no later one; never what is no lock."""
         if not is_lock(there):
             raise Held(
-                f"There is a secret {NAME} that is no lock of this deployment: it has not its labels. Nothing was "
+                f"The secret {NAME} is not a lock of this deployment: it lacks a lock's labels. Nothing was "
                 "changed: remove it, or give another PROJECT."
             )
         theirs = there.get("labels", {}).get("id", "")
         if (overtaken and theirs not in overtaken) or not (unlock or _stale(there, self.at)):
             hours = STALE / timedelta(hours=1)
             raise Held(
-                f"{_holder(there)}. Wait until that has ended. If it was broken off, UNLOCK=yes takes the lock over; "
+                f"{_holder(there)}. Wait until that has ended. If it was interrupted, UNLOCK=yes takes the lock over; "
                 f"{hours:g} hours after it was taken, any deployment does. Nothing was changed."
             )
         overtaken.append(theirs)
 
     def release(self, say: Say) -> None:
-        """Give it back, if it is still ours."""
+        """Release it, if it is still ours."""
         try:
             self.cloud.patiently(lambda: self._release(say))
         except (GcloudFailed, Unready) as error:
-            say(f"The lock {NAME} could not be given back; the next deployment needs UNLOCK=yes.\n{error}")
+            say(f"The lock {NAME} could not be released; the next deployment needs UNLOCK=yes.\n{error}")
 
     def _release(self, say: Say) -> None:
         there = self.there()
@@ -137,7 +137,7 @@ class Lock:
             say(f"  unlock     {NAME}")
             self._act(give_back(self.target, there.get("etag", "")), say)
         elif there is None:
-            say(f"The lock {NAME} is not there any more. If it shows up later, UNLOCK=yes takes it over.")
+            say(f"The lock {NAME} no longer exists. If it shows up later, UNLOCK=yes takes it over.")
 
     def _act(self, command: Command, say: Say) -> None:
         say(f"             {shown(command)}")
@@ -145,7 +145,7 @@ class Lock:
 
 
 def is_lock(secret: Any) -> bool:
-    """Say whether a secret under the lock's name is one; versions before gave it these labels and not our mark."""
+    """Say whether a secret under the lock's name is one; earlier versions gave it these labels and not our mark."""
     labels = secret.get("labels") or {}
     return labels.get("system", SYSTEM) == SYSTEM and {"holder", "since", "id", "does"} <= labels.keys()
 

@@ -1,4 +1,4 @@
-"""What tells that a thing is ours: a label where Google keeps labels, else a text, or the account that it acts as."""
+"""What shows that a thing is ours: a label where Google has labels, otherwise a text, or the account it acts as."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def by_title(role: Any) -> Whose:
 
 
 def by_display_name(name: str) -> Callable[[Any], Whose]:
-    """Return what judges an account: versions before gave it its own name to be shown."""
+    """Return what judges an account: earlier versions gave it its own name as the display name."""
 
     def whose(account: Any) -> Whose:
         marked = by_description(account)
@@ -82,7 +82,7 @@ def by_topic(topic: str) -> Callable[[Any], Whose]:
 def acting_as(address: str, *path: str, labelled: tuple[str, ...] = ()) -> Callable[[Any], Whose]:
     """Return what judges by the account that a thing acts as.
 
-    What was not made to the end tells none, and neither may what somebody else made: that is judged by its labels.
+    What was only half made has none, and what somebody else made may have none: that is judged by its labels.
     """
 
     def whose(thing: Any) -> Whose:

@@ -97,7 +97,7 @@ def _as_new() -> Any:
 
 @contextmanager
 def _environment(of: Mapping[str, str]) -> Iterator[None]:
-    """Have the functions' environment for a while; whoever comes after meets nothing of it."""
+    """Set the functions' environment for a while, and restore everything afterwards."""
     before = dict(os.environ)
     os.environ.update(of)
     try:

@@ -26,10 +26,10 @@ def version_of(target: Target, secret: str, version: str) -> Command:
 
 
 def trouble(target: Target, cloud: Gcloud, mounted: Mapping[str, Mounts]) -> list[str]:
-    """Say of each version that functions mount and cannot read which it is, whose, why, and what mends it.
+    """Describe each version that functions mount but cannot read: which, whose, why, and how to fix it.
 
     Raises:
-        GcloudFailed: that cannot be told.
+        GcloudFailed: that cannot be found out.
     """
     found = []
     for secret, version in sorted({each for mounts in mounted.values() for each in mounts}):
@@ -44,4 +44,4 @@ def trouble(target: Target, cloud: Gcloud, mounted: Mapping[str, Mounts]) -> lis
 def _mend(target: Target, secret: str, version: str, state: str) -> str:
     if state == "DISABLED":
         return f"is disabled: gcloud secrets versions enable {version} --secret={secret} --project={target.project}"
-    return "is destroyed" if state else "is not there any more"
+    return "is destroyed" if state else "no longer exists"

@@ -1,4 +1,4 @@
-"""What is seen before anything changes: which region a deployment is in, what is not ours, and what else is there."""
+"""What is checked before anything changes: which region a deployment is in, what is not ours, what else is there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infra.gcp.target import ENTRY, Target
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
-APIS = {  # group of commands -> the API without which there can be nothing of it
+APIS = {  # group of commands -> the API without which nothing of it can exist
     "artifacts": "artifactregistry",
     "billing": "billingbudgets",
     "firestore": "firestore",
@@ -64,7 +64,7 @@ class Seen:
         self._enabled = {item["config"]["name"].removesuffix(".googleapis.com") for item in listed}
 
     def look(self, command: Command) -> Any:
-        """Return what a command tells, None where there is nothing."""
+        """Return what a command answers, None if there is nothing."""
         return self._cloud.look(command) if APIS[command[1]] in self._enabled else None
 
     @property
@@ -74,7 +74,7 @@ class Seen:
 
     @property
     def unrecorded(self) -> bool:
-        """Whether a deployment is there that recorded no region, as versions before did not."""
+        """Whether there is a deployment that recorded no region, as earlier versions did not."""
         account = self.look(record(self._target))
         return account is not None and not marks.region_of(account) and not self._foreign(account)
 
@@ -205,7 +205,7 @@ def misplaced(target: Target, cloud: Gcloud) -> str:
     there, wanted = database.get("locationId"), target.location or target.region
     if database.get("type") != "FIRESTORE_NATIVE":
         return (
-            f"{DATABASE_THERE} is there in another mode ({database.get('type')}), in which nothing can be stored: give "
+            f"{DATABASE_THERE} has another mode ({database.get('type')}), which this system cannot use: give "
             "another PROJECT."
         )
     if there == wanted:
@@ -215,7 +215,7 @@ def misplaced(target: Target, cloud: Gcloud) -> str:
     )
     return (
         f"{asked} is not where Firestore is: it is in {there}, and a database cannot be moved. Give LOCATION={there} "
-        "to go on with it there, or another PROJECT."
+        "to use it there, or another PROJECT."
     )
 
 
@@ -228,7 +228,7 @@ def as_it_is(target: Target, cloud: Gcloud) -> Target:
 
 
 def unnamed(target: Target, cloud: Gcloud) -> str:
-    """Say that nobody was named whom the proxy is to let in, and what to give; empty where somebody is."""
+    """Say that ACCESS is missing, and what to give; empty if it is not."""
     if target.access:
         return ""
     there, domain = Seen(target, cloud).let_in(), target.admin.rpartition("@")[2]
@@ -244,7 +244,7 @@ def _strangers(judged: dict[str, Whose]) -> list[Stranger]:
 
 
 def refusals(target: Target, cloud: Gcloud) -> str:
-    """Name what a deployment would be refused for, and what mends it; empty for nothing."""
+    """Say why a deployment would be refused, and how to fix that; empty if it would not be."""
     judged = Seen(target, cloud).judged()
     unknown = _strangers(judged)
     strange = _refusal(target, unknown, _deployed_before(judged)) if unknown else ""
@@ -252,7 +252,7 @@ def refusals(target: Target, cloud: Gcloud) -> str:
 
 
 def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) -> None:
-    """See that a deployment may begin: in its region, over nothing that is not ours, and where it is wanted.
+    """See that a deployment may begin: in its region, replacing only what is ours, and in the intended project.
 
     Raises:
         SystemExit: it may not; nothing was changed.
@@ -269,7 +269,7 @@ def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) 
     if unknown and not (consent.adopt and len(adoptable) == len(unknown)):
         raise SystemExit(_refusal(target, unknown, before))
     if adoptable:
-        say("\nTaken over, since ADOPT=yes says that it is of an earlier version of this deployment:")
+        say("\nTaken over as an earlier version's, since ADOPT=yes was given:")
         for each in adoptable:
             say(f"  adopt      {each.what}")
     formers = services.formers(target, DEPLOYMENT, seen.look(services.every_former(target)))
@@ -293,7 +293,7 @@ def _adoptable(stranger: Stranger, before: bool) -> bool:
 
 
 def _refusal(target: Target, unknown: Iterable[Stranger], before: bool) -> str:
-    lines = [f"In {target.project} there is, under names of this deployment and without its mark:"]
+    lines = [f"{target.project} has things under names of this deployment, but without its mark:"]
     mends = set()
     for each in unknown:
         adoptable = _adoptable(each, before)
@@ -301,7 +301,7 @@ def _refusal(target: Target, unknown: Iterable[Stranger], before: bool) -> str:
         lines.append(f"  {each.what}{'' if adoptable else f' ({Whose.ANOTHERS})'}")
     lines.append("Nothing was changed.")
     if True in mends:
-        lines.append("What an earlier version of this deployment made is taken over with ADOPT=yes.")
+        lines.append("ADOPT=yes takes over what an earlier version of this deployment made.")
     if False in mends:
         lines.append(f"What is {Whose.ANOTHERS} is never taken over: give another PROJECT, or remove it.")
     return "\n".join(lines)
@@ -313,7 +313,7 @@ def _confirm(target: Target, others: dict[str, int], ask: Ask) -> None:
     counted = ", ".join(f"{count} {plural}" for plural, count in others.items())
     question = (
         f"This is the first deployment into {target.project}, which has other things in it: {counted}. It should be a "
-        f"project of its own (docs/install.md). Type {target.project!r} to go on (CONFIRM=yes does without): "
+        f"project of its own (docs/install.md). Type {target.project!r} to go on (CONFIRM=yes skips this): "
     )
     typed(question, target.project, ask)
 
@@ -321,8 +321,8 @@ def _confirm(target: Target, others: dict[str, int], ask: Ask) -> None:
 def _see_that_all_are_listed(target: Target, seen: Seen, formers: Iterable[str]) -> None:
     """See that no function of ours is missing among those that Cloud Functions is said to manage.
 
-    A list leaves out a region that cannot be reached, with a warning only. What is labelled is asked for by itself:
-    nothing says that leaving Cloud Functions takes the label off.
+    A list leaves out a region that cannot be reached, with a warning only. What has the label is asked for by
+    itself, since nothing says that leaving Cloud Functions removes the label.
 
     Raises:
         SystemExit: one is missing; nothing was changed.
@@ -336,7 +336,7 @@ def _see_that_all_are_listed(target: Target, seen: Seen, formers: Iterable[str])
     ]
     if left_out:
         raise SystemExit(
-            f"Cloud Functions manages {', '.join(left_out)}, and gcloud functions list does not name them: their "
+            f"Cloud Functions manages {', '.join(left_out)}, but gcloud functions list does not show them: their "
             "region cannot be reached just now. Nothing was changed. Run the same command again later."
         )
 
@@ -347,9 +347,9 @@ def _confirm_leaving(target: Target, functions: Iterable[str], ask: Ask) -> None
     if told:
         question = (
             f"Cloud Functions manages {told}. From this version on they are services of Cloud Run: they keep name, "
-            "address, rights and revisions, and serve what they serve now until what is deployed has passed its smoke "
-            f"test. There is no way back into Cloud Functions. Type {target.project!r} to go on (CONFIRM=yes does "
-            "without): "
+            "address, roles and revisions, and go on serving as now until what is deployed has passed its smoke "
+            f"test. There is no way back into Cloud Functions. Type {target.project!r} to go on (CONFIRM=yes skips "
+            "this): "
         )
         typed(question, target.project, ask)
 
@@ -365,4 +365,4 @@ def typed(question: str, wanted: str, ask: Ask) -> None:
     except EOFError:
         answer = ""
     if answer != wanted:
-        raise SystemExit("That is not it. Nothing was changed.")
+        raise SystemExit("That does not match. Nothing was changed.")

@@ -61,13 +61,13 @@ class Release:
         return f"{self.id or 'without a name'} {', '.join(filter(None, told))}"
 
     def cannot_read(self, other: Release) -> list[str]:
-        """Return what it could not read of what the other one writes; what neither label tells is not judged."""
+        """Return what it could not read of what the other one writes; what the labels do not say is not judged."""
         oldest, newest, written = (
             [DIGITS.index(digit) for digit in release.labels.get(name, "")]
             for release, name in ((self, "reads"), (self, "writes"), (other, "writes"))
         )
         return [
-            f"{_kind(place)}: schema {number}, where it reads {least} to {most}"
+            f"{_kind(place)}: schema {number}, but it reads {least} to {most}"
             for place, (least, most, number) in enumerate(zip(oldest, newest, written, strict=False))
             if not least <= number <= most
         ]
@@ -86,11 +86,11 @@ class Served:
     release: Release
     deployed: Release
     pinned: bool  # traffic was sent to a revision by name
-    candidate: str = ""  # the revision whose smoke test failed, or was broken off; that of a first deployment serves
+    candidate: str = ""  # the revision whose smoke test failed or was interrupted; that of a first deployment serves
 
     @property
     def waiting(self) -> bool:
-        """Whether what was deployed last did not get traffic yet."""
+        """Whether what was deployed last has not got traffic yet."""
         return self.candidate not in ("", self.revision)
 
     @property
@@ -113,7 +113,7 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
     """Return what each function that is there serves.
 
     Raises:
-        GcloudFailed: that cannot be told.
+        GcloudFailed: that cannot be found out.
     """
     found = []
     for function in DEPLOYMENT.functions:
@@ -141,7 +141,7 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
 
 
 def forget(target: Target, cloud: Gcloud) -> None:
-    """Have what functions serve looked up anew."""
+    """Forget what functions serve, so that it is looked up again."""
     for function in DEPLOYMENT.functions:
         for look in (services.look, revisions_of):
             cloud.forget(look(target, function.name))
@@ -150,7 +150,7 @@ def forget(target: Target, cloud: Gcloud) -> None:
 def before(release: str, serving: Iterable[Served]) -> str:
     """Return which release a deployment of this one replaces, as a label.
 
-    Where an interruption left two, the older one: it is there in every function.
+    If an interruption left two, the older one: every function has it.
     """
     there = list(serving)
     others = [item.release for item in there if item.release.id not in ("", release)]

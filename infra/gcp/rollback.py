@@ -85,17 +85,17 @@ def rollback(
                 rolled.append(item.name)
             held.see()
             say(f"             {shown(command)}")
-            cloud.patiently(partial(cloud.act, command))  # done twice, it is the same
+            cloud.patiently(partial(cloud.act, command))  # doing it twice does no harm
     say(f"\n{len(rolled)} functions were rolled back. Subscriptions, schedule, roles and indexes are as they were.")
-    say("The next make deploy puts every function on the release that it deploys; of this one's it asks first.")
+    say("The next make deploy moves every function to what it deploys; it asks first if that was rolled back here.")
     return rolled
 
 
 def _before(serving: list[Served]) -> str:
-    """Return the release before the one that was deployed last, whatever serves now: repeated, it is the same."""
+    """Return the release before the one that was deployed last, whatever serves now: repeating changes nothing."""
     last = max((item.deployed for item in serving), key=lambda deployed: deployed.deployed)
     if last.id and "before" not in last.labels:
-        raise SystemExit("A version from before releases was deployed: name the release, RELEASE=... (make doctor).")
+        raise SystemExit("The deployed version has no release before it: name one, RELEASE=... (make doctor).")
     return last.before
 
 
@@ -108,15 +108,15 @@ def _chosen(wanted: str, serving: list[Served], ready: Mapping[str, Mapping[str,
     without = [name for name, releases in ready.items() if wanted not in releases]
     if without:
         raise SystemExit(
-            f"No revision of release {wanted} is ready of {', '.join(without)}: nothing was changed. "
-            f"{_others(ready)} Or check out the version that you want, and make deploy."
+            f"Release {wanted} has no ready revision of {', '.join(without)}: nothing was changed. "
+            f"{_others(ready)} Or check out the version that you want, and run make deploy."
         )
     back = {name: releases[wanted] for name, releases in ready.items()}
     trouble = sorted({text for item in serving for text in back[item.name].release.cannot_read(item.release)})
     if trouble:
         raise SystemExit(
             f"Release {wanted} cannot read what the one that serves has written: {'; '.join(trouble)}. Nothing was "
-            "changed. Mend the release that serves, and make deploy."
+            "changed. Fix the release that serves, and run make deploy."
         )
     return back
 
@@ -134,14 +134,14 @@ def _see_that_they_can_start(target: Target, cloud: Gcloud, wanted: str, back: M
     trouble += [f"{image} was deleted" for image in _gone(target, cloud, back)]
     if trouble:
         raise SystemExit(
-            f"Release {wanted} could not start, since {'; '.join(trouble)}. Nothing was changed. Deploy forwards: "
-            "check out the version that you want, and make deploy, which builds its image again where there is none, "
+            f"Release {wanted} could not start, since {'; '.join(trouble)}. Nothing was changed. Roll forward: "
+            "check out the version that you want, and run make deploy, which builds its image again if there is none, "
             "and mounts the newest version of each key."
         )
 
 
 def _gone(target: Target, cloud: Gcloud, back: Mapping[str, Ready]) -> list[str]:
-    """Return which images of our repository are not there any more; those kept elsewhere are not judged."""
+    """Return which images of our repository no longer exist; those kept elsewhere are not judged."""
     there = {f"{item['package']}@{item['version']}" for item in cloud.look(build.listed(target)) or ()}
     home = f"{build.repository(target)}/"
     needed = {image for ready in back.values() for image in ready.images if image.startswith(home) and "@" in image}

@@ -1,7 +1,7 @@
 """Steps for the functions: services of Cloud Run, all started from one image, each by its own FUNCTION_TARGET.
 
-A new revision gets no traffic, but the tag `candidate` and by it an address of its own. It is tried there (smoke.py);
-only then traffic is moved, all functions within seconds, and the tag is taken off.
+A new revision gets no traffic, only the tag `candidate`, and with it an address of its own. It is tested there
+(smoke.py); only then is traffic moved, for all functions within seconds, and the tag removed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def is_labelled_former(service: Any) -> bool:
 
 
 def formers(target: Target, deployment: Deployment, listed: Any) -> list[str]:
-    """Return the functions of ours, in this region, that Cloud Functions manages: versions before deployed them so."""
+    """Return the functions of ours, in this region, that Cloud Functions manages: earlier versions deployed them so."""
     names = {
         f"projects/{target.project}/locations/{target.region}/functions/{item.name}": item.name
         for item in deployment.functions
@@ -64,18 +64,18 @@ def look(target: Target, name: str) -> Command:
 
 
 def deployed_title(function: Function) -> str:
-    """Return what the step is called that deploys a function."""
+    """Return the title of the step that deploys a function."""
     settings = f"{function.memory}, {function.timeout} s, {function.concurrency} requests in each of up to"
     return f"Function {function.name}: {settings} {function.max_instances} instances, as keeper-{function.name}"
 
 
 def moved_title(name: str) -> str:
-    """Return what the step is called that lets a function serve what was deployed last."""
+    """Return the title of the step that lets a function serve what was deployed last."""
     return f"All traffic of {name} on its latest revision"
 
 
 def settled(target: Target, deployment: Deployment, labels: Mapping[str, str], function: Function) -> Iterator[Step]:
-    """Yield the steps for one function but its traffic: a new revision, who may call it, and how."""
+    """Yield the steps for one function except its traffic: a new revision, who may call it, and how."""
     name = function.name
     yield _deployed(target, deployment, labels, function)
     yield from access.grants_on(f"service:{name}", target, deployment)
@@ -83,7 +83,7 @@ def settled(target: Target, deployment: Deployment, labels: Mapping[str, str], f
     if function.public:
         # Not a role of allUsers: an organization that restricts sharing to its domain refuses that.
         yield Step(
-            title=f"{name} is public: Cloud Run asks nobody who calls it, it checks a token of its own",
+            title=f"{name} is public: Cloud Run does not check its callers, it checks a token itself",
             look=look(target, name),
             make=(_on(target, "run", "services", "update", name, invoker_iam_check=False),),
             wanted={"metadata": {"annotations": {"run.googleapis.com/invoker-iam-disabled": "true"}}},
@@ -101,12 +101,12 @@ def settled(target: Target, deployment: Deployment, labels: Mapping[str, str], f
 
 
 def tried_title(name: str) -> str:
-    """Return what the step is called that gives an address to what traffic would be moved to."""
-    return f"What {name} is to serve serves already, or has an address to be tried at"
+    """Return the title of the step that gives an address to what traffic would be moved to."""
+    return f"What {name} will serve serves already, or has an address for its test"
 
 
 def tried(target: Target, deployment: Deployment) -> Iterator[Step]:
-    """Yield the steps that tag what was not deployed just now, and gets traffic all the same: after a rollback."""
+    """Yield the steps that tag what gets traffic without having been deployed just now: after a rollback."""
     for function in deployment.functions:
         yield Step(
             title=tried_title(function.name),
@@ -118,12 +118,12 @@ def tried(target: Target, deployment: Deployment) -> Iterator[Step]:
             ),
             find=lambda service: {"untried": _untried(service)},
             names=lambda found: list(found["untried"]),
-            among="functions whose latest revision serves already, or has an address to be tried at",
+            among="functions whose latest revision serves already, or has an address for its test",
         )
 
 
 def moved(target: Target, deployment: Deployment) -> Iterator[Step]:
-    """Yield the steps that move traffic to what was tried, in order."""
+    """Yield the steps that move traffic to what was tested, in order."""
     for function in sorted(deployment.functions, key=lambda item: MOVED.index(item.name)):
         yield Step(
             title=moved_title(function.name),
@@ -185,7 +185,7 @@ def _deployed(target: Target, deployment: Deployment, labels: Mapping[str, str],
         **({"set_secrets": ",".join(f"{key}={place}" for key, place in mounted.items())} if mounted else {}),
         **({} if mounted else {"clear_secrets": True}),
         update_labels=",".join(f"{key}={value}" for key, value in labels.items()),
-        clear_base_image=True,  # Cloud Functions had one put below each function; the image brings its own
+        clear_base_image=True,  # Cloud Functions put one below each function; the image brings its own
     )
     return Step(
         title=deployed_title(function),
@@ -271,7 +271,7 @@ def _is_ready(status: Mapping[str, Any]) -> bool:
 
 
 def _processors(limit: str) -> str:
-    """Return a limit in whole processors: Cloud Run tells one that was not given in thousandths."""
+    """Return a limit in whole processors: Cloud Run returns thousandths for one that was not given."""
     return str(int(limit[:-1]) // 1000) if limit.endswith("000m") else limit
 
 

@@ -1,6 +1,6 @@
-"""The smoke test: a new revision is asked at its own address, which its tag gives it, before traffic is moved to it.
+"""The smoke test: a new revision is tested at an address of its own, given by its tag, before it gets traffic.
 
-Cloud Run has seen before that each started: functions-framework imports a function before it listens.
+Cloud Run has checked by then that each started: functions-framework imports a function before it listens.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from infra.gcp.steps import AS_JSON, Command, gcloud
 from infra.gcp.target import Target
 
 SECONDS = 30.0  # for an answer
-PROBLEM = "application/problem+json"  # by which an answer of ours is told from one of Google's
+PROBLEM = "application/problem+json"  # which distinguishes an answer of ours from one of Google's
 IDENTITY: Command = ("gcloud", "auth", "print-identity-token", AS_JSON)
 SIGN_IN = "https://accounts.google.com/"
 (SWEEP,) = [job for job in DEPLOYMENT.jobs if job.name == "keeper-sweep"]  # the run that is made, as it is scheduled
 PROBED = SWEEP.function
-RUNS = 2  # at most: it may have met what passes, but whoever made it hang would make it hang again
+RUNS = 2  # at most: the cause may have been a passing one, but what made it hang would make it hang again
 
 Say = Callable[[str], None]
 
@@ -78,7 +78,7 @@ def visit(question: Question) -> Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A request, and what it must come to; `shy` where Google may refuse the account that deploys."""
+    """A request, and how it must be answered; `shy` if Google may refuse the account that deploys."""
 
     title: str
     question: Question
@@ -97,18 +97,18 @@ def see(target: Target, cloud: Gcloud, say: Say, visit: Visit = visit, *, untest
         return
     say("\nSmoke test, before traffic is moved")
     if untested:
-        say("  left out   UNTESTED=yes")
+        say("  skipped    UNTESTED=yes")
         return
     release.forget(target, cloud)
     cloud.forget(_schedule(target))
     if not identity_token(target, cloud, PROBED):
-        say("  not asked  functions that take an identity token, which this account has none of")
+        say("  not asked  functions that need an identity token, which this account does not have")
     test = _Test(target=target, cloud=cloud, say=say, visit=visit)
     wrong = cloud.until(test.wrong) or cloud.until(test.wrong_with_a_run, tries=RUNS)
     if wrong:
         raise SystemExit(
             f"The smoke test failed: {wrong}.\n{_standing(target, cloud)} Its log: make logs SEVERITY=WARNING. "
-            "Mend that and make deploy again, which repeats the test; UNTESTED=yes moves traffic "
+            "Fix that and run make deploy again, which repeats the test; UNTESTED=yes moves traffic "
             "without it."
         )
 
@@ -121,18 +121,18 @@ def _standing(target: Target, cloud: Gcloud) -> str:
     moved = ", ".join(item.name for item in serving if not item.candidate and item.release.id == item.deployed.id)
     waits = any(item.waiting for item in serving)
     told = [
-        f"No revision served before these, so they serve already: {first}." if first else "",
+        f"These serve already, since they are first revisions: {first}." if first else "",
         f"All traffic of {moved} was moved to this release before." if moved else "",
-        "make rollback takes that back." if moved and waits else "",
+        "make rollback undoes that." if moved and waits else "",
     ]
     if waits:
-        none = "No traffic was moved: what served before serves on."
-        told.append("Of the others, what served before serves on." if first or moved else none)
+        none = "No traffic was moved: what served before goes on serving."
+        told.append("Of the others, what served before goes on serving." if first or moved else none)
     return " ".join(filter(None, told))
 
 
 def candidates(target: Target, cloud: Gcloud) -> list[tuple[Function, str]]:
-    """Return the functions of which a revision waits for traffic, with its address; empty where it has none yet."""
+    """Return the functions that have a revision waiting for traffic, with its address; empty where it has none yet."""
     found = []
     for function in DEPLOYMENT.functions:
         service = cloud.look(services.look(target, function.name)) or {}
@@ -159,7 +159,7 @@ class _Test:
                 self.cloud.forget(services.look(self.target, function.name))
                 return (
                     f"not true that {function.name} has an address for its tag {services.CANDIDATE} (Cloud Run does "
-                    "not tell it yet, or default URLs are disabled, by run.googleapis.com/default-url-disabled on the "
+                    "not show it yet, or default URLs are disabled, by run.googleapis.com/default-url-disabled on the "
                     "service or a policy of the organization)"
                 )
             self._renew_token(function)
@@ -170,7 +170,7 @@ class _Test:
         return ""
 
     def wrong_with_a_run(self) -> str:
-        """Have a run made, unless that is not to be; returns what is wrong with it."""
+        """Start a run, unless none may be started; returns what is wrong with it."""
         for function, url in candidates(self.target, self.cloud):
             if function.name == PROBED and identity_token(self.target, self.cloud, PROBED):
                 self._renew_token(function)
@@ -182,18 +182,18 @@ class _Test:
         return ""
 
     def _why_no_run(self) -> str:
-        """Say why none is made with the new release; empty if one may be."""
+        """Say why no run is started with the new release; empty if one may be."""
         if PROBED not in self.took:
-            return "this account may not call it"
+            return "this account is not allowed to call it"
         state = (self.cloud.look(_schedule(self.target)) or {}).get("state", "ENABLED")  # none in a first deployment
         if state != "ENABLED":
-            return f"its job {SWEEP.name} is {state}, so runs are unwanted now"
+            return f"its job {SWEEP.name} is {state}, so no run is wanted now"
         serving = release.served(self.target, self.cloud)
         unread = sorted({text for item in serving for text in item.release.cannot_read(item.deployed)})
-        return f"what serves could not read what it writes ({'; '.join(unread)})" if unread else ""
+        return f"the release that serves could not read what it writes ({'; '.join(unread)})" if unread else ""
 
     def _renew_token(self, function: Function) -> None:
-        """Have a token made that is valid for an hour from now, as the test may take some of it."""
+        """Get a token that is valid for an hour from now, since the test may take part of one."""
         self.cloud.forget(token_of(self.target, self.cloud, function.name))
 
     def _ask(self, function: Function, check: Check) -> str:
@@ -203,7 +203,7 @@ class _Test:
         if check.shy and reply.ours:
             self.took.add(function.name)
         if check.shy and function.name not in self.took and reply.status in (401, 403):
-            self.say(f"  not asked  {check.title}: this account may not call it")
+            self.say(f"  not asked  {check.title}: this account is not allowed to call it")
         elif check.fits(reply):
             self.say(f"  passed     {check.title}")
         else:
@@ -214,12 +214,12 @@ class _Test:
 
 
 def checks(target: Target, cloud: Gcloud, function: Function, url: str) -> list[Check]:
-    """Return what one revision is asked; more where the account that deploys can tell Cloud Run who it is."""
+    """Return what one revision is asked; more if the account that deploys can prove to Cloud Run who it is."""
     name = function.name
     if function.public:
         return [
             Check(
-                title=f"{name} refuses itself what no channel of ours sent",
+                title=f"{name} itself refuses what none of our channels sent",
                 question=Question(method="POST", url=url),
                 fits=lambda reply: reply.status == 403 and reply.ours,
             )
@@ -227,7 +227,7 @@ def checks(target: Target, cloud: Gcloud, function: Function, url: str) -> list[
     if function.iap:
         return [
             Check(
-                title=f"{name} sends whoever is not signed in to Google",
+                title=f"{name} asks strangers to sign in with Google",
                 question=Question(method="GET", url=url),
                 fits=lambda reply: reply.status == 302 and reply.location.startswith(SIGN_IN),
             )
@@ -243,7 +243,7 @@ def checks(target: Target, cloud: Gcloud, function: Function, url: str) -> list[
     if token:
         found.append(
             Check(
-                title=f"{name} answers who may call it",
+                title=f"{name} answers those who may call it",
                 question=Question(method="GET", url=url, headers=_signed(token)),
                 fits=lambda reply: reply.status == 405 and reply.ours,
                 shy=True,
@@ -253,7 +253,7 @@ def checks(target: Target, cloud: Gcloud, function: Function, url: str) -> list[
 
 
 def run(target: Target, cloud: Gcloud, url: str) -> Check:
-    """Return the request for a run, from which no refusal is taken: who may call a function may do all it does."""
+    """Return the request for a run, which must not be refused: whoever may call a function may do all it does."""
     signed = _signed(identity_token(target, cloud, PROBED))
     return Check(
         title=f"{PROBED} makes a run: a sweep of scope groups",

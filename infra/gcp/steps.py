@@ -1,4 +1,4 @@
-"""A step of a deployment: look, and where what is there is not what is wanted, the commands that make it so."""
+"""A step of a deployment: a look, and the commands that are run if what is there is not as wanted."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ AS_JSON = "--format=json"
 
 @dataclass(frozen=True, slots=True)
 class Exactly:
-    """A wanted value that allows nothing besides itself."""
+    """A wanted value that allows nothing else beside it."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """A wanted value that Google may tell in any of these forms; None is leaving it out."""
+    """A wanted value that Google may return in any of these forms; None means that it is left out."""
 
     forms: tuple[Any, ...]
 
@@ -38,15 +38,15 @@ class Step:
     make: tuple[Command, ...]
     wanted: Mapping[str, Any] = field(default_factory=dict)
     change: tuple[Command, ...] = ()  # where it is there and differs; `make` if empty
-    unmade: Callable[[Any], bool] = lambda _: False  # whether what was found never came about: `make` again
+    unmade: Callable[[Any], bool] = lambda _: False  # whether what was found was never completed: `make` again
     find: Callable[[Any], Any] = lambda answer: answer
     # What the commands read, from what was found: secrets, which no command line may show, and what must be sent back.
     stdin: Callable[[Any], str] = lambda _: ""
     names: Callable[[Any], list[str]] = lambda found: [found["name"]] if "name" in found else []  # for FOUND
     chapter: str = ""  # the heading it is shown under
-    owned: Owned | None = None  # where its name may have been somebody else's first
-    by_hand: str = ""  # what to do where it is refused to whom the project is open; it then ends nothing
-    among: str = ""  # steps in a row that are alike are shown as one: "45 fields in no index"
+    owned: Owned | None = None  # if its name may have been somebody else's first
+    by_hand: str = ""  # what to do if an administrator of the project may be refused; the rest then goes on
+    among: str = ""  # similar steps in a row are shown as one: "45 fields in no index"
 
     def due(self, found: Any) -> tuple[Command, ...]:
         """Return the commands that bring about what is wanted, from what was found; None for nothing."""
@@ -114,7 +114,7 @@ class Difference:
 def differences(actual: Any, wanted: Any, field: str = "") -> list[Difference]:
     """Return which fields of an answer are not as wanted; what is not wanted is not looked at.
 
-    Google's JSON leaves out zeros, empty texts and empty lists, and tells what has a key in any order.
+    Google's JSON leaves out zeros, empty texts and empty lists, and lists what has a key in any order.
     """
     match wanted:
         case Exactly():
@@ -142,7 +142,7 @@ def _listed_differences(actual: Sequence[Any], wanted: Sequence[Any], field: str
 
 
 def _plain(wanted: Any) -> Any:
-    """Return a wanted value as it would be told, in the first of its forms."""
+    """Return a wanted value as it would be returned, in the first of its forms."""
     match wanted:
         case Exactly():
             return wanted.value

@@ -1,4 +1,4 @@
-"""Where the description is deployed: a project, a region, and what is learned of them on the way."""
+"""Where the description is deployed: a project, a region, and what is learned about them on the way."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _several(value: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Something that a deployment is told: what fits, what is wrong with anything else, and what to give instead."""
+    """A setting of a deployment: what fits, what is wrong with anything else, and what to give instead."""
 
     name: str
     fits: Callable[[str], bool]
@@ -59,7 +59,7 @@ class Setting:
     optional: bool = False
 
     def refusal(self, value: str) -> str:
-        """Return field, problem and mend in one line; empty for what fits."""
+        """Return field, problem and fix in one line; empty for what fits."""
         if not value:
             return "" if self.optional else f"{self.name} is missing: give {self.give}."
         return "" if self.fits(value) else f"{self.name}={shlex.quote(value)} is {self.problem}: give {self.give}."
@@ -71,19 +71,19 @@ SETTINGS = (
     Setting(
         name="PROJECT",
         fits=lambda value: re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", value) is not None,
-        problem="no project id",
+        problem="not a project id",
         give="the id of the project, like keeper-prod",
     ),
     Setting(
         name="REGION",
         fits=REGIONS.__contains__,
-        problem="no region that infra/gcp/target.py knows",
+        problem="not a region that infra/gcp/target.py knows",
         give="a region of Cloud Run functions, like europe-west1",
     ),
     Setting(
         name="ADMIN",
         fits=_like(ADDRESS),
-        problem="no e-mail address",
+        problem="not an e-mail address",
         give="the address of the Workspace account in whose name the directory is read, like keeper-sync@example.com",
     ),
     Setting(
@@ -95,7 +95,7 @@ SETTINGS = (
     Setting(
         name="LOCATION",
         fits=(REGIONS | MULTI_REGIONS).__contains__,
-        problem="no location of Firestore that infra/gcp/target.py knows",
+        problem="not a location of Firestore that infra/gcp/target.py knows",
         give="a region like europe-west1, or eur3, nam5 or nam7",
         optional=True,
     ),
@@ -109,21 +109,21 @@ SETTINGS = (
     Setting(
         name="RUNBOOKS",
         fits=_like(r"https?://[^\s\"\\]+"),
-        problem="no address of a page",
+        problem="not the address of a web page",
         give="where a browser finds docs/runbooks, like https://git.example.com/keeper/docs/runbooks",
         optional=True,
     ),
     Setting(
         name="TUNING",
         fits=lambda value: Path(value).is_file(),
-        problem="no file",
+        problem="not a file",
         give="the path of a TOML file with memory, timeout, concurrency or instances of functions",
         optional=True,
     ),
     Setting(
         name="BUDGET",  # SDK 528 reads what follows a point as billionths: 50.25 becomes 50.000000025
         fits=lambda value: re.fullmatch(r"[1-9][0-9]{0,8}([A-Z]{3})?", value) is not None,
-        problem="no whole amount a month",
+        problem="not a whole amount a month",
         give="a whole number, with the currency of the billing account or without, like 50 or 50EUR",
         optional=True,
     ),
@@ -136,7 +136,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where to deploy. What Google tells, like the project's number and the keys' versions, is learned on the way."""
+    """Where to deploy. What Google knows, like the project's number and the keys' versions, is learned on the way."""
 
     project: str
     region: str
@@ -144,8 +144,8 @@ class Target:
     alerts: str  # addresses and notification channels that alerts go to, separated by commas
     number: str = NUMBER
     key_versions: Mapping[str, str] = field(default_factory=dict, hash=False)  # by the name of the secret
-    channels: Mapping[str, str] = field(default_factory=dict, hash=False)  # names of those of addresses, by address
-    source: str = ""  # the digest of what is uploaded; empty before that is settled
+    channels: Mapping[str, str] = field(default_factory=dict, hash=False)  # the channels' names, by address
+    source: str = ""  # the digest of what is uploaded; empty until that is settled
     image: str = IMAGE  # the digest of the image that was built from it
     deployed: str = DEPLOYED  # as labels: when, by whom, and which release served before
     deployer: str = DEPLOYER
@@ -158,7 +158,7 @@ class Target:
     tuning: str = ""  # the path of a file, and what it says of each function
     tuned: Tuning = field(default_factory=dict, hash=False)
     budget: str = ""  # an amount a month; none is made if empty
-    billing_account: str = BILLING_ACCOUNT  # learned where there is a budget; empty where it may not be seen
+    billing_account: str = BILLING_ACCOUNT  # learned if there is a budget; empty if it may not be seen
     budgets_open: bool = True  # whether its budgets may be seen
 
     def __post_init__(self) -> None:
@@ -222,7 +222,7 @@ class Target:
 
     @property
     def settings(self) -> str:
-        """Return what make is given, so that a printed command deploys to this target and no other."""
+        """Return make's arguments, so that a printed command deploys to this target and no other."""
         given = {setting.name: str(getattr(self, setting.name.lower())) for setting in SETTINGS}
         return " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items() if value)
 
@@ -233,7 +233,7 @@ class Target:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Return those that a notification channel is made for."""
+        """Return the addresses that a notification channel is made for."""
         return tuple(each for each in self.alerts_to if "@" in each)
 
     @property
@@ -252,7 +252,7 @@ def _folded(notified: str) -> str:
 
 
 def _elsewhere(project: str, alerts: str) -> list[str]:
-    """Name notification channels of another project: an alert policy takes its own project's alone."""
+    """Name notification channels of another project: an alert policy takes only those of its own project."""
     home = f"projects/{project}/"
     return [
         f"ALERTS={shlex.quote(each)} is of another project: give a channel of {project}."

@@ -1,4 +1,4 @@
-"""Memory, time and room of each function, where a deployment needs others than described: a file, no change of code.
+"""Memory, time and room of each function, if a deployment needs others than described: a file, not a change of code.
 
 [reconcile]
 memory = "2Gi"
@@ -27,7 +27,7 @@ MOST = 1000  # instances, and requests in one of them
 
 
 class Unfit(Exception):
-    """The file cannot be taken; the text has a line for each thing that is wrong."""
+    """The file is invalid; the text has a line for each thing that is wrong."""
 
 
 def read(path: str) -> dict[str, dict[str, Any]]:
@@ -42,7 +42,9 @@ def read(path: str) -> dict[str, dict[str, Any]]:
         raise Unfit(f"TUNING={path} cannot be read ({error}): give a TOML file, as in docs/install.md.") from None
     found = {name.replace("_", "-"): values for name, values in given.items()}
     functions = {function.name: function for function in DEPLOYMENT.functions}
-    trouble = [f"{name} is no function: give one of {', '.join(functions)}." for name in found if name not in functions]
+    trouble = [
+        f"{name} is not a function: give one of {', '.join(functions)}." for name in found if name not in functions
+    ]
     for name, function in functions.items():
         trouble += _trouble(function, found.get(name, {}))
     if trouble:
@@ -52,7 +54,7 @@ def read(path: str) -> dict[str, dict[str, Any]]:
 
 def _trouble(function: Function, values: Any) -> list[str]:
     if not isinstance(values, Mapping):
-        return [f"{function.name} is no table: give [{function.name}], and below it what it is to have."]
+        return [f"{function.name} is not a table: give [{function.name}], and its settings below it."]
     limits = _limits(function)
     trouble = []
     for name, value in values.items():
@@ -71,7 +73,7 @@ def _trouble(function: Function, values: Any) -> list[str]:
 
 
 def _limits(function: Function) -> dict[str, tuple[int, int]]:
-    """Return the least and the most of each number."""
+    """Return the minimum and the maximum of each number."""
     return {
         "timeout": _timeouts(function),
         # A run takes one request for up to 25 minutes, and previews are computed meanwhile.

@@ -1,6 +1,6 @@
 """What is uploaded: the files of `functions/` that git tracks, copied before anything else is done.
 
-gcloud uploads whatever lies in a folder, a forgotten `.env` or a token too, and some time after it was called, while
+gcloud uploads everything in a folder, even a forgotten `.env` or a token, and some time after it was called, when
 somebody may be editing.
 """
 
@@ -13,21 +13,21 @@ import tempfile
 from pathlib import Path
 
 SOURCE = "functions"
-STAGED = ".local/upload"  # each copy in a folder named by its digest: two deployments of one clone share it or have two
+STAGED = ".local/upload"  # each copy in a folder named by its digest: deployments of one clone share one, or have two
 
 
 class NoClone(Exception):
-    """There is no git, or this is no clone of the repository; the text says what to do."""
+    """There is no git, or this is not a clone of the repository; the text says what to do."""
 
     def __init__(self, said: str) -> None:
         super().__init__(
-            f"Only what git tracks is deployed, and git does not tell it ({said}): deploy from a clone of the "
+            f"Only what git tracks is deployed, and git cannot say what that is ({said}): deploy from a clone of the "
             "repository, on a machine that has git."
         )
 
 
 def _git(root: Path, *arguments: str) -> str:
-    # A clone of another user's is as good here: nothing in it is run but what make runs anyway.
+    # Another user's clone is fine here: nothing in it is run but what make runs anyway.
     command = ["git", "-c", "safe.directory=*", *arguments]
     try:
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
@@ -77,7 +77,7 @@ def commit(root: Path) -> str:
 
 
 def version(root: Path) -> str:
-    """Return what is checked out as people call it: the tag, how far beyond it, whether anything is not committed.
+    """Return a readable name of what is checked out: the tag, how far beyond it, whether anything is not committed.
 
     Raises:
         NoClone: git does not tell.
@@ -86,7 +86,7 @@ def version(root: Path) -> str:
 
 
 def digest(root: Path, recipe: str = "") -> str:
-    """Return a digest of what is uploaded and of what is made of it, short enough for a label.
+    """Return a digest of what is uploaded and of what is built from it, short enough for a label.
 
     Raises:
         NoClone: git does not tell.
@@ -120,5 +120,5 @@ def stage(root: Path, name: str) -> None:
         try:
             copy.rename(home)
         except OSError:
-            if not home.exists():  # the same copy, of another deployment that began at the same time
+            if not home.exists():  # another deployment that began at the same time has made the same copy
                 raise

@@ -14,7 +14,7 @@ from infra.gcp.target import Target
 
 CHANNEL_TITLE = "Keeper autoprovisioning: "
 WEBHOOK_TITLE = "Keeper autoprovisioning: the webhook refuses strangers"
-REFUSAL = 405  # what the webhook answers to a GET: Google's own answer, where callers are checked again, is 403
+REFUSAL = 405  # what the webhook answers to a GET: if Google checked callers again, it would answer 403
 CHANNELS = ("beta", "monitoring", "channels")
 PREPARED = Path(".local") / "gcp" / "policies"  # the policies with the address of the runbooks filled in
 
@@ -39,7 +39,7 @@ def _metric(project: str, path: Path) -> Step:
 
 
 def _as_told(metric: dict[str, Any]) -> dict[str, Any]:
-    """Return a metric as Cloud Logging may tell it: it leaves out the type of a label that is the default."""
+    """Return a metric as Cloud Logging may return it: it leaves out the type of a label that is the default."""
     descriptor = metric["metricDescriptor"]
     labels = [label | {"valueType": OneOf((label["valueType"], None))} for label in descriptor.get("labels", ())]
     return metric | {"metricDescriptor": descriptor | {"labels": labels}}
@@ -56,9 +56,9 @@ def every_channel(project: str) -> Command:
 
 
 def _channel(project: str, name: str) -> Step:
-    """Return the step that looks for a channel: where there is none, asking once more says so in gcloud's words."""
+    """Return the step that looks for a channel: if there is none, asking once more says so in gcloud's words."""
     describe = gcloud(*CHANNELS, "describe", name, project=project)
-    return Step(title=f"Alerts go to {name}, which is there", look=(*describe, AS_JSON), make=(describe,))
+    return Step(title=f"Alerts go to {name}, which exists", look=(*describe, AS_JSON), make=(describe,))
 
 
 def _address(project: str, address: str) -> Step:
@@ -80,13 +80,13 @@ def address_channel(address: str) -> Any:
 
 
 def our_channel(channel: Any) -> bool:
-    """Say whether a deployment made a notification channel: it is called by the address that it reaches."""
+    """Say whether a deployment made a notification channel: it is then named after the address that it reaches."""
     address = (channel.get("labels") or {}).get("email_address", "")
     return bool(channel.get("type") == "email" and channel.get("displayName") == f"{CHANNEL_TITLE}{address}")
 
 
 def names(addresses: Iterable[str], listed: Any) -> dict[str, str]:
-    """Return the names of the channels of addresses, by address, as far as there are any."""
+    """Return the names of the addresses' channels that exist, by address."""
     found = {address: address_channel(address)(listed) for address in addresses}
     return {address: str(item["name"]) for address, item in found.items() if item is not None}
 
@@ -125,7 +125,7 @@ def webhook_check(target: Target) -> Step:
 
 
 def our_check(target: Target) -> Callable[[Any], bool]:
-    """Return what says whether an uptime check is the one of the webhook."""
+    """Return the test whether an uptime check is the webhook's."""
 
     def ours(check: Any) -> bool:
         host = ((check.get("monitoredResource") or {}).get("labels") or {}).get("host")
@@ -166,7 +166,7 @@ def ours(policy: Any) -> bool:
 
 
 def filled(path: Path, target: Target) -> dict[str, Any]:
-    """Return a policy with the address of its runbook; where none is known, with the path in this repository only."""
+    """Return a policy with the address of its runbook; if none is known, with the path in this repository only."""
     text = path.read_text().replace(monitoring.RUNBOOKS, target.runbooks.rstrip("/") or "docs/runbooks")
     policy: dict[str, Any] = json.loads(text.replace(monitoring.WEBHOOK, _webhook_host(target)))
     if not target.runbooks:
@@ -179,7 +179,7 @@ def prepare(root: Path, target: Target) -> None:
     folder = root / PREPARED
     folder.mkdir(parents=True, exist_ok=True)
     for path in monitoring.policies():
-        written = folder / f"{path.name}.{os.getpid()}"  # whole at once: several jobs of the tests prepare and read
+        written = folder / f"{path.name}.{os.getpid()}"  # whole at once: several jobs of the tests read and write it
         written.write_text(json.dumps(filled(path, target), indent=1))
         written.replace(folder / path.name)
 
@@ -194,7 +194,7 @@ def dashboard(project: str) -> Step:
         make=(gcloud(*group, "create", config_from_file=file, project=project),),
         wanted=wanted,
         change=(gcloud(*group, "update", FOUND, config_from_file="-", project=project),),
-        # Cloud Monitoring updates a dashboard for nobody who does not send the etag that he read.
+        # Cloud Monitoring refuses to update a dashboard without the etag that was read.
         stdin=lambda there: json.dumps(wanted | {"etag": there["etag"]}) if there else "",
         find=first(lambda there: there.get("displayName") == wanted["displayName"] and our_dashboard(there)),
     )

@@ -65,7 +65,7 @@ def test_a_whole_amount_is_taken(value):
 
 @pytest.mark.parametrize("value", ["50.25EUR", "0", "EUR", "50eur", "50 EUR", "-5", "50EURO", "5,000"])
 def test_any_other_is_refused_with_what_to_give(value):
-    with pytest.raises(Refused, match="is no whole amount a month: give a whole number"):
+    with pytest.raises(Refused, match="is not a whole amount a month: give a whole number"):
         Target.given({"BUDGET": value})
 
 

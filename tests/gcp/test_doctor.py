@@ -146,9 +146,7 @@ def to_mend(cloud: StandIn, world: World, target: Target = TARGET, away: str = "
     status = examine(target, Gcloud(cloud, pauses=()), said.append, addresses, NOW)
     assert len(cloud.changes()) == before, "the doctor changes nothing"
     assert "token-of-the-operator" not in "\n".join(said)
-    found = {
-        text.removeprefix("  MEND  "): said[place + 1].strip() for place, text in enumerate(said) if "MEND" in text
-    }
+    found = {text.removeprefix("  FIX   "): said[place + 1].strip() for place, text in enumerate(said) if "FIX" in text}
     assert status == (1 if found else 0)
     return found
 
@@ -219,7 +217,7 @@ def test_a_scope_that_writes_must_be_refused(cloud, world):
 def test_who_may_not_sign_is_told_how_to_be_allowed_for_the_check(cloud, world):
     world.may_sign = False
     ((title, mend),) = to_mend(cloud, world).items()
-    assert title == "You may not try it yourself"
+    assert title == "You are not allowed to try this"
     assert "signJwt" in mend
     assert "remove-iam-policy-binding" in mend
 
@@ -229,7 +227,7 @@ def test_who_may_not_sign_is_told_how_to_be_allowed_for_the_check(cloud, world):
     [
         ("directory", 403, "The directory is read"),
         ("keeper", 503, "Keeper: Keeper answers"),
-        ("state", "paused", "Keeper: Keeper takes the access token"),
+        ("state", "paused", "Keeper: Keeper accepts the access token"),
         ("dead_letters", 3, "No message was given up"),
         ("channels", [], "A notification channel is live"),
         (
@@ -332,7 +330,7 @@ def test_a_budget_of_a_closed_billing_account_is_named_with_what_to_do_by_hand(c
     cloud.may_budget = False
     ((title, mend),) = to_mend(cloud, world, paid).items()
     assert title.startswith("Budget: 50EUR a month")
-    assert title.endswith("could not be looked at")
+    assert title.endswith("could not be checked")
     assert "roles/billing.costsManager" in mend
 
 
@@ -435,7 +433,7 @@ def test_what_waits_while_some_functions_serve_it_and_after_a_rollback(cloud, wo
     break_off(cloud, monkeypatch)
     found = to_mend(cloud, world)
     (title,) = [title for title in found if title.endswith(" waits for its traffic")]
-    assert " Some serve it already, which make rollback takes back: " in found[title]
+    assert " Some functions serve it already, which make rollback undoes: " in found[title]
     rollback(TARGET, Gcloud(cloud), lambda text: None, unlock=True)
     assert to_mend(cloud, world) == {}
 
@@ -455,5 +453,5 @@ def test_a_deployment_that_was_broken_off_is_to_be_ended_or_taken_back(cloud, wo
     break_off(cloud, monkeypatch)
     found = to_mend(cloud, world)
     (title,) = [title for title in found if title.startswith("Functions serve several releases: ")]
-    assert "broken off" in found[title]
+    assert "interrupted" in found[title]
     assert "make rollback" in found[title]

@@ -381,7 +381,7 @@ def test_a_destruction_lists_everything_by_name_before_it_asks(cloud):
     assert taken <= listed
     assert {"Topic dead-letters", "Service console", "Secret keeper-token-0123456789ab"} <= taken
     assert "Alert policy Keeper autoprovisioning: dead letters" in taken
-    assert f"\n{len(taken)} things are taken away:" in said
+    assert f"\n{len(taken)} things are removed:" in said
 
 
 def test_a_destruction_leaves_what_is_not_ours_and_says_so(cloud):

@@ -121,7 +121,7 @@ def test_a_function_without_a_revision_of_that_release_is_named_before_anything_
     cloud.things["revision"]["console-00002-abc"]["status"]["conditions"][0]["status"] = "False"
     with pytest.raises(SystemExit) as ended:
         roll_back(cloud, first)
-    assert f"No revision of release {first} is ready of renew-watch: nothing was changed" in str(ended.value)
+    assert f"Release {first} has no ready revision of renew-watch: nothing was changed" in str(ended.value)
     assert f"RELEASE={third} of " in str(ended.value)
     assert f"RELEASE={second}" not in str(ended.value)
     with pytest.raises(SystemExit, match=f"{second} is ready of console"):
@@ -213,7 +213,7 @@ def test_a_release_whose_key_cannot_be_read_any_more_is_not_gone_back_to(cloud, 
         rf"Release {first} could not start, since version 1 of channel-key \(directory-webhook, renew-watch\) {told}"
     )
     for release in ("", first):
-        with pytest.raises(SystemExit, match=rf"{expected}\. Nothing was changed\. Deploy forwards"):
+        with pytest.raises(SystemExit, match=rf"{expected}\. Nothing was changed\. Roll forward"):
             roll_back(cloud, release)
     assert serving(cloud) == {second}
     assert "keeper-deployment-lock" not in cloud.things["secret"]
@@ -232,7 +232,7 @@ def test_a_release_whose_image_is_gone_is_not_gone_back_to(cloud, monkeypatch):
     first, (image,) = labels_of(cloud)["release"], cloud.things["image"]
     second = redeploy(cloud, monkeypatch, SECOND)
     del cloud.things["image"][image]
-    expected = f"Release {first} could not start, since {image} was deleted. Nothing was changed. Deploy forwards"
+    expected = f"Release {first} could not start, since {image} was deleted. Nothing was changed. Roll forward"
     for release in ("", first):
         with pytest.raises(SystemExit, match=expected):
             roll_back(cloud, release)
@@ -262,16 +262,16 @@ def test_neither_rollback_nor_deployment_serves_what_could_not_read_what_is_writ
     with monkeypatch.context() as patch:
         raised(patch)
         second = redeploy(cloud, patch, SECOND)
-    with pytest.raises(SystemExit, match=r"roster shard: schema 3, where it reads 1 to 2.*Nothing was changed"):
+    with pytest.raises(SystemExit, match=r"roster shard: schema 3, but it reads 1 to 2.*Nothing was changed"):
         roll_back(cloud)
-    with pytest.raises(SystemExit, match=r"roster shard: schema 3, where it reads 1 to 2.*not changed"):
+    with pytest.raises(SystemExit, match=r"roster shard: schema 3, but it reads 1 to 2.*not changed"):
         redeploy(cloud, monkeypatch, THIRD)
     assert serving(cloud) == {second}
 
 
 def test_a_release_that_reads_the_former_schema_no_more_is_not_deployed(cloud, monkeypatch):
     raised(monkeypatch, oldest=3)
-    with pytest.raises(SystemExit, match=r"roster shard: schema 2, where it reads 3 to 3"):
+    with pytest.raises(SystemExit, match=r"roster shard: schema 2, but it reads 3 to 3"):
         redeploy(cloud, monkeypatch, SECOND)
 
 

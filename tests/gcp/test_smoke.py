@@ -50,9 +50,9 @@ def refused(cloud: StandIn, **allowed: Any) -> str:
 
 
 ILL = {
-    "directory_webhook": "directory-webhook refuses itself what no channel of ours sent (POST ",
-    "provision_user": "provision-user answers who may call it (GET ",
-    "reconcile": "reconcile answers who may call it (GET ",
+    "directory_webhook": "directory-webhook itself refuses what none of our channels sent (POST ",
+    "provision_user": "provision-user answers those who may call it (GET ",
+    "reconcile": "reconcile answers those who may call it (GET ",
 }
 
 
@@ -201,7 +201,7 @@ def test_traffic_is_moved_only_after_everything_has_passed_and_in_its_order(clou
     ("change", "told"),
     [
         ({"account": "deployer@keeper-prod.iam.gserviceaccount.com"}, "which this account has none of"),
-        ({"may_invoke": False}, "reconcile answers who may call it: this account may not call it"),
+        ({"may_invoke": False}, "reconcile answers those who may call it: this account is not allowed to call it"),
     ],
 )
 def test_what_an_account_cannot_ask_is_told_and_stops_nothing(cloud, change, told):
@@ -230,14 +230,14 @@ def test_no_run_is_made_with_what_the_release_that_serves_could_not_read(cloud, 
     assert said.startswith(
         "  not asked  reconcile makes a run: a sweep of scope groups: what serves could not read what "
     )
-    assert f"({newer.name}: schema {newer.current}, where it reads " in said
+    assert f"({newer.name}: schema {newer.current}, but it reads " in said
 
 
 def test_no_run_is_made_while_the_schedule_is_paused(cloud):
     """As it is during an incident, or a restore."""
     cloud.things["job"]["keeper-sweep"]["state"] = "PAUSED"
     (said,) = posted_runs(cloud, [])
-    assert said.endswith(": its job keeper-sweep is PAUSED, so runs are unwanted now")
+    assert said.endswith(": its job keeper-sweep is PAUSED, so no run is wanted now")
 
 
 def test_a_service_account_with_an_identity_asks_with_a_token_for_each_service(cloud):
@@ -339,7 +339,7 @@ def test_a_test_that_fails_when_some_traffic_was_moved_says_so(cloud):
     assert "No traffic was moved" not in said
     moved = ", ".join(name for name, number in numbers(cloud).items() if number == 2)
     assert moved.count(", ") == 2
-    assert f"All traffic of {moved} was moved to this release before. make rollback takes that back" in said
+    assert f"All traffic of {moved} was moved to this release before. make rollback undoes that" in said
     assert len(rollback(TARGET, Gcloud(cloud), lambda text: None)) == 3
     assert set(numbers(cloud).values()) == {1}
     assert services.CANDIDATE not in str(cloud.things["service"])
@@ -399,7 +399,7 @@ def test_a_release_that_was_rolled_back_is_tried_before_it_serves_again(cloud):
     rollback(TARGET, Gcloud(cloud), lambda text: None)
     before, things = serving(cloud), len(cloud.things["revision"])
     cloud.sick = {"reconcile"}
-    with pytest.raises(SystemExit, match="not true that reconcile answers who may call it"):
+    with pytest.raises(SystemExit, match="not true that reconcile answers those who may call it"):
         back_again(cloud)
     assert serving(cloud) == before
     cloud.sick.clear()

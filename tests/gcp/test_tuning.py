@@ -66,8 +66,8 @@ def test_another_tuning_is_another_release_and_the_same_one_changes_nothing(tmp_
         ("[renew-watch]\ntimeout = 60", "give a number from 180 to 3600."),
         ("[console]\nmin_instances = 9", "console.min_instances is more than max_instances"),
         ("[console]\niap = false", "console.iap = False does not fit: give one of memory, timeout, "),
-        ("[consoles]\n", "consoles is no function: give one of directory-webhook, "),
-        ("console = 1", "console is no table: give [console]"),
+        ("[consoles]\n", "consoles is not a function: give one of directory-webhook, "),
+        ("console = 1", "console is not a table: give [console]"),
         ("[console", "cannot be read"),
     ],
 )

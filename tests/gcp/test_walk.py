@@ -131,7 +131,7 @@ def test_the_page_is_walked_from_a_fresh_clone_to_the_deletion(machine):
     machine.cloud.failures = [("services enable", billing, 1)]
     status, said = machine.make("deploy")
     assert (status, billing in said) == (2, True)
-    assert "Mend that and run the same command again: it goes on from there.\nmake: *** " in said
+    assert "Fix that and run the same command again: it goes on from there.\nmake: *** " in said
     status, said = machine.make("deploy", "UNTESTED=yes")  # the stand-in is nowhere on the network
     assert (status, said.splitlines()[-1]) == (0, "Console: https://console-123456789012.europe-west1.run.app")
     labels = machine.cloud.things["service"]["console"]["metadata"]["labels"]
@@ -144,4 +144,4 @@ def test_the_page_is_walked_from_a_fresh_clone_to_the_deletion(machine):
     status, said = machine.make("destroy", typed="keeper-prod\n")
     assert (status, "\nDone. " in said) == (0, True)
     assert not machine.cloud.things["service"]
-    assert "There is nothing to take away." in machine.make("destroy")[1]
+    assert "There is nothing to remove." in machine.make("destroy")[1]
