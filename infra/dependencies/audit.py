@@ -1,8 +1,8 @@
 """`make audit`: whether any locked package has a vulnerability that is known to the Python Package Index.
 
-pip-audit asks, and takes silence for health: it ends well where an index does not know a package, or tells nothing of
-vulnerabilities, as mirrors do. So it is asked first about a version that is known to be vulnerable: where that is not
-told, nothing was checked, and that is said instead.
+pip-audit takes silence for health: it succeeds even if an index does not know a package, or reports no vulnerabilities,
+as mirrors do. So it is asked first about a version that is known to be vulnerable: if that is not reported, nothing was
+checked, and the command says so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from infra.dependencies.locks import DEVELOPMENT, FUNCTIONS, normalised, pins
 
-KNOWN = "jinja2==2.10"  # PYSEC-2019-217, CVE-2019-10906: told of as long as anything is
+KNOWN = "jinja2==2.10"  # PYSEC-2019-217, CVE-2019-10906: reported as long as anything is
 SECONDS = 15  # for one answer; the first that takes longer ends the audit
 AT_MOST = 600.0  # seconds, for all
 CLEAN, VULNERABLE, UNCHECKED = 0, 1, 3  # exit statuses
@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Vulnerability:
-    """One that is known of a locked package."""
+    """A known vulnerability of a locked package."""
 
     package: str
     version: str
@@ -82,7 +82,7 @@ def ask(requirements: Path) -> Answer:
 
 
 def audit(asked: Asked = ask) -> Verdict:
-    """Return what is known of the locked packages."""
+    """Return what is known about the locked packages."""
     with tempfile.TemporaryDirectory() as folder:
         known = Path(folder) / "known.txt"
         known.write_text(f"{KNOWN}\n")
@@ -90,14 +90,14 @@ def audit(asked: Asked = ask) -> Verdict:
     if isinstance(told, str):
         return Verdict(unchecked=(told,))
     if not any(each.get("vulns") for each in told):
-        why = next((each["skip_reason"] for each in told if "skip_reason" in each), "it tells of no vulnerability")
+        why = next((each["skip_reason"] for each in told if "skip_reason" in each), "it reports no vulnerability")
         return Verdict(unchecked=(f"The index that is reached here knows nothing of {KNOWN}, a vulnerable one: {why}",))
     told = _told(asked(DEVELOPMENT))
     return Verdict(unchecked=(told,)) if isinstance(told, str) else _verdict(told)
 
 
 def _told(answer: Answer) -> list[dict[str, Any]] | str:
-    """Return what was told of each package, or why nothing was."""
+    """Return what was reported about each package, or why nothing was."""
     try:
         told: list[dict[str, Any]] = json.loads(answer.out)["dependencies"]
     except (ValueError, KeyError, TypeError):
@@ -140,9 +140,9 @@ def lines(verdict: Verdict) -> Iterator[str]:
     for why in verdict.unchecked:
         yield f"UNCHECKED   {why}"
     if verdict.vulnerable:
-        yield "Raise them: pyproject.toml, make lock, make test. docs/security.md says what to do where that cannot be."
+        yield "Raise them: pyproject.toml, make lock, make test. docs/security.md says what to do if you cannot."
     elif verdict.unchecked:
-        yield "Not checked, which says nothing of them. Run make audit where the Python Package Index itself answers."
+        yield "Not checked, so nothing is known of them. Run make audit where the Python Package Index itself answers."
     else:
         yield f"{verdict.checked} locked packages checked: no known vulnerability."
 

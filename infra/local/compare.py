@@ -1,4 +1,4 @@
-"""Compare both sides through the simulators' own APIs, with rules written down here once more.
+"""Compare both sides through the simulators' own APIs, with rules restated here.
 
 This imports nothing from the functions: it is the second opinion on what they did. It knows the default attribute
 mapping, the default deprovisioning policy and one scope group.

@@ -1,7 +1,7 @@
 """`make connect`: create or update the connection of the running local cloud, and turn it on.
 
-With ADOPT=all every adoption that is in doubt is confirmed before: a preview lists them, as in the console.
-ARCHIVED=suspended treats archived users as suspended, ARCHIVED=kept leaves them alone; without it that stays as it is.
+With ADOPT=all every adoption that is in doubt is confirmed first: a preview lists them, as in the console.
+ARCHIVED=suspended treats archived users as suspended, ARCHIVED=kept leaves them alone; without it nothing changes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from infra.local.simulation import wait_for
 
 CONNECTION = "keeper"
 ACTOR = "make connect"
-PREVIEW_SECONDS = 700  # longer than a preview is tried
+PREVIEW_SECONDS = 700  # longer than a preview is retried
 
 
 def connect(
@@ -34,9 +34,9 @@ def connect(
 ) -> str:
     """Set up or edit the connection with the same use cases that the console calls; returns a line about it.
 
-    With `adopt_all` what is in doubt is confirmed first, and another line says how many adoptions that were. With
-    `preview` what turning on would do is told, and confirmed: a first run that is about to create more is held.
-    `creates` is confirmed without one.
+    With `adopt_all` what is in doubt is confirmed first, and another line says how many adoptions. With
+    `preview` what turning on would do is reported and confirmed: a first run that would create more is held.
+    `creates` is confirmed without a preview.
     """
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning.app.administration.configure import edit, finish, set_up, turn_on
@@ -85,7 +85,7 @@ def confirm_all() -> int:
 
 
 def previewed(what: str) -> Any:
-    """Let a preview of the settings in force be computed, and return it.
+    """Have a preview of the current settings computed, and return it.
 
     Raises:
         WrongState: the preview failed; `what` begins its text.

@@ -23,7 +23,7 @@ class EmulatorMissing(Exception):
 
 
 def sdk_root(override: str = "") -> Path:
-    """Find the SDK: where it was said to be, else in the usual places, or beside gcloud."""
+    """Find the SDK: where GOOGLE_CLOUD_SDK_ROOT says, otherwise in the usual places, or beside gcloud."""
     gcloud = shutil.which("gcloud")
     beside = [str(Path(gcloud).resolve().parents[1])] if gcloud else []
     candidates = [override] if override else [*ROOTS, str(Path.home() / "google-cloud-sdk"), *beside]
@@ -33,7 +33,7 @@ def sdk_root(override: str = "") -> Path:
     where = f" in {override} (GOOGLE_CLOUD_SDK_ROOT)" if override else ""
     raise EmulatorMissing(
         f"The Google Cloud SDK was not found{where}. Run: sudo apt-get install google-cloud-cli {DEBIAN} "
-        "(from Google's package repository), or set GOOGLE_CLOUD_SDK_ROOT to where it is."
+        "(from Google's package repository), or set GOOGLE_CLOUD_SDK_ROOT to its folder."
     )
 
 

@@ -1,7 +1,7 @@
 """Stands in for Identity-Aware Proxy on loopback: real ES256 keys, published; client headers stripped; assertion added.
 
 One process with one listening port for each administrators' function, as each has an address of its own in the cloud.
-The account of an address is the directory's user (`--accounts`), or one of elsewhere: its id is in `sub`, as Google
+The account of an address is the directory's user (`--accounts`), or one from elsewhere: its id is in `sub`, as Google
 signs it. Choose who you are with /_iap/as/<address> (a cookie, good for every port), or start it with a default. The
 functions behind verify the assertion as they do in the cloud.
 """

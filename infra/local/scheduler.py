@@ -1,4 +1,4 @@
-"""Stands in for Cloud Scheduler: calls the scheduled functions, each job never twice at once.
+"""Stands in for Cloud Scheduler: calls the scheduled functions, and never runs the same job twice at once.
 
 Run `python -m infra.local.scheduler --job SECONDS URL BODY ...`; a job's first call comes after its first interval.
 """

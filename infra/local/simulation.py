@@ -33,7 +33,7 @@ def http(method: str, url: str, body: Any = None, headers: dict[str, str] | None
 
 @dataclass
 class DirectorySide:
-    """The administrator of the Workspace customer, acting through the Admin SDK, and the weather of the simulator."""
+    """The administrator of the Workspace customer, acting through the Admin SDK, and the simulator's controls."""
 
     url: str
 
@@ -103,7 +103,7 @@ class KeeperSide:
 
     endpoint: str
     token: str
-    node: str = ""  # by which the simulator's control API knows it, where it was added beside another one
+    node: str = ""  # its name in the simulator's control API, if it was added beside another one
 
     @property
     def _root(self) -> str:
@@ -210,7 +210,7 @@ class World:
         ]
 
     def _start_proxy(self) -> dict[str, str]:
-        """Start the proxy and return what the functions are told of it."""
+        """Start the proxy and return the functions' settings for it."""
         argv = ["-m", "infra.local.iap", "--audience", IAP_AUDIENCE, "--user", self.administrator]
         argv += ["--accounts", self.directory.url]
         addresses = []
@@ -242,7 +242,7 @@ class World:
         self.supervisor.wait_ready()
 
     def watch_directory(self) -> None:
-        """Open the notification channel, as the scheduled renew_watch does, and see its sync message through."""
+        """Open the notification channel, as the scheduled renew_watch does, and wait for its sync message."""
         http("POST", self.cloud.url("renew_watch"), {})
         wait_for(lambda: self.directory.control("GET", "channels")["delivered"] >= 1, "the channel's sync message")
 
@@ -260,7 +260,7 @@ class World:
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30, every: float = 0.02) -> Any:
     """Poll until the condition holds and return its value; raises TimeoutError that names it.
 
-    Every look costs some milliseconds of several processes: whatever takes long is looked at less often.
+    Every look costs some milliseconds of several processes, so the longer it takes, the less often it looks.
     """
     began = time.monotonic()
     while (waited := time.monotonic() - began) < seconds:

@@ -1,7 +1,7 @@
 """`make sync`: trigger a full run, wait until its last batch is recorded, print one JSON line on stdout.
 
-Exit status: 0, 1 something failed or is not done, 2 something is held, 3 the connection is paused. What that is stands
-on stderr: notes, who failed and why, how many leavers keep their access; while it waits, how far the run is.
+Exit status: 0, 1 something failed or is not done, 2 something is held, 3 the connection is paused. Stderr has
+the details: notes, who failed and why, how many leavers keep their access, and the progress while it waits.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OUTCOMES = (
 )
 POLL = 0.05
 TOLD_EVERY = 5.0  # seconds between two lines of progress
-NAMED = 10  # users who fail; of the others only the number is told
+NAMED = 10  # users who fail are named at most; the others are only counted
 STUCK_AFTER = timedelta(minutes=35)  # longer than a planner lives, or a batch without a recorded outcome
 SEE_LOGS = f"The functions' logs are in {STATE / 'logs'}; restart the local cloud, or run `make sync` again."
 
@@ -54,7 +54,7 @@ def call(url: str, body: dict[str, Any], timeout: float = 1800) -> dict[str, Any
 
 
 def on_stderr(line: str) -> None:
-    """Tell the user; stdout is for the JSON line alone."""
+    """Tell the user on stderr; stdout is only for the JSON line."""
     print(line, file=sys.stderr)
 
 
@@ -93,7 +93,7 @@ def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_
 
 
 def _fresh_runs(services: Any, url: str, kind: str, tell: Callable[[str], None]) -> tuple[float, list[Any]]:
-    """Start runs until all of them began after being asked for; returns when that was, and them, finished."""
+    """Start runs until all of them began after they were requested; returns that time, and the finished runs."""
     while True:
         started = time.time()
         answer = call(url, {"kind": kind, "retry_failures": True})
@@ -109,7 +109,7 @@ def _fresh_runs(services: Any, url: str, kind: str, tell: Callable[[str], None])
 
 
 def _finished(services: Any, connection_id: str, run_id: str, tell: Callable[[str], None]) -> Any:
-    """Wait for a run's end, telling how far it is; None where it went away with its connection.
+    """Wait for a run's end, reporting progress; None if the run was deleted with its connection.
 
     Raises:
         SystemExit: nothing of it was recorded for a long time.
@@ -128,7 +128,7 @@ def _finished(services: Any, connection_id: str, run_id: str, tell: Callable[[st
 
 
 def progress_of(run: Any) -> str:
-    """Say how far a run is, and what it ran into so far."""
+    """Say how far a run is, and which problems it has met so far."""
     if run.state.value == "observing":
         return f"{run.connection_id}: reading the directory and planning"
     done = {name: run.counts[name] for name in OUTCOMES if run.counts.get(name)}
@@ -147,7 +147,7 @@ def _tell_failures(failing: list[Any], tell: Callable[[str], None]) -> None:
 
 
 def _tell_leavers(runs: list[Any], failing: list[Any], tell: Callable[[str], None]) -> None:
-    """Say how many leavers keep their access, and what keeps it; an unsettled change may have taken it."""
+    """Say how many leavers keep their access, and why; an unsettled change may have taken it."""
     waiting = sum(run.counts.get("keep_access", 0) for run in runs)
     failed = sum(failure.attempted in ("suspend", "delete") for failure in failing)
     unsettled = sum(min(run.unsettled, _not_taken(run)) for run in runs)
@@ -155,7 +155,7 @@ def _tell_leavers(runs: list[Any], failing: list[Any], tell: Callable[[str], Non
         what = f"Leavers who keep their access: {waiting + failed}"
         tell(f"{what} (held, or waiting for complete listings: {waiting}; failing: {failed}).")
     if unsettled:
-        tell(f"Leavers who may have kept it, since the outcome of their change is not known: at most {unsettled}.")
+        tell(f"Leavers who may have kept it, since the outcome of their change is unknown: at most {unsettled}.")
 
 
 def _not_taken(run: Any) -> int:
@@ -183,7 +183,7 @@ def summarize(counts: list[Any], seconds: float) -> dict[str, Any]:
 def together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Add the summary of a run to that of the one before it.
 
-    Who was left as they were is told by the first; who fails or is held is the same user in both.
+    The first one says who was left unchanged; users who fail or are held are the same in both.
     """
     requests = {**second["scim_requests"]}
     for method, count in first["scim_requests"].items():

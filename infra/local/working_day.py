@@ -228,7 +228,7 @@ class Day:
         return f"held: {len(many)}; ended automatically once it was fixed"
 
     def revoke(self) -> str:
-        """Keeper's token is replaced behind our back; the next change meets a 401."""
+        """Keeper's token is replaced behind our back; the next change gets a 401."""
         user = self.people[6]
         self.world.keeper.rotate()
         self.world.directory.patch(user["id"], {"name": {"familyName": "Patience"}})

@@ -85,7 +85,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_refused():
-    with pytest.raises(Refused, match=r"TUNING=nowhere.toml is no file: give the path"):
+    with pytest.raises(Refused, match=r"TUNING=nowhere.toml is not a file: give the path"):
         Target.given(SETTINGS | {"TUNING": "nowhere.toml"})
 
 

@@ -21,13 +21,13 @@ from infra.gcp.tuning import tuned
 
 FOLDER = Path(".local") / "tofu"
 CONFIGURATION, VALUES, ADOPTION = "keeper.tf.json", "keeper.auto.tfvars.json", "adopt.tf.json"
-PROVIDER = ">= 7.0, < 8.0"  # read against 7.45: tests/gcp/provider_schema.json
+PROVIDER = ">= 7.0, < 8.0"  # checked against 7.45: tests/gcp/provider_schema.json
 
 VARIABLES = {
     "project": "id of the project",
     "project_number": "number of the project: gcloud projects describe PROJECT",
     "region": "region of the functions",
-    "location": "location of Firestore, which nobody can change later",
+    "location": "location of Firestore, which cannot be changed later",
     "admin": "Workspace account in whose name the directory is read",
     "access": "whom Identity-Aware Proxy lets in: group:, user: or domain:",
     "image": "the functions' image, by its digest: REGION-docker.pkg.dev/PROJECT/...@sha256:...",
@@ -40,7 +40,7 @@ def variable(name: str) -> str:
 
 
 def target(given: Target) -> Target:
-    """Return the target of the configuration: a variable for all that differs between projects, but for the texts."""
+    """Return the target of the configuration: a variable for everything that differs between projects, except texts."""
     return Target(
         project=variable("project"),
         region=variable("region"),
@@ -112,7 +112,7 @@ def configuration(given: Target) -> dict[str, Any]:
 
 
 def values(given: Target) -> dict[str, Any]:
-    """Return what the settings say; the number of the project, the image and the keys' versions are for others."""
+    """Return what the settings say; the project's number, the image and the keys' versions come from elsewhere."""
     return {
         "project": given.project,
         "region": given.region,
@@ -125,7 +125,7 @@ def values(given: Target) -> dict[str, Any]:
 
 
 def adoption(given: Target) -> dict[str, Any]:
-    """Return the imports of what `make deploy` made, but for those that only Google knows the id of."""
+    """Return the imports of what `make deploy` made, except of what only Google knows the id of."""
     return {"import": [{"to": item.address, "id": item.there} for item in resources(given) if item.there]}
 
 
@@ -135,7 +135,7 @@ def unknown(given: Target) -> list[str]:
 
 
 def write(root: Path, given: Target, *, adopt: bool) -> Iterable[Path]:
-    """Write the files below a folder, and yield their paths; the imports only where they are asked for."""
+    """Write the files below a folder, and yield their paths; the imports only on request."""
     files = {CONFIGURATION: configuration(given), VALUES: values(given)}
     folder = root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)

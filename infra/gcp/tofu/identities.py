@@ -60,7 +60,7 @@ def resources(target: Target, deployment: Deployment) -> Iterator[Resource]:
         )
     services = {agent.service.partition(".")[0] for agent in deployment.agents} | set(agents.DOMAINS)
     for service in sorted(services):
-        # Google makes it when it is asked for, and tells its address: the provider google-beta alone can ask.
+        # Google makes it when it is asked to, and returns its address: only the provider google-beta can ask.
         yield Resource(
             kind="google_project_service_identity",
             name=service,
@@ -137,7 +137,7 @@ def _grant(target: Target, member: str, owner: Account | Agent, grant: Grant) ->
     reference = role if "/" in grant.role else value_of(f"google_project_iam_custom_role.{named(grant.role)}", "name")
     body: dict[str, Any] = {key: text.format(**places) for key, text in arguments.items()}
     body |= {"role": reference, "member": member}
-    if what not in ("account", "bucket"):  # their own names say of which project they are
+    if what not in ("account", "bucket"):  # their own names contain the project
         body["project"] = target.project
     if grant.only:
         body["condition"] = [{"title": grant.only.title, "expression": access.condition(target, grant)}]

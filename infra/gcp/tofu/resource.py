@@ -18,7 +18,7 @@ class Resource:
     kind: str
     name: str
     body: Mapping[str, Any]
-    there: str = ""  # the id by which one that is there is imported; empty where only Google knows it
+    there: str = ""  # the id by which an existing one is imported; empty if only Google knows it
 
     @property
     def address(self) -> str:
@@ -32,12 +32,12 @@ def named(text: str) -> str:
 
 
 def value_of(address: str, attribute: str) -> str:
-    """Return an expression for an attribute, which makes who uses it wait for the resource."""
+    """Return an expression for an attribute; whatever uses it waits for the resource."""
     return f"${{{address}.{attribute}}}"
 
 
 def literal(text: str) -> str:
-    """Return a text as OpenTofu takes it for itself, and not for an expression in it."""
+    """Return a text so that OpenTofu takes it literally, and sees no expression in it."""
     return text.replace("${", "$${").replace("%{", "%%{")
 
 

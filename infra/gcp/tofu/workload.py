@@ -37,7 +37,7 @@ def resources(target: Target, deployment: Deployment) -> Iterator[Resource]:
 
 def _service(target: Target, deployment: Deployment, function: Function) -> Resource:
     owner = next(account for account in deployment.accounts if account.name == function.name)
-    # Cloud Run looks, when it makes a revision, whether the account may read the secrets mounted into it.
+    # When Cloud Run makes a revision, it checks that the account may read the secrets mounted into it.
     readable = [grant_address(owner, grant) for grant in owner.grants if grant.on.startswith("secret:")]
     environment = {"FUNCTION_TARGET": function.entry_point} | function.environment
     variables: list[dict[str, Any]] = [

@@ -37,8 +37,8 @@ def not_found(what: str) -> Refused:
 class Customer:
     """Users by id, with an index of addresses; organizational units and groups by id; members by group.
 
-    Units are those that the state names, and those that users are in, with the ones above them: where Google refuses a
-    user of a unit that there is none of, the unit is made here.
+    Units are those that the state names and those that users are in, with the ones above them: where Google would
+    refuse a user in a unit that does not exist, the unit is made here.
     """
 
     def __init__(self, state: dict[str, Any]) -> None:
@@ -198,7 +198,7 @@ class Customer:
         return self.unit(new)
 
     def delete_unit(self, key: str) -> None:
-        """Delete an organizational unit that nobody is in, and no other unit."""
+        """Delete an organizational unit that contains no users and no units."""
         unit = self.unit(key)
         inside = (*self.units.values(), *(f"{user['orgUnitPath']}/" for user in self.users.values()))
         if any(path.startswith(f"{unit['orgUnitPath']}/") for path in inside):
@@ -214,7 +214,7 @@ class Customer:
         return self._as_unit(path, ids)
 
     def _place(self, path: str) -> None:
-        """Make sure that there is a unit, and those above it: the id is not made of what is renamed."""
+        """Make sure that a unit exists, and those above it; its id does not depend on names, which may change."""
         parts = path.strip("/").split("/")
         for depth in range(1, len(parts) + 1) if parts[0] else ():
             above = "/" + "/".join(parts[:depth])
@@ -353,7 +353,7 @@ def _joined(parent: str, name: str) -> str:
 
 
 def _moved(path: str, old: str, new: str) -> str:
-    """Return a path at or below a unit that has moved as it is now; any other one as it is."""
+    """Return the new path of what is at or below a moved unit; any other path is returned unchanged."""
     return new + path[len(old) :] if f"{path}/".startswith(f"{old}/") else path
 
 

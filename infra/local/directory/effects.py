@@ -1,4 +1,4 @@
-"""What a fault does to an answer: refusals, bodies that are no JSON, and resources that say something odd.
+"""What a fault does to an answer: refusals, bodies that are not JSON, and resources that say something odd.
 
 status, reason, message, domain, retry_after   a refusal in Google's shape; Retry-After may be any text
 body, body_base64                              this body as it is, with `status` or 200

@@ -154,7 +154,7 @@ class Notifier:
                 self._send([message])
 
     def _send(self, messages: list[Message]) -> None:
-        """Deliver these one after the other; what is sent otherwise goes beside them."""
+        """Deliver these one after the other; other messages are sent in parallel."""
         task = asyncio.get_running_loop().create_task(self._deliver_all(messages))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -275,7 +275,7 @@ class DirectoryServer:
         return Reply(status=204)
 
     def _account(self, address: str) -> Reply:
-        """Tell the id of the Google account with this address, for those who sign people in; no fault touches it."""
+        """Return the id of the Google account with this address, for the sign-in; faults do not affect it."""
         try:
             return Reply(status=200, body={"id": self.customer.user(address)["id"]})
         except Refused:

@@ -30,17 +30,17 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalization:
-    """What the node makes of the values that it stores, as other servers do."""
+    """How the node changes the values that it stores, as other servers do."""
 
     lower_case: bool = False  # userName
     trim: bool = False
     nfc: bool = False
     longest: int | None = None  # characters; addresses, ids and phone numbers are not cut
     bare_phones: bool = False  # without blanks and punctuation
-    dropped: tuple[str, ...] = ()  # attributes that are taken and never shown
+    dropped: tuple[str, ...] = ()  # attributes that are accepted and never shown
 
     def of(self, value: Any, name: str = "") -> Any:
-        """Return what is stored of a value; `name` is that of its attribute."""
+        """Return what is stored of a value; `name` is the attribute's."""
         if isinstance(value, dict):
             value = value if name else {key: item for key, item in value.items() if key not in self.dropped}
             return {key: self.of(item, name if key == "value" else key) for key, item in value.items()}
@@ -81,11 +81,11 @@ class Node:
         return Node(nodes=self.nodes, ids=self.ids)
 
     def leave(self) -> None:
-        """End being a node of this Keeper."""
+        """Stop being a node of this Keeper."""
         self.nodes.remove(self)
 
     def refill(self, fresh: Node) -> None:
-        """Have the accounts of another node instead of one's own."""
+        """Use the accounts of another node instead of its own."""
         self.accounts = fresh.accounts
         self._by_name = {str(account["userName"]).casefold(): name for name, account in fresh.accounts.items()}
         if len(self.nodes) == 1:

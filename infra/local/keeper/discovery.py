@@ -1,4 +1,4 @@
-"""What the simulated endpoint says of itself: ServiceProviderConfig, ResourceTypes, Schemas."""
+"""What the simulated endpoint says about itself: ServiceProviderConfig, ResourceTypes, Schemas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 
 
 def provider_config(settings: Settings) -> dict[str, Any]:
-    """Return ServiceProviderConfig (RFC 7643 section 5), with the limits in force."""
+    """Return ServiceProviderConfig (RFC 7643 section 5), with the current limits."""
     return {
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
         "patch": {"supported": True},

@@ -2,7 +2,7 @@
 
 An effect of a fault changes the answer of the request that it meets, after it was carried out:
 
-    total          totalResults as told, any JSON value; the word "missing" leaves it out
+    total          totalResults as given, any JSON value; the word "missing" leaves it out
     names          how attributes are spelled: "lower", "upper" or "title"
     id             the id shown, instead of the account's own
     extra          attributes that are added to the answer

@@ -43,7 +43,7 @@ class Settings:
     repeat_first_page: bool = False
     short_pages: bool = False
     string_active: bool = False
-    tell_created: bool = True  # meta.created; what Keeper tells of it is not known
+    tell_created: bool = True  # whether meta.created is shown; what Keeper does is not known
     lower_case_resources: bool = False
     no_items_per_page: bool = False
     filter_status: int | None = None  # with which every filter is refused

@@ -19,7 +19,7 @@ FIRST = "first"
 
 
 class KeeperSite:
-    """An ASGI app: hands each request to the node that it is for."""
+    """An ASGI app: hands each request to its node."""
 
     def __init__(self, first: KeeperServer) -> None:
         self._nodes = {FIRST: first}

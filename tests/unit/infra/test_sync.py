@@ -57,7 +57,7 @@ def test_a_run_of_which_nothing_is_recorded_any_more_is_given_up(told_at_each_lo
 
 
 KEPT = "Leavers who keep their access: 7 (held, or waiting for complete listings: 5; failing: 2)."
-MAYBE = "Leavers who may have kept it, since the outcome of their change is not known: at most 3."
+MAYBE = "Leavers who may have kept it, since the outcome of their change is unknown: at most 3."
 
 
 @pytest.mark.parametrize(

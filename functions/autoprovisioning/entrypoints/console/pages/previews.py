@@ -19,7 +19,7 @@ from autoprovisioning.entrypoints.console.pages.summary import differences
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 LINES = 50
-FOLLOWED = timedelta(minutes=15)  # longer than a preview is tried
+FOLLOWED = timedelta(minutes=15)  # longer than a preview is retried
 ONE = "/connections/<id:connection_id>/previews/<id:preview_id>"
 
 
