@@ -126,8 +126,8 @@ def test_packages_that_the_index_does_not_know_are_not_taken_for_well():
     ("known", "why"),
     [
         ([{"name": "jinja2", "skip_reason": SKIPPED.format(name="jinja2", version="2.10")}], "not found on PyPI"),
-        ([{"name": "jinja2", "version": "2.10", "vulns": []}], "tells of no vulnerability"),
-        ([], "tells of no vulnerability"),
+        ([{"name": "jinja2", "version": "2.10", "vulns": []}], "reports no vulnerability"),
+        ([], "reports no vulnerability"),
         (Answer(status=1, out="", err=TRACEBACK), "Max retries exceeded"),
         (Answer(status=124, out="", err="No end after 600 seconds."), "No end after"),
         (Answer(status=2, out="", err=""), "ended with 2 and said nothing"),
@@ -141,7 +141,7 @@ def test_an_index_that_does_not_know_a_vulnerable_version_has_checked_nothing(kn
     told = list(lines(verdict))
     assert told[0].startswith("UNCHECKED")
     assert why in told[0]
-    assert told[-1].startswith("Not checked, which says nothing of them.")
+    assert told[-1].startswith("Not checked, so nothing is known of them.")
 
 
 def test_an_index_that_goes_away_meanwhile_has_checked_nothing():
